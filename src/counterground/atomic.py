@@ -1,0 +1,75 @@
+"""Atomic writes: a reader sees the old file or the new one, never half of either.
+
+Guaranteed: temporary file in the target's folder, fsync, rename. Given up: the folder entry itself is
+not fsynced, so after a power cut the old file may be the one that remains.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from counterground.errors import CounterGroundError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def cache_dir() -> Path:
+    """Folder for what can be made again: ``$COUNTERGROUND_CACHE``, else ``~/.cache/counterground``."""
+    return Path(os.environ.get("COUNTERGROUND_CACHE") or Path.home() / ".cache" / "counterground")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; renamed to ``path`` on success, removed on failure.
+
+    Raises:
+        CounterGroundError: the folder cannot be made or written (read-only, disk full, not a folder).
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        os.close(handle)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CounterGroundError(
+            f"Cannot write {path}: {reason}. Free some space there or choose another folder."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as UTF-8, atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    """Write ``frame`` to ``path`` as Parquet, atomically; the same frame gives the same bytes."""
+    with atomic_path(path) as temporary:
+        frame.write_parquet(temporary, compression="zstd", statistics=False)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

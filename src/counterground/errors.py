@@ -1,0 +1,21 @@
+"""Errors a user can mend: one line that names the culprit and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CounterGroundError(Exception):
+    """The work failed; the message says what and how to mend it (exit status 1)."""
+
+
+class UsageError(CounterGroundError):
+    """A name or value the user wrote cannot be used (exit status 2)."""
+
+
+def did_you_mean(wanted: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x', 'y'?`` for the closest of ``known``, or an empty string."""
+    lowered = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(wanted.lower(), lowered, n=3, cutoff=0.6)
+    return f" Did you mean {', '.join(repr(lowered[name]) for name in close)}?" if close else ""
