@@ -1,0 +1,251 @@
+"""Debian packages as a source of photographs: fetched by name through apt, checked, opened, cached.
+
+What is kept is one folder per package version under ``cache_dir()/packages`` with the few files we use and a
+``package.json`` that states version and SHA-256, so that later runs need neither apt nor the package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from counterground.atomic import cache_dir
+from counterground.benchmarks._deb import read_deb
+from counterground.errors import CounterGroundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_APT_SECONDS = 1800  # 81 MB is the largest package; slower lines than 50 kB/s are given up
+
+
+@dataclass(frozen=True)
+class Package:
+    """One unpacked Debian package: the files we use lie under ``folder`` at their own paths."""
+
+    name: str
+    version: str
+    sha256: str
+    verified_by: str
+    folder: Path
+
+    def file(self, path: str) -> Path:
+        """Return where the package's ``path`` (absolute) lies.
+
+        Raises:
+            CounterGroundError: this version of the package does not hold it.
+        """
+        found = self.folder / path.lstrip("/")
+        if not found.is_file():
+            raise CounterGroundError(
+                f"{self.name} {self.version} holds no {path}; the stamps benchmark was made for the packages of "
+                "Debian 13, so bring those with `--packages FOLDER`."
+            )
+        return found
+
+    def record(self) -> dict[str, str]:
+        """Return what a benchmark states about where its photos came from."""
+        return {k: v for k, v in asdict(self).items() if k != "folder"}
+
+
+def open_packages(wanted: Mapping[str, Iterable[str]], packages: Path | None = None) -> dict[str, Package]:
+    """Return each package of ``wanted`` (name -> absolute paths we use) unpacked in the cache.
+
+    Args:
+        wanted: the files used of each package.
+        packages: folder with the ``.deb`` files; without it the cache is used, then ``apt-get download``.
+
+    Raises:
+        CounterGroundError: a package is missing, cut short or corrupt, or there is no apt; the message names
+            the packages and the way to bring them oneself.
+    """
+    files = {name: sorted(set(paths)) for name, paths in wanted.items()}
+    found = {} if packages else {n: p for n in files if (p := _cached(n, files[n])) is not None}
+    missing = sorted(set(files) - set(found))
+    if not missing:
+        return found
+    if packages is not None:
+        debs = {name: (_brought(name, packages), "given by --packages") for name in missing}
+    else:
+        debs = {name: (deb, "apt") for name, deb in _download(missing).items()}
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        jobs = {n: pool.submit(_unpack, n, deb, by, files[n]) for n, (deb, by) in debs.items()}
+        found |= {name: job.result() for name, job in jobs.items()}
+    if packages is None:
+        for deb, _ in debs.values():
+            deb.unlink(missing_ok=True)
+    return found
+
+
+def _cached(name: str, paths: list[str]) -> Package | None:
+    records = (cache_dir() / "packages").glob(f"{name}_*/package.json")
+    for record in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            package = Package(**json.loads(record.read_text()), folder=record.parent)
+        except (OSError, TypeError, ValueError):
+            continue
+        if package.name == name and all((package.folder / path.lstrip("/")).is_file() for path in paths):
+            return package
+    return None
+
+
+def _brought(name: str, packages: Path) -> Path:
+    debs = sorted(packages.glob(f"{name}_*.deb"))
+    if len(debs) == 1:
+        return debs[0]
+    if debs:
+        raise CounterGroundError(
+            f"{packages} holds {len(debs)} versions of {name} ({', '.join(deb.name for deb in debs)}); keep one."
+        )
+    raise CounterGroundError(f"{packages} holds no {name}_*.deb. {_how_to_bring([name])}")
+
+
+def _how_to_bring(names: list[str]) -> str:
+    return (
+        f"On a Debian 13 machine (a container will do) run `apt-get download {' '.join(names)}`, put the .deb files "
+        "in a folder and give it with `--packages FOLDER`."
+    )
+
+
+def _download(names: list[str]) -> dict[str, Path]:
+    """Fetch ``names`` with apt into the cache and check each against the SHA-256 that apt's index states."""
+    if shutil.which("apt-get") is None or shutil.which("apt-cache") is None:
+        raise CounterGroundError(
+            f"The stamps benchmark needs the Debian packages {', '.join(names)}, and there is no apt here. "
+            + _how_to_bring(names)
+        )
+    store = cache_dir() / "packages"
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=store) as folder:
+            _apt_download(names, Path(folder))
+            return {name: _verified(name, Path(folder), store) for name in names}
+    except OSError as error:
+        raise CounterGroundError(
+            f"Cannot write {store}: {error.strerror or error}. Free some space there or set COUNTERGROUND_CACHE."
+        ) from error
+
+
+def _apt_download(names: list[str], folder: Path) -> None:
+    status, text = _apt(["apt-get", "download", *names], folder)
+    if status and os.geteuid() == 0:
+        # A fresh container has no package lists; only root may fetch them.
+        _apt(["apt-get", "update"], folder)
+        status, text = _apt(["apt-get", "download", *names], folder)
+    if status:
+        problem = next((line for line in text.splitlines() if line.startswith("E:")), text.strip()[-200:])
+        advice = "" if os.geteuid() == 0 else "Run `sudo apt-get update` and try again, or: "
+        raise CounterGroundError(
+            f"apt-get download {' '.join(names)} failed ({problem}). {advice}{_how_to_bring(names)}"
+        )
+
+
+def _apt(command: list[str], folder: Path) -> tuple[int, str]:
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed program and our own package names
+            command,
+            cwd=folder,
+            env=os.environ | {"LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            timeout=_APT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return 1, f"E: no answer within {_APT_SECONDS} s"
+    return done.returncode, done.stdout + done.stderr
+
+
+def _verified(name: str, folder: Path, store: Path) -> Path:
+    debs = sorted(folder.glob(f"{name}_*.deb"))
+    if len(debs) != 1:
+        raise CounterGroundError(f"apt-get download left no {name}_*.deb. {_how_to_bring([name])}")
+    deb = debs[0]
+    status, text = _apt(["apt-cache", "show", f"{name}={_version(deb)}"], folder)
+    stated = {line.split()[1] for line in text.splitlines() if line.startswith("SHA256: ")}
+    if status or sha256(deb) not in stated:
+        raise CounterGroundError(
+            f"{deb.name} is not the file whose SHA-256 apt's index states; run `apt-get update` and try again."
+        )
+    target = store / deb.name
+    deb.replace(target)
+    return target
+
+
+def _version(deb: Path) -> str:
+    return unquote(deb.name.split("_")[1])
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package:
+    """Write the files we use of ``deb`` to the cache; a half-written folder never becomes visible."""
+    digest = sha256(deb)
+    version = _version(deb)
+    store = cache_dir() / "packages"
+    package = Package(
+        name, version, digest, verified_by, store / f"{name}_{version.replace(':', '+')}_{digest[:12]}"
+    )
+    if package == _cached(name, paths):
+        return package
+    contents = read_deb(deb, paths)
+    absent = sorted(set(paths) - set(contents))
+    if absent:
+        raise CounterGroundError(
+            f"{deb.name} holds no {absent[0]}; the stamps benchmark was made for the packages of Debian 13. "
+            + _how_to_bring([name])
+        )
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=store))
+        try:
+            for path, data in contents.items():
+                target = draft / path.lstrip("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+            (draft / "package.json").write_text(json.dumps(package.record(), indent=1) + "\n")
+            place(draft, package.folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise CounterGroundError(
+            f"Cannot write {store}: {error.strerror or error}. Free some space there or set COUNTERGROUND_CACHE."
+        ) from error
+    return package
+
+
+def place(draft: Path, target: Path) -> None:
+    """Rename the finished folder ``draft`` to ``target``; an older ``target`` is moved away first.
+
+    Two processes may place the same target at once: the last one stays, and neither fails.
+    """
+    draft.chmod(0o755)
+    for _ in range(20):
+        try:
+            draft.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+            old = Path(tempfile.mkdtemp(prefix=".old-", dir=target.parent))
+            try:
+                target.rename(old / "replaced")
+            except FileNotFoundError:
+                pass
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
+        else:
+            return
+    raise CounterGroundError(f"Cannot put {target} in place: other processes keep writing it. Try again.")

