@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -35,7 +35,7 @@ class Package:
     name: str
     version: str
     sha256: str
-    verified_by: str
+    verified_by: str = field(compare=False)
     folder: Path
 
     def file(self, path: str) -> Path:
@@ -47,8 +47,8 @@ class Package:
         found = self.folder / path.lstrip("/")
         if not found.is_file():
             raise CounterGroundError(
-                f"{self.name} {self.version} holds no {path}; the stamps benchmark was made for the packages of "
-                "Debian 13, so bring those with `--packages FOLDER`."
+                f"{self.name} {self.version} holds no {path}; the stamps benchmark was made for the "
+                "packages of Debian 13, so bring those with `--packages FOLDER`."
             )
         return found
 
@@ -90,117 +90,11 @@ def _cached(name: str, paths: list[str]) -> Package | None:
     records = (cache_dir() / "packages").glob(f"{name}_*/package.json")
     for record in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
-            package = Package(**json.loads(record.read_text()), folder=record.parent)
-        except (OSError, TypeError, ValueError):
-            continue
-        if package.name == name and all((package.folder / path.lstrip("/")).is_file() for path in paths):
-            return package
-    return None
-
-
-def _brought(name: str, packages: Path) -> Path:
-    debs = sorted(packages.glob(f"{name}_*.deb"))
-    if len(debs) == 1:
-        return debs[0]
-    if debs:
-        raise CounterGroundError(
-            f"{packages} holds {len(debs)} versions of {name} ({', '.join(deb.name for deb in debs)}); keep one."
-        )
-    raise CounterGroundError(f"{packages} holds no {name}_*.deb. {_how_to_bring([name])}")
-
-
-def _how_to_bring(names: list[str]) -> str:
-    return (
-        f"On a Debian 13 machine (a container will do) run `apt-get download {' '.join(names)}`, put the .deb files "
-        "in a folder and give it with `--packages FOLDER`."
-    )
-
-
-def _download(names: list[str]) -> dict[str, Path]:
-    """Fetch ``names`` with apt into the cache and check each against the SHA-256 that apt's index states."""
-    if shutil.which("apt-get") is None or shutil.which("apt-cache") is None:
-        raise CounterGroundError(
-            f"The stamps benchmark needs the Debian packages {', '.join(names)}, and there is no apt here. "
-            + _how_to_bring(names)
-        )
-    store = cache_dir() / "packages"
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=store) as folder:
-            _apt_download(names, Path(folder))
-            return {name: _verified(name, Path(folder), store) for name in names}
-    except OSError as error:
-        raise CounterGroundError(
-            f"Cannot write {store}: {error.strerror or error}. Free some space there or set COUNTERGROUND_CACHE."
-        ) from error
-
-
-def _apt_download(names: list[str], folder: Path) -> None:
-    status, text = _apt(["apt-get", "download", *names], folder)
-    if status and os.geteuid() == 0:
-        # A fresh container has no package lists; only root may fetch them.
-        _apt(["apt-get", "update"], folder)
-        status, text = _apt(["apt-get", "download", *names], folder)
-    if status:
-        problem = next((line for line in text.splitlines() if line.startswith("E:")), text.strip()[-200:])
-        advice = "" if os.geteuid() == 0 else "Run `sudo apt-get update` and try again, or: "
-        raise CounterGroundError(
-            f"apt-get download {' '.join(names)} failed ({problem}). {advice}{_how_to_bring(names)}"
-        )
-
-
-def _apt(command: list[str], folder: Path) -> tuple[int, str]:
-    try:
-        done = subprocess.run(  # noqa: S603 - a fixed program and our own package names
-            command,
-            cwd=folder,
-            env=os.environ | {"LC_ALL": "C"},
-            capture_output=True,
-            text=True,
-            timeout=_APT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return 1, f"E: no answer within {_APT_SECONDS} s"
-    return done.returncode, done.stdout + done.stderr
-
-
-def _verified(name: str, folder: Path, store: Path) -> Path:
-    debs = sorted(folder.glob(f"{name}_*.deb"))
-    if len(debs) != 1:
-        raise CounterGroundError(f"apt-get download left no {name}_*.deb. {_how_to_bring([name])}")
-    deb = debs[0]
-    status, text = _apt(["apt-cache", "show", f"{name}={_version(deb)}"], folder)
-    stated = {line.split()[1] for line in text.splitlines() if line.startswith("SHA256: ")}
-    if status or sha256(deb) not in stated:
-        raise CounterGroundError(
-            f"{deb.name} is not the file whose SHA-256 apt's index states; run `apt-get update` and try again."
-        )
-    target = store / deb.name
-    deb.replace(target)
-    return target
-
-
-def _version(deb: Path) -> str:
-    return unquote(deb.name.split("_")[1])
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package:
-    """Write the files we use of ``deb`` to the cache; a half-written folder never becomes visible."""
-    digest = sha256(deb)
-    version = _version(deb)
-    store = cache_dir() / "packages"
-    package = Package(
-        name, version, digest, verified_by, store / f"{name}_{version.replace(':', '+')}_{digest[:12]}"
-    )
-    if package == _cached(name, paths):
-        return package
+            folder = store / f"{name}_{version.replace(':', '+')}_{digest[:12]}"
+    package = Package(name, version, digest, verified_by, folder)
+    cached = _cached(name, paths)
+    if package == cached:
+        return cached
     contents = read_deb(deb, paths)
     absent = sorted(set(paths) - set(contents))
     if absent:
@@ -221,10 +115,14 @@ def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
-        raise CounterGroundError(
-            f"Cannot write {store}: {error.strerror or error}. Free some space there or set COUNTERGROUND_CACHE."
-        ) from error
+        raise _cannot_write(store, error) from error
     return package
+
+
+def _cannot_write(folder: Path, error: OSError) -> CounterGroundError:
+    return CounterGroundError(
+        f"Cannot write {folder}: {error.strerror or error}. Free some space there or set COUNTERGROUND_CACHE."
+    )
 
 
 def place(draft: Path, target: Path) -> None:
