@@ -52,6 +52,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Make ``folder`` and see that a file can be made in it, before hours of work depend on it.
+
+    Raises:
+        CounterGroundError: it cannot be made or written, or it is a file.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(4096))
+    except OSError as error:
+        raise CounterGroundError(
+            f"Cannot write into {folder}: {error.strerror}. Free some space there or choose another folder."
+        ) from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically."""
     with atomic_path(path) as temporary:

@@ -1,0 +1,40 @@
+.PHONY: demo test check lint bench constraints clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+demo: $(INSTALLED)  ## discover -> evaluate -> report on the built-in photos; writes demo/report.html
+	rm -rf demo
+	$(BIN)/counterground discover stamps --referee efficientnet-lite0 --label-space benchmark --out demo/benchmark
+	$(BIN)/counterground evaluate demo/benchmark --label-space benchmark --out demo/run \
+	  -m efficientnet-lite0 -m efficientnet-lite1 \
+	  -m counterground:stamps-biased -m counterground:stamps-balanced
+	$(BIN)/counterground report demo/run --out demo/report.html
+
+test: $(INSTALLED)  ## the whole suite
+	$(BIN)/pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/typos
+
+check: lint test  ## what CI runs
+
+bench: $(INSTALLED)  ## timings and figures; compare by ratio within one run
+	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+constraints: $(INSTALLED)  ## pin what is installed now
+	(echo '# Everything but torch and torchvision (ranges in pyproject.toml). Made by `make constraints`.'; \
+	 $(BIN)/pip freeze --exclude-editable | grep -viE '^(torch|torchvision|triton|nvidia.*|pip|setuptools)(==| @)') > constraints.txt
+
+clean:
+	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,83 @@
+"""The commands as functions: ``cg.evaluate("stamps", "efficientnet-lite0", out="runs/first")``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from counterground.benchmarks import open_benchmark
+from counterground.build import Discovery, discover_pairs
+from counterground.inference import Run, Settings, evaluate_models, open_run
+from counterground.metrics import compare_models
+from counterground.photos import Benchmark
+
+
+def evaluate(
+    benchmark: Benchmark | Path | str, models: str | Sequence[str], *, out: Path | str, **settings: Any
+) -> Run:
+    """Evaluate one or more models on a benchmark; see ``Settings`` for the keywords.
+
+    Args:
+        benchmark: a built-in name, a folder, a manifest, or an opened benchmark.
+        models: one spec, or several.
+        out: the folder of the run.
+        **settings: fields of ``Settings``: ``label_space``, ``names``, ``prompts``, ``device``, ...
+    """
+    specs = [models] if isinstance(models, str) else list(models)
+    return evaluate_models(_opened(benchmark), specs, Settings(**settings), Path(out))
+
+
+def discover(
+    benchmark: Benchmark | Path | str,
+    referee: str,
+    *,
+    out: Path | str,
+    min_drop: float = 5.0,
+    min_photos: int = 2,
+    split: str = "half",
+    seed: int = 0,
+    **settings: Any,
+) -> Discovery:
+    """Find each class's best (common) and worst (counter) background for a referee (paper section 2).
+
+    Args:
+        benchmark: photos with backgrounds.
+        referee: spec of the model that decides.
+        out: where the benchmark of the pairs is written.
+        min_drop: percentage points by which a class's accuracy must vary.
+        min_photos: photos a background needs, in each half, to be considered.
+        split: ``half`` chooses on one half of the photos and keeps the other; ``none`` flatters the referee.
+        seed: decides the halves.
+        **settings: fields of ``Settings``.
+    """
+    return discover_pairs(
+        _opened(benchmark),
+        referee,
+        Settings(**settings),
+        Path(out),
+        min_drop=min_drop,
+        min_photos=min_photos,
+        split=split,
+        seed=seed,
+    )
+
+
+def scores(run: Run | Path | str) -> pl.DataFrame:
+    """Return the scores of a run (fractions, with 95 % intervals), as in ``scores.parquet``."""
+    return (run if isinstance(run, Run) else open_run(run)).scores
+
+
+def compare(
+    runs: Run | Path | str | Sequence[Run | Path | str], *, against: str | None = None
+) -> pl.DataFrame:
+    """Return paired tests between models on the same photos, Holm-corrected; differences are fractions."""
+    listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
+    opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
+    return compare_models(pl.concat([run.predictions for run in opened]), against=against)
+
+
+def _opened(benchmark: Benchmark | Path | str) -> Benchmark:
+    return benchmark if isinstance(benchmark, Benchmark) else open_benchmark(benchmark)

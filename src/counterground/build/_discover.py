@@ -1,0 +1,173 @@
+"""Discover the backgrounds a referee leans on, and write them as a benchmark (paper section 2)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from counterground.atomic import write_parquet, write_text
+from counterground.build._halves import split_halves
+from counterground.build._pairs import background_accuracy, choose_pairs
+from counterground.errors import CounterGroundError, UsageError
+from counterground.inference import Settings, evaluate_models
+from counterground.metrics import score_predictions
+from counterground.photos import Benchmark, write_benchmark
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A drop with its 95 % interval, as fractions; null where it cannot be had."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a referee chose.
+
+    ``pairs``: ``class_index, class_name, common, counter`` and the drop on the photos that chose.
+    ``cells``: accuracy per half, class and background. ``chosen_drop`` is measured on the photos that chose
+    (flattering), ``reported_drop`` on those that did not (null without a split). Fractions.
+    """
+
+    benchmark: Benchmark
+    referee: str
+    pairs: pl.DataFrame
+    cells: pl.DataFrame
+    classes_seen: int
+    chosen_drop: Drop
+    reported_drop: Drop | None
+    sentence: str
+
+
+def discover_pairs(
+    benchmark: Benchmark,
+    referee: str,
+    settings: Settings,
+    out: Path,
+    *,
+    min_drop: float,
+    min_photos: int,
+    split: str,
+    seed: int,
+) -> Discovery:
+    """Choose common and counter backgrounds with a referee and write the benchmark of the pairs to ``out``.
+
+    ``min_drop`` is in percentage points. With ``split="half"`` the pairs are chosen on one half of the photos
+    (whole clusters together) and the benchmark holds the other half; with ``"none"`` it holds all photos.
+
+    Raises:
+        UsageError: an unknown split, a drop outside 0 to 100, or a folder that holds something else.
+        CounterGroundError: photos without backgrounds, or no class that varies enough.
+    """
+    _check(benchmark, out, min_drop, split)
+    run = evaluate_models(benchmark, [referee], settings, out / "referee")
+    seen = run.predictions.filter(pl.col("background").is_not_null())
+    halves = split_halves(seen, seed) if split == "half" else pl.Series("chooses", [True] * len(seen))
+    choosing, others = seen.filter(halves), seen.filter(~halves)
+    cells = background_accuracy(choosing).with_columns(half=pl.lit("chooses"))
+    eligible = cells
+    if split == "half":
+        other_cells = background_accuracy(others).with_columns(half=pl.lit("reports"))
+        enough = other_cells.filter(pl.col("n") >= min_photos).select("class_index", "background")
+        eligible = cells.join(enough, on=["class_index", "background"], how="semi", maintain_order="left")
+        cells = pl.concat([cells, other_cells])
+    pairs = choose_pairs(eligible, min_drop=min_drop / 100, min_photos=min_photos)
+    if pairs.is_empty():
+        raise CounterGroundError(
+            f"No class of {benchmark.name} varies by more than {min_drop:g} points between backgrounds "
+            f"with at least {min_photos} photos{' in each half' if split == 'half' else ''}. "
+            "Lower --min-drop or --min-photos, add photos, or use --split none."
+        )
+    pairs = pairs.join(seen.select("class_index", "class_name").unique(), on="class_index").sort(
+        "class_index"
+    )
+    chosen_drop = _drop(_grouped(choosing, pairs))
+    reported_drop = _drop(_grouped(others, pairs)) if split == "half" else None
+    sentence = _sentence(referee, chosen_drop, reported_drop)
+    photos = benchmark.photos.join(
+        (others if split == "half" else seen).select("path"), on="path", how="semi"
+    )
+    found = replace(
+        benchmark,
+        name=f"{benchmark.name}, pairs of {referee}",
+        photos=_grouped(photos, pairs).select(benchmark.photos.columns).sort("path"),
+        notes=(*benchmark.notes, sentence),
+    )
+    discovery = Discovery(
+        found, referee, pairs, cells, seen["class_index"].n_unique(), chosen_drop, reported_drop, sentence
+    )
+    _write(discovery, out, {"min_drop": min_drop, "min_photos": min_photos, "split": split, "seed": seed})
+    return discovery
+
+
+def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None:
+    if split not in {"half", "none"}:
+        raise UsageError(f"Unknown split {split!r}: use half or none.")
+    if not 0 <= min_drop < 100:
+        raise UsageError(f"The least drop is {min_drop:g} points; give a number from 0 to 100.")
+    if (out / "photos.parquet").exists() and not (out / "discovery.json").exists():
+        raise UsageError(f"{out} holds a benchmark that was not made by discover. Choose another --out.")
+    backgrounds = benchmark.photos.group_by("class_index").agg(pl.col("background").drop_nulls().n_unique())
+    if backgrounds["background"].max() in {None, 0, 1}:
+        raise CounterGroundError(
+            f"No class of {benchmark.name} has photos on two labelled backgrounds, so nothing can be compared. "
+            "Arrange folders as <class>/<background>/, or fill the background column of the manifest."
+        )
+
+
+def _grouped(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Keep the rows of chosen pairs and set their group."""
+    joined = rows.drop("group").join(
+        pairs.select("class_index", "common", "counter"), on="class_index", maintain_order="left"
+    )
+    group = (
+        pl.when(pl.col("background") == pl.col("common"))
+        .then(pl.lit("common"))
+        .when(pl.col("background") == pl.col("counter"))
+        .then(pl.lit("counter"))
+    )
+    kept = joined.with_columns(group=group).filter(pl.col("group").is_not_null())
+    return kept.select(rows.columns)
+
+
+def _drop(predictions: pl.DataFrame) -> Drop:
+    scores = score_predictions(predictions, by_class=False).filter(pl.col("metric") == "drop")
+    return Drop(*scores.select("value", "low", "high").row(0))
+
+
+def _sentence(referee: str, chosen: Drop, reported: Drop | None) -> str:
+    if chosen.value is None:
+        return f"Pairs were chosen with {referee}."
+    if reported is None or reported.value is None:
+        return (
+            f"The pairs were chosen by {referee} on these very photos, where it drops "
+            f"{100 * chosen.value:.1f} points: that figure flatters the effect, since chance differences were chosen too. "
+            "Measure other models, or use --split half."
+        )
+    return (
+        f"On the photos that chose the pairs {referee} drops {100 * chosen.value:.1f} points, on the photos "
+        f"kept aside {100 * reported.value:.1f}: choosing and measuring on the same photos adds "
+        f"{100 * (chosen.value - reported.value):.1f} points by chance alone."
+    )
+
+
+def _write(discovery: Discovery, out: Path, choices: dict[str, object]) -> None:
+    write_benchmark(discovery.benchmark, out)
+    write_parquet(out / "cells.parquet", discovery.cells)
+    write_parquet(out / "pairs.parquet", discovery.pairs)
+    record = {
+        "referee": discovery.referee,
+        **choices,
+        "classes_seen": discovery.classes_seen,
+        "classes_kept": len(discovery.pairs),
+        "chosen_drop": asdict(discovery.chosen_drop),
+        "reported_drop": asdict(discovery.reported_drop) if discovery.reported_drop else None,
+        "sentence": discovery.sentence,
+    }
+    write_text(out / "discovery.json", json.dumps(record, indent=2) + "\n")

@@ -1,0 +1,20 @@
+"""``counterground models``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("pattern", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a table.")
+def models(pattern: str | None, as_json: bool) -> None:
+    r"""List models that can be evaluated, with parameters and training data.
+
+    \b
+    counterground models 'open_clip:ViT-B-32*'
+    """
+    from counterground.cli._show import show_models
+    from counterground.models import list_models
+
+    show_models(list_models(pattern), as_json=as_json)

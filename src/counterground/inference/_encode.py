@@ -1,0 +1,160 @@
+"""Encode the photos a store does not hold yet, in fixed blocks, decoding ahead of the forward pass."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from counterground.errors import CounterGroundError
+from counterground.inference._progress import PhotoProgress
+from counterground.inference._store import Block, FeatureStore
+from counterground.photos import Benchmark, UnreadablePhoto, load_photo, photo_id
+
+if TYPE_CHECKING:
+    import torch
+
+    from counterground.models import Model
+
+_BLOCKS_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of a benchmark's photos in manifest order.
+
+    ``matrix`` is ``[n, d]`` float32 (zero rows where unreadable), ``readable`` and ``converted`` are ``[n]``;
+    ``reasons`` maps the row of an unreadable photo to why.
+    """
+
+    matrix: np.ndarray
+    readable: np.ndarray
+    converted: np.ndarray
+    reasons: dict[int, str]
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    pixels: torch.Tensor | None
+    converted: bool = False
+    reason: str | None = None
+    lasting: bool = True
+
+
+def encode_photos(
+    model: Model, benchmark: Benchmark, store_root: Path, *, batch_size: int, show_progress: bool
+) -> Features:
+    """Return the model's features of every photo of the benchmark, reading what is stored.
+
+    Photos with the same content are encoded once. Blocks hold ``batch_size`` contents in manifest order; the
+    last one is padded, since features change in the seventh digit with the size of a batch.
+
+    Raises:
+        CounterGroundError: not one photo can be read.
+    """
+    photo_ids = benchmark.photos["photo_id"].to_list()
+    paths = [benchmark.photo_path(path) for path in benchmark.photos["path"]]
+    first_path: dict[str, Path] = {}
+    for photo, path in zip(photo_ids, paths, strict=True):
+        first_path.setdefault(photo, path)
+    unique = list(first_path)
+    blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
+    store = FeatureStore.open(
+        store_root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
+    )
+    found: list[Block | None] = [store.get(block) for block in blocks]
+    missing = [number for number, block in enumerate(found) if block is None]
+    total = sum(len(blocks[number]) for number in missing)
+    with PhotoProgress(model.spec, total, shown=show_progress and total > 0) as progress:
+        decoded = _decode_ahead(model, [[(photo, first_path[photo]) for photo in blocks[n]] for n in missing])
+        for number, photos in zip(missing, decoded, strict=True):
+            found[number] = block = _encode_block(model, photos, batch_size)
+            if all(photo.lasting for photo in photos):
+                store.put(blocks[number], block)
+            progress.advance(len(photos))
+    return _in_manifest_order(photo_ids, blocks, [block for block in found if block is not None])
+
+
+def _decode_ahead(model: Model, blocks: Sequence[Sequence[tuple[str, Path]]]) -> Iterator[list[_Decoded]]:
+    """Yield decoded blocks in order, while the next few are being decoded by threads."""
+    workers = min(32, (os.cpu_count() or 1) + 1)
+    waiting: deque[list[Future[_Decoded]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        try:
+            for block in blocks:
+                waiting.append([pool.submit(_decode, model, photo, path) for photo, path in block])
+                if len(waiting) > _BLOCKS_AHEAD:
+                    yield [future.result() for future in waiting.popleft()]
+            while waiting:
+                yield [future.result() for future in waiting.popleft()]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _decode(model: Model, content: str, path: Path) -> _Decoded:
+    try:
+        photo = load_photo(path, rgb=model.convert_rgb_first, expect_id=content)
+    except UnreadablePhoto as error:
+        return _Decoded(None, reason=error.reason, lasting=_holds(path, content))
+    return _Decoded(model.preprocess(photo.image), converted=photo.converted)
+
+
+def _encode_block(model: Model, photos: Sequence[_Decoded], batch_size: int) -> Block:
+    import torch
+
+    readable = [photo.pixels for photo in photos if photo.pixels is not None]
+    features = np.zeros((len(photos), model.dim), dtype=np.float32)
+    if readable:
+        blank = torch.zeros_like(readable[0])
+        slots = [photo.pixels if photo.pixels is not None else blank for photo in photos]
+        batch = torch.stack(slots + [blank] * (batch_size - len(slots)))
+        encoded = model.encode(batch)[: len(photos)].numpy()
+        for row, photo in enumerate(photos):
+            if photo.pixels is not None:
+                features[row] = encoded[row]
+        _refuse_nan(model, features)
+    converted = np.array([photo.converted for photo in photos], dtype=bool)
+    return Block(features, converted, tuple(photo.reason for photo in photos))
+
+
+def _refuse_nan(model: Model, features: np.ndarray) -> None:
+    if not np.isfinite(features).all():
+        raise CounterGroundError(
+            f"{model.spec} gave features that are not numbers. Use --precision fp32, or check its weights."
+        )
+
+
+def _holds(path: Path, content: str) -> bool:
+    """Whether the file still holds this content: a reason that lies in the content itself can be kept."""
+    try:
+        return photo_id(path) == content
+    except (OSError, UnreadablePhoto):
+        return False
+
+
+def _in_manifest_order(
+    photo_ids: Sequence[str], blocks: Sequence[Sequence[str]], found: Sequence[Block]
+) -> Features:
+    assert len(blocks) == len(found), "every block is either stored or encoded"
+    row_of = {photo: row for row, photo in enumerate(photo for block in blocks for photo in block)}
+    order = np.array([row_of[photo] for photo in photo_ids])
+    reasons = [reason for block in found for reason in block.reasons]
+    assert len(reasons) == len(row_of), "every photo arrives exactly once"
+    readable = np.array([reason is None for reason in reasons])[order]
+    if not readable.any():
+        raise CounterGroundError(
+            f"Not one of the {len(photo_ids)} photos can be read; the first: {reasons[order[0]]}. "
+            "Check that they are image files and still where the manifest says."
+        )
+    return Features(
+        matrix=np.concatenate([block.features for block in found])[order],
+        readable=readable,
+        converted=np.concatenate([block.converted for block in found])[order],
+        reasons={row: str(reasons[index]) for row, index in enumerate(order) if reasons[index] is not None},
+    )

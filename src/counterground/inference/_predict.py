@@ -1,0 +1,97 @@
+"""From features and a head to predictions: arg-max, rank, confidence and ties, in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from counterground.inference._competition import Competition
+from counterground.inference._encode import Features
+from counterground.inference._heads import Head
+from counterground.inference._run import PREDICTIONS_SCHEMA
+from counterground.photos import Benchmark
+
+_ROWS = 256
+
+
+def class_mean_scores(benchmark: Benchmark, features: Features, head: Head) -> np.ndarray:
+    """Mean score of each name over the readable photos of each class, ``[classes, k]``; NaN without photos."""
+    class_index = benchmark.photos["class_index"].to_numpy()
+    means = np.full((len(benchmark.label_space), len(head.columns)), np.nan)
+    for index in np.unique(class_index[features.readable]):
+        rows = (class_index == index) & features.readable
+        means[index] = head.scores(features.matrix[rows]).mean(axis=0, dtype=np.float64)
+    return means
+
+
+def predict(
+    benchmark: Benchmark, features: Features, head: Head, contest: Competition, labels: dict[str, str]
+) -> pl.DataFrame:
+    """Return one row per readable photo, in manifest order, with the columns of ``predictions.parquet``.
+
+    ``true_rank`` is 0 where the prediction is right and null where the true name does not compete;
+    equal scores are ordered by index. ``top2_gap`` is in units of the score (cosine, or logit).
+    """
+    rows = np.flatnonzero(features.readable)
+    photos = benchmark.photos[rows.tolist()]
+    classes = photos["class_index"].to_numpy()
+    competes, true = _rules(contest, np.unique(classes), len(benchmark.label_space))
+    parts = []
+    for start in range(0, len(rows), _ROWS):
+        part = slice(start, start + _ROWS)
+        matrix = features.matrix[rows[part]]
+        padding = np.zeros((_ROWS - len(matrix), matrix.shape[1]), dtype=np.float32)
+        scores = head.scores(np.concatenate([matrix, padding]))[: len(matrix)]
+        scores[~competes[classes[part]]] = -np.inf
+        parts.append(_outcome(scores, true[classes[part]], head.scale))
+    names = np.array(contest.space.names, dtype=object)
+    outcome = pl.concat(parts)
+    about = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
+    return (
+        photos.select(about)
+        .hstack(outcome)
+        .with_columns(
+            **{column: pl.lit(value) for column, value in labels.items()},
+            predicted_name=pl.Series(names[outcome["predicted_index"]].tolist(), dtype=pl.String),
+            loss_sum=None,
+            loss_mean=None,
+        )
+        .select([pl.col(column).cast(kind) for column, kind in PREDICTIONS_SCHEMA.items()])
+    )
+
+
+def _rules(contest: Competition, classes: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Per class: which names compete ``[c, k]``, and which is the true one ``[c]`` (-1 if it does not)."""
+    competes = np.zeros((n_classes, len(contest.space)), dtype=bool)
+    true = np.full(n_classes, -1)
+    for index in classes.tolist():
+        competes[index, contest.candidates(index)] = True
+        place = contest.true_index[index]
+        if place is not None and competes[index, place]:
+            true[index] = place
+    return competes, true
+
+
+def _outcome(scores: np.ndarray, true: np.ndarray, scale: float) -> pl.DataFrame:
+    """Arg-max, rank of the true name, probability of the best and gap to the second, of ``[n, k]`` scores."""
+    row = np.arange(len(scores))
+    best = scores.argmax(axis=1)
+    top = scores[row, best]
+    with np.errstate(invalid="ignore"):
+        confidence = 1 / np.exp((scores - top[:, None]) * scale).sum(axis=1)
+        second = (
+            np.partition(scores, -2, axis=1)[:, -2] if scores.shape[1] > 1 else np.full_like(top, -np.inf)
+        )
+    own = scores[row, true][:, None]
+    before = np.arange(scores.shape[1]) < true[:, None]
+    rank = (scores > own).sum(axis=1) + ((scores == own) & before).sum(axis=1)
+    gap = np.where(np.isfinite(second), top - second, np.nan)
+    return pl.DataFrame(
+        {
+            "predicted_index": pl.Series(best, dtype=pl.Int32),
+            "correct": pl.Series(best == true),
+            "true_rank": pl.Series(np.where(true < 0, -1, rank), dtype=pl.Int32).replace(-1, None),
+            "confidence": pl.Series(confidence, dtype=pl.Float32),
+            "top2_gap": pl.Series(gap, dtype=pl.Float32).fill_nan(None),
+        }
+    )

@@ -1,0 +1,156 @@
+"""The record of a run: what ``run.json`` says, what deserves a warning, and the folder it is written to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from counterground._version import __version__
+from counterground.atomic import check_writable, write_parquet, write_text
+from counterground.errors import CounterGroundError
+from counterground.inference._competition import Competition
+from counterground.inference._encode import Features
+from counterground.inference._run import (
+    BenchmarkRecord,
+    CountsRecord,
+    LabelSpaceRecord,
+    Run,
+    RunInfo,
+    open_run,
+)
+from counterground.inference._settings import Settings
+from counterground.photos import Benchmark, LabelSpace
+
+if TYPE_CHECKING:
+    from counterground.inference._evaluate import Outcome
+
+_LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
+
+
+def check_free(out: Path, benchmark: Benchmark, settings: Settings, specs: Sequence[str]) -> None:
+    """Refuse a folder that is not ours to write, before any photo is read.
+
+    Raises:
+        CounterGroundError: ``out`` holds another run, or cannot be written.
+    """
+    if (out / "run.json").exists():
+        info = open_run(out).info
+        asked = (benchmark.version, settings.names, settings.prompts, list(specs))
+        if asked != (info.benchmark.version, info.names, info.prompts, [model.spec for model in info.models]):
+            raise CounterGroundError(
+                f"{out} holds another run ({info.benchmark.name}, {len(info.models)} models, {info.created})."
+                " Choose another --out, or delete that folder."
+            )
+    check_writable(out)
+
+
+def run_info(
+    benchmark: Benchmark,
+    settings: Settings,
+    contest: Competition,
+    outcomes: Sequence[Outcome],
+    seconds: float,
+) -> RunInfo:
+    """Collect everything needed to repeat the run."""
+    import torch
+
+    features = outcomes[0].features
+    return RunInfo(
+        counterground_version=__version__,
+        git=_git_hash(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        python=platform.python_version(),
+        platform=f"{platform.platform()}, {os.cpu_count()} cores",
+        libraries={name: version(name) for name in _LIBRARIES},
+        device=outcomes[0].device,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+        threads=torch.get_num_threads(),
+        benchmark=BenchmarkRecord(
+            name=benchmark.name,
+            version=benchmark.version,
+            n_photos=len(benchmark.photos),
+            notes=list(benchmark.notes),
+        ),
+        label_space=LabelSpaceRecord(name=contest.space.name, size=len(contest.space), source=contest.source),
+        names=settings.names,
+        prompts=settings.prompts,
+        as_published=settings.as_published,
+        models=[outcome.record for outcome in outcomes],
+        warnings=_warnings(contest, outcomes),
+        counts=CountsRecord(
+            photos=len(benchmark.photos),
+            unreadable=len(features.reasons),
+            converted_to_rgb=int(features.converted.sum()),
+            ties={outcome.record.spec: _ties(outcome.predictions) for outcome in outcomes},
+        ),
+        seconds=round(seconds, 2),
+    )
+
+
+def unreadable_photos(benchmark: Benchmark, features: Features) -> pl.DataFrame:
+    """Return ``path, photo_id, reason`` of the photos that could not be read."""
+    rows = sorted(features.reasons)
+    reasons = pl.Series("reason", [features.reasons[row] for row in rows], dtype=pl.String)
+    return benchmark.photos[rows].select("path", "photo_id").with_columns(reasons)
+
+
+def write_run(run: Run, space: LabelSpace, unreadable: pl.DataFrame) -> None:
+    """Write the files of a run, each atomically, ``run.json`` last."""
+    write_text(run.path / "unreadable.csv", unreadable.write_csv())
+    space.save(run.path / "label_space.json")
+    write_parquet(run.path / "predictions.parquet", run.predictions)
+    write_parquet(run.path / "scores.parquet", run.scores)
+    write_text(run.path / "run.json", run.info.model_dump_json(indent=2) + "\n")
+
+
+def _warnings(contest: Competition, outcomes: Sequence[Outcome]) -> list[str]:
+    features = outcomes[0].features
+    warnings = [
+        f"{outcome.record.spec}: {warning}"
+        for outcome in outcomes
+        for warning in outcome.record.description.get("warnings", [])
+    ]
+    if features.reasons:
+        warnings.append(
+            f"{len(features.reasons)} of {len(features.readable)} photos could not be read and are in no figure;"
+            " unreadable.csv lists them with reasons."
+        )
+    absent = outcomes[0].predictions["true_rank"].null_count()
+    if absent:
+        warnings.append(f"For {absent} photos the true name does not compete; they are counted as wrong.")
+    duplicates = _written_alike(contest)
+    if duplicates:
+        warnings.append(
+            f"{len(duplicates)} names are written alike ({', '.join(duplicates[:3])}): "
+            "their equal scores go to the first index."
+        )
+    return warnings
+
+
+def _written_alike(contest: Competition) -> list[str]:
+    return sorted({text for text in contest.texts if contest.texts.count(text) > 1})
+
+
+def _ties(predictions: pl.DataFrame) -> int:
+    return int((predictions["top2_gap"] == 0).sum())
+
+
+def _git_hash() -> str | None:
+    """Commit of the checkout this runs from, or None for an installed package."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,136 @@
+"""A run: what was asked, on what, with what, and what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from counterground.errors import CounterGroundError
+
+PREDICTIONS_SCHEMA: dict[str, Any] = {
+    "path": pl.String,
+    "photo_id": pl.String,
+    "class_index": pl.Int32,
+    "class_name": pl.String,
+    "background": pl.String,
+    "group": pl.String,
+    "cluster": pl.String,
+    "model": pl.String,
+    "names": pl.String,
+    "prompts": pl.String,
+    "protocol": pl.String,
+    "label_space": pl.String,
+    "predicted_index": pl.Int32,
+    "predicted_name": pl.String,
+    "correct": pl.Boolean,
+    "true_rank": pl.Int32,
+    "confidence": pl.Float32,
+    "top2_gap": pl.Float32,
+    "loss_sum": pl.Float32,
+    "loss_mean": pl.Float32,
+}
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BenchmarkRecord(_Record):
+    """The benchmark a run was made on."""
+
+    name: str
+    version: str
+    n_photos: int
+    notes: list[str]
+
+
+class LabelSpaceRecord(_Record):
+    """The names that competed."""
+
+    name: str
+    size: int
+    source: str
+
+
+class ModelRecord(_Record):
+    """One model of a run."""
+
+    spec: str
+    kind: str
+    fingerprint: str
+    description: dict[str, Any]
+
+
+class CountsRecord(_Record):
+    """How many photos were in the manifest, could not be read, were not RGB; exact top-2 ties per model."""
+
+    photos: int
+    unreadable: int
+    converted_to_rgb: int
+    ties: dict[str, int]
+
+
+class RunInfo(_Record):
+    """``run.json``: everything needed to repeat the run."""
+
+    counterground_version: str
+    git: str | None
+    created: str
+    python: str
+    platform: str
+    libraries: dict[str, str]
+    device: str
+    precision: str
+    batch_size: int
+    threads: int
+    benchmark: BenchmarkRecord
+    label_space: LabelSpaceRecord
+    names: str
+    prompts: str
+    as_published: bool
+    models: list[ModelRecord]
+    warnings: list[str]
+    counts: CountsRecord
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """Predictions and scores of some models on one benchmark, as kept in a folder."""
+
+    path: Path
+    info: RunInfo
+    predictions: pl.DataFrame
+    scores: pl.DataFrame
+
+    def _repr_html_(self) -> str:
+        overall = self.scores.filter(pl.col("class_index").is_null())
+        return f"<p><b>{len(self.predictions):,} predictions</b> in {self.path}</p>{overall._repr_html_()}"
+
+
+def open_run(path: Path | str) -> Run:
+    """Read a run folder.
+
+    Raises:
+        CounterGroundError: the folder holds no run, or a damaged one.
+    """
+    folder = Path(path)
+    if not (folder / "run.json").is_file():
+        raise CounterGroundError(
+            f"{folder} holds no run (run.json is missing). Make one with `counterground evaluate`."
+        )
+    try:
+        info = RunInfo.model_validate_json((folder / "run.json").read_bytes())
+        predictions = pl.read_parquet(folder / "predictions.parquet")
+        scores = pl.read_parquet(folder / "scores.parquet")
+    except (ValidationError, OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise CounterGroundError(
+            f"The run in {folder} is damaged ({reason}). Delete the folder and evaluate again; "
+            "stored features make that quick."
+        ) from error
+    return Run(folder, info, predictions, scores)

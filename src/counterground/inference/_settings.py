@@ -1,0 +1,51 @@
+"""How models are run: what all models of one evaluation share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from counterground.errors import UsageError
+from counterground.models import Model, load_model
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How models are run.
+
+    ``label_space`` is ``benchmark``, ``imagenet``, ``confusable`` or a file (None: ``imagenet`` where every
+    class has an ImageNet index, else ``benchmark``); ``names`` and ``prompts`` are built-in names or files;
+    ``referee`` chooses the confusable names.
+
+    Raises:
+        UsageError: a batch size under 1, or ``confusable`` without a referee.
+    """
+
+    label_space: str | None = None
+    referee: str | None = None
+    names: str = "openai"
+    prompts: str = "simple"
+    device: str = "auto"
+    precision: str = "fp32"
+    batch_size: int = 32
+    as_published: bool = False
+    offline: bool = False
+    show_progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(f"The batch size must be at least 1, not {self.batch_size}.")
+        if self.label_space == "confusable" and self.referee is None:
+            raise UsageError(
+                "The confusable label space is chosen by a model: add --referee MODEL, "
+                "or give the label_space.json of an earlier run as --label-space."
+            )
+
+    def load(self, spec: str) -> Model:
+        """Load one model as these settings say."""
+        return load_model(
+            spec,
+            device=self.device,
+            precision=self.precision,
+            as_published=self.as_published,
+            offline=self.offline,
+        )
