@@ -1,1 +1,9 @@
-"""Room: published."""
+"""Room: published. The numbers printed in the CounterAnimal paper, as typed tables with notes."""
+
+from __future__ import annotations
+
+from counterground.published._models import published_models
+from counterground.published._notes import notes
+from counterground.published._tables import TABLES, load_table
+
+__all__ = ["TABLES", "load_table", "notes", "published_models"]
