@@ -1,1 +1,16 @@
-"""Room: models."""
+"""Models with their own preprocessing, activation and fingerprint; nothing heavy is imported here."""
+
+from counterground.models._base import Classifier, DualEncoder, Model
+from counterground.models._listing import ModelInfo, list_models
+from counterground.models._load import load_model
+from counterground.models._spec import expand_specs
+
+__all__ = [
+    "Classifier",
+    "DualEncoder",
+    "Model",
+    "ModelInfo",
+    "expand_specs",
+    "list_models",
+    "load_model",
+]

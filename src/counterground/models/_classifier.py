@@ -1,0 +1,135 @@
+"""A classifier as every library's models are wrapped: logits in float32, one column per class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from counterground.errors import CounterGroundError
+from counterground.models._base import Classifier, Precision
+from counterground.models._device import autocast
+from counterground.models._fingerprint import combine, library_versions, tensor_digests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from PIL import Image
+
+
+class NetworkClassifier(Classifier):
+    """A PyTorch network with one logit per class.
+
+    Under bf16 and fp16 the last linear layer runs in float32 outside autocast, where one is found;
+    ``description["final_layer"]`` says which, or that there is none.
+
+    Args:
+        spec: as the user wrote it.
+        network: ``[n, 3, h, w]`` -> logits ``[n, classes]``.
+        transform: photo -> ``[3, h, w]``.
+        class_names: name of each logit.
+        imagenet_columns: ImageNet-1K index of each logit, or None.
+        description: what is known of the weights; completed here.
+        configuration: JSON-ready account of what was built; enters the fingerprint.
+        libraries: distributions whose versions enter the fingerprint.
+        device: resolved torch device.
+        precision: fp32, bf16 or fp16.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        network: torch.nn.Module,
+        transform: Callable[[Image.Image], torch.Tensor],
+        *,
+        class_names: tuple[str, ...],
+        imagenet_columns: tuple[int | None, ...],
+        description: dict[str, Any],
+        configuration: dict[str, Any],
+        libraries: tuple[str, ...],
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        as_published: bool = False,
+    ) -> None:
+        if len(class_names) != len(imagenet_columns):
+            raise CounterGroundError(
+                f"{spec}: {len(class_names)} class names for {len(imagenet_columns)} logits."
+            )
+        self.spec, self.device, self.dtype = spec, device, precision
+        self.class_names, self.imagenet_columns = class_names, imagenet_columns
+        self.dim = len(class_names)
+        self._transform = transform
+        versions = library_versions(*libraries)
+        preprocessing = repr(transform)
+        self.fingerprint = combine(
+            weights=tensor_digests(network.state_dict()),
+            configuration=configuration,
+            preprocessing=preprocessing,
+            classes=class_names,
+            dtype=precision,
+            libraries=versions,
+        )
+        self._network = network.eval().requires_grad_(requires_grad=False).to(device)
+        final = final_linear(network, self.dim)
+        if precision != "fp32" and final is not None:
+            _keep_float32(final[1], device)
+        self.description = {
+            **description,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "classes": self.dim,
+            "preprocessing": preprocessing,
+            "final_layer": _final_layer_note(final[0] if final else None, precision),
+            "libraries": versions,
+            "as_published": as_published,
+            "warnings": list(description.get("warnings", [])),
+        }
+
+    def preprocess(self, image: Image.Image) -> torch.Tensor:
+        if image.mode != "RGB":
+            image = image.convert("RGB")
+        return self._transform(image)
+
+    def encode(self, batch: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode():
+            with autocast(self.device, self.dtype):
+                logits = self._network(batch.to(self.device))
+            if logits.ndim != 2 or logits.shape[1] != self.dim:
+                raise CounterGroundError(
+                    f"{self.spec}: the network returns {tuple(logits.shape)} for {len(batch)} photos, "
+                    f"but {self.dim} classes are named."
+                )
+            return logits.float().cpu()  # type: ignore[no-any-return]
+
+
+def final_linear(network: torch.nn.Module, classes: int) -> tuple[str, torch.nn.Module] | None:
+    """Return name and module of the last linear layer with ``classes`` outputs, None without one."""
+    import torch
+
+    linear = [
+        (name, module)
+        for name, module in network.named_modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == classes
+    ]
+    return linear[-1] if linear else None
+
+
+def _keep_float32(layer: torch.nn.Module, device: str) -> None:
+    """Run ``layer`` in float32 whatever autocast is in force around it."""
+    import torch
+
+    forward = layer.forward
+
+    def forward_float32(features: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device.partition(":")[0], enabled=False):
+            return forward(features.float())  # type: ignore[no-any-return]
+
+    layer.forward = forward_float32  # type: ignore[method-assign]
+
+
+def _final_layer_note(name: str | None, precision: str) -> str:
+    if precision == "fp32":
+        return "float32"
+    if name is None:
+        return f"no final linear layer found: logits computed in {precision}, then converted to float32"
+    return f"{name} in float32, outside autocast"

@@ -1,0 +1,63 @@
+"""Where a model runs and in which precision."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, get_args
+
+from counterground.errors import UsageError, did_you_mean
+from counterground.models._base import Precision
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def resolve_device(device: str) -> str:
+    """Return the torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises:
+        UsageError: unknown device, or one this machine does not have.
+    """
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+    kind, _, index = device.partition(":")
+    if kind not in available or (index and not (kind == "cuda" and index.isdigit())):
+        raise UsageError(
+            f"Unknown device {device!r}; use one of {', '.join(DEVICES)}.{did_you_mean(device, DEVICES)}"
+        )
+    if not available[kind] or (index and int(index) >= torch.cuda.device_count()):
+        raise UsageError(
+            f"Device {device!r} is not available to PyTorch on this machine; use --device auto or cpu."
+        )
+    return device
+
+
+def check_precision(precision: str) -> Precision:
+    """Return ``precision`` if it is known.
+
+    Raises:
+        UsageError: not fp32, bf16 or fp16.
+    """
+    for known in get_args(Precision):
+        if precision == known:
+            return known  # type: ignore[no-any-return]
+    known_names = get_args(Precision)
+    raise UsageError(
+        f"Unknown precision {precision!r}; use one of {', '.join(known_names)}."
+        f"{did_you_mean(precision, known_names)}"
+    )
+
+
+def autocast(device: str, precision: str) -> AbstractContextManager[object]:
+    """Context in which matrix products and convolutions run in ``precision``; weights stay float32."""
+    import torch
+
+    if precision == "fp32":
+        return nullcontext()
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+    return torch.autocast(device.partition(":")[0], dtype=dtype)

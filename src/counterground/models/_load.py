@@ -1,0 +1,81 @@
+"""From a specification to a loaded model."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.models._base import Model
+from counterground.models._device import check_precision, resolve_device
+from counterground.models._spec import SHIPPED, split_spec
+
+
+def load_model(
+    spec: str,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    as_published: bool = False,
+    offline: bool = False,
+) -> Model:
+    """Load one model with the preprocessing and the activation its weights were trained with.
+
+    Args:
+        spec: ``open_clip:ARCH/TAG``, ``open_clip:DIR``, ``open_clip:NAME@FILE``, ``torchvision:NAME``,
+            ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE``, ``timm:NAME.tag``, ``timm:NAME@FILE``,
+            ``efficientnet-lite0`` (1, 2), ``counterground:stamps-biased`` or ``module:function``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
+        as_published: reproduce how the paper apparently loaded ViT-B/32 LAION400M (GELU), and resize
+            before converting to RGB where the library does; stamped on the description.
+        offline: never use the network.
+
+    Raises:
+        UsageError: an unknown specification, device or precision.
+        CounterGroundError: weights cannot be fetched, read or fitted.
+    """
+    loader, rest = split_spec(spec)
+    options: dict[str, Any] = {
+        "device": resolve_device(device),
+        "precision": check_precision(precision),
+        "as_published": as_published,
+    }
+    if loader == "lite":
+        from counterground.models._lite import load_lite
+
+        return load_lite(spec, **options)
+    if loader == "user":
+        from counterground.models._user import load_user
+
+        return load_user(spec, **options)
+    if loader == "counterground":
+        return _load_shipped(spec, rest, offline=offline, **options)
+    if loader == "open_clip":
+        from counterground.models._open_clip import load_open_clip
+
+        return load_open_clip(spec, rest, offline=offline, **options)
+    if loader == "torchvision":
+        from counterground.models._torchvision import load_torchvision
+
+        return load_torchvision(spec, rest, offline=offline, **options)
+    from counterground.models._timm import load_timm
+
+    return load_timm(spec, rest, offline=offline, **options)
+
+
+def _load_shipped(spec: str, name: str, **options: Any) -> Model:
+    from counterground.models._open_clip import load_open_clip_folder
+
+    if spec not in SHIPPED:
+        raise UsageError(
+            f"Unknown model {spec!r}; shipped: {', '.join(SHIPPED)}.{did_you_mean(spec, SHIPPED)}"
+        )
+    folder = Path(str(resources.files("counterground.models") / "data" / name))
+    if not folder.is_dir():
+        raise CounterGroundError(
+            f"{spec}: this installation lacks the weights in {folder}; install it again."
+        )
+    description = {"training_data": "composites of the stamps benchmark's cut-outs (see the model card)"}
+    return load_open_clip_folder(spec, folder, description=description, **options)

@@ -1,0 +1,151 @@
+"""Reading weights without running code, and fetching them with one clear line when that fails."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterground.errors import CounterGroundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+_NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
+
+
+def weights_file(text: str, spec: str) -> Path:
+    """Return the file a user named after ``@``.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise UsageError(f"{spec}: there is no weights file {str(path)!r}.")
+    return path
+
+
+@contextmanager
+def refusing_code(path: Path, spec: str) -> Iterator[None]:
+    """Turn what goes wrong while reading weights from ``path`` into one line.
+
+    Raises:
+        CounterGroundError: the file holds pickled objects other than tensors, is not a weights file, or
+            does not fit the architecture.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise CounterGroundError(
+            f"{spec}: {path} is refused: it holds pickled objects other than tensors, which could run "
+            "code when loaded. Ask its author for safetensors, or save its state_dict with torch.save."
+        ) from error
+    except (SafetensorError, EOFError, OSError) as error:
+        raise CounterGroundError(
+            f"{spec}: {path} is not a readable weights file ({_line(error)})."
+        ) from error
+    except RuntimeError as error:
+        if "TorchScript" in str(error):
+            raise CounterGroundError(
+                f"{spec}: {path} is a TorchScript archive, which is a program and not loaded. "
+                "Save its state_dict() as safetensors first."
+            ) from error
+        raise CounterGroundError(
+            f"{spec}: {path} does not fit this architecture ({_line(error)})."
+        ) from error
+    except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
+        raise CounterGroundError(
+            f"{spec}: {path} is not a state_dict of this architecture ({_line(error)})."
+        ) from error
+
+
+def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
+    """Return the tensors in a ``.safetensors`` file or a pickle of tensors; nothing in it is executed.
+
+    Checkpoints that nest the weights (``state_dict``, ``model``) are unwrapped, ``module.`` prefixes removed.
+
+    Raises:
+        CounterGroundError: see `refusing_code`.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    with refusing_code(path, spec):
+        if path.suffix == ".safetensors":
+            loaded: Any = load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        nested = next((key for key in _NESTED if isinstance(loaded, dict) and key in loaded), None)
+        state = loaded[nested] if nested else loaded
+        if not isinstance(state, dict) or not all(
+            isinstance(value, torch.Tensor) for value in state.values()
+        ):
+            raise TypeError("no mapping of names to tensors in it")
+        return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+@contextmanager
+def fetching(spec: str, *, offline: bool, remedy: str) -> Iterator[None]:
+    """Fetch weights inside; failures become one line that names ``spec`` and ``remedy``.
+
+    With ``offline`` the Hugging Face libraries are told to read their cache only.
+
+    Raises:
+        CounterGroundError: not in the cache, no network, or the host refused.
+    """
+    try:
+        with _hub_offline() if offline else _nothing():
+            yield
+    except CounterGroundError:
+        raise
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
+        if isinstance(error, ImportError) or "pip install" in str(error):
+            raise CounterGroundError(f"{spec} needs a package that is missing: {_line(error)}") from error
+        reason = "not in the local cache, and --offline forbids fetching" if offline else _line(error)
+        raise CounterGroundError(f"Cannot fetch the weights of {spec}: {reason}. {remedy}") from error
+
+
+def cached_url(url: str, folder: Path, spec: str) -> None:
+    """Check that a file fetched by address is in ``folder`` already.
+
+    Raises:
+        OSError: it is not.
+    """
+    if not (folder / url.rsplit("/", 1)[-1]).is_file():
+        raise FileNotFoundError(f"{spec}: {folder / url.rsplit('/', 1)[-1]} is missing")
+
+
+@contextmanager
+def _hub_offline() -> Iterator[None]:
+    # huggingface_hub reads the variable once at import, so both it and the constant are set.
+    from huggingface_hub import constants
+
+    before, constant = os.environ.get("HF_HUB_OFFLINE"), constants.HF_HUB_OFFLINE
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = constant
+        if before is None:
+            del os.environ["HF_HUB_OFFLINE"]
+        else:
+            os.environ["HF_HUB_OFFLINE"] = before
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _line(error: BaseException) -> str:
+    """Return the first line of an error, without a final stop."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return (text if len(text) <= 240 else text[:237] + "...").rstrip(".")
