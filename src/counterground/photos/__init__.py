@@ -1,1 +1,29 @@
-"""Room: photos."""
+"""Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
+
+from counterground.photos._imagenet import find_imagenet_index, imagenet_names, imagenet_wnids
+from counterground.photos._labelspace import LabelSpace, imagenet_label_space
+from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, validate_manifest
+from counterground.photos._photo import IMAGE_SUFFIXES, LoadedPhoto, UnreadablePhoto, load_photo, photo_id
+from counterground.photos._prompts import prompt_templates, read_class_names
+from counterground.photos._reading import read_benchmark
+from counterground.photos._written import write_benchmark
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MANIFEST_SCHEMA",
+    "Benchmark",
+    "LabelSpace",
+    "LoadedPhoto",
+    "UnreadablePhoto",
+    "find_imagenet_index",
+    "imagenet_label_space",
+    "imagenet_names",
+    "imagenet_wnids",
+    "load_photo",
+    "photo_id",
+    "prompt_templates",
+    "read_benchmark",
+    "read_class_names",
+    "validate_manifest",
+    "write_benchmark",
+]

@@ -1,0 +1,179 @@
+"""Benchmarks that are folders of photos: the CounterAnimal layout and the ImageFolder layout.
+
+Nothing is skipped in silence: what is not read is either known junk, or noted, or an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from counterground.errors import CounterGroundError
+from counterground.photos._classes import assign_classes
+from counterground.photos._hashing import photo_ids
+from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, describe_gaps
+from counterground.photos._photo import IMAGE_SUFFIXES
+
+_GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
+_JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
+
+
+@dataclass
+class _Found:
+    """What a walk over the class folders found."""
+
+    root: Path
+    paths: list[Path] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    backgrounds: list[str | None] = field(default_factory=list)
+    groups: list[str | None] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    def add(self, entry: Path, folder: str, group: str | None = None, background: str | None = None) -> None:
+        """Take a photo in, or note that the file is none."""
+        if not _is_photo(entry):
+            self.others.append(entry.relative_to(self.root).as_posix())
+            return
+        self.paths.append(entry)
+        self.folders.append(folder)
+        self.groups.append(group)
+        self.backgrounds.append(background)
+
+
+def read_folder(source: Path) -> Benchmark:
+    """Read CounterAnimal's layout, ``<class>/<common|counter>-<background>/*``, or ImageFolder's, ``<class>/*``.
+
+    A single folder around the class folders is stepped into. Class folders are named as ``assign_classes``
+    reads them. Clusters are null: nothing in a folder says which photos belong together.
+
+    Raises:
+        CounterGroundError: no photo, neither layout or both, photos deeper than the layout has them, links
+            that leave the folder, or class names as ``assign_classes`` refuses.
+    """
+    root = _layout_root(source)
+    folders = [entry for entry in _entries(root) if entry.is_dir()]
+    grouped = any(_groups(folder) for folder in folders)
+    found = _Found(root)
+    for folder in folders:
+        if grouped:
+            _walk_groups(folder, found)
+        else:
+            _walk_photos(folder, found, folder.name)
+    if not found.paths:
+        raise CounterGroundError(f"There is no photo in {source}: {_WANTED}.")
+    classes = assign_classes([folder.name for folder in folders])
+    space = classes.label_space
+    indices = [classes.index[folder] for folder in found.folders]
+    columns = {
+        "path": [path.relative_to(root).as_posix() for path in found.paths],
+        "photo_id": photo_ids(found.paths),
+        "class_index": indices,
+        "class_name": [space.names[index] for index in indices],
+        "background": found.backgrounds,
+        "group": found.groups,
+    }
+    photos = pl.DataFrame(columns, schema={name: MANIFEST_SCHEMA[name] for name in columns})
+    beside = [entry.name for entry in _entries(root) if _is_photo(entry)]
+    notes = (
+        *classes.notes,
+        *describe_gaps(photos, space),
+        *_note_files(beside, "photos beside the class folders belong to no class and were not read"),
+        *_note_files(found.others, "files among the photos are not of a known image type and were not read"),
+    )
+    return Benchmark(source.resolve().name, root, photos, space, notes)
+
+
+_WANTED = (
+    "wanted is <class>/*.jpg, or <class>/common-<background>/*.jpg with <class>/counter-<background>/*.jpg"
+)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Sorted entries without hidden ones and known junk."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise CounterGroundError(f"Cannot read the folder {folder}: {error.strerror or error}.") from error
+    return [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in _JUNK]
+
+
+def _is_photo(entry: Path) -> bool:
+    return entry.suffix.lower() in IMAGE_SUFFIXES and not entry.is_dir()
+
+
+def _groups(folder: Path) -> list[Path]:
+    return [entry for entry in _entries(folder) if _GROUP_FOLDER.fullmatch(entry.name) and entry.is_dir()]
+
+
+def _layout_root(source: Path) -> Path:
+    """Return ``source``, or the only folder in it where that one holds the class folders."""
+    folders = [entry for entry in _entries(source) if entry.is_dir()]
+    if len(folders) != 1 or _groups(folders[0]) or any(_is_photo(entry) for entry in _entries(folders[0])):
+        return source
+    _inside(folders[0], source)
+    return folders[0] if any(entry.is_dir() for entry in _entries(folders[0])) else source
+
+
+def _walk_groups(folder: Path, found: _Found) -> None:
+    for entry in _entries(folder):
+        where = entry.relative_to(found.root).as_posix()
+        if not entry.is_dir():
+            if _is_photo(entry):
+                raise CounterGroundError(
+                    f"Photo {where!r} is in no group: move it to common-<background> or counter-<background>."
+                )
+            found.others.append(where)
+        elif match := _GROUP_FOLDER.fullmatch(entry.name):
+            _walk_photos(entry, found, folder.name, match[1], match[2])
+        elif _holds_photos(entry):
+            raise CounterGroundError(
+                f"Folder {where!r} is neither common-<background> nor counter-<background>: rename it."
+            )
+
+
+def _walk_photos(
+    folder: Path, found: _Found, class_folder: str, group: str | None = None, background: str | None = None
+) -> None:
+    _inside(folder, found.root)
+    for entry in _entries(folder):
+        if entry.is_dir():
+            if _holds_photos(entry):
+                where = entry.relative_to(found.root).as_posix()
+                raise CounterGroundError(f"Photos in {where!r} are too deep: {_WANTED}.")
+            continue
+        _inside(entry, found.root)
+        found.add(entry, class_folder, group, background)
+
+
+def _inside(entry: Path, root: Path) -> None:
+    """Refuse links out of the folder, which would break when it is moved, and links to nothing."""
+    if not entry.is_symlink():
+        return
+    target = entry.resolve()
+    if not target.exists():
+        raise CounterGroundError(f"{entry} is a link to nothing: remove or mend it.")
+    if not target.is_relative_to(root.resolve()):
+        raise CounterGroundError(f"{entry} is a link out of the folder: put a copy there instead.")
+
+
+def _holds_photos(folder: Path) -> bool:
+    return any(_is_photo(path) for path in _walk(folder))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for entry in _entries(folder):
+        if entry.is_dir() and not entry.is_symlink():
+            yield from _walk(entry)
+        else:
+            yield entry
+
+
+def _note_files(names: list[str], what: str) -> tuple[str, ...]:
+    if not names:
+        return ()
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (f"{len(names)} {what}: {', '.join(names[:3])}{more}.",)

@@ -1,0 +1,161 @@
+"""The manifest, one row per photo, and the benchmark made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from counterground.errors import CounterGroundError, did_you_mean
+from counterground.photos._labelspace import LabelSpace
+
+GROUPS = ("common", "counter")
+
+MANIFEST_SCHEMA: dict[str, pl.DataType] = {
+    "path": pl.String(),  # relative to the benchmark's root, with forward slashes
+    "photo_id": pl.String(),  # SHA-256 of the file's bytes
+    "class_index": pl.Int32(),  # indexes the label space of the benchmark
+    "class_name": pl.String(),
+    "background": pl.String(),
+    "group": pl.String(),  # "common", "counter" or null
+    "cluster": pl.String(),  # photos that are not independent share it; null: a cluster of its own
+    "mask": pl.String(),  # relative to the root, as path
+    "licence": pl.String(),
+    "source": pl.String(),
+}
+_REQUIRED = ("path", "photo_id", "class_index", "class_name")
+_VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
+
+
+def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataFrame:
+    """Return the manifest in ``MANIFEST_SCHEMA``, sorted by path; columns that may be null may be absent.
+
+    Raises:
+        CounterGroundError: the first thing that is wrong, naming the column or the photo: a missing, unknown
+            or mistyped column, an empty required value, a path twice, absolute or out of the root, a group
+            other than common, counter and null, a class that the label space does not have.
+    """
+    photos = _in_schema(photos)
+    if photos.is_empty():
+        raise CounterGroundError("The manifest has no photo.")
+    for column in _REQUIRED:
+        empty = pl.col(column).is_null() if column == "class_index" else pl.col(column).fill_null("") == ""
+        _refuse(photos, empty, f"its {column} is empty")
+    _refuse(photos, pl.col("path").is_duplicated(), "its path occurs more than once")
+    outside = pl.col("path").str.contains(r"(^|/)\.\.(/|$)|^/|^[A-Za-z]:[\\/]")
+    _refuse(photos, outside, "its path must be relative and stay inside the benchmark's folder")
+    not_a_hash = ~pl.col("photo_id").str.contains("^[0-9a-f]{64}$")
+    _refuse(photos, not_a_hash, "its photo_id is not the SHA-256 of a file (64 hex digits)")
+    _refuse(photos, ~pl.col("group").is_in(GROUPS), "its group must be common, counter or null", "group")
+    unknown = ~pl.col("class_index").is_between(0, len(label_space) - 1)
+    _refuse(photos, unknown, f"its class_index is outside the {len(label_space)} classes", "class_index")
+    names = pl.Series(label_space.names)
+    wrong = pl.col("class_name") != names.gather(photos["class_index"])
+    _refuse(photos, wrong, "its class_name is not what the label space calls its class_index", "class_name")
+    return photos.sort("path")
+
+
+def _in_schema(photos: pl.DataFrame) -> pl.DataFrame:
+    for column in _REQUIRED:
+        if column not in photos.columns:
+            raise CounterGroundError(f"The manifest has no column {column!r}.")
+    for column in photos.columns:
+        if column not in MANIFEST_SCHEMA:
+            hint = did_you_mean(column, MANIFEST_SCHEMA)
+            raise CounterGroundError(f"The manifest has an unknown column {column!r}.{hint}")
+    absent = [
+        pl.lit(None, kind).alias(name) for name, kind in MANIFEST_SCHEMA.items() if name not in photos.columns
+    ]
+    columns = []
+    for name, kind in MANIFEST_SCHEMA.items():
+        try:
+            columns.append(photos.with_columns(absent)[name].cast(kind))
+        except pl.exceptions.PolarsError as error:
+            found = photos.schema[name]
+            raise CounterGroundError(
+                f"The manifest's column {name!r} must be {kind}, not {found}."
+            ) from error
+    return pl.DataFrame(columns)
+
+
+def _refuse(photos: pl.DataFrame, wrong: pl.Expr, what: str, column: str = "") -> None:
+    """Raise, naming the first photo for which ``wrong`` holds (null does not)."""
+    found = photos.filter(wrong)
+    if found.is_empty():
+        return
+    first = found.row(0, named=True)
+    value = f", not {first[column]!r}" if column else ""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    raise CounterGroundError(f"Photo {first['path']!r}{more}: {what}{value}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """Photos with class, background and group, and the label space their ``class_index`` indexes.
+
+    Attributes:
+        name: what outputs call it.
+        root: folder the manifest's paths are relative to.
+        photos: ``MANIFEST_SCHEMA``, sorted by path; validated and completed when the benchmark is made.
+        label_space: the classes in order; a class may have no photo.
+        notes: sentences that every output must repeat.
+
+    Raises:
+        CounterGroundError: see ``validate_manifest``.
+    """
+
+    name: str
+    root: Path
+    photos: pl.DataFrame
+    label_space: LabelSpace
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    @cached_property
+    def version(self) -> str:
+        """SHA-256 over what scores depend on: the manifest up to ``cluster``, and the label space.
+
+        The name, the notes, the root and the order of the rows play no part.
+        """
+        digest = hashlib.sha256(self.label_space.to_json().encode())
+        for row in self.photos.select(_VERSIONED).iter_rows():
+            digest.update(json.dumps(row).encode() + b"\n")
+        return digest.hexdigest()
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether any photo is in the common or the counter group."""
+        return self.photos["group"].null_count() < len(self.photos)
+
+    def photo_path(self, row_path: str) -> Path:
+        """Return the file of a manifest path."""
+        return self.root / row_path
+
+
+def describe_gaps(photos: pl.DataFrame, label_space: LabelSpace) -> tuple[str, ...]:
+    """Return notes on classes without a photo and, in a benchmark with groups, without one of the groups."""
+    present = set(photos["class_index"])
+    notes = [_note_classes(label_space, set(range(len(label_space))) - present, "no photo")]
+    groups = {group: set(photos.filter(pl.col("group") == group)["class_index"]) for group in GROUPS}
+    if any(groups.values()):
+        notes += [
+            _note_classes(label_space, present - have, f"no {group} photo, so no drop")
+            for group, have in groups.items()
+        ]
+    return tuple(note for note in notes if note)
+
+
+def _note_classes(label_space: LabelSpace, classes: set[int], lack: str) -> str:
+    if not classes:
+        return ""
+    named = ", ".join(label_space.names[index] for index in sorted(classes))
+    return f"{len(classes)} of {len(label_space)} classes have {lack}: {named}."

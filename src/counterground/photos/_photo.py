@@ -1,0 +1,193 @@
+"""Reading one photo: every way it can fail is one exception with a short reason."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from counterground.errors import CounterGroundError
+
+IMAGE_SUFFIXES = frozenset(
+    {
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".jfif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".mpo",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+    }
+    | {".webp"}
+)
+"""Lower-case suffixes of the files that readers take for photos."""
+
+# PIL's other plugins read documents and icons, and one starts a PostScript interpreter.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+# Where PIL raises instead of warning: twice its default limit, whatever the host program set that limit to.
+_MOST_PIXELS = 2 * (1024**3 // 4 // 3)
+_SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
+
+
+class UnreadablePhoto(CounterGroundError):  # noqa: N818 - the field speaks of unreadable photos
+    """A photo that cannot be read; ``path`` says which and ``reason`` why, in a few words."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"Cannot read the photo {path}: {reason}.")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnreadablePhoto], tuple[Path, str]]:
+        return UnreadablePhoto, (self.path, self.reason)
+
+
+@dataclass(frozen=True)
+class LoadedPhoto:
+    """A decoded photo.
+
+    Attributes:
+        image: RGB, or as stored under ``rgb=False``; fully decoded, orientation tag not applied.
+        converted: the stored mode was not RGB and ``image`` is.
+        mode: PIL's mode of the stored pixels ("RGB", "P", "CMYK", ...).
+    """
+
+    image: Image.Image
+    converted: bool
+    mode: str
+
+
+def photo_id(path: Path) -> str:
+    """Return the SHA-256 of the file's bytes in hex.
+
+    Raises:
+        UnreadablePhoto: the file is missing or may not be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadablePhoto(Path(path), _os_reason(error)) from error
+
+
+def load_photo(path: Path, *, rgb: bool = True, expect_id: str | None = None) -> LoadedPhoto:
+    """Decode one photo fully; safe in threads.
+
+    RGB photos come out as ``Image.open(path).convert("RGB")`` gives them. Other modes are converted before
+    anything else happens to them: as PIL does it, except that 16-bit grey is scaled to 8 bits
+    where PIL may clip. Of an animation the first frame is read. The EXIF orientation is ignored, as the
+    libraries we compare with do.
+
+    Args:
+        path: the file; its content decides the format, not its suffix.
+        rgb: False leaves the stored mode (the order of libraries that resize first).
+        expect_id: the ``photo_id`` of the manifest; other content is an error.
+
+    Raises:
+        UnreadablePhoto: missing, empty, changed, not an image, truncated, damaged, or over 178 megapixels.
+    """
+    path = Path(path)
+    data = _read_bytes(path, expect_id)
+    try:
+        image = _decode(path, data)
+        mode = image.mode
+        if not rgb or mode == "RGB":
+            return LoadedPhoto(image, converted=False, mode=mode)
+        return LoadedPhoto(_to_rgb(path, image), converted=True, mode=mode)
+    except UnreadablePhoto:
+        raise
+    # Decoders of strangers' bytes raise whatever they like; each of it means that this photo cannot be read.
+    except Exception as error:
+        raise UnreadablePhoto(path, _decoding_reason(error)) from error
+
+
+def _read_bytes(path: Path, expect_id: str | None) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadablePhoto(path, _os_reason(error)) from error
+    if not data:
+        raise UnreadablePhoto(path, "empty file")
+    if expect_id is not None and hashlib.sha256(data).hexdigest() != expect_id:
+        raise UnreadablePhoto(path, "content changed since the manifest was written")
+    return data
+
+
+def _decode(path: Path, data: bytes) -> Image.Image:
+    image = _open(path, data)
+    width, height = image.size
+    if width * height > _MOST_PIXELS:
+        raise UnreadablePhoto(path, f"decompression bomb ({width} x {height})")
+    image.load()
+    return image
+
+
+def _open(path: Path, data: bytes) -> Image.Image:
+    """Find the plugin as ``Image.open`` does, without its warning for big photos.
+
+    That warning could only be silenced for the whole process: ``warnings.catch_warnings`` is not thread-safe.
+    """
+    Image.init()
+    prefix = data[:16]
+    damaged = ""
+    for name in _FORMATS:
+        factory, accept = Image.OPEN.get(name, (None, None))
+        if factory is None or accept is None or accept(prefix) is not True:
+            continue
+        try:
+            return factory(BytesIO(data), "")
+        except (SyntaxError, IndexError, TypeError, struct.error) as error:
+            damaged = f"truncated or damaged {name} header ({_short(error)})"
+    raise UnreadablePhoto(path, damaged or "not an image")
+
+
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise UnreadablePhoto(path, "floating-point pixels, whose range is not defined")
+    if image.mode in _SIXTEEN_BIT:
+        return _scale_to_8_bits(path, image).convert("RGB")
+    # The alpha of palette entries plays no part in RGB, but PIL would warn about it.
+    image.info.pop("transparency", None)
+    return image.convert("RGB")
+
+
+def _scale_to_8_bits(path: Path, image: Image.Image) -> Image.Image:
+    """Scale 0..65535 to 0..255, rounding; PIL's ``convert("RGB")`` clips at 255 and gives a white photo."""
+    values: np.ndarray[Any, np.dtype[np.int64]] = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise UnreadablePhoto(path, "grey values beyond 16 bits, whose range is not defined")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _os_reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "missing"
+    if isinstance(error, IsADirectoryError):
+        return "a folder, not a file"
+    return (error.strerror or _short(error)).lower()
+
+
+def _decoding_reason(error: Exception) -> str:
+    message = _short(error)
+    if isinstance(error, EOFError) or "truncated" in message.lower():
+        return "truncated"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return "decompression bomb"
+    return f"truncated or damaged ({message})"
+
+
+def _short(error: Exception) -> str:
+    """First line of a message, without the address that PIL prints of a file in memory."""
+    text = (str(error) or type(error).__name__).splitlines()[0]
+    return text.split(" <_io")[0][:100]

@@ -1,0 +1,42 @@
+"""One entrance for every form a benchmark has on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos._folders import read_folder
+from counterground.photos._manifest import Benchmark
+from counterground.photos._parquet import read_parquet_manifest
+from counterground.photos._written import BENCHMARK_FILE, MANIFEST_FILE, read_written
+
+
+def read_benchmark(source: str | Path) -> Benchmark:
+    """Read a benchmark from disk.
+
+    ``source`` is a folder that ``write_benchmark`` wrote, a folder in the CounterAnimal layout (with or
+    without ImageNet indices before the class names) or the ImageFolder layout (names, wnids or ImageNet
+    indices), or a ``.parquet`` manifest with paths relative to its folder. All photos are hashed, none is
+    decoded.
+
+    Raises:
+        UsageError: there is no such folder or manifest.
+        CounterGroundError: what is there is not a benchmark; one line says what and where.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise UsageError(f"There is no {str(path)!r}: name a folder of photos or a .parquet manifest.")
+    if path.is_dir():
+        if (path / BENCHMARK_FILE).is_file():
+            return read_written(path)
+        if (path / MANIFEST_FILE).is_file():
+            raise CounterGroundError(
+                f"{path} has {MANIFEST_FILE} but no {BENCHMARK_FILE}, so its writing was cut off: write it"
+                f" again, or name {path / MANIFEST_FILE} if that is a manifest of your own."
+            )
+        return read_folder(path)
+    if path.suffix.lower() != ".parquet":
+        raise UsageError(f"{path} is neither a folder of photos nor a .parquet manifest.")
+    if path.name == MANIFEST_FILE and (path.parent / BENCHMARK_FILE).is_file():
+        return read_written(path.parent)
+    return read_parquet_manifest(path)
