@@ -116,7 +116,7 @@ def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None
     backgrounds = benchmark.photos.group_by("class_index").agg(pl.col("background").drop_nulls().n_unique())
     if backgrounds["background"].max() in {None, 0, 1}:
         raise CounterGroundError(
-            f"No class of {benchmark.name} has photos on two labelled backgrounds, so nothing can be compared. "
+            f"No class of {benchmark.name} has photos on two labelled backgrounds: nothing to compare. "
             "Arrange folders as <class>/<background>/, or fill the background column of the manifest."
         )
 
@@ -147,7 +147,8 @@ def _sentence(referee: str, chosen: Drop, reported: Drop | None) -> str:
     if reported is None or reported.value is None:
         return (
             f"The pairs were chosen by {referee} on these very photos, where it drops "
-            f"{100 * chosen.value:.1f} points: that figure flatters the effect, since chance differences were chosen too. "
+            f"{100 * chosen.value:.1f} points: that figure is flattered, since "
+            "chance differences were chosen too. "
             "Measure other models, or use --split half."
         )
     return (

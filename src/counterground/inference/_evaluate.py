@@ -83,8 +83,8 @@ def _evaluate_one(
     predictions = predict(benchmark, features, head, contest, labels)
     if len(predictions) + len(features.reasons) != len(benchmark.photos):
         raise CounterGroundError(
-            f"{spec}: {len(predictions)} predictions and {len(features.reasons)} unreadable photos do not add "
-            f"up to {len(benchmark.photos)}. This is a fault of CounterGround; please report it."
+            f"{spec}: {len(predictions)} predictions and {len(features.reasons)} unreadable photos do not "
+            f"add up to {len(benchmark.photos)}. This is a fault of CounterGround; please report it."
         )
     record = ModelRecord(
         spec=spec, kind=model.kind, fingerprint=model.fingerprint, description=model.description

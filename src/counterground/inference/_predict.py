@@ -15,7 +15,7 @@ _ROWS = 256
 
 
 def class_mean_scores(benchmark: Benchmark, features: Features, head: Head) -> np.ndarray:
-    """Mean score of each name over the readable photos of each class, ``[classes, k]``; NaN without photos."""
+    """Mean score of each name over the readable photos of a class: ``[classes, k]``, NaN without photos."""
     class_index = benchmark.photos["class_index"].to_numpy()
     means = np.full((len(benchmark.label_space), len(head.columns)), np.nan)
     for index in np.unique(class_index[features.readable]):

@@ -121,8 +121,8 @@ def _warnings(contest: Competition, outcomes: Sequence[Outcome]) -> list[str]:
     ]
     if features.reasons:
         warnings.append(
-            f"{len(features.reasons)} of {len(features.readable)} photos could not be read and are in no figure;"
-            " unreadable.csv lists them with reasons."
+            f"{len(features.reasons)} of {len(features.readable)} photos could not be read and are in no "
+            "figure; unreadable.csv lists them with reasons."
         )
     absent = outcomes[0].predictions["true_rank"].null_count()
     if absent:
