@@ -1,0 +1,86 @@
+"""Accuracies: of each class, balanced over classes, over photos, and within the five highest."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from counterground.metrics._codes import Floats, Strata, as_flags
+
+
+class ClassAccuracies(NamedTuple):
+    """Per class, sorted by index: ``classes``, ``accuracy`` (fractions), ``n`` photos; each ``[c]``."""
+
+    classes: npt.NDArray[np.int64]
+    accuracy: Floats
+    n: npt.NDArray[np.int64]
+
+
+def class_accuracy(correct: npt.ArrayLike, class_index: npt.ArrayLike) -> ClassAccuracies:
+    """Return the accuracy of each class that has photos, ``ACC(label)`` in section 4 of the paper.
+
+    Args:
+        correct: ``[n]`` Booleans.
+        class_index: ``[n]`` integers.
+    """
+    flags = as_flags(correct)
+    strata = Strata.of(class_index, None, len(flags))
+    n = np.bincount(strata.by_class, minlength=len(strata.classes))
+    hits = np.bincount(strata.by_class, weights=flags, minlength=len(strata.classes))
+    return ClassAccuracies(strata.classes, hits / n, n.astype(np.int64))
+
+
+def balanced_mean(classwise: npt.ArrayLike) -> float | None:
+    """Return the unweighted mean of class-wise values (appendix C.2) without NaN; None if none remain."""
+    values = np.asarray(classwise, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else None
+
+
+def balanced_accuracy(correct: npt.ArrayLike, class_index: npt.ArrayLike) -> float | None:
+    """Return the unweighted mean of class-wise accuracies (fraction); None without photos."""
+    return balanced_mean(class_accuracy(correct, class_index).accuracy)
+
+
+def plain_accuracy(correct: npt.ArrayLike) -> float | None:
+    """Return the share of photos predicted right (tables 11 and 12); None without photos."""
+    flags = as_flags(correct)
+    return float(flags.mean()) if flags.size else None
+
+
+def within_top_k(true_rank: npt.ArrayLike, k: int = 5) -> npt.NDArray[np.bool_]:
+    """Return ``[n]`` Booleans: the true class ranks under ``k``, counted from 0.
+
+    A null or negative rank means that the true name did not compete: such a photo is wrong.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}.")
+    ranks = np.asarray(true_rank, dtype=np.float64)
+    return np.asarray((ranks >= 0) & (ranks < k))
+
+
+def top_k_accuracy(
+    true_rank: npt.ArrayLike, k: int = 5, class_index: npt.ArrayLike | None = None
+) -> float | None:
+    """Return the share of photos whose true class is among the ``k`` highest (fraction); None without photos.
+
+    Args:
+        true_rank: ``[n]`` ranks from 0 (predicted right); null or negative where the true name
+            did not compete.
+        k: how many of the highest count.
+        class_index: ``[n]``; where given, the unweighted mean over classes is returned.
+    """
+    hits = within_top_k(true_rank, k)
+    return plain_accuracy(hits) if class_index is None else balanced_accuracy(hits, class_index)
+
+
+def tied(top2_gap: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Return ``[n]`` Booleans: the two highest scores are equal. A null gap (one competitor) is no tie."""
+    return np.asarray(np.asarray(top2_gap, dtype=np.float64) == 0.0)
+
+
+def tie_rate(top2_gap: npt.ArrayLike) -> float | None:
+    """Return the share of photos whose two highest scores are exactly equal; None without photos."""
+    return plain_accuracy(tied(top2_gap))

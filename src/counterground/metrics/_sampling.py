@@ -1,0 +1,258 @@
+"""How an estimate would move had other clusters been drawn: deviations whose squares add to its variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from counterground.metrics._codes import Codes, Floats
+
+Method = Literal["bootstrap", "analytic"]
+_CHUNK = 2_000_000
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An estimate and its deviations; for two estimates, the products add to the covariance.
+
+    ``n`` photos in ``clusters`` clusters stand behind it, which tell as much as ``effective`` equal clusters.
+    Deviations of one sampling are comparable, so the difference of two estimates has
+    the difference of their deviations.
+    """
+
+    value: float
+    deviations: Floats
+    n: int
+    clusters: int
+    effective: float
+
+    @property
+    def variance(self) -> float:
+        """The sampling variance."""
+        return float(self.deviations @ self.deviations)
+
+
+class Sampling:
+    """The clusters of a set of photos and the way their variance is reckoned.
+
+    ``bootstrap``: clusters are drawn with replacement ``draws`` times, **once for the whole set**, so that a
+    cluster counts as often in every stratum it occurs in. ``analytic``: no draws.
+
+    Args:
+        cluster: ``[n]`` codes 0 .. size - 1.
+        size: number of clusters.
+        method: one of the two.
+        seed: decides the draws.
+        draws: how many.
+    """
+
+    def __init__(self, cluster: Codes, size: int, method: Method, seed: int = 0, draws: int = 2000) -> None:
+        if method not in ("bootstrap", "analytic"):
+            raise ValueError(f"There is no interval method {method!r}; choose 'bootstrap' or 'analytic'.")
+        if method == "bootstrap" and draws < 2:
+            raise ValueError(f"A bootstrap needs at least 2 draws, not {draws}.")
+        self.cluster, self.size, self.method = cluster, size, method
+        self._seed, self._draws = seed, draws
+
+    @cached_property
+    def weights(self) -> npt.NDArray[np.uint8]:
+        """How often each cluster is drawn, ``[draws, clusters]``; one byte each, as none comes near 256."""
+        generator = np.random.default_rng(self._seed)
+        weights = np.empty((self._draws, self.size), dtype=np.uint8)
+        rows = max(1, _CHUNK // max(1, self.size))
+        for start in range(0, self._draws, rows):
+            count = min(rows, self._draws - start)
+            drawn = generator.integers(0, self.size, (count, self.size))
+            drawn += np.arange(count)[:, None] * self.size
+            flat = np.bincount(drawn.ravel(), minlength=count * self.size)
+            weights[start : start + count] = flat.reshape(count, self.size)
+        return weights
+
+
+class Partition:
+    """Photos cut into strata; what the clusters hold of each.
+
+    Args:
+        sampling: the clusters.
+        stratum: ``[n]`` codes 0 .. size - 1; -1 for photos outside all strata.
+        size: number of strata.
+    """
+
+    def __init__(self, sampling: Sampling, stratum: Codes, size: int) -> None:
+        self.sampling, self.size = sampling, size
+        self._inside = stratum >= 0
+        keys = stratum[self._inside] * sampling.size + sampling.cluster[self._inside]
+        # One pair for each stratum and cluster that meet, sorted by stratum.
+        pairs, self._pair = np.unique(keys, return_inverse=True)
+        self.pair_stratum, self.pair_cluster = np.divmod(pairs, max(1, sampling.size))
+        self.pair_photos = np.bincount(self._pair, minlength=len(pairs))
+        self.photos = np.bincount(self.pair_stratum, weights=self.pair_photos, minlength=size)
+        self.clusters = np.bincount(self.pair_stratum, minlength=size)
+        self._start = np.searchsorted(self.pair_stratum, np.arange(size + 1))
+
+    def sums(self, values: npt.NDArray[np.generic]) -> Floats:
+        """Sum of ``values`` ``[n]`` in each pair."""
+        weights = values[self._inside].astype(np.float64)
+        return tally(self._pair, weights, len(self.pair_stratum))
+
+    def drawn(self, pair_sums: Floats) -> Floats:
+        """Sums of each stratum in each draw, ``[draws, strata]``."""
+        shape = (self.sampling.size, self.size)
+        matrix = sparse.csr_matrix((pair_sums, (self.pair_cluster, self.pair_stratum)), shape=shape)
+        weights = self.sampling.weights
+        rows = max(1, _CHUNK // max(1, self.sampling.size))
+        found = np.empty((len(weights), self.size))
+        for start in range(0, len(weights), rows):
+            found[start : start + rows] = weights[start : start + rows].astype(np.float64) @ matrix
+        return found
+
+    @cached_property
+    def drawn_photos(self) -> Floats:
+        """Photos of each stratum in each draw, ``[draws, strata]``."""
+        return self.drawn(self.pair_photos.astype(np.float64))
+
+    def pairs_of(self, strata: Codes) -> Codes:
+        """Positions of the pairs of some strata."""
+        if len(strata) == 1:
+            return np.arange(self._start[strata[0]], self._start[strata[0] + 1])
+        return np.flatnonzero(np.isin(self.pair_stratum, strata))
+
+    def count(self, strata: Codes) -> tuple[int, int]:
+        """Photos in some strata, and clusters that have one there."""
+        met = np.unique(self.pair_cluster[self.pairs_of(strata)])
+        return int(self.photos[strata].sum()), len(met)
+
+
+class StratumMeans:
+    """Means of a value in the strata of a partition, and averages of such means.
+
+    Args:
+        partition: the strata.
+        values: ``[n]``, one for each photo.
+    """
+
+    def __init__(self, partition: Partition, values: npt.NDArray[np.generic]) -> None:
+        self._partition = partition
+        self._sums = partition.sums(values)
+        totals = np.bincount(partition.pair_stratum, weights=self._sums, minlength=partition.size)
+        self.values = np.full(partition.size, np.nan)
+        np.divide(totals, partition.photos, out=self.values, where=partition.photos > 0)
+
+    def average(self, strata: Codes) -> Moment:
+        """Unweighted average of the means of some strata, none of them empty."""
+        return self.averages(strata[:, None])[0]
+
+    def averages(self, strata: Codes) -> list[Moment]:
+        """Averages over the rows of ``strata`` ``[m, q]``, one for each column, comparable."""
+        n, clusters = self._partition.count(np.unique(strata))
+        bootstrap = self._partition.sampling.method == "bootstrap"
+        deviations = self._drawn(strata, clusters) if bootstrap else self._linearised(strata)
+        values = self.values[strata].mean(axis=0)
+        counts = self._partition.photos[strata].sum(axis=0)
+        effective = self._effective(strata)
+        if strata.shape[1] > 1:
+            return [
+                Moment(float(value), row, int(count), clusters, effective)
+                for value, row, count in zip(values, deviations, counts, strict=True)
+            ]
+        return [Moment(float(values[0]), deviations[0], n, clusters, effective)]
+
+    def _effective(self, strata: Codes) -> float:
+        part = self._partition
+        pairs = part.pairs_of(np.unique(strata))
+        weights = part.pair_photos[pairs] / part.photos[part.pair_stratum[pairs]]
+        return effective_clusters(tally(part.pair_cluster[pairs], weights, part.sampling.size))
+
+    @cached_property
+    def _scores(self) -> Floats:
+        """Influence of each pair on the mean of its stratum, enlarged for its leverage.
+
+        A cluster that holds the share h of a stratum pulls the mean towards itself, which shrinks its
+        residual; dividing by sqrt(1 - h) undoes this on average (CR2 of Bell and McCaffrey 2002, in
+        closed form). With one stratum and equal clusters it is the factor G / (G - 1) on the variance.
+        """
+        part = self._partition
+        photos = part.photos[part.pair_stratum]
+        share = part.pair_photos / photos
+        residual = (self._sums - self.values[part.pair_stratum] * part.pair_photos) / photos
+        return np.where(share < 1, residual / np.sqrt(np.where(share < 1, 1 - share, 1)), 0.0)
+
+    def _linearised(self, strata: Codes) -> list[Floats]:
+        part, m = self._partition, len(strata)
+        found = []
+        for column in strata.T:
+            pairs = part.pairs_of(column)
+            weights = self._scores[pairs] / m
+            alone = part.pair_photos[pairs] == part.photos[part.pair_stratum[pairs]]
+            if alone.any() and m > 1:
+                # The scatter between photos of a stratum with one cluster is unknown; its distance from the
+                # average stands in for it, which errs on the wide side.
+                away = self.values[part.pair_stratum[pairs]] - self.values[column].mean()
+                weights = np.where(alone, away / np.sqrt(m * (m - 1)), weights)
+            found.append(tally(part.pair_cluster[pairs], weights, part.sampling.size))
+        return found
+
+    @cached_property
+    def _drawn_means(self) -> Floats:
+        photos = self._partition.drawn_photos
+        means = np.full(photos.shape, np.nan)
+        np.divide(self._partition.drawn(self._sums), photos, out=means, where=photos > 0)
+        return means
+
+    def _drawn(self, strata: Codes, clusters: int) -> list[Floats]:
+        # A row of strata that misses one of its strata in a draw is left out of this draw's averages.
+        means = self._drawn_means[:, strata]
+        missed = np.isnan(means).any(axis=2, keepdims=True)
+        total = np.where(missed, 0, means).sum(axis=1)
+        count = means.shape[1] - np.count_nonzero(missed, axis=1)
+        averages = np.full(total.shape, np.nan)
+        np.divide(total, count, out=averages, where=count > 0)
+        return [scaled_draws(column, clusters) for column in averages.T]
+
+
+def tally(codes: Codes, weights: npt.NDArray[np.generic], size: int) -> Floats:
+    """Sum of weights for each code 0 .. size - 1."""
+    return np.bincount(codes, weights=weights, minlength=size).astype(np.float64)
+
+
+def effective_clusters(weight: Floats) -> float:
+    """Kish's effective number of clusters of these weights: G if equal, else fewer, at least 2.
+
+    A variance that rests on a few large clusters is as uncertain as if there were few.
+    """
+    return max(2.0, float(weight.sum() ** 2 / (weight**2).sum()))
+
+
+def scaled_draws(draws: Floats, clusters: int) -> Floats:
+    """Turn bootstrap values ``[draws]`` into deviations; NaN draws (nothing left to average) count as none.
+
+    The variance of draws from G clusters is too small by (G - 1) / G; this is made good.
+    """
+    missing = np.isnan(draws)
+    count = len(draws) - np.count_nonzero(missing)
+    if count < 2 or clusters < 2:
+        return np.zeros_like(draws)
+    scale = float(np.sqrt(clusters / (clusters - 1) / (count - 1)))
+    return scale * np.where(missing, 0.0, draws - np.nanmean(draws))
+
+
+def mean_absolute_sum(partition: Partition, values: npt.NDArray[np.generic]) -> Moment:
+    """Sum over strata of the absolute sum of ``values`` ``[n]``, over the photos: calibration errors."""
+    sampling, pair_sums = partition.sampling, partition.sums(values)
+    sums = np.bincount(partition.pair_stratum, weights=pair_sums, minlength=partition.size)
+    n, clusters = partition.count(np.arange(partition.size))
+    value = float(np.abs(sums).sum() / n)
+    effective = effective_clusters(tally(partition.pair_cluster, partition.pair_photos / n, sampling.size))
+    if sampling.method == "bootstrap":
+        photos = partition.drawn_photos.sum(axis=1)
+        errors = np.abs(partition.drawn(pair_sums)).sum(axis=1) / photos
+        return Moment(value, scaled_draws(errors, clusters), n, clusters, effective)
+    pulls = (np.sign(sums)[partition.pair_stratum] * pair_sums - value * partition.pair_photos) / n
+    scale = float(np.sqrt(clusters / (clusters - 1))) if clusters > 1 else 0.0
+    deviations = scale * tally(partition.pair_cluster, pulls, sampling.size)
+    return Moment(value, deviations, n, clusters, effective)

@@ -1,0 +1,280 @@
+"""Scores and comparisons as tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from counterground.metrics import (
+    COMPARISON_SCHEMA,
+    SCORES_SCHEMA,
+    balanced_accuracy,
+    balanced_interval,
+    class_drops,
+    compare_models,
+    drop_interval,
+    expected_calibration_error,
+    mean_drop,
+    plain_accuracy,
+    proportion_interval,
+    score_predictions,
+    tie_rate,
+    top_k_accuracy,
+    worst_group_accuracy,
+)
+
+METRICS = [
+    *[("accuracy", group) for group in (None, "common", "counter")],
+    *[("plain_accuracy", group) for group in (None, "common", "counter")],
+    ("drop", None),
+    ("worst_group_accuracy", None),
+    *[("top5_accuracy", group) for group in (None, "common", "counter")],
+    ("ece", None),
+    ("tie_rate", None),
+]
+
+
+def predictions(model="a", seed=0, n=300, skill=0.4, **labels):
+    rng = np.random.default_rng(1)
+    photos = {
+        "path": [f"{number:04}.jpg" for number in range(n)],
+        "class_index": rng.integers(0, 6, n) * 10,
+        "group": rng.choice(np.array(["common", "counter"]), n).tolist(),
+        "cluster": [None if number % 7 == 0 else f"c{number % 40}" for number in range(n)],
+    }
+    rank = np.random.default_rng(seed).geometric(skill, n) - 1
+    outcome = {
+        "correct": rank == 0,
+        "true_rank": rank,
+        "confidence": np.random.default_rng(seed).random(n),
+        "top2_gap": np.where(np.arange(n) % 50 == 0, 0.0, 0.1),
+    }
+    setting = {"names": "openai", "prompts": "simple", "protocol": None, "label_space": "imagenet", **labels}
+    return (
+        pl.DataFrame({**photos, "model": model, **setting, **outcome})
+        .with_columns(
+            pl.col("class_index").cast(pl.Int32),
+            pl.col("true_rank").cast(pl.Int32),
+            pl.col("names").cast(pl.String),
+        )
+        .cast({"protocol": pl.String, "confidence": pl.Float32})
+    )
+
+
+def cell(scores, metric, group=None, index=None):
+    return scores.filter(
+        pl.col("metric") == metric,
+        pl.col("group").eq_missing(group),
+        pl.col("class_index").eq_missing(index),
+    ).row(0, named=True)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return predictions()
+
+
+@pytest.fixture(scope="module")
+def scores(frame):
+    return score_predictions(frame, draws=200)
+
+
+def test_columns_and_rows(scores):
+    assert dict(scores.schema) == SCORES_SCHEMA
+    overall = scores.filter(pl.col("class_index").is_null())
+    assert overall.select("metric", "group").rows() == METRICS
+    by_class = scores.filter(pl.col("class_index").is_not_null())
+    assert by_class.height == 6 * 4
+    assert set(by_class["metric"]) == {"accuracy", "drop"}
+    assert not scores.select(pl.col("value", "low", "high").is_nan().any()).row(0).count(True)
+
+
+def test_values_are_those_of_the_functions(frame, scores):
+    correct, index, group = (
+        frame["correct"].to_numpy(),
+        frame["class_index"].to_numpy(),
+        frame["group"].to_list(),
+    )
+    rank, confidence = frame["true_rank"].to_numpy(), frame["confidence"].to_numpy()
+    inside = np.array(group) == "counter"
+    expected = {
+        ("accuracy", None): balanced_accuracy(correct, index),
+        ("accuracy", "counter"): balanced_accuracy(correct[inside], index[inside]),
+        ("plain_accuracy", None): plain_accuracy(correct),
+        ("plain_accuracy", "counter"): plain_accuracy(correct[inside]),
+        ("drop", None): mean_drop(correct, index, group),
+        ("worst_group_accuracy", None): worst_group_accuracy(correct, index, group),
+        ("top5_accuracy", None): top_k_accuracy(rank, 5, index),
+        ("top5_accuracy", "counter"): top_k_accuracy(rank[inside], 5, index[inside]),
+        ("ece", None): expected_calibration_error(confidence, correct),
+        ("tie_rate", None): tie_rate(frame["top2_gap"].to_numpy()),
+    }
+    for (metric, name), value in expected.items():
+        assert cell(scores, metric, name)["value"] == pytest.approx(value), metric
+    drops = class_drops(correct, index, group)
+    for c, common, drop in zip(drops.classes.tolist(), drops.common, drops.drop, strict=True):
+        assert cell(scores, "accuracy", "common", c)["value"] == pytest.approx(common)
+        assert cell(scores, "drop", None, c)["value"] == pytest.approx(drop)
+
+
+@pytest.mark.parametrize("method", ["analytic", "bootstrap"])
+def test_intervals_are_those_of_the_functions(frame, method):
+    table = score_predictions(frame, method=method, draws=100, seed=3)
+    correct, index, cluster = (
+        frame["correct"].to_numpy(),
+        frame["class_index"].to_numpy(),
+        frame["cluster"].to_list(),
+    )
+    options = {"method": method, "draws": 100, "seed": 3}
+    for row, interval in (
+        (cell(table, "accuracy"), balanced_interval(correct, index, cluster, **options)),
+        (cell(table, "plain_accuracy"), proportion_interval(correct, cluster, **options)),
+        (cell(table, "drop"), drop_interval(correct, index, frame["group"].to_list(), cluster, **options)),
+    ):
+        assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
+        assert (row["n"], row["clusters"]) == (interval.n, interval.clusters)
+    assert (
+        cell(table, "accuracy")["clusters"] == frame["cluster"].n_unique() - 1 + frame["cluster"].null_count()
+    )
+
+
+def test_bootstrap_and_analytic_agree(frame):
+    analytic = score_predictions(frame, method="analytic")
+    bootstrap = score_predictions(frame, draws=4000)
+    assert_frame_equal(analytic.drop("low", "high"), bootstrap.drop("low", "high"))
+    for metric, group in METRICS:
+        one, two = cell(analytic, metric, group), cell(bootstrap, metric, group)
+        width = one["high"] - one["low"]
+        tolerance = 0.25 if metric in ("ece", "worst_group_accuracy") else 0.12
+        assert two["high"] - two["low"] == pytest.approx(width, rel=tolerance), metric
+
+
+def test_a_seed_decides_and_the_order_of_rows_does_not(frame):
+    first = score_predictions(frame, draws=50, seed=1)
+    assert_frame_equal(
+        first, score_predictions(frame.sample(fraction=1, shuffle=True, seed=5), draws=50, seed=1)
+    )
+    assert not first.equals(score_predictions(frame, draws=50, seed=2))
+
+
+def test_models_and_settings_are_kept_apart_and_in_order(frame):
+    both = pl.concat([predictions("z", 4), frame, predictions("z", 4, prompts="openai")])
+    table = score_predictions(both, method="analytic", by_class=False)
+    assert table.height == 3 * len(METRICS)
+    assert table.select("model", "prompts").unique(maintain_order=True).rows() == [
+        ("z", "simple"),
+        ("a", "simple"),
+        ("z", "openai"),
+    ]
+    alone = score_predictions(frame, method="analytic", by_class=False)
+    assert_frame_equal(table.filter(pl.col("model") == "a"), alone)
+
+
+def test_models_that_saw_other_photos_do_not_borrow_each_others_cut(frame):
+    other = predictions("b", 4).head(200)
+    table = score_predictions(pl.concat([frame, other]), draws=50)
+    assert_frame_equal(table.filter(pl.col("model") == "b"), score_predictions(other, draws=50))
+
+
+def test_without_groups_what_needs_them_is_null(frame):
+    table = score_predictions(frame.with_columns(group=pl.lit(None, dtype=pl.String)), method="analytic")
+    for metric, group in METRICS:
+        row = cell(table, metric, group)
+        missing = group is not None or metric in ("drop", "worst_group_accuracy")
+        assert (row["value"] is None) == missing
+        assert (row["n"] == 0) == missing
+    assert set(table.filter(pl.col("class_index").is_not_null())["metric"]) == {"accuracy"}
+
+
+def test_a_class_without_counter_photos_has_no_drop_and_takes_no_part_in_it(frame):
+    kept = frame.filter((pl.col("class_index") != 20) | (pl.col("group") == "common"))
+    table = score_predictions(kept, method="analytic")
+    for row in (cell(table, "drop", None, 20), cell(table, "accuracy", "counter", 20)):
+        assert (row["value"], row["low"], row["high"], row["n"]) == (None, None, None, 0)
+    others = score_predictions(kept.filter(pl.col("class_index") != 20), method="analytic")
+    assert cell(table, "drop")["value"] == pytest.approx(cell(others, "drop")["value"])
+
+
+def test_what_a_protocol_does_not_give_is_null(frame):
+    bare = frame.with_columns(
+        true_rank=pl.lit(None, pl.Int32),
+        confidence=pl.lit(None, pl.Float32),
+        top2_gap=pl.lit(None, pl.Float32),
+    )
+    table = score_predictions(bare, method="analytic", by_class=False)
+    for metric in ("top5_accuracy", "ece", "tie_rate"):
+        assert cell(table, metric)["value"] is None
+
+
+def test_no_predictions_give_no_scores(frame):
+    assert score_predictions(frame.clear()).schema == SCORES_SCHEMA
+
+
+def test_bad_predictions_are_refused(frame):
+    with pytest.raises(ValueError, match="lack the columns cluster, confidence"):
+        score_predictions(frame.drop("cluster", "confidence"))
+    with pytest.raises(ValueError, match=r"'0000.jpg' stands 2 times under model 'a'"):
+        score_predictions(pl.concat([frame, frame.head(1)]))
+
+
+def test_a_comparison_of_three_models():
+    frame = pl.concat([predictions("a"), predictions("b", 1, skill=0.6), predictions("c", 2)])
+    table = compare_models(frame)
+    assert dict(table.schema) == COMPARISON_SCHEMA
+    assert table.select("model_a", "model_b").unique(maintain_order=True).rows() == [
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+    ]
+    assert table.head(4).select("metric", "group").rows() == [
+        ("accuracy", None),
+        ("accuracy", "common"),
+        ("accuracy", "counter"),
+        ("drop", None),
+    ]
+    scores = score_predictions(frame, method="analytic", by_class=False)
+    value = {
+        model: cell(scores.filter(pl.col("model") == model), "accuracy", "counter")["value"]
+        for model in "abc"
+    }
+    row = table.filter(pl.col("group") == "counter").row(0, named=True)
+    assert row["difference"] == pytest.approx(value["a"] - value["b"])
+    assert row["p_value"] < 0.01
+    assert (table["p_holm"] >= table["p_value"]).all()
+    assert (
+        table.filter(pl.col("p_value") == pl.col("p_value").min())
+        .select(pl.col("p_holm") == 12 * pl.col("p_value"))
+        .item()
+    )
+
+
+def test_a_comparison_against_one_model():
+    frame = pl.concat([predictions("a"), predictions("b", 1), predictions("c", 2)])
+    table = compare_models(frame, against="b")
+    assert table.select("model_a", "model_b").unique(maintain_order=True).rows() == [("a", "b"), ("c", "b")]
+    with pytest.raises(ValueError, match=r"no predictions of 'd'.*'a', 'b', 'c'"):
+        compare_models(frame, against="d")
+
+
+def test_a_comparison_without_groups_has_accuracy_only():
+    frame = pl.concat([predictions("a"), predictions("b", 1)]).with_columns(group=pl.lit(None, pl.String))
+    assert compare_models(frame)["metric"].to_list() == ["accuracy"]
+
+
+def test_the_same_model_read_twice_is_one_model():
+    frame = pl.concat([predictions("a"), predictions("b", 1)])
+    assert_frame_equal(compare_models(pl.concat([frame, predictions("a")])), compare_models(frame))
+
+
+def test_what_cannot_be_compared_is_said():
+    with pytest.raises(ValueError, match="needs two models"):
+        compare_models(predictions("a"))
+    with pytest.raises(ValueError, match="needs two models"):
+        compare_models(pl.concat([predictions("a"), predictions("b", 1, prompts="openai")]))
+    with pytest.raises(ValueError, match=r"'a' and 'b'.*1 photos were seen by the first only.*'0000.jpg'"):
+        compare_models(pl.concat([predictions("a"), predictions("b", 1).slice(1)]))
+    moved = predictions("b", 1).with_columns(cluster=pl.lit("one"))
+    with pytest.raises(ValueError, match="differ in class, group or cluster"):
+        compare_models(pl.concat([predictions("a"), moved]))
