@@ -1,6 +1,20 @@
-"""Room: benchmarks."""
+"""Benchmarks: the built-in ones by name, how they are made, and the photographs they are made of."""
 
 from counterground.benchmarks._compositing import composite
 from counterground.benchmarks._photographs import Background, Cutout, load_backgrounds, load_cutouts
+from counterground.benchmarks._registry import BenchmarkInfo, get_benchmark, list_benchmarks, open_benchmark
+from counterground.benchmarks._stamps import StampsSettings, build_stamps
 
-__all__ = ["Background", "Cutout", "composite", "load_backgrounds", "load_cutouts"]
+__all__ = [
+    "Background",
+    "BenchmarkInfo",
+    "Cutout",
+    "StampsSettings",
+    "build_stamps",
+    "composite",
+    "get_benchmark",
+    "list_benchmarks",
+    "load_backgrounds",
+    "load_cutouts",
+    "open_benchmark",
+]

@@ -6,12 +6,14 @@ What is kept is one folder per package version under ``cache_dir()/packages`` wi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +27,7 @@ from counterground.errors import CounterGroundError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+_STALE_SECONDS = 2 * 3600  # longer than any fetch or build takes
 _APT_SECONDS = 1800  # 81 MB is the largest package; slower lines than 50 kB/s are given up
 
 
@@ -208,6 +211,7 @@ def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package
         )
     try:
         store.mkdir(parents=True, exist_ok=True)
+        sweep(store, ".*")
         draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=store))
         try:
             for path, data in contents.items():
@@ -215,7 +219,8 @@ def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
             (draft / "package.json").write_text(json.dumps(package.record(), indent=1) + "\n")
-            place(draft, package.folder)
+            if package != _cached(name, paths):
+                place(draft, package.folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
@@ -251,3 +256,11 @@ def place(draft: Path, target: Path) -> None:
         else:
             return
     raise CounterGroundError(f"Cannot put {target} in place: other processes keep writing it. Try again.")
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Remove what killed processes left in ``folder``: names that match ``pattern`` and are hours old."""
+    for left in folder.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)

@@ -13,9 +13,10 @@ from PIL import Image
 
 from counterground.benchmarks._packages import Package, open_packages
 from counterground.errors import UsageError, did_you_mean
+from counterground.photos import imagenet_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 STAMPS_PACKAGE = "tuxpaint-stamps-default"
 CUTOUT_LICENCE = "GPL-2"
@@ -24,6 +25,8 @@ LABELS = ("grass", "rock", "shrub", "sky", "tree", "water")
 #: Packages whose backgrounds are used unless others are asked for.
 PACKAGES = ("budgie-backgrounds", "lomiri-wallpapers-16.04", "mate-backgrounds", "tuxpaint-data")
 _REGION_SIDE = 512  # shorter side kept of a background: twice the photos' side, a fiftieth of the memory
+_FAINT = 8  # alpha (of 255) that no eye sees
+_TRANSLUCENT = 250  # with less alpha than this in half of it, a body lets the background through
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,8 @@ def load_cutouts(packages: Path | None = None) -> list[Cutout]:
     Raises:
         CounterGroundError: the package cannot be fetched or read.
     """
-    rows = cutout_rows()
-    wanted = {STAMPS_PACKAGE: [row["path"] for row in rows] + [_copyright(STAMPS_PACKAGE)]}
-    package = open_packages(wanted, packages)[STAMPS_PACKAGE]
-    return [_cutout(row, package) for row in rows]
+    package = open_packages({STAMPS_PACKAGE: _stamp_files()}, packages)[STAMPS_PACKAGE]
+    return [_cutout(row, package) for row in cutout_rows()]
 
 
 def load_backgrounds(
@@ -108,6 +109,16 @@ def load_backgrounds(
     rows = background_rows(labels, from_packages, textures=textures)
     opened = open_packages({name: _sources(name) for name in {row["package"] for row in rows}}, packages)
     return [_background(row, opened[row["package"]]) for row in rows]
+
+
+def stamps_packages(backgrounds: Iterable[str], packages: Path | None = None) -> list[Package]:
+    """Return the opened packages of the cut-outs and these of the backgrounds, by name.
+
+    Raises:
+        CounterGroundError: a package cannot be fetched or read.
+    """
+    wanted = {STAMPS_PACKAGE: _stamp_files()} | {name: _sources(name) for name in backgrounds}
+    return [package for _, package in sorted(open_packages(wanted, packages).items())]
 
 
 def cutout_rows() -> list[dict[str, str]]:
@@ -140,6 +151,10 @@ def background_rows(
     return sorted(rows, key=lambda row: row["file"])
 
 
+def _stamp_files() -> list[str]:
+    return [row["path"] for row in cutout_rows()] + [_copyright(STAMPS_PACKAGE)]
+
+
 def _sources(package: str) -> list[str]:
     # All files of a package that any label may ask for, so that it is fetched once whatever the labels.
     sources = [row["source"] for row in _table("backgrounds") if row["package"] == package]
@@ -156,18 +171,23 @@ def _table(name: str) -> tuple[dict[str, str], ...]:
     return tuple(csv.DictReader(text.splitlines()))
 
 
-def _class_name(imagenet_index: int) -> str:
-    from open_clip import IMAGENET_CLASSNAMES
-
-    return str(IMAGENET_CLASSNAMES[imagenet_index])
-
-
 def _cutout(row: dict[str, str], package: Package) -> Cutout:
     with Image.open(package.file(row["path"])) as stored:
         image = stored.convert("RGBA")
     index = int(row["imagenet_index"])
+    return Cutout(row["path"], imagenet_names("openai")[index], index, _solid(image))
+
+
+def _solid(image: Image.Image) -> Image.Image:
+    """Trim the invisible rim, and make a body (the fly's) opaque that lets the background through."""
+    alpha = image.getchannel("A").point(lambda value: value if value > _FAINT else 0)
+    counts = alpha.histogram()[1:]
+    firm = sum(counts[_TRANSLUCENT - 1 :])
+    if firm < sum(counts) / 2:
+        alpha = alpha.point(lambda value: min(255, 2 * value))
+    image.putalpha(alpha)
     # An empty rim would make the animal smaller than the scale that was drawn for it.
-    return Cutout(row["path"], _class_name(index), index, image.crop(image.getchannel("A").getbbox()))
+    return image.crop(alpha.getbbox())
 
 
 def _background(row: dict[str, str], package: Package) -> Background:

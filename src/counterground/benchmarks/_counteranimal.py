@@ -1,0 +1,169 @@
+"""CounterAnimal as its authors released it: fetched or brought, unpacked, checked against the paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from counterground.atomic import cache_dir
+from counterground.benchmarks._archive import BrokenArchiveError, unpack
+from counterground.benchmarks._download import download_archive
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.published import load_table
+
+RELEASE_URL = "https://drive.google.com/uc?id=1SrPF0rgXKy_4z1kXsIYJt-2puM78LbAG"
+_REMEDY = (
+    "Get the archive by hand from the authors' site, counteranimal.github.io, "
+    "and give it with `--from ARCHIVE`."
+)
+_GROUPS = ("common", "counter")
+_DEPTH = 4  # LAION-final/<class>/common-<background> inside a folder or two of the unpacker's
+
+
+def counteranimal_folder() -> Path:
+    """Return where CounterAnimal lies in the cache, fetched or not."""
+    return cache_dir() / "benchmarks" / "counteranimal"
+
+
+def get_counteranimal(
+    archive: Path | None = None,
+    *,
+    out: Path | None = None,
+    url: str = RELEASE_URL,
+    progress: Callable[[int, int], None] | None = None,
+) -> Benchmark:
+    """Return CounterAnimal; its ``notes`` state every difference from the paper's classes and group sizes.
+
+    Args:
+        archive: zip or tar of the release, or the folder it was unpacked to (photos are then not copied);
+            without it the authors' file is downloaded.
+        out: folder of the benchmark; by default one in the cache.
+        url: where to download from.
+        progress: called with (done, in all): bytes while downloading, then members while unpacking.
+
+    Raises:
+        CounterGroundError: the download is dead, the archive is unsafe or broken, or no class is the paper's.
+        UsageError: ``archive`` does not exist.
+    """
+    folder = counteranimal_folder() if out is None else out
+    if archive is None and is_complete(folder):
+        return read_benchmark(folder)
+    if (folder / "benchmark.json").exists() and not is_complete(folder):
+        raise CounterGroundError(f"{folder} holds another benchmark; choose another folder.")
+    if archive is not None and not archive.exists():
+        raise UsageError(f"{archive} does not exist.")
+    downloaded: Path | None = None
+    if archive is None:
+        store = cache_dir() / "downloads" / "CounterAnimal"
+        archive = downloaded = download_archive(url, store, remedy=_REMEDY, progress=progress)
+    if archive.is_dir():
+        unpacked = archive
+    else:
+        unpacked = folder / "unpacked"
+        try:
+            unpack(archive, unpacked, progress)
+        except BrokenArchiveError:
+            if downloaded is not None:
+                downloaded.unlink(missing_ok=True)
+            raise
+    benchmark = read_benchmark(_find_classes(unpacked))
+    differences = compare_with_paper(benchmark.photos, benchmark.label_space.imagenet)
+    benchmark = replace(benchmark, name="counteranimal", notes=(*benchmark.notes, *differences))
+    write_benchmark(benchmark, folder)
+    if downloaded is not None:
+        downloaded.unlink(missing_ok=True)
+    return benchmark
+
+
+def is_complete(folder: Path) -> bool:
+    """Say whether ``folder`` holds CounterAnimal as ``get_counteranimal`` finishes it."""
+    try:
+        return bool(json.loads((folder / "benchmark.json").read_text())["name"] == "counteranimal")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _find_classes(unpacked: Path) -> Path:
+    """Return the folder whose grandchildren are ``common-<background>`` and ``counter-<background>``."""
+    level = [unpacked]
+    for _ in range(_DEPTH):
+        for folder in level:
+            if any(_is_group(inner) for child in _folders(folder) for inner in _folders(child)):
+                return folder
+        level = [child for folder in level for child in _folders(folder)]
+    raise CounterGroundError(
+        f"{unpacked} holds no folders <class>/common-<background> and <class>/counter-<background>; "
+        f"is it the CounterAnimal release? {_REMEDY}"
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _is_group(folder: Path) -> bool:
+    return folder.name.startswith(tuple(f"{group}-" for group in _GROUPS))
+
+
+def compare_with_paper(photos: pl.DataFrame, imagenet: tuple[int | None, ...]) -> tuple[str, ...]:
+    """Return a sentence per difference from the paper's classes, backgrounds (table 2) and sizes (figure 3).
+
+    Args:
+        photos: manifest with ``class_index``, ``background`` and ``group``.
+        imagenet: ImageNet index of each class index.
+
+    Raises:
+        CounterGroundError: no class of the paper is there.
+    """
+    classes = load_table("classes").join(
+        load_table("group_sizes").drop("note", strict=False), left_on="id", right_on="class_id"
+    )
+    found = photos.with_columns(
+        imagenet_index=pl.col("class_index").map_elements(lambda i: imagenet[i], return_dtype=pl.Int64)
+    )
+    present = set(found["imagenet_index"].drop_nulls())
+    paper = set(classes["imagenet_index"])
+    if not present & paper:
+        raise CounterGroundError(f"None of the paper's 45 classes is among these photos. {_REMEDY}")
+    lines = [
+        f"{row['object_label']}: the paper has this class, the archive does not."
+        for row in classes.iter_rows(named=True)
+        if row["imagenet_index"] not in present
+    ]
+    extra = found.filter(~pl.col("imagenet_index").is_in(paper) | pl.col("imagenet_index").is_null())
+    lines += [
+        f"{name}: the archive has this class, the paper does not."
+        for name in extra["class_name"].unique(maintain_order=True)
+    ]
+    for row in classes.iter_rows(named=True):
+        if row["imagenet_index"] in present:
+            mine = found.filter(pl.col("imagenet_index") == row["imagenet_index"])
+            for group in _GROUPS:
+                lines += _compare_group(row, group, mine.filter(pl.col("group") == group))
+    return tuple(lines)
+
+
+def _compare_group(row: dict[str, object], group: str, photos: pl.DataFrame) -> list[str]:
+    label, n = row["object_label"], len(photos)
+    printed, implied = row[f"n_{group}"], row[f"n_{group}_implied"]
+    lines = []
+    if n != printed and n == implied:
+        lines.append(
+            f"{label}, {group}: {n:,} photos, as the paper's accuracies imply; figure 3 prints {printed}."
+        )
+    elif n != printed:
+        lines.append(f"{label}, {group}: {n:,} photos, the paper has {printed:,}.")
+    elif printed != implied:
+        lines.append(
+            f"{label}, {group}: {n:,} photos as figure 3 prints; the paper's accuracies imply {implied}."
+        )
+    backgrounds = sorted(set(photos["background"].drop_nulls()))
+    expected = row[f"{group}_background"]
+    if n and backgrounds != [expected]:
+        lines.append(f"{label}, {group}: background {' and '.join(backgrounds)}, the paper has {expected}.")
+    return lines

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from counterground.benchmarks import _photographs
+
+_COMPRESS = {".xz": lzma.compress, ".gz": gzip.compress, ".bz2": bz2.compress, "": bytes, ".zst": bytes}
+
+
+def ar(members: dict[str, bytes]) -> bytes:
+    out = b"!<arch>\n"
+    for name, data in members.items():
+        header = f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(data):<10}`\n"
+        out += header.encode() + data + b"\n" * (len(data) % 2)
+    return out
+
+
+def tar(entries: list[tarfile.TarInfo | tuple[str, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for entry in entries:
+            if isinstance(entry, tarfile.TarInfo):
+                archive.addfile(entry)
+            else:
+                info = tarfile.TarInfo(entry[0])
+                info.size = len(entry[1])
+                archive.addfile(info, io.BytesIO(entry[1]))
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def make_deb():
+    def make(path: Path, entries, compression: str = ".xz") -> Path:
+        data = _COMPRESS[compression](tar(entries))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(
+            ar({"debian-binary": b"2.0\n", "control.tar.xz": b"odd", f"data.tar{compression}": data})
+        )
+        return path
+
+    return make
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch) -> Path:
+    """A cache of the test's own: nothing fetched before can help it."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(cache))
+    return cache
+
+
+def _encoded(image: Image.Image, suffix: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, {"png": "PNG", "jpg": "JPEG"}[suffix])
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def tiny_debs(tmp_path_factory, make_deb) -> Path:
+    """Every package of ``stamps`` by its real name and paths, with tiny pictures inside."""
+    folder = tmp_path_factory.mktemp("debs")
+    files: dict[str, dict[str, bytes]] = defaultdict(dict)
+    stamp = _encoded(Image.new("RGBA", (12, 8), (200, 40, 40, 255)), "png")
+    for row in _photographs.cutout_rows():
+        files["tuxpaint-stamps-default"][row["path"]] = stamp
+    for index, row in enumerate(_photographs._table("backgrounds")):
+        if row["package"] in _photographs.PACKAGES:
+            right, bottom = (int(edge) for edge in row["box"].split()[2:])
+            colour = (index * 7 % 256, index * 31 % 256, 90)
+            # A quarter of the size is enough: what a box has beyond the picture is black.
+            picture = Image.new("RGB", (right // 4, bottom // 4), colour)
+            files[row["package"]][row["source"]] = _encoded(picture, "jpg")
+    for package, contents in files.items():
+        contents[f"/usr/share/doc/{package}/copyright"] = b"none"
+        make_deb(
+            folder / f"{package}_1%3a1.0-1_all.deb", [(f".{path}", data) for path, data in contents.items()]
+        )
+    return folder

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import importlib
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from counterground.benchmarks import _deb
+from counterground.benchmarks._deb import read_deb
+from counterground.benchmarks._packages import open_packages
+from counterground.errors import CounterGroundError
+
+
+@pytest.mark.parametrize("compression", [".xz", ".gz", ".bz2", ""])
+def test_reads_wanted_files_of_any_compression(tmp_path, make_deb, compression):
+    content = os.urandom(100_001)
+    deb = make_deb(tmp_path / "a_1_all.deb", [("./usr/a.png", content), ("./usr/b.png", b"b")], compression)
+    assert read_deb(deb, ["/usr/a.png", "/usr/absent.png"]) == {"/usr/a.png": content}
+
+
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) for name in ("compression", "zstandard")),
+    reason="zstd can be read here",
+)
+def test_zstd_without_a_reader_names_the_remedy(tmp_path, make_deb):
+    deb = make_deb(tmp_path / "a_1_all.deb", [("./a", b"a")], ".zst")
+    with pytest.raises(CounterGroundError, match="pip install zstandard"):
+        read_deb(deb, ["/a"])
+
+
+def test_links_and_climbing_names_are_never_followed(tmp_path, make_deb):
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    link = tarfile.TarInfo("./usr/link.png")
+    link.type, link.linkname = tarfile.SYMTYPE, str(secret)
+    hard = tarfile.TarInfo("./usr/hard.png")
+    hard.type, hard.linkname = tarfile.LNKTYPE, "./usr/a.png"
+    deb = make_deb(tmp_path / "a_1_all.deb", [("./usr/a.png", b"a"), ("../../escaped", b"x"), link, hard])
+    assert read_deb(deb, ["/usr/link.png", "/usr/hard.png", "/usr/a.png"]) == {"/usr/a.png": b"a"}
+    assert not list(tmp_path.parent.rglob("escaped"))
+
+
+def test_a_file_too_large_for_a_photograph_is_refused(tmp_path, make_deb, monkeypatch):
+    monkeypatch.setattr(_deb, "MAX_MEMBER_BYTES", 10)
+    deb = make_deb(tmp_path / "a_1_all.deb", [("./a", b"a" * 11)])
+    with pytest.raises(CounterGroundError, match="more than any photograph"):
+        read_deb(deb, ["/a"])
+
+
+@pytest.mark.parametrize("keep", [0, 5, 70, 200, 0.5, 0.99])
+def test_a_deb_cut_short_is_one_clear_line(tmp_path, make_deb, keep):
+    deb = make_deb(tmp_path / "a_1_all.deb", [("./a", os.urandom(50_000)), ("./b", b"b")])
+    whole = deb.read_bytes()
+    deb.write_bytes(whole[: keep if isinstance(keep, int) else int(len(whole) * keep)])
+    with pytest.raises(CounterGroundError, match=r"a_1_all\.deb is not a whole Debian package") as caught:
+        read_deb(deb, ["/a", "/b"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_flipped_byte_is_found(tmp_path, make_deb):
+    deb = make_deb(tmp_path / "a_1_all.deb", [("./a", os.urandom(50_000)), ("./b", b"b")])
+    whole = bytearray(deb.read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    deb.write_bytes(whole)
+    with pytest.raises(CounterGroundError, match="not a whole Debian package"):
+        read_deb(deb, ["/a", "/b"])
+
+
+class TestBroughtPackages:
+    def test_opens_and_remembers_them(self, tmp_path, make_deb, own_cache):
+        make_deb(tmp_path / "debs/pack_2%3a1.0_all.deb", [("./usr/a", b"a")])
+        package = open_packages({"pack": ["/usr/a"]}, tmp_path / "debs")["pack"]
+        assert (package.version, package.verified_by) == ("2:1.0", "given by --packages")
+        assert package.file("/usr/a").read_bytes() == b"a"
+        assert open_packages({"pack": ["/usr/a"]})["pack"] == package
+        assert not [path for path in own_cache.rglob("*") if path.name.startswith(".")]
+
+    def test_missing_package_names_it_and_the_way(self, tmp_path, own_cache):
+        with pytest.raises(
+            CounterGroundError, match=r"holds no pack_\*\.deb.*apt-get download pack.*--packages"
+        ):
+            open_packages({"pack": ["/usr/a"]}, tmp_path)
+
+    def test_two_versions_are_not_guessed_between(self, tmp_path, make_deb, own_cache):
+        for version in "12":
+            make_deb(tmp_path / f"pack_{version}_all.deb", [("./usr/a", b"a")])
+        with pytest.raises(CounterGroundError, match="several versions of pack"):
+            open_packages({"pack": ["/usr/a"]}, tmp_path)
+
+    def test_another_release_without_the_file_is_said(self, tmp_path, make_deb, own_cache):
+        make_deb(tmp_path / "pack_1_all.deb", [("./usr/b", b"b")])
+        with pytest.raises(CounterGroundError, match=r"holds no /usr/a; .*Debian 13"):
+            open_packages({"pack": ["/usr/a"]}, tmp_path)
+
+    def test_corrupt_package_leaves_nothing_behind(self, tmp_path, own_cache):
+        (tmp_path / "pack_1_all.deb").write_bytes(b"<html>not found</html>")
+        with pytest.raises(CounterGroundError, match="not a whole Debian package"):
+            open_packages({"pack": ["/usr/a"]}, tmp_path)
+        assert not list(own_cache.rglob("package.json"))
+
+    def test_a_second_version_stands_beside_the_first(self, tmp_path, make_deb, own_cache):
+        for version in "12":
+            make_deb(tmp_path / version / f"pack_{version}_all.deb", [("./usr/a", version.encode())])
+        for version in "121":
+            opened = open_packages({"pack": ["/usr/a"]}, tmp_path / version)["pack"]
+            assert opened.file("/usr/a").read_bytes() == version.encode()
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch) -> Path:
+    """A PATH of one folder, where a test puts its own apt."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def _program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
+    path.chmod(0o755)
+
+
+class TestApt:
+    def test_no_apt_names_the_packages_and_the_remedy(self, own_cache, programs):
+        with pytest.raises(
+            CounterGroundError, match=r"there is no apt here.*apt-get download pack.*--packages"
+        ):
+            open_packages({"pack": ["/usr/a"]})
+
+    def test_wrong_checksum_is_refused(self, tmp_path, make_deb, own_cache, programs):
+        deb = make_deb(tmp_path / "pack_1_all.deb", [("./usr/a", b"a")])
+        _program(programs / "apt-get", f"cp {deb} .")
+        _program(programs / "apt-cache", f"echo SHA256: {'0' * 64}")
+        with pytest.raises(CounterGroundError, match="not the file whose SHA-256 apt states"):
+            open_packages({"pack": ["/usr/a"]})
+        assert not list(own_cache.rglob("*.deb"))
+
+    def test_right_checksum_is_taken_and_the_deb_not_kept(self, tmp_path, make_deb, own_cache, programs):
+        deb = make_deb(tmp_path / "pack_1_all.deb", [("./usr/a", b"a")])
+        _program(programs / "apt-get", f"cp {deb} .")
+        _program(programs / "apt-cache", f"echo SHA256: $(sha256sum < {deb})")
+        package = open_packages({"pack": ["/usr/a"]})["pack"]
+        assert package.verified_by == "apt"
+        assert not list(own_cache.rglob("*.deb"))
+        (programs / "apt-get").unlink()
+        assert open_packages({"pack": ["/usr/a"]})["pack"] == package
+
+    def test_failure_repeats_what_apt_said(self, own_cache, programs):
+        _program(programs / "apt-get", "echo 'E: Unable to locate package pack' >&2; exit 100")
+        _program(programs / "apt-cache", "exit 1")
+        with pytest.raises(CounterGroundError, match=r"Unable to locate package pack.*--packages FOLDER"):
+            open_packages({"pack": ["/usr/a"]})
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root may fetch apt's lists")
+    def test_missing_lists_are_fetched_once(self, tmp_path, make_deb, own_cache, programs):
+        deb = make_deb(tmp_path / "pack_1_all.deb", [("./usr/a", b"a")])
+        marker = tmp_path / "updated"
+        _program(
+            programs / "apt-get",
+            f'if [ "$1" = update ]; then touch {marker}; exit; fi\n[ -e {marker} ] && cp {deb} .',
+        )
+        _program(programs / "apt-cache", f"echo SHA256: $(sha256sum < {deb})")
+        assert open_packages({"pack": ["/usr/a"]})["pack"].version == "1"
