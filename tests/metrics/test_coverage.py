@@ -44,7 +44,7 @@ def test_analytic_intervals_hold_the_truth(scene):
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_bootstrap_intervals_hold_the_truth(scene):
     few = scene._replace(classes=15)
-    found = simulation.coverage(few, "bootstrap", 500, draws=200)
+    found = simulation.coverage(few, "bootstrap", 400, draws=200)
     assert 0.92 <= found["accuracy"] <= 0.98
     assert 0.92 <= found["drop"] <= 0.98
 
@@ -63,7 +63,7 @@ def test_ignoring_clusters_fails_this_simulation():
 @pytest.mark.parametrize("p", [0.2, 0.5, 0.95])
 def test_one_class_alone_is_covered_too(n, p):
     rng = np.random.default_rng(n)
-    intervals = [proportion_interval(rng.random(n) < p) for _ in range(600)]
+    intervals = [proportion_interval(rng.random(n) < p) for _ in range(400)]
     assert np.mean([i.low <= p <= i.high for i in intervals]) >= 0.92
 
 
@@ -71,7 +71,7 @@ def test_the_drop_of_one_class_is_covered_too():
     rng = np.random.default_rng(1)
     group = ["common"] * 8 + ["counter"] * 8
     p = np.repeat([0.9, 0.5], 8)
-    intervals = [drop_interval(rng.random(16) < p, [0] * 16, group) for _ in range(600)]
+    intervals = [drop_interval(rng.random(16) < p, [0] * 16, group) for _ in range(400)]
     assert 0.92 <= np.mean([i.low <= 0.4 <= i.high for i in intervals]) <= 0.985
 
 
@@ -81,14 +81,14 @@ def test_paired_tests_of_equal_models_reject_in_5_percent(quantity, clusters):
     scene = Scene("paired", clusters, classes=15, photos=12)
     rng = np.random.default_rng(clusters)
     rejected = 0
-    for _ in range(1000):
+    for _ in range(600):
         draw = simulation.simulate(scene, rng)
         # Both models flip some outcomes at random, so they are equally good on photos they mostly share.
         flips = rng.random((2, len(draw.correct))) < 0.1
         a, b = draw.correct ^ flips[0], draw.correct ^ flips[1]
         test = paired_test(a, b, draw.class_index, draw.group, draw.cluster, quantity=quantity)
         rejected += test.p_value < 0.05
-    assert 0.02 <= rejected / 1000 <= 0.08
+    assert 0.02 <= rejected / 600 <= 0.08
 
 
 def test_a_paired_test_sees_what_two_intervals_cannot():
