@@ -1,0 +1,66 @@
+"""Real parts, made small: photographs of noise, a CLIP with random weights, a cache of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ANIMALS = {"ice bear": ("snow", "grass"), "black swan": ("water", "earth"), "flamingo": ("water", "sky")}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_cache() -> Path:
+    """The user's own cache, for what is fetched by package name and never changes."""
+    return Path(os.environ.get("COUNTERGROUND_CACHE") or Path.home() / ".cache" / "counterground")
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory) -> Path:
+    """A folder with an OpenCLIP model of two small towers and random weights."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+    text = {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**config)
+    folder = tmp_path_factory.mktemp("tiny-clip")
+    preprocess = {"mean": [0.5, 0.4, 0.3], "std": [0.3, 0.3, 0.3], "interpolation": "bicubic"}
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess})
+    )
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+def save_noise(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path, quality=95)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Three classes in the CounterAnimal layout, eight photographs per group."""
+    root = tmp_path / "photos"
+    seed = 0
+    for animal, backgrounds in ANIMALS.items():
+        for group, background in zip(("common", "counter"), backgrounds, strict=True):
+            for number in range(8):
+                save_noise(root / animal / f"{group}-{background}" / f"{number}.jpg", seed := seed + 1)
+    return root

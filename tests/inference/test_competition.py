@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from counterground.errors import UsageError
+from counterground.inference import Settings, evaluate_models
+from counterground.inference._competition import competition
+from counterground.photos import LabelSpace, imagenet_names, read_benchmark
+
+
+@pytest.fixture
+def benchmark(photos):
+    return read_benchmark(photos)
+
+
+def test_confusable_keeps_the_20_closest_names_and_can_be_reused(benchmark, tiny_clip, tmp_path):
+    model = f"open_clip:{tiny_clip}"
+    chosen = Settings(label_space="confusable", referee=model)
+    run = evaluate_models(benchmark, [model], chosen, tmp_path / "a")
+    space = LabelSpace.load(tmp_path / "a" / "label_space.json")
+    assert space.candidates is not None
+    assert {len(names) for names in space.candidates.values()} == {20}
+    assert set(space.candidates) == set(benchmark.label_space.imagenet)
+    for row in run.predictions.iter_rows(named=True):
+        index = benchmark.label_space.imagenet[row["class_index"]]
+        assert row["predicted_index"] in space.candidates[index]
+        assert row["true_rank"] is None or 0 <= row["true_rank"] < 20
+    saved = Settings(label_space=str(tmp_path / "a" / "label_space.json"))
+    again = evaluate_models(benchmark, [model], saved, tmp_path / "b")
+    assert again.predictions.equals(run.predictions)
+
+
+def test_the_20_are_those_with_the_highest_mean_similarity(benchmark, tiny_clip, tmp_path):
+    import open_clip
+    import torch
+    from PIL import Image
+
+    run = evaluate_models(
+        benchmark,
+        [f"open_clip:{tiny_clip}"],
+        Settings(label_space="confusable", referee=f"open_clip:{tiny_clip}"),
+        tmp_path / "a",
+    )
+    del run
+    network, _, transform = open_clip.create_model_and_transforms(f"local-dir:{tiny_clip}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{tiny_clip}")
+    network.eval()
+    names = imagenet_names("openai")
+    rows = benchmark.photos.filter(benchmark.photos["class_name"] == benchmark.label_space.names[0])
+    with torch.no_grad():
+        texts = network.encode_text(tokenizer([f"A photo of {name}." for name in names]), normalize=True)
+        batch = torch.stack([transform(Image.open(benchmark.photo_path(path))) for path in rows["path"]])
+        mean = (network.encode_image(batch, normalize=True) @ texts.T).mean(0).numpy()
+    space = LabelSpace.load(tmp_path / "a" / "label_space.json")
+    kept = space.candidates[benchmark.label_space.imagenet[0]]
+    worst_kept = min(mean[list(kept)])
+    best_left = max(np.delete(mean, list(kept)))
+    assert worst_kept >= best_left - 1e-6
+
+
+def test_a_true_name_outside_the_set_is_counted_as_wrong_and_said(benchmark, tiny_clip, tmp_path):
+    own = benchmark.label_space
+    crowd = tuple(index for index in range(900, 920))
+    space = {index: crowd for index in own.imagenet}
+    saved = LabelSpace("confusable", imagenet_names("openai"), tuple(range(1000)), space)
+    saved.save(tmp_path / "set.json")
+    settings = Settings(label_space=str(tmp_path / "set.json"))
+    run = evaluate_models(benchmark, [f"open_clip:{tiny_clip}"], settings, tmp_path / "run")
+    assert len(run.predictions) == 48
+    assert not run.predictions["correct"].any()
+    assert run.predictions["true_rank"].null_count() == 48
+    assert any("48 photos the true name does not compete" in warning for warning in run.info.warnings)
+
+
+def test_a_list_of_names_must_hold_every_class(benchmark, tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("ice bear\nblack swan\nflaming\n")
+    with pytest.raises(UsageError, match=r"flamingo.*Did you mean 'flaming'"):
+        competition(benchmark, str(path), "openai")
+    path.write_text("zebra\nflamingo\nice bear\nblack swan\n")
+    contest = competition(benchmark, str(path), "openai")
+    assert [contest.space.names[contest.true_index[i]] for i in range(3)] == list(benchmark.label_space.names)
+
+
+def test_label_space_files_are_plain_json(benchmark, tiny_clip, tmp_path):
+    evaluate_models(
+        benchmark, [f"open_clip:{tiny_clip}"], Settings(label_space="benchmark"), tmp_path / "run"
+    )
+    written = json.loads((tmp_path / "run" / "label_space.json").read_text())
+    assert written["names"] == list(benchmark.label_space.names)

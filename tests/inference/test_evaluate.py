@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.inference import PREDICTIONS_SCHEMA, Settings, evaluate_models, open_run
+from counterground.photos import imagenet_names, prompt_templates, read_benchmark
+
+
+def run_on(photos, tiny_clip, out, **settings):
+    chosen = Settings(**{"batch_size": 5, "label_space": "benchmark", **settings})
+    return evaluate_models(read_benchmark(photos), [f"open_clip:{tiny_clip}"], chosen, out)
+
+
+def reference_scores(tiny_clip, paths, names, templates):
+    """Cosine similarities by OpenCLIP alone: its own transform, towers and classifier builder."""
+    import open_clip
+    import torch
+
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{tiny_clip}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{tiny_clip}")
+    model.eval()
+    with torch.no_grad():
+        head = open_clip.build_zero_shot_classifier(
+            model,
+            tokenizer,
+            classnames=names,
+            templates=[lambda name, t=template: t.format(name) for template in templates],
+        )
+        batch = torch.stack([transform(Image.open(path)) for path in paths])
+        return (model.encode_image(batch, normalize=True) @ head).numpy()
+
+
+@pytest.mark.parametrize("prompts", ["simple", "openai"])
+def test_predictions_are_those_of_open_clip(photos, tiny_clip, tmp_path, prompts):
+    run = run_on(photos, tiny_clip, tmp_path / "run", label_space="benchmark", prompts=prompts)
+    benchmark = read_benchmark(photos)
+    names = [imagenet_names("openai")[index] for index in benchmark.label_space.imagenet]
+    paths = [photos / path for path in run.predictions["path"]]
+    scores = reference_scores(tiny_clip, paths, names, prompt_templates(prompts))
+    assert run.predictions["predicted_index"].to_list() == scores.argmax(axis=1).tolist()
+    top = np.sort(scores, axis=1)
+    assert np.allclose(run.predictions["top2_gap"], top[:, -1] - top[:, -2], atol=1e-5)
+    true = run.predictions["class_index"].to_numpy()
+    rank = (scores > scores[np.arange(len(scores)), true][:, None]).sum(axis=1)
+    assert run.predictions["true_rank"].to_list() == rank.tolist()
+    assert run.predictions["correct"].to_list() == (rank == 0).tolist()
+
+
+def test_a_run_folder_holds_everything_and_reads_back(photos, tiny_clip, tmp_path):
+    run = run_on(photos, tiny_clip, tmp_path / "run", label_space=None)
+    again = open_run(tmp_path / "run")
+    assert dict(again.predictions.schema) == PREDICTIONS_SCHEMA
+    assert again.predictions.equals(run.predictions)
+    assert again.scores.equals(run.scores)
+    assert again.info.model_dump(mode="json") == run.info.model_dump(mode="json")
+    assert again.info.label_space.name == "imagenet"
+    assert again.info.label_space.size == 1000
+    assert again.info.models[0].fingerprint
+    assert again.info.libraries["torch"]
+    assert (tmp_path / "run" / "unreadable.csv").read_text() == "path,photo_id,reason\n"
+
+
+def test_every_photo_arrives_once_and_copies_are_encoded_once(photos, tiny_clip, tmp_path):
+    shutil.copy(photos / "flamingo/common-water/1.jpg", photos / "flamingo/counter-sky/copy.jpg")
+    run = run_on(photos, tiny_clip, tmp_path / "run")
+    assert len(run.predictions) == 49
+    assert run.predictions["path"].n_unique() == 49
+    copies = run.predictions.filter(pl.col("photo_id").is_duplicated())
+    assert len(copies) == 2
+    assert copies["predicted_index"].n_unique() == 1
+    assert copies["confidence"].n_unique() == 1
+
+
+def test_another_prompt_set_names_or_grouping_decodes_no_photo_again(photos, tiny_clip, tmp_path):
+    benchmark = read_benchmark(photos)
+    model = [f"open_clip:{tiny_clip}"]
+    evaluate_models(benchmark, model, Settings(label_space="benchmark"), tmp_path / "first")
+    shutil.rmtree(photos)
+    other = evaluate_models(
+        benchmark, model, Settings(prompts="openai", names="wordnet", label_space="benchmark"), tmp_path / "b"
+    )
+    assert len(other.predictions) == 48
+    fewer = benchmark.photos.filter(pl.col("group") == "common")
+    part = type(benchmark)(benchmark.name, benchmark.root, fewer, benchmark.label_space)
+    assert len(evaluate_models(part, model, Settings(label_space="benchmark"), tmp_path / "c").predictions) == 24
+
+
+def test_changed_content_is_read_anew(photos, tiny_clip, tmp_path):
+    before = run_on(photos, tiny_clip, tmp_path / "a").predictions
+    target = "flamingo/common-water/1.jpg"
+    shutil.copy(photos / "ice bear/common-snow/2.jpg", photos / target)
+    after = run_on(photos, tiny_clip, tmp_path / "b").predictions
+    twin = after.filter(pl.col("path") == "ice bear/common-snow/2.jpg")
+    changed = after.filter(pl.col("path") == target)
+    assert changed["confidence"].item() == twin["confidence"].item()
+    assert changed["photo_id"].item() != before.filter(pl.col("path") == target)["photo_id"].item()
+
+
+def test_unreadable_photos_are_listed_with_reasons_and_counted(photos, tiny_clip, tmp_path):
+    (photos / "flamingo/common-water/empty.jpg").write_bytes(b"")
+    (photos / "flamingo/common-water/text.jpg").write_text("not a photograph")
+    whole = (photos / "flamingo/common-water/1.jpg").read_bytes()
+    (photos / "flamingo/common-water/cut.jpg").write_bytes(whole[: len(whole) // 2])
+    run = run_on(photos, tiny_clip, tmp_path / "run")
+    listed = pl.read_csv(tmp_path / "run" / "unreadable.csv")
+    assert [path.rsplit("/")[-1] for path in listed["path"]] == ["cut.jpg", "empty.jpg", "text.jpg"]
+    assert listed["reason"].str.len_chars().min() > 0
+    assert len(run.predictions) == 48
+    assert run.info.counts.photos == 51
+    assert run.info.counts.unreadable == 3
+    assert any("3 of 51 photos could not be read" in warning for warning in run.info.warnings)
+    again = run_on(photos, tiny_clip, tmp_path / "again")
+    assert (tmp_path / "run/unreadable.csv").read_bytes() == (tmp_path / "again/unreadable.csv").read_bytes()
+    assert again.predictions.equals(run.predictions)
+
+
+def test_a_photo_that_comes_back_is_read(photos, tiny_clip, tmp_path):
+    benchmark = read_benchmark(photos)
+    hidden = photos / "flamingo/common-water/1.jpg"
+    hidden.rename(tmp_path / "away.jpg")
+    model = [f"open_clip:{tiny_clip}"]
+    assert len(evaluate_models(benchmark, model, Settings(label_space="benchmark"), tmp_path / "a").predictions) == 47
+    (tmp_path / "away.jpg").rename(hidden)
+    assert len(evaluate_models(benchmark, model, Settings(label_space="benchmark"), tmp_path / "b").predictions) == 48
+
+
+def test_no_readable_photo_is_an_error(tmp_path, tiny_clip):
+    photo = tmp_path / "photos" / "cat" / "a.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"")
+    with pytest.raises(CounterGroundError, match="Not one of the 1 photos can be read"):
+        run_on(tmp_path / "photos", tiny_clip, tmp_path / "run")
+
+
+def test_a_missing_group_is_null_never_zero(photos, tiny_clip, tmp_path):
+    shutil.rmtree(photos / "flamingo" / "counter-sky")
+    scores = run_on(photos, tiny_clip, tmp_path / "run").scores
+    flamingo = read_benchmark(photos).label_space.index_of("flamingo")
+    rows = scores.filter(pl.col("class_index") == flamingo)
+    assert rows.filter(pl.col("metric") == "drop")["value"].null_count() == 1
+    assert not ((rows["group"] == "counter") & (rows["value"] == 0)).any()
+
+
+def test_names_written_alike_tie_exactly(photos, tiny_clip, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("swan\nswan\nbear\n")
+    run = run_on(photos, tiny_clip, tmp_path / "run", label_space="benchmark", names=str(names))
+    swans = run.predictions.filter(pl.col("predicted_index") == 0)
+    assert not (run.predictions["predicted_index"] == 1).any()
+    assert (swans["top2_gap"] == 0).all()
+    assert run.info.counts.ties[run.info.models[0].spec] == len(swans) > 0
+    assert any("written alike" in warning for warning in run.info.warnings)
+
+
+def test_a_folder_with_another_run_is_refused_before_work(photos, tiny_clip, tmp_path):
+    run_on(photos, tiny_clip, tmp_path / "run")
+    run_on(photos, tiny_clip, tmp_path / "run")
+    with pytest.raises(CounterGroundError, match="holds another run"):
+        run_on(photos, tiny_clip, tmp_path / "run", prompts="openai")
+
+
+def test_wrong_settings_are_named(photos, tiny_clip, tmp_path):
+    with pytest.raises(UsageError, match="Did you mean 'imagenet'"):
+        run_on(photos, tiny_clip, tmp_path / "run", label_space="imagnet")
+    with pytest.raises(UsageError, match="--referee"):
+        Settings(label_space="confusable")
+    with pytest.raises(UsageError, match="names"):
+        run_on(photos, tiny_clip, tmp_path / "run", names="opnai")
+    with pytest.raises(UsageError):
+        evaluate_models(read_benchmark(photos), ["torchvison:resnet50"], Settings(), tmp_path / "run")
+    assert not (tmp_path / "run" / "run.json").exists()
