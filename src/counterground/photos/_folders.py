@@ -45,7 +45,7 @@ class _Found:
 
 
 def read_folder(source: Path) -> Benchmark:
-    """Read CounterAnimal's layout, ``<class>/<common|counter>-<background>/*``, or ImageFolder's, ``<class>/*``.
+    """Read ``<class>/<common|counter>-<background>/*`` (CounterAnimal) or ``<class>/*`` (ImageFolder).
 
     A single folder around the class folders is stepped into. Class folders are named as ``assign_classes``
     reads them. Clusters are null: nothing in a folder says which photos belong together.
@@ -55,7 +55,7 @@ def read_folder(source: Path) -> Benchmark:
             that leave the folder, or class names as ``assign_classes`` refuses.
     """
     root = _layout_root(source)
-    folders = [entry for entry in _entries(root) if entry.is_dir()]
+    folders = _class_folders(root)
     grouped = any(_groups(folder) for folder in folders)
     found = _Found(root)
     for folder in folders:
@@ -69,7 +69,7 @@ def read_folder(source: Path) -> Benchmark:
     space = classes.label_space
     indices = [classes.index[folder] for folder in found.folders]
     columns = {
-        "path": [path.relative_to(root).as_posix() for path in found.paths],
+        "path": [_utf8(path.relative_to(root)) for path in found.paths],
         "photo_id": photo_ids(found.paths),
         "class_index": indices,
         "class_name": [space.names[index] for index in indices],
@@ -103,6 +103,24 @@ def _entries(folder: Path) -> list[Path]:
 
 def _is_photo(entry: Path) -> bool:
     return entry.suffix.lower() in IMAGE_SUFFIXES and not entry.is_dir()
+
+
+def _class_folders(root: Path) -> list[Path]:
+    folders = []
+    for entry in _entries(root):
+        if entry.is_dir() or not entry.exists():
+            _inside(entry, root)
+            folders.append(entry)
+    return folders
+
+
+def _utf8(path: Path) -> str:
+    text = path.as_posix()
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise CounterGroundError(f"The file name {text!r} is not UTF-8: rename it.") from error
+    return text
 
 
 def _groups(folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +61,7 @@ class LabelSpace:
         known = [index for index in self.imagenet if index is not None]
         if wrong := [index for index in known if not 0 <= index < IMAGENET_SIZE]:
             return f"{wrong[0]} is no ImageNet-1K index (0 to {IMAGENET_SIZE - 1})"
-        if twice := [index for index in sorted(set(known)) if known.count(index) > 1]:
+        if twice := [index for index, count in Counter(known).items() if count > 1]:
             return f"two classes have ImageNet index {twice[0]}"
         return self._candidates_problem()
 

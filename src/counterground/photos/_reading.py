@@ -16,8 +16,8 @@ def read_benchmark(source: str | Path) -> Benchmark:
 
     ``source`` is a folder that ``write_benchmark`` wrote, a folder in the CounterAnimal layout (with or
     without ImageNet indices before the class names) or the ImageFolder layout (names, wnids or ImageNet
-    indices), or a ``.parquet`` manifest with paths relative to its folder. All photos are hashed, none is
-    decoded.
+    indices), or a ``.parquet`` manifest with paths relative to its folder. Photos are hashed
+    where no ``photo_id`` is written down, and none is decoded.
 
     Raises:
         UsageError: there is no such folder or manifest.

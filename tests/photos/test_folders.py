@@ -1,0 +1,270 @@
+"""The CounterAnimal and ImageFolder layouts, and all that may lie in them."""
+
+import re
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import MANIFEST_SCHEMA, photo_id, read_benchmark
+
+
+def fill(root, *paths):
+    """Write a small photo at each path, no two alike, and return ``root``."""
+    for number, path in enumerate(paths):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 50, 100)).save(root / path, "PNG")
+    return root
+
+
+def groups(*classes, kinds=("common-water", "counter-ground")):
+    return [f"{name}/{kind}/{number}.jpg" for name in classes for kind in kinds for number in (1, 2)]
+
+
+def refused(root, message, error=CounterGroundError):
+    with pytest.raises(error, match=re.escape(message)) as caught:
+        read_benchmark(root)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+def test_counteranimal_with_and_without_index(tmp_path, prefix):
+    labels = {
+        9: "ostrich, struthio camelus",
+        56: "king snake kingsnake",
+        100: "black swan",
+        349: "bighorn sheep",
+    }
+    labels[296] = "ice bear, polar bear, ursus maritimus, thalarctos maritimus"
+    names = [f"{index} {label}" if prefix else label for index, label in labels.items()]
+    benchmark = read_benchmark(fill(tmp_path / "CA", *groups(*names)))
+    assert benchmark.name == "CA"
+    assert benchmark.notes == ()
+    assert benchmark.has_groups
+    assert benchmark.photos.schema == MANIFEST_SCHEMA
+    # As text "100" < "296" < "349" < "56" < "9".
+    assert benchmark.label_space.imagenet == (9, 56, 100, 296, 349)
+    assert benchmark.label_space.names == tuple(labels[index] for index in (9, 56, 100, 296, 349))
+    assert benchmark.photos.height == 20
+    assert benchmark.photos["cluster"].null_count() == 20
+    for row in benchmark.photos.iter_rows(named=True):
+        folder, kind, _ = row["path"].split("/")
+        assert folder.endswith(row["class_name"])
+        assert benchmark.label_space.names[row["class_index"]] == row["class_name"]
+        assert kind == f"{row['group']}-{row['background']}"
+        assert row["photo_id"] == photo_id(benchmark.photo_path(row["path"]))
+    assert benchmark.photos["photo_id"].n_unique() == 20
+
+
+def test_one_folder_around_the_classes_is_stepped_into(tmp_path):
+    bare = read_benchmark(fill(tmp_path / "bare", *groups("100 black swan", "0 tench")))
+    fill(tmp_path / "CounterAnimal" / "LAION-final", *groups("100 black swan", "0 tench"))
+    (tmp_path / "CounterAnimal" / "LAION-final" / "imagenet_names.txt").write_text("0\ttench\n")
+    (tmp_path / "CounterAnimal" / ".DS_Store").write_text("")
+    (tmp_path / "CounterAnimal" / "__MACOSX").mkdir()
+    wrapped = read_benchmark(tmp_path / "CounterAnimal")
+    assert wrapped.root == tmp_path / "CounterAnimal" / "LAION-final"
+    assert (wrapped.name, wrapped.notes) == ("CounterAnimal", ())
+    assert wrapped.version == bare.version
+
+
+@pytest.mark.parametrize("paths", [groups("black swan"), ["black swan/1.jpg"]])
+def test_a_single_class_is_not_stepped_into(tmp_path, paths):
+    benchmark = read_benchmark(fill(tmp_path / "x", *paths))
+    assert benchmark.label_space.names == ("black swan",)
+    assert benchmark.root == tmp_path / "x"
+
+
+def test_junk_is_ignored_and_other_files_are_noted(tmp_path):
+    root = fill(tmp_path / "x", *groups("tench"), ".hidden/common-a/1.jpg", "tench/common-water/._1.jpg")
+    for path in ("README.txt", "tench/Thumbs.db", "tench/common-water/desktop.ini"):
+        (root / path).write_text("junk")
+    assert read_benchmark(root).notes == ()
+    for path in ("common-water/list.csv", "counter-ground/3.HEIC", "notes.txt", "common-water/clip.mp4"):
+        (root / "tench" / path).write_text("other")
+    Image.new("RGB", (8, 8)).save(root / "beside.jpg")
+    benchmark = read_benchmark(root)
+    assert benchmark.photos.height == 4
+    beside, others = benchmark.notes
+    assert beside.startswith(
+        "1 photos beside the class folders belong to no class and were not read: beside.jpg"
+    )
+    assert others.startswith("4 files among the photos")
+    assert "and 1 more" in others
+
+
+def test_unreadable_photos_stay_in_the_manifest(tmp_path):
+    root = fill(tmp_path / "x", *groups("tench"))
+    (root / "tench/common-water/empty.JPG").write_bytes(b"")
+    (root / "tench/common-water/page.jpeg").write_text("<html>")
+    assert read_benchmark(root).photos.height == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("101 black swan", "'101 black swan': index and name disagree"),
+        ("1000 black swan", "outside ImageNet-1K"),
+        (
+            "100 blak swan",
+            "'blak swan' is no class of ImageNet-1K, as the number suggests. Did you mean 'black swan'",
+        ),
+        ("crane", "'crane' is ambiguous in ImageNet-1K: 134"),
+        ("missile", "'missile' is ambiguous in ImageNet-1K: 657"),
+        ("0 tench, Tinca tinca", "are the same class; merge the two."),
+        ("n01440764", "'n01440764' and 'tench' are the same class"),
+        ("1234", "outside ImageNet-1K"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["counteranimal", "imagefolder"])
+def test_names_that_would_need_a_guess_are_refused(tmp_path, name, message, layout):
+    paths = groups("tench", name) if layout == "counteranimal" else ["tench/1.jpg", f"{name}/1.jpg"]
+    refused(fill(tmp_path / "x", *paths), message)
+
+
+def test_an_index_that_disagrees_is_refused_even_alone(tmp_path):
+    refused(fill(tmp_path / "x", *groups("101 black swan")), "index and name disagree")
+
+
+def test_an_index_resolves_an_ambiguous_name(tmp_path):
+    benchmark = read_benchmark(fill(tmp_path / "x", *groups("517 crane", "134 crane", "744 missile")))
+    assert benchmark.label_space.imagenet == (134, 517, 744)
+    assert benchmark.label_space.duplicates() == {"crane": (0, 1)}
+    assert sorted(benchmark.photos["class_index"].unique()) == [0, 1, 2]
+
+
+def test_a_benchmark_of_other_things(tmp_path):
+    names = ["Zebra crossing", "allen key", "crane", "10 pin connector", "9 volt battery"]
+    benchmark = read_benchmark(fill(tmp_path / "x", *groups(*names)))
+    assert benchmark.label_space.names == tuple(sorted(names, key=str.casefold))
+    assert benchmark.label_space.imagenet == (None,) * 5
+    assert benchmark.notes == ()
+
+
+def test_a_few_classes_without_imagenet_index_are_noted(tmp_path):
+    benchmark = read_benchmark(fill(tmp_path / "x", *groups("tench", "Angler fish", "goldfish")))
+    assert benchmark.label_space.names == ("Angler fish", "goldfish", "tench")
+    assert benchmark.label_space.imagenet == (None, 1, 0)
+    assert benchmark.notes == ("1 of 3 classes have no ImageNet index: Angler fish.",)
+
+
+def test_gaps_are_noted_by_class(tmp_path):
+    paths = (
+        groups("tench", "goldfish")
+        + groups("hen", kinds=("common-grass",))
+        + groups("cock", kinds=("counter-sky",))
+    )
+    root = fill(tmp_path / "x", *paths)
+    (root / "ostrich" / "common-sand").mkdir(parents=True)
+    benchmark = read_benchmark(root)
+    assert benchmark.label_space.names == ("tench", "goldfish", "cock", "hen", "ostrich")
+    assert benchmark.notes == (
+        "1 of 5 classes have no photo: ostrich.",
+        "1 of 5 classes have no common photo, so no drop: cock.",
+        "1 of 5 classes have no counter photo, so no drop: hen.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("stray", "message"),
+    [
+        ("tench/stray.jpg", "Photo 'tench/stray.jpg' is in no group"),
+        ("tench/other-water/1.jpg", "Folder 'tench/other-water' is neither common-<background> nor"),
+        ("tench/Common-sand/1.jpg", "Folder 'tench/Common-sand' is neither"),
+        ("tench/common-/1.jpg", "Folder 'tench/common-' is neither"),
+        ("tench/common-water/more/1.jpg", "Photos in 'tench/common-water/more' are too deep"),
+        ("hen/1.jpg", "Photo 'hen/1.jpg' is in no group"),
+    ],
+)
+def test_photos_in_the_wrong_place_are_refused(tmp_path, stray, message):
+    refused(fill(tmp_path / "x", *groups("tench"), stray), message)
+
+
+def test_empty_and_missing_folders(tmp_path):
+    (tmp_path / "x").mkdir()
+    refused(tmp_path / "x", "There is no photo in")
+    (tmp_path / "x" / "tench").mkdir()
+    (tmp_path / "x" / "tench" / "a.txt").write_text("")
+    refused(tmp_path / "x", "There is no photo in")
+    refused(fill(tmp_path / "flat", "1.jpg", "2.jpg"), "wanted is <class>/*.jpg")
+    refused(tmp_path / "none", "There is no", UsageError)
+    (tmp_path / "x.zip").write_text("")
+    refused(tmp_path / "x.zip", "neither a folder of photos nor a .parquet manifest", UsageError)
+
+
+@pytest.mark.parametrize(
+    "names", [("n01443537", "n01440764", "n01518878"), ("goldfish", "tench", "9"), ("1", "0", "9")]
+)
+def test_imagefolder_by_wnid_name_or_index(tmp_path, names):
+    benchmark = read_benchmark(fill(tmp_path / "x", *(f"{name}/{n}.jpg" for name in names for n in range(2))))
+    assert benchmark.label_space.names == ("tench", "goldfish", "ostrich")
+    assert benchmark.label_space.imagenet == (0, 1, 9)
+    assert not benchmark.has_groups
+    assert benchmark.photos["background"].null_count() == 6
+    by_path = dict(zip(benchmark.photos["path"], benchmark.photos["class_name"], strict=True))
+    assert by_path == {
+        f"{names[k]}/{n}.jpg": ("goldfish", "tench", "ostrich")[k] for k in range(3) for n in range(2)
+    }
+    numbers = any(name.isdigit() for name in names)
+    assert bool(benchmark.notes) == numbers
+    assert not numbers or benchmark.notes == (
+        "Classes named by bare numbers were read as ImageNet-1K indices.",
+    )
+
+
+def test_all_1000_bare_indices_stand_in_the_order_of_the_logits(tmp_path):
+    root = fill(tmp_path / "x", *(f"{index}/1.jpg" for index in range(1000)))
+    benchmark = read_benchmark(root)
+    assert benchmark.label_space.imagenet == tuple(range(1000))
+    for path, index in benchmark.photos.select("path", "class_index").iter_rows():
+        assert path == f"{index}/1.jpg"
+
+
+def test_leading_zeros_do_not_make_a_second_class(tmp_path):
+    assert read_benchmark(fill(tmp_path / "x", "007/1.jpg", "10/1.jpg")).label_space.imagenet == (7, 10)
+    refused(fill(tmp_path / "y", "007/1.jpg", "7/1.jpg"), "same class")
+
+
+def test_imagefolder_deeper_than_classes_is_refused(tmp_path):
+    refused(
+        fill(tmp_path / "x", "train/tench/1.jpg", "val/tench/1.jpg"), "Photos in 'train/tench' are too deep"
+    )
+    assert read_benchmark(fill(tmp_path / "y", "train/tench/1.jpg", "train/hen/1.jpg")).root.name == "train"
+
+
+def test_links_stay_inside_the_folder(tmp_path):
+    root = fill(tmp_path / "x", "tench/1.jpg", "hen/1.jpg")
+    outside = fill(tmp_path / "outside", "a.jpg")
+    (root / "tench" / "2.jpg").symlink_to(root / "tench" / "1.jpg")
+    assert read_benchmark(root).photos.height == 3
+    for link, target in (("tench/3.jpg", outside / "a.jpg"), ("ostrich", outside)):
+        (root / link).symlink_to(target)
+        refused(root, f"{link} is a link out of the folder")
+        (root / link).unlink()
+    for link in ("tench/3.jpg", "ostrich"):
+        (root / link).symlink_to(tmp_path / "nothing")
+        refused(root, f"{link} is a link to nothing")
+        (root / link).unlink()
+
+
+def test_names_of_files_may_be_anything_but_broken_text(tmp_path):
+    root = fill(tmp_path / "x", "tench/ü 'q\" #%.jpg", "tench/a\nb.jpg")
+    assert read_benchmark(root).photos.height == 2
+    with (root / "tench" / "bad\udcff.jpg").open("wb") as file:
+        file.write(b"x")
+    with pytest.raises(CounterGroundError, match="not UTF-8"):
+        read_benchmark(root)
+
+
+def test_reading_is_the_same_whatever_order_the_disk_gives(tmp_path):
+    paths = groups("100 black swan", "9 ostrich", "10 brambling")
+    one, other = read_benchmark(fill(tmp_path / "a", *paths)), None
+    for path in reversed(paths):
+        target = tmp_path / "b" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((tmp_path / "a" / path).read_bytes())
+    other = read_benchmark(tmp_path / "b")
+    assert other.version == one.version
+    assert isinstance(other.photos, pl.DataFrame)
+    assert other.photos.equals(one.photos)

@@ -1,0 +1,104 @@
+"""Label spaces: duplicates, strict look-up, JSON."""
+
+import json
+import re
+
+import pytest
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import LabelSpace, imagenet_label_space
+
+
+def test_imagenet_spaces_say_which_names_are_double():
+    openai = imagenet_label_space("openai")
+    assert len(openai) == 1000
+    assert openai.imagenet == tuple(range(1000))
+    assert openai.duplicates() == {"missile": (657, 744), "sunglasses": (836, 837)}
+    assert imagenet_label_space("wordnet").duplicates() == {"crane": (134, 517)}
+    assert LabelSpace("own", ("cat", "dog"), (None, None)).duplicates() == {}
+
+
+def test_index_of_is_strict_and_names_the_candidates():
+    space = imagenet_label_space("openai")
+    assert space.index_of("black swan") == 100
+    assert space.index_of("Black_Swan") == 100
+    with pytest.raises(UsageError, match=r"ambiguous.*657 n03773504.*744 n04008634"):
+        space.index_of("missile")
+    assert space.index_of("744 missile") == 744
+    assert space.index_of("n04008634") == 744
+    with pytest.raises(UsageError, match="Did you mean 'black swan'"):
+        space.index_of("blak swan")
+    with pytest.raises(UsageError, match="no class of label space"):
+        space.index_of("100")  # a bare number could be an index of the space or of ImageNet
+
+
+def test_index_of_counts_in_the_space_not_in_imagenet():
+    space = LabelSpace("two", ("black swan", "tench", "hammer drill"), (100, 0, None))
+    assert space.index_of("n01440764") == 1
+    assert space.index_of("0 tench") == 1
+    assert space.index_of("hammer drill") == 2
+    with pytest.raises(UsageError, match="no class"):
+        space.index_of("n01443537")
+    with pytest.raises(UsageError, match="disagree"):
+        space.index_of("5 tench")
+
+
+def test_names_that_differ_in_case_only_are_found_as_written():
+    space = LabelSpace("own", ("Mercury", "mercury"), (None, None))
+    assert space.index_of("mercury") == 1
+    with pytest.raises(UsageError, match="class 0 or class 1"):
+        space.index_of("MERCURY")
+
+
+def test_json_round_trip(tmp_path):
+    space = LabelSpace("twenty", ("crème", 'a "b"', "c"), (None, 5, 7), {2: (0, 2), 0: (0, 1)})
+    assert LabelSpace.from_json(space.to_json()) == space
+    space.save(tmp_path / "space.json")
+    assert LabelSpace.load(tmp_path / "space.json") == space
+    swapped = LabelSpace("twenty", space.names, space.imagenet, {0: (0, 1), 2: (0, 2)})
+    assert swapped.to_json() == space.to_json()
+    assert hash(swapped) == hash(space)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (((), ()), "no class"),
+        ((("a", " "), (None, None)), "class 1 has an empty name"),
+        ((("a",), (None, None)), "1 names but 2 ImageNet indices"),
+        ((("a",), (1000,)), "1000 is no ImageNet-1K index"),
+        ((("a", "b"), (3, 3)), "two classes have ImageNet index 3"),
+        ((("a", "b"), (3, 4), {0: ()}), "no candidate competes for class 0"),
+        ((("a", "b"), (3, 4), {0: (1, 1)}), "name a class twice"),
+        ((("a", "b"), (3, 4), {0: (2,)}), "candidate 2 of class 0 is outside"),
+        ((("a", "b"), (3, 4), {-1: (1,)}), "candidate -1 of class -1 is outside"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(arguments, message):
+    with pytest.raises(CounterGroundError, match=re.escape(message)):
+        LabelSpace("x", *arguments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "{}", '{"name": "x", "names": ["a"]}', '{"name": "x", "names": [1], "imagenet": [1]}',
+     '{"name": "x", "names": ["a"], "imagenet": [true]}', '{"name": "x", "names": ["a"], "imagenet": ["3"]}',
+     '{"name": "x", "names": ["a"], "imagenet": [3], "candidates": {"q": [0]}}',
+     '{"name": "x", "names": "a", "imagenet": 3}'],
+)  # fmt: skip
+def test_files_that_are_no_label_space(tmp_path, text):
+    path = tmp_path / "space.json"
+    path.write_text(text)
+    with pytest.raises(CounterGroundError, match=r"space\.json") as caught:
+        LabelSpace.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="No such file"):
+        LabelSpace.load(tmp_path / "none.json")
+
+
+def test_json_is_readable_by_others():
+    content = json.loads(LabelSpace("x", ("a", "b"), (None, 3), {1: (0, 1)}).to_json())
+    assert content == {"name": "x", "names": ["a", "b"], "imagenet": [None, 3], "candidates": {"1": [0, 1]}}

@@ -1,0 +1,210 @@
+"""Validation, one clear line each; the version; writing and reading back."""
+
+import json
+import os
+import re
+import shutil
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.errors import CounterGroundError
+from counterground.photos import (
+    MANIFEST_SCHEMA,
+    Benchmark,
+    LabelSpace,
+    photo_id,
+    read_benchmark,
+    validate_manifest,
+    write_benchmark,
+)
+
+SPACE = LabelSpace("benchmark", ("tench", "goldfish", "crème"), (0, 1, None))
+HASH = "0123456789abcdef" * 4
+
+
+def manifest(**changes):
+    columns = {
+        "path": ["b/2.jpg", "a/1.jpg", "a/é.jpg"],
+        "photo_id": [HASH] * 3,
+        "class_index": [1, 0, 2],
+        "class_name": ["goldfish", "tench", "crème"],
+        "background": ["water", None, "ground"],
+        "group": ["common", None, "counter"],
+        "cluster": [None, "o1", "o1"],
+        **changes,
+    }
+    return pl.DataFrame({name: values for name, values in columns.items() if values is not None})
+
+
+def test_a_manifest_is_completed_cast_and_sorted():
+    photos = validate_manifest(manifest(), SPACE)
+    assert photos.schema == MANIFEST_SCHEMA
+    assert photos["path"].to_list() == ["a/1.jpg", "a/é.jpg", "b/2.jpg"]
+    assert photos["class_index"].to_list() == [0, 2, 1]
+    assert photos["mask"].null_count() == 3
+    least = manifest(background=None, group=None, cluster=None)
+    assert validate_manifest(least, SPACE)["group"].null_count() == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"path": None}, "no column 'path'"),
+        ({"photo_id": None}, "no column 'photo_id'"),
+        ({"class_name": None}, "no column 'class_name'"),
+        ({"grup": ["common"] * 3}, "unknown column 'grup'. Did you mean 'group'?"),
+        ({"class_index": ["x", "y", "z"]}, "column 'class_index' must be Int32, not String"),
+        ({"path": ["a", "a", "b"]}, "Photo 'a' (and 1 more): its path occurs more than once."),
+        ({"path": ["a", "", "b"]}, "its path is empty"),
+        ({"path": ["a", "/b", "c"]}, "Photo '/b': its path must be relative"),
+        ({"path": ["a", "b/../../c", "c"]}, "Photo 'b/../../c': its path must be relative"),
+        ({"path": ["a", "C:\\b", "c"]}, "its path must be relative"),
+        ({"photo_id": [HASH, HASH[:-1], HASH]}, "not the SHA-256"),
+        ({"photo_id": [HASH, None, HASH]}, "Photo 'a/1.jpg': its photo_id is empty"),
+        ({"class_index": [1, None, 2]}, "its class_index is empty"),
+        ({"class_index": [1, 3, 2]}, "Photo 'a/1.jpg': its class_index is outside the 3 classes, not 3."),
+        ({"class_index": [1, -1, 2]}, "outside the 3 classes"),
+        (
+            {"class_name": ["goldfish", "goldfish", "crème"]},
+            "its class_name is not what the label space calls",
+        ),
+        ({"group": ["common", "Counter", None]}, "its group must be common, counter or null, not 'Counter'."),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(changes, message):
+    with pytest.raises(CounterGroundError, match=re.escape(message)) as caught:
+        Benchmark("x", None, manifest(**changes), SPACE)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_with_two_dots_are_no_traversal():
+    validate_manifest(manifest(path=["a/..b.jpg", "a..b/c.jpg", "...jpg"]), SPACE)
+
+
+def test_an_empty_manifest_is_refused():
+    with pytest.raises(CounterGroundError, match="no photo"):
+        validate_manifest(manifest().clear(), SPACE)
+
+
+def test_version_hashes_all_that_scores_depend_on_and_nothing_else(tmp_path):
+    benchmark = Benchmark("x", tmp_path, manifest(), SPACE)
+    same = [
+        Benchmark("y", tmp_path / "elsewhere", manifest().reverse(), SPACE, ("a note",)),
+        Benchmark("x", tmp_path, manifest(licence=["CC0", "", None], mask=["m.png", None, None]), SPACE),
+    ]
+    assert {other.version for other in same} == {benchmark.version}
+    other_space = LabelSpace("benchmark", SPACE.names, (0, 1, 2))
+    different = [
+        Benchmark("x", tmp_path, manifest(**{column: values}), SPACE).version
+        for column, values in {
+            "path": ["b/3.jpg", "a/1.jpg", "a/é.jpg"],
+            "photo_id": [HASH, HASH, HASH[::-1]],
+            "background": ["water", "", "ground"],
+            "group": ["common", "common", "counter"],
+            "cluster": [None, "o1", "o2"],
+        }.items()
+    ]
+    different.append(Benchmark("x", tmp_path, manifest(), other_space).version)
+    assert len({benchmark.version, *different}) == 7
+    assert re.fullmatch("[0-9a-f]{64}", benchmark.version)
+
+
+def test_has_groups():
+    assert Benchmark("x", None, manifest(), SPACE).has_groups
+    assert not Benchmark("x", None, manifest(group=[None] * 3), SPACE).has_groups
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    root = tmp_path / "pair" / "photos"
+    for path in ("a/1.jpg", "a/é.jpg", "b/2.jpg"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), len(path) * 3).save(root / path)
+    ids = [photo_id(root / path) for path in manifest()["path"]]
+    space = LabelSpace("benchmark", SPACE.names, SPACE.imagenet, {0: (0, 2)})
+    return Benchmark("Fische – 魚", root, manifest(photo_id=ids), space, ("Conditional on two fish.",))
+
+
+def assert_same(one, other):
+    assert one.photos.equals(other.photos)
+    assert (one.name, one.label_space, one.notes, one.version) == (
+        other.name,
+        other.label_space,
+        other.notes,
+        other.version,
+    )
+
+
+def test_a_written_benchmark_reads_back_also_after_a_move_of_the_pair(benchmark, tmp_path, monkeypatch):
+    out = write_benchmark(benchmark, tmp_path / "pair" / "deep" / "out")
+    assert json.loads((out / "benchmark.json").read_text())["root"] == "../../photos"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "benchmark.json",
+        "label_space.json",
+        "photos.parquet",
+    ]
+    back = read_benchmark(out)
+    assert_same(back, benchmark)
+    assert back.root == benchmark.root
+    assert_same(read_benchmark(out / "photos.parquet"), benchmark)
+    shutil.move(tmp_path / "pair", tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "moved")
+    moved = read_benchmark("deep/out")
+    assert_same(moved, benchmark)
+    assert all(photo_id(moved.photo_path(path)) == hash_ for path, hash_ in moved.photos[:, :2].iter_rows())
+
+
+def test_writing_into_the_photos_own_folder_and_through_a_relative_path(benchmark, monkeypatch):
+    monkeypatch.chdir(benchmark.root.parent)
+    assert_same(read_benchmark(write_benchmark(benchmark, os.path.relpath(benchmark.root))), benchmark)
+    assert read_benchmark("photos").root == benchmark.root
+
+
+def test_writing_twice_gives_the_same_bytes(benchmark, tmp_path):
+    first = {path.name: path.read_bytes() for path in write_benchmark(benchmark, tmp_path / "o").iterdir()}
+    reordered = Benchmark(
+        benchmark.name, benchmark.root, benchmark.photos.reverse(), benchmark.label_space, benchmark.notes
+    )
+    second = {path.name: path.read_bytes() for path in write_benchmark(reordered, tmp_path / "o").iterdir()}
+    assert first == second
+
+
+def test_files_of_two_writings_are_found_out(benchmark, tmp_path):
+    out = write_benchmark(benchmark, tmp_path / "out")
+    other = benchmark.photos.with_columns(pl.lit(None, pl.String).alias("group"))
+    other.write_parquet(out / "photos.parquet")
+    with pytest.raises(CounterGroundError, match="write the benchmark again"):
+        read_benchmark(out)
+
+
+def test_a_writing_that_was_cut_off_is_found_out(benchmark, tmp_path):
+    out = write_benchmark(benchmark, tmp_path / "out")
+    (out / "benchmark.json").unlink()
+    with pytest.raises(CounterGroundError, match="cut off"):
+        read_benchmark(out)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"name": "x", "root": ".", "version": "v", "notes": null}']
+)
+def test_a_damaged_description(benchmark, tmp_path, text):
+    out = write_benchmark(benchmark, tmp_path / "out")
+    (out / "benchmark.json").write_text(text)
+    with pytest.raises(CounterGroundError, match="cannot be read") as caught:
+        read_benchmark(out)
+    assert "\n" not in str(caught.value)
+
+
+def test_photos_that_stayed_behind(benchmark, tmp_path):
+    out = write_benchmark(benchmark, tmp_path / "out")
+    benchmark.root.rename(tmp_path / "gone")
+    with pytest.raises(CounterGroundError, match=r"not at .*photos any more"):
+        read_benchmark(out)
+
+
+def test_an_unwritable_folder_is_one_clear_line(benchmark, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CounterGroundError, match="Cannot write"):
+        write_benchmark(benchmark, tmp_path / "file" / "out")

@@ -1,0 +1,123 @@
+"""A Parquet manifest of the user's own."""
+
+import re
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.errors import CounterGroundError
+from counterground.photos import photo_id, read_benchmark
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a manifest of three photos that exist; columns may be changed, added or (None) left out."""
+    for number in range(3):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+
+    def write(**columns):
+        columns = {"path": ["2.png", "0.png", "1.png"], "class_name": ["hen", "tench", "hen"], **columns}
+        path = tmp_path / "mine.parquet"
+        pl.DataFrame({k: v for k, v in columns.items() if v is not None}, strict=False).write_parquet(path)
+        return path
+
+    return write
+
+
+def test_path_and_class_name_are_enough(write, tmp_path):
+    benchmark = read_benchmark(write())
+    assert (benchmark.name, benchmark.root, benchmark.notes) == ("mine", tmp_path, ())
+    assert benchmark.label_space.names == ("tench", "hen")
+    assert benchmark.label_space.imagenet == (0, 8)
+    assert benchmark.photos["path"].to_list() == ["0.png", "1.png", "2.png"]
+    assert benchmark.photos["class_index"].to_list() == [0, 1, 1]
+    assert benchmark.photos["photo_id"].to_list() == [
+        photo_id(tmp_path / f"{number}.png") for number in range(3)
+    ]
+
+
+def test_optional_columns_are_kept_and_others_noted(write):
+    benchmark = read_benchmark(
+        write(
+            group=["common", None, "counter"],
+            cluster=[7, 7, 8],
+            source=["a", "b", None],
+            backgroud=["x", "y", "z"],
+        )
+    )
+    assert benchmark.photos["group"].to_list() == [None, "counter", "common"]
+    assert benchmark.photos["cluster"].to_list() == ["7", "8", "7"]
+    assert benchmark.notes == (
+        "Columns of the manifest that were not used: backgroud.",
+        "1 of 2 classes have no common photo, so no drop: tench.",
+        "1 of 2 classes have no counter photo, so no drop: tench.",
+    )
+
+
+def test_class_index_gives_the_order(write):
+    benchmark = read_benchmark(write(class_index=[0, 1, 0]))
+    assert benchmark.label_space.names == ("hen", "tench")
+    assert benchmark.label_space.imagenet == (8, 0)
+    assert benchmark.photos["class_index"].to_list() == [1, 0, 0]
+
+
+def test_class_index_alone_is_imagenets(write):
+    benchmark = read_benchmark(write(class_name=None, class_index=[100, 9, 100]))
+    assert benchmark.label_space.names == ("ostrich", "black swan")
+    assert benchmark.label_space.imagenet == (9, 100)
+    assert benchmark.photos["class_name"].to_list() == ["ostrich", "black swan", "black swan"]
+    assert benchmark.notes == ("Classes without names were read as ImageNet-1K indices.",)
+
+
+def test_imagenet_index_frees_the_names(write):
+    benchmark = read_benchmark(write(class_name=["Huhn", "crane", "Huhn"], imagenet_index=[8, 517, 8]))
+    assert benchmark.label_space.names == ("Huhn", "crane")
+    assert benchmark.label_space.imagenet == (8, 517)
+    own = read_benchmark(write(class_name=["hen", "tench", "hen"], imagenet_index=[None, 0, None]))
+    assert own.label_space.imagenet == (None, 0)
+
+
+def test_given_hashes_are_believed_until_the_photo_is_read(write):
+    ids = ["0" * 64, "1" * 64, "2" * 64]
+    benchmark = read_benchmark(write(path=["gone.png", "0.png", "1.png"], photo_id=ids))
+    assert benchmark.photos["photo_id"].to_list() == [ids[1], ids[2], ids[0]]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"path": None}, "no column 'path'"),
+        ({"class_name": None}, "neither a column 'class_name' nor 'class_index'"),
+        ({"class_name": ["hen", None, "hen"]}, "Row 2 of the manifest has no class_name"),
+        ({"path": ["0.png", None, "1.png"]}, "Row 2 of the manifest has no path"),
+        ({"class_name": ["crane", "tench", "crane"]}, "'crane' is ambiguous"),
+        ({"class_name": ["9 tench", "tench", "hen"]}, "disagree"),
+        ({"class_index": [0, 1, 1]}, "Class 'hen' has more than one class_index: [0, 1]"),
+        ({"class_index": [8, 0, 8]}, "or call it imagenet_index"),
+        ({"class_index": [0, 0, 0]}, "must number the 2 classes from 0 to 1"),
+        ({"class_index": ["a", "b", "a"]}, "'class_index' must be Int32, not String"),
+        ({"imagenet_index": [8, 0, 9]}, "Class 'hen' has more than one imagenet_index"),
+        ({"imagenet_index": [8, 8, 8]}, "two classes have ImageNet index 8"),
+        ({"imagenet_index": [1000, 0, 1000]}, "1000 is no ImageNet-1K index"),
+        ({"class_name": None, "class_index": [0, 1000, 0]}, "class_index 1000 is no ImageNet-1K index"),
+        ({"class_name": None, "class_index": [0, -1, 0]}, "class_index -1 is no ImageNet-1K index"),
+        ({"path": ["0.png", "9.png", "1.png"]}, "9.png: missing"),
+        ({"path": ["0.png", "0.png", "1.png"]}, "its path occurs more than once"),
+        ({"path": ["0.png", "../x.png", "1.png"], "photo_id": ["0" * 64] * 3}, "must be relative"),
+        ({"group": ["common", "rare", None]}, "group must be common, counter or null, not 'rare'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(write, columns, message):
+    path = write(**columns)
+    with pytest.raises(CounterGroundError, match=re.escape(message)) as caught:
+        read_benchmark(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_parquet(tmp_path):
+    (tmp_path / "x.parquet").write_text("path,class_name\n")
+    with pytest.raises(CounterGroundError, match=r"Cannot read the manifest .*x\.parquet") as caught:
+        read_benchmark(tmp_path / "x.parquet")
+    assert "\n" not in str(caught.value)
