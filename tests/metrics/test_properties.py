@@ -94,10 +94,10 @@ def test_exchanging_groups_or_models_turns_the_sign(rows):
     if one.low is not None:
         assert (one.low, one.high) == pytest.approx((-two.high, -two.low))
     other = np.roll(correct, 1)
-    ab = paired_test(correct, other, index, group, cluster, quantity="drop")
-    ba = paired_test(other, correct, index, group, cluster, quantity="drop")
-    assert ab.difference == pytest.approx(-ba.difference)
-    assert ab.p_value == pytest.approx(ba.p_value)
+    forth = paired_test(correct, other, index, group, cluster, quantity="drop")
+    back = paired_test(other, correct, index, group, cluster, quantity="drop")
+    assert forth.difference == pytest.approx(-back.difference)
+    assert forth.p_value == pytest.approx(back.p_value)
 
 
 @settings(max_examples=60, deadline=None)

@@ -53,8 +53,8 @@ def score_predictions(
     Args:
         predictions: the columns of ``predictions.parquet``; a photo whose cluster is null is its own cluster.
         by_class: whether to add rows for each class.
-        method: ``bootstrap`` or ``analytic``; simulated coverage of both is 93 to 96 % with 20 and more clusters
-            or none, 93 to 94 % with 6 (this room's README).
+        method: ``bootstrap`` or ``analytic``; simulated coverage of both is 93 to 96 % with 20 or more
+            clusters or none, 93 to 94 % with 6 (this room's README).
         seed: decides the draws; the order of rows does not.
         draws: number of bootstrap draws.
 
