@@ -69,7 +69,8 @@ def resolve_activation(name: str, tag: str, *, as_published: bool = False) -> Ac
     weights = open_clip.get_pretrained_cfg(plain, tag)
     if not weights:
         raise UsageError(
-            f"OpenCLIP has no weights {tag!r} for {plain}.{did_you_mean(tag, tags)} Known: {', '.join(tags)}."
+            f"OpenCLIP has no weights {tag!r} for {plain}.{did_you_mean(tag, tags)} "
+            f"'counterground models {plain}' lists them."
         )
     # An architecture whose own, unsuffixed configuration says QuickGELU (roberta-ViT-B-32) was trained so,
     # even where the table of tags lacks the mark.
@@ -86,9 +87,16 @@ def resolve_activation(name: str, tag: str, *, as_published: bool = False) -> Ac
             f"As published: whether the paper ran {plain}/{spelled} with GELU or QuickGELU is unknown; "
             "QuickGELU, which the weights were trained with, is used."
         )
-    elif name.endswith(_SUFFIX) != trained and plain != "roberta-ViT-B-32":
+    elif trained != (named := _named_quick_gelu(name)):
         warnings.append(
             f"{plain}/{spelled} was trained with {activation_name(trained)}, which is used although the name "
-            f"{name!r} says {activation_name(name.endswith(_SUFFIX))}."
+            f"{name!r} says {activation_name(named)}."
         )
     return Activation(plain, spelled, quick_gelu, trained, tuple(warnings))
+
+
+def _named_quick_gelu(name: str) -> bool:
+    import open_clip
+
+    config = open_clip.get_model_config(name)
+    return bool(config.get("quick_gelu", False)) if config else name.endswith(_SUFFIX)

@@ -124,7 +124,7 @@ def _keep_float32(layer: torch.nn.Module, device: str) -> None:
         with torch.autocast(device.partition(":")[0], enabled=False):
             return forward(features.float())  # type: ignore[no-any-return]
 
-    layer.forward = forward_float32  # type: ignore[method-assign]
+    layer.forward = forward_float32
 
 
 def _final_layer_note(name: str | None, precision: str) -> str:

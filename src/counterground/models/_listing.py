@@ -83,7 +83,9 @@ def _shipped_parameters(spec: str) -> int | None:
     if not path.is_file():
         return None
     with safe_open(path, "numpy") as weights:
-        return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+        names: list[str] = list(weights.keys())
+        shapes: list[list[int]] = [weights.get_slice(name).get_shape() for name in names]
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def _torchvision() -> list[ModelInfo]:
@@ -143,5 +145,5 @@ def _timm() -> list[ModelInfo]:
             needs_network=True,
         )
         for name in timm.list_pretrained()
-        if get_pretrained_cfg(name).num_classes
+        if (configuration := get_pretrained_cfg(name)) is not None and configuration.num_classes
     ]

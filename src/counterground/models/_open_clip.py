@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings as python_warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,8 +158,10 @@ def load_open_clip(
         resolve_activation(architecture, tag)  # says what is wrong with the name or the tag
     names = open_clip.list_models()
     if rest in names:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(base_name(rest))) or "none"
-        raise UsageError(f"{spec}: say which weights, as open_clip:{rest}/TAG; OpenCLIP's tags: {tags}.")
+        raise UsageError(
+            f"{spec}: say which weights, as open_clip:{rest}/TAG; 'counterground models {base_name(rest)}' "
+            "lists them."
+        )
     raise UsageError(
         f"{spec}: {rest!r} is neither ARCH/TAG, a folder with {CONFIG_NAME}, nor NAME@FILE."
         f"{did_you_mean(rest, names)}"
@@ -215,7 +216,7 @@ def _load_tag(spec: str, name: str, tag: str, *, offline: bool, **options: Any) 
 
     activation = resolve_activation(name, tag, as_published=options["as_published"])
     weights_cfg = open_clip.get_pretrained_cfg(activation.name, activation.tag)
-    with fetching(spec, offline=offline, remedy=_REMEDY):
+    with fetching(spec, offline=offline, remedy=_REMEDY, hub=bool(weights_cfg.get("hf_hub"))):
         if offline and not weights_cfg.get("hf_hub"):
             cached_url(weights_cfg["url"], Path("~/.cache/clip").expanduser(), spec)
         path = Path(download_pretrained(weights_cfg))
@@ -287,7 +288,7 @@ def _build(
     import open_clip
 
     forced = {} if quick_gelu is None else {"quick_gelu": quick_gelu}
-    with python_warnings.catch_warnings(), fetching(spec, offline=offline, remedy=_REMEDY):
+    with fetching(spec, offline=offline, remedy=_REMEDY):
         # Weights come from the file below; a text tower from Hugging Face still reads its configuration.
         model = _create(name, forced, preprocess)
     with refusing_code(weights, spec):

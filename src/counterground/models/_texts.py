@@ -47,11 +47,13 @@ def can_trim(model: Any) -> bool:
 
 def end_positions(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     """Return the position of each text's end token, ``[n]``, for tokens ``[n, context]``."""
+    import torch
+
     tower = text_tower(model)
     if _pool_type(tower) == "argmax":
         return tokens.argmax(dim=-1)
-    end = tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id
-    return (tokens == end).int().argmax(dim=-1)
+    end: int = tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id
+    return torch.eq(tokens, end).int().argmax(dim=-1)
 
 
 def encode_trimmed(model: Any, tokens: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
@@ -62,11 +64,14 @@ def encode_trimmed(model: Any, tokens: torch.Tensor, ends: torch.Tensor) -> torc
     length = int(ends.max()) + 1
     states = tower.token_embedding(tokens[:, :length]) + tower.positional_embedding[:length]
     states = tower.transformer(states, attn_mask=tower.attn_mask[:length, :length])
-    pooled = tower.ln_final(states[torch.arange(len(tokens), device=states.device), ends])
+    pooled: torch.Tensor = tower.ln_final(states[torch.arange(len(tokens), device=states.device), ends])
     projection = tower.text_projection
-    if projection is None:
-        return pooled  # type: ignore[no-any-return]
-    return projection(pooled) if isinstance(projection, torch.nn.Module) else pooled @ projection  # type: ignore[no-any-return]
+    if isinstance(projection, torch.nn.Module):
+        projected: torch.Tensor = projection(pooled)
+        return projected
+    if projection is not None:
+        pooled = torch.matmul(pooled, projection)
+    return pooled
 
 
 class TextEncoder:
@@ -100,13 +105,13 @@ class TextEncoder:
         import torch
 
         if not texts:
-            return np.zeros((0, 0), np.float32)
+            return self(["a text, to learn the width"])[:0]
         distinct = list(dict.fromkeys(texts))
         rows = {text: row for row, text in enumerate(distinct)}
         with torch.inference_mode():
             tokens = self._tokenizer(distinct)
             embedded = self._encode(tokens)
-        return embedded[np.array([rows[text] for text in texts])]
+        return np.take(embedded, [rows[text] for text in texts], axis=0)
 
     def _encode(self, tokens: torch.Tensor) -> np.ndarray:
         if not self._trim or len(tokens) <= 4:
@@ -128,8 +133,10 @@ class TextEncoder:
         return self._encode_full(tokens)
 
     def _encode_sorted(self, tokens: torch.Tensor, ends: torch.Tensor, order: torch.Tensor) -> np.ndarray:
+        import torch
+
         result: np.ndarray | None = None
-        for batch in order.split(BATCH):
+        for batch in torch.split(order, BATCH):
             ids, last = tokens[batch].to(self._device), ends[batch].to(self._device)
             embedded = _unit(encode_trimmed(self._model, ids, last))
             if result is None:
@@ -139,9 +146,11 @@ class TextEncoder:
         return result
 
     def _encode_full(self, tokens: torch.Tensor) -> np.ndarray:
+        import torch
+
         parts = [
             _unit(self._model.encode_text(batch.to(self._device), normalize=False))
-            for batch in tokens.split(BATCH)
+            for batch in torch.split(tokens, BATCH)
         ]
         return np.concatenate(parts)
 
@@ -149,7 +158,8 @@ class TextEncoder:
 def _unit(features: torch.Tensor) -> np.ndarray:
     import torch
 
-    return torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()  # type: ignore[no-any-return]
+    unit: np.ndarray = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+    return unit
 
 
 def _pool_type(tower: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import UsageError, did_you_mean
@@ -31,6 +32,8 @@ def load_timm(
     """
     import timm
 
+    # timm re-exports these without declaring it, which strict typing rejects.
+    data: Any = importlib.import_module("timm.data")
     name, at, file = rest.partition("@")
     configuration = _pretrained_cfg(spec, name, needs_weights=not at)
     warnings: list[str] = []
@@ -40,12 +43,12 @@ def load_timm(
     else:
         if not configuration.num_classes:
             raise UsageError(f"{spec}: these timm weights have no classifier; choose others.")
-        with fetching(spec, offline=offline, remedy=_REMEDY):
+        with fetching(spec, offline=offline, remedy=_REMEDY, hub=bool(configuration.hf_hub_id)):
             if offline and not configuration.hf_hub_id:
                 _check_cached(configuration.url, spec)
             network = timm.create_model(name, pretrained=True)
-    settings = timm.data.resolve_model_data_config(network)
-    transform = timm.data.create_transform(**settings, is_training=False)
+    settings = data.resolve_model_data_config(network)
+    transform = data.create_transform(**settings, is_training=False)
     names, columns = _classes(network, warnings)
     architecture, _, tag = name.partition(".")
     tag = tag or configuration.tag or ""
@@ -105,7 +108,7 @@ def _from_file(spec: str, name: str, path: Path, warnings: list[str]) -> Any:
     state = read_state_dict(path, spec)
     with refusing_code(path, spec):
         # timm's own loader renames keys of older checkpoints; given the tensors, it opens no file itself.
-        network = timm.create_model(name, pretrained=False)
+        network: Any = timm.create_model(name, pretrained=False)
         key = network.pretrained_cfg.get("classifier")
         rows = state.get(f"{key}.weight") if isinstance(key, str) else None
         classes = rows.shape[0] if rows is not None else network.num_classes
@@ -131,9 +134,8 @@ def _check_cached(url: str, spec: str) -> None:
 
 def _classes(network: Any, warnings: list[str]) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
     """Return class names and ImageNet-1K columns, matched by WordNet id where timm knows the label set."""
-    from timm.data import ImageNetInfo, infer_imagenet_subset
-
-    subset = infer_imagenet_subset(network)
+    data: Any = importlib.import_module("timm.data")
+    subset = data.infer_imagenet_subset(network)
     if subset is None:
         count = int(network.num_classes)
         warnings.append(
@@ -141,8 +143,9 @@ def _classes(network: Any, warnings: list[str]) -> tuple[tuple[str, ...], tuple[
             "to a benchmark's classes."
         )
         return tuple(f"class {index}" for index in range(count)), (None,) * count
-    info = ImageNetInfo(subset)
-    imagenet = {wnid: index for index, wnid in enumerate(ImageNetInfo("imagenet-1k").label_names())}
+    info = data.ImageNetInfo(subset)
+    imagenet_info = data.ImageNetInfo("imagenet-1k")
+    imagenet = {wnid: index for index, wnid in enumerate(imagenet_info.label_names())}
     wnids = info.label_names()
     columns = tuple(imagenet.get(wnid) for wnid in wnids)
     missing = len(imagenet) - sum(column is not None for column in columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,23 +92,29 @@ def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
 
 
 @contextmanager
-def fetching(spec: str, *, offline: bool, remedy: str) -> Iterator[None]:
+def fetching(spec: str, *, offline: bool, remedy: str, hub: bool = False) -> Iterator[None]:
     """Fetch weights inside; failures become one line that names ``spec`` and ``remedy``.
 
-    With ``offline`` the Hugging Face libraries are told to read their cache only.
+    With ``offline`` the Hugging Face libraries are told to read their cache only; so they are when the
+    ``hub`` cannot be reached, since they would retry for most of a minute before looking there.
 
     Raises:
         CounterGroundError: not in the cache, no network, or the host refused.
     """
+    unreachable = hub and not offline and not _hub_reachable()
     try:
-        with _hub_offline() if offline else _nothing():
+        with _hub_offline() if offline or unreachable else nullcontext():
             yield
     except CounterGroundError:
         raise
     except (OSError, RuntimeError, ValueError, ImportError) as error:
         if isinstance(error, ImportError) or "pip install" in str(error):
             raise CounterGroundError(f"{spec} needs a package that is missing: {_line(error)}") from error
-        reason = "not in the local cache, and --offline forbids fetching" if offline else _line(error)
+        reason = _line(error)
+        if offline:
+            reason = "they are not in the local cache, and --offline forbids fetching"
+        elif unreachable:
+            reason = "they are not in the local cache, and the Hugging Face hub cannot be reached"
         raise CounterGroundError(f"Cannot fetch the weights of {spec}: {reason}. {remedy}") from error
 
 
@@ -140,9 +146,22 @@ def _hub_offline() -> Iterator[None]:
             os.environ["HF_HUB_OFFLINE"] = before
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+def _hub_reachable() -> bool:
+    import socket
+    import urllib.request
+    from urllib.parse import urlsplit
+
+    from huggingface_hub import constants
+
+    address = urlsplit(constants.ENDPOINT)
+    if address.scheme in urllib.request.getproxies():
+        return True  # a proxy answers for the hub; only a real request can tell
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname or "", port), timeout=10).close()
+    except OSError:
+        return False
+    return True
 
 
 def _line(error: BaseException) -> str:

@@ -1,0 +1,262 @@
+"""Specifications, lists, weights that must not run code, models of the user's own."""
+
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.models import Classifier, DualEncoder, expand_specs, list_models, load_model
+from counterground.models._activation import resolve_activation
+from counterground.models._spec import split_spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "suggestion"),
+    [
+        ("efficientnet-lite3", "efficientnet-lite2"),
+        ("openclip:ViT-B-32/openai", "open_clip:ViT-B-32/openai"),
+        ("open_clip:ViT-B-33/openai", "ViT-B-32"),
+        ("open_clip:ViT-B-32/opena", "openai"),
+        ("open_clip:ViT-B-32", "open_clip:ViT-B-32/TAG"),
+        ("open_clip:ViT-B-3@/nowhere", "no weights file"),
+        ("torchvision:resnet5", "resnet50"),
+        ("torchvision:resnet50/IMAGENET1K_V3", "IMAGENET1K_V1"),
+        ("timm:resnet18.a1_in1", "a1_in1k"),
+        ("timm:resnet188", "resnet18"),
+        ("timm:vit_base_patch16_224.dino", "no classifier"),
+        ("counterground:stamps-bias", "counterground:stamps-biased"),
+        ("hf:google/siglip2-base-patch16-224", "not supported yet"),
+        ("nonsense", "open_clip:ARCH/TAG"),
+        ("no_such_module_here:load", "there is no module"),
+    ],
+)
+def test_an_unknown_model_gets_one_line_with_a_suggestion(spec, suggestion):
+    with pytest.raises(UsageError) as caught:
+        load_model(spec, device="cpu")
+    assert suggestion in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_device_and_precision_are_checked():
+    with pytest.raises(UsageError, match="Unknown device 'gpu'"):
+        load_model("efficientnet-lite0", device="gpu")
+    with pytest.raises(UsageError, match="Unknown precision 'fp8'"):
+        load_model("efficientnet-lite0", precision="fp8")
+
+
+@pytest.mark.parametrize(
+    "spec", ["open_clip:ViT-B-32/laion2b_s34b_b79k", "torchvision:resnet50", "timm:resnet18.a1_in1k"]
+)
+def test_offline_without_a_cache_names_the_spec_and_the_remedy(spec, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CounterGroundError, match="--offline forbids fetching") as caught:
+        load_model(spec, device="cpu", offline=True)
+    assert spec in str(caught.value)
+    assert "@FILE" in str(caught.value)
+    assert not isinstance(caught.value, UsageError)
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.mark.parametrize("spec", ["torchvision:resnet18@", "timm:resnet10t@", "open_clip:RN50@"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_pickle_that_runs_code_is_refused_and_not_run(spec, nested, tmp_path):
+    flag = tmp_path / "ran"
+    payload = {"state_dict": {"x": torch.zeros(1)}, "evil": Evil(str(flag))} if nested else Evil(str(flag))
+    torch.save(payload, tmp_path / "w.pth")
+    with pytest.raises(CounterGroundError, match="is refused"):
+        load_model(f"{spec}{tmp_path / 'w.pth'}", device="cpu")
+    with (tmp_path / "old.pth").open("wb") as file:
+        pickle.dump(payload, file)
+    with pytest.raises(CounterGroundError):
+        load_model(f"{spec}{tmp_path / 'old.pth'}", device="cpu")
+    assert not flag.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights at all", b"PK\x03\x04broken"])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("spec", ["torchvision:resnet18@", "open_clip:RN50@"])
+def test_a_broken_file_gives_one_line(content, suffix, spec, tmp_path):
+    path = tmp_path / f"w.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(CounterGroundError) as caught:
+        load_model(f"{spec}{path}", device="cpu")
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_torchscript_archive_is_refused(tmp_path):
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(tmp_path / "w.pt"))
+    with pytest.raises(CounterGroundError, match="TorchScript"):
+        load_model(f"torchvision:resnet18@{tmp_path / 'w.pt'}", device="cpu")
+
+
+def test_the_papers_sets_expand():
+    clip = expand_specs(["paper:clip"])
+    assert len(clip) == 28
+    for spec in clip:
+        name, _, tag = spec.removeprefix("open_clip:").rpartition("/")
+        assert not resolve_activation(name, tag).warnings
+    imagenet = expand_specs(["paper:imagenet"])
+    assert len(imagenet) == 15
+    for spec in imagenet:
+        name, _, weights = spec.removeprefix("torchvision:").partition("/")
+        assert torchvision.models.get_model_weights(name)[weights].meta["categories"][0] == "tench"
+    assert expand_specs(["efficientnet-lite0", *imagenet, imagenet[0]]) == ["efficientnet-lite0", *imagenet]
+    with pytest.raises(UsageError, match="not supported yet"):
+        expand_specs(["paper:lvlm"])
+    with pytest.raises(UsageError, match="paper:clip"):
+        expand_specs(["paper:clips"])
+
+
+def test_listing():
+    models = {model.spec: model for model in list_models()}
+    assert models["efficientnet-lite0"].parameters == 4_652_008
+    assert not models["efficientnet-lite0"].needs_network
+    resnet = models["torchvision:resnet50/IMAGENET1K_V1"]
+    assert (resnet.parameters, resnet.training_data, resnet.needs_network) == (
+        25_557_032,
+        "ImageNet-1K",
+        True,
+    )
+    referee = models["open_clip:ViT-B-32/laion400m_e31"]
+    assert (referee.parameters, referee.training_data, referee.note) == (
+        151_277_313,
+        "LAION-400M",
+        "QuickGELU",
+    )
+    assert models["timm:resnet18.a1_in1k"].parameters == 11_689_512
+    assert (
+        models["timm:vit_base_patch16_224.augreg2_in21k_ft_in1k"].training_data
+        == "ImageNet-21K, then ImageNet-1K"
+    )
+    assert sum(model.parameters is None for model in models.values()) < 20
+    for spec in models:
+        split_spec(spec)
+
+
+@pytest.mark.parametrize("pattern", ["vit-b-32", "*ViT-B-32*", "OPEN_CLIP:ViT-B-32/*"])
+def test_listing_by_pattern(pattern):
+    specs = [model.spec for model in list_models(pattern)]
+    assert "open_clip:ViT-B-32/openai" in specs
+    assert all("vit-b-32" in spec.lower() for spec in specs)
+
+
+USER_MODULE = """
+import torch
+from torchvision.transforms.functional import pil_to_tensor
+
+def small(image):
+    return pil_to_tensor(image.resize((8, 8))).float() / 255
+
+class Net(torch.nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        torch.manual_seed(classes)
+        self.last = torch.nn.Linear(3 * 64, classes)
+    def forward(self, batch):
+        return self.last(batch.flatten(1))
+
+class Clip(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.image, self.text = torch.nn.Linear(192, 5), torch.nn.Embedding(300, 5)
+        self.logit_scale = torch.nn.Parameter(torch.tensor(2.0))
+    def encode_image(self, batch):
+        return self.image(batch.flatten(1))
+    def encode_text(self, tokens):
+        return self.text(tokens).mean(dim=1)
+
+def tokenizer(texts):
+    return torch.tensor([[ord(letter) % 300 for letter in text.ljust(20)[:20]] for text in texts])
+
+def named():
+    return Net(3), small, ["ice bear", "great grey owl", "my own cat"]
+
+def thousand():
+    return Net(1000), small
+
+def nameless():
+    return Net(3), small
+
+def clip():
+    return Clip(), small, tokenizer
+
+def wrong():
+    return 42
+
+def broken():
+    raise KeyError("no such key")
+
+number = 3
+"""
+
+
+@pytest.fixture
+def user_module(tmp_path, monkeypatch):
+    (tmp_path / "my_models.py").write_text(USER_MODULE)
+    monkeypatch.chdir(tmp_path)
+    yield "my_models"
+    sys.modules.pop("my_models", None)
+
+
+@pytest.fixture
+def photo():
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8))
+
+
+def test_a_users_classifier(user_module, photo):
+    model = load_model(f"{user_module}:named", device="cpu")
+    assert isinstance(model, Classifier)
+    assert model.imagenet_columns == (296, 24, None)
+    assert model.class_names[2] == "my own cat"
+    assert model.encode(model.preprocess(photo.convert("P"))[None]).shape == (1, 3)
+    assert load_model(f"{user_module}:named", device="cpu").fingerprint == model.fingerprint
+    assert load_model(f"{user_module}:thousand", device="cpu").imagenet_columns == tuple(range(1000))
+
+
+def test_a_users_dual_encoder(user_module, photo):
+    model = load_model(f"{user_module}:clip", device="cpu")
+    assert isinstance(model, DualEncoder)
+    texts = model.encode_texts(["a cat", "a dog", "a cat"])
+    np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(texts[0], texts[2])
+    image = model.encode(model.preprocess(photo)[None])
+    assert image.shape == (1, model.dim)
+    assert model.logit_scale == pytest.approx(np.exp(2.0))
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        ("nameless", UsageError, "1000 ImageNet logits"),
+        ("wrong", UsageError, "returned int"),
+        ("number", UsageError, "not a function"),
+        ("nam", UsageError, "has no 'nam'"),
+        ("broken", CounterGroundError, "failed: KeyError"),
+    ],
+)
+def test_a_users_mistake_is_explained(function, error, message, user_module):
+    with pytest.raises(error, match=message):
+        load_model(f"{user_module}:{function}", device="cpu")
+
+
+def test_importing_the_room_loads_no_torch():
+    import subprocess
+
+    code = "import sys, counterground.models; print({*sys.modules} & {'torch', 'open_clip', 'timm'})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
