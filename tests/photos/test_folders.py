@@ -227,9 +227,20 @@ def test_leading_zeros_do_not_make_a_second_class(tmp_path):
 
 
 def test_imagefolder_deeper_than_classes_is_refused(tmp_path):
-    refused(
-        fill(tmp_path / "x", "train/tench/1.jpg", "val/tench/1.jpg"), "Photos in 'train/tench' are too deep"
+    refused(fill(tmp_path / "x", "cat/1.jpg", "cat/a/1.jpg"), "Photos in 'cat/a' are too deep")
+    refused(fill(tmp_path / "y", "cat/snow/1.jpg", "cat/snow/a/1.jpg"), "Photos in 'cat/snow/a' are too deep")
+    refused(fill(tmp_path / "z", "train/tench/1.jpg", "val/tench/1.jpg"), "'train' looks like a split")
+
+
+def test_folders_of_backgrounds_without_groups(tmp_path):
+    root = fill(
+        tmp_path / "x", "tench/water/1.jpg", "tench/hand/2.jpg", "ostrich/sand/1.jpg", "ostrich/sand/2.jpg"
     )
+    benchmark = read_benchmark(root)
+    assert not benchmark.has_groups
+    assert benchmark.label_space.imagenet == (0, 9)
+    seen = benchmark.photos.select("class_name", "background").rows()
+    assert sorted(seen) == [("ostrich", "sand")] * 2 + [("tench", "hand"), ("tench", "water")]
     assert read_benchmark(fill(tmp_path / "y", "train/tench/1.jpg", "train/hen/1.jpg")).root.name == "train"
 
 

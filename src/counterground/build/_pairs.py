@@ -63,7 +63,7 @@ def choose_pairs(cells: pl.DataFrame, *, min_drop: float, min_photos: int) -> pl
         worst.select("class_index", counter="background", counter_accuracy="accuracy"), on="class_index"
     )
     return (
-        pairs.with_columns(drop=pl.col("common_accuracy") - pl.col("counter_accuracy"))
+        pairs.with_columns(drop=(pl.col("common_accuracy") - pl.col("counter_accuracy")).round(9))
         .filter((pl.col("common") != pl.col("counter")) & (pl.col("drop") > min_drop))
         .select("class_index", "common", "counter", "drop")
         .sort("class_index")

@@ -58,7 +58,7 @@ def build_head(
 
 
 def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str], cache: Path) -> np.ndarray:
-    prompts = [template.format(text) for text in texts for template in templates]
+    prompts = [template.replace("{}", text) for text in texts for template in templates]
     key = hashlib.sha256("\n".join([model.text_fingerprint, str(len(templates)), *prompts]).encode())
     path = cache / f"{key.hexdigest()[:32]}.safetensors"
     try:

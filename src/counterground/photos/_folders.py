@@ -1,4 +1,4 @@
-"""Benchmarks that are folders of photos: the CounterAnimal layout and the ImageFolder layout.
+"""Benchmarks that are folders of photos: with groups (CounterAnimal), with backgrounds, flat (ImageFolder).
 
 Nothing is skipped in silence: what is not read is either known junk, or noted, or an error.
 """
@@ -19,6 +19,7 @@ from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, describe_
 from counterground.photos._photo import IMAGE_SUFFIXES
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
+_SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 
@@ -45,22 +46,25 @@ class _Found:
 
 
 def read_folder(source: Path) -> Benchmark:
-    """Read ``<class>/<common|counter>-<background>/*`` (CounterAnimal) or ``<class>/*`` (ImageFolder).
+    """Read ``<class>/<common|counter>-<background>/*``, ``<class>/<background>/*`` or ``<class>/*``.
 
     A single folder around the class folders is stepped into. Class folders are named as ``assign_classes``
     reads them. Clusters are null: nothing in a folder says which photos belong together.
 
     Raises:
-        CounterGroundError: no photo, neither layout or both, photos deeper than the layout has them, links
-            that leave the folder, or class names as ``assign_classes`` refuses.
+        CounterGroundError: no photo, none of the layouts or several at once, photos deeper than the
+            layout has them, links that leave the folder, or class names as ``assign_classes`` refuses.
     """
     root = _layout_root(source)
     folders = _class_folders(root)
     grouped = any(_groups(folder) for folder in folders)
+    flat = any(_is_photo(entry) for folder in folders for entry in _entries(folder))
+    if not grouped and not flat:
+        _refuse_splits(folders)
     found = _Found(root)
     for folder in folders:
-        if grouped:
-            _walk_groups(folder, found)
+        if grouped or not flat:
+            _walk_backgrounds(folder, found, grouped=grouped)
         else:
             _walk_photos(folder, found, folder.name)
     if not found.paths:
@@ -88,7 +92,8 @@ def read_folder(source: Path) -> Benchmark:
 
 
 _WANTED = (
-    "wanted is <class>/*.jpg, or <class>/common-<background>/*.jpg with <class>/counter-<background>/*.jpg"
+    "wanted is <class>/*.jpg, <class>/<background>/*.jpg, or <class>/common-<background>/*.jpg "
+    "with <class>/counter-<background>/*.jpg"
 )
 
 
@@ -123,6 +128,14 @@ def _utf8(path: Path) -> str:
     return text
 
 
+def _refuse_splits(folders: list[Path]) -> None:
+    for folder in folders:
+        if folder.name.lower() in _SPLITS and _holds_photos(folder):
+            raise CounterGroundError(
+                f"Folder {folder.name!r} looks like a split, not a class: read one split alone, {folder}."
+            )
+
+
 def _groups(folder: Path) -> list[Path]:
     return [entry for entry in _entries(folder) if _GROUP_FOLDER.fullmatch(entry.name) and entry.is_dir()]
 
@@ -136,7 +149,7 @@ def _layout_root(source: Path) -> Path:
     return folders[0] if any(entry.is_dir() for entry in _entries(folders[0])) else source
 
 
-def _walk_groups(folder: Path, found: _Found) -> None:
+def _walk_backgrounds(folder: Path, found: _Found, *, grouped: bool) -> None:
     for entry in _entries(folder):
         where = entry.relative_to(found.root).as_posix()
         if not entry.is_dir():
@@ -145,6 +158,8 @@ def _walk_groups(folder: Path, found: _Found) -> None:
                     f"Photo {where!r} is in no group: move it to common-<background> or counter-<background>."
                 )
             found.others.append(where)
+        elif not grouped:
+            _walk_photos(entry, found, folder.name, background=entry.name)
         elif match := _GROUP_FOLDER.fullmatch(entry.name):
             _walk_photos(entry, found, folder.name, match[1], match[2])
         elif _holds_photos(entry):

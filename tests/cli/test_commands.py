@@ -1,0 +1,161 @@
+"""The command line as a user meets it: a process, its exit status, its lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from counterground.cli import main
+
+
+def command(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    given = [sys.executable, "-m", "counterground", *map(str, words)]
+    return subprocess.run(
+        given, capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
+
+
+def failed(capsys, *words: object) -> tuple[int, str]:
+    status = main([str(word) for word in words])
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert "Traceback" not in captured.err
+    assert len(lines) == 1, captured.err
+    return status, lines[0]
+
+
+def test_help_names_the_commands_and_loads_nothing_heavy():
+    shown = command("--help")
+    assert shown.returncode == 0
+    for name in ("benchmarks", "compare", "discover", "evaluate", "models", "report", "scores"):
+        assert f"\n  {name} " in shown.stdout
+    code = (
+        "import sys, counterground, counterground.cli as c\n"
+        "try: c.main(['--help'])\n"
+        "finally: print([m for m in ('torch', 'transformers', 'open_clip', 'timm', 'polars', 'scipy') "
+        "if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_evaluate_then_scores_compare_and_report(photos, tiny_clip, tmp_path, capsys):
+    out = tmp_path / "run"
+    ran = main(
+        [
+            "evaluate",
+            str(photos),
+            "-m",
+            f"open_clip:{tiny_clip}",
+            "--label-space",
+            "benchmark",
+            "--out",
+            str(out),
+        ]
+    )
+    assert ran == 0
+    shown = capsys.readouterr().out
+    assert "48 of 48 photos" in shown
+    assert sorted(path.name for path in out.iterdir()) == [
+        "label_space.json", "predictions.parquet", "report.html", "run.json", "scores.parquet", "unreadable.csv",
+    ]  # fmt: skip
+    assert main(["scores", str(out), "--format", "csv"]) == 0
+    frame = pl.read_csv(capsys.readouterr().out.encode())
+    overall = frame.filter((pl.col("metric") == "drop") & pl.col("class_index").is_null())
+    kept = pl.read_parquet(out / "scores.parquet").filter(
+        (pl.col("metric") == "drop") & pl.col("class_index").is_null()
+    )
+    assert overall["value"].item() == pytest.approx(kept["value"].item())
+    for style in ("table", "markdown", "latex", "json"):
+        assert main(["scores", str(out), "--format", style, "--by", "class"]) == 0
+        text = capsys.readouterr().out
+        assert text.strip()
+        if style == "json":
+            json.loads(text)
+    assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").read_text().startswith("<!")
+
+
+def test_models_are_listed_without_a_network(capsys):
+    assert main(["models", "*lite*", "--json"]) == 0
+    listed = {row["spec"]: row for row in json.loads(capsys.readouterr().out)}
+    assert not listed["efficientnet-lite0"]["needs_network"]
+    assert listed["efficientnet-lite0"]["parameters"] > 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "line"),
+    [
+        (["evaluate", "stamp", "-m", "efficientnet-lite0"], 2, "Did you mean 'stamps'"),
+        (["evaluate", "PHOTOS", "-m", "efficientnet-lite9"], 2, "efficientnet-lite"),
+        (["evaluate", "PHOTOS", "-m", "open_clip:ViT-B-99/openai"], 2, "ViT-B-99"),
+        (["evaluate", "PHOTOS", "-m", "open_clip:MISSING"], 2, "MISSING"),
+        (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--label-space", "imagnet"], 2, "imagenet"),
+        (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--prompts", "nothing.txt"], 2, "nothing.txt"),
+        (["evaluate", "EMPTY", "-m", "efficientnet-lite0"], 1, "EMPTY"),
+        (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--device", "tpu"], 2, "tpu"),
+        (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--offline", "--label-space", "confusable"], 2, "--referee"),
+        (["discover", "PHOTOS", "--referee", "efficientnet-lite0", "--min-drop", "200"], 2, "0 to 100"),
+    ],
+)  # fmt: skip
+def test_a_mistake_gets_one_line_and_its_status(words, status, line, photos, tmp_path, capsys):
+    (tmp_path / "EMPTY").mkdir()
+    given = [word.replace("PHOTOS", str(photos)).replace("EMPTY", str(tmp_path / "EMPTY")) for word in words]
+    got, said = failed(capsys, *given, "--out", tmp_path / "out")
+    assert line in said
+    assert got == status
+
+
+def test_a_folder_without_a_run_and_a_damaged_one(tmp_path, capsys):
+    status, said = failed(capsys, "scores", tmp_path)
+    assert (status, "holds no run" in said) == (1, True)
+    (tmp_path / "run.json").write_text("{}")
+    status, said = failed(capsys, "scores", tmp_path)
+    assert (status, "damaged" in said) == (1, True)
+
+
+def test_an_output_that_cannot_be_written(photos, tiny_clip, tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    words = ["evaluate", photos, "-m", f"open_clip:{tiny_clip}", "--label-space", "benchmark", "--out"]
+    status, said = failed(capsys, *words, blocked / "run")
+    assert (status, "Cannot write into" in said) == (1, True)
+    status, said = failed(capsys, *words, "/proc/run")
+    assert (status, "Cannot write into" in said) == (1, True)
+
+
+def test_a_full_disk_is_named(photos, tiny_clip, tmp_path):
+    if os.geteuid() != 0:
+        pytest.fail("this test mounts a small file system and needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], check=True)
+    try:
+        ran = command(
+            "evaluate", photos, "-m", f"open_clip:{tiny_clip}", "--label-space", "benchmark", "--out", disk / "run",
+        )  # fmt: skip
+        assert ran.returncode == 1
+        assert "No space left" in ran.stderr.splitlines()[-1]
+        assert "Traceback" not in ran.stderr
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    plain, debug = command("scores", tmp_path), command("scores", tmp_path, "--debug")
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in debug.stderr
+    assert plain.returncode == debug.returncode == 1
+
+
+def test_wrong_usage_is_told_by_the_command_itself():
+    assert command("evaluate").returncode == 2
+    assert command("evaluat").returncode == 2
+    assert command().returncode == 2
+    assert Path(command("--version").stdout.split()[-1].strip()).name
