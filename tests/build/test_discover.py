@@ -13,7 +13,6 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings
 from counterground.photos import read_benchmark
 
-
 MODULE = """
 import torch
 from torchvision.transforms.v2.functional import pil_to_tensor, resize

@@ -63,8 +63,13 @@ def test_evaluate_then_scores_compare_and_report(photos, tiny_clip, tmp_path, ca
     shown = capsys.readouterr().out
     assert "48 of 48 photos" in shown
     assert sorted(path.name for path in out.iterdir()) == [
-        "label_space.json", "predictions.parquet", "report.html", "run.json", "scores.parquet", "unreadable.csv",
-    ]  # fmt: skip
+        "label_space.json",
+        "predictions.parquet",
+        "report.html",
+        "run.json",
+        "scores.parquet",
+        "unreadable.csv",
+    ]
     assert main(["scores", str(out), "--format", "csv"]) == 0
     frame = pl.read_csv(capsys.readouterr().out.encode())
     overall = frame.filter((pl.col("metric") == "drop") & pl.col("class_index").is_null())
@@ -100,10 +105,10 @@ def test_models_are_listed_without_a_network(capsys):
         (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--prompts", "nothing.txt"], 2, "nothing.txt"),
         (["evaluate", "EMPTY", "-m", "efficientnet-lite0"], 1, "EMPTY"),
         (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--device", "tpu"], 2, "tpu"),
-        (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--offline", "--label-space", "confusable"], 2, "--referee"),
+        (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--label-space", "confusable"], 2, "--referee"),
         (["discover", "PHOTOS", "--referee", "efficientnet-lite0", "--min-drop", "200"], 2, "0 to 100"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_gets_one_line_and_its_status(words, status, line, photos, tmp_path, capsys):
     (tmp_path / "EMPTY").mkdir()
     given = [word.replace("PHOTOS", str(photos)).replace("EMPTY", str(tmp_path / "EMPTY")) for word in words]
@@ -138,8 +143,15 @@ def test_a_full_disk_is_named(photos, tiny_clip, tmp_path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], check=True)
     try:
         ran = command(
-            "evaluate", photos, "-m", f"open_clip:{tiny_clip}", "--label-space", "benchmark", "--out", disk / "run",
-        )  # fmt: skip
+            "evaluate",
+            photos,
+            "-m",
+            f"open_clip:{tiny_clip}",
+            "--label-space",
+            "benchmark",
+            "--out",
+            disk / "run",
+        )
         assert ran.returncode == 1
         assert "No space left" in ran.stderr.splitlines()[-1]
         assert "Traceback" not in ran.stderr

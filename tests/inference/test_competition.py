@@ -64,7 +64,7 @@ def test_the_20_are_those_with_the_highest_mean_similarity(benchmark, tiny_clip,
 def test_a_true_name_outside_the_set_is_counted_as_wrong_and_said(benchmark, tiny_clip, tmp_path):
     own = benchmark.label_space
     crowd = tuple(index for index in range(900, 920))
-    space = {index: crowd for index in own.imagenet}
+    space = dict.fromkeys(own.imagenet, crowd)
     saved = LabelSpace("confusable", imagenet_names("openai"), tuple(range(1000)), space)
     saved.save(tmp_path / "set.json")
     settings = Settings(label_space=str(tmp_path / "set.json"))

@@ -88,7 +88,9 @@ def test_another_prompt_set_names_or_grouping_decodes_no_photo_again(photos, tin
     assert len(other.predictions) == 48
     fewer = benchmark.photos.filter(pl.col("group") == "common")
     part = type(benchmark)(benchmark.name, benchmark.root, fewer, benchmark.label_space)
-    assert len(evaluate_models(part, model, Settings(label_space="benchmark"), tmp_path / "c").predictions) == 24
+    assert (
+        len(evaluate_models(part, model, Settings(label_space="benchmark"), tmp_path / "c").predictions) == 24
+    )
 
 
 def test_changed_content_is_read_anew(photos, tiny_clip, tmp_path):
@@ -125,9 +127,15 @@ def test_a_photo_that_comes_back_is_read(photos, tiny_clip, tmp_path):
     hidden = photos / "flamingo/common-water/1.jpg"
     hidden.rename(tmp_path / "away.jpg")
     model = [f"open_clip:{tiny_clip}"]
-    assert len(evaluate_models(benchmark, model, Settings(label_space="benchmark"), tmp_path / "a").predictions) == 47
+    assert (
+        len(evaluate_models(benchmark, model, Settings(label_space="benchmark"), tmp_path / "a").predictions)
+        == 47
+    )
     (tmp_path / "away.jpg").rename(hidden)
-    assert len(evaluate_models(benchmark, model, Settings(label_space="benchmark"), tmp_path / "b").predictions) == 48
+    assert (
+        len(evaluate_models(benchmark, model, Settings(label_space="benchmark"), tmp_path / "b").predictions)
+        == 48
+    )
 
 
 def test_no_readable_photo_is_an_error(tmp_path, tiny_clip):
