@@ -56,13 +56,17 @@ def load_model(
         from counterground.models._open_clip import load_open_clip
 
         return load_open_clip(spec, rest, offline=offline, **options)
+    return _load_library_classifier(spec, loader, rest, offline=offline, **options)
+
+
+def _load_library_classifier(spec: str, loader: str, rest: str, **options: Any) -> Model:
     if loader == "torchvision":
         from counterground.models._torchvision import load_torchvision
 
-        return load_torchvision(spec, rest, offline=offline, **options)
+        return load_torchvision(spec, rest, **options)
     from counterground.models._timm import load_timm
 
-    return load_timm(spec, rest, offline=offline, **options)
+    return load_timm(spec, rest, **options)
 
 
 def _load_shipped(spec: str, name: str, **options: Any) -> Model:

@@ -76,27 +76,14 @@ class OpenClipEncoder(DualEncoder):
         self.convert_rgb_first = not as_published
         settings = dict(model.visual.preprocess_cfg)
         self._transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
-        digests = tensor_digests(model.state_dict())
         preprocessing = {
             "settings": settings,
             "transform": repr(self._transform),
             "convert_rgb_first": self.convert_rgb_first,
         }
         libraries = library_versions("open_clip_torch", "timm", "torchvision", "transformers")
-        self.fingerprint = combine(
-            weights=digests,
-            configuration=configuration,
-            preprocessing=preprocessing,
-            dtype=precision,
-            libraries=libraries,
-        )
-        self.text_fingerprint = combine(
-            weights={name: digest for name, digest in digests.items() if not name.startswith("visual.")},
-            configuration={
-                key: configuration["model_cfg"].get(key) for key in ("embed_dim", "quick_gelu", "text_cfg")
-            },
-            tokenizer=_tokenizer_identity(tokenizer),
-            libraries=libraries,
+        self.fingerprint, self.text_fingerprint = _fingerprints(
+            model, tokenizer, configuration, libraries, preprocessing=preprocessing, dtype=precision
         )
         self._model = model.eval().requires_grad_(requires_grad=False).to(device)
         scale = model.logit_scale.detach().float().exp().reshape(-1)
@@ -322,6 +309,27 @@ def _tokenizer(spec: str, name: str, *, offline: bool) -> Any:
 
     with fetching(spec, offline=offline, remedy=_REMEDY):
         return open_clip.get_tokenizer(name)
+
+
+def _fingerprints(
+    model: Any,
+    tokenizer: Any,
+    configuration: dict[str, Any],
+    libraries: dict[str, str],
+    **image_parts: Any,
+) -> tuple[str, str]:
+    """Return the fingerprints of the whole model and of all that decides a text's embedding."""
+    digests = tensor_digests(model.state_dict())
+    whole = combine(weights=digests, configuration=configuration, libraries=libraries, **image_parts)
+    text = combine(
+        weights={name: digest for name, digest in digests.items() if not name.startswith("visual.")},
+        configuration={
+            key: configuration["model_cfg"].get(key) for key in ("embed_dim", "quick_gelu", "text_cfg")
+        },
+        tokenizer=_tokenizer_identity(tokenizer),
+        libraries=libraries,
+    )
+    return whole, text
 
 
 def _tokenizer_identity(tokenizer: Any) -> dict[str, Any]:

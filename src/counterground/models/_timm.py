@@ -30,23 +30,16 @@ def load_timm(
         UsageError: unknown name, tag or file; weights without a classifier.
         CounterGroundError: weights cannot be fetched or do not fit.
     """
-    import timm
-
     # timm re-exports these without declaring it, which strict typing rejects.
     data: Any = importlib.import_module("timm.data")
     name, at, file = rest.partition("@")
     configuration = _pretrained_cfg(spec, name, needs_weights=not at)
     warnings: list[str] = []
-    if at:
-        path = weights_file(file, spec)
+    path = weights_file(file, spec) if at else None
+    if path:
         network = _from_file(spec, name, path, warnings)
     else:
-        if not configuration.num_classes:
-            raise UsageError(f"{spec}: these timm weights have no classifier; choose others.")
-        with fetching(spec, offline=offline, remedy=_REMEDY, hub=bool(configuration.hf_hub_id)):
-            if offline and not configuration.hf_hub_id:
-                _check_cached(configuration.url, spec)
-            network = timm.create_model(name, pretrained=True)
+        network = _fetch(spec, name, configuration, offline=offline)
     settings = data.resolve_model_data_config(network)
     transform = data.create_transform(**settings, is_training=False)
     names, columns = _classes(network, warnings)
@@ -60,8 +53,8 @@ def load_timm(
         imagenet_columns=columns,
         description={
             "architecture": architecture,
-            "weights": path.name if at else tag,
-            "training_data": None if at else timm_training_data(tag),
+            "weights": path.name if path else tag,
+            "training_data": None if path else timm_training_data(tag),
             "warnings": warnings,
         },
         configuration={
@@ -97,6 +90,17 @@ def _pretrained_cfg(spec: str, name: str, *, needs_weights: bool) -> Any:
     if needs_weights and (configuration is None or not configuration.has_weights):
         raise UsageError(f"{spec}: timm publishes no weights for {name}; give a file: timm:{name}@FILE.")
     return configuration
+
+
+def _fetch(spec: str, name: str, configuration: Any, *, offline: bool) -> Any:
+    import timm
+
+    if not configuration.num_classes:
+        raise UsageError(f"{spec}: these timm weights have no classifier; choose others.")
+    with fetching(spec, offline=offline, remedy=_REMEDY, hub=bool(configuration.hf_hub_id)):
+        if offline and not configuration.hf_hub_id:
+            _check_cached(configuration.url, spec)
+        return timm.create_model(name, pretrained=True)
 
 
 def _from_file(spec: str, name: str, path: Path, warnings: list[str]) -> Any:
