@@ -66,18 +66,20 @@ def _encoded(image: Image.Image, suffix: str) -> bytes:
 
 @pytest.fixture(scope="session")
 def tiny_debs(tmp_path_factory, make_deb) -> Path:
-    """Every package of ``stamps`` by its real name and paths, with tiny pictures inside."""
+    """Every package of ``stamps`` by its real name and paths, with plain pictures inside."""
     folder = tmp_path_factory.mktemp("debs")
     files: dict[str, dict[str, bytes]] = defaultdict(dict)
     stamp = _encoded(Image.new("RGBA", (12, 8), (200, 40, 40, 255)), "png")
     for row in _photographs.cutout_rows():
         files["tuxpaint-stamps-default"][row["path"]] = stamp
+    sizes: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for row in _photographs._table("backgrounds"):
+        right, bottom = (int(edge) for edge in row["box"].split()[2:])
+        sizes[row["source"]] = (max(sizes[row["source"]][0], right), max(sizes[row["source"]][1], bottom))
     for index, row in enumerate(_photographs._table("backgrounds")):
         if row["package"] in _photographs.PACKAGES:
-            right, bottom = (int(edge) for edge in row["box"].split()[2:])
             colour = (index * 7 % 256, index * 31 % 256, 90)
-            # A quarter of the size is enough: what a box has beyond the picture is black.
-            picture = Image.new("RGB", (right // 4, bottom // 4), colour)
+            picture = Image.new("RGB", sizes[row["source"]], colour)
             files[row["package"]][row["source"]] = _encoded(picture, "jpg")
     for package, contents in files.items():
         contents[f"/usr/share/doc/{package}/copyright"] = b"none"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from counterground.benchmarks._packages import Package, open_packages
-from counterground.errors import UsageError, did_you_mean
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import imagenet_names
 
 if TYPE_CHECKING:
@@ -108,7 +110,8 @@ def load_backgrounds(
     """
     rows = background_rows(labels, from_packages, textures=textures)
     opened = open_packages({name: _sources(name) for name in {row["package"] for row in rows}}, packages)
-    return [_background(row, opened[row["package"]]) for row in rows]
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        return list(pool.map(lambda row: _background(row, opened[row["package"]]), rows))
 
 
 def stamps_packages(backgrounds: Iterable[str], packages: Path | None = None) -> list[Package]:
@@ -192,10 +195,26 @@ def _solid(image: Image.Image) -> Image.Image:
 
 def _background(row: dict[str, str], package: Package) -> Background:
     left, top, right, bottom = (int(edge) for edge in row["box"].split())
-    with Image.open(package.file(row["source"])) as stored:
-        region = stored.convert("RGB").crop((left, top, right, bottom))
-    ratio = _REGION_SIDE / min(region.size)
-    if ratio < 1:
-        size = tuple(max(_REGION_SIDE, round(side * ratio)) for side in region.size)
-        region = region.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+    region = _region(package.file(row["source"]), (left, top, right, bottom))
     return Background(row["file"], row["label"], row["package"], row["source"], row["licence"], region)
+
+
+@lru_cache(maxsize=64)
+def _region(path: Path, box: tuple[int, int, int, int]) -> Image.Image:
+    """Read a rectangle of a photograph, its shorter side reduced to at most 512 pixels."""
+    left, top, right, bottom = box
+    side = min(right - left, bottom - top)
+    shrink = min(1.0, _REGION_SIDE / side)
+    with Image.open(path) as stored:
+        width, height = stored.size
+        if right > width or bottom > height:
+            raise CounterGroundError(
+                f"{path} is {width} x {height}, not the photograph that was labelled; "
+                "bring the package of Debian 13."
+            )
+        # JPEG decodes to a half or a quarter for a fraction of the work.
+        stored.draft("RGB", (round(width * shrink), round(height * shrink)))
+        scale_x, scale_y = stored.width / width, stored.height / height
+        size = (max(1, round((right - left) * shrink)), max(1, round((bottom - top) * shrink)))
+        part = (left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
+        return stored.convert("RGB").resize(size, Image.Resampling.LANCZOS, box=part)

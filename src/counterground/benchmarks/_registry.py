@@ -64,7 +64,7 @@ def open_benchmark(
         CounterGroundError: it cannot be built or read, or ``counteranimal`` has not been got yet.
     """
     if name_or_path == "stamps":
-        return build_stamps(packages=packages, progress=progress)
+        return build_stamps(StampsSettings(), packages=packages, progress=progress)
     if name_or_path == "counteranimal":
         if not is_complete(counteranimal_folder()):
             raise CounterGroundError(

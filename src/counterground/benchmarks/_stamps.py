@@ -102,6 +102,8 @@ def build_stamps(
         UsageError: unknown class or label, or too few photographs of a label.
     """
     settings = settings or StampsSettings()
+    # A misspelt label must not cost a download first.
+    background_rows(settings.labels, settings.from_packages, textures=settings.textures)
     folder = stamps_folder(settings) if out is None else out
     if (folder / "provenance.json").is_file():
         return _open_built(folder, settings, packages)

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from counterground.benchmarks import (
+    StampsSettings,
+    _photographs,
+    _registry,
+    build_stamps,
+    get_benchmark,
+    list_benchmarks,
+    load_backgrounds,
+    load_cutouts,
+    open_benchmark,
+)
+from counterground.benchmarks._placements import draw_placements
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import find_imagenet_index, imagenet_names, photo_id, read_benchmark
+
+FEW = StampsSettings(classes=("lion", "zebra", "ostrich"))
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory, shared_cache):
+    """Three classes of the real photographs, fetched through apt unless the user's cache has them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
+        return build_stamps(FEW, out=tmp_path_factory.mktemp("stamps") / "few")
+
+
+@pytest.fixture
+def real_packages(shared_cache, monkeypatch) -> None:
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_same_seed_same_bytes(few, tmp_path, real_packages):
+    again = build_stamps(FEW, out=tmp_path / "again")
+    assert again.version == few.version
+    assert _hashes(again.root) == _hashes(few.root)
+
+
+def test_manifest_describes_what_lies_there(few):
+    photos = few.photos
+    assert len(photos) == 4 * 6 * 4  # the lion has two cut-outs
+    assert few.label_space.names == ("ostrich", "lion", "zebra")
+    assert few.label_space.imagenet == (9, 291, 340)
+    assert not few.has_groups
+    assert (
+        photos.select("cluster", "mask", "licence", "source", "background").null_count().sum_horizontal()[0]
+        == 0
+    )
+    for row in photos.iter_rows(named=True):
+        assert photo_id(few.photo_path(row["path"])) == row["photo_id"]
+        folder = Path(row["path"]).parts[1]
+        assert few.label_space.imagenet[row["class_index"]] == find_imagenet_index(folder)
+        assert Path(row["path"]).parts[2] == row["background"]
+    assert photos["photo_id"].n_unique() == len(photos)
+    assert "51" not in few.notes[0]
+    assert "4 cut-outs of 3 classes" in few.notes[0]
+    assert "background photograph" in few.notes[0]
+    assert read_benchmark(few.root).version == few.version
+
+
+def test_every_cutout_meets_four_photographs_of_each_label(few):
+    per = few.photos.group_by("source", "background").len()
+    assert set(per["len"]) == {1}
+    cutout = few.photos["source"].str.split(" on ").list.first()
+    counts = few.photos.with_columns(cutout=cutout).group_by("cutout", "background").n_unique()
+    assert set(counts["cluster"]) == {4}
+
+
+def test_masks_are_the_objects(few):
+    for row in few.photos.head(24).iter_rows(named=True):
+        photo = Image.open(few.photo_path(row["path"]))
+        mask = Image.open(few.root / row["mask"])
+        assert photo.size == mask.size == (256, 256)
+        assert (photo.mode, mask.mode) == ("RGB", "L")
+        rows, columns = np.nonzero(np.asarray(mask) > 8)
+        longer = max(np.ptp(rows), np.ptp(columns)) + 1
+        assert 0.49 <= longer / 256 <= 0.81
+
+
+def test_a_photo_does_not_depend_on_what_else_is_built(few, tmp_path, real_packages):
+    alone = build_stamps(StampsSettings(classes=("zebra",), labels=("water", "sky")), out=tmp_path / "alone")
+    ids = dict(few.photos.select("path", "photo_id").iter_rows())
+    assert len(alone.photos) == 8
+    assert all(ids[path] == content for path, content in alone.photos.select("path", "photo_id").iter_rows())
+
+
+def test_another_seed_gives_other_photos(few, tmp_path, real_packages):
+    other = build_stamps(StampsSettings(classes=("zebra",), seed=1), out=tmp_path / "other")
+    assert not set(other.photos["photo_id"]) & set(few.photos["photo_id"])
+
+
+def test_the_whole_benchmark_has_1224_placements_whose_clusters_span_labels(real_packages):
+    cutouts, backgrounds = load_cutouts(), load_backgrounds()
+    placements = draw_placements(cutouts, backgrounds, per_label=4, scale=(0.5, 0.8), seed=0)
+    assert (len(cutouts), len({c.imagenet_index for c in cutouts}), len(placements)) == (51, 45, 1224)
+    assert all(c.class_name == imagenet_names("openai")[c.imagenet_index] for c in cutouts)
+    labels_of: dict[str, set[str]] = {}
+    for placement in placements:
+        labels_of.setdefault(placement.background.cluster, set()).add(placement.background.label)
+    assert len(labels_of) == 28
+    assert _stamps_info().n_photos == len(placements)
+    shared = {cluster.rsplit("/", 1)[1]: labels for cluster, labels in labels_of.items() if len(labels) > 1}
+    assert shared == {"sheep.jpg": {"sky", "grass"}, "lake-sherburne.jpg": {"rock", "water"}}
+
+
+def test_crops_are_squares_inside_the_labelled_rectangle(real_packages):
+    for background in load_backgrounds():
+        side = min(background.region.size)
+        for position in (0.0, 0.37, 1.0):
+            assert background.crop(position).size == (side, side)
+        assert background.image.tobytes() == background.crop(0.5).tobytes()
+        assert side >= 200
+
+
+def test_cutouts_are_trimmed_and_solid(real_packages):
+    for cutout in load_cutouts():
+        alpha = np.asarray(cutout.image.getchannel("A"))
+        assert all(edge.any() for edge in (alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]))
+        assert np.median(alpha[alpha > 0]) >= 250
+
+
+def test_progress_counts_to_the_end(tiny_debs, own_cache, tmp_path):
+    seen: list[tuple[int, int]] = []
+    build_stamps(
+        FEW, packages=tiny_debs, out=tmp_path / "few", progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(done, 96) for done in range(1, 97)]
+
+
+class TestNames:
+    @pytest.fixture(autouse=True)
+    def one_class(self, monkeypatch):
+        # The names stand for all 45 classes; one is enough to see how names and folders play together.
+        monkeypatch.setattr(_registry, "StampsSettings", partial(StampsSettings, classes=("zebra",)))
+
+    def test_built_on_first_use_and_then_without_packages(self, tiny_debs, own_cache):
+        assert not _stamps_info().available
+        built = open_benchmark("stamps", packages=tiny_debs)
+        assert _stamps_info().available
+        shutil.rmtree(own_cache / "packages")
+        assert open_benchmark("stamps").version == built.version
+
+    def test_another_seed_by_get(self, tiny_debs, own_cache, tmp_path):
+        one = get_benchmark("stamps", packages=tiny_debs, seed=1, out=tmp_path / "one")
+        assert open_benchmark(tmp_path / "one").version == one.version
+        assert not _stamps_info().available
+        with pytest.raises(CounterGroundError, match="other settings"):
+            get_benchmark("stamps", packages=tiny_debs, seed=2, out=tmp_path / "one")
+
+    def test_unknown_names_and_misplaced_options_are_usage_errors(self, tmp_path):
+        for call, message in [
+            (lambda: open_benchmark("stmaps"), "Did you mean 'stamps'"),
+            (lambda: get_benchmark("stampss"), "Did you mean 'stamps'"),
+            (lambda: get_benchmark("stamps", archive=tmp_path), "not `--from`"),
+            (lambda: get_benchmark("counteranimal", packages=tmp_path), "not `--packages`"),
+            (lambda: build_stamps(StampsSettings(labels=("gras",))), "Did you mean 'grass'"),
+            (lambda: StampsSettings(scale=(0.5, 1.2)), "fractions"),
+            (lambda: StampsSettings(per_label=0), "photo per label"),
+        ]:
+            with pytest.raises(UsageError, match=message):
+                call()
+
+    def test_unknown_class_and_too_few_photographs(self, tiny_debs, own_cache):
+        with pytest.raises(UsageError, match="Did you mean 'lion'"):
+            build_stamps(StampsSettings(classes=("lionn",)), packages=tiny_debs)
+        with pytest.raises(UsageError, match="5 photographs of 'sky', and there are 4"):
+            build_stamps(StampsSettings(per_label=5), packages=tiny_debs)
+        assert not list((own_cache / "benchmarks").iterdir())
+
+
+def _stamps_info():
+    return next(info for info in list_benchmarks() if info.name == "stamps")
+
+
+class TestFolder:
+    def test_another_photograph_under_the_name_is_found_out(self, tiny_debs, make_deb, own_cache, tmp_path):
+        debs = tmp_path / "debs"
+        shutil.copytree(tiny_debs, debs)
+        deb = next(debs.glob("budgie-backgrounds_*.deb"))
+        rows = [row for row in _photographs._table("backgrounds") if row["package"] == "budgie-backgrounds"]
+        small = io.BytesIO()
+        Image.new("RGB", (64, 64)).save(small, "JPEG")
+        paths = [*(row["source"] for row in rows), "/usr/share/doc/budgie-backgrounds/copyright"]
+        make_deb(deb, [(path, small.getvalue()) for path in dict.fromkeys(paths)])
+        with pytest.raises(CounterGroundError, match="64 x 64, not the photograph that was labelled"):
+            load_backgrounds(debs)
+
+    def test_something_else_there_is_left_alone(self, tiny_debs, own_cache, tmp_path):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "thesis.txt").write_text("dear")
+        with pytest.raises(CounterGroundError, match="holds something else"):
+            build_stamps(FEW, packages=tiny_debs, out=tmp_path / "mine")
+        assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+    def test_an_empty_folder_will_do(self, tiny_debs, own_cache, tmp_path):
+        (tmp_path / "empty").mkdir()
+        assert len(build_stamps(FEW, packages=tiny_debs, out=tmp_path / "empty")) == 96
+
+    def test_a_file_in_the_way_is_one_clear_line(self, tiny_debs, own_cache, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(CounterGroundError, match=r"Cannot write .*file"):
+            build_stamps(FEW, packages=tiny_debs, out=tmp_path / "file" / "stamps")
+
+    def test_other_package_versions_are_not_passed_off(self, tiny_debs, own_cache, tmp_path):
+        out = tmp_path / "few"
+        build_stamps(FEW, packages=tiny_debs, out=out)
+        newer = tmp_path / "newer"
+        shutil.copytree(tiny_debs, newer)
+        deb = next(newer.glob("mate-backgrounds_*.deb"))
+        deb.rename(newer / "mate-backgrounds_2.0_all.deb")
+        with pytest.raises(CounterGroundError, match="other versions of the packages"):
+            build_stamps(FEW, packages=newer, out=out)
+        assert len(build_stamps(FEW, packages=tiny_debs, out=out)) == 96
+
+    def test_damaged_folder_says_how_to_mend_it(self, tiny_debs, own_cache, tmp_path):
+        built = build_stamps(FEW, packages=tiny_debs, out=tmp_path / "few")
+        (built.root / "provenance.json").write_text("{")
+        with pytest.raises(CounterGroundError, match="delete it to build it again"):
+            build_stamps(FEW, packages=tiny_debs, out=tmp_path / "few")
+
+
+_BUILD = """
+import sys
+from pathlib import Path
+from counterground.benchmarks import StampsSettings, build_stamps
+b = build_stamps(StampsSettings(classes=("lion", "zebra")), packages=Path(sys.argv[1]), out=Path(sys.argv[2]))
+print(b.version)
+"""
+
+
+def _start(debs: Path, out: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _BUILD, str(debs), str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_killed_build_leaves_no_half_benchmark(tiny_debs, own_cache, tmp_path):
+    out = tmp_path / "out" / "stamps"
+    process = _start(tiny_debs, out)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(tmp_path.glob("out/.stamps-*/photos/*/*/*.jpg")):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert list(tmp_path.glob("out/.stamps-*")), "killed before the first photo or after the last"
+    assert not out.exists()
+    assert len(build_stamps(StampsSettings(classes=("lion", "zebra")), packages=tiny_debs, out=out)) == 72
+
+
+def test_two_processes_at_once_end_in_the_same_benchmark(tiny_debs, own_cache, tmp_path):
+    out = tmp_path / "out" / "stamps"
+    processes = [_start(tiny_debs, out) for _ in range(2)]
+    answers = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], answers
+    assert answers[0][0] == answers[1][0] == f"{read_benchmark(out).version}\n"
+    assert [path.name for path in out.parent.iterdir()] == ["stamps"]
