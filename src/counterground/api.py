@@ -10,6 +10,7 @@ import polars as pl
 
 from counterground.benchmarks import open_benchmark
 from counterground.build import Discovery, discover_pairs
+from counterground.errors import UsageError
 from counterground.inference import Run, Settings, evaluate_models, open_run
 from counterground.metrics import compare_models
 from counterground.photos import Benchmark
@@ -73,10 +74,17 @@ def scores(run: Run | Path | str) -> pl.DataFrame:
 def compare(
     runs: Run | Path | str | Sequence[Run | Path | str], *, against: str | None = None
 ) -> pl.DataFrame:
-    """Return paired tests between models on the same photos, Holm-corrected; differences are fractions."""
+    """Return paired tests between models on the same photos, Holm-corrected; differences are fractions.
+
+    Raises:
+        UsageError: fewer than two models, ``against`` is none of them, or they saw different photos.
+    """
     listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
     opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
-    return compare_models(pl.concat([run.predictions for run in opened]), against=against)
+    try:
+        return compare_models(pl.concat([run.predictions for run in opened]), against=against)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _opened(benchmark: Benchmark | Path | str) -> Benchmark:

@@ -83,6 +83,9 @@ def test_evaluate_then_scores_compare_and_report(photos, tiny_clip, tmp_path, ca
         assert text.strip()
         if style == "json":
             json.loads(text)
+    status, said = failed(capsys, "compare", out)
+    assert status == 2
+    assert "model" in said
     assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
     assert (tmp_path / "page.html").read_text().startswith("<!")
 

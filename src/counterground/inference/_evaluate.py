@@ -72,12 +72,11 @@ def _evaluate_one(
 ) -> Outcome:
     model = settings.load(spec)
     features, head = _encode(model, benchmark, settings, contest, templates)
-    is_dual = model.kind == "dual_encoder"
     labels = {
         "model": spec,
         "names": settings.names,
-        "prompts": settings.prompts if is_dual else "none",
-        "protocol": "zero-shot" if is_dual else "logits",
+        "prompts": settings.prompts,
+        "protocol": "classification",
         "label_space": contest.space.name,
     }
     predictions = predict(benchmark, features, head, contest, labels)
