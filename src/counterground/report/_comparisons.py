@@ -1,0 +1,84 @@
+"""Models of one benchmark against each other, through the paired tests of `metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from counterground.metrics import compare_models
+from counterground.report._summary import KEY_COLUMNS, Estimate, ModelScores
+
+ALL_PAIRS_UP_TO = 6
+_TITLES = {
+    ("drop", None): "Drop",
+    ("accuracy", "common"): "Common",
+    ("accuracy", "counter"): "Counter",
+    ("accuracy", None): "Balanced",
+}
+
+
+@dataclass(frozen=True)
+class Test:
+    """A paired difference (fractions) with its p-value corrected by Holm over the whole table."""
+
+    title: str
+    difference: Estimate
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models and every quantity they were tested on."""
+
+    model: str
+    against: str
+    tests: list[Test]
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """All pairs of a benchmark; ``obstacle`` says why there are none where they were to be expected."""
+
+    pairs: list[Comparison]
+    tests: int = 0
+    obstacle: str = ""
+
+
+def compare(predictions: Sequence[pl.DataFrame], models: Sequence[Sequence[ModelScores]]) -> Comparisons:
+    """Test every pair of models that share a setting; with many models, each against the first.
+
+    Args:
+        predictions: one frame per run, the columns of ``predictions.parquet``.
+        models: the models of each run, whose labels name them in the result.
+    """
+    labelled = pl.concat(map(_labelled, predictions, models), how="diagonal_relaxed")
+    labels = [model.label for run in models for model in run]
+    settings = [model.setting[1:] for run in models for model in run]
+    if all(settings.count(setting) == 1 for setting in settings):
+        return Comparisons([])
+    try:
+        table = compare_models(labelled, labels[0] if len(labels) > ALL_PAIRS_UP_TO else None)
+    except ValueError as error:
+        return Comparisons([], obstacle=str(error))
+    pairs: dict[tuple[str, str], list[Test]] = {}
+    for row in table.iter_rows(named=True):
+        difference = Estimate(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
+        test = Test(_TITLES[row["metric"], row["group"]], difference, row["p_holm"])
+        pairs.setdefault((row["model_a"], row["model_b"]), []).append(test)
+    order = list(_TITLES.values())
+    found = [
+        Comparison(*pair, sorted(t, key=lambda test: order.index(test.title))) for pair, t in pairs.items()
+    ]
+    return Comparisons(found, table.height)
+
+
+def _labelled(predictions: pl.DataFrame, models: Sequence[ModelScores]) -> pl.DataFrame:
+    keys = list(KEY_COLUMNS)
+    rows = [(*model.setting, model.label) for model in models]
+    schema: dict[str, Any] = {**{key: predictions.schema[key] for key in keys}, "label": pl.String}
+    names = pl.DataFrame(rows, schema=schema, orient="row")
+    joined = predictions.join(names, on=keys, how="inner", nulls_equal=True, maintain_order="left")
+    return joined.with_columns(model=pl.col("label")).drop("label")

@@ -1,0 +1,266 @@
+import re
+import shlex
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.metrics import compare_models
+from counterground.report import write_report
+from counterground.report._numbers import bounds, p_value, percent
+from counterground.report._summary import regroup
+
+BREAKS = {"br", "td", "th", "dt", "dd", "p", "li", "tr", "caption", "summary"}
+VOID = {"meta", "br", "wbr"}
+NASTY = "<script>alert('x')</script>\"&"
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and collects tags with attributes and the text of the page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.words = [], [], []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"unclosed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.words.append(" " if tag in BREAKS else "")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        self.words.append(" " if tag in BREAKS else "")
+        assert self.open.pop() == tag, f"</{tag}> does not close the innermost element"
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture
+def page(tmp_path):
+    def write(*runs, **options):
+        return Page(write_report(runs, tmp_path / "report.html", **options).read_text("utf-8"))
+
+    return write
+
+
+def test_the_numbers_on_the_page_are_the_scores(page, four_models):
+    text = page(four_models).text
+    overall = four_models.scores.filter(pl.col("class_index").is_null(), pl.col("metric") != "tie_rate")
+    shown = overall.filter(
+        pl.col("metric").is_in(["accuracy", "drop", "worst_group_accuracy", "ece"])
+        | (pl.col("metric") == "top5_accuracy") & pl.col("group").is_null()
+    )
+    assert shown.height == 4 * 7
+    for row in shown.iter_rows(named=True):
+        assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text
+    for model in regroup(four_models.scores):
+        drop = model.get("drop")
+        assert f"{model.label} loses {drop.text} points {drop.interval} when the background changes" in text
+
+
+def test_every_class_stands_with_its_numbers_and_backgrounds(page, four_models):
+    text = page(four_models).text
+    for row in four_models.scores.filter(
+        pl.col("metric") == "drop", pl.col("class_index").is_not_null()
+    ).iter_rows(named=True):
+        assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text
+    assert "black swan grass → water" in text
+
+
+def test_comparisons_are_those_of_the_metrics(page, four_models):
+    text = page(four_models).text
+    for row in compare_models(four_models.predictions).iter_rows(named=True):
+        p = p_value(row["p_holm"])
+        interval = bounds(row["low"], row["high"])
+        assert f"{percent(row['difference'])} {interval} p {'' if p[0] == '<' else '= '}{p}" in text
+    assert "Holm for all 24 tests" in text
+
+
+def test_one_model_has_nothing_to_compare(page, make_run):
+    assert "Model against model" not in page(make_run({"m": (0.8, 0.5)})).text
+
+
+def test_notes_warnings_and_what_was_run_are_on_the_page(page, make_run):
+    run = make_run(
+        {"efficientnet-lite0": (0.8, 0.5)},
+        notes=["Results are conditional on the cut-outs."],
+        warnings=["For 3 photos the true name does not compete."],
+        as_published=True,
+    )
+    text = page(run).text
+    for phrase in (
+        "Results are conditional on the cut-outs.",
+        "For 3 photos the true name does not compete.",
+        "As published: models were loaded the way the paper apparently loaded them",
+        run.info.benchmark.version,
+        "f" * 64,
+        "torch 2.13.0",
+        "fp32",
+        "Converted to RGB 3",
+        "Exact top-2 ties efficientnet-lite0: 0",
+        "75.5 seconds",
+        "git 0123abc",
+    ):
+        assert phrase in text
+
+
+def test_the_command_repeats_the_run(page, make_run):
+    run = make_run({"open_clip:my dir/x": (0.8, 0.5), "m": (0.7, 0.6)}, name="my photos", as_published=True)
+    command = re.search(r"(counterground evaluate .*?) A benchmark of your own", page(run).text).group(1)
+    asked = (
+        "--label-space imagenet --names openai --prompts simple --device cpu --precision fp32 --batch-size 32"
+    )
+    assert shlex.split(command) == [
+        *("counterground", "evaluate", "my photos", "-m", "open_clip:my dir/x", "-m", "m"),
+        *asked.split(),
+        *("--as-published", "--out", "run"),
+    ]
+
+
+def test_strings_of_the_user_are_escaped(page, make_run):
+    run = make_run(
+        {NASTY: (0.8, 0.5), f"{NASTY}2": (0.7, 0.6)},
+        classes=[NASTY, "</title></svg><img src=x onerror=alert(1)>"],
+        name=NASTY,
+        notes=[NASTY],
+        warnings=[NASTY],
+        path=NASTY,
+    )
+    found = page(run)
+    assert not found.all("script")
+    assert not found.all("img")
+    assert not any(name.startswith("on") for _, attributes in found.tags for name in attributes)
+    assert found.text.count(NASTY) > 10
+
+
+def test_the_page_asks_for_nothing(page, four_models):
+    found = page(four_models)
+    policy = next(a["content"] for a in found.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert not any(
+        {"src", "href", "xlink:href", "srcset", "data"} & set(attributes) for _, attributes in found.tags
+    )
+    assert not {"link", "script", "iframe", "object", "image", "use"} & {tag for tag, _ in found.tags}
+
+
+def test_no_address_is_written_anywhere(tmp_path, four_models):
+    html = write_report([four_models], tmp_path / "r.html").read_text("utf-8")
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_tables_and_charts_are_accessible(page, four_models):
+    found = page(four_models)
+    assert len(found.all("caption")) == len(found.all("table"))
+    assert all(
+        a.get("aria-label") or a.get("aria-hidden") or a.get("class") == "strip" or "x" in a
+        for a in found.all("svg")
+    )
+    assert all(a.get("scope") for a in found.all("th") if a)
+    assert found.all("html")[0]["lang"] == "en"
+
+
+def test_the_grey_points_are_comparable_on_counteranimal_only(page, make_run):
+    levels = {"m": (0.8, 0.5)}
+    other = page(make_run(levels)).text
+    assert (
+        "on CounterAnimal, not on stamps: they show what drops have been published and cannot be compared"
+        in other
+    )
+    same = page(make_run(levels, name="counteranimal")).text
+    assert "comparable where label space, names and prompts are the same" in same
+    assert "cannot be compared" not in same
+
+
+def test_missing_groups_are_words_and_dashes(page, make_run):
+    text = page(make_run({"a": (0.8, 0.4), "b": (0.7, 0.5)}, lacking={2: "counter"})).text
+    assert "counter: no photos" in text
+    assert "flamingo – common" in text
+
+
+def test_a_model_without_groups_has_a_section_of_its_own(page, four_models, make_run):
+    alone = make_run({"timm:x": (0.7, 0.7)}, groups=False, name="my photos", path="other")
+    text = page(four_models, alone).text
+    assert "stamps and my photos: how far models lean" in text
+    assert "timm:x has no drop: no class has both common and counter photos" in text
+    assert "there is nothing to set against each other" in text
+
+
+def test_the_same_model_in_two_runs_is_told_apart_and_compared(page, make_run):
+    first, second = (make_run({"m": (0.8, 0.5)}, path=path) for path in ("one", "two"))
+    text = page(first, second).text
+    assert "m (one) loses" in text
+    assert "m (two) loses" in text
+    assert "m (one) minus m (two)" in text
+
+
+def test_runs_on_different_photos_say_why_they_are_not_compared(page, make_run):
+    whole = make_run({"a": (0.8, 0.5)}, path="one")
+    part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
+    assert "cannot be compared: 20 photos were seen by the first only" in page(whole, part).text
+
+
+def test_forty_five_classes_and_twelve_models(page, make_run):
+    levels = {f"open_clip:ViT-B-{k}/laion2b_s34b_b88k": (0.6 + 0.02 * k, 0.5 + 0.02 * k) for k in range(12)}
+    found = page(make_run(levels, classes=[f"animal {k}" for k in range(45)], per_group=4))
+    assert "The chart shows the first 8 models" in found.text
+    assert "4 more models" in found.text
+    assert sum(a.get("class") == "strip" and a.get("role") == "img" for a in found.all("svg")) == 45
+
+
+def test_a_discovery_is_told_with_both_drops(page, four_models):
+    discovery = SimpleNamespace(
+        referee="efficientnet-lite0",
+        sentence="On the photos that chose the pairs it drops 62.0 points, on the photos kept aside 40.0.",
+        pairs=pl.DataFrame({"class_index": [0], "common": ["snow"], "counter": ["grass"]}),
+        cells=pl.DataFrame(
+            {
+                "class_index": [0, 0, 1],
+                "class_name": ["ice bear", "ice bear", "black swan"],
+                "background": ["snow", "grass", "sky"],
+                "half": ["chooses", "chooses", "chooses"],
+                "n": [12, 14, 9],
+                "accuracy": [0.75, 0.25, 0.9],
+                "low": [0.5, 0.1, 0.7],
+                "high": [0.9, 0.5, 1.0],
+            }
+        ),
+    )
+    text = page(four_models, discovery=discovery).text
+    assert discovery.sentence in text
+    assert "ice bear snow common chooses 75.0 [50.0, 90.0] 12" in text
+    assert "black swan sky" not in text
+
+
+def test_a_folder_gets_report_html(tmp_path, four_models):
+    assert write_report([four_models], tmp_path) == tmp_path / "report.html"
+
+
+def test_no_runs_is_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="at least one run"):
+        write_report([], tmp_path / "r.html")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, four_models):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CounterGroundError, match="Cannot write"):
+        write_report([four_models], tmp_path / "file" / "r.html")

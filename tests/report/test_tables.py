@@ -1,0 +1,147 @@
+import csv
+import io
+import json
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from counterground.errors import UsageError
+from counterground.report import format_scores, headline, scores_html, scores_table
+from counterground.report._numbers import bounds, p_value, percent
+from counterground.report._summary import regroup
+
+
+def text(renderable, width):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def value_of(scores, model, metric, group=None, column="value"):
+    rows = scores.filter(
+        pl.col("model") == model,
+        pl.col("metric") == metric,
+        pl.col("group").eq_missing(pl.lit(group, dtype=pl.String)),
+        pl.col("class_index").is_null(),
+    )
+    return rows[column].item()
+
+
+@pytest.mark.parametrize(
+    ("fraction", "written"),
+    [(0.2134, "21.3"), (0.0, "0.0"), (-0.0001, "0.0"), (-0.052, "−5.2"), (1.0, "100.0"), (None, "–")],
+)
+def test_a_fraction_is_written_as_percent_with_one_decimal(fraction, written):
+    assert percent(fraction) == written
+
+
+def test_bounds_and_p_values():
+    assert bounds(-0.02, 0.3) == "[−2.0, 30.0]"
+    assert bounds(None, 0.3) == ""
+    assert [p_value(p) for p in (0.0004, 0.04, 1.0, None)] == ["< 0.001", "0.040", "1.000", "–"]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_table_fits_and_holds_the_scores(four_models, width):
+    shown = text(format_scores(four_models.scores), width)
+    assert max(map(len, shown.splitlines())) <= width
+    for model in ("efficientnet-lite0", "counterground:stamps-biased"):
+        low, high = (value_of(four_models.scores, model, "drop", column=c) for c in ("low", "high"))
+        assert percent(value_of(four_models.scores, model, "drop")) in shown
+        assert bounds(low, high) in shown
+    assert ("Top-5" in shown) == (width == 140)
+    assert "…" not in shown
+
+
+def test_the_table_by_class_names_each_model_once(four_models):
+    shown = text(scores_table(four_models.scores, by_class=True, class_names={0: "ice bear"}, width=80), 80)
+    assert shown.count("ice bear") == 4
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_table_shows_the_settings_that_differ(four_models):
+    other = four_models.scores.with_columns(prompts=pl.lit("openai"))
+    shown = text(format_scores(pl.concat([four_models.scores, other])), 140)
+    assert "Prompts" in shown
+    assert "Names openai" in shown
+
+
+def test_missing_figures_are_a_dash_never_zero(make_run):
+    run = make_run({"m": (0.7, 0.7)}, groups=False)
+    row = format_scores(run.scores, "markdown").splitlines()[2].split("|")
+    assert [cell.strip() for cell in row[2:5]] == ["–", "–", "–"]
+
+
+def test_csv_and_json_hold_fractions_as_they_are(four_models):
+    rows = list(csv.DictReader(io.StringIO(format_scores(four_models.scores, "csv"))))
+    overall = four_models.scores.filter(pl.col("class_index").is_null())
+    assert len(rows) == overall.height
+    assert [float(row["value"]) for row in rows] == overall["value"].to_list()
+    records = json.loads(
+        format_scores(four_models.scores, "json", by_class=True, class_names={0: "ice bear"})
+    )
+    assert len(records) == four_models.scores.height - overall.height
+    assert {r["class_name"] for r in records if r["class_index"] == 0} == {"ice bear"}
+
+
+def test_json_writes_what_is_missing_as_null(make_run):
+    run = make_run({"m": (0.7, 0.7)}, lacking={0: "common"})
+    scores = run.scores.with_columns(value=pl.col("value").fill_null(float("nan")))
+    records = json.loads(format_scores(scores, "json", by_class=True))
+    assert [r["value"] for r in records if r["class_index"] == 0 and r["metric"] == "drop"] == [None]
+
+
+def test_markdown_and_latex_escape_names(make_run):
+    run = make_run({r"a|b_c & 50% {x} #1 ~^\ <i>": (0.8, 0.5)})
+    markdown = format_scores(run.scores, "markdown").splitlines()
+    assert markdown[2].replace("\\|", "").count("|") == markdown[0].count("|")
+    assert "<i>" not in markdown[2]
+    latex = format_scores(run.scores, "latex")
+    assert (
+        r"a|b\_c \& 50\% \{x\} \#1 \textasciitilde{}\textasciicircum{}\textbackslash{} \textless{}i" in latex
+    )
+    assert all(rule in latex for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    body = latex.split(r"\midrule")[1].split(r"\bottomrule")[0].replace(r"\&", "")
+    assert body.count(" & ") == len(latex.split("}@{}}")[0].split("@{}")[1]) - 1
+
+
+def test_an_unknown_format_is_wrong_usage(four_models):
+    with pytest.raises(UsageError, match="Did you mean 'markdown'"):
+        format_scores(four_models.scores, "markdwn")
+
+
+def test_the_headline_says_the_drop_with_its_interval(four_models):
+    model = regroup(four_models.scores)[0]
+    drop = model.get("drop")
+    assert headline(model) == (
+        f"efficientnet-lite0 loses {percent(drop.value)} points {bounds(drop.low, drop.high)} "
+        "when the background changes from common to counter"
+    )
+
+
+def test_the_headline_turns_a_negative_drop_into_a_gain(make_run):
+    model = regroup(make_run({"m": (0.3, 0.9)}).scores)[0]
+    drop = model.get("drop")
+    assert headline(model).startswith(
+        f"m gains {percent(-drop.value)} points {bounds(-drop.high, -drop.low)} when"
+    )
+
+
+def test_the_headline_admits_what_the_photos_cannot_tell(make_run):
+    model = regroup(make_run({"m": (0.7, 0.7)}).scores)[0]
+    assert model.get("drop").low < 0 < model.get("drop").high
+    assert headline(model).endswith("which these photos cannot tell from no change")
+
+
+def test_the_headline_without_groups_gives_no_drop(make_run):
+    sentence = headline(regroup(make_run({"m": (0.7, 0.7)}, groups=False).scores)[0])
+    assert "has no drop" in sentence
+
+
+def test_the_notebook_fragment_is_escaped_and_repeats_the_notes(make_run):
+    run = make_run({"<script>alert(1)</script>": (0.8, 0.5)}, notes=["Conditional on <51> cut-outs."])
+    fragment = scores_html(run)
+    assert "<script" not in fragment
+    assert "Conditional on &lt;51&gt; cut-outs." in fragment
+    assert percent(value_of(run.scores, "<script>alert(1)</script>", "drop")) in fragment
