@@ -115,9 +115,11 @@ def scores_table(
     above: str | None = None
     for row in sheet.rows:
         cells = []
-        repeated, above = by_class and row[0][0] == above, row[0][0]
-        if above is not None and not repeated:
+        model = row[0][0]
+        repeated = by_class and model == above
+        if by_class and above is not None and not repeated:
             table.add_section()
+        above = model
         for value, interval in [("", ""), *row[1:]] if repeated else row:
             text = Text(value)
             if interval:
