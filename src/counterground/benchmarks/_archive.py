@@ -44,13 +44,13 @@ def is_archive(path: Path) -> bool:
 def unpack(archive: Path, into: Path, progress: Callable[[int, int], None] | None = None) -> None:
     """Unpack a zip, tar, tar.gz, tar.bz2 or tar.xz under ``into``; files already there and whole are kept.
 
-    A zip is checked before anything is written, a tar member by member. Each file appears in one rename, so
-    an interrupted unpacking goes on where it stopped.
+    The whole archive is checked before anything is written; for a tar that is one more pass.
+    Each file appears in one rename, so an interrupted unpacking goes on where it stopped.
 
     Args:
         archive: at most 64 GiB unpacked, 256 MiB per file, 200,000 members.
         into: made where it does not exist.
-        progress: called with (members done, members in all; 0 where unknown, as in a tar).
+        progress: called with (files done, files in all).
 
     Raises:
         CounterGroundError: not an archive, cut short, corrupt, encrypted, too large, a member that is a link
@@ -79,20 +79,29 @@ def unpack(archive: Path, into: Path, progress: Callable[[int, int], None] | Non
 
 @contextmanager
 def _members(archive: Path) -> Iterator[tuple[Iterator[_Member], int]]:
+    """Yield the members of an archive that was looked through as a whole, and how many there are."""
     if not archive.is_file():
         raise CounterGroundError(f"{archive} does not exist or is not a file.")
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
-            infos = opened.infolist()
-            listed = [_zip_member(opened, info) for info in infos]
-            for _ in _checked(archive, iter(listed)):
-                pass
-            yield iter(listed), len(listed)
+            listed = [_zip_member(opened, info) for info in opened.infolist()]
+            total = sum(1 for _ in _checked(archive, iter(listed)))
+            yield iter(listed), total
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
-            yield (_tar_member(tar, info) for info in tar), 0
+            total = sum(1 for _ in _checked(archive, (_tar_member(tar, info) for info in tar)))
+            _read_to_end(tar)
+        with tarfile.open(archive) as tar:
+            yield (_tar_member(tar, info) for info in tar), total
     else:
         raise BrokenArchiveError(f"{archive} is not a zip or tar archive, or is cut short; get it again.")
+
+
+def _read_to_end(tar: tarfile.TarFile) -> None:
+    # A tar ends before its gzip or xz stream does, and the stream's checksum stands at the very end.
+    if tar.fileobj is not None:
+        while tar.fileobj.read(2**20):
+            pass
 
 
 def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
@@ -129,7 +138,7 @@ def _checked(archive: Path, members: Iterator[_Member]) -> Iterator[tuple[_Membe
         if _escapes(member.name):
             _refuse(archive, member, "would land outside its folder")
         if member.kind not in ("file", "folder"):
-            _refuse(archive, member, f"is a {member.kind}")
+            _refuse(archive, member, f"is no plain file ({member.kind})")
         total += member.size
         if member.size > MAX_MEMBER_BYTES or total > MAX_TOTAL_BYTES or count > MAX_MEMBERS:
             _refuse(archive, member, "goes beyond 64 GiB in all, 256 MiB a file or 200,000 members")

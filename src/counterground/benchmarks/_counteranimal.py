@@ -44,7 +44,7 @@ def get_counteranimal(
             without it the authors' file is downloaded.
         out: folder of the benchmark; by default one in the cache.
         url: where to download from.
-        progress: called with (done, in all): bytes while downloading, then members while unpacking.
+        progress: called with (done, in all): bytes while downloading, then files while unpacking.
 
     Raises:
         CounterGroundError: the download is dead, the archive is unsafe or broken, or no class is the paper's.

@@ -48,6 +48,11 @@ def download_archive(
             raise CounterGroundError(
                 f"Cannot download {url}: {_reason(error.__cause__)}. {remedy}"
             ) from error
+        if "byte range" in str(error):
+            # A server that cannot resume would refuse the same half for ever.
+            for half in target.parent.glob(f"{target.name}*.part"):
+                half.unlink(missing_ok=True)
+            remedy = f"The next try starts anew. {remedy}"
         raise CounterGroundError(f"Cannot download {url}: {_first_line(error)} {remedy}") from error
     except requests.RequestException as error:
         raise CounterGroundError(f"Cannot download {url}: {_reason(error)}. {remedy}") from error

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from counterground.benchmarks import _archive
+from counterground.benchmarks._archive import unpack
+from counterground.errors import CounterGroundError
+
+CONTENTS = {f"LAION-final/100 black swan/common-water/{i}.jpg": os.urandom(3000 + i) for i in range(6)}
+
+
+def _zip(path: Path, contents=CONTENTS) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.mkdir("LAION-final")
+        for name, data in contents.items():
+            archive.writestr(name, data)
+    return path
+
+
+def _tar(path: Path, contents=CONTENTS, mode="w:gz") -> Path:
+    with tarfile.open(path, mode) as archive:
+        for name, data in contents.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def _there(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def _make(kind: str, path: Path, contents=CONTENTS) -> Path:
+    return _zip(path, contents) if kind == "zip" else _tar(path, contents, kind)
+
+
+KINDS = ["zip", "w:", "w:gz", "w:xz"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unpacks_every_file(tmp_path, kind):
+    seen = []
+    unpack(_make(kind, tmp_path / "a"), tmp_path / "out", lambda done, total: seen.append((done, total)))
+    assert _there(tmp_path / "out") == CONTENTS
+    assert seen == [(done, 6) for done in range(1, 7)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_goes_on_where_it_stopped(tmp_path, kind):
+    archive, out = _make(kind, tmp_path / "a"), tmp_path / "out"
+
+    def stop(done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        unpack(archive, out, stop)
+    first = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
+    assert len(first) == 3
+    shortened = min(first)
+    shortened.write_bytes(shortened.read_bytes()[:-1])
+    unpack(archive, out)
+    assert _there(out) == CONTENTS
+    for path in set(first) - {shortened}:
+        assert path.stat().st_mtime_ns == first[path]
+
+
+def test_a_changed_byte_of_the_same_size_is_mended_from_a_zip(tmp_path):
+    archive, out = _zip(tmp_path / "a.zip"), tmp_path / "out"
+    unpack(archive, out)
+    victim = out / next(iter(CONTENTS))
+    victim.write_bytes(bytes(len(victim.read_bytes())))
+    unpack(archive, out)
+    assert _there(out) == CONTENTS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "name", ["../escaped", "a/../../escaped", "/escaped", "C:/escaped", "a\\..\\escaped"]
+)
+def test_nothing_lands_outside(tmp_path, kind, name):
+    archive = _make(kind, tmp_path / "a", {"fine.jpg": b"1", name: b"bad"})
+    with pytest.raises(CounterGroundError, match=r"not safe to unpack: .*would land outside"):
+        unpack(archive, tmp_path / "deep" / "out")
+    assert not [path for path in tmp_path.rglob("*") if "escaped" in path.name]
+    assert not (tmp_path / "deep").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
+    info = tarfile.TarInfo("photo.jpg")
+    info.type, info.linkname = kind, "/etc/passwd"
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(info)
+    with pytest.raises(CounterGroundError, match=r"'photo\.jpg' is no plain file \((link|device)\)"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("mode", "word"), [(stat.S_IFLNK, "link"), (stat.S_IFIFO, "device")])
+def test_links_and_devices_in_a_zip_are_refused(tmp_path, mode, word):
+    info = zipfile.ZipInfo("photo.jpg")
+    info.external_attr = (mode | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(CounterGroundError, match=rf"is no plain file \({word}\)"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_link_planted_in_the_target_is_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "LAION-final").symlink_to(outside)
+    with pytest.raises(CounterGroundError, match="a link that leads out"):
+        unpack(_zip(tmp_path / "a.zip"), tmp_path / "out")
+    assert not [path for path in outside.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("limit", "value"), [("MAX_MEMBER_BYTES", 3003), ("MAX_TOTAL_BYTES", 9000), ("MAX_MEMBERS", 4)]
+)
+def test_bombs_are_refused(tmp_path, monkeypatch, kind, limit, value):
+    monkeypatch.setattr(_archive, limit, value)
+    with pytest.raises(CounterGroundError, match="goes beyond 64 GiB"):
+        unpack(_make(kind, tmp_path / "a"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_zip_that_lies_about_a_size_is_found_out(tmp_path):
+    archive = _zip(tmp_path / "a.zip", {"a.jpg": bytes(100_000)})
+    data = archive.read_bytes()
+    lie = data.replace((100_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    assert lie != data
+    archive.write_bytes(lie)
+    with pytest.raises(CounterGroundError, match="cut short or corrupt"):
+        unpack(archive, tmp_path / "out")
+    assert not _there(tmp_path / "out")
+
+
+def test_a_name_twice_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.jpg", b"1")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("a.jpg", b"2")
+    with pytest.raises(CounterGroundError, match="occurs twice"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.95])
+def test_a_cut_archive_is_one_clear_line(tmp_path, kind, part):
+    whole = _make(kind, tmp_path / "a").read_bytes()
+    if kind == "w:":
+        whole = whole.rstrip(b"\0")
+    (tmp_path / "a").write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(CounterGroundError, match="cut short") as caught:
+        unpack(tmp_path / "a", tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists() or kind == "zip"
+
+
+@pytest.mark.parametrize("kind", ["zip", "w:gz", "w:xz"])
+def test_a_corrupt_archive_never_gives_a_wrong_photo(tmp_path, kind):
+    archive = _make(kind, tmp_path / "a")
+    data = bytearray(archive.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    archive.write_bytes(data)
+    with pytest.raises(CounterGroundError, match="cut short or corrupt"):
+        unpack(archive, tmp_path / "out")
+    if kind != "zip":
+        assert not (tmp_path / "out").exists()
+    else:
+        assert all(CONTENTS[name] == data for name, data in _there(tmp_path / "out").items())
+
+
+def test_litter_of_a_mac_is_left_out(tmp_path):
+    litter = {
+        "__MACOSX/LAION-final/._1.jpg": b"x",
+        "LAION-final/.DS_Store": b"x",
+        "LAION-final/._1.jpg": b"x",
+    }
+    unpack(_zip(tmp_path / "a.zip", CONTENTS | litter), tmp_path / "out")
+    assert _there(tmp_path / "out") == CONTENTS
+
+
+def test_a_target_that_cannot_be_written_is_one_clear_line(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(CounterGroundError, match=r"Cannot unpack .*Free some space or choose"):
+        unpack(_zip(tmp_path / "a.zip"), tmp_path / "out")
+
+
+def test_an_encrypted_zip_is_refused(tmp_path):
+    data = bytearray(_zip(tmp_path / "a.zip").read_bytes())
+    start = 0
+    while (start := data.find(b"PK\x01\x02", start)) >= 0:
+        data[start + 8] |= 1
+        start += 4
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(CounterGroundError, match=r"is no plain file \(encrypted file\)"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import http.server
+import io
+import os
+import re
+import threading
+import zipfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.benchmarks import _download, get_benchmark, list_benchmarks, open_benchmark
+from counterground.benchmarks._counteranimal import compare_with_paper, get_counteranimal
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import imagenet_names
+from counterground.published import load_table
+
+
+def _pixel() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (1, 1), (90, 90, 90)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+PIXEL = _pixel()
+WORDNET = imagenet_names("wordnet")
+
+
+def _paper() -> list[dict]:
+    sizes = load_table("group_sizes").drop("note")
+    return list(load_table("classes").join(sizes, left_on="id", right_on="class_id").iter_rows(named=True))
+
+
+def _release(path: Path, rows: list[dict], *, sizes: bool = False, padding: int = 0) -> Path:
+    """An archive in the authors' layout: one photo per group, or as many as the paper has."""
+    with zipfile.ZipFile(path, "w") as archive:
+        names = "".join(f"{index}\t{name}\n" for index, name in enumerate(WORDNET))
+        archive.writestr("LAION-final/imagenet_names.txt", names)
+        archive.writestr("LAION-final/padding", os.urandom(padding))
+        for row in rows:
+            index = row["imagenet_index"]
+            for group in ("common", "counter"):
+                folder = f"LAION-final/{index} {WORDNET[index]}/{group}-{row[f'{group}_background']}"
+                for number in range(row[f"n_{group}"] if sizes else 1):
+                    archive.writestr(f"{folder}/{number}.jpg", PIXEL)
+    return path
+
+
+def test_the_release_as_printed_differs_in_nothing_but_says_which_number_class_23_has(tmp_path):
+    benchmark = get_counteranimal(_release(tmp_path / "a.zip", _paper(), sizes=True), out=tmp_path / "out")
+    assert (benchmark.name, len(benchmark)) == ("counteranimal", 13100)
+    assert dict(benchmark.photos.group_by("group").len().iter_rows()) == {"common": 7174, "counter": 5926}
+    assert len(benchmark.label_space) == 45
+    (note,) = benchmark.notes
+    assert re.search("prairie chicken.*common: 25 photos as figure 3 prints; .* imply 259", note)
+    again = open_benchmark(tmp_path / "out")
+    assert (again.version, again.notes) == (benchmark.version, benchmark.notes)
+
+
+def _manifest(rows: list[dict]) -> tuple[pl.DataFrame, tuple[int, ...]]:
+    frames = [
+        pl.DataFrame(
+            {
+                "class_index": [position] * row[f"n_{group}"],
+                "class_name": [row["object_label"]] * row[f"n_{group}"],
+                "background": [row[f"{group}_background"]] * row[f"n_{group}"],
+                "group": [group] * row[f"n_{group}"],
+            }
+        )
+        for position, row in enumerate(rows)
+        for group in ("common", "counter")
+    ]
+    return pl.concat(frames), tuple(row["imagenet_index"] for row in rows)
+
+
+def test_the_number_implied_for_class_23_is_accepted_and_said():
+    rows = _paper()
+    rows[22] = rows[22] | {"n_common": 259}
+    (line,) = compare_with_paper(*_manifest(rows))
+    assert "259 photos, as the paper's accuracies imply; figure 3 prints 25" in line
+
+
+def test_every_kind_of_difference_is_said_and_nothing_refused():
+    rows = _paper()
+    rows[0] = rows[0] | {"n_common": 1, "counter_background": "snow"}
+    rows[1] = rows[1] | {"imagenet_index": 999, "object_label": "toilet tissue"}
+    text = "\n".join(compare_with_paper(*_manifest(rows)))
+    assert "ostrich, struthio camelus, common: 1 photos, the paper has 206." in text
+    assert "ostrich, struthio camelus, counter: background snow, the paper has water." in text
+    assert "brambling, Fringilla montifringilla: the paper has this class, the archive does not." in text
+    assert "toilet tissue: the archive has this class, the paper does not." in text
+    assert len(text.splitlines()) == 5
+
+
+def test_by_name_from_an_archive_and_then_without_it(tmp_path, own_cache):
+    with pytest.raises(CounterGroundError, match=r"benchmarks get counteranimal.*--from ARCHIVE"):
+        open_benchmark("counteranimal")
+    archive = _release(tmp_path / "a.zip", _paper())
+    assert not _available()
+    got = get_benchmark("counteranimal", archive=archive)
+    archive.unlink()
+    assert _available()
+    assert open_benchmark("counteranimal").version == got.version
+    assert get_benchmark("counteranimal").version == got.version
+    assert got.photos["class_name"].n_unique() == 45
+    assert any("1 photos, the paper has 206" in note for note in got.notes)
+
+
+def _available() -> bool:
+    return next(info for info in list_benchmarks() if info.name == "counteranimal").available
+
+
+def test_a_folder_already_unpacked_is_read_where_it_lies(tmp_path, own_cache):
+    with zipfile.ZipFile(_release(tmp_path / "a.zip", _paper())) as archive:
+        archive.extractall(tmp_path / "mine" / "CounterAnimal")
+    got = get_benchmark("counteranimal", archive=tmp_path / "mine")
+    assert got.root == tmp_path / "mine" / "CounterAnimal" / "LAION-final"
+    assert not (own_cache / "benchmarks" / "counteranimal" / "unpacked").exists()
+    assert open_benchmark("counteranimal").version == got.version
+
+
+def test_an_interrupted_unpacking_is_no_benchmark_and_goes_on(tmp_path, own_cache):
+    archive = _release(tmp_path / "a.zip", _paper())
+
+    def stop(done, total):
+        if done == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        get_benchmark("counteranimal", archive=archive, progress=stop)
+    assert not _available()
+    assert len(get_benchmark("counteranimal", archive=archive)) == 90
+
+
+class TestWrongArchives:
+    def test_missing_archive_is_a_usage_error(self, tmp_path, own_cache):
+        with pytest.raises(UsageError, match="does not exist"):
+            get_benchmark("counteranimal", archive=tmp_path / "absent.zip")
+
+    def test_something_else_in_the_archive(self, tmp_path, own_cache):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            archive.writestr("thesis/chapter.txt", "dear")
+        with pytest.raises(CounterGroundError, match="is it the CounterAnimal release"):
+            get_benchmark("counteranimal", archive=tmp_path / "a.zip")
+
+    def test_no_class_of_the_paper(self, tmp_path, own_cache):
+        row = _paper()[0] | {"imagenet_index": 999}
+        with pytest.raises(CounterGroundError, match="None of the paper's 45 classes"):
+            get_benchmark("counteranimal", archive=_release(tmp_path / "a.zip", [row]))
+        assert not _available()
+
+    def test_another_benchmark_in_the_folder_is_left_alone(self, tmp_path, own_cache):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "benchmark.json").write_text('{"name": "mine"}')
+        with pytest.raises(CounterGroundError, match="holds another benchmark"):
+            get_benchmark(
+                "counteranimal", archive=_release(tmp_path / "a.zip", _paper()), out=tmp_path / "out"
+            )
+
+
+class _Server:
+    """A file server on loopback that honours ranges and can die after ``cut`` bytes of an answer."""
+
+    def __init__(self) -> None:
+        self.body, self.kind, self.status = b"", "application/zip", 200
+        self.cut: int | None = None
+        self.resumes = True
+        self.ranges: list[str | None] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                asked = self.headers.get("Range")
+                outer.ranges.append(asked)
+                asked = asked if outer.resumes else None
+                start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked else 0
+                self.send_response(206 if asked else outer.status)
+                self.send_header("Content-Type", outer.kind)
+                self.send_header("Content-Length", str(len(outer.body) - start))
+                if asked:
+                    self.send_header(
+                        "Content-Range", f"bytes {start}-{len(outer.body) - 1}/{len(outer.body)}"
+                    )
+                self.end_headers()
+                end = len(outer.body) if outer.cut is None else start + outer.cut
+                self.wfile.write(outer.body[start:end])
+
+            def log_message(self, *arguments):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/file"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server():
+    served = _Server()
+    yield served
+    served.close()
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(_download, "_RETRIES", 0)
+
+
+class TestDownload:
+    def test_downloads_unpacks_and_does_not_keep_the_archive(self, tmp_path, own_cache, server):
+        server.body = _release(tmp_path / "a.zip", _paper()).read_bytes()
+        seen = []
+        got = get_counteranimal(url=server.url, progress=lambda done, total: seen.append((done, total)))
+        assert len(got) == 90
+        assert (len(server.body), len(server.body)) in seen
+        assert not list((own_cache / "downloads").iterdir())
+
+    def test_a_dead_line_is_taken_up_where_it_broke(self, tmp_path, own_cache, server):
+        server.body = _release(tmp_path / "a.zip", _paper(), padding=4_000_000).read_bytes()
+        server.cut = len(server.body) // 2
+        with pytest.raises(CounterGroundError, match=r"Cannot download .*--from ARCHIVE") as caught:
+            get_counteranimal(url=server.url)
+        assert "\n" not in str(caught.value)
+        server.cut = None
+        assert len(get_counteranimal(url=server.url)) == 90
+        resumed_at = int(re.fullmatch(r"bytes=(\d+)-", server.ranges[-1])[1])
+        assert 1_000_000 < resumed_at <= len(server.body) // 2
+
+    def test_a_server_that_cannot_resume_does_not_block_the_way_for_ever(self, tmp_path, own_cache, server):
+        server.body = _release(tmp_path / "a.zip", _paper(), padding=4_000_000).read_bytes()
+        server.cut, server.resumes = len(server.body) // 2, False
+        for message in ("Cannot download", "next try starts anew"):
+            with pytest.raises(CounterGroundError, match=message):
+                get_counteranimal(url=server.url)
+            server.cut = None
+        assert len(get_counteranimal(url=server.url)) == 90
+
+    def test_a_quota_page_is_not_taken_for_the_archive(self, tmp_path, own_cache, server):
+        server.body, server.kind = b"<!DOCTYPE html><html>Quota exceeded</html>", "text/html"
+        for _ in range(2):
+            with pytest.raises(CounterGroundError, match=r"sent a page .*counteranimal\.github\.io.*--from"):
+                get_counteranimal(url=server.url)
+        server.body, server.kind = _release(tmp_path / "a.zip", _paper()).read_bytes(), "application/zip"
+        assert len(get_counteranimal(url=server.url)) == 90
+
+    def test_a_corrupt_archive_is_fetched_anew_the_next_time(self, tmp_path, own_cache, server):
+        whole = _release(tmp_path / "a.zip", _paper()).read_bytes()
+        middle = whole.index(PIXEL) + 20
+        server.body = whole[:middle] + bytes([whole[middle] ^ 0xFF]) + whole[middle + 1 :]
+        with pytest.raises(CounterGroundError, match="corrupt"):
+            get_counteranimal(url=server.url)
+        server.body = whole
+        assert len(get_counteranimal(url=server.url)) == 90
+
+    def test_a_file_that_is_gone(self, own_cache, server):
+        server.status, server.body = 404, b"gone"
+        with pytest.raises(CounterGroundError, match=r"the server answered 404\. .*--from ARCHIVE"):
+            get_counteranimal(url=server.url)
+
+    def test_no_network(self, own_cache, server):
+        server.close()
+        with pytest.raises(CounterGroundError, match=r"no connection\. .*--from ARCHIVE") as caught:
+            get_counteranimal(url=server.url)
+        assert "\n" not in str(caught.value)
