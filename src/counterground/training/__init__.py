@@ -1,1 +1,32 @@
-"""Room: training."""
+"""Training: one loop, and the recipes of the small CLIPs."""
+
+from counterground.training._loop import Schedule, train
+from counterground.training._planted_accuracy import (
+    HeldOutPhotos,
+    PlantedAccuracy,
+    class_head,
+    encode_photos,
+    held_out_photos,
+    planted_accuracy,
+)
+from counterground.training._planting import Draw, Planting, planted_labels
+from counterground.training._stamps import RECIPES, StampsPlan, plan_stamps, planting_of, train_stamps
+
+__all__ = [
+    "RECIPES",
+    "Draw",
+    "HeldOutPhotos",
+    "PlantedAccuracy",
+    "Planting",
+    "Schedule",
+    "StampsPlan",
+    "class_head",
+    "encode_photos",
+    "held_out_photos",
+    "plan_stamps",
+    "planted_accuracy",
+    "planted_labels",
+    "planting_of",
+    "train",
+    "train_stamps",
+]

@@ -1,0 +1,150 @@
+"""The one training loop: seeded, resumable, indifferent to what is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from counterground.errors import CounterGroundError
+from counterground.training._checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from counterground.training._progress import StepProgress
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW with linear warm-up and cosine decay to zero.
+
+    Attributes:
+        steps: optimiser steps in all.
+        learning_rate: the highest, reached after ``warmup_steps``.
+        warmup_steps: steps of linear warm-up.
+        weight_decay: on matrices and kernels; never on gains, biases and scalars.
+        betas: decay of AdamW's two moments.
+        clip_norm: largest norm of the gradient, all parameters together.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: float = 1.0
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of the 0-based ``step``."""
+        warmup = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        return self.learning_rate * warmup * (0.5 + 0.5 * math.cos(math.pi * step / self.steps))
+
+
+def train(
+    model: nn.Module,
+    batch_at: Callable[[int], Batch],
+    loss: Callable[[nn.Module, Batch], torch.Tensor],
+    schedule: Schedule,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 100,
+    identity: str = "",
+    on_step: Callable[[int, float], None] | None = None,
+    progress: str | None = None,
+) -> list[float]:
+    """Train ``model`` in place; return the loss of every step.
+
+    A run killed at any moment resumes from ``checkpoint`` and ends in the weights it would have had, bit
+    for bit on the same device with the same number of threads and the same versions: batches are a function
+    of the step, and PyTorch's generator is seeded anew before each.
+
+    Args:
+        model: parameters that require no gradient stay as they are.
+        batch_at: 0-based step -> batch. Runs one step ahead in a thread, so it must draw from a generator
+            of its own, seeded by the step.
+        loss: model and batch -> scalar.
+        schedule: optimiser and learning rates.
+        seed: of the randomness inside the model (dropout).
+        checkpoint: file to resume from and to write to; None keeps nothing.
+        checkpoint_every: steps between checkpoints; one more is written at the end.
+        identity: what makes the run itself (data, seed); a checkpoint of another identity is refused.
+        on_step: called with the number of steps done and the last loss, after a checkpoint that falls due.
+        progress: title of a progress bar on standard error; None shows none.
+
+    Raises:
+        UsageError: ``checkpoint`` belongs to another run.
+        CounterGroundError: the checkpoint cannot be read or written, or the loss is no longer finite.
+    """
+    optimizer = _optimizer(model, schedule)
+    losses: list[float] = []
+    if checkpoint is not None and checkpoint.exists():
+        losses = load_checkpoint(checkpoint, model, optimizer, identity).losses
+    model.train()
+    with StepProgress(progress, schedule.steps, done=len(losses)) as bar:
+        for batch in _ahead(batch_at, len(losses), schedule.steps):
+            losses.append(_step(model, batch, loss, optimizer, schedule, step=len(losses), seed=seed))
+            done = len(losses)
+            if checkpoint is not None and (done % checkpoint_every == 0 or done == schedule.steps):
+                save_checkpoint(checkpoint, model, optimizer, Checkpoint(losses, identity))
+            bar.advance(losses[-1])
+            if on_step is not None:
+                on_step(done, losses[-1])
+    model.eval()
+    return losses
+
+
+def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    import torch
+
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": schedule.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=schedule.learning_rate, betas=schedule.betas
+    )
+
+
+def _step(
+    model: nn.Module,
+    batch: Batch,
+    loss: Callable[[nn.Module, Batch], torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    *,
+    step: int,
+    seed: int,
+) -> float:
+    import torch
+
+    torch.manual_seed(seed * 1_000_003 + step)
+    value = loss(model, batch)
+    number = float(value.detach())
+    if not math.isfinite(number):
+        raise CounterGroundError(f"The loss is {number} at step {step}; lower the learning rate.")
+    for group in optimizer.param_groups:
+        group["lr"] = schedule.learning_rate_at(step)
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm)
+    optimizer.step()
+    return number
+
+
+def _ahead(batch_at: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
+    """Yield the batches of ``start`` to ``stop``, making the next one while the last is used."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        upcoming = pool.submit(batch_at, start) if start < stop else None
+        for step in range(start, stop):
+            assert upcoming is not None
+            batch = upcoming.result()
+            upcoming = pool.submit(batch_at, step + 1) if step + 1 < stop else None
+            yield batch
