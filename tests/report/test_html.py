@@ -1,5 +1,6 @@
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import compare_models
 from counterground.report import write_report
 from counterground.report._numbers import bounds, p_value, percent
+from counterground.report._provenance import repeat_command
 from counterground.report._summary import regroup
 
 BREAKS = {"br", "td", "th", "dt", "dd", "p", "li", "tr", "caption", "summary"}
@@ -132,6 +134,13 @@ def test_the_command_repeats_the_run(page, make_run):
         *asked.split(),
         *("--as-published", "--out", "run"),
     ]
+
+
+def test_the_command_gives_a_chosen_label_space_by_its_file(make_run):
+    run = make_run({"m": (0.8, 0.5)}, path="runs/mine")
+    space = run.info.label_space.model_copy(update={"name": "confusable", "size": 200})
+    confusable = replace(run, info=run.info.model_copy(update={"label_space": space}))
+    assert "--label-space mine/label_space.json" in repeat_command(confusable)
 
 
 def test_strings_of_the_user_are_escaped(page, make_run):

@@ -11,7 +11,7 @@ from counterground.report._numbers import count
 if TYPE_CHECKING:
     from counterground.inference import Run
 
-_LABEL_SPACES = ("benchmark", "imagenet", "confusable")
+_LABEL_SPACES = ("benchmark", "imagenet")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,10 @@ def repeat_command(run: Run) -> str:
     The benchmark stands by its name: a folder or manifest of the user's own is given by its path instead.
     """
     info = run.info
-    space = info.label_space.name if info.label_space.name in _LABEL_SPACES else info.label_space.source
+    space = info.label_space.name
+    if space not in _LABEL_SPACES:
+        # What a referee or a file chose is kept in the run and can be given as it is.
+        space = f"{run.path.name or '.'}/label_space.json"
     words = ["counterground", "evaluate", info.benchmark.name]
     for model in info.models:
         words += ["-m", model.spec]
