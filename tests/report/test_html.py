@@ -136,11 +136,16 @@ def test_the_command_repeats_the_run(page, make_run):
     ]
 
 
-def test_the_command_gives_a_chosen_label_space_by_its_file(make_run):
+def test_a_chosen_label_space_is_given_by_its_file_and_not_called_1_vs_1000(page, make_run):
     run = make_run({"m": (0.8, 0.5)}, path="runs/mine")
-    space = run.info.label_space.model_copy(update={"name": "confusable", "size": 200})
+    space = run.info.label_space.model_copy(
+        update={"name": "confusable", "source": "per class the 20 of 1000"}
+    )
     confusable = replace(run, info=run.info.model_copy(update={"label_space": space}))
     assert "--label-space mine/label_space.json" in repeat_command(confusable)
+    text = page(confusable).text
+    assert "Confusable names (per class the 20 of 1000)" in text
+    assert "1 vs. 1000 (confusable)" not in text
 
 
 def test_strings_of_the_user_are_escaped(page, make_run):

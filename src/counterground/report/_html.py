@@ -155,6 +155,9 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
 def _setting(run: Run) -> str:
     info = run.info
     space = f"1 vs. {info.label_space.size} ({info.label_space.name})"
+    if info.label_space.name == "confusable":
+        # Its size counts the names the few that compete were chosen from.
+        space = f"Confusable names ({info.label_space.source})"
     return f"{space}, names {info.names}, prompts {info.prompts}"
 
 

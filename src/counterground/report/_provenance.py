@@ -46,7 +46,7 @@ def run_facts(run: Run) -> RunFacts:
         ("Unreadable photos", _unreadable(counts.unreadable)),
         ("Converted to RGB", count(counts.converted_to_rgb)),
         ("Exact top-2 ties", ties),
-        ("Label space", f"{space.name}, {count(space.size)} names, from {space.source}"),
+        ("Label space", f"{space.name} ({count(space.size)} names): {space.source}"),
         ("Names", info.names),
         ("Prompts", info.prompts),
         ("As published", "yes" if info.as_published else "no"),
