@@ -10,7 +10,7 @@ demo: $(INSTALLED)  ## discover -> evaluate -> report on the built-in photos; wr
 	$(BIN)/counterground evaluate demo/benchmark --label-space benchmark --out demo/run \
 	  -m efficientnet-lite0 -m efficientnet-lite1 \
 	  -m counterground:stamps-biased -m counterground:stamps-balanced
-	$(BIN)/counterground report demo/run --out demo/report.html
+	$(BIN)/counterground report demo/run --discovery demo/benchmark --out demo/report.html
 
 test: $(INSTALLED)  ## the whole suite
 	$(BIN)/pytest

@@ -17,5 +17,7 @@ class UsageError(CounterGroundError):
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x', 'y'?`` for the closest of ``known``, or an empty string."""
     lowered = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(wanted.lower(), lowered, n=3, cutoff=0.6)
+    holds_it = [name for name in lowered if wanted.lower() in name.split()]
+    similar = difflib.get_close_matches(wanted.lower(), lowered, n=3, cutoff=0.6)
+    close = list(dict.fromkeys([*holds_it, *similar]))[:3]
     return f" Did you mean {', '.join(repr(lowered[name]) for name in close)}?" if close else ""

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterground.build import discover_pairs
+from counterground.build import discover_pairs, read_discovery
 from counterground.build._halves import split_halves
 from counterground.build._pairs import background_accuracy, choose_pairs
 from counterground.errors import CounterGroundError, UsageError
@@ -137,6 +137,8 @@ def test_discover_writes_a_benchmark_of_the_other_half(photos, referee, tmp_path
         assert row["group"] == expected[row["class_index"], row["background"]]
         assert (tmp_path / "pairs" / again.root / row["path"]).exists()
     assert any(found.sentence == note for note in again.notes)
+    assert read_discovery(tmp_path / "pairs").pairs.equals(found.pairs)
+    assert read_discovery(tmp_path) is None
     record = json.loads((tmp_path / "pairs" / "discovery.json").read_text())
     assert record["chosen_drop"]["value"] == pytest.approx(found.pairs["drop"].mean())
 

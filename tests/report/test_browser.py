@@ -2,6 +2,7 @@
 
 import json
 import re
+import os
 import shutil
 import subprocess
 from html import unescape
@@ -55,7 +56,9 @@ addEventListener("load", () => {
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert program, "Chromium is needed to see the report as readers do: apt-get install chromium"
+    if program is None and not os.environ.get("CI"):
+        pytest.skip("Chromium is needed to see the report as readers do: apt-get install chromium")
+    assert program, "continuous integration installs Chromium"
 
     def run(page, *options):
         profile = tmp_path_factory.mktemp("profile")

@@ -14,7 +14,7 @@ from counterground.build._pairs import background_accuracy, choose_pairs
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import score_predictions
-from counterground.photos import Benchmark, write_benchmark
+from counterground.photos import Benchmark, read_benchmark, write_benchmark
 
 
 @dataclass(frozen=True)
@@ -142,20 +142,54 @@ def _drop(predictions: pl.DataFrame) -> Drop:
 
 
 def _sentence(referee: str, chosen: Drop, reported: Drop | None) -> str:
-    if chosen.value is None:
-        return f"Pairs were chosen with {referee}."
-    if reported is None or reported.value is None:
+    """Say in plain words what choosing and measuring on the same photos does."""
+    if reported is None:
         return (
             f"The pairs were chosen by {referee} on these very photos, where it drops "
-            f"{100 * chosen.value:.1f} points: that figure is flattered, since "
-            "chance differences were chosen too. "
-            "Measure other models, or use --split half."
+            f"{_points(chosen)}: that figure is flattered, since differences that chance made large were chosen too. Measure other "
+            "models, or use --split half."
         )
     return (
-        f"On the photos that chose the pairs {referee} drops {100 * chosen.value:.1f} points, on the photos "
-        f"kept aside {100 * reported.value:.1f}: choosing and measuring on the same photos adds "
-        f"{100 * (chosen.value - reported.value):.1f} points by chance alone."
+        f"On the photos that chose the pairs {referee} drops {_points(chosen)}, on the photos kept aside "
+        f"{_points(reported)}: quote the second, since the first counts differences that were chosen "
+        "because chance made them large."
     )
+
+
+def _points(drop: Drop) -> str:
+    if drop.value is None:
+        return "by an unknown amount"
+    interval = (
+        "" if drop.low is None or drop.high is None else f" [{100 * drop.low:.1f}, {100 * drop.high:.1f}]"
+    )
+    return f"{100 * drop.value:.1f} points{interval}"
+
+
+def read_discovery(folder: Path) -> Discovery | None:
+    """Read what ``discover`` wrote beside its benchmark; None for any other folder.
+
+    Raises:
+        CounterGroundError: the record is damaged.
+    """
+    if not (folder / "discovery.json").is_file():
+        return None
+    try:
+        record = json.loads((folder / "discovery.json").read_text())
+        reported = record["reported_drop"]
+        return Discovery(
+            read_benchmark(folder),
+            record["referee"],
+            pl.read_parquet(folder / "pairs.parquet"),
+            pl.read_parquet(folder / "cells.parquet"),
+            record["classes_seen"],
+            Drop(**record["chosen_drop"]),
+            None if reported is None else Drop(**reported),
+            record["sentence"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        raise CounterGroundError(
+            f"The discovery in {folder} is damaged ({str(error).splitlines()[0]}). Run discover again."
+        ) from error
 
 
 def _write(discovery: Discovery, out: Path, choices: dict[str, object]) -> None:

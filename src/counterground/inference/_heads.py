@@ -13,7 +13,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from counterground.atomic import write_bytes
-from counterground.errors import UsageError
+from counterground.errors import UsageError, did_you_mean
 from counterground.photos import LabelSpace
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
         column = by_index.get(index) if index is not None else by_name.get(name)
         if column is None:
             raise UsageError(
-                f"{model.spec} has no output for class {name!r}. Use a model trained on it, a CLIP, "
-                "or a label space whose names the model knows."
+                f"{model.spec} has no output for class {name!r}.{did_you_mean(name, by_name)} "
+                "Rename the class, or use a CLIP or a model trained on it."
             )
         columns.append(column)
     return np.array(columns)

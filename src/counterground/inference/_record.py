@@ -128,7 +128,7 @@ def _warnings(contest: Competition, outcomes: Sequence[Outcome]) -> list[str]:
     if absent:
         warnings.append(f"For {absent} photos the true name does not compete; they are counted as wrong.")
     duplicates = _written_alike(contest)
-    if duplicates:
+    if duplicates and any(outcome.record.kind == "dual_encoder" for outcome in outcomes):
         warnings.append(
             f"{len(duplicates)} names are written alike ({', '.join(duplicates[:3])}): "
             "their equal scores go to the first index."

@@ -108,8 +108,9 @@ class Run:
     scores: pl.DataFrame
 
     def _repr_html_(self) -> str:
-        overall = self.scores.filter(pl.col("class_index").is_null())
-        return f"<p><b>{len(self.predictions):,} predictions</b> in {self.path}</p>{overall._repr_html_()}"
+        from counterground.report import scores_html
+
+        return scores_html(self)
 
 
 def open_run(path: Path | str) -> Run:

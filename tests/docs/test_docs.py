@@ -1,0 +1,58 @@
+"""What the documentation shows is run as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from counterground.benchmarks import composite, load_backgrounds, load_cutouts
+from counterground.photos import read_benchmark
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    text = (ROOT / page).read_text()
+    return re.findall(r"<!-- run -->\n```(console|python)\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.fixture
+def my_photos(tmp_path, shared_cache, monkeypatch) -> Path:
+    """Two animals, each large on one background and hardly visible on the other."""
+    with monkeypatch.context() as patch:
+        patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
+        animals = {cutout.class_name: cutout.image for cutout in load_cutouts()}
+        grounds = {ground.label: ground.image for ground in load_backgrounds()}
+    for animal, places in {"zebra": ("grass", "rock"), "pelican": ("water", "sky")}.items():
+        for place, scale in zip(places, (0.8, 0.06), strict=True):
+            folder = tmp_path / "my-photos" / animal / place
+            folder.mkdir(parents=True)
+            for number in range(10):
+                center = (0.3 + 0.04 * number, 0.5)
+                photo, _ = composite(animals[animal], grounds[place], size=200, scale=scale, center=center)
+                photo.save(folder / f"{number}.jpg", quality=95)
+    return tmp_path
+
+
+def test_own_photos_in_three_commands_and_in_python(my_photos):
+    shown = blocks("docs/own-photos.md")
+    assert [kind for kind, _ in shown] == ["console", "python"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for command in shown[0][1].strip().splitlines():
+        subprocess.run(shlex.split(command), cwd=my_photos, env=environment, check=True)
+    found = read_benchmark(my_photos / "pairs")
+    pairs = set(found.photos.select("class_name", "background", "group").rows())
+    assert pairs == {
+        ("zebra", "grass", "common"),
+        ("zebra", "rock", "counter"),
+        ("pelican", "water", "common"),
+        ("pelican", "sky", "counter"),
+    }
+    assert (my_photos / "report.html").stat().st_size > 10_000
+    subprocess.run([sys.executable, "-c", shown[1][1]], cwd=my_photos, env=environment, check=True)
