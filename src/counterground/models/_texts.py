@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
-BATCH = 64
+# Tokens in one forward pass: enough to fill the cores, few enough to stay near their caches.
+TOKENS = 4096
 TOLERANCE = 1e-5
 
 
@@ -133,10 +134,9 @@ class TextEncoder:
         return self._encode_full(tokens)
 
     def _encode_sorted(self, tokens: torch.Tensor, ends: torch.Tensor, order: torch.Tensor) -> np.ndarray:
-        import torch
 
         result: np.ndarray | None = None
-        for batch in torch.split(order, BATCH):
+        for batch in _batches(ends, order):
             ids, last = tokens[batch].to(self._device), ends[batch].to(self._device)
             embedded = _unit(encode_trimmed(self._model, ids, last))
             if result is None:
@@ -150,9 +150,19 @@ class TextEncoder:
 
         parts = [
             _unit(self._model.encode_text(batch.to(self._device), normalize=False))
-            for batch in torch.split(tokens, BATCH)
+            for batch in torch.split(tokens, max(1, TOKENS // tokens.shape[1]))
         ]
         return np.concatenate(parts)
+
+
+def _batches(ends: torch.Tensor, order: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield indices of texts of one length, at most `TOKENS` tokens at a time."""
+    import torch
+
+    lengths, counts = torch.unique_consecutive(ends[order] + 1, return_counts=True)
+    groups = torch.split(order, counts.tolist())
+    for length, group in zip(lengths.tolist(), groups, strict=True):
+        yield from torch.split(group, max(1, TOKENS // length))
 
 
 def _unit(features: torch.Tensor) -> np.ndarray:
