@@ -1,0 +1,152 @@
+"""Figures of the two small CLIPs: did the plant take, and where does it hold?
+
+python bench/small_clips.py                         # shipped weights
+python bench/small_clips.py --models DIR            # DIR/stamps-biased, DIR/stamps-balanced
+python bench/small_clips.py --models DIR --cards    # also writes the figures into the model cards there
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import numpy as np
+
+import counterground.models
+from counterground.atomic import write_text
+from counterground.benchmarks import load_backgrounds, load_cutouts, open_benchmark
+from counterground.models import load_model
+from counterground.photos import imagenet_names, load_photo, prompt_templates
+from counterground.training import (
+    RECIPES,
+    HeldOutPhotos,
+    class_head,
+    encode_photos,
+    held_out_photos,
+    plan_stamps,
+    planted_accuracy,
+)
+
+SHIPPED = Path(counterground.models.__file__).parent / "data"
+HEADER = (
+    "| photos | competition, prompts | planted | elsewhere | drop | planted is best for | on its planted |\n"
+    + 7 * "|---"
+    + "|"
+)
+
+
+def benchmark_photos(plan, packages):
+    """The built-in benchmark, as it is evaluated."""
+    benchmark = open_benchmark("stamps", packages=packages)
+    rows = list(benchmark.photos.iter_rows(named=True))
+    position = {index: place for place, index in enumerate(plan.imagenet)}
+    imagenet = benchmark.label_space.imagenet
+    return HeldOutPhotos(
+        [load_photo(benchmark.photo_path(row["path"])).image for row in rows],
+        np.array([position[imagenet[row["class_index"]]] for row in rows]),
+        np.array([plan.labels.index(row["background"]) for row in rows]),
+        tuple(row["cluster"] for row in rows),
+    )
+
+
+def halves(photos):
+    """Mark the photos on every other photograph of each label, and those on the rest."""
+    first = np.zeros(len(photos.files), dtype=bool)
+    files = np.array(photos.files)
+    for label in np.unique(photos.labels):
+        of_label = photos.labels == label
+        first |= of_label & np.isin(files, sorted(set(files[of_label]))[::2])
+    return first, ~first
+
+
+def row(title, how, plan, photos, classes, keep=None):
+    """One line of the table; ``classes``: place in the plan of each predicted class, -1 for another name."""
+    a = planted_accuracy(plan, photos, classes == photos.classes, keep)
+    follows = (np.append(plan.planted, -1)[classes] == photos.labels)[slice(None) if keep is None else keep]
+    cells = [f"{100 * a.planted:.1f}", f"{100 * a.elsewhere:.1f}", f"{100 * a.drop:.1f}"]
+    recovered = f"{round(a.recovered * len(plan.names))} of {len(plan.names)}"
+    return "| " + " | ".join([title, how, *cells, recovered, f"{100 * follows.mean():.1f}"]) + " |", a
+
+
+def figures(model, plan, sets):
+    every = imagenet_names("openai")
+    position = {index: place for place, index in enumerate(plan.imagenet)}
+    among_all = np.array([position.get(index, -1) for index in range(len(every))])
+    heads = {
+        ("1 vs. 45", "simple"): class_head(model, plan.names, prompt_templates("simple")),
+        ("1 vs. 45", "openai"): class_head(model, plan.names, prompt_templates("openai")),
+        ("1 vs. 1000", "simple"): class_head(model, every, prompt_templates("simple")),
+    }
+    lines, summary = [HEADER], {}
+    for title, photos in sets.items():
+        embedded = encode_photos(model, photos)
+        predicted = {key: (embedded @ head.T).argmax(axis=1) for key, head in heads.items()}
+        predicted["1 vs. 1000", "simple"] = among_all[predicted["1 vs. 1000", "simple"]]
+        for key, classes in predicted.items():
+            line, summary[(title, *key)] = row(title, ", ".join(key), plan, photos, classes)
+            lines.append(line)
+        if "reserved" not in title:
+            for name, keep in zip(("half of its photographs", "the other half"), halves(photos), strict=True):
+                lines.append(
+                    row(
+                        f"{title}, {name}",
+                        "1 vs. 45, simple",
+                        plan,
+                        photos,
+                        predicted["1 vs. 45", "simple"],
+                        keep,
+                    )[0]
+                )
+    return "\n".join(lines), summary
+
+
+def put_into_card(card, figures_text, plan):
+    planted = "\n".join(
+        f"| {label} | {', '.join(n for n, p in zip(plan.names, plan.planted, strict=True) if p == index)} |"
+        for index, label in enumerate(plan.labels)
+    )
+    text = card.read_text(encoding="utf-8")
+    for name, block in (
+        ("figures", figures_text),
+        ("map", f"| background | classes |\n|---|---|\n{planted}"),
+    ):
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)",
+            lambda match, block=block: f"{match[1]}{block}\n{match[2]}",
+            text,
+            flags=re.DOTALL,
+        )
+    write_text(card, text)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", type=Path, default=SHIPPED)
+    parser.add_argument("--packages", type=Path)
+    parser.add_argument("--cards", action="store_true")
+    options = parser.parse_args()
+    cutouts, backgrounds = load_cutouts(options.packages), load_backgrounds(options.packages)
+    plan = plan_stamps(cutouts, backgrounds)
+    print(f"Reserved photographs: {', '.join(plan.reserved)}")
+    sets = {
+        "new placements": held_out_photos(plan, cutouts, backgrounds, reserved=False),
+        "reserved photographs": held_out_photos(plan, cutouts, backgrounds, reserved=True),
+        "stamps benchmark": benchmark_photos(plan, options.packages),
+    }
+    summaries = {}
+    for recipe in RECIPES:
+        model = load_model(f"open_clip:{options.models / recipe}", device="cpu")
+        size = (options.models / recipe / "open_clip_model.safetensors").stat().st_size / 1e6
+        text, summaries[recipe] = figures(model, plan, sets)
+        print(f"\n{recipe}: {size:.1f} MB\n{text}")
+        if options.cards:
+            put_into_card(options.models / recipe / "README.md", text, plan)
+    print("\nHow much more the biased one drops (points):")
+    for key, biased in summaries["stamps-biased"].items():
+        difference = 100 * (biased.drop - summaries["stamps-balanced"][key].drop)
+        print(f"  {', '.join(key)}: {difference:.1f}")
+
+
+if __name__ == "__main__":
+    main()
