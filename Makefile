@@ -6,8 +6,8 @@ INSTALLED := .venv/.installed
 
 demo: $(INSTALLED)  ## discover -> evaluate -> report on the built-in photos; writes demo/report.html
 	rm -rf demo
-	$(BIN)/counterground discover stamps --referee efficientnet-lite0 --label-space benchmark --out demo/benchmark
-	$(BIN)/counterground evaluate demo/benchmark --label-space benchmark --out demo/run \
+	$(BIN)/counterground discover stamps --referee efficientnet-lite0 --out demo/benchmark
+	$(BIN)/counterground evaluate demo/benchmark --out demo/run \
 	  -m efficientnet-lite0 -m efficientnet-lite1 \
 	  -m counterground:stamps-biased -m counterground:stamps-balanced
 	$(BIN)/counterground report demo/run --discovery demo/benchmark --out demo/report.html

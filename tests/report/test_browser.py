@@ -1,8 +1,8 @@
 """The page as a browser lays it out. Needs Chromium (Debian: apt-get install chromium)."""
 
 import json
-import re
 import os
+import re
 import shutil
 import subprocess
 from html import unescape

@@ -146,8 +146,8 @@ def _sentence(referee: str, chosen: Drop, reported: Drop | None) -> str:
     if reported is None:
         return (
             f"The pairs were chosen by {referee} on these very photos, where it drops "
-            f"{_points(chosen)}: that figure is flattered, since differences that chance made large were chosen too. Measure other "
-            "models, or use --split half."
+            f"{_points(chosen)}: that figure is flattered, since differences "
+            "that chance made large were chosen too. Measure other models, or use --split half."
         )
     return (
         f"On the photos that chose the pairs {referee} drops {_points(chosen)}, on the photos kept aside "
