@@ -183,3 +183,10 @@ def test_wrong_settings_are_named(photos, tiny_clip, tmp_path):
     with pytest.raises(UsageError):
         evaluate_models(read_benchmark(photos), ["torchvison:resnet50"], Settings(), tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_as_published_is_stamped_on_every_row(photos, tiny_clip, tmp_path):
+    run = run_on(photos, tiny_clip, tmp_path / "run", as_published=True)
+    assert run.info.as_published
+    assert run.predictions["protocol"].unique().to_list() == ["classification, as published"]
+    assert run.scores["protocol"].unique().to_list() == ["classification, as published"]

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import polars as pl
 from rich.console import Console, RenderableType
 from rich.table import Table
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from counterground.benchmarks import BenchmarkInfo
     from counterground.build import Discovery
     from counterground.inference import Run
@@ -86,24 +85,26 @@ def show_benchmarks(benchmarks: Sequence[BenchmarkInfo]) -> None:
 
 
 def show_comparison(comparison: pl.DataFrame) -> None:
-    """Print paired differences in percentage points."""
-    table = Table("model", "against", "metric", title="Paired differences (percentage points, 95 %)")
-    for heading in ("difference", "interval", "p (Holm)"):
-        table.add_column(heading, justify="right")
-    for row in comparison.iter_rows(named=True):
-        if row["difference"] is None:
-            continue
-        interval = f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
-        p_value = "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
-        table.add_row(
-            row["model_a"],
-            row["model_b"],
-            row["metric"],
-            f"{100 * row['difference']:+.1f}",
-            interval,
-            p_value,
-        )
+    """Print paired differences in percentage points, a pair of models a section."""
+    table = Table("metric", title="Paired differences on the same photos (percentage points)")
+    for heading in ("difference", "95 % interval", "p (Holm)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    pair = None
+    for row in comparison.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
+        if pair != (row["model_a"], row["model_b"]):
+            pair = (row["model_a"], row["model_b"])
+            table.add_section()
+            table.add_row(f"{pair[0]} minus {pair[1]}", style="bold")
+        metric = row["metric"] + (f", {row['group']}" if row["group"] else "")
+        interval = "" if row["low"] is None else f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
+        table.add_row(metric, f"{100 * row['difference']:+.1f}", interval, _p_value(row["p_holm"]))
     _console.print(table)
+
+
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _sentences(sentences: Sequence[str], kind: str) -> None:

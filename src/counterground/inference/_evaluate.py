@@ -76,7 +76,7 @@ def _evaluate_one(
         "model": spec,
         "names": settings.names,
         "prompts": settings.prompts,
-        "protocol": "classification",
+        "protocol": "classification" + (", as published" if settings.as_published else ""),
         "label_space": contest.space.name,
     }
     predictions = predict(benchmark, features, head, contest, labels)
