@@ -16,11 +16,9 @@ def download_archive(
 ) -> Path:
     """Fetch the archive at ``url`` (Google Drive's pages are followed) to ``target`` and return it.
 
-    An interrupted download goes on where it stopped when asked for again.
-
     Args:
         url: http(s) address.
-        target: file to write; where it exists it is taken as complete.
+        target: file to write; where it exists it is complete, and a half of it goes on where it stopped.
         remedy: sentence that ends every message: what to do where the download is dead.
         progress: called with (bytes done, bytes in all; 0 where unknown).
 
@@ -49,9 +47,7 @@ def download_archive(
                 f"Cannot download {url}: {_reason(error.__cause__)}. {remedy}"
             ) from error
         if "byte range" in str(error):
-            # A server that cannot resume would refuse the same half for ever.
-            for half in target.parent.glob(f"{target.name}*.part"):
-                half.unlink(missing_ok=True)
+            _drop_halves(target)
             remedy = f"The next try starts anew. {remedy}"
         raise CounterGroundError(f"Cannot download {url}: {_first_line(error)} {remedy}") from error
     except requests.RequestException as error:
@@ -65,6 +61,12 @@ def download_archive(
         target.unlink()
         raise CounterGroundError(f"{url} sent a page or a broken file instead of an archive. {remedy}")
     return target
+
+
+def _drop_halves(target: Path) -> None:
+    """A server that cannot resume would refuse the same half for ever."""
+    for half in target.parent.glob(f"{target.name}*.part"):
+        half.unlink(missing_ok=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -69,30 +69,16 @@ def discover_pairs(
     run = evaluate_models(benchmark, [referee], settings, out / "referee")
     seen = run.predictions.filter(pl.col("background").is_not_null())
     halves = split_halves(seen, seed) if split == "half" else pl.Series("chooses", [True] * len(seen))
-    choosing, others = seen.filter(halves), seen.filter(~halves)
-    cells = background_accuracy(choosing).with_columns(half=pl.lit("chooses"))
-    eligible = cells
-    if split == "half":
-        other_cells = background_accuracy(others).with_columns(half=pl.lit("reports"))
-        enough = other_cells.filter(pl.col("n") >= min_photos).select("class_index", "background")
-        eligible = cells.join(enough, on=["class_index", "background"], how="semi", maintain_order="left")
-        cells = pl.concat([cells, other_cells])
-    pairs = choose_pairs(eligible, min_drop=min_drop / 100, min_photos=min_photos)
-    if pairs.is_empty():
-        raise CounterGroundError(
-            f"No class of {benchmark.name} varies by more than {min_drop:g} points between backgrounds "
-            f"with at least {min_photos} photos{' in each half' if split == 'half' else ''}. "
-            "Lower --min-drop or --min-photos, add photos, or use --split none."
-        )
-    pairs = pairs.join(seen.select("class_index", "class_name").unique(), on="class_index").sort(
-        "class_index"
+    choosing, kept = seen.filter(halves), seen.filter(~halves if split == "half" else halves)
+    cells = pl.concat(
+        background_accuracy(part).with_columns(half=pl.lit(half))
+        for half, part in (("chooses", choosing), ("reports", kept))[: 2 if split == "half" else 1]
     )
+    pairs = _pairs(cells, benchmark.name, min_drop=min_drop, min_photos=min_photos)
     chosen_drop = _drop(_grouped(choosing, pairs))
-    reported_drop = _drop(_grouped(others, pairs)) if split == "half" else None
+    reported_drop = _drop(_grouped(kept, pairs)) if split == "half" else None
     sentence = _sentence(referee, chosen_drop, reported_drop)
-    photos = benchmark.photos.join(
-        (others if split == "half" else seen).select("path"), on="path", how="semi"
-    )
+    photos = benchmark.photos.join(kept.select("path"), on="path", how="semi")
     found = replace(
         benchmark,
         name=f"{benchmark.name}, pairs of {referee}",
@@ -104,6 +90,25 @@ def discover_pairs(
     )
     _write(discovery, out, {"min_drop": min_drop, "min_photos": min_photos, "split": split, "seed": seed})
     return discovery
+
+
+def _pairs(cells: pl.DataFrame, name: str, *, min_drop: float, min_photos: int) -> pl.DataFrame:
+    """Choose on the choosing half, among backgrounds with enough photos in every half."""
+    halves = cells["half"].n_unique()
+    enough = cells.filter(pl.col("n") >= min_photos).group_by("class_index", "background").len()
+    eligible = cells.filter(pl.col("half") == "chooses").join(
+        enough.filter(pl.col("len") == halves), on=["class_index", "background"], how="semi"
+    )
+    pairs = choose_pairs(eligible, min_drop=min_drop / 100, min_photos=min_photos)
+    if pairs.is_empty():
+        raise CounterGroundError(
+            f"No class of {name} varies by more than {min_drop:g} points between backgrounds with at least "
+            f"{min_photos} photos{' in each half' if halves > 1 else ''}. "
+            "Lower --min-drop or --min-photos, add photos, or use --split none."
+        )
+    return pairs.join(cells.select("class_index", "class_name").unique(), on="class_index").sort(
+        "class_index"
+    )
 
 
 def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None:

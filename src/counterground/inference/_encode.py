@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from counterground.errors import CounterGroundError
-from counterground.inference._progress import PhotoProgress
+from counterground.inference._progress import photo_progress
 from counterground.inference._store import Block, FeatureStore
 from counterground.photos import Benchmark, UnreadablePhoto, load_photo, photo_id
 
@@ -71,13 +71,13 @@ def encode_photos(
     found: list[Block | None] = [store.get(block) for block in blocks]
     missing = [number for number, block in enumerate(found) if block is None]
     total = sum(len(blocks[number]) for number in missing)
-    with PhotoProgress(model.spec, total, shown=show_progress and total > 0) as progress:
+    with photo_progress(model.spec, total, shown=show_progress and total > 0) as advance:
         decoded = _decode_ahead(model, [[(photo, first_path[photo]) for photo in blocks[n]] for n in missing])
         for number, photos in zip(missing, decoded, strict=True):
             found[number] = block = _encode_block(model, photos, batch_size)
             if all(photo.lasting for photo in photos):
                 store.put(blocks[number], block)
-            progress.advance(len(photos))
+            advance(len(photos))
     return _in_manifest_order(photo_ids, blocks, [block for block in found if block is not None])
 
 

@@ -79,27 +79,22 @@ def draw_scatter(
     if not shown:
         return None
     scale = fit_scale(_levels(shown, paper))
-    side = width - 64
-    frame = Box(52, 12, 52 + side, 12 + side)
+    frame = Box(52, 12, width - 12, width - 52)
     x = _Axis(scale, frame.left, frame.right).at
     y = _Axis(scale, frame.bottom, frame.top).at
-    ticks = scale.ticks(44 / (frame.right - frame.left))
+    ticks = [(tick, f"{tick * 100:g}") for tick in scale.ticks(44 / (frame.right - frame.left))]
     grey = [GreyPoint(x(p.common), y(p.counter), p.family, p.title) for p in paper]
     centres = [(x(_value(m, "common")), y(_value(m, "counter"))) for m, _ in shown]
     diagonal_at = (frame.left + 10, frame.top + 18)
-    note = Box(diagonal_at[0], frame.top, diagonal_at[0] + text_width(_DIAGONAL, _FONT), diagonal_at[1] + 6)
+    soft = [Box(p.x - 3, p.y - 3, p.x + 3, p.y + 3) for p in grey]
     labels = place_labels(
         centres,
         _names(shown, 30 if width > 500 else 20),
         [str(drawn.number) for _, drawn in shown],
         frame=frame,
         size=_FONT,
-        taken=[note],
-        soft=[
-            *(Box(p.x - 3, p.y - 3, p.x + 3, p.y + 3) for p in grey),
-            *_crosses(shown, centres, x, y),
-            *_along_diagonal(frame),
-        ],
+        taken=[_beside_diagonal(frame, diagonal_at)],
+        soft=[*soft, *_crosses(shown, centres, x, y), *_along_diagonal(frame)],
     )
     own = [
         OwnPoint(*centre, _span(m, "common", x), _span(m, "counter", y), drawn, describe(m), label)
@@ -110,8 +105,8 @@ def draw_scatter(
         width,
         frame.bottom + 44,
         frame,
-        [Tick(x(tick), f"{tick * 100:g}") for tick in ticks],
-        [Tick(y(tick), f"{tick * 100:g}") for tick in ticks],
+        [Tick(x(tick), text) for tick, text in ticks],
+        [Tick(y(tick), text) for tick, text in ticks],
         grey,
         own,
         (frame.left, frame.bottom, frame.right, frame.top),
@@ -120,6 +115,11 @@ def draw_scatter(
         any(label is None or label.text == str(m[1].number) for m, label in zip(shown, labels, strict=True)),
         "Counter accuracy against common accuracy in percent. " + ". ".join(describe(m) for m, _ in shown),
     )
+
+
+def _beside_diagonal(frame: Box, at: tuple[float, float]) -> Box:
+    """The room that the words on the diagonal take."""
+    return Box(at[0], frame.top, at[0] + text_width(_DIAGONAL, _FONT), at[1] + 6)
 
 
 def describe(model: ModelScores) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from counterground.errors import CounterGroundError
 from counterground.training._checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from counterground.training._progress import StepProgress
+from counterground.training._progress import step_progress
 
 if TYPE_CHECKING:
     import torch
@@ -61,19 +61,17 @@ def train(
 ) -> list[float]:
     """Train ``model`` in place; return the loss of every step.
 
-    A run killed at any moment resumes from ``checkpoint`` and ends in the weights it would have had, bit
-    for bit on the same device with the same number of threads and the same versions: batches are a function
-    of the step, and PyTorch's generator is seeded anew before each.
+    A run killed at any moment resumes from ``checkpoint`` and ends in the weights it would have had (same
+    device, threads, versions): batches are a function of the step, and PyTorch is seeded anew before each.
 
     Args:
         model: parameters that require no gradient stay as they are.
-        batch_at: 0-based step -> batch. Runs one step ahead in a thread, so it must draw from a generator
-            of its own, seeded by the step.
+        batch_at: 0-based step -> batch; runs ahead in a thread, with a generator of its own seeded by it.
         loss: model and batch -> scalar.
         schedule: optimiser and learning rates.
         seed: of the randomness inside the model (dropout).
-        checkpoint: file to resume from and to write to; None keeps nothing.
-        checkpoint_every: steps between checkpoints; one more is written at the end.
+        checkpoint: file to resume from and to write to, at the end too; None keeps nothing.
+        checkpoint_every: steps between checkpoints.
         identity: what makes the run itself (data, seed); a checkpoint of another identity is refused.
         on_step: called with the number of steps done and the last loss, after a checkpoint that falls due.
         progress: title of a progress bar on standard error; None shows none.
@@ -87,15 +85,15 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         losses = load_checkpoint(checkpoint, model, optimizer, identity).losses
     model.train()
-    with StepProgress(progress, schedule.steps, done=len(losses)) as bar:
+    with step_progress(progress, schedule.steps, done=len(losses)) as advance:
         for batch in _ahead(batch_at, len(losses), schedule.steps):
             losses.append(_step(model, batch, loss, optimizer, schedule, step=len(losses), seed=seed))
-            done = len(losses)
-            if checkpoint is not None and (done % checkpoint_every == 0 or done == schedule.steps):
+            due = len(losses) % checkpoint_every == 0 or len(losses) == schedule.steps
+            if checkpoint is not None and due:
                 save_checkpoint(checkpoint, model, optimizer, Checkpoint(losses, identity))
-            bar.advance(losses[-1])
+            advance(losses[-1])
             if on_step is not None:
-                on_step(done, losses[-1])
+                on_step(len(losses), losses[-1])
     model.eval()
     return losses
 

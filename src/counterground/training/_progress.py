@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -11,32 +11,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 _SMOOTHING = 0.95
 
 
-class StepProgress:
-    """Counts steps; shows nothing without a title."""
+@contextmanager
+def step_progress(title: str | None, total: int, *, done: int = 0) -> Iterator[Callable[[float], None]]:
+    """Show a bar if there is a title; yield what counts a step and takes its loss."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=title is None) as bar:
+        task = bar.add_task(title or "", total=total, completed=done, loss="-")
+        smoothed: float | None = None
 
-    def __init__(self, title: str | None, total: int, *, done: int = 0) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            TimeRemainingColumn(),
-        )
-        self._bar = Progress(*columns, console=Console(stderr=True), disable=title is None)
-        self._task = self._bar.add_task(title or "", total=total, completed=done, loss="-")
-        self._smoothed: float | None = None
+        def advance(loss: float) -> None:
+            nonlocal smoothed
+            smoothed = loss if smoothed is None else _SMOOTHING * smoothed + (1 - _SMOOTHING) * loss
+            bar.update(task, advance=1, loss=f"{smoothed:.3f}")
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def advance(self, loss: float) -> None:
-        """Count one more step and show the running mean of the loss."""
-        before = loss if self._smoothed is None else self._smoothed
-        self._smoothed = _SMOOTHING * before + (1 - _SMOOTHING) * loss
-        self._bar.update(self._task, advance=1, loss=f"{self._smoothed:.3f}")
+        yield advance
