@@ -22,7 +22,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/typos
 
-check: lint test  ## what CI runs
+check: lint test  ## what CI runs, besides the demo
 
 bench: $(INSTALLED)  ## timings and figures; compare by ratio within one run
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

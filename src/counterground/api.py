@@ -57,7 +57,7 @@ def discover(
     return discover_pairs(
         _opened(benchmark),
         referee,
-        Settings(**settings),
+        Settings(referee=referee, **settings),
         Path(out),
         min_drop=min_drop,
         min_photos=min_photos,
@@ -81,6 +81,14 @@ def compare(
     """
     listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
     opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
+    spaces: dict[str, str] = {}
+    for run in opened:
+        space = run.info.label_space
+        if spaces.setdefault(space.name, space.version) != space.version:
+            raise UsageError(
+                f"These runs chose different {space.name} names, so they cannot be compared. "
+                "Give the label_space.json of one run as --label-space to the other."
+            )
     try:
         return compare_models(pl.concat([run.predictions for run in opened]), against=against)
     except ValueError as error:

@@ -6,6 +6,7 @@ not fsynced, so after a power cut the old file may be the one that remains.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -43,10 +44,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise CounterGroundError(
-            f"Cannot write {path}: {reason}. Free some space there or choose another folder."
-        ) from error
+        raise CounterGroundError(_advice(path, error)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -63,9 +61,7 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(4096))
     except OSError as error:
-        raise CounterGroundError(
-            f"Cannot write into {folder}: {error.strerror}. Free some space there or choose another folder."
-        ) from error
+        raise CounterGroundError(_advice(folder, error)) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -83,6 +79,13 @@ def write_parquet(path: Path, frame: pl.DataFrame) -> None:
     """Write ``frame`` to ``path`` as Parquet, atomically; the same frame gives the same bytes."""
     with atomic_path(path) as temporary:
         frame.write_parquet(temporary, compression="zstd", statistics=False)
+
+
+def _advice(path: Path, error: OSError) -> str:
+    remedy = "Free some space there" if error.errno == errno.ENOSPC else "Choose another folder"
+    if path.is_relative_to(cache_dir()):
+        remedy += "; the cache can be moved with COUNTERGROUND_CACHE"
+    return f"Cannot write {path}: {error.strerror or error}. {remedy}."
 
 
 def _umask() -> int:

@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
 
+from counterground._version import __version__
 from counterground.cli import main
 
 
@@ -133,9 +133,9 @@ def test_an_output_that_cannot_be_written(photos, tiny_clip, tmp_path, capsys):
     blocked.write_text("")
     words = ["evaluate", photos, "-m", f"open_clip:{tiny_clip}", "--label-space", "benchmark", "--out"]
     status, said = failed(capsys, *words, blocked / "run")
-    assert (status, "Cannot write into" in said) == (1, True)
+    assert (status, "Cannot write" in said) == (1, True)
     status, said = failed(capsys, *words, "/proc/run")
-    assert (status, "Cannot write into" in said) == (1, True)
+    assert (status, "Cannot write" in said) == (1, True)
 
 
 def test_a_full_disk_is_named(photos, tiny_clip, tmp_path):
@@ -169,8 +169,41 @@ def test_debug_shows_the_traceback(tmp_path):
     assert plain.returncode == debug.returncode == 1
 
 
+def test_a_reader_that_leaves_is_no_failure():
+    shell = f"{sys.executable} -m counterground models --json | head -1; exit ${{PIPESTATUS[0]}}"
+    ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0
+    assert ran.stdout == "[\n"
+    assert "Error" not in ran.stderr
+
+
+def test_brackets_in_names_are_no_markup(photos, tiny_clip, tmp_path, capsys):
+    out = tmp_path / "x[/red]a[bold]b"
+    words = ["evaluate", str(photos), "-m", f"open_clip:{tiny_clip}", "--label-space", "benchmark"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert "x[/red]a[bold]b" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_a_mistyped_second_model_is_told_before_the_first_is_run(photos, tiny_clip, tmp_path, cache, capsys):
+    words = [
+        "evaluate",
+        photos,
+        "-m",
+        f"open_clip:{tiny_clip}",
+        "-m",
+        "efficientnet-lite9",
+        "--out",
+        tmp_path / "out",
+    ]
+    status, said = failed(capsys, *words)
+    assert (status, "efficientnet-lite" in said) == (2, True)
+    assert not (cache / "features").exists()
+
+
 def test_wrong_usage_is_told_by_the_command_itself():
-    assert command("evaluate").returncode == 2
-    assert command("evaluat").returncode == 2
+    for words in (["evaluate"], ["evaluat"], ["scores", "--format", "xml"]):
+        ran = command(*words)
+        assert ran.returncode == 2
+        assert len(ran.stderr.strip().splitlines()) == 1, ran.stderr
     assert command().returncode == 2
-    assert Path(command("--version").stdout.split()[-1].strip()).name
+    assert __version__ in command("--version").stdout

@@ -55,4 +55,7 @@ def test_own_photos_in_three_commands_and_in_python(my_photos):
         ("pelican", "sky", "counter"),
     }
     assert (my_photos / "report.html").stat().st_size > 10_000
-    subprocess.run([sys.executable, "-c", shown[1][1]], cwd=my_photos, env=environment, check=True)
+    code = [sys.executable, "-c", shown[1][1]]
+    ran = subprocess.run(code, cwd=my_photos, env=environment, check=True, capture_output=True, text=True)
+    assert "efficientnet-lite1" in ran.stdout
+    assert "drop" in ran.stdout

@@ -169,8 +169,62 @@ def test_names_written_alike_tie_exactly(photos, tiny_clip, tmp_path):
 def test_a_folder_with_another_run_is_refused_before_work(photos, tiny_clip, tmp_path):
     run_on(photos, tiny_clip, tmp_path / "run")
     run_on(photos, tiny_clip, tmp_path / "run")
-    with pytest.raises(CounterGroundError, match="holds another run"):
-        run_on(photos, tiny_clip, tmp_path / "run", prompts="openai")
+    kept = (tmp_path / "run" / "run.json").read_bytes()
+    names = tmp_path / "names.txt"
+    names.write_text("swan\nflamingo\nbear\n")
+    others = (
+        {"prompts": "openai"},
+        {"names": str(names)},
+        {"label_space": "imagenet"},
+        {"precision": "bf16"},
+        {"as_published": True},
+        {"batch_size": 7},
+    )
+    for other in others:
+        with pytest.raises(CounterGroundError, match="holds another run"):
+            run_on(photos, tiny_clip, tmp_path / "run", **other)
+    assert (tmp_path / "run" / "run.json").read_bytes() == kept
+
+
+def test_a_file_of_names_that_changed_is_another_setting(photos, tiny_clip, tmp_path):
+    names = tmp_path / "names.txt"
+    seen = []
+    for number, first in enumerate(("swan", "goose")):
+        names.write_text(f"{first}\nflamingo\nbear\n")
+        run = run_on(photos, tiny_clip, tmp_path / f"run{number}", names=str(names))
+        seen += run.predictions["names"].unique().to_list()
+        assert run.info.texts == [first, "flamingo", "bear"]
+        assert run.info.templates == ["A photo of {}."]
+    assert len(set(seen)) == 2
+    assert all(name.startswith("names.txt@") for name in seen)
+
+
+def test_a_photo_that_one_model_cannot_get_is_left_out_for_all(photos, tiny_clip, tmp_path):
+    benchmark = read_benchmark(photos)
+    settings = Settings(label_space="benchmark", batch_size=5)
+    first = f"open_clip:{tiny_clip}"
+    evaluate_models(benchmark, [first], settings, tmp_path / "a")
+    (photos / "flamingo/common-water/1.jpg").unlink()
+    run = evaluate_models(benchmark, [first, "counterground:stamps-biased"], settings, tmp_path / "b")
+    assert run.predictions.group_by("model").len()["len"].to_list() == [47, 47]
+    assert run.info.counts.unreadable == 1
+    assert "flamingo/common-water/1.jpg" in (tmp_path / "b" / "unreadable.csv").read_text()
+    assert any("left out for all" in warning for warning in run.info.warnings)
+
+
+def test_a_preprocessing_that_fails_names_the_model_and_the_photo(photos, tmp_path, monkeypatch):
+    (tmp_path / "broken_model.py").write_text(
+        "import torch\n"
+        "names = ['black swan', 'flamingo', 'ice bear']\n"
+        "def fails(): return torch.nn.Flatten(), lambda image: 1 / 0, names\n"
+        "def shapes(): return torch.nn.Linear(5, 3), lambda image: torch.zeros(3, 4, 4), names\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings = Settings(label_space="benchmark")
+    with pytest.raises(CounterGroundError, match=r"broken_model:fails: preprocessing .*jpg failed: ZeroDiv"):
+        evaluate_models(read_benchmark(photos), ["broken_model:fails"], settings, tmp_path / "a")
+    with pytest.raises(CounterGroundError, match="broken_model:shapes: encoding photos failed"):
+        evaluate_models(read_benchmark(photos), ["broken_model:shapes"], settings, tmp_path / "b")
 
 
 def test_wrong_settings_are_named(photos, tiny_clip, tmp_path):

@@ -12,7 +12,7 @@ from counterground.atomic import write_parquet, write_text
 from counterground.build._halves import split_halves
 from counterground.build._pairs import background_accuracy, choose_pairs
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import Run, Settings, evaluate_models
 from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 
@@ -77,13 +77,14 @@ def discover_pairs(
     pairs = _pairs(cells, benchmark.name, min_drop=min_drop, min_photos=min_photos)
     chosen_drop = _drop(_grouped(choosing, pairs))
     reported_drop = _drop(_grouped(kept, pairs)) if split == "half" else None
-    sentence = _sentence(referee, chosen_drop, reported_drop)
+    how = f"{referee} (loaded as published)" if settings.as_published else referee
+    sentence = _sentence(how, chosen_drop, reported_drop)
     photos = benchmark.photos.join(kept.select("path"), on="path", how="semi")
     found = replace(
         benchmark,
         name=f"{benchmark.name}, pairs of {referee}",
         photos=_grouped(photos, pairs).select(benchmark.photos.columns).sort("path"),
-        notes=(*benchmark.notes, sentence),
+        notes=(*benchmark.notes, sentence, *_left_out(run, seen)),
     )
     discovery = Discovery(
         found, referee, pairs, cells, seen["class_index"].n_unique(), chosen_drop, reported_drop, sentence
@@ -124,6 +125,15 @@ def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None
             f"No class of {benchmark.name} has photos on two labelled backgrounds: nothing to compare. "
             "Arrange folders as <class>/<background>/, or fill the background column of the manifest."
         )
+
+
+def _left_out(run: Run, seen: pl.DataFrame) -> list[str]:
+    """Say what discovery did not look at, and what its run warned of."""
+    notes = [f"When the pairs were chosen: {warning}" for warning in run.info.warnings]
+    bare = len(run.predictions) - len(seen)
+    if bare:
+        notes.append(f"{bare} photos have no background label and took no part in choosing pairs.")
+    return notes
 
 
 def _grouped(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:

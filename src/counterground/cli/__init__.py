@@ -43,14 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.ctx.get_help() if error.ctx else "")
         return 2
     except click.ClickException as error:
-        error.show()
+        click.echo(f"Error: {error.format_message()} Add --help to see what is wanted.", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped. What was encoded is kept; the same command goes on from there.", err=True)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader left (`| head`): nothing more to say
-        return 0
+    except SystemExit:
+        return 0  # click's answer to a reader that left (`| head`): nothing more to say
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from counterground.inference import Run
     from counterground.models import ModelInfo
 
-_console = Console(soft_wrap=False, highlight=False)
+_console = Console(highlight=False, markup=False)
 
 
 def print_text(text: RenderableType) -> None:
@@ -38,7 +38,8 @@ def show_run(run: Run) -> None:
     _sentences(info.warnings, "Warning")
     read = info.counts.photos - info.counts.unreadable
     _console.print(
-        f"{read:,} of {info.counts.photos:,} photos, {len(info.models)} models, {info.seconds:,.1f} s. "
+        f"{read:,} of {info.counts.photos:,} photos, "
+        f"{_counted(len(info.models), 'model')}, {info.seconds:,.1f} s. "
         f"Intervals are 95 %. Run: {run.path}"
     )
 
@@ -107,6 +108,10 @@ def _p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def _sentences(sentences: Sequence[str], kind: str) -> None:
     for sentence in sentences:
-        _console.print(f"{kind}: {sentence}", markup=False)
+        _console.print(f"{kind}: {sentence}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from counterground.photos import (
 )
 
 CONFUSABLE = 20
+BUILT_IN_NAMES = ("openai", "wordnet")
+BUILT_IN_PROMPTS = ("simple", "openai")
 _BUILT_IN = ("benchmark", "imagenet", "confusable")
 
 
@@ -32,6 +35,10 @@ class Competition:
     texts: tuple[str, ...]
     true_index: Mapping[int, int | None]
     source: str
+
+    def version(self) -> str:
+        """Hash of the names, how they are written and which compete for which class."""
+        return short_hash(self.space.to_json(), *self.texts)
 
     def candidates(self, class_index: int) -> np.ndarray:
         """Return the indices that compete for photos of a class of the benchmark."""
@@ -79,7 +86,7 @@ def competition(benchmark: Benchmark, which: str, names: str) -> Competition:
         space = LabelSpace.load(path)
     else:
         listed = read_class_names(path)
-        space = LabelSpace(path.stem, listed, (None,) * len(listed))
+        space = LabelSpace(f"{path.name}@{short_hash(*listed)}", listed, (None,) * len(listed))
     return Competition(space, _texts(space, names), _by_index_or_name(own, space, path), str(path))
 
 
@@ -102,9 +109,19 @@ def with_confusable(base: Competition, mean_scores: np.ndarray, referee: str) ->
     return Competition(space, base.texts, base.true_index, source)
 
 
+def short_hash(*parts: str) -> str:
+    """Eight hexadecimal digits that tell one content from another under the same name."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def named_by_content(choice: str, built_in: Sequence[str], content: Sequence[str]) -> str:
+    """Return a built-in name as it is, a file as ``name@hash``: a changed file is another setting."""
+    return choice if choice in built_in else f"{Path(choice).name}@{short_hash(*content)}"
+
+
 def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
     """How each class is written in prompts; classes without an ImageNet index keep their own name."""
-    if names in {"openai", "wordnet"}:
+    if names in BUILT_IN_NAMES:
         listed = imagenet_names(names)  # type: ignore[arg-type]
         pairs = zip(space.names, space.imagenet, strict=True)
         return tuple(name if index is None else listed[index] for name, index in pairs)
@@ -112,7 +129,7 @@ def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
     if not path.is_file():
         raise UsageError(
             f"Unknown names {names!r}: neither openai, wordnet nor a file."
-            + did_you_mean(names, ["openai", "wordnet"])
+            + did_you_mean(names, BUILT_IN_NAMES)
         )
     listed = read_class_names(path)
     if len(listed) == len(space):

@@ -102,7 +102,11 @@ def _decode(model: Model, content: str, path: Path) -> _Decoded:
         photo = load_photo(path, rgb=model.convert_rgb_first, expect_id=content)
     except UnreadablePhoto as error:
         return _Decoded(None, reason=error.reason, lasting=_holds(path, content))
-    return _Decoded(model.preprocess(photo.image), converted=photo.converted)
+    try:
+        pixels = model.preprocess(photo.image)
+    except Exception as error:
+        raise CounterGroundError(f"{model.spec}: preprocessing {path} failed: {_said(error)}.") from error
+    return _Decoded(pixels, converted=photo.converted)
 
 
 def _encode_block(model: Model, photos: Sequence[_Decoded], batch_size: int) -> Block:
@@ -113,14 +117,33 @@ def _encode_block(model: Model, photos: Sequence[_Decoded], batch_size: int) -> 
     if readable:
         blank = torch.zeros_like(readable[0])
         slots = [photo.pixels if photo.pixels is not None else blank for photo in photos]
-        batch = torch.stack(slots + [blank] * (batch_size - len(slots)))
-        encoded = model.encode(batch)[: len(photos)].numpy()
+        encoded = _forward(model, slots + [blank] * (batch_size - len(slots)))[: len(photos)]
         for row, photo in enumerate(photos):
             if photo.pixels is not None:
                 features[row] = encoded[row]
         _refuse_nan(model, features)
     converted = np.array([photo.converted for photo in photos], dtype=bool)
     return Block(features, converted, tuple(photo.reason for photo in photos))
+
+
+def _forward(model: Model, slots: Sequence[torch.Tensor]) -> np.ndarray:
+    import torch
+
+    try:
+        encoded = model.encode(torch.stack(list(slots)))
+    except (RuntimeError, TypeError, ValueError) as error:
+        hint = " Use a smaller --batch-size." if "memory" in str(error).lower() else ""
+        raise CounterGroundError(f"{model.spec}: encoding photos failed: {_said(error)}.{hint}") from error
+    if encoded.shape != (len(slots), model.dim):
+        shape = tuple(encoded.shape)
+        raise CounterGroundError(
+            f"{model.spec} gave features {shape} for {len(slots)} photos, not {model.dim} each."
+        )
+    return np.asarray(encoded.numpy())
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
 
 
 def _refuse_nan(model: Model, features: np.ndarray) -> None:

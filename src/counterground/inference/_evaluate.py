@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -21,10 +21,11 @@ from counterground.inference._encode import Features, encode_photos
 from counterground.inference._heads import Head, build_head
 from counterground.inference._predict import class_mean_scores, predict
 from counterground.inference._record import check_free, run_info, unreadable_photos, write_run
+from counterground.inference._request import Request
 from counterground.inference._run import ModelRecord, Run
 from counterground.inference._settings import Settings
 from counterground.metrics import score_predictions
-from counterground.models import Model, expand_specs
+from counterground.models import Model, check_specs, expand_specs
 from counterground.photos import Benchmark, prompt_templates
 
 
@@ -50,64 +51,60 @@ def evaluate_models(benchmark: Benchmark, models: Sequence[str], settings: Setti
             an ``out`` that cannot be written or holds another run.
     """
     started = time.monotonic()
-    specs = list(dict.fromkeys(expand_specs(models)))
+    specs = tuple(dict.fromkeys(expand_specs(models)))
     if not specs:
         raise UsageError("No model was named. Add -m MODEL; `counterground models` lists them.")
-    expand_specs([settings.referee] if settings.referee else [])
-    templates = prompt_templates(settings.prompts)
+    referee = settings.referee if settings.label_space == "confusable" else None
+    check_specs([*specs, *([referee] if referee else [])])
     contest = competition(benchmark, settings.label_space or default_label_space(benchmark), settings.names)
-    check_free(out, benchmark, settings, specs)
-    if settings.label_space == "confusable":
-        contest = _choose_confusable(benchmark, settings, contest, templates)
-    outcomes = [_evaluate_one(benchmark, spec, settings, contest, templates) for spec in specs]
+    request = Request(benchmark, specs, settings, contest, prompt_templates(settings.prompts))
+    asked = request.hash()
+    check_free(out, asked)
+    if referee:
+        request = replace(request, contest=_choose_confusable(request, referee))
+    outcomes = [_evaluate_one(request, spec) for spec in specs]
+    unreadable = unreadable_photos(benchmark, [outcome.features for outcome in outcomes])
     predictions = pl.concat([outcome.predictions for outcome in outcomes])
-    info = run_info(benchmark, settings, contest, outcomes, time.monotonic() - started)
-    run = Run(out, info, predictions, score_predictions(predictions))
-    write_run(run, contest.space, unreadable_photos(benchmark, outcomes[0].features))
+    predictions = predictions.join(unreadable, on="path", how="anti", maintain_order="left")
+    if len(predictions) != len(specs) * (len(benchmark.photos) - len(unreadable)):
+        raise CounterGroundError(
+            f"{len(predictions)} predictions of {len(specs)} models and {len(unreadable)} unreadable photos "
+            f"do not add up to {len(benchmark.photos)}. This is a fault of CounterGround; please report it."
+        )
+    info = run_info(request, outcomes, predictions, unreadable)
+    seconds = round(time.monotonic() - started, 2)
+    run = Run(
+        out,
+        info.model_copy(update={"request": asked, "seconds": seconds}),
+        predictions,
+        score_predictions(predictions),
+    )
+    write_run(run, request.contest.space, unreadable)
     return run
 
 
-def _evaluate_one(
-    benchmark: Benchmark, spec: str, settings: Settings, contest: Competition, templates: Sequence[str]
-) -> Outcome:
-    model = settings.load(spec)
-    features, head = _encode(model, benchmark, settings, contest, templates)
-    labels = {
-        "model": spec,
-        "names": settings.names,
-        "prompts": settings.prompts,
-        "protocol": "classification" + (", as published" if settings.as_published else ""),
-        "label_space": contest.space.name,
-    }
-    predictions = predict(benchmark, features, head, contest, labels)
-    if len(predictions) + len(features.reasons) != len(benchmark.photos):
-        raise CounterGroundError(
-            f"{spec}: {len(predictions)} predictions and {len(features.reasons)} unreadable photos do not "
-            f"add up to {len(benchmark.photos)}. This is a fault of CounterGround; please report it."
-        )
+def _evaluate_one(request: Request, spec: str) -> Outcome:
+    model = request.settings.load(spec)
+    features, head = _encode(model, request)
+    predictions = predict(request.benchmark, features, head, request.contest, request.labels(spec))
     record = ModelRecord(
         spec=spec, kind=model.kind, fingerprint=model.fingerprint, description=model.description
     )
     return Outcome(record, predictions, features, model.device)
 
 
-def _choose_confusable(
-    benchmark: Benchmark, settings: Settings, contest: Competition, templates: Sequence[str]
-) -> Competition:
-    assert settings.referee is not None, "Settings asks for a referee"
-    model = settings.load(settings.referee)
-    features, head = _encode(model, benchmark, settings, contest, templates)
-    return with_confusable(contest, class_mean_scores(benchmark, features, head), settings.referee)
+def _choose_confusable(request: Request, referee: str) -> Competition:
+    features, head = _encode(request.settings.load(referee), request)
+    return with_confusable(request.contest, class_mean_scores(request.benchmark, features, head), referee)
 
 
-def _encode(
-    model: Model, benchmark: Benchmark, settings: Settings, contest: Competition, templates: Sequence[str]
-) -> tuple[Features, Head]:
+def _encode(model: Model, request: Request) -> tuple[Features, Head]:
     """Build the head first: a name the model cannot score is told before an hour of photos."""
-    head = build_head(model, contest.space, contest.texts, templates, cache_dir() / "heads")
+    contest, settings = request.contest, request.settings
+    head = build_head(model, contest.space, contest.texts, request.templates, cache_dir() / "heads")
     features = encode_photos(
         model,
-        benchmark,
+        request.benchmark,
         cache_dir() / "features",
         batch_size=settings.batch_size,
         show_progress=settings.show_progress,

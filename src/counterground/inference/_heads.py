@@ -59,7 +59,9 @@ def build_head(
 
 def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str], cache: Path) -> np.ndarray:
     prompts = [template.replace("{}", text) for text in texts for template in templates]
-    key = hashlib.sha256("\n".join([model.text_fingerprint, str(len(templates)), *prompts]).encode())
+    key = hashlib.sha256(
+        "\n".join([model.text_fingerprint, model.device, str(len(templates)), *prompts]).encode()
+    )
     path = cache / f"{key.hexdigest()[:32]}.safetensors"
     try:
         return np.asarray(safetensors.numpy.load_file(path)["head"])

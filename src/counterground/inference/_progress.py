@@ -20,7 +20,13 @@ class _Rate(ProgressColumn):
 @contextmanager
 def photo_progress(description: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
     """Show a bar if ``shown`` and yield what counts photos as done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeLeft())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeLeft(),
+    )
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task(description, total=total)
         yield lambda photos: bar.advance(task, photos)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from counterground.atomic import check_writable, write_parquet, write_text
 from counterground.errors import CounterGroundError
 from counterground.inference._competition import Competition
 from counterground.inference._encode import Features
+from counterground.inference._request import Request
 from counterground.inference._run import (
     BenchmarkRecord,
     CountsRecord,
@@ -26,7 +28,6 @@ from counterground.inference._run import (
     RunInfo,
     open_run,
 )
-from counterground.inference._settings import Settings
 from counterground.photos import Benchmark, LabelSpace
 
 if TYPE_CHECKING:
@@ -35,16 +36,15 @@ if TYPE_CHECKING:
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
 
 
-def check_free(out: Path, benchmark: Benchmark, settings: Settings, specs: Sequence[str]) -> None:
+def check_free(out: Path, asked: str) -> None:
     """Refuse a folder that is not ours to write, before any photo is read.
 
     Raises:
-        CounterGroundError: ``out`` holds another run, or cannot be written.
+        CounterGroundError: ``out`` holds a run of another request, or cannot be written.
     """
     if (out / "run.json").exists():
         info = open_run(out).info
-        asked = (benchmark.version, settings.names, settings.prompts, list(specs))
-        if asked != (info.benchmark.version, info.names, info.prompts, [model.spec for model in info.models]):
+        if info.request != asked:
             raise CounterGroundError(
                 f"{out} holds another run ({info.benchmark.name}, {len(info.models)} models, {info.created})."
                 " Choose another --out, or delete that folder."
@@ -53,16 +53,12 @@ def check_free(out: Path, benchmark: Benchmark, settings: Settings, specs: Seque
 
 
 def run_info(
-    benchmark: Benchmark,
-    settings: Settings,
-    contest: Competition,
-    outcomes: Sequence[Outcome],
-    seconds: float,
+    request: Request, outcomes: Sequence[Outcome], predictions: pl.DataFrame, unreadable: pl.DataFrame
 ) -> RunInfo:
-    """Collect everything needed to repeat the run."""
+    """Collect everything needed to repeat the run; its hash and seconds are filled in by the caller."""
     import torch
 
-    features = outcomes[0].features
+    benchmark, settings, contest = request.benchmark, request.settings, request.contest
     return RunInfo(
         counterground_version=__version__,
         git=_git_hash(),
@@ -80,31 +76,40 @@ def run_info(
             n_photos=len(benchmark.photos),
             notes=list(benchmark.notes),
         ),
-        label_space=LabelSpaceRecord(name=contest.space.name, size=len(contest.space), source=contest.source),
+        label_space=LabelSpaceRecord(
+            name=contest.space.name,
+            size=len(contest.space),
+            source=contest.source,
+            version=contest.version(),
+        ),
         names=settings.names,
         prompts=settings.prompts,
         as_published=settings.as_published,
         models=[outcome.record for outcome in outcomes],
-        warnings=_warnings(contest, outcomes),
-        counts=CountsRecord(
-            photos=len(benchmark.photos),
-            unreadable=len(features.reasons),
-            converted_to_rgb=int(features.converted.sum()),
-            ties={outcome.record.spec: _ties(outcome.predictions) for outcome in outcomes},
-        ),
-        seconds=round(seconds, 2),
+        warnings=_warnings(contest, outcomes, predictions, unreadable),
+        counts=_counts(benchmark, outcomes, predictions, unreadable),
+        seconds=0.0,
+        templates=list(request.templates),
+        texts=list(contest.texts),
     )
 
 
-def unreadable_photos(benchmark: Benchmark, features: Features) -> pl.DataFrame:
-    """Return ``path, photo_id, reason`` of the photos that could not be read."""
-    rows = sorted(features.reasons)
-    reasons = pl.Series("reason", [features.reasons[row] for row in rows], dtype=pl.String)
-    return benchmark.photos[rows].select("path", "photo_id").with_columns(reasons)
+def unreadable_photos(benchmark: Benchmark, features: Sequence[Features]) -> pl.DataFrame:
+    """Return ``path, photo_id, reason`` of the photos that could not be read for every model.
+
+    A photo that one model could not get is left out for all: models are compared on the same photos.
+    """
+    reasons: dict[int, str] = {}
+    for each in features:
+        reasons = {**each.reasons, **reasons}
+    rows = sorted(reasons)
+    listed = pl.Series("reason", [reasons[row] for row in rows], dtype=pl.String)
+    return benchmark.photos[rows].select("path", "photo_id").with_columns(listed)
 
 
 def write_run(run: Run, space: LabelSpace, unreadable: pl.DataFrame) -> None:
-    """Write the files of a run, each atomically, ``run.json`` last."""
+    """Write the files of a run, each atomically; ``run.json`` goes first and comes last."""
+    (run.path / "run.json").unlink(missing_ok=True)
     write_text(run.path / "unreadable.csv", unreadable.write_csv())
     space.save(run.path / "label_space.json")
     write_parquet(run.path / "predictions.parquet", run.predictions)
@@ -112,19 +117,36 @@ def write_run(run: Run, space: LabelSpace, unreadable: pl.DataFrame) -> None:
     write_text(run.path / "run.json", run.info.model_dump_json(indent=2) + "\n")
 
 
-def _warnings(contest: Competition, outcomes: Sequence[Outcome]) -> list[str]:
-    features = outcomes[0].features
+def _counts(
+    benchmark: Benchmark, outcomes: Sequence[Outcome], predictions: pl.DataFrame, unreadable: pl.DataFrame
+) -> CountsRecord:
+    ties = predictions.group_by("model").agg((pl.col("top2_gap") == 0).sum())
+    return CountsRecord(
+        photos=len(benchmark.photos),
+        unreadable=len(unreadable),
+        converted_to_rgb=max(int(outcome.features.converted.sum()) for outcome in outcomes),
+        ties=dict(ties.sort("model").iter_rows()),
+    )
+
+
+def _warnings(
+    contest: Competition, outcomes: Sequence[Outcome], predictions: pl.DataFrame, unreadable: pl.DataFrame
+) -> list[str]:
     warnings = [
         f"{outcome.record.spec}: {warning}"
         for outcome in outcomes
         for warning in outcome.record.description.get("warnings", [])
     ]
-    if features.reasons:
+    photos = len(outcomes[0].features.readable)
+    if len(unreadable):
         warnings.append(
-            f"{len(features.reasons)} of {len(features.readable)} photos could not be read and are in no "
-            "figure; unreadable.csv lists them with reasons."
+            f"{len(unreadable)} of {photos} photos could not be read and are in no figure; "
+            "unreadable.csv lists them with reasons."
         )
-    absent = outcomes[0].predictions["true_rank"].null_count()
+    partly = len(unreadable) - min(len(outcome.features.reasons) for outcome in outcomes)
+    if partly:
+        warnings.append(f"{partly} of them could be read for some models; they are left out for all.")
+    absent = predictions["true_rank"].null_count() // len(outcomes)
     if absent:
         warnings.append(f"For {absent} photos the true name does not compete; they are counted as wrong.")
     duplicates = _written_alike(contest)
@@ -137,11 +159,7 @@ def _warnings(contest: Competition, outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _written_alike(contest: Competition) -> list[str]:
-    return sorted({text for text in contest.texts if contest.texts.count(text) > 1})
-
-
-def _ties(predictions: pl.DataFrame) -> int:
-    return int((predictions["top2_gap"] == 0).sum())
+    return sorted(text for text, count in Counter(contest.texts).items() if count > 1)
 
 
 def _git_hash() -> str | None:

@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from counterground.errors import CounterGroundError
+from counterground.metrics import SCORES_SCHEMA
 
 PREDICTIONS_SCHEMA: dict[str, Any] = {
     "path": pl.String,
@@ -49,11 +50,12 @@ class BenchmarkRecord(_Record):
 
 
 class LabelSpaceRecord(_Record):
-    """The names that competed."""
+    """The names that competed; ``version`` is a hash of them, their texts and who competes for whom."""
 
     name: str
     size: int
     source: str
+    version: str = ""
 
 
 class ModelRecord(_Record):
@@ -75,7 +77,11 @@ class CountsRecord(_Record):
 
 
 class RunInfo(_Record):
-    """``run.json``: everything needed to repeat the run."""
+    """``run.json``: everything needed to repeat the run.
+
+    ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of all
+    that was asked: runs with the same one may replace each other.
+    """
 
     counterground_version: str
     git: str | None
@@ -96,6 +102,9 @@ class RunInfo(_Record):
     warnings: list[str]
     counts: CountsRecord
     seconds: float
+    templates: list[str] = []
+    texts: list[str] = []
+    request: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,4 +143,8 @@ def open_run(path: Path | str) -> Run:
             f"The run in {folder} is damaged ({reason}). Delete the folder and evaluate again; "
             "stored features make that quick."
         ) from error
+    if predictions.columns != list(PREDICTIONS_SCHEMA) or scores.columns != list(SCORES_SCHEMA):
+        raise CounterGroundError(
+            f"The tables in {folder} have other columns than this version writes. Evaluate into a new folder."
+        )
     return Run(folder, info, predictions, scores)

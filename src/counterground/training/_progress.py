@@ -15,7 +15,7 @@ _SMOOTHING = 0.95
 def step_progress(title: str | None, total: int, *, done: int = 0) -> Iterator[Callable[[float], None]]:
     """Show a bar if there is a title; yield what counts a step and takes its loss."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]}"),
