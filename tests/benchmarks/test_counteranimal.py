@@ -4,6 +4,7 @@ import http.server
 import io
 import os
 import re
+import tarfile
 import threading
 import zipfile
 from pathlib import Path
@@ -12,8 +13,16 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.benchmarks import _download, get_benchmark, list_benchmarks, open_benchmark
+from counterground.benchmarks import (
+    _archive,
+    _download,
+    benchmark_folder,
+    get_benchmark,
+    list_benchmarks,
+    open_benchmark,
+)
 from counterground.benchmarks._counteranimal import compare_with_paper, get_counteranimal
+from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import imagenet_names
 from counterground.published import load_table
@@ -49,14 +58,14 @@ def _release(path: Path, rows: list[dict], *, sizes: bool = False, padding: int 
     return path
 
 
-def test_the_release_as_printed_differs_in_nothing_but_says_which_number_class_23_has(tmp_path):
-    benchmark = get_counteranimal(_release(tmp_path / "a.zip", _paper(), sizes=True), out=tmp_path / "out")
+def test_the_release_as_printed_differs_in_nothing_but_says_which_number_class_23_has(tmp_path, own_cache):
+    benchmark = get_counteranimal(_release(tmp_path / "a.zip", _paper(), sizes=True))
     assert (benchmark.name, len(benchmark)) == ("counteranimal", 13100)
     assert dict(benchmark.photos.group_by("group").len().iter_rows()) == {"common": 7174, "counter": 5926}
     assert len(benchmark.label_space) == 45
     (note,) = benchmark.notes
     assert re.search("prairie chicken.*common: 25 photos as figure 3 prints; .* imply 259", note)
-    again = open_benchmark(tmp_path / "out")
+    again = open_benchmark(benchmark_folder("counteranimal"))
     assert (again.version, again.notes) == (benchmark.version, benchmark.notes)
 
 
@@ -118,21 +127,92 @@ def test_a_folder_already_unpacked_is_read_where_it_lies(tmp_path, own_cache):
         archive.extractall(tmp_path / "mine" / "CounterAnimal")
     got = get_benchmark("counteranimal", archive=tmp_path / "mine")
     assert got.root == tmp_path / "mine" / "CounterAnimal" / "LAION-final"
-    assert not (own_cache / "benchmarks" / "counteranimal" / "unpacked").exists()
+    assert not list((own_cache / "benchmarks" / "counteranimal").glob("unpacked*"))
     assert open_benchmark("counteranimal").version == got.version
 
 
-def test_an_interrupted_unpacking_is_no_benchmark_and_goes_on(tmp_path, own_cache):
+def test_an_interrupted_unpacking_is_no_benchmark_and_goes_on(tmp_path, own_cache, monkeypatch):
     archive = _release(tmp_path / "a.zip", _paper())
+    extract, left = _archive._extract, iter(range(40))
 
-    def stop(done, total):
-        if done == 40:
+    def interrupted(*arguments):
+        if next(left, None) is None:
             raise KeyboardInterrupt
+        extract(*arguments)
 
-    with pytest.raises(KeyboardInterrupt):
-        get_benchmark("counteranimal", archive=archive, progress=stop)
+    with monkeypatch.context() as patch:
+        patch.setattr(_archive, "_extract", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            get_benchmark("counteranimal", archive=archive)
     assert not _available()
+    before = _inodes(own_cache)
+    assert len(before) == 38  # imagenet_names.txt and padding are no photos
     assert len(get_benchmark("counteranimal", archive=archive)) == 90
+    assert before.items() <= _inodes(own_cache).items()
+
+
+def _inodes(cache: Path) -> dict[Path, int]:
+    return {path: path.stat().st_ino for path in cache.rglob("*.jpg")}
+
+
+def _archive_of_one_class(path: Path, n_common: int) -> Path:
+    """A zip or tar of the first class; photos of all such archives have the same names and sizes."""
+    row = _paper()[0] | {"n_common": n_common, "n_counter": 1}
+    as_zip = _release(path.with_suffix(".zip"), [row], sizes=True)
+    if path.suffix == ".tar":
+        with zipfile.ZipFile(as_zip) as members, tarfile.open(path, "w") as archive:
+            for name in members.namelist():
+                info = tarfile.TarInfo(name)
+                # Another photo under the same name, of the same size.
+                data = members.read(name) + bytes([n_common])
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_a_second_archive_takes_the_place_of_the_first(tmp_path, own_cache, suffix):
+    first = _archive_of_one_class(tmp_path / f"a{suffix}", 3)
+    second = _archive_of_one_class(tmp_path / f"b{suffix}", 2)
+    old = get_benchmark("counteranimal", archive=first)
+    assert len(old) == 4
+    new = get_benchmark("counteranimal", archive=second)
+    assert dict(new.photos.group_by("group").len().iter_rows()) == {"common": 2, "counter": 1}
+    if suffix == ".tar":
+        assert not set(new.photos["photo_id"]) & set(old.photos["photo_id"])
+    assert open_benchmark("counteranimal").version == new.version
+    assert not old.root.exists()
+    assert get_benchmark("counteranimal", archive=first).version == old.version
+
+
+def test_photos_unpacked_before_can_be_given_as_a_folder(tmp_path, own_cache):
+    root = get_benchmark("counteranimal", archive=_archive_of_one_class(tmp_path / "a.zip", 3)).root
+    assert len(get_benchmark("counteranimal", archive=root.parent)) == 4
+    assert root.is_dir()
+
+
+class TestCommand:
+    def test_the_folder_it_names_is_the_benchmark(self, tmp_path, own_cache, capsys):
+        archive = _release(tmp_path / "a.zip", _paper())
+        assert main(["benchmarks", "get", "counteranimal", "--from", str(archive)]) == 0
+        captured = capsys.readouterr()
+        named = re.search(r"^Benchmark: (.+)$", captured.out, re.MULTILINE)[1]
+        opened, expected = open_benchmark(named), open_benchmark("counteranimal")
+        assert (opened.name, opened.version) == ("counteranimal", expected.version)
+        assert opened.notes == expected.notes != ()
+        assert captured.err == ""
+
+    def test_a_terminal_sees_how_far_it_is(self, tmp_path, own_cache, capsys, monkeypatch, server):
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "120")
+        server.body = _release(tmp_path / "a.zip", _paper(), padding=2_000_000).read_bytes()
+        get_counteranimal(url=server.url, show_progress=True)
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+        assert re.search(r"Downloading CounterAnimal .*2\.\d/2\.\d MB", shown)
+        assert re.search(r"Unpacking CounterAnimal .*92/92 files", shown)
+        assert main(["benchmarks", "get", "counteranimal", "--from", str(tmp_path / "a.zip")]) == 0
+        assert "92/92 files" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
 
 
 class TestWrongArchives:
@@ -152,13 +232,15 @@ class TestWrongArchives:
             get_benchmark("counteranimal", archive=_release(tmp_path / "a.zip", [row]))
         assert not _available()
 
-    def test_another_benchmark_in_the_folder_is_left_alone(self, tmp_path, own_cache):
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "benchmark.json").write_text('{"name": "mine"}')
-        with pytest.raises(CounterGroundError, match="holds another benchmark"):
-            get_benchmark(
-                "counteranimal", archive=_release(tmp_path / "a.zip", _paper()), out=tmp_path / "out"
-            )
+    def test_a_broken_archive_leaves_the_benchmark_that_is_there(self, tmp_path, own_cache):
+        good = get_benchmark("counteranimal", archive=_release(tmp_path / "a.zip", _paper()))
+        data = bytearray(_release(tmp_path / "b.zip", _paper()).read_bytes())
+        data[data.rindex(PIXEL) + 20] ^= 0xFF
+        (tmp_path / "b.zip").write_bytes(data)
+        with pytest.raises(CounterGroundError, match="corrupt"):
+            get_benchmark("counteranimal", archive=tmp_path / "b.zip")
+        assert open_benchmark("counteranimal").version == good.version
+        assert len(list((own_cache / "benchmarks" / "counteranimal").glob("unpacked*"))) == 1
 
 
 class _Server:
@@ -215,10 +297,7 @@ def no_waiting(monkeypatch):
 class TestDownload:
     def test_downloads_unpacks_and_does_not_keep_the_archive(self, tmp_path, own_cache, server):
         server.body = _release(tmp_path / "a.zip", _paper()).read_bytes()
-        seen = []
-        got = get_counteranimal(url=server.url, progress=lambda done, total: seen.append((done, total)))
-        assert len(got) == 90
-        assert (len(server.body), len(server.body)) in seen
+        assert len(get_counteranimal(url=server.url)) == 90
         assert not list((own_cache / "downloads").iterdir())
 
     def test_a_dead_line_is_taken_up_where_it_broke(self, tmp_path, own_cache, server):

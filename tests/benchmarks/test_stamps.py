@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from counterground.benchmarks import (
     StampsSettings,
     _photographs,
     _registry,
+    benchmark_folder,
     build_stamps,
     get_benchmark,
     list_benchmarks,
@@ -26,6 +29,7 @@ from counterground.benchmarks import (
     open_benchmark,
 )
 from counterground.benchmarks._placements import draw_placements
+from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import find_imagenet_index, imagenet_names, photo_id, read_benchmark
 
@@ -64,7 +68,7 @@ def test_manifest_describes_what_lies_there(few):
     assert len(photos) == 4 * 6 * 4  # the lion has two cut-outs
     assert few.label_space.names == ("ostrich", "lion", "zebra")
     assert few.label_space.imagenet == (9, 291, 340)
-    assert not few.has_groups
+    assert set(photos["group"]) == {None}
     assert (
         photos.select("cluster", "mask", "licence", "source", "background").null_count().sum_horizontal()[0]
         == 0
@@ -75,10 +79,19 @@ def test_manifest_describes_what_lies_there(few):
         assert few.label_space.imagenet[row["class_index"]] == find_imagenet_index(folder)
         assert Path(row["path"]).parts[2] == row["background"]
     assert photos["photo_id"].n_unique() == len(photos)
-    assert "51" not in few.notes[0]
-    assert "4 cut-outs of 3 classes" in few.notes[0]
-    assert "background photograph" in few.notes[0]
     assert read_benchmark(few.root).version == few.version
+
+
+def test_the_notes_hold_for_any_of_the_photos(tiny_debs, own_cache, tmp_path):
+    built = build_stamps(FEW, packages=tiny_debs, out=tmp_path / "few")
+    assert " ".join(built.notes) == (
+        "Results are conditional on the cut-outs: stamps, which these photos come from, was made from "
+        "4 cut-outs of 3 classes, most having one; the cluster of the intervals is the background photograph."
+        " Photos are composites, made at 256 px with seed 0: their drops tell models apart, and are not those"
+        " of photos taken outdoors."
+    )
+    lions = build_stamps(StampsSettings(classes=("lion",)), packages=tiny_debs, out=tmp_path / "lions")
+    assert "2 cut-outs of 1 classes; the cluster" in lions.notes[0]
 
 
 def test_every_cutout_meets_four_photographs_of_each_label(few):
@@ -158,22 +171,35 @@ class TestNames:
 
     def test_built_on_first_use_and_then_without_packages(self, tiny_debs, own_cache):
         assert not _stamps_info().available
-        built = open_benchmark("stamps", packages=tiny_debs)
+        built = get_benchmark("stamps", packages=tiny_debs)
         assert _stamps_info().available
+        assert open_benchmark(benchmark_folder("stamps")).version == built.version
         shutil.rmtree(own_cache / "packages")
         assert open_benchmark("stamps").version == built.version
 
-    def test_another_seed_by_get(self, tiny_debs, own_cache, tmp_path):
-        one = get_benchmark("stamps", packages=tiny_debs, seed=1, out=tmp_path / "one")
-        assert open_benchmark(tmp_path / "one").version == one.version
-        assert not _stamps_info().available
-        with pytest.raises(CounterGroundError, match="other settings"):
-            get_benchmark("stamps", packages=tiny_debs, seed=2, out=tmp_path / "one")
+    def test_built_when_opened(self, tiny_debs, own_cache, capsys, monkeypatch):
+        load_cutouts(tiny_debs)  # the cache then holds the packages, as after an earlier build
+        load_backgrounds(tiny_debs)
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "120")
+        assert len(open_benchmark("stamps", show_progress=True)) == 24
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+        assert re.search("Building stamps .*24/24 photos", shown)
+        open_benchmark("stamps", show_progress=True)
+        assert capsys.readouterr().err == ""
+
+    def test_the_command_names_the_folder(self, tiny_debs, own_cache, capsys):
+        assert main(["benchmarks", "get", "stamps", "--packages", str(tiny_debs)]) == 0
+        captured = capsys.readouterr()
+        assert f"Benchmark: {benchmark_folder('stamps')}\n" in captured.out
+        assert captured.err == ""
 
     def test_unknown_names_and_misplaced_options_are_usage_errors(self, tmp_path):
         for call, message in [
             (lambda: open_benchmark("stmaps"), "Did you mean 'stamps'"),
             (lambda: get_benchmark("stampss"), "Did you mean 'stamps'"),
+            (lambda: benchmark_folder("stampss"), "Did you mean 'stamps'"),
             (lambda: get_benchmark("stamps", archive=tmp_path), "not `--from`"),
             (lambda: get_benchmark("counteranimal", packages=tmp_path), "not `--packages`"),
             (lambda: build_stamps(StampsSettings(labels=("gras",))), "Did you mean 'grass'"),
@@ -223,6 +249,13 @@ class TestFolder:
         (tmp_path / "file").write_text("")
         with pytest.raises(CounterGroundError, match=r"Cannot write .*file"):
             build_stamps(FEW, packages=tiny_debs, out=tmp_path / "file" / "stamps")
+
+    def test_other_settings_are_not_passed_off(self, tiny_debs, own_cache, tmp_path):
+        one = StampsSettings(classes=("zebra",), seed=1)
+        built = build_stamps(one, packages=tiny_debs, out=tmp_path / "one")
+        assert open_benchmark(tmp_path / "one").version == built.version
+        with pytest.raises(CounterGroundError, match="other settings"):
+            build_stamps(replace(one, seed=2), packages=tiny_debs, out=tmp_path / "one")
 
     def test_other_package_versions_are_not_passed_off(self, tiny_debs, own_cache, tmp_path):
         out = tmp_path / "few"

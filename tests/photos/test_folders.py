@@ -41,7 +41,7 @@ def test_counteranimal_with_and_without_index(tmp_path, prefix):
     benchmark = read_benchmark(fill(tmp_path / "CA", *groups(*names)))
     assert benchmark.name == "CA"
     assert benchmark.notes == ()
-    assert benchmark.has_groups
+    assert set(benchmark.photos["group"]) == {"common", "counter"}
     assert benchmark.photos.schema == MANIFEST_SCHEMA
     # As text "100" < "296" < "349" < "56" < "9".
     assert benchmark.label_space.imagenet == (9, 56, 100, 296, 349)
@@ -65,7 +65,8 @@ def test_one_folder_around_the_classes_is_stepped_into(tmp_path):
     (tmp_path / "CounterAnimal" / "__MACOSX").mkdir()
     wrapped = read_benchmark(tmp_path / "CounterAnimal")
     assert wrapped.root == tmp_path / "CounterAnimal" / "LAION-final"
-    assert (wrapped.name, wrapped.notes) == ("CounterAnimal", ())
+    assert wrapped.name == "CounterAnimal"
+    assert wrapped.notes == ("The classes are the folders inside the single folder 'LAION-final'.",)
     assert wrapped.version == bare.version
 
 
@@ -74,6 +75,24 @@ def test_a_single_class_is_not_stepped_into(tmp_path, paths):
     benchmark = read_benchmark(fill(tmp_path / "x", *paths))
     assert benchmark.label_space.names == ("black swan",)
     assert benchmark.root == tmp_path / "x"
+
+
+@pytest.mark.parametrize("name", ["hen", "8 hen", "n01514859", "crane"])
+def test_a_single_class_with_backgrounds_is_not_stepped_into(tmp_path, name):
+    benchmark = read_benchmark(fill(tmp_path / "single", f"{name}/grass/1.jpg", f"{name}/rock/1.jpg"))
+    assert benchmark.label_space.names == (("crane",) if name == "crane" else ("hen",))
+    assert benchmark.photos["background"].to_list() == ["grass", "rock"]
+    assert benchmark.notes == ()
+
+
+def test_stepping_into_a_single_folder_is_noted(tmp_path):
+    stepped = read_benchmark(fill(tmp_path / "x", "my hens/grass/1.jpg", "my hens/rock/1.jpg"))
+    assert stepped.photos["class_name"].to_list() == ["grass", "rock"]
+    assert "The classes are the folders inside the single folder 'my hens'." in stepped.notes
+    # Groups two levels down leave no doubt, whatever the folder around the classes is called.
+    grouped = read_benchmark(fill(tmp_path / "y", *(f"web site/{path}" for path in groups("tench", "hen"))))
+    assert grouped.label_space.names == ("tench", "hen")
+    assert grouped.notes == ("The classes are the folders inside the single folder 'web site'.",)
 
 
 def test_junk_is_ignored_and_other_files_are_noted(tmp_path):
@@ -130,7 +149,7 @@ def test_an_index_that_disagrees_is_refused_even_alone(tmp_path):
 def test_an_index_resolves_an_ambiguous_name(tmp_path):
     benchmark = read_benchmark(fill(tmp_path / "x", *groups("517 crane", "134 crane", "744 missile")))
     assert benchmark.label_space.imagenet == (134, 517, 744)
-    assert benchmark.label_space.duplicates() == {"crane": (0, 1)}
+    assert benchmark.label_space.names == ("crane", "crane", "missile")
     assert sorted(benchmark.photos["class_index"].unique()) == [0, 1, 2]
 
 
@@ -200,7 +219,7 @@ def test_imagefolder_by_wnid_name_or_index(tmp_path, names):
     benchmark = read_benchmark(fill(tmp_path / "x", *(f"{name}/{n}.jpg" for name in names for n in range(2))))
     assert benchmark.label_space.names == ("tench", "goldfish", "ostrich")
     assert benchmark.label_space.imagenet == (0, 1, 9)
-    assert not benchmark.has_groups
+    assert benchmark.photos["group"].null_count() == 6
     assert benchmark.photos["background"].null_count() == 6
     by_path = dict(zip(benchmark.photos["path"], benchmark.photos["class_name"], strict=True))
     assert by_path == {
@@ -237,7 +256,7 @@ def test_folders_of_backgrounds_without_groups(tmp_path):
         tmp_path / "x", "tench/water/1.jpg", "tench/hand/2.jpg", "ostrich/sand/1.jpg", "ostrich/sand/2.jpg"
     )
     benchmark = read_benchmark(root)
-    assert not benchmark.has_groups
+    assert benchmark.photos["group"].null_count() == 4
     assert benchmark.label_space.imagenet == (0, 9)
     seen = benchmark.photos.select("class_name", "background").rows()
     assert sorted(seen) == [("ostrich", "sand")] * 2 + [("tench", "hand"), ("tench", "water")]

@@ -111,9 +111,11 @@ def test_version_hashes_all_that_scores_depend_on_and_nothing_else(tmp_path):
     assert re.fullmatch("[0-9a-f]{64}", benchmark.version)
 
 
-def test_has_groups():
-    assert Benchmark("x", None, manifest(), SPACE).has_groups
-    assert not Benchmark("x", None, manifest(group=[None] * 3), SPACE).has_groups
+def test_indices_that_a_cast_would_change_are_refused():
+    for values, kind in (([0.0, 1.7, 0.0], "Float64"), ([False, True, False], "Boolean")):
+        frame = manifest().with_columns(class_index=pl.Series(values))
+        with pytest.raises(CounterGroundError, match=rf"'class_index' must be Int32, not {kind}"):
+            Benchmark("x", None, frame, SPACE)
 
 
 @pytest.fixture

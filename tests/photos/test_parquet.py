@@ -76,6 +76,7 @@ def test_imagenet_index_frees_the_names(write):
     assert benchmark.label_space.imagenet == (8, 517)
     own = read_benchmark(write(class_name=["hen", "tench", "hen"], imagenet_index=[None, 0, None]))
     assert own.label_space.imagenet == (None, 0)
+    assert read_benchmark(write(imagenet_index=[None] * 3)).label_space.imagenet == (None, None)
 
 
 def test_given_hashes_are_believed_until_the_photo_is_read(write):
@@ -97,6 +98,21 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
         ({"class_index": [8, 0, 8]}, "or call it imagenet_index"),
         ({"class_index": [0, 0, 0]}, "must number the 2 classes from 0 to 1"),
         ({"class_index": ["a", "b", "a"]}, "'class_index' must be Int32, not String"),
+        ({"class_index": [0.0, 1.7, 0.0]}, "'class_index' must be Int32, not Float64"),
+        (
+            {"class_index": [True, False, True]},
+            "'class_index' must be Int32, not Boolean",
+        ),
+        (
+            {"class_name": None, "class_index": [8.7, 0.0, 8.7]},
+            "must be Int32, not Float64",
+        ),
+        (
+            {"imagenet_index": [8.7, 0.0, 8.7]},
+            "'imagenet_index' must be Int32, not Float64",
+        ),
+        ({"imagenet_index": [True, False, True]}, "'imagenet_index' must be Int32, not Boolean"),
+        ({"class_index": [2**40, 0, 2**40]}, "'class_index' must be Int32, not Int64"),
         ({"imagenet_index": [8, 0, 9]}, "Class 'hen' has more than one imagenet_index"),
         ({"imagenet_index": [8, 8, 8]}, "two classes have ImageNet index 8"),
         ({"imagenet_index": [1000, 0, 1000]}, "1000 is no ImageNet-1K index"),

@@ -271,6 +271,15 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
     assert caught.value.reason == "decompression bomb (20000 x 10000)"
 
 
+@pytest.mark.parametrize("size", [(1, 60000), (60000, 1), (2, 401)])
+def test_extreme_sides_are_refused_for_what_resizing_them_would_take(tmp_path, size):
+    path = write(tmp_path / "x.png", Image.new("RGB", size))
+    with pytest.raises(UnreadablePhoto) as caught:
+        load_photo(path)
+    assert caught.value.reason == f"one side more than 200 times the other ({size[0]} x {size[1]})"
+    assert load_photo(write(tmp_path / "y.png", Image.new("RGB", (2, 400)))).image.size == (2, 400)
+
+
 def test_the_limit_is_ours_whatever_the_host_set(tmp_path, monkeypatch):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(20000, 10000))

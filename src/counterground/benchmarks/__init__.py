@@ -2,7 +2,13 @@
 
 from counterground.benchmarks._compositing import composite
 from counterground.benchmarks._photographs import Background, Cutout, load_backgrounds, load_cutouts
-from counterground.benchmarks._registry import BenchmarkInfo, get_benchmark, list_benchmarks, open_benchmark
+from counterground.benchmarks._registry import (
+    BenchmarkInfo,
+    benchmark_folder,
+    get_benchmark,
+    list_benchmarks,
+    open_benchmark,
+)
 from counterground.benchmarks._stamps import StampsSettings, build_stamps
 
 __all__ = [
@@ -10,6 +16,7 @@ __all__ = [
     "BenchmarkInfo",
     "Cutout",
     "StampsSettings",
+    "benchmark_folder",
     "build_stamps",
     "composite",
     "get_benchmark",

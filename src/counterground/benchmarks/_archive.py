@@ -64,8 +64,7 @@ def unpack(archive: Path, into: Path, progress: Callable[[int, int], None] | Non
                     progress(done, total)
     except _BROKEN as error:
         raise BrokenArchiveError(
-            f"{archive} is cut short or corrupt ({error or type(error).__name__}); get it again. "
-            "Files already unpacked are kept."
+            f"{archive} is cut short or corrupt ({error or type(error).__name__}); get it again."
         ) from error
     except OSError as error:
         # gzip reports a broken stream as an OSError without a number.

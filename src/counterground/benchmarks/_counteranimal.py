@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import polars as pl
 from counterground.atomic import cache_dir
 from counterground.benchmarks._archive import BrokenArchiveError, unpack
 from counterground.benchmarks._download import download_archive
+from counterground.benchmarks._packages import sha256
+from counterground.benchmarks._progress import progress_bar
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 from counterground.published import load_table
@@ -31,53 +33,67 @@ def counteranimal_folder() -> Path:
 
 
 def get_counteranimal(
-    archive: Path | None = None,
-    *,
-    out: Path | None = None,
-    url: str = RELEASE_URL,
-    progress: Callable[[int, int], None] | None = None,
+    archive: Path | None = None, *, url: str = RELEASE_URL, show_progress: bool = False
 ) -> Benchmark:
     """Return CounterAnimal; its ``notes`` state every difference from the paper's classes and group sizes.
 
+    An archive that is given takes the place of whatever was got before; photos of two archives never mix.
+
     Args:
         archive: zip or tar of the release, or the folder it was unpacked to (photos are then not copied);
-            without it the authors' file is downloaded.
-        out: folder of the benchmark; by default one in the cache.
+            without it the authors' file is downloaded, unless CounterAnimal is in the cache already.
         url: where to download from.
-        progress: called with (done, in all): bytes while downloading, then files while unpacking.
+        show_progress: show bars of the download and the unpacking on standard error.
 
     Raises:
         CounterGroundError: the download is dead, the archive is unsafe or broken, or no class is the paper's.
         UsageError: ``archive`` does not exist.
     """
-    folder = counteranimal_folder() if out is None else out
+    folder = counteranimal_folder()
     if archive is None and is_complete(folder):
         return read_benchmark(folder)
-    if (folder / "benchmark.json").exists() and not is_complete(folder):
-        raise CounterGroundError(f"{folder} holds another benchmark; choose another folder.")
-    if archive is not None and not archive.exists():
-        raise UsageError(f"{archive} does not exist.")
     downloaded: Path | None = None
     if archive is None:
         store = cache_dir() / "downloads" / "CounterAnimal"
-        archive = downloaded = download_archive(url, store, remedy=_REMEDY, progress=progress)
-    if archive.is_dir():
-        unpacked = archive
-    else:
-        unpacked = folder / "unpacked"
-        try:
-            unpack(archive, unpacked, progress)
-        except BrokenArchiveError:
-            if downloaded is not None:
-                downloaded.unlink(missing_ok=True)
-            raise
+        with progress_bar("Downloading CounterAnimal", "bytes", shown=show_progress) as progress:
+            archive = downloaded = download_archive(url, store, remedy=_REMEDY, progress=progress)
+    elif not archive.exists():
+        raise UsageError(f"{archive} does not exist.")
+    try:
+        unpacked = archive if archive.is_dir() else _unpack(archive, folder, show_progress=show_progress)
+    except BrokenArchiveError:
+        if downloaded is not None:
+            downloaded.unlink(missing_ok=True)
+        raise
     benchmark = read_benchmark(_find_classes(unpacked))
     differences = compare_with_paper(benchmark.photos, benchmark.label_space.imagenet)
     benchmark = replace(benchmark, name="counteranimal", notes=(*benchmark.notes, *differences))
     write_benchmark(benchmark, folder)
+    _remove_other_photos(folder, benchmark.root)
     if downloaded is not None:
         downloaded.unlink(missing_ok=True)
     return benchmark
+
+
+def _unpack(archive: Path, folder: Path, *, show_progress: bool) -> Path:
+    """Unpack into a folder named after the archive's content, so that only the same archive goes on in it."""
+    try:
+        unpacked = folder / f"unpacked-{sha256(archive)[:12]}"
+    except OSError as error:
+        raise CounterGroundError(f"Cannot read {archive}: {error.strerror or error}.") from error
+    try:
+        with progress_bar("Unpacking CounterAnimal", "files", shown=show_progress) as progress:
+            unpack(archive, unpacked, progress)
+    except BrokenArchiveError:
+        shutil.rmtree(unpacked, ignore_errors=True)
+        raise
+    return unpacked
+
+
+def _remove_other_photos(folder: Path, root: Path) -> None:
+    for old in folder.glob("unpacked*"):
+        if not root.resolve().is_relative_to(old.resolve()):
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def is_complete(folder: Path) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from counterground.benchmarks._counteranimal import counteranimal_folder, get_counteranimal, is_complete
+from counterground.benchmarks._progress import progress_bar
 from counterground.benchmarks._stamps import StampsSettings, build_stamps, stamps_folder
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import Benchmark, read_benchmark
@@ -22,7 +22,6 @@ class BenchmarkInfo:
     description: str
     n_photos: int
     available: bool
-    source: str
 
 
 def list_benchmarks() -> list[BenchmarkInfo]:
@@ -33,38 +32,47 @@ def list_benchmarks() -> list[BenchmarkInfo]:
             "45 animal classes photographed on common and counter backgrounds (Wang et al. 2024)",
             13100,
             is_complete(counteranimal_folder()),
-            "the authors' archive: `counterground benchmarks get counteranimal [--from ARCHIVE]`",
         ),
         BenchmarkInfo(
             "stamps",
             "45 ImageNet classes: 51 photographic cut-outs on 28 photographs of 6 backgrounds",
             1224,
-            (stamps_folder(StampsSettings()) / "provenance.json").is_file(),
-            "built from Debian packages on first use",
+            _stamps_built(),
         ),
     ]
 
 
-def open_benchmark(
-    name_or_path: str | Path,
-    *,
-    packages: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Benchmark:
+def _stamps_built() -> bool:
+    return (stamps_folder(StampsSettings()) / "provenance.json").is_file()
+
+
+def benchmark_folder(name: str) -> Path:
+    """Return the folder of a built-in benchmark in the cache, fetched or not; ``open_benchmark`` reads it.
+
+    Raises:
+        UsageError: unknown name.
+    """
+    if name == "stamps":
+        return stamps_folder(StampsSettings())
+    if name == "counteranimal":
+        return counteranimal_folder()
+    raise _unknown(name)
+
+
+def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> Benchmark:
     """Return a benchmark by built-in name, folder or ``.parquet`` manifest.
 
     Args:
         name_or_path: ``stamps`` (built on first use), ``counteranimal`` (once got), or what
             ``photos.read_benchmark`` reads. A ``Path``, or a name with a slash, is never a built-in name.
-        packages: folder with the ``.deb`` files of ``stamps``, where there is no apt.
-        progress: called with (photos done, photos in all) while ``stamps`` is built.
+        show_progress: show a bar on standard error while ``stamps`` is built.
 
     Raises:
         UsageError: neither a built-in name nor an existing path.
         CounterGroundError: it cannot be built or read, or ``counteranimal`` has not been got yet.
     """
     if name_or_path == "stamps":
-        return build_stamps(StampsSettings(), packages=packages, progress=progress)
+        return _build_stamps(None, show_progress=show_progress)
     if name_or_path == "counteranimal":
         if not is_complete(counteranimal_folder()):
             raise CounterGroundError(
@@ -85,19 +93,17 @@ def get_benchmark(
     *,
     archive: Path | None = None,
     packages: Path | None = None,
-    seed: int = 0,
-    out: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    show_progress: bool = False,
 ) -> Benchmark:
     """Fetch or build a built-in benchmark and return it; ``notes`` say what differs from the paper.
+
+    It lies in ``benchmark_folder(name)``, where ``open_benchmark`` finds it by name.
 
     Args:
         name: ``counteranimal`` or ``stamps``.
         archive: CounterAnimal's archive or unpacked folder, where it should not be downloaded.
         packages: folder with the ``.deb`` files of ``stamps``, where there is no apt.
-        seed: of the placements of ``stamps``.
-        out: folder of the benchmark; by default one in the cache, where ``open_benchmark`` finds it by name.
-        progress: called with (done, in all).
+        show_progress: show bars of what takes long on standard error.
 
     Raises:
         UsageError: unknown name, or an option that does not belong to it.
@@ -106,11 +112,20 @@ def get_benchmark(
     if name == "stamps":
         if archive is not None:
             raise UsageError("stamps is built from Debian packages: give `--packages FOLDER`, not `--from`.")
-        return build_stamps(StampsSettings(seed=seed), packages=packages, out=out, progress=progress)
+        return _build_stamps(packages, show_progress=show_progress)
     if name == "counteranimal":
         if packages is not None:
             raise UsageError("counteranimal comes as an archive: give `--from ARCHIVE`, not `--packages`.")
-        return get_counteranimal(archive, out=out, progress=progress)
-    raise UsageError(
+        return get_counteranimal(archive, show_progress=show_progress)
+    raise _unknown(name)
+
+
+def _build_stamps(packages: Path | None, *, show_progress: bool) -> Benchmark:
+    with progress_bar("Building stamps", "photos", shown=show_progress and not _stamps_built()) as progress:
+        return build_stamps(StampsSettings(), packages=packages, progress=progress)
+
+
+def _unknown(name: str) -> UsageError:
+    return UsageError(
         f"No built-in benchmark {name!r}; there are {', '.join(BUILT_IN)}.{did_you_mean(name, BUILT_IN)}"
     )

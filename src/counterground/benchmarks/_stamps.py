@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from counterground.benchmarks._photographs import (
     LABELS,
     PACKAGES,
     STAMPS_PACKAGE,
+    Cutout,
     background_rows,
     load_backgrounds,
     load_cutouts,
@@ -39,7 +41,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import MANIFEST_SCHEMA, Benchmark, LabelSpace, read_benchmark, write_benchmark
 
 Progress = Callable[[int, int], None]
-_BUILDER = 1  # raise it when the same settings would give other photos
+_BUILDER = 2  # raise it when the same settings would give other photos or notes
 _JPEG = {"quality": 95, "subsampling": 0}  # colour at full resolution: cut-outs have sharp coloured edges
 
 
@@ -164,7 +166,7 @@ def _build(draft: Path, settings: StampsSettings, packages: Path | None, progres
     )
     rows = _write_photos(placements, draft, settings.size, label_space, progress)
     frame = pl.DataFrame(rows, schema=MANIFEST_SCHEMA).sort("path")
-    notes = _notes(frame, len(cutouts), settings)
+    notes = _notes(cutouts, settings)
     write_benchmark(Benchmark("stamps", draft, frame, label_space, notes), draft)
     provenance = {
         "settings": settings.record(),
@@ -186,14 +188,17 @@ def _label_space(classes: dict[int, str]) -> LabelSpace:
     return LabelSpace("stamps", tuple(classes[index] for index in indices), tuple(indices))
 
 
-def _notes(frame: pl.DataFrame, n_cutouts: int, settings: StampsSettings) -> tuple[str, ...]:
-    clusters, classes = frame["cluster"].n_unique(), frame["class_index"].n_unique()
+def _notes(cutouts: Sequence[Cutout], settings: StampsSettings) -> tuple[str, ...]:
+    # A benchmark of some of the photos inherits these sentences: they must hold for any of them.
+    per_class = Counter(cutout.class_name for cutout in cutouts)
+    one_each = 2 * list(per_class.values()).count(1) > len(per_class)
+    made_from = f"{len(cutouts)} cut-outs of {len(per_class)} classes" + ", most having one" * one_each
     conditional = (
-        f"Results are conditional on the {n_cutouts} cut-outs of {classes} classes, most having one; "
-        f"the cluster of the intervals is the background photograph ({clusters} of them)."
+        "Results are conditional on the cut-outs: stamps, which these photos come from, was made from "
+        f"{made_from}; the cluster of the intervals is the background photograph."
     )
     composites = (
-        f"Photos are composites ({len(frame):,} of {settings.size} px, seed {settings.seed}): "
+        f"Photos are composites, made at {settings.size} px with seed {settings.seed}: "
         "their drops tell models apart, and are not those of photos taken outdoors."
     )
     return conditional, composites

@@ -30,10 +30,10 @@ def benchmarks(context: click.Context) -> None:
 )
 def get(name: str, archive: Path | None, packages: Path | None) -> None:
     """Fetch or build a built-in benchmark, check it, and say what differs from the paper."""
-    from counterground.benchmarks import get_benchmark
+    from counterground.benchmarks import benchmark_folder, get_benchmark
 
-    benchmark = get_benchmark(name, archive=archive, packages=packages)
+    benchmark = get_benchmark(name, archive=archive, packages=packages, show_progress=True)
     for note in benchmark.notes:
         click.echo(f"Note: {note}")
     click.echo(f"{benchmark.name}: {len(benchmark.photos):,} photos of {len(benchmark.label_space)} classes")
-    click.echo(f"Benchmark: {benchmark.root}")
+    click.echo(f"Benchmark: {benchmark_folder(name)}")

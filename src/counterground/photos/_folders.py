@@ -12,9 +12,10 @@ from pathlib import Path
 
 import polars as pl
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._classes import assign_classes
 from counterground.photos._hashing import photo_ids
+from counterground.photos._imagenet import find_imagenet_index, imagenet_candidates
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, describe_gaps
 from counterground.photos._photo import IMAGE_SUFFIXES
 
@@ -48,8 +49,9 @@ class _Found:
 def read_folder(source: Path) -> Benchmark:
     """Read ``<class>/<common|counter>-<background>/*``, ``<class>/<background>/*`` or ``<class>/*``.
 
-    A single folder around the class folders is stepped into. Class folders are named as ``assign_classes``
-    reads them. Clusters are null: nothing in a folder says which photos belong together.
+    A single folder around the class folders is stepped into and noted, unless it is named as a class of
+    ImageNet-1K is: then it is the class. Class folders are named as ``assign_classes`` reads them. Clusters
+    are null: nothing in a folder says which photos belong together.
 
     Raises:
         CounterGroundError: no photo, none of the layouts or several at once, photos deeper than the
@@ -82,7 +84,11 @@ def read_folder(source: Path) -> Benchmark:
     }
     photos = pl.DataFrame(columns, schema={name: MANIFEST_SCHEMA[name] for name in columns})
     beside = [entry.name for entry in _entries(root) if _is_photo(entry)]
+    stepped = (
+        (f"The classes are the folders inside the single folder {root.name!r}.",) if root != source else ()
+    )
     notes = (
+        *stepped,
         *classes.notes,
         *describe_gaps(photos, space),
         *_note_files(beside, "photos beside the class folders belong to no class and were not read"),
@@ -145,8 +151,19 @@ def _layout_root(source: Path) -> Path:
     folders = [entry for entry in _entries(source) if entry.is_dir()]
     if len(folders) != 1 or _groups(folders[0]) or any(_is_photo(entry) for entry in _entries(folders[0])):
         return source
-    _inside(folders[0], source)
-    return folders[0] if any(entry.is_dir() for entry in _entries(folders[0])) else source
+    only = folders[0]
+    _inside(only, source)
+    inner = [entry for entry in _entries(only) if entry.is_dir()]
+    is_class = _names_a_class(only.name) and not any(_groups(folder) for folder in inner)
+    return only if inner and not is_class else source
+
+
+def _names_a_class(name: str) -> bool:
+    try:
+        find_imagenet_index(name)
+    except UsageError:
+        return bool(imagenet_candidates(name))  # ambiguous, but a class
+    return True
 
 
 def _walk_backgrounds(folder: Path, found: _Found, *, grouped: bool) -> None:

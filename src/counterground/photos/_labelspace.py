@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ class LabelSpace:
 
     Predictions are indices into ``names``, never names: where a name occurs twice (OpenAI's *missile*), its
     texts are equal, the two logits tie exactly, the lower index wins, and a photo of the other class counts
-    as wrong and as a tie. ``duplicates`` says where, so that whoever builds a head can warn.
+    as wrong and as a tie.
 
     Attributes:
         name: "imagenet", "benchmark", ...
@@ -77,13 +77,6 @@ class LabelSpace:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def duplicates(self) -> dict[str, tuple[int, ...]]:
-        """Return the names that occur more than once, with their indices."""
-        where: dict[str, list[int]] = defaultdict(list)
-        for index, name in enumerate(self.names):
-            where[name].append(index)
-        return {name: tuple(indices) for name, indices in where.items() if len(indices) > 1}
 
     def index_of(self, name: str) -> int:
         """Return the index of ``name``: as written, else regardless of case, commas and underscores.

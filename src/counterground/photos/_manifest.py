@@ -70,16 +70,28 @@ def _in_schema(photos: pl.DataFrame) -> pl.DataFrame:
     absent = [
         pl.lit(None, kind).alias(name) for name, kind in MANIFEST_SCHEMA.items() if name not in photos.columns
     ]
-    columns = []
-    for name, kind in MANIFEST_SCHEMA.items():
-        try:
-            columns.append(photos.with_columns(absent)[name].cast(kind))
-        except pl.exceptions.PolarsError as error:
-            found = photos.schema[name]
-            raise CounterGroundError(
-                f"The manifest's column {name!r} must be {kind}, not {found}."
-            ) from error
-    return pl.DataFrame(columns)
+    photos = photos.with_columns(absent)
+    return pl.DataFrame([cast_column(photos[name], kind) for name, kind in MANIFEST_SCHEMA.items()])
+
+
+def cast_column(column: pl.Series, kind: pl.DataType) -> pl.Series:
+    """Return the column of a manifest as ``kind``.
+
+    Raises:
+        CounterGroundError: it cannot be cast, or numbers that are not of an integer type would be.
+    """
+    found = column.dtype
+    # A cast would cut 8.7 to 8 and make 1 of True.
+    if kind.is_integer() and not found.is_integer() and found != pl.Null:
+        raise CounterGroundError(
+            f"The manifest's column {column.name!r} must be {kind}, not {found}: cast it."
+        )
+    try:
+        return column.cast(kind)
+    except pl.exceptions.PolarsError as error:
+        raise CounterGroundError(
+            f"The manifest's column {column.name!r} must be {kind}, not {found}."
+        ) from error
 
 
 def _refuse(photos: pl.DataFrame, wrong: pl.Expr, what: str, column: str = "") -> None:
@@ -130,11 +142,6 @@ class Benchmark:
         for row in self.photos.select(_VERSIONED).iter_rows():
             digest.update(json.dumps(row).encode() + b"\n")
         return digest.hexdigest()
-
-    @property
-    def has_groups(self) -> bool:
-        """Whether any photo is in the common or the counter group."""
-        return self.photos["group"].null_count() < len(self.photos)
 
     def photo_path(self, row_path: str) -> Path:
         """Return the file of a manifest path."""

@@ -11,7 +11,7 @@ from counterground.photos._classes import assign_classes
 from counterground.photos._hashing import photo_ids
 from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
 from counterground.photos._labelspace import LabelSpace
-from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, describe_gaps
+from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, cast_column, describe_gaps
 
 
 def read_parquet_manifest(source: Path) -> Benchmark:
@@ -55,18 +55,11 @@ def _read(frame: pl.DataFrame, source: Path) -> Benchmark:
 
 
 def _cast_keys(frame: pl.DataFrame) -> pl.DataFrame:
-    kinds = {"path": pl.String, "class_name": pl.String, "class_index": pl.Int32, "imagenet_index": pl.Int32}
+    keys = ("path", "class_name", "class_index", "imagenet_index")
     if not {"class_name", "class_index"} & set(frame.columns):
         raise CounterGroundError("The manifest has neither a column 'class_name' nor 'class_index'.")
-    for column, kind in kinds.items():
-        if column not in frame.columns:
-            continue
-        try:
-            frame = frame.with_columns(pl.col(column).cast(kind))
-        except pl.exceptions.PolarsError as error:
-            raise CounterGroundError(
-                f"The manifest's column {column!r} must be {kind}, not {frame.schema[column]}."
-            ) from error
+    kinds = MANIFEST_SCHEMA | {"imagenet_index": pl.Int32()}
+    frame = frame.with_columns(cast_column(frame[key], kinds[key]) for key in keys if key in frame.columns)
     needed = [column for column in ("path", "class_name", "class_index") if column in frame.columns]
     for column in needed:
         if frame[column].null_count():

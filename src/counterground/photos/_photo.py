@@ -38,6 +38,8 @@ IMAGE_SUFFIXES = frozenset(
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 # Where PIL raises instead of warning: twice its default limit, whatever the host program set that limit to.
 _MOST_PIXELS = 2 * (1024**3 // 4 // 3)
+# Resizing the shorter side of 1 x 60,000 pixels to 224 would take gigabytes.
+_LARGEST_RATIO = 200
 _SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
 
 
@@ -95,7 +97,8 @@ def load_photo(path: Path, *, rgb: bool = True, expect_id: str | None = None) ->
         expect_id: the ``photo_id`` of the manifest; other content is an error.
 
     Raises:
-        UnreadablePhoto: missing, empty, changed, not an image, truncated, damaged, or over 178 megapixels.
+        UnreadablePhoto: missing, empty, changed, not an image, truncated, damaged, over 178 megapixels, or
+            one side more than 200 times the other.
     """
     path = Path(path)
     data = _read_bytes(path, expect_id)
@@ -129,6 +132,10 @@ def _decode(path: Path, data: bytes) -> Image.Image:
     width, height = image.size
     if width * height > _MOST_PIXELS:
         raise UnreadablePhoto(path, f"decompression bomb ({width} x {height})")
+    if max(width, height) > _LARGEST_RATIO * min(width, height):
+        raise UnreadablePhoto(
+            path, f"one side more than {_LARGEST_RATIO} times the other ({width} x {height})"
+        )
     image.load()
     return image
 
