@@ -28,7 +28,8 @@ def evaluate(
         **settings: fields of ``Settings``: ``label_space``, ``names``, ``prompts``, ``device``, ...
     """
     specs = [models] if isinstance(models, str) else list(models)
-    return evaluate_models(_opened(benchmark), specs, Settings(**settings), Path(out))
+    chosen = Settings(**settings)
+    return evaluate_models(_opened(benchmark, chosen), specs, chosen, Path(out))
 
 
 def discover(
@@ -54,10 +55,11 @@ def discover(
         seed: decides the halves.
         **settings: fields of ``Settings``.
     """
+    chosen = Settings(referee=referee, **settings)
     return discover_pairs(
-        _opened(benchmark),
+        _opened(benchmark, chosen),
         referee,
-        Settings(referee=referee, **settings),
+        chosen,
         Path(out),
         min_drop=min_drop,
         min_photos=min_photos,
@@ -95,5 +97,7 @@ def compare(
         raise UsageError(str(error)) from error
 
 
-def _opened(benchmark: Benchmark | Path | str) -> Benchmark:
-    return benchmark if isinstance(benchmark, Benchmark) else open_benchmark(benchmark)
+def _opened(benchmark: Benchmark | Path | str, settings: Settings) -> Benchmark:
+    if isinstance(benchmark, Benchmark):
+        return benchmark
+    return open_benchmark(benchmark, show_progress=settings.show_progress)
