@@ -50,10 +50,7 @@ def test_accuracies_equal_scikit_learn(n, classes, seed):
     np.testing.assert_array_equal(found.classes, present)
     np.testing.assert_allclose(found.accuracy, by_class)
     np.testing.assert_array_equal(found.n, np.bincount(index)[present])
-    balanced = balanced_accuracy(correct, index)
-    assert balanced == pytest.approx(by_class.mean())
-    if len(present) > 1 and set(predicted) <= set(present):
-        assert balanced == pytest.approx(balanced_accuracy_score(index, predicted))
+    assert balanced_accuracy(correct, index) == pytest.approx(by_class.mean())
 
 
 @pytest.mark.parametrize("n", [30, 400])

@@ -40,6 +40,7 @@ def predictions(model="a", seed=0, n=300, skill=0.4, **labels):
     rng = np.random.default_rng(1)
     photos = {
         "path": [f"{number:04}.jpg" for number in range(n)],
+        "photo_id": [f"content of {number}" for number in range(n)],
         "class_index": rng.integers(0, 6, n) * 10,
         "group": rng.choice(np.array(["common", "counter"]), n).tolist(),
         "cluster": [None if number % 7 == 0 else f"c{number % 40}" for number in range(n)],
@@ -276,5 +277,11 @@ def test_what_cannot_be_compared_is_said():
     with pytest.raises(ValueError, match=r"'a' and 'b'.*1 photos were seen by the first only.*'0000.jpg'"):
         compare_models(pl.concat([predictions("a"), predictions("b", 1).slice(1)]))
     moved = predictions("b", 1).with_columns(cluster=pl.lit("one"))
-    with pytest.raises(ValueError, match="differ in class, group or cluster"):
+    with pytest.raises(ValueError, match="300 photos differ in content, class, group or cluster"):
         compare_models(pl.concat([predictions("a"), moved]))
+
+
+def test_other_photos_under_the_same_paths_are_not_compared():
+    other = predictions("b", 1).with_columns(photo_id="other " + pl.col("photo_id"))
+    with pytest.raises(ValueError, match=r"300 photos differ in content.*'0000.jpg'.*the same benchmark"):
+        compare_models(pl.concat([predictions("a"), other]))

@@ -39,6 +39,7 @@ def make_predictions(
     groups: bool = True,
     lacking: dict[int, str] | None = None,
     label_space: str = "imagenet",
+    protocol: str = "classification",
 ) -> pl.DataFrame:
     """``levels``: accuracies a model is drawn with; ``lacking``: class -> its group without photos."""
     rows = []
@@ -64,7 +65,7 @@ def make_predictions(
                             "model": model,
                             "names": "openai",
                             "prompts": "simple",
-                            "protocol": "zero-shot",
+                            "protocol": protocol,
                             "label_space": label_space,
                             "predicted_index": index if right else (index + 1) % len(classes),
                             "predicted_name": name,
@@ -91,10 +92,12 @@ def make_run(tmp_path_factory):
         notes=(),
         warnings=(),
         path="run",
+        version="ab12" * 16,
         as_published=False,
         **options,
     ):
-        predictions = make_predictions(levels, classes=classes or ANIMALS, **options)
+        protocol = "classification, as published" if as_published else "classification"
+        predictions = make_predictions(levels, classes=classes or ANIMALS, protocol=protocol, **options)
         photos = predictions["path"].n_unique()
         info = RunInfo(
             counterground_version="0.1.0",
@@ -107,7 +110,7 @@ def make_run(tmp_path_factory):
             precision="fp32",
             batch_size=32,
             threads=2,
-            benchmark=BenchmarkRecord(name=name, version="ab12" * 16, n_photos=photos, notes=list(notes)),
+            benchmark=BenchmarkRecord(name=name, version=version, n_photos=photos, notes=list(notes)),
             label_space=LabelSpaceRecord(name="imagenet", size=1000, source="ImageNet-1K"),
             names="openai",
             prompts="simple",

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -17,6 +17,7 @@ def marked(run):
     return [(model, mark(place)) for place, model in enumerate(regroup(run.scores))]
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_a_fitted_scale_is_increasing_and_holds_its_points(accuracies):
     scale = fit_scale(accuracies)

@@ -67,6 +67,62 @@ def test_the_table_shows_the_settings_that_differ(four_models):
     assert "Names openai" in shown
 
 
+def test_the_caption_keeps_names_as_they_are_written(four_models):
+    mine = four_models.scores.with_columns(names=pl.lit("MyNames"))
+    assert format_scores(mine, "markdown").splitlines()[-1].startswith("Percent;")
+    assert "Names MyNames, prompts simple" in format_scores(mine, "markdown")
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+@pytest.mark.parametrize("style", ["table", "csv", "json", "markdown", "latex"])
+def test_no_scores_are_said_and_do_no_harm(four_models, style, by_class):
+    empty = four_models.scores.clear()
+    shown = text(format_scores(empty, style, by_class=by_class, class_names={0: "ice bear"}), 200).strip()
+    if style == "csv":
+        columns = list(empty.columns)
+        if by_class:
+            columns.insert(columns.index("class_index") + 1, "class_name")
+        assert shown == ",".join(columns)
+    elif style == "json":
+        assert json.loads(shown) == []
+    else:
+        assert "No scores." in shown
+
+
+def with_run(run, folder):
+    return run.scores.select(pl.lit(folder).alias("run"), pl.all())
+
+
+def test_the_same_row_of_two_runs_stands_twice_under_the_name_of_each(make_run):
+    runs = [
+        make_run({"m": level}, path=f"runs/{name}")
+        for level, name in (((0.8, 0.5), "one"), ((0.6, 0.1), "two"))
+    ]
+    joined = pl.concat([with_run(run, str(run.path)) for run in runs])
+    lines = format_scores(joined, "markdown").splitlines()
+    assert lines[0].startswith("| Model | Run | Common |")
+    for run, line in zip(runs, lines[2:4], strict=True):
+        assert line.startswith(f"| m | {run.path.name} |")
+        assert percent(value_of(run.scores, "m", "drop")) in line
+    assert max(map(len, text(format_scores(joined), 80).splitlines())) <= 80
+    by_class = text(format_scores(joined, by_class=True), 140)
+    assert by_class.count("one") == by_class.count("two") == 9
+    assert sum(line.split()[:1] == ["m"] for line in by_class.splitlines()) == 2
+
+
+def test_folders_of_one_name_are_told_apart_by_their_paths(make_run):
+    run = make_run({"m": (0.8, 0.5)})
+    joined = pl.concat([with_run(run, folder) for folder in ("a/run", "b/run")])
+    lines = format_scores(joined, "markdown").splitlines()
+    assert [line.split("|")[2].strip() for line in lines[2:4]] == ["a/run", "b/run"]
+
+
+def test_a_figure_that_stands_twice_is_refused_not_overwritten(make_run):
+    scores = make_run({"m": (0.8, 0.5)}).scores
+    with pytest.raises(UsageError, match=r"the accuracy of 'm' twice in the same setting.*column 'run'"):
+        format_scores(pl.concat([scores, scores]), "markdown")
+
+
 def test_missing_figures_are_a_dash_never_zero(make_run):
     run = make_run({"m": (0.7, 0.7)}, groups=False)
     row = format_scores(run.scores, "markdown").splitlines()[2].split("|")

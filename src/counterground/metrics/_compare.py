@@ -26,7 +26,7 @@ COMPARISON_SCHEMA: dict[str, Any] = {
 }
 """Columns of a comparison; ``difference`` (a - b), ``low`` and ``high`` are fractions."""
 
-_PHOTO = ["path", "class_index", "group", "cluster"]
+_PHOTO = ["path", "photo_id", "class_index", "group", "cluster"]
 
 
 def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.DataFrame:
@@ -47,7 +47,7 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
     """
     distinct = predictions.unique(maintain_order=True)
     settings: dict[tuple[str | None, ...], dict[str, pl.DataFrame]] = {}
-    for key, photos in by_key(distinct, checked(distinct)):
+    for key, photos in by_key(distinct, checked(distinct, ("photo_id",))):
         settings.setdefault(key[1:], {})[str(key[0])] = photos
     rows: list[list[Any]] = []
     for setting, models in settings.items():
@@ -102,8 +102,8 @@ def _check_same_photos(first: str, second: str, a: pl.DataFrame, b: pl.DataFrame
         )
     other = a.join(b, on=_PHOTO, how="anti", nulls_equal=True)
     raise ValueError(
-        f"{lead}: {other.height} photos differ in class, group or cluster, such as {other['path'][0]!r}; "
-        "evaluate both on the same benchmark."
+        f"{lead}: {other.height} photos differ in content, class, group or cluster, such as "
+        f"{other['path'][0]!r}; evaluate both on the same benchmark."
     )
 
 

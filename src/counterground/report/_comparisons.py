@@ -77,7 +77,7 @@ def compare(predictions: Sequence[pl.DataFrame], models: Sequence[Sequence[Model
 
 def _labelled(predictions: pl.DataFrame, models: Sequence[ModelScores]) -> pl.DataFrame:
     keys = list(KEY_COLUMNS)
-    rows = [(*model.setting, model.label) for model in models]
+    rows = [(*(getattr(model.setting, key) for key in keys), model.label) for model in models]
     schema: dict[str, Any] = {**{key: predictions.schema[key] for key in keys}, "label": pl.String}
     names = pl.DataFrame(rows, schema=schema, orient="row")
     joined = predictions.join(names, on=keys, how="inner", nulls_equal=True, maintain_order="left")

@@ -126,25 +126,34 @@ def _section(runs: Sequence[Run], paper: Sequence[PaperPoint]) -> _Section:
 
 
 def _models(runs: Sequence[Run]) -> list[list[ModelScores]]:
-    """The rows of each run; the run's name is added where two runs hold the same row."""
-    settings = [{model.setting for model in regroup(run.scores)} for run in runs]
-    names = [run.path.name for run in runs]
+    """The rows of each run; the run's name is added where two runs hold the same model."""
+    specs = [set(run.scores["model"]) for run in runs]
+    names = _run_names(runs)
     found = []
     for position, run in enumerate(runs):
-        shared = any(settings[position] & other for k, other in enumerate(settings) if k != position)
-        name = names[position] if names.count(names[position]) == 1 else f"run {position + 1}"
-        found.append(regroup(run.scores, suffix=f" ({name})" if shared else ""))
+        shared = any(specs[position] & other for k, other in enumerate(specs) if k != position)
+        found.append(regroup(run.scores, suffix=f" ({names[position]})" if shared else ""))
     return found
+
+
+def _run_names(runs: Sequence[Run]) -> list[str]:
+    names = [run.path.name for run in runs]
+    return [
+        name if name and names.count(name) == 1 else f"run {position + 1}"
+        for position, name in enumerate(names)
+    ]
 
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
     found = []
-    for run in runs:
+    published = [run.info.as_published for run in runs]
+    for run, name in zip(runs, _run_names(runs), strict=True):
         info = run.info
         if info.as_published:
             found.append(
-                "As published: models were loaded the way the paper apparently loaded them, "
-                "not the way their weights were trained. Do not read these figures as the models' own."
+                f"As published{'' if all(published) else f' ({name})'}: models were loaded the way the paper "
+                "apparently loaded them, not the way their weights were trained. "
+                "Do not read these figures as the models' own."
             )
         found += info.warnings
         for model in info.models:
@@ -158,7 +167,13 @@ def _setting(run: Run) -> str:
     if info.label_space.name == "confusable":
         # Its size counts the names the few that compete were chosen from.
         space = f"Confusable names ({info.label_space.source})"
-    return f"{space}, names {info.names}, prompts {info.prompts}"
+    asked = f"{space}, names {info.names}, prompts {info.prompts}"
+    if not info.as_published:
+        return asked
+    protocols = " and ".join(
+        f"“{protocol}”" for protocol in run.scores["protocol"].drop_nulls().unique().sort()
+    )
+    return f"{asked}, protocol {protocols}"
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

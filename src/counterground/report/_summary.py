@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from counterground.errors import UsageError
 from counterground.report._numbers import bounds, percent
 
 KEY_COLUMNS = ("model", "names", "prompts", "protocol", "label_space")
@@ -39,13 +40,14 @@ COMMON, COUNTER, DROP, BALANCED = MEASURES[:4]
 
 
 class Setting(NamedTuple):
-    """What tells one row of results from another."""
+    """What tells one row of results from another; ``run`` only where several runs stand together."""
 
     model: str
     names: str | None
     prompts: str | None
     protocol: str | None
     label_space: str | None
+    run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,26 @@ def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
     """Regroup a scores frame by model and setting, in order of first appearance.
 
     Args:
-        scores: columns of ``scores.parquet``; values are fractions.
+        scores: columns of ``scores.parquet``; values are fractions. A column ``run`` tells runs apart.
         suffix: appended to every label, to tell runs apart.
+
+    Raises:
+        UsageError: a figure stands twice, as when runs were joined without a column ``run``.
     """
+    columns = (*KEY_COLUMNS, "run") if "run" in scores.columns else KEY_COLUMNS
     found: dict[Setting, ModelScores] = {}
     for row in scores.iter_rows(named=True):
-        setting = Setting(*(row[column] for column in KEY_COLUMNS))
+        setting = Setting(*(row[column] for column in columns))
         entry = found.setdefault(setting, ModelScores(setting, setting.model))
         index = row["class_index"]
         figures = entry.overall if index is None else entry.classes.setdefault(index, {})
-        figures[row["metric"], row["group"]] = _estimate(row)
+        figure = (row["metric"], row["group"])
+        if figure in figures:
+            raise UsageError(
+                f"The scores hold the {row['metric']} of {setting.model!r} twice in the same setting; "
+                "name the run of each row in a column 'run'."
+            )
+        figures[figure] = _estimate(row)
     return _labelled(list(found.values()), suffix)
 
 
@@ -137,7 +149,7 @@ def headline(model: ModelScores) -> str:
 
 def vary(models: Sequence[ModelScores]) -> list[str]:
     """Names of the settings, apart from the model, in which the rows differ."""
-    return [column for column in KEY_COLUMNS[1:] if len({getattr(m.setting, column) for m in models}) > 1]
+    return [column for column in Setting._fields[1:] if len({getattr(m.setting, column) for m in models}) > 1]
 
 
 def _labelled(models: list[ModelScores], suffix: str) -> list[ModelScores]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, overload
 
 import polars as pl
@@ -15,10 +16,10 @@ from counterground.report._summary import (
     COMMON,
     COUNTER,
     DROP,
-    KEY_COLUMNS,
     MEASURES,
     Measure,
     ModelScores,
+    Setting,
     regroup,
     vary,
 )
@@ -31,7 +32,13 @@ TextFormat = Literal["csv", "json", "markdown", "latex"]
 _FORMATS = ("table", "csv", "json", "markdown", "latex")
 _BY_CLASS = (COMMON, COUNTER, DROP)
 _CELL = 14  # "[-12.0, 100.0]" without padding
-_TITLES = {"names": "Names", "prompts": "Prompts", "protocol": "Protocol", "label_space": "Label space"}
+_TITLES = {
+    "names": "Names",
+    "prompts": "Prompts",
+    "protocol": "Protocol",
+    "label_space": "Label space",
+    "run": "Run",
+}
 
 
 @overload
@@ -57,14 +64,15 @@ def format_scores(
     """Write scores for a person or a program.
 
     Args:
-        scores: columns of ``scores.parquet``, fractions.
+        scores: columns of ``scores.parquet``, fractions; where several runs stand together, a column ``run``
+            first with the folder of each, which csv and json keep and tables show by its name.
         format: ``table`` (a rich renderable that fits its console), ``markdown`` and ``latex`` (booktabs)
             give percent with 95 % intervals; ``csv`` and ``json`` give the rows as they are, fractions.
         by_class: one row per model and class instead of one per model.
-        class_names: names to write for class indices; csv and json get a ``class_name`` column.
+        class_names: names to write for class indices; csv and json by class get a ``class_name`` column.
 
     Raises:
-        UsageError: an unknown format.
+        UsageError: an unknown format, or a figure that stands twice in the same setting and run.
     """
     if format not in _FORMATS:
         raise UsageError(
@@ -112,14 +120,14 @@ def scores_table(
             table.add_column(column.title, justify="right", no_wrap=True)
         else:
             table.add_column(column.title, overflow="fold", min_width=min(12, len(column.title)))
-    above: str | None = None
+    above: list[tuple[str, str]] | None = None
     for row in sheet.rows:
         cells = []
-        model = row[0][0]
-        repeated = by_class and model == above
+        head = row[: sheet.heads]
+        repeated = by_class and head == above
         if by_class and above is not None and not repeated:
             table.add_section()
-        above = model
+        above = head
         for value, interval in [("", ""), *row[1:]] if repeated else row:
             text = Text(value)
             if interval:
@@ -150,8 +158,9 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Sheet:
-    """Cells as (value, interval) texts, the same for every format in percent."""
+    """Cells as (value, interval) texts, the same for every format in percent; ``heads`` name a model."""
 
+    heads: int
     columns: list[_Column]
     rows: list[list[tuple[str, str]]]
     caption: str
@@ -160,9 +169,10 @@ class _Sheet:
 def _sheet(
     scores: pl.DataFrame, by_class: bool, class_names: Mapping[int, str] | None, width: int | None
 ) -> _Sheet:
-    models = regroup(scores)
+    models = regroup(_with_run_names(scores))
     varying = vary(models)
     columns = [_Column("Model", False), *(_Column(_TITLES[name], False) for name in varying)]
+    heads = len(columns)
     if by_class:
         columns.append(_Column("Class", False))
     measures = _fitting(_BY_CLASS if by_class else MEASURES, len(columns), width)
@@ -177,7 +187,18 @@ def _sheet(
             name = (class_names or {}).get(index, str(index))
             n = count(model.get("accuracy", None, index).n)
             rows.append([*head, (name, ""), *_cells(model, measures, index), (n, "")])
-    return _Sheet(columns, rows, _caption(models, varying, by_class))
+    return _Sheet(heads, columns, rows, _caption(models, varying, by_class))
+
+
+def _with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
+    """Runs by the name of their folder; by its path, as given, where two folders have one name."""
+    if "run" not in scores.columns:
+        return scores
+    paths = scores["run"].unique(maintain_order=True).to_list()
+    names = {path: PurePath(path).name or path for path in paths}
+    if len(set(names.values())) < len(paths):
+        return scores
+    return scores.with_columns(pl.col("run").replace(names))
 
 
 def _cells(model: ModelScores, measures: Sequence[Measure], index: int | None) -> list[tuple[str, str]]:
@@ -197,12 +218,13 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
         return "No scores."
     same = [
         f"{_TITLES[name].lower()} {getattr(models[0].setting, name)}"
-        for name in KEY_COLUMNS[1:]
+        for name in Setting._fields[1:]
         if name not in varying and getattr(models[0].setting, name) is not None
     ]
     clusters = sorted({model.photos.clusters for model in models if model.photos.clusters is not None})
     counted = f" from {' or '.join(count(n) for n in clusters)} clusters" if clusters and not by_class else ""
-    settings = f" {', '.join(same).capitalize()}." if same else ""
+    listed = ", ".join(same)
+    settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
     return f"Percent; drop in points; 95 % intervals{counted}.{settings}"
 
 
@@ -214,7 +236,7 @@ def _records(
 ) -> str:
     chosen = pl.col("class_index").is_not_null() if by_class else pl.col("class_index").is_null()
     frame = scores.filter(chosen).with_columns(pl.col("value", "low", "high").fill_nan(None))
-    if class_names is not None:
+    if by_class and class_names is not None:
         names = [None if index is None else class_names.get(index) for index in frame["class_index"]]
         place = frame.get_column_index("class_index") + 1
         frame = frame.insert_column(place, pl.Series("class_name", names, dtype=pl.String))
