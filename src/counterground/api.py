@@ -83,6 +83,11 @@ def compare(
     """
     listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
     opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
+    benchmarks = {run.info.benchmark.version: run.info.benchmark.name for run in opened}
+    if len(benchmarks) > 1:
+        raise UsageError(
+            f"These runs are on different photos ({', '.join(benchmarks.values())}): compare one at a time."
+        )
     spaces: dict[str, str] = {}
     for run in opened:
         space = run.info.label_space

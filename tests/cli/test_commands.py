@@ -207,3 +207,13 @@ def test_wrong_usage_is_told_by_the_command_itself():
         assert len(ran.stderr.strip().splitlines()) == 1, ran.stderr
     assert command().returncode == 2
     assert __version__ in command("--version").stdout
+
+
+def test_runs_on_other_photos_are_not_compared(photos, tiny_clip, tmp_path, capsys):
+    words = ["-m", f"open_clip:{tiny_clip}", "--label-space", "benchmark", "--out"]
+    assert main(["evaluate", str(photos), *words, str(tmp_path / "a")]) == 0
+    (photos / "flamingo/common-water/1.jpg").unlink()
+    assert main(["evaluate", str(photos), *words, str(tmp_path / "b")]) == 0
+    capsys.readouterr()
+    status, said = failed(capsys, "compare", tmp_path / "a", tmp_path / "b")
+    assert (status, "different photos" in said) == (2, True)
