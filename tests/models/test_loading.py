@@ -1,6 +1,7 @@
 """Specifications, lists, weights that must not run code, models of the user's own."""
 
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -10,36 +11,82 @@ import torchvision
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.models import Classifier, DualEncoder, expand_specs, list_models, load_model
+from counterground.models import Classifier, DualEncoder, check_specs, expand_specs, list_models, load_model
 from counterground.models._activation import resolve_activation
 from counterground.models._spec import split_spec
 
+UNKNOWN = [
+    ("efficientnet-lite3", "efficientnet-lite2"),
+    ("openclip:ViT-B-32/openai", "open_clip:ViT-B-32/openai"),
+    ("open_clip:ViT-B-33/openai", "ViT-B-32"),
+    ("open_clip:ViT-B-32/opena", "openai"),
+    ("open_clip:ViT-B-32", "open_clip:ViT-B-32/TAG"),
+    ("open_clip:ViT-B-3@/nowhere", "no weights file"),
+    ("torchvision:resnet5", "resnet50"),
+    ("torchvision:resnet50/IMAGENET1K_V3", "IMAGENET1K_V1"),
+    ("timm:resnet18.a1_in1", "a1_in1k"),
+    ("timm:resnet188", "resnet18"),
+    ("timm:vit_base_patch16_224.dino", "no classifier"),
+    ("counterground:stamps-bias", "counterground:stamps-biased"),
+    ("hf:google/siglip2-base-patch16-224", "not supported yet"),
+    ("nonsense", "open_clip:ARCH/TAG"),
+    ("no_such_module_here:load", "there is no module"),
+]
 
-@pytest.mark.parametrize(
-    ("spec", "suggestion"),
-    [
-        ("efficientnet-lite3", "efficientnet-lite2"),
-        ("openclip:ViT-B-32/openai", "open_clip:ViT-B-32/openai"),
-        ("open_clip:ViT-B-33/openai", "ViT-B-32"),
-        ("open_clip:ViT-B-32/opena", "openai"),
-        ("open_clip:ViT-B-32", "open_clip:ViT-B-32/TAG"),
-        ("open_clip:ViT-B-3@/nowhere", "no weights file"),
-        ("torchvision:resnet5", "resnet50"),
-        ("torchvision:resnet50/IMAGENET1K_V3", "IMAGENET1K_V1"),
-        ("timm:resnet18.a1_in1", "a1_in1k"),
-        ("timm:resnet188", "resnet18"),
-        ("timm:vit_base_patch16_224.dino", "no classifier"),
-        ("counterground:stamps-bias", "counterground:stamps-biased"),
-        ("hf:google/siglip2-base-patch16-224", "not supported yet"),
-        ("nonsense", "open_clip:ARCH/TAG"),
-        ("no_such_module_here:load", "there is no module"),
-    ],
-)
+
+@pytest.mark.parametrize(("spec", "suggestion"), UNKNOWN)
 def test_an_unknown_model_gets_one_line_with_a_suggestion(spec, suggestion):
     with pytest.raises(UsageError) as caught:
         load_model(spec, device="cpu")
     assert suggestion in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", [spec for spec, _ in UNKNOWN])
+def test_checking_says_what_loading_would(spec):
+    with pytest.raises(CounterGroundError) as loading:
+        load_model(spec, device="cpu")
+    with pytest.raises(type(loading.value)) as checking:
+        check_specs(["efficientnet-lite0", spec])
+    assert str(checking.value) == str(loading.value)
+
+
+def test_known_models_pass_the_check_without_weights(tmp_path, tiny_clip, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"never read")
+    check_specs(
+        [
+            "paper:clip",
+            "paper:imagenet",
+            f"open_clip:{tiny_clip}",
+            f"open_clip:RN50@{file}",
+            f"torchvision:resnet18@{file}",
+            "timm:resnet18.a1_in1k",
+            f"timm:resnet10t@{file}",
+            "counterground:stamps-biased",
+        ]
+    )
+    with pytest.raises(UsageError, match="paper:clip"):
+        check_specs(["paper:clips"])
+
+
+def test_the_check_imports_no_torch_for_what_lies_here(tiny_clip):
+    specs = ["efficientnet-lite0", "counterground:stamps-biased", f"open_clip:{tiny_clip}", "json:dumps"]
+    code = f"import sys, counterground.models as m; m.check_specs({specs!r}); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"), [([], "holds no open_clip_config.json"), (["config"], "holds no weights")]
+)
+def test_the_check_looks_into_a_folder(files, message, tiny_clip, tmp_path):
+    for _ in files:
+        (tmp_path / "open_clip_config.json").write_bytes((tiny_clip / "open_clip_config.json").read_bytes())
+    with pytest.raises(UsageError, match=message):
+        check_specs([f"open_clip:{tmp_path}"])
 
 
 def test_device_and_precision_are_checked():
@@ -154,6 +201,16 @@ def test_listing_by_pattern(pattern):
     assert all("vit-b-32" in spec.lower() for spec in specs)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "suggestion"), [("zzzz*", "'counterground models' lists all"), ("resnet51*", "'resnet50'")]
+)
+def test_a_pattern_that_matches_nothing_is_an_error(pattern, suggestion):
+    with pytest.raises(UsageError, match="No model matches") as caught:
+        list_models(pattern)
+    assert repr(pattern) in str(caught.value)
+    assert suggestion in str(caught.value)
+
+
 USER_MODULE = """
 import torch
 from torchvision.transforms.functional import pil_to_tensor
@@ -255,8 +312,6 @@ def test_a_users_mistake_is_explained(function, error, message, user_module):
 
 
 def test_importing_the_room_loads_no_torch():
-    import subprocess
-
     code = "import sys, counterground.models; print({*sys.modules} & {'torch', 'open_clip', 'timm'})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -2,7 +2,7 @@
 
 from counterground.models._base import Classifier, DualEncoder, Model
 from counterground.models._listing import ModelInfo, list_models
-from counterground.models._load import load_model
+from counterground.models._load import check_specs, load_model
 from counterground.models._spec import expand_specs
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "DualEncoder",
     "Model",
     "ModelInfo",
+    "check_specs",
     "expand_specs",
     "list_models",
     "load_model",

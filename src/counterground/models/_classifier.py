@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from counterground.errors import CounterGroundError
 from counterground.models._base import Classifier, Precision
 from counterground.models._device import autocast
-from counterground.models._fingerprint import combine, library_versions, tensor_digests
+from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ class NetworkClassifier(Classifier):
         self.dim = len(class_names)
         self._transform = transform
         versions = library_versions(*libraries)
-        preprocessing = repr(transform)
+        preprocessing = plain_repr(transform)
         self.fingerprint = combine(
             weights=tensor_digests(network.state_dict()),
             configuration=configuration,

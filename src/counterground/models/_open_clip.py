@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.errors import CounterGroundError
 from counterground.models._activation import activation_name, base_name, resolve_activation
 from counterground.models._base import DualEncoder, Precision
 from counterground.models._device import autocast
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
+from counterground.models._open_clip_source import (
+    CONFIG_NAME,
+    find_open_clip,
+    folder_configuration,
+    folder_weights,
+)
 from counterground.models._texts import TextEncoder, can_trim
 from counterground.models._training_data import open_clip_training_data
-from counterground.models._weights import cached_url, fetching, refusing_code, weights_file
+from counterground.models._weights import cached_url, fetching, refusing_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,18 +28,6 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-CONFIG_NAME = "open_clip_config.json"
-# OpenCLIP's own order of preference.
-_WEIGHT_NAMES = (
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "open_clip_pytorch_model.pth",
-    "model.safetensors",
-    "pytorch_model.bin",
-    "pytorch_model.pth",
-    "model.pth",
-)
 _REMEDY = (
     "Connect to the network, put the file into the Hugging Face cache (HF_HOME), or give the weights "
     "yourself: open_clip:DIR or open_clip:NAME@FILE."
@@ -129,30 +122,13 @@ def load_open_clip(
         UsageError: unknown name, tag, folder or file.
         CounterGroundError: weights cannot be fetched or do not fit.
     """
-    import open_clip
-
+    source = find_open_clip(spec, rest)
     options: dict[str, Any] = {"device": device, "precision": precision, "as_published": as_published}
-    architecture, slash, tag = rest.rpartition("/")
-    if slash and open_clip.get_pretrained_cfg(base_name(architecture), tag):
-        return _load_tag(spec, architecture, tag, offline=offline, **options)
-    folder = Path(rest).expanduser()
-    if folder.is_dir():
-        return load_open_clip_folder(spec, folder, offline=offline, **options)
-    name, at, file = rest.partition("@")
-    if at:
-        return _load_file(spec, name, weights_file(file, spec), offline=offline, **options)
-    if slash and rest[0] not in "./~":
-        resolve_activation(architecture, tag)  # says what is wrong with the name or the tag
-    names = open_clip.list_models()
-    if rest in names:
-        raise UsageError(
-            f"{spec}: say which weights, as open_clip:{rest}/TAG; 'counterground models {base_name(rest)}' "
-            "lists them."
-        )
-    raise UsageError(
-        f"{spec}: {rest!r} is neither ARCH/TAG, a folder with {CONFIG_NAME}, nor NAME@FILE."
-        f"{did_you_mean(rest, names)}"
-    )
+    if source.folder is not None:
+        return load_open_clip_folder(spec, source.folder, offline=offline, **options)
+    if source.file is not None:
+        return _load_file(spec, source.name, source.file, offline=offline, **options)
+    return _load_tag(spec, source.name, source.tag, offline=offline, **options)
 
 
 def load_open_clip_folder(
@@ -171,8 +147,8 @@ def load_open_clip_folder(
         UsageError: no configuration or no weights in it, or several weights and none by a known name.
         CounterGroundError: the weights do not fit the configuration.
     """
-    configuration = _folder_configuration(spec, folder)
-    weights = _folder_weights(spec, folder)
+    configuration = folder_configuration(spec, folder)
+    weights = folder_weights(spec, folder)
     model = _build(spec, f"local-dir:{folder}", None, weights, offline=offline)
     tokenizer = _tokenizer(spec, f"local-dir:{folder}", offline=offline)
     quick_gelu = bool(configuration["model_cfg"].get("quick_gelu", False))
@@ -233,10 +209,6 @@ def _load_file(spec: str, name: str, path: Path, *, offline: bool, **options: An
     import open_clip
 
     model_cfg = open_clip.get_model_config(name)
-    if model_cfg is None:
-        raise UsageError(
-            f"OpenCLIP has no architecture {name!r}.{did_you_mean(name, open_clip.list_models())}"
-        )
     quick_gelu = bool(model_cfg.get("quick_gelu", False))
     other = base_name(name) if quick_gelu else f"{name}-quickgelu"
     warning = (
@@ -345,31 +317,3 @@ def _tokenizer_identity(tokenizer: Any) -> dict[str, Any]:
     elif hasattr(tokenizer, "encoder"):
         identity["vocabulary"] = combine(vocabulary=tokenizer.encoder)
     return identity
-
-
-def _folder_configuration(spec: str, folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_NAME
-    if not path.is_file():
-        raise UsageError(f"{spec}: {folder} holds no {CONFIG_NAME}.")
-    try:
-        configuration = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CounterGroundError(f"{spec}: {path} is not readable JSON ({error}).") from error
-    if not isinstance(configuration, dict) or "embed_dim" not in configuration.get("model_cfg", {}):
-        raise CounterGroundError(f"{spec}: {path} lacks 'model_cfg' with 'embed_dim'.")
-    return configuration
-
-
-def _folder_weights(spec: str, folder: Path) -> Path:
-    files = sorted(path for kind in ("*.safetensors", "*.bin", "*.pth") for path in folder.glob(kind))
-    named = [folder / name for name in _WEIGHT_NAMES if folder / name in files]
-    if named:
-        return named[0]
-    if len(files) == 1:
-        return files[0]
-    if not files:
-        raise UsageError(f"{spec}: {folder} holds no weights (.safetensors, .bin or .pth).")
-    raise UsageError(
-        f"{spec}: {folder} holds several weights ({', '.join(path.name for path in files)}); "
-        f"name the one to use {_WEIGHT_NAMES[0]}."
-    )

@@ -32,10 +32,8 @@ def load_timm(
     """
     # timm re-exports these without declaring it, which strict typing rejects.
     data: Any = importlib.import_module("timm.data")
-    name, at, file = rest.partition("@")
-    configuration = _pretrained_cfg(spec, name, needs_weights=not at)
+    name, configuration, path = find_timm(spec, rest)
     warnings: list[str] = []
-    path = weights_file(file, spec) if at else None
     if path:
         network = _from_file(spec, name, path, warnings)
     else:
@@ -69,6 +67,17 @@ def load_timm(
     )
 
 
+def find_timm(spec: str, rest: str) -> tuple[str, Any, Path | None]:
+    """Return name, timm's pretrained configuration, and the file if one is given.
+
+    Raises:
+        UsageError: unknown name, tag or file; weights without a classifier.
+    """
+    name, at, file = rest.partition("@")
+    configuration = _pretrained_cfg(spec, name, needs_weights=not at)
+    return name, configuration, weights_file(file, spec) if at else None
+
+
 def _pretrained_cfg(spec: str, name: str, *, needs_weights: bool) -> Any:
     import timm
     from timm.models import get_pretrained_cfg
@@ -87,16 +96,18 @@ def _pretrained_cfg(spec: str, name: str, *, needs_weights: bool) -> Any:
             f"{spec}: timm has no weights {tag!r} for {architecture}; use one of {', '.join(tags) or 'none'}."
             f"{did_you_mean(tag, tags)}"
         )
-    if needs_weights and (configuration is None or not configuration.has_weights):
+    if not needs_weights:
+        return configuration
+    if configuration is None or not configuration.has_weights:
         raise UsageError(f"{spec}: timm publishes no weights for {name}; give a file: timm:{name}@FILE.")
+    if not configuration.num_classes:
+        raise UsageError(f"{spec}: these timm weights have no classifier; choose others.")
     return configuration
 
 
 def _fetch(spec: str, name: str, configuration: Any, *, offline: bool) -> Any:
     import timm
 
-    if not configuration.num_classes:
-        raise UsageError(f"{spec}: these timm weights have no classifier; choose others.")
     with fetching(spec, offline=offline, remedy=_REMEDY, hub=bool(configuration.hf_hub_id)):
         if offline and not configuration.hf_hub_id:
             _check_cached(configuration.url, spec)

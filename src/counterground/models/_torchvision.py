@@ -30,18 +30,8 @@ def load_torchvision(
         UsageError: unknown name, weights or file.
         CounterGroundError: weights cannot be fetched or do not fit.
     """
-    name, at, file = rest.partition("@")
-    name, _, wanted = name.partition("/")
-    available = _weights_of(spec, name)
-    warnings: list[str] = []
-    if at:
-        path = weights_file(file, spec)
-        weights, warnings = _weights_for_file(available, path, wanted, name)
-        state = read_state_dict(path, spec)
-    else:
-        path = None
-        weights = _pick(available, wanted, spec, name)
-        state = _fetch(spec, weights, offline=offline)
+    name, weights, path, warnings = find_torchvision(spec, rest)
+    state = read_state_dict(path, spec) if path else _fetch(spec, weights, offline=offline)
     network, names = _network(spec, name, weights, state, path)
     if tuple(names) != tuple(weights.meta["categories"]):
         warnings.append(
@@ -68,6 +58,22 @@ def load_torchvision(
         precision=precision,
         as_published=as_published,
     )
+
+
+def find_torchvision(spec: str, rest: str) -> tuple[str, Any, Path | None, list[str]]:
+    """Return name, torchvision's weights entry, file if one is given, and warnings.
+
+    Raises:
+        UsageError: unknown name, weights or file.
+    """
+    name, at, file = rest.partition("@")
+    name, _, wanted = name.partition("/")
+    available = _weights_of(spec, name)
+    if not at:
+        return name, _pick(available, wanted, spec, name), None, []
+    path = weights_file(file, spec)
+    weights, warnings = _weights_for_file(available, path, wanted, name)
+    return name, weights, path, warnings
 
 
 def torchvision_training_data(weights: str) -> str:

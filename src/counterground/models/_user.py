@@ -12,11 +12,13 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.models._base import Classifier, DualEncoder, Model, Precision
 from counterground.models._classifier import NetworkClassifier, final_linear
 from counterground.models._device import autocast
-from counterground.models._fingerprint import combine, library_versions, tensor_digests
+from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
+from counterground.models._source import SourceIdentity, source_identity
 from counterground.models._texts import TextEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
     import numpy as np
     import torch
@@ -42,46 +44,74 @@ def load_user(spec: str, *, device: str, precision: Precision, as_published: boo
       ``encode_image(batch)``, ``encode_text(tokens)`` and, if it has one, ``logit_scale`` (a logarithm, as in
       OpenCLIP); ``tokenizer`` turns a list of texts into a tensor.
 
+    The source files of the module and of what is returned enter the fingerprint; where one cannot be found,
+    the fingerprint holds for this process only and the description warns. The fingerprint of a returned
+    `DualEncoder` or `Classifier` is its author's.
+
     Raises:
         UsageError: no such module or function, or it returns something else.
-        CounterGroundError: the function itself fails.
+        CounterGroundError: the function itself fails or ends the program.
     """
-    made = _call(spec)
+    function = find_function(spec)
+    made = _call(spec, function)
     if isinstance(made, DualEncoder | Classifier):
-        made.spec = spec
-        return made
+        return _as_asked(spec, made, device=device, precision=precision, as_published=as_published)
     if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[1]):
         raise UsageError(f"{spec} returned {type(made).__name__}; it must {_PROTOCOL}.")
     network = _check_network(spec, made[0])
     third = made[2] if len(made) == 3 else None
+    options: dict[str, Any] = {"device": device, "precision": precision, "as_published": as_published}
     if callable(third):
-        for method in ("encode_image", "encode_text"):
-            if not callable(getattr(network, method, None)):
-                raise UsageError(f"{spec}: a dual encoder needs {method}(); the function must {_PROTOCOL}.")
-        return UserDualEncoder(spec, network, made[1], third, device=device, precision=precision)
-    names, columns, warnings = _classes(spec, network, third)
+        return _dual_encoder(spec, function, network, made[1], third, **options)
+    return _classifier(spec, function, network, made[1], third, **options)
+
+
+def _dual_encoder(
+    spec: str, function: Callable[[], Any], network: Any, preprocess: Any, tokenizer: Any, **options: Any
+) -> DualEncoder:
+    for method in ("encode_image", "encode_text"):
+        if not callable(getattr(network, method, None)):
+            raise UsageError(f"{spec}: a dual encoder needs {method}(); the function must {_PROTOCOL}.")
+    sources = (
+        _sources(spec, function, network, preprocess, tokenizer),
+        _sources(spec, function, network, tokenizer),
+    )
+    return UserDualEncoder(spec, network, preprocess, tokenizer, sources=sources, **options)
+
+
+def _classifier(
+    spec: str, function: Callable[[], Any], network: Any, preprocess: Any, named: Any, **options: Any
+) -> Classifier:
+    names, columns, warnings = _classes(spec, network, named)
+    source = _sources(spec, function, network, preprocess)
     return NetworkClassifier(
         spec,
         network,
-        made[1],
+        preprocess,
         class_names=names,
         imagenet_columns=columns,
         description={
             "architecture": type(network).__name__,
             "weights": spec,
             "training_data": None,
-            "warnings": warnings,
+            "warnings": [*warnings, *source.warnings, *_no_published_way(options["as_published"])],
         },
-        configuration={"library": "user", "class": type(network).__qualname__, "network": repr(network)},
+        configuration={
+            "library": "user",
+            "class": type(network).__qualname__,
+            "network": plain_repr(network),
+            "source": source.parts,
+        },
         libraries=("torchvision", "timm"),
-        device=device,
-        precision=precision,
-        as_published=as_published,
+        **options,
     )
 
 
 class UserDualEncoder(DualEncoder):
-    """The user's own image and text towers, made to give float32 embeddings of unit length."""
+    """The user's own image and text towers, made to give float32 embeddings of unit length.
+
+    ``sources`` are those of the whole model and those of its text side.
+    """
 
     def __init__(
         self,
@@ -90,8 +120,10 @@ class UserDualEncoder(DualEncoder):
         preprocess: Callable[[Image.Image], torch.Tensor],
         tokenizer: Callable[[list[str]], torch.Tensor],
         *,
+        sources: tuple[SourceIdentity, SourceIdentity],
         device: str,
         precision: Precision,
+        as_published: bool,
     ) -> None:
         import torch
 
@@ -101,25 +133,31 @@ class UserDualEncoder(DualEncoder):
         scale = getattr(network, "logit_scale", None)
         self.logit_scale = float(torch.as_tensor(scale).exp().reshape(-1)[0]) if scale is not None else 100.0
         libraries = library_versions("open_clip_torch", "transformers")
+        whole, text = sources
         configuration = {
             "class": type(network).__qualname__,
-            "network": repr(network),
+            "network": plain_repr(network),
             "libraries": libraries,
+            "weights": tensor_digests(network.state_dict()),
         }
-        digests = tensor_digests(network.state_dict())
+        preprocessing = plain_repr(preprocess)
         self.fingerprint = combine(
-            weights=digests, preprocessing=repr(preprocess), dtype=precision, **configuration
+            preprocessing=preprocessing, dtype=precision, source=whole.parts, **configuration
         )
-        self.text_fingerprint = combine(weights=digests, tokenizer=repr(type(tokenizer)), **configuration)
+        self.text_fingerprint = combine(tokenizer=plain_repr(tokenizer), source=text.parts, **configuration)
         self.description = {
             "architecture": type(network).__name__,
             "weights": spec,
             "training_data": None,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "preprocessing": repr(preprocess),
+            "preprocessing": preprocessing,
             "libraries": libraries,
-            "as_published": False,
-            "warnings": [] if scale is not None else ["The model has no logit_scale; 100 is assumed."],
+            "as_published": as_published,
+            "warnings": [
+                *([] if scale is not None else ["The model has no logit_scale; 100 is assumed."]),
+                *whole.warnings,
+                *_no_published_way(as_published),
+            ],
         }
         self._encode_texts = TextEncoder(_Towers(network), tokenizer, device, trim=False, warn=_ignore)
         self.dim = int(self.encode_texts(["a photo"]).shape[1])
@@ -149,25 +187,15 @@ class _Towers:
         return self._network.encode_text(tokens)  # type: ignore[no-any-return]
 
 
-def _call(spec: str) -> Any:
+def find_function(spec: str) -> Callable[[], Any]:
+    """Import the module of ``module:function`` and return the function, without calling it.
+
+    Raises:
+        UsageError: no such module or function.
+        CounterGroundError: importing the module fails or ends the program.
+    """
     module_name, _, path = spec.partition(":")
-    here = str(Path.cwd())
-    added = here not in sys.path
-    if added:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and module_name.startswith(error.name):
-            raise UsageError(
-                f"{spec}: there is no module {error.name!r} here or among the installed packages."
-            ) from error
-        raise CounterGroundError(f"{spec}: importing {module_name} failed: {error}.") from error
-    except Exception as error:
-        raise CounterGroundError(f"{spec}: importing {module_name} failed: {error!r}.") from error
-    finally:
-        if added:
-            sys.path.remove(here)
+    module = _import(spec, module_name)
     function: Any = module
     for part in path.split("."):
         if not hasattr(function, part):
@@ -175,12 +203,73 @@ def _call(spec: str) -> Any:
         function = getattr(function, part)
     if not callable(function):
         raise UsageError(f"{spec}: {path!r} is not a function; it must {_PROTOCOL}.")
+    return function  # type: ignore[no-any-return]
+
+
+def _import(spec: str, module_name: str) -> ModuleType:
+    here = str(Path.cwd())
+    added = here not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and module_name.startswith(error.name):
+            raise UsageError(
+                f"{spec}: there is no module {error.name!r} here or among the installed packages."
+            ) from error
+        raise CounterGroundError(f"{spec}: importing {module_name} failed: {error}.") from error
+    except SystemExit as error:
+        raise CounterGroundError(
+            f"{spec}: importing {module_name} ended the program ({error!r}); put what a script does under "
+            "if __name__ == '__main__'."
+        ) from error
+    except Exception as error:
+        raise CounterGroundError(f"{spec}: importing {module_name} failed: {error!r}.") from error
+    finally:
+        if added:
+            sys.path.remove(here)
+
+
+def _call(spec: str, function: Callable[[], Any]) -> Any:
     try:
         return function()
     except CounterGroundError:
         raise
+    except SystemExit as error:
+        raise CounterGroundError(
+            f"{spec} ended the program ({error!r}) instead of returning a model; use --debug to see where."
+        ) from error
     except Exception as error:
         raise CounterGroundError(f"{spec} failed: {error!r}. Use --debug to see where.") from error
+
+
+def _sources(spec: str, function: Callable[[], Any], *objects: Any) -> SourceIdentity:
+    return source_identity(sys.modules[spec.partition(":")[0]], function, *objects)
+
+
+def _as_asked(spec: str, made: Model, *, device: str, precision: Precision, as_published: bool) -> Model:
+    """Take a ready model as it is, and say where it is not what was asked for."""
+    description = dict(getattr(made, "description", {}))
+    published = bool(description.get("as_published", False))
+    warnings = list(description.get("warnings", []))
+    for what, is_so, asked in (("device", made.device, device), ("precision", made.dtype, precision)):
+        if is_so.removesuffix(":0") != asked.removesuffix(":0"):
+            warnings.append(f"{spec} returned a ready model, whose {what} is {is_so}, not {asked} as asked.")
+    if published != as_published:
+        say = "was loaded as published, which was not asked" if published else "was not loaded as published"
+        warnings.append(f"{spec} returned a ready model, which {say}.")
+    made.spec = spec
+    made.description = {**description, "as_published": published, "warnings": list(dict.fromkeys(warnings))}
+    return made
+
+
+def _no_published_way(as_published: bool) -> list[str]:
+    return (
+        ["There is no published way to load this model: --as-published changes nothing."]
+        if as_published
+        else []
+    )
 
 
 def _check_network(spec: str, network: Any) -> torch.nn.Module:
