@@ -11,7 +11,7 @@ import polars as pl
 from counterground.benchmarks import open_benchmark
 from counterground.build import Discovery, discover_pairs
 from counterground.errors import UsageError
-from counterground.inference import Run, Settings, evaluate_models, open_run
+from counterground.inference import Run, Settings, evaluate_models, open_run, why_not_comparable
 from counterground.metrics import compare_models
 from counterground.photos import Benchmark
 
@@ -83,19 +83,8 @@ def compare(
     """
     listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
     opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
-    benchmarks = {run.info.benchmark.version: run.info.benchmark.name for run in opened}
-    if len(benchmarks) > 1:
-        raise UsageError(
-            f"These runs are on different photos ({', '.join(benchmarks.values())}): compare one at a time."
-        )
-    spaces: dict[str, str] = {}
-    for run in opened:
-        space = run.info.label_space
-        if spaces.setdefault(space.name, space.version) != space.version:
-            raise UsageError(
-                f"These runs chose different {space.name} names, so they cannot be compared. "
-                "Give the label_space.json of one run as --label-space to the other."
-            )
+    if obstacle := why_not_comparable(opened):
+        raise UsageError(obstacle)
     try:
         return compare_models(pl.concat([run.predictions for run in opened]), against=against)
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 from counterground.inference._competition import Competition, default_label_space
 from counterground.inference._evaluate import evaluate_models
-from counterground.inference._run import PREDICTIONS_SCHEMA, Run, RunInfo, open_run
+from counterground.inference._run import PREDICTIONS_SCHEMA, Run, RunInfo, open_run, why_not_comparable
 from counterground.inference._settings import Settings
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "default_label_space",
     "evaluate_models",
     "open_run",
+    "why_not_comparable",
 ]

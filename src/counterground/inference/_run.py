@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,21 @@ def open_run(path: Path | str) -> Run:
             f"The tables in {folder} have other columns than this version writes. Evaluate into a new folder."
         )
     return Run(folder, info, predictions, scores)
+
+
+def why_not_comparable(runs: Sequence[Run]) -> str:
+    """Return why the models of these runs cannot be compared, or an empty string.
+
+    Models are compared on the same photos, against the same names.
+    """
+    benchmarks = {run.info.benchmark.version: run.info.benchmark.name for run in runs}
+    if len(benchmarks) > 1:
+        return f"These runs are on different photos ({', '.join(benchmarks.values())})."
+    spaces: dict[str, str] = {}
+    for space in (run.info.label_space for run in runs):
+        if space.name == "confusable" and spaces.setdefault(space.name, space.version) != space.version:
+            return (
+                "These runs chose different confusable names; give the label_space.json of one run as "
+                "--label-space to the other."
+            )
+    return ""

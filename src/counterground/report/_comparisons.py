@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from counterground.inference import Run, why_not_comparable
 from counterground.metrics import compare_models
 from counterground.report._summary import KEY_COLUMNS, Estimate, ModelScores
 
@@ -47,18 +48,21 @@ class Comparisons:
     obstacle: str = ""
 
 
-def compare(predictions: Sequence[pl.DataFrame], models: Sequence[Sequence[ModelScores]]) -> Comparisons:
+def compare(runs: Sequence[Run], models: Sequence[Sequence[ModelScores]]) -> Comparisons:
     """Test every pair of models that share a setting; with many models, each against the first.
 
     Args:
-        predictions: one frame per run, the columns of ``predictions.parquet``.
+        runs: runs on one benchmark.
         models: the models of each run, whose labels name them in the result.
     """
+    predictions = [run.predictions for run in runs]
     labelled = pl.concat(map(_labelled, predictions, models), how="diagonal_relaxed")
     labels = [model.label for run in models for model in run]
     settings = [model.setting[1:] for run in models for model in run]
     if all(settings.count(setting) == 1 for setting in settings):
         return Comparisons([])
+    if obstacle := why_not_comparable(runs):
+        return Comparisons([], obstacle=obstacle)
     try:
         table = compare_models(labelled, labels[0] if len(labels) > ALL_PAIRS_UP_TO else None)
     except ValueError as error:

@@ -121,7 +121,7 @@ def _section(runs: Sequence[Run], paper: Sequence[PaperPoint]) -> _Section:
         comparable=benchmark.name.lower() == "counteranimal",
         settings=_unique(_setting(run) for run in runs),
         class_drops=draw_class_drops(models, class_facts(photos)),
-        comparisons=compare([run.predictions for run in runs], by_run),
+        comparisons=compare(runs, by_run),
     )
 
 
