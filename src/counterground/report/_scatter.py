@@ -80,8 +80,7 @@ def draw_scatter(
         return None
     scale = fit_scale(_levels(shown, paper))
     frame = Box(52, 12, width - 12, width - 52)
-    x = _Axis(scale, frame.left, frame.right).at
-    y = _Axis(scale, frame.bottom, frame.top).at
+    x, y = _Axis(scale, frame.left, frame.right).at, _Axis(scale, frame.bottom, frame.top).at
     ticks = [(tick, f"{tick * 100:g}") for tick in scale.ticks(44 / (frame.right - frame.left))]
     grey = [GreyPoint(x(p.common), y(p.counter), p.family, p.title) for p in paper]
     centres = [(x(_value(m, "common")), y(_value(m, "counter"))) for m, _ in shown]
