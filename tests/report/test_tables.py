@@ -125,8 +125,14 @@ def test_a_figure_that_stands_twice_is_refused_not_overwritten(make_run):
 
 def test_missing_figures_are_a_dash_never_zero(make_run):
     run = make_run({"m": (0.7, 0.7)}, groups=False)
-    row = format_scores(run.scores, "markdown").splitlines()[2].split("|")
-    assert [cell.strip() for cell in row[2:5]] == ["–", "–", "–"]
+    plain = text(format_scores(run.scores), 80)
+    assert "Balanced" in plain
+    assert "Drop" not in plain
+    assert "Accuracy" in text(format_scores(run.scores, by_class=True), 80)
+    run = make_run({"m": (0.7, 0.7)}, lacking={0: "counter"})
+    row = format_scores(run.scores, "markdown", by_class=True).splitlines()[2].split("|")
+    assert "–" not in row[3]
+    assert [cell.strip() for cell in row[4:6]] == ["–", "–"]
 
 
 def test_csv_and_json_hold_fractions_as_they_are(four_models):

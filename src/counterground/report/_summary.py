@@ -36,7 +36,7 @@ MEASURES = (
     Measure("top5_accuracy", None, "Top-5", "The true class is among the five highest."),
     Measure("ece", None, "ECE", "Expected calibration error: confidence against accuracy, 15 bins."),
 )
-COMMON, COUNTER, DROP, BALANCED = MEASURES[:4]
+COMMON, COUNTER, DROP, BALANCED, WORST_GROUP = MEASURES[:5]
 
 
 class Setting(NamedTuple):

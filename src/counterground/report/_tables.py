@@ -13,10 +13,12 @@ import polars as pl
 from counterground.errors import UsageError, did_you_mean
 from counterground.report._numbers import count
 from counterground.report._summary import (
+    BALANCED,
     COMMON,
     COUNTER,
     DROP,
     MEASURES,
+    WORST_GROUP,
     Measure,
     ModelScores,
     Setting,
@@ -175,7 +177,7 @@ def _sheet(
     heads = len(columns)
     if by_class:
         columns.append(_Column("Class", False))
-    measures = _fitting(_BY_CLASS if by_class else MEASURES, len(columns), width)
+    measures = _fitting(_measures(models, by_class), len(columns), width)
     columns += [_Column(measure.title, True) for measure in measures] + [_Column("n", True)]
     rows = []
     for model in models:
@@ -204,6 +206,15 @@ def _with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
 def _cells(model: ModelScores, measures: Sequence[Measure], index: int | None) -> list[tuple[str, str]]:
     figures = [model.get(measure.metric, measure.group, index) for measure in measures]
     return [(figure.text, figure.interval) for figure in figures]
+
+
+def _measures(models: Sequence[ModelScores], by_class: bool) -> Sequence[Measure]:
+    """The figures to show: where no model has groups, none that only groups can have."""
+    if not models or any(model.has_groups for model in models):
+        return _BY_CLASS if by_class else MEASURES
+    if by_class:
+        return (BALANCED._replace(title="Accuracy"),)
+    return [measure for measure in MEASURES if measure not in (*_BY_CLASS, WORST_GROUP)]
 
 
 def _fitting(measures: Sequence[Measure], texts: int, width: int | None) -> Sequence[Measure]:
