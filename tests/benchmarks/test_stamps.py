@@ -18,8 +18,8 @@ from PIL import Image
 
 from counterground.benchmarks import (
     StampsSettings,
+    _builtin,
     _photographs,
-    _registry,
     benchmark_folder,
     build_stamps,
     get_benchmark,
@@ -167,7 +167,7 @@ class TestNames:
     @pytest.fixture(autouse=True)
     def one_class(self, monkeypatch):
         # The names stand for all 45 classes; one is enough to see how names and folders play together.
-        monkeypatch.setattr(_registry, "StampsSettings", partial(StampsSettings, classes=("zebra",)))
+        monkeypatch.setattr(_builtin, "StampsSettings", partial(StampsSettings, classes=("zebra",)))
 
     def test_built_on_first_use_and_then_without_packages(self, tiny_debs, own_cache):
         assert not _stamps_info().available
