@@ -91,7 +91,7 @@ def test_label_space_files_are_plain_json(benchmark, tiny_clip, tmp_path):
     assert written["names"] == list(benchmark.label_space.names)
 
 
-def test_runs_with_other_confusable_names_are_not_compared(benchmark, tiny_clip, tmp_path):
+def test_runs_with_other_names_under_one_title_are_not_compared(benchmark, tiny_clip, tmp_path):
     from counterground import compare
 
     model = f"open_clip:{tiny_clip}"
@@ -100,3 +100,16 @@ def test_runs_with_other_confusable_names_are_not_compared(benchmark, tiny_clip,
         evaluate_models(benchmark, [model], settings, tmp_path / name)
     with pytest.raises(UsageError, match="different confusable names"):
         compare([tmp_path / "a", tmp_path / "b"])
+    reused = Settings(label_space=str(tmp_path / "a" / "label_space.json"), names="wordnet")
+    evaluate_models(benchmark, [model, "counterground:stamps-biased"], reused, tmp_path / "c")
+    compared = compare([tmp_path / "a", tmp_path / "c"])
+    assert set(compared["names"]) == {"wordnet"}
+    own = benchmark.label_space
+    for name, more in (("d", ()), ("e", ("zebra",))):
+        LabelSpace("mine", (*own.names, *more), (*own.imagenet, *([340] * len(more)))).save(
+            tmp_path / f"{name}.json"
+        )
+        spaces = Settings(label_space=str(tmp_path / f"{name}.json"))
+        evaluate_models(benchmark, [model], spaces, tmp_path / name)
+    with pytest.raises(UsageError, match="different mine names"):
+        compare([tmp_path / "d", tmp_path / "e"])

@@ -163,7 +163,7 @@ def test_names_written_alike_tie_exactly(photos, tiny_clip, tmp_path):
     assert not (run.predictions["predicted_index"] == 1).any()
     assert (swans["top2_gap"] == 0).all()
     assert run.info.counts.ties[run.info.models[0].spec] == len(swans) > 0
-    assert any("written alike" in warning for warning in run.info.warnings)
+    assert any("stand for several classes" in warning for warning in run.info.warnings)
 
 
 def test_a_folder_with_another_run_is_refused_before_work(photos, tiny_clip, tmp_path):
@@ -212,19 +212,31 @@ def test_a_photo_that_one_model_cannot_get_is_left_out_for_all(photos, tiny_clip
     assert any("left out for all" in warning for warning in run.info.warnings)
 
 
-def test_a_preprocessing_that_fails_names_the_model_and_the_photo(photos, tmp_path, monkeypatch):
+def test_user_code_that_fails_is_named_with_the_photo(photos, tmp_path, monkeypatch):
     (tmp_path / "broken_model.py").write_text(
-        "import torch\n"
+        "import sys, torch\n"
         "names = ['black swan', 'flamingo', 'ice bear']\n"
+        "class Index(torch.nn.Module):\n"
+        "    def forward(self, batch): return [][0]\n"
         "def fails(): return torch.nn.Flatten(), lambda image: 1 / 0, names\n"
+        "def leaves(): return torch.nn.Flatten(), lambda image: sys.exit(3), names\n"
         "def shapes(): return torch.nn.Linear(5, 3), lambda image: torch.zeros(3, 4, 4), names\n"
+        "def index(): return Index(), lambda image: torch.zeros(3, 4, 4), names\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    settings = Settings(label_space="benchmark")
-    with pytest.raises(CounterGroundError, match=r"broken_model:fails: preprocessing .*jpg failed: ZeroDiv"):
-        evaluate_models(read_benchmark(photos), ["broken_model:fails"], settings, tmp_path / "a")
-    with pytest.raises(CounterGroundError, match="broken_model:shapes: encoding photos failed"):
-        evaluate_models(read_benchmark(photos), ["broken_model:shapes"], settings, tmp_path / "b")
+    for function, said in {
+        "fails": r"broken_model:fails: preprocessing .*jpg failed: ZeroDivisionError",
+        "leaves": r"broken_model:leaves: preprocessing .*jpg failed: SystemExit: 3",
+        "shapes": "broken_model:shapes: encoding photos failed",
+        "index": "broken_model:index: encoding photos failed: IndexError",
+    }.items():
+        with pytest.raises(CounterGroundError, match=said):
+            evaluate_models(
+                read_benchmark(photos),
+                [f"broken_model:{function}"],
+                Settings(label_space="benchmark"),
+                tmp_path / function,
+            )
 
 
 def test_wrong_settings_are_named(photos, tiny_clip, tmp_path):

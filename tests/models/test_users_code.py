@@ -12,6 +12,7 @@ from counterground.models._user import load_user
 
 MODULE = """
 import functools
+import logging
 import sys
 
 import torch
@@ -59,6 +60,14 @@ def with_function():
 
 def with_lambda():
     return Net(), T.Compose([T.Resize((8, 8)), T.ToTensor(), T.Lambda(lambda pixels: pixels * 2)]), NAMES
+
+class Logging(Scaler):
+    def __init__(self):
+        super().__init__(1)
+        self.log = logging.getLogger("my_models")
+
+def with_logger():
+    return Net(), Logging(), NAMES
 
 def with_object():
     return Net(), Scaler(my_settings.by()), NAMES
@@ -136,6 +145,7 @@ class Steps(list):
 FUNCTIONS = [
     "with_function",
     "with_lambda",
+    "with_logger",
     "with_object",
     "with_partial",
     "with_closure",

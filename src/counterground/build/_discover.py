@@ -129,7 +129,10 @@ def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None
 
 def _left_out(run: Run, seen: pl.DataFrame) -> list[str]:
     """Say what discovery did not look at, and what its run warned of."""
-    notes = [f"When the pairs were chosen: {warning}" for warning in run.info.warnings]
+    notes = [
+        f"When the pairs were chosen: {warning.replace('unreadable.csv', 'referee/unreadable.csv')}"
+        for warning in run.info.warnings
+    ]
     bare = len(run.predictions) - len(seen)
     if bare:
         notes.append(f"{bare} photos have no background label and took no part in choosing pairs.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
@@ -35,7 +36,7 @@ for _command in (benchmarks, compare, discover, evaluate, models, report, scores
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 done, 1 the work failed, 2 wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    debug, stdout = "--debug" in given, sys.stdout
     try:
         status = counterground.main([word for word in given if word != "--debug"], standalone_mode=False)
         return status if isinstance(status, int) else 0
@@ -48,13 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped. What was encoded is kept; the same command goes on from there.", err=True)
         return 130
-    except SystemExit:
-        return 0  # click's answer to a reader that left (`| head`): nothing more to say
+    except SystemExit as error:
+        return _ended(error, stdout)
     except Exception as error:
         if debug:
             traceback.print_exc()
         click.echo(_one_line(error), err=True)
         return 2 if isinstance(error, UsageError) else 1
+
+
+def _ended(error: SystemExit, stdout: TextIO) -> int:
+    """Tell a reader that left (`| head`; click then puts another stdout in place) from code that exits."""
+    if sys.stdout is not stdout:
+        return 0
+    click.echo(f"Error: code that was called ended the program with {error.code!r}.", err=True)
+    return 1
 
 
 def _one_line(error: Exception) -> str:

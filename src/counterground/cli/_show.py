@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from counterground.inference import Run
     from counterground.models import ModelInfo
 
-_console = Console(highlight=False, markup=False)
+_console = Console(highlight=False, markup=False, emoji=False)
 
 
 def print_text(text: RenderableType) -> None:
@@ -90,12 +90,16 @@ def show_comparison(comparison: pl.DataFrame) -> None:
     table = Table("metric", title="Paired differences on the same photos (percentage points)")
     for heading in ("difference", "95 % interval", "p (Holm)"):
         table.add_column(heading, justify="right", no_wrap=True)
-    pair = None
+    settings = ("names", "prompts", "protocol", "label_space")
+    varying = [name for name in settings if comparison[name].n_unique() > 1]
+    above = None
     for row in comparison.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
-        if pair != (row["model_a"], row["model_b"]):
-            pair = (row["model_a"], row["model_b"])
+        heading = f"{row['model_a']} minus {row['model_b']}"
+        heading += "".join(f", {name.replace('_', ' ')} {row[name]}" for name in varying)
+        if heading != above:
+            above = heading
             table.add_section()
-            table.add_row(f"{pair[0]} minus {pair[1]}", style="bold")
+            table.add_row(heading, style="bold")
         metric = row["metric"] + (f", {row['group']}" if row["group"] else "")
         interval = "" if row["low"] is None else f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
         table.add_row(metric, f"{100 * row['difference']:+.1f}", interval, _p_value(row["p_holm"]))

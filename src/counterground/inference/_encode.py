@@ -104,7 +104,7 @@ def _decode(model: Model, content: str, path: Path) -> _Decoded:
         return _Decoded(None, reason=error.reason, lasting=_holds(path, content))
     try:
         pixels = model.preprocess(photo.image)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CounterGroundError(f"{model.spec}: preprocessing {path} failed: {_said(error)}.") from error
     return _Decoded(pixels, converted=photo.converted)
 
@@ -131,18 +131,18 @@ def _forward(model: Model, slots: Sequence[torch.Tensor]) -> np.ndarray:
 
     try:
         encoded = model.encode(torch.stack(list(slots)))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (Exception, SystemExit) as error:
         hint = " Use a smaller --batch-size." if "memory" in str(error).lower() else ""
         raise CounterGroundError(f"{model.spec}: encoding photos failed: {_said(error)}.{hint}") from error
-    if encoded.shape != (len(slots), model.dim):
-        shape = tuple(encoded.shape)
+    shape = tuple(getattr(encoded, "shape", ()))
+    if shape != (len(slots), model.dim):
         raise CounterGroundError(
             f"{model.spec} gave features {shape} for {len(slots)} photos, not {model.dim} each."
         )
     return np.asarray(encoded.numpy())
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
 
 

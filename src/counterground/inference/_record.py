@@ -152,8 +152,8 @@ def _warnings(
     duplicates = _written_alike(contest)
     if duplicates and any(outcome.record.kind == "dual_encoder" for outcome in outcomes):
         warnings.append(
-            f"{len(duplicates)} names are written alike ({', '.join(duplicates[:3])}): "
-            "their equal scores go to the first index."
+            f"Names that stand for several classes ({', '.join(duplicates[:3])}"
+            f"{', ...' if len(duplicates) > 3 else ''}): their equal scores go to the first index."
         )
     return warnings
 

@@ -159,11 +159,13 @@ def why_not_comparable(runs: Sequence[Run]) -> str:
     benchmarks = {run.info.benchmark.version: run.info.benchmark.name for run in runs}
     if len(benchmarks) > 1:
         return f"These runs are on different photos ({', '.join(benchmarks.values())})."
-    spaces: dict[str, str] = {}
-    for space in (run.info.label_space for run in runs):
-        if space.name == "confusable" and spaces.setdefault(space.name, space.version) != space.version:
+    spaces: dict[tuple[str, str, str], str] = {}
+    for run in runs:
+        space = run.info.label_space
+        key = (space.name, run.info.names, run.info.benchmark.version)
+        if spaces.setdefault(key, space.version) != space.version:
             return (
-                "These runs chose different confusable names; give the label_space.json of one run as "
+                f"These runs have different {space.name} names; give the label_space.json of one run as "
                 "--label-space to the other."
             )
     return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import logging
 import sys
 import sysconfig
 import uuid
@@ -112,6 +113,8 @@ class _Walk:
         import numpy as np
         import torch
 
+        if isinstance(value, logging.Logger | logging.Handler | logging.LoggerAdapter):
+            return type(value).__qualname__  # they lead to the state of the whole process
         if isinstance(value, np.ndarray):
             return _array_digest(value)
         if isinstance(value, torch.Tensor) and not value.is_meta:

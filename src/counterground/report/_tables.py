@@ -236,7 +236,8 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
     counted = f" from {' or '.join(count(n) for n in clusters)} clusters" if clusters and not by_class else ""
     listed = ", ".join(same)
     settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
-    return f"Percent; drop in points; 95 % intervals{counted}.{settings}"
+    drop = " drop in points;" if any(model.has_groups for model in models) else ""
+    return f"Percent;{drop} 95 % intervals{counted}.{settings}"
 
 
 def _records(
