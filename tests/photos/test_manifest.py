@@ -79,6 +79,16 @@ def test_what_is_wrong_is_said_in_one_line(changes, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_manifest_written_before_there_was_attribution_reads_with_the_same_version(benchmark, tmp_path):
+    older = write_benchmark(benchmark, tmp_path / "pair" / "older")
+    frame = pl.read_parquet(older / "photos.parquet").drop("attribution")
+    frame.write_parquet(older / "photos.parquet")
+    back = read_benchmark(older)
+    assert back.version == benchmark.version
+    assert list(back.photos.columns) == list(MANIFEST_SCHEMA)
+    assert back.photos["attribution"].null_count() == 3
+
+
 def test_names_with_two_dots_are_no_traversal():
     validate_manifest(manifest(path=["a/..b.jpg", "a..b/c.jpg", "...jpg"]), SPACE)
 
@@ -93,6 +103,9 @@ def test_version_hashes_all_that_scores_depend_on_and_nothing_else(tmp_path):
     same = [
         Benchmark("y", tmp_path / "elsewhere", manifest().reverse(), SPACE, ("a note",)),
         Benchmark("x", tmp_path, manifest(licence=["CC0", "", None], mask=["m.png", None, None]), SPACE),
+        Benchmark(
+            "x", tmp_path, manifest(attribution=["(c) A", None, None], source=["u", None, None]), SPACE
+        ),
     ]
     assert {other.version for other in same} == {benchmark.version}
     other_space = LabelSpace("benchmark", SPACE.names, (0, 1, 2))

@@ -25,6 +25,7 @@ MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "cluster": pl.String(),  # photos that are not independent share it; null: a cluster of its own
     "mask": pl.String(),  # relative to the root, as path
     "licence": pl.String(),
+    "attribution": pl.String(),  # credit line to be shown with the photo
     "source": pl.String(),
 }
 _REQUIRED = ("path", "photo_id", "class_index", "class_name")
