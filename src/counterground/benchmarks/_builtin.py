@@ -10,6 +10,7 @@ from counterground.benchmarks._progress import progress_bar
 from counterground.benchmarks._stamps import StampsSettings, build_stamps, stamps_folder
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import Benchmark, read_benchmark
+from counterground.pool import is_pool, open_pool
 
 BUILT_IN = ("counteranimal", "stamps")
 
@@ -60,11 +61,12 @@ def benchmark_folder(name: str) -> Path:
 
 
 def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> Benchmark:
-    """Return a benchmark by built-in name, folder or ``.parquet`` manifest.
+    """Return a benchmark by built-in name, folder, ``.parquet`` manifest or pool.
 
     Args:
         name_or_path: ``stamps`` (built on first use), ``counteranimal`` (once got), or what
-            ``photos.read_benchmark`` reads. A ``Path``, or a name with a slash, is never a built-in name.
+            ``photos.read_benchmark`` reads, or a pool, which is frozen. A ``Path``, or a name with a slash,
+            is never a built-in name.
         show_progress: show a bar on standard error while ``stamps`` is built.
 
     Raises:
@@ -85,6 +87,8 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
             f"{str(name_or_path)!r} is no built-in benchmark ({', '.join(BUILT_IN)}) and no existing path."
             + did_you_mean(str(name_or_path), BUILT_IN)
         )
+    if is_pool(name_or_path):
+        return open_pool(name_or_path).freeze()
     return read_benchmark(name_or_path)
 
 

@@ -1,5 +1,6 @@
 """Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
 
+from counterground.photos._classes import ClassAssignment, assign_classes
 from counterground.photos._imagenet import find_imagenet_index, imagenet_names, imagenet_wnids
 from counterground.photos._labelspace import LabelSpace, imagenet_label_space
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, validate_manifest
@@ -12,9 +13,11 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MANIFEST_SCHEMA",
     "Benchmark",
+    "ClassAssignment",
     "LabelSpace",
     "LoadedPhoto",
     "UnreadablePhoto",
+    "assign_classes",
     "find_imagenet_index",
     "imagenet_label_space",
     "imagenet_names",

@@ -1,0 +1,55 @@
+"""From a pool to a benchmark: what stands, and what is said of the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+
+from counterground.errors import CounterGroundError
+from counterground.photos import MANIFEST_SCHEMA, Benchmark, assign_classes
+from counterground.pool._decisions import verdicts
+from counterground.pool._schema import KEEP
+
+
+def freeze(root: Path, photos: pl.DataFrame, decisions: pl.DataFrame) -> Benchmark:
+    """Return the benchmark of the photos that stand; see ``Pool.freeze``."""
+    review = verdicts(photos, decisions, "review").rename({"label": "review"})
+    background = verdicts(photos, decisions, "background")
+    stands = (review["status"] != "disagreed") & (review["review"].fill_null(KEEP) == KEEP)
+    kept, backgrounds = photos.filter(stands), background.filter(stands)
+    if kept.is_empty():
+        raise CounterGroundError(
+            f"The pool {root} has no photo that stands: of {len(photos)} all were discarded or "
+            "are in dispute. Collect or import photos, or keep some with `counterground label`."
+        )
+    classes = assign_classes(kept["class_name"].unique().sort().to_list())
+    indices = [classes.index[name] for name in kept["class_name"]]
+    names = [classes.label_space.names[index] for index in indices]
+    manifest = kept.with_columns(
+        pl.Series("class_index", indices, pl.Int32),
+        pl.Series("class_name", names, pl.String),
+        backgrounds["label"].alias("background"),
+        pl.lit(None, pl.String).alias("group"),
+    ).select(*MANIFEST_SCHEMA)
+    notes = (*classes.notes, *_notes(review, backgrounds, stands, len(photos)))
+    return Benchmark(root.name, root, manifest, classes.label_space, notes)
+
+
+def _notes(review: pl.DataFrame, backgrounds: pl.DataFrame, stands: pl.Series, total: int) -> tuple[str, ...]:
+    discarded = review.filter(~stands & (pl.col("status") != "disagreed"))["review"].to_list()
+    reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(discarded).most_common())
+    disputed = int((review["status"] == "disagreed").sum())
+    unseen = int((review["status"] == "none").sum())
+    unlabelled = int((backgrounds["status"] == "none").sum())
+    unsettled = int((backgrounds["status"] == "disagreed").sum())
+    kept = int(stands.sum())
+    said = (
+        (len(discarded), f"{len(discarded)} of {total} photos of the pool were discarded ({reasons})."),
+        (disputed, f"{disputed} of {total} photos are left out: annotators disagree on keeping them."),
+        (unseen, f"{unseen} of {total} photos were taken in without a review."),
+        (unlabelled, f"{unlabelled} of {kept} photos have no background label yet."),
+        (unsettled, f"{unsettled} of {kept} photos have no background: annotators disagree on it."),
+    )
+    return tuple(sentence for count, sentence in said if count)

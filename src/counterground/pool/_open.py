@@ -1,0 +1,46 @@
+"""The door to a pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from counterground.atomic import check_writable
+from counterground.errors import CounterGroundError, UsageError
+
+if TYPE_CHECKING:
+    from counterground.pool._pool import Pool
+
+DATABASE_FILE = "decisions.sqlite"
+
+
+def is_pool(path: str | Path) -> bool:
+    """Say whether the folder is a pool."""
+    return (Path(path) / DATABASE_FILE).is_file()
+
+
+def open_pool(path: str | Path, *, create: bool = False) -> Pool:
+    """Open the pool in a folder; ``create`` makes one where there is none.
+
+    Raises:
+        UsageError: there is no pool, or what a pool needs is not installed.
+        CounterGroundError: the folder holds something else, cannot be written, or the database is damaged.
+    """
+    try:
+        from counterground.pool._pool import Pool
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"Pools need the package {error.name}: run `pip install 'counterground[build]'`."
+        ) from error
+    root = Path(path)
+    if not is_pool(root):
+        if not create:
+            raise UsageError(
+                f"There is no pool in {root}: make one with `counterground collect` or `import`."
+            )
+        check_writable(root)
+        if others := [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]:
+            raise CounterGroundError(
+                f"{root} is no pool and not empty (it holds {others[0]!r}): name a new folder for the pool."
+            )
+    return Pool(root.resolve(), create=create)

@@ -1,0 +1,39 @@
+"""Where a pool's photos lie, and the refusal of any place outside it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from counterground.errors import CounterGroundError
+
+FILES = "files"
+_PLAIN = re.compile(r"[a-z0-9]+(?:[ -][a-z0-9]+)*")
+_RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)\d")
+
+
+def class_folder(class_name: str) -> str:
+    """Return the folder name of a class: safe on every system, another for another name."""
+    plain = class_name.replace(" ", "_")
+    if _PLAIN.fullmatch(class_name) and not _RESERVED.fullmatch(class_name) and len(plain) <= 60:
+        return plain
+    readable = re.sub(r"[^a-z0-9]+", "_", class_name.lower())[:50].strip("_") or "class"
+    return f"{readable}-{hashlib.sha256(class_name.encode()).hexdigest()[:8]}"
+
+
+def inside_files(root: Path, path: str) -> Path:
+    """Return the file of a photo's path, which must lie below ``files/`` of the pool and be no link.
+
+    Raises:
+        CounterGroundError: it lies elsewhere, is a link, or is missing.
+    """
+    parts = path.split("/")
+    file = root / path
+    if parts[0] != FILES or len(parts) < 2 or {"", ".", ".."} & set(parts) or "\\" in path or "\0" in path:
+        raise CounterGroundError(f"{path!r} is no path below {FILES}/ of the pool.")
+    if file.is_symlink() or not file.resolve().is_relative_to((root / FILES).resolve()):
+        raise CounterGroundError(f"{path!r} is a link, and a pool holds files only.")
+    if not file.is_file():
+        raise CounterGroundError(f"The pool has no file {path!r}.")
+    return file

@@ -1,0 +1,114 @@
+"""What a pool's tables look like as frames, and the labels people give."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import polars as pl
+
+Task = Literal["review", "background"]
+TASKS: tuple[Task, ...] = ("review", "background")
+
+KEEP = "keep"
+LATER = "later"
+"""Postpones a photo: it is no verdict and no label space may hold it."""
+
+REVIEW_LABELS = (KEEP, "label noise", "feature noise", "ambiguity", "clarity", "duplicate")
+"""Keep, the paper's four reasons to discard (section 2), and duplicates."""
+
+BACKGROUND_LABELS = (
+    "ground",
+    "water",
+    "earth",
+    "sand",
+    "snow",
+    "grass",
+    "human",
+    "sky",
+    "road",
+    "rock",
+    "shrub",
+    "indoor",
+    "tree",
+    "outdoor",
+)
+"""The paper's label space of backgrounds (section 2), each once."""
+
+IMPORTED = "imported"
+"""The annotator of labels that came with an import."""
+
+PHOTO_SCHEMA: dict[str, pl.DataType] = {
+    "path": pl.String(),  # relative to the pool, below files/, with forward slashes
+    "photo_id": pl.String(),  # SHA-256 of the file's bytes
+    "class_name": pl.String(),
+    "key": pl.String(),  # where it came from, e.g. inaturalist:123
+    "observation": pl.String(),
+    "observer": pl.String(),
+    "taxon_id": pl.Int64(),
+    "taxon": pl.String(),  # scientific name
+    "licence": pl.String(),  # lower-case code; all-rights-reserved; null: unknown
+    "attribution": pl.String(),  # credit line
+    "source": pl.String(),  # page
+    "url": pl.String(),  # file
+    "observed_on": pl.String(),  # ISO date
+    "cluster": pl.String(),
+    "mask": pl.String(),  # relative to the pool, as path
+    "width": pl.Int64(),
+    "height": pl.Int64(),
+    "bytes": pl.Int64(),
+    "added_at": pl.String(),  # ISO, UTC
+}
+
+CANDIDATE_SCHEMA: dict[str, pl.DataType] = {
+    "key": pl.String(),
+    "class_name": pl.String(),
+    "position": pl.Int64(),  # 0 is the newest of its class
+    "url": pl.String(),
+    "observation": pl.String(),
+    "observer": pl.String(),
+    "taxon_id": pl.Int64(),
+    "taxon": pl.String(),
+    "licence": pl.String(),
+    "attribution": pl.String(),
+    "source": pl.String(),
+    "observed_on": pl.String(),
+    "status": pl.String(),  # wanted, got, failed
+    "reason": pl.String(),  # why it failed
+    "tries": pl.Int64(),
+}
+CANDIDATE_STATES = ("wanted", "got", "failed")
+
+DECISION_SCHEMA: dict[str, pl.DataType] = {
+    "id": pl.Int64(),
+    "path": pl.String(),
+    "annotator": pl.String(),
+    "task": pl.String(),
+    "labels": pl.List(pl.String()),  # the first is the primary one; empty in an undo
+    "settles": pl.Boolean(),  # ends a disagreement between annotators
+    "seconds": pl.Float64(),  # how long the photo was looked at
+    "suggestion": pl.String(),  # JSON of what a model suggested on screen; null: nothing was shown
+    "at": pl.String(),  # ISO, UTC
+    "token": pl.String(),  # the same token twice is the same decision
+    "undoes": pl.Int64(),  # id of the decision that this event takes back
+    "undone": pl.Boolean(),
+}
+
+SIGNAL_SCHEMA: dict[str, pl.DataType] = {
+    "path": pl.String(),
+    "signal": pl.String(),
+    "reason": pl.String(),  # one of REVIEW_LABELS[1:]
+    "value": pl.Float64(),
+    "flagged": pl.Boolean(),
+    "priority": pl.Float64(),  # 0 to 1 within the pool
+    "explanation": pl.String(),
+    "related": pl.String(),  # path of the other photo, or name of the other class
+}
+
+VERDICT_SCHEMA: dict[str, pl.DataType] = {
+    "path": pl.String(),
+    "class_name": pl.String(),
+    "label": pl.String(),
+    "labels": pl.List(pl.String()),
+    "status": pl.String(),  # none, single, agreed, disagreed, settled
+    "annotators": pl.Int64(),
+}

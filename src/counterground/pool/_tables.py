@@ -1,0 +1,132 @@
+"""The tables of ``decisions.sqlite`` and the way it is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+)
+
+from counterground.errors import CounterGroundError
+from counterground.pool._schema import CANDIDATE_SCHEMA, CANDIDATE_STATES, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
+
+_APPLICATION = 0x43474E44  # "CGND": tells a pool from another program's database
+_VERSION = 1
+_BUSY_MS = 30_000
+
+METADATA = MetaData()
+
+
+def _columns(schema: dict[str, pl.DataType], *keys: str) -> list[Column[Any]]:
+    kinds = {pl.Int64(): Integer, pl.Float64(): Float, pl.Boolean(): Boolean, pl.String(): String}
+    return [Column(name, kinds[kind], primary_key=name in keys) for name, kind in schema.items()]
+
+
+PHOTO = Table("photo", METADATA, *_columns(PHOTO_SCHEMA, "path"), Index("photo_class", "class_name"))
+CANDIDATE = Table(
+    "candidate",
+    METADATA,
+    *_columns(CANDIDATE_SCHEMA, "key", "class_name"),
+    CheckConstraint(f"status IN {CANDIDATE_STATES}"),
+    Index("candidate_order", "class_name", "position"),
+)
+SIGNAL = Table("signal", METADATA, *_columns(SIGNAL_SCHEMA), Index("signal_path", "path"))
+SETTING = Table("setting", METADATA, Column("name", String, primary_key=True), Column("value", String))
+DECISION = Table(
+    "decision",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("path", ForeignKey("photo.path"), nullable=False),
+    Column("annotator", String, nullable=False),
+    Column("task", String, CheckConstraint(f"task IN {TASKS}"), nullable=False),
+    Column("labels", String, nullable=False),  # JSON
+    Column("settles", Boolean, nullable=False),
+    Column("seconds", Float),
+    Column("suggestion", String),
+    Column("at", String, nullable=False),
+    Column("token", String, nullable=False, unique=True),
+    Column("undoes", ForeignKey("decision.id"), unique=True),
+    Index("decision_photo", "task", "path", "annotator"),
+    Index("decision_annotator", "annotator", "task", "id"),
+)
+LEASE = Table(
+    "lease",  # who has a photo on screen, so that two annotators are not given the same one
+    METADATA,
+    Column("path", ForeignKey("photo.path"), primary_key=True),
+    Column("task", String, primary_key=True),
+    Column("annotator", String, primary_key=True),
+    Column("until", Float, nullable=False),  # seconds since the epoch
+)
+_TRIGGERS = tuple(
+    f"CREATE TRIGGER decision_no_{verb.lower()} BEFORE {verb} ON decision "
+    "BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END"
+    for verb in ("UPDATE", "DELETE")
+)
+
+
+def open_database(path: Path, *, create: bool) -> Engine:
+    """Return the engine of a pool's database, made when ``create``.
+
+    Raises:
+        CounterGroundError: the file is another program's database, or of a newer version.
+        sqlalchemy.exc.DatabaseError: it is none, is damaged, or cannot be written.
+    """
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_MS / 1000})
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    with engine.connect().execution_options(writes=create) as connection, connection.begin():
+        application, version = (
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("application_id", "user_version")
+        )
+        empty = not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+        if empty and create:
+            _make(connection)
+        elif application != _APPLICATION:
+            raise CounterGroundError(f"{path} is not the database of a pool: name another folder.")
+        elif version != _VERSION:
+            raise CounterGroundError(
+                f"{path} has version {version}, and this CounterGround reads version {_VERSION}: upgrade it."
+            )
+    return engine
+
+
+def _make(connection: Connection) -> None:
+    METADATA.create_all(connection)
+    for trigger in _TRIGGERS:
+        connection.exec_driver_sql(trigger)
+    connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION}")
+    connection.exec_driver_sql(f"PRAGMA user_version = {_VERSION}")
+
+
+def _on_connect(raw: Any, _record: Any) -> None:
+    raw.isolation_level = None  # transactions begin where _on_begin says, not where the driver guesses
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # a decision survives a power cut
+        "foreign_keys = ON",
+        "trusted_schema = OFF",  # views and triggers of a stranger's file may call nothing unsafe
+    ):
+        raw.execute(f"PRAGMA {pragma}").close()
+
+
+def _on_begin(connection: Connection) -> None:
+    # A transaction that writes takes the lock at once: taking it later fails when another one was faster.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,368 @@
+"""The pool: nothing is lost, nothing is done twice, nothing is decided in silence."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from sqlalchemy import text
+
+from counterground.benchmarks import open_benchmark
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import photo_id
+from counterground.pool import BACKGROUND_LABELS, is_pool, open_pool
+
+CLASSES = ("ice bear", "flamingo")
+
+
+@pytest.fixture
+def pool(tmp_path):
+    pool = open_pool(tmp_path / "pool", create=True)
+    rows = []
+    for class_name in CLASSES:
+        for number in range(4):
+            path = f"files/{pool.class_folder(class_name)}/{number}.png"
+            file = pool.root / path
+            file.parent.mkdir(exist_ok=True)
+            values = np.random.default_rng([number, len(class_name)]).integers(0, 255, (8, 8, 3), np.uint8)
+            Image.fromarray(values).save(file)
+            rows.append(
+                {"path": path, "photo_id": photo_id(file), "class_name": class_name, "licence": "cc0"}
+            )
+    assert pool.add_photos(rows) == len(rows)
+    return pool
+
+
+def paths(pool):
+    return pool.photos()["path"].to_list()
+
+
+def decide(pool, path, label, by="ann", task="background", **more):
+    return pool.decide(path, annotator=by, task=task, labels=[label], **more)
+
+
+def verdict(pool, path, task="background"):
+    return pool.verdicts(task).row(by_predicate=pl.col("path") == path, named=True)
+
+
+def test_a_photo_is_taken_in_once(pool):
+    rows = pool.photos().to_dicts()
+    assert pool.add_photos(rows) == 0
+    assert len(pool.photos()) == 8
+    assert pool.photos()["added_at"].null_count() == 0
+
+
+@pytest.mark.parametrize(
+    "path", ["files/../../etc/passwd", "/etc/passwd", "a.png", "files", "files//a.png", "files/x\\y"]
+)
+def test_places_outside_the_pool_are_refused(pool, path):
+    with pytest.raises(CounterGroundError, match="no path below files"):
+        pool.add_photos([{"path": path, "photo_id": "0" * 64, "class_name": "x"}])
+
+
+def test_links_are_refused(pool, tmp_path):
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"secret")
+    (pool.files / "link.png").symlink_to(secret)
+    (pool.files / "out").symlink_to(tmp_path)
+    for path in ("files/link.png", "files/out/secret.png"):
+        with pytest.raises(CounterGroundError, match="link"):
+            pool.photo_file(path)
+
+
+def test_class_folders_differ_and_are_plain(pool):
+    names = [
+        "ice bear",
+        "ice_bear",
+        "Ice bear",
+        "a/b",
+        "a_b",
+        "..",
+        "con",
+        "é",
+        "e",
+        "",
+        "x" * 200,
+        "x" * 201,
+    ]
+    folders = [pool.class_folder(name) for name in names]
+    assert len({folder.lower() for folder in folders}) == len(names)
+    assert folders[0] == "ice_bear"
+    assert all(folder.isascii() and "/" not in folder and not folder.startswith(".") for folder in folders)
+
+
+def test_the_last_decision_of_an_annotator_counts(pool):
+    path = paths(pool)[0]
+    decide(pool, path, "snow")
+    decide(pool, path, "grass")
+    assert verdict(pool, path)["label"] == "grass"
+    assert verdict(pool, path)["status"] == "single"
+    assert len(pool.decisions()) == 2
+
+
+def test_undo_brings_back_what_stood_before_and_keeps_everything(pool):
+    first, second = paths(pool)[:2]
+    decide(pool, first, "snow")
+    decide(pool, first, "grass")
+    decide(pool, second, "sky")
+    assert pool.undo("ann", "background")["path"] == second
+    assert pool.undo("ann", "background")["labels"] == ["grass"]
+    assert verdict(pool, first)["label"] == "snow"
+    assert verdict(pool, second)["status"] == "none"
+    assert pool.undo("ben", "background") is None
+    assert pool.undo("ann", "review") is None
+    assert len(pool.decisions()) == 5
+
+
+def test_sending_twice_decides_once(pool):
+    path = paths(pool)[0]
+    assert decide(pool, path, "snow", token="t") == decide(pool, path, "snow", token="t")
+    decide(pool, path, "grass")
+    pool.undo("ann", "background", token="u")
+    pool.undo("ann", "background", token="u")
+    assert verdict(pool, path)["label"] == "snow"
+    assert len(pool.decisions()) == 3
+    with pytest.raises(UsageError, match="belongs to"):
+        decide(pool, paths(pool)[1], "snow", token="t")
+
+
+def test_disagreement_stands_until_it_is_settled(pool):
+    path = paths(pool)[0]
+    decide(pool, path, "snow")
+    decide(pool, path, "snow", by="ben")
+    assert verdict(pool, path)["status"] == "agreed"
+    decide(pool, path, "grass", by="ben")
+    assert verdict(pool, path) | {"labels": None} == {
+        "path": path,
+        "class_name": "flamingo",
+        "label": None,
+        "labels": None,
+        "status": "disagreed",
+        "annotators": 2,
+    }
+    decide(pool, path, "sky", by="eve", settles=True)
+    assert (verdict(pool, path)["label"], verdict(pool, path)["status"]) == ("sky", "settled")
+    pool.undo("eve", "background")
+    assert verdict(pool, path)["status"] == "disagreed"
+
+
+def test_two_who_discard_agree_whatever_their_reasons(pool):
+    path = paths(pool)[0]
+    decide(pool, path, "clarity", task="review")
+    decide(pool, path, "ambiguity", by="ben", task="review")
+    found = verdict(pool, path, "review")
+    assert (found["status"], found["label"], found["labels"]) == (
+        "agreed",
+        "clarity",
+        ["clarity", "ambiguity"],
+    )
+    decide(pool, path, "keep", by="ben", task="review")
+    assert verdict(pool, path, "review")["status"] == "disagreed"
+
+
+def test_later_is_no_verdict(pool):
+    path = paths(pool)[0]
+    decide(pool, path, "snow")
+    decide(pool, path, "later")
+    assert verdict(pool, path)["status"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "message"),
+    [
+        ("background", ["snwo"], "Did you mean 'snow'"),
+        ("background", [], "one label or several"),
+        ("background", ["snow", "snow"], "one label or several"),
+        ("background", ["later", "snow"], "one label or several"),
+        ("review", ["keep", "clarity"], "kept or discarded"),
+        ("reviews", ["keep"], "Did you mean 'review'"),
+    ],
+)
+def test_what_is_no_decision_is_refused(pool, task, labels, message):
+    with pytest.raises(UsageError, match=message):
+        pool.decide(paths(pool)[0], annotator="ann", task=task, labels=labels)
+    assert pool.decisions().is_empty()
+
+
+def test_unknown_photos_and_annotators_without_a_name_are_refused(pool):
+    with pytest.raises(UsageError, match="no photo"):
+        decide(pool, "files/none.png", "snow")
+    with pytest.raises(UsageError, match="name of its annotator"):
+        decide(pool, paths(pool)[0], "snow", by=" ")
+
+
+def test_many_decisions_are_all_or_none(pool):
+    good = {"path": paths(pool)[0], "annotator": "imported", "task": "background", "labels": ["snow"]}
+    with pytest.raises(UsageError):
+        pool.decide_all([good, good | {"path": "files/none.png"}])
+    assert pool.decisions().is_empty()
+    pool.decide_all([good])
+    assert verdict(pool, good["path"])["label"] == "snow"
+
+
+def test_the_database_itself_refuses_to_forget(pool):
+    decide(pool, paths(pool)[0], "snow")
+    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
+        for statement in ("DELETE FROM decision", "UPDATE decision SET labels = '[\"sky\"]'"):
+            with pytest.raises(sqlite3.IntegrityError, match="never changed"):
+                raw.execute(statement)
+
+
+def test_labels_of_ones_own(pool):
+    pool.set_setting("background_labels", [*BACKGROUND_LABELS, "studio"])
+    decide(pool, paths(pool)[0], "studio")
+    pool.set_setting("background_labels", ["grass"])
+    assert verdict(pool, paths(pool)[0])["label"] == "studio"
+
+
+def test_freezing_says_what_is_left_out(pool):
+    listed = paths(pool)
+    for path in listed[:6]:
+        decide(pool, path, "keep", task="review")
+        decide(pool, path, "snow")
+    decide(pool, listed[0], "clarity", task="review")
+    decide(pool, listed[1], "ambiguity", by="ben", task="review")
+    decide(pool, listed[2], "grass", by="ben")
+    benchmark = open_benchmark(pool.root)
+    assert benchmark.photos["path"].to_list() == listed[2:]
+    assert benchmark.photos["background"].to_list() == [None, "snow", "snow", "snow", None, None]
+    assert set(benchmark.label_space.names) == set(CLASSES)
+    assert benchmark.notes == (
+        "1 of 8 photos of the pool were discarded (clarity 1).",
+        "1 of 8 photos are left out: annotators disagree on keeping them.",
+        "2 of 8 photos were taken in without a review.",
+        "2 of 6 photos have no background label yet.",
+        "1 of 6 photos have no background: annotators disagree on it.",
+    )
+
+
+def test_a_pool_of_which_nothing_stands_has_no_benchmark(pool):
+    for path in paths(pool):
+        decide(pool, path, "clarity", task="review")
+    with pytest.raises(CounterGroundError, match="no photo that stands"):
+        pool.freeze()
+
+
+def test_the_snapshot_shows_the_verdicts(pool):
+    decide(pool, paths(pool)[0], "snow")
+    frame = pl.read_parquet(pool.snapshot())
+    assert frame["background"].to_list() == ["snow", *[None] * 7]
+
+
+def test_candidates_are_listed_once_and_marked(pool):
+    rows = [{"key": f"k{n}", "class_name": "flamingo", "position": n, "url": f"u{n}"} for n in range(3)]
+    assert pool.add_candidates(rows) == 3
+    assert pool.add_candidates(rows) == 0
+    pool.mark_candidates([("k1", "flamingo", "failed", "404"), ("k2", "flamingo", "got", None)])
+    found = pool.candidates("flamingo")
+    assert found["status"].to_list() == ["wanted", "failed", "got"]
+    assert found["tries"].to_list() == [0, 1, 1]
+    with pytest.raises(CounterGroundError, match="no candidate"):
+        pool.mark_candidates([("k9", "flamingo", "got", None)])
+
+
+def test_signals_are_replaced_by_name(pool):
+    row = {"path": paths(pool)[0], "reason": "clarity", "flagged": True, "priority": 0.5, "explanation": "x"}
+    empty = {"value": None, "related": None}
+    pool.write_signals(pl.DataFrame([row | empty | {"signal": name} for name in ("blur", "tiny")]))
+    pool.write_signals(pl.DataFrame([row | empty | {"signal": "blur", "priority": 0.9}]))
+    assert dict(pool.signals().select("signal", "priority").iter_rows()) == {"blur": 0.9, "tiny": 0.5}
+
+
+def test_other_folders_are_no_pools(tmp_path):
+    with pytest.raises(UsageError, match="no pool"):
+        open_pool(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(CounterGroundError, match=r"not empty .*notes\.txt"):
+        open_pool(tmp_path, create=True)
+    (tmp_path / "decisions.sqlite").write_bytes(b"no database" * 1000)
+    assert is_pool(tmp_path)
+    with pytest.raises(CounterGroundError, match="damaged"):
+        open_pool(tmp_path)
+
+
+def test_another_programs_database_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "decisions.sqlite") as raw:
+        raw.execute("CREATE TABLE bookmarks (url)")
+    with pytest.raises(CounterGroundError, match="not the database of a pool"):
+        open_pool(tmp_path)
+    with pytest.raises(CounterGroundError, match="not the database of a pool"):
+        open_pool(tmp_path, create=True)
+
+
+def test_a_newer_pool_is_not_touched(pool):
+    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
+        raw.execute("PRAGMA user_version = 99")
+    with pytest.raises(CounterGroundError, match="upgrade"):
+        open_pool(pool.root)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(pool):
+    decide(pool, paths(pool)[0], "snow")
+    with pool.connect() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+    pool.close()
+    full = open_pool(pool.root)
+    with full.connect() as connection:
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+    with pytest.raises(CounterGroundError, match="disk is full"):
+        full.set_setting("big", "x" * 9_999_999)
+    assert len(open_pool(pool.root).decisions()) == 1
+
+
+def test_threads_decide_at_once(pool):
+    listed = paths(pool)
+
+    def work(name):
+        for number in range(40):
+            decide(pool, listed[number % 8], BACKGROUND_LABELS[number % 14], by=name, token=f"{name}{number}")
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("ann", "ben", "cid")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    decisions = pool.decisions()
+    assert decisions.group_by("annotator").len().sort("annotator")["len"].to_list() == [40, 40, 40]
+    assert decisions["id"].to_list() == list(range(1, 121))
+
+
+WORKER = """
+    import sys
+    from counterground.pool import open_pool
+    pool = open_pool(sys.argv[1])
+    path = pool.photos()["path"][0]
+    for number in range(100000):
+        who = sys.argv[2]
+        pool.decide(path, annotator=who, task="background", labels=["snow"], token=f"{who}-{number}")
+        print(number, flush=True)
+"""
+
+
+def test_kill_loses_no_decision_that_was_confirmed(pool):
+    """Two processes write at once; one is killed, the other goes on."""
+    command = [sys.executable, "-c", textwrap.dedent(WORKER), str(pool.root)]
+    workers = {
+        name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in ("ann", "ben")
+    }
+    confirmed = {}
+    for name, goal in (("ann", 30), ("ben", 60)):
+        for line in workers[name].stdout:
+            if int(line) >= goal:
+                break
+        os.kill(workers[name].pid, signal.SIGKILL)
+        rest = workers[name].stdout.read().split()
+        confirmed[name] = int(rest[-1]) if rest else goal
+        workers[name].wait()
+    counts = dict(pool.decisions().group_by("annotator").len().iter_rows())
+    for name, last in confirmed.items():
+        assert last + 1 <= counts[name] <= last + 2  # the one in flight may be in, too
+    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
