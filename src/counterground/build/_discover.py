@@ -123,7 +123,8 @@ def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None
     if backgrounds["background"].max() in {None, 0, 1}:
         raise CounterGroundError(
             f"No class of {benchmark.name} has photos on two labelled backgrounds: nothing to compare. "
-            "Arrange folders as <class>/<background>/, or fill the background column of the manifest."
+            "Arrange folders as <class>/<background>/, fill the background column of the manifest, or label "
+            "backgrounds in a pool with `counterground label POOL --task background`."
         )
 
 
