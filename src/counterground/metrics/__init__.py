@@ -1,4 +1,4 @@
-"""Room: metrics. Accuracies, drop and calibration as pure functions, with intervals and tests."""
+"""Room: metrics. Accuracies, drop, calibration, agreement as pure functions, with intervals and tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from counterground.metrics._accuracy import (
     tie_rate,
     top_k_accuracy,
 )
+from counterground.metrics._agreement import (
+    AGREEMENT_SCHEMA,
+    agreement,
+    alpha_interval,
+    cohen_kappa,
+    krippendorff_alpha,
+)
 from counterground.metrics._calibration import expected_calibration_error
 from counterground.metrics._compare import COMPARISON_SCHEMA, compare_models
 from counterground.metrics._drop import ClassDrops, class_drops, mean_drop, worst_group_accuracy
@@ -19,21 +26,26 @@ from counterground.metrics._paired import PairedTest, holm, paired_test
 from counterground.metrics._scores import SCORES_SCHEMA, score_predictions
 
 __all__ = [
+    "AGREEMENT_SCHEMA",
     "COMPARISON_SCHEMA",
     "SCORES_SCHEMA",
     "ClassAccuracies",
     "ClassDrops",
     "Interval",
     "PairedTest",
+    "agreement",
+    "alpha_interval",
     "balanced_accuracy",
     "balanced_interval",
     "balanced_mean",
     "class_accuracy",
     "class_drops",
+    "cohen_kappa",
     "compare_models",
     "drop_interval",
     "expected_calibration_error",
     "holm",
+    "krippendorff_alpha",
     "mean_drop",
     "paired_test",
     "plain_accuracy",

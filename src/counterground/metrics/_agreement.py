@@ -1,0 +1,288 @@
+"""How far annotators agree: Cohen's kappa, Krippendorff's alpha, and the table of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from counterground.metrics._codes import Codes, Floats, cluster_codes, is_null
+from counterground.metrics._intervals import Interval, share_interval
+from counterground.metrics._sampling import Moment, effective_clusters, tally
+
+Level = Literal["nominal", "ordinal", "interval"]
+MISSING = -1
+
+AGREEMENT_SCHEMA: dict[str, Any] = {
+    "task": pl.String,
+    "class_name": pl.String,
+    "label": pl.String,
+    "annotators": pl.Int64,
+    "photos": pl.Int64,
+    "agreement": pl.Float64,
+    "kappa": pl.Float64,
+    "alpha": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+}
+"""Columns of ``agreement``; ``agreement`` is a fraction, ``low`` and ``high`` bound alpha."""
+
+
+def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
+    """Return Cohen's kappa of two annotators (Cohen 1960), at most 1.
+
+    None where it is undefined: no unit has both labels, or both annotators gave one and the same label only.
+
+    Args:
+        first: ``[n]`` labels, all texts or all numbers; null (None, NaN) where a unit was not labelled.
+        second: ``[n]`` labels of the other, same units in the same order.
+
+    Raises:
+        ValueError: the two have different lengths, or mix texts and numbers.
+    """
+    sides = [np.asarray(side, dtype=object) for side in (first, second)]
+    if sides[0].ndim != 1 or sides[0].shape != sides[1].shape:
+        raise ValueError(
+            f"Two annotators need one label each per unit, not {sides[0].shape} and {sides[1].shape}."
+        )
+    return _kappa(_coded(np.stack(sides)).codes)
+
+
+def krippendorff_alpha(ratings: npt.ArrayLike, *, level: Level = "nominal") -> float | None:
+    """Return Krippendorff's alpha of any number of annotators (Krippendorff 2011), at most 1.
+
+    None where it is undefined: no unit has two ratings, or all ratings of such units are the same.
+
+    Args:
+        ratings: ``[annotators, units]``, all texts or all numbers; null (None, NaN) where one is missing.
+        level: what makes two ratings differ more or less: ``nominal`` (nothing), ``ordinal`` (the ratings
+            that lie between) or ``interval`` (the squared difference); the latter two need numbers.
+
+    Raises:
+        ValueError: not two dimensions, an unknown level, texts and numbers mixed, or texts with an order.
+    """
+    if level not in get_args(Level):
+        raise ValueError(f"There is no level {level!r}; choose one of {', '.join(get_args(Level))}.")
+    coded = _coded(ratings)
+    if level != "nominal" and coded.values.dtype.kind == "U":
+        raise ValueError(f"Texts have no order, so they cannot be compared at the level {level!r}.")
+    counts = _pairable(coded)
+    totals = counts.sum(axis=0)
+    distance = _distances(coded.values, totals, level)
+    pairs = counts.sum(axis=1, keepdims=True) - 1
+    coincidences = counts.T @ (counts / pairs) - np.diag((counts / pairs).sum(axis=0))
+    expected = float(((np.outer(totals, totals) - np.diag(totals)) * distance).sum())
+    if expected <= 0:
+        return None
+    return float(1 - (totals.sum() - 1) * (coincidences * distance).sum() / expected)
+
+
+def alpha_interval(ratings: npt.ArrayLike, cluster: npt.ArrayLike | None = None) -> Interval:
+    """Return Krippendorff's nominal alpha with its 95 % interval; None where undefined.
+
+    Each cluster's influence on alpha (through observed and expected disagreement) gives the variance; the
+    interval is the score interval of the observed agreement with that variance, rescaled, so annotators who
+    agreed on all of five units are not taken to agree always. ``n`` counts units with two or more ratings.
+
+    Args:
+        ratings: ``[annotators, units]``; null where one is missing.
+        cluster: ``[units]``; units of one cluster count together, null is a cluster of its own.
+
+    Raises:
+        ValueError: as ``krippendorff_alpha``, or ``cluster`` has another length.
+    """
+    coded = _coded(ratings)
+    units = coded.codes.shape[1]
+    members, _ = cluster_codes(cluster, units)
+    return _alpha_interval(coded, members)
+
+
+def agreement(decisions: pl.DataFrame) -> pl.DataFrame:
+    """Return how far annotators agree: per task, and per task by class and by label.
+
+    Rows with neither class nor label compare primary (first) labels of all photos; rows with ``class_name``
+    those of one class; rows with ``label`` whether it was among the labels given or not. Of each annotator
+    the last decision on a photo counts. Left out are decisions undone, postponed ("later"), and those that
+    settle, since who settles has seen what the others said.
+
+    ``photos`` have two or more annotators. ``agreement`` is the share (fraction) of agreeing pairs of
+    annotators, averaged over photos; ``kappa`` is Cohen's, of more than two annotators the mean over pairs,
+    weighted by the photos they share (Light 1971); ``alpha`` is Krippendorff's nominal, with its 95 %
+    interval. What the photos cannot tell is null.
+
+    Args:
+        decisions: ``id, path, class_name, annotator, task, labels, settles, undoes, undone``; with
+            ``cluster``, intervals count photos of one cluster together.
+
+    Returns:
+        The columns of ``AGREEMENT_SCHEMA``, tasks in order of appearance, then all photos, classes, labels.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    wanted = ("id", "path", "class_name", "annotator", "task", "labels", "settles", "undoes", "undone")
+    if missing := [name for name in wanted if name not in decisions.columns]:
+        raise ValueError(f"The decisions lack the column {missing[0]!r}.")
+    rows: list[tuple[Any, ...]] = []
+    for task in decisions["task"].unique(maintain_order=True):
+        rows += _rows_of_task(task, _standing(decisions.filter(pl.col("task") == task)))
+    return pl.DataFrame(rows, schema=AGREEMENT_SCHEMA, orient="row")
+
+
+class _Coded(NamedTuple):
+    """Ratings as positions among the sorted values, ``[annotators, units]``; MISSING where there is none."""
+
+    codes: Codes
+    values: npt.NDArray[Any]
+
+
+def _coded(ratings: npt.ArrayLike) -> _Coded:
+    table = np.asarray(ratings, dtype=object)
+    if table.ndim != 2:
+        raise ValueError(f"Ratings need two dimensions (annotators, units), not {table.ndim}.")
+    known = np.array([not is_null(value) for value in table.ravel()], dtype=bool).reshape(table.shape)
+    given = table[known].tolist()
+    texts = sum(isinstance(value, str) for value in given)
+    if texts and texts == len(given):
+        plain = np.array(given, dtype=str)
+    elif texts:
+        raise ValueError("Ratings are all texts or all numbers, not both.")
+    else:
+        plain = np.array(given, dtype=np.float64)
+    codes = np.full(table.shape, MISSING, dtype=np.intp)
+    values, codes[known] = np.unique(plain, return_inverse=True)
+    return _Coded(codes, values)
+
+
+def _counts(coded: _Coded) -> Floats:
+    """How many annotators gave each value to each unit, ``[units, values]``."""
+    units, size = coded.codes.shape[1], len(coded.values)
+    known = coded.codes != MISSING
+    keys = (np.arange(units) * size + coded.codes)[known]
+    return np.bincount(keys, minlength=units * size).reshape(units, size).astype(np.float64)
+
+
+def _pairable(coded: _Coded) -> Floats:
+    counts = _counts(coded)
+    pairable: Floats = counts[counts.sum(axis=1) > 1]
+    return pairable
+
+
+def _distances(values: npt.NDArray[Any], totals: Floats, level: Level) -> Floats:
+    if level == "nominal":
+        return 1.0 - np.eye(len(values))
+    if level == "interval":
+        return np.asarray(np.subtract.outer(values, values) ** 2, dtype=np.float64)
+    # Ratings up to the middle of each value's own: their differences are half of both ends and all between.
+    middle = np.cumsum(totals) - totals / 2
+    return np.asarray(np.subtract.outer(middle, middle) ** 2, dtype=np.float64)
+
+
+def _kappa(codes: Codes) -> float | None:
+    first, second = codes[:, (codes != MISSING).all(axis=0)]
+    if not len(first):
+        return None
+    size = int(max(first.max(), second.max())) + 1
+    shares = [np.bincount(side, minlength=size) / len(first) for side in (first, second)]
+    by_chance = float(shares[0] @ shares[1])
+    if by_chance >= 1:
+        return None
+    return (float((first == second).mean()) - by_chance) / (1 - by_chance)
+
+
+def _mean_kappa(codes: Codes) -> float | None:
+    total, weights = 0.0, 0
+    for one, other in combinations(codes, 2):
+        pair = np.stack([one, other])
+        kappa = _kappa(pair)
+        if kappa is not None:
+            shared = int((pair != MISSING).all(axis=0).sum())
+            total, weights = total + kappa * shared, weights + shared
+    return total / weights if weights else None
+
+
+def _alpha_interval(coded: _Coded, cluster: Codes) -> Interval:
+    counts = _counts(coded)
+    ratings = counts.sum(axis=1)
+    pairable = ratings > 1
+    counts, ratings = counts[pairable], ratings[pairable]
+    units, (names, members) = len(ratings), np.unique(cluster[pairable], return_inverse=True)
+    clusters, n, totals = len(names), ratings.sum(), counts.sum(axis=0)
+    unlike = n * n - float(totals @ totals)
+    if not units or unlike <= 0:
+        return Interval(None, None, None, units, clusters, "analytic")
+    disagreement = (ratings**2 - (counts**2).sum(axis=1)) / (ratings - 1)
+    ratio = (n - 1) * float(disagreement.sum()) / unlike
+    # The derivative of the ratio of observed and expected disagreement by the weight of each unit.
+    moves = (n - 1) * disagreement / unlike
+    moves += ratio * (ratings / (n - 1) - 2 * (n * ratings - counts @ totals) / unlike)
+    expected = unlike / (n * (n - 1))
+    moved = tally(members, moves, clusters)
+    scale = np.sqrt(clusters / (clusters - 1)) if clusters > 1 else 0.0
+    moment = Moment(
+        1 - ratio * expected,
+        expected * scale * (moved - moved.mean()),
+        units,
+        clusters,
+        effective_clusters(tally(members, ratings, clusters)),
+    )
+    share = share_interval(moment, "analytic")
+    low, high = (None if v is None else 1 - (1 - v) / expected for v in (share.low, share.high))
+    return Interval(1 - ratio, low if low is None else max(-1.0, low), high, units, clusters, "analytic")
+
+
+def _standing(decisions: pl.DataFrame) -> pl.DataFrame:
+    """The last decision of each annotator on each photo that stands as a vote."""
+    return (
+        decisions.filter(pl.col("undoes").is_null() & ~pl.col("undone") & ~pl.col("settles"))
+        .sort("id")
+        .unique(["path", "annotator"], keep="last", maintain_order=True)
+        .filter((pl.col("labels").list.len() > 0) & (pl.col("labels").list.first() != "later"))
+    )
+
+
+def _rows_of_task(task: str, votes: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
+    cluster = pl.coalesce("cluster", "path") if "cluster" in votes.columns else pl.col("path")
+    votes = votes.with_columns(cluster=cluster, primary=pl.col("labels").list.first())
+    classes = votes["class_name"].unique().sort().to_list()
+    labels = votes["labels"].explode().unique().sort().to_list()
+    votes = votes.filter(pl.col("annotator").n_unique().over("path") > 1)
+    photos = votes.unique("path", maintain_order=True)
+    place = {path: column for column, path in enumerate(photos["path"])}
+    names = votes["annotator"].unique().sort().to_list()
+    at = (
+        np.array([names.index(name) for name in votes["annotator"]], dtype=np.intp),
+        np.array([place[path] for path in votes["path"]], dtype=np.intp),
+    )
+    members, _ = cluster_codes(photos["cluster"].to_list(), len(photos))
+
+    def row(class_name: str | None, label: str | None) -> tuple[Any, ...]:
+        given = votes["primary"] if label is None else votes["labels"].list.contains(label).cast(pl.Float64)
+        table = np.full((len(names), len(photos)), None, dtype=object)
+        table[at] = given.to_list()
+        if class_name is None:
+            return task, class_name, label, *_figures(table, members)
+        inside = (photos["class_name"] == class_name).to_numpy()
+        return task, class_name, label, *_figures(table[:, inside], members[inside])
+
+    yield row(None, None)
+    yield from (row(name, None) for name in classes)
+    yield from (row(None, label) for label in labels)
+
+
+def _figures(table: npt.NDArray[np.object_], cluster: Codes) -> tuple[Any, ...]:
+    """Annotators, photos, agreement, kappa, alpha and its bounds."""
+    coded = _coded(table)
+    annotators = int((coded.codes != MISSING).any(axis=1).sum())
+    if not annotators:
+        return 0, 0, None, None, None, None, None
+    counts = _pairable(coded)
+    ratings = counts.sum(axis=1)
+    agreeing = ((counts**2).sum(axis=1) - ratings) / (ratings * (ratings - 1))
+    alpha = _alpha_interval(coded, cluster)
+    shared = float(agreeing.mean())
+    return annotators, alpha.n, shared, _mean_kappa(coded.codes), alpha.value, alpha.low, alpha.high

@@ -1,0 +1,350 @@
+"""Kappa and alpha against scikit-learn and krippendorff; the table against decisions counted by hand."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import combinations
+
+import krippendorff
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
+
+from counterground.metrics import (
+    AGREEMENT_SCHEMA,
+    agreement,
+    alpha_interval,
+    cohen_kappa,
+    krippendorff_alpha,
+    proportion_interval,
+)
+
+LEVELS = ("nominal", "ordinal", "interval")
+WORDS = np.array(["grass", "sky", "snow", "water", "ground"])
+
+
+def reference_kappa(first, second):
+    both = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    if not both or len({label for pair in both for label in pair}) < 2:
+        return None
+    return cohen_kappa_score(*([str(label) for label in side] for side in zip(*both, strict=True)))
+
+
+def reference_alpha(ratings, level):
+    """The package's answer; it raises, or divides by zero, where alpha is undefined."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            value = krippendorff.alpha(np.asarray(ratings, dtype=float), level_of_measurement=level)
+        except ValueError:
+            return None
+    return None if np.isnan(value) else value
+
+
+def draw(units, annotators, values, error, missing, seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, values, units)
+    guess = rng.integers(0, values, (annotators, units))
+    ratings = np.where(rng.random(guess.shape) < error, guess, truth).astype(float)
+    ratings[rng.random(ratings.shape) < missing] = np.nan
+    return ratings
+
+
+GRID = [
+    (units, annotators, values, error, missing, seed)
+    for seed, (units, annotators, values) in enumerate(
+        (u, a, v) for u in (1, 6, 90) for a in (2, 3, 6) for v in (2, 5)
+    )
+    for error, missing in ((0.0, 0.0), (0.3, 0.0), (0.3, 0.5), (1.0, 0.3))
+]
+
+
+@pytest.mark.parametrize("case", GRID)
+@pytest.mark.parametrize("level", LEVELS)
+def test_alpha_equals_the_krippendorff_package(case, level):
+    ratings = draw(*case)
+    expected = reference_alpha(ratings, level)
+    found = krippendorff_alpha(ratings, level=level)
+    assert found == (None if expected is None else pytest.approx(expected, abs=1e-12))
+
+
+@pytest.mark.parametrize("case", GRID)
+def test_kappa_equals_scikit_learn(case):
+    ratings = draw(*case)
+    for one, other in combinations(ratings, 2):
+        words = [[None if np.isnan(r) else str(WORDS[int(r)]) for r in side] for side in (one, other)]
+        expected = reference_kappa(*words)
+        wanted = None if expected is None else pytest.approx(expected, abs=1e-12)
+        assert cohen_kappa(*words) == wanted
+        assert cohen_kappa(one, other) == wanted
+
+
+rating = st.one_of(st.none(), st.sampled_from([0, 1, 2, 5, 6.5]))
+tables = st.integers(1, 12).flatmap(
+    lambda units: st.lists(
+        st.lists(rating, min_size=units, max_size=units), min_size=2, max_size=5
+    )
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(tables, st.sampled_from(LEVELS))
+def test_alpha_equals_the_package_for_any_table(table, level):
+    expected = reference_alpha([[np.nan if r is None else r for r in row] for row in table], level)
+    found = krippendorff_alpha(table, level=level)
+    assert found == (None if expected is None else pytest.approx(expected, abs=1e-9))
+
+
+@settings(max_examples=200, deadline=None)
+@given(tables)
+def test_kappa_equals_scikit_learn_for_any_table(table):
+    expected = reference_kappa(*table[:2])
+    found = cohen_kappa(*table[:2])
+    assert found == (None if expected is None else pytest.approx(expected, abs=1e-9))
+    assert cohen_kappa(table[1], table[0]) == (None if found is None else pytest.approx(found))
+
+
+@settings(max_examples=100, deadline=None)
+@given(tables, st.randoms(use_true_random=False))
+def test_names_of_labels_and_the_order_of_units_do_not_matter(table, random):
+    order = random.sample(range(len(table[0])), len(table[0]))
+    renamed = [[None if row[k] is None else f"label {row[k]}" for k in order] for row in table]
+    found = krippendorff_alpha(table)
+    assert krippendorff_alpha(renamed) == (None if found is None else pytest.approx(found))
+    interval = alpha_interval(renamed)
+    assert interval.value == (None if found is None else pytest.approx(found))
+    if interval.low is not None:
+        assert -1 <= interval.low <= interval.value + 1e-12
+        assert interval.value <= interval.high + 1e-12 <= 1 + 2e-12
+
+
+def test_published_examples():
+    # Krippendorff 2011, "Computing Krippendorff's alpha-reliability", part C.
+    n = None
+    observers = [
+        [1, 2, 3, 3, 2, 1, 4, 1, 2, n, n, n],
+        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, n, 3],
+        [n, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, n],
+        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, n],
+    ]
+    found = [krippendorff_alpha(observers, level=level) for level in LEVELS]
+    assert [round(value, 3) for value in found] == [0.743, 0.815, 0.849]
+    # Cohen's kappa of 20 yes-yes, 5 yes-no, 10 no-yes, 15 no-no is 0.4.
+    first = ["yes"] * 25 + ["no"] * 25
+    second = ["yes"] * 20 + ["no"] * 5 + ["yes"] * 10 + ["no"] * 15
+    assert cohen_kappa(first, second) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("same", [["snow"] * 4, ["snow", None, "snow", "snow"], [None] * 4])
+def test_one_label_everywhere_or_nothing_shared_is_undefined(same):
+    assert cohen_kappa(same, ["snow"] * 4) is None
+    assert krippendorff_alpha([same, ["snow"] * 4]) is None
+    interval = alpha_interval([same, ["snow"] * 4])
+    assert (interval.value, interval.low, interval.high) == (None, None, None)
+
+
+def test_what_cannot_be_compared_is_refused():
+    with pytest.raises(ValueError, match="one label each per unit"):
+        cohen_kappa(["a", "b"], ["a"])
+    with pytest.raises(ValueError, match="two dimensions"):
+        krippendorff_alpha([1, 2, 3])
+    with pytest.raises(ValueError, match="not both"):
+        cohen_kappa(["a", 1], ["a", "b"])
+    with pytest.raises(ValueError, match="Texts have no order"):
+        krippendorff_alpha([["a", "b"], ["a", "a"]], level="ordinal")
+    with pytest.raises(ValueError, match="'nominale'"):
+        krippendorff_alpha([[1, 2], [1, 1]], level="nominale")
+    with pytest.raises(ValueError, match="column 'labels'"):
+        agreement(
+            pl.DataFrame({"id": [1], "path": ["p"], "class_name": [""], "annotator": [""], "task": [""]})
+        )
+
+
+SCENES = [(100, 2, 8, 0.1, 0.0), (20, 2, 3, 0.1, 0.0), (60, 4, 5, 0.3, 0.4)]
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_intervals_of_alpha_hold_the_truth(scene):
+    truth = alpha_interval(draw(60_000, *scene[1:], seed=9)).value
+    intervals = [alpha_interval(draw(*scene, seed=seed)) for seed in range(400)]
+    held = np.mean([i.low <= truth <= i.high for i in intervals])
+    assert 0.92 <= held <= 0.985
+
+
+def test_intervals_of_alpha_count_clusters():
+    rng = np.random.default_rng(0)
+
+    def clustered(clusters, per_cluster):
+        cluster = np.repeat(np.arange(clusters), per_cluster)
+        hard = rng.random(clusters)[cluster] * 0.6
+        truth = rng.integers(0, 5, len(cluster))
+        guess = rng.integers(0, 5, (2, len(cluster)))
+        return np.where(rng.random(guess.shape) < hard, guess, truth).astype(float), cluster
+
+    truth = alpha_interval(clustered(4000, 15)[0]).value
+    drawn = [clustered(20, 15) for _ in range(300)]
+    held = {"with": 0, "without": 0}
+    for ratings, cluster in drawn:
+        for name, interval in (
+            ("with", alpha_interval(ratings, cluster)),
+            ("without", alpha_interval(ratings)),
+        ):
+            held[name] += interval.low <= truth <= interval.high
+    assert held["with"] / 300 >= 0.91
+    assert held["without"] < held["with"]
+    assert alpha_interval(*drawn[0]).clusters == 20
+
+
+def test_full_agreement_on_few_units_is_no_certainty():
+    few, many = (alpha_interval([list("abcab" * k)] * 2) for k in (1, 40))
+    assert few.value == many.value == 1.0
+    assert few.high == many.high == 1.0
+    assert few.low < 0.5 < 0.9 < many.low
+    # The score interval of the observed agreement, on alpha's scale: 10 ratings, four a, four b, two c.
+    unlike = 1 - (4 * 3 + 4 * 3 + 2 * 1) / (10 * 9)
+    assert few.low == pytest.approx(1 - (1 - proportion_interval([True] * 5).low) / unlike)
+
+
+def votes(*rows, task="background"):
+    """(path, class, annotator, labels, options) -> decisions as a pool gives them, in this order."""
+    frame = [
+        {
+            "id": number,
+            "path": path,
+            "class_name": name,
+            "annotator": who,
+            "task": task,
+            "labels": labels,
+            "settles": False,
+            "undoes": None,
+            "undone": False,
+        }
+        | options
+        for number, (path, name, who, labels, options) in enumerate(rows, 1)
+    ]
+    return pl.DataFrame(frame, schema_overrides={"undoes": pl.Int64})
+
+
+def only(frame, class_name=None, label=None):
+    found = frame.filter(
+        pl.col("class_name").eq_missing(pl.lit(class_name)), pl.col("label").eq_missing(pl.lit(label))
+    )
+    assert found.height == 1
+    return found.row(0, named=True)
+
+
+def random_votes(annotators=2, photos=40, seed=0, share=1.0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(photos):
+        truth = rng.integers(0, 4)
+        for who in range(annotators):
+            if who and rng.random() > share:
+                continue
+            first = truth if rng.random() < 0.7 else rng.integers(0, 4)
+            second = (first + 1) % 4 if rng.random() < 0.3 else None
+            labels = [str(WORDS[first])] + ([] if second is None else [str(WORDS[second])])
+            rows.append((f"{number}.jpg", f"class {number % 3}", f"annotator {who}", labels, {}))
+    return rows
+
+
+def test_the_table_equals_the_references_for_all_photos_classes_and_labels():
+    rows = random_votes()
+    found = agreement(votes(*rows))
+    assert dict(found.schema) == {
+        name: kind() if isinstance(kind, type) else kind for name, kind in AGREEMENT_SCHEMA.items()
+    }
+    assert found.height == 1 + 3 + 4
+
+    def sides(of, keep=lambda row: True):
+        chosen = [row for row in rows if keep(row)]
+        return [[of(row[3]) for row in chosen if row[2] == f"annotator {who}"] for who in (0, 1)]
+
+    cases = [(only(found), sides(lambda labels: labels[0]))]
+    for k in range(3):
+        name = f"class {k}"
+        cases.append(
+            (only(found, name), sides(lambda labels: labels[0], lambda row, name=name: row[1] == name))
+        )
+    cases += [
+        (only(found, label=word), sides(lambda labels, word=word: float(word in labels)))
+        for word in WORDS[:4]
+    ]
+    for row, pair in cases:
+        assert row["annotators"] == 2
+        assert row["photos"] == len(pair[0])
+        assert row["agreement"] == pytest.approx(np.mean([a == b for a, b in zip(*pair, strict=True)]))
+        assert row["kappa"] == pytest.approx(cohen_kappa_score(*pair))
+        codes = np.unique(np.array(pair), return_inverse=True)[1].reshape(2, -1)
+        assert row["alpha"] == pytest.approx(krippendorff.alpha(codes, level_of_measurement="nominal"))
+        assert row["low"] < row["alpha"] < row["high"]
+
+
+def test_more_than_two_annotators_give_the_mean_kappa_of_pairs_by_shared_photos():
+    rows = random_votes(annotators=4, share=0.5, seed=3)
+    found = only(agreement(votes(*rows)))
+    given = {(row[0], row[2]): row[3][0] for row in rows}
+    photos = sorted({row[0] for row in rows})
+    table = [[given.get((photo, f"annotator {who}")) for photo in photos] for who in range(4)]
+    pairs = [
+        (cohen_kappa(a, b), sum(x is not None and y is not None for x, y in zip(a, b, strict=True)))
+        for a, b in combinations(table, 2)
+    ]
+    assert found["kappa"] == pytest.approx(sum(k * n for k, n in pairs) / sum(n for _, n in pairs))
+    by_photo = [[given[key] for key in given if key[0] == photo] for photo in photos]
+    shares = [np.mean([a == b for a, b in combinations(v, 2)]) for v in by_photo if len(v) > 1]
+    assert found["photos"] == len(shares)
+    assert found["agreement"] == pytest.approx(np.mean(shares))
+    codes = [[np.nan if v is None else float(np.flatnonzero(v == WORDS)[0]) for v in row] for row in table]
+    assert found["alpha"] == pytest.approx(krippendorff.alpha(codes, level_of_measurement="nominal"))
+
+
+def test_only_votes_that_stand_count_and_each_annotator_once():
+    agreed = [
+        (f"{k}.jpg", "bear", who, ["snow" if k % 2 else "sky"], {})
+        for k in range(6)
+        for who in ("ann", "bob")
+    ]
+    whole = only(agreement(votes(*agreed)))
+    assert (whole["photos"], whole["agreement"], whole["kappa"]) == (6, 1.0, 1.0)
+    noise = [
+        ("0.jpg", "bear", "cyd", ["grass"], {"settles": True}),
+        ("0.jpg", "bear", "cyd", ["grass"], {"undone": True}),
+        ("0.jpg", "bear", "cyd", [], {"undoes": 14}),
+        ("0.jpg", "bear", "cyd", ["later"], {}),
+        ("7.jpg", "bear", "ann", ["snow"], {}),
+        ("7.jpg", "bear", "bob", ["later"], {}),
+    ]
+    assert only(agreement(votes(*agreed, *noise))) == whole
+    changed = only(agreement(votes(*agreed, *noise, ("0.jpg", "bear", "ann", ["grass"], {}))))
+    assert changed["photos"] == 6
+    assert changed["agreement"] == pytest.approx(5 / 6)
+
+
+def test_where_nobody_shares_a_photo_figures_are_null_and_never_zero():
+    rows = [("a.jpg", "bear", "ann", ["snow"], {}), ("b.jpg", "swan", "bob", ["water"], {})]
+    found = agreement(votes(*rows))
+    assert found["photos"].to_list() == [0] * 5
+    assert found["class_name"].drop_nulls().to_list() == ["bear", "swan"]
+    assert found["label"].drop_nulls().to_list() == ["snow", "water"]
+    assert found.select("agreement", "kappa", "alpha", "low", "high").null_count().row(0) == (5,) * 5
+    assert agreement(votes(*rows).clear()).is_empty()
+
+
+def test_tasks_are_apart_and_clusters_widen_intervals():
+    rows = random_votes(photos=60, seed=5)
+    review = [(path, name, who, ["keep"], {}) for path, name, who, _, _ in rows]
+    both = pl.concat([votes(*review, task="review"), votes(*rows)])
+    found = agreement(both)
+    assert found["task"].unique(maintain_order=True).to_list() == ["review", "background"]
+    kept = only(found.filter(pl.col("task") == "review"))
+    assert (kept["agreement"], kept["kappa"], kept["alpha"]) == (1.0, None, None)
+    alone = only(agreement(votes(*rows)))
+    assert only(found.filter(pl.col("task") == "background")) == alone
+    together = votes(*rows).with_columns(cluster=pl.col("path").str.slice(0, 1))
+    grouped = only(agreement(together))
+    assert grouped["alpha"] == alone["alpha"]
+    assert (grouped["low"], grouped["high"]) != (alone["low"], alone["high"])
