@@ -1,0 +1,24 @@
+"""Photos from addresses into a pool: polite, resumable, verified. See README.md."""
+
+from counterground.build.download._download import (
+    DownloadReport,
+    Missed,
+    Pacer,
+    PhotoFields,
+    download_photos,
+)
+from counterground.build.download._fetch import DownloadSettings
+from counterground.build.download._keep import KeptPhoto, file_stem, find_photo, keep_photo
+
+__all__ = [
+    "DownloadReport",
+    "DownloadSettings",
+    "KeptPhoto",
+    "Missed",
+    "Pacer",
+    "PhotoFields",
+    "download_photos",
+    "file_stem",
+    "find_photo",
+    "keep_photo",
+]
