@@ -4,6 +4,7 @@ from counterground.photos._classes import ClassAssignment, assign_classes
 from counterground.photos._imagenet import find_imagenet_index, imagenet_names, imagenet_wnids
 from counterground.photos._labelspace import LabelSpace, imagenet_label_space
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, validate_manifest
+from counterground.photos._packed import PackedForm, write_packed
 from counterground.photos._photo import IMAGE_SUFFIXES, LoadedPhoto, UnreadablePhoto, load_photo, photo_id
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
@@ -16,6 +17,7 @@ __all__ = [
     "ClassAssignment",
     "LabelSpace",
     "LoadedPhoto",
+    "PackedForm",
     "UnreadablePhoto",
     "assign_classes",
     "find_imagenet_index",
@@ -29,4 +31,5 @@ __all__ = [
     "read_class_names",
     "validate_manifest",
     "write_benchmark",
+    "write_packed",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._folders import read_folder
 from counterground.photos._manifest import Benchmark
+from counterground.photos._packed import packed_form, read_packed
 from counterground.photos._parquet import read_parquet_manifest
 from counterground.photos._written import BENCHMARK_FILE, MANIFEST_FILE, read_written
 
@@ -16,8 +17,9 @@ def read_benchmark(source: str | Path) -> Benchmark:
 
     ``source`` is a folder that ``write_benchmark`` wrote, a folder in the CounterAnimal layout (with or
     without ImageNet indices before the class names) or the ImageFolder layout (names, wnids or ImageNet
-    indices), or a ``.parquet`` manifest with paths relative to its folder. Photos are hashed
-    where no ``photo_id`` is written down, and none is decoded.
+    indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), or a ``.parquet``
+    manifest with paths relative to its folder. Photos are hashed where no ``photo_id`` is written down, and
+    none is decoded.
 
     Raises:
         UsageError: there is no such folder or manifest.
@@ -27,6 +29,8 @@ def read_benchmark(source: str | Path) -> Benchmark:
     if not path.exists():
         raise UsageError(f"There is no {str(path)!r}: name a folder of photos or a .parquet manifest.")
     if path.is_dir():
+        if (form := packed_form(path)) is not None:
+            return read_packed(path, form)
         if (path / BENCHMARK_FILE).is_file():
             return read_written(path)
         if (path / MANIFEST_FILE).is_file():
