@@ -17,6 +17,7 @@ from counterground.cli._evaluate import evaluate
 from counterground.cli._models import models
 from counterground.cli._report import report
 from counterground.cli._scores import scores
+from counterground.cli._study import study
 from counterground.errors import CounterGroundError, UsageError
 
 __all__ = ["counterground", "main"]
@@ -29,7 +30,7 @@ def counterground(debug: bool) -> None:
     """Tell how far a vision model leans on the background instead of the object."""
 
 
-for _command in (benchmarks, compare, discover, evaluate, models, report, scores):
+for _command in (benchmarks, compare, discover, evaluate, models, report, scores, study):
     counterground.add_command(_command)
 
 
