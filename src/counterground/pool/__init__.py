@@ -21,6 +21,7 @@ from counterground.pool._schema import (
 
 if TYPE_CHECKING:
     from counterground.pool._pool import Pool
+    from counterground.pool._queue import Batch, Dispute, Flag, Queue, QueuedPhoto, Rest, Settled, pool_key
 
 __all__ = [
     "BACKGROUND_LABELS",
@@ -34,10 +35,20 @@ __all__ = [
     "SIGNAL_SCHEMA",
     "TASKS",
     "VERDICT_SCHEMA",
+    "Batch",
+    "Dispute",
+    "Flag",
     "Pool",
+    "Queue",
+    "QueuedPhoto",
+    "Rest",
+    "Settled",
     "is_pool",
     "open_pool",
+    "pool_key",
 ]
+
+_QUEUE = frozenset({"Batch", "Dispute", "Flag", "Queue", "QueuedPhoto", "Rest", "Settled", "pool_key"})
 
 
 def __getattr__(name: str) -> Any:
@@ -46,4 +57,8 @@ def __getattr__(name: str) -> Any:
         from counterground.pool._pool import Pool
 
         return Pool
+    if name in _QUEUE:
+        from counterground.pool import _queue
+
+        return getattr(_queue, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,123 @@
+# ruff: noqa: S608 - text is put together from the constants of this file; values are always parameters
+"""The label queue's questions to the database; ``TASK`` stands for the name of a task."""
+
+from __future__ import annotations
+
+TABLES = (
+    "CREATE TEMP TABLE IF NOT EXISTS seen (id, row)",
+    """
+    CREATE TEMP TABLE IF NOT EXISTS vote (
+      task, path, voter, id, label, PRIMARY KEY (task, path, voter)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TEMP TABLE IF NOT EXISTS place (
+      row INTEGER PRIMARY KEY, path UNIQUE, photo_id, class_name, width, height,
+      review_voters, review_settled, background_voters, background_settled, stands
+    )
+    """,
+    "CREATE TEMP TABLE IF NOT EXISTS rank (path PRIMARY KEY, score)",
+)
+_TOUCHED = "(SELECT path FROM main.decision WHERE id > :seen)"
+# Who settles has no name here: the last settlement counts, whosever it is.
+_VOTES = f"""
+    INSERT INTO temp.vote
+    SELECT task, path, CASE WHEN settles THEN '' ELSE annotator END AS voter, max(id),
+           json_extract(labels, '$[0]')
+    FROM main.decision AS event
+    WHERE undoes IS NULL
+      AND NOT EXISTS (SELECT 1 FROM main.decision AS undo WHERE undo.undoes = event.id)
+      AND (:seen = 0 OR (task IN ('review', 'background') AND path IN {_TOUCHED}))
+    GROUP BY task, path, voter
+"""
+# A photo stands in the review as Pool.freeze takes it: settled as kept, or discarded by nobody.
+_PLACES = f"""
+    INSERT OR REPLACE INTO temp.place
+    WITH tally AS (
+      SELECT task, path, sum(voter <> '') AS voters, max(voter = '') AS settled,
+             coalesce(max(CASE WHEN voter = '' THEN label = 'keep' END), min(label = 'keep')) AS stands
+      FROM temp.vote WHERE label <> 'later' AND (:seen = 0 OR path IN {_TOUCHED}) GROUP BY task, path
+    )
+    SELECT photo.rowid, photo.path, photo_id, class_name, width, height,
+           coalesce(review.voters, 0), coalesce(review.settled, 0),
+           coalesce(background.voters, 0), coalesce(background.settled, 0), coalesce(review.stands, 1)
+    FROM main.photo
+    LEFT JOIN tally AS review ON review.task = 'review' AND review.path = photo.path
+    LEFT JOIN tally AS background ON background.task = 'background' AND background.path = photo.path
+    WHERE photo.rowid > :row OR photo.path IN {_TOUCHED}
+"""
+REFRESH = (
+    f"DELETE FROM temp.vote WHERE path IN {_TOUCHED}",
+    _VOTES,
+    _PLACES,
+    "DELETE FROM temp.seen",
+    "INSERT INTO temp.seen VALUES (:newest, :last)",
+)
+NEWEST = """
+    SELECT (SELECT coalesce(max(id), 0) FROM main.decision) AS newest,
+           (SELECT coalesce(max(rowid), 0) FROM main.photo) AS last
+"""
+RANK = "INSERT OR IGNORE INTO temp.rank VALUES (:path, :score)"
+# What has all its voters is sorted out by the first condition that can be checked, before anything is joined.
+_WANTED = """
+    SELECT place.*, vote.id AS postponed, score,
+           vote.label <> 'later' AS mine, TASK_voters AS voters,
+           coalesce(screens, 0) AS screens,
+           1 + (photo_id < :second) AS needs
+    FROM temp.place
+    LEFT JOIN temp.vote ON vote.task = :task AND vote.path = place.path AND voter = :me
+    LEFT JOIN temp.rank ON :ranked AND rank.path = place.path
+    LEFT JOIN (SELECT path, count(*) AS screens FROM main.lease
+               WHERE task = :task AND annotator <> :me AND until > :now GROUP BY path) AS held
+           ON held.path = place.path
+    WHERE TASK_voters < 1 + (photo_id < :second) AND NOT TASK_settled AND (:task = 'review' OR stands)
+"""
+NEXT = f"""
+    SELECT path, row, class_name, width, height, postponed IS NOT NULL, count(*) OVER () AS remaining
+    FROM ({_WANTED}) WHERE mine IS NOT TRUE AND voters + screens < needs
+    ORDER BY postponed, CASE WHEN :task = 'background' THEN class_name END, score DESC,
+             blind_order(photo_id), path
+    LIMIT :count
+"""
+STILL_WANTED = f"""
+    SELECT path FROM ({_WANTED} AND place.path IN (SELECT value FROM json_each(:have)))
+    WHERE mine IS NOT TRUE AND voters + screens < needs
+"""
+REST = f"""
+    SELECT coalesce(sum(mine IS TRUE), 0),
+           coalesce(sum(mine IS NOT TRUE AND voters + screens >= needs), 0)
+    FROM ({_WANTED})
+"""
+DONE = "SELECT count(*) FROM temp.vote WHERE task = :task AND voter = :me AND label <> 'later'"
+PACE = """
+    SELECT seconds FROM main.decision
+    WHERE annotator = :me AND task = :task AND undoes IS NULL AND NOT settles AND seconds IS NOT NULL
+    ORDER BY id DESC LIMIT 101
+"""
+_DISPUTED = """
+    SELECT path FROM temp.vote WHERE task = :task AND voter <> '' AND label <> 'later'
+    GROUP BY path HAVING count(DISTINCT CASE WHEN :task = 'review' THEN label = 'keep' ELSE label END) > 1
+"""
+DISPUTES = f"""
+    SELECT place.path, place.row, class_name, width, height, 0, voter, labels
+    FROM temp.place
+    JOIN temp.vote ON vote.task = :task AND vote.path = place.path AND voter <> '' AND vote.label <> 'later'
+    JOIN main.decision ON decision.id = vote.id
+    WHERE NOT TASK_settled AND (:task = 'review' OR stands) AND place.path IN ({_DISPUTED})
+    ORDER BY class_name, place.path, voter
+"""
+SETTLED = """
+    SELECT place.path, place.row, class_name, width, height, 0, decision.id, labels, at
+    FROM temp.vote
+    JOIN temp.place ON place.path = vote.path JOIN main.decision ON decision.id = vote.id
+    WHERE vote.task = :task AND voter = '' ORDER BY decision.id DESC
+"""
+USES = """
+    SELECT value, count(*) FROM main.decision, json_each(labels) WHERE task = :task GROUP BY value
+"""
+FLAGS = """
+    SELECT signal.path, reason, explanation, other.rowid, signal.related
+    FROM main.signal LEFT JOIN main.photo AS other ON other.path = signal.related
+    WHERE flagged AND signal.path IN (SELECT value FROM json_each(:paths))
+    ORDER BY signal.path, priority DESC
+"""
