@@ -1,10 +1,24 @@
-"""Room: report. Scores as tables for every reader, and one self-contained HTML page per set of runs."""
+"""Room: report. Scores as tables for every reader, and self-contained HTML pages of runs and of pools."""
 
 from __future__ import annotations
 
 from counterground.report._fragment import scores_html
 from counterground.report._html import DiscoverySummary, write_report
+from counterground.report._pool_page import write_pool_report
+from counterground.report._pool_summary import PoolSummary, summarise_pool
+from counterground.report._pool_terminal import PoolView
 from counterground.report._summary import headline
 from counterground.report._tables import format_scores, scores_table
 
-__all__ = ["DiscoverySummary", "format_scores", "headline", "scores_html", "scores_table", "write_report"]
+__all__ = [
+    "DiscoverySummary",
+    "PoolSummary",
+    "PoolView",
+    "format_scores",
+    "headline",
+    "scores_html",
+    "scores_table",
+    "summarise_pool",
+    "write_pool_report",
+    "write_report",
+]

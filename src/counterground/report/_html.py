@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -16,15 +15,13 @@ from counterground.errors import UsageError
 from counterground.report._classdrops import ClassDrops, class_facts, draw_class_drops
 from counterground.report._comparisons import Comparisons, compare
 from counterground.report._marks import Mark, mark
-from counterground.report._numbers import bounds, count, p_value, percent
+from counterground.report._page import render_page
 from counterground.report._paper import PaperPoint, paper_points
 from counterground.report._provenance import RunFacts, run_facts
 from counterground.report._scatter import Scatter, draw_scatter
 from counterground.report._summary import MEASURES, ModelScores, headline, regroup
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
-
     from counterground.inference import Run
 
 _WIDE, _NARROW = 680, 350
@@ -183,19 +180,9 @@ def _unique(texts: Iterable[str]) -> list[str]:
 def _render(
     sections: Sequence[_Section], facts: Sequence[RunFacts], discovery: DiscoverySummary | None
 ) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("counterground.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, count=count, p_value=p_value, breakable=_breakable)
-    environment.globals.update(bounds=bounds)
     names = _unique(section.name for section in sections)
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         title=" and ".join(names),
         sections=sections,
         runs=facts,
@@ -219,11 +206,3 @@ def _discovered(discovery: DiscoverySummary | None) -> dict[str, object] | None:
         if row["class_index"] in kept
     ]
     return {"referee": discovery.referee, "sentence": discovery.sentence, "kept": len(kept), "cells": cells}
-
-
-def _breakable(label: str) -> Markup:
-    """Escape a model's label and let lines break after the signs that part it."""
-    from markupsafe import Markup, escape
-
-    pieces = re.split(r"(?<=[/:@])(?=.)", label)
-    return Markup("<wbr>").join(escape(piece) for piece in pieces)
