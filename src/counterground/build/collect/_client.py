@@ -1,0 +1,164 @@
+"""The part of the iNaturalist API that collecting needs, through pyinaturalist's session.
+
+The library hard-codes the API's address in its functions, so only its session is used (cache, timeouts,
+checks of the JSON), with addresses of our own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import requests
+import urllib3
+from pyinaturalist.session import ClientSession
+from pyrate_limiter import MemoryListBucket
+
+from counterground.atomic import cache_dir
+from counterground.build.collect._budget import Budget
+from counterground.build.collect._http import READ_TIMEOUT, PoliteAdapter, Waiting, user_agent
+from counterground.build.collect._options import API_URL, CollectOptions
+from counterground.build.collect._taxon import Taxon
+from counterground.errors import CounterGroundError
+
+PER_PAGE = 200
+_FOUND_PER_NAME = 30
+_NO_LIMIT = 10**9  # the session wants a rate; ours is kept by the adapter, across processes
+
+
+class Page(NamedTuple):
+    """Some observations, as the API describes them, and how many the query has in all."""
+
+    total: int
+    observations: list[dict[str, Any]]
+
+
+class INaturalist:
+    """Taxa, places and observations at one address; answers are cached on this machine for a while.
+
+    Every method raises ``CounterGroundError`` where the server cannot be reached, refuses, or is no such API.
+    """
+
+    def __init__(self, options: CollectOptions, budget: Budget, waiting: Waiting) -> None:
+        self._address = options.address
+        self._session = _session(options)
+        adapter = PoliteAdapter(budget, first_pause=options.first_pause, waiting=waiting)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapter)
+
+    def close(self) -> None:
+        """Close connections and the cache."""
+        self._session.close()
+
+    def taxon(self, number: int) -> Taxon | None:
+        """Return the taxon of an id, active or not; None where there is none."""
+        results = self._results(f"taxa/{number}", {}, missing=True)
+        return Taxon.from_json(results[0]) if results else None
+
+    def search(self, name: str) -> list[Taxon]:
+        """Return active taxa that a name finds, best first, as iNaturalist orders them."""
+        asked = {"q": name, "is_active": "true", "per_page": _FOUND_PER_NAME}
+        return [Taxon.from_json(row) for row in self._results("taxa", asked)]
+
+    def places(self, name: str) -> list[dict[str, Any]]:
+        """Return the places whose name begins so."""
+        return self._results("places/autocomplete", {"q": name, "per_page": _FOUND_PER_NAME})
+
+    def observations(self, query: Mapping[str, Any], below: int | None, per_page: int = PER_PAGE) -> Page:
+        """Return a page of observations, newest first, with ids below ``below``.
+
+        Pages go by id: page numbers end at 10,000 observations, and shift while new ones come in.
+        """
+        asked = {**query, "order_by": "id", "order": "desc", "per_page": per_page}
+        answer = self._get("observations", asked | ({"id_below": below} if below is not None else {}))
+        return Page(int(answer.get("total_results") or 0), answer["results"])
+
+    def _results(self, path: str, asked: Mapping[str, Any], *, missing: bool = False) -> list[dict[str, Any]]:
+        results: list[dict[str, Any]] = self._get(path, asked, missing=missing)["results"]
+        return results
+
+    def _get(self, path: str, asked: Mapping[str, Any], *, missing: bool = False) -> dict[str, Any]:
+        url = f"{self._address}/{path}" + (f"?{urlencode(asked)}" if asked else "")
+        with _clear_errors(self._address):
+            response = self._session.request("GET", url, raise_for_status=False, allow_redirects=True)
+            if missing and response.status_code in (404, 422):
+                return {"results": []}
+            if response.status_code != 200:
+                raise CounterGroundError(self._refused(response))
+            answer = response.json()
+        if not isinstance(answer, dict) or not isinstance(answer.get("results"), list):
+            raise CounterGroundError(f"{self._address} does not answer as the API of iNaturalist does.")
+        return answer
+
+    def _refused(self, response: requests.Response) -> str:
+        said = f"{self._address} answered {response.status_code}"
+        with suppress(ValueError, KeyError, TypeError):
+            said += f" ({str(response.json()['error'])[:100]})"
+        if response.status_code == 404 and self._address != API_URL:
+            return f"{said}: is that the address of the API? It ends in /v1."
+        if response.status_code in (429, *range(500, 600)):
+            return f"{said} again and again. What came is kept: run the same command again later."
+        return f"{said}."
+
+
+def _session(options: CollectOptions) -> Any:
+    folder = cache_dir() / "inaturalist"
+    folder.mkdir(parents=True, exist_ok=True)
+    session = ClientSession(
+        cache_file=folder / "responses.sqlite",
+        per_second=0,
+        per_minute=0,
+        per_day=_NO_LIMIT,
+        burst=1,
+        bucket_class=MemoryListBucket,
+        ratelimit_path=None,
+        lock_path=None,
+        limit_statuses=(),
+        filter_fn=_is_json,
+        serializer="json",  # the default is pickle, and a cache folder may come from anywhere
+        timeout=READ_TIMEOUT,
+        wal=True,
+    )
+    # An old page in place of an error would end a listing early and in silence.
+    session.settings.stale_if_error = False
+    session.headers["User-Agent"] = f"{user_agent(options)} pyinaturalist/{version('pyinaturalist')}"
+    return session
+
+
+def _is_json(response: requests.Response) -> bool:
+    """Tell what may be cached: a page that a network puts in place of an answer may not."""
+    return str(response.headers.get("Content-Type", "")).startswith("application/json")
+
+
+@contextmanager
+def _clear_errors(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (requests.JSONDecodeError, urllib3.exceptions.MaxRetryError) as error:
+        raise CounterGroundError(
+            f"{address} sends pages or broken answers in place of JSON: is that the address of the API, "
+            "and does this network let you out?"
+        ) from error
+    except requests.RequestException as error:
+        raise CounterGroundError(
+            f"{address} cannot be reached ({_short(error)}). What came is kept: "
+            "run the same command again when the connection is back."
+        ) from error
+    except sqlite3.Error as error:
+        folder = cache_dir() / "inaturalist"
+        raise CounterGroundError(
+            f"The cache of answers in {folder} cannot be used ({error}): free some space, or delete it."
+        ) from error
+
+
+def _short(error: requests.RequestException) -> str:
+    text = str(error)
+    if "NameResolution" in text or "getaddrinfo" in text:
+        return "there is no such host"
+    if "refused" in text:
+        return "it refuses connections"
+    return "no answer in time" if isinstance(error, requests.Timeout) else type(error).__name__

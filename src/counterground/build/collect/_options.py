@@ -1,0 +1,158 @@
+"""What is wanted of a collection, checked before anything is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from counterground.errors import UsageError, did_you_mean
+
+API_URL = "https://api.inaturalist.org/v1"
+ALL_RIGHTS_RESERVED = "all-rights-reserved"
+LICENCES = (
+    "cc0",
+    "cc-by",
+    "cc-by-sa",
+    "cc-by-nd",
+    "cc-by-nc",
+    "cc-by-nc-sa",
+    "cc-by-nc-nd",
+    "pd",
+    ALL_RIGHTS_RESERVED,
+)
+QUALITIES = ("research", "needs_id", "casual", "any")
+SIZES = ("small", "medium", "large", "original")
+
+# Published by iNaturalist ("API recommended practices"); more may end in being locked out.
+REQUESTS_PER_MINUTE = 60
+REQUESTS_PER_DAY = 10_000
+BYTES_PER_HOUR = 5_000_000_000
+BYTES_PER_DAY = 24_000_000_000
+
+
+@dataclass(frozen=True)
+class CollectOptions:
+    """What to collect, and how hard to ask for it.
+
+    Attributes:
+        per_class: photos per class, newest first (the paper took 300 to 800, section 2).
+        quality: quality grade of the observation: "research", "needs_id", "casual" or "any".
+        licences: codes of the photo's licence; empty: any, all rights reserved among them.
+        place: id or name of a place of iNaturalist.
+        since, until: ISO dates of the observation, both included.
+        per_observation: photos taken of one observation; they show the same animal.
+        size: "small" (240 pixels on the longer side), "medium" (500), "large" (1024) or "original".
+        taxa: taxon ids that decide what a class is.
+        add: list anew and add to what the pool has, also under another query.
+        jobs: photos fetched at the same time.
+        api_url: address of the API; None: ``$COUNTERGROUND_API_URL``, else iNaturalist's own.
+        open_data: folder of iNaturalist's open-data dump, listed instead of the API.
+        media_url: where the photos of the dump lie; None: iNaturalist's own place.
+        contact: how a person in charge can be reached, sent with each request; None:
+            ``$COUNTERGROUND_CONTACT``.
+        requests_per_minute, requests_per_day, bytes_per_hour, bytes_per_day: budgets, shared by all processes
+            of this user; above the published ones only with an address of one's own.
+        first_pause: seconds before a second try, doubled before each further one.
+        show_progress: a bar on standard error.
+
+    Raises:
+        UsageError: a value that cannot be.
+    """
+
+    per_class: int = 500
+    quality: str = "research"
+    licences: tuple[str, ...] = ()
+    place: str | None = None
+    since: str | None = None
+    until: str | None = None
+    per_observation: int = 1
+    size: str = "medium"
+    taxa: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    add: bool = False
+    jobs: int = 4
+    api_url: str | None = None
+    open_data: Path | None = None
+    media_url: str | None = None
+    contact: str | None = None
+    requests_per_minute: int = REQUESTS_PER_MINUTE
+    requests_per_day: int = REQUESTS_PER_DAY
+    bytes_per_hour: int = BYTES_PER_HOUR
+    bytes_per_day: int = BYTES_PER_DAY
+    first_pause: float = 2.0
+    show_progress: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("quality grade", self.quality, QUALITIES)
+        _one_of("size", self.size, SIZES)
+        for licence in self.licences:
+            _one_of("licence", licence, LICENCES)
+        _check_dates(self.since, self.until)
+        for name in ("per_class", "per_observation", "jobs"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; give 1 or more.")
+        if self.open_data is not None and self.place is not None:
+            raise UsageError("The open-data dump holds no places: leave out the place, or ask the API.")
+        if self.media_url is not None and self.open_data is None:
+            raise UsageError("An address of media belongs to an open-data dump; the API names its own.")
+        self._check_address()
+        self._check_budgets()
+
+    @property
+    def address(self) -> str:
+        """The API's address, without a slash at its end."""
+        return (self.api_url or os.environ.get("COUNTERGROUND_API_URL") or API_URL).strip().rstrip("/")
+
+    @property
+    def host(self) -> str:
+        """The host whose budgets are counted."""
+        return urlsplit(self.address).netloc.lower()
+
+    def _check_address(self) -> None:
+        parts = urlsplit(self.address)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise UsageError(f"{self.address!r} is no address of an API; {API_URL!r} is one.")
+
+    def _check_budgets(self) -> None:
+        budgets = (
+            ("requests a minute", self.requests_per_minute, REQUESTS_PER_MINUTE),
+            ("requests a day", self.requests_per_day, REQUESTS_PER_DAY),
+            ("bytes an hour", self.bytes_per_hour, BYTES_PER_HOUR),
+            ("bytes a day", self.bytes_per_day, BYTES_PER_DAY),
+        )
+        own = self.host != urlsplit(API_URL).netloc
+        for what, wanted, published in budgets:
+            if wanted < 1:
+                raise UsageError(f"{wanted:,} {what} is no budget; give 1 or more.")
+            if wanted > published and not own:
+                raise UsageError(
+                    f"{wanted:,} {what} is more than the {published:,} that iNaturalist publishes as its "
+                    "limit: budgets can be raised only for an API of your own (--api-url)."
+                )
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(
+            f"Unknown {what} {value!r}: there are {', '.join(known)}.{did_you_mean(value, known)}"
+        )
+
+
+def _check_dates(since: str | None, until: str | None) -> None:
+    for name, value in (("since", since), ("until", until)):
+        if value is None:
+            continue
+        if not _is_date(value):
+            raise UsageError(f"{value!r} is no date for --{name}; write it as year-month-day: 2024-05-31.")
+    if since and until and since > until:
+        raise UsageError(f"No day is both since {since} and until {until}.")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
