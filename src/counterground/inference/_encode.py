@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +20,9 @@ from counterground.photos import Benchmark, UnreadablePhoto, load_photo, photo_i
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
-    from counterground.models import Model
+    from counterground.models import Encoder
 
 _BLOCKS_AHEAD = 3
 
@@ -40,15 +42,30 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Task:
+    """What turns photos into rows of ``dim`` numbers; ``spec`` names the model in messages.
+
+    ``prepare`` is called in threads, ``run`` gets a block of what it returned, None for unreadable photos,
+    and gives ``[n, dim]`` float32.
+    """
+
+    spec: str
+    dim: int
+    convert_rgb_first: bool
+    prepare: Callable[[Image.Image], Any]
+    run: Callable[[Sequence[Any]], np.ndarray]
+
+
+@dataclass(frozen=True)
 class _Decoded:
-    pixels: torch.Tensor | None
+    prepared: Any = None
     converted: bool = False
     reason: str | None = None
     lasting: bool = True
 
 
 def encode_photos(
-    model: Model, benchmark: Benchmark, store_root: Path, *, batch_size: int, show_progress: bool
+    model: Encoder, benchmark: Benchmark, store_root: Path, *, batch_size: int, show_progress: bool
 ) -> Features:
     """Return the model's features of every photo of the benchmark, reading what is stored.
 
@@ -58,6 +75,20 @@ def encode_photos(
     Raises:
         CounterGroundError: not one photo can be read.
     """
+    store = FeatureStore.open(
+        store_root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
+    )
+    run = partial(_forward, model, batch_size)
+    task = Task(model.spec, model.dim, model.convert_rgb_first, model.preprocess, run)
+    features = run_task(task, benchmark, store, batch_size=batch_size, show_progress=show_progress)
+    require_readable(features)
+    return features
+
+
+def run_task(
+    task: Task, benchmark: Benchmark, store: FeatureStore, *, batch_size: int, show_progress: bool
+) -> Features:
+    """Return a row of numbers for every photo of the benchmark, in manifest order, reading what is stored."""
     photo_ids = benchmark.photos["photo_id"].to_list()
     paths = [benchmark.photo_path(path) for path in benchmark.photos["path"]]
     first_path: dict[str, Path] = {}
@@ -65,30 +96,40 @@ def encode_photos(
         first_path.setdefault(photo, path)
     unique = list(first_path)
     blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
-    store = FeatureStore.open(
-        store_root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
-    )
     found: list[Block | None] = [store.get(block) for block in blocks]
     missing = [number for number, block in enumerate(found) if block is None]
     total = sum(len(blocks[number]) for number in missing)
-    with photo_progress(model.spec, total, shown=show_progress and total > 0) as advance:
-        decoded = _decode_ahead(model, [[(photo, first_path[photo]) for photo in blocks[n]] for n in missing])
+    with photo_progress(task.spec, total, shown=show_progress and total > 0) as advance:
+        decoded = _decode_ahead(task, [[(photo, first_path[photo]) for photo in blocks[n]] for n in missing])
         for number, photos in zip(missing, decoded, strict=True):
-            found[number] = block = _encode_block(model, photos, batch_size)
+            found[number] = block = _run_block(task, photos)
             if all(photo.lasting for photo in photos):
                 store.put(blocks[number], block)
             advance(len(photos))
     return _in_manifest_order(photo_ids, blocks, [block for block in found if block is not None])
 
 
-def _decode_ahead(model: Model, blocks: Sequence[Sequence[tuple[str, Path]]]) -> Iterator[list[_Decoded]]:
+def require_readable(features: Features) -> None:
+    """Fail if no photo could be read.
+
+    Raises:
+        CounterGroundError: there is not one.
+    """
+    if not features.readable.any():
+        raise CounterGroundError(
+            f"Not one of the {len(features.readable)} photos can be read; the first: {features.reasons[0]}. "
+            "Check that they are image files and still where the manifest says."
+        )
+
+
+def _decode_ahead(task: Task, blocks: Sequence[Sequence[tuple[str, Path]]]) -> Iterator[list[_Decoded]]:
     """Yield decoded blocks in order, while the next few are being decoded by threads."""
     workers = min(32, (os.cpu_count() or 1) + 1)
     waiting: deque[list[Future[_Decoded]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         try:
             for block in blocks:
-                waiting.append([pool.submit(_decode, model, photo, path) for photo, path in block])
+                waiting.append([pool.submit(_decode, task, photo, path) for photo, path in block])
                 if len(waiting) > _BLOCKS_AHEAD:
                     yield [future.result() for future in waiting.popleft()]
             while waiting:
@@ -97,63 +138,63 @@ def _decode_ahead(model: Model, blocks: Sequence[Sequence[tuple[str, Path]]]) ->
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode(model: Model, content: str, path: Path) -> _Decoded:
+def _decode(task: Task, content: str, path: Path) -> _Decoded:
     try:
-        photo = load_photo(path, rgb=model.convert_rgb_first, expect_id=content)
+        photo = load_photo(path, rgb=task.convert_rgb_first, expect_id=content)
     except UnreadablePhoto as error:
-        return _Decoded(None, reason=error.reason, lasting=_holds(path, content))
+        return _Decoded(reason=error.reason, lasting=holds_content(path, content))
     try:
-        pixels = model.preprocess(photo.image)
+        prepared = task.prepare(photo.image)
     except (Exception, SystemExit) as error:
-        raise CounterGroundError(f"{model.spec}: preprocessing {path} failed: {_said(error)}.") from error
-    return _Decoded(pixels, converted=photo.converted)
+        raise CounterGroundError(f"{task.spec}: preprocessing {path} failed: {said(error)}.") from error
+    return _Decoded(prepared, converted=photo.converted)
 
 
-def _encode_block(model: Model, photos: Sequence[_Decoded], batch_size: int) -> Block:
-    import torch
-
-    readable = [photo.pixels for photo in photos if photo.pixels is not None]
-    features = np.zeros((len(photos), model.dim), dtype=np.float32)
-    if readable:
-        blank = torch.zeros_like(readable[0])
-        slots = [photo.pixels if photo.pixels is not None else blank for photo in photos]
-        encoded = _forward(model, slots + [blank] * (batch_size - len(slots)))[: len(photos)]
-        for row, photo in enumerate(photos):
-            if photo.pixels is not None:
-                features[row] = encoded[row]
-        _refuse_nan(model, features)
+def _run_block(task: Task, photos: Sequence[_Decoded]) -> Block:
+    rows = np.zeros((len(photos), task.dim), dtype=np.float32)
+    reasons = tuple(photo.reason for photo in photos)
+    readable = np.array([reason is None for reason in reasons])
+    if readable.any():
+        given = task.run([photo.prepared for photo in photos])
+        rows[readable] = given[readable]
+        _refuse_nan(task, rows)
     converted = np.array([photo.converted for photo in photos], dtype=bool)
-    return Block(features, converted, tuple(photo.reason for photo in photos))
+    return Block(rows, converted, reasons)
 
 
-def _forward(model: Model, slots: Sequence[torch.Tensor]) -> np.ndarray:
+def _forward(model: Encoder, batch_size: int, block: Sequence[torch.Tensor | None]) -> np.ndarray:
+    """Encode a block with blanks for what is unreadable and for what is missing to a full one."""
     import torch
 
+    blank = torch.zeros_like(next(pixels for pixels in block if pixels is not None))
+    slots = [pixels if pixels is not None else blank for pixels in block]
+    slots += [blank] * (batch_size - len(slots))
     try:
-        encoded = model.encode(torch.stack(list(slots)))
+        encoded = model.encode(torch.stack(slots))
     except (Exception, SystemExit) as error:
         hint = " Use a smaller --batch-size." if "memory" in str(error).lower() else ""
-        raise CounterGroundError(f"{model.spec}: encoding photos failed: {_said(error)}.{hint}") from error
+        raise CounterGroundError(f"{model.spec}: encoding photos failed: {said(error)}.{hint}") from error
     shape = tuple(getattr(encoded, "shape", ()))
     if shape != (len(slots), model.dim):
         raise CounterGroundError(
             f"{model.spec} gave features {shape} for {len(slots)} photos, not {model.dim} each."
         )
-    return np.asarray(encoded.numpy())
+    return np.asarray(encoded.numpy())[: len(block)]
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """Return the kind of an error and its words in one line, without a final stop."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
 
 
-def _refuse_nan(model: Model, features: np.ndarray) -> None:
-    if not np.isfinite(features).all():
+def _refuse_nan(task: Task, rows: np.ndarray) -> None:
+    if not np.isfinite(rows).all():
         raise CounterGroundError(
-            f"{model.spec} gave features that are not numbers. Use --precision fp32, or check its weights."
+            f"{task.spec} gave features that are not numbers. Use --precision fp32, or check its weights."
         )
 
 
-def _holds(path: Path, content: str) -> bool:
+def holds_content(path: Path, content: str) -> bool:
     """Whether the file still holds this content: a reason that lies in the content itself can be kept."""
     try:
         return photo_id(path) == content
@@ -170,11 +211,6 @@ def _in_manifest_order(
     reasons = [reason for block in found for reason in block.reasons]
     assert len(reasons) == len(row_of), "every photo arrives exactly once"
     readable = np.array([reason is None for reason in reasons])[order]
-    if not readable.any():
-        raise CounterGroundError(
-            f"Not one of the {len(photo_ids)} photos can be read; the first: {reasons[order[0]]}. "
-            "Check that they are image files and still where the manifest says."
-        )
     return Features(
         matrix=np.concatenate([block.features for block in found])[order],
         readable=readable,

@@ -1,6 +1,6 @@
 """Models with their own preprocessing, activation and fingerprint; nothing heavy is imported here."""
 
-from counterground.models._base import Classifier, DualEncoder, Model
+from counterground.models._base import Classifier, DualEncoder, Encoder, Generative, Model, Protocol
 from counterground.models._listing import ModelInfo, list_models
 from counterground.models._load import check_specs, load_model
 from counterground.models._spec import expand_specs
@@ -8,8 +8,11 @@ from counterground.models._spec import expand_specs
 __all__ = [
     "Classifier",
     "DualEncoder",
+    "Encoder",
+    "Generative",
     "Model",
     "ModelInfo",
+    "Protocol",
     "check_specs",
     "expand_specs",
     "list_models",

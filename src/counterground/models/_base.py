@@ -1,4 +1,4 @@
-"""What every model offers: its own preprocessing, an encoder and a fingerprint."""
+"""What every model offers: its own preprocessing, an encoder or a voice, and a fingerprint."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-Kind = Literal["dual_encoder", "classifier"]
+Kind = Literal["dual_encoder", "classifier", "generative"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Protocol = Literal["answer-loss", "describe", "yes-no", "free-form"]
 
 
 class Model(ABC):
@@ -21,10 +22,9 @@ class Model(ABC):
 
     Attributes:
         spec: the specification it was loaded from, as the user wrote it.
-        kind: ``"dual_encoder"`` (embeddings) or ``"classifier"`` (logits).
+        kind: ``"dual_encoder"`` (embeddings), ``"classifier"`` (logits) or ``"generative"`` (words).
         fingerprint: SHA-256 over weights, configuration, preprocessing, activation, dtype and library
             versions; features stored under it may be reused, whatever the specification was called.
-        dim: width of what `encode` returns.
         device: torch device, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         dtype: ``"fp32"``, ``"bf16"`` or ``"fp16"``: the precision of the image tower.
         description: JSON-ready account for ``run.json``: architecture, weights, activation,
@@ -35,11 +35,20 @@ class Model(ABC):
     kind: ClassVar[Kind]
     spec: str
     fingerprint: str
-    dim: int
     device: str
     dtype: str
     description: dict[str, Any]
     convert_rgb_first: bool = True
+
+
+class Encoder(Model):
+    """A model that turns each photo into one vector: a `DualEncoder` or a `Classifier`.
+
+    Attributes:
+        dim: width of what `encode` returns.
+    """
+
+    dim: int
 
     @abstractmethod
     def preprocess(self, image: Image.Image) -> torch.Tensor:
@@ -53,7 +62,7 @@ class Model(ABC):
         """
 
 
-class DualEncoder(Model):
+class DualEncoder(Encoder):
     """An image and a text tower that share an embedding space (CLIP, SigLIP, CoCa).
 
     Attributes:
@@ -70,7 +79,7 @@ class DualEncoder(Model):
         """Return text embeddings ``[n, dim]``, float32 and of unit length, in the order of ``texts``."""
 
 
-class Classifier(Model):
+class Classifier(Encoder):
     """A network with one logit per class.
 
     Attributes:
@@ -81,3 +90,42 @@ class Classifier(Model):
     kind: ClassVar[Kind] = "classifier"
     imagenet_columns: tuple[int | None, ...]
     class_names: tuple[str, ...]
+
+
+class Generative(Model):
+    """A model that answers questions about a photo in words: an LVLM here or behind an address.
+
+    Attributes:
+        protocols: what it can be asked; without ``"answer-loss"`` it gives no losses.
+        concurrency: how many photos it can be asked about at once.
+        price: cost of one call, in whatever unit the user gave it; None where calls cost nothing.
+    """
+
+    kind: ClassVar[Kind] = "generative"
+    protocols: frozenset[Protocol]
+    concurrency: int = 1
+    price: float | None = None
+
+    @abstractmethod
+    def losses(
+        self, image: Image.Image, questions: Sequence[str], answers: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return how much each answer surprises the model after its question, about one photo.
+
+        Args:
+            image: an RGB photo.
+            questions: ``[k]``, one for each answer; they may all be the same.
+            answers: ``[k]``.
+
+        Returns:
+            ``[k]`` float32, the negative log-likelihood (nats) summed over the tokens of the answer, and
+            ``[k]`` int64, how many tokens that are.
+        """
+
+    @abstractmethod
+    def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
+        """Return the model's own answer about one photo; the most likely one, never a sample."""
+
+    def prompt(self, question: str, answer: str | None = None) -> str:
+        """Return the text the model is given for a question, and the answer to be scored, as recorded."""
+        return question if answer is None else f"{question} {answer}"
