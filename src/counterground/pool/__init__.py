@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from counterground.pool._open import is_pool, open_pool
+from counterground.pool._queue_rows import (
+    AnnotatorProgress,
+    Batch,
+    ClassProgress,
+    Dispute,
+    Flag,
+    QueuedPhoto,
+    Rest,
+    Settled,
+)
 from counterground.pool._schema import (
     BACKGROUND_LABELS,
     CANDIDATE_SCHEMA,
@@ -21,7 +31,7 @@ from counterground.pool._schema import (
 
 if TYPE_CHECKING:
     from counterground.pool._pool import Pool
-    from counterground.pool._queue import Batch, Dispute, Flag, Queue, QueuedPhoto, Rest, Settled, pool_key
+    from counterground.pool._queue import Queue, pool_key
 
 __all__ = [
     "BACKGROUND_LABELS",
@@ -35,7 +45,9 @@ __all__ = [
     "SIGNAL_SCHEMA",
     "TASKS",
     "VERDICT_SCHEMA",
+    "AnnotatorProgress",
     "Batch",
+    "ClassProgress",
     "Dispute",
     "Flag",
     "Pool",
@@ -48,8 +60,6 @@ __all__ = [
     "pool_key",
 ]
 
-_QUEUE = frozenset({"Batch", "Dispute", "Flag", "Queue", "QueuedPhoto", "Rest", "Settled", "pool_key"})
-
 
 def __getattr__(name: str) -> Any:
     """Load what needs SQLAlchemy when it is asked for."""
@@ -57,7 +67,7 @@ def __getattr__(name: str) -> Any:
         from counterground.pool._pool import Pool
 
         return Pool
-    if name in _QUEUE:
+    if name in {"Queue", "pool_key"}:
         from counterground.pool import _queue
 
         return getattr(_queue, name)

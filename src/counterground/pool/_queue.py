@@ -11,7 +11,6 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
@@ -21,6 +20,16 @@ from sqlalchemy.dialects.sqlite import insert
 from counterground.errors import UsageError
 from counterground.pool._decisions import check_decision, record
 from counterground.pool._pool import Pool
+from counterground.pool._queue_rows import (
+    AnnotatorProgress,
+    Batch,
+    ClassProgress,
+    Dispute,
+    Flag,
+    QueuedPhoto,
+    Rest,
+    Settled,
+)
 from counterground.pool._queue_sql import (
     DISPUTES,
     DONE,
@@ -28,6 +37,7 @@ from counterground.pool._queue_sql import (
     NEWEST,
     NEXT,
     PACE,
+    PROGRESS,
     RANK,
     REFRESH,
     REST,
@@ -35,6 +45,7 @@ from counterground.pool._queue_sql import (
     STILL_WANTED,
     TABLES,
     USES,
+    VOTERS,
 )
 from counterground.pool._schema import BACKGROUND_LABELS, REVIEW_LABELS, TASKS
 from counterground.pool._tables import DECISION, LEASE, SETTING
@@ -43,78 +54,6 @@ LEASE_SECONDS = 180.0
 """How long a photo is kept for the one who has it on screen, since the page was last heard of."""
 
 Order = Literal["blind", "ranked"]
-
-
-@dataclass(frozen=True)
-class QueuedPhoto:
-    """A photo on its way to the screen; ``row`` names it in addresses, which then do not tell its source."""
-
-    path: str
-    row: int
-    class_name: str
-    width: int | None
-    height: int | None
-    postponed: bool
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What an annotator gets.
-
-    Attributes:
-        photos: the next ones, kept for the annotator for ``LEASE_SECONDS``.
-        lost: those of ``have`` that are no longer wanted from the annotator.
-        done: photos the annotator has decided on.
-        left: photos that wait for the annotator, those on screen included.
-        pace: median seconds of the annotator's last 101 decisions; null where none was timed.
-    """
-
-    photos: list[QueuedPhoto]
-    lost: list[str]
-    done: int
-    left: int
-    pace: float | None
-
-
-@dataclass(frozen=True)
-class Rest:
-    """Photos not ready when an annotator is through.
-
-    Attributes:
-        waiting: the annotator decided; they wait for another one.
-        elsewhere: others have them on screen now.
-    """
-
-    waiting: int
-    elsewhere: int
-
-
-@dataclass(frozen=True)
-class Dispute:
-    """A photo on which annotators disagree: the labels of each, by annotator."""
-
-    photo: QueuedPhoto
-    votes: dict[str, list[str]]
-
-
-@dataclass(frozen=True)
-class Settled:
-    """A settled photo: the id of the settling decision, its labels and its time (ISO, UTC)."""
-
-    photo: QueuedPhoto
-    id: int
-    labels: list[str]
-    at: str
-
-
-@dataclass(frozen=True)
-class Flag:
-    """What curation found: a reason to discard, a sentence, and the other photo or class it names."""
-
-    reason: str
-    explanation: str
-    row: int | None
-    related: str | None
 
 
 class Queue:
@@ -242,6 +181,24 @@ class Queue:
             self._refresh(connection)
             rows = connection.execute(text(SETTLED), {"task": task}).all()
         return [Settled(_photo(row), row.id, json.loads(row.labels), row.at) for row in rows]
+
+    def progress(self, task: str) -> list[ClassProgress]:
+        """Return how far the task is, class by class."""
+        with self.pool.connect(writes=False) as connection:
+            self._refresh(connection)
+            rows = connection.execute(_query(PROGRESS, task), self._asked("", task)).all()
+        return [ClassProgress(*row) for row in rows]
+
+    def annotators(self, task: str, also: Sequence[str] = ()) -> list[AnnotatorProgress]:
+        """Return how far each annotator is, those of ``also`` even where they have not begun, by name."""
+        with self.pool.connect(writes=False) as connection:
+            self._refresh(connection)
+            names = connection.execute(text(VOTERS), {"task": task}).scalars().all()
+        found = []
+        for name in sorted({*names, *also}):
+            batch = self.take(name, task, count=0)
+            found.append(AnnotatorProgress(name, batch.done, batch.left, batch.pace))
+        return found
 
     def uses(self, task: str) -> dict[str, int]:
         """Return how often each label stands in the log, decisions that were undone included."""

@@ -90,9 +90,10 @@ REST = f"""
 """
 DONE = "SELECT count(*) FROM temp.vote WHERE task = :task AND voter = :me AND label <> 'later'"
 PACE = """
-    SELECT seconds FROM main.decision
-    WHERE annotator = :me AND task = :task AND undoes IS NULL AND NOT settles AND seconds IS NOT NULL
-    ORDER BY id DESC LIMIT 101
+    SELECT seconds FROM (SELECT seconds FROM main.decision INDEXED BY decision_annotator
+                         WHERE annotator = :me AND task = :task AND undoes IS NULL AND NOT settles
+                         ORDER BY id DESC LIMIT 101)
+    WHERE seconds IS NOT NULL
 """
 _DISPUTED = """
     SELECT path FROM temp.vote WHERE task = :task AND voter <> '' AND label <> 'later'
@@ -121,3 +122,11 @@ FLAGS = """
     WHERE flagged AND signal.path IN (SELECT value FROM json_each(:paths))
     ORDER BY signal.path, priority DESC
 """
+PROGRESS = f"""
+    SELECT class_name, count(*),
+           sum(TASK_settled OR TASK_voters > (photo_id < :second)),
+           sum(NOT TASK_settled AND TASK_voters > 0 AND TASK_voters < 1 + (photo_id < :second)),
+           sum(NOT TASK_settled AND path IN ({_DISPUTED}))
+    FROM temp.place WHERE :task = 'review' OR stands GROUP BY class_name ORDER BY class_name
+"""
+VOTERS = "SELECT DISTINCT voter FROM temp.vote WHERE task = :task AND voter <> ''"
