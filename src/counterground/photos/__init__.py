@@ -4,13 +4,14 @@ from counterground.photos._classes import ClassAssignment, assign_classes
 from counterground.photos._imagenet import find_imagenet_index, imagenet_names, imagenet_wnids
 from counterground.photos._labelspace import LabelSpace, imagenet_label_space
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, validate_manifest
-from counterground.photos._packed import PackedForm, write_packed
+from counterground.photos._packed import EXPORT_FILE, PackedForm, write_packed
 from counterground.photos._photo import IMAGE_SUFFIXES, LoadedPhoto, UnreadablePhoto, load_photo, photo_id
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
 from counterground.photos._written import write_benchmark
 
 __all__ = [
+    "EXPORT_FILE",
     "IMAGE_SUFFIXES",
     "MANIFEST_SCHEMA",
     "Benchmark",

@@ -35,6 +35,7 @@ from counterground.photos._written import (
 
 PackedForm = Literal["huggingface", "webdataset"]
 
+EXPORT_FILE = "export.json"  # at the top of every export, also of one that holds several formats
 CLASS_NAMES_FILE = "classnames.txt"  # what others' tars of numbered classes have beside them
 _SHARDS: dict[PackedForm, tuple[str, ...]] = {
     "webdataset": ("*.tar",),

@@ -7,7 +7,7 @@ from pathlib import Path
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._folders import read_folder
 from counterground.photos._manifest import Benchmark
-from counterground.photos._packed import packed_form, read_packed
+from counterground.photos._packed import EXPORT_FILE, packed_form, read_packed
 from counterground.photos._parquet import read_parquet_manifest
 from counterground.photos._written import BENCHMARK_FILE, MANIFEST_FILE, read_written
 
@@ -38,6 +38,9 @@ def read_benchmark(source: str | Path) -> Benchmark:
                 f"{path} has {MANIFEST_FILE} but no {BENCHMARK_FILE}, so its writing was cut off: write it"
                 f" again, or name {path / MANIFEST_FILE} if that is a manifest of your own."
             )
+        if (path / EXPORT_FILE).is_file():
+            formats = sorted(entry.parent.name for entry in path.glob(f"*/{BENCHMARK_FILE}"))
+            raise UsageError(f"{path} holds several exports: name one of the folders {', '.join(formats)}.")
         return read_folder(path)
     if path.suffix.lower() != ".parquet":
         raise UsageError(f"{path} is neither a folder of photos nor a .parquet manifest.")

@@ -1,0 +1,158 @@
+"""Export a benchmark: choose, lay out, copy, describe; in one rename."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from counterground import __version__
+from counterground.build.export._card import Statement, write_attribution, write_card, write_left_out
+from counterground.build.export._copying import Tick
+from counterground.build.export._croissant import write_croissant
+from counterground.build.export._facts import CardFacts
+from counterground.build.export._folder import check_replaceable, new_folder, write_mark
+from counterground.build.export._huggingface import front_matter, write_huggingface
+from counterground.build.export._layout import Contents, counteranimal_paths, keep_paths
+from counterground.build.export._open_formats import write_counteranimal, write_parquet_folder
+from counterground.build.export._progress import photo_progress
+from counterground.build.export._selection import Selection, select_photos
+from counterground.build.export._shards import ShardSize
+from counterground.build.export._webdataset import write_webdataset
+from counterground.errors import UsageError, did_you_mean
+from counterground.photos import Benchmark
+
+FORMATS = ("counteranimal", "croissant", "huggingface", "parquet", "webdataset")
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was exported.
+
+    Attributes:
+        folders: by format.
+        photos: how many went in.
+        left_out: those that did not: path, class_name, background, group, licence, reason.
+        notes: sentences for whoever exports.
+    """
+
+    folders: dict[str, Path]
+    photos: int
+    left_out: pl.DataFrame
+    notes: tuple[str, ...]
+
+
+def export(
+    benchmark: Benchmark,
+    out: Path,
+    *,
+    formats: Sequence[str],
+    shared: bool = True,
+    all_licences: bool = False,
+    licence_for_unknown: str | None = None,
+    card: CardFacts | None = None,
+    shard_size: ShardSize | None = None,
+    show_progress: bool = False,
+) -> ExportReport:
+    """Write a benchmark as one or more folders that stand alone, each with a data card and all credits.
+
+    One format: ``out``; several: ``out/<format>``. The folder appears in one rename, in place of an earlier
+    export if there is one. Each photo is compared with its hash while it is copied.
+
+    Args:
+        benchmark: what is exported.
+        out: the folder; a new one, an empty one, or an earlier export.
+        formats: some of ``FORMATS``.
+        shared: for others: photos are left out whose licence is unknown or forbids passing them on.
+        all_licences: in a shared export too, on your own responsibility.
+        licence_for_unknown: the licence of photos that state none ("cc-by"): for photos of your own.
+        card: what the data card says beyond the photos.
+        shard_size: of WebDataset and Hugging Face shards.
+        show_progress: show a bar on standard error.
+
+    Raises:
+        UsageError: an unknown format or licence, or ``out`` holds something else, or the benchmark itself.
+        CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
+    """
+    chosen = _known_formats(formats)
+    out = Path(out).absolute()
+    out = out.resolve() if out.is_symlink() else out
+    _check_apart(benchmark, out)
+    check_replaceable(out)
+    selection = select_photos(
+        benchmark, shared=shared, all_licences=all_licences, licence_for_unknown=licence_for_unknown
+    )
+    contents = {form: _lay_out(form, selection.benchmark) for form in chosen}
+    folders = {form: out / form if len(chosen) > 1 else out for form in chosen}
+    facts, size = card or CardFacts(), shard_size or ShardSize()
+    total = len(selection.benchmark) * len(chosen)
+    with photo_progress("Exporting", total, shown=show_progress) as tick, new_folder(out) as draft:
+        for form in chosen:
+            folder = draft / form if len(chosen) > 1 else draft
+            folder.mkdir(exist_ok=True)
+            remarks = (*selection.notes, *contents[form].notes)
+            statement = Statement(form, facts, shared, remarks)
+            _write(contents[form], selection, statement, folder, size=size, tick=tick)
+        if len(chosen) > 1:
+            write_mark(draft, {"made_by": f"counterground {__version__}", "formats": list(chosen)})
+    notes = dict.fromkeys([*selection.notes, *(note for form in chosen for note in contents[form].notes)])
+    return ExportReport(folders, len(selection.benchmark), selection.left_out, tuple(notes))
+
+
+def _known_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    for form in formats:
+        if form not in FORMATS:
+            raise UsageError(
+                f"Unknown format {form!r}: use {', '.join(FORMATS)}.{did_you_mean(form, FORMATS)}"
+            )
+    if not formats:
+        raise UsageError(f"Name at least one format: {', '.join(FORMATS)}.")
+    return tuple(dict.fromkeys(formats))
+
+
+def _check_apart(benchmark: Benchmark, out: Path) -> None:
+    if benchmark.root.resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"{out} holds the benchmark that is to be exported: choose another folder.")
+
+
+def _lay_out(form: str, benchmark: Benchmark) -> Contents:
+    return counteranimal_paths(benchmark) if form == "counteranimal" else keep_paths(benchmark)
+
+
+def _write(
+    contents: Contents,
+    selection: Selection,
+    statement: Statement,
+    folder: Path,
+    *,
+    size: ShardSize,
+    tick: Tick,
+) -> None:
+    benchmark = contents.benchmark
+    head = ""
+    if statement.form == "counteranimal":
+        write_counteranimal(contents, folder, tick)
+    elif statement.form == "webdataset":
+        write_webdataset(contents, folder, size, tick)
+    elif statement.form == "huggingface":
+        write_huggingface(contents, folder, size, tick)
+        title = statement.title(benchmark)
+        head = front_matter(benchmark, title=title, licence=statement.facts.licence)
+    else:
+        write_parquet_folder(contents, folder, tick)
+    write_attribution(benchmark, folder)
+    write_left_out(selection.left_out, folder)
+    write_card(benchmark, statement, folder, head)
+    if statement.form == "croissant":
+        write_croissant(benchmark, statement, folder)
+    record = {
+        "made_by": f"counterground {__version__}",
+        "format": statement.form,
+        "shared": statement.shared,
+        "photos": len(benchmark),
+        "left_out": len(selection.left_out),
+        "version": benchmark.version,
+    }
+    write_mark(folder, record)

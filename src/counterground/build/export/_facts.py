@@ -1,0 +1,106 @@
+"""What a data card says beyond the photos themselves: plain values, whoever counted them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from counterground.pool import Pool
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far annotators agree on one task.
+
+    Attributes:
+        task: "review" or "background".
+        photos: labelled by two annotators or more.
+        alike: share of agreeing pairs of annotators (fraction), over those photos.
+        kappa: Cohen's; null where the photos cannot tell.
+        alpha: Krippendorff's; null likewise.
+    """
+
+    task: str
+    photos: int
+    alike: float
+    kappa: float | None = None
+    alpha: float | None = None
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the data card states; everything may stay empty, and is then said to be unknown.
+
+    Attributes:
+        title: of the collection; the benchmark's name where empty.
+        description: what it is, in a few sentences.
+        chosen: sentences on how the photos were chosen.
+        annotators: how many people decided.
+        agreement: per task.
+        discarded: photos by reason.
+        creators: who made the collection.
+        url: its page.
+        citation: how to cite it.
+        licence: of the collection (choice and labels), where one holds for all of it.
+        released: the day it is published.
+        version: of the collection, MAJOR.MINOR.PATCH.
+    """
+
+    title: str = ""
+    description: str = ""
+    chosen: tuple[str, ...] = ()
+    annotators: int | None = None
+    agreement: tuple[Agreement, ...] = ()
+    discarded: Mapping[str, int] = field(default_factory=dict)
+    creators: tuple[str, ...] = ()
+    url: str = ""
+    citation: str = ""
+    licence: str = ""
+    released: date | None = None
+    version: str = "1.0.0"
+
+
+def card_facts(pool: Pool) -> CardFacts:
+    """Return what a pool knows: where its photos are from, what was discarded, how far people agree."""
+    from counterground.pool import IMPORTED, KEEP
+
+    photos, review = pool.photos(), pool.verdicts("review")
+    people = pool.decisions().filter(pl.col("annotator") != IMPORTED)
+    dropped = review.filter(pl.col("label").is_not_null() & (pl.col("label") != KEEP))["label"]
+    discarded = dict(Counter(dropped.to_list()).most_common())
+    if disputed := int((review["status"] == "disagreed").sum()):
+        discarded["in dispute between annotators"] = disputed
+    return CardFacts(
+        chosen=_origins(photos),
+        annotators=people["annotator"].n_unique(),
+        agreement=_agreement(people, photos),
+        discarded=discarded,
+    )
+
+
+def _agreement(decisions: pl.DataFrame, photos: pl.DataFrame) -> tuple[Agreement, ...]:
+    from counterground.metrics import agreement
+
+    known = decisions.join(photos.select("path", "class_name", "cluster"), on="path", how="inner")
+    table = agreement(known).filter(
+        pl.col("class_name").is_null() & pl.col("label").is_null() & (pl.col("photos") > 0)
+    )
+    return tuple(
+        Agreement(*row) for row in table.select("task", "photos", "agreement", "kappa", "alpha").rows()
+    )
+
+
+def _origins(photos: pl.DataFrame) -> tuple[str, ...]:
+    if photos.is_empty():
+        return ()
+    keys = photos["key"].fill_null("unknown:").str.split(":").list.first()
+    counts = ", ".join(f"{source} {count:,}" for source, count in Counter(keys).most_common())
+    days = photos["observed_on"].drop_nulls()
+    span = f" They were taken from {days.sort()[0]} to {days.sort()[-1]}." if len(days) else ""
+    return (f"Collected were {len(photos):,} photos ({counts}).{span}",)

@@ -1,0 +1,58 @@
+"""Strangers' words in Markdown and CSV: shown as they are, and read as nothing else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def one_line(text: str) -> str:
+    """Fold white space to single spaces and drop control characters and marks that reorder text."""
+    visible = (
+        " " if char.isspace() else char
+        for char in text
+        if char.isspace() or unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
+    )
+    return " ".join("".join(visible).split())
+
+
+def markdown(text: str) -> str:
+    """Return ``text`` so that Markdown and HTML show it as it is: no markup, no cell ends, no links."""
+    escaped = re.sub(r"([\\`*_{}\[\]<>#|&~^$@!]|(?<=/)/)", r"\\\1", one_line(text))
+    # At the head of a line these begin a list.
+    return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", escaped)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table; numbers stand right."""
+    body = [list(row) for row in rows]
+    right = [bool(body) and all(isinstance(row[column], int) for row in body) for column in range(len(head))]
+    lines = [
+        "| " + " | ".join(head) + " |",
+        "|" + "|".join("---:" if number else "---" for number in right) + "|",
+    ]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in body]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return CSV whose cells no spreadsheet takes for a formula: those that begin like one get a ``'``."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows([[_harmless(value) for value in row] for row in rows])
+    return out.getvalue()
+
+
+def _harmless(value: object) -> str:
+    text = "" if value is None else one_line(str(value))
+    return f"'{text}" if text.startswith(_FORMULA) else text
