@@ -71,7 +71,7 @@ class NetworkClassifier(Classifier):
         self._network = network.eval().requires_grad_(requires_grad=False).to(device)
         final = final_linear(network, self.dim)
         if precision != "fp32" and final is not None:
-            _keep_float32(final[1], device)
+            keep_float32(final[1], device)
         self.description = {
             **description,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -114,7 +114,7 @@ def final_linear(network: torch.nn.Module, classes: int) -> tuple[str, torch.nn.
     return linear[-1] if linear else None
 
 
-def _keep_float32(layer: torch.nn.Module, device: str) -> None:
+def keep_float32(layer: torch.nn.Module, device: str) -> None:
     """Run ``layer`` in float32 whatever autocast is in force around it."""
     import torch
 
@@ -125,6 +125,12 @@ def _keep_float32(layer: torch.nn.Module, device: str) -> None:
             return forward(features.float())  # type: ignore[no-any-return]
 
     layer.forward = forward_float32
+
+
+def no_published_way(as_published: bool) -> list[str]:
+    """Return the warning that ``--as-published`` means nothing for a model, where it was asked for."""
+    said = "There is no published way to load this model: --as-published changes nothing."
+    return [said] if as_published else []
 
 
 def _final_layer_note(name: str | None, precision: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,10 @@ def load_model(
     """Load one model with the preprocessing and the activation its weights were trained with.
 
     Args:
-        spec: ``open_clip:ARCH/TAG``, ``open_clip:DIR``, ``open_clip:NAME@FILE``, ``torchvision:NAME``,
-            ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE``, ``timm:NAME.tag``, ``timm:NAME@FILE``,
-            ``efficientnet-lite0`` (1, 2), ``counterground:stamps-biased`` or ``module:function``.
+        spec: ``open_clip:ARCH/TAG``, ``open_clip:DIR``, ``open_clip:NAME@FILE``, ``hf:OWNER/NAME``,
+            ``hf:DIR``, ``torchvision:NAME``, ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE``,
+            ``timm:NAME.tag``, ``timm:NAME@FILE``, ``onnx:FILE``, ``efficientnet-lite0`` (1, 2),
+            ``counterground:stamps-biased``, ``minigpt4:DIR``, an address or ``module:function``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
         as_published: reproduce how the paper apparently loaded ViT-B/32 LAION400M (GELU), and resize
@@ -55,11 +57,8 @@ def load_model(
         return load_user(spec, **options)
     if loader == "counterground":
         return _load_shipped(spec, rest, offline=offline, **options)
-    if loader == "open_clip":
-        from counterground.models._open_clip import load_open_clip
-
-        return load_open_clip(spec, rest, offline=offline, **options)
-    return _load_library_classifier(spec, loader, rest, offline=offline, **options)
+    load: Callable[..., Model] = _find(_LOADERS[loader])
+    return load(spec, rest, offline=offline, **options)
 
 
 def check_specs(specs: Sequence[str]) -> None:
@@ -74,7 +73,8 @@ def check_specs(specs: Sequence[str]) -> None:
     """
     for spec in expand_specs(specs):
         loader, rest = split_spec(spec)
-        _CHECKS[loader](spec, rest)
+        check = _CHECKS.get(loader) or _find(_FINDERS[loader])
+        check(spec, rest)
 
 
 def _check_lite(spec: str, rest: str) -> None:
@@ -91,32 +91,11 @@ def _check_user(spec: str, rest: str) -> None:
     find_function(spec)
 
 
-def _check_open_clip(spec: str, rest: str) -> None:
-    from counterground.models._open_clip_source import find_open_clip
-
-    find_open_clip(spec, rest)
-
-
-def _check_torchvision(spec: str, rest: str) -> None:
-    from counterground.models._torchvision import find_torchvision
-
-    find_torchvision(spec, rest)
-
-
-def _check_timm(spec: str, rest: str) -> None:
-    from counterground.models._timm import find_timm
-
-    find_timm(spec, rest)
-
-
-def _load_library_classifier(spec: str, loader: str, rest: str, **options: Any) -> Model:
-    if loader == "torchvision":
-        from counterground.models._torchvision import load_torchvision
-
-        return load_torchvision(spec, rest, **options)
-    from counterground.models._timm import load_timm
-
-    return load_timm(spec, rest, **options)
+def _find(place: str) -> Callable[..., Any]:
+    """Import ``module:function`` of this room only when it is wanted: most of them load a library."""
+    module, _, name = place.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(f"counterground.models.{module}"), name)
+    return function
 
 
 def _load_shipped(spec: str, name: str, **options: Any) -> Model:
@@ -144,7 +123,23 @@ _CHECKS: dict[str, Callable[[str, str], object]] = {
     "lite": _check_lite,
     "user": _check_user,
     "counterground": _shipped_folder,
-    "open_clip": _check_open_clip,
-    "torchvision": _check_torchvision,
-    "timm": _check_timm,
+}
+# Where each loader, and the check of its specifications, is defined.
+_LOADERS = {
+    "endpoint": "_endpoint:load_endpoint",
+    "hf": "_hf:load_hf",
+    "minigpt4": "_minigpt4:load_minigpt4",
+    "onnx": "_onnx:load_onnx",
+    "open_clip": "_open_clip:load_open_clip",
+    "timm": "_timm:load_timm",
+    "torchvision": "_torchvision:load_torchvision",
+}
+_FINDERS = {
+    "endpoint": "_endpoint:find_endpoint",
+    "hf": "_hf_source:find_hf",
+    "minigpt4": "_minigpt4:find_minigpt4",
+    "onnx": "_onnx_source:find_onnx",
+    "open_clip": "_open_clip_source:find_open_clip",
+    "timm": "_timm:find_timm",
+    "torchvision": "_torchvision:find_torchvision",
 }

@@ -12,13 +12,8 @@ if TYPE_CHECKING:
 LITE = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 SHIPPED = ("counterground:stamps-balanced", "counterground:stamps-biased")
 SETS = ("paper:clip", "paper:imagenet")
-_LIBRARIES = ("open_clip", "torchvision", "timm", "counterground")
-_NOT_YET = {
-    "hf": "models of Hugging Face transformers are not supported yet; many CLIPs are in open_clip: as well",
-    "onnx": "ONNX files are not supported yet",
-    "http": "models behind an address are not supported yet",
-    "https": "models behind an address are not supported yet",
-}
+_LIBRARIES = ("open_clip", "hf", "torchvision", "timm", "counterground", "onnx", "minigpt4")
+_ADDRESSES = ("http", "https")
 # torchvision's classic weights: with IMAGENET1K_V1 an independent reproduction agrees with the paper's
 # Table 4 within 0.1 points for ResNet-50 and -101, whose V2 weights are 4 points better on ImageNet.
 _PAPER_IMAGENET = (
@@ -43,7 +38,8 @@ _PAPER_IMAGENET = (
 def split_spec(spec: str) -> tuple[str, str]:
     """Return the loader of a specification and what it is to load.
 
-    Loaders: ``open_clip``, ``torchvision``, ``timm``, ``counterground``, ``lite``, ``user``.
+    Loaders: ``open_clip``, ``hf``, ``torchvision``, ``timm``, ``counterground``, ``onnx``, ``minigpt4``,
+    ``endpoint`` (an address), ``lite``, ``user``.
 
     Raises:
         UsageError: nothing like it is known; the message suggests what was meant.
@@ -51,8 +47,8 @@ def split_spec(spec: str) -> tuple[str, str]:
     if spec in LITE:
         return "lite", spec
     library, colon, rest = spec.partition(":")
-    if library in _NOT_YET:
-        raise UsageError(f"{spec}: {_NOT_YET[library]}.")
+    if library in _ADDRESSES and rest.strip("/"):
+        return "endpoint", spec
     if library == "paper":
         _check_set(spec)
         raise UsageError(f"{spec} is a set of models; give it to -m, which expands it.")
@@ -70,7 +66,7 @@ def expand_specs(specs: Sequence[str]) -> list[str]:
     Table 4 with the weights the paper used (IMAGENET1K_V1).
 
     Raises:
-        UsageError: an unknown set, or ``paper:lvlm``, which is not supported yet.
+        UsageError: an unknown set, or ``paper:lvlm``, of which one half has no address.
     """
     expanded: list[str] = []
     for spec in specs:
@@ -84,7 +80,10 @@ def expand_specs(specs: Sequence[str]) -> list[str]:
 
 def _check_set(spec: str) -> None:
     if spec == "paper:lvlm":
-        raise UsageError("paper:lvlm: language models that see (LVLMs) are not supported yet.")
+        raise UsageError(
+            "paper:lvlm: MiniGPT-4 has no package, so say where it lies: "
+            "-m hf:llava-hf/llava-1.5-7b-hf -m minigpt4:DIR."
+        )
     if spec not in SETS:
         raise UsageError(f"Unknown set {spec!r}; use {' or '.join(SETS)}.{did_you_mean(spec, SETS)}")
 
@@ -112,8 +111,8 @@ def _suggestion(spec: str) -> str:
         near = did_you_mean(library, _LIBRARIES)
         close = near.replace("?", "") + f", as in {_near(library)}:{rest}?" if near else ""
     return close or (
-        " Use open_clip:ARCH/TAG, torchvision:NAME, timm:NAME, efficientnet-lite0, module:function; "
-        "'counterground models' lists them."
+        " Use open_clip:ARCH/TAG, hf:OWNER/NAME or hf:DIR, torchvision:NAME, timm:NAME, onnx:FILE, "
+        "efficientnet-lite0, http:URL, module:function; 'counterground models' lists them."
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.models._base import Classifier, DualEncoder, Model, Precision
-from counterground.models._classifier import NetworkClassifier, final_linear
+from counterground.models._classifier import NetworkClassifier, final_linear, no_published_way
 from counterground.models._device import autocast
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
 from counterground.models._source import SourceIdentity, source_identity
@@ -94,7 +94,7 @@ def _classifier(
             "architecture": type(network).__name__,
             "weights": spec,
             "training_data": None,
-            "warnings": [*warnings, *source.warnings, *_no_published_way(options["as_published"])],
+            "warnings": [*warnings, *source.warnings, *no_published_way(options["as_published"])],
         },
         configuration={
             "library": "user",
@@ -156,7 +156,7 @@ class UserDualEncoder(DualEncoder):
             "warnings": [
                 *([] if scale is not None else ["The model has no logit_scale; 100 is assumed."]),
                 *whole.warnings,
-                *_no_published_way(as_published),
+                *no_published_way(as_published),
             ],
         }
         self._encode_texts = TextEncoder(_Towers(network), tokenizer, device, trim=False, warn=_ignore)
@@ -262,14 +262,6 @@ def _as_asked(spec: str, made: Model, *, device: str, precision: Precision, as_p
     made.spec = spec
     made.description = {**description, "as_published": published, "warnings": list(dict.fromkeys(warnings))}
     return made
-
-
-def _no_published_way(as_published: bool) -> list[str]:
-    return (
-        ["There is no published way to load this model: --as-published changes nothing."]
-        if as_published
-        else []
-    )
 
 
 def _check_network(spec: str, network: Any) -> torch.nn.Module:

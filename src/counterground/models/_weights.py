@@ -31,7 +31,7 @@ def weights_file(text: str, spec: str) -> Path:
 
 
 @contextmanager
-def refusing_code(path: Path, spec: str) -> Iterator[None]:
+def refusing_code(path: Path | str, spec: str) -> Iterator[None]:
     """Turn what goes wrong while reading weights from ``path`` into one line.
 
     Raises:
@@ -103,7 +103,7 @@ def fetching(spec: str, *, offline: bool, remedy: str, hub: bool = False) -> Ite
     """
     unreachable = hub and not offline and not _hub_reachable()
     try:
-        with _hub_offline() if offline or unreachable else nullcontext():
+        with hub_offline() if offline or unreachable else nullcontext():
             yield
     except CounterGroundError:
         raise
@@ -129,7 +129,7 @@ def cached_url(url: str, folder: Path, spec: str) -> None:
 
 
 @contextmanager
-def _hub_offline() -> Iterator[None]:
+def hub_offline() -> Iterator[None]:
     # huggingface_hub reads the variable once at import, so both it and the constant are set.
     from huggingface_hub import constants
 

@@ -1,0 +1,38 @@
+"""``hf:``: models of transformers, told apart by their configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from counterground.models._hf_load import read_config, reading
+from counterground.models._hf_source import find_hf, kind_of
+
+if TYPE_CHECKING:
+    from counterground.models._base import Model, Precision
+
+
+def load_hf(
+    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
+) -> Model:
+    """Load ``hf:DIR`` or ``hf:OWNER/NAME[@REVISION]`` with its own tokenisation and preprocessing.
+
+    Raises:
+        UsageError: no such folder, an unknown option, or a kind of model that cannot be scored.
+        CounterGroundError: files cannot be fetched, read or fitted.
+    """
+    source = find_hf(spec, rest)
+    options: dict[str, Any] = {"device": device, "precision": precision, "as_published": as_published}
+    with reading(source, offline=offline):
+        kind = kind_of(source, read_config(source))
+    if kind == "generative":
+        from counterground.models._lvlm import load_lvlm
+
+        return load_lvlm(spec, rest, offline=offline, **options)
+    with reading(source, offline=offline):
+        if kind == "classifier":
+            from counterground.models._hf_classifier import load_hf_classifier
+
+            return load_hf_classifier(source, **options)
+        from counterground.models._hf_dual import load_hf_dual
+
+        return load_hf_dual(source, **options)

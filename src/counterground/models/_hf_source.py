@@ -1,0 +1,175 @@
+"""What an ``hf:`` specification names, and of which kind it is, found without reading weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
+
+CONFIG_NAME = "config.json"
+HfKind = Literal["dual_encoder", "classifier", "generative"]
+OPTIONS = ("trust_remote_code", "labels", "backend")
+BACKENDS = ("pil", "torchvision")
+# Model types of transformers whose model has get_image_features and get_text_features in one space.
+DUAL_ENCODERS = (
+    "align",
+    "altclip",
+    "chinese_clip",
+    "clip",
+    "clipseg",
+    "groupvit",
+    "metaclip_2",
+    "siglip",
+    "siglip2",
+    "vision-text-dual-encoder",
+)
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_GENERATIVE = re.compile(r"For(ConditionalGeneration|CausalLM|Vision2Seq|VisionText2Text|ImageTextToText)")
+
+
+@dataclass(frozen=True)
+class HfSource:
+    """A folder in transformers' layout, or a repository on the hub, with what was asked about it.
+
+    Attributes:
+        spec: as the user wrote it.
+        name: path of the folder, or ``owner/name``: what ``from_pretrained`` is given.
+        folder: the folder, None for a repository.
+        revision: branch, tag or commit of a repository.
+        trust_remote_code: whether the user asked by name to run the code that lies with the weights.
+        labels: ``imagenet`` or a file of class names, instead of the model's own ``id2label``.
+        backend: ``pil`` or ``torchvision``, None for the library's own choice.
+    """
+
+    spec: str
+    name: str
+    folder: Path | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    labels: str | None = None
+    backend: str | None = None
+
+
+def parse_hf(spec: str, rest: str) -> HfSource:
+    """Return what REST of ``hf:REST`` names: ``DIR`` or ``OWNER/NAME[@REVISION]``, then ``?OPTION&OPTION``.
+
+    Raises:
+        UsageError: neither a folder nor the form of a repository's name, or an unknown option.
+        CounterGroundError: transformers is not installed.
+    """
+    if find_spec("transformers") is None:
+        raise CounterGroundError(
+            f"{spec} needs the package transformers: run pip install 'counterground[hf]'."
+        )
+    place, _, asked = rest.partition("?")
+    options = _options(spec, asked)
+    if options.get("backend") not in (None, *BACKENDS):
+        raise UsageError(f"{spec}: backend is {' or '.join(BACKENDS)}, not {options['backend']!r}.")
+    common: dict[str, Any] = {
+        "trust_remote_code": "trust_remote_code" in options,
+        "labels": options.get("labels"),
+        "backend": options.get("backend"),
+    }
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        return HfSource(spec, str(folder), folder=folder, **common)
+    name, at, revision = place.partition("@")
+    if place[:1] in ("/", ".", "~") or not _REPOSITORY.fullmatch(name) or (at and not revision):
+        raise UsageError(
+            f"{spec}: there is no folder {place!r}, and a repository is written hf:OWNER/NAME or "
+            "hf:OWNER/NAME@REVISION."
+        )
+    return HfSource(spec, name, revision=revision or None, **common)
+
+
+def find_hf(spec: str, rest: str) -> HfSource:
+    """Return the source, with a folder's configuration and class names checked; a hub is not asked.
+
+    Raises:
+        UsageError: as `parse_hf`; a folder without configuration, of a kind that cannot be scored, or a
+            classifier whose classes have no names.
+        CounterGroundError: the configuration is broken.
+    """
+    source = parse_hf(spec, rest)
+    if source.folder is not None:
+        config = folder_config(source)
+        if kind_of(source, config) == "classifier" and ("id2label" in config or source.labels):
+            from counterground.models._labels import match_labels, names_of
+
+            match_labels(spec, names_of(spec, config.get("id2label", {})), source.labels)
+    return source
+
+
+def folder_config(source: HfSource) -> dict[str, Any]:
+    """Return the ``config.json`` of a folder.
+
+    Raises:
+        UsageError: there is none.
+        CounterGroundError: it is not readable JSON.
+    """
+    assert source.folder is not None
+    path = source.folder / CONFIG_NAME
+    if not path.is_file():
+        other = (source.folder / "open_clip_config.json").is_file()
+        hint = f" It is an OpenCLIP folder: write open_clip:{source.folder}." if other else ""
+        raise UsageError(f"{source.spec}: {source.folder} holds no {CONFIG_NAME}.{hint}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CounterGroundError(f"{source.spec}: {path} is not readable JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise CounterGroundError(f"{source.spec}: {path} holds no configuration of a model.")
+    return config
+
+
+def kind_of(source: HfSource, config: Mapping[str, Any]) -> HfKind:
+    """Return which kind of model a configuration describes.
+
+    The class the weights were saved from decides; the model type alone only where none is named.
+
+    Raises:
+        UsageError: it is of no kind that can be scored: a tower alone, a network without a head, ...
+    """
+    named = config.get("architectures") or [""]
+    architecture, model_type = str(named[0]), str(config.get("model_type", ""))
+    if "ForImageClassification" in architecture or {"architecture", "num_classes"} <= set(config):
+        return "classifier"
+    if _GENERATIVE.search(architecture):
+        return "generative"
+    whole = architecture.endswith("Model") and not architecture.endswith(("VisionModel", "TextModel"))
+    if model_type in DUAL_ENCODERS and (whole or not architecture):
+        return "dual_encoder"
+    own_code = config.get("auto_map", {})
+    if "AutoModelForImageClassification" in own_code:
+        return "classifier"
+    if {"AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModelForVision2Seq"} & set(own_code):
+        return "generative"
+    if "AutoModel" in own_code:
+        return "dual_encoder"
+    raise UsageError(
+        f"{source.spec}: {architecture or model_type or 'what lies there'} cannot be scored: neither an "
+        f"image and a text tower in one space ({', '.join(DUAL_ENCODERS)}), nor ...ForImageClassification, "
+        "nor a model that writes about images (...ForConditionalGeneration)."
+    )
+
+
+def _options(spec: str, asked: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for part in asked.split("&") if asked else []:
+        name, equals, value = part.partition("=")
+        if name not in OPTIONS:
+            raise UsageError(
+                f"{spec}: no option {name!r}; there are {', '.join(OPTIONS)}.{did_you_mean(name, OPTIONS)}"
+            )
+        if (name == "trust_remote_code") == bool(equals) or (equals and not value):
+            raise UsageError(
+                f"{spec}: trust_remote_code takes no value, labels=... and backend=... take one."
+            )
+        options[name] = value
+    return options

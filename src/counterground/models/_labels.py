@@ -1,0 +1,136 @@
+"""Which ImageNet-1K class each logit of a classifier stands for, by the names its author gave.
+
+Names are matched strictly and never guessed: a name that may mean two classes means none, unless the other
+999 or so names show that the logits stand in ImageNet's usual order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import find_imagenet_index, imagenet_names, read_class_names
+
+_NO_NAME = re.compile(r"(label|class)?[ _]?\d*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Name and ImageNet-1K index (or None) of each logit, and what a user should know of the matching."""
+
+    names: tuple[str, ...]
+    columns: tuple[int | None, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def names_of(spec: str, id2label: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Return the names of ``id2label`` in the order of the logits: by number, never by text.
+
+    Raises:
+        CounterGroundError: the keys are not 0 to n - 1.
+    """
+    try:
+        numbered = {int(key): str(name).strip() for key, name in id2label.items()}
+    except ValueError as error:
+        raise CounterGroundError(f"{spec}: id2label has keys that are not numbers ({error}).") from error
+    if sorted(numbered) != list(range(len(id2label))):
+        raise CounterGroundError(f"{spec}: the keys of id2label are not 0 to {len(id2label) - 1}.")
+    return tuple(numbered[index] for index in range(len(numbered)))
+
+
+def match_labels(spec: str, names: Sequence[str], labels: str | None = None) -> Labels:
+    """Match the logits of a classifier with ImageNet-1K.
+
+    Args:
+        spec: for messages.
+        names: what the model's author calls each logit; may be empty.
+        labels: None to match ``names``; ``imagenet`` where the user says that the 1000 logits stand in
+            ImageNet's usual order; or a file of names, one a line.
+
+    Raises:
+        UsageError: no names at all; ``imagenet`` for other than 1000 logits or against their names; a file
+            with another number of names.
+    """
+    if labels == "imagenet":
+        return _in_imagenet_order(spec, names)
+    if labels is not None:
+        listed = read_class_names(Path(labels).expanduser())
+        if names and len(listed) != len(names):
+            raise UsageError(f"{spec}: {labels} lists {len(listed)} names for {len(names)} logits.")
+        names = listed
+    if not any(_is_name(name) for name in names):
+        raise UsageError(
+            f"{spec}: its {len(names)} classes have no names ({', '.join(names[:2])}, ...). Name them: "
+            f"{spec.partition('?')[0]}?labels=FILE with one name a line, or ?labels=imagenet if they are the "
+            "1000 of ImageNet-1K in their usual order."
+        )
+    return _match(names)
+
+
+def _match(names: Sequence[str]) -> Labels:
+    columns = _settle_ambiguous(names, [_index(name) for name in names])
+    doubled = {index for index, count in Counter(columns).items() if index is not None and count > 1}
+    kept = tuple(None if index in doubled else index for index in columns)
+    warnings = []
+    if doubled:
+        twice = sorted({names[at] for at, index in enumerate(columns) if index in doubled})
+        warnings.append(
+            f"{len(twice)} class names ({', '.join(twice[:3])}{', ...' if len(twice) > 3 else ''}) share an "
+            "ImageNet class with another one; none of them is matched."
+        )
+    unmatched = [name for name, index in zip(names, kept, strict=True) if index is None]
+    if unmatched:
+        warnings.append(
+            f"{len(unmatched)} of {len(names)} class names ({', '.join(unmatched[:3])}"
+            f"{', ...' if len(unmatched) > 3 else ''}) are not exactly one ImageNet-1K class and take part "
+            "without an index."
+        )
+    return Labels(tuple(names), kept, tuple(warnings))
+
+
+def _settle_ambiguous(names: Sequence[str], columns: list[int | None]) -> list[int | None]:
+    """Give equal names ("crane" twice) their places where all other names stand in ImageNet's order."""
+    matched = [at for at, index in enumerate(columns) if index is not None]
+    ordered = len(names) == 1000 and matched and all(columns[at] == at for at in matched)
+    if not ordered:
+        return columns
+    return [at if index is None and _may_be(names[at], at) else index for at, index in enumerate(columns)]
+
+
+def _may_be(name: str, index: int) -> bool:
+    try:
+        return find_imagenet_index(f"{index} {name}") == index
+    except UsageError:
+        return False
+
+
+def _in_imagenet_order(spec: str, names: Sequence[str]) -> Labels:
+    if names and len(names) != 1000:
+        raise UsageError(f"{spec}: labels=imagenet means 1000 classes, but there are {len(names)}.")
+    for at, name in enumerate(names):
+        if _index(name) not in (None, at):
+            raise UsageError(
+                f"{spec}: labels=imagenet contradicts the model's own names: logit {at} is called {name!r}. "
+                "Leave the option out, and the names are matched."
+            )
+    warning = "The 1000 logits are taken to be ImageNet-1K in its usual order, as labels=imagenet says."
+    return Labels(imagenet_names("openai"), tuple(range(1000)), (warning,))
+
+
+def _index(name: str) -> int | None:
+    """Return the class a name means; bare numbers are nobody's name for a class."""
+    if not _is_name(name):
+        return None
+    try:
+        return find_imagenet_index(name)
+    except UsageError:
+        return None
+
+
+def _is_name(name: str) -> bool:
+    return _NO_NAME.fullmatch(name.strip()) is None
