@@ -114,6 +114,7 @@ def measure(folder: Path) -> dict[str, float]:
         "full_classes": int(rows.group_by("class_name").len().filter(pl.col("len") == PER_CLASS).height),
         "names_s": resolved - start,
         "list_s": end - resolved,
+        "cpu_s": time.process_time(),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
@@ -129,6 +130,7 @@ def main() -> None:
         print(json.dumps(measure(folder)))
         return
     make_dump(folder, options.photos)
+    load = os.getloadavg()[0]
     done = subprocess.run(
         [sys.executable, __file__, "--measure", "--dump", str(folder)],
         check=True,
@@ -138,12 +140,13 @@ def main() -> None:
     figures = json.loads(done.stdout)
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"DuckDB {duckdb.__version__}, CounterGround {counterground.__version__}, {datetime.now(UTC).date()}"
+        f"DuckDB {duckdb.__version__}, CounterGround {counterground.__version__}, {datetime.now(UTC).date()}, "
+        f"load of the machine before {load:.1f}"
     )
     print(
         f"{options.photos:,} photo rows; {CLASSES} classes x {PER_CLASS}: {figures['rows']:,} photos listed "
         f"({figures['full_classes']} classes in full) in {figures['list_s']:.1f} s, "
-        f"names resolved in {figures['names_s']:.1f} s, "
+        f"names resolved in {figures['names_s']:.1f} s, {figures['cpu_s']:.1f} s of CPU time in all, "
         f"at most {figures['peak_mb']:,.0f} MB"
     )
 

@@ -25,7 +25,7 @@ def photo_bytes(seed: int, size: tuple[int, int] = (48, 40), kind: str = "JPEG")
 
 @dataclass
 class PhotoServer:
-    """Answers ``/<number>.jpg`` with that photo; ``script`` says, by path, what to do instead, turn by turn."""
+    """Answers ``/<number>.jpg`` with that photo; ``script`` says what else to do, by path, turn by turn."""
 
     script: dict[str, list] = field(default_factory=dict)
     asked: Counter = field(default_factory=Counter)

@@ -15,7 +15,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import CANDIDATE_SCHEMA
 
 QUALITIES = ("research", "needs_id", "casual", "any")
-SIZES = ("medium", "large", "original")  # longest side of 500, 1024 and 2048 pixels
+SIZES = ("small", "medium", "large", "original")  # longest side of 240, 500, 1024 and 2048 pixels
 MEDIA_URL = "https://inaturalist-open-data.s3.amazonaws.com"
 _PAGE_URL = "https://www.inaturalist.org/observations/"
 
@@ -73,13 +73,13 @@ def resolve_taxa(folder: Path, names: Mapping[str, str | int]) -> dict[str, Open
 
 def list_open_data(
     folder: Path,
-    taxa: Mapping[str, int],
+    taxa: Mapping[str, int | Sequence[int]],
     *,
     per_class: int = 500,
     quality: str = "research",
     licences: Sequence[str] | None = None,
-    since: date | None = None,
-    until: date | None = None,
+    since: str | date | None = None,
+    until: str | date | None = None,
     per_observation: int = 1,
     size: str = "medium",
     media_url: str = MEDIA_URL,
@@ -92,14 +92,14 @@ def list_open_data(
 
     Args:
         folder: the dump: ``observations``, ``photos``, ``taxa``, ``observers``, each ``.csv.gz`` or ``.csv``.
-        taxa: number of the taxon by class name.
+        taxa: number of the taxon, or of several, by class name.
         per_class: photos of a class.
         quality: grade of the observations; "any" for all.
-        licences: codes such as "cc-by"; None for all.
-        since: first day of observation; observations without a date are then out.
+        licences: codes such as "cc-by"; None or none for all.
+        since: first day of observation (ISO); observations without a date are then out.
         until: last day of observation.
         per_observation: photos of an observation.
-        size: "medium" (500 pixels), "large" (1024) or "original" (2048).
+        size: "small" (240 pixels on the longer side), "medium" (500), "large" (1024) or "original" (2048).
         media_url: where the photos lie; mirrors have the same layout.
 
     Raises:
@@ -116,10 +116,10 @@ def list_open_data(
             _OBSERVATIONS,
             "observations",
             quality=None if quality == "any" else quality,
-            since=None if since is None else since.isoformat(),
-            until=None if until is None else until.isoformat(),
+            since=None if since is None else str(since),
+            until=None if until is None else str(until),
         )
-        codes = None if licences is None else [code.lower() for code in licences]
+        codes = [code.lower() for code in licences] if licences else None
         dump.ask(_PHOTOS, "photos", licences=codes)
         dump.ask(_NEWEST, per_observation=per_observation, per_class=per_class)
         rows = dump.ask(_OBSERVERS, "observers")
@@ -141,7 +141,8 @@ GROUP BY w.class_name, t.taxon_id
 
 _OBSERVATIONS = """
 CREATE TEMP TABLE seen AS
-SELECT m.class_name, o.observation_uuid, o.taxon_id, m.name AS taxon, o.observed_on
+SELECT m.class_name, CAST(o.observation_uuid AS UUID) AS observation_uuid, o.taxon_id, m.name AS taxon,
+    o.observed_on
 FROM {dump} o JOIN member m USING (taxon_id)
 WHERE ($quality IS NULL OR o.quality_grade = $quality)
 AND ($since IS NULL OR o.observed_on >= $since)
@@ -178,7 +179,7 @@ QUALIFY position < $per_class
 _OBSERVERS = """
 SELECT n.class_name, n.position, n.photo_id, CAST(n.observation_uuid AS VARCHAR), n.taxon_id, n.taxon,
     n.observed_on, n.licence, n.extension, n.observer_id, o.login, o.name
-FROM newest n LEFT JOIN {dump} o USING (observer_id)
+FROM {dump} o RIGHT JOIN newest n USING (observer_id)
 ORDER BY n.class_name, n.position
 """
 
@@ -230,15 +231,21 @@ def _where(dump: Dump, taxon: OpenTaxon) -> str:
     return next((str(by_rank[rank]) for rank in ranks if rank in by_rank), "no known class")
 
 
-def _find_taxa(dump: Dump, taxa: Mapping[str, int]) -> None:
+def _find_taxa(dump: Dump, taxa: Mapping[str, int | Sequence[int]]) -> None:
+    wanted = [
+        (name, number)
+        for name, numbers in taxa.items()
+        for number in ([numbers] if isinstance(numbers, int) else numbers)
+    ]
     dump.ask("CREATE TEMP TABLE wanted (class_name VARCHAR, taxon_id INTEGER)")
-    dump.fill("wanted", list(taxa.items()))
+    dump.fill("wanted", wanted)
     dump.ask(_TAXA, "taxa")
-    there = {row[0] for row in dump.ask("SELECT DISTINCT class_name FROM member")}
-    if missing := [name for name in taxa if name not in there]:
-        raise UsageError(
-            f"The dump has no taxon {taxa[missing[0]]} (class {missing[0]!r}): choose another for the class."
-        )
+    there = {row[0] for row in dump.ask("SELECT taxon_id FROM member")}
+    for name, number in wanted:
+        if number not in there:
+            raise UsageError(
+                f"The dump has no taxon {number} (class {name!r}): choose another for the class."
+            )
 
 
 def _candidate(row: tuple[Any, ...], place: str, size: str) -> dict[str, object]:

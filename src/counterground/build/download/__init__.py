@@ -9,6 +9,7 @@ from counterground.build.download._download import (
 )
 from counterground.build.download._fetch import DownloadSettings
 from counterground.build.download._keep import KeptPhoto, file_stem, find_photo, keep_photo
+from counterground.build.download._progress import photo_progress
 
 __all__ = [
     "DownloadReport",
@@ -21,4 +22,5 @@ __all__ = [
     "file_stem",
     "find_photo",
     "keep_photo",
+    "photo_progress",
 ]

@@ -1,0 +1,68 @@
+"""Backgrounds that come with photos become decisions, like those of any annotator."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from counterground.pool import LATER, Pool
+
+
+class Backgrounds:
+    """Records labels of an import; what stands already is not recorded twice.
+
+    Attributes:
+        recorded: decisions made.
+        added: labels the pool did not have in its label space.
+    """
+
+    def __init__(self, pool: Pool, annotator: str) -> None:
+        self._pool, self._annotator = pool, annotator
+        self._standing = _standing(pool, annotator)
+        self._known = pool.background_labels()
+        self._waiting: list[dict[str, object]] = []
+        self.recorded = 0
+        self.added: list[str] = []
+
+    def note(self, path: str, label: str | None) -> None:
+        """Take the label of a photo; None or an empty one says nothing."""
+        label = (label or "").strip()
+        if not label or self._standing.get(path) == label:
+            return
+        if label not in self._known and label not in self.added:
+            self.added.append(label)
+        self._standing[path] = label
+        self._waiting.append(
+            {"path": path, "annotator": self._annotator, "task": "background", "labels": [label]}
+        )
+
+    def write(self) -> None:
+        """Record what waits, after the label space has its labels."""
+        if not self._waiting:
+            return
+        known = self._pool.background_labels()
+        if new := [label for label in self.added if label not in known]:
+            self._pool.set_setting("background_labels", [*known, *new])
+        self._pool.decide_all(self._waiting)
+        self.recorded += len(self._waiting)
+        self._waiting = []
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what must be said of the label space."""
+        if not self.added:
+            return ()
+        listed = ", ".join(self.added[:8]) + (
+            f" and {len(self.added) - 8} more" if len(self.added) > 8 else ""
+        )
+        return (f"The label space of backgrounds has new labels: {listed}.",)
+
+
+def check_label(label: str | None) -> str:
+    """Return why a text can be no label of a background, or an empty string."""
+    return f"its background cannot be called {LATER!r}" if (label or "").strip() == LATER else ""
+
+
+def _standing(pool: Pool, annotator: str) -> dict[str, str]:
+    mine = (pl.col("annotator") == annotator) & (pl.col("task") == "background")
+    events = pool.decisions().filter(mine & pl.col("undoes").is_null() & ~pl.col("undone"))
+    labels = pl.col("labels").list.first()
+    return dict(events.sort("id").select("path", labels).iter_rows())
