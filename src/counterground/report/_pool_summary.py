@@ -32,7 +32,7 @@ class PoolSummary:
             (kept or undecided, as in ``Pool.freeze``) ``labelled``, ``unlabelled`` and ``unsettled``
             backgrounds. Classes of which only candidates are known have 0 photos.
         backgrounds: ``class_name, background, n`` of photos that stand, where there are any.
-        labels: the pool's background labels in order, then others that photos carry.
+        labels: the pool's background labels in order, then others that photos in ``backgrounds`` carry.
         discards: ``class_name, reason, n``; the reason is the first that was given.
         annotators: ``annotator, task, decisions`` (that stand, repeated ones too), ``photos``, ``postponed``
             and ``undone`` (decisions), ``suggested`` (decisions with a model's suggestion on screen) and
@@ -70,7 +70,7 @@ def summarise_pool(pool: Pool) -> PoolSummary:
     photos, decisions, candidates = pool.photos(), pool.decisions(), pool.candidates()
     state = _state(pool.verdicts("review"), pool.verdicts("background"))
     votes = decisions.join(photos.select("path", "class_name", "cluster"), on="path", how="left")
-    labels = _labels(pool.background_labels(), state)
+    labels = _labels(pool.background_labels(), state.filter("stands"))
     found = _in_order(agreement(votes), labels)
     annotators = _annotators(decisions)
     return PoolSummary(
