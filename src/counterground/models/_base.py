@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from counterground.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -106,7 +108,6 @@ class Generative(Model):
     concurrency: int = 1
     price: float | None = None
 
-    @abstractmethod
     def losses(
         self, image: Image.Image, questions: Sequence[str], answers: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -120,11 +121,18 @@ class Generative(Model):
         Returns:
             ``[k]`` float32, the negative log-likelihood (nats) summed over the tokens of the answer, and
             ``[k]`` int64, how many tokens that are.
+
+        Raises:
+            UsageError: the model answers in words only.
         """
+        raise UsageError(f"{self.spec} gives no losses; use --protocol free-form or yes-no.")
 
     @abstractmethod
     def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
         """Return the model's own answer about one photo; the most likely one, never a sample."""
+
+    def stop(self) -> None:
+        """Give up waiting, since the run is ending: called from another thread than `generate`."""
 
     def prompt(self, question: str, answer: str | None = None) -> str:
         """Return the text the model is given for a question, and the answer to be scored, as recorded."""

@@ -141,7 +141,7 @@ class Scorer:
 
 
 def _parts(candidates: Sequence[Candidate], common: int, packed: int) -> Iterator[list[Candidate]]:
-    """Split candidates so that packed sequences hold ``packed`` tokens at most, but one candidate at least."""
+    """Split candidates into packed sequences of ``packed`` tokens at most, one candidate at least."""
     part: list[Candidate] = []
     length = 0
     for candidate in candidates:
