@@ -94,20 +94,17 @@ def make_dump(folder: Path, photos: int) -> None:
 
 def measure(folder: Path) -> dict[str, float]:
     """In a process of its own: list, and say how long it took and how much memory was needed at most."""
-    from counterground.build.collect._open_data import list_open_data, resolve_taxa
+    from counterground.build.collect._open_data import list_open_data
+    from counterground.build.collect._source import DumpNames
 
     # 15 genera, among whose species are common and rare ones, and 30 of the common species.
     names = {f"genus {i}": f"Genus{40 * i + 3}" for i in range(15)}
     names |= {f"species {i}": f"Genus{i * 10} species{i * 10}" for i in range(CLASSES - 15)}
     start = time.perf_counter()
-    taxa = resolve_taxa(folder, names)
+    found = DumpNames(folder, names.values(), [])
+    taxa = {name: found.search(scientific)[0].id for name, scientific in names.items()}
     resolved = time.perf_counter()
-    rows = list_open_data(
-        folder,
-        {name: taxon.taxon_id for name, taxon in taxa.items()},
-        per_class=PER_CLASS,
-        quality="research",
-    )
+    rows = list_open_data(folder, taxa, per_class=PER_CLASS, quality="research")
     end = time.perf_counter()
     return {
         "rows": len(rows),
@@ -140,8 +137,8 @@ def main() -> None:
     figures = json.loads(done.stdout)
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"DuckDB {duckdb.__version__}, CounterGround {counterground.__version__}, {datetime.now(UTC).date()}, "
-        f"load of the machine before {load:.1f}"
+        f"DuckDB {duckdb.__version__}, CounterGround {counterground.__version__}, "
+        f"{datetime.now(UTC).date()}, load of the machine before {load:.1f}"
     )
     print(
         f"{options.photos:,} photo rows; {CLASSES} classes x {PER_CLASS}: {figures['rows']:,} photos listed "

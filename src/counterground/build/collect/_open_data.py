@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,57 +17,6 @@ QUALITIES = ("research", "needs_id", "casual", "any")
 SIZES = ("small", "medium", "large", "original")  # longest side of 240, 500, 1024 and 2048 pixels
 MEDIA_URL = "https://inaturalist-open-data.s3.amazonaws.com"
 _PAGE_URL = "https://www.inaturalist.org/observations/"
-
-
-@dataclass(frozen=True)
-class OpenTaxon:
-    """A taxon of the dump."""
-
-    taxon_id: int
-    name: str
-    rank: str
-    active: bool
-    ancestors: tuple[int, ...]
-
-
-def resolve_taxa(folder: Path, names: Mapping[str, str | int]) -> dict[str, OpenTaxon]:
-    """Return each class's taxon, from a scientific name or the number of a taxon.
-
-    Case does not matter. Where a genus and its own subgenus share the name, the genus is meant.
-
-    Args:
-        folder: the dump.
-        names: by class name, a scientific name or a taxon's number.
-
-    Raises:
-        UsageError: a name that no active taxon has or several unrelated ones have, or a number of none;
-            one line for all of them.
-        CounterGroundError: see ``open_dump``.
-    """
-    with open_dump(Path(folder)) as dump:
-        dump.ask("CREATE TEMP TABLE asked (name VARCHAR, taxon_id INTEGER)")
-        dump.fill("asked", [_asked(name) for name in dict.fromkeys(names.values())])
-        rows = dump.ask(
-            "SELECT a.name, a.taxon_id, t.taxon_id, t.name, coalesce(t.rank, ''), coalesce(t.active, false), "
-            "coalesce(t.ancestry, '') FROM {dump} t "
-            "JOIN asked a ON lower(t.name) = a.name OR t.taxon_id = a.taxon_id ORDER BY t.taxon_id",
-            "taxa",
-        )
-        found: dict[tuple[str | None, int | None], list[OpenTaxon]] = {}
-        for name, number, taxon_id, taxon, rank, active, ancestry in rows:
-            chosen = OpenTaxon(taxon_id, taxon, rank, active, _ancestors(ancestry))
-            found.setdefault((name, number), []).append(chosen)
-        taxa, problems = {}, []
-        for class_name, name in names.items():
-            meant = _choose(dump, name, found.get(_asked(name), []))
-            if isinstance(meant, OpenTaxon):
-                taxa[class_name] = meant
-            else:
-                problems.append(f"class {class_name!r}: {meant}")
-    if problems:
-        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
-        raise UsageError(f"Not every class has a taxon in the dump: {'; '.join(problems[:5])}{more}.")
-    return taxa
 
 
 def list_open_data(
@@ -124,9 +72,8 @@ def list_open_data(
         dump.ask(_NEWEST, per_observation=per_observation, per_class=per_class)
         rows = dump.ask(_OBSERVERS, "observers")
     place = f"{media_url.rstrip('/')}/photos"
-    columns = (*CANDIDATE_SCHEMA,)
-    made = [_candidate(row, place, size) for row in rows]
-    return pl.DataFrame([[row.get(name) for name in columns] for row in made], CANDIDATE_SCHEMA, orient="row")
+    made = [_candidate(dict(zip(_COLUMNS, row, strict=True)), place, size) for row in rows]
+    return pl.DataFrame(made, CANDIDATE_SCHEMA)
 
 
 _TAXA = """
@@ -176,59 +123,16 @@ WHERE turn <= $per_observation
 QUALIFY position < $per_class
 """
 
+_COLUMNS = (
+    *("class_name", "position", "photo_id", "observation", "taxon_id", "taxon", "observed_on"),
+    *("licence", "extension", "observer_id", "login", "name"),
+)
 _OBSERVERS = """
 SELECT n.class_name, n.position, n.photo_id, CAST(n.observation_uuid AS VARCHAR), n.taxon_id, n.taxon,
     n.observed_on, n.licence, n.extension, n.observer_id, o.login, o.name
 FROM {dump} o RIGHT JOIN newest n USING (observer_id)
 ORDER BY n.class_name, n.position
 """
-
-
-def _asked(name: str | int) -> tuple[str | None, int | None]:
-    text = str(name).strip()
-    return (None, int(text)) if text.isdigit() else (text.lower(), None)
-
-
-def _ancestors(ancestry: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in ancestry.split("/") if part.isdigit())
-
-
-def _choose(dump: Dump, name: str | int, found: list[OpenTaxon]) -> OpenTaxon | str:
-    """Return the taxon that is meant, or why none is."""
-    active = [taxon for taxon in found if taxon.active]
-    for taxon in active:
-        if all(taxon is other or taxon.taxon_id in other.ancestors for other in active):
-            return taxon
-    if active:
-        listed = ", ".join(
-            f"{taxon.taxon_id} ({taxon.rank} in {_where(dump, taxon)})" for taxon in active[:5]
-        )
-        return f"{name!r} is the name of several taxa, choose by number: {listed}"
-    if found:
-        return f"{name!r} is inactive, its photos are under another name now: look it up on iNaturalist"
-    if str(name).strip().isdigit():
-        return f"there is no taxon {name}"
-    close = dump.ask(
-        "SELECT name FROM {dump} WHERE active AND name IS NOT NULL "
-        "AND jaro_winkler_similarity(lower(name), lower($name)) >= 0.85 "
-        "ORDER BY jaro_winkler_similarity(lower(name), lower($name)) DESC, name LIMIT 3",
-        "taxa",
-        name=str(name),
-    )
-    hint = f", did you mean {', '.join(repr(row[0]) for row in close)}?" if close else ""
-    return f"no taxon is called {name!r}{hint}"
-
-
-def _where(dump: Dump, taxon: OpenTaxon) -> str:
-    """Name the ancestor by which a reader knows one homonym from another."""
-    rows = dump.ask(
-        "SELECT name, rank FROM {dump} WHERE list_contains($ancestors, taxon_id)",
-        "taxa",
-        ancestors=list(taxon.ancestors),
-    )
-    by_rank = {rank: name for name, rank in rows}
-    ranks = ("class", "phylum", "kingdom")
-    return next((str(by_rank[rank]) for rank in ranks if rank in by_rank), "no known class")
 
 
 def _find_taxa(dump: Dump, taxa: Mapping[str, int | Sequence[int]]) -> None:
@@ -248,39 +152,22 @@ def _find_taxa(dump: Dump, taxa: Mapping[str, int | Sequence[int]]) -> None:
             )
 
 
-def _candidate(row: tuple[Any, ...], place: str, size: str) -> dict[str, object]:
-    (
-        class_name,
-        position,
-        photo,
-        observation,
-        taxon_id,
-        taxon,
-        day,
-        licence,
-        extension,
-        number,
-        login,
-        name,
-    ) = row
-    observer = login or (None if number is None else str(number))
-    if extension is None or not str(extension).isalnum():
+def _candidate(row: Mapping[str, Any], place: str, size: str) -> dict[str, object]:
+    photo, extension, licence = row["photo_id"], str(row["extension"]), row["licence"] or None
+    if not extension.isalnum():
         raise CounterGroundError(
-            f"Photo {photo} of the dump has the extension {extension!r}: fetch it again."
+            f"Photo {photo} of the dump has the extension {extension!r}: fetch the dump again."
         )
+    observer = row["login"] or str(row["observer_id"])
     return {
+        **{name: row[name] for name in ("class_name", "position", "observation", "taxon_id", "taxon")},
         "key": f"inaturalist:{photo}",
-        "class_name": class_name,
-        "position": position,
         "url": f"{place}/{photo}/{size}.{extension}",
-        "observation": observation,
         "observer": observer,
-        "taxon_id": taxon_id,
-        "taxon": taxon,
-        "licence": licence or None,
-        "attribution": _credit(name or observer or "unknown observer", licence or ""),
-        "source": f"{_PAGE_URL}{observation}",
-        "observed_on": day or None,
+        "licence": licence,
+        "attribution": _credit(row["name"] or observer, licence or ""),
+        "source": f"{_PAGE_URL}{row['observation']}",
+        "observed_on": row["observed_on"] or None,
         "status": "wanted",
         "tries": 0,
     }
