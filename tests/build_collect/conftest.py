@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from inaturalist_server import INaturalistServer
-
-
-def photo_bytes(seed: int, size: tuple[int, int] = (48, 40)) -> bytes:
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(out, "JPEG")
-    return out.getvalue()
+from inaturalist_server import INaturalistServer, photo_bytes
 
 
 @pytest.fixture(scope="session")

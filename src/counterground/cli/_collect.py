@@ -134,7 +134,7 @@ def _show_report(report: CollectReport, pool: Path) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for one in report.classes:
         counts = (one.wanted, one.got, one.had, one.failed, one.missing)
-        table.add_row(one.class_name, one.taxon, *(f"{n:,}" for n in counts), _megabytes(one.bytes))
+        table.add_row(one.class_name, _short(one.taxon), *(f"{n:,}" for n in counts), _megabytes(one.bytes))
     _print(table)
     got, received = (sum(getattr(one, name) for one in report.classes) for name in ("got", "bytes"))
     _print(f"{got:,} photos, {_megabytes(received)} MB.")
@@ -157,7 +157,7 @@ def _show_plan(plan: CollectionPlan) -> None:
     for one in plan.classes:
         counts = (one.wanted, one.available, one.had, max(0, one.would_get - one.listed), one.would_get)
         size = "" if one.bytes is None else _megabytes(one.bytes)
-        table.add_row(one.class_name, one.taxon, *(f"{n:,}" for n in counts), size)
+        table.add_row(one.class_name, _short(one.taxon), *(f"{n:,}" for n in counts), size)
     _print(table)
     get = sum(one.would_get for one in plan.classes)
     size = _megabytes(sum(one.bytes or 0 for one in plan.classes))
@@ -166,6 +166,12 @@ def _show_plan(plan: CollectionPlan) -> None:
         "Nothing was fetched."
     )
     _print_notes(plan.notes)
+
+
+def _short(taxon: str) -> str:
+    """Name the first of several taxa."""
+    first, *others = taxon.split(" + ")
+    return f"{first} + {len(others)} more" if others else first
 
 
 def _megabytes(size: int) -> str:

@@ -6,7 +6,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,15 +29,19 @@ class Limit:
 
 
 class Budget:
-    """Sliding windows over what was spent, kept in SQLite: safe in threads and in several processes."""
+    """Sliding windows over what was spent, kept in SQLite: safe in several processes; for one thread."""
 
     def __init__(self, account: str, limits: Mapping[str, Sequence[Limit]], path: Path | None = None) -> None:
         self._account = account
         self._limits = limits
         self._path = path or cache_dir() / "inaturalist" / "budget.sqlite"
         check_writable(self._path.parent)
-        with self._transaction() as connection:
-            connection.execute(
+        self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        with self._clear_errors():
+            # Nobody waits for the disk: after a power cut the last second may be forgotten, no more.
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS spent (account TEXT, kind TEXT, at REAL, amount INTEGER,"
                 " PRIMARY KEY (account, kind, at)) WITHOUT ROWID"
             )
@@ -90,13 +94,23 @@ class Budget:
                 return max(0.01, float(at) + limit.seconds - now)
         return limit.seconds
 
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._clear_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            finally:
+                self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
         try:
-            with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
+            yield
         except sqlite3.Error as error:
             raise CounterGroundError(
                 f"Cannot keep count of requests in {self._path}: {error}. Free some space, or delete it."

@@ -18,7 +18,7 @@ import urllib3
 from pyinaturalist.session import ClientSession
 from pyrate_limiter import MemoryListBucket
 
-from counterground.atomic import cache_dir
+from counterground.atomic import cache_dir, check_writable
 from counterground.build.collect._budget import Budget
 from counterground.build.collect._http import READ_TIMEOUT, PoliteAdapter, Waiting, user_agent
 from counterground.build.collect._options import API_URL, CollectOptions
@@ -45,7 +45,8 @@ class INaturalist:
 
     def __init__(self, options: CollectOptions, budget: Budget, waiting: Waiting) -> None:
         self._address = options.address
-        self._session = _session(options)
+        with _clear_errors(self._address):
+            self._session = _session(options)
         adapter = PoliteAdapter(budget, first_pause=options.first_pause, waiting=waiting)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapter)
@@ -107,7 +108,7 @@ class INaturalist:
 
 def _session(options: CollectOptions) -> Any:
     folder = cache_dir() / "inaturalist"
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     session = ClientSession(
         cache_file=folder / "responses.sqlite",
         per_second=0,
@@ -125,6 +126,7 @@ def _session(options: CollectOptions) -> Any:
     )
     # An old page in place of an error would end a listing early and in silence.
     session.settings.stale_if_error = False
+    session.cache.delete(expired=True)
     session.headers["User-Agent"] = f"{user_agent(options)} pyinaturalist/{version('pyinaturalist')}"
     return session
 

@@ -50,14 +50,13 @@ class Session:
 def open_session(options: CollectOptions, line: ProgressLine) -> Iterator[Session]:
     """Yield what answers, closed at the end."""
     budget = open_budget(options)
-    if options.open_data is not None:
-        yield Session(options, budget, None, line)
-        return
-    api = INaturalist(options, budget, line.wait)
+    api = INaturalist(options, budget, line.wait) if options.open_data is None else None
     try:
         yield Session(options, budget, api, line)
     finally:
-        api.close()
+        if api is not None:
+            api.close()
+        budget.close()
 
 
 def wanted_classes(classes: str | Path | Sequence[str | WantedClass]) -> list[WantedClass]:

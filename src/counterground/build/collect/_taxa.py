@@ -125,9 +125,10 @@ def _by_name(one: WantedClass, names: TaxonNames, notes: list[str]) -> Choice:
             return Choice(one.name, (_by_id(one.name, int(one.taxon), names),), "class file")
         return Choice(one.name, (_exact(names.search(one.taxon), one.taxon, one.name),), "class file")
     animal = find_animal(one.name)
+    spoken = one.name.replace("_", " ")
     if animal is None or not animal.names:
         note = f" ({animal.note[0].lower()}{animal.note[1:].rstrip('.')})" if animal else ""
-        return Choice(one.name, (_exact(names.search(one.name), one.name, one.name, note),), "name")
+        return Choice(one.name, (_exact(names.search(spoken), spoken, one.name, note),), "name")
     taxa, absent = [], []
     for name, rank in zip(animal.names, animal.ranks, strict=True):
         found = [taxon for taxon in names.search(name) if taxon.may_be_animal]
@@ -138,9 +139,9 @@ def _by_name(one: WantedClass, names: TaxonNames, notes: list[str]) -> Choice:
                 raise
             absent.append(name)
     if not taxa:
-        return Choice(one.name, (_exact(names.search(one.name), one.name, one.name),), "name")
+        return Choice(one.name, (_exact(names.search(spoken), spoken, one.name),), "name")
     if absent:
-        notes.append(f"{one.name}: {', '.join(absent)} is not found on iNaturalist and was left out.")
+        notes.append(f"{one.name}: left out of its taxa, since not found: {', '.join(absent)}.")
     return Choice(one.name, tuple(taxa), "built-in list")
 
 
@@ -215,5 +216,5 @@ def asked_for(
             (numbers.add(int(one.taxon)) if one.taxon.isdigit() else names.add(one.taxon))
             continue
         animal = find_animal(one.name)
-        names |= {one.name, *(animal.names if animal else ())}
+        names |= {one.name.replace("_", " "), *(animal.names if animal else ())}
     return names, numbers
