@@ -11,10 +11,14 @@ import click
 
 from counterground._version import __version__
 from counterground.cli._benchmarks import benchmarks
+from counterground.cli._collect import collect
 from counterground.cli._compare import compare
 from counterground.cli._discover import discover
 from counterground.cli._evaluate import evaluate
+from counterground.cli._export import export
+from counterground.cli._import import import_
 from counterground.cli._models import models
+from counterground.cli._pool import pool
 from counterground.cli._report import report
 from counterground.cli._scores import scores
 from counterground.cli._study import study
@@ -30,7 +34,20 @@ def counterground(debug: bool) -> None:
     """Tell how far a vision model leans on the background instead of the object."""
 
 
-for _command in (benchmarks, compare, discover, evaluate, models, report, scores, study):
+for _command in (
+    benchmarks,
+    collect,
+    compare,
+    discover,
+    evaluate,
+    export,
+    import_,
+    models,
+    pool,
+    report,
+    scores,
+    study,
+):
     counterground.add_command(_command)
 
 
