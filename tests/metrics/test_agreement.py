@@ -198,6 +198,17 @@ def test_intervals_of_alpha_count_clusters():
     assert alpha_interval(*drawn[0]).clusters == 20
 
 
+@pytest.mark.parametrize(("rare", "wrong"), [(0.3, 0.02), (0.02, 0.3)])
+def test_intervals_of_alpha_are_as_wide_as_a_bootstrap_over_units(rare, wrong):
+    rng = np.random.default_rng(1)
+    truth = rng.random(1500) < rare
+    # Those who see the rare label miss it often: what chance would give moves alpha as much as disagreement.
+    ratings = np.where(rng.random((3, 1500)) < wrong * truth + 0.01, ~truth, truth).astype(float)
+    draws = [krippendorff_alpha(ratings[:, rng.integers(0, 1500, 1500)]) for _ in range(300)]
+    interval = alpha_interval(ratings)
+    assert (interval.high - interval.low) / 2 / 1.96 == pytest.approx(np.std(draws), rel=0.15)
+
+
 def test_full_agreement_on_few_units_is_no_certainty():
     few, many = (alpha_interval([list("abcab" * k)] * 2) for k in (1, 40))
     assert few.value == many.value == 1.0
@@ -312,13 +323,14 @@ def test_only_votes_that_stand_count_and_each_annotator_once():
     assert (whole["photos"], whole["agreement"], whole["kappa"]) == (6, 1.0, 1.0)
     noise = [
         ("0.jpg", "bear", "cyd", ["grass"], {"settles": True}),
-        ("0.jpg", "bear", "cyd", ["grass"], {"undone": True}),
-        ("0.jpg", "bear", "cyd", [], {"undoes": 14}),
-        ("0.jpg", "bear", "cyd", ["later"], {}),
+        ("0.jpg", "bear", "dan", ["grass"], {"undone": True}),
+        ("0.jpg", "bear", "dan", [], {"undoes": 14}),
+        ("0.jpg", "bear", "eve", ["later"], {}),
         ("7.jpg", "bear", "ann", ["snow"], {}),
         ("7.jpg", "bear", "bob", ["later"], {}),
     ]
-    assert only(agreement(votes(*agreed, *noise))) == whole
+    for kind in ([noise[0]], noise[1:3], [noise[3]], noise[4:], noise):
+        assert only(agreement(votes(*agreed, *kind))) == whole
     changed = only(agreement(votes(*agreed, *noise, ("0.jpg", "bear", "ann", ["grass"], {}))))
     assert changed["photos"] == 6
     assert changed["agreement"] == pytest.approx(5 / 6)

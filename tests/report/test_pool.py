@@ -74,7 +74,7 @@ def pool(tmp_path):
             event(bears[6], "ann", "review", "keep"),
             event(bears[6], "bob", "review", "label noise"),
             event(bears[6], "cyd", "review", "keep", settles=True),
-            event(bears[7], "ann", "review", "later", seconds=30.0),
+            event(bears[7], "ann", "review", "later", seconds=30.0, suggestion="{}"),
             # Flamingos: 2 kept, 2 discarded as label noise, 2 undecided.
             *(event(path, "ann", "review", "keep") for path in birds[:2]),
             *(event(path, "bob", "review", "label noise") for path in birds[2:4]),
@@ -155,6 +155,7 @@ def test_pace_leaves_out_what_was_undone_or_postponed(pool):
     }
     ann = rows["ann", "review"]
     assert (ann["decisions"], ann["photos"], ann["postponed"], ann["undone"]) == (9, 9, 1, 0)
+    assert ann["suggested"] == 0
     assert ann["seconds"] == np.median([2, 2, 2, 2, 4, 3])
     assert rows["ann", "background"]["undone"] == 1
     assert rows["ann", "background"]["decisions"] == 7
