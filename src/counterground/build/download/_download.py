@@ -92,8 +92,8 @@ def download_photos(
 
     A photo is decoded before it is kept, its file is named after its key (``file_stem``) and appears in one
     rename: after kill -9 the next call finds it and asks only for what is not there. A key that several
-    classes want is fetched once. Hosts are asked in turns, each no more than ``per_host`` at a time; 429 and
-    503 make the whole host rest (as long as Retry-After says), other 5xx and broken connections the photo.
+    classes want is fetched once. Hosts are asked in turns, each no more than ``per_host`` at a time; 429, and
+    503 with Retry-After, make the whole host rest, other 5xx and broken connections the photo.
 
     Args:
         pool: the candidates' pool.

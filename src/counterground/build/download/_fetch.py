@@ -12,7 +12,6 @@ from typing import Any
 from counterground._version import __version__
 
 _CHUNK = 1 << 16
-_BUSY = (429, 503)
 _PASSING = (408, 425)
 
 
@@ -104,7 +103,8 @@ def _check_status(response: Any) -> None:
     if status == 200:
         return
     wait = _retry_after(response.headers.get("Retry-After"))
-    busy = status in _BUSY
+    # Without a time to wait a 503 may concern this photo alone.
+    busy = status == 429 or (status == 503 and wait is not None)
     again = busy or status in _PASSING or status >= 500
     raise Refusal(f"the server answered {status}", again=again, busy=busy, wait=wait)
 

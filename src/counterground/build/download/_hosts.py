@@ -105,49 +105,41 @@ class Hosts:
         """Decide what follows from a refusal that may pass; return the tasks that are left, each with why."""
         host = self._hosts[task.host]
         host.running -= 1
+        task.tries += 1
         if refusal.busy:
             return self._rest(host, task, refusal, now)
-        task.tries += 1
         host.fruitless += 1
-        dead = host.fruitless >= _DEAD_AFTER
-        if task.tries < self._settings.tries and not dead:
-            pause = self._settings.first_pause * 2 ** (task.tries - 1)
-            self._again(host, task, now + min(pause, self._settings.longest_pause))
-            return []
-        times = f" ({task.tries} tries)" if task.tries > 1 else ""
-        given = [(task, refusal.reason + times)]
-        if dead:
+        given = self._again(host, task, refusal, now + self._pause(task.tries))
+        if host.fruitless >= _DEAD_AFTER:
             given += self._drop(
                 host, f"is left in peace: {_DEAD_AFTER} requests brought nothing ({refusal.reason})"
             )
         return given
 
     def _rest(self, host: _Host, task: Task, refusal: Refusal, now: float) -> list[tuple[Task, str]]:
-        first_of_round = task.started > host.paused_at
-        host.busy += first_of_round
-        pause = refusal.wait
-        if pause is None:
-            pause = min(self._settings.first_pause * 2 ** (host.busy - 1), self._settings.longest_pause)
+        """Let the host rest; it may be busy with this photo alone, so that is given up before the host."""
+        host.busy += task.started > host.paused_at  # refusals of one round count once
+        pause = self._pause(host.busy) if refusal.wait is None else refusal.wait
+        host.paused_at, host.paused_until = now, max(host.paused_until, now + pause)
+        given = self._again(host, task, refusal, now)
         if pause > self._settings.longest_pause:
-            return [
-                (task, refusal.reason),
-                *self._drop(host, f"is left in peace: it said to wait {pause:,.0f} s"),
-            ]
-        if host.busy > self._settings.tries:
-            return [
-                (task, refusal.reason),
-                *self._drop(host, f"is left in peace: {refusal.reason} again and again"),
-            ]
-        host.paused_at = now
-        host.paused_until = max(host.paused_until, now + pause)
-        self._again(host, task, now)
-        return []
+            given += self._drop(host, f"is left in peace: it said to wait {pause:,.0f} s")
+        elif host.busy > self._settings.tries:
+            given += self._drop(host, f"is left in peace: {refusal.reason} again and again")
+        return given
 
-    def _again(self, host: _Host, task: Task, at: float) -> None:
+    def _pause(self, times: int) -> float:
+        return float(min(self._settings.first_pause * 2 ** (times - 1), self._settings.longest_pause))
+
+    def _again(self, host: _Host, task: Task, refusal: Refusal, at: float) -> list[tuple[Task, str]]:
+        """Let the task wait for another try, or return it with the reason where it had them all."""
+        if task.tries >= self._settings.tries:
+            return [(task, f"{refusal.reason} ({task.tries} tries)")]
         self._count += 1
         heapq.heappush(host.later, (at, self._count, task))
         if task.host not in self._turns:
             self._turns.append(task.host)
+        return []
 
     def _drop(self, host: _Host, reason: str) -> list[tuple[Task, str]]:
         left = [*(task for _, _, task in sorted(host.later)), *host.fresh]
