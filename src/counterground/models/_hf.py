@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from counterground.models._hf_load import read_config, reading
+from counterground.models._hf_load import pinned, read_config, reading
 from counterground.models._hf_source import find_hf, kind_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def load_hf(
     source = find_hf(spec, rest)
     options: dict[str, Any] = {"device": device, "precision": precision, "as_published": as_published}
     with reading(source, offline=offline):
+        source = pinned(source)
         kind = kind_of(source, read_config(source))
     if kind == "generative":
         from counterground.models._lvlm import load_lvlm

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from counterground.models._classifier import NetworkClassifier, no_published_way
 from counterground.models._hf_dual import LIBRARIES, weights_name
 from counterground.models._hf_images import HfTransform, load_transform
-from counterground.models._hf_load import read_network
+from counterground.models._hf_load import code_identity, read_network
 from counterground.models._hf_source import HfSource
 from counterground.models._labels import match_labels, names_of
 
@@ -37,11 +37,15 @@ def load_hf_classifier(
         imagenet_columns=labels.columns,
         description={
             "architecture": type(model).__name__,
-            "weights": weights_name(source, model.config),
+            "weights": weights_name(source),
             "training_data": None,
             "warnings": [*labels.warnings, *no_published_way(as_published)],
         },
-        configuration={"library": "transformers", "config": model.config.to_json_string()},
+        configuration={
+            "library": "transformers",
+            "config": model.config.to_json_string(),
+            "code": code_identity(source, model, transform.processor),
+        },
         libraries=LIBRARIES,
         device=device,
         precision=precision,

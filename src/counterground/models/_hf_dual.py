@@ -12,11 +12,12 @@ from counterground.models._classifier import keep_float32, no_published_way
 from counterground.models._device import autocast
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
 from counterground.models._hf_images import HfTransform, load_transform
-from counterground.models._hf_load import from_pretrained, read_network
+from counterground.models._hf_load import code_identity, from_pretrained, read_network
 from counterground.models._hf_source import HfSource
 from counterground.models._hf_texts import (
     HfTextEncoder,
     Tokenization,
+    check_vocabulary,
     pooled,
     tokenization,
     tokenizer_identity,
@@ -67,8 +68,9 @@ class HfDualEncoder(DualEncoder):
         self._transform = transform
         libraries = library_versions(*LIBRARIES)
         words = tokenizer_identity(tokenizer, how)
+        code = code_identity(source, model, tokenizer, transform.processor)
         self.fingerprint, self.text_fingerprint = _fingerprints(
-            model, transform, words, libraries=libraries, dtype=precision
+            model, transform, words, libraries=libraries, code=code, dtype=precision
         )
         self._model = model.to(device)
         if precision != "fp32" and hasattr(model, "visual_projection"):
@@ -123,6 +125,7 @@ def load_hf_dual(source: HfSource, *, device: str, precision: Precision, as_publ
                 f"{source.spec}: {type(model).__name__} has no {method}(): no dual encoder."
             )
     tokenizer = from_pretrained(AutoTokenizer, source)
+    check_vocabulary(source.spec, model.config, tokenizer)
     how, warnings = tokenization(model.config, tokenizer)
     vision = getattr(model.config, "vision_config", None)
     return HfDualEncoder(
@@ -133,7 +136,7 @@ def load_hf_dual(source: HfSource, *, device: str, precision: Precision, as_publ
         how,
         description={
             "architecture": type(model).__name__,
-            "weights": weights_name(source, model.config),
+            "weights": weights_name(source),
             "activation": getattr(vision, "hidden_act", None),
             "activation_source": "config.json",
             "training_data": None,
@@ -145,12 +148,11 @@ def load_hf_dual(source: HfSource, *, device: str, precision: Precision, as_publ
     )
 
 
-def weights_name(source: HfSource, config: Any) -> str:
+def weights_name(source: HfSource) -> str:
     """Return the folder's name, or ``owner/name@commit``."""
     if source.folder is not None:
         return source.folder.resolve().name
-    commit = getattr(config, "_commit_hash", None) or source.revision
-    return f"{source.name}@{commit}" if commit else source.name
+    return f"{source.name}@{source.revision}" if source.revision else source.name
 
 
 def _scale(model: Any) -> tuple[float, float | None]:
@@ -163,7 +165,7 @@ def _scale(model: Any) -> tuple[float, float | None]:
 
 
 def _fingerprints(
-    model: Any, transform: HfTransform, words: dict[str, Any], *, libraries: dict[str, str], dtype: str
+    model: Any, transform: HfTransform, words: dict[str, Any], *, dtype: str, **others: Any
 ) -> tuple[str, str]:
     """Return the fingerprints of the whole model and of all that decides a text's embedding."""
     digests = tensor_digests(model.state_dict())
@@ -174,12 +176,12 @@ def _fingerprints(
         preprocessing=transform.settings,
         tokenizer=words,
         dtype=dtype,
-        libraries=libraries,
+        **others,
     )
     text = combine(
         weights={name: value for name, value in digests.items() if not name.startswith("vis")},
         configuration={key: config.get(key) for key in ("model_type", "projection_dim", "text_config")},
         tokenizer=words,
-        libraries=libraries,
+        **others,
     )
     return whole, text

@@ -27,7 +27,7 @@ class HfTransform:
     """
 
     def __init__(self, spec: str, processor: Any) -> None:
-        self._processor = processor
+        self.processor = processor
         self.patches = "spatial_shapes" in getattr(processor, "model_input_names", ())
         backend = getattr(processor, "backend", None)
         self.settings: dict[str, Any] = {
@@ -41,7 +41,7 @@ class HfTransform:
         """Return ``[3, h, w]`` float32, or ``[patches, width + 3]`` for a model that takes patches."""
         import torch
 
-        made = self._processor(image, return_tensors="pt")
+        made = self.processor(image, return_tensors="pt")
         pixels: torch.Tensor = made["pixel_values"][0].float()
         if not self.patches:
             return pixels
@@ -71,7 +71,7 @@ class HfTransform:
     def _check(self, spec: str) -> None:
         from PIL import Image
 
-        made = [self._processor(Image.new("RGB", size), return_tensors="pt") for size in ((48, 40), (40, 64))]
+        made = [self.processor(Image.new("RGB", size), return_tensors="pt") for size in ((48, 40), (40, 64))]
         unknown = set(made[0]) - (_PATCH_INPUTS if self.patches else {"pixel_values"})
         shapes = {tuple(each["pixel_values"].shape[1:]) for each in made}
         if unknown or len(shapes) > 1 or len(min(shapes)) != (2 if self.patches else 3):
@@ -79,7 +79,7 @@ class HfTransform:
                 f"also gives {', '.join(sorted(unknown))}" if unknown else "gives photos of different shapes"
             )
             raise CounterGroundError(
-                f"{spec}: its image processor {type(self._processor).__name__} {what}, which cannot be used "
+                f"{spec}: its image processor {type(self.processor).__name__} {what}, which cannot be used "
                 "here. Set a fixed size with a crop in its preprocessor_config.json."
             )
 

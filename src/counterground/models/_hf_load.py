@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
 from counterground.models._hf_source import HfSource, folder_config
+from counterground.models._source import source_identity
 from counterground.models._weights import fetching, hub_offline, refusing_code
 
 if TYPE_CHECKING:
@@ -36,6 +39,16 @@ def reading(source: HfSource, *, offline: bool) -> Iterator[None]:
             fetched = fetching(source.spec, offline=offline, remedy=_REMEDY, hub=True)
             with refusing_code(_place(source), source.spec), fetched, _explained(source):
                 yield
+
+
+def pinned(source: HfSource) -> HfSource:
+    """Return a repository's source with the commit it stands for now; call it inside `reading`."""
+    from transformers.utils.hub import resolve_revision
+
+    if source.folder is not None:
+        return source
+    found = resolve_revision(source.name, source.revision)
+    return replace(source, revision=getattr(found, "resolved", found))
 
 
 def read_config(source: HfSource) -> dict[str, Any]:
@@ -70,16 +83,30 @@ def read_network(auto: Any, source: HfSource, *, dtype: torch.dtype | None = Non
     """
     import torch
 
+    # Told to ignore tensors of another shape, transformers lists them instead of pointing to its log.
     network, found = from_pretrained(
-        auto, source, dtype=dtype or torch.float32, weights_only=True, output_loading_info=True
+        auto,
+        source,
+        dtype=dtype or torch.float32,
+        weights_only=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
     )
     missing = [*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])]
     if missing:
         raise CounterGroundError(
-            f"{source.spec}: the weights lack {len(missing)} tensors of {type(network).__name__} "
-            f"({', '.join(sorted(missing)[:3])}, ...), which would be random. Use complete weights."
+            f"{source.spec}: the weights lack {len(missing)} tensors of {type(network).__name__} or hold "
+            f"them in another shape ({', '.join(sorted(missing)[:3])}); they would be random."
         )
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def code_identity(source: HfSource, *objects: Any) -> dict[str, Any]:
+    """Return what is known of code that came with the weights, for a fingerprint; nothing unless trusted."""
+    if not source.trust_remote_code:
+        return {}
+    classes = [type(each) for each in objects]
+    return source_identity(sys.modules[classes[0].__module__], *classes).parts
 
 
 @contextmanager
@@ -105,17 +132,26 @@ def _explained(source: HfSource) -> Iterator[None]:
     except CounterGroundError:
         raise
     except ImportError as error:
-        line = " ".join(str(error).split())[:240]
         raise CounterGroundError(
-            f"{source.spec} needs a package that is missing: {line}. Try pip install 'counterground[hf]'."
+            f"{source.spec} needs a package that is missing: {_first_sentence(error)}. "
+            "Try pip install 'counterground[hf]'."
         ) from error
     except Exception as error:
+        if source.folder is not None and isinstance(error, OSError):
+            raise CounterGroundError(
+                f"{source.spec}: {source.folder} is no complete model ({_first_sentence(error)}). "
+                "Save model, image processor and tokenizer into it with save_pretrained()."
+            ) from error
         if "trust_remote_code" in str(error):
             raise CounterGroundError(
                 f"{source.spec} comes with code of its own, which is not run. Read that code; if you trust "
                 f"it, write {source.spec}{'&' if '?' in source.spec else '?'}trust_remote_code."
             ) from error
         raise
+
+
+def _first_sentence(error: BaseException) -> str:
+    return " ".join(str(error).split()).partition(". ")[0][:240].rstrip(".")
 
 
 def _place(source: HfSource) -> Any:

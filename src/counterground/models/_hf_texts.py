@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from counterground.errors import CounterGroundError
 from counterground.models._fingerprint import combine, plain_repr
 from counterground.models._hf_load import quiet
 from counterground.models._texts import TOKENS
@@ -40,6 +41,20 @@ class Tokenization:
     lower_case: bool
 
 
+def check_vocabulary(spec: str, config: Any, tokenizer: Any) -> None:
+    """Check that tokenizer and text tower belong together: without its files transformers makes an empty one.
+
+    Raises:
+        CounterGroundError: the tokenizer has more tokens than the tower, or less than half of them.
+    """
+    known, tokens = getattr(_text_config(config), "vocab_size", None), len(tokenizer)
+    if known is not None and (tokens > known or 2 * tokens < known):
+        raise CounterGroundError(
+            f"{spec}: its tokenizer has {tokens} tokens, its text tower {known}: they do not fit. "
+            "Put the tokenizer's own files (tokenizer.json, spiece.model, ...) beside the weights."
+        )
+
+
 def tokenization(config: Any, tokenizer: Any) -> tuple[Tokenization, list[str]]:
     """Return how a family's texts are tokenised, and warnings.
 
@@ -48,7 +63,8 @@ def tokenization(config: Any, tokenizer: Any) -> tuple[Tokenization, list[str]]:
     configuration claims, so its texts are lower-cased here.
     """
     family, name = str(config.model_type), type(tokenizer).__name__
-    limit = min(int(config.text_config.max_position_embeddings), int(tokenizer.model_max_length))
+    limit = int(tokenizer.model_max_length)
+    limit = min(limit, int(getattr(_text_config(config), "max_position_embeddings", limit)))
     siglip = family in _SIGLIP
     if family == "align":
         limit = min(limit, _ALIGN_LENGTH)
@@ -59,9 +75,7 @@ def tokenization(config: Any, tokenizer: Any) -> tuple[Tokenization, list[str]]:
             "with padding on the right."
         )
     if siglip and not name.startswith(("Siglip", "Gemma")):
-        warnings.append(
-            f"The tokenizer is {name}, not SigLIP's or Gemma's: punctuation is not removed."
-        )
+        warnings.append(f"The tokenizer is {name}, not SigLIP's or Gemma's: punctuation is not removed.")
     return (
         Tokenization(
             tokenizer=name,
@@ -155,6 +169,10 @@ class HfTextEncoder:
 def pooled(output: Any) -> torch.Tensor:
     """Return the embeddings in what ``get_*_features`` gives: an object in transformers 5."""
     return getattr(output, "pooler_output", output)  # type: ignore[no-any-return]
+
+
+def _text_config(config: Any) -> Any:
+    return getattr(config, "text_config", config)
 
 
 def tokenizer_identity(tokenizer: Any, how: Tokenization) -> dict[str, Any]:
