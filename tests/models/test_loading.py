@@ -28,7 +28,9 @@ UNKNOWN = [
     ("timm:resnet188", "resnet18"),
     ("timm:vit_base_patch16_224.dino", "no classifier"),
     ("counterground:stamps-bias", "counterground:stamps-biased"),
-    ("hf:google/siglip2-base-patch16-224", "not supported yet"),
+    ("hf:siglip2-base-patch16-224", "hf:OWNER/NAME"),
+    ("hff:google/siglip2-base-patch16-224", "hf:google/siglip2-base-patch16-224"),
+    ("onnx:/nowhere.onnx", "there is no file"),
     ("nonsense", "open_clip:ARCH/TAG"),
     ("no_such_module_here:load", "there is no module"),
 ]
@@ -66,6 +68,7 @@ def test_known_models_pass_the_check_without_weights(tmp_path, tiny_clip, monkey
             "timm:resnet18.a1_in1k",
             f"timm:resnet10t@{file}",
             "counterground:stamps-biased",
+            "hf:google/siglip2-base-patch16-224@main",
         ]
     )
     with pytest.raises(UsageError, match="paper:clip"):
@@ -162,7 +165,7 @@ def test_the_papers_sets_expand():
         name, _, weights = spec.removeprefix("torchvision:").partition("/")
         assert torchvision.models.get_model_weights(name)[weights].meta["categories"][0] == "tench"
     assert expand_specs(["efficientnet-lite0", *imagenet, imagenet[0]]) == ["efficientnet-lite0", *imagenet]
-    with pytest.raises(UsageError, match="not supported yet"):
+    with pytest.raises(UsageError, match=r"-m hf:llava-hf/llava-1\.5-7b-hf -m minigpt4:DIR"):
         expand_specs(["paper:lvlm"])
     with pytest.raises(UsageError, match="paper:clip"):
         expand_specs(["paper:clips"])
@@ -190,6 +193,10 @@ def test_listing():
         == "ImageNet-21K, then ImageNet-1K"
     )
     assert sum(model.parameters is None for model in models.values()) < 20
+    assert models["hf:openai/clip-vit-base-patch32"].parameters == 151_277_313
+    assert models["hf:microsoft/resnet-50"].parameters == 25_557_032
+    assert models["hf:llava-hf/llava-1.5-7b-hf"].kind == "generative"
+    check_specs([spec for spec in models if spec.startswith("hf:")])
     for spec in models:
         split_spec(spec)
 

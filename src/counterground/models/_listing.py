@@ -19,7 +19,7 @@ class ModelInfo:
 
     Attributes:
         spec: what to give to ``-m``.
-        kind: ``"dual_encoder"`` or ``"classifier"``.
+        kind: ``"dual_encoder"``, ``"classifier"`` or ``"generative"``.
         parameters: number of parameters, None where it is not known without the network.
         training_data: what the weights were trained on, None where their tag does not say.
         needs_network: whether the weights are fetched on first use (or come from a local cache).
@@ -44,7 +44,7 @@ def list_models(pattern: str | None = None) -> list[ModelInfo]:
     Raises:
         UsageError: nothing matches.
     """
-    models = [*_local(), *_torchvision(), *_open_clip(), *_timm()]
+    models = [*_local(), *_torchvision(), *_open_clip(), *_hf(), *_timm()]
     if pattern is None:
         return models
     wanted = pattern.lower()
@@ -141,6 +141,25 @@ def _open_clip() -> list[ModelInfo]:
         )
         for name, tag in open_clip.list_pretrained()
         if name == base_name(name)
+    ]
+
+
+def _hf() -> list[ModelInfo]:
+    from counterground.models._hf_listing import CLASSIFIERS, DUAL_ENCODERS, GENERATIVE
+
+    counted = packed_parameters()
+    listed: list[tuple[str, Kind, int | None, str | None]] = [
+        *(
+            (name, "dual_encoder", counted["open_clip"].get(same or ""), data)
+            for name, same, data in DUAL_ENCODERS
+        ),
+        *((name, "classifier", counted["timm"].get(same), data) for name, same, data in CLASSIFIERS),
+        *((name, "generative", None, None) for name in GENERATIVE),
+    ]
+    note = "among the best known; any other OWNER/NAME or folder works"
+    return [
+        ModelInfo(f"hf:{name}", kind, parameters, data, needs_network=True, note=note)
+        for name, kind, parameters, data in listed
     ]
 
 
