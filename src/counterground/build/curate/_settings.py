@@ -1,0 +1,93 @@
+"""The limits beyond which a signal flags a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+from counterground.errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True)
+class CurateSettings:
+    """Limits of the signals; README.md says how each was chosen and how often it flags good photos.
+
+    Attributes:
+        min_side: pixels of the shorter side.
+        min_sharpness: energy of second over first differences: 1 / (2 s^2) for an edge blurred by s pixels.
+        max_clipped: fraction of pixels that are nearly black, or nearly white.
+        min_contrast: grey levels (of 256) that the middle 90 % of the pixels span.
+        min_entropy: bits (of 8) of the histogram of grey levels.
+        hash_radius: bits (of 64) by which perceptual hashes of near duplicates differ at most.
+        min_similarity: cosine between features of near duplicates.
+        max_rank: rank of the class among the competing names, the first being 1.
+        max_rank_share: the same as a fraction of the names; the stricter of the two holds.
+        min_gap: difference of the two highest probabilities (fraction) under which a second class is close.
+        min_both: fraction that those two must have together; under it no class is likely.
+        min_margin: lead of the first name (fraction) that the photo or one of its crops must reach.
+        min_area: fraction of the photo that is object, where there is a mask.
+        max_offset: way of its centre from the photo's centre (0) to the edge (1), where there is a mask.
+
+    Raises:
+        UsageError: a value outside its range.
+    """
+
+    min_side: float = 128
+    min_sharpness: float = 0.5
+    max_clipped: float = 0.75
+    min_contrast: float = 32
+    min_entropy: float = 4.5
+    hash_radius: int = 8
+    min_similarity: float = 0.95
+    max_rank: int = 10
+    max_rank_share: float = 0.1
+    min_gap: float = 0.1
+    min_both: float = 0.5
+    min_margin: float = 0.1
+    min_area: float = 0.02
+    max_offset: float = 0.6
+
+    def __post_init__(self) -> None:
+        for name, most in _MOST.items():
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                raise UsageError(f"{name} must lie between 0 and {most:g}, not be {value:g}.")
+
+    @classmethod
+    def with_limits(cls, words: Iterable[str]) -> CurateSettings:
+        """Return the defaults with the limits that ``NAME=VALUE`` words set.
+
+        Raises:
+            UsageError: an unknown name, or a value that is no number or outside its range.
+        """
+        kinds = {field.name: int if field.type == "int" else float for field in fields(cls)}
+        chosen: dict[str, float] = {}
+        for word in words:
+            name, equals, text = word.partition("=")
+            if not equals or name not in kinds:
+                hint = did_you_mean(name, kinds)
+                raise UsageError(f"A limit is NAME=VALUE with one of {', '.join(kinds)}, not {word!r}.{hint}")
+            try:
+                chosen[name] = kinds[name](text)
+            except ValueError as error:
+                raise UsageError(f"The limit {name} must be a number, not {text!r}.") from error
+        return cls(**chosen)  # type: ignore[arg-type]
+
+
+_MOST = {
+    "min_side": 100_000,
+    "min_sharpness": 16,
+    "max_clipped": 1,
+    "min_contrast": 256,
+    "min_entropy": 8,
+    # Unrelated photos differ by 32 bits on average: from there on the search finds everything.
+    "hash_radius": 31,
+    "min_similarity": 1,
+    "max_rank": 1_000_000,
+    "max_rank_share": 1,
+    "min_gap": 1,
+    "min_both": 1,
+    "min_margin": 1,
+    "min_area": 1,
+    "max_offset": 1,
+}

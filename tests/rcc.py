@@ -1,0 +1,70 @@
+"""Read Qt's binary resource files (.rcc), in which Debian's gcompris-qt-data keeps photographs of animals."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from counterground.benchmarks._packages import open_packages
+
+_ZLIB, _FOLDER, _ZSTD = 1, 2, 4
+_PACKAGE = "gcompris-qt-data"
+_FILES = {"explore_farm_animals": "/animals/", "explore_world_animals": "/animals/", "erase": "/resource/"}
+
+
+def read_rcc(path: Path) -> dict[str, bytes]:
+    """Return the contents of all files of a resource file, by their path inside it."""
+    data = path.read_bytes()
+    magic, version, tree, contents, names = struct.unpack_from(">4s4I", data)
+    if magic != b"qres" or version not in (1, 2, 3):
+        raise ValueError(f"{path} is no Qt resource file of version 1 to 3")
+    node = 14 if version == 1 else 22
+
+    def name_at(offset: int) -> str:
+        length, _ = struct.unpack_from(">HI", data, names + offset)
+        return data[names + offset + 6 :][: 2 * length].decode("utf-16-be")
+
+    def walk(number: int, prefix: str) -> Iterator[tuple[str, bytes]]:
+        name, flags, first, second = struct.unpack_from(">IHII", data, tree + node * number)
+        # The root has no name.
+        inside = f"{prefix}/{name_at(name)}" if number else ""
+        if flags & _FOLDER:
+            for child in range(second, second + first):
+                yield from walk(child, inside)
+        else:
+            yield inside.lstrip("/"), _unpacked(data, contents + second, flags)
+
+    return dict(walk(0, ""))
+
+
+def _unpacked(data: bytes, start: int, flags: int) -> bytes:
+    (size,) = struct.unpack_from(">I", data, start)
+    packed = data[start + 4 : start + 4 + size]
+    if flags & _ZLIB:  # qCompress: the length of the content comes first
+        return zlib.decompress(packed[4:])
+    if flags & _ZSTD:
+        import zstandard
+
+        return zstandard.ZstdDecompressor().decompressobj().decompress(packed)
+    return packed
+
+
+def animal_photos(cache: Path) -> dict[str, bytes]:
+    """Return the package's 57 photographs of animals (WebP, 1 to 2 megapixels) by activity and name.
+
+    The package is fetched into ``cache`` by its name, once.
+    """
+    paths = {activity: f"/usr/share/gcompris-qt/rcc/{activity}.rcc" for activity in _FILES}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERGROUND_CACHE", str(cache))
+        package = open_packages({_PACKAGE: paths.values()})[_PACKAGE]
+    return {
+        f"{activity}/{Path(inside).stem}": content
+        for activity, path in paths.items()
+        for inside, content in read_rcc(package.file(path)).items()
+        if _FILES[activity] in inside and inside.endswith(".webp")
+    }
