@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import re
+import sys
 import threading
 import time
 from collections import Counter
@@ -93,8 +94,7 @@ class INaturalistServer:
 
     def start(self) -> INaturalistServer:
         handler = type("Bound", (_Handler,), {"site": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
-        self._http.daemon_threads = True
+        self._http = _HttpServer(("127.0.0.1", self.port), handler)
         self.port = self._http.server_port
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
@@ -178,6 +178,14 @@ class INaturalistServer:
         return [
             self.add_taxon(name, rank=rank) for name, rank in zip(animal.names, animal.ranks, strict=True)
         ]
+
+
+class _HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # clients are killed on purpose
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
