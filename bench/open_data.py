@@ -32,7 +32,7 @@ TAXA = """
 SELECT 1 AS taxon_id, '48460' AS ancestry, 70.0 AS rank_level, 'kingdom' AS rank, 'Animalia' AS name,
     true AS active
 UNION ALL SELECT 2, '48460/1', 60, 'phylum', 'Chordata', true
-UNION ALL SELECT 100 + i, '48460/1/2', 50, 'class', 'Classis' || i, true FROM range(20) t(i)
+UNION ALL SELECT 100 + i, '48460/1/2', 50, 'class', 'Classes' || i, true FROM range(20) t(i)
 UNION ALL SELECT 1000 + i, concat_ws('/', 48460, 1, 2, 100 + i % 20), 30, 'family', 'Familia' || i, true
     FROM range(1000) t(i)
 UNION ALL SELECT 10000 + i, concat_ws('/', 48460, 1, 2, 100 + i % 20, 1000 + i % 1000), 20, 'genus',

@@ -203,6 +203,12 @@ def test_a_mask_that_cannot_be_read_is_listed_and_its_photo_kept(tmp_path):
     assert len(pl.read_csv(report.list_file)) == 2
 
 
+def test_a_background_called_later_is_refused(tmp_path):
+    noise(tmp_path / "src" / "zebra" / "later" / "1.jpg", 1)
+    with pytest.raises(CounterGroundError, match="No background can be called 'later'"):
+        import_photos(tmp_path / "pool", tmp_path / "src")
+
+
 def test_photos_that_changed_under_a_benchmark_are_listed(tmp_path):
     benchmark = written(tmp_path)
     noise(benchmark.photo_path("p1.png"), 77)
@@ -305,7 +311,7 @@ def test_packed_benchmarks(tmp_path, labelled, pack):
 
 
 def test_sources_that_are_none_make_no_pool(tmp_path):
-    for source, message in ((tmp_path / "nowhere", "There is no"), (Path(__file__), "neither a folder")):
+    for source, message in ((tmp_path / "nowhere", "no existing path"), (Path(__file__), "neither a folder")):
         with pytest.raises(UsageError, match=message):
             import_photos(tmp_path / "pool", source)
     with pytest.raises(UsageError, match="is for a folder of photos of one class"):
@@ -352,3 +358,10 @@ def test_a_photo_too_strange_for_its_suffix_gets_the_right_one(tmp_path):
     photos = everything(tmp_path / "pool")[0]
     assert photos["path"][0].endswith(".png")
     assert (tmp_path / "pool" / photos["path"][0]).read_bytes() == out.getvalue()
+
+
+def test_without_the_database_one_is_told_what_to_install(tmp_path, labelled):
+    code = f"import sys; sys.modules['sqlalchemy'] = None\n{IMPORT}"
+    command = [sys.executable, "-c", code, str(tmp_path / "pool"), str(labelled)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "UsageError: Pools need the package sqlalchemy: run `pip install 'counterground" in done.stderr

@@ -40,7 +40,7 @@ def _renames(_context: click.Context, _option: click.Parameter, pairs: tuple[str
 )
 @click.option("--retry-failed", is_flag=True, help="Ask again for addresses that failed before.")
 def import_(pool: Path, source: str, **options: Any) -> None:
-    r"""Take photos into a pool: of a folder, a benchmark, a table of addresses or a data set.
+    """Take photos into a pool: of a folder, a benchmark, a table of addresses or a data set.
 
     SOURCE is a folder (<class>/*.jpg, <class>/<background>/*.jpg, the CounterAnimal layout), a benchmark, a
     .csv or .parquet table with the columns url and class_name, or hf:NAME[@CONFIG][:SPLIT].
@@ -50,7 +50,7 @@ def import_(pool: Path, source: str, **options: Any) -> None:
     counterground import my-pool zebras/ --class-name zebra
     counterground import my-pool addresses.csv
     counterground import my-pool hf:my-data-set:train
-    """
+    """  # noqa: D301 - click wants the character itself, and a raw string would show it
     from counterground.build.imports import ImportOptions, import_photos
 
     report = import_photos(pool, source, ImportOptions(show_progress=True, **options))

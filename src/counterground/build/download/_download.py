@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
@@ -15,7 +15,10 @@ from counterground.build.download._fetch import DownloadSettings, Refusal, fetch
 from counterground.build.download._hosts import Hosts, Task
 from counterground.build.download._keep import KeptPhoto, file_stem, find_photo, keep_photo
 from counterground.photos import UnreadablePhoto
-from counterground.pool import CANDIDATE_SCHEMA, PHOTO_SCHEMA, Pool
+from counterground.pool import CANDIDATE_SCHEMA, PHOTO_SCHEMA
+
+if TYPE_CHECKING:
+    from counterground.pool import Pool
 
 _SHARED = tuple(name for name in CANDIDATE_SCHEMA if name in PHOTO_SCHEMA)
 _BATCH = 32

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
-from counterground.pool import LATER, Pool
+from counterground.errors import CounterGroundError
+from counterground.pool import LATER
+
+if TYPE_CHECKING:
+    from counterground.pool import Pool
 
 
 class Backgrounds:
@@ -24,8 +30,16 @@ class Backgrounds:
         self.added: list[str] = []
 
     def note(self, path: str, label: str | None) -> None:
-        """Take the label of a photo; None or an empty one says nothing."""
+        """Take the label of a photo; None or an empty one says nothing.
+
+        Raises:
+            CounterGroundError: the label is the word that postpones photos.
+        """
         label = (label or "").strip()
+        if label == LATER:
+            raise CounterGroundError(
+                f"No background can be called {LATER!r} ({path}): rename it in the source."
+            )
         if not label or self._standing.get(path) == label:
             return
         if label not in self._known and label not in self.added:
@@ -54,11 +68,6 @@ class Backgrounds:
             f" and {len(self.added) - 8} more" if len(self.added) > 8 else ""
         )
         return (f"The label space of backgrounds has new labels: {listed}.",)
-
-
-def check_label(label: str | None) -> str:
-    """Return why a text can be no label of a background, or an empty string."""
-    return f"its background cannot be called {LATER!r}" if (label or "").strip() == LATER else ""
 
 
 def _standing(pool: Pool, annotator: str) -> dict[str, str]:

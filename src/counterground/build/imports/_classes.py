@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from counterground.build.imports._options import ImportOptions
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import assign_classes
-from counterground.pool import Pool
+
+if TYPE_CHECKING:
+    from counterground.pool import Pool
 
 
 def settle_classes(written: Iterable[str], options: ImportOptions) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -15,7 +16,10 @@ from counterground.build.imports._local import Source, read_local
 from counterground.build.imports._options import ImportOptions
 from counterground.build.imports._report import ImportReport, NotImported, write_missed
 from counterground.build.imports._table import AddressTable, is_address_table, read_addresses
-from counterground.pool import Pool, open_pool
+from counterground.pool import open_pool
+
+if TYPE_CHECKING:
+    from counterground.pool import Pool
 
 
 def import_photos(
@@ -23,7 +27,7 @@ def import_photos(
 ) -> ImportReport:
     """Take the photos of a source into a pool, which is made where there is none.
 
-    ``source`` is whatever ``read_benchmark`` reads, a pool, a flat folder with ``class_name``, a table of
+    ``source`` is whatever ``open_benchmark`` opens, a flat folder with ``class_name``, a table of
     addresses (``.csv``, ``.tsv``, ``.parquet``), a folder of Hugging Face's ``save_to_disk``, or
     ``hf:NAME[@CONFIG][:SPLIT]``.
 
@@ -42,11 +46,11 @@ def import_photos(
     elif is_address_table(path, chosen):
         read = read_addresses(path, chosen)
     else:
-        read = read_local(path, Path(pool_path), chosen)
+        read = read_local(source, Path(pool_path), chosen)
     pool = open_pool(pool_path, create=True)
     try:
         check_against_pool(pool, read.classes)
-        label = text if text.startswith("hf:") else str(path.resolve())
+        label = str(path.resolve()) if path.exists() else text
         if isinstance(read, AddressTable):
             return _fetch(pool, label, read, chosen)
         return _copy(pool, label, read, chosen)

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from counterground.build.download import KeptPhoto, file_stem, keep_photo
 from counterground.build.imports._backgrounds import Backgrounds
 from counterground.build.imports._report import NotImported
 from counterground.photos import UnreadablePhoto
-from counterground.pool import Pool
+
+if TYPE_CHECKING:
+    from counterground.pool import Pool
 
 _BATCH = 64
 

@@ -1,4 +1,4 @@
-"""Photos on this disk: whatever ``read_benchmark`` reads, another pool, or a flat folder of one class."""
+"""Photos on this disk: whatever ``open_benchmark`` opens, or a flat folder of one class."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from counterground.benchmarks import open_benchmark
 from counterground.build.imports._classes import settle_classes
 from counterground.build.imports._items import Item
 from counterground.build.imports._options import ImportOptions
 from counterground.build.imports._report import NotImported
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import IMAGE_SUFFIXES, Benchmark, read_benchmark
-from counterground.pool import is_pool, open_pool
+from counterground.photos import IMAGE_SUFFIXES, Benchmark
+from counterground.pool import is_pool
 
 _CARRIED = ("cluster", "licence", "attribution", "source")
 
@@ -36,22 +37,21 @@ class Source:
     missed: tuple[NotImported, ...] = ()
 
 
-def read_local(source: Path, pool_path: Path, options: ImportOptions) -> Source:
+def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> Source:
     """Read a source on this disk.
 
     Raises:
         UsageError: there is no such source, or an option does not fit it.
         CounterGroundError: it is nothing that can be read; one line says what and where.
     """
+    folder = Path(source)
     if options.class_name is not None:
-        return _flat(source, options)
-    if is_pool(source):
-        if source.resolve() == pool_path.resolve():
-            raise UsageError("A pool cannot be imported into itself.")
-        return _benchmark(open_pool(source).freeze(), options)
-    if source.is_dir() and _photos_of(source) and not any(entry.is_dir() for entry in source.iterdir()):
-        raise UsageError(f"{source} holds photos and no class folders: say their class with --class-name.")
-    return _benchmark(read_benchmark(source), options)
+        return _flat(folder, options)
+    if is_pool(folder) and folder.resolve() == pool_path.resolve():
+        raise UsageError("A pool cannot be imported into itself.")
+    if folder.is_dir() and _photos_of(folder) and not any(entry.is_dir() for entry in folder.iterdir()):
+        raise UsageError(f"{folder} holds photos and no class folders: say their class with --class-name.")
+    return _benchmark(open_benchmark(source, show_progress=options.show_progress), options)
 
 
 def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
