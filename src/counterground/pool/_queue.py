@@ -34,6 +34,7 @@ from counterground.pool._queue_sql import (
     DISPUTES,
     DONE,
     FLAGS,
+    MADE_SINCE,
     NEWEST,
     NEXT,
     PACE,
@@ -218,6 +219,17 @@ class Queue:
     def needs(self, photo_id: str) -> int:
         """Return how many annotators a photo needs."""
         return 1 + (photo_id[:8] < self._second)
+
+    def last_decision(self) -> int:
+        """Return the id of the last event in the log, 0 where there is none."""
+        with self.pool.connect(writes=False) as connection:
+            return int(connection.execute(text(NEWEST)).one().newest)
+
+    def made_since(self, number: int) -> dict[str, int]:
+        """Return how many decisions later than this id stand, by annotator; postponing is none."""
+        with self.pool.connect(writes=False) as connection:
+            rows = connection.execute(text(MADE_SINCE), {"id": number}).all()
+        return {str(name): int(count) for name, count in rows}
 
     def release(self, annotators: Sequence[str]) -> None:
         """Give back everything these annotators have on screen."""

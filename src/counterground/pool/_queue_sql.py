@@ -130,3 +130,9 @@ PROGRESS = f"""
     FROM temp.place WHERE :task = 'review' OR stands GROUP BY class_name ORDER BY class_name
 """
 VOTERS = "SELECT DISTINCT voter FROM temp.vote WHERE task = :task AND voter <> ''"
+MADE_SINCE = """
+    SELECT annotator, count(*) FROM main.decision AS event
+    WHERE id > :id AND undoes IS NULL AND labels <> '["later"]'
+      AND NOT EXISTS (SELECT 1 FROM main.decision AS undo WHERE undo.undoes = event.id)
+    GROUP BY annotator
+"""

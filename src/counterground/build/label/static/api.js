@@ -1,0 +1,36 @@
+// Requests to the server. Refused: it will never work as it is. Unreachable: it may work later.
+
+export const page = document.body.dataset;
+
+export class Refused extends Error {}
+
+export class Unreachable extends Error {
+  constructor(why, message) {
+    super(message);
+    this.why = why; // "server", "link" or "other"
+  }
+}
+
+const WHY = { 401: "link", 409: "other" };
+
+export async function post(name, body) {
+  let answer;
+  try {
+    answer = await fetch(`/api/${name}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ annotator: page.annotator, ...body }),
+    });
+  } catch {
+    throw new Unreachable("server", "The server cannot be reached.");
+  }
+  const told = await answer.json().catch(() => ({}));
+  if (answer.ok) return told;
+  if (answer.status in WHY) throw new Unreachable(WHY[answer.status], told.error);
+  if (answer.status >= 500 || answer.status === 403) {
+    throw new Unreachable("server", told.error ?? "The server failed.");
+  }
+  throw new Refused(told.error ?? `The server answered ${answer.status}.`);
+}
+
+export const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));

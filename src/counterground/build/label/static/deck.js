@@ -1,0 +1,130 @@
+// The photos to come: fetched and decoded ahead, so that the next one is there when it is wanted.
+import { pause, post, Unreachable } from "./api.js";
+
+const AHEAD = 6;
+
+// Starts to load and decode; `photo.ready` resolves with "" or with why the photo cannot be shown.
+export function load(photo) {
+  const image = new Image();
+  image.draggable = false;
+  image.alt = "";
+  photo.image = image;
+  photo.state = "loading";
+  photo.ready = decode(photo).then((problem) => {
+    photo.state = problem ? "broken" : "ready";
+    return problem;
+  });
+}
+
+async function decode(photo) {
+  for (let tries = 0; ; tries++) {
+    photo.image.src = `/photo/${photo.row}`;
+    try {
+      await photo.image.decode();
+      return "";
+    } catch {
+      try {
+        const answer = await fetch(`/photo/${photo.row}`);
+        if (answer.ok) {
+          if (tries) return "The browser cannot decode this photo.";
+        } else if (answer.status !== 401) {
+          return (await answer.json()).error;
+        }
+      } catch {
+        // The server is away: the photo is asked for again until it is back.
+      }
+      await pause(Math.min(3000, 300 * (tries + 1)));
+      photo.image.removeAttribute("src");
+    }
+  }
+}
+
+export class Deck {
+  // `fetch(have, count)` returns {photos, lost, done, left, pace}; `unsent()` the paths decided but not sent.
+  constructor(fetch, unsent, { changed, lost }) {
+    this.fetch = fetch;
+    this.unsent = unsent;
+    this.changed = changed;
+    this.lostCurrent = lost;
+    this.current = null;
+    this.upcoming = [];
+    this.filling = null;
+  }
+
+  // Moves on to the next photo; null when there is none. Waits while the server is away.
+  async next(waiting) {
+    this.current = null;
+    while (!this.upcoming.length) {
+      try {
+        const unsent = this.unsent().length;
+        await this.fill();
+        // What was decided a moment ago may come again (postponed photos): only an answer that knows of it ends.
+        if (!this.upcoming.length && !unsent) return null;
+        if (!this.upcoming.length) await pause(50);
+      } catch (failure) {
+        if (!(failure instanceof Unreachable)) throw failure;
+        waiting(failure);
+        await pause(700);
+      }
+    }
+    this.current = this.upcoming.shift();
+    this.#prepare();
+    if (this.upcoming.length < AHEAD - 1) this.fill().catch(() => {});
+    return this.current;
+  }
+
+  // Puts the photo on screen back, and another one in its place.
+  swapIn(photo) {
+    this.upcoming = this.upcoming.filter((other) => other.path !== photo.path);
+    if (this.current && this.current.path !== photo.path) this.upcoming.unshift(this.current);
+    this.current = photo;
+    if (!photo.image) load(photo);
+  }
+
+  postpone(photo) {
+    this.upcoming.push(photo);
+  }
+
+  fill() {
+    this.filling ??= this.#fill(AHEAD - this.upcoming.length).finally(() => (this.filling = null));
+    return this.filling;
+  }
+
+  // Tells the server that this page is still there.
+  async beat() {
+    if (!this.filling) await this.#fill(0).catch(() => {});
+  }
+
+  #have() {
+    return [this.current, ...this.upcoming].filter(Boolean).map((photo) => photo.path);
+  }
+
+  async #fill(count) {
+    const have = [...new Set([...this.#have(), ...this.unsent()])];
+    const answer = await this.fetch(have, Math.max(0, count));
+    const known = new Set([...this.#have(), ...this.unsent()]);
+    this.upcoming.push(...answer.photos.filter((photo) => !known.has(photo.path)));
+    const lost = new Set(answer.lost ?? []);
+    this.upcoming = this.upcoming.filter((photo) => !lost.has(photo.path));
+    this.#prepare();
+    this.changed(answer);
+    if (this.current && lost.has(this.current.path) && !this.current.chosen) this.lostCurrent();
+  }
+
+  #prepare() {
+    for (const photo of this.upcoming.slice(0, AHEAD)) if (!photo.image) load(photo);
+  }
+}
+
+export const takeNext = (task) => (have, count) => post("next", { task, have, count });
+
+// All disputes come at once; nothing comes after them.
+export function takeDisputes(task) {
+  let asked = false;
+  return async () => {
+    if (asked) return { photos: [] };
+    const answer = await post("disputes", { task });
+    asked = true;
+    return answer;
+  };
+}

@@ -1,0 +1,25 @@
+// Which command a key stands for, whatever the layout of the keyboard.
+
+const NAMED = { " ": "space", Enter: "enter", Escape: "escape", "?": "help", "+": "in", "=": "in", "-": "out" };
+const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+
+export const arrow = (event) => ARROWS[event.key] ?? null;
+
+// "a" to "z" and "0" to "9" stand for themselves, with or without Shift.
+export function keyName(event) {
+  if (event.key in NAMED) return NAMED[event.key];
+  const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code);
+  if (digit) return digit[1];
+  const key = event.key.toLowerCase();
+  if (/^[a-z]$/.test(key)) return key;
+  const letter = /^Key([A-Z])$/.exec(event.code); // a layout without Latin letters
+  return letter ? letter[1].toLowerCase() : key;
+}
+
+// Text fields need every key, and buttons their own two.
+export function isTaken(event) {
+  const at = event.target;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return true;
+  if (at.closest?.("input, textarea, select, dialog, [contenteditable], [popover]:popover-open")) return true;
+  return (event.key === " " || event.key === "Enter") && Boolean(at.closest?.("button, a, summary"));
+}

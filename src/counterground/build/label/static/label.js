@@ -1,0 +1,344 @@
+// The page that shows one photo after the other: labelling, and settling disagreements.
+import { page, Refused, Unreachable } from "./api.js";
+import { Clock } from "./clock.js";
+import { Counter } from "./counter.js";
+import { Deck, load, takeDisputes, takeNext } from "./deck.js";
+import { finish } from "./end.js";
+import { arrow, isTaken, keyName } from "./keys.js";
+import { Outbox } from "./outbox.js";
+import { claimTab, showSaved } from "./saved.js";
+import { Zoom } from "./zoom.js";
+
+const $ = (id) => document.getElementById(id);
+const { task } = page;
+const settling = $("main").dataset.mode === "settle";
+const buttons = [...document.querySelectorAll(".choice")];
+const buttonOf = new Map(buttons.map((button) => [button.dataset.label, button]));
+const HISTORY = 30;
+const BEAT = 45_000;
+
+const zoom = new Zoom($("view"));
+const clock = new Clock();
+const outbox = new Outbox(showSaved);
+const counter = new Counter(settling);
+const deck = new Deck(settling ? takeDisputes(task) : takeNext(task), () => outbox.paths(), {
+  changed: (answer) => counter.heard(answer, outbox.waiting.length),
+  lost: () => {
+    if (marked.length) return;
+    say("Somebody else decided on this photo meanwhile.");
+    void advance();
+  },
+});
+
+let marked = []; // labels chosen and not confirmed, the main one first
+let several = false;
+let shown = false; // whether the photo of `deck.current` is what is on screen
+let history = []; // what can be undone without asking: {photo, event}
+
+const say = (text) => ($("said").textContent = text);
+const ifReady = (act) => (shown ? act() : undefined);
+
+// --- what is on screen
+
+async function show(photo, saying = "") {
+  shown = false;
+  if (photo.state === "loading") notice("Loading …", 150);
+  const problem = await photo.ready;
+  if (deck.current !== photo) return;
+  zoom.show(problem ? null : photo.image);
+  photo.image.alt = `Photo of class ${photo.class_name}`;
+  notice(problem ? `${problem} It can still be labelled.` : "");
+  $("end").hidden = true;
+  $("class").textContent = photo.class_name;
+  text("guidance", photo.guidance);
+  text("before", photo.chosen ? `Was: ${photo.chosen.join(", ")}. Choose again, or Enter to keep it.` : "");
+  drawFlags(photo.flags ?? []);
+  drawVotes(photo.votes ?? []);
+  marked = [];
+  drawChoices();
+  shown = true;
+  clock.start();
+  const again = photo.postponed ? ", which you postponed" : "";
+  say(`${saying}${photo.class_name}${again}. ${counter.place()}.`);
+}
+
+function text(id, words) {
+  $(id).textContent = words;
+  $(id).hidden = !words;
+}
+
+let noticeTimer = 0;
+function notice(words, after = 0) {
+  clearTimeout(noticeTimer);
+  if (after) noticeTimer = setTimeout(() => notice(words), after);
+  else text("notice", words);
+}
+
+function element(name, attributes = {}, ...inside) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...inside);
+  return made;
+}
+
+function drawFlags(flags) {
+  $("flags").hidden = !flags.length;
+  $("flags").replaceChildren(
+    ...flags.map((flag) => {
+      const line = element("li", {}, element("b", {}, flag.reason), ` ${flag.explanation}`);
+      if (flag.row) line.append(element("img", { src: `/photo/${flag.row}`, alt: "The other photo" }));
+      return line;
+    }),
+  );
+}
+
+function drawVotes(votes) {
+  $("votes")?.replaceChildren(
+    ...votes.map((vote) => {
+      const take = element("button", { type: "button", class: "vote" });
+      take.append(element("b", {}, vote.name), element("span", {}, vote.labels.join(", ")));
+      take.setAttribute("aria-label", `Settle as ${vote.name} did: ${vote.labels.join(", ")}`);
+      take.addEventListener("click", () => ifReady(() => decide(vote.labels)));
+      return element("li", {}, take);
+    }),
+  );
+}
+
+function drawChoices() {
+  const photo = deck.current;
+  const voted = new Set((photo?.votes ?? []).flatMap((vote) => vote.labels));
+  for (const button of buttons) {
+    const { label } = button.dataset;
+    const place = marked.indexOf(label);
+    button.disabled = !photo;
+    button.setAttribute("aria-pressed", String(place >= 0));
+    button.dataset.place = place >= 0 && marked.length > 1 ? String(place + 1) : "";
+    const guess = photo?.suggestion?.label === label;
+    button.classList.toggle("guess", guess);
+    button.setAttribute("aria-description", guess ? "suggested" : "");
+    button.classList.toggle("was", Boolean(photo?.chosen?.includes(label)) || voted.has(label));
+  }
+  for (const id of ["later", "several"]) $(id).disabled = !photo;
+  $("confirm").hidden = !(several || marked.length || photo?.chosen);
+  $("confirm").disabled = !(marked.length || photo?.chosen);
+  $("several").setAttribute("aria-pressed", String(several));
+}
+
+// --- what annotators do
+
+function press(label, further) {
+  if (further || several) toggle(label);
+  else if (task === "review") decide(label === "keep" ? [label] : [label, ...marked.filter(unlike(label, "keep"))]);
+  else decide([label, ...marked.filter(unlike(label))]);
+}
+
+const unlike =
+  (...labels) =>
+  (other) =>
+    !labels.includes(other);
+
+function toggle(label) {
+  if (marked.includes(label)) marked = marked.filter(unlike(label));
+  // A photo is kept, or discarded for reasons.
+  else if (task === "review" && label === "keep") marked = [label];
+  else if (task === "review") marked = [...marked.filter(unlike("keep")), label];
+  else marked = [...marked, label];
+  drawChoices();
+  say(marked.length ? `Chosen: ${marked.join(", ")}.` : "Nothing chosen.");
+}
+
+function decide(labels) {
+  const photo = deck.current;
+  const event = {
+    kind: "decide",
+    token: crypto.randomUUID(),
+    task,
+    path: photo.path,
+    labels,
+    seconds: clock.stop(),
+    suggestion: photo.suggestion ?? null,
+    settles: settling,
+  };
+  delete photo.chosen;
+  outbox.add(event);
+  remember(photo, event);
+  counter.decided(labels, event.seconds);
+  void advance(`${labels.join(", ")}. Next: `);
+}
+
+function remember(photo, event) {
+  history.push({ photo, event });
+  for (const old of history.slice(0, -HISTORY)) delete old.photo.image;
+}
+
+async function advance(saying = "") {
+  shown = false;
+  const photo = await deck.next((failure) => notice(awayText(failure)));
+  if (photo) await show(photo, saying);
+  else await end();
+}
+
+function awayText(failure) {
+  zoom.show(null);
+  const kept = outbox.waiting.length;
+  const safe = kept ? ` ${kept} decision${kept === 1 ? " is" : "s are"} kept here and will be sent.` : "";
+  return `${failure.message}${safe}`;
+}
+
+async function end() {
+  zoom.show(null);
+  notice("");
+  $("class").textContent = settling ? "Nothing left" : "All done";
+  for (const id of ["guidance", "before", "flags"]) $(id).hidden = true;
+  drawVotes([]);
+  drawChoices();
+  await finish(settling, task, counter, say, () => advance());
+}
+
+function later() {
+  const photo = deck.current;
+  if (settling) {
+    deck.postpone(photo);
+    void advance("Later. Next: ");
+  } else {
+    decide(["later"]);
+  }
+}
+
+async function undo() {
+  if (undo.running) return;
+  undo.running = true;
+  try {
+    const last = history.pop();
+    if (last) undoHere(last);
+    else await undoThere();
+  } finally {
+    undo.running = false;
+  }
+}
+
+function undoHere({ photo, event }) {
+  outbox.add({ kind: "undo", token: crypto.randomUUID(), task, of: event.token });
+  counter.undone(event.labels);
+  goBack(photo, event.labels);
+}
+
+// After a reload only the server knows what was last.
+async function undoThere() {
+  if (settling) return say("Nothing to undo. What was settled before is in the list of settled photos.");
+  try {
+    await outbox.flush();
+    const { undone } = await outbox.ask({ kind: "undo", token: crypto.randomUUID(), task, of: null });
+    if (!undone) return say("There is nothing to undo.");
+    counter.undone(undone.labels);
+    goBack(undone.photo, undone.labels);
+  } catch (failure) {
+    if (!(failure instanceof Refused || failure instanceof Unreachable)) throw failure;
+    say(failure.message);
+  }
+}
+
+function goBack(photo, labels) {
+  deck.swapIn(photo);
+  photo.chosen = labels[0] === "later" ? null : labels;
+  if (!photo.image) load(photo);
+  void show(photo, `Undone: ${labels.join(", ")}. Back to `);
+}
+
+function confirm() {
+  if (marked.length) decide(marked);
+  else if (deck.current.chosen) decide(deck.current.chosen);
+}
+
+function setSeveral(on) {
+  several = on;
+  if (!on) marked = [];
+  drawChoices();
+}
+
+function takeBack() {
+  if (marked.length) say("Nothing chosen.");
+  else several = false;
+  marked = [];
+  drawChoices();
+}
+
+// --- keys and buttons
+
+const keysOn = $("keys-on");
+const help = $("help");
+const byKey = new Map(buttons.filter((b) => b.dataset.key).map((b) => [b.dataset.key, b.dataset.label]));
+const commands = {
+  u: () => void undo(),
+  l: () => ifReady(later),
+  space: () => ifReady(later),
+  enter: () => ifReady(confirm),
+  z: () => zoom.toggle(),
+  in: () => zoom.by(1.4),
+  out: () => zoom.by(1 / 1.4),
+  help: () => help.showModal(),
+  escape: () => ifReady(takeBack),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (isTaken(event)) return;
+  const way = arrow(event);
+  if (way) {
+    if (zoom.fitted) return;
+    zoom.pan(way[0] * 80, way[1] * 80);
+    return event.preventDefault();
+  }
+  const name = keyName(event);
+  const label = byKey.get(name);
+  const act = label === undefined ? commands[name] : () => ifReady(() => press(label, event.shiftKey));
+  const single = /^[a-z0-9]$|^space$/.test(name);
+  if (!act || (single && !keysOn.checked)) return;
+  event.preventDefault();
+  if (!event.repeat || name === "in" || name === "out") act();
+});
+
+for (const button of buttons) {
+  button.addEventListener("click", (event) => ifReady(() => press(button.dataset.label, event.shiftKey)));
+}
+const clicks = {
+  undo: () => void undo(),
+  later: () => ifReady(later),
+  several: () => ifReady(() => setSeveral(!several)),
+  confirm: () => ifReady(confirm),
+  "zoom-in": () => zoom.by(1.4),
+  "zoom-out": () => zoom.by(1 / 1.4),
+  "zoom-fit": () => zoom.fit(),
+  "zoom-full": () => zoom.full(),
+  "help-open": () => help.showModal(),
+  "trouble-again": () => outbox.again(),
+  "trouble-drop": () => outbox.drop(),
+};
+for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
+for (const button of document.querySelectorAll(".panel button, .zoom button")) {
+  // A click leaves the focus where it was, so that Space goes on to mean "later".
+  button.addEventListener("pointerdown", (event) => event.pointerType === "mouse" && event.preventDefault());
+  button.addEventListener("mousedown", (event) => event.preventDefault());
+}
+for (const button of document.querySelectorAll(".undo-settled")) {
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    await outbox.ask({ kind: "undo", token: crypto.randomUUID(), task, of: Number(button.dataset.id) });
+    location.reload();
+  });
+}
+
+const KEYS = "counterground:keys";
+try {
+  keysOn.checked = localStorage.getItem(KEYS) !== "off";
+  keysOn.addEventListener("change", () => localStorage.setItem(KEYS, keysOn.checked ? "on" : "off"));
+} catch {
+  // Storage is off: the choice holds for this page only.
+}
+
+// --- one page at a time for each annotator, heard of while it is looked at
+
+setInterval(() => !document.hidden && void deck.beat(), BEAT);
+document.addEventListener("visibilitychange", () => !document.hidden && void deck.beat());
+await claimTab(settling ? "settle" : "label");
+void outbox.flush();
+await advance();

@@ -1,0 +1,159 @@
+// Events on their way to the server: kept in the browser until the server has confirmed each, in order.
+import { page, pause, post, Refused } from "./api.js";
+
+const PREFIX = `counterground:events:${page.pool}:${page.annotator}:`;
+const AT_ONCE = 50;
+const WAITS = [300, 700, 1500, 3000];
+
+export class Outbox {
+  // `tell` is called with {waiting, refused, why, message} whenever that changes.
+  constructor(tell) {
+    this.events = new Map(); // token -> event, in order
+    this.results = new Map(); // token -> {resolve, reject}
+    this.stored = true;
+    this.trouble = null;
+    this.tries = 0;
+    this.running = null;
+    this.wake = () => {};
+    this.tell = tell;
+    this.#load();
+    addEventListener("online", () => this.wake());
+    document.addEventListener("visibilitychange", () => this.wake());
+    addEventListener("beforeunload", (leaving) => {
+      if (!this.stored && this.events.size) leaving.preventDefault();
+    });
+  }
+
+  #load() {
+    try {
+      const found = Object.keys(localStorage).filter((key) => key.startsWith(PREFIX));
+      const events = found.map((key) => JSON.parse(localStorage.getItem(key)));
+      events.sort((one, other) => one.order - other.order);
+      for (const event of events) this.events.set(event.token, event);
+    } catch {
+      this.stored = false;
+    }
+  }
+
+  #keep(event) {
+    try {
+      localStorage.setItem(PREFIX + event.token, JSON.stringify(event));
+    } catch {
+      this.stored = false;
+    }
+  }
+
+  #forget(token) {
+    this.events.delete(token);
+    try {
+      localStorage.removeItem(PREFIX + token);
+    } catch {
+      this.stored = false;
+    }
+  }
+
+  add(event) {
+    const last = [...this.events.values()].at(-1)?.order ?? 0;
+    const kept = { ...event, order: Math.max(Date.now(), last + 1) };
+    this.events.set(kept.token, kept);
+    this.#keep(kept);
+    this.#report();
+    void this.flush();
+  }
+
+  // Resolves with the server's answer to the event.
+  ask(event) {
+    const answer = new Promise((resolve, reject) => this.results.set(event.token, { resolve, reject }));
+    this.add(event);
+    return answer;
+  }
+
+  get waiting() {
+    return [...this.events.values()].filter((event) => !event.error);
+  }
+
+  get refused() {
+    return [...this.events.values()].filter((event) => event.error);
+  }
+
+  paths() {
+    return this.waiting.filter((event) => event.kind === "decide").map((event) => event.path);
+  }
+
+  again() {
+    for (const event of this.refused) {
+      delete event.error;
+      this.#keep(event);
+    }
+    void this.flush();
+  }
+
+  drop() {
+    for (const event of this.refused) this.#forget(event.token);
+    this.#report();
+  }
+
+  // Sends until nothing waits; returns when the box is empty.
+  flush() {
+    this.running ??= this.#run().finally(() => {
+      this.running = null;
+      if (this.waiting.length) void this.flush();
+    });
+    return this.running;
+  }
+
+  async #run() {
+    for (let batch = this.waiting; batch.length; batch = this.waiting) {
+      batch = batch.slice(0, AT_ONCE);
+      try {
+        const { results } = await post("events", { events: batch.map(({ order, error, ...sent }) => sent) });
+        this.trouble = null;
+        this.tries = 0;
+        for (const result of results) this.#confirm(result);
+      } catch (failure) {
+        if (failure instanceof Refused) {
+          for (const event of batch) this.#confirm({ token: event.token, ok: false, error: failure.message });
+        } else {
+          this.trouble = failure;
+          this.#report();
+          await this.#wait();
+          continue;
+        }
+      }
+      this.#report();
+    }
+  }
+
+  #confirm(result) {
+    const asked = this.results.get(result.token);
+    this.results.delete(result.token);
+    if (result.ok) {
+      this.#forget(result.token);
+      asked?.resolve(result);
+    } else if (asked) {
+      this.#forget(result.token);
+      asked.reject(new Refused(result.error));
+    } else {
+      const event = this.events.get(result.token);
+      if (event) {
+        event.error = result.error;
+        this.#keep(event);
+      }
+    }
+  }
+
+  #wait() {
+    const wait = WAITS[Math.min(this.tries++, WAITS.length - 1)];
+    return Promise.race([pause(wait), new Promise((wake) => (this.wake = wake))]);
+  }
+
+  #report() {
+    this.tell({
+      waiting: this.waiting.length,
+      refused: this.refused,
+      why: this.trouble?.why ?? null,
+      message: this.trouble?.message ?? "",
+      stored: this.stored,
+    });
+  }
+}

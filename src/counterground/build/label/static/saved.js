@@ -1,0 +1,81 @@
+// Says whether everything is saved, and keeps a second page of the same annotator from deciding too.
+import { page } from "./api.js";
+
+const $ = (id) => document.getElementById(id);
+
+const SLOW = 1500; // what is saved faster than this is not worth a voice
+let timer = 0;
+let troubled = false;
+
+export function showSaved({ waiting, refused, why, message, stored }) {
+  const state = refused.length ? "refused" : !waiting ? "saved" : why === null ? "sending" : "away";
+  const pill = $("saved");
+  const kept = stored ? "kept here" : "leave this page open";
+  const words = {
+    refused: `${refused.length} not accepted`,
+    away: `${waiting} not saved yet, ${kept}`,
+    sending: "Saving …",
+    saved: "Saved",
+  }[state];
+  const more = state === "away" && why !== "server" ? message : "";
+  if (!pill.hidden && pill.dataset.words === words + more) return;
+  Object.assign(pill.dataset, { state, words: words + more });
+  pill.hidden = false;
+  pill.replaceChildren(state === "refused" ? openTrouble(words, refused) : words);
+  if (more) pill.append(element("span", more));
+  clearTimeout(timer);
+  timer = setTimeout(() => speak(state, `${words}. ${more}`), SLOW);
+}
+
+// Only trouble and its end are said aloud: each decision is heard of with the next photo.
+function speak(state, words) {
+  const trouble = state !== "saved";
+  if (trouble || troubled) $("saved-said").textContent = words;
+  troubled = trouble;
+}
+
+function element(name, words) {
+  const made = document.createElement(name);
+  made.textContent = words;
+  return made;
+}
+
+function openTrouble(words, refused) {
+  const button = element("button", words);
+  button.type = "button";
+  button.className = "quiet";
+  button.addEventListener("click", () => {
+    $("trouble-list").replaceChildren(
+      ...refused.map((event) => element("li", `${(event.labels ?? ["undo"]).join(", ")}: ${event.error}`)),
+    );
+    $("trouble").showModal();
+  });
+  for (const id of ["trouble-again", "trouble-drop"]) $(id).onclick = () => $("trouble").close();
+  return button;
+}
+
+// Resolves once this page is the only one; another page that asks takes over.
+export async function claimTab(kind) {
+  const name = `counterground:${page.pool}:${page.annotator}:${page.task}:${kind}`;
+  if (!navigator.locks) return;
+  await new Promise((granted) => {
+    const hold = () => {
+      granted();
+      return new Promise(() => {});
+    };
+    navigator.locks.request(name, { steal: true }, hold).catch(() => {
+      const box = document.createElement("dialog");
+      box.append(
+        element("h2", "Open in another tab"),
+        element("p", "Labelling goes on in the tab that was opened last. Nothing is lost."),
+      );
+      const here = element("button", "Go on here");
+      here.className = "primary";
+      here.addEventListener("click", () => location.reload());
+      box.append(here);
+      box.addEventListener("cancel", (event) => event.preventDefault());
+      document.body.append(box);
+      box.showModal();
+    });
+  });
+}

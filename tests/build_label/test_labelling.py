@@ -1,0 +1,257 @@
+"""Labelling as an annotator does it: keys, clicks, second thoughts."""
+
+import json
+
+import polars as pl
+
+
+def told(pool, task="background"):
+    """Paths and labels of decisions that stand, in the order in which they were made."""
+    rows = pool.decisions().filter(pl.col("undoes").is_null() & ~pl.col("undone") & (pl.col("task") == task))
+    return [(row["path"], row["labels"]) for row in rows.iter_rows(named=True)]
+
+
+def test_a_key_decides_and_the_next_photo_comes(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+    first = ann.see()
+    assert ann.page.inner_text("h1") == "flamingo"  # classes come one after the other
+    for key in "wgs":
+        ann.press(key)
+    assert ann.shown() != first
+    assert ann.page.inner_text("#count").startswith("3 of 8")
+    ann.saved()
+    assert [labels for _, labels in told(pool)] == [["water"], ["ground"], ["sand"]]
+    assert all(0 <= seconds < 60 for seconds in pool.decisions()["seconds"])
+    assert pool.decisions()["suggestion"].null_count() == 3
+    assert len({path for path, _ in told(pool)}) == 3
+
+
+def test_clicks_work_like_keys(pool, serve, visit):
+    ann = visit(serve(pool, "--task", "review").links["ann"])
+    ann.see()
+    for name in ("keep", "clarity"):
+        before = ann.shown()
+        ann.page.get_by_role("button", name=name).click()
+        ann.page.wait_for_function(
+            "was => document.querySelector('.view img').getAttribute('src') !== was", arg=before
+        )
+    ann.page.get_by_role("button", name="Several", exact=True).click()
+    for name in ("keep", "label noise", "ambiguity"):  # a photo is kept or discarded, never both
+        ann.page.get_by_role("button", name=name).click()
+    ann.page.get_by_role("button", name="Confirm").click()
+    ann.saved()
+    assert [labels for _, labels in told(pool, "review")] == [
+        ["keep"], ["clarity"], ["label noise", "ambiguity"]
+    ]  # fmt: skip
+
+
+def test_several_labels_by_shift(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+    ann.see()
+    ann.page.keyboard.press("Shift+W")
+    ann.page.keyboard.press("Shift+G")
+    ann.page.keyboard.press("Shift+S")
+    ann.page.keyboard.press("Shift+G")  # and off again
+    assert ann.page.get_attribute("[data-label=sand]", "data-place") == "2"
+    ann.press("Enter")
+    ann.page.keyboard.press("Shift+W")
+    ann.press("r")  # a plain key is the main label, whatever else was chosen before
+    ann.page.keyboard.press("Shift+W")
+    ann.page.keyboard.press("Escape")
+    ann.press("r")
+    ann.saved()
+    assert [labels for _, labels in told(pool)] == [["water", "sand"], ["grass", "water"], ["grass"]]
+
+
+def test_undo_goes_back_and_shows_what_was_chosen(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+    first = ann.see()
+    ann.press("w")
+    second = ann.shown()
+    ann.press("g")
+    ann.press("u")
+    assert ann.shown() == second
+    assert "Was: ground" in ann.page.inner_text("#before")
+    ann.press("u")
+    assert ann.shown() == first
+    ann.press("s")
+    assert ann.shown() == second
+    ann.press("Enter")  # what was undone there still stands in the note: Enter keeps it
+    ann.saved()
+    assert [labels for _, labels in told(pool)] == [["sand"], ["ground"]]
+    assert pool.decisions()["undone"].sum() == 2
+    assert len(pool.decisions()) == 6
+
+    # After a reload only the server knows what was last.
+    ann.page.reload()
+    ann.see()
+    ann.press("u")
+    assert ann.shown() == second
+    ann.saved()
+    assert len(told(pool)) == 1
+
+
+def test_postponed_photos_come_last_and_again(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+    first = ann.see()
+    ann.press("l")
+    second = ann.shown()
+    ann.press("Space")
+    for _ in range(6):
+        ann.press("w")
+    assert ann.shown() == first
+    ann.press("l")
+    assert ann.shown() == second
+    ann.press("l")
+    assert ann.shown() == first
+    ann.press("w")
+    ann.press("w")
+    ann.page.wait_for_selector("#end:not([hidden])")
+    ann.saved()
+    verdicts = pool.verdicts("background")
+    assert set(verdicts["status"]) == {"single"}
+    assert pool.decisions().filter(pl.col("labels") == ["later"]).height == 4
+
+
+def test_the_end_says_what_comes_next(pool, serve, visit):
+    server = serve(pool, "--second", "1")
+    ann = visit(server.links["ann"])
+    ann.see()
+    for _ in range(7):
+        ann.press("w")
+    ann.page.keyboard.press("w")
+    ann.page.wait_for_selector("#end:not([hidden])")
+    text = ann.page.inner_text("#end")
+    ann.page.wait_for_selector("#end .rest:not([hidden])")
+    assert "You decided on 8 photos now" in text
+    assert f"counterground discover {pool.root} --referee MODEL --out BENCHMARK" in text
+    assert "8 photos of yours wait for a second annotator" in ann.page.inner_text("#end .rest")
+    printed = server.stop()
+    assert f"8 decisions (ann 8). Snapshot: {pool.root / 'photos.parquet'}" in printed
+    assert pl.read_parquet(pool.root / "photos.parquet")["background"].to_list() == ["water"] * 8
+    assert printed.endswith("exit 0\n")
+
+
+def test_tasks_can_be_switched_and_backgrounds_are_asked_of_what_stands(pool, serve, visit):
+    ann = visit(serve(pool, "--task", "review").links["ann"])
+    ann.see()
+    for key in ("1", "2", *"kkkkkk"):
+        ann.page.keyboard.press(key)
+        ann.page.wait_for_timeout(60)
+    ann.page.wait_for_selector("#end:not([hidden])")
+    ann.page.get_by_role("link", name="Label the backgrounds now").click()
+    ann.see()
+    assert ann.page.inner_text("#count").startswith("0 of 6")
+
+
+def test_two_disagree_and_one_settles(pool, serve, visit):
+    paths = pool.photos()["path"].to_list()
+    for name, labels in (("ann", ["water"]), ("ben", ["grass", "tree"])):
+        for path in paths[:2]:
+            pool.decide(path, annotator=name, task="background", labels=labels)
+    ann = visit(serve(pool, annotators=["cyd"]).links["cyd"])
+    ann.page.goto(ann.page.url.replace("label", "disagreements"))
+    ann.see()
+    votes = ann.page.locator(".vote").all_inner_texts()
+    assert sorted(vote.split(maxsplit=1)[1] for vote in votes) == ["grass, tree", "water"]
+    assert "ann" not in ann.page.inner_text("main")
+    assert "ben" not in ann.page.inner_text("main")
+    ann.press("s")
+    ann.page.get_by_role("button", name="grass, tree").click()
+    ann.page.wait_for_selector("#end:not([hidden])")
+    ann.saved()
+    verdicts = pool.verdicts("background").filter(pl.col("status") == "settled")
+    assert verdicts["labels"].to_list() == [["sand"], ["grass", "tree"]]
+
+    ann.page.reload()
+    ann.page.get_by_text("Settled: 2").click()
+    ann.page.get_by_role("button", name="Undo: flamingo, grass, tree").click()
+    ann.see()
+    assert pool.verdicts("background")["status"].to_list()[:2] == ["settled", "disagreed"]
+
+
+def test_blind_pages_show_nothing_that_others_or_models_found(pool, serve, visit):
+    for path in pool.photos()["path"]:
+        pool.decide(path, annotator="secretive", task="review", labels=["clarity"])
+    flag = {
+        "signal": "blur", "reason": "feature noise", "value": 1.0, "flagged": True, "priority": 0.9,
+        "explanation": "Blurred beyond telling.", "related": None,
+    }  # fmt: skip
+    worst = pool.photos()["path"][5]
+    pool.write_signals(pl.DataFrame([flag | {"path": worst}]))
+    ann = visit(serve(pool, "--task", "review", "--second", "1").links["ann"])
+    ann.see()
+    answers = []
+    ann.page.on("response", lambda answer: "/api/" in answer.url and answers.append(answer.text()))
+    ann.page.reload()
+    ann.see()
+    everything = ann.page.content() + "".join(answers)
+    assert "secretive" not in everything
+    assert "Blurred" not in everything
+    ann.context.close()
+
+    ranked = visit(serve(pool, "--task", "review", "--second", "1", "--order", "ranked").links["ann"])
+    row = ranked.see()
+    assert "Blurred beyond telling." in ranked.page.inner_text("#flags")
+    assert "not blind" in ranked.page.inner_text(".bias")
+    ranked.press("k")
+    ranked.saved()
+    assert told(pool, "review")[-1] == (worst, ["keep"])
+    assert row
+
+
+def test_suggestions_are_marked_and_recorded(pool, serve, visit, tiny_clip):
+    server = serve(pool, "--suggest", f"open_clip:{tiny_clip}")
+    ann = visit(server.links["ann"])
+    ann.see()
+    guess = ann.page.get_attribute(".choice.guess", "data-label")
+    assert "Guesses sway people" in ann.page.inner_text(".panel")
+    ann.press("w")
+    ann.saved()
+    shown = json.loads(pool.decisions()["suggestion"][0])
+    assert shown == {"label": guess, "model": f"open_clip:{tiny_clip}"}
+
+
+def test_labels_and_guidance_are_edited(pool, serve, visit):
+    pool.decide(pool.photos()["path"][0], annotator="ann", task="background", labels=["water"])
+    ann = visit(serve(pool).links["ann"])
+    ann.page.goto(ann.page.url.replace("label/background", "labels"))
+    water = ann.page.locator(".line", has=ann.page.locator("input[value=water]"))
+    assert water.locator(".remove").is_disabled()
+    assert water.locator(".name").get_attribute("readonly") is not None
+    water.locator(".up").click()
+    ann.page.get_by_role("button", name="Remove earth").click()
+    ann.page.get_by_role("button", name="Add a label").click()
+    ann.page.keyboard.type("moss")
+    with ann.page.expect_navigation():
+        ann.page.get_by_role("button", name="Save the labels").click()
+    labels = pool.background_labels()
+    assert labels[:3] == ["water", "ground", "sand"]
+    assert labels[-1] == "moss"
+    assert ann.page.locator(".line kbd").last.inner_text().lower() == "m"
+    ann.page.locator("textarea").first.fill("Wet sand is water.")
+    ann.page.get_by_role("button", name="Save", exact=True).click()
+    ann.page.get_by_text("Saved.").wait_for()
+    assert pool.setting("guidance") == {"flamingo": "Wet sand is water."}
+    ann.page.goto(ann.page.url.replace("labels", "label/background"))
+    ann.see()
+    assert ann.page.inner_text("#guidance") == "Wet sand is water."
+    ann.press("m")
+    ann.saved()
+    assert told(pool)[-1][1] == ["moss"]
+
+
+def test_progress_and_agreement_tell_what_was_decided(pool, serve, visit):
+    paths = pool.photos()["path"].to_list()
+    for number, path in enumerate(paths[:6]):
+        for name in ("ann", "ben"):
+            label = "grass" if name == "ben" and number == 5 else ("water", "sand")[number % 2]
+            pool.decide(path, annotator=name, task="background", labels=[label], seconds=2.0)
+    ann = visit(serve(pool, "--second", "1").links["ann"])
+    ann.page.goto(ann.page.url.replace("label/background", "progress"))
+    text = ann.page.inner_text("main")
+    assert "6 of 8 photos are decided" in text
+    assert "1 in dispute" in text
+    ann.page.goto(ann.page.url.replace("progress", "agreement"))
+    text = " ".join(ann.page.inner_text("main").split())
+    assert "6 photos were labelled by two or more of 2 annotators; 83 % of the pairs agree." in text
