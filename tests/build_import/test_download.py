@@ -220,23 +220,23 @@ download_photos(pool, pool.candidates(), DownloadSettings(jobs=3, per_host=3))
 
 def test_kill_at_any_moment_loses_and_doubles_nothing(pool, photo_server):
     photo_server.delay = 0.01
-    want(pool, photo_server, range(60))
+    want(pool, photo_server, range(50))
     kills = 0
-    for pause in (0, 5, 17):
+    for pause in (0, 17):
         process = subprocess.Popen([sys.executable, "-c", CRAWL, str(pool.root)])
         start = photo_server.served.total()
-        while process.poll() is None and photo_server.served.total() < min(60, start + pause % 20 + 3):
+        while process.poll() is None and photo_server.served.total() < min(50, start + pause % 20 + 3):
             time.sleep(0.002)
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
             kills += 1
         process.wait()
-    assert kills >= 2
+    assert kills == 2
     download_photos(pool, pool.candidates(), QUICK)
-    assert len(pool.photos()) == 60
+    assert len(pool.photos()) == 50
     assert set(pool.candidates()["status"]) == {"got"}
     # Only what was on its way when the process died may come again: at most one photo per job and kill.
-    assert photo_server.served.total() <= 60 + 3 * kills
+    assert photo_server.served.total() <= 50 + 3 * kills
 
 
 def test_a_file_that_lies_there_from_a_killed_run_is_not_fetched(pool, photo_server):

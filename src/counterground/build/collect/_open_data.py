@@ -54,21 +54,18 @@ def list_open_data(
         UsageError: see ``open_dump``; or a value that is none of those.
         CounterGroundError: a file of the dump is damaged or not as iNaturalist writes it.
     """
-    if quality not in QUALITIES:
-        raise UsageError(f"Unknown quality {quality!r}: there are {', '.join(QUALITIES)}.")
-    if size not in SIZES:
-        raise UsageError(f"Unknown size {size!r}: there are {', '.join(SIZES)}.")
+    _check("quality", quality, QUALITIES)
+    _check("size", size, SIZES)
     with open_dump(Path(folder)) as dump:
         _find_taxa(dump, taxa)
         dump.ask(
             _OBSERVATIONS,
             "observations",
             quality=None if quality == "any" else quality,
-            since=None if since is None else str(since),
-            until=None if until is None else str(until),
+            since=since and str(since),
+            until=until and str(until),
         )
-        codes = [code.lower() for code in licences] if licences else None
-        dump.ask(_PHOTOS, "photos", licences=codes)
+        dump.ask(_PHOTOS, "photos", licences=[code.lower() for code in licences] if licences else None)
         dump.ask(_NEWEST, per_observation=per_observation, per_class=per_class)
         rows = dump.ask(_OBSERVERS, "observers")
     place = f"{media_url.rstrip('/')}/photos"
@@ -133,6 +130,11 @@ SELECT n.class_name, n.position, n.photo_id, CAST(n.observation_uuid AS VARCHAR)
 FROM {dump} o RIGHT JOIN newest n USING (observer_id)
 ORDER BY n.class_name, n.position
 """
+
+
+def _check(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"Unknown {what} {value!r}: there are {', '.join(known)}.")
 
 
 def _find_taxa(dump: Dump, taxa: Mapping[str, int | Sequence[int]]) -> None:
