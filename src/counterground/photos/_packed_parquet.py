@@ -96,7 +96,7 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
         raise CounterGroundError(f"{where} has no photo in it (its bytes are empty): embed the photos.")
     suffix = PurePosixPath(str(cell["path"] or "")).suffix.lower()
     mask = row[columns.mask] if columns.mask else None
-    fields = {name: row[name] for name in columns.fields}
+    fields = {name: row[name] for name in columns.fields} | ({"mask": mask["path"]} if mask else {})
     if columns.class_label is not None:
         fields["label"] = fields.pop(columns.class_label)
     return Sample(

@@ -19,8 +19,8 @@ _BLOCK = 512
 def tar_samples(shard: Path) -> Iterator[Sample]:
     """Yield the samples of a tar in order, one in memory at a time.
 
-    A key is a member's name up to the first dot of its last part. ``json`` members give fields, ``cls`` one
-    field of that name, ``mask.*`` the mask, an image suffix the photo; other members are fields not used.
+    A key is a member's name up to the first dot of its last part. By the last suffix, ``json`` members give
+    fields, ``cls`` one field of that name, ``mask.*`` the mask, images the photo; others are fields not used.
 
     Raises:
         CounterGroundError: the tar is damaged or cut short, a member is a link, a device, too large or named
@@ -41,9 +41,9 @@ def tar_samples(shard: Path) -> Iterator[Sample]:
                 if suffix in parts:
                     raise CounterGroundError(f"{shard.name}: {info.name!r} occurs twice.")
                 parts[suffix] = _read(shard, tar, info, suffix)
+            _check_end(shard, tar)  # before the last sample, of which the rest may be cut off
             if parts:
                 yield _sample(shard, key, parts)
-            _check_end(shard, tar)
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise CounterGroundError(f"{shard.name} is damaged or cut short ({error}): get it again.") from error
 
@@ -60,8 +60,8 @@ def _split(shard: Path, info: tarfile.TarInfo) -> tuple[str, str]:
 
 
 def _read(shard: Path, tar: tarfile.TarFile, info: tarfile.TarInfo, suffix: str) -> bytes:
-    is_image = f".{suffix.rpartition('.')[2]}" in IMAGE_SUFFIXES
-    if not is_image and suffix not in {"json", "cls"}:
+    is_image = _kind(suffix) in IMAGE_SUFFIXES
+    if not is_image and _kind(suffix) not in {".json", ".cls"}:
         return b""  # captions, sounds, ...: named among the fields that were not used
     if info.size > (MAX_PHOTO_BYTES if is_image else _MAX_TEXT_BYTES):
         raise CounterGroundError(f"{shard.name}: {info.name!r} is too large ({info.size:,} bytes).")
@@ -81,29 +81,35 @@ def _check_end(shard: Path, tar: tarfile.TarFile) -> None:
         raise CounterGroundError(f"{shard.name} is damaged or cut short (byte {tar.offset:,}): get it again.")
 
 
+def _kind(suffix: str) -> str:
+    return f".{suffix.rpartition('.')[2]}"
+
+
 def _sample(shard: Path, key: str, parts: dict[str, bytes]) -> Sample:
     where = f"{shard.name}, sample {key.removeprefix('/')!r}"
-    photos = {name: data for name, data in parts.items() if f".{name}" in IMAGE_SUFFIXES}
+    images = {name: data for name, data in parts.items() if _kind(name) in IMAGE_SUFFIXES}
+    masks = {name: data for name, data in images.items() if name.startswith("mask.")}
+    photos = {name: data for name, data in images.items() if name not in masks}
     if len(photos) != 1:
         raise CounterGroundError(f"{where}: wanted is one photo, not {len(photos)}.")
-    masks = {name: data for name, data in parts.items() if name.startswith("mask.")}
-    fields = _fields(where, parts) | {
-        name: None for name in parts if name not in {*photos, *masks, "json", "cls"}
-    }
+    unused = {name: None for name in parts if name not in images and _kind(name) not in {".json", ".cls"}}
     ((suffix, photo),) = photos.items()
-    return Sample(where, photo, f".{suffix}", fields, next(iter(masks.values()), None))
+    return Sample(
+        where, photo, _kind(suffix), _fields(where, parts) | unused, next(iter(masks.values()), None)
+    )
 
 
 def _fields(where: str, parts: dict[str, bytes]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     try:
-        if "json" in parts:
-            fields = json.loads(parts["json"])
-        if "cls" in parts:
-            text = parts["cls"].decode().strip()
-            fields = {"cls": int(text) if text.isdecimal() else text, **fields}
+        for name, data in parts.items():
+            if _kind(name) == ".json":
+                fields |= json.loads(data)
+            elif _kind(name) == ".cls":
+                text = data.decode().strip()
+                fields["cls"] = int(text) if text.isdecimal() else text
+        json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, TypeError, RecursionError) as error:
-        raise CounterGroundError(f"{where}: its fields cannot be read ({error}).") from error
-    if not isinstance(fields, dict):
-        raise CounterGroundError(f"{where}: its json is no object with the sample's fields.")
+        reason = str(error).splitlines()[0]
+        raise CounterGroundError(f"{where}: its fields cannot be read ({reason}).") from error
     return fields

@@ -100,15 +100,19 @@ def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = Fal
     if path.startswith("/") or "\\" in path or "\0" in path or ":" in parts[0] or {"..", "."} & set(parts):
         raise CounterGroundError(f"{where} is not safe to unpack: {path!r} would land outside its folder.")
     target = into / path
+    odd = CounterGroundError(f"{where}: {path!r} cannot be a file's path.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise odd from error
+    try:
         with target.open("xb") as file:
             file.write(data)
     except FileExistsError:
         if not (shared and target.is_file() and target.read_bytes() == data):
             raise CounterGroundError(f"{where}: {path!r} occurs twice.") from None
-    except (NotADirectoryError, IsADirectoryError, ValueError, UnicodeEncodeError) as error:
-        raise CounterGroundError(f"{where}: {path!r} cannot be a file's path ({error}).") from error
+    except (IsADirectoryError, UnicodeEncodeError) as error:
+        raise odd from error
 
 
 def _benchmark(

@@ -28,7 +28,10 @@ _READERS = {  # in the folder of the export
         'import glob, webdataset\n\nshards = sorted(glob.glob("*.tar"))\n'
         'photos = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")'
     ),
-    "huggingface": 'import datasets\n\nphotos = datasets.load_dataset(".", split="test")',
+    "huggingface": (
+        'import os, datasets\n\n# Not ".": load_dataset wants the name of the folder.\n'
+        'photos = datasets.load_dataset(os.getcwd(), split="test")'
+    ),
     "croissant": 'import mlcroissant\n\nphotos = mlcroissant.Dataset("croissant.json").records("photos")',
 }
 _METHOD = (

@@ -139,7 +139,7 @@ def _write(
     elif statement.form == "huggingface":
         write_huggingface(contents, folder, size, tick)
         title = statement.title(benchmark)
-        head = front_matter(benchmark, title=title, licence=statement.facts.licence)
+        head = front_matter(benchmark, folder, title=title, licence=statement.facts.licence)
     else:
         write_parquet_folder(contents, folder, tick)
     write_attribution(benchmark, folder)

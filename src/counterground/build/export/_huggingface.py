@@ -83,12 +83,12 @@ def unique_names(benchmark: Benchmark) -> list[str]:
     return unique
 
 
-def front_matter(benchmark: Benchmark, *, title: str, licence: str) -> str:
+def front_matter(benchmark: Benchmark, folder: Path, *, title: str, licence: str) -> str:
     """Return the YAML at the head of the card: configurations, features, licence and tags.
 
     Texts are quoted as YAML has them in double quotes, so nothing in a class name is ever read as YAML.
     """
-    count = len(benchmark)
+    count, size = len(benchmark), sum(shard.stat().st_size for shard in (folder / "data").iterdir())
     lines = ["---", f"pretty_name: {quote(title)}", *_licence_lines(licence)]
     lines += ["task_categories:", "- image-classification", "- zero-shot-image-classification"]
     lines += ["tags:", "- counterground", "- robustness", "- spurious-correlations"]
@@ -102,7 +102,8 @@ def front_matter(benchmark: Benchmark, *, title: str, licence: str) -> str:
         lines += [f"  - name: {name}", "    dtype: string"]
     if benchmark.photos["mask"].is_not_null().any():
         lines += ["  - name: mask", "    dtype: image"]
-    lines += ["  splits:", "  - name: test", f"    num_examples: {count}", "---", ""]
+    lines += ["  splits:", "  - name: test", f"    num_bytes: {size}"]
+    lines += [f"    num_examples: {count}", f"  download_size: {size}", f"  dataset_size: {size}", "---", ""]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,431 @@
+"""Shards of strangers and of our own: read where they are whole, refused where they are not, never obeyed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.errors import CounterGroundError
+from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_packed
+from counterground.photos import _packed as packed
+
+
+def jpeg(shade: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), (shade, 0, 0)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def sample(key: str, shade: int, **fields) -> list[tuple[str, bytes]]:
+    return [(f"{key}.jpg", jpeg(shade)), (f"{key}.json", json.dumps(fields).encode())]
+
+
+def write_rows(path: Path, rows: list[dict], **columns) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = [{"bytes": jpeg(number), "path": f"{number}.jpg"} for number in range(len(rows))]
+    schema = {"image": pl.Struct({"bytes": pl.Binary, "path": pl.String})}
+    frame = pl.DataFrame({"image": image}, schema=schema)
+    frame = pl.concat([frame, pl.DataFrame(rows)], how="horizontal") if rows[0] else frame
+    frame.with_columns(**columns).write_parquet(path)
+    return path
+
+
+def unpacked(cache: Path) -> list[str]:
+    return sorted(path.name for path in (cache / "unpacked").iterdir())
+
+
+# WebDataset
+
+
+def test_a_strangers_webdataset_with_names(tmp_path, cache):
+    write_tar(
+        tmp_path / "wds" / "x-0.tar",
+        [
+            *sample("a/1", 1, class_name="hen", background="grass", group="common", cluster=7),
+            *sample(
+                "a/2.x", 2, class_name="tench", license="cc-by", attribution="© Z", source="u", caption="c"
+            ),
+        ],
+    )
+    write_tar(tmp_path / "wds" / "x-1.tar", sample("3", 3, label="hen", path="deep/er/3.jpeg"))
+    found = read_benchmark(tmp_path / "wds")
+    assert found.name == "wds"
+    assert found.label_space.names == ("tench", "hen")
+    assert found.label_space.imagenet == (0, 8)
+    assert found.photos["path"].to_list() == ["deep/er/3.jpeg", "files/0000001.jpg", "files/0000002.jpg"]
+    rows = found.photos.drop("path", "photo_id", "mask").rows()
+    assert rows == [
+        (1, "hen", None, None, None, None, None, None),
+        (1, "hen", "grass", "common", "7", None, None, None),
+        (0, "tench", None, None, None, "cc-by", "© Z", "u"),
+    ]
+    assert found.notes[0] == "Fields of the samples that were not used: caption."
+    for path, expected in found.photos.select("path", "photo_id").iter_rows():
+        assert photo_id(found.photo_path(path)) == expected
+
+
+def test_numbered_classes_need_names(tmp_path):
+    members = [("1.webp", jpeg(1)), ("1.cls", b"1"), ("2.JPG", jpeg(2)), ("2.cls", b" 0\n")]
+    write_tar(tmp_path / "wds" / "0.tar", members)
+    with pytest.raises(
+        CounterGroundError, match=r"class number 1, and nothing says what that is called.*classnames"
+    ):
+        read_benchmark(tmp_path / "wds")
+    (tmp_path / "wds" / "classnames.txt").write_text("tench\n")
+    with pytest.raises(CounterGroundError, match="class number 1, but there are 1 names"):
+        read_benchmark(tmp_path / "wds")
+    (tmp_path / "wds" / "classnames.txt").write_text("tench\nhen\n")
+    assert read_benchmark(tmp_path / "wds").photos["class_name"].to_list() == ["hen", "tench"]
+    (tmp_path / "wds" / "classnames.txt").unlink()
+    LabelSpace("mine", ("zero", "one", "two"), (None,) * 3).save(tmp_path / "wds" / "label_space.json")
+    found = read_benchmark(tmp_path / "wds")
+    assert found.photos["class_name"].to_list() == ["one", "zero"]
+    assert "1 of 3 classes have no photo: two." in found.notes
+
+
+def test_webdatasets_own_writer_is_read(tmp_path):
+    import webdataset
+
+    (tmp_path / "wds").mkdir()
+    with webdataset.TarWriter(str(tmp_path / "wds" / "x-000000.tar")) as sink:
+        for number in range(3):
+            fields = {"class_name": ("hen", "tench")[number % 2]}
+            sink.write({"__key__": f"k{number}", "png": Image.new("RGB", (8, 8)), "json": fields})
+    assert read_benchmark(tmp_path / "wds").photos["class_name"].to_list() == ["hen", "tench", "hen"]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("../1.jpg", b"x"), ("../1.cls", b"0")], "'../1.jpg' would land outside"),
+        ([("/etc/1.jpg", b"x")], "'/etc/1.jpg' would land outside"),
+        ([("a\\..\\1.jpg", b"x")], "would land outside"),
+        (sample("1", 1, class_name="hen", path="../../x.jpg"), "'../../x.jpg' would land outside"),
+        (sample("1", 1, class_name="hen", path="/x.jpg"), "'/x.jpg' would land outside"),
+        (sample("1", 1, class_name="hen", path="C:/x.jpg"), "would land outside"),
+        (sample("1", 1, class_name="hen", path="a\\x.jpg"), "would land outside"),
+        (sample("1", 1, class_name="hen", path="a\0.jpg"), "would land outside"),
+        (sample("1", 1, class_name="hen", path="x" * 300), "File name too long"),
+        (
+            sample("1", 1, class_name="hen", path="a") + sample("2", 1, class_name="hen", path="a/b"),
+            "cannot be a file's path",
+        ),
+        (
+            sample("1", 1, class_name="hen", path="a") + sample("2", 1, class_name="hen", path="a"),
+            "'a' occurs twice",
+        ),
+        (sample("1", 1, class_name="hen", photo_id="0" * 64), "its bytes were changed"),
+        (sample("1", 1), "sample '1' has no class"),
+        (sample("1", 1, class_name="hen", group="rare"), "group must be common, counter or null"),
+        ([("1.jpg", b"x"), ("1.jpg", b"x")], "'1.jpg' occurs twice"),
+        ([("1.jpg", b"x"), ("1.png", b"x")], "wanted is one photo, not 2"),
+        ([("1.json", b"{}")], "wanted is one photo, not 0"),
+        ([("1.jpg", b"x"), ("1.json", b"[1]")], "fields cannot be read"),
+        ([("1.jpg", b"x"), ("1.json", b'{"class_name": "\\ud800"}')], "fields cannot be read"),
+        ([("1.jpg", b"x"), ("1.json", b"{")], "fields cannot be read"),
+        ([("1.jpg", b"x"), ("1.json", b"[" * 100_000)], "fields cannot be read"),
+        ([], "no photo in the shards"),
+    ],
+)
+def test_an_unsafe_or_odd_tar_is_refused_in_one_line(members, message, tmp_path, cache):
+    write_tar(tmp_path / "wds" / "0.tar", members)
+    with pytest.raises(CounterGroundError, match=re.escape(message)) as caught:
+        read_benchmark(tmp_path / "wds")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "wds") in str(caught.value)
+    assert unpacked(cache) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wds"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_are_refused(kind, tmp_path, cache):
+    (tmp_path / "wds").mkdir()
+    with tarfile.open(tmp_path / "wds" / "0.tar", "w") as tar:
+        info = tarfile.TarInfo("1.jpg")
+        info.type, info.linkname = kind, "/etc/passwd"
+        tar.addfile(info)
+    with pytest.raises(CounterGroundError, match=r"not safe to unpack: '1\.jpg' is no plain file"):
+        read_benchmark(tmp_path / "wds")
+
+
+def test_a_size_no_photo_has_is_refused_before_it_is_read(tmp_path):
+    info = tarfile.TarInfo("1.jpg")
+    info.size = 2**33
+    (tmp_path / "wds").mkdir()
+    (tmp_path / "wds" / "0.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
+    with pytest.raises(CounterGroundError, match=r"'1\.jpg' is too large \(8,589,934,592 bytes\)"):
+        read_benchmark(tmp_path / "wds")
+
+
+def test_a_tar_cut_anywhere_is_found_out(tmp_path):
+    whole = write_tar(
+        tmp_path / "whole.tar", sample("1", 1, class_name="hen") + sample("2", 2, class_name="hen")
+    )
+    data = whole.read_bytes()
+    end = len(data.rstrip(b"\0")) + (-len(data.rstrip(b"\0")) % 512)
+    for cut in [*range(0, end + 1, 256), end - 1]:
+        (tmp_path / "wds").mkdir()
+        (tmp_path / "wds" / "0.tar").write_bytes(data[:cut])
+        with pytest.raises(CounterGroundError, match="cut short") as caught:
+            read_benchmark(tmp_path / "wds")
+        assert "\n" not in str(caught.value)
+        shutil.rmtree(tmp_path / "wds")
+
+
+# Hugging Face
+
+
+def test_a_strangers_parquet_with_names(tmp_path):
+    rows = [{"class_name": name, "group": group} for name, group in (("hen", "common"), ("tench", None))]
+    write_rows(tmp_path / "hf" / "data" / "train-00000-of-00001.parquet", rows, extra=pl.lit(1))
+    found = read_benchmark(tmp_path / "hf")
+    assert (found.name, found.label_space.imagenet) == ("hf", (0, 8))
+    assert found.photos["group"].to_list() == ["common", None]
+    assert found.photo_path(found.photos["path"][0]).read_bytes() == jpeg(0)
+    assert "Fields of the samples that were not used: extra." in found.notes
+    (tmp_path / "hf" / "data" / "train-00000-of-00001.parquet").rename(tmp_path / "hf" / "train.parquet")
+    (tmp_path / "hf" / "data").rmdir()
+    assert read_benchmark(tmp_path / "hf").version == found.version
+
+
+@pytest.mark.parametrize("label", ["label", "species"])
+def test_what_the_datasets_library_writes_is_read_with_its_class_names(tmp_path, label):
+    code = (
+        "import datasets, sys\n"
+        "from PIL import Image\n"
+        "names = datasets.ClassLabel(names=['hen', 'tench'])\n"
+        f"features = datasets.Features(image=datasets.Image(), {label}=names)\n"
+        "images = [Image.new('RGB', (8, 8), (n, 0, 0)) for n in range(3)]\n"
+        f"rows = {{'image': images, {label!r}: [0, 1, 0]}}\n"
+        "datasets.Dataset.from_dict(rows, features=features).to_parquet(sys.argv[1])\n"
+    )
+    (tmp_path / "hf" / "data").mkdir(parents=True)
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    target = str(tmp_path / "hf" / "data" / "test.parquet")
+    subprocess.run([sys.executable, "-c", code, target], env=environment, check=True, capture_output=True)
+    assert read_benchmark(tmp_path / "hf").photos["class_name"].to_list() == ["hen", "tench", "hen"]
+
+
+def test_binary_columns_and_numbers(tmp_path):
+    frame = pl.DataFrame({"img": [jpeg(1), jpeg(2)], "label": [1, 0]})
+    (tmp_path / "hf").mkdir()
+    frame.write_parquet(tmp_path / "hf" / "x.parquet")
+    with pytest.raises(CounterGroundError, match=r"row 1 has class number 1, and nothing says"):
+        read_benchmark(tmp_path / "hf")
+    (tmp_path / "hf" / "classnames.txt").write_text("tench\nhen\n")
+    assert read_benchmark(tmp_path / "hf").photos["class_name"].to_list() == ["hen", "tench"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": None}, "no column is one. It has: class_name"),
+        (
+            {"image": pl.struct(bytes=pl.lit(None, pl.Binary), path=pl.lit("a.jpg"))},
+            "row 1 has no photo in it",
+        ),
+        ({"second": pl.col("image")}, "the columns image, second are all"),
+        ({"class_name": pl.lit(None, pl.String)}, "row 1 has no class"),
+        ({"path": pl.lit("../x.jpg")}, "would land outside"),
+    ],
+)
+def test_odd_parquet_is_refused_in_one_line(change, message, tmp_path, cache):
+    path = write_rows(tmp_path / "hf" / "x.parquet", [{"class_name": "hen"}])
+    frame = pl.read_parquet(path)
+    keep = {name: what for name, what in change.items() if what is not None}
+    frame.with_columns(**keep).drop([name for name in change if name not in keep]).write_parquet(path)
+    with pytest.raises(CounterGroundError, match=re.escape(message)) as caught:
+        read_benchmark(tmp_path / "hf")
+    assert "\n" not in str(caught.value)
+    assert unpacked(cache) == []
+
+
+def test_several_splits_are_never_thrown_together(tmp_path):
+    for split in ("train", "test"):
+        write_rows(tmp_path / "hf" / "data" / f"{split}-00000-of-00001.parquet", [{"class_name": "hen"}])
+    with pytest.raises(CounterGroundError, match=r"several splits \(test, train\)"):
+        read_benchmark(tmp_path / "hf")
+
+
+def test_folders_of_photos_beside_an_archive_stay_what_they_are(tmp_path):
+    for name in ("hen", "tench"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        (tmp_path / "mine" / name / "1.jpg").write_bytes(jpeg(1))
+    write_tar(tmp_path / "mine" / "backup.tar", sample("1", 1, class_name="hen"))
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "mine" / "numbers.parquet")
+    assert read_benchmark(tmp_path / "mine").photos["path"].to_list() == ["hen/1.jpg", "tench/1.jpg"]
+
+
+# Our own: described by benchmark.json
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A described folder of two tars, as an export has it."""
+    out = tmp_path / "own"
+    rows, shards = [], []
+    for shard in range(2):
+        members = []
+        for number in (2 * shard, 2 * shard + 1):
+            row = {"path": f"files/{number}.jpg", "class_index": number % 2, "class_name": "ab"[number % 2]}
+            (tmp_path / "digest").write_bytes(jpeg(number))
+            row["photo_id"] = photo_id(tmp_path / "digest")
+            rows.append(row)
+            members += sample(f"{number:07d}", number, **row)
+        shards.append(write_tar(out / f"x-{shard:06d}.tar", members))
+    frame = pl.DataFrame(rows, schema_overrides={"class_index": pl.Int32})
+    space = LabelSpace("benchmark", ("a", "b", "c"), (None,) * 3)
+    benchmark = Benchmark("own", tmp_path, frame, space, ("a note",))
+    write_packed(benchmark, out, "webdataset", shards)
+    return out, benchmark
+
+
+def test_it_is_unpacked_once_and_found_again_by_content(own, tmp_path, cache):
+    out, benchmark = own
+    found = read_benchmark(out)
+    assert found.photos.equals(benchmark.photos)
+    assert (found.name, found.notes, found.version) == ("own", ("a note",), benchmark.version)
+    (key,) = unpacked(cache)
+    inode = found.photo_path("files/0.jpg").stat().st_ino
+    shutil.copytree(out, tmp_path / "copy")
+    assert read_benchmark(tmp_path / "copy").photo_path("files/0.jpg").stat().st_ino == inode
+    assert unpacked(cache) == [key]
+
+
+def test_photos_tidied_out_of_the_cache_come_back(own):
+    out, _ = own
+    found = read_benchmark(out)
+    found.photo_path("files/3.jpg").unlink()
+    assert read_benchmark(out).photo_path("files/3.jpg").is_file()
+    (found.root.parent / "benchmark.json").write_text("{")
+    assert read_benchmark(out).photo_path("files/3.jpg").is_file()
+
+
+def test_missing_cut_changed_and_added_shards_are_named(own):
+    out, _ = own
+    shard = out / "x-000001.tar"
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-512])
+    with pytest.raises(CounterGroundError, match=r"x-000001\.tar is not as it was exported"):
+        read_benchmark(out)
+    shard.unlink()
+    with pytest.raises(CounterGroundError, match=r"x-000001\.tar is missing"):
+        read_benchmark(out)
+    shard.write_bytes(data)
+    shutil.copy(shard, out / "x-000002.tar")
+    with pytest.raises(CounterGroundError, match=r"x-000002\.tar is no shard of this benchmark"):
+        read_benchmark(out)
+
+
+def test_a_description_of_something_else_is_found_out(own):
+    out, benchmark = own
+    content = json.loads((out / "benchmark.json").read_text())
+    (out / "benchmark.json").write_text(json.dumps(content | {"version": "0" * 64}))
+    with pytest.raises(CounterGroundError, match=r"are not those that benchmark\.json was written for"):
+        read_benchmark(out)
+    (out / "benchmark.json").write_text(json.dumps({"packed": "webdataset"}))
+    with pytest.raises(CounterGroundError, match=r"benchmark\.json is damaged: export again"):
+        read_benchmark(out)
+    write_packed(replace(benchmark, notes=()), out, "webdataset", sorted(out.glob("*.tar")))
+    (out / "label_space.json").write_text("{}")
+    with pytest.raises(CounterGroundError, match=r"label_space\.json: A label space needs"):
+        read_benchmark(out)
+
+
+@pytest.mark.parametrize("form", ["webdataset", "huggingface"])
+def test_damage_anywhere_gives_the_same_photos_or_one_line(form, tmp_path, own, cache):
+    """Without the hashes of a description, as a stranger's shard is."""
+    folder = tmp_path / "strange"
+    if form == "webdataset":
+        members = [m for n in range(4) for m in sample(f"{n}", n, class_name="ab"[n % 2])]
+        shard = write_tar(folder / "0.tar", members)
+    else:
+        shard = write_rows(folder / "0.parquet", [{"class_name": "ab"[n % 2]} for n in range(4)])
+    data, draw, messages = shard.read_bytes(), random.Random(0), []
+    for _ in range(60):
+        damaged = bytearray(data)
+        for _ in range(draw.choice([1, 1, 8])):
+            damaged[draw.randrange(len(data))] = draw.randrange(256)
+        shard.write_bytes(damaged[: draw.choice([len(data), draw.randrange(len(data))])])
+        try:
+            found = read_benchmark(folder)
+        except CounterGroundError as error:
+            messages.append(str(error))
+        else:
+            assert len(found) == 4
+    assert not any("\n" in message for message in messages)
+    assert len(messages) > 20
+    assert all(re.fullmatch("[0-9a-f]{64}", name) for name in unpacked(cache))
+
+
+def test_two_processes_unpack_at_once(own, cache):
+    out, benchmark = own
+    code = "import sys, counterground.photos as p\nprint(p.read_benchmark(sys.argv[1]).version)"
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True)
+        for _ in "ab"
+    ]
+    assert [process.communicate()[0].strip() for process in running] == [benchmark.version] * 2
+    assert len(unpacked(cache)) == 1
+
+
+def test_a_killed_unpacking_is_no_benchmark_and_is_swept_away(own, cache, monkeypatch):
+    out, _ = own
+    old = cache / "unpacked" / ".draft-killed"
+    old.mkdir(parents=True)
+    os.utime(old, (time.time() - 7 * 3600,) * 2)
+    young = cache / "unpacked" / ".draft-at-work"
+    young.mkdir()
+    read_benchmark(out)
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(own, cache, monkeypatch):
+    out, _ = own
+    (cache / "unpacked").write_text("x")
+    with pytest.raises(CounterGroundError, match=r"Cannot unpack .*COUNTERGROUND_CACHE") as caught:
+        read_benchmark(out)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_than_the_limit_is_refused(own, monkeypatch):
+    from counterground.photos import _packed_unpack
+
+    out, _ = own
+    monkeypatch.setattr(_packed_unpack, "MAX_TOTAL_BYTES", 1000)
+    with pytest.raises(CounterGroundError, match="more than 64 GiB in all"):
+        read_benchmark(out)
+
+
+def test_the_key_depends_on_all_that_is_read(own):
+    out, _ = own
+    first = packed._open_pack(out, "webdataset").key()
+    (out / "README.md").write_text("x")
+    assert packed._open_pack(out, "webdataset").key() == first
+    (out / "classnames.txt").write_text("x")
+    assert packed._open_pack(out, "webdataset").key() != first
