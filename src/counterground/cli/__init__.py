@@ -13,10 +13,12 @@ from counterground._version import __version__
 from counterground.cli._benchmarks import benchmarks
 from counterground.cli._collect import collect
 from counterground.cli._compare import compare
+from counterground.cli._curate import curate
 from counterground.cli._discover import discover
 from counterground.cli._evaluate import evaluate
 from counterground.cli._export import export
 from counterground.cli._import import import_
+from counterground.cli._label import label
 from counterground.cli._models import models
 from counterground.cli._pool import pool
 from counterground.cli._report import report
@@ -38,10 +40,12 @@ for _command in (
     benchmarks,
     collect,
     compare,
+    curate,
     discover,
     evaluate,
     export,
     import_,
+    label,
     models,
     pool,
     report,

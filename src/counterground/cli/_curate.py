@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--top", default=10, show_default=True, type=click.IntRange(min=0), help="Photos to list.")
 @model_options
 def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **running: Any) -> None:
-    r"""Rank the photos of POOL by how doubtful they are, and say why; people decide, nothing is discarded.
+    """Rank the photos of POOL by how doubtful they are, and say why; people decide, nothing is discarded.
 
     Feature noise (unreadable, tiny, blurred, badly exposed, flat, nearly empty) and duplicates (same file,
     close perceptual hash) need no model. Without --label-space, --model ranks each class among ImageNet's

@@ -34,7 +34,7 @@ from counterground.cli._options import model_options, out_option
 @model_options
 @out_option("Folder of the benchmark that is written; photos are not copied.")
 def discover(benchmark: str, referee: str, out: Path, **options: Any) -> None:
-    r"""Find each class's best (common) and worst (counter) background for a referee model.
+    """Find each class's best (common) and worst (counter) background for a referee model.
 
     \b
     counterground discover stamps --referee efficientnet-lite0 --out pairs

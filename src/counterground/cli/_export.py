@@ -64,7 +64,7 @@ def export(
     shard_photos: int,
     **facts: Any,
 ) -> None:
-    r"""Write a benchmark or a pool as folders that others can read, with a data card and all credits.
+    """Write a benchmark or a pool as folders that others can read, with a data card and all credits.
 
     Photos whose licence is unknown or forbids passing them on are left out and listed in left_out.csv.
 

@@ -50,7 +50,7 @@ def import_(pool: Path, source: str, **options: Any) -> None:
     counterground import my-pool zebras/ --class-name zebra
     counterground import my-pool addresses.csv
     counterground import my-pool hf:my-data-set:train
-    """  # noqa: D301 - click wants the character itself, and a raw string would show it
+    """
     from counterground.build.imports import ImportOptions, import_photos
 
     report = import_photos(pool, source, ImportOptions(show_progress=True, **options))

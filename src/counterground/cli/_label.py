@@ -46,7 +46,7 @@ import click
 )
 @click.option("--open/--no-open", "open_browser", default=True, help="Open the first link in a browser.")
 def label(pool: Path, annotators: tuple[str, ...], **options: Any) -> None:
-    r"""Review photos of a pool and label their backgrounds in a browser, with one key a photo.
+    """Review photos of a pool and label their backgrounds in a browser, with one key a photo.
 
     Each annotator gets a link that opens once. Decisions are on the disk as soon as the page says so, and
     what could not be sent waits in the browser.

@@ -9,7 +9,7 @@ import click
 @click.argument("pattern", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a table.")
 def models(pattern: str | None, as_json: bool) -> None:
-    r"""List models that can be evaluated, with parameters and training data.
+    """List models that can be evaluated, with parameters and training data.
 
     \b
     counterground models 'open_clip:ViT-B-32*'
