@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from inaturalist_server import INaturalistServer, photo_bytes
+from inaturalist_server import INaturalistServer
+
+
+def photo_bytes(seed: int, size: tuple[int, int] = (48, 40), coarse: tuple[int, int] = (6, 6)) -> bytes:
+    """Draw a photo of blurred noise, another one for each seed."""
+    values = np.random.default_rng(seed).integers(0, 256, (*coarse, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(values).resize(size, Image.Resampling.BICUBIC).save(out, "JPEG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def draw():
+    """A function that draws a photo; another one for each seed."""
+    return photo_bytes
 
 
 @pytest.fixture(scope="session")

@@ -389,16 +389,6 @@ def resized(data: bytes, longest: int) -> bytes:
     return out.getvalue()
 
 
-def photo_bytes(seed: int, size: tuple[int, int] = (48, 40), coarse: tuple[int, int] = (6, 6)) -> bytes:
-    """Draw a photo of blurred noise, another one for each seed."""
-    import numpy as np
-
-    values = np.random.default_rng(seed).integers(0, 256, (*coarse, 3), dtype=np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(values).resize(size, Image.Resampling.BICUBIC).save(out, "JPEG")
-    return out.getvalue()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path, required=True, help="folder with a folder of photos per class")

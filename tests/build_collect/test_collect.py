@@ -4,7 +4,6 @@ import io
 
 import polars as pl
 import pytest
-from inaturalist_server import photo_bytes
 from PIL import Image
 
 from counterground.build.collect import CollectOptions, collect, plan_collection
@@ -327,10 +326,10 @@ def test_a_page_listed_twice_after_a_kill_leaves_one_candidate_each(gather, pool
     assert len(pool().photos()) == 5
 
 
-def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, zebras):
+def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, zebras, draw):
     taxon = server.taxa[min(server.taxa)]
     for seed in range(12):
-        server.add_observation(taxon, [photo_bytes(seed, (240, 200), coarse=(200, 240))])
+        server.add_observation(taxon, [draw(seed, (240, 200), coarse=(200, 240))])
     with pytest.raises(
         CounterGroundError, match=r"bytes of photos a day is spent.*run the same command again after"
     ):

@@ -130,12 +130,10 @@ def can_mount():
 
 
 @pytest.mark.skipif(not can_mount(), reason="needs a file system of its own")
-def test_a_full_disk_is_one_line(server, zebras, tmp_path, drawn):
-    from inaturalist_server import photo_bytes
-
+def test_a_full_disk_is_one_line(server, zebras, tmp_path, draw):
     taxon = zebras(1)[0].taxon
     for seed in range(30):
-        server.add_observation(taxon, [photo_bytes(seed, (300, 250), coarse=(250, 300))])
+        server.add_observation(taxon, [draw(seed, (300, 250), coarse=(250, 300))])
     pool = tmp_path / "pool"
     pool.mkdir()
     command = [

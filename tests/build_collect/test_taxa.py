@@ -76,6 +76,9 @@ def test_another_choice_than_the_remembered_one_is_another_query(gather, jays):
     gather("blue jay")
     with pytest.raises(CounterGroundError, match=r"'blue jay' under another query \(taxa"):
         gather("blue jay", taxa={"blue jay": (jays[0].id,)})
+    assert gather("blue jay")[0] == {"blue jay": "Cyanocitta cristata"}
+    gather("blue jay", taxa={"blue jay": (jays[0].id,)}, add=True)
+    assert gather("blue jay")[0] == {"blue jay": "Garrulus glandarius"}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +152,15 @@ def test_a_file_may_say_what_a_class_is(gather, jays):
     assert found == {"a": "Kettlea", "b": "Cyanocitta cristata"}
     with pytest.raises(UnclearClasses, match="No taxon is called 'Nothing'"):
         gather(WantedClass("c", "Nothing"))
+
+
+def test_a_file_that_changed_is_another_query_and_an_option_outlasts_it(gather, jays):
+    gather(WantedClass("a", "Kettlea"))
+    with pytest.raises(CounterGroundError, match=r"'a' under another query \(taxa"):
+        gather(WantedClass("a", "Garrulus glandarius"))
+    assert gather("a")[0] == gather(WantedClass("a", "Kettlea"))[0] == {"a": "Kettlea"}
+    gather(WantedClass("b", "Kettlea"), taxa={"b": (jays[1].id,)})
+    assert gather(WantedClass("b", "Kettlea"))[0] == {"b": "Cyanocitta cristata"}
 
 
 def test_two_classes_of_one_taxon_are_noted(gather, jays):

@@ -85,7 +85,7 @@ def collect(
     gb_per_day: float,
     **options: Any,
 ) -> None:
-    r"""Fetch the newest photos of each class from iNaturalist into POOL; go on where it was cut off.
+    """Fetch the newest photos of each class from iNaturalist into POOL; go on where it was cut off.
 
     \b
     counterground collect my-pool -c zebra -c "polar bear" --per-class 300

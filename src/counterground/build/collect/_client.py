@@ -27,6 +27,7 @@ from counterground.errors import CounterGroundError
 
 PER_PAGE = 200
 _FOUND_PER_NAME = 30
+_BUSY_MS = 30_000
 _NO_LIMIT = 10**9  # the session wants a rate; ours is kept by the adapter, across processes
 
 
@@ -122,7 +123,7 @@ def _session(options: CollectOptions) -> Any:
         filter_fn=_is_json,
         serializer="json",  # the default is pickle, and a cache folder may come from anywhere
         timeout=READ_TIMEOUT,
-        wal=True,
+        busy_timeout=_BUSY_MS,
     )
     # An old page in place of an error would end a listing early and in silence.
     session.settings.stale_if_error = False

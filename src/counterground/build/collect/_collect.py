@@ -60,7 +60,7 @@ def collect(
             remembered = pool.setting("taxa", {})
             assign_classes(list(dict.fromkeys([*remembered, *(one.name for one in wanted)])))
             resolution = session.resolve(wanted, remembered)
-            _remember(pool, resolution.choices)
+            _remember(pool, [choice for choice in resolution.choices if choice.class_name not in remembered])
             if resolution.unclear:
                 raise resolution.unclear
             report = _collect_all(pool, session, resolution.choices)
@@ -82,6 +82,12 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
     _sweep(pool)
     collected = Collected(_owners(pool))
     states = _states(pool, queries, add=session.options.add)
+    # Only now that the queries are accepted may they, and their taxa, replace others.
+    pool.set_setting(
+        "queries",
+        pool.setting("queries", {}) | {name: state.to_setting() for name, state in states.items()},
+    )
+    _remember(pool, choices)
     source = session.source(choices)
     pacer = MediaPacer(session.budget, session.options.size, session.line.wait)
     reports = []

@@ -26,7 +26,7 @@ class MediaPacer:
         """
         wait = self._budget.take("bytes", self._expected)
         if wait and self._taken:
-            return min(wait, 1.0)  # photos on their way may need less than was taken for them
+            return min(wait, 0.2)  # photos on their way may need less than was taken for them
         refuse_long_wait(wait, "bytes of photos")
         if wait:
             self._waiting(f"waiting {wait:,.0f} s: bytes of photos an hour are limited")

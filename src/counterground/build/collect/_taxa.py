@@ -87,9 +87,10 @@ def resolve_classes(
 ) -> Resolution:
     """Find the taxa of classes.
 
-    In this order: ids of ``chosen``; what the pool remembers; what the class's list says; for animal classes
-    of ImageNet-1K the built-in scientific names; the one taxon whose scientific or preferred common name is
-    the class's name, or, where there is none, the one that has the name as a synonym.
+    In this order: ids of ``chosen``, now or, as the pool remembers, before; what the class's file says; what
+    the pool remembers; for animal classes of ImageNet-1K the built-in scientific names; the one taxon whose
+    scientific or preferred common name is the class's name, or, where there is none, the one that has the
+    name as a synonym.
 
     Raises:
         UsageError: ``chosen`` names another class, or an id that does not exist or is no longer in use.
@@ -108,7 +109,7 @@ def resolve_classes(
             if one.name in chosen:
                 taxa = tuple(_by_id(one.name, id_, names) for id_ in chosen[one.name])
                 choices.append(Choice(one.name, taxa, "taxon option"))
-            elif one.name in remembered:
+            elif _stays(one, remembered):
                 choices.append(Choice.from_setting(one.name, remembered[one.name]))
             elif one.left_out:
                 left_out.append(one)
@@ -117,6 +118,13 @@ def resolve_classes(
         except _Unclear as unclear:
             open_ones[one.name] = unclear
     return Resolution(tuple(choices), tuple(left_out), tuple(notes), _unclear(open_ones))
+
+
+def _stays(one: WantedClass, remembered: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether what the pool remembers of a class holds; a file may have changed, and is read again."""
+    if one.name not in remembered:
+        return False
+    return one.taxon is None or remembered[one.name]["chosen_by"] == "taxon option"
 
 
 def _by_name(one: WantedClass, names: TaxonNames, notes: list[str]) -> Choice:
@@ -210,7 +218,7 @@ def asked_for(
     names: set[str] = set()
     numbers = {number for ids in chosen.values() for number in ids}
     for one in wanted:
-        if one.name in chosen or one.name in remembered or one.left_out:
+        if one.name in chosen or _stays(one, remembered) or one.left_out:
             continue
         if one.taxon is not None:
             (numbers.add(int(one.taxon)) if one.taxon.isdigit() else names.add(one.taxon))
