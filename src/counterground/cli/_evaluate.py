@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from counterground.cli._options import model_options, out_option
+from counterground.cli._options import generative_options, model_options, out_option
 
 
 @click.command()
@@ -16,13 +16,15 @@ from counterground.cli._options import model_options, out_option
     "-m", "--model", "model_specs", required=True, multiple=True, metavar="MODEL", help="Repeat for several."
 )
 @model_options
+@generative_options
 @click.option("--referee", metavar="MODEL", help="The model that chooses the confusable names.")
 @out_option("Folder of the run: run.json, predictions.parquet, scores.parquet, report.html.")
 def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings: Any) -> None:
-    r"""Evaluate models on BENCHMARK: a built-in name, a folder of photos, or a .parquet manifest.
+    """Evaluate models on BENCHMARK: a built-in name, a folder of photos, or a .parquet manifest.
 
     \b
     counterground evaluate stamps -m efficientnet-lite0 --out runs/first
+    counterground evaluate my-photos -m hf:llava-hf/llava-1.5-7b-hf --precision bf16 --out runs/llava
     counterground evaluate my-photos -m open_clip:ViT-B-32/laion2b_s34b_b79k --out runs/mine
     """
     from counterground.api import evaluate as run_evaluation

@@ -43,9 +43,43 @@ _OPTIONS = (
 )
 
 
+_GENERATIVE = (
+    click.option(
+        "--protocol",
+        type=click.Choice(["answer-loss", "describe", "yes-no", "free-form"]),
+        help="How models that answer in words are asked: the answer with the lowest loss wins (answer-loss, "
+        "the default; describe; yes-no), or their own words are read (free-form).",
+    ),
+    click.option(
+        "--loss",
+        default="mean",
+        show_default=True,
+        type=click.Choice(["mean", "sum"]),
+        help="Over the tokens of an answer; both are in predictions.parquet.",
+    ),
+    click.option(
+        "--article",
+        default="a",
+        show_default=True,
+        type=click.Choice(["a", "correct"]),
+        help='"A ox", as in the paper, or "An ox".',
+    ),
+    click.option(
+        "--aliases", metavar="FILE", help='Other words for classes: JSON, {"ice bear": ["polar bear"]}.'
+    ),
+)
+
+
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that become ``Settings``."""
     for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def generative_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of ``Settings`` for models that answer in words."""
+    for option in reversed(_GENERATIVE):
         command = option(command)
     return command
 

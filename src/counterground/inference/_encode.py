@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.inference._progress import photo_progress
@@ -80,33 +81,53 @@ def encode_photos(
     )
     run = partial(_forward, model, batch_size)
     task = Task(model.spec, model.dim, model.convert_rgb_first, model.preprocess, run)
-    features = run_task(task, benchmark, store, batch_size=batch_size, show_progress=show_progress)
+    work = Work.plan(task, benchmark, benchmark.photos, store, batch_size)
+    with photo_progress(model.spec, work.missing, shown=show_progress and work.missing > 0) as advance:
+        features = work.finish(advance)
     require_readable(features)
     return features
 
 
-def run_task(
-    task: Task, benchmark: Benchmark, store: FeatureStore, *, batch_size: int, show_progress: bool
-) -> Features:
-    """Return a row of numbers for every photo of the benchmark, in manifest order, reading what is stored."""
-    photo_ids = benchmark.photos["photo_id"].to_list()
-    paths = [benchmark.photo_path(path) for path in benchmark.photos["path"]]
-    first_path: dict[str, Path] = {}
-    for photo, path in zip(photo_ids, paths, strict=True):
-        first_path.setdefault(photo, path)
-    unique = list(first_path)
-    blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
-    found: list[Block | None] = [store.get(block) for block in blocks]
-    missing = [number for number, block in enumerate(found) if block is None]
-    total = sum(len(blocks[number]) for number in missing)
-    with photo_progress(task.spec, total, shown=show_progress and total > 0) as advance:
-        decoded = _decode_ahead(task, [[(photo, first_path[photo]) for photo in blocks[n]] for n in missing])
-        for number, photos in zip(missing, decoded, strict=True):
-            found[number] = block = _run_block(task, photos)
+@dataclass(frozen=True)
+class Work:
+    """A task on some photos, of which the store may hold a part; ``found`` stands beside ``blocks``."""
+
+    task: Task
+    store: FeatureStore
+    photo_ids: list[str]
+    first_path: dict[str, Path]
+    blocks: list[list[str]]
+    found: list[Block | None]
+
+    @classmethod
+    def plan(
+        cls, task: Task, benchmark: Benchmark, photos: pl.DataFrame, store: FeatureStore, batch_size: int
+    ) -> Work:
+        """Look up what the store holds of ``photos``, rows of the benchmark's manifest."""
+        photo_ids = photos["photo_id"].to_list()
+        first_path: dict[str, Path] = {}
+        for photo, path in zip(photo_ids, photos["path"], strict=True):
+            first_path.setdefault(photo, benchmark.photo_path(path))
+        unique = list(first_path)
+        blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
+        return cls(task, store, photo_ids, first_path, blocks, [store.get(block) for block in blocks])
+
+    @property
+    def missing(self) -> int:
+        """How many contents the store lacks."""
+        return sum(len(block) for block, found in zip(self.blocks, self.found, strict=True) if found is None)
+
+    def finish(self, advance: Callable[[int], None]) -> Features:
+        """Do what is missing, keep it, and return a row for every photo, in their order."""
+        missing = [number for number, block in enumerate(self.found) if block is None]
+        named = [[(photo, self.first_path[photo]) for photo in self.blocks[number]] for number in missing]
+        blocks = list(self.found)
+        for number, photos in zip(missing, _decode_ahead(self.task, named), strict=True):
+            blocks[number] = block = _run_block(self.task, photos)
             if all(photo.lasting for photo in photos):
-                store.put(blocks[number], block)
+                self.store.put(self.blocks[number], block)
             advance(len(photos))
-    return _in_manifest_order(photo_ids, blocks, [block for block in found if block is not None])
+        return _in_order(self.photo_ids, self.blocks, [block for block in blocks if block is not None])
 
 
 def require_readable(features: Features) -> None:
@@ -202,9 +223,7 @@ def holds_content(path: Path, content: str) -> bool:
         return False
 
 
-def _in_manifest_order(
-    photo_ids: Sequence[str], blocks: Sequence[Sequence[str]], found: Sequence[Block]
-) -> Features:
+def _in_order(photo_ids: Sequence[str], blocks: Sequence[Sequence[str]], found: Sequence[Block]) -> Features:
     assert len(blocks) == len(found), "every block is either stored or encoded"
     row_of = {photo: row for row, photo in enumerate(photo for block in blocks for photo in block)}
     order = np.array([row_of[photo] for photo in photo_ids])

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -18,35 +19,52 @@ from counterground.inference._competition import (
     with_confusable,
 )
 from counterground.inference._encode import Features, encode_photos
+from counterground.inference._generative import (
+    Spoken,
+    check_askable,
+    check_number_of_names,
+    evaluate_generative,
+)
 from counterground.inference._heads import Head, build_head
 from counterground.inference._predict import class_mean_scores, predict
-from counterground.inference._record import check_free, run_info, unreadable_photos, write_run
+from counterground.inference._progress import tell_calls
+from counterground.inference._protocol import read_aliases
+from counterground.inference._record import check_free, run_info, spoken_answers, unreadable_photos, write_run
 from counterground.inference._request import Request
 from counterground.inference._run import ModelRecord, Run
 from counterground.inference._settings import Settings
+from counterground.inference._words import calls_to_make
 from counterground.metrics import score_predictions
-from counterground.models import Model, check_specs, expand_specs
+from counterground.models import Encoder, Generative, Model, check_specs, expand_specs, expected_kind
 from counterground.photos import Benchmark, prompt_templates
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one model gave on a benchmark."""
+    """What one model gave on a benchmark; ``spoken`` where it is a generative one."""
 
     record: ModelRecord
     predictions: pl.DataFrame
     features: Features
     device: str
+    spoken: Spoken | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows a photo has: one for each way of asking."""
+        return 1 if self.spoken is None else len(self.spoken.asked)
 
 
 def evaluate_models(benchmark: Benchmark, models: Sequence[str], settings: Settings, out: Path) -> Run:
     """Evaluate models on a benchmark and write ``run.json``, predictions and scores into ``out``.
 
     Features are kept in the cache by content, so a run that was stopped goes on where it was, and another
-    label space, prompt set or grouping decodes no photo again.
+    label space, prompt set or grouping decodes no photo again. Losses and answers of generative models are
+    kept likewise.
 
     Raises:
-        UsageError: an unknown model, name list, prompt file or label space.
+        UsageError: an unknown model, name list, prompt file or label space, or a model that cannot be asked
+            under the protocol.
         CounterGroundError: weights that cannot be had, photos none of which can be read,
             an ``out`` that cannot be written or holds another run.
     """
@@ -57,16 +75,19 @@ def evaluate_models(benchmark: Benchmark, models: Sequence[str], settings: Setti
     referee = settings.referee if settings.label_space == "confusable" else None
     check_specs([*specs, *([referee] if referee else [])])
     contest = competition(benchmark, settings.label_space or default_label_space(benchmark), settings.names)
-    request = Request(benchmark, specs, settings, contest, prompt_templates(settings.prompts))
+    aliases = read_aliases(Path(settings.aliases), contest.space.names) if settings.aliases else {}
+    request = Request(benchmark, specs, settings, contest, prompt_templates(settings.prompts), aliases)
     asked = request.hash()
     check_free(out, asked)
     if referee:
         request = replace(request, contest=_choose_confusable(request, referee))
+    _check_generative(request)
     outcomes = [_evaluate_one(request, spec) for spec in specs]
     unreadable = unreadable_photos(benchmark, [outcome.features for outcome in outcomes])
     predictions = pl.concat([outcome.predictions for outcome in outcomes])
     predictions = predictions.join(unreadable, on="path", how="anti", maintain_order="left")
-    if len(predictions) != len(specs) * (len(benchmark.photos) - len(unreadable)):
+    rows = sum(outcome.rows for outcome in outcomes)
+    if len(predictions) != rows * (len(benchmark.photos) - len(unreadable)):
         raise CounterGroundError(
             f"{len(predictions)} predictions of {len(specs)} models and {len(unreadable)} unreadable photos "
             f"do not add up to {len(benchmark.photos)}. This is a fault of CounterGround; please report it."
@@ -79,27 +100,59 @@ def evaluate_models(benchmark: Benchmark, models: Sequence[str], settings: Setti
         predictions,
         score_predictions(predictions),
     )
-    write_run(run, request.contest.space, unreadable)
+    write_run(run, request.contest.space, unreadable, spoken_answers(outcomes))
     return run
+
+
+def _check_generative(request: Request) -> None:
+    """Refuse what no generative model can be asked, and say what calls will cost, before any other work."""
+    for spec in request.specs:
+        if expected_kind(spec) != "generative":
+            continue
+        if not spec.startswith(("http:", "https:")):
+            check_number_of_names(request, spec)
+            continue
+        model = request.settings.load(spec)
+        assert isinstance(model, Generative)
+        ways = check_askable(request, model)
+        if request.settings.show_progress:
+            tell_calls(spec, *calls_to_make(request, model, ways), model.price)
 
 
 def _evaluate_one(request: Request, spec: str) -> Outcome:
     model = request.settings.load(spec)
+    if isinstance(model, Generative):
+        spoken = evaluate_generative(request, model)
+        record = _record(model, asked=spoken.asked)
+        return Outcome(record, spoken.predictions, spoken.features, model.device, spoken)
     features, head = _encode(model, request)
     predictions = predict(request.benchmark, features, head, request.contest, request.labels(spec))
-    record = ModelRecord(
-        spec=spec, kind=model.kind, fingerprint=model.fingerprint, description=model.description
+    return Outcome(_record(model), predictions, features, model.device)
+
+
+def _record(model: Model, **more: Any) -> ModelRecord:
+    return ModelRecord(
+        spec=model.spec,
+        kind=model.kind,
+        fingerprint=model.fingerprint,
+        description={**model.description, **more},
     )
-    return Outcome(record, predictions, features, model.device)
 
 
 def _choose_confusable(request: Request, referee: str) -> Competition:
-    features, head = _encode(request.settings.load(referee), request)
+    model = request.settings.load(referee)
+    if isinstance(model, Generative):
+        raise UsageError(
+            f"{referee} answers in words and has no similarity to all names; use a CLIP or a classifier as "
+            "--referee."
+        )
+    features, head = _encode(model, request)
     return with_confusable(request.contest, class_mean_scores(request.benchmark, features, head), referee)
 
 
 def _encode(model: Model, request: Request) -> tuple[Features, Head]:
     """Build the head first: a name the model cannot score is told before an hour of photos."""
+    assert isinstance(model, Encoder)
     contest, settings = request.contest, request.settings
     head = build_head(model, contest.space, contest.texts, request.templates, cache_dir() / "heads")
     features = encode_photos(

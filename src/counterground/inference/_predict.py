@@ -35,7 +35,7 @@ def predict(
     rows = np.flatnonzero(features.readable)
     photos = benchmark.photos[rows.tolist()]
     classes = photos["class_index"].to_numpy()
-    competes, true = _rules(contest, np.unique(classes), len(benchmark.label_space))
+    competes, true = competitors(contest, np.unique(classes), len(benchmark.label_space))
     parts = []
     for start in range(0, len(rows), _ROWS):
         part = slice(start, start + _ROWS)
@@ -43,24 +43,31 @@ def predict(
         padding = np.zeros((_ROWS - len(matrix), matrix.shape[1]), dtype=np.float32)
         scores = head.scores(np.concatenate([matrix, padding]))[: len(matrix)]
         scores[~competes[classes[part]]] = -np.inf
-        parts.append(_outcome(scores, true[classes[part]], head.scale))
-    names = np.array(contest.space.names, dtype=object)
-    outcome = pl.concat(parts)
+        parts.append(outcome_of(scores, true[classes[part]], head.scale))
+    return table_of(photos, pl.concat(parts), contest, labels)
+
+
+def table_of(
+    photos: pl.DataFrame, outcome: pl.DataFrame, contest: Competition, labels: dict[str, str]
+) -> pl.DataFrame:
+    """Return the rows of ``predictions.parquet`` for photos and what came of each; what is absent is null."""
+    names = dict(enumerate(contest.space.names))
     about = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
+    absent = [column for column in ("loss_sum", "loss_mean") if column not in outcome.columns]
+    predicted = [names.get(index) for index in outcome["predicted_index"].to_list()]
     return (
         photos.select(about)
         .hstack(outcome)
         .with_columns(
             **{column: pl.lit(value) for column, value in labels.items()},
-            predicted_name=pl.Series(names[outcome["predicted_index"]].tolist(), dtype=pl.String),
-            loss_sum=None,
-            loss_mean=None,
+            **dict.fromkeys(absent, pl.lit(None)),
+            predicted_name=pl.Series(predicted, dtype=pl.String),
         )
         .select([pl.col(column).cast(kind) for column, kind in PREDICTIONS_SCHEMA.items()])
     )
 
 
-def _rules(contest: Competition, classes: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def competitors(contest: Competition, classes: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Per class: which names compete ``[c, k]``, and which is the true one ``[c]`` (-1 if it does not)."""
     competes = np.zeros((n_classes, len(contest.space)), dtype=bool)
     true = np.full(n_classes, -1)
@@ -72,7 +79,7 @@ def _rules(contest: Competition, classes: np.ndarray, n_classes: int) -> tuple[n
     return competes, true
 
 
-def _outcome(scores: np.ndarray, true: np.ndarray, scale: float) -> pl.DataFrame:
+def outcome_of(scores: np.ndarray, true: np.ndarray, scale: float) -> pl.DataFrame:
     """Arg-max, rank of the true name, probability of the best and gap to the second, of ``[n, k]`` scores."""
     row = np.arange(len(scores))
     best = scores.argmax(axis=1)

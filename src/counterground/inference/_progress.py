@@ -30,3 +30,11 @@ def photo_progress(description: str, total: int, *, shown: bool) -> Iterator[Cal
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task(description, total=total)
         yield lambda photos: bar.advance(task, photos)
+
+
+def tell_calls(spec: str, calls: int, kept: int, price: float | None) -> None:
+    """Say on standard error how many calls an endpoint will get, and what they cost where that is known."""
+    cost = "" if price is None else f", which cost {calls * price:,.2f} at {price:g} a call"
+    Console(stderr=True, highlight=False, markup=False, emoji=False).print(
+        f"{spec}: {calls:,} calls to make{cost}; {kept:,} answers are kept from before."
+    )

@@ -8,7 +8,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ from counterground.photos import Benchmark, LabelSpace
 if TYPE_CHECKING:
     from counterground.inference._evaluate import Outcome
 
+_ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
 
 
@@ -65,8 +66,8 @@ def run_info(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
         platform=f"{platform.platform()}, {os.cpu_count()} cores",
-        libraries={name: version(name) for name in _LIBRARIES},
-        device=outcomes[0].device,
+        libraries={name: version(name) for name in _used(outcomes)},
+        device=next((outcome.device for outcome in outcomes if outcome.device != "remote"), "remote"),
         precision=settings.precision,
         batch_size=settings.batch_size,
         threads=torch.get_num_threads(),
@@ -86,11 +87,15 @@ def run_info(
         prompts=settings.prompts,
         as_published=settings.as_published,
         models=[outcome.record for outcome in outcomes],
-        warnings=_warnings(contest, outcomes, predictions, unreadable),
+        warnings=_warnings(request, outcomes, unreadable),
         counts=_counts(benchmark, outcomes, predictions, unreadable),
         seconds=0.0,
         templates=list(request.templates),
         texts=list(contest.texts),
+        protocol=settings.protocol,
+        loss=settings.loss,
+        article=settings.article,
+        aliases={name: list(words) for name, words in request.aliases.items()},
     )
 
 
@@ -107,9 +112,20 @@ def unreadable_photos(benchmark: Benchmark, features: Sequence[Features]) -> pl.
     return benchmark.photos[rows].select("path", "photo_id").with_columns(listed)
 
 
-def write_run(run: Run, space: LabelSpace, unreadable: pl.DataFrame) -> None:
+def spoken_answers(outcomes: Sequence[Outcome]) -> pl.DataFrame | None:
+    """Return what models said in their own words, and the class that was read from it; None if none did."""
+    spoken = [each.spoken.answers for each in outcomes if each.spoken and each.spoken.answers is not None]
+    return pl.concat(spoken).select(_ANSWERS) if spoken else None
+
+
+def write_run(
+    run: Run, space: LabelSpace, unreadable: pl.DataFrame, answers: pl.DataFrame | None = None
+) -> None:
     """Write the files of a run, each atomically; ``run.json`` goes first and comes last."""
     (run.path / "run.json").unlink(missing_ok=True)
+    (run.path / "answers.parquet").unlink(missing_ok=True)
+    if answers is not None:
+        write_parquet(run.path / "answers.parquet", answers)
     write_text(run.path / "unreadable.csv", unreadable.write_csv())
     space.save(run.path / "label_space.json")
     write_parquet(run.path / "predictions.parquet", run.predictions)
@@ -126,12 +142,33 @@ def _counts(
         unreadable=len(unreadable),
         converted_to_rgb=max(int(outcome.features.converted.sum()) for outcome in outcomes),
         ties=dict(ties.sort("model").iter_rows()),
+        unmatched=_unmatched(outcomes),
     )
 
 
-def _warnings(
-    contest: Competition, outcomes: Sequence[Outcome], predictions: pl.DataFrame, unreadable: pl.DataFrame
-) -> list[str]:
+def _unmatched(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    return {
+        each.record.spec: each.spoken.unmatched
+        for each in outcomes
+        if each.spoken and each.spoken.unmatched is not None
+    }
+
+
+def _used(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """Distributions whose versions are recorded: transformers only where a model uses it."""
+    uses = any("transformers" in each.record.description.get("libraries", {}) for each in outcomes)
+    return (*_LIBRARIES, "transformers") if uses and _installed("transformers") else _LIBRARIES
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _warnings(request: Request, outcomes: Sequence[Outcome], unreadable: pl.DataFrame) -> list[str]:
     warnings = [
         f"{outcome.record.spec}: {warning}"
         for outcome in outcomes
@@ -146,16 +183,52 @@ def _warnings(
     partly = len(unreadable) - min(len(outcome.features.reasons) for outcome in outcomes)
     if partly:
         warnings.append(f"{partly} of them could be read for some models; they are left out for all.")
-    absent = predictions["true_rank"].null_count() // len(outcomes)
+    absent = _absent(request, unreadable)
     if absent:
         warnings.append(f"For {absent} photos the true name does not compete; they are counted as wrong.")
-    duplicates = _written_alike(contest)
-    if duplicates and any(outcome.record.kind == "dual_encoder" for outcome in outcomes):
+    duplicates = _written_alike(request.contest)
+    if duplicates and any(outcome.record.kind != "classifier" for outcome in outcomes):
         warnings.append(
             f"Names that stand for several classes ({', '.join(duplicates[:3])}"
             f"{', ...' if len(duplicates) > 3 else ''}): their equal scores go to the first index."
         )
+    return [*warnings, *_spoken_warnings(request, outcomes)]
+
+
+def _spoken_warnings(request: Request, outcomes: Sequence[Outcome]) -> list[str]:
+    """What the reader of answers in words must know, and options that changed nothing."""
+    warnings = []
+    for outcome in outcomes:
+        spoken, spec = outcome.spoken, outcome.record.spec
+        rows = 0 if spoken is None else len(spoken.predictions)
+        if spoken and spoken.unmatched:
+            warnings.append(
+                f"{spec}: {spoken.unmatched} of {rows} answers name no class that competes; they are counted "
+                "as wrong. answers.parquet holds them."
+            )
+        if spoken and spoken.several:
+            warnings.append(
+                f"{spec}: {spoken.several} of {rows} answers name several classes; the first counts."
+            )
+    settings = request.settings
+    asked = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")
+    if asked and all(outcome.spoken is None for outcome in outcomes):
+        warnings.append(
+            "No model answers in words: --protocol, --loss, --article and --aliases change nothing."
+        )
     return warnings
+
+
+def _absent(request: Request, unreadable: pl.DataFrame) -> int:
+    """How many photos that were read have a true name that does not compete for them."""
+    seen = request.benchmark.photos.join(unreadable, on="path", how="anti")
+    counts = seen.group_by("class_index").len()
+    contest = request.contest
+    return sum(
+        count
+        for index, count in counts.iter_rows()
+        if contest.true_index[index] not in contest.candidates(index)
+    )
 
 
 def _written_alike(contest: Competition) -> list[str]:

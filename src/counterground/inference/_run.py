@@ -69,19 +69,24 @@ class ModelRecord(_Record):
 
 
 class CountsRecord(_Record):
-    """How many photos were in the manifest, could not be read, were not RGB; exact top-2 ties per model."""
+    """How many photos were in the manifest, could not be read, were not RGB; exact top-2 ties per model.
+
+    ``unmatched`` counts, per model that answered in its own words, the answers that name no competing class.
+    """
 
     photos: int
     unreadable: int
     converted_to_rgb: int
     ties: dict[str, int]
+    unmatched: dict[str, int] = {}
 
 
 class RunInfo(_Record):
     """``run.json``: everything needed to repeat the run.
 
     ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of all
-    that was asked: runs with the same one may replace each other.
+    that was asked: runs with the same one may replace each other. ``protocol`` (None: each model's own),
+    ``loss``, ``article`` and ``aliases`` say how generative models were asked.
     """
 
     counterground_version: str
@@ -106,6 +111,10 @@ class RunInfo(_Record):
     templates: list[str] = []
     texts: list[str] = []
     request: str = ""
+    protocol: str | None = None
+    loss: str = "mean"
+    article: str = "a"
+    aliases: dict[str, list[str]] = {}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Models with their own preprocessing, activation and fingerprint; nothing heavy is imported here."""
 
 from counterground.models._base import Classifier, DualEncoder, Encoder, Generative, Model, Protocol
+from counterground.models._kind import expected_kind
 from counterground.models._listing import ModelInfo, list_models
 from counterground.models._load import check_specs, load_model
 from counterground.models._spec import expand_specs
@@ -15,6 +16,7 @@ __all__ = [
     "Protocol",
     "check_specs",
     "expand_specs",
+    "expected_kind",
     "list_models",
     "load_model",
 ]

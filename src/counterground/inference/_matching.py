@@ -1,0 +1,77 @@
+"""Which class a model's own words name: one explicit rule, kept in run.json."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+RULE = (
+    "Answers, names and aliases are cut into words: lower case, without accents and punctuation; a name with "
+    "commas counts as several. A class is named where all words of one of its names stand in a row, the last "
+    "one also in the plural (-s, -es). The first name in the answer wins, of two that begin at the same word "
+    "the longer one, of two written alike the lower index. An answer that names no class is unmatched: it is "
+    "counted as wrong and told apart."
+)
+_WORDS = re.compile(r"[a-z0-9]+")
+_LIGATURES = str.maketrans({"æ": "ae", "œ": "oe", "ß": "ss", "ø": "o", "ł": "l", "đ": "d"})
+
+
+@dataclass(frozen=True)
+class Match:
+    """The class an answer names, None for none, and whether it names others after it."""
+
+    index: int | None
+    several: bool
+
+
+class Matcher:
+    """Finds classes in answers; ``writings`` are the ways each class is written."""
+
+    def __init__(self, writings: Sequence[Sequence[str]]) -> None:
+        self._names: dict[tuple[str, ...], list[int]] = {}
+        for index, written in enumerate(writings):
+            for name in written:
+                for part in [name, *name.split(",")]:
+                    words = split_words(part)
+                    if words and index not in self._names.setdefault(words, []):
+                        self._names[words].append(index)
+        self._longest = max((len(words) for words in self._names), default=0)
+
+    def match(self, answer: str, competing: set[int]) -> Match:
+        """Return the class that an answer names among those that compete."""
+        words = split_words(answer)
+        found: list[int] = []
+        at = 0
+        while at < len(words):
+            length, index = self._at(words, at, competing)
+            if index is not None:
+                found.append(index)
+            at += max(length, 1)
+        return Match(found[0] if found else None, len(set(found)) > 1)
+
+    def _at(self, words: Sequence[str], at: int, competing: set[int]) -> tuple[int, int | None]:
+        for length in range(min(self._longest, len(words) - at), 0, -1):
+            *first, last = words[at : at + length]
+            for ending in _singular(last):
+                named = [index for index in self._names.get((*first, ending), ()) if index in competing]
+                if named:
+                    return length, min(named)
+        return 0, None
+
+
+def says_yes(answer: str) -> bool | None:
+    """Return whether the first word of an answer is yes or no; None for any other."""
+    first = next(iter(split_words(answer)), "")
+    return {"yes": True, "no": False}.get(first)
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """Return the words of a text in lower case, without accents and punctuation."""
+    plain = unicodedata.normalize("NFKD", text.lower().translate(_LIGATURES))
+    return tuple(_WORDS.findall("".join(letter for letter in plain if not unicodedata.combining(letter))))
+
+
+def _singular(word: str) -> list[str]:
+    return [word, *(word.removesuffix(end) for end in ("s", "es") if word.endswith(end) and word != end)]
