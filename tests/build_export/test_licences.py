@@ -74,8 +74,8 @@ def test_anything_else_may_not(text):
 
 def test_several_licences_hold_all_at_once():
     both = read_licence("GPL-2 (cut-out); CC-BY-4.0 or CC-BY-SA-4.0 (per file) (background)")
-    assert (both.obstacle, both.needs_credit, both.noncommercial) == ("", True, False)
-    assert both.url == f"{CC}by/4.0/ {CC}by-sa/4.0/"
+    assert (both.obstacle, both.needs_credit, both.noncommercial, both.url) == ("", True, False, "")
+    assert read_licence("CC-BY-4.0 or CC-BY-SA-4.0").url == f"{CC}by/4.0/ {CC}by-sa/4.0/"
     assert read_licence("cc0; cc-by-nc").noncommercial
     assert read_licence("cc0; all-rights-reserved").obstacle == "all rights are reserved"
 
@@ -152,6 +152,23 @@ def test_a_licence_can_be_stated_for_photos_of_ones_own(mixed, tmp_path):
     assert set(back.filter(pl.col("class_name") == "flamingo")["licence"]) == {"cc-by-sa"}
     with pytest.raises(UsageError, match=r"--licence-for-unknown 'mine'.*cc-by"):
         export(mixed, tmp_path / "other", formats=["parquet"], licence_for_unknown="mine")
+
+
+def test_a_credit_line_goes_with_a_stated_licence(mixed, tmp_path):
+    own = replace(
+        mixed,
+        photos=mixed.photos.with_columns(
+            attribution=pl.when(pl.col("background") == "sky").then(None).otherwise(pl.col("attribution"))
+        ),
+    )
+    how = {"licence_for_unknown": "cc-by", "attribution_for_unknown": "© Ada"}
+    report = export(own, tmp_path / "out", formats=["parquet"], **how)
+    assert not any("credit line" in note for note in report.notes)
+    back = read_benchmark(tmp_path / "out").photos
+    assert set(back.filter(pl.col("background") == "sky")["attribution"]) == {"© Ada"}
+    assert (back["attribution"] == "© Ada").sum() == 8
+    with pytest.raises(UsageError, match="goes with --licence-for-unknown"):
+        export(own, tmp_path / "out", formats=["parquet"], attribution_for_unknown="© Ada")
 
 
 def test_where_nothing_may_be_passed_on_the_way_out_is_said(mixed, tmp_path):

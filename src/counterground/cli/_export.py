@@ -38,6 +38,7 @@ _MOST_NOTES = 20
     metavar="CODE",
     help="The licence (cc0, cc-by, ...) of photos that state none: for photos of your own.",
 )
+@click.option("--attribution-for-unknown", metavar="TEXT", help='Their credit line: "© Ada Lovelace".')
 @click.option("--title", default="", help="What the collection is called.  [default: the benchmark's name]")
 @click.option("--description", default="", metavar="TEXT", help="What it is, in a few sentences.")
 @click.option("--creator", "creators", multiple=True, metavar="NAME", help="Who made it; repeat for several.")
@@ -60,6 +61,7 @@ def export(
     private: bool,
     all_licences: bool,
     licence_for_unknown: str | None,
+    attribution_for_unknown: str | None,
     shard_megabytes: int,
     shard_photos: int,
     **facts: Any,
@@ -83,6 +85,7 @@ def export(
         shared=not private,
         all_licences=all_licences,
         licence_for_unknown=licence_for_unknown,
+        attribution_for_unknown=attribution_for_unknown,
         card=_facts(source, **facts),
         shard_size=ShardSize(shard_megabytes, shard_photos),
         show_progress=True,

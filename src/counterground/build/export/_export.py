@@ -52,6 +52,7 @@ def export(
     shared: bool = True,
     all_licences: bool = False,
     licence_for_unknown: str | None = None,
+    attribution_for_unknown: str | None = None,
     card: CardFacts | None = None,
     shard_size: ShardSize | None = None,
     show_progress: bool = False,
@@ -68,6 +69,7 @@ def export(
         shared: for others: photos are left out whose licence is unknown or forbids passing them on.
         all_licences: in a shared export too, on your own responsibility.
         licence_for_unknown: the licence of photos that state none ("cc-by"): for photos of your own.
+        attribution_for_unknown: the credit line of those among them that have none.
         card: what the data card says beyond the photos.
         shard_size: of WebDataset and Hugging Face shards.
         show_progress: show a bar on standard error.
@@ -82,7 +84,11 @@ def export(
     _check_apart(benchmark, out)
     check_replaceable(out)
     selection = select_photos(
-        benchmark, shared=shared, all_licences=all_licences, licence_for_unknown=licence_for_unknown
+        benchmark,
+        shared=shared,
+        all_licences=all_licences,
+        licence_for_unknown=licence_for_unknown,
+        attribution_for_unknown=attribution_for_unknown,
     )
     contents = {form: _lay_out(form, selection.benchmark) for form in chosen}
     folders = {form: out / form if len(chosen) > 1 else out for form in chosen}

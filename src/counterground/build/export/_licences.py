@@ -84,7 +84,8 @@ def read_licence(text: str | None) -> Licence:
         return found[0]
     return Licence(
         " ".join(text.split()),
-        " ".join(dict.fromkeys(licence.url for licence in found if licence.url)),
+        # A link to one of several texts would pass for all of them.
+        " ".join(dict.fromkeys(licence.url for licence in found)) if all(x.url for x in found) else "",
         next((licence.obstacle for licence in found if licence.obstacle), ""),
         any(licence.needs_credit for licence in found),
         any(licence.noncommercial for licence in found),

@@ -35,25 +35,20 @@ class Selection:
 
 
 def select_photos(
-    benchmark: Benchmark, *, shared: bool, all_licences: bool, licence_for_unknown: str | None
+    benchmark: Benchmark,
+    *,
+    shared: bool,
+    all_licences: bool,
+    licence_for_unknown: str | None,
+    attribution_for_unknown: str | None,
 ) -> Selection:
     """Choose the photos that may be passed on; all of them where the export is not shared.
 
     Raises:
-        UsageError: ``licence_for_unknown`` is no licence that we know.
+        UsageError: ``licence_for_unknown`` is no licence that we know, or there is only a credit line.
         CounterGroundError: no photo is left.
     """
-    photos = benchmark.photos
-    stated = 0
-    if licence_for_unknown is not None:
-        unknown = pl.col("licence").fill_null("").str.strip_chars() == ""
-        stated = photos.select(unknown.sum()).item()
-        photos = photos.with_columns(
-            pl.when(unknown)
-            .then(pl.lit(_known(licence_for_unknown)))
-            .otherwise(pl.col("licence"))
-            .alias("licence")
-        )
+    photos, stated = _state(benchmark.photos, licence_for_unknown, attribution_for_unknown)
     obstacles = pl.Series("reason", [read_licence(text).obstacle for text in photos["licence"]], pl.String)
     blocked = obstacles != ""
     left_out = photos.with_columns(obstacles).filter(blocked).select(*LEFT_OUT_SCHEMA)
@@ -62,12 +57,26 @@ def select_photos(
     kept = photos.join(left_out.select("path"), on="path", how="anti", maintain_order="left")
     if kept.is_empty():
         raise CounterGroundError(_nothing_left(benchmark, left_out))
-    gaps = _emptied(photos, kept)
-    notes = tuple(_left_out_notes(left_out, len(photos), gaps))
+    notes = tuple(_left_out_notes(left_out, len(photos), _emptied(photos, kept)))
     chosen = replace(benchmark, photos=kept, notes=(*benchmark.notes, *notes))
-    own_words = licence_for_unknown or ""
-    remarks = _remarks(kept, int(blocked.sum()) if all_licences and shared else 0, stated, own_words)
+    forbidden = int(blocked.sum()) if all_licences and shared else 0
+    remarks = _remarks(kept, forbidden, stated, licence_for_unknown or "")
     return Selection(chosen, left_out, (*notes, *remarks))
+
+
+def _state(photos: pl.DataFrame, licence: str | None, credit: str | None) -> tuple[pl.DataFrame, int]:
+    """Write licence and credit line where no licence is stated; return how many photos that are."""
+    if licence is None:
+        if credit is not None:
+            raise UsageError("--attribution-for-unknown goes with --licence-for-unknown.")
+        return photos, 0
+    unknown = pl.col("licence").fill_null("").str.strip_chars() == ""
+    uncredited = unknown & (pl.col("attribution").fill_null("").str.strip_chars() == "")
+    stated = photos.with_columns(
+        pl.when(unknown).then(pl.lit(_known(licence))).otherwise("licence").alias("licence"),
+        pl.when(uncredited).then(pl.lit(credit, pl.String)).otherwise("attribution").alias("attribution"),
+    )
+    return stated, int(photos.select(unknown.sum()).item())
 
 
 def _known(text: str) -> str:
