@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from counterground import __version__
+from counterground._version import __version__
 from counterground.build.export._card import Statement, write_attribution, write_card, write_left_out
 from counterground.build.export._copying import Tick
 from counterground.build.export._croissant import write_croissant
