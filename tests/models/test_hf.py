@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.models.tiny_hf import build, edit_json
+from tests.models.tiny_hf import KIN, build, edit_json
 
 from counterground.models import DualEncoder, load_model
+from counterground.models._hf_source import DUAL_ENCODERS
 
 FAMILIES = ("clip", "siglip", "siglip2", "naflex", "align", "chinese_clip")
 TEXTS = [
@@ -87,6 +88,25 @@ def test_scores_equal_the_librarys_own_forward(family, batch, tiny):
     np.testing.assert_allclose(images @ texts.T, (expected - bias) / model.logit_scale, atol=1e-5)
     for axis in (0, 1):
         assert np.ptp(expected, axis=axis).min() / model.logit_scale > 1e-3, "photos and texts must matter"
+
+
+@pytest.mark.parametrize("family", KIN)
+def test_scores_of_their_kin_equal_the_librarys_own_forward(family, tiny):
+    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+    model, folder = load_model(f"hf:{tiny(family)}", device="cpu"), tiny(family)
+    images = model.encode(torch.stack([model.preprocess(image) for image in PHOTOS])).numpy()
+    tokens = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="pt")
+    pixels = AutoImageProcessor.from_pretrained(folder)(PHOTOS, return_tensors="pt")
+    with torch.inference_mode():
+        expected = AutoModel.from_pretrained(folder).eval()(**tokens, **pixels).logits_per_image.numpy()
+    ours = images @ model.encode_texts(TEXTS).T
+    np.testing.assert_allclose(ours, expected / model.logit_scale, atol=1e-5)
+    assert np.ptp(expected / model.logit_scale) > 0.01
+
+
+def test_every_type_that_is_taken_for_a_dual_encoder_was_compared():
+    assert set(DUAL_ENCODERS) == {*KIN, *FAMILIES} - {"naflex"}  # whose type is siglip2
 
 
 @pytest.mark.parametrize("family", FAMILIES)

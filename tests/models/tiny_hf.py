@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import string
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from counterground.photos import imagenet_names
 
 SIDE = 32
 LETTERS = string.ascii_letters + string.digits + ".,'!"
+KIN = ("altclip", "clipseg", "groupvit", "metaclip_2", "vision-text-dual-encoder")
 ANIMALS = ("ice bear", "black swan", "flamingo")
 _WORDS = ["a photo of ice bear", "black swan on water", "flamingo in the sky", "grass earth snow zebra quick"]
 _TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -29,6 +31,7 @@ def build(name: str, folder: Path) -> Path:
         "naflex": _naflex,
         "align": _align,
         "chinese_clip": _chinese_clip,
+        **{kin: partial(_kin, kin) for kin in KIN},
         "vit": lambda folder: classifier(folder, ANIMALS),
         "vit1000": lambda folder: classifier(folder, imagenet_names("wordnet")),
         "resnet": _resnet,
@@ -218,6 +221,40 @@ def _chinese_clip(folder: Path) -> None:
         size={"height": SIDE, "width": SIDE}, crop_size={"height": SIDE, "width": SIDE}, do_center_crop=False
     )
     ChineseCLIPProcessor(images, tokenizer).save_pretrained(folder)
+
+
+def _kin(name: str, folder: Path) -> None:
+    """Dual encoders beside the well-known families, each with CLIP's image processor."""
+    import transformers as hf
+
+    tokenizer = clip_tokenizer() if name in ("clipseg", "groupvit", "metaclip_2") else bert_tokenizer()
+    bert = {**_TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 96, "pad_token_id": 0}
+    both: dict[str, Any] = {"vision_config": _vision(), "projection_dim": 16}
+    if name == "vision-text-dual-encoder":
+        towers = hf.CLIPVisionConfig(**_vision()), hf.BertConfig(**bert)
+        config = hf.VisionTextDualEncoderConfig.from_vision_text_configs(*towers, projection_dim=16)
+        model = hf.VisionTextDualEncoderModel(config)
+    elif name == "altclip":
+        model = hf.AltCLIPModel(hf.AltCLIPConfig(text_config={**bert, "project_dim": 16}, **both))
+    elif name == "clipseg":
+        model = hf.CLIPSegModel(hf.CLIPSegConfig(text_config=_clip_text(tokenizer), **both))
+    elif name == "metaclip_2":
+        model = hf.MetaClip2Model(hf.MetaClip2Config(text_config=_clip_text(tokenizer), **both))
+    else:
+        stages = {"depths": [1, 1, 1], "num_group_tokens": [8, 4, 0], "num_output_groups": [8, 4, 4]}
+        both |= {"vision_config": {**_vision(), "num_hidden_layers": 3, **stages}}
+        text = _clip_text(tokenizer)
+        model = hf.GroupViTModel(hf.GroupViTConfig(text_config=text, projection_intermediate_dim=24, **both))
+    _spread(model.eval()).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    crop = {"height": SIDE, "width": SIDE}
+    hf.CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size=crop).save_pretrained(folder)
+
+
+def _clip_text(tokenizer: Any) -> dict[str, Any]:
+    end = len(tokenizer) - 1
+    special = {"bos_token_id": end - 1, "eos_token_id": end, "pad_token_id": end}
+    return {**_TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 77, **special}
 
 
 def _resnet(folder: Path) -> None:
