@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from counterground.build.curate._rows import among_others, share_better, signal_rows
+from counterground.build.curate._rows import among_others, percent, share_better, signal_rows
 from counterground.build.curate._settings import CurateSettings
 
 _REASON = "feature noise"
@@ -25,11 +25,9 @@ class _Check(NamedTuple):
 _CHECKS = (
     _Check("size", "min_side", True, "Its shorter side has {value:,.0f} pixels (limit {limit:,.0f})"),
     _Check("sharpness", "min_sharpness", True, "Its sharpness is {value:.2f} (limit {limit:g})"),
+    _Check("shadows", "max_dark", False, "{percent} of its pixels are nearly black (limit {limit_percent})"),
     _Check(
-        "exposure",
-        "max_clipped",
-        False,
-        "{percent:.0f} % of its pixels are nearly {tone} (limit {limit_percent:.0f} %)",
+        "highlights", "max_bright", False, "{percent} of its pixels are nearly white (limit {limit_percent})"
     ),
     _Check(
         "contrast",
@@ -45,8 +43,8 @@ def feature_noise(measured: pl.DataFrame, settings: CurateSettings) -> pl.DataFr
     """Return the signals of feature noise; see ``Measured`` for the columns of ``measured``."""
     readable = measured.filter(pl.col("unreadable").is_null()).with_columns(
         size=pl.min_horizontal("width", "height").cast(pl.Float64),
-        exposure=pl.max_horizontal("dark", "bright"),
-        tone=pl.when(pl.col("dark") >= pl.col("bright")).then(pl.lit("black")).otherwise(pl.lit("white")),
+        shadows="dark",
+        highlights="bright",
     )
     return pl.concat([_unreadable(measured), *(_judged(readable, check, settings) for check in _CHECKS)])
 
@@ -70,8 +68,8 @@ def _judged(readable: pl.DataFrame, check: _Check, settings: CurateSettings) -> 
     values, limit = readable[check.signal].to_numpy(), getattr(settings, check.limit)
     share = share_better(values, low_is_bad=check.low_is_bad)
     told = []
-    for value, tone, part in zip(values, readable["tone"], share, strict=True):
-        figures = {"percent": 100 * value, "limit_percent": 100 * limit, "tone": tone}
+    for value, part in zip(values, share, strict=True):
+        figures = {"percent": percent(value), "limit_percent": percent(limit)}
         first = check.sentence.format(value=value, limit=limit, **figures)
         told.append(f"{first}, {among_others(part, low_is_bad=check.low_is_bad)}.")
     return signal_rows(

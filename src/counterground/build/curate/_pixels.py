@@ -17,6 +17,8 @@ _TILE = 32
 _DETAILED = 16
 # Gradients of two grey levels are noise and rounding; without this, they would decide in smooth photos.
 _NOISE = 4.0
+# A direction with less detail than this, as a fraction of the most, says nothing: stripes are sharp across.
+_LEAST_DETAIL = 0.02
 _DARK, _BRIGHT = 15, 250
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
@@ -74,17 +76,20 @@ def sharpness(grey: _Grey) -> float:
 
     The ratio does not depend on contrast, unlike the variance of the Laplacian; it is the mean square
     frequency of the detail, 1 / (2 s^2) for an edge blurred by a Gaussian of s pixels. Of four directions
-    the lowest counts: motion blur leaves edges along it sharp.
+    the lowest counts, since motion blur leaves edges along it sharp.
 
     Args:
         grey: ``[h, w]``, 0 to 255.
     """
     if min(grey.shape) < 3:
         return 0.0
-    return min(_sharpness_along(grey, *direction) for direction in _DIRECTIONS)
+    found = [_along(grey, *direction) for direction in _DIRECTIONS]
+    most = max(energy for _, energy in found)
+    return min(ratio for ratio, energy in found if energy >= _LEAST_DETAIL * most)
 
 
-def _sharpness_along(grey: _Grey, down: int, right: int) -> float:
+def _along(grey: _Grey, down: int, right: int) -> tuple[float, float]:
+    """Return the ratio of the most detailed tiles in one direction, and the energy of their differences."""
     rows, columns = grey.shape
 
     def shifted(steps: int) -> _Grey:
@@ -95,7 +100,8 @@ def _sharpness_along(grey: _Grey, down: int, right: int) -> float:
     first, area = _tile_sums(np.square((after - before) / 2))
     second, _ = _tile_sums(np.square(after - 2 * here + before))
     detailed = np.argsort(first)[-max(1, len(first) // _DETAILED) :]
-    return float(np.median(second[detailed] / (first[detailed] + _NOISE * area)))
+    ratio = np.median(second[detailed] / (first[detailed] + _NOISE * area))
+    return float(ratio), float(first[detailed].mean() / (down**2 + right**2))
 
 
 def _tile_sums(values: np.ndarray) -> tuple[np.ndarray, int]:

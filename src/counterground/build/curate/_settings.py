@@ -15,7 +15,8 @@ class CurateSettings:
     Attributes:
         min_side: pixels of the shorter side.
         min_sharpness: energy of second over first differences: 1 / (2 s^2) for an edge blurred by s pixels.
-        max_clipped: fraction of pixels that are nearly black, or nearly white.
+        max_dark: fraction of pixels that are nearly black.
+        max_bright: fraction of pixels that are nearly white.
         min_contrast: grey levels (of 256) that the middle 90 % of the pixels span.
         min_entropy: bits (of 8) of the histogram of grey levels.
         hash_radius: bits (of 64) by which perceptual hashes of near duplicates differ at most.
@@ -34,7 +35,8 @@ class CurateSettings:
 
     min_side: float = 128
     min_sharpness: float = 0.5
-    max_clipped: float = 0.75
+    max_dark: float = 0.75
+    max_bright: float = 0.5
     min_contrast: float = 32
     min_entropy: float = 4.5
     hash_radius: int = 8
@@ -77,7 +79,8 @@ class CurateSettings:
 _MOST = {
     "min_side": 100_000,
     "min_sharpness": 16,
-    "max_clipped": 1,
+    "max_dark": 1,
+    "max_bright": 1,
     "min_contrast": 256,
     "min_entropy": 8,
     # Unrelated photos differ by 32 bits on average: from there on the search finds everything.
