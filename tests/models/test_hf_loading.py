@@ -73,6 +73,20 @@ def test_a_tower_alone_cannot_be_scored(architecture, folder):
         check_specs([f"hf:{folder}"])
 
 
+def test_an_option_that_means_nothing_is_refused(clip, folder):
+    with pytest.raises(UsageError, match=r"labels=\.\.\. means nothing for a dual encoder"):
+        check_specs([f"hf:{clip}?labels=imagenet"])
+    edit_json(folder / "config.json", architectures=["LlavaForConditionalGeneration"], model_type="llava")
+    with pytest.raises(UsageError, match=r"backend=\.\.\. means nothing for a generative"):
+        check_specs([f"hf:{folder}?backend=pil"])
+
+
+def test_what_transformers_cannot_load_is_said_in_its_words(folder):
+    about = json.loads((folder / "processor_config.json").read_text())["image_processor"]
+    edit_json(folder / "processor_config.json", image_processor={**about, "crop_size": {"width": "wide"}})
+    assert "transformers cannot load it" in refused(f"hf:{folder}")
+
+
 def test_without_transformers_the_extra_is_named(clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     assert "pip install 'counterground[hf]'" in refused(f"hf:{clip}")

@@ -147,6 +147,9 @@ def _explained(source: HfSource) -> Iterator[None]:
                 f"{source.spec} comes with code of its own, which is not run. Read that code; if you trust "
                 f"it, write {source.spec}{'&' if '?' in source.spec else '?'}trust_remote_code."
             ) from error
+        if isinstance(error, AttributeError | KeyError | TypeError | ValueError):
+            said = f"{type(error).__name__}: {_first_sentence(error)}"
+            raise CounterGroundError(f"{source.spec}: transformers cannot load it ({said}).") from error
         raise
 
 

@@ -134,8 +134,20 @@ def kind_of(source: HfSource, config: Mapping[str, Any]) -> HfKind:
     The class the weights were saved from decides; the model type alone only where none is named.
 
     Raises:
-        UsageError: it is of no kind that can be scored: a tower alone, a network without a head, ...
+        UsageError: it is of no kind that can be scored: a tower alone, a network without a head, ...; or an
+            option was given that means nothing for its kind.
     """
+    kind = _described_kind(source, config)
+    for option, value, kinds in (
+        ("labels", source.labels, ("classifier",)),
+        ("backend", source.backend, ("classifier", "dual_encoder")),
+    ):
+        if value is not None and kind not in kinds:
+            raise UsageError(f"{source.spec}: {option}=... means nothing for a {kind.replace('_', ' ')}.")
+    return kind
+
+
+def _described_kind(source: HfSource, config: Mapping[str, Any]) -> HfKind:
     named = config.get("architectures") or [""]
     architecture, model_type = str(named[0]), str(config.get("model_type", ""))
     if "ForImageClassification" in architecture or {"architecture", "num_classes"} <= set(config):
