@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from statistics import median
 from typing import Any, Literal
 
@@ -118,11 +119,15 @@ class Queue:
         settles: bool = False,
         seconds: float | None = None,
         suggestion: str | None = None,
+        within: Connection | None = None,
     ) -> int:
-        """Record a decision, as ``Pool.decide`` does, and give the photo back; return the decision's id."""
+        """Record a decision, as ``Pool.decide`` does, and give the photo back; return the decision's id.
+
+        ``within`` is a transaction of ``Pool.connect`` of which this becomes a part: on disk with all of it.
+        """
         event: dict[str, Any] = {"path": path, "annotator": annotator, "task": task, "labels": list(labels)}
         event |= {"settles": settles, "seconds": seconds, "suggestion": suggestion}
-        with self.pool.connect() as connection:
+        with self._part(within) as connection:
             known = _token_is_known(connection, token)
             if not known:  # the labels may have changed since: what was written stays accepted
                 check_decision(annotator, task, labels, _known_labels(connection, task))
@@ -132,7 +137,13 @@ class Queue:
         return number
 
     def undo(
-        self, annotator: str, task: str, *, of: str | int | None, token: str
+        self,
+        annotator: str,
+        task: str,
+        *,
+        of: str | int | None,
+        token: str,
+        within: Connection | None = None,
     ) -> tuple[QueuedPhoto, dict[str, Any]] | None:
         """Take back a decision and keep its photo for the annotator; return both, or None: there is none.
 
@@ -141,11 +152,12 @@ class Queue:
             task: of the decision.
             of: token or id of the decision (a settlement may be anyone's); None is the annotator's last one.
             token: makes sending twice harmless.
+            within: as in ``decide``.
 
         Raises:
             UsageError: there is no such decision of the annotator, or it was taken back before.
         """
-        with self.pool.connect() as connection:
+        with self._part(within) as connection:
             row = _to_undo(connection, annotator, task, of, token)
             if row is None:
                 return None
@@ -235,6 +247,16 @@ class Queue:
         """Give back everything these annotators have on screen."""
         with self.pool.connect() as connection:
             connection.execute(delete(LEASE).where(LEASE.c.annotator.in_(annotators)))
+
+    @contextmanager
+    def _part(self, within: Connection | None) -> Iterator[Connection]:
+        """A transaction, or a part of one that fails alone."""
+        if within is None:
+            with self.pool.connect() as connection:
+                yield connection
+        else:
+            with within.begin_nested():
+                yield within
 
     def _refresh(self, connection: Connection, annotator: str = "") -> None:
         """Bring this connection's tables up to date, and let its SQL ask for the annotator's order."""

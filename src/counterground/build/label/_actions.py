@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from pydantic import ValidationError
+from sqlalchemy import Connection
 
 from counterground.build.label._bodies import Decide, Event, Events, Guidance, Labels, Next, OfTask, Undo
 from counterground.build.label._desk import Desk
@@ -59,25 +60,31 @@ def _letter(number: int) -> str:
 
 
 def record_events(desk: Desk, body: Events) -> dict[str, Any]:
-    """Write events in their order; one that is refused holds up no other."""
-    return {"results": [_result(desk, body.annotator, raw) for raw in body.events]}
+    """Write events in their order, on disk when this returns; one that is refused holds up no other."""
+    with desk.pool.connect() as connection:
+        results = [_result(desk, connection, body.annotator, raw) for raw in body.events]
+    for result in results:
+        if (undone := result.get("undone")) is not None:
+            undone["photo"] = desk.shown([undone["photo"]], undone.pop("task"))[0]
+    return {"results": results}
 
 
-def _result(desk: Desk, annotator: str, raw: dict[str, Any]) -> dict[str, Any]:
+def _result(desk: Desk, connection: Connection, annotator: str, raw: dict[str, Any]) -> dict[str, Any]:
     token = str(raw.get("token"))
     try:
         event = Event.validate_python(raw)
-        answer = _undo(desk, annotator, event) if isinstance(event, Undo) else _decide(desk, annotator, event)
+        if isinstance(event, Undo):
+            return {"token": token, "ok": True} | _undo(desk, connection, annotator, event)
+        return {"token": token, "ok": True} | _decide(desk, connection, annotator, event)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         return {"token": token, "ok": False, "error": f"{where}: {first['msg']}."}
     except UsageError as error:
         return {"token": token, "ok": False, "error": str(error)}
-    return {"token": token, "ok": True} | answer
 
 
-def _decide(desk: Desk, annotator: str, event: Decide) -> dict[str, Any]:
+def _decide(desk: Desk, connection: Connection, annotator: str, event: Decide) -> dict[str, Any]:
     shown = None
     if event.suggestion is not None:
         shown = json.dumps(event.suggestion.model_dump(), ensure_ascii=False, sort_keys=True)
@@ -90,16 +97,17 @@ def _decide(desk: Desk, annotator: str, event: Decide) -> dict[str, Any]:
         settles=event.settles,
         seconds=event.seconds,
         suggestion=shown,
+        within=connection,
     )
     return {"id": number}
 
 
-def _undo(desk: Desk, annotator: str, event: Undo) -> dict[str, Any]:
-    found = desk.queue.undo(annotator, event.task, of=event.of, token=event.token)
+def _undo(desk: Desk, connection: Connection, annotator: str, event: Undo) -> dict[str, Any]:
+    found = desk.queue.undo(annotator, event.task, of=event.of, token=event.token, within=connection)
     if found is None:
         return {"undone": None}
     photo, row = found
-    return {"undone": {"photo": desk.shown([photo], event.task)[0], "labels": row["labels"]}}
+    return {"undone": {"photo": photo, "labels": row["labels"], "task": event.task}}
 
 
 def set_labels(desk: Desk, body: Labels) -> dict[str, Any]:

@@ -146,8 +146,8 @@ def _photo(desk: Desk, row: int) -> Response:
         data, kind = picture(desk.pool.photo_file(path))
     except UnreadablePhoto as error:
         return _error(415, f"This photo cannot be read: {error.reason}.")
-    except CounterGroundError as error:
-        return _error(404, str(error))
+    except CounterGroundError:  # its message names the file, and that tells the source
+        return _error(404, "The file of this photo is missing, or lies outside the pool.")
     return Response(data, media_type=kind)
 
 

@@ -1,7 +1,8 @@
 // The photos to come: fetched and decoded ahead, so that the next one is there when it is wanted.
 import { pause, post, Unreachable } from "./api.js";
 
-const AHEAD = 6;
+const AHEAD = 8;
+const LEAST = 5; // asks for more when fewer are ahead: not with every photo
 
 // Starts to load and decode; `photo.ready` resolves with "" or with why the photo cannot be shown.
 export function load(photo) {
@@ -69,7 +70,7 @@ export class Deck {
     }
     this.current = this.upcoming.shift();
     this.#prepare();
-    if (this.upcoming.length < AHEAD - 1) this.fill().catch(() => {});
+    if (this.upcoming.length < LEAST) this.fill().catch(() => {});
     return this.current;
   }
 

@@ -17,6 +17,7 @@ export class Outbox {
     this.wake = () => {};
     this.tell = tell;
     this.#load();
+    if (this.events.size) this.#report();
     addEventListener("online", () => this.wake());
     document.addEventListener("visibilitychange", () => this.wake());
     addEventListener("beforeunload", (leaving) => {

@@ -1,0 +1,179 @@
+"""Servers that are killed, answers that are lost, annotators side by side: every decision is there once."""
+
+from pathlib import Path
+
+import polars as pl
+
+DRIVER = Path(__file__).with_name("driver.js").read_text()
+
+
+def labels_of(row):
+    return ["ground", "water", "earth", "sand", "snow"][row % 5]
+
+
+def events(pool):
+    decisions = pool.decisions()
+    return decisions.filter(pl.col("undoes").is_null()), decisions.filter(pl.col("undoes").is_not_null())
+
+
+def check_labels(pool):
+    """Every decision is about the photo that was on screen."""
+    row = {path: number + 1 for number, path in enumerate(pool.photos()["path"])}
+    made, _ = events(pool)
+    for path, labels in made.select("path", "labels").iter_rows():
+        assert labels in (["later"], [labels_of(row[path])])
+
+
+def test_two_annotators_at_once_and_a_thousand_actions(tmp_path, make_pool, serve, visit):
+    pool = make_pool(tmp_path / "pool", {"flamingo": 500, "ice bear": 500})
+    servers = [serve(pool, "--second", "0", annotators=[name]) for name in ("ann", "ben")]
+    people = [visit(server.links[name]) for server, name in zip(servers, ("ann", "ben"), strict=True)]
+    for person in people:
+        person.see()
+    for person in people:
+        person.page.evaluate(DRIVER, 500)
+    for person in people:
+        person.page.wait_for_function("() => window.made.over", timeout=60_000)
+        person.saved()
+    made, undone = events(pool)
+    counted = [person.page.evaluate("window.made") for person in people]
+    assert sum(one["decide"] + one["undo"] for one in counted) == 1000
+    assert len(made) == sum(one["decide"] for one in counted)
+    assert len(undone) == sum(one["undo"] for one in counted)
+    assert pool.decisions()["token"].n_unique() == 1000
+    for person, name in zip(counted, ("ann", "ben"), strict=True):
+        assert made.filter(pl.col("annotator") == name).height == person["decide"]
+    verdicts = pool.verdicts("background")
+    standing = made.filter(~pl.col("undone") & (pl.col("labels") != ["later"]))
+    assert verdicts["annotators"].max() == 1  # nobody was given what the other one had
+    assert (
+        verdicts.filter(pl.col("status") == "single").height == standing["path"].n_unique() == len(standing)
+    )
+    check_labels(pool)
+
+
+def test_a_killed_server_loses_no_decision(tmp_path, make_pool, serve, visit):
+    pool = make_pool(tmp_path / "pool", {"flamingo": 12})
+    server = serve(pool, "--second", "0")
+    ann = visit(server.links["ann"], outages=True)
+    ann.see()
+    for key in "wg":
+        ann.press(key)
+    ann.saved()
+    server.kill()
+    for key in "srn":  # the photos that were fetched ahead can still be decided on
+        ann.press(key)
+    ann.page.wait_for_selector("#saved[data-state=away]")
+    kept = "() => Object.keys(localStorage).filter(key => key.includes(':events:')).length"
+    assert ann.page.evaluate(kept) == 3
+
+    again = serve(pool, "--second", "0")
+    assert again.port == server.port  # what a browser keeps, it keeps by address
+    second = ann.context.new_page()
+    second.goto(again.links["ann"])
+    second.wait_for_selector(".choice:enabled")
+    second.wait_for_function(f"() => ({kept})() === 0")
+    assert second.inner_text("#count").startswith("5 of 12")
+    assert [labels[0] for labels in pool.decisions()["labels"]] == [
+        "water",
+        "ground",
+        "sand",
+        "grass",
+        "snow",
+    ]
+    assert pool.decisions()["path"].n_unique() == 5
+    ann.page.wait_for_selector("dialog:modal")  # two pages of one annotator do not decide side by side
+    assert "Open in another tab" in ann.page.inner_text("dialog:modal")
+
+
+def test_killed_at_any_moment_and_restarted_many_times(tmp_path, make_pool, serve, visit):
+    pool = make_pool(tmp_path / "pool", {"flamingo": 60})
+    server = serve(pool, "--second", "0")
+    ann = visit(server.links["ann"], outages=True)
+    ann.see()
+    ann.page.evaluate(DRIVER, 60)
+    for wait in (120, 40, 200):
+        ann.page.wait_for_timeout(wait)
+        server.kill()
+        ann.page.wait_for_timeout(100)
+        server = serve(pool, "--second", "0")
+        # The cookie of the new session works for the page that is still open.
+        ann.context.request.get(server.links["ann"])
+    ann.page.wait_for_function("() => window.made.over", timeout=30_000)
+    ann.saved()
+    made, undone = events(pool)
+    pressed = ann.page.evaluate("window.made")
+    assert (len(made), len(undone)) == (pressed["decide"], pressed["undo"])
+    check_labels(pool)
+
+
+def test_an_answer_that_is_lost_is_asked_for_again(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"], outages=True)
+    ann.see()
+    dropped = []
+
+    def lose(route):
+        if len(dropped) < 3:  # the server writes, and the page never hears of it
+            dropped.append(ann.context.request.post(
+                route.request.url, data=route.request.post_data,
+                headers={"Content-Type": "application/json", "Origin": route.request.headers["origin"]},
+            ).json())  # fmt: skip
+            return route.abort()
+        return route.continue_()
+
+    ann.page.route("**/api/events", lose)
+    ann.press("w")
+    ann.page.wait_for_selector("#saved[data-state=away]")
+    ann.press("s")
+    ann.saved()
+    assert all(result["ok"] for answer in dropped for result in answer["results"])
+    assert pool.decisions()["labels"].to_list() == [["water"], ["sand"]]
+
+
+def test_offline_is_said_and_labelling_goes_on(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"], outages=True)
+    ann.see()
+    ann.page.wait_for_timeout(200)
+    ann.context.set_offline(True)
+    ann.press("w")
+    ann.press("s")
+    ann.page.wait_for_selector("#saved[data-state=away]")
+    assert ann.page.inner_text("#saved").startswith("2 not saved yet, kept here")
+    assert len(pool.decisions()) == 0
+    ann.page.wait_for_function(
+        "() => document.querySelector('#saved-said').textContent.startsWith('2 not saved')"
+    )
+    ann.context.set_offline(False)
+    ann.saved()
+    assert pool.decisions()["labels"].to_list() == [["water"], ["sand"]]
+
+
+def test_what_is_not_accepted_is_shown_and_kept_until_it_is_dropped(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+    ann.see()
+    pool.set_setting("background_labels", ["moss", "lichen"])  # somebody changed the labels meanwhile
+    ann.press("w")
+    ann.page.wait_for_selector("#saved[data-state=refused]")
+    ann.page.get_by_role("button", name="1 not accepted").click()
+    assert "'water' is no label" in ann.page.inner_text("#trouble")
+    ann.page.keyboard.press("Escape")
+    pool.set_setting("background_labels", ["moss", "water"])
+    ann.page.reload()
+    ann.see()
+    ann.page.get_by_role("button", name="1 not accepted").click()
+    ann.page.get_by_role("button", name="Try again").click()
+    ann.saved()
+    assert pool.decisions()["labels"].to_list() == [["water"]]
+
+
+def test_who_signs_in_as_another_does_not_decide_under_the_wrong_name(pool, serve, visit):
+    server = serve(pool, annotators=["ann", "ben"])
+    ann = visit(server.links["ann"], outages=True)
+    ann.see()
+    ben = ann.context.new_page()
+    ben.goto(server.links["ben"])
+    ben.wait_for_selector(".choice:enabled")
+    ann.press("w")
+    ann.page.wait_for_selector("#saved[data-state=away]")
+    assert "ben is signed in now, not ann" in ann.page.inner_text("#saved")
+    assert len(pool.decisions()) == 0

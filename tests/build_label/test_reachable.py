@@ -1,0 +1,187 @@
+"""Usable with a keyboard, a screen reader, a thumb, in light and in dark."""
+
+from pathlib import Path
+
+import pytest
+
+PAGES = ("label/background", "label/review", "disagreements/background", "progress", "agreement", "labels")
+
+AUDIT = Path(__file__).with_name("audit.js").read_text()
+
+
+@pytest.fixture
+def busy(pool):
+    """A pool in which there is something to see on every page."""
+    paths = pool.photos()["path"].to_list()
+    pool.set_setting("guidance", {"flamingo": "The ground below it, not the sky behind it."})
+    for path, labels in zip(paths, (["water", "sand"], ["sand", "sand"]), strict=False):
+        for name, label in zip(("ben", "cyd"), labels, strict=True):
+            pool.decide(path, annotator=name, task="background", labels=[label], seconds=1.5)
+    pool.decide(paths[5], annotator="ben", task="background", labels=["sky"])
+    pool.decide(paths[5], annotator="ben", task="background", labels=["snow"], settles=True)
+    return pool
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_has_a_name_and_can_be_read(busy, serve, visit, scheme):
+    ann = visit(serve(busy, "--second", "1").links["ann"], color_scheme=scheme)
+    base = ann.page.url.split("/label")[0]
+    for width, height in ((1280, 800), (390, 844), (320, 640)):
+        ann.page.set_viewport_size({"width": width, "height": height})
+        for path in PAGES:
+            ann.page.goto(f"{base}/{path}")
+            if path.startswith(("label/", "dis")):
+                ann.see()
+            found = ann.page.evaluate(AUDIT)
+            assert found == {
+                "nameless": [], "faint": [], "small": [], "headings": 1, "wide": 0, "unnamedPictures": 0,
+                "language": "en",
+            }, (path, width)  # fmt: skip
+    dark = ann.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    assert dark == (scheme == "dark")
+
+
+def test_the_theme_can_be_chosen_and_is_kept(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"], color_scheme="light")
+    ann.see()
+    paper = "() => getComputedStyle(document.body).backgroundColor"
+    light = ann.page.evaluate(paper)
+    button = ann.page.get_by_role("button", name="Theme")
+    button.click()
+    button.click()
+    assert button.inner_text() == "Theme: dark"
+    dark = ann.page.evaluate(paper)
+    ann.page.reload()
+    assert ann.page.evaluate(paper) == dark != light
+
+
+def test_labels_are_within_reach_of_a_thumb_and_the_photo_is_not_tiny(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"], has_touch=True)
+    for task in ("background", "review"):
+        ann.page.set_viewport_size({"width": 390, "height": 844})
+        ann.page.goto(ann.page.url.rsplit("/", 1)[0] + f"/{task}")
+        ann.see()
+        stage = ann.page.locator(".stage").bounding_box()
+        assert stage["height"] > 280
+        for button in ann.page.locator(".choice, .actions button:visible").all():
+            box = button.bounding_box()
+            assert box["y"] >= stage["y"] + stage["height"]
+            assert box["y"] + box["height"] <= 844
+            assert box["height"] >= 44
+
+
+def test_all_of_it_without_a_mouse(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+    first = ann.see()
+    order = []
+    for _ in range(60):
+        ann.page.keyboard.press("Tab")
+        order.append(ann.page.evaluate("document.activeElement.textContent.trim().split(/\\s+/).at(-1)"))
+        if ann.page.evaluate("document.activeElement.dataset.label === 'ground'"):
+            break
+    assert order[0] == "content"  # the link that skips the navigation comes first
+    assert ann.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    ann.press("Enter")  # Enter and Space belong to the button that has the focus
+    assert ann.page.evaluate("document.activeElement.dataset.label") == "ground"
+    ann.press("Space")
+    ann.saved()
+    assert pool.decisions()["labels"].to_list() == [["ground"]] * 2
+    assert first
+    said = ann.page.inner_text("#said")
+    assert said.startswith("ground. Next: flamingo.")
+    assert said.endswith("Photo 3 of 8.")
+
+
+def test_help_opens_and_keys_can_be_switched_off(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+    ann.see()
+    ann.page.keyboard.press("?")
+    assert "road" in ann.page.inner_text("#help")
+    ann.page.keyboard.press("w")  # not while help is open
+    ann.page.get_by_label("Single keys decide").uncheck()
+    ann.page.keyboard.press("Escape")
+    ann.page.wait_for_selector("#help", state="hidden")
+    for key in ("w", "l", "u", "Space"):
+        ann.page.keyboard.press(key)
+    ann.page.reload()
+    ann.see()
+    ann.page.keyboard.press("w")
+    ann.page.get_by_role("button", name="water").click()
+    ann.saved()
+    assert pool.decisions()["labels"].to_list() == [["water"]]
+
+
+def test_zoom_by_key_wheel_click_and_drag(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+    ann.see()
+    place = "() => document.querySelector('.view img').getBoundingClientRect().toJSON()"
+    fitted = ann.page.evaluate(place)
+    assert fitted["width"] == 160  # a photo of 40 pixels is enlarged to be seen, but not to a blur
+    ann.page.keyboard.press("z")
+    zoomed = ann.page.evaluate(place)
+    assert zoomed["width"] == 320
+    ann.page.keyboard.press("z")
+    assert ann.page.evaluate(place) == fitted
+    ann.page.get_by_role("button", name="Full size").click()
+    assert ann.page.evaluate(place)["width"] == 40
+    view = ann.page.locator("#view").bounding_box()
+    ann.page.mouse.move(view["x"] + view["width"] / 2, view["y"] + view["height"] / 2)
+    for _ in range(4):
+        ann.page.mouse.wheel(0, -1000)
+    ann.page.wait_for_function(
+        "() => document.querySelector('.view img').getBoundingClientRect().width === 480"
+    )
+    ann.page.set_viewport_size({"width": 800, "height": 400})
+    before = ann.page.evaluate(place)
+    ann.page.mouse.move(200, 200)
+    ann.page.mouse.down()
+    ann.page.mouse.move(200, 120, steps=4)
+    ann.page.mouse.up()
+    after = ann.page.evaluate(place)
+    assert after["y"] < before["y"]
+    ann.page.keyboard.press("ArrowUp")
+    assert ann.page.evaluate(place)["y"] > after["y"]
+    ann.page.mouse.click(200, 200)  # a click, unlike a drag, goes back to the whole
+    assert ann.page.evaluate("document.querySelector('#view').dataset.zoomed") == "false"
+    ann.press("w")
+    assert len(ann.page.evaluate("document.querySelector('#view').dataset.zoomed")) == 5
+
+
+def test_seconds_stand_still_while_the_page_is_hidden(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+    ann.see()
+    hide = """hidden => {
+      Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    ann.page.evaluate(hide, True)
+    ann.page.wait_for_timeout(1500)
+    ann.page.evaluate(hide, False)
+    ann.press("w")
+    ann.page.wait_for_timeout(700)
+    ann.press("w")
+    ann.saved()
+    hidden, shown = pool.decisions()["seconds"]
+    assert hidden < shown
+    assert shown >= 0.7
+
+
+def test_motion_is_not_forced_on_anyone(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"], reduced_motion="reduce")
+    ann.see()
+    moving = ann.page.evaluate("""() => [...document.querySelectorAll("*")].map(e => getComputedStyle(e))
+      .filter(style => parseFloat(style.transitionDuration) > 0 || style.animationName !== "none").length""")
+    assert moving == 0
+
+
+def test_a_photo_that_cannot_be_shown_can_be_discarded(pool, serve, visit):
+    broken = pool.photos()["path"].to_list()
+    for path in broken:
+        pool.photo_file(path).write_bytes(b"no picture at all")
+    ann = visit(serve(pool, "--task", "review").links["ann"], outages=True)
+    ann.page.wait_for_selector(".choice:enabled")
+    assert "cannot be read: not an image" in ann.page.inner_text("#notice")
+    ann.page.keyboard.press("2")
+    ann.page.wait_for_function("() => document.querySelector('#count').textContent.startsWith('1 of 8')")
+    ann.saved()
+    assert pool.decisions()["labels"].to_list() == [["feature noise"]]
