@@ -80,7 +80,8 @@ def _queue(report: CurateReport, top: int) -> Table:
     from rich.table import Table
 
     table = Table("photo", "why", title="The most doubtful photos", show_lines=True)
-    table.columns[0].overflow = "fold"
+    for column in table.columns:
+        column.overflow = "fold"
     for row in report.queue.head(top).iter_rows(named=True):
         if row["score"] > 0:
             table.add_row(row["path"], "\n".join(row["explanations"]))
