@@ -9,7 +9,8 @@ WORDS = (
     "Is this image a photo of an ice bear? A zebra. An ox. The African chameleon, a hamster and a flamingo "
     "are animals. USER: ASSISTANT: user assistant system Yes No"
 )
-_PICTURE = "{% for part in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}"
+_PICTURES = "{% for part in message['content'] | selectattr('type', 'equalto', 'image') %}"
+_PICTURE = _PICTURES + "{{ '<image>\n' }}{% endfor %}"
 _TEXT = "{% for part in message['content'] | selectattr('type', 'equalto', 'text') %}"
 LLAVA_TEMPLATE = (
     "{% for message in messages %}{{ message['role'].upper() + ': ' }}"
@@ -181,6 +182,39 @@ def _llava_next(layers: int, width: int, image: int):
         chat_template=LLAVA_NEXT_TEMPLATE,
     )
     return LlavaNextForConditionalGeneration(config), processor
+
+
+def _instructblip_t5(layers: int, width: int, image: int):
+    """InstructBLIP with an encoder-decoder, as the Flan-T5 ones have."""
+    from transformers import InstructBlipConfig, InstructBlipForConditionalGeneration, T5Config
+
+    model, processor = _instructblip(layers, width, image)
+    text = T5Config(
+        vocab_size=len(processor.tokenizer),
+        d_model=width,
+        d_kv=8,
+        d_ff=2 * width,
+        num_layers=layers,
+        num_heads=4,
+        decoder_start_token_id=3,
+        pad_token_id=3,
+        eos_token_id=2,
+    )
+    settings = {**model.config.to_dict(), "text_config": text.to_dict()}
+    return InstructBlipForConditionalGeneration(InstructBlipConfig(**settings)), processor
+
+
+def _llava_mistral(layers: int, width: int, image: int):
+    """LLaVA whose language model sees a window of tokens only."""
+    from transformers import LlavaConfig, LlavaForConditionalGeneration, MistralConfig
+
+    model, processor = _llava(layers, width, image)
+    text = _llama(width, layers, len(processor.tokenizer)).to_dict()
+    kept = {
+        key: value for key, value in text.items() if key not in ("model_type", "architectures", "head_dim")
+    }
+    settings = {**model.config.to_dict(), "text_config": MistralConfig(**kept, sliding_window=16).to_dict()}
+    return LlavaForConditionalGeneration(LlavaConfig(**settings)), processor
 
 
 def _instructblip(layers: int, width: int, image: int):
