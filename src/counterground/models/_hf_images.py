@@ -55,15 +55,10 @@ class HfTransform:
 
         if not self.patches:
             return {"pixel_values": batch}
-        shapes, mask = batch[:, 0, -2:].long(), batch[..., -3].to(torch.int32)
-        # Zeros stand in for photos that cannot be read and fill the last block: one patch, so that the
-        # position embedding has somewhere to go.
-        mask[shapes[:, 0] == 0, 0] = 1
-        return {
-            "pixel_values": batch[..., :-3],
-            "pixel_attention_mask": mask,
-            "spatial_shapes": shapes.clamp(min=1),
-        }
+        # Zeros stand in for photos that cannot be read and fill the last block; they too need a grid.
+        shapes = batch[:, 0, -2:].long().clamp(min=1)
+        mask = batch[..., -3].to(torch.int32)
+        return {"pixel_values": batch[..., :-3], "pixel_attention_mask": mask, "spatial_shapes": shapes}
 
     def __repr__(self) -> str:
         return json.dumps(self.settings, sort_keys=True)
