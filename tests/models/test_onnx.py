@@ -54,7 +54,7 @@ def export(path, network, shape=(1, 3, 24, 24), dynamic=(0,)):
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network.eval(),
-            (torch.zeros(shape),),
+            (torch.zeros(shape, dtype=network.last.weight.dtype),),
             str(path),
             dynamo=False,
             input_names=["pixels"],
@@ -108,6 +108,17 @@ def test_channels_last(tmp_path, photos):
     with torch.inference_mode():
         expected = network(pixels.permute(0, 2, 3, 1))
     np.testing.assert_allclose(model.encode(pixels), expected, atol=1e-5)
+
+
+def test_a_graph_in_half_precision_is_given_half_precision(tmp_path, photos):
+    network = Network().half()
+    model = load(export(tmp_path / "net.onnx", network))
+    pixels = torch.stack([model.preprocess(photo) for photo in photos])
+    with torch.inference_mode():
+        expected = network(pixels.half()).float()
+    ours = model.encode(pixels)
+    assert ours.dtype == torch.float32
+    np.testing.assert_allclose(ours, expected, atol=5e-3)
 
 
 def test_preprocessing_is_pillows_as_the_sidecar_says(tmp_path, photos):

@@ -20,20 +20,19 @@ def load_hf(
         UsageError: no such folder, an unknown option, or a kind of model that cannot be scored.
         CounterGroundError: files cannot be fetched, read or fitted.
     """
-    source = find_hf(spec, rest)
     options: dict[str, Any] = {"device": device, "precision": precision, "as_published": as_published}
+    source = find_hf(spec, rest)
     with reading(source, offline=offline):
         source = pinned(source)
         kind = kind_of(source, read_config(source))
-    if kind == "generative":
-        from counterground.models._lvlm import load_lvlm
-
-        return load_lvlm(spec, rest, offline=offline, **options)
-    with reading(source, offline=offline):
         if kind == "classifier":
             from counterground.models._hf_classifier import load_hf_classifier
 
             return load_hf_classifier(source, **options)
-        from counterground.models._hf_dual import load_hf_dual
+        if kind == "dual_encoder":
+            from counterground.models._hf_dual import load_hf_dual
 
-        return load_hf_dual(source, **options)
+            return load_hf_dual(source, **options)
+    from counterground.models._lvlm import load_lvlm
+
+    return load_lvlm(spec, rest, offline=offline, **options)
