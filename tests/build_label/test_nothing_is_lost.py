@@ -167,7 +167,7 @@ def test_what_is_not_accepted_is_shown_and_kept_until_it_is_dropped(pool, serve,
 
 
 def test_who_signs_in_as_another_does_not_decide_under_the_wrong_name(pool, serve, visit):
-    server = serve(pool, annotators=["ann", "ben"])
+    server = serve(pool, "--second", "1", annotators=["ann", "ben"])
     ann = visit(server.links["ann"], outages=True)
     ann.see()
     ben = ann.context.new_page()

@@ -1,8 +1,8 @@
 // The photos to come: fetched and decoded ahead, so that the next one is there when it is wanted.
 import { pause, post, Unreachable } from "./api.js";
 
-const AHEAD = 8;
-const LEAST = 5; // asks for more when fewer are ahead: not with every photo
+const AHEAD = 6;
+const LEAST = 4; // asks for more when fewer are ahead: not with every photo
 
 // Starts to load and decode; `photo.ready` resolves with "" or with why the photo cannot be shown.
 export function load(photo) {
