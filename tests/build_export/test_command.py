@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from click.testing import CliRunner
 
 from counterground.cli._export import export as command
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import read_benchmark, write_benchmark
+from counterground.photos import photo_id, read_benchmark, write_benchmark
+from counterground.pool import open_pool
 
 
 @pytest.fixture
@@ -51,6 +54,32 @@ def test_photos_without_licence_are_left_out_and_the_way_is_shown(run, photos, t
     assert set(read_benchmark("shared").photos["licence"]) == {"cc0"}
     result = run(str(photos), "--format", "parquet", "--out", "shared", "--all-licences")
     assert "Note: 48 photos are in although their licence is not known to allow it" in result.output
+
+
+def test_a_pool_and_pairs_of_it_say_how_they_were_made(run, photos, tmp_path):
+    pool = open_pool(tmp_path / "pool", create=True)
+    rows = []
+    for source in sorted(photos.rglob("*.jpg")):
+        path = f"files/{source.relative_to(photos).as_posix()}"
+        (tmp_path / "pool" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pool" / path).write_bytes(source.read_bytes())
+        row = {"path": path, "photo_id": photo_id(source), "class_name": path.split("/")[1]}
+        rows.append(row | {"key": f"file:{path}", "licence": "cc0"})
+    pool.add_photos(rows)
+    pool.decide(rows[0]["path"], annotator="ann", task="review", labels=["clarity"])
+    pool.decide(rows[1]["path"], annotator="ann", task="background", labels=["snow"])
+    result = run("pool", "--format", "parquet", "--out", "shared")
+    assert "47 photos exported.\n" in result.output
+    assert read_benchmark("shared").version == pool.freeze().version
+    frozen = pool.freeze()
+    pairs = replace(frozen, photos=frozen.photos.head(5))
+    write_benchmark(pairs, tmp_path / "pairs")
+    run("pairs", "--format", "webdataset", "--out", "pairs-shared")
+    for folder in ("shared", "pairs-shared"):
+        text = (tmp_path / folder / "README.md").read_text()
+        assert "Collected were 48 photos (file 48). 1 person decided" in text
+        assert "| clarity | 1 |" in text
+        assert "1 of 48 photos of the pool were discarded" in text
 
 
 def test_wrong_options_are_refused(run, photos):

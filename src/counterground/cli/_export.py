@@ -78,29 +78,30 @@ def export(
     from counterground.build.export import ShardSize
     from counterground.build.export import export as export_benchmark
 
+    benchmark = open_benchmark(source, show_progress=True)
     report = export_benchmark(
-        open_benchmark(source, show_progress=True),
+        benchmark,
         out,
         formats=formats,
         shared=not private,
         all_licences=all_licences,
         licence_for_unknown=licence_for_unknown,
         attribution_for_unknown=attribution_for_unknown,
-        card=_facts(source, **facts),
+        card=_facts(benchmark.root, **facts),
         shard_size=ShardSize(shard_megabytes, shard_photos),
         show_progress=True,
     )
     _show(report)
 
 
-def _facts(source: str, *, released: datetime | None, **stated: Any) -> CardFacts:
-    """Join what the pool knows with what the options state."""
+def _facts(root: Path, *, released: datetime | None, **stated: Any) -> CardFacts:
+    """Join what the options state with what the pool knows whose photos these are."""
     from dataclasses import replace
 
     from counterground.build.export import CardFacts, card_facts
     from counterground.pool import is_pool, open_pool
 
-    known = card_facts(open_pool(source)) if is_pool(source) else CardFacts()
+    known = card_facts(open_pool(root)) if is_pool(root) else CardFacts()
     return replace(known, released=released and released.date(), **stated)
 
 

@@ -18,7 +18,7 @@ from counterground.build.export._huggingface import front_matter, write_huggingf
 from counterground.build.export._layout import Contents, counteranimal_paths, keep_paths
 from counterground.build.export._open_formats import write_counteranimal, write_parquet_folder
 from counterground.build.export._progress import photo_progress
-from counterground.build.export._selection import Selection, select_photos
+from counterground.build.export._selection import Selection, Terms, select_photos
 from counterground.build.export._shards import ShardSize
 from counterground.build.export._webdataset import write_webdataset
 from counterground.errors import UsageError, did_you_mean
@@ -59,17 +59,16 @@ def export(
 ) -> ExportReport:
     """Write a benchmark as one or more folders that stand alone, each with a data card and all credits.
 
-    One format: ``out``; several: ``out/<format>``. The folder appears in one rename, in place of an earlier
-    export if there is one. Each photo is compared with its hash while it is copied.
+    The folder appears in one rename. Each photo is compared with its hash while it is copied.
 
     Args:
         benchmark: what is exported.
-        out: the folder; a new one, an empty one, or an earlier export.
-        formats: some of ``FORMATS``.
+        out: the folder; a new one, an empty one, or an earlier export, which is replaced.
+        formats: some of ``FORMATS``; one is written to ``out``, several to ``out/<format>``.
         shared: for others: photos are left out whose licence is unknown or forbids passing them on.
         all_licences: in a shared export too, on your own responsibility.
-        licence_for_unknown: the licence of photos that state none ("cc-by"): for photos of your own.
-        attribution_for_unknown: the credit line of those among them that have none.
+        licence_for_unknown: the licence ("cc-by") of photos that state none: for photos of your own.
+        attribution_for_unknown: the credit line of those that have none.
         card: what the data card says beyond the photos.
         shard_size: of WebDataset and Hugging Face shards.
         show_progress: show a bar on standard error.
@@ -79,32 +78,25 @@ def export(
         CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
     """
     chosen = _known_formats(formats)
-    out = Path(out).absolute()
-    out = out.resolve() if out.is_symlink() else out
-    _check_apart(benchmark, out)
-    check_replaceable(out)
-    selection = select_photos(
-        benchmark,
-        shared=shared,
-        all_licences=all_licences,
-        licence_for_unknown=licence_for_unknown,
-        attribution_for_unknown=attribution_for_unknown,
-    )
+    out = _target(benchmark, Path(out))
+    terms = Terms(shared, all_licences, licence_for_unknown, attribution_for_unknown)
+    selection = select_photos(benchmark, terms)
     contents = {form: _lay_out(form, selection.benchmark) for form in chosen}
-    folders = {form: out / form if len(chosen) > 1 else out for form in chosen}
-    facts, size = card or CardFacts(), shard_size or ShardSize()
-    total = len(selection.benchmark) * len(chosen)
+    total, facts = len(selection.benchmark) * len(chosen), card or CardFacts()
     with photo_progress("Exporting", total, shown=show_progress) as tick, new_folder(out) as draft:
-        for form in chosen:
-            folder = draft / form if len(chosen) > 1 else draft
-            folder.mkdir(exist_ok=True)
-            remarks = (*selection.notes, *contents[form].notes)
-            statement = Statement(form, facts, shared, remarks)
-            _write(contents[form], selection, statement, folder, size=size, tick=tick)
+        for form, held in contents.items():
+            statement = Statement(form, facts, shared, (*selection.notes, *held.notes))
+            folder = _folder_of(form, draft, chosen)
+            _write(held, selection, statement, folder, size=shard_size or ShardSize(), tick=tick)
         if len(chosen) > 1:
             write_mark(draft, {"made_by": f"counterground {__version__}", "formats": list(chosen)})
-    notes = dict.fromkeys([*selection.notes, *(note for form in chosen for note in contents[form].notes)])
+    notes = dict.fromkeys([*selection.notes, *(note for held in contents.values() for note in held.notes)])
+    folders = {form: _folder_of(form, out, chosen) for form in chosen}
     return ExportReport(folders, len(selection.benchmark), selection.left_out, tuple(notes))
+
+
+def _folder_of(form: str, out: Path, formats: Sequence[str]) -> Path:
+    return out / form if len(formats) > 1 else out
 
 
 def _known_formats(formats: Sequence[str]) -> tuple[str, ...]:
@@ -118,9 +110,13 @@ def _known_formats(formats: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(formats))
 
 
-def _check_apart(benchmark: Benchmark, out: Path) -> None:
-    if benchmark.root.resolve().is_relative_to(out.resolve()):
+def _target(benchmark: Benchmark, out: Path) -> Path:
+    """Return where ``out`` is, through a link, once it is known that it may be written there."""
+    target = out.resolve() if out.is_symlink() else out.absolute()
+    if benchmark.root.resolve().is_relative_to(target.resolve()):
         raise UsageError(f"{out} holds the benchmark that is to be exported: choose another folder.")
+    check_replaceable(target)
+    return target
 
 
 def _lay_out(form: str, benchmark: Benchmark) -> Contents:
@@ -136,8 +132,8 @@ def _write(
     size: ShardSize,
     tick: Tick,
 ) -> None:
-    benchmark = contents.benchmark
-    head = ""
+    folder.mkdir(exist_ok=True)
+    benchmark, head = contents.benchmark, ""
     if statement.form == "counteranimal":
         write_counteranimal(contents, folder, tick)
     elif statement.form == "webdataset":

@@ -23,6 +23,16 @@ LEFT_OUT_SCHEMA: dict[str, pl.DataType] = {
 
 
 @dataclass(frozen=True)
+class Terms:
+    """On what terms photos go in; see ``export``."""
+
+    shared: bool
+    all_licences: bool
+    licence_for_unknown: str | None
+    attribution_for_unknown: str | None
+
+
+@dataclass(frozen=True)
 class Selection:
     """The benchmark of the photos that go in, those left out (``LEFT_OUT_SCHEMA``), and what to say of it.
 
@@ -34,33 +44,26 @@ class Selection:
     notes: tuple[str, ...]
 
 
-def select_photos(
-    benchmark: Benchmark,
-    *,
-    shared: bool,
-    all_licences: bool,
-    licence_for_unknown: str | None,
-    attribution_for_unknown: str | None,
-) -> Selection:
+def select_photos(benchmark: Benchmark, terms: Terms) -> Selection:
     """Choose the photos that may be passed on; all of them where the export is not shared.
 
     Raises:
-        UsageError: ``licence_for_unknown`` is no licence that we know, or there is only a credit line.
+        UsageError: the licence for photos without is no licence that we know, or there is only a credit line.
         CounterGroundError: no photo is left.
     """
-    photos, stated = _state(benchmark.photos, licence_for_unknown, attribution_for_unknown)
+    photos, stated = _state(benchmark.photos, terms.licence_for_unknown, terms.attribution_for_unknown)
     obstacles = pl.Series("reason", [read_licence(text).obstacle for text in photos["licence"]], pl.String)
     blocked = obstacles != ""
     left_out = photos.with_columns(obstacles).filter(blocked).select(*LEFT_OUT_SCHEMA)
-    if not shared or all_licences:
+    if not terms.shared or terms.all_licences:
         left_out = left_out.clear()
     kept = photos.join(left_out.select("path"), on="path", how="anti", maintain_order="left")
     if kept.is_empty():
         raise CounterGroundError(_nothing_left(benchmark, left_out))
     notes = tuple(_left_out_notes(left_out, len(photos), _emptied(photos, kept)))
     chosen = replace(benchmark, photos=kept, notes=(*benchmark.notes, *notes))
-    forbidden = int(blocked.sum()) if all_licences and shared else 0
-    remarks = _remarks(kept, forbidden, stated, licence_for_unknown or "")
+    forbidden = int(blocked.sum()) if terms.all_licences and terms.shared else 0
+    remarks = _remarks(kept, forbidden, stated, terms.licence_for_unknown or "")
     return Selection(chosen, left_out, (*notes, *remarks))
 
 

@@ -1,0 +1,160 @@
+"""Our own shards, described by ``benchmark.json``: unpacked once, and found out where they are not whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.errors import CounterGroundError
+from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_packed
+from counterground.photos import _packed as packed
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def unpacked(cache: Path) -> list[str]:
+    return sorted(path.name for path in (cache / "unpacked").iterdir())
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A described folder of two tars, as an export has it."""
+    out = tmp_path / "own"
+    rows, shards = [], []
+    for shard in range(2):
+        members = {}
+        for number in (2 * shard, 2 * shard + 1):
+            row = {"path": f"files/{number}.jpg", "class_index": number % 2, "class_name": "ab"[number % 2]}
+            photo = tmp_path / f"{number}.jpg"
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(photo)
+            row["photo_id"] = photo_id(photo)
+            rows.append(row)
+            members[f"{number:07d}.jpg"] = photo.read_bytes()
+            members[f"{number:07d}.json"] = json.dumps(row).encode()
+        shards.append(write_tar(out / f"x-{shard:06d}.tar", members))
+    frame = pl.DataFrame(rows, schema_overrides={"class_index": pl.Int32})
+    space = LabelSpace("benchmark", ("a", "b", "c"), (None,) * 3)
+    benchmark = Benchmark("own", tmp_path, frame, space, ("a note",))
+    write_packed(benchmark, out, "webdataset", shards)
+    return out, benchmark
+
+
+def test_it_is_unpacked_once_and_found_again_by_content(own, tmp_path, cache):
+    out, benchmark = own
+    found = read_benchmark(out)
+    assert found.photos.equals(benchmark.photos)
+    assert (found.name, found.notes, found.version) == ("own", ("a note",), benchmark.version)
+    (key,) = unpacked(cache)
+    inode = found.photo_path("files/0.jpg").stat().st_ino
+    shutil.copytree(out, tmp_path / "copy")
+    assert read_benchmark(tmp_path / "copy").photo_path("files/0.jpg").stat().st_ino == inode
+    assert unpacked(cache) == [key]
+
+
+def test_photos_tidied_out_of_the_cache_come_back(own):
+    out, _ = own
+    found = read_benchmark(out)
+    found.photo_path("files/3.jpg").unlink()
+    assert read_benchmark(out).photo_path("files/3.jpg").is_file()
+    (found.root.parent / "benchmark.json").write_text("{")
+    assert read_benchmark(out).photo_path("files/3.jpg").is_file()
+
+
+def test_missing_cut_changed_and_added_shards_are_named(own):
+    out, _ = own
+    shard = out / "x-000001.tar"
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-512])
+    with pytest.raises(CounterGroundError, match=r"x-000001\.tar is not as it was exported"):
+        read_benchmark(out)
+    shard.unlink()
+    with pytest.raises(CounterGroundError, match=r"x-000001\.tar is missing"):
+        read_benchmark(out)
+    shard.write_bytes(data)
+    shutil.copy(shard, out / "x-000002.tar")
+    with pytest.raises(CounterGroundError, match=r"x-000002\.tar is no shard of this benchmark"):
+        read_benchmark(out)
+
+
+def test_a_description_of_something_else_is_found_out(own):
+    out, benchmark = own
+    content = json.loads((out / "benchmark.json").read_text())
+    (out / "benchmark.json").write_text(json.dumps(content | {"version": "0" * 64}))
+    with pytest.raises(CounterGroundError, match=r"are not those that benchmark\.json was written for"):
+        read_benchmark(out)
+    (out / "benchmark.json").write_text(json.dumps({"packed": "webdataset"}))
+    with pytest.raises(CounterGroundError, match=r"benchmark\.json is damaged: export again"):
+        read_benchmark(out)
+    write_packed(replace(benchmark, notes=()), out, "webdataset", sorted(out.glob("*.tar")))
+    (out / "label_space.json").write_text("{}")
+    with pytest.raises(CounterGroundError, match=r"label_space\.json: A label space needs"):
+        read_benchmark(out)
+
+
+def test_two_processes_unpack_at_once(own, cache):
+    out, benchmark = own
+    code = "import sys, counterground.photos as p\nprint(p.read_benchmark(sys.argv[1]).version)"
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True)
+        for _ in "ab"
+    ]
+    assert [process.communicate()[0].strip() for process in running] == [benchmark.version] * 2
+    assert len(unpacked(cache)) == 1
+
+
+def test_a_killed_unpacking_is_no_benchmark_and_is_swept_away(own, cache, monkeypatch):
+    out, _ = own
+    old = cache / "unpacked" / ".draft-killed"
+    old.mkdir(parents=True)
+    os.utime(old, (time.time() - 7 * 3600,) * 2)
+    young = cache / "unpacked" / ".draft-at-work"
+    young.mkdir()
+    read_benchmark(out)
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(own, cache, monkeypatch):
+    out, _ = own
+    (cache / "unpacked").write_text("x")
+    with pytest.raises(CounterGroundError, match=r"Cannot unpack .*COUNTERGROUND_CACHE") as caught:
+        read_benchmark(out)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_than_the_limit_is_refused(own, monkeypatch):
+    from counterground.photos import _packed_unpack
+
+    out, _ = own
+    monkeypatch.setattr(_packed_unpack, "MAX_TOTAL_BYTES", 1000)
+    with pytest.raises(CounterGroundError, match="more than 64 GiB in all"):
+        read_benchmark(out)
+
+
+def test_the_key_depends_on_all_that_is_read(own):
+    out, _ = own
+    first = packed._open_pack(out, "webdataset").key()
+    (out / "README.md").write_text("x")
+    assert packed._open_pack(out, "webdataset").key() == first
+    (out / "classnames.txt").write_text("x")
+    assert packed._open_pack(out, "webdataset").key() != first
