@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-
 from transformers.utils import logging
 
 from counterground.models import load_model
@@ -40,13 +39,13 @@ def machine() -> str:
 
 
 def seconds(model, photo: Image.Image, answers: list[str], *, shared: bool) -> tuple[float, np.ndarray]:
-    """Return the median time of a photo, and its losses."""
+    """Return the median processor time of a photo, which other programs hardly change, and its losses."""
     model.shares = shared
     times = []
     for _ in range(ROUNDS + 1):
-        start = time.perf_counter()
+        start = time.process_time()
         losses, _ = model.losses(photo, [QUESTION] * len(answers), answers)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return float(np.median(times[1:])), losses
 
 
