@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from rcc import animal_photos
 
 from counterground.photos import photo_id
 from counterground.pool import open_pool
-
-
-def _rcc():
-    spec = importlib.util.spec_from_file_location("rcc", Path(__file__).parents[1] / "rcc.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def medium(image: Image.Image, longest: int = 500) -> Image.Image:
@@ -32,7 +24,7 @@ def medium(image: Image.Image, longest: int = 500) -> Image.Image:
 def animals(shared_cache) -> dict[str, Image.Image]:
     """57 photographs of animals by name, 500 pixels wide or high."""
     photos: dict[str, Image.Image] = {}
-    for inside, content in sorted(_rcc().animal_photos(shared_cache).items()):
+    for inside, content in sorted(animal_photos(shared_cache).items()):
         name = inside.split("/")[-1]
         # A horse and a giraffe are there twice, on different photos.
         photos[f"other_{name}" if name in photos else name] = medium(Image.open(io.BytesIO(content)))

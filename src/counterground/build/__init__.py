@@ -1,5 +1,19 @@
-"""From raw photos to a benchmark; for now its fourth step, discover. See README.md."""
+"""From raw photos to a benchmark: collect, curate, label, discover, export. See README.md."""
 
-from counterground.build._discover import Discovery, Drop, discover_pairs, read_discovery
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from counterground.build._discover import Discovery, Drop, discover_pairs, read_discovery
 
 __all__ = ["Discovery", "Drop", "discover_pairs", "read_discovery"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load discovery, and with it SciPy, when it is asked for: the other parts need neither."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from counterground.build import _discover
+
+    return getattr(_discover, name)

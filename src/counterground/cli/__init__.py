@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"Error: {error.format_message()} Add --help to see what is wanted.", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped. What was encoded is kept; the same command goes on from there.", err=True)
+        click.echo("Stopped. What was done is kept; the same command goes on from there.", err=True)
         return 130
     except SystemExit as error:
         return _ended(error, stdout)

@@ -15,6 +15,7 @@ from counterground.pool._queue_rows import (
     Rest,
     Settled,
 )
+from counterground.pool._ranking import review_queue
 from counterground.pool._schema import (
     BACKGROUND_LABELS,
     CANDIDATE_SCHEMA,
@@ -58,6 +59,7 @@ __all__ = [
     "is_pool",
     "open_pool",
     "pool_key",
+    "review_queue",
 ]
 
 

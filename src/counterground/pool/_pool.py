@@ -100,8 +100,8 @@ class Pool:
 
     def candidates(self, class_name: str | None = None) -> pl.DataFrame:
         """Return what was found to be fetched, as ``CANDIDATE_SCHEMA``, by class and position."""
-        frame = self._read(CANDIDATE, CANDIDATE_SCHEMA, "class_name", "position", "key")
-        return frame if class_name is None else frame.filter(pl.col("class_name") == class_name)
+        where = {} if class_name is None else {"class_name": class_name}
+        return self._read(CANDIDATE, CANDIDATE_SCHEMA, "class_name", "position", "key", **where)
 
     def add_candidates(self, rows: Sequence[Mapping[str, object]]) -> int:
         """Note photos to be fetched; return how many are new (a key that its class has is left as it is)."""
@@ -252,9 +252,10 @@ class Pool:
         write_parquet(out, photos)
         return out
 
-    def _read(self, table: Table, schema: dict[str, pl.DataType], *order: str) -> pl.DataFrame:
+    def _read(self, table: Table, schema: dict[str, pl.DataType], *order: str, **where: str) -> pl.DataFrame:
+        query = select(*(table.c[name] for name in schema)).filter_by(**where)
         with self.connect(writes=False) as connection:
-            rows = connection.execute(select(*(table.c[name] for name in schema))).all()
+            rows = connection.execute(query).all()
         return pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row").sort(*order)
 
     def _add(self, table: Table, schema: dict[str, pl.DataType], rows: list[dict[str, Any]]) -> int:

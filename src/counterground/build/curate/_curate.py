@@ -19,8 +19,7 @@ from counterground.build.curate._referee import Referee, load_referee
 from counterground.build.curate._settings import CurateSettings
 from counterground.errors import CounterGroundError
 from counterground.inference import Settings
-from counterground.pool import Pool, open_pool
-from counterground.pool._ranking import review_queue
+from counterground.pool import Pool, open_pool, review_queue
 
 SETTING = "curate"
 

@@ -14,7 +14,7 @@ from counterground.atomic import cache_dir
 from counterground.build.curate._pixels import PixelMeasures, measure
 from counterground.build.curate._store import MEASURE_SCHEMA, MeasureStore
 from counterground.errors import CounterGroundError
-from counterground.inference._progress import photo_progress
+from counterground.inference import photo_progress
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.pool import Pool
 

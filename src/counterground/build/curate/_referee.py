@@ -11,10 +11,7 @@ import polars as pl
 from counterground.atomic import cache_dir
 from counterground.build.curate._opinion import Opinion, opinion
 from counterground.errors import UsageError, did_you_mean
-from counterground.inference import Settings
-from counterground.inference._competition import competition
-from counterground.inference._encode import encode_photos
-from counterground.inference._heads import Head, build_head
+from counterground.inference import Head, Settings, build_head, competition, encode_photos
 from counterground.models import Classifier, Encoder, check_specs, expand_specs
 from counterground.photos import (
     Benchmark,

@@ -1,6 +1,6 @@
 """A server on loopback that answers as iNaturalist's API v1 and its photo host do, with trouble on demand.
 
-    python tests/build_collect/inaturalist_server.py --photos DIR --port 8000
+    python tests/support/inaturalist_server.py --photos DIR --port 8000
 
 serves the photos of ``DIR/<class>/`` as observations of taxa with those names. Every request is counted.
 """
