@@ -329,3 +329,49 @@ def unit(network, tokens):
     with torch.inference_mode():
         features = network.get_text_features(**tokens).pooler_output
     return torch.nn.functional.normalize(features, dim=-1).numpy()
+
+
+def test_clip_equals_open_clip_with_the_same_weights_and_pillow(tiny, tmp_path):
+    """An independent reference: another library's architecture, preprocessing and activation."""
+    import open_clip
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(tiny("clip") / "model.safetensors")
+    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "mlp_ratio": 1.5}
+    text = {"context_length": 8, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    config = {"embed_dim": 16, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}
+    model = open_clip.CLIP(**config)
+    model.load_state_dict({**model.state_dict(), **open_clip_tower(state)})
+    about = json.loads((tiny("clip") / "processor_config.json").read_text())["image_processor"]
+    preprocess = {"mean": about["image_mean"], "std": about["image_std"], "interpolation": "bicubic"}
+    described = {"model_cfg": config, "preprocess_cfg": preprocess}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(described))
+    save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
+    theirs = load_model(f"open_clip:{tmp_path}", device="cpu")
+    ours = load_model(f"hf:{tiny('clip')}?backend=pil", device="cpu")
+    a, b = (
+        model.encode(torch.stack([model.preprocess(image) for image in PHOTOS])) for model in (ours, theirs)
+    )
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def open_clip_tower(state):
+    """Return the image tower of transformers' CLIP under OpenCLIP's names."""
+    source, target = "vision_model.encoder.layers", "visual.transformer.resblocks"
+    tower = {
+        "visual.class_embedding": state["vision_model.embeddings.class_embedding"],
+        "visual.conv1.weight": state["vision_model.embeddings.patch_embedding.weight"],
+        "visual.positional_embedding": state["vision_model.embeddings.position_embedding.weight"],
+        "visual.proj": state["visual_projection.weight"].T.contiguous(),
+    }
+    names = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "attn.out_proj": "self_attn.out_proj"}
+    names |= {"mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+    for part in ("weight", "bias"):
+        tower[f"visual.ln_pre.{part}"] = state[f"vision_model.pre_layrnorm.{part}"]
+        tower[f"visual.ln_post.{part}"] = state[f"vision_model.post_layernorm.{part}"]
+        for layer in range(2):
+            for theirs, ours in names.items():
+                tower[f"{target}.{layer}.{theirs}.{part}"] = state[f"{source}.{layer}.{ours}.{part}"]
+            joined = [state[f"{source}.{layer}.self_attn.{head}_proj.{part}"] for head in "qkv"]
+            tower[f"{target}.{layer}.attn.in_proj_{part}"] = torch.cat(joined)
+    return tower
