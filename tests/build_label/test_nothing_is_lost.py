@@ -138,7 +138,7 @@ def test_offline_is_said_and_labelling_goes_on(pool, serve, visit):
     ann.press("w")
     ann.press("s")
     ann.page.wait_for_selector("#saved[data-state=away]")
-    assert ann.page.inner_text("#saved").startswith("2 not saved yet, kept here")
+    assert ann.page.inner_text("#saved").startswith("2 not saved yet")
     assert len(pool.decisions()) == 0
     ann.page.wait_for_function(
         "() => document.querySelector('#saved-said').textContent.startsWith('2 not saved')"
@@ -175,5 +175,5 @@ def test_who_signs_in_as_another_does_not_decide_under_the_wrong_name(pool, serv
     ben.wait_for_selector(".choice:enabled")
     ann.press("w")
     ann.page.wait_for_selector("#saved[data-state=away]")
-    assert "ben is signed in now, not ann" in ann.page.inner_text("#saved")
+    assert "ben is signed in now, not ann" in ann.page.inner_text("#away")
     assert len(pool.decisions()) == 0

@@ -49,6 +49,7 @@ async function show(photo, saying = "") {
   photo.image.alt = `Photo of class ${photo.class_name}`;
   notice(problem ? `${problem} It can still be labelled.` : "");
   $("end").hidden = true;
+  $("main").dataset.over = "false";
   $("class").textContent = photo.class_name;
   text("guidance", photo.guidance);
   text("before", photo.chosen ? `Was: ${photo.chosen.join(", ")}. Choose again, or Enter to keep it.` : "");
@@ -85,11 +86,24 @@ function drawFlags(flags) {
   $("flags").hidden = !flags.length;
   $("flags").replaceChildren(
     ...flags.map((flag) => {
-      const line = element("li", {}, element("b", {}, flag.reason), ` ${flag.explanation}`);
-      if (flag.row) line.append(element("img", { src: `/photo/${flag.row}`, alt: "The other photo" }));
+      const line = element("li", {}, element("span", {}, element("b", {}, flag.reason), ` ${flag.explanation}`));
+      if (flag.row) line.append(compareButton(flag.row));
       return line;
     }),
   );
+}
+
+// Shows the other photo in place of this one, and back: two shots are told apart best by blinking.
+function compareButton(row) {
+  const small = element("img", { src: `/photo/${row}`, alt: "" });
+  const button = element("button", { type: "button", class: "compare", "aria-pressed": "false" }, small);
+  button.setAttribute("aria-label", "Show the other photo");
+  button.addEventListener("click", () => {
+    const other = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(other));
+    zoom.show(other ? small.cloneNode() : deck.current?.image);
+  });
+  return button;
 }
 
 function drawVotes(votes) {
@@ -173,21 +187,21 @@ function remember(photo, event) {
 
 async function advance(saying = "") {
   shown = false;
-  const photo = await deck.next((failure) => notice(awayText(failure)));
+  const photo = await deck.next((failure) => {
+    zoom.show(null);
+    $("class").textContent = "…";
+    for (const id of ["guidance", "before", "flags"]) $(id).hidden = true;
+    drawChoices();
+    notice(failure.message);
+  });
   if (photo) await show(photo, saying);
   else await end();
-}
-
-function awayText(failure) {
-  zoom.show(null);
-  const kept = outbox.waiting.length;
-  const safe = kept ? ` ${kept} decision${kept === 1 ? " is" : "s are"} kept here and will be sent.` : "";
-  return `${failure.message}${safe}`;
 }
 
 async function end() {
   zoom.show(null);
   notice("");
+  $("main").dataset.over = "true";
   $("class").textContent = settling ? "Nothing left" : "All done";
   for (const id of ["guidance", "before", "flags"]) $(id).hidden = true;
   drawVotes([]);
@@ -326,6 +340,9 @@ for (const button of document.querySelectorAll(".undo-settled")) {
     location.reload();
   });
 }
+
+const settledList = document.querySelector(".settled");
+settledList?.addEventListener("toggle", () => settledList.open && settledList.scrollIntoView({ block: "nearest" }));
 
 const KEYS = "counterground:keys";
 try {

@@ -10,19 +10,23 @@ let troubled = false;
 export function showSaved({ waiting, refused, why, message, stored }) {
   const state = refused.length ? "refused" : !waiting ? "saved" : why === null ? "sending" : "away";
   const pill = $("saved");
-  const kept = stored ? "kept here" : "leave this page open";
   const words = {
     refused: `${refused.length} not accepted`,
-    away: `${waiting} not saved yet, ${kept}`,
+    away: `${waiting} not saved yet`,
     sending: "Saving …",
     saved: "Saved",
   }[state];
-  const more = state === "away" && why !== "server" ? message : "";
+  const many = `${waiting} decision${waiting === 1 ? "" : "s"}`;
+  const kept = stored ? `${many} kept in this browser will be sent as soon as that works.` : "Leave this page open.";
+  const more = state === "away" ? `${message} ${kept}` : "";
   if (!pill.hidden && pill.dataset.words === words + more) return;
   Object.assign(pill.dataset, { state, words: words + more });
   pill.hidden = false;
   pill.replaceChildren(state === "refused" ? openTrouble(words, refused) : words);
-  if (more) pill.append(element("span", more));
+  if ($("away")) {
+    $("away").textContent = more;
+    $("away").hidden = !more;
+  }
   clearTimeout(timer);
   timer = setTimeout(() => speak(state, `${words}. ${more}`), SLOW);
 }
