@@ -30,7 +30,7 @@ _ARTICLE = re.compile(r"\b([Aa]) \{\}")
 _SPOKEN_CONSONANT = re.compile(
     r"(eu|ewe|one\b|once|u\b|ubiq|uni([^mn]|$)|unan|use|usu|ut[aeio]|uke|ura)", re.I
 )
-_SPOKEN_VOWEL = re.compile(r"(hour|honest|honou?r|heir|x-?ray|[fhlmnrsx]\b|[FHLMNRSX][A-Z])")
+_SPOKEN_VOWEL = re.compile(r"(hour|honest|honou?r|heir|[Xx]-?ray|[fhlmnrsx]\b|[FHLMNRSX][A-Z])")
 
 
 @dataclass(frozen=True)
