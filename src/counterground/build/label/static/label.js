@@ -110,8 +110,8 @@ function drawVotes(votes) {
   $("votes")?.replaceChildren(
     ...votes.map((vote) => {
       const take = element("button", { type: "button", class: "vote" });
-      take.append(element("b", {}, vote.name), element("span", {}, vote.labels.join(", ")));
-      take.setAttribute("aria-label", `Settle as ${vote.name} did: ${vote.labels.join(", ")}`);
+      const aloud = element("span", { class: "unseen" }, "Settle as ");
+      take.append(aloud, element("b", {}, vote.name), " ", element("span", {}, vote.labels.join(", ")));
       take.addEventListener("click", () => ifReady(() => decide(vote.labels)));
       return element("li", {}, take);
     }),
