@@ -285,3 +285,23 @@ def test_other_photos_under_the_same_paths_are_not_compared():
     other = predictions("b", 1).with_columns(photo_id="other " + pl.col("photo_id"))
     with pytest.raises(ValueError, match=r"300 photos differ in content.*'0000.jpg'.*the same benchmark"):
         compare_models(pl.concat([predictions("a"), other]))
+
+
+def test_an_encoder_is_compared_with_a_model_that_answers_in_words():
+    clip = predictions("clip", protocol="classification")
+    lvlm = predictions("lvlm", 1, protocol="answer-loss", prompts="What is it? A {}")
+    table = compare_models(pl.concat([clip, lvlm]))
+    assert set(table["protocol"]) == {"classification / answer-loss"}
+    assert set(table["prompts"]) == {"simple / What is it? A {}"}
+    same = compare_models(pl.concat([clip, predictions("lvlm", 1, protocol="classification")]))
+    assert_frame_equal(table.drop("protocol", "prompts"), same.drop("protocol", "prompts"))
+    turned = compare_models(pl.concat([clip, lvlm]), against="clip")
+    assert set(turned["model_b"]) == {"clip"}
+    for label in (
+        {"protocol": "classification, as published"},
+        {"protocol": "classification", "names": "wordnet"},
+        {"protocol": "classification", "label_space": "confusable"},
+        {"protocol": "yes-no"},
+    ):
+        with pytest.raises(ValueError, match="A comparison needs two models"):
+            compare_models(pl.concat([predictions("clip", **label), lvlm]))

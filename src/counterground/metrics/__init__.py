@@ -19,7 +19,7 @@ from counterground.metrics._agreement import (
     krippendorff_alpha,
 )
 from counterground.metrics._calibration import expected_calibration_error
-from counterground.metrics._compare import COMPARISON_SCHEMA, compare_models
+from counterground.metrics._compare import COMPARISON_SCHEMA, comparable, compare_models
 from counterground.metrics._drop import ClassDrops, class_drops, mean_drop, worst_group_accuracy
 from counterground.metrics._intervals import Interval, balanced_interval, drop_interval, proportion_interval
 from counterground.metrics._paired import PairedTest, holm, paired_test
@@ -41,6 +41,7 @@ __all__ = [
     "class_accuracy",
     "class_drops",
     "cohen_kappa",
+    "comparable",
     "compare_models",
     "drop_interval",
     "expected_calibration_error",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, get_args
 
@@ -27,10 +28,17 @@ COMPARISON_SCHEMA: dict[str, Any] = {
 """Columns of a comparison; ``difference`` (a - b), ``low`` and ``high`` are fractions."""
 
 _PHOTO = ["path", "photo_id", "class_index", "group", "cluster"]
+_CLASSIFICATION, _PUBLISHED = "classification", ", as published"
+_Setting = tuple[str | None, ...]
+_Key = tuple[str, _Setting]
 
 
 def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.DataFrame:
-    """Test the differences between models that share names, prompts, protocol, label space and photos.
+    """Test the differences between models that share names, label space, photos and a way of asking.
+
+    Models of one kind are compared under the same prompts and protocol. An encoder and a model that answers
+    in words cannot share those and are compared all the same; their row names both, as in
+    ``classification / answer-loss``.
 
     Metrics: ``accuracy`` (balanced; ``group`` null for all photos, ``common``, ``counter``) and ``drop``. A
     benchmark without groups has the first only. ``p_holm`` is corrected over all rows of the table.
@@ -46,15 +54,16 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
         ValueError: there is nothing to compare, ``against`` is unknown, or two models saw different photos.
     """
     distinct = predictions.unique(maintain_order=True)
-    settings: dict[tuple[str | None, ...], dict[str, pl.DataFrame]] = {}
-    for key, photos in by_key(distinct, checked(distinct, ("photo_id",))):
-        settings.setdefault(key[1:], {})[str(key[0])] = photos
+    parts = {
+        (str(key[0]), key[1:]): photos for key, photos in by_key(distinct, checked(distinct, ("photo_id",)))
+    }
     rows: list[list[Any]] = []
-    for setting, models in settings.items():
-        for first, second in _pairs(list(models), against):
-            rows += [[*setting, *row] for row in _compared(first, second, models[first], models[second])]
+    for first, second in _pairs(list(parts), against):
+        setting = [_both(*pair) for pair in zip(first[1], second[1], strict=True)]
+        compared = _compared(first[0], second[0], parts[first], parts[second])
+        rows += [[*setting, *row] for row in compared]
     if not rows:
-        raise ValueError(_nothing_compared(settings, against))
+        raise ValueError(_nothing_compared({model for model, _ in parts}, against))
     frame = pl.DataFrame(
         rows, schema={k: t for k, t in COMPARISON_SCHEMA.items() if k != "p_holm"}, orient="row"
     )
@@ -62,10 +71,38 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
     return frame.with_columns(corrected).select(list(COMPARISON_SCHEMA))
 
 
-def _pairs(models: list[str], against: str | None) -> list[tuple[str, str]]:
+def comparable(first: Sequence[str | None], second: Sequence[str | None]) -> bool:
+    """Return whether models under two settings (names, prompts, protocol, label space) may be compared."""
+    if tuple(first) == tuple(second):
+        return True
+    one, other = (dict(zip(SETTING, setting, strict=True)) for setting in (first, second))
+    if any(one[name] != other[name] for name in ("names", "label_space")):
+        return False
+    protocols = [setting["protocol"] or "" for setting in (one, other)]
+    by_label = [protocol.removesuffix(_PUBLISHED) == _CLASSIFICATION for protocol in protocols]
+    published = {protocol.endswith(_PUBLISHED) for protocol in protocols}
+    return all(protocols) and by_label[0] != by_label[1] and len(published) == 1
+
+
+def _pairs(keys: list[_Key], against: str | None) -> list[tuple[_Key, _Key]]:
+    """Pairs under the same setting first, setting by setting, then those across kinds."""
+    settings = list(dict.fromkeys(setting for _, setting in keys))
+    alike = [
+        pair for setting in settings for pair in combinations([key for key in keys if key[1] == setting], 2)
+    ]
+    across = [pair for pair in combinations(keys, 2) if pair[0][1] != pair[1][1] and comparable(*_sets(pair))]
     if against is None:
-        return list(combinations(models, 2))
-    return [(model, against) for model in models if model != against] if against in models else []
+        return [*alike, *across]
+    turned = [pair if pair[1][0] == against else (pair[1], pair[0]) for pair in (*alike, *across)]
+    return [pair for pair in turned if pair[1][0] == against]
+
+
+def _sets(pair: tuple[_Key, _Key]) -> tuple[_Setting, _Setting]:
+    return pair[0][1], pair[1][1]
+
+
+def _both(first: str | None, second: str | None) -> str | None:
+    return first if first == second else f"{first} / {second}"
 
 
 def _compared(first: str, second: str, a: pl.DataFrame, b: pl.DataFrame) -> list[list[Any]]:
@@ -107,11 +144,8 @@ def _check_same_photos(first: str, second: str, a: pl.DataFrame, b: pl.DataFrame
     )
 
 
-def _nothing_compared(
-    settings: dict[tuple[str | None, ...], dict[str, pl.DataFrame]], against: str | None
-) -> str:
-    models = sorted({model for found in settings.values() for model in found})
-    listed = ", ".join(repr(model) for model in models) or "none"
+def _nothing_compared(models: set[str], against: str | None) -> str:
+    listed = ", ".join(repr(model) for model in sorted(models)) or "none"
     if against is not None and against not in models:
         return f"There are no predictions of {against!r} to compare with; there are: {listed}."
     return (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import polars as pl
 
 from counterground.inference import Run, why_not_comparable
-from counterground.metrics import compare_models
+from counterground.metrics import comparable, compare_models
 from counterground.report._summary import KEY_COLUMNS, Estimate, ModelScores
 
 ALL_PAIRS_UP_TO = 6
@@ -49,7 +50,7 @@ class Comparisons:
 
 
 def compare(runs: Sequence[Run], models: Sequence[Sequence[ModelScores]]) -> Comparisons:
-    """Test every pair of models that share a setting; with many models, each against the first.
+    """Test every pair of models that may be compared; with many models, each against the first.
 
     Args:
         runs: runs on one benchmark.
@@ -58,8 +59,8 @@ def compare(runs: Sequence[Run], models: Sequence[Sequence[ModelScores]]) -> Com
     predictions = [run.predictions for run in runs]
     labelled = pl.concat(map(_labelled, predictions, models), how="diagonal_relaxed")
     labels = [model.label for run in models for model in run]
-    settings = [model.setting[1:] for run in models for model in run]
-    if all(settings.count(setting) == 1 for setting in settings):
+    settings = [model.setting[1:5] for run in models for model in run]
+    if not any(comparable(*pair) for pair in combinations(settings, 2)):
         return Comparisons([])
     if obstacle := why_not_comparable(runs):
         return Comparisons([], obstacle=obstacle)
