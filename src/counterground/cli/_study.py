@@ -47,3 +47,81 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     settings = replace(settings, k=k or settings.k, seeds=seeds or settings.seeds)
     page = study_multicoloredmnist(out, settings, show_progress=True, **where)
     click.echo(f"Page: {page}")
+
+
+@study.command()
+@click.option("--quick", is_flag=True, help="A slice in about a minute.")
+@click.option(
+    "--coco",
+    type=click.Path(path_type=Path),
+    help="Folder of COCO 2017 (annotations/, train2017/); without it animals from Debian's stamps package.",
+)
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    metavar="open_clip:...",
+    help="OpenCLIP models to fine-tune.  [default: a small CLIP trained here; with --coco Table 7's two]",
+)
+@click.option(
+    "--grid",
+    type=click.Choice(["paper", "one"]),
+    help="Settings to choose from.  [default with --coco: paper]",
+)
+@click.option(
+    "--strength",
+    "strengths",
+    multiple=True,
+    type=click.FloatRange(0, 100),
+    help="Percent of photos on their class's colour.",
+)
+@click.option("--control/--no-control", default=None, help="Also train on colours that tell nothing.")
+@click.option(
+    "--objective",
+    "objectives",
+    multiple=True,
+    type=click.Choice(["obj", "objbkg", "siglip", "supervised"]),
+    help="CLIP's loss on either caption, SigLIP's, or a new head on the image tower.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), help="Seeds of each training.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training photos.")
+@click.option("--batch-size", type=click.IntRange(min=2), help="Photos of a step.  [default: 64]")
+@click.option(
+    "--size", default=64, show_default=True, type=click.IntRange(min=16), help="Side of COCO's photos."
+)
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="[default: bf16 on CUDA, else fp32]"
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Trainings at once.  [default: one per core, one on a GPU]"
+)
+@click.option(
+    "--packages", type=click.Path(path_type=Path), help="Folder with the .deb file, where there is no apt."
+)
+@click.option("--offline", is_flag=True, help="Use only weights that are on this machine.")
+@click.option(
+    "--estimate", "only_estimate", is_flag=True, help="Say what time and memory it takes; train nothing."
+)
+@out_option("Folder of the results, figures and page; a killed study goes on from there.")
+def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, **options: Any) -> None:
+    """Fine-tune CLIPs on objects whose background colour tells their class, beside Table 7."""
+    from dataclasses import replace
+
+    from counterground.study import QUICK_COLOREDCOCO, TABLE_7, CocoSettings, study_coloredcoco
+
+    settings = QUICK_COLOREDCOCO if quick else TABLE_7 if coco else CocoSettings()
+    given = {
+        name: options.pop(name)
+        for name in ("strengths", "control", "objectives", "seeds", "epochs", "batch_size")
+    }
+    given["strengths"] = tuple(percent / 100 for percent in given["strengths"])
+    settings = replace(settings, **{name: value for name, value in given.items() if value not in (None, ())})
+    if grid is not None or quick:
+        chosen = TABLE_7 if grid == "paper" else QUICK_COLOREDCOCO
+        axes = ("learning_rates", "weight_decays", "warmups")
+        settings = replace(settings, **{name: getattr(chosen, name) for name in axes})
+    page = study_coloredcoco(out, settings, coco=coco, show_progress=True, **options)
+    if page is not None:
+        click.echo(f"Page: {page}")
