@@ -39,6 +39,7 @@ def run_facts(run: Run) -> RunFacts:
     info = run.info
     counts, space = info.counts, info.label_space
     ties = ", ".join(f"{spec}: {count(n)}" for spec, n in counts.ties.items()) or "none"
+    unmatched = ", ".join(f"{spec}: {count(n)}" for spec, n in counts.unmatched.items())
     facts = [
         ("Benchmark", info.benchmark.name),
         ("Benchmark version", info.benchmark.version),
@@ -46,6 +47,7 @@ def run_facts(run: Run) -> RunFacts:
         ("Unreadable photos", _unreadable(counts.unreadable)),
         ("Converted to RGB", count(counts.converted_to_rgb)),
         ("Exact top-2 ties", ties),
+        *([("Answers that name no class", unmatched)] if unmatched else []),
         ("Label space", f"{space.name} ({count(space.size)} names): {space.source}"),
         ("Names", info.names),
         ("Prompts", info.prompts),
@@ -83,9 +85,20 @@ def repeat_command(run: Run) -> str:
     for model in info.models:
         words += ["-m", model.spec]
     words += ["--label-space", space, "--names", info.names, "--prompts", info.prompts]
-    words += ["--device", info.device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
+    words += [
+        "--device",
+        "auto" if info.device == "remote" else info.device,
+        "--precision",
+        info.precision,
+        "--batch-size",
+        str(info.batch_size),
+    ]
     if info.as_published:
         words.append("--as-published")
+    if any(model.kind == "generative" for model in info.models):
+        words += ["--protocol", info.protocol] if info.protocol else []
+        words += ["--loss", info.loss, "--article", info.article]
+        words += ["--aliases", "aliases.json"] if info.aliases else []
     return shlex.join([*words, "--out", run.path.name or "run"])
 
 
