@@ -85,14 +85,8 @@ def repeat_command(run: Run) -> str:
     for model in info.models:
         words += ["-m", model.spec]
     words += ["--label-space", space, "--names", info.names, "--prompts", info.prompts]
-    words += [
-        "--device",
-        "auto" if info.device == "remote" else info.device,
-        "--precision",
-        info.precision,
-        "--batch-size",
-        str(info.batch_size),
-    ]
+    device = "auto" if info.device == "remote" else info.device
+    words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
     if info.as_published:
         words.append("--as-published")
     if any(model.kind == "generative" for model in info.models):
