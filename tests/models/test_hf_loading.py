@@ -186,6 +186,14 @@ def test_offline_without_a_cache_names_the_remedy(tmp_path, monkeypatch):
     assert "hf:DIR" in message
 
 
+def test_a_folder_never_asks_the_network(folder, monkeypatch):
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(f"socket.socket.{name}", lambda *_: pytest.fail("the network was asked"))
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    load_model(f"hf:{folder}", device="cpu")
+
+
 def test_a_repository_in_the_cache_needs_no_network(clip, tmp_path, monkeypatch):
     commit = "0123456789abcdef0123456789abcdef01234567"
     repository = tmp_path / "models--some--clip"
