@@ -59,8 +59,7 @@ def draw(animal: str, place: str, seed: int) -> Image.Image:
     )
     layer = layer.filter(ImageFilter.GaussianBlur(1.2))
     image.paste(layer, (0, 0), layer)
-    grain = random.normal(0, 4, (SIZE[1], SIZE[0], 1))
-    return Image.fromarray(np.clip(np.asarray(image, float) + grain, 0, 255).astype(np.uint8))
+    return image
 
 
 def _background(place: str, random: np.random.Generator) -> Image.Image:
@@ -72,8 +71,7 @@ def _background(place: str, random: np.random.Generator) -> Image.Image:
     depth = np.clip((rows * height - horizon) / (height - horizon), 0, 1)
     coarse = Image.fromarray(random.normal(128, 60, (60, 24)).clip(0, 255).astype(np.uint8))
     texture = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), float)[..., None] - 128
-    fine = random.normal(0, 9, (height, width, 1))
-    below = ground * (0.82 + 0.25 * depth) + texture * 0.22 * (0.3 + depth) + fine * depth
+    below = ground * (0.82 + 0.25 * depth) + texture * 0.22 * (0.3 + depth)
     pixels = np.where(rows * height < horizon, np.broadcast_to(pixels, (height, width, 3)), below)
     image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.5))
     pen = ImageDraw.Draw(image)
@@ -241,9 +239,9 @@ def _shoot(page: Page, out: Path) -> None:
     page.wait_for_function("document.querySelector('.view img')?.complete")
     page.wait_for_timeout(300)
     page.screenshot(path=out)
-    # A palette keeps the file small; the page has few colours beside the photo's.
     image = Image.open(out).convert("RGB")
-    image.quantize(224, Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG).save(out, optimize=True)
+    # A palette keeps the file small; the page has few colours beside the photo's.
+    image.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(out, optimize=True)
     print(f"{out}: {out.stat().st_size // 1000} kB")
 
 
