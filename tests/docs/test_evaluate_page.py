@@ -6,10 +6,13 @@ import json
 import re
 import shlex
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
 import pytest
+from tests import tiny_lvlm
 from tests.conftest import ANIMALS, save_noise
 from tests.models.tiny_hf import build
 
@@ -24,6 +27,13 @@ HUB = {
     "google/siglip2-base-patch16-naflex": "naflex",
     "kakaobrain/align-base": "align",
     "google/vit-base-patch16-224": "vit1000",
+}
+LVLMS = {
+    "llava-hf/llava-1.5-7b-hf": "llava",
+    "llava-hf/llava-v1.6-vicuna-7b-hf": "llava_next",
+    "Salesforce/instructblip-vicuna-7b": "instructblip",
+    "Qwen/Qwen2-VL-2B-Instruct": "qwen2_vl",
+    "Qwen/Qwen2.5-VL-3B-Instruct": "qwen2_5_vl",
 }
 CLIP = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
 
@@ -51,6 +61,8 @@ def workplace(tmp_path_factory, tiny_clip):
     (root / "my_models.py").write_text(blocks("my_models.py", "python")[0])
     for repository, name in HUB.items():
         build(name, in_hub(root, repository))
+    for repository, family in LVLMS.items():
+        tiny_lvlm.build(family, in_hub(root, repository))
     shutil.copytree(tiny_clip, in_hub(root, CLIP), dirs_exist_ok=True)
     torch.manual_seed(0)
     network = timm.create_model("resnet18.a1_in1k", pretrained=False)
@@ -109,6 +121,33 @@ def test_the_line_runs(line, workplace, names_lead_to_tiny_models, capsys):
         assert set(predictions["model"]) == {word for at, word in enumerate(words) if words[at - 1] == "-m"}
     else:
         assert out.stat().st_size > 10_000
+
+
+class Chat(BaseHTTPRequestHandler):
+    """Says yes to everything and calls it a flamingo."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        answer = json.dumps({"choices": [{"message": {"content": "Yes, a flamingo."}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *args) -> None:
+        pass
+
+
+@pytest.mark.parametrize("line", blocks("run with a server", "console")[0].strip().splitlines())
+def test_the_line_runs_with_a_server(line, workplace, names_lead_to_tiny_models, capsys):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Chat) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        words = shlex.split(line.replace("localhost:8000", f"127.0.0.1:{server.server_port}"))
+        assert main(words[1:]) == 0, capsys.readouterr().err
+        server.shutdown()
+    predictions = pl.read_parquet(workplace / words[-1] / "predictions.parquet")
+    assert predictions.height == (12 if "yes-no" in words else 6)
+    assert "calls to make" in capsys.readouterr().err
 
 
 def test_every_family_has_its_line():

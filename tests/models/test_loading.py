@@ -153,7 +153,7 @@ def test_a_torchscript_archive_is_refused(tmp_path):
         load_model(f"torchvision:resnet18@{tmp_path / 'w.pt'}", device="cpu")
 
 
-def test_the_papers_sets_expand():
+def test_the_papers_sets_expand(monkeypatch, tmp_path):
     clip = expand_specs(["paper:clip"])
     assert len(clip) == 28
     for spec in clip:
@@ -165,8 +165,10 @@ def test_the_papers_sets_expand():
         name, _, weights = spec.removeprefix("torchvision:").partition("/")
         assert torchvision.models.get_model_weights(name)[weights].meta["categories"][0] == "tench"
     assert expand_specs(["efficientnet-lite0", *imagenet, imagenet[0]]) == ["efficientnet-lite0", *imagenet]
-    with pytest.raises(UsageError, match=r"-m hf:llava-hf/llava-1\.5-7b-hf -m minigpt4:DIR"):
-        expand_specs(["paper:lvlm"])
+    assert expand_specs(["paper:lvlm"]) == ["hf:llava-hf/llava-1.5-7b-hf", "minigpt4:MiniGPT-4"]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"no checkout .*git clone \S+ MiniGPT-4"):
+        check_specs(["paper:lvlm"])
     with pytest.raises(UsageError, match="paper:clip"):
         expand_specs(["paper:clips"])
 

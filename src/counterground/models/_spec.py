@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 LITE = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 SHIPPED = ("counterground:stamps-balanced", "counterground:stamps-biased")
-SETS = ("paper:clip", "paper:imagenet")
+SETS = ("paper:clip", "paper:imagenet", "paper:lvlm")
 _LIBRARIES = ("open_clip", "hf", "torchvision", "timm", "counterground", "onnx", "minigpt4")
 _ADDRESSES = ("http", "https")
 # torchvision's classic weights: with IMAGENET1K_V1 an independent reproduction agrees with the paper's
@@ -33,6 +33,8 @@ _PAPER_IMAGENET = (
     "convnext_base",
     "convnext_large",
 )
+# MiniGPT-4 has no package: its checkout is looked for here, and where there is none the message tells how.
+_PAPER_LVLM = ("hf:llava-hf/llava-1.5-7b-hf", "minigpt4:MiniGPT-4")
 
 
 def split_spec(spec: str) -> tuple[str, str]:
@@ -63,29 +65,25 @@ def expand_specs(specs: Sequence[str]) -> list[str]:
     """Return the specifications with the paper's sets expanded, each one once, in order.
 
     ``paper:clip`` are the 28 checkpoints of Table 3, ``paper:imagenet`` the 15 torchvision classifiers of
-    Table 4 with the weights the paper used (IMAGENET1K_V1).
+    Table 4 with the weights the paper used (IMAGENET1K_V1), ``paper:lvlm`` LLaVA-1.5-7B and MiniGPT-4, whose
+    checkout is the folder ``MiniGPT-4``.
 
     Raises:
-        UsageError: an unknown set, or ``paper:lvlm``, of which one half has no address.
+        UsageError: an unknown set.
     """
     expanded: list[str] = []
     for spec in specs:
         if spec.startswith("paper:"):
             _check_set(spec)
-            expanded += _paper_clip() if spec == "paper:clip" else _paper_imagenet()
+            expanded += _SETS[spec]()
         else:
             expanded.append(spec)
     return list(dict.fromkeys(expanded))
 
 
 def _check_set(spec: str) -> None:
-    if spec == "paper:lvlm":
-        raise UsageError(
-            "paper:lvlm: MiniGPT-4 has no package, so say where it lies: "
-            "-m hf:llava-hf/llava-1.5-7b-hf -m minigpt4:DIR."
-        )
-    if spec not in SETS:
-        raise UsageError(f"Unknown set {spec!r}; use {' or '.join(SETS)}.{did_you_mean(spec, SETS)}")
+    if spec not in _SETS:
+        raise UsageError(f"Unknown set {spec!r}; use one of {', '.join(SETS)}.{did_you_mean(spec, SETS)}")
 
 
 def _paper_clip() -> list[str]:
@@ -101,6 +99,13 @@ def _paper_clip() -> list[str]:
 
 def _paper_imagenet() -> list[str]:
     return [f"torchvision:{name}/IMAGENET1K_V1" for name in _PAPER_IMAGENET]
+
+
+def _paper_lvlm() -> list[str]:
+    return list(_PAPER_LVLM)
+
+
+_SETS = {"paper:clip": _paper_clip, "paper:imagenet": _paper_imagenet, "paper:lvlm": _paper_lvlm}
 
 
 def _suggestion(spec: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.models._base import Classifier, DualEncoder, Model, Precision
+from counterground.models._base import Classifier, DualEncoder, Generative, Model, Precision
 from counterground.models._classifier import NetworkClassifier, final_linear, no_published_way
 from counterground.models._device import autocast
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _PROTOCOL = (
-    "return a DualEncoder or Classifier, (network, preprocess), (network, preprocess, class_names) or "
-    "(clip, preprocess, tokenizer)"
+    "return a DualEncoder, Classifier or Generative, (network, preprocess), "
+    "(network, preprocess, class_names) or (clip, preprocess, tokenizer)"
 )
 
 
@@ -35,7 +35,7 @@ def load_user(spec: str, *, device: str, precision: Precision, as_published: boo
 
     The function may return
 
-    - a `DualEncoder` or a `Classifier`, used as it is;
+    - a `DualEncoder`, a `Classifier` or a `Generative`, used as it is;
     - ``(network, preprocess)`` or ``(network, preprocess, class_names)``: a classifier. ``network`` is a
       torch.nn.Module from ``[n, 3, h, w]`` to logits, ``preprocess`` turns an RGB PIL image into
       ``[3, h, w]``, ``class_names`` names the logits; without names there must be 1000 logits, taken to be
@@ -45,8 +45,8 @@ def load_user(spec: str, *, device: str, precision: Precision, as_published: boo
       OpenCLIP); ``tokenizer`` turns a list of texts into a tensor.
 
     The source files of the module and of what is returned enter the fingerprint; where one cannot be found,
-    the fingerprint holds for this process only and the description warns. The fingerprint of a returned
-    `DualEncoder` or `Classifier` is its author's.
+    the fingerprint holds for this process only and the description warns. The fingerprint of a model that is
+    used as it is is its author's.
 
     Raises:
         UsageError: no such module or function, or it returns something else.
@@ -54,7 +54,7 @@ def load_user(spec: str, *, device: str, precision: Precision, as_published: boo
     """
     function = find_function(spec)
     made = _call(spec, function)
-    if isinstance(made, DualEncoder | Classifier):
+    if isinstance(made, DualEncoder | Classifier | Generative):
         return _as_asked(spec, made, device=device, precision=precision, as_published=as_published)
     if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[1]):
         raise UsageError(f"{spec} returned {type(made).__name__}; it must {_PROTOCOL}.")
