@@ -125,6 +125,7 @@ class Generative(Model):
         Raises:
             UsageError: the model answers in words only.
         """
+        del image, questions, answers
         raise UsageError(f"{self.spec} gives no losses; use --protocol free-form or yes-no.")
 
     @abstractmethod

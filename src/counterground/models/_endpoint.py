@@ -46,8 +46,8 @@ class EndpointSource:
 def find_endpoint(spec: str, rest: str) -> EndpointSource:
     """Return what ``http://HOST/v1#MODEL[?OPTIONS]`` names; nothing is called.
 
-    Options, joined by ``&``: ``jobs=4`` photos at once, ``timeout=120`` seconds, ``retries=5``, ``price=0.002``
-    for one call.
+    Options, joined by ``&``: ``jobs=4`` photos at once, ``timeout=120`` seconds, ``retries=5`` and
+    ``price=0.002`` for one call.
 
     Raises:
         UsageError: no host or no model is named, an unknown option, or a password in the address.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterground.models._lvlm_texts import Candidate, PhotoInputs, common_length
+from counterground.models._lvlm_texts import Candidate, PhotoInputs, common_length, placed, precision_of
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ class Scorer:
         """Return summed losses ``[k]`` of answers that a decoder writes apart from the question."""
         import torch
 
-        given = {name: value.to(self.device) for name, value in inputs.items()}
+        given = placed(inputs, self.network)
         losses = []
         for answer in answers:
             labels = torch.tensor([list(answer)], device=self.device)
@@ -72,7 +72,7 @@ class Scorer:
         return np.array(losses, dtype=np.float32)
 
     def _full_loss(self, photo: PhotoInputs, candidate: Candidate) -> float:
-        inputs = photo.with_tail(candidate.tail, self.device)
+        inputs = photo.with_tail(candidate.tail, self.network)
         scored = len(candidate.scored)
         keep = {"logits_to_keep": scored + 1} if self._keeps else {}
         logits = self.network(**inputs, use_cache=False, **keep).logits
@@ -85,7 +85,7 @@ class Scorer:
             raise NotShareableError(obstacle)
         cache = DynamicCache()
         keep = {"logits_to_keep": 1} if self._keeps else {}
-        inputs = photo.with_tail(shared, self.device)
+        inputs = photo.with_tail(shared, self.network)
         self.network(**inputs, use_cache=True, **{self._cache_name: cache}, **keep)
         if cache.get_seq_length() != inputs["input_ids"].shape[1]:
             raise NotShareableError("the network keeps more or fewer positions than it is given tokens")
@@ -122,7 +122,7 @@ class Scorer:
         import torch
 
         total = 1 + sum(lengths)
-        dtype = self.network.dtype
+        dtype = precision_of(self.network)
         hidden = torch.full((total, past + total), torch.finfo(dtype).min, dtype=dtype)
         hidden[:, : past + 1] = 0
         first = 1

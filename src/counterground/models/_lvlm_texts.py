@@ -48,8 +48,8 @@ class PhotoInputs:
         """Whether the image features depend on the question (InstructBLIP's Q-Former reads it)."""
         return "qformer_input_ids" in self.others
 
-    def with_tail(self, tail: Sequence[int], device: str) -> dict[str, torch.Tensor]:
-        """Return the inputs of one forward pass over the head and ``tail``."""
+    def with_tail(self, tail: Sequence[int], network: Any) -> dict[str, torch.Tensor]:
+        """Return the inputs of one forward pass of ``network`` over the head and ``tail``."""
         import torch
 
         added = torch.tensor([list(tail)], dtype=self.head.dtype)
@@ -57,7 +57,7 @@ class PhotoInputs:
         for name, head in self.per_token.items():
             fill = torch.full_like(added, int(name == "attention_mask"), dtype=head.dtype)
             inputs[name] = torch.cat([head, fill], dim=1)
-        return {name: value.to(device) for name, value in {**inputs, **self.others}.items()}
+        return placed({**inputs, **self.others}, network)
 
 
 class Conversation:
@@ -169,6 +169,21 @@ class Conversation:
                 turns, tokenize=False, add_generation_prompt=add_generation_prompt
             )
         )
+
+
+def placed(inputs: Mapping[str, torch.Tensor], network: Any) -> dict[str, torch.Tensor]:
+    """Return the inputs on the network's device, pixels in its precision."""
+    dtype = precision_of(network)
+    return {
+        name: value.to(network.device, dtype if value.is_floating_point() else value.dtype)
+        for name, value in inputs.items()
+    }
+
+
+def precision_of(network: Any) -> torch.dtype:
+    """Return the dtype of the token embeddings; some networks keep their first tensors in float32."""
+    dtype: torch.dtype = network.get_input_embeddings().weight.dtype
+    return dtype
 
 
 def common_length(sequences: Sequence[Sequence[int]]) -> int:
