@@ -91,6 +91,7 @@ class Server:
         self.pid = int(nursery.stdout.readline())
         self.out = (folder / "out").open()
         self.links = {}
+        self.said = []
         while len(self.links) < len(annotators):
             self.read_link()
         self.base = re.match(r"http://[^/]+", next(iter(self.links.values())))[0]
@@ -99,6 +100,7 @@ class Server:
     def read_link(self):
         """Wait for the next link and return it."""
         for line in self.out:
+            self.said.append(line)
             if match := re.search(r"^(\S.*?) +(http://\S+)$", line):
                 self.links[match[1].strip()] = match[2]
                 return match[2]

@@ -177,3 +177,59 @@ def test_who_signs_in_as_another_does_not_decide_under_the_wrong_name(pool, serv
     ann.page.wait_for_selector("#saved[data-state=away]")
     assert "ben is signed in now, not ann" in ann.page.inner_text("#away")
     assert len(pool.decisions()) == 0
+
+
+def test_what_was_refused_is_taken_back_without_a_trace(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+    first = ann.see()
+    pool.set_setting("background_labels", ["moss"])
+    ann.press("w")
+    ann.page.wait_for_selector("#saved[data-state=refused]")
+    ann.press("u")
+    assert ann.shown() == first
+    ann.saved()
+    assert len(pool.decisions()) == 0
+
+
+def test_going_back_while_the_server_is_away_stays_there(tmp_path, make_pool, serve, visit):
+    pool = make_pool(tmp_path / "pool", {"flamingo": 20})
+    ann = visit(serve(pool, "--second", "0").links["ann"], outages=True)
+    ann.see()
+    ann.page.wait_for_timeout(300)
+    ann.context.set_offline(True)
+    last = ""
+    while ann.page.locator(".choice:enabled").count():
+        last = ann.shown()
+        ann.press("w")
+    ann.press("u")
+    assert ann.shown() == last
+    ann.context.set_offline(False)
+    ann.saved()
+    ann.page.wait_for_timeout(1000)  # the page had waited for a next photo: it must not push this one aside
+    assert ann.shown() == last
+    ann.press("s")
+    ann.saved()
+    made, undone = events(pool)
+    assert len(undone) == 1
+    assert made["labels"].to_list()[-1] == ["sand"]
+
+
+def test_what_others_decided_while_a_page_slept_is_put_aside(pool, serve, visit):
+    ann = visit(serve(pool, "--second", "0").links["ann"])
+    ann.see()
+    with pool.connect() as connection:  # as after minutes in which nothing was heard of the page
+        connection.exec_driver_sql("DELETE FROM lease")
+    path = pool.photos()["path"].to_list()
+    row = int(ann.shown().rsplit("/", 1)[1])
+    pool.decide(path[row - 1], annotator="ben", task="background", labels=["snow"])
+    before = ann.shown()
+    ann.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    ann.page.wait_for_function(
+        "was => document.querySelector('.view img').getAttribute('src') !== was", arg=before
+    )
+    for _ in range(6):
+        ann.press("w")
+    ann.page.keyboard.press("w")
+    ann.page.wait_for_selector("#end:not([hidden])")
+    ann.saved()
+    assert pool.verdicts("background")["annotators"].to_list() == [1] * 8

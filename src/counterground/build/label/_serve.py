@@ -7,8 +7,8 @@ import signal
 import socket
 import sys
 import webbrowser
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,12 +76,13 @@ def label_pool(path: str | Path, settings: LabelSettings, *, say: Callable[[str]
         before = desk.queue.last_decision()
         if stranded:
             say(stranded)
-        for annotator in desk.sessions.annotators:
-            desk.invite(annotator)
-        say("Each link opens once. Ctrl-C stops.")
-        if settings.open_browser and _has_screen():
-            webbrowser.open(_link(desk, listening, desk.sessions.annotators[0]))
-        _run(desk, listening)
+        with _until_stopped():
+            for annotator in desk.sessions.annotators:
+                desk.invite(annotator)
+            say("Each link opens once. Ctrl-C stops.")
+            if settings.open_browser and _has_screen():
+                webbrowser.open(_link(desk, listening, desk.sessions.annotators[0]))
+            _run(desk, listening)
         desk.queue.release(desk.sessions.annotators)
     finally:
         listening.close()
@@ -102,6 +103,8 @@ def _check(settings: LabelSettings) -> None:
         raise UsageError(f"Annotators need different names, not {', '.join(names)}.")
     if settings.task not in TASKS:
         raise UsageError(f"Unknown task {settings.task!r}: there are {', '.join(TASKS)}.")
+    if settings.order not in {"blind", "ranked"}:
+        raise UsageError(f"Unknown order {settings.order!r}: there are blind, ranked.")
     if not 0 <= settings.second <= 1:
         raise UsageError(f"The share for a second annotator is between 0 and 1, not {settings.second}.")
     try:
@@ -221,13 +224,18 @@ def _run(desk: Desk, listening: socket.socket) -> None:
         loop="asyncio",
         timeout_graceful_shutdown=2,
     )
-    # uvicorn raises the signal that stopped it once more: what follows is then told to stop, as by Ctrl-C.
-    with suppress(KeyboardInterrupt):
-        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            uvicorn.Server(config).run(sockets=[listening])
-        finally:
-            signal.signal(signal.SIGTERM, previous)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextmanager
+def _until_stopped() -> Iterator[None]:
+    """Go on after Ctrl-C, or a polite kill: uvicorn raises the signal that stopped it once more."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _has_screen() -> bool:

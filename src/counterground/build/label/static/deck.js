@@ -50,23 +50,27 @@ export class Deck {
     this.current = null;
     this.upcoming = [];
     this.filling = null;
+    this.turn = 0;
   }
 
-  // Moves on to the next photo; null when there is none. Waits while the server is away.
+  // Moves on to the next photo; null when there is none, undefined when the annotator went back meanwhile.
+  // Waits while the server is away.
   async next(waiting) {
+    const turn = ++this.turn;
     this.current = null;
     while (!this.upcoming.length) {
       try {
         const unsent = this.unsent().length;
         await this.fill();
         // What was decided a moment ago may come again (postponed photos): only an answer that knows of it ends.
-        if (!this.upcoming.length && !unsent) return null;
+        if (!this.upcoming.length && !unsent) return turn === this.turn ? null : undefined;
         if (!this.upcoming.length) await pause(50);
       } catch (failure) {
         if (!(failure instanceof Unreachable)) throw failure;
         waiting(failure);
         await pause(700);
       }
+      if (turn !== this.turn) return undefined;
     }
     this.current = this.upcoming.shift();
     this.#prepare();
@@ -76,6 +80,8 @@ export class Deck {
 
   // Puts the photo on screen back, and another one in its place.
   swapIn(photo) {
+    this.turn++;
+    photo.returned = true;
     this.upcoming = this.upcoming.filter((other) => other.path !== photo.path);
     if (this.current && this.current.path !== photo.path) this.upcoming.unshift(this.current);
     this.current = photo;
@@ -105,11 +111,13 @@ export class Deck {
     const answer = await this.fetch(have, Math.max(0, count));
     const known = new Set([...this.#have(), ...this.unsent()]);
     this.upcoming.push(...answer.photos.filter((photo) => !known.has(photo.path)));
+    // The server may not have heard yet that a decision was taken back: its photo is not lost.
     const lost = new Set(answer.lost ?? []);
-    this.upcoming = this.upcoming.filter((photo) => !lost.has(photo.path));
+    const isLost = (photo) => lost.has(photo.path) && !photo.returned;
+    this.upcoming = this.upcoming.filter((photo) => !isLost(photo));
     this.#prepare();
     this.changed(answer);
-    if (this.current && lost.has(this.current.path) && !this.current.chosen) this.lostCurrent();
+    if (this.current && isLost(this.current)) this.lostCurrent();
   }
 
   #prepare() {

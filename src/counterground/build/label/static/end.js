@@ -8,6 +8,7 @@ export async function finish(settling, task, counter, say, goOn) {
   const end = document.getElementById("end");
   end.replaceChildren(document.getElementById("finished").content.cloneNode(true));
   end.hidden = false;
+  end.focus({ preventScroll: true });
   const at = (name) => end.querySelector(`.${name}`);
   at("again")?.addEventListener("click", () => {
     end.hidden = true;

@@ -14,7 +14,7 @@ const { task } = page;
 const settling = $("main").dataset.mode === "settle";
 const buttons = [...document.querySelectorAll(".choice")];
 const buttonOf = new Map(buttons.map((button) => [button.dataset.label, button]));
-const HISTORY = 30;
+const HISTORY = 5; // photos that are kept decoded, to go back to
 const BEAT = 45_000;
 
 const zoom = new Zoom($("view"));
@@ -174,6 +174,7 @@ function decide(labels) {
     settles: settling,
   };
   delete photo.chosen;
+  delete photo.returned;
   outbox.add(event);
   remember(photo, event);
   counter.decided(labels, event.seconds);
@@ -182,7 +183,7 @@ function decide(labels) {
 
 function remember(photo, event) {
   history.push({ photo, event });
-  for (const old of history.slice(0, -HISTORY)) delete old.photo.image;
+  delete history.at(-HISTORY - 1)?.photo.image;
 }
 
 async function advance(saying = "") {
@@ -195,7 +196,7 @@ async function advance(saying = "") {
     notice(failure.message);
   });
   if (photo) await show(photo, saying);
-  else await end();
+  else if (photo === null) await end();
 }
 
 async function end() {
@@ -232,7 +233,9 @@ async function undo() {
 }
 
 function undoHere({ photo, event }) {
-  outbox.add({ kind: "undo", token: crypto.randomUUID(), task, of: event.token });
+  if (!outbox.takeBack(event.token)) {
+    outbox.add({ kind: "undo", token: crypto.randomUUID(), task, of: event.token });
+  }
   counter.undone(event.labels);
   goBack(photo, event.labels);
 }

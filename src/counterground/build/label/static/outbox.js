@@ -81,6 +81,14 @@ export class Outbox {
     return this.waiting.filter((event) => event.kind === "decide").map((event) => event.path);
   }
 
+  // Forgets an event that the server refused; what it accepted needs an event that undoes it.
+  takeBack(token) {
+    if (!this.events.get(token)?.error) return false;
+    this.#forget(token);
+    this.#report();
+    return true;
+  }
+
   again() {
     for (const event of this.refused) {
       delete event.error;
