@@ -112,7 +112,7 @@ def page_in_place_of_a_photo():
         ({"status": 404}, "404", 1),
         ({"status": 403}, "403", 1),
         ({"status": 410}, "410", 1),
-        (page_in_place_of_a_photo(), "not an image", 1),
+        (page_in_place_of_a_photo(), "not an image", 2),
         ({"body": b""}, "empty", 2),
         ({"body": b"\xff\xd8\xff\xe0 no more of a photo than its first bytes"}, "truncated", 2),
     ],

@@ -91,7 +91,7 @@ def test_hosts_that_stumble_are_asked_again(pool, photo_server):
     ("turns", "reason", "status", "asked"),
     [
         ([404], "the server answered 404", "failed", 1),
-        ([b"<html>log in</html>"], "not an image", "failed", 1),
+        ([b"<html>log in</html>"] * 9, "not an image", "failed", 2),
         ([b""] * 9, "empty file", "failed", 2),
         ([photo_bytes(0)[:300]] * 9, "truncated", "failed", 2),
         ([500] * 9, "the server answered 500 (4 tries)", "wanted", 4),

@@ -59,7 +59,7 @@ def test_rows_become_photos_with_what_they_say(tmp_path, photo_server, suffix):
 
 
 def test_every_row_is_accounted_for(tmp_path, photo_server):
-    photo_server.script = {"/3.jpg": [404], "/4.jpg": [b"<html>"], "/5.jpg": [503] * 20}
+    photo_server.script = {"/3.jpg": [404], "/4.jpg": [b"<html>"] * 2, "/5.jpg": [503] * 20}
     rows = rows_of(photo_server, range(6))
     rows += [
         {"url": "", "class_name": "zebra"},

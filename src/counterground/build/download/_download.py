@@ -205,9 +205,8 @@ class _Run:
                 if id(row) not in have
             ]
         except UnreadablePhoto as error:
-            # A page in place of a photo will be there next time too; damage may have happened on the way.
-            again = error.reason != "not an image" and not task.damaged
-            task.damaged = True
+            # Damage may have happened on the way, and a page in place of a photo may be a passing apology.
+            again, task.damaged = not task.damaged, True
             raise Refusal(error.reason, again=again, received=len(data)) from error
         return _Came(kept, received)
 

@@ -1,0 +1,281 @@
+"""From a list of three animals to a benchmark and its scores, as the tutorial tells it, with real photos.
+
+The commands are those of docs/build-a-benchmark.md. iNaturalist is a server on loopback that fails as the
+real one does; the annotator is a real browser in which keys are pressed; processes are killed midway.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from inaturalist_server import INaturalistServer
+from rcc import animal_photos
+
+from counterground.benchmarks import composite, load_backgrounds, load_cutouts, open_benchmark
+from counterground.pool import open_pool
+
+ROOT = Path(__file__).parents[2]
+PLACES = {"flamingo": ("water", "tree"), "ostrich": ("grass", "shrub"), "zebra": ("grass", "rock")}
+KEYS = {"grass": "r", "rock": "c", "shrub": "b", "sky": "k", "tree": "t", "water": "w"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, shared_cache) -> Path:
+    """Animals large on one background and small on another; among the zebras natural photos of others."""
+    folder = tmp_path_factory.mktemp("photos")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
+        cutouts = {cutout.class_name: cutout.image for cutout in load_cutouts()}
+        grounds = load_backgrounds()
+        aliens = [photo for name, photo in sorted(animal_photos(shared_cache).items()) if "world" in name]
+    for animal, places in PLACES.items():
+        for place, scale in zip(places, (0.8, 0.07), strict=True):
+            shown = [ground.image for ground in grounds if ground.label == place]
+            (folder / animal / place).mkdir(parents=True)
+            for number in range(12):
+                center = (0.3 + 0.04 * number, 0.5)
+                ground = shown[number % len(shown)]
+                photo, _ = composite(cutouts[animal], ground, size=256, scale=scale, center=center)
+                photo.save(folder / animal / place / f"{number}.jpg", quality=95)
+    (folder / "zebra" / "alien").mkdir()
+    for number, data in enumerate(aliens):
+        (folder / "zebra" / "alien" / f"{number}.webp").write_bytes(data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def commands() -> list[list[str]]:
+    page = (ROOT / "docs" / "build-a-benchmark.md").read_text()
+    blocks = re.findall(r"<!-- run -->\n```console\n(.*?)```", page, flags=re.DOTALL)
+    return [shlex.split(line)[1:] for block in blocks for line in block.strip().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory, photos):
+    """A folder to work in, an environment, and iNaturalist with its troubles."""
+    folder = tmp_path_factory.mktemp("desk")
+    with INaturalistServer.from_folder(photos) as server:
+        server.delay = 0.02
+        server.trouble("/v1/observations", status=429, retry_after="1")
+        server.trouble("/v1/observations", status=503)
+        server.trouble("/v1/taxa", status=500)
+        ids = sorted(server.photos)
+        server.trouble(f"/photos/{ids[3]}/", cut=500)
+        server.trouble(f"/photos/{ids[5]}/", body=b"<html>sorry</html>", content_type="text/html")
+        server.trouble(f"/photos/{ids[7]}/", status=502, times=2)
+        server.trouble(f"/photos/{ids[11]}/", delay=1.0)
+        server.trouble(f"/photos/{ids[13]}/", status=404, times=None)
+        server.trouble(f"/photos/{ids[30]}/", body=b"\xff\xd8\xff broken", times=None)
+        environment = {
+            **os.environ,
+            "COUNTERGROUND_API_URL": server.api_url,
+            "COUNTERGROUND_CACHE": str(folder / "cache"),
+            "COLUMNS": "200",
+        }
+        yield folder, environment, server
+
+
+@pytest.fixture(scope="module")
+def truth(desk, photos) -> dict[str, str]:
+    """What each photo shows, by the name it has in the pool."""
+    shown = {file.read_bytes(): file.parent.name for file in photos.rglob("*.*")}
+    return {f"inaturalist-{number}": shown[photo.data] for number, photo in desk[2].photos.items()}
+
+
+def words(*given: object) -> list[str]:
+    return [sys.executable, "-m", "counterground", *map(str, given)]
+
+
+def run(desk, command: list[str], status: int = 0) -> str:
+    folder, environment, _ = desk
+    ran = subprocess.run(
+        words(*command), cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == status, ran.stderr[-2000:]
+    return ran.stdout
+
+
+def collected(folder: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{folder}/my-pool/decisions.sqlite?mode=ro", uri=True) as raw:
+            return raw.execute("SELECT count(*) FROM photo").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+
+
+def test_collecting_survives_kills_and_fetches_nothing_twice(desk, commands):
+    folder, environment, server = desk
+    dry, real = (command for command in commands if command[0] == "collect")
+    assert "Nothing was fetched" in run(desk, dry)
+    assert not (folder / "my-pool").exists()
+    dice = random.Random(0)
+    for goal in (8, 25, 50):
+        running = subprocess.Popen(
+            words(*real), cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while collected(folder) < goal and running.poll() is None:
+            time.sleep(0.01 + 0.02 * dice.random())
+        os.kill(running.pid, signal.SIGKILL)
+        running.wait()
+    shown = run(desk, real)
+    pool = open_pool(folder / "my-pool")
+    found = pool.photos()
+    whole = {int(key.removeprefix("inaturalist:")) for key in found["key"]}
+    gone = set(server.photos) - whole
+    failed = pool.candidates().filter(status="failed")
+    assert len(found) == 72 + 15 - 2
+    assert len(gone) == 2
+    assert {int(key.removeprefix("inaturalist:")) for key in failed["key"]} == gone
+    # At most the four photos in flight at each of three kills were asked for again.
+    assert sum(server.served[number] - 1 for number in whole) <= 12
+    before = server.asked_below("/photos/")
+    run(desk, real)
+    assert server.asked_below("/photos/") == before
+    assert found["attribution"].null_count() == 0
+    assert "failed" in shown
+
+
+def test_curation_finds_the_animals_that_are_no_zebras(desk, commands, truth):
+    shown = run(desk, next(command for command in commands if command[0] == "curate"))
+    assert "Nothing is discarded" in shown or "looked at" in shown
+    pool = open_pool(desk[0] / "my-pool")
+    flagged = pool.signals().filter("flagged", reason="label noise")["path"].unique()
+    aliens = {path for path in pool.photos()["path"] if kind(truth, path) == "alien"}
+    assert len(aliens & set(flagged)) >= 12
+    assert pool.decisions().is_empty()
+
+
+def kind(truth, path: str) -> str:
+    return truth[Path(path).stem]
+
+
+class Server:
+    """``counterground label`` as the tutorial starts it, but for opening a browser."""
+
+    def __init__(self, desk, command: list[str]) -> None:
+        folder, environment, _ = desk
+        self.process = subprocess.Popen(
+            words(*command, "--no-open"), cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        self.link = ""
+        while not self.link:
+            line = self.process.stdout.readline()
+            assert line, "the server ended"
+            if match := re.search(r"http://\S+", line):
+                self.link = match[0]
+
+
+class Annotator:
+    """Looks at the photo on screen, as a person would, and knows what it shows."""
+
+    def __init__(self, page, pool, truth) -> None:
+        self.page, self.truth = page, truth
+        with pool.connect(writes=False) as connection:
+            rows = connection.exec_driver_sql("SELECT rowid, path FROM photo").all()
+        self.paths = {row.rowid: row.path for row in rows}
+
+    def source(self) -> str:
+        return self.page.evaluate("document.querySelector('.view img')?.getAttribute('src') ?? ''")
+
+    def decide(self, task: str) -> None:
+        self.page.wait_for_selector(".choice:enabled")
+        before = self.source()
+        shown = kind(self.truth, self.paths[int(re.search(r"(\d+)$", before)[1])])
+        key = ("1" if shown == "alien" else "k") if task == "review" else KEYS[shown]
+        self.page.keyboard.press(key)
+        changed = "was => (document.querySelector('.view img')?.getAttribute('src') ?? '') !== was"
+        self.page.wait_for_function(changed, arg=before)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    program = shutil.which("chromium")
+    if program is None and not os.environ.get("CI"):
+        pytest.skip("Chromium is needed to label as annotators do: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=program, args=flags)
+        yield browser
+        browser.close()
+
+
+def label(desk, chromium, truth, command: list[str], task: str, *, most: int | None) -> None:
+    """Decide until the queue is empty, or kill the server after ``most`` decisions."""
+    pool, server = open_pool(desk[0] / "my-pool"), Server(desk, command)
+    try:
+        page = chromium.new_page()
+        page.goto(server.link)
+        annotator, made = Annotator(page, pool, truth), 0
+        page.wait_for_selector(".view img")
+        while annotator.source() and made != most:
+            annotator.decide(task)
+            made += 1
+        page.wait_for_selector("#saved[data-state=saved]")
+        page.close()
+    except BaseException:
+        server.process.kill()
+        raise
+    server.process.send_signal(signal.SIGKILL if most else signal.SIGINT)
+    said, _ = server.process.communicate()
+    assert server.process.returncode == (-signal.SIGKILL if most else 0)
+    assert most or f"{made} decisions" in said
+
+
+@pytest.mark.parametrize("task", ["review", "background"])
+def test_people_decide_in_a_browser_while_the_server_is_killed(desk, chromium, commands, truth, task):
+    command = next(command for command in commands if command[0] == "label" and command[-1] == task)
+    for most in (20, None):
+        label(desk, chromium, truth, command, task, most=most)
+    pool = open_pool(desk[0] / "my-pool")
+    shown = {path: kind(truth, path) for path in pool.photos()["path"]}
+    expected = {
+        path: what if task == "background" else "label noise" if what == "alien" else "keep"
+        for path, what in shown.items()
+        if task == "review" or what != "alien"  # what was discarded needs no background
+    }
+    decisions = pool.decisions().filter(task=task)
+    assert dict(decisions.select("path", pl.col("labels").list.first()).iter_rows()) == expected
+    assert len(decisions) == len(expected)
+
+
+def test_the_rest_of_the_tutorial_ends_in_scores_and_exports(desk, commands):
+    folder = desk[0]
+    rest = commands[[command[0] for command in commands].index("pool") :]
+    for command in rest:
+        run(desk, command)
+    pairs = open_benchmark(folder / "pairs")
+    assert set(pairs.photos["group"]) == {"common", "counter"}
+    assert set(pairs.photos["class_name"]) <= set(PLACES)
+    assert any("were discarded (label noise" in note for note in pairs.notes)
+    predictions = pl.read_parquet(folder / "runs" / "first" / "predictions.parquet")
+    assert len(predictions) == len(pairs)
+    for form in ("counteranimal", "huggingface"):
+        shared = open_benchmark(folder / "shared" / form)
+        licensed = pairs.photos.filter(pl.col("licence") != "all-rights-reserved")
+        assert set(shared.photos["photo_id"]) == set(licensed["photo_id"])
+        assert set(shared.photos.select("photo_id", "group", "background").rows()) == set(
+            licensed.select("photo_id", "group", "background").rows()
+        )
+    for page in ("pool.html", "report.html"):
+        assert (folder / page).stat().st_size > 10_000
+    counts = {
+        "collected": len(open_pool(folder / "my-pool").photos()),
+        "benchmark": len(pairs),
+        "shared": len(shared),
+    }
+    print(json.dumps(counts))
