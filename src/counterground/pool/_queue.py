@@ -35,6 +35,7 @@ from counterground.pool._queue_sql import (
     DISPUTES,
     DONE,
     FLAGS,
+    LEFT,
     MADE_SINCE,
     NEWEST,
     NEXT,
@@ -64,8 +65,8 @@ class Queue:
     A photo needs one annotator, and two where the hash of its content falls into the share ``second``;
     imported labels are an annotator's. What is on screens of others counts as decided by them until its lease
     ends. Backgrounds come class by class, only of photos that stand in the review; reviews over all classes;
-    both in the order of a hash of content and annotator. ``ranked`` reviews begin with what curation flagged
-    when the queue was opened. Postponed photos come last.
+    both in an order drawn from the hash of the content and the annotator's name. ``ranked`` reviews begin with
+    what curation flagged when the queue was opened. Postponed photos come last.
 
     Args:
         pool: the pool.
@@ -82,29 +83,30 @@ class Queue:
     def take(self, annotator: str, task: str, *, count: int = 6, have: Sequence[str] = ()) -> Batch:
         """Give an annotator the next photos and keep them for that screen, with those of ``have``."""
         asked = self._asked(annotator, task) | {
-            "count": max(1, count + len(have)),
+            "count": count + len(have),
             "have": json.dumps(list(have)),
         }
         with self.pool.connect() as connection:
-            self._refresh(connection, annotator)
+            self._refresh(connection)
             rows = connection.execute(_query(NEXT, task), asked).all()
             still = set(connection.execute(_query(STILL_WANTED, task), asked).scalars()) if have else set()
             fresh = [row for row in rows if row.path not in have][:count]
             _lease(connection, annotator, task, [*still, *(row.path for row in fresh)])
             done = connection.execute(text(DONE), asked).scalar_one()
+            left = connection.execute(_query(LEFT, task), asked).scalar_one()
             seconds = connection.execute(text(PACE), asked).scalars().all()
         return Batch(
             photos=[_photo(row) for row in fresh],
             lost=[path for path in have if path not in still],
             done=done,
-            left=rows[0].remaining if rows else 0,
+            left=left,
             pace=median(seconds) if seconds else None,
         )
 
     def rest(self, annotator: str, task: str) -> Rest:
         """Say what an annotator who is through may wait for."""
         with self.pool.connect(writes=False) as connection:
-            self._refresh(connection, annotator)
+            self._refresh(connection)
             waiting, elsewhere = connection.execute(_query(REST, task), self._asked(annotator, task)).one()
         return Rest(waiting, elsewhere)
 
@@ -258,11 +260,8 @@ class Queue:
             with within.begin_nested():
                 yield within
 
-    def _refresh(self, connection: Connection, annotator: str = "") -> None:
-        """Bring this connection's tables up to date, and let its SQL ask for the annotator's order."""
-        raw: Any = connection.connection.dbapi_connection
-        key = hashlib.sha256(annotator.encode()).digest()
-        raw.create_function("blind_order", 1, lambda photo: _hash(key, photo), deterministic=True)
+    def _refresh(self, connection: Connection) -> None:
+        """Bring this connection's tables up to date."""
         for statement in TABLES:
             connection.execute(text(statement))
         seen = connection.execute(text("SELECT id AS seen, row FROM temp.seen")).mappings().one_or_none()
@@ -275,7 +274,11 @@ class Queue:
 
     def _asked(self, annotator: str, task: str) -> dict[str, Any]:
         ranked = bool(self._ranks) and task == "review"
+        # Digits of a content hash are independent: those the annotator's name picks give an order of its own.
+        here, there = (9 + digit % 52 for digit in hashlib.sha256(annotator.encode()).digest()[:2])
         return {
+            "here": here,
+            "there": there,
             "me": annotator,
             "task": task,
             "now": time.time(),
@@ -309,10 +312,6 @@ def _query(template: str, task: str) -> TextClause:
     if task not in TASKS:
         raise UsageError(f"Unknown task {task!r}: there are {', '.join(TASKS)}.")
     return text(template.replace("TASK", task))
-
-
-def _hash(key: bytes, photo: object) -> bytes:
-    return hashlib.blake2b(str(photo).encode(), key=key, digest_size=8).digest()
 
 
 def _photo(row: Sequence[Any]) -> QueuedPhoto:

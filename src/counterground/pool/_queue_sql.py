@@ -73,12 +73,13 @@ _WANTED = """
     WHERE TASK_voters < 1 + (photo_id < :second) AND NOT TASK_settled AND (:task = 'review' OR stands)
 """
 NEXT = f"""
-    SELECT path, row, class_name, width, height, postponed IS NOT NULL, count(*) OVER () AS remaining
+    SELECT path, row, class_name, width, height, postponed IS NOT NULL
     FROM ({_WANTED}) WHERE mine IS NOT TRUE AND voters + screens < needs
     ORDER BY postponed, CASE WHEN :task = 'background' THEN class_name END, score DESC,
-             blind_order(photo_id), path
+             substr(photo_id, :here, 4), substr(photo_id, :there, 4), path
     LIMIT :count
 """
+LEFT = f"SELECT count(*) FROM ({_WANTED}) WHERE mine IS NOT TRUE AND voters + screens < needs"
 STILL_WANTED = f"""
     SELECT path FROM ({_WANTED} AND place.path IN (SELECT value FROM json_each(:have)))
     WHERE mine IS NOT TRUE AND voters + screens < needs
