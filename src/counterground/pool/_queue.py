@@ -65,8 +65,8 @@ class Queue:
     A photo needs one annotator, and two where the hash of its content falls into the share ``second``;
     imported labels are an annotator's. What is on screens of others counts as decided by them until its lease
     ends. Backgrounds come class by class, only of photos that stand in the review; reviews over all classes;
-    both in an order drawn from the hash of the content and the annotator's name. ``ranked`` reviews begin with
-    what curation flagged when the queue was opened. Postponed photos come last.
+    both in an order drawn from the hash of the content and the annotator's name. ``ranked`` reviews begin
+    with what curation flagged when the queue was opened. Postponed photos come last.
 
     Args:
         pool: the pool.
