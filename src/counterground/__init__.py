@@ -8,20 +8,30 @@ from typing import TYPE_CHECKING, Any
 from counterground._version import __version__
 
 if TYPE_CHECKING:
-    from counterground.api import compare, discover, evaluate, scores
+    from counterground.api import compare, discover, evaluate, export, scores
     from counterground.benchmarks import open_benchmark
+    from counterground.build.collect import collect
+    from counterground.build.curate import curate
+    from counterground.build.imports import import_photos
     from counterground.inference import Run, open_run
     from counterground.photos import Benchmark, LabelSpace
+    from counterground.pool import Pool, open_pool
     from counterground.report import write_report
 
 _WHERE = {
     "Benchmark": "counterground.photos",
     "LabelSpace": "counterground.photos",
+    "Pool": "counterground.pool",
     "Run": "counterground.inference",
+    "collect": "counterground.build.collect",
     "compare": "counterground.api",
+    "curate": "counterground.build.curate",
     "discover": "counterground.api",
     "evaluate": "counterground.api",
+    "export": "counterground.api",
+    "import_photos": "counterground.build.imports",
     "open_benchmark": "counterground.benchmarks",
+    "open_pool": "counterground.pool",
     "open_run": "counterground.inference",
     "scores": "counterground.api",
     "write_report": "counterground.report",
@@ -30,12 +40,18 @@ _WHERE = {
 __all__ = [
     "Benchmark",
     "LabelSpace",
+    "Pool",
     "Run",
     "__version__",
+    "collect",
     "compare",
+    "curate",
     "discover",
     "evaluate",
+    "export",
+    "import_photos",
     "open_benchmark",
+    "open_pool",
     "open_run",
     "scores",
     "write_report",

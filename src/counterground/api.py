@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,6 +14,10 @@ from counterground.errors import UsageError
 from counterground.inference import Run, Settings, evaluate_models, open_run, why_not_comparable
 from counterground.metrics import compare_models
 from counterground.photos import Benchmark
+from counterground.pool import is_pool, open_pool
+
+if TYPE_CHECKING:
+    from counterground.build.export import ExportReport
 
 
 def evaluate(
@@ -66,6 +70,28 @@ def discover(
         split=split,
         seed=seed,
     )
+
+
+def export(
+    benchmark: Benchmark | Path | str, *, out: Path | str, formats: str | Sequence[str], **options: Any
+) -> ExportReport:
+    """Write a benchmark or a pool as folders that others can read, with a data card and all credits.
+
+    Args:
+        benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
+        out: the folder; with several formats each gets one of its own inside it.
+        formats: one or several of ``counterground.build.export.FORMATS``.
+        **options: those of ``counterground.build.export.export``: ``shared``, ``all_licences``, ``card``, ...
+            Without a ``card`` it holds what the pool knows whose photos these are.
+    """
+    from counterground.build.export import card_facts
+    from counterground.build.export import export as export_benchmark
+
+    opened = benchmark if isinstance(benchmark, Benchmark) else open_benchmark(benchmark)
+    if "card" not in options and is_pool(opened.root):
+        options["card"] = card_facts(open_pool(opened.root))
+    chosen = [formats] if isinstance(formats, str) else list(formats)
+    return export_benchmark(opened, Path(out), formats=chosen, **options)
 
 
 def scores(run: Run | Path | str) -> pl.DataFrame:

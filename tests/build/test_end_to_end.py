@@ -279,3 +279,12 @@ def test_the_rest_of_the_tutorial_ends_in_scores_and_exports(desk, commands):
         "shared": len(shared),
     }
     print(json.dumps(counts))
+
+
+def test_the_tutorials_python_runs_as_it_stands(desk):
+    folder, environment, _ = desk
+    page = (ROOT / "docs" / "build-a-benchmark.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
+    mine = open_benchmark(folder / "mine")
+    assert mine.version == open_pool(folder / "my-pool").freeze().version
