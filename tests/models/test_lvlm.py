@@ -253,6 +253,23 @@ def test_the_template_is_recorded_and_one_is_needed(folders, tmp_path):
         load_model(f"hf:{bare}", device="cpu")
 
 
+def test_a_template_that_writes_the_first_token_does_not_get_it_twice(folders, tmp_path):
+    plain = load_model(f"hf:{folders('llava')}", device="cpu")
+    copy = tmp_path / "copy"
+    shutil.copytree(folders("llava"), copy)
+    template = copy / "chat_template.jinja"
+    template.write_text("{{ bos_token }}" + template.read_text())
+    written = load_model(f"hf:{copy}", device="cpu")
+    start = written._conversation.processor.tokenizer.bos_token_id
+    for model in (plain, written):
+        ids = model._conversation.prepared(PHOTOS[0], QUESTION)["input_ids"][0].tolist()
+        assert ids.count(start) == 1
+        assert ids[0] == start
+    ours, _ = written.losses(PHOTOS[0], [QUESTION] * 2, ANSWERS[:2])
+    theirs, _ = plain.losses(PHOTOS[0], [QUESTION] * 2, ANSWERS[:2])
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
 def test_the_fingerprint_knows_the_template_not_the_place(folders, tmp_path):
     first = load_model(f"hf:{folders('llava')}", device="cpu").fingerprint
     copy = tmp_path / "copy"

@@ -79,7 +79,9 @@ class Conversation:
                 "trained with into its folder as chat_template.jinja."
             )
         self._image_token = image_token
+        # Both are asked for again about every photo, and rendering a template costs more than a small forward.
         self._texts: dict[str, tuple[int, ...]] = {}
+        self._leads: dict[tuple[str, str], str] = {}
 
     def prompt(self, question: str) -> str:
         """Return the text that asks a question, up to where the answer begins."""
@@ -136,7 +138,9 @@ class Conversation:
         Raises:
             CounterGroundError: the text before the image depends on the question.
         """
-        lead = self.lead(question, answer)
+        if (question, answer) not in self._leads:
+            self._leads[question, answer] = self.lead(question, answer)
+        lead = self._leads[question, answer]
         before, whole = self._tokens(lead), self._tokens(lead + answer)
         skipped = len(inputs.skipped)
         start = common_length([before, whole])
