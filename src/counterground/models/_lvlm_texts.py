@@ -79,7 +79,7 @@ class Conversation:
                 "trained with into its folder as chat_template.jinja."
             )
         self._image_token = image_token
-        # Both are asked for again about every photo, and rendering a template costs more than a small forward.
+        # Both are wanted again for every photo, and rendering a template takes milliseconds.
         self._texts: dict[str, tuple[int, ...]] = {}
         self._leads: dict[tuple[str, str], str] = {}
 
