@@ -42,6 +42,18 @@ def test_a_changed_or_missing_photo_ends_the_export_and_is_named(grouped, form, 
     assert list((tmp_path / "here").iterdir()) == []
 
 
+@pytest.mark.parametrize("form", ["parquet", "webdataset", "huggingface"])
+def test_a_mask_that_links_out_of_the_folder_is_not_passed_on(masked, form, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("not yours")
+    mask = masked.photo_path(masked.photos["mask"][0])
+    mask.unlink()
+    mask.symlink_to(secret)
+    with pytest.raises(CounterGroundError, match=rf"The mask {mask} is a link out of the folder"):
+        export(masked, tmp_path / "out", formats=[form])
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_failed_export_leaves_the_earlier_one(grouped, tmp_path, tree):
     export(grouped, tmp_path / "out", formats=["parquet"])
     before = tree(tmp_path / "out")

@@ -61,6 +61,7 @@ def test_a_manifest_is_completed_cast_and_sorted():
         ({"path": ["a", "/b", "c"]}, "Photo '/b': its path must be relative"),
         ({"path": ["a", "b/../../c", "c"]}, "Photo 'b/../../c': its path must be relative"),
         ({"path": ["a", "C:\\b", "c"]}, "its path must be relative"),
+        ({"mask": [None, "../../etc/passwd", None]}, "its mask must be relative and stay inside"),
         ({"photo_id": [HASH, HASH[:-1], HASH]}, "not the SHA-256"),
         ({"photo_id": [HASH, None, HASH]}, "Photo 'a/1.jpg': its photo_id is empty"),
         ({"class_index": [1, None, 2]}, "its class_index is empty"),

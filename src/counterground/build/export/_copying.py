@@ -16,9 +16,12 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
     """Return the bytes of a photo, or (without ``photo_id``) of a mask.
 
     Raises:
-        CounterGroundError: the file is missing, may not be read, or is not the one of the manifest.
+        CounterGroundError: the file is missing, may not be read, or is not the one of the manifest; or it is
+            a mask, for which no hash vouches, and a link out of the benchmark.
     """
     source = contents.origins[path]
+    if photo_id is None and not source.resolve().is_relative_to(contents.benchmark.root.resolve()):
+        raise CounterGroundError(f"The mask {source} is a link out of the folder: put a copy there instead.")
     try:
         data = source.read_bytes()
     except FileNotFoundError as error:
