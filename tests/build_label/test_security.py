@@ -130,7 +130,8 @@ def test_origins_of_others_are_refused(inside, pool):
     port = inside.server.port
     wrong = (
         None, "null", "", "http://evil.example", f"https://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}",
-        f"http://localhost:{port}", f"http://127.0.0.1:{port}@evil.example",
+        f"http://localhost:{port}", f"http://127.0.0.1:{port}@evil.example", f"http://127.0.0.1:{port}/",
+        "http://[", "http://[::1",
     )  # fmt: skip
     for origin in wrong:
         assert inside.post("/api/next", NEXT, Origin=origin).status == 403, origin
@@ -178,6 +179,11 @@ def test_bodies_are_what_pages_send(inside, pool):
         assert answer.status == 200
         assert json.loads(answer.text)["results"][0]["ok"] is False, event
     assert len(pool.decisions()) == 0
+    undo = {"kind": "undo", "token": str(uuid.uuid4()), "task": "background"}
+    for of in (2**63, -1, True, {}):  # one that is refused holds up no other
+        answer = inside.post("/api/events", {"events": [undo | {"of": of}, {"kind": "undo"}]})
+        assert answer.status == 200, of
+        assert [result["ok"] for result in json.loads(answer.text)["results"]] == [False, False]
     assert json.loads(inside.decide(path).text)["results"][0]["ok"] is True
 
 

@@ -62,7 +62,7 @@ class Undo(_Sent):
     kind: Literal["undo"]
     token: _Token
     task: _Task
-    of: _Text | int | None
+    of: _Text | Annotated[int, Field(ge=1, lt=2**63)] | None
 
 
 class Events(Body):
