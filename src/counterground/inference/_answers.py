@@ -106,8 +106,7 @@ class Interview:
 def missing_answers(store: Path, wanted: Mapping[str, Iterable[str]]) -> int:
     """Return how many of the wanted answers, questions by photo, are not kept yet."""
     with closing(AnswerStore(store)) as kept:
-        pairs = [(photo, question) for photo, questions in wanted.items() for question in questions]
-        return sum(kept.get(*pair) is None for pair in pairs)
+        return sum(len(questions) for questions in _looked_up(kept, wanted)[1].values())
 
 
 def interview(
@@ -131,17 +130,9 @@ def interview(
     Raises:
         CounterGroundError: the model fails, or the answers cannot be kept.
     """
-    answers: dict[tuple[str, str], Answer] = {}
     reasons: dict[str, str] = {}
     with closing(AnswerStore(store)) as kept:
-        open_questions: dict[str, list[str]] = {}
-        for photo, questions in wanted.items():
-            for question in questions:
-                known = kept.get(photo, question)
-                if known is None:
-                    open_questions.setdefault(photo, []).append(question)
-                else:
-                    answers[photo, question] = known
+        answers, open_questions = _looked_up(kept, wanted)
         pool = ThreadPoolExecutor(max(1, model.concurrency), thread_name_prefix="ask")
         try:
             asked = {
@@ -161,6 +152,22 @@ def interview(
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return Interview(answers, reasons)
+
+
+def _looked_up(
+    kept: AnswerStore, wanted: Mapping[str, Iterable[str]]
+) -> tuple[dict[tuple[str, str], Answer], dict[str, list[str]]]:
+    """Return the answers that are kept, and the questions about each photo that are still open."""
+    answers: dict[tuple[str, str], Answer] = {}
+    still_open: dict[str, list[str]] = {}
+    for photo, questions in wanted.items():
+        for question in questions:
+            known = kept.get(photo, question)
+            if known is None:
+                still_open.setdefault(photo, []).append(question)
+            else:
+                answers[photo, question] = known
+    return answers, still_open
 
 
 def _ask(

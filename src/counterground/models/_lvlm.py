@@ -93,23 +93,30 @@ class Lvlm(Generative):
             sharing=self.shares,
             libraries=libraries,
         )
-        warnings = [] if config.model_type in TESTED else [_untested(config.model_type)]
+        self.description = {
+            **self._account(source, sharing),
+            "preprocessing": settings["images"],
+            "libraries": libraries,
+            "as_published": as_published,
+        }
+
+    def _account(self, source: HfSource, sharing: str) -> dict[str, Any]:
+        """Say what the network is, how it is asked and what deserves a warning."""
+        network, family = self._network, self._network.config.model_type
+        warnings = [] if family in TESTED else [_untested(family)]
         if not self.shares:
             warnings.append(f"Answers are scored by full forward passes, one each: {sharing}.")
-        self.description = {
+        return {
             "architecture": type(network).__name__,
             "weights": source.name,
             "revision": source.revision,
             "training_data": None,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "processor": type(processor).__name__,
-            "preprocessing": settings["images"],
+            "processor": type(self._conversation.processor).__name__,
             "chat_template": self._conversation.template or "none: the question is asked as it is",
             "key_value_sharing": sharing,
             "output_layer": "float32",
             "trust_remote_code": source.trust_remote_code,
-            "libraries": libraries,
-            "as_published": as_published,
             "warnings": warnings,
         }
 
