@@ -66,13 +66,11 @@ def main() -> None:
                 path, token = batch.photos[0].path, f"bench {number}"
                 queue.decide(path, annotator="ann", task="background", labels=["grass"], token=token)
         queue.pool.close()
-    print(
-        f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {datetime.now(UTC):%F}"
-    )
+    load = os.getloadavg()[0]
+    wall, cpu = statistics.median(walls), statistics.median(cpus)
+    print(f"{platform.platform()}, {os.cpu_count()} cores, load {load:.1f}, {datetime.now(UTC):%F}")
     print(f"{PHOTOS:,} photos, {decisions:,} decisions; the first question {1000 * first:.0f} ms")
-    print(
-        f"the next ones: median {statistics.median(walls):.1f} ms, of processor {statistics.median(cpus):.1f} ms"
-    )
+    print(f"the next ones: median {wall:.1f} ms, of processor {cpu:.1f} ms")
 
 
 if __name__ == "__main__":
