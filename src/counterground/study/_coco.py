@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -88,19 +89,28 @@ def load_coco_objects(
     )
 
 
-def _open(folder: Path) -> Any:
-    """Return pycocotools' index of the annotations, checked for what we use."""
-    try:
-        from pycocotools.coco import COCO
-    except ImportError as error:
-        raise CounterGroundError(
-            "Reading COCO needs pycocotools: run `pip install 'counterground[coco]'`."
-        ) from error
+def check_coco(folder: Path) -> Path:
+    """Return the annotations' file of COCO 2017 under ``folder``, before any work is done.
+
+    Raises:
+        UsageError: no COCO there.
+        CounterGroundError: pycocotools is missing.
+    """
+    if find_spec("pycocotools") is None:
+        raise CounterGroundError("Reading COCO needs pycocotools: run `pip install 'counterground[coco]'`.")
     file = folder / _ANNOTATIONS
     if not file.is_file():
         raise UsageError(f"No {file}: {_GET}.")
     if not (folder / _PHOTOS).is_dir():
         raise UsageError(f"No folder {folder / _PHOTOS}: {_GET}.")
+    return file
+
+
+def _open(folder: Path) -> Any:
+    """Return pycocotools' index of the annotations, checked for what we use."""
+    file = check_coco(folder)
+    from pycocotools.coco import COCO
+
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         tables = [content[name] for name in ("images", "annotations", "categories")]

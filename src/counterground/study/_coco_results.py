@@ -10,7 +10,7 @@ import polars as pl
 from scipy.stats import t as student
 
 from counterground.metrics import holm
-from counterground.study._coco_trials import ZERO_SHOT
+from counterground.study._coco_trials import MEAN_CAPTION, ZERO_SHOT
 from counterground.study._colored_objects import Strength
 
 if TYPE_CHECKING:
@@ -23,11 +23,18 @@ NAMES = {
     ZERO_SHOT: "before (zero shot)",
     "obj": "CLIP loss, obj",
     "objbkg": "CLIP loss, objbkg",
+    MEAN_CAPTION: "CLIP loss, objbkg, mean caption",
     "siglip": "SigLIP loss, obj",
     "supervised": "supervised",
 }
-_COLOURS = {"obj": "#0072b2", "objbkg": "#56b4e9", "siglip": "#009e73", "supervised": "#d55e00"}
-_SHAPES = {"obj": "o", "objbkg": "s", "siglip": "^", "supervised": "D"}
+_COLOURS = {
+    "obj": "#0072b2",
+    "objbkg": "#56b4e9",
+    MEAN_CAPTION: "#cc79a7",
+    "siglip": "#009e73",
+    "supervised": "#d55e00",
+}
+_SHAPES = {"obj": "o", "objbkg": "s", MEAN_CAPTION: "v", "siglip": "^", "supervised": "D"}
 _RECIPE = ["learning_rate", "weight_decay", "warmup_steps"]
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground.errors import UsageError
+from counterground.models import check_specs
 from counterground.published import load_table
+from counterground.study._coco import check_coco
 from counterground.study._coco_results import (
     NAMES,
     answer,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: A slice for one core and a minute.
-QUICK = CocoSettings(strengths=(0.8,), seeds=2, epochs=4)
+QUICK = CocoSettings(strengths=(0.8,), seeds=2, epochs=3)
 #: Table 7: the paper's grid at its strength.
 TABLE_7 = CocoSettings(
     strengths=(0.8,),
@@ -100,6 +102,9 @@ def study_coloredcoco(
         raise UsageError(
             "The small CLIP knows no class of COCO: name a model, such as open_clip:RN50/openai."
         )
+    check_specs([name for name in names if name != SMALL])
+    if coco:
+        check_coco(coco)
     machine = _machine(device, precision)
     if machine.device == "cpu":
         one_thread()  # with a training per core; and the number of threads changes the last digits

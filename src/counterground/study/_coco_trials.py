@@ -34,6 +34,7 @@ from counterground.study._finetune_estimate import estimate
 from counterground.study._finetune_start import SMALL, Start, load_start, small_start
 
 ZERO_SHOT = "zero shot"
+MEAN_CAPTION = "objbkg, mean caption"  # trained as objbkg, answers with its own captions
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class CocoSettings:
     control: bool = True
     objectives: tuple[Objective, ...] = OBJECTIVES
     seeds: int = 5
-    learning_rates: tuple[float, ...] = (2e-3,)
+    learning_rates: tuple[float, ...] = (3e-3,)
     weight_decays: tuple[float, ...] = (1e-3,)
     warmups: tuple[int, ...] = (20,)
     epochs: int = 6
@@ -211,7 +212,8 @@ def run_trials(
         task = bar.add_task("Trainings", total=len(found), completed=len(found) - len(missing))
         for _ in _run_all(missing, files, source, machine, jobs):
             bar.advance(task)
-    return pl.DataFrame([_read(trial, files[trial]) for trial in found], infer_schema_length=None)
+    rows = [row for trial in found for row in _read(trial, files[trial])]
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _run_all(
@@ -264,11 +266,16 @@ def _run(trial: Trial, file: Path, source: Source, machine: Machine) -> None:
     checkpoint.unlink(missing_ok=True)
 
 
-def _read(trial: Trial, file: Path) -> dict[str, Any]:
+def _read(trial: Trial, file: Path) -> list[dict[str, Any]]:
+    """Return a trial's row, and of *objbkg* another one for the mean caption."""
+    kinds = {trial.name: ""} | ({MEAN_CAPTION: "_mean_caption"} if trial.objective == "objbkg" else {})
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        figures = {name: float(found[name]) for name in ("validation", "id", "ood", "follows")}
-        loss = {"train_loss": found.get("train_loss")}
-        return trial.row() | figures | {"drop": figures["id"] - figures["ood"]} | loss
+        rows = []
+        for name, suffix in kinds.items():
+            figures = {part: float(found[part + suffix]) for part in ("validation", "id", "ood", "follows")}
+            rest = {"drop": figures["id"] - figures["ood"], "train_loss": found.get("train_loss")}
+            rows.append(trial.row() | {"objective": name} | figures | rest)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CounterGroundError(f"{file} is damaged: delete it and run the study again.") from error
+    return rows

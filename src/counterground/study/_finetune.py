@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -27,6 +27,8 @@ from counterground.training import Schedule, train
 
 if TYPE_CHECKING:
     import torch
+
+    Scores = Callable[[torch.Tensor], torch.Tensor]
 
 Objective = Literal["obj", "objbkg", "siglip", "supervised"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
@@ -247,6 +249,12 @@ class Learner:
         model: Any = self.module["model"]
         return logit_scale(model) * similarities(model, photos, self._prompts)
 
+    def mean_scores(self, photos: torch.Tensor) -> torch.Tensor:
+        """Return similarities to each class's mean caption *objbkg* over all colours, ``[n, 9]``."""
+        model: Any = self.module["model"]
+        every = similarities(model, photos.to(self._machine.device), self._captions)
+        return every.reshape(len(every), -1, len(COLORS)).mean(dim=2)
+
 
 def caption_rows(objective: Objective, painted: Painted) -> Array:
     """Return which caption each photo has, ``[n]``: its class, or its class and colour."""
@@ -256,22 +264,29 @@ def caption_rows(objective: Objective, painted: Painted) -> Array:
 
 
 def _measure(learner: Learner, objects: Objects, photos: Mapping[str, Photos]) -> dict[str, float]:
-    answers = {part: _answers(learner, photos[part]) for part in ("validation", "id", "ood")}
+    found = _accuracies(learner.scores, learner, objects, photos)
+    if learner.objective == "objbkg":
+        mean = _accuracies(learner.mean_scores, learner, objects, photos)
+        found |= {f"{name}_mean_caption": value for name, value in mean.items()}
+    return found
+
+
+def _accuracies(
+    scores: Scores, learner: Learner, objects: Objects, photos: Mapping[str, Photos]
+) -> dict[str, float]:
+    learner.module.eval()
+    answers = {part: _answers(scores, photos[part]) for part in ("validation", "id", "ood")}
     found = {part: float((given == photos[part].painted.classes).mean()) for part, given in answers.items()}
-    shown = photos["ood"].painted.colors
-    owner = np.argsort(np.array(objects.biased))[shown]
+    owner = np.argsort(np.array(objects.biased))[photos["ood"].painted.colors]
     return found | {"follows": float((answers["ood"] == owner).mean())}
 
 
-def _answers(learner: Learner, photos: Photos) -> Array:
+def _answers(scores: Scores, photos: Photos) -> Array:
     import torch
 
-    learner.module.eval()
     with torch.inference_mode():
         parts = [
-            learner.scores(photos.take(np.arange(first, min(first + _EVALUATED, len(photos)))))
-            .argmax(1)
-            .cpu()
+            scores(photos.take(np.arange(first, min(first + _EVALUATED, len(photos))))).argmax(1).cpu()
             for first in range(0, len(photos), _EVALUATED)
         ]
     return torch.cat(parts).numpy()
