@@ -296,6 +296,57 @@ def test_another_programs_database_is_refused(tmp_path):
     with pytest.raises(CounterGroundError, match="not the database of a pool"):
         open_pool(tmp_path, create=True)
 
+    with sqlite3.connect(tmp_path / "decisions.sqlite") as raw:
+        assert raw.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+ONE = "WHERE path = (SELECT min(path) FROM photo)"
+DECIDED = (
+    "INSERT INTO decision (path, annotator, task, labels, settles, at, token) SELECT path, 'a', 'review', {},"
+)
+DECIDED += " 0, '', 't' FROM photo LIMIT 1"
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("DROP TRIGGER decision_no_delete", "its 'decision_no_delete' is not as it was made"),
+        ("CREATE TRIGGER more AFTER INSERT ON photo BEGIN DELETE FROM photo; END", "its 'more' is not"),
+        ("CREATE VIEW decided AS SELECT 1", "its 'decided' is not as it was made"),
+        ("DROP TABLE signal", "its 'signal' is not as it was made"),
+        ("ALTER TABLE photo DROP COLUMN mask", "its table photo has no column 'mask'"),
+        (f"UPDATE photo SET path = '../../etc/passwd' {ONE}", "lies outside files/"),
+        (f"UPDATE photo SET path = 'files/../../x.png' {ONE}", "lies outside files/"),
+        (f"UPDATE photo SET class_name = NULL {ONE}", "has no class"),
+        (f"UPDATE photo SET width = 'wide' {ONE}", "a column 'width' holds 'wide'"),
+        (f"UPDATE photo SET taxon_id = 9e30 {ONE}", "a column 'taxon_id' holds '9e[+]30'"),
+        (f"UPDATE photo SET licence = x'ff' {ONE}", "a column 'licence' holds"),
+        (DECIDED.format("'{nope'"), "a decision has the labels '{nope'"),
+        (DECIDED.format("'[1]'"), r"a decision has the labels '\[1\]'"),
+        ("INSERT INTO setting VALUES ('background_labels', '5')", "is no list of labels"),
+        ("INSERT INTO setting VALUES ('background_labels', '{nope')", "is no JSON"),
+    ],
+)
+def test_what_no_pool_writes_is_one_line(pool, sql, message):
+    pool.close()
+    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
+        raw.execute(sql)
+    with pytest.raises(CounterGroundError, match=rf"was changed by something else: .*{message}"):
+        read_all(pool.root)
+
+
+def read_all(root):
+    changed = open_pool(root)
+    changed.background_labels()
+    changed.freeze()
+
+
+def test_no_value_is_taken_that_could_not_be_read_again(pool):
+    row = {"key": "url:x", "class_name": "flamingo", "position": 0, "taxon_id": "none"}
+    with pytest.raises(CounterGroundError, match=r"column 'taxon_id' .* cannot hold 'none'"):
+        pool.add_candidates([row])
+    assert pool.candidates().is_empty()
+
 
 def test_a_newer_pool_is_not_touched(pool):
     with sqlite3.connect(pool.root / "decisions.sqlite") as raw:

@@ -12,8 +12,9 @@ import polars as pl
 from sqlalchemy import Connection, insert, select
 
 from counterground.errors import UsageError, did_you_mean
+from counterground.pool._errors import DamagedError
 from counterground.pool._schema import DECISION_SCHEMA, KEEP, LATER, TASKS, VERDICT_SCHEMA
-from counterground.pool._tables import DECISION, PHOTO
+from counterground.pool._tables import DECISION, PHOTO, as_frame
 
 
 def now() -> str:
@@ -84,7 +85,17 @@ def undo_last(connection: Connection, annotator: str, task: str, token: str | No
 
 def _row(connection: Connection, number: int) -> dict[str, Any]:
     row = dict(connection.execute(select(DECISION).where(DECISION.c.id == number)).mappings().one())
-    return row | {"labels": json.loads(row["labels"])}
+    return row | {"labels": _read_labels(row["labels"])}
+
+
+def _read_labels(text: str) -> list[str]:
+    try:
+        labels = json.loads(text)
+    except ValueError:
+        labels = None
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise DamagedError(f"a decision has the labels {str(text)[:60]!r}")
+    return labels
 
 
 def all_decisions(connection: Connection) -> pl.DataFrame:
@@ -92,8 +103,8 @@ def all_decisions(connection: Connection) -> pl.DataFrame:
     rows = [dict(row) for row in connection.execute(select(DECISION).order_by(DECISION.c.id)).mappings()]
     undone = {row["undoes"] for row in rows} - {None}
     for row in rows:
-        row |= {"labels": json.loads(row["labels"]), "undone": row["id"] in undone}
-    return pl.DataFrame(rows, schema=DECISION_SCHEMA)
+        row |= {"labels": _read_labels(row["labels"]), "undone": row["id"] in undone}
+    return as_frame([tuple(row[name] for name in DECISION_SCHEMA) for row in rows], DECISION_SCHEMA)
 
 
 def standing(decisions: pl.DataFrame) -> pl.DataFrame:

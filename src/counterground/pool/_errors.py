@@ -23,11 +23,19 @@ _REMEDIES = (
 )
 
 
+class DamagedError(Exception):
+    """A value that no pool writes; what was found is the message."""
+
+
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Turn errors of the database at ``path`` into one line with the remedy."""
+    """Turn errors of the database at ``path``, and values no pool writes, into one line with the remedy."""
     try:
         yield
+    except DamagedError as error:
+        raise CounterGroundError(
+            f"{path} was changed by something else: {error}. Put a copy of the file in its place."
+        ) from error
     except DBAPIError as error:
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
         for known, what, remedy in _REMEDIES:

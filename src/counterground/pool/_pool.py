@@ -16,7 +16,7 @@ from counterground.atomic import write_parquet
 from counterground.errors import CounterGroundError
 from counterground.photos import Benchmark
 from counterground.pool._decisions import all_decisions, check_decision, now, record, undo_last, verdicts
-from counterground.pool._errors import database_errors
+from counterground.pool._errors import DamagedError, database_errors
 from counterground.pool._freeze import freeze
 from counterground.pool._open import DATABASE_FILE
 from counterground.pool._paths import FILES, class_folder, inside_files
@@ -27,7 +27,15 @@ from counterground.pool._schema import (
     REVIEW_LABELS,
     SIGNAL_SCHEMA,
 )
-from counterground.pool._tables import CANDIDATE, PHOTO, SETTING, SIGNAL, open_database
+from counterground.pool._tables import (
+    CANDIDATE,
+    PHOTO,
+    SETTING,
+    SIGNAL,
+    as_frame,
+    kind_problem,
+    open_database,
+)
 
 SNAPSHOT_FILE = "photos.parquet"
 
@@ -69,8 +77,16 @@ class Pool:
     # Photos and where they come from
 
     def photos(self) -> pl.DataFrame:
-        """Return all photos as ``PHOTO_SCHEMA``, sorted by path."""
-        return self._read(PHOTO, PHOTO_SCHEMA, "path")
+        """Return all photos as ``PHOTO_SCHEMA``, sorted by path; every path is below ``files/``."""
+        photos = self._read(PHOTO, PHOTO_SCHEMA, "path")
+        astray = ~pl.col("path").str.starts_with(f"{FILES}/") | pl.col("path").str.contains(
+            r"(^|/)\.*(/|$)|\\"
+        )
+        wrong = photos.filter(astray | pl.col("class_name").is_null())
+        if len(wrong):
+            with database_errors(self._database):
+                raise DamagedError(f"the photo {wrong['path'][0]!r} has no class, or lies outside {FILES}/")
+        return photos
 
     def add_photos(self, rows: Sequence[Mapping[str, object]]) -> int:
         """Take in photos whose files lie in the pool already; return how many are new.
@@ -211,7 +227,10 @@ class Pool:
         """Return a setting (any JSON value), or ``default``."""
         with self.connect(writes=False) as connection:
             text = connection.execute(select(SETTING.c.value).where(SETTING.c.name == name)).scalar()
-        return default if text is None else json.loads(text)
+            try:
+                return default if text is None else json.loads(text)
+            except ValueError as error:
+                raise DamagedError(f"the setting {name!r} is no JSON") from error
 
     def set_setting(self, name: str, value: Any) -> None:
         """Keep a setting."""
@@ -224,7 +243,11 @@ class Pool:
 
     def background_labels(self) -> list[str]:
         """Return the labels of backgrounds: the paper's, unless the pool has its own."""
-        return list(self.setting("background_labels", BACKGROUND_LABELS))
+        labels = self.setting("background_labels", list(BACKGROUND_LABELS))
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            with database_errors(self._database):
+                raise DamagedError("the setting 'background_labels' is no list of labels")
+        return labels
 
     # What becomes of it
 
@@ -255,14 +278,20 @@ class Pool:
     def _read(self, table: Table, schema: dict[str, pl.DataType], *order: str, **where: str) -> pl.DataFrame:
         query = select(*(table.c[name] for name in schema)).filter_by(**where)
         with self.connect(writes=False) as connection:
-            rows = connection.execute(query).all()
-        return pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row").sort(*order)
+            rows = [tuple(row) for row in connection.execute(query)]
+            return as_frame(rows, schema).sort(*order)
 
     def _add(self, table: Table, schema: dict[str, pl.DataType], rows: list[dict[str, Any]]) -> int:
         if not rows:
             return 0
         if unknown := {name for row in rows for name in row} - set(schema):
             raise CounterGroundError(f"The pool's table {table.name} has no column {min(unknown)!r}.")
+        for row in rows:
+            for name, value in row.items():
+                if problem := kind_problem(value, schema[name]):
+                    raise CounterGroundError(
+                        f"The pool's column {name!r} ({schema[name]}) cannot hold {problem}."
+                    )
         absent = dict.fromkeys(schema)
         with self.connect() as connection:
             statement = insert(table).on_conflict_do_nothing()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from sqlalchemy import (
 )
 
 from counterground.errors import CounterGroundError
+from counterground.pool._errors import DamagedError
 from counterground.pool._schema import CANDIDATE_SCHEMA, CANDIDATE_STATES, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
 
 _APPLICATION = 0x43474E44  # "CGND": tells a pool from another program's database
@@ -73,11 +76,11 @@ LEASE = Table(
     Column("annotator", String, primary_key=True),
     Column("until", Float, nullable=False),  # seconds since the epoch
 )
-_TRIGGERS = tuple(
-    f"CREATE TRIGGER decision_no_{verb.lower()} BEFORE {verb} ON decision "
+_TRIGGERS = {
+    f"decision_no_{verb.lower()}": f"CREATE TRIGGER decision_no_{verb.lower()} BEFORE {verb} ON decision "
     "BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END"
     for verb in ("UPDATE", "DELETE")
-)
+}
 
 
 def open_database(path: Path, *, create: bool) -> Engine:
@@ -85,6 +88,7 @@ def open_database(path: Path, *, create: bool) -> Engine:
 
     Raises:
         CounterGroundError: the file is another program's database, or of a newer version.
+        DamagedError: its tables or triggers are not those it was made with.
         sqlalchemy.exc.DatabaseError: it is none, is damaged, or cannot be written.
     """
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_MS / 1000})
@@ -104,21 +108,41 @@ def open_database(path: Path, *, create: bool) -> Engine:
             raise CounterGroundError(
                 f"{path} has version {version}, and this CounterGround reads version {_VERSION}: upgrade it."
             )
+        else:
+            _check_tables(connection)
+    with closing(engine.raw_connection()) as raw:  # in no transaction, and only now that the file is ours
+        raw.cursor().execute("PRAGMA journal_mode = WAL").close()
     return engine
 
 
 def _make(connection: Connection) -> None:
     METADATA.create_all(connection)
-    for trigger in _TRIGGERS:
+    for trigger in _TRIGGERS.values():
         connection.exec_driver_sql(trigger)
     connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION}")
     connection.exec_driver_sql(f"PRAGMA user_version = {_VERSION}")
 
 
+def _check_tables(connection: Connection) -> None:
+    """Refuse tables without our columns, views, and triggers other than ours, which might undo decisions."""
+    found = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE type <> 'index'")
+    rows = [tuple(row) for row in found if not str(row[1]).startswith("sqlite_")]
+    named = {name: sql if kind == "trigger" else kind for kind, name, sql in rows}
+    wanted = dict.fromkeys(METADATA.tables, "table") | _TRIGGERS
+    if odd := [name for name in {**named, **wanted} if named.get(name) != wanted.get(name)]:
+        raise DamagedError(f"its {odd[0]!r} is not as it was made")
+    columns = connection.exec_driver_sql(
+        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
+    )
+    there = {tuple(row) for row in columns}
+    for table in METADATA.tables.values():
+        if missing := [one.name for one in table.columns if (table.name, one.name) not in there]:
+            raise DamagedError(f"its table {table.name} has no column {missing[0]!r}")
+
+
 def _on_connect(raw: Any, _record: Any) -> None:
     raw.isolation_level = None  # transactions begin where _on_begin says, not where the driver guesses
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",  # a decision survives a power cut
         "foreign_keys = ON",
         "trusted_schema = OFF",  # views and triggers of a stranger's file may call nothing unsafe
@@ -130,3 +154,28 @@ def _on_begin(connection: Connection) -> None:
     # A transaction that writes takes the lock at once: taking it later fails when another one was faster.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def as_frame(rows: Sequence[tuple[Any, ...]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Return rows as a frame.
+
+    Raises:
+        DamagedError: a value is of another kind than its column; SQLite itself lets everything pass.
+    """
+    try:
+        return pl.DataFrame(rows, schema=schema, orient="row")
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        for place, (name, kind) in enumerate(schema.items()):
+            for row in rows:
+                if problem := kind_problem(row[place], kind):
+                    raise DamagedError(f"a column {name!r} holds {problem}") from error
+        raise
+
+
+def kind_problem(value: Any, kind: pl.DataType) -> str:
+    """Say what a value is that a column of this kind cannot hold; empty where it can."""
+    kinds = {pl.Int64(): int, pl.Float64(): (int, float), pl.Boolean(): bool, pl.String(): str}
+    if value is None or kind not in kinds:
+        return ""
+    fits = isinstance(value, kinds[kind]) and (kind != pl.Int64() or -(2**63) <= value < 2**63)  # type: ignore[arg-type]
+    return "" if fits else f"{str(value)[:40]!r}"
