@@ -60,11 +60,12 @@ def test_rows_become_photos_with_what_they_say(tmp_path, photo_server, suffix):
 
 def test_every_row_is_accounted_for(tmp_path, photo_server):
     photo_server.script = {"/3.jpg": [404], "/4.jpg": [b"<html>"] * 2, "/5.jpg": [503] * 20}
-    rows = rows_of(photo_server, range(6))
+    rows = [row | {"taxon_id": "41.0"} for row in rows_of(photo_server, range(6))]
     rows += [
         {"url": "", "class_name": "zebra"},
         {"url": "ftp://example.org/1.jpg", "class_name": "zebra"},
         {"url": photo_server.address(7), "class_name": ""},
+        {"url": photo_server.address(7), "class_name": "zebra", "taxon_id": "Equus"},
         rows[0],
     ]
     report = import_photos(tmp_path / "pool", table(tmp_path / "t.csv", rows), QUICK)
@@ -74,6 +75,7 @@ def test_every_row_is_accounted_for(tmp_path, photo_server):
         "row 7": "it has no address",
         "row 8: ftp://example.org/1.jpg": "the address is neither http nor https",
         f"row 9: {photo_server.address(7)}": "it has no class",
+        f"row 10: {photo_server.address(7)}": "its taxon_id 'Equus' is no number",
         "/3.jpg": "the server answered 404",
         "/4.jpg": "not an image",
         "/5.jpg": "the server answered 503 (4 tries); not given up",
@@ -82,7 +84,8 @@ def test_every_row_is_accounted_for(tmp_path, photo_server):
     assert report.notes == (
         "1 rows repeat the address and the class of a row before them; the first counts.",
     )
-    assert len(pl.read_csv(report.list_file)) == 6
+    assert len(pl.read_csv(report.list_file)) == 7
+    assert open_pool(tmp_path / "pool").candidates()["taxon_id"].to_list() == [41] * 6
 
 
 def test_the_same_table_again_asks_only_for_what_was_not_given_up(tmp_path, photo_server):

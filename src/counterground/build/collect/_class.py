@@ -12,7 +12,7 @@ from counterground.build.collect._http import user_agent
 from counterground.build.collect._listing import ListingState, Query, Row, sized
 from counterground.build.collect._pacer import MediaPacer
 from counterground.build.collect._report import ClassReport
-from counterground.build.collect._session import Session
+from counterground.build.collect._session import Session, kept_by_class
 from counterground.build.collect._source import Source
 from counterground.build.collect._taxa import Choice
 from counterground.build.download import DownloadReport, DownloadSettings, download_photos
@@ -122,7 +122,7 @@ class ClassCollection:
             fresh.append(candidate)
         self.state.again = tuple(dict.fromkeys((*self.state.again, *before)))
         self.pool.add_candidates(fresh)
-        states = self.pool.setting("queries", {})
+        states = kept_by_class(self.pool, "queries")
         self.pool.set_setting("queries", states | {self.choice.class_name: self.state.to_setting()})
 
     def _settle_known(self, owner: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ from counterground.build.collect._report import (
     outcome_notes,
     resolution_notes,
 )
-from counterground.build.collect._session import Session, open_session, wanted_classes
+from counterground.build.collect._session import Session, kept_by_class, open_session, wanted_classes
 from counterground.build.collect._taxa import Choice
 from counterground.photos import assign_classes
 from counterground.pool import Pool, open_pool
@@ -57,7 +57,7 @@ def collect(
             alone(pool.root, line.wait),
             open_session(chosen, line) as session,
         ):
-            remembered = pool.setting("taxa", {})
+            remembered = kept_by_class(pool, "taxa")
             assign_classes(list(dict.fromkeys([*remembered, *(one.name for one in wanted)])))
             resolution = session.resolve(wanted, remembered)
             _remember(pool, [choice for choice in resolution.choices if choice.class_name not in remembered])
@@ -71,7 +71,7 @@ def collect(
 
 
 def _remember(pool: Pool, choices: Sequence[Choice]) -> None:
-    taxa = pool.setting("taxa", {})
+    taxa = kept_by_class(pool, "taxa")
     found = {choice.class_name: choice.to_setting() for choice in choices}
     if any(taxa.get(name) != value for name, value in found.items()):
         pool.set_setting("taxa", taxa | found)
@@ -85,7 +85,7 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
     # Only now that the queries are accepted may they, and their taxa, replace others.
     pool.set_setting(
         "queries",
-        pool.setting("queries", {}) | {name: state.to_setting() for name, state in states.items()},
+        kept_by_class(pool, "queries") | {name: state.to_setting() for name, state in states.items()},
     )
     _remember(pool, choices)
     source = session.source(choices)
@@ -108,7 +108,7 @@ def _owners(pool: Pool) -> dict[str, str]:
 
 def _states(pool: Pool, queries: Mapping[str, Query], *, add: bool) -> dict[str, ListingState]:
     """Return where each class's listing goes on; all are checked before any photo is fetched."""
-    stored: Mapping[str, Any] = pool.setting("queries", {})
+    stored: Mapping[str, Any] = kept_by_class(pool, "queries")
     ends = dict(pool.candidates().group_by("class_name").agg(pl.col("position").max() + 1).iter_rows())
     return {
         name: state_for(name, query, stored.get(name), add=add, next_position=ends.get(name) or 0)

@@ -62,8 +62,20 @@ class ListingState:
 
     @classmethod
     def from_setting(cls, setting: Mapping[str, Any]) -> ListingState:
-        """Return what ``to_setting`` gave."""
-        return cls(**{**setting, "again": tuple(setting["again"])})
+        """Return what ``to_setting`` gave.
+
+        Raises:
+            CounterGroundError: it gave something else.
+        """
+        try:
+            state = cls(**{**setting, "again": tuple(setting["again"])})
+            if isinstance(state.query, dict) and isinstance(state.start, int):
+                return state
+        except (KeyError, TypeError):
+            pass
+        raise CounterGroundError(
+            "How far a listing came is damaged in the pool: put a copy of decisions.sqlite in its place."
+        )
 
 
 def make_query(choice: Choice, options: CollectOptions, place: int | None) -> Query:

@@ -23,7 +23,7 @@ from counterground.build.collect._listing import (
 from counterground.build.collect._options import CollectOptions
 from counterground.build.collect._progress import progress_line
 from counterground.build.collect._report import ClassPlan, CollectionPlan, resolution_notes
-from counterground.build.collect._session import Session, open_session, wanted_classes
+from counterground.build.collect._session import Session, kept_by_class, open_session, wanted_classes
 from counterground.build.collect._source import Source
 from counterground.build.collect._taxa import Choice
 from counterground.errors import CounterGroundError
@@ -49,7 +49,7 @@ def plan_collection(
     pool = open_pool(pool_path) if is_pool(pool_path) else None
     try:
         with progress_line(shown=chosen.show_progress) as line, open_session(chosen, line) as session:
-            resolution = session.resolve(wanted, pool.setting("taxa", {}) if pool else {})
+            resolution = session.resolve(wanted, kept_by_class(pool, "taxa") if pool else {})
             if resolution.unclear:
                 raise resolution.unclear
             queries = session.queries(resolution.choices)
@@ -102,7 +102,7 @@ def _in_pool(name: str, query: Query, pool: Pool | None, *, add: bool) -> tuple[
     if pool is None:
         return 0, 0, False
     ours = (pl.col("class_name") == name) & pl.col("key").str.starts_with("inaturalist:")
-    stored: Mapping[str, Any] = pool.setting("queries", {})
+    stored: Mapping[str, Any] = kept_by_class(pool, "queries")
     state = state_for(name, query, stored.get(name), add=add, next_position=0)
     waiting = pool.candidates(name).filter(ours & (pl.col("status") == "wanted"))
     return len(pool.photos().filter(ours)), len(waiting), state.exhausted

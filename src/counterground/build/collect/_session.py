@@ -16,6 +16,8 @@ from counterground.build.collect._options import CollectOptions
 from counterground.build.collect._progress import ProgressLine
 from counterground.build.collect._source import ApiSource, DumpNames, OpenDataSource, Source
 from counterground.build.collect._taxa import Choice, Resolution, asked_for, resolve_classes
+from counterground.errors import CounterGroundError
+from counterground.pool import Pool
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,21 @@ def wanted_classes(classes: str | Path | Sequence[str | WantedClass]) -> list[Wa
     if isinstance(classes, (str, Path)):
         return check_classes(read_classes(classes))
     return check_classes([WantedClass(one) if isinstance(one, str) else one for one in classes])
+
+
+def kept_by_class(pool: Pool, name: str) -> dict[str, Any]:
+    """Return a setting of the pool that holds something for each class: "taxa" or "queries".
+
+    Raises:
+        CounterGroundError: it is nothing that a collection wrote.
+    """
+    kept = pool.setting(name, {})
+    if not isinstance(kept, dict) or not all(isinstance(one, dict) for one in kept.values()):
+        raise CounterGroundError(
+            f"The setting {name!r} of the pool {pool.root} was not written by a collection: put a copy of "
+            "decisions.sqlite in its place."
+        )
+    return kept
 
 
 def _dump(options: CollectOptions) -> Path:

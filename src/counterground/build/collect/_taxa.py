@@ -50,8 +50,18 @@ class Choice:
 
     @classmethod
     def from_setting(cls, class_name: str, setting: Mapping[str, Any]) -> Choice:
-        """Return what ``to_setting`` gave."""
-        return cls(class_name, tuple(Taxon(**row) for row in setting["taxa"]), setting["chosen_by"])
+        """Return what ``to_setting`` gave.
+
+        Raises:
+            CounterGroundError: it gave something else.
+        """
+        try:
+            return cls(class_name, tuple(Taxon(**row) for row in setting["taxa"]), str(setting["chosen_by"]))
+        except (KeyError, TypeError) as error:
+            raise CounterGroundError(
+                f"What the pool remembers of {class_name!r} is damaged: give its taxon again with "
+                f"--taxon '{class_name}=ID'."
+            ) from error
 
 
 class UnclearClasses(CounterGroundError):  # noqa: N818 - the classes are unclear, the work has not failed yet
@@ -124,7 +134,7 @@ def _stays(one: WantedClass, remembered: Mapping[str, Mapping[str, Any]]) -> boo
     """Whether what the pool remembers of a class holds; a file may have changed, and is read again."""
     if one.name not in remembered:
         return False
-    return one.taxon is None or remembered[one.name]["chosen_by"] == "taxon option"
+    return one.taxon is None or remembered[one.name].get("chosen_by") == "taxon option"
 
 
 def _by_name(one: WantedClass, names: TaxonNames, notes: list[str]) -> Choice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ _CANDIDATE = (
     "observed_on",
 )
 _CARRIED = (*_CANDIDATE, "cluster")
+_WHOLE = re.compile(r"[0-9]{1,18}(\.0)?")  # pandas writes whole numbers so where some are absent
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
     for number, row in enumerate(_rows(frame), start=1):
         url = row.get(options.url_column) or ""
         name = row.get(class_column) or "" if class_column else options.class_name or ""
-        if problem := _problem(url, name):
+        if problem := _problem(url, name, row.get("taxon_id")):
             missed.append(NotImported(f"row {number}" + (f": {url}" if url else ""), name, problem))
         else:
             rows.append((url, name, row))
@@ -106,7 +108,10 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
             continue
         extras[key] = {"cluster": row.get("cluster"), "background": row.get(background)}
         place = {"key": key[0], "class_name": key[1], "url": url, "position": len(candidates)}
-        candidates.append(place | {column: row.get(column) for column in _CANDIDATE})
+        fields: dict[str, object] = {column: row.get(column) for column in _CANDIDATE}
+        if taxon := row.get("taxon_id"):
+            fields["taxon_id"] = int(taxon.removesuffix(".0"))
+        candidates.append(place | fields)
     if repeated := len(rows) - len(candidates):
         notes += (
             f"{repeated} rows repeat the address and the class of a row before them; the first counts.",
@@ -156,11 +161,13 @@ def _no_column(source: Path, column: str, frame: pl.DataFrame, option: str = "")
     return UsageError(f"{source} has no column {column!r}; it has {', '.join(frame.columns)}.{hint}{remedy}")
 
 
-def _problem(url: str, name: str) -> str:
+def _problem(url: str, name: str, taxon: str | None) -> str:
     if not url:
         return "it has no address"
     if not name:
         return "it has no class"
+    if taxon is not None and not _WHOLE.fullmatch(taxon):
+        return f"its taxon_id {taxon!r} is no number"
     try:
         parts = urlsplit(url)
     except ValueError:
