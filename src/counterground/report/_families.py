@@ -1,0 +1,70 @@
+"""Families of models, drawn alike in the page and in figures: colour, shape, size by parameters, shade by data."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+Theme = Literal["light", "dark"]
+
+FAMILY_NAMES = {
+    "clip": "CLIP",
+    "imagenet": "ImageNet models",
+    "lvlm": "Vision-language models",
+    "other": "Other models",
+}
+# Okabe and Ito: told apart by readers with any of the common kinds of colour blindness.
+FAMILY_COLOURS = {"clip": "#0072B2", "imagenet": "#D55E00", "lvlm": "#009E73", "other": "#CC79A7"}
+# The same hues, lighter: at least 4.5 to 1 against the page's dark ground.
+FAMILY_COLOURS_DARK = {"clip": "#56B4E9", "imagenet": "#FF8F52", "lvlm": "#3FCEA0", "other": "#F29CC6"}
+# Names that both Vega-Lite and, by `MATPLOTLIB_MARKERS`, Matplotlib know: no reading depends on colour alone.
+FAMILY_SHAPES = {"clip": "circle", "imagenet": "triangle-up", "lvlm": "square", "other": "diamond"}
+MATPLOTLIB_MARKERS = {"circle": "o", "triangle-up": "^", "square": "s", "diamond": "D"}
+
+GROUNDS: dict[Theme, str] = {"light": "#FFFFFF", "dark": "#14171B"}
+AREA_RANGE = (30.0, 260.0)
+UNKNOWN_AREA = 80.0
+_PARAMETERS = (5e6, 2.5e9)
+_DATA_SIZES = (1e6, 5e9)
+_PALEST = 0.45
+
+
+def family_colour(family: str, theme: Theme = "light") -> str:
+    """The colour of a family as ``#RRGGBB``; a family that is not known is drawn as ``other``."""
+    colours = FAMILY_COLOURS if theme == "light" else FAMILY_COLOURS_DARK
+    return colours.get(family, colours["other"])
+
+
+def shade(family: str, data_size: int | None, theme: Theme = "light") -> str:
+    """A family's colour mixed with the ground: paler for less training data, on a scale of logarithms.
+
+    Args:
+        family: one of `FAMILY_NAMES`.
+        data_size: training pairs or images; the full colour where it is not known.
+        theme: the ground that the colour stands on.
+
+    Returns:
+        ``#RRGGBB``: the full colour from 5 thousand million pairs, 45 % of it up to a million.
+    """
+    strength = 1.0 if data_size is None else _PALEST + (1 - _PALEST) * _between(data_size, _DATA_SIZES)
+    colour, ground = _channels(family_colour(family, theme)), _channels(GROUNDS[theme])
+    mixed = (round(ground[k] + strength * (colour[k] - ground[k])) for k in range(3))
+    return "#" + "".join(f"{channel:02X}" for channel in mixed)
+
+
+def marker_area(parameters: int | None) -> float:
+    """The area of a model's marker (pixels or points squared), by its parameters on a scale of logarithms."""
+    if parameters is None:
+        return UNKNOWN_AREA
+    low, high = AREA_RANGE
+    return low + (high - low) * _between(parameters, _PARAMETERS)
+
+
+def _between(value: float, ends: tuple[float, float]) -> float:
+    """Where a value lies between two ends, 0 to 1, on a scale of logarithms."""
+    low, high = map(math.log, ends)
+    return min(max((math.log(max(value, 1)) - low) / (high - low), 0.0), 1.0)
+
+
+def _channels(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
