@@ -1,4 +1,4 @@
-"""Families of models, drawn alike in the page and in figures: colour, shape, size by parameters, shade by data."""
+"""How families of models are drawn, in the page and in figures: colour, shape, size and shade."""
 
 from __future__ import annotations
 
