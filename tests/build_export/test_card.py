@@ -17,7 +17,8 @@ from markdown_it import MarkdownIt
 
 from counterground.build.export import FORMATS, Agreement, CardFacts, card_facts, export
 from counterground.build.export._huggingface import quote
-from counterground.build.export._texts import csv_text, markdown, one_line
+from counterground.build.export._texts import csv_text
+from counterground.escaping import markdown, one_line
 from counterground.photos import LabelSpace, photo_id
 from counterground.pool import open_pool
 

@@ -11,7 +11,8 @@ import polars as pl
 
 from counterground.build.export._facts import Agreement, CardFacts
 from counterground.build.export._licences import read_licence
-from counterground.build.export._texts import csv_text, markdown, markdown_table
+from counterground.build.export._texts import csv_text, markdown_table
+from counterground.escaping import markdown
 from counterground.photos import Benchmark
 
 _FIRST_LINES = {

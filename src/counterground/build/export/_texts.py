@@ -1,31 +1,14 @@
-"""Strangers' words in Markdown and CSV: shown as they are, and read as nothing else."""
+"""Tables of strangers' words in Markdown and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 
+from counterground.escaping import one_line
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def one_line(text: str) -> str:
-    """Fold white space to single spaces and drop control characters and marks that reorder text."""
-    visible = (
-        " " if char.isspace() else char
-        for char in text
-        if char.isspace() or unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
-    )
-    return " ".join("".join(visible).split())
-
-
-def markdown(text: str) -> str:
-    """Return ``text`` so that Markdown and HTML show it as it is: no markup, no cell ends, no links."""
-    escaped = re.sub(r"([\\`*_{}\[\]<>#|&~^$@!]|(?<=/)/)", r"\\\1", one_line(text))
-    # At the head of a line these begin a list.
-    return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", escaped)
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
