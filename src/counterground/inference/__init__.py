@@ -5,13 +5,21 @@ from counterground.inference._encode import encode_photos
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
 from counterground.inference._progress import photo_progress
-from counterground.inference._run import PREDICTIONS_SCHEMA, Run, RunInfo, open_run, why_not_comparable
+from counterground.inference._run import (
+    PREDICTIONS_SCHEMA,
+    ModelRecord,
+    Run,
+    RunInfo,
+    open_run,
+    why_not_comparable,
+)
 from counterground.inference._settings import Settings
 
 __all__ = [
     "PREDICTIONS_SCHEMA",
     "Competition",
     "Head",
+    "ModelRecord",
     "Run",
     "RunInfo",
     "Settings",

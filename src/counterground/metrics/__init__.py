@@ -22,17 +22,26 @@ from counterground.metrics._calibration import expected_calibration_error
 from counterground.metrics._compare import COMPARISON_SCHEMA, comparable, compare_models
 from counterground.metrics._drop import ClassDrops, class_drops, mean_drop, worst_group_accuracy
 from counterground.metrics._intervals import Interval, balanced_interval, drop_interval, proportion_interval
+from counterground.metrics._line import EDGE, FEWEST, LineFit, Scale, fit_line, from_scale, outside, to_scale
 from counterground.metrics._paired import PairedTest, holm, paired_test
+from counterground.metrics._regression import INTERCEPT, Coefficient, Regression, ordinary_least_squares
 from counterground.metrics._scores import SCORES_SCHEMA, score_predictions
 
 __all__ = [
     "AGREEMENT_SCHEMA",
     "COMPARISON_SCHEMA",
+    "EDGE",
+    "FEWEST",
+    "INTERCEPT",
     "SCORES_SCHEMA",
     "ClassAccuracies",
     "ClassDrops",
+    "Coefficient",
     "Interval",
+    "LineFit",
     "PairedTest",
+    "Regression",
+    "Scale",
     "agreement",
     "alpha_interval",
     "balanced_accuracy",
@@ -45,14 +54,19 @@ __all__ = [
     "compare_models",
     "drop_interval",
     "expected_calibration_error",
+    "fit_line",
+    "from_scale",
     "holm",
     "krippendorff_alpha",
     "mean_drop",
+    "ordinary_least_squares",
+    "outside",
     "paired_test",
     "plain_accuracy",
     "proportion_interval",
     "score_predictions",
     "tie_rate",
+    "to_scale",
     "top_k_accuracy",
     "worst_group_accuracy",
 ]

@@ -14,12 +14,14 @@ TABLES: tuple[str, ...] = (
     "classwise_results",
     "clip_results",
     "coloredcoco_results",
+    "data_sets",
     "facts",
     "figure_bars",
     "figure_class_drops",
     "group_sizes",
     "imagenet_results",
     "lvlm_results",
+    "model_facts",
     "multicoloredmnist_results",
     "reproduction_metu_2025",
     "table1_examples",
@@ -29,6 +31,7 @@ TABLES: tuple[str, ...] = (
 _INTEGERS = (
     "class_id",
     "id",
+    "image_parameters",
     "imagenet_index",
     "n_classes",
     "n_common",
@@ -36,6 +39,9 @@ _INTEGERS = (
     "n_counter",
     "n_counter_implied",
     "n_samples",
+    "parameters",
+    "samples_seen",
+    "size",
 )
 _NUMBERS = (
     "common",
@@ -53,7 +59,7 @@ _NUMBERS = (
     "rev_mean",
     "rev_std",
 )
-_BOOLEANS = ("high_quality", "label_is_full_imagenet_name")
+_BOOLEANS = ("filtered", "high_quality", "label_is_full_imagenet_name")
 
 
 def load_table(name: str) -> pl.DataFrame:
@@ -61,6 +67,7 @@ def load_table(name: str) -> pl.DataFrame:
 
     Accuracies and drops are in percent and percentage points. An empty field is null. ``note`` holds what
     contradicts the row elsewhere in the paper, after the note's number; several are joined by a space.
+    ``model_facts`` and ``data_sets`` are not the paper's: their ``source`` says whose each row is.
 
     Args:
         name: one of ``TABLES``.

@@ -1,0 +1,74 @@
+"""Which row of the paper a model of a run is."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import polars as pl
+
+from counterground.inference import ModelRecord
+from counterground.published import load_table
+
+_QUICK = "-quickgelu"
+_IMAGENET_WEIGHTS = "IMAGENET1K_V1"
+
+
+class PaperRow(NamedTuple):
+    """A model as the paper names it; ``checkpoint`` is null for the rows of Table 3."""
+
+    model: str
+    backbone: str
+    pretrain_dataset: str
+    table: str
+    checkpoint: str | None
+
+
+def paper_row(record: ModelRecord) -> PaperRow | None:
+    """Return the row of Tables 3, 4 or 9 that these weights stand in; None if the paper has not used them.
+
+    OpenCLIP tags, the same weights on the Hugging Face hub, and torchvision's first weights are known. The
+    activation they were loaded with does not matter here: the run says it.
+    """
+    architecture = str(record.description.get("architecture", "")).removesuffix(_QUICK)
+    weights = str(record.description.get("weights", ""))
+    library, _, rest = record.spec.partition(":")
+    if library == "open_clip":
+        return _checkpoints().get((architecture, weights))
+    if library == "hf":
+        return _hub().get(rest.partition("?")[0].partition("@")[0])
+    if library == "torchvision" and weights == _IMAGENET_WEIGHTS:
+        return _classifiers().get(architecture)
+    return None
+
+
+@cache
+def _checkpoints() -> dict[tuple[str, str], PaperRow]:
+    found: dict[tuple[str, str], PaperRow] = {}
+    for row in load_table("checkpoints").sort("table").iter_rows(named=True):
+        key = (row["open_clip_model_name"].removesuffix(_QUICK), row["open_clip_pretrained"])
+        found.setdefault(key, _named(row))
+    return found
+
+
+@cache
+def _hub() -> dict[str, PaperRow]:
+    rows = load_table("checkpoints").sort("table", descending=True)
+    return {row["hf_hub"]: _named(row) for row in rows.iter_rows(named=True)}
+
+
+@cache
+def _classifiers() -> dict[str, PaperRow]:
+    rows = load_table("model_facts").filter(pl.col("family") == "imagenet")
+    found = {}
+    for row in rows.iter_rows(named=True):
+        # The source names the weights: "torchvision 0.28.0, resnet50/IMAGENET1K_V1, num_params".
+        architecture = row["source"].split(", ")[1].partition("/")[0]
+        found[architecture] = PaperRow(row["model"], row["model"], "ImageNet-1K", "Table 4", None)
+    return found
+
+
+def _named(row: dict[str, str]) -> PaperRow:
+    dataset, backbone = row["pretrain_dataset"], row["backbone"]
+    checkpoint = row["checkpoint_printed"] if row["table"] == "Table 9" else None
+    return PaperRow(f"CLIP-{dataset}-{backbone}", backbone, dataset, row["table"], checkpoint)

@@ -1,0 +1,94 @@
+"""Models as points: common and counter accuracy, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from counterground.comparison._published_points import Setup, paper_rows, reproduction_rows
+from counterground.comparison._run_points import run_rows
+from counterground.errors import UsageError
+from counterground.inference import Run
+
+POINTS_SCHEMA: dict[str, Any] = {
+    "model": pl.String,
+    "label": pl.String,
+    "family": pl.String,
+    "source": pl.String,
+    "backbone": pl.String,
+    "pretrain_dataset": pl.String,
+    "parameters": pl.Int64,
+    "data_size": pl.Int64,
+    "high_quality": pl.Boolean,
+    "common": pl.Float64,
+    "counter": pl.Float64,
+    "drop": pl.Float64,
+    "common_low": pl.Float64,
+    "common_high": pl.Float64,
+    "counter_low": pl.Float64,
+    "counter_high": pl.Float64,
+    "drop_low": pl.Float64,
+    "drop_high": pl.Float64,
+    "n_common": pl.Int64,
+    "n_counter": pl.Int64,
+    "names": pl.String,
+    "prompts": pl.String,
+    "protocol": pl.String,
+    "label_space": pl.String,
+    "benchmark": pl.String,
+    "benchmark_version": pl.String,
+    "comparable": pl.Boolean,
+    "paper_model": pl.String,
+    "note": pl.String,
+}
+"""Columns of ``model_points``; accuracies, drops and their intervals are fractions."""
+
+
+def model_points(
+    runs: Sequence[Run] = (),
+    *,
+    published: bool = True,
+    reproduction: bool = False,
+    setup: Setup = "1v1000",
+) -> pl.DataFrame:
+    """Return models as points: one row per model, setting and source.
+
+    Args:
+        runs: their models come last, in order; models without both groups are left out.
+        published: put the paper's 43 models first (Tables 3 and 4; 1 vs. 20 Tables 13, 14 and 5).
+        reproduction: add the 30 models of the 2025 reproduction (1 vs. 1000 only).
+        setup: how many names compete in the paper's rows.
+
+    Returns:
+        The columns of ``POINTS_SCHEMA``. ``model`` is the paper's name or the spec, ``label`` a short one;
+        ``family`` is ``clip``, ``imagenet``, ``lvlm`` or ``other``; ``source`` is ``paper``,
+        ``reproduction`` or the run's folder name. ``parameters`` and ``data_size`` (pairs or images) come
+        from ``published`` where the run does not say. The paper prints no intervals and not which names it
+        wrote (null). ``comparable`` says that a run was measured on the photos and against the label space
+        of the paper's rows; ``note`` why not, or what contradicts a printed figure. ``paper_model`` is the
+        paper's name of a run's model whose weights it used.
+
+    Raises:
+        UsageError: an unknown setup.
+    """
+    if setup not in ("1v1000", "1v20"):
+        raise UsageError(f"The setup is '1v1000' or '1v20', not {setup!r}.")
+    rows: list[dict[str, Any]] = paper_rows(setup) if published else []
+    if reproduction:
+        rows += reproduction_rows(setup)
+    for run, name in zip(runs, _run_names(runs), strict=True):
+        rows += run_rows(run, name, setup)
+    if not rows:
+        return pl.DataFrame(schema=POINTS_SCHEMA)
+    columns = {name: [row.get(name) for row in rows] for name in POINTS_SCHEMA}
+    points = pl.DataFrame(columns, schema=POINTS_SCHEMA)
+    theirs = pl.col("source").is_in(["paper", "reproduction"])
+    return points.with_columns(paper_model=pl.when(theirs).then(pl.col("model")).otherwise("paper_model"))
+
+
+def _run_names(runs: Sequence[Run]) -> list[str]:
+    """Folder names; paths where two folders have one name."""
+    names = [run.path.name or str(run.path) for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.path) for run in runs]

@@ -1,0 +1,118 @@
+"""The rows of the paper and of its 2025 reproduction as points."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import polars as pl
+
+from counterground.published import load_table, published_models
+
+Setup = Literal["1v1000", "1v20"]
+BENCHMARK = "counteranimal"
+LABEL_SPACE = {"1v1000": "imagenet", "1v20": "confusable"}
+
+# The reproduction writes some names otherwise than the paper.
+_BACKBONES = {"ViT-": "ViT/", "ConvNeXt-": "ConvNext/", "VGG-": "VGG", "ResNet-": "RN"}
+_DATASETS = {"DataComp": "DataComp1B", "LAION-2B": "LAION2B", "LAION-400M": "LAION400M"}
+
+
+def paper_rows(setup: Setup) -> list[dict[str, Any]]:
+    """Return the paper's models as rows of points: 28 CLIPs, 15 ImageNet models, and 1 vs. 20 two LVLMs."""
+    frame = published_models(setup)
+    if setup == "1v20":
+        generative = load_table("lvlm_results").with_columns(
+            family=pl.lit("lvlm"),
+            backbone=pl.col("model"),
+            pretrain_dataset=pl.lit(None, pl.String),
+            high_quality=pl.lit(value=False),
+        )
+        frame = pl.concat([frame, generative.select(frame.columns)])
+    protocols = {"lvlm": "answer-loss"}
+    sizes = load_table("group_sizes").sum()
+    return [
+        {
+            **_facts(row["model"], row["pretrain_dataset"]),
+            **row,
+            "label": _label(row["family"], row["pretrain_dataset"], row["backbone"]),
+            "source": "paper",
+            **_fractions(row),
+            "n_common": sizes["n_common"][0],
+            "n_counter": sizes["n_counter"][0],
+            "prompts": "simple",
+            "protocol": protocols.get(row["family"], "classification"),
+            "label_space": LABEL_SPACE[setup],
+            "benchmark": BENCHMARK,
+            "comparable": True,
+        }
+        for row in frame.iter_rows(named=True)
+    ]
+
+
+def reproduction_rows(setup: Setup) -> list[dict[str, Any]]:
+    """Return the reproduction's 30 models under the paper's names; it has no 1 vs. 20."""
+    rows = []
+    for row in load_table("reproduction_metu_2025").filter(pl.col("setup") == setup).iter_rows(named=True):
+        backbone, dataset = row["backbone"], _DATASETS.get(row["pretrain_dataset"], row["pretrain_dataset"])
+        for written, printed in _BACKBONES.items():
+            backbone = backbone.replace(written, printed)
+        clip = row["family"] == "clip"
+        model = f"CLIP-{dataset}-{backbone}" if clip else backbone
+        rows.append(
+            {
+                **_facts(model, dataset),
+                "model": model,
+                "family": row["family"],
+                "backbone": backbone,
+                "pretrain_dataset": dataset,
+                "high_quality": clip and is_filtered(dataset),
+                "label": _label(row["family"], dataset, backbone),
+                "source": "reproduction",
+                **_fractions(row),
+                "names": "wordnet",
+                "prompts": "simple",
+                "protocol": "classification",
+                "label_space": LABEL_SPACE[setup],
+                "benchmark": BENCHMARK,
+                "comparable": True,
+                "note": row["note"],
+            }
+        )
+    return rows
+
+
+def parameters_of(model: str) -> int | None:
+    """Return the parameters of one of the paper's models, which it does not print."""
+    found = load_table("model_facts").filter(pl.col("model") == model)["parameters"]
+    return None if found.is_empty() else int(found[0])
+
+
+def data_size_of(dataset: str | None) -> int | None:
+    """Return the pairs or images of a data set, by the paper's word for it or by its own name."""
+    row = _data_set(dataset)
+    return None if row is None else int(row["size"])
+
+
+def is_filtered(dataset: str | None) -> bool:
+    """Whether a data set is filtered as DataComp and DFN are (the paper's asterisk)."""
+    row = _data_set(dataset)
+    return row is not None and bool(row["filtered"])
+
+
+def _data_set(dataset: str | None) -> dict[str, Any] | None:
+    if dataset is None:
+        return None
+    found = load_table("data_sets").filter(pl.any_horizontal(pl.col("pretrain_dataset", "name") == dataset))
+    return None if found.is_empty() else found.row(0, named=True)
+
+
+def _facts(model: str, dataset: str | None) -> dict[str, int | None]:
+    return {"parameters": parameters_of(model), "data_size": data_size_of(dataset)}
+
+
+def _fractions(row: dict[str, Any]) -> dict[str, float]:
+    return {name: row[name] / 100 for name in ("common", "counter", "drop")}
+
+
+def _label(family: str, dataset: str | None, backbone: str) -> str:
+    return f"{dataset} {backbone}" if family == "clip" else backbone

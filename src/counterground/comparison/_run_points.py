@@ -1,0 +1,160 @@
+"""The models of runs as points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from counterground.comparison._matching import PaperRow, paper_row
+from counterground.comparison._published_points import (
+    BENCHMARK,
+    LABEL_SPACE,
+    Setup,
+    data_size_of,
+    is_filtered,
+    parameters_of,
+)
+from counterground.inference import ModelRecord, Run
+from counterground.published import load_table
+
+FAMILIES = ("clip", "imagenet", "lvlm", "other")
+SETTING = ("names", "prompts", "protocol", "label_space")
+# Unreadable photos, and what figure 3 and the paper's accuracies disagree on.
+_TOLERATED = 0.02
+_FIGURES = {("accuracy", "common"): "common", ("accuracy", "counter"): "counter", ("drop", None): "drop"}
+
+
+def run_rows(run: Run, source: str, setup: Setup) -> list[dict[str, Any]]:
+    """Return a row per model and setting of a run that has both groups; ``source`` names the run."""
+    records = {record.spec: record for record in run.info.models}
+    obstacle = why_not_paper(run)
+    photos = _photos(run.predictions)
+    rows = []
+    overall = run.scores.filter(pl.col("class_index").is_null())
+    for key, part in overall.group_by("model", *SETTING, maintain_order=True):
+        figures = _figures(part)
+        if figures.get("drop") is None:
+            continue
+        spec, setting = str(key[0]), dict(zip(SETTING, key[1:], strict=True))
+        notes = [obstacle or _other_space(setting["label_space"], setup)]
+        rows.append(
+            {
+                **_identity(spec, records.get(spec)),
+                "source": source,
+                **figures,
+                **photos,
+                **setting,
+                "benchmark": run.info.benchmark.name,
+                "benchmark_version": run.info.benchmark.version,
+                "comparable": not any(notes),
+                "note": " ".join(note for note in notes if note) or None,
+            }
+        )
+    return rows
+
+
+def family_of(record: ModelRecord) -> str:
+    """Return ``clip`` (dual encoders), ``lvlm`` (models that answer in words), ``imagenet`` or ``other``.
+
+    ``imagenet`` are classifiers trained on ImageNet-1K and nothing else, as the paper's are.
+    """
+    if record.kind == "dual_encoder":
+        return "clip"
+    if record.kind == "generative":
+        return "lvlm"
+    return "imagenet" if record.description.get("training_data") == "ImageNet-1K" else "other"
+
+
+def why_not_paper(run: Run) -> str:
+    """Return why a run's photos are not those of the paper's rows, or an empty string.
+
+    The photos per class and group decide, not the name: 45 classes in ImageNet order whose group sizes are
+    those of figure 3, or those the accuracies imply, but for 2 % of the photos.
+    """
+    name = run.info.benchmark.name
+    sizes = load_table("group_sizes").sort("class_id")
+    found = _group_sizes(run.predictions)
+    if len(found) != sizes.height:
+        return f"Measured on {name} ({len(found)} classes with both groups), not on CounterAnimal's 45."
+    differing = 0
+    for place, (common, counter) in enumerate(found):
+        row = sizes.row(place, named=True)
+        differing += min(abs(common - row["n_common"]), abs(common - row["n_common_implied"]))
+        differing += min(abs(counter - row["n_counter"]), abs(counter - row["n_counter_implied"]))
+    total = sum(sizes["n_common"]) + sum(sizes["n_counter"])
+    if differing > _TOLERATED * total:
+        return f"Measured on {name}, whose classes and groups have other sizes than the paper's."
+    return ""
+
+
+def is_counteranimal(run: Run) -> bool:
+    """Whether a run calls its benchmark CounterAnimal, whatever photos it holds."""
+    return run.info.benchmark.name.casefold() == BENCHMARK
+
+
+def _other_space(label_space: str | None, setup: Setup) -> str:
+    # A set of confusable names carries a hash or a file's name behind its own.
+    if label_space is not None and label_space.partition("@")[0] == LABEL_SPACE[setup]:
+        return ""
+    return f"Other names compete ({label_space}) than in the paper's rows ({LABEL_SPACE[setup]})."
+
+
+def _identity(spec: str, record: ModelRecord | None) -> dict[str, Any]:
+    """Who a model is: in the paper's words where it is one of the paper's."""
+    if record is None:
+        return {"model": spec, "label": _short(spec), "family": "other", "high_quality": False}
+    row = paper_row(record)
+    data = _training_data(record, row)
+    parameters = record.description.get("parameters")
+    if not isinstance(parameters, int):
+        parameters = parameters_of(row.model) if row else None
+    return {
+        "model": spec,
+        "label": _short(spec),
+        "family": family_of(record),
+        "backbone": row.backbone if row else record.description.get("architecture"),
+        "pretrain_dataset": data,
+        "parameters": parameters,
+        "data_size": data_size_of(data),
+        "high_quality": is_filtered(data),
+        "paper_model": row.model if row else None,
+    }
+
+
+def _training_data(record: ModelRecord, row: PaperRow | None) -> str | None:
+    """The paper's word where the weights are those of its tables of 43, else what the library says."""
+    if row and row.checkpoint is None:
+        return row.pretrain_dataset
+    stated = record.description.get("training_data")
+    return stated if isinstance(stated, str) else None
+
+
+def _short(spec: str) -> str:
+    library, colon, rest = spec.partition(":")
+    return rest if colon and library not in {"http", "https"} else spec
+
+
+def _figures(part: pl.DataFrame) -> dict[str, float | None]:
+    figures: dict[str, float | None] = {}
+    for row in part.iter_rows(named=True):
+        name = _FIGURES.get((row["metric"], row["group"]))
+        if name is not None:
+            figures[name] = row["value"]
+            figures[f"{name}_low"], figures[f"{name}_high"] = row["low"], row["high"]
+    return figures
+
+
+def _photos(predictions: pl.DataFrame) -> dict[str, int]:
+    seen = predictions.select("path", "group").unique()
+    return {f"n_{group}": int((seen["group"] == group).sum()) for group in ("common", "counter")}
+
+
+def _group_sizes(predictions: pl.DataFrame) -> list[tuple[int, int]]:
+    """Common and counter photos of each class that has both, in the order of class indices."""
+    seen = predictions.select("path", "class_index", "group").unique()
+    counted = seen.group_by("class_index").agg(
+        common=(pl.col("group") == "common").sum(), counter=(pl.col("group") == "counter").sum()
+    )
+    both = counted.filter((pl.col("common") > 0) & (pl.col("counter") > 0)).sort("class_index")
+    return [(int(common), int(counter)) for _, common, counter in both.iter_rows()]

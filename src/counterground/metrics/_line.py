@@ -1,0 +1,173 @@
+"""Effective robustness: the line of counter on common accuracy in probit or logit space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, logit, ndtr, ndtri, stdtrit
+
+from counterground.metrics._codes import Floats
+from counterground.metrics._intervals import LEVEL
+from counterground.metrics._regression import ordinary_least_squares
+
+Scale = Literal["probit", "logit"]
+EDGE = 0.001
+FEWEST = 3
+_SLOPE = "common"
+
+
+def to_scale(accuracy: npt.ArrayLike, scale: Scale, photos: npt.ArrayLike | None = None) -> Floats:
+    """Return accuracies (fractions) as probits or logits, which are infinite at 0 and 1.
+
+    What lies outside ``[edge, 1 - edge]`` is moved onto that edge: half a photo, ``1 / (2 n)``, where the
+    number of photos is known, else ``EDGE`` (0.1 %). ``outside`` tells which.
+
+    Args:
+        accuracy: fractions, any shape.
+        scale: ``probit`` or ``logit``.
+        photos: how many photos stand behind each; NaN or None where unknown.
+
+    Raises:
+        ValueError: another scale, or what is no fraction.
+    """
+    if scale not in get_args(Scale):
+        raise ValueError(f"The scale is 'probit' or 'logit', not {scale!r}.")
+    values, edge = _fractions(accuracy), _edge(accuracy, photos)
+    clipped = np.clip(values, edge, 1 - edge)
+    return np.asarray(ndtri(clipped) if scale == "probit" else logit(clipped), dtype=np.float64)
+
+
+def from_scale(position: npt.ArrayLike, scale: Scale) -> Floats:
+    """Return probits or logits as accuracies (fractions)."""
+    values = np.asarray(position, dtype=np.float64)
+    return np.asarray(ndtr(values) if scale == "probit" else expit(values), dtype=np.float64)
+
+
+def outside(accuracy: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
+    """Return which accuracies ``to_scale`` moves onto its edge."""
+    values, edge = _fractions(accuracy), _edge(accuracy, photos)
+    return np.asarray((values < edge) | (values > 1 - edge))
+
+
+@dataclass(frozen=True)
+class LineFit:
+    """``g(counter) = intercept + slope * g(common)``, ``g`` being probit or logit, by least squares.
+
+    ``slope`` and ``intercept`` have 95 % t-intervals; ``residual_sd`` is on the scale, with ``n - 2`` degrees
+    of freedom. ``centre`` and ``spread`` are mean and sum of squares of ``g(common)``; ``clipped`` counts
+    models of which an accuracy was moved off 0 or 1.
+    """
+
+    scale: Scale
+    slope: float
+    slope_low: float
+    slope_high: float
+    intercept: float
+    intercept_low: float
+    intercept_high: float
+    residual_sd: float
+    r_squared: float | None
+    n: int
+    centre: float
+    spread: float
+    clipped: int = 0
+
+    @property
+    def critical(self) -> float:
+        """The t value of the 95 % intervals."""
+        return float(stdtrit(self.n - 2, (1 + LEVEL) / 2))
+
+    def predict(self, common: npt.ArrayLike) -> Floats:
+        """Return the counter accuracies that go with common ones, both fractions."""
+        return from_scale(self.at(to_scale(common, self.scale)), self.scale)
+
+    def interval(
+        self, common: npt.ArrayLike, *, of: Literal["line", "model"] = "line"
+    ) -> tuple[Floats, Floats]:
+        """Return the 95 % limits of the counter accuracy at some common ones (fractions).
+
+        Args:
+            common: fractions.
+            of: ``line`` for where the line itself may be, ``model`` for where a further model may be.
+        """
+        place = to_scale(common, self.scale)
+        error = self.standard_error(place)
+        half = self.critical * (error if of == "line" else np.hypot(error, self.residual_sd))
+        middle = self.at(place)
+        return from_scale(middle - half, self.scale), from_scale(middle + half, self.scale)
+
+    def at(self, place: npt.ArrayLike) -> Floats:
+        """Return the height of the line over ``g(common)``, both on the scale."""
+        return self.intercept + self.slope * np.asarray(place, dtype=np.float64)
+
+    def standard_error(self, place: npt.ArrayLike) -> Floats:
+        """Return the standard error of the line over ``g(common)``, on the scale."""
+        away = np.asarray(place, dtype=np.float64) - self.centre
+        return np.asarray(self.residual_sd * np.sqrt(1 / self.n + away**2 / self.spread))
+
+
+def fit_line(
+    common: npt.ArrayLike,
+    counter: npt.ArrayLike,
+    *,
+    scale: Scale = "probit",
+    photos_common: npt.ArrayLike | None = None,
+    photos_counter: npt.ArrayLike | None = None,
+) -> LineFit:
+    """Fit counter on common accuracy over models (section 4: effective robustness).
+
+    Args:
+        common: ``[n]`` fractions, one per model.
+        counter: ``[n]`` fractions.
+        scale: ``probit`` (standard normal quantiles) or ``logit``.
+        photos_common: ``[n]`` photos behind each common accuracy, which say what 0 and 1 are moved to.
+        photos_counter: the same of the counter accuracies.
+
+    Raises:
+        ValueError: fewer than three models, or all with the same common accuracy.
+    """
+    x, y = to_scale(common, scale, photos_common), to_scale(counter, scale, photos_counter)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"Common and counter accuracies differ in shape: {x.shape} and {y.shape}.")
+    if len(x) < FEWEST:
+        raise ValueError(f"A line needs at least {FEWEST} models, not {len(x)}.")
+    spread = float(((x - x.mean()) ** 2).sum())
+    if spread < 1e-12:
+        raise ValueError("A line needs models of different common accuracy; these are all alike.")
+    fit = ordinary_least_squares(y, {_SLOPE: x}, name="counter")
+    intercept, slope = fit.coefficients
+    moved = outside(common, photos_common) | outside(counter, photos_counter)
+    return LineFit(
+        scale,
+        slope.value,
+        slope.low,
+        slope.high,
+        intercept.value,
+        intercept.low,
+        intercept.high,
+        fit.residual_sd,
+        fit.r_squared,
+        len(x),
+        float(x.mean()),
+        spread,
+        int(moved.sum()),
+    )
+
+
+def _fractions(accuracy: npt.ArrayLike) -> Floats:
+    values = np.asarray(accuracy, dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("Accuracies are fractions from 0 to 1, without gaps.")
+    return values
+
+
+def _edge(accuracy: npt.ArrayLike, photos: npt.ArrayLike | None) -> Floats:
+    shape = np.shape(accuracy)
+    if photos is None:
+        return np.full(shape, EDGE)
+    counts = np.broadcast_to(np.asarray(photos, dtype=np.float64), shape)
+    known = np.where(counts >= 1, counts, np.nan)
+    return np.asarray(np.where(np.isnan(known), EDGE, 0.5 / np.where(np.isnan(known), 1.0, known)))

@@ -1,0 +1,112 @@
+"""Ordinary least squares with t-intervals, as the formula it prints says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
+
+from counterground.metrics._codes import Floats
+from counterground.metrics._intervals import LEVEL
+
+INTERCEPT = "1"
+
+
+class Coefficient(NamedTuple):
+    """One term of a regression: its value with standard error, 95 % t-interval and two-sided p-value."""
+
+    term: str
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A fitted ordinary least squares regression.
+
+    ``formula`` states it, as in ``drop ~ 1 + log10(parameters)``; ``coefficients`` come in its order, the
+    intercept first. ``residual_sd`` (unit of the outcome) has ``n - len(coefficients)`` degrees of freedom,
+    ``df``. ``r_squared`` is about the mean; None where the outcome does not vary.
+    """
+
+    formula: str
+    coefficients: tuple[Coefficient, ...]
+    residual_sd: float
+    r_squared: float | None
+    n: int
+    df: int
+
+    def __getitem__(self, term: str) -> Coefficient:
+        """The coefficient of a term, named as in the formula.
+
+        Raises:
+            KeyError: the formula has no such term.
+        """
+        for coefficient in self.coefficients:
+            if coefficient.term == term:
+                return coefficient
+        raise KeyError(f"{term!r} is no term of {self.formula}")
+
+
+def ordinary_least_squares(
+    outcome: npt.ArrayLike, terms: Mapping[str, npt.ArrayLike], *, name: str = "y"
+) -> Regression:
+    """Regress an outcome on an intercept and on every term, with intervals from Student's t.
+
+    Args:
+        outcome: ``[n]`` numbers.
+        terms: name of each term and its ``[n]`` numbers, or Booleans (0 and 1).
+        name: what the formula calls the outcome.
+
+    Raises:
+        ValueError: lengths differ, a number is missing, terms depend on each other (one that never varies
+            depends on the intercept), or there are no more rows than coefficients.
+    """
+    y = _column(outcome, name)
+    columns = [np.ones(len(y)), *(_column(values, term, len(y)) for term, values in terms.items())]
+    design, formula = np.column_stack(columns), " + ".join([f"{name} ~ {INTERCEPT}", *terms])
+    n, k = design.shape
+    if n <= k:
+        raise ValueError(f"{formula} has {k} coefficients and needs more than {k} rows, not {n}.")
+    q, r = np.linalg.qr(design)
+    sizes = np.linalg.norm(design, axis=0)
+    if (np.abs(np.diag(r)) < 1e-9 * sizes).any():
+        raise ValueError(f"{formula} cannot be fitted: its terms do not vary independently of each other.")
+    inverse = np.linalg.inv(r)
+    beta = inverse @ (q.T @ y)
+    residuals = y - design @ beta
+    squares, df = float(residuals @ residuals), n - k
+    errors = np.sqrt(squares / df * (inverse**2).sum(axis=1))
+    total = float(((y - y.mean()) ** 2).sum())
+    named = zip((INTERCEPT, *terms), beta, errors, strict=True)
+    return Regression(
+        formula,
+        tuple(_coefficient(term, float(value), float(error), df) for term, value, error in named),
+        float(np.sqrt(squares / df)),
+        1 - squares / total if total > 0 else None,
+        n,
+        df,
+    )
+
+
+def _coefficient(term: str, value: float, error: float, df: int) -> Coefficient:
+    half = float(stdtrit(df, (1 + LEVEL) / 2)) * error
+    exact = 1.0 if value == 0 else 0.0
+    p_value = float(2 * stdtr(df, -abs(value) / error)) if error > 0 else exact
+    return Coefficient(term, value, error, value - half, value + half, p_value)
+
+
+def _column(values: npt.ArrayLike, name: str, n: int | None = None) -> Floats:
+    column = np.asarray(values, dtype=np.float64)
+    if column.ndim != 1 or (n is not None and len(column) != n):
+        raise ValueError(f"{name!r} has shape {column.shape}, but there are {n} rows.")
+    if not np.isfinite(column).all():
+        raise ValueError(f"{name!r} lacks {int((~np.isfinite(column)).sum())} of its {len(column)} numbers.")
+    return column
