@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from counterground.comparison._points import POINTS_SCHEMA, model_points
+from counterground.comparison._agreement import AGREEMENT_OF_DROPS_SCHEMA, drop_agreement
+from counterground.comparison._comparison import TESTS_SCHEMA, Comparison, full_comparison
+from counterground.comparison._fairness import REFEREE, unfairness
+from counterground.comparison._points import POINTS_SCHEMA, model_points, run_names
+from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
+from counterground.comparison._reproduction import REPRODUCTION_SCHEMA, reproduce
 from counterground.comparison._robustness import (
     RESIDUALS_SCHEMA,
     EffectiveRobustness,
     RobustnessLine,
     effective_robustness,
 )
+from counterground.comparison._scaling import EVERY, TERMS, WITHOUT, Answer, Scaling, ScalingFit, scaling
 
 __all__ = [
+    "AGREEMENT_OF_DROPS_SCHEMA",
+    "EVERY",
     "POINTS_SCHEMA",
+    "RANKS_SCHEMA",
+    "REFEREE",
+    "REPRODUCTION_SCHEMA",
     "RESIDUALS_SCHEMA",
+    "TERMS",
+    "TESTS_SCHEMA",
+    "WITHOUT",
+    "Answer",
+    "Comparison",
     "EffectiveRobustness",
     "RobustnessLine",
+    "Scaling",
+    "ScalingFit",
+    "drop_agreement",
     "effective_robustness",
+    "full_comparison",
     "model_points",
+    "rank_models",
+    "reproduce",
+    "run_names",
+    "scaling",
+    "unfairness",
 ]

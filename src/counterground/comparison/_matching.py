@@ -11,24 +11,25 @@ from counterground.inference import ModelRecord
 from counterground.published import load_table
 
 _QUICK = "-quickgelu"
+_LLAVA = "llava-hf/llava-1.5-7b-hf"
 _IMAGENET_WEIGHTS = "IMAGENET1K_V1"
 
 
 class PaperRow(NamedTuple):
-    """A model as the paper names it; ``checkpoint`` is null for the rows of Table 3."""
+    """A model as the paper names it; ``checkpoint`` is set for those of Table 9 that Table 3 has not."""
 
     model: str
     backbone: str
-    pretrain_dataset: str
+    pretrain_dataset: str | None
     table: str
     checkpoint: str | None
 
 
 def paper_row(record: ModelRecord) -> PaperRow | None:
-    """Return the row of Tables 3, 4 or 9 that these weights stand in; None if the paper has not used them.
+    """Return the row of Tables 3, 4, 5 or 9 that these weights stand in; None if the paper has not used them.
 
-    OpenCLIP tags, the same weights on the Hugging Face hub, and torchvision's first weights are known. The
-    activation they were loaded with does not matter here: the run says it.
+    OpenCLIP tags, the same weights on the Hugging Face hub, torchvision's first weights, LLaVA-1.5-7B and
+    MiniGPT-4 are known. The activation they were loaded with does not matter here: the run says it.
     """
     architecture = str(record.description.get("architecture", "")).removesuffix(_QUICK)
     weights = str(record.description.get("weights", ""))
@@ -36,7 +37,10 @@ def paper_row(record: ModelRecord) -> PaperRow | None:
     if library == "open_clip":
         return _checkpoints().get((architecture, weights))
     if library == "hf":
-        return _hub().get(rest.partition("?")[0].partition("@")[0])
+        name = rest.partition("?")[0].partition("@")[0]
+        return _generative("LLaVA1.5-7B") if name == _LLAVA else _hub().get(name)
+    if library == "minigpt4":
+        return _generative("MiniGPT4-Viccuna7B")
     if library == "torchvision" and weights == _IMAGENET_WEIGHTS:
         return _classifiers().get(architecture)
     return None
@@ -66,6 +70,10 @@ def _classifiers() -> dict[str, PaperRow]:
         architecture = row["source"].split(", ")[1].partition("/")[0]
         found[architecture] = PaperRow(row["model"], row["model"], "ImageNet-1K", "Table 4", None)
     return found
+
+
+def _generative(name: str) -> PaperRow:
+    return PaperRow(name, name, None, "Table 5", None)
 
 
 def _named(row: dict[str, str]) -> PaperRow:

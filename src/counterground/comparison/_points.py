@@ -78,7 +78,7 @@ def model_points(
     rows: list[dict[str, Any]] = paper_rows(setup) if published else []
     if reproduction:
         rows += reproduction_rows(setup)
-    for run, name in zip(runs, _run_names(runs), strict=True):
+    for run, name in zip(runs, run_names(runs), strict=True):
         rows += run_rows(run, name, setup)
     if not rows:
         return pl.DataFrame(schema=POINTS_SCHEMA)
@@ -88,7 +88,7 @@ def model_points(
     return points.with_columns(paper_model=pl.when(theirs).then(pl.col("model")).otherwise("paper_model"))
 
 
-def _run_names(runs: Sequence[Run]) -> list[str]:
-    """Folder names; paths where two folders have one name."""
+def run_names(runs: Sequence[Run]) -> list[str]:
+    """What runs are called: the names of their folders, or their paths where two folders have one name."""
     names = [run.path.name or str(run.path) for run in runs]
     return names if len(set(names)) == len(names) else [str(run.path) for run in runs]

@@ -20,6 +20,7 @@ from counterground.metrics._agreement import (
 )
 from counterground.metrics._calibration import expected_calibration_error
 from counterground.metrics._compare import COMPARISON_SCHEMA, comparable, compare_models
+from counterground.metrics._correlation import Correlation, rank_correlation
 from counterground.metrics._drop import ClassDrops, class_drops, mean_drop, worst_group_accuracy
 from counterground.metrics._intervals import Interval, balanced_interval, drop_interval, proportion_interval
 from counterground.metrics._line import EDGE, FEWEST, LineFit, Scale, fit_line, from_scale, outside, to_scale
@@ -37,6 +38,7 @@ __all__ = [
     "ClassAccuracies",
     "ClassDrops",
     "Coefficient",
+    "Correlation",
     "Interval",
     "LineFit",
     "PairedTest",
@@ -64,6 +66,7 @@ __all__ = [
     "paired_test",
     "plain_accuracy",
     "proportion_interval",
+    "rank_correlation",
     "score_predictions",
     "tie_rate",
     "to_scale",

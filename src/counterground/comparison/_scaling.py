@@ -1,0 +1,156 @@
+"""Do larger models, more data or cleaner data help? Regressions over the paper's CLIPs (section 5.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from counterground.comparison._robustness import EffectiveRobustness
+from counterground.metrics import Coefficient, Regression, ordinary_least_squares
+
+Outcome = Literal["drop", "effective robustness"]
+Verdict = Literal["yes", "no", "not told"]
+
+PARAMETERS, PAIRS, FILTERED = "log10(parameters)", "log10(pairs)", "filtered"
+TERMS = (PARAMETERS, PAIRS, FILTERED)
+EVERY, WITHOUT = "all CLIPs", "without ViT/B/32 and LAION400M"
+QUESTIONS = {
+    PARAMETERS: ("Do larger models help?", "ten times the parameters"),
+    PAIRS: ("Does more data help?", "ten times the training pairs"),
+    FILTERED: ("Does cleaner data help?", "filtered data (DataComp, DFN)"),
+}
+_BACKBONES = ("ViT/B/32", "ViT/B/32-256")
+_NAMES = {"drop": "drop", "effective robustness": "robustness"}
+
+
+@dataclass(frozen=True)
+class ScalingFit:
+    """The regressions of one outcome over one set of CLIPs: all terms together, and each alone."""
+
+    outcome: Outcome
+    subset: str
+    models: tuple[str, ...]
+    joint: Regression
+    single: tuple[Regression, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question about one outcome over one set of CLIPs.
+
+    ``effect`` (fraction) is what tenfold parameters, tenfold pairs or filtered data change while the other
+    two are held; ``alone`` is the term of its regression on nothing else. A lower drop, or higher effective
+    robustness, helps: ``verdict`` is ``yes`` where the 95 % interval leaves out 0, ``no`` where it does so
+    on the harmful side, else ``not told``.
+    """
+
+    question: str
+    change: str
+    outcome: Outcome
+    subset: str
+    n: int
+    effect: float
+    low: float
+    high: float
+    p_value: float
+    alone: Coefficient
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """All fits and answers; ``caveats`` are sentences that belong beside them."""
+
+    fits: tuple[ScalingFit, ...]
+    answers: tuple[Answer, ...]
+    caveats: tuple[str, ...]
+
+    def of(self, outcome: Outcome = "drop", subset: str = EVERY) -> tuple[Answer, ...]:
+        """The three answers for one outcome over one set of CLIPs."""
+        return tuple(a for a in self.answers if (a.outcome, a.subset) == (outcome, subset))
+
+
+def scaling(points: pl.DataFrame, robustness: EffectiveRobustness | None = None) -> Scaling:
+    """Regress the drop, and effective robustness, of the paper's CLIPs on size, data and filtering.
+
+    ``drop ~ 1 + log10(parameters) + log10(pairs) + filtered`` by ordinary least squares, jointly and term by
+    term, over the 28 CLIPs of Table 3 and again without every ViT/B/32 (256 pixels too) and every model
+    trained on LAION400M: the benchmark was made with CLIP-LAION400M-ViT/B/32, and the figures of section
+    5.2 beside it (6 and 7) leave both out. Effective robustness (counter accuracy above the line of the
+    baseline) is an outcome of its own since a drop shrinks with accuracy alone.
+
+    Args:
+        points: what ``model_points`` returns, the paper's rows among them.
+        robustness: what ``effective_robustness`` says of the same points.
+
+    Raises:
+        ValueError: the paper's CLIPs are not among the points.
+    """
+    clips = points.with_row_index("row").filter((pl.col("source") == "paper") & (pl.col("family") == "clip"))
+    if clips.is_empty():
+        raise ValueError("The scaling analysis needs the paper's CLIPs among the points.")
+    outcomes: dict[Outcome, pl.Series] = {"drop": clips["drop"]}
+    if robustness is not None:
+        residuals = robustness.residuals["residual"].gather(clips["row"])
+        if not residuals.null_count():
+            outcomes["effective robustness"] = residuals
+    fits = [
+        _fit(outcome, subset, clips.with_columns(outcome=values).filter(kept))
+        for outcome, values in outcomes.items()
+        for subset, kept in ((EVERY, pl.lit(value=True)), (WITHOUT, _beside_the_referee()))
+    ]
+    answers = [_answer(fit, term) for fit in fits for term in TERMS]
+    return Scaling(tuple(fits), tuple(answers), _caveats(clips))
+
+
+def _beside_the_referee() -> pl.Expr:
+    return ~pl.col("backbone").is_in(_BACKBONES) & (pl.col("pretrain_dataset") != "LAION400M")
+
+
+def _fit(outcome: Outcome, subset: str, clips: pl.DataFrame) -> ScalingFit:
+    terms = {
+        PARAMETERS: np.log10(clips["parameters"].to_numpy()),
+        PAIRS: np.log10(clips["data_size"].to_numpy()),
+        FILTERED: clips["high_quality"].to_numpy(),
+    }
+    values, name = clips["outcome"].to_numpy(), _NAMES[outcome]
+    single = [ordinary_least_squares(values, {term: column}, name=name) for term, column in terms.items()]
+    joint = ordinary_least_squares(values, terms, name=name)
+    return ScalingFit(outcome, subset, tuple(clips["model"]), joint, tuple(single))
+
+
+def _answer(fit: ScalingFit, term: str) -> Answer:
+    effect = fit.joint[term]
+    alone = fit.single[TERMS.index(term)][term]
+    better = -1 if fit.outcome == "drop" else 1
+    verdict: Verdict = "not told"
+    if effect.low > 0 or effect.high < 0:
+        verdict = "yes" if effect.value * better > 0 else "no"
+    question, change = QUESTIONS[term]
+    return Answer(
+        question,
+        change,
+        fit.outcome,
+        fit.subset,
+        fit.joint.n,
+        effect.value,
+        effect.low,
+        effect.high,
+        effect.p_value,
+        alone,
+        verdict,
+    )
+
+
+def _caveats(clips: pl.DataFrame) -> tuple[str, ...]:
+    data = clips.select("pretrain_dataset", "data_size", "high_quality").unique()
+    filtered = data.filter("high_quality")["pretrain_dataset"].sort().to_list()
+    few = (
+        f"The {clips.height} CLIPs were trained on {data.height} data sets, {len(filtered)} of them filtered "
+        f"({', '.join(filtered)}): what the data do rests on few cases, and the intervals take models to be "
+        "independent of each other, which narrows them."
+    )
+    return few, "Models were not assigned to sizes or data by lot: an effect here is an association."
