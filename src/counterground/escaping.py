@@ -1,4 +1,4 @@
-"""Strangers' words in Markdown, LaTeX, BibTeX and YAML: shown as they are, and read as nothing else."""
+"""Strangers' words in Markdown, LaTeX and BibTeX: shown as they are, and read as nothing else."""
 
 from __future__ import annotations
 
@@ -62,19 +62,6 @@ def bibtex(text: str) -> str:
 def bibtex_comment(text: str) -> str:
     """Return ``text`` for a line between entries, where BibTeX takes every ``@`` for the head of one."""
     return one_line(text).replace("@", " at ")
-
-
-def yaml(text: str) -> str:
-    """Return ``text`` as a YAML string in double quotes; what cannot be seen is written as an escape."""
-    signs = []
-    for sign in one_line(text):
-        if sign in ('"', "\\"):
-            signs.append(f"\\{sign}")
-        elif sign.isprintable():
-            signs.append(sign)
-        else:
-            signs.append(f"\\U{ord(sign):08x}")
-    return f'"{"".join(signs)}"'
 
 
 def _spelled(text: str, signs: dict[str, str]) -> str:

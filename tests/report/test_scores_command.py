@@ -93,7 +93,7 @@ def test_other_models_on_another_benchmark_name_their_runs(make_run, write, show
 def test_the_same_model_evaluated_twice_is_shown_twice(make_run, write, shown):
     folders = write(make_run(LEVELS, path="one")), write(make_run(LEVELS, path="two"))
     lines = shown(*folders, "--format", "latex").splitlines()
-    assert [line.split(" & ")[1] for line in lines if line.startswith("m & ")] == ["one", "two"]
+    assert [line.split(" & ")[1] for line in lines if line.strip().startswith("m & ")] == ["one", "two"]
 
 
 def test_a_folder_given_twice_is_shown_once(make_run, write, shown):

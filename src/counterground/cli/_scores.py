@@ -12,34 +12,86 @@ if TYPE_CHECKING:
     import polars as pl
 
     from counterground.inference import Run
+    from counterground.report import ScoresView
 
-Style = Literal["table", "csv", "json", "markdown", "latex"]
+Style = Literal["table", "csv", "json", "parquet", "markdown", "latex", "model-card", "bibtex"]
+_DOCUMENTS = ("model-card", "bibtex")
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--by", type=click.Choice(["class"]), help="One row per class.")
+@click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Only this model; repeatable.")
 @click.option(
     "--format",
     "style",
     default="table",
     show_default=True,
     type=click.Choice(get_args(Style)),
+    help="How to write them; model-card is Markdown with the hub's model-index, bibtex what to cite.",
 )
-def scores(runs: tuple[Path, ...], by: str | None, style: Style) -> None:
-    """Show the scores of one or more RUN folders: percent in tables, fractions in csv and json.
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of the screen.")
+def scores(
+    runs: tuple[Path, ...], by: str | None, models: tuple[str, ...], style: Style, out: Path | None
+) -> None:
+    """Show the scores of one or more RUN folders: percent in tables, fractions in csv, json and parquet.
 
-    With more than one RUN, csv and json name the run of each row in a column of its own; tables do where the
-    rows could be confused.
+    With more than one RUN, csv, json and parquet name the run of each row in a column of its own; tables do
+    where the rows could be confused.
     """
-    from counterground.cli._show import print_text
-    from counterground.inference import open_run
-    from counterground.report import format_scores
+    from counterground.errors import UsageError
+    from counterground.inference import open_run, select_models
 
+    if by and style in _DOCUMENTS:
+        raise UsageError(f"There is no {style} by class; leave --by out.")
+    if style == "parquet" and out is None:
+        raise UsageError("Parquet is no text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
-    names = _class_names(opened.values()) if by == "class" else None
-    named = len(runs) > 1 and (style in ("csv", "json") or _could_be_confused(opened))
-    print_text(format_scores(_joined(opened, named=named), style, by_class=by == "class", class_names=names))
+    if models:
+        opened = select_models(opened, models)
+    written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by == "class")
+    if style == "model-card" and out is not None and len(_models(opened)) > 1:
+        raise UsageError("A model card is about one model: add -m MODEL, or leave --out out to see them all.")
+    _deliver(written, out)
+
+
+def _document(runs: Mapping[Path, Run], style: str) -> str:
+    from counterground.report import bibliography, model_cards
+
+    opened = list(runs.values())
+    return bibliography(opened) if style == "bibtex" else "\n\n".join(model_cards(opened).values())
+
+
+def _table(runs: Mapping[Path, Run], style: Style, by_class: bool) -> str | ScoresView | pl.DataFrame:
+    from counterground.report import format_scores, score_rows
+
+    names = _class_names(runs.values()) if by_class else None
+    rows = style in ("csv", "json", "parquet")
+    joined = _joined(runs, named=len(runs) > 1 and (rows or _could_be_confused(runs)))
+    if style == "parquet":
+        return score_rows(joined, by_class, names)
+    return format_scores(joined, style, by_class, names)
+
+
+def _deliver(written: str | ScoresView | pl.DataFrame, out: Path | None) -> None:
+    import polars as pl
+
+    from counterground.atomic import write_parquet, write_text
+    from counterground.cli._show import plain_text, print_text
+
+    if out is None:
+        assert not isinstance(written, pl.DataFrame)
+        print_text(written)
+        return
+    if isinstance(written, pl.DataFrame):
+        write_parquet(out, written)
+    else:
+        write_text(out, plain_text(written) + "\n")
+    click.echo(f"Scores: {out}")
+
+
+def _models(runs: Mapping[Path, Run]) -> set[str]:
+    return {model.spec for run in runs.values() for model in run.info.models}
 
 
 def _joined(runs: Mapping[Path, Run], *, named: bool) -> pl.DataFrame:

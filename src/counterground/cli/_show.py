@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,6 +27,16 @@ def print_text(text: RenderableType) -> None:
         print(text)
     else:
         _console.print(text)
+
+
+def plain_text(text: RenderableType, *, width: int = 120) -> str:
+    """Return text as it is, or a table as it stands on a terminal of ``width`` columns, for a file."""
+    if isinstance(text, str):
+        return text
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
+    with console.capture() as capture:
+        console.print(text)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
 def show_run(run: Run) -> None:

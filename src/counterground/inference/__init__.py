@@ -11,6 +11,7 @@ from counterground.inference._run import (
     Run,
     RunInfo,
     open_run,
+    select_models,
     why_not_comparable,
 )
 from counterground.inference._settings import Settings
@@ -30,5 +31,6 @@ __all__ = [
     "evaluate_models",
     "open_run",
     "photo_progress",
+    "select_models",
     "why_not_comparable",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.metrics import SCORES_SCHEMA
 
 PREDICTIONS_SCHEMA: dict[str, Any] = {
@@ -158,6 +158,31 @@ def open_run(path: Path | str) -> Run:
             f"The tables in {folder} have other columns than this version writes. Evaluate into a new folder."
         )
     return Run(folder, info, predictions, scores)
+
+
+def select_models(runs: Mapping[Path, Run], specs: Sequence[str]) -> dict[Path, Run]:
+    """Return the runs with these models only; a run that has none of them is left out.
+
+    Raises:
+        UsageError: no run has one of the models.
+    """
+    known = list(dict.fromkeys(model.spec for run in runs.values() for model in run.info.models))
+    for spec in specs:
+        if spec not in known:
+            raise UsageError(
+                f"No run has the model {spec!r}; there are {', '.join(known)}.{did_you_mean(spec, known)}"
+            )
+    chosen = {folder: _with_models(run, specs) for folder, run in runs.items()}
+    return {folder: run for folder, run in chosen.items() if run.info.models}
+
+
+def _with_models(run: Run, specs: Sequence[str]) -> Run:
+    kept = [model for model in run.info.models if model.spec in specs]
+    left = tuple(f"{model.spec}: " for model in run.info.models if model not in kept)
+    warnings = [text for text in run.info.warnings if not text.startswith(left)]
+    info = run.info.model_copy(update={"models": kept, "warnings": warnings})
+    wanted = pl.col("model").is_in([model.spec for model in kept])
+    return Run(run.path, info, run.predictions.filter(wanted), run.scores.filter(wanted))
 
 
 def why_not_comparable(runs: Sequence[Run]) -> str:

@@ -4,7 +4,7 @@ from counterground.models._base import Classifier, DualEncoder, Encoder, Generat
 from counterground.models._kind import expected_kind
 from counterground.models._listing import ModelInfo, list_models
 from counterground.models._load import check_specs, load_model
-from counterground.models._spec import expand_specs
+from counterground.models._spec import expand_specs, split_spec
 
 __all__ = [
     "Classifier",
@@ -19,4 +19,5 @@ __all__ = [
     "expected_kind",
     "list_models",
     "load_model",
+    "split_spec",
 ]

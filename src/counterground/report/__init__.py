@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from counterground.report._citations import bibliography
 from counterground.report._fragment import scores_html
 from counterground.report._html import DiscoverySummary, write_report
+from counterground.report._model_card import model_cards
 from counterground.report._pool_page import write_pool_report
 from counterground.report._pool_summary import PoolSummary, summarise_pool
 from counterground.report._pool_terminal import PoolView
 from counterground.report._summary import headline
-from counterground.report._tables import format_scores, scores_table
+from counterground.report._tables import ScoresView, format_scores, score_rows, scores_table
 
 __all__ = [
     "DiscoverySummary",
     "PoolSummary",
     "PoolView",
+    "ScoresView",
+    "bibliography",
     "format_scores",
     "headline",
+    "model_cards",
+    "score_rows",
     "scores_html",
     "scores_table",
     "summarise_pool",

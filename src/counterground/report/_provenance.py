@@ -71,8 +71,8 @@ def run_facts(run: Run) -> RunFacts:
     return RunFacts(run.path.name or str(run.path), facts, models, repeat_command(run))
 
 
-def repeat_command(run: Run) -> str:
-    """The command line that asks for the same run, quoted for a shell.
+def repeat_command(run: Run, only: str | None = None) -> str:
+    """The command line that asks for the same run, or for one model of it, quoted for a shell.
 
     The benchmark stands by its name: a folder or manifest of the user's own is given by its path instead.
     """
@@ -82,14 +82,15 @@ def repeat_command(run: Run) -> str:
         # What a referee or a file chose is kept in the run and can be given as it is.
         space = f"{run.path.name or '.'}/label_space.json"
     words = ["counterground", "evaluate", info.benchmark.name]
-    for model in info.models:
+    models = [model for model in info.models if only in (None, model.spec)]
+    for model in models:
         words += ["-m", model.spec]
     words += ["--label-space", space, "--names", info.names, "--prompts", info.prompts]
     device = "auto" if info.device == "remote" else info.device
     words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
     if info.as_published:
         words.append("--as-published")
-    if any(model.kind == "generative" for model in info.models):
+    if any(model.kind == "generative" for model in models):
         words += ["--protocol", info.protocol] if info.protocol else []
         words += ["--loss", info.loss, "--article", info.article]
         words += ["--aliases", "aliases.json"] if info.aliases else []
