@@ -33,6 +33,7 @@ def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings
     from counterground.report import write_report
 
     run = run_evaluation(benchmark, model_specs, out=out, show_progress=True, **settings)
-    report = write_report([run], out / "report.html", discovery=read_discovery(Path(benchmark)))
+    # Photos are put into a page only by `counterground report`, where one can say whether they may be.
+    report = write_report([run], out / "report.html", discovery=read_discovery(Path(benchmark)), photos=False)
     show_run(run)
     click.echo(f"Report: {report}")

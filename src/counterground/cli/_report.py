@@ -14,17 +14,60 @@ from counterground.cli._options import out_option
 @click.option(
     "--discovery",
     type=click.Path(path_type=Path),
-    help="A benchmark written by discover: the report shows how its pairs were chosen.",
+    help="A benchmark written by discover: the report shows how its pairs were chosen, and its photos.",
+)
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    metavar="BENCHMARK",
+    help="Where the photos of the runs are: a folder, a .parquet manifest or a pool. The built-in benchmarks "
+    "and that of --discovery are found without it.",
+)
+@click.option(
+    "--photos/--no-photos",
+    default=True,
+    show_default=True,
+    help="Whether small copies of photos are put into the page.",
+)
+@click.option(
+    "--photo-budget",
+    default=15.0,
+    show_default=True,
+    metavar="MB",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Megabytes that photos may add to the page.",
 )
 @out_option("The HTML file that is written.")
-def report(runs: tuple[Path, ...], discovery: Path | None, out: Path) -> None:
+def report(
+    runs: tuple[Path, ...],
+    out: Path,
+    *,
+    discovery: Path | None,
+    benchmarks: tuple[str, ...],
+    photos: bool,
+    photo_budget: float,
+) -> None:
     """Write one self-contained HTML file about one or more RUN folders."""
+    from counterground.benchmarks import open_benchmark
     from counterground.build import read_discovery
     from counterground.errors import UsageError
     from counterground.inference import open_run
     from counterground.report import write_report
 
+    if benchmarks and not photos:
+        raise UsageError(
+            "--benchmark says where photos are and --no-photos leaves them out: give one of them."
+        )
     found = read_discovery(discovery) if discovery else None
     if discovery and found is None:
         raise UsageError(f"{discovery} was not written by discover (discovery.json is missing).")
-    click.echo(f"Report: {write_report([open_run(run) for run in runs], out, discovery=found)}")
+    path = write_report(
+        [open_run(run) for run in runs],
+        out,
+        discovery=found,
+        benchmarks=[open_benchmark(name) for name in benchmarks],
+        photos=photos,
+        photo_budget=photo_budget,
+    )
+    click.echo(f"Report: {path}")

@@ -13,7 +13,7 @@ from counterground.report._marks import Mark
 from counterground.report._numbers import NOTHING, percent
 from counterground.report._summary import GROUPS, Estimate, ModelScores
 
-MODELS_SHOWN = 8
+MODELS_SHOWN = 6
 _LANE = 13
 
 
@@ -52,6 +52,7 @@ class Cell(NamedTuple):
 class ClassRow:
     """One class: dots where there is a drop, else the words that say why not."""
 
+    index: int
     facts: ClassFacts
     dots: list[Dot]
     missing: str
@@ -138,7 +139,7 @@ def _row(
         for model, _ in models
     ]
     missing = "" if dots else _missing(cells)
-    return ClassRow(facts, dots, missing, missing or "; ".join(described), cells)
+    return ClassRow(index, facts, dots, missing, missing or "; ".join(described), cells)
 
 
 def _missing(cells: Sequence[Cell]) -> str:

@@ -22,8 +22,8 @@ FAMILY_SHAPES = {"clip": "circle", "imagenet": "triangle-up", "lvlm": "square", 
 MATPLOTLIB_MARKERS = {"circle": "o", "triangle-up": "^", "square": "s", "diamond": "D"}
 
 GROUNDS: dict[Theme, str] = {"light": "#FFFFFF", "dark": "#14171B"}
-AREA_RANGE = (30.0, 260.0)
-UNKNOWN_AREA = 80.0
+AREA_RANGE = (40.0, 340.0)
+UNKNOWN_AREA = 110.0
 _PARAMETERS = (5e6, 2.5e9)
 _DATA_SIZES = (1e6, 5e9)
 _PALEST = 0.45
@@ -46,10 +46,15 @@ def shade(family: str, data_size: int | None, theme: Theme = "light") -> str:
     Returns:
         ``#RRGGBB``: the full colour from 5 thousand million pairs, 45 % of it up to a million.
     """
-    strength = 1.0 if data_size is None else _PALEST + (1 - _PALEST) * _between(data_size, _DATA_SIZES)
+    share = strength(data_size)
     colour, ground = _channels(family_colour(family, theme)), _channels(GROUNDS[theme])
-    mixed = (round(ground[k] + strength * (colour[k] - ground[k])) for k in range(3))
+    mixed = (round(ground[k] + share * (colour[k] - ground[k])) for k in range(3))
     return "#" + "".join(f"{channel:02X}" for channel in mixed)
+
+
+def strength(data_size: int | None) -> float:
+    """How much of a family's colour is in its `shade`: 0.45 to 1, and 1 where the data is not known."""
+    return 1.0 if data_size is None else _PALEST + (1 - _PALEST) * _between(data_size, _DATA_SIZES)
 
 
 def marker_area(parameters: int | None) -> float:

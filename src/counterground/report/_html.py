@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,20 +12,24 @@ import polars as pl
 
 from counterground.atomic import write_text
 from counterground.errors import UsageError
-from counterground.report._classdrops import ClassDrops, class_facts, draw_class_drops
-from counterground.report._comparisons import Comparisons, compare
-from counterground.report._marks import Mark, mark
+from counterground.photos import Benchmark
+from counterground.report._album import PER_CELL, Album, make_album
+from counterground.report._class_page import ClassPage, make_class_page
+from counterground.report._classdrops import class_facts
+from counterground.report._comparisons import labelled_predictions
 from counterground.report._page import render_page
-from counterground.report._paper import PaperPoint, paper_points
-from counterground.report._provenance import RunFacts, run_facts
-from counterground.report._scatter import Scatter, draw_scatter
-from counterground.report._summary import MEASURES, ModelScores, headline, regroup
+from counterground.report._photo_sources import PhotoSource, built_in_benchmarks, photo_sources
+from counterground.report._provenance import run_facts
+from counterground.report._script import as_data, as_script, page_policy, page_script, vega_script
+from counterground.report._section import Row, Section, make_section, unique
+from counterground.report._summary import MEASURES, ModelScores
+from counterground.report._telling import telling_photos
 
 if TYPE_CHECKING:
     from counterground.inference import Run
 
-_WIDE, _NARROW = 680, 350
-_PHOTO = ("path", "class_index", "class_name", "group", "background")
+PHOTO_BUDGET = 15.0
+_SCRIPTS = ("tables.js", "explorer.js", "classes.js")
 
 
 class DiscoverySummary(Protocol):
@@ -46,48 +50,65 @@ class DiscoverySummary(Protocol):
 
 
 @dataclass(frozen=True)
-class _Section:
-    """All runs on one version of one benchmark."""
+class _Photos:
+    """Where photos come from, and how many megabytes each benchmark may use; None: no photo is shown."""
 
-    name: str
-    version: str
-    photos: int
-    classes: int
-    notes: list[str]
-    warnings: list[str]
-    headlines: list[tuple[Mark, str]]
-    models: list[tuple[ModelScores, Mark]]
-    scatters: list[Scatter]
-    comparable: bool
-    settings: list[str]
-    class_drops: ClassDrops | None
-    comparisons: Comparisons
+    sources: dict[str, PhotoSource]
+    budget: float | None
 
 
-def write_report(runs: Sequence[Run], out: Path, *, discovery: DiscoverySummary | None = None) -> Path:
+def write_report(
+    runs: Sequence[Run],
+    out: Path,
+    *,
+    discovery: DiscoverySummary | None = None,
+    benchmarks: Sequence[Benchmark] = (),
+    photos: bool = True,
+    photo_budget: float = PHOTO_BUDGET,
+) -> Path:
     """Write one self-contained HTML file about ``runs`` and return its path.
 
-    The page holds no script and loads nothing (its content security policy forbids both). Runs on the same
-    benchmark version share tables and charts; others get sections of their own.
+    The page loads nothing and runs only the scripts that its content security policy names by their hashes.
+    Without scripts it is still a page of tables and pictures. Runs on the same benchmark version share
+    tables and charts; others get sections of their own.
+
+    Small copies of the photos that tell most are put into the page. They are looked for, by content, in
+    ``benchmarks``, in that of ``discovery`` and in the built-in ones; what is missing or has changed is told
+    and left out.
 
     Args:
         runs: what `evaluate` returned or `open_run` read.
         out: the file, or an existing folder (the file is then ``report.html`` in it).
         discovery: how the benchmark's pairs were chosen, where they were discovered here.
+        benchmarks: opened benchmarks that hold the photos of the runs.
+        photos: False leaves all photos out, and what would be said of single photos with them.
+        photo_budget: megabytes (10^6 bytes of the page) that photos may take.
 
     Raises:
-        UsageError: no runs.
+        UsageError: no runs, or a budget that is not positive.
         CounterGroundError: the file cannot be written.
     """
     if not runs:
         raise UsageError("There is nothing to report: give at least one run.")
     path = Path(out)
     path = path / "report.html" if path.is_dir() else path
-    paper = paper_points()
-    sections = [_section(together, paper) for together in _by_benchmark(runs)]
-    facts = [run_facts(run) for run in runs]
-    write_text(path, _render(sections, facts, discovery))
+    together = _by_benchmark(runs)
+    at_hand = _photos(runs, discovery, benchmarks) if photos else {}
+    album = _Photos(at_hand, photo_budget / len(together) if photos else None)
+    sections = [
+        make_section(number, group, partial(_class_page, album))
+        for number, group in enumerate(together, start=1)
+    ]
+    write_text(path, _render(sections, runs, discovery))
     return path
+
+
+def _photos(
+    runs: Sequence[Run], discovery: DiscoverySummary | None, benchmarks: Sequence[Benchmark]
+) -> dict[str, PhotoSource]:
+    discovered = getattr(discovery, "benchmark", None)
+    found = [*benchmarks, *([discovered] if isinstance(discovered, Benchmark) else [])]
+    return photo_sources(found or built_in_benchmarks(runs))
 
 
 def _by_benchmark(runs: Sequence[Run]) -> list[list[Run]]:
@@ -97,95 +118,48 @@ def _by_benchmark(runs: Sequence[Run]) -> list[list[Run]]:
     return list(groups.values())
 
 
-def _section(runs: Sequence[Run], paper: Sequence[PaperPoint]) -> _Section:
-    benchmark = runs[0].info.benchmark
-    by_run = _models(runs)
-    models = [(model, mark(position)) for position, model in enumerate(chain.from_iterable(by_run))]
-    photos = pl.concat([run.predictions.select(_PHOTO) for run in runs]).unique()
-    plots = [
-        draw_scatter(models, paper, width=w, css=css) for w, css in ((_WIDE, "wide"), (_NARROW, "narrow"))
-    ]
-    return _Section(
-        name=benchmark.name,
-        version=benchmark.version,
-        photos=photos["path"].n_unique(),
-        classes=photos["class_index"].n_unique(),
-        notes=_unique(note for run in runs for note in run.info.benchmark.notes),
-        warnings=_warnings(runs),
-        headlines=[(drawn, headline(model)) for model, drawn in models],
-        models=models,
-        scatters=[plot for plot in plots if plot is not None],
-        comparable=benchmark.name.lower() == "counteranimal",
-        settings=_unique(_setting(run) for run in runs),
-        class_drops=draw_class_drops(models, class_facts(photos)),
-        comparisons=compare(runs, by_run),
+def _class_page(
+    photos: _Photos, runs: Sequence[Run], by_run: Sequence[Sequence[ModelScores]], rows: Sequence[Row]
+) -> ClassPage:
+    predictions = labelled_predictions(runs, by_run)
+    chosen = telling_photos(predictions, PER_CELL)
+    album = (
+        Album(wanted=False) if photos.budget is None else make_album(chosen, photos.sources, photos.budget)
+    )
+    facts = class_facts(predictions)
+    drops = {index: _mean_drop(rows, index) for index in facts}
+    order = sorted(facts, key=lambda i: (drops[i] is None, -(drops[i] or 0.0), facts[i].name))
+    lead = next((row.model.label for row in rows if row.model.has_groups), None)
+    return make_class_page(
+        predictions,
+        chosen,
+        [(row.model, row.mark.css) for row in rows],
+        [(index, facts[index]) for index in order],
+        album=album,
+        lead=lead,
+        per_cell=PER_CELL,
     )
 
 
-def _models(runs: Sequence[Run]) -> list[list[ModelScores]]:
-    """The rows of each run; the run's name is added where two runs hold the same model."""
-    specs = [set(run.scores["model"]) for run in runs]
-    names = _run_names(runs)
-    found = []
-    for position, run in enumerate(runs):
-        shared = any(specs[position] & other for k, other in enumerate(specs) if k != position)
-        found.append(regroup(run.scores, suffix=f" ({names[position]})" if shared else ""))
-    return found
+def _mean_drop(rows: Sequence[Row], index: int) -> float | None:
+    drops = [row.model.get("drop", None, index).value for row in rows]
+    known = [drop for drop in drops if drop is not None]
+    return sum(known) / len(known) if known else None
 
 
-def _run_names(runs: Sequence[Run]) -> list[str]:
-    names = [run.path.name for run in runs]
-    return [
-        name if name and names.count(name) == 1 else f"run {position + 1}"
-        for position, name in enumerate(names)
-    ]
-
-
-def _warnings(runs: Sequence[Run]) -> list[str]:
-    found = []
-    published = [run.info.as_published for run in runs]
-    for run, name in zip(runs, _run_names(runs), strict=True):
-        info = run.info
-        if info.as_published:
-            found.append(
-                f"As published{'' if all(published) else f' ({name})'}: models were loaded the way the paper "
-                "apparently loaded them, not the way their weights were trained. "
-                "Do not read these figures as the models' own."
-            )
-        found += info.warnings
-        for model in info.models:
-            found += [f"{model.spec}: {warning}" for warning in model.description.get("warnings") or []]
-    return _unique(found)
-
-
-def _setting(run: Run) -> str:
-    info = run.info
-    space = f"1 vs. {info.label_space.size} ({info.label_space.name})"
-    if info.label_space.name == "confusable":
-        # Its size counts the names the few that compete were chosen from.
-        space = f"Confusable names ({info.label_space.source})"
-    asked = f"{space}, names {info.names}, prompts {info.prompts}"
-    if not info.as_published:
-        return asked
-    protocols = " and ".join(
-        f"“{protocol}”" for protocol in run.scores["protocol"].drop_nulls().unique().sort()
-    )
-    return f"{asked}, protocol {protocols}"
-
-
-def _unique(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))
-
-
-def _render(
-    sections: Sequence[_Section], facts: Sequence[RunFacts], discovery: DiscoverySummary | None
-) -> str:
-    names = _unique(section.name for section in sections)
+def _render(sections: Sequence[Section], runs: Sequence[Run], discovery: DiscoverySummary | None) -> str:
+    names = unique(section.name for section in sections)
+    charts = any(section.explorer is not None for section in sections)
+    scripts = [vega_script()] if charts else []
+    scripts += [page_script(name) for name in _SCRIPTS]
     return render_page(
         "report.html.j2",
         title=" and ".join(names),
+        policy=page_policy(scripts),
+        scripts=[as_script(script) for script in scripts],
+        as_data=as_data,
         sections=sections,
-        runs=facts,
+        runs=[run_facts(run) for run in runs],
         discovery=_discovered(discovery),
         measures=MEASURES,
     )

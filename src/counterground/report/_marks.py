@@ -1,31 +1,40 @@
-"""Markers: colour and shape together, so that no reading depends on colour alone."""
+"""Markers: a family's colour and a shape together, so that no reading depends on colour alone."""
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
-# Outlines centred on (0, 0) with about equal areas. Seven shapes and eight colours share no factor, so the
-# pair repeats only after 56 models; number keys tell the rest apart.
+from counterground.report._families import FAMILY_COLOURS
+
+# Outlines centred on (0, 0) with about equal areas; the first is a circle. They repeat after eight models:
+# names beside the marks and hovering tell the rest apart.
 _SHAPES = (
     "M5 0A5 5 0 1 1 -5 0A5 5 0 1 1 5 0Z",
-    "M-4.5 -4.5H4.5V4.5H-4.5Z",
-    "M0 -5.8L5.6 4.4H-5.6Z",
+    "M0 -5.8L5.6 4.4L-5.6 4.4Z",
+    "M-4.5 -4.5L4.5 -4.5L4.5 4.5L-4.5 4.5Z",
     "M0 -6.3L6.3 0L0 6.3L-6.3 0Z",
-    "M0 5.8L5.6 -4.4H-5.6Z",
-    "M-2 -5.6H2V-2H5.6V2H2V5.6H-2V2H-5.6V-2H-2Z",
-    "M-5.8 0L-2.9 -5H2.9L5.8 0L2.9 5H-2.9Z",
+    "M0 5.8L5.6 -4.4L-5.6 -4.4Z",
+    "M-2 -5.6L2 -5.6L2 -2L5.6 -2L5.6 2L2 2L2 5.6L-2 5.6L-2 2L-5.6 2L-5.6 -2L-2 -2Z",
+    "M-5.8 0L-2.9 -5L2.9 -5L5.8 0L2.9 5L-2.9 5Z",
+    "M0 -6.6L1.8 -2.2L6.3 -2L2.8 0.9L3.9 5.3L0 2.9L-3.9 5.3L-2.8 0.9L-6.3 -2L-1.8 -2.2Z",
 )
-_COLOURS = 8
+_UNIT = 5.0
 
 
 class Mark(NamedTuple):
-    """How one model is drawn everywhere on the page: its number, CSS class and outline."""
+    """How one model is drawn everywhere on the page: its number, CSS class, outline and Vega's shape."""
 
     number: int
     css: str
     path: str
+    shape: str
 
 
-def mark(index: int) -> Mark:
-    """Return the marker of the model at ``index`` (from 0)."""
-    return Mark(index + 1, f"m{index % _COLOURS + 1}", _SHAPES[index % len(_SHAPES)])
+def mark(index: int, family: str = "other") -> Mark:
+    """Return the marker of the model at ``index`` (from 0), in the colour of its family."""
+    path = _SHAPES[index % len(_SHAPES)]
+    css = f"f-{family if family in FAMILY_COLOURS else 'other'}"
+    # Vega wants outlines in a square from -1 to 1.
+    shape = "circle" if "A" in path else re.sub(r"-?[\d.]+", lambda m: f"{float(m[0]) / _UNIT:g}", path)
+    return Mark(index + 1, css, path, shape)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from counterground.report._families import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
 from counterground.report._numbers import bounds, count, p_value, percent
+from counterground.report._script import page_policy
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -23,8 +25,9 @@ def render_page(template: str, **values: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, count=count, p_value=p_value, breakable=_breakable)
-    environment.globals.update(bounds=bounds)
-    return environment.get_template(template).render(values)
+    colours = {"light": FAMILY_COLOURS, "dark": FAMILY_COLOURS_DARK}
+    environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS)
+    return environment.get_template(template).render({"policy": page_policy(), **values})
 
 
 def _breakable(label: str) -> Markup:

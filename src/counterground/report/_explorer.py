@@ -1,0 +1,328 @@
+"""Common against counter accuracy as an Altair chart: one specification for the script and for paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from counterground.report._explorer_points import (
+    FONT,
+    NAMED,
+    Domain,
+    Item,
+    domain,
+    own_points,
+    paper_points,
+    quantile,
+)
+from counterground.report._families import FAMILY_NAMES, FAMILY_SHAPES
+
+if TYPE_CHECKING:
+    import altair as alt
+    from markupsafe import Markup
+
+_SIDE = 620
+_FEWEST = 3
+_CSS = {"ink": "var(--ink)", "soft": "var(--soft)", "grid": "var(--grid)", "page": "var(--page)"}
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """The scatter: what the script draws from, the same as a still picture, and what its controls offer.
+
+    ``families`` are pairs of a family and its name; ``paper`` says whether the paper's models are shown at
+    first; ``lines`` are the trend lines in words, ``warnings`` what their fits warn of.
+    """
+
+    spec: dict[str, Any]
+    still: Markup
+    families: list[tuple[str, str]]
+    paper: bool
+    lines: list[str]
+    description: str
+
+
+def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequence[Trend]) -> Explorer | None:
+    """Lay the scatter out; None where no model has both groups.
+
+    Args:
+        items: the runs' models that have both groups.
+        published: the paper's rows of `model_points`.
+        lines: trend lines of families.
+    """
+    if not items:
+        return None
+    own = [item.row for item in items]
+    shown = all(row["comparable"] for row in own)
+    spans = [domain(own), domain([*own, *published.iter_rows(named=True)])]
+    families = [f for f in FAMILY_NAMES if f in {*(row["family"] for row in own), *published["family"]}]
+    marks = own_points(items, spans, _named(items))
+    theirs = paper_points(published, FAMILY_SHAPES)
+    chart = _chart(marks, theirs, _line_rows(lines), spans, families, paper=shown)
+    return Explorer(
+        chart.to_dict(),
+        _still(chart),
+        [(family, FAMILY_NAMES[family]) for family in families],
+        shown,
+        [line.words for line in lines if shown or not line.paper],
+        "Counter accuracy against common accuracy in percent. "
+        + ". ".join(_described(point["tip"]) for point in marks),
+    )
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A straight line on probit axes: its family, two points (fractions) and what it says."""
+
+    family: str
+    common: tuple[float, float]
+    counter: tuple[float, float]
+    words: str
+    paper: bool
+
+
+def _named(items: Sequence[Item]) -> list[str]:
+    """Labels that are written beside their points: all where they are few, else the ends of the ranking."""
+    if len(items) <= NAMED:
+        return [item.label for item in items]
+    ranked = sorted(items, key=lambda item: item.row["drop"])
+    return [item.label for item in (*ranked[:3], *ranked[-3:])]
+
+
+def _described(told: dict[str, str]) -> str:
+    return f"{told['title']}: common {told['Common']}, counter {told['Counter']}, drop {told['Drop']}"
+
+
+def _line_rows(lines: Sequence[Trend]) -> list[dict[str, Any]]:
+    return [
+        {
+            "family": line.family,
+            "paper": line.paper,
+            "x": round(quantile(line.common[0]), 4),
+            "y": round(quantile(line.counter[0]), 4),
+            "x2": round(quantile(line.common[1]), 4),
+            "y2": round(quantile(line.counter[1]), 4),
+            "line": f"var(--f-{line.family})",
+        }
+        for line in lines
+    ]
+
+
+def _chart(
+    own: list[dict[str, Any]],
+    theirs: list[dict[str, Any]],
+    lines: list[dict[str, Any]],
+    spans: Sequence[Domain],
+    families: Sequence[str],
+    *,
+    paper: bool,
+) -> alt.LayerChart:
+    import altair as alt
+
+    axes = _Axes(spans)
+    layers: list[Any] = [
+        _diagonal(),
+        _lines(lines, axes),
+        _paper_layer(theirs, axes),
+        *_crosses(own, axes),
+        *_names(own, axes),
+        _points(own, axes),
+    ]
+    layered: alt.LayerChart = (
+        alt.layer(*layers)
+        .add_params(
+            alt.param(name="paper", value=paper),
+            alt.param(name="families", value=list(families)),
+            alt.param(name="hover", value=0),
+            alt.param(name="low", expr=f"paper ? {spans[1].low} : {spans[0].low}"),
+            alt.param(name="high", expr=f"paper ? {spans[1].high} : {spans[0].high}"),
+        )
+        .properties(
+            width=_SIDE, height=_SIDE, autosize=alt.AutoSizeParams(type="fit", contains="padding"), padding=4
+        )
+        .configure(background="transparent", font="sans-serif")
+        .configure_view(stroke=_CSS["grid"])
+    )
+    return layered
+
+
+class _Axes:
+    """Both axes: probit positions, written in percent, with the domain that the controls choose."""
+
+    def __init__(self, spans: Sequence[Domain]) -> None:
+        import altair as alt
+
+        low, high = alt.ExprRef("low"), alt.ExprRef("high")
+        self.scale = alt.Scale(domain=[low, high], nice=False, zero=False)
+        self.values = alt.ExprRef(f"paper ? {spans[1].ticks} : {spans[0].ticks}")
+
+    def _axis(self, title: str) -> alt.Axis:
+        import altair as alt
+
+        return alt.Axis(
+            title=f"{title} accuracy, % (probit scale)",
+            values=self.values,
+            labelExpr="format(100 * cumulativeNormal(datum.value), '.2~r')",
+            labelOverlap=True,
+            labelFontSize=FONT,
+            titleFontSize=FONT,
+            titleFontWeight="normal",
+            labelColor=_CSS["soft"],
+            titleColor=_CSS["soft"],
+            gridColor=_CSS["grid"],
+            domain=False,
+            ticks=False,
+            labelPadding=6,
+        )
+
+    def x(self, field: str = "x") -> alt.X:
+        import altair as alt
+
+        return alt.X(field, type="quantitative", scale=self.scale, axis=self._axis("Common"))
+
+    def y(self, field: str = "y") -> alt.Y:
+        import altair as alt
+
+        return alt.Y(field, type="quantitative", scale=self.scale, axis=self._axis("Counter"))
+
+
+def _as(field: str) -> Any:
+    """A colour that stands in the data as it is to be written."""
+    import altair as alt
+
+    return alt.ExprRef(f"datum.{field}")
+
+
+def _diagonal() -> Any:
+    import altair as alt
+
+    ends = alt.InlineData([{"end": 0}])
+    base = alt.Chart(ends).transform_calculate(x="low", x2="high", y="low", y2="high")
+    line = base.mark_rule(strokeDash=[5, 4], color=_CSS["soft"], aria=False).encode(
+        x="x:Q", x2="x2", y="y:Q", y2="y2"
+    )
+    words = base.mark_text(
+        text="dashed: no drop",
+        align="left",
+        baseline="top",
+        dx=8,
+        dy=8,
+        color=_CSS["soft"],
+        fontSize=FONT,
+        aria=False,
+    ).encode(x="x:Q", y=alt.Y("y2:Q"))
+    return alt.layer(line, words)
+
+
+def _lines(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+    import altair as alt
+
+    return (
+        alt.Chart(alt.InlineData(rows or [{"family": ""}]))
+        .transform_filter("indexof(families, datum.family) >= 0 && (paper || !datum.paper)")
+        .mark_rule(clip=True, strokeWidth=1.5, opacity=0.75, stroke=_as("line"), aria=False)
+        .encode(x=axes.x(), y=axes.y(), x2="x2", y2="y2")
+    )
+
+
+def _paper_layer(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+    import altair as alt
+
+    return (
+        alt.Chart(alt.InlineData(rows))
+        .transform_filter("paper && indexof(families, datum.family) >= 0")
+        .mark_point(filled=False, stroke=_as("colour"), fill="transparent", strokeWidth=1.4, opacity=0.8)
+        .encode(
+            x=axes.x(),
+            y=axes.y(),
+            size=alt.Size("area:Q", scale=None),
+            shape=alt.Shape("shape:N", scale=None),
+            tooltip=alt.Tooltip("tip:N"),
+            description=alt.Description("label:N"),
+        )
+    )
+
+
+def _own(rows: list[dict[str, Any]]) -> Any:
+    import altair as alt
+
+    return alt.Chart(alt.InlineData(rows)).transform_filter("indexof(families, datum.family) >= 0")
+
+
+def _crosses(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
+    base = _own(rows)
+    style: dict[str, Any] = {
+        "clip": True,
+        "stroke": _as("line"),
+        "strokeWidth": 1.4,
+        "opacity": 0.6,
+        "aria": False,
+    }
+    return [
+        base.transform_filter("datum.xl !== null")
+        .mark_rule(**style)
+        .encode(x=axes.x("xl"), x2="xh", y=axes.y()),
+        base.transform_filter("datum.yl !== null")
+        .mark_rule(**style)
+        .encode(x=axes.x(), y=axes.y("yl"), y2="yh"),
+    ]
+
+
+def _names(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
+    """Names beside points, at the places that were found free for this width and domain."""
+    at = "(paper ? 2 : 0) + (width < 430 ? 1 : 0)"
+    base = (
+        _own(rows)
+        .transform_calculate(name=f"datum.text[{at}]", ox=f"datum.dx[{at}]", oy=f"datum.dy[{at}]")
+        .transform_filter("datum.name !== ''")
+        .transform_calculate(
+            nx="datum.x + (high - low) * datum.ox / width", ny="datum.y - (high - low) * datum.oy / height"
+        )
+    )
+    style: dict[str, Any] = {
+        "align": "left",
+        "baseline": "alphabetic",
+        "fontSize": FONT,
+        "fontWeight": 600,
+        "aria": False,
+    }
+    return [
+        base.mark_text(**style, color=_CSS["page"], stroke=_CSS["page"], strokeWidth=4).encode(
+            x=axes.x("nx"), y=axes.y("ny"), text="name:N"
+        ),
+        base.mark_text(**style, color=_CSS["ink"]).encode(x=axes.x("nx"), y=axes.y("ny"), text="name:N"),
+    ]
+
+
+def _points(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+    import altair as alt
+
+    return (
+        _own(rows)
+        .mark_point(
+            filled=True,
+            fill=_as("colour"),
+            stroke=alt.ExprRef(f"datum.id === hover ? '{_CSS['ink']}' : datum.line"),
+            strokeWidth=alt.ExprRef("datum.id === hover ? 3 : 1.2"),
+            opacity=1,
+        )
+        .encode(
+            x=axes.x(),
+            y=axes.y(),
+            size=alt.Size("area:Q", scale=None),
+            shape=alt.Shape("shape:N", scale=None),
+            tooltip=alt.Tooltip("tip:N"),
+            description=alt.Description("label:N"),
+        )
+    )
+
+
+def _still(chart: alt.LayerChart) -> Markup:
+    """The chart as SVG, for readers without scripts and for paper; Vega escapes every text."""
+    import vl_convert
+    from markupsafe import Markup
+
+    return Markup(vl_convert.vegalite_to_svg(chart.to_dict()))  # noqa: S704 - tested with hostile names

@@ -1,0 +1,107 @@
+"use strict";
+// The scatter that can be hovered and filtered. Without this script a still picture stands in its place.
+(() => {
+  const parse = id => JSON.parse(document.getElementById(id).textContent);
+
+  // Everything told is written as text: a name is never read as markup.
+  const fill = (tip, told) => {
+    const list = document.createElement("dl");
+    for (const [name, value] of Object.entries(told)) {
+      if (name === "title") continue;
+      const term = document.createElement("dt"), text = document.createElement("dd");
+      term.textContent = name;
+      text.textContent = value;
+      list.append(term, text);
+    }
+    const title = document.createElement("strong");
+    title.textContent = told.title;
+    tip.replaceChildren(title, list);
+  };
+
+  const place = (tip, figure, x, y) => {
+    tip.hidden = false;
+    const room = figure.getBoundingClientRect(), size = tip.getBoundingClientRect();
+    const left = x - room.left + 14, top = y - room.top + 14;
+    tip.style.left = `${Math.max(0, Math.min(left, room.width - size.width - 4))}px`;
+    tip.style.top = `${top + size.height > room.height && top - size.height - 28 > 0 ? top - size.height - 28 : top}px`;
+  };
+
+  const draw = async chart => {
+    const section = chart.dataset.section, figure = chart.closest("figure");
+    const tip = document.getElementById(`tip${section}`), spec = parse(`spec${section}`);
+    const side = () => Math.max(240, Math.min(chart.clientWidth, 640));
+    spec.width = spec.height = side();
+    const hover = (handler, event, item, value) => {
+      if (!value) { tip.hidden = true; return; }
+      fill(tip, item.datum.tip);
+      place(tip, figure, event.clientX, event.clientY);
+    };
+    const holder = document.createElement("div");
+    const {view} = await vegaEmbed(holder, spec, {
+      ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: hover,
+    });
+    chart.replaceChildren(holder);
+    chart.dataset.drawn = "1";
+    new ResizeObserver(() => {
+      if (Math.abs(view.width() - side()) > 1) view.width(side()).height(side()).runAsync();
+    }).observe(chart);
+    return {view, tip, figure};
+  };
+
+  const marks = chart => [...chart.querySelectorAll("path[aria-roledescription]")].filter(path => path.__data__?.datum?.id);
+
+  // One stop for the tab key; arrows walk through the models.
+  const keys = (chart, {view, tip, figure}) => {
+    let at = -1;
+    const show = async () => {
+      const id = marks(chart)[at]?.__data__.datum.id ?? 0;
+      await view.signal("hover", id).runAsync();
+      const path = marks(chart)[at];
+      if (!path) { tip.hidden = true; return; }
+      const box = path.getBoundingClientRect();
+      fill(tip, path.__data__.datum.tip);
+      place(tip, figure, box.right, box.bottom);
+    };
+    chart.addEventListener("keydown", event => {
+      const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
+      const count = marks(chart).length;
+      if (event.key === "Escape") at = -1;
+      else if (step && count) at = at < 0 ? (step > 0 ? 0 : count - 1) : (at + step + count) % count;
+      else return;
+      event.preventDefault();
+      show();
+    });
+    chart.addEventListener("blur", () => { at = -1; show(); });
+    const table = document.getElementById(`table${chart.dataset.section}`);
+    const row = event => Number(event.target.closest("tbody tr")?.dataset.id ?? 0);
+    table.addEventListener("mouseover", event => view.signal("hover", row(event)).runAsync());
+    table.addEventListener("mouseleave", () => view.signal("hover", 0).runAsync());
+  };
+
+  const filters = (chart, {view}) => {
+    const controls = document.querySelector(`[data-filters="${chart.id}"]`);
+    const boxes = [...controls.querySelectorAll("[data-family]")], paper = controls.querySelector("[data-paper]");
+    controls.addEventListener("change", () => {
+      const chosen = boxes.length ? boxes.filter(box => box.checked).map(box => box.dataset.family) : null;
+      if (chosen) view.signal("families", chosen);
+      view.signal("paper", paper.checked).runAsync();
+      const table = document.getElementById(`table${chart.dataset.section}`);
+      if (chosen) table.dispatchEvent(new CustomEvent("families", {detail: chosen}));
+    });
+    controls.hidden = false;
+  };
+
+  const start = async chart => {
+    try {
+      const drawn = await draw(chart);
+      keys(chart, drawn);
+      filters(chart, drawn);
+    } catch (error) {
+      console.error(error);
+    }
+  };
+
+  // The tables can be read before this much script is set to work.
+  const charts = document.querySelectorAll(".chart");
+  requestAnimationFrame(() => setTimeout(() => charts.forEach(start)));
+})();
