@@ -1,0 +1,9 @@
+"""The paper's figures and tables for print: its own numbers, and those of the user's runs and studies."""
+
+from __future__ import annotations
+
+from counterground.report.figures._catalogue import FIGURES
+from counterground.report.figures._save import FORMATS
+from counterground.report.figures._write import WrittenFigures, write_figures
+
+__all__ = ["FIGURES", "FORMATS", "WrittenFigures", "write_figures"]

@@ -1,0 +1,236 @@
+"""Figures 5 to 9: what the backbone and what the training data change, as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from counterground.escaping import one_line
+from counterground.published import load_table
+from counterground.report._families import family_colour, shade
+from counterground.report.figures._bar_marks import Bars, draw_bars
+from counterground.report.figures._material import (
+    Absent,
+    Drawing,
+    Material,
+    Outcome,
+    distinct_notes,
+    own,
+)
+from counterground.report.figures._points import PHOTOS, own_points, paper_points
+from counterground.report.figures._style import GROUPS, INK, PAGE, group_colours, new_figure, rule
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_CAPTIONS = {
+    "5": "Common and counter accuracy (percent): (a) LAION400M by backbone, (b) ViT/B/32 by training data.",
+    "6": "Common and counter accuracy (percent) by training data: (a) ViT/B/16, (b) ViT/L/14.",
+    "7": "Common and counter accuracy (percent) by backbone: (a) LAION2B, (b) OpenAI.",
+    "8": "Drop (points) by training data, paler for less of it: (a) ViT/B/16, (b) ViT/L/14.",
+    "9": "Drop (points) of CLIPs and of the ImageNet model of the same backbone: (a) ViT/B/16, (b) ViT/B/32.",
+}
+_OWN = {
+    "5": ("all models", "Common and counter accuracy (percent) of the models of the runs."),
+    "6": ("backbone", "Common and counter accuracy (percent) by training data, one panel for each backbone."),
+    "7": ("data", "Common and counter accuracy (percent) by backbone, one panel for each training data set."),
+    "8": ("backbone", "Drop (points) by training data, one panel for each backbone."),
+    "9": ("both kinds", "Drop (points) of CLIPs and of ImageNet models of the same backbone."),
+}
+_LACK = {
+    "backbone": "the runs hold no two models with one backbone and different training data.",
+    "data": "the runs hold no two models with one training data set and different backbones.",
+    "both kinds": "the runs hold no CLIP and ImageNet model of one backbone.",
+}
+_PER_LINE = 12
+_MEASURED = "Diamonds: measured in the runs, with 95 % intervals."
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel of bars: a title, a label and the paper's model for each place, one or two series."""
+
+    title: str
+    labels: Sequence[str]
+    series: Sequence[Bars]
+    models: Sequence[str] = ()
+
+
+def draw_bar_figure(material: Material, name: str) -> list[Outcome]:
+    """Draw figure ``name`` (5 to 9) of the paper and of the runs."""
+    points = own_points(material) if material.runs else None
+    outcomes: list[Outcome] = []
+    if material.published:
+        outcomes.append(_published(name, points))
+    if points is not None:
+        outcomes.append(_of_runs(points, name))
+    return outcomes
+
+
+def _published(name: str, points: pl.DataFrame | None) -> Drawing:
+    """The printed bars; where a run measured one of these models on the same photos, its value on the bar."""
+    rows = load_table("figure_bars").filter(pl.col("figure").str.starts_with(f"Figure {name}("))
+    panels = []
+    for (figure,), part in rows.group_by("figure", maintain_order=True):
+        title = f"{str(figure).removeprefix(f'Figure {name}')} {part['fixed'][0]}"
+        panels.append(Panel(title, *_columns(part)))
+    models = {model for panel in panels for model in panel.models}
+    same = pl.col("comparable") & pl.col("paper_model").is_in(sorted(models))
+    mine = None if points is None or points.filter(same).is_empty() else points.filter(same)
+    caption = _CAPTIONS[name] + ("" if mine is None else f" {_MEASURED}")
+    return _draw(f"figure-{name}", panels, caption, mine, distinct_notes(rows))
+
+
+def _columns(part: pl.DataFrame) -> tuple[list[str], list[Bars], list[str]]:
+    """Labels, series and the paper's models of one printed panel, in printed order."""
+    labels = part["label"].unique(maintain_order=True).to_list()
+    series = []
+    for (kind,), rows in part.group_by("series", maintain_order=True):
+        values = dict(zip(rows["label"], rows["value"], strict=True))
+        if kind == "drop":
+            colours = [_data_colour(label) for label in labels]
+        else:
+            colours = [group_colours()[str(kind)]] * len(labels)
+        series.append(_bars(str(kind), [values[label] for label in labels], colours))
+    fixed, varied = part["fixed"][0], part["varied"][0]
+    return labels, series, [_model(fixed, label, varied) for label in labels]
+
+
+def _model(fixed: str, label: str, varied: str) -> str:
+    if label == "ImageNet":
+        return fixed
+    return f"CLIP-{fixed}-{label}" if varied == "backbone" else f"CLIP-{label}-{fixed}"
+
+
+def _bars(
+    kind: str,
+    values: Sequence[float | None],
+    colours: Sequence[str],
+    intervals: Sequence[tuple[float | None, float | None]] = (),
+) -> Bars:
+    return Bars(kind, values, colours, intervals, hatch="////" if kind == "counter" else "")
+
+
+def _data_colour(dataset: str) -> str:
+    """The colour of a drop's bar: ImageNet models as their family, CLIPs in the shade of their data."""
+    if dataset == "ImageNet":
+        return family_colour("imagenet")
+    sizes = paper_points("1v1000").filter(pretrain_dataset=dataset)["data_size"].drop_nulls()
+    return shade("clip", int(sizes[0]) if len(sizes) else None)
+
+
+def _of_runs(points: pl.DataFrame, name: str) -> Outcome:
+    kind, caption = _OWN[name]
+    if points.is_empty():
+        return Absent(name, "no model of the runs has a drop (no class has common and counter photos).")
+    measures = ("drop",) if name in ("8", "9") else GROUPS
+    panels = [
+        panel
+        for (_, space, _), part in points.group_by(PHOTOS, maintain_order=True)
+        for panel in _own_panels(part, kind, measures, f"{part['benchmark'][0]}, {space}")
+    ]
+    if not panels:
+        return Absent(name, _LACK[kind])
+    if len({panel.title.rsplit(" on ", 1)[-1] for panel in panels}) == 1:
+        panels = [replace(panel, title=panel.title.rsplit(" on ", 1)[0]) for panel in panels]
+    return _draw(own(f"figure-{name}"), panels, f"{caption} Lines: 95 % intervals.", None, ())
+
+
+def _own_panels(points: pl.DataFrame, kind: str, measures: Sequence[str], where: str) -> list[Panel]:
+    """Panels of models that were measured on the same photos against the same names."""
+    if kind == "all models":
+        starts = range(0, len(points), _PER_LINE)
+        return [_own_panel("models", points[k : k + _PER_LINE], "shown", measures, where) for k in starts]
+    fixed, varied = ("pretrain_dataset", "backbone") if kind == "data" else ("backbone", "pretrain_dataset")
+    settings = [fixed, "names", "prompts", "protocol"]
+    return [
+        _own_panel(str(key[0]), part.unique(varied, maintain_order=True), varied, measures, where)
+        for key, part in points.drop_nulls([fixed, varied]).group_by(settings, maintain_order=True)
+        if part[varied].n_unique() > 1
+        and (kind != "both kinds" or {"clip", "imagenet"} <= set(part["family"]))
+    ]
+
+
+def _own_panel(title: str, part: pl.DataFrame, varied: str, measures: Sequence[str], where: str) -> Panel:
+    series = []
+    for measure in measures:
+        values = [100 * value for value in part[measure]]
+        ends = [part[f"{measure}_{end}"] for end in ("low", "high")]
+        bounds = [(_points(low), _points(high)) for low, high in zip(*ends, strict=True)]
+        colours = [
+            shade(family, size) if measure == "drop" else group_colours(family)[measure]
+            for family, size in zip(part["family"], part["data_size"], strict=True)
+        ]
+        series.append(_bars(measure, values, colours, bounds))
+    labels = [one_line(label) for label in part[varied]]
+    return Panel(f"{one_line(title)} on {one_line(where)}", labels, series)
+
+
+def _points(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
+
+
+def _draw(
+    stem: str, panels: Sequence[Panel], caption: str, mine: pl.DataFrame | None, notes: tuple[str, ...]
+) -> Drawing:
+    """Two panels side by side where their labels are few, else one under the other."""
+    wide = max(len(panel.labels) for panel in panels) > 6
+    columns = 1 if wide or len(panels) == 1 else 2
+    lines = -(-len(panels) // columns)
+    tilted = max(len(label) for panel in panels for label in panel.labels) > 12
+    drop = panels[0].series[0].name == "drop"
+    figure = new_figure(PAGE, (2.0 + 0.55 * tilted) * lines + 0.2 * (not drop))
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+    for axes, panel in zip(grid, panels, strict=False):
+        draw_bars(axes, panel.labels, panel.series)
+        axes.set_title(panel.title)
+        rule(axes)
+        if tilted:
+            for label in axes.get_xticklabels():
+                label.set(rotation=25, ha="right", rotation_mode="anchor")
+        if mine is not None:
+            _draw_measured(axes, panel, mine)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    for line in range(lines):
+        grid[line * columns].set_ylabel("drop (points)" if drop else "accuracy (%)")
+    _limit(grid[0], panels, mine)
+    handles, labels = grid[0].get_legend_handles_labels()
+    if len(labels) > 1:
+        figure.legend(handles, labels, loc="outside upper right", ncols=3)
+    return Drawing(stem, figure, caption, notes)
+
+
+def _draw_measured(axes: Axes, panel: Panel, mine: pl.DataFrame) -> None:
+    """Mark what runs measured for the paper's models: a diamond on the bar, with its interval."""
+    width = 0.8 / len(panel.series)
+    for k, bars in enumerate(panel.series):
+        for place, model in enumerate(panel.models):
+            x = place + (k - (len(panel.series) - 1) / 2) * width + 0.3 * width
+            for row in mine.filter(paper_model=model).iter_rows(named=True):
+                value = 100 * row[bars.name]
+                low, high = (_points(row[f"{bars.name}_{end}"]) for end in ("low", "high"))
+                reach = None if low is None or high is None else [[value - low], [high - value]]
+                drawn = axes.errorbar(
+                    x, value, reach, fmt="D", markersize=3, color=INK, markerfacecolor="white", elinewidth=0.7
+                )
+                drawn.set_label("measured" if "measured" not in axes.get_legend_handles_labels()[1] else "")
+
+
+def _limit(axes: Axes, panels: Sequence[Panel], mine: pl.DataFrame | None) -> None:
+    """Room above the highest bar, interval and measured value for the numbers; all panels share the axis."""
+    series = [bars for panel in panels for bars in panel.series]
+    ends = [value for bars in series for value in bars.values if value is not None]
+    ends += [end for bars in series for pair in bars.intervals for end in pair if end is not None]
+    if mine is not None:
+        columns = [f"{bars.name}{end}" for bars in series for end in ("", "_low", "_high")]
+        ends += [100 * value for column in columns for value in mine[column].drop_nulls()]
+    low, high = min([0.0, *ends]), max([1.0, *ends])
+    room = 0.11 * (high - low)
+    axes.set_ylim(low - room if low < 0 else 0, high + room)
+    if low < 0:
+        for each in axes.figure.axes:
+            each.axhline(0, color=INK, linewidth=0.6)

@@ -1,0 +1,79 @@
+"""Which figures there are, what draws each, and what to say where nothing can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from counterground.errors import UsageError, did_you_mean
+from counterground.report.figures._backbones import draw_bar_figure
+from counterground.report.figures._classes import draw_all_class_drops, draw_class_drops, draw_group_sizes
+from counterground.report.figures._colored import draw_coloredcoco, draw_multicoloredmnist
+from counterground.report.figures._material import Material, Outcome
+from counterground.report.figures._photos import draw_panel
+from counterground.report.figures._scatter import (
+    draw_names_1v20,
+    draw_names_1v1000,
+    draw_scatter_1v20,
+    draw_scatter_1v1000,
+)
+from counterground.report.figures._theory import draw_theory
+
+TABLES = "tables"
+
+
+class FigureKind(NamedTuple):
+    """What a figure shows, what draws it, and what it needs where it has nothing to draw."""
+
+    title: str
+    draw: Callable[[Material], list[Outcome]]
+    need: str
+
+
+_RUN = "needs --published, or a RUN."
+
+
+def _study(name: str) -> str:
+    return f"needs --published, or --study DIR of `counterground study {name} --out DIR`."
+
+
+FIGURES: dict[str, FigureKind] = {
+    "1": FigureKind("photos of one class on both backgrounds", draw_panel, _RUN),
+    "2a": FigureKind("counter against common accuracy, 1 vs. 1000", draw_scatter_1v1000, _RUN),
+    "2b": FigureKind("counter against common accuracy, 1 vs. 20", draw_scatter_1v20, _RUN),
+    "3": FigureKind("photos per class and group", draw_group_sizes, _RUN),
+    "4": FigureKind("drop per class, one model", draw_class_drops, _RUN),
+    "5": FigureKind("accuracy by backbone and by data", partial(draw_bar_figure, name="5"), _RUN),
+    "6": FigureKind("accuracy by data", partial(draw_bar_figure, name="6"), _RUN),
+    "7": FigureKind("accuracy by backbone", partial(draw_bar_figure, name="7"), _RUN),
+    "8": FigureKind("drop by data", partial(draw_bar_figure, name="8"), _RUN),
+    "9": FigureKind("drop of CLIPs and ImageNet models", partial(draw_bar_figure, name="9"), _RUN),
+    "10": FigureKind("ColoredCOCO", draw_coloredcoco, _study("coloredcoco")),
+    "11": FigureKind("MultiColoredMNIST", draw_multicoloredmnist, _study("multicoloredmnist")),
+    "12": FigureKind(
+        "the theorem and simulation", draw_theory, _study("theory").replace("--published, or ", "")
+    ),
+    "13": FigureKind("as 2a, with names", draw_names_1v1000, _RUN),
+    "14": FigureKind("as 2b, with names", draw_names_1v20, _RUN),
+    "15": FigureKind("drop per class, several models", draw_all_class_drops, _RUN),
+}
+"""Every figure by its number in the paper; ``docs/figures.md`` says which the paper has numbers for."""
+
+
+def chosen_names(only: Sequence[str]) -> list[str]:
+    """Return what was asked for in the paper's order, all where nothing was; ``2`` means 2a and 2b.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    known = [*FIGURES, TABLES]
+    wanted: set[str] = set()
+    for name in only:
+        plain = name.lower().removeprefix("figure").strip(" -_")
+        parts = [each for each in known if each == plain or each.rstrip("ab") == plain]
+        if not parts:
+            hint = did_you_mean(plain, known)
+            raise UsageError(f"There is no figure {name!r}; choose from {', '.join(known)}.{hint}")
+        wanted |= set(parts)
+    return [name for name in known if name in wanted or not only]

@@ -1,0 +1,235 @@
+"""Figures 3, 4 and 15: photos and drops, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from counterground.published import load_table
+from counterground.report._classdrops import class_facts
+from counterground.report._families import family_colour
+from counterground.report._summary import ModelScores, regroup
+from counterground.report.figures._bar_marks import Bars, draw_bars
+from counterground.report.figures._material import (
+    Absent,
+    Drawing,
+    Material,
+    Outcome,
+    distinct_notes,
+    own,
+)
+from counterground.report.figures._points import families
+from counterground.report.figures._style import GROUPS, INK, PAGE, TINY, group_colours, new_figure, rule
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from counterground.inference import Run
+
+_LONGEST = 24
+_PER_LINE = 24
+_MOST_CLASSES = 192
+_MOST_DROPS = 48
+_MOST_MODELS = 8
+_MARK = "†"
+_MARKED = f" {_MARK}: contradicted elsewhere in the paper."
+
+
+def draw_group_sizes(material: Material) -> list[Outcome]:
+    """Figure 3: photos of each class and group, in the paper and in the benchmark of each run."""
+    outcomes: list[Outcome] = []
+    if material.published:
+        sizes = load_table("group_sizes").join(_printed_names(), on="class_id", maintain_order="left")
+        caption = "Photos of each class in the common and the counter group of CounterAnimal, as printed."
+        outcomes.append(_sizes("figure-3", sizes, caption))
+    seen: list[str] = []
+    for run in material.runs:
+        if (version := run.info.benchmark.version) in seen:
+            continue
+        sizes = _sizes_of(run)
+        caption = f"Photos of each class in the common and the counter group of {run.info.benchmark.name}."
+        if sizes.is_empty():
+            outcomes.append(
+                Absent("3", f"{run.info.benchmark.name} has no photos in a common or counter group.")
+            )
+        else:
+            outcomes.append(_sizes(own("figure-3", len(seen)), sizes, caption))
+        seen.append(version)
+    return outcomes
+
+
+def draw_class_drops(material: Material) -> list[Outcome]:
+    """Figure 4: the drop of each class, of the paper's referee and of the first model of the runs."""
+    outcomes: list[Outcome] = []
+    if material.published:
+        outcomes.append(_published_drops("Figure 4", "figure-4", "Drop (points) of each class, as printed."))
+    if material.runs:
+        models = [pair for pair in _models(material) if pair[1].has_groups][:1]
+        outcomes.append(_own_drops("4", models, material, "Drop (points) of each class, largest first."))
+    return outcomes
+
+
+def draw_all_class_drops(material: Material) -> list[Outcome]:
+    """Figure 15: the drop of each class for several models, one panel for each."""
+    outcomes: list[Outcome] = []
+    if material.published:
+        caption = "Drop (points) of each class for five CLIPs, as printed."
+        outcomes.append(_published_drops("Figure 15", "figure-15", caption))
+    if material.runs:
+        models = [pair for pair in _models(material) if pair[1].has_groups]
+        caption = "Drop (points) of each class, classes in order of their mean drop."
+        if len(models) > _MOST_MODELS:
+            caption += f" The first {_MOST_MODELS} of {len(models)} models."
+        outcomes.append(_own_drops("15", models[:_MOST_MODELS], material, caption))
+    return outcomes
+
+
+def _printed_names() -> pl.DataFrame:
+    first = pl.col("imagenet_full_name").str.split(",").list.first()
+    return load_table("classes").select(class_id="id", name=first)
+
+
+def _sizes_of(run: Run) -> pl.DataFrame:
+    grouped = run.predictions.filter(pl.col("group").is_in(GROUPS)).unique(["path", "class_index", "group"])
+    counts = [
+        pl.col("group").filter(pl.col("group") == group).len().cast(pl.Int64).alias(f"n_{group}")
+        for group in GROUPS
+    ]
+    sizes = grouped.group_by("class_index", pl.col("class_name").alias("name")).agg(*counts)
+    return sizes.sort("class_index").with_columns(note=pl.lit(None, dtype=pl.String))
+
+
+def _sizes(stem: str, sizes: pl.DataFrame, caption: str) -> Drawing:
+    if len(sizes) > _MOST_CLASSES:
+        caption += f" The {_MOST_CLASSES} largest of {len(sizes)} classes."
+        sizes = sizes.sort(pl.col("n_common") + pl.col("n_counter"), descending=True)[:_MOST_CLASSES]
+    lines = -(-len(sizes) // _PER_LINE)
+    per_line = -(-len(sizes) // lines)
+    figure = new_figure(PAGE, 2.3 * lines)
+    grid = figure.subplots(lines, 1, squeeze=False, sharey=True).ravel()
+    colours = group_colours()
+    top = max(sizes["n_common"].to_list() + sizes["n_counter"].to_list())
+    for place, axes in enumerate(grid):
+        part = sizes[place * per_line : (place + 1) * per_line]
+        series = [
+            Bars(
+                group,
+                [float(count) for count in part[f"n_{group}"]],
+                [colours[group]] * len(part),
+                hatch="////" if group == "counter" else "",
+                texts=[f"{count}" for count in part[f"n_{group}"]],
+            )
+            for group in GROUPS
+        ]
+        draw_bars(axes, _names(part), series, size=TINY, upright=True)
+        _upright_labels(axes)
+        axes.set_xlim(-0.6, per_line - 0.4)
+        axes.set_ylim(0, 1.2 * top)
+        axes.set_ylabel("photos")
+        rule(axes)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=2)
+    notes = distinct_notes(sizes)
+    return Drawing(stem, figure, caption + (_MARKED if notes else ""), notes)
+
+
+def _published_drops(which: str, stem: str, caption: str) -> Drawing:
+    rows = (
+        load_table("figure_class_drops")
+        .filter((pl.col("figure") == which) | pl.col("figure").str.starts_with(f"{which}("))
+        .join(_printed_names(), on="class_id", maintain_order="left")
+        .with_columns(low=pl.lit(None, dtype=pl.Float64), high=pl.lit(None, dtype=pl.Float64))
+    )
+    panels = [
+        (f"{str(figure).removeprefix(which)} {part['model'][0]}".strip(), family_colour("clip"), part)
+        for (figure,), part in rows.group_by("figure", maintain_order=True)
+    ]
+    notes = distinct_notes(rows)
+    return _drops(stem, panels, caption + (_MARKED if notes else ""), notes)
+
+
+def _models(material: Material) -> list[tuple[Run, ModelScores]]:
+    return [(run, model) for run in material.runs for model in regroup(run.scores)]
+
+
+def _own_drops(
+    figure: str, models: Sequence[tuple[Run, ModelScores]], material: Material, caption: str
+) -> Outcome:
+    if not models:
+        return Absent(figure, "no model of the runs has a drop (no class has common and counter photos).")
+    family = families(material)
+    frames = [_drops_of(run, model) for run, model in models]
+    order = (
+        pl.concat(frames)
+        .group_by("name")
+        .agg(pl.col("drop").mean())
+        .sort(pl.col("drop"), "name", descending=[True, False])
+    )
+    if len(order) > _MOST_DROPS:
+        caption += f" The {_MOST_DROPS} largest of {len(order)} classes."
+        order = order[:_MOST_DROPS]
+    caption += " Lines: 95 % intervals."
+    panels = [
+        (
+            model.label,
+            family_colour(family.get(model.setting.model, "other")),
+            order.select("name").join(frame, on="name", how="left", maintain_order="left"),
+        )
+        for (_, model), frame in zip(models, frames, strict=True)
+    ]
+    return _drops(own(f"figure-{figure}"), panels, caption, ())
+
+
+def _drops_of(run: Run, model: ModelScores) -> pl.DataFrame:
+    facts = class_facts(run.predictions)
+    rows = []
+    for index in model.classes:
+        drop = model.get("drop", None, index)
+        if drop.value is not None:
+            name = facts[index].name if index in facts else str(index)
+            scaled = [None if v is None else 100 * v for v in (drop.value, drop.low, drop.high)]
+            rows.append((name, *scaled, None))
+    schema = {"name": pl.String, "drop": pl.Float64, "low": pl.Float64, "high": pl.Float64, "note": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _drops(
+    stem: str, panels: Sequence[tuple[str, str, pl.DataFrame]], caption: str, notes: tuple[str, ...]
+) -> Drawing:
+    figure = new_figure(PAGE, 1.4 * len(panels) + 1.3)
+    grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True, sharey=True).ravel()
+    values = [v for _, _, part in panels for key in ("drop", "low", "high") for v in part[key].drop_nulls()]
+    low, high = min([0.0, *values]), max([1.0, *values])
+    room = 0.22 * (high - low)
+    marked = set(pl.concat([part for _, _, part in panels]).drop_nulls("note")["name"])
+    for axes, (title, colour, part) in zip(grid, panels, strict=True):
+        pairs = list(zip(part["low"], part["high"], strict=True))
+        bars = Bars("drop", part["drop"].to_list(), [colour] * len(part), pairs)
+        names = _names(
+            part.with_columns(
+                note=pl.col("name")
+                .is_in(marked)
+                .replace_strict({True: "x", False: None}, return_dtype=pl.String)
+            )
+        )
+        draw_bars(axes, names, [bars], size=TINY, upright=True)
+        axes.set_title(title)
+        axes.set_ylim(low - room if low < 0 else 0, high + room)
+        axes.set_ylabel("drop (points)")
+        if low < 0:
+            axes.axhline(0, color=INK, linewidth=0.6)
+        rule(axes)
+    _upright_labels(grid[-1])
+    return Drawing(stem, figure, caption, notes)
+
+
+def _names(part: pl.DataFrame) -> list[str]:
+    cut = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in part["name"]]
+    marks = [f" {_MARK}" if note else "" for note in part["note"]]
+    return [name + mark for name, mark in zip(cut, marks, strict=True)]
+
+
+def _upright_labels(axes: Axes) -> None:
+    axes.tick_params(axis="x", labelrotation=90, labelsize=TINY + 0.5)

@@ -1,0 +1,200 @@
+"""Figures 10 and 11: what coloured objects and coloured digits show, as printed and from studies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from counterground.published import load_table
+from counterground.report._families import family_colour
+from counterground.report.figures._bar_marks import Bars, draw_bars
+from counterground.report.figures._material import Drawing, Material, Outcome, StudyResults, own
+from counterground.report.figures._style import PAGE, TINY, group_colours, new_figure, rule
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_STRENGTH = 0.8  # the paper's share of training photos on the colour of their class
+_APPROACHES = {
+    "zero shot": "zero shot",
+    "supervised": "supervised",
+    "obj": "obj",
+    "objbkg": "objbkg",
+    "objbkg, mean caption": "objbkg,\nmean caption",
+    "siglip": "SigLIP, obj",
+}
+_SERIES = {"in_distribution": "in distribution", "out_of_distribution": "out of distribution"}
+_METHODS = {"contrastive": family_colour("clip"), "supervised": family_colour("imagenet")}
+_TESTS = {"rand": "o", "rev": "s"}
+
+
+def draw_coloredcoco(material: Material) -> list[Outcome]:
+    """Figure 10: accuracy in and out of distribution by objective, in Table 7 and in ColoredCOCO studies."""
+    outcomes: list[Outcome] = []
+    if material.published:
+        rows = load_table("figure_bars").filter(pl.col("figure").str.starts_with("Figure 10("))
+        panels = [
+            (f"{str(figure).removeprefix('Figure 10')} {part['fixed'][0]}", *_printed(part))
+            for (figure,), part in rows.group_by("figure", maintain_order=True)
+        ]
+        caption = "ColoredCOCO: accuracy (percent) before and after fine-tuning, as printed (Table 7)."
+        outcomes.append(_draw_objectives("figure-10", panels, caption))
+    for place, study in enumerate(material.of_study("coloredcoco")):
+        outcomes.append(_own_objectives(study, place))
+    return outcomes
+
+
+def _printed(part: pl.DataFrame) -> tuple[list[str], list[Bars]]:
+    labels = part["label"].unique(maintain_order=True).to_list()
+    series = []
+    for key in _SERIES:
+        values = dict(part.filter(series=key).select("label", "value").iter_rows())
+        series.append(_bars(key, [values[label] for label in labels], []))
+    return [_APPROACHES[label] for label in labels], series
+
+
+def _bars(key: str, values: Sequence[float], intervals: Sequence[tuple[float | None, float | None]]) -> Bars:
+    inside = key == "in_distribution"
+    colour = group_colours()["common" if inside else "counter"]
+    return Bars(_SERIES[key], values, [colour] * len(values), intervals, hatch="" if inside else "////")
+
+
+def _own_objectives(study: StudyResults, place: int) -> Drawing:
+    results = study.frames["results"]
+    strengths = results["strength"].drop_nulls().unique().sort().to_list()
+    at = min(strengths, key=lambda strength: abs(strength - _STRENGTH)) if strengths else None
+    chosen = results.filter((pl.col("strength") == at) | (pl.col("objective") == "zero shot"))
+    panels = []
+    for (model,), rows in chosen.group_by("model", maintain_order=True):
+        part = rows.unique("objective", keep="last", maintain_order=True)
+        part = part.filter(pl.col("objective").is_in(list(_APPROACHES)))
+        part = part.sort(pl.col("objective").replace_strict({n: k for k, n in enumerate(_APPROACHES)}))
+        series = []
+        for key, column in zip(_SERIES, ("id", "ood"), strict=True):
+            pairs = zip(part[f"{column}_low"], part[f"{column}_high"], strict=True)
+            ends = [(_percent(low), _percent(high)) for low, high in pairs]
+            series.append(_bars(key, [100 * value for value in part[column]], ends))
+        panels.append((str(model), [_APPROACHES[name] for name in part["objective"]], series))
+    where = "" if at is None else f" with {100 * at:g} % of the training photos on the colour of their class"
+    caption = (
+        f"Coloured objects: accuracy (percent) before and after fine-tuning{where}, from {study.folder.name}."
+    )
+    return _draw_objectives(own("figure-10", place), panels, f"{caption} Bars: 95 % intervals over seeds.")
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
+
+
+def _draw_objectives(stem: str, panels: Sequence[tuple[str, list[str], list[Bars]]], caption: str) -> Drawing:
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = new_figure(PAGE, 2.1 * lines + 0.2)
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+    for axes, (title, labels, series) in zip(grid, panels, strict=False):
+        draw_bars(axes, labels, series)
+        axes.set_title(title)
+        axes.set_ylim(0, 112)
+        axes.set_yticks(range(0, 101, 20))
+        rule(axes)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    for line in range(lines):
+        grid[line * columns].set_ylabel("accuracy (%)")
+    handles, names = grid[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper right", ncols=2)
+    return Drawing(stem, figure, caption)
+
+
+def draw_multicoloredmnist(material: Material) -> list[Outcome]:
+    """Figure 11: accuracy where colours are random and where they are reversed, in Table 8 and in studies."""
+    outcomes: list[Outcome] = []
+    printed = load_table("multicoloredmnist_results").select(
+        pl.col("n_classes").alias("k"),
+        "p_inv",
+        "p_spu",
+        pl.col("method").str.to_lowercase(),
+        *(pl.col(f"{test}_{how}") / 100 for test in _TESTS for how in ("mean", "std")),
+    )
+    if material.published:
+        caption = (
+            "MultiColoredMNIST: accuracy on labels 0 and 1, mean and s.d. over seeds, as printed (Table 8)."
+        )
+        outcomes.append(_draw_digits("figure-11", printed, None, caption))
+    for place, study in enumerate(material.of_study("multicoloredmnist")):
+        table = study.frames["table8"].with_columns(pl.col("k").cast(pl.Int64))
+        caption = (
+            "MultiColoredMNIST: accuracy on labels 0 and 1, mean and s.d. over seeds, from "
+            f"{study.folder.name}; hollow: as printed (Table 8)."
+        )
+        outcomes.append(_draw_digits(own("figure-11", place), table, printed, caption))
+    return outcomes
+
+
+def _draw_digits(stem: str, table: pl.DataFrame, printed: pl.DataFrame | None, caption: str) -> Drawing:
+    settings = table.select("p_inv", "p_spu").unique(maintain_order=True).rows()
+    columns = min(2, len(settings))
+    lines = -(-len(settings) // columns)
+    figure = new_figure(PAGE, 1.9 * lines + 0.3)
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+    classes = table["k"].unique().sort().to_list()
+    for axes, (p_inv, p_spu) in zip(grid, settings, strict=False):
+        rows = table.filter(p_inv=p_inv, p_spu=p_spu)
+        beside = None if printed is None else printed.filter(p_inv=p_inv, p_spu=p_spu)
+        _draw_setting(axes, rows, beside, classes)
+        axes.set_title(f"digit fits the label in {100 * p_inv:g} %, colour in {100 * p_spu:g} %")
+        axes.set_xlabel("classes")
+    for axes in grid[len(settings) :]:
+        axes.set_visible(False)
+    for line in range(lines):
+        grid[line * columns].set_ylabel("accuracy (%)")
+    handles, names = grid[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper right", ncols=4)
+    return Drawing(stem, figure, caption)
+
+
+def _draw_setting(
+    axes: Axes, rows: pl.DataFrame, printed: pl.DataFrame | None, classes: Sequence[int]
+) -> None:
+    """One panel: points by number of classes; the four series stand beside each other, not on each other."""
+    place_of = {k: place for place, k in enumerate(classes)}
+    shifts = dict(zip([(m, t) for m in _METHODS for t in _TESTS], (-0.24, -0.08, 0.08, 0.24), strict=True))
+    for (method, test), shift in shifts.items():
+        part = rows.filter(method=method).sort("k")
+        colour, shape = _METHODS[method], _TESTS[test]
+        if printed is not None:
+            there = printed.filter(pl.col("k").is_in(list(classes)), method=method).sort("k")
+            at = [place_of[k] + shift for k in there["k"]]
+            axes.plot(
+                at,
+                100 * there[f"{test}_mean"].to_numpy(),
+                shape,
+                color=colour,
+                fillstyle="none",
+                markersize=6.5,
+                markeredgewidth=0.6,
+            )
+        mean = 100 * part[f"{test}_mean"].cast(pl.Float64).to_numpy()
+        spread = np.nan_to_num(100 * part[f"{test}_std"].cast(pl.Float64).fill_null(0).to_numpy())
+        at = [place_of[k] + shift for k in part["k"]]
+        axes.errorbar(
+            at,
+            mean,
+            spread,
+            fmt=shape,
+            color=colour,
+            label=f"{method}, {test.capitalize()}",
+            markersize=3.5,
+            elinewidth=0.7,
+            capsize=1.5,
+            capthick=0.6,
+        )
+    axes.set_xticks(range(len(classes)), [str(k) for k in classes])
+    axes.set_xlim(-0.6, len(classes) - 0.4)
+    axes.set_ylim(0, 100)
+    axes.set_yticks(range(0, 101, 20))
+    axes.tick_params(axis="x", length=0, labelsize=TINY + 1)
+    rule(axes)

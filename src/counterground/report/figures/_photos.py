@@ -1,0 +1,194 @@
+"""Figure 1: photos of one class on both backgrounds, and how often a model knows the class there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from PIL import Image
+
+from counterground.errors import UsageError, did_you_mean
+from counterground.escaping import one_line
+from counterground.photos import UnreadablePhoto, load_photo
+from counterground.report._families import family_colour
+from counterground.report._photo_sources import PhotoSource, built_in_benchmarks, photo_sources
+from counterground.report._summary import ModelScores, regroup
+from counterground.report.figures._material import Absent, Drawing, Material, Outcome, own
+from counterground.report.figures._style import GROUPS, PAGE, SMALL, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import SubFigure
+
+    from counterground.inference import Run
+
+_PER_GROUP = 6
+_SIDE = 330  # pixels: 300 an inch at the size of print
+_LONGEST = 20
+_NEED = "needs photos: name the benchmark that holds them with --photos BENCHMARK."
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One group of the class: its heading, photo_ids in an order that no score decides, what was answered."""
+
+    heading: str
+    photos: Sequence[str]
+    answers: Mapping[str, tuple[str, bool]]
+
+
+def draw_panel(material: Material) -> list[Outcome]:
+    """Figure 1, from photos at hand; with the accuracies of the first model that was run on them."""
+    benchmarks = [material.photos] if material.photos else built_in_benchmarks(material.runs)
+    sources = photo_sources(benchmarks)
+    if not sources:
+        return [Absent("1", _NEED)]
+    model = _model(material, sources)
+    if model is None and material.photos is None:
+        return [Absent("1", _NEED)]
+    photos = _manifest(material, model, sources)
+    if photos.is_empty():
+        need = "none of these photos is in a common or counter group."
+        return [Absent("1", need if material.photos else _NEED)]
+    name = _class(material, photos, model)
+    rows = [_row(group, photos.filter(class_name=name), model) for group in GROUPS]
+    drawn, unreadable = _draw(rows, sources)
+    if drawn is None:
+        return [Absent("1", f"no photo of {name} can be read ({unreadable[0]}).")]
+    credited = {source.attribution for row in rows for p in row.photos if (source := sources[p]).attribution}
+    notes = [f"Photos: {'; '.join(sorted(one_line(credit) for credit in credited))}."] if credited else []
+    notes += [f"Left out, as it cannot be read: {reason}." for reason in unreadable]
+    told = f" of {model[1].label}; under each photo what it answered" if model else ""
+    caption = f"{name}: photos of the common and the counter group, with the accuracy{told}."
+    if not model:
+        caption = f"{name}: photos of the common and the counter group."
+    return [Drawing(own("figure-1"), drawn, caption, tuple(notes))]
+
+
+def _model(material: Material, sources: Mapping[str, PhotoSource]) -> tuple[Run, ModelScores] | None:
+    """The first model with groups that was run on these photos."""
+    for run in material.runs:
+        if run.predictions["photo_id"].is_in(list(sources)).any():
+            found = [model for model in regroup(run.scores) if model.has_groups]
+            if found:
+                return run, found[0]
+    return None
+
+
+def _manifest(
+    material: Material, model: tuple[Run, ModelScores] | None, sources: Mapping[str, PhotoSource]
+) -> pl.DataFrame:
+    """Photos in groups: ``photo_id``, ``class_name``, ``class_index``, ``group``, ``background``."""
+    columns = ["photo_id", "class_name", "class_index", "group", "background"]
+    if model is not None:
+        photos = model[0].predictions.select(columns)
+    else:
+        assert material.photos is not None
+        names = dict(enumerate(material.photos.label_space.names))
+        photos = material.photos.photos.with_columns(
+            class_name=pl.col("class_index").replace_strict(names, return_dtype=pl.String)
+        ).select(columns)
+    here = pl.col("photo_id").is_in(list(sources)) & pl.col("group").is_in(GROUPS)
+    return photos.filter(here).unique(maintain_order=True).sort("photo_id")
+
+
+def _class(material: Material, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None) -> str:
+    """The class that was asked for, else that of the largest drop, else the one with most photos."""
+    both = photos.group_by("class_name", "class_index").agg(
+        pl.col("group").n_unique().alias("groups"), pl.len().alias("photos")
+    )
+    names = both["class_name"].to_list()
+    if material.class_name is not None:
+        wanted = [name for name in names if name.lower() == material.class_name.lower()]
+        if not wanted:
+            hint = did_you_mean(material.class_name, names)
+            raise UsageError(f"These photos show no class {material.class_name!r}.{hint}")
+        return str(wanted[0])
+    drops = {}
+    for row in both.iter_rows(named=True):
+        drop = model[1].get("drop", None, row["class_index"]).value if model else None
+        drops[row["class_name"]] = (
+            row["groups"],
+            -1.0 if drop is None else drop,
+            row["photos"],
+            row["class_name"],
+        )
+    return str(max(drops, key=lambda name: drops[name]))
+
+
+def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None) -> _Row:
+    part = photos.filter(group=group)
+    backgrounds = ", ".join(part["background"].drop_nulls().unique().sort())
+    heading = f"{group}: {one_line(backgrounds)}" if backgrounds else group
+    answers: dict[str, tuple[str, bool]] = {}
+    if model is not None and len(part):
+        run, scores = model
+        accuracy = scores.get("accuracy", group, part["class_index"][0])
+        heading += f"  –  {accuracy.text} % {accuracy.interval}".rstrip()
+        said = run.predictions.filter(
+            *(
+                pl.col(key).eq_missing(getattr(scores.setting, key))
+                for key in ("model", "names", "prompts", "protocol", "label_space")
+            ),
+            pl.col("photo_id").is_in(part["photo_id"].to_list()),
+        )
+        answers = {
+            identity: (one_line(name or "no class"), correct)
+            for identity, name, correct in said.select("photo_id", "predicted_name", "correct").iter_rows()
+        }
+    return _Row(heading, part["photo_id"].to_list()[:_PER_GROUP], answers)
+
+
+def _draw(rows: Sequence[_Row], sources: Mapping[str, PhotoSource]) -> tuple[Any, list[str]]:
+    """The figure, or None where no photo can be read; and why photos could not."""
+    unreadable: list[str] = []
+    pictures: dict[str, Image.Image] = {}
+    for identity in (identity for row in rows for identity in row.photos):
+        try:
+            pictures[identity] = _square(load_photo(sources[identity].file, expect_id=identity).image)
+        except UnreadablePhoto as error:
+            unreadable.append(str(error).rstrip("."))
+    if not pictures:
+        return None, unreadable
+    answered = any(row.answers for row in rows)
+    columns = max(sum(identity in pictures for identity in row.photos) for row in rows)
+    figure = new_figure(PAGE, 2 * (PAGE / columns + 0.3 + 0.15 * answered) if columns > 3 else 4.6)
+    parts: Any = figure.subfigures(len(rows), 1)
+    for part, row in zip(parts, rows, strict=True):
+        _draw_row(part, row, pictures, columns)
+    return figure, unreadable
+
+
+def _draw_row(part: SubFigure, row: _Row, pictures: Mapping[str, Image.Image], columns: int) -> None:
+    part.suptitle(row.heading, x=0.005, ha="left", fontweight="bold", fontsize=SMALL + 1)
+    there = [identity for identity in row.photos if identity in pictures]
+    for place, axes in enumerate(part.subplots(1, columns, squeeze=False)[0]):
+        axes.set_axis_off()
+        if place >= len(there):
+            continue
+        axes.imshow(pictures[there[place]], interpolation="none")
+        if there[place] in row.answers:
+            said, correct = row.answers[there[place]]
+            text = (
+                f"{'✓' if correct else '✗'} {said if len(said) <= _LONGEST else said[: _LONGEST - 1] + '…'}"
+            )
+            colour = family_colour("clip" if correct else "imagenet")
+            axes.text(
+                0.5,
+                -0.03,
+                text,
+                transform=axes.transAxes,
+                ha="center",
+                va="top",
+                fontsize=SMALL,
+                color=colour,
+            )
+
+
+def _square(image: Image.Image) -> Image.Image:
+    """The middle of a photo, square, at the resolution of print."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    cut = image.crop((left, top, left + side, top + side))
+    return cut.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)

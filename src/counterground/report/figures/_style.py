@@ -1,0 +1,97 @@
+"""How figures look in print: widths, sizes of letters, inks, and one set of Matplotlib's parameters."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from counterground.report._families import GROUNDS, family_colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN, PAGE = 3.3, 6.9
+"""Inches: one column and the full width of a two-column page."""
+TEXT, SMALL, TINY = 7.0, 6.0, 5.0
+"""Points, at the size of print."""
+INK, QUIET, GRID = "#1F2328", "#5B6470", "#E3E7EB"
+GROUPS = ("common", "counter")
+
+_PARAMETERS: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": TEXT,
+    "axes.labelsize": TEXT,
+    "axes.titlesize": TEXT,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 4,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "legend.handletextpad": 0.4,
+    "legend.columnspacing": 1.2,
+    "legend.borderaxespad": 0.2,
+    "lines.linewidth": 1.0,
+    "hatch.linewidth": 0.5,
+    "text.color": INK,
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "figure.dpi": 200,
+    "figure.constrained_layout.h_pad": 0.02,
+    "figure.constrained_layout.w_pad": 0.02,
+    # Text stays text in every format: Type 42 fonts in PDF, <text> in SVG.
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+
+
+def print_style() -> AbstractContextManager[None]:
+    """Matplotlib's defaults and ours, whatever the reader's matplotlibrc says: for drawing and for saving."""
+    from matplotlib import style
+
+    context: AbstractContextManager[None] = style.context(["default", _PARAMETERS])
+    return context
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of ``width`` x ``height`` inches; nothing of it is known to pyplot."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def tint(colour: str, strength: float) -> str:
+    """Mix ``#RRGGBB`` with white: 1 leaves it, 0 gives white."""
+    channels = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+    ground = [int(GROUNDS["light"][k : k + 2], 16) for k in (1, 3, 5)]
+    mixed = (round(g + strength * (c - g)) for c, g in zip(channels, ground, strict=True))
+    return "#" + "".join(f"{channel:02X}" for channel in mixed)
+
+
+def group_colours(family: str = "clip") -> dict[str, str]:
+    """Common in the family's colour, counter in its tint: also told apart without colour."""
+    colour = family_colour(family)
+    return {"common": colour, "counter": tint(colour, 0.4)}
+
+
+def rule(axes: Axes, *, axis: str = "y") -> None:
+    """Draw a light grid across one axis, or across ``both``."""
+    axes.grid(axis=axis, color=GRID, linewidth=0.5)  # type: ignore[arg-type]

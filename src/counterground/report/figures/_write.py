@@ -1,0 +1,112 @@
+"""Draw what was asked for, write it, and tell what could not be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from counterground.atomic import check_writable, write_text
+from counterground.benchmarks import open_benchmark
+from counterground.errors import CounterGroundError
+from counterground.escaping import markdown
+from counterground.inference import Run, open_run
+from counterground.photos import Benchmark
+from counterground.report.figures._catalogue import FIGURES, TABLES, chosen_names
+from counterground.report.figures._material import Absent, Drawing, Material, Outcome
+from counterground.report.figures._paper_tables import paper_tables, write_paper_tables
+from counterground.report.figures._save import FORMATS, Format, check_formats, save
+from counterground.report.figures._studies import read_study
+from counterground.report.figures._style import print_style
+
+CAPTIONS = "captions.md"
+
+
+@dataclass(frozen=True)
+class WrittenFigures:
+    """What was written: the folder, its files, and a line for each figure that could not be drawn."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    absent: tuple[str, ...]
+
+
+def write_figures(
+    runs: Run | Path | str | Sequence[Run | Path | str] = (),
+    *,
+    out: Path | str,
+    published: bool | None = None,
+    studies: Sequence[Path | str] = (),
+    only: Sequence[str] = (),
+    formats: Sequence[str] = FORMATS,
+    photos: Benchmark | Path | str | None = None,
+    class_name: str | None = None,
+) -> WrittenFigures:
+    """Draw the paper's figures for print, from its own numbers and from those of runs and studies.
+
+    Figures of the paper are ``figure-<number>.<format>``, those of runs and studies
+    ``figure-<number>-own.<format>``; ``captions.md`` says what each shows, with the notes on its numbers.
+    The paper's tables 1 to 16 go to ``tables/``. The same numbers and versions give the same bytes.
+
+    Args:
+        runs: run folders or opened runs.
+        out: the folder that is written.
+        published: draw the paper's own; by default where neither runs nor studies are given.
+        studies: folders of ``counterground study``.
+        only: numbers of figures, ``tables``; everything by default.
+        formats: ``pdf``, ``svg``, ``png``.
+        photos: the benchmark whose photos figure 1 shows; a built-in one of the runs by default.
+        class_name: the class of figure 1; that of the largest drop by default.
+
+    Raises:
+        UsageError: an unknown figure, format or class.
+        CounterGroundError: a run or study is damaged, the folder cannot be written, or nothing can be drawn.
+    """
+    names, kinds = chosen_names(only), check_formats(formats)
+    folder = Path(out)
+    listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
+    material = Material(
+        (not listed and not studies) if published is None else published,
+        [run if isinstance(run, Run) else open_run(run) for run in listed],
+        [read_study(Path(study)) for study in studies],
+        photos if photos is None or isinstance(photos, Benchmark) else open_benchmark(photos),
+        class_name,
+    )
+    check_writable(folder)
+    drawn, files, absent = [], [], []
+    with print_style():
+        for outcome in draw_figures(material, [name for name in names if name != TABLES]):
+            if isinstance(outcome, Absent):
+                absent.append(str(outcome))
+            else:
+                files += save(outcome, folder, kinds)
+                drawn.append(outcome)
+    tables = material.published and TABLES in names
+    if tables:
+        files += write_paper_tables(folder / TABLES)
+    if not files:
+        raise CounterGroundError(f"Nothing could be drawn. {' '.join(absent)}".strip())
+    write_text(folder / CAPTIONS, _captions(drawn, absent, kinds, tables=tables))
+    return WrittenFigures(folder, (*files, folder / CAPTIONS), tuple(absent))
+
+
+def draw_figures(material: Material, names: Sequence[str]) -> Iterator[Outcome]:
+    """Draw figures one by one, inside ``print_style``; what lacks its numbers comes as `Absent`."""
+    for name in names:
+        outcomes = FIGURES[name].draw(material)
+        yield from outcomes or [Absent(name, FIGURES[name].need)]
+
+
+def _captions(
+    drawn: Sequence[Drawing], absent: Sequence[str], formats: Sequence[Format], *, tables: bool
+) -> str:
+    lines = ["# Figures", "", f"Each as {', '.join(formats)}.", ""]
+    for drawing in drawn:
+        lines += [f"- **{drawing.stem}**: {markdown(drawing.caption)}"]
+        lines += [f"  - Note: {markdown(note)}" for note in drawing.notes]
+    if absent:
+        lines += ["", "Not drawn:", "", *(f"- {markdown(line)}" for line in absent)]
+    if tables:
+        lines += ["", "# Tables", "", "As printed, in `tables/` as csv, parquet and tex.", ""]
+        lines += [f"- **table-{table.number:02d}**: {markdown(table.title)}" for table in paper_tables()]
+    return "\n".join(lines) + "\n"
