@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from counterground._version import __version__
 
 if TYPE_CHECKING:
-    from counterground.api import compare, discover, evaluate, export, scores
+    from counterground.api import compare, discover, evaluate, export, full_comparison, reproduce, scores
     from counterground.benchmarks import open_benchmark
     from counterground.build.collect import collect
     from counterground.build.curate import curate
@@ -29,10 +29,12 @@ _WHERE = {
     "discover": "counterground.api",
     "evaluate": "counterground.api",
     "export": "counterground.api",
+    "full_comparison": "counterground.api",
     "import_photos": "counterground.build.imports",
     "open_benchmark": "counterground.benchmarks",
     "open_pool": "counterground.pool",
     "open_run": "counterground.inference",
+    "reproduce": "counterground.api",
     "scores": "counterground.api",
     "write_report": "counterground.report",
 }
@@ -49,10 +51,12 @@ __all__ = [
     "discover",
     "evaluate",
     "export",
+    "full_comparison",
     "import_photos",
     "open_benchmark",
     "open_pool",
     "open_run",
+    "reproduce",
     "scores",
     "write_report",
 ]

@@ -10,9 +10,12 @@ import polars as pl
 
 from counterground.benchmarks import open_benchmark
 from counterground.build import Discovery, discover_pairs
+from counterground.comparison import Comparison
+from counterground.comparison import full_comparison as compare_fully
+from counterground.comparison import reproduce as put_beside
 from counterground.errors import UsageError
 from counterground.inference import Run, Settings, evaluate_models, open_run, why_not_comparable
-from counterground.metrics import compare_models
+from counterground.metrics import Scale, compare_models
 from counterground.photos import Benchmark
 from counterground.pool import is_pool, open_pool
 
@@ -107,14 +110,55 @@ def compare(
     Raises:
         UsageError: fewer than two models, ``against`` is none of them, or they saw different photos.
     """
-    listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
-    opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
+    opened = _opened_runs(runs)
     if obstacle := why_not_comparable(opened):
         raise UsageError(obstacle)
     try:
         return compare_models(pl.concat([run.predictions for run in opened]), against=against)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def full_comparison(
+    runs: Run | Path | str | Sequence[Run | Path | str] = (),
+    *,
+    published: bool = True,
+    against: str | None = None,
+    baseline: str = "imagenet",
+    scale: Scale = "probit",
+) -> Comparison:
+    """Compare runs with each other and with the paper: points, effective robustness, ranks, tests, warnings.
+
+    Args:
+        runs: runs or their folders; none shows the paper and its 2025 reproduction alone.
+        published: put the paper's models beside them.
+        against: test every model against this one only.
+        baseline: the family through whose models the line goes: ``imagenet``, ``clip``, ``lvlm``, ``other``.
+        scale: ``probit`` or ``logit``.
+
+    Raises:
+        UsageError: there is nothing to compare, or a model, family or scale is unknown.
+    """
+    return compare_fully(
+        _opened_runs(runs), published=published, against=against, baseline=baseline, scale=scale
+    )
+
+
+def reproduce(runs: Run | Path | str | Sequence[Run | Path | str] = ()) -> pl.DataFrame:
+    """Put values of runs on CounterAnimal beside the paper's rows: printed, ours, difference, known notes.
+
+    Args:
+        runs: runs or their folders; none takes the values of the 2025 reproduction.
+
+    Raises:
+        UsageError: no run was measured on CounterAnimal.
+    """
+    return put_beside(_opened_runs(runs))
+
+
+def _opened_runs(runs: Run | Path | str | Sequence[Run | Path | str]) -> list[Run]:
+    listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
+    return [run if isinstance(run, Run) else open_run(run) for run in listed]
 
 
 def _opened(benchmark: Benchmark | Path | str, settings: Settings) -> Benchmark:

@@ -8,11 +8,77 @@ import click
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--against", metavar="MODEL", help="Compare every model with this one only.")
-def compare(runs: tuple[Path, ...], against: str | None) -> None:
-    """Test differences between the models of RUN folders on the same photos (paired, Holm-corrected)."""
-    from counterground.api import compare as run_comparison
-    from counterground.cli._show import show_comparison
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--published", is_flag=True, help="Beside the paper's models and its 2025 reproduction.")
+@click.option("--against", metavar="MODEL", help="Test every model against this one only.")
+@click.option(
+    "--baseline",
+    default="imagenet",
+    show_default=True,
+    type=click.Choice(["imagenet", "clip", "lvlm", "other"]),
+    help="The family through whose models the line of effective robustness goes.",
+)
+@click.option(
+    "--scale",
+    default="probit",
+    show_default=True,
+    type=click.Choice(["probit", "logit"]),
+    help="What accuracies are turned into before the line is fitted.",
+)
+@click.option(
+    "--reproduce",
+    is_flag=True,
+    help="The paper's rows beside our values: printed, ours, difference, and what is known of it.",
+)
+@click.option(
+    "--format",
+    "style",
+    default="table",
+    show_default=True,
+    type=click.Choice(["table", "csv", "json", "markdown", "latex"]),
+    help="csv: a row per model, fractions. json: everything.",
+)
+def compare(
+    runs: tuple[Path, ...],
+    *,
+    published: bool,
+    against: str | None,
+    baseline: str,
+    scale: str,
+    reproduce: bool,
+    style: str,
+) -> None:
+    """Compare the models of RUN folders with each other and with the paper's.
 
-    show_comparison(run_comparison(runs, against=against))
+    \b
+    counterground compare runs/a runs/b          paired tests, ranks, effective robustness
+    counterground compare --published            the paper's 43 models, without any run
+    counterground compare runs/a --published     yours among them
+    counterground compare runs/paper --reproduce printed and measured values, row by row
+
+    Tested are differences on the same photos only (paired, Holm-corrected); what is unfair in a comparison is
+    said. Without RUN, --reproduce shows the 2025 reproduction.
+    """
+    from counterground.cli._show import print_text
+    from counterground.comparison import full_comparison
+    from counterground.comparison import reproduce as put_beside
+    from counterground.errors import UsageError
+    from counterground.inference import open_run
+    from counterground.report import format_comparison, format_reproduction
+
+    if not runs and not published and not reproduce:
+        raise UsageError(
+            "There is nothing to compare: give RUN folders, or --published for the paper's models."
+        )
+    opened = [open_run(folder) for folder in runs]
+    if reproduce:
+        print_text(format_reproduction(put_beside(opened), style))
+        return
+    found = full_comparison(
+        opened,
+        published=published,
+        against=against,
+        baseline=baseline,
+        scale=scale,  # type: ignore[arg-type]
+    )
+    print_text(format_comparison(found, style))

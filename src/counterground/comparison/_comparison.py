@@ -54,6 +54,11 @@ class Comparison:
         joined = pl.concat([self.points, renamed], how="horizontal").with_row_index("row")
         return joined.join(ranks, on="row", how="left", maintain_order="left").drop("row")
 
+    def _repr_html_(self) -> str:
+        from counterground.report import comparison_html
+
+        return comparison_html(self)
+
 
 def full_comparison(
     runs: Run | Sequence[Run] = (),

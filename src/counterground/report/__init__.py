@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from counterground.report._citations import bibliography
+from counterground.report._comparison_view import SectionsView, format_comparison, format_reproduction
 from counterground.report._fragment import scores_html
 from counterground.report._html import DiscoverySummary, write_report
 from counterground.report._model_card import model_cards
@@ -17,7 +18,10 @@ __all__ = [
     "PoolSummary",
     "PoolView",
     "ScoresView",
+    "SectionsView",
     "bibliography",
+    "format_comparison",
+    "format_reproduction",
     "format_scores",
     "headline",
     "model_cards",

@@ -1,0 +1,298 @@
+"""A comparison laid out as sections: a title, a sheet of cells, and the sentences that belong below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from counterground.comparison import EVERY, TERMS, WITHOUT, Answer, Comparison, RobustnessLine, Scaling
+from counterground.report._families import FAMILY_NAMES
+from counterground.report._numbers import NOTHING, bounds, p_value, percent
+from counterground.report._sheet import Cell, Column, Sheet
+
+if TYPE_CHECKING:
+    from counterground.comparison._scaling import Outcome
+
+_PUBLISHED = ("paper", "reproduction")
+_OUTCOMES: tuple[tuple[Outcome, str], ...] = (
+    ("drop", "Drop (points; less is better)"),
+    ("effective robustness", "Effective robustness (points off the line; more is better)"),
+)
+_VERDICTS = {"yes": "yes", "no": "no, harms", "not told": "not told"}
+_METRICS = {
+    ("drop", None): "drop",
+    ("accuracy", "common"): "accuracy, common",
+    ("accuracy", "counter"): "accuracy, counter",
+    ("accuracy", None): "accuracy",
+}
+_SETTING = ("names", "prompts", "protocol", "label_space")
+MOST_PAIRS = 12
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table; rows that are ``headings`` only title those below, ``bold`` ones stand out."""
+
+    title: str
+    sheet: Sheet
+    sentences: tuple[str, ...] = ()
+    headings: frozenset[int] = frozenset()
+    bold: frozenset[int] = frozenset()
+
+
+def comparison_sections(comparison: Comparison) -> list[Section]:
+    """Lay out models benchmark by benchmark, paired tests, agreement, and the scaling answers."""
+    sections = _models(comparison)
+    if comparison.tests.height:
+        sections.append(_tests(comparison.tests))
+    if comparison.agreement["correlation"].drop_nulls().len():
+        sections.append(_agreement(comparison.agreement))
+    if comparison.scaling is not None:
+        sections.append(_scaling(comparison.scaling))
+    return sections
+
+
+def _models(comparison: Comparison) -> list[Section]:
+    """One section per benchmark and label space; runs on the paper's photos stand among its models."""
+    models = comparison.models
+    shown = models.filter(pl.col("source") != "reproduction")
+    again = models.filter(pl.col("source") == "reproduction")
+    same = shown.filter("comparable")
+    groups = [same] if same.height else []
+    others = shown.filter(~pl.col("comparable"))
+    groups += [part for _, part in others.group_by("benchmark_version", "label_space", maintain_order=True)]
+    lines = {(line.benchmark, line.source): line for line in comparison.robustness.lines}
+    sections = []
+    for group in groups:
+        benchmark = group["benchmark"][0]
+        paper = group["source"].str.contains("^paper$").any()
+        line = _line_of(lines.values(), benchmark, paper=bool(paper))
+        ordered = group.sort("residual", "drop", descending=[True, False], nulls_last=True)
+        sections.append(_group(ordered, again if paper else None, line, comparison.robustness.baseline))
+    return sections
+
+
+def _line_of(lines: Iterable[RobustnessLine], benchmark: str, *, paper: bool) -> RobustnessLine | None:
+    for line in lines:
+        if (
+            line.benchmark == benchmark
+            and (line.source == "paper") == paper
+            and line.source != "reproduction"
+        ):
+            return line
+    return None
+
+
+def _group(
+    models: pl.DataFrame, again: pl.DataFrame | None, line: RobustnessLine | None, baseline: str
+) -> Section:
+    columns = [Column("Model", False), *(Column(title, True) for title in ("Common", "Counter", "Drop"))]
+    columns += [Column("Drop 2025", True)] if again is not None else []
+    columns += [Column("Off line", True), Column("95 %", True)] if line else []
+    columns += [Column("Rank", True)]
+    runs = models.filter(~pl.col("source").is_in(_PUBLISHED))["source"].n_unique()
+    later = {} if again is None else dict(again.select("model", "drop").iter_rows())
+    rows, bold = [], set()
+    for place, row in enumerate(models.iter_rows(named=True)):
+        own = row["source"] not in _PUBLISHED
+        cells: list[Cell] = [(_name(row, several=runs > 1), "")]
+        cells += [_figure(row, name) for name in ("common", "counter", "drop")]
+        if again is not None:
+            cells.append((percent(later.get(row["model"])) if row["source"] == "paper" else "", ""))
+        if line:
+            cells.append((signed(row["residual"]), ""))
+            cells.append((bounds(row["residual_low"], row["residual_high"]), ""))
+        cells.append((_rank(row), ""))
+        rows.append(cells)
+        if own and again is not None:
+            bold.add(place)
+    benchmark = models["benchmark"][0]
+    title = f"{_counted(len(rows))} on {benchmark}, label space {models['label_space'][0]}"
+    sentences = _about(line, baseline, again is not None)
+    sheet = Sheet(1, columns, rows, f"{title}, percent. {' '.join(sentences)}")
+    return Section(title, sheet, tuple(sentences), bold=frozenset(bold))
+
+
+def _name(row: dict[str, Any], *, several: bool) -> str:
+    """The paper's data set and backbone, with an asterisk for filtered data; a run's model as written."""
+    if row["source"] in _PUBLISHED:
+        if row["family"] == "imagenet":
+            return f"ImageNet {row['backbone']}"
+        return f"{row['label']}*" if row["high_quality"] else str(row["label"])
+    return f"{row['label']} ({row['source']})" if several else str(row["label"])
+
+
+def _figure(row: dict[str, Any], name: str) -> Cell:
+    return percent(row[name]), bounds(row[f"{name}_low"], row[f"{name}_high"])
+
+
+def signed(value: float | None) -> str:
+    """Write a fraction as percent with its sign; 0.0 has none."""
+    text = percent(value)
+    return text if value is None or text == "0.0" or text.startswith("−") else f"+{text}"
+
+
+def _rank(row: dict[str, Any]) -> str:
+    if row["rank"] is None:
+        return NOTHING
+    return f"{row['rank']} {row['rank_low']}–{row['rank_high']}"
+
+
+def _about(line: RobustnessLine | None, baseline: str, paper: bool) -> list[str]:
+    sentences = []
+    if line:
+        fit, family = line.fit, FAMILY_NAMES[baseline]
+        sentences.append(
+            f"Off line: counter accuracy minus what the line through the {fit.n} {_lower(family)} gives at "
+            f"the same common accuracy, {fit.scale}(counter) = {_plain(fit.intercept)} "
+            f"{_ends(fit.intercept_low, fit.intercept_high)} + {_plain(fit.slope)} "
+            f"{_ends(fit.slope_low, fit.slope_high)} × {fit.scale}(common)"
+            + (f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else "")
+            + ". Each of these is compared with the line through the others."
+        )
+    sentences.append("Rank by drop, with the ranks that cannot be ruled out (all pairs tested, Holm).")
+    if paper:
+        sentences.append(
+            "Drop 2025: an independent reproduction. *: filtered data. The paper prints no intervals: those "
+            "off the line are the line's own; ranks rest on binomial ones from the group sizes, an "
+            "approximation."
+        )
+    return sentences
+
+
+def _counted(models: int) -> str:
+    return "1 model" if models == 1 else f"{models} models"
+
+
+def _lower(family: str) -> str:
+    return family if family[:2].isupper() or family.startswith("ImageNet") else family[0].lower() + family[1:]
+
+
+def _plain(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
+
+
+def _ends(low: float, high: float) -> str:
+    return f"[{_plain(low)}, {_plain(high)}]"
+
+
+def _scaling(scaling: Scaling) -> Section:
+    counts = {fit.subset: fit.joint.n for fit in scaling.fits}
+    columns = [Column("Over the paper's CLIPs", False)]
+    columns += [Column(f"{subset} ({counts[subset]})", True) for subset in (EVERY, WITHOUT)]
+    rows: list[list[Cell]] = []
+    headings = set()
+    for outcome, title in _OUTCOMES:
+        if not scaling.of(outcome):
+            continue
+        headings.add(len(rows))
+        rows.append([(title, ""), ("", ""), ("", "")])
+        pairs = zip(scaling.of(outcome, EVERY), scaling.of(outcome, WITHOUT), strict=True)
+        rows += [
+            [(every.question, every.change), *map(_answer, (every, without))] for every, without in pairs
+        ]
+    joint = scaling.fits[0].joint
+    strength = ", ".join(
+        f"{fit.joint.r_squared:.2f} ({fit.outcome}, {fit.joint.n})"
+        for fit in scaling.fits
+        if fit.joint.r_squared is not None
+    )
+    formula = (
+        f"{joint.formula}, and the same for robustness: ordinary least squares, 95 % intervals from t; each "
+        f"effect with the other two held. R² {strength}."
+    )
+    sentences = (formula, *_alone(scaling), *scaling.caveats)
+    title = "Do size, more data and cleaner data help?"
+    sheet = Sheet(1, columns, rows, f"{title} {' '.join(sentences)}")
+    return Section(title, sheet, sentences, headings=frozenset(headings))
+
+
+def _answer(answer: Answer) -> Cell:
+    return f"{_VERDICTS[answer.verdict]}: {signed(answer.effect)}", bounds(answer.low, answer.high)
+
+
+def _alone(scaling: Scaling) -> list[str]:
+    """What each term says alone, and what effective robustness adds, in words."""
+    found = scaling.of("drop", EVERY)
+    single = "; ".join(
+        f"{answer.change} {signed(answer.alone.value)} {bounds(answer.alone.low, answer.alone.high)}"
+        for answer in found
+    )
+    sentences = [f"Alone, over all {found[0].n}, the drop changes by: {single}."]
+    off_line = [a for a in scaling.answers if a.outcome == "effective robustness"]
+    if off_line and len(off_line) == 2 * len(TERMS) and all(a.verdict == "not told" for a in off_line):
+        sentences.append(
+            "What helps the drop is not shown to help effective robustness: models that drop less are more "
+            "accurate on common photos too, by about as much as the line says."
+        )
+    return sentences
+
+
+def _tests(tests: pl.DataFrame) -> Section:
+    varying = [name for name in ("benchmark", *_SETTING) if tests[name].n_unique() > 1]
+    columns = [
+        Column("Metric", False),
+        *(Column(title, True) for title in ("Difference", "95 %", "p (Holm)")),
+    ]
+    rows: list[list[Cell]] = []
+    headings = set()
+    above = None
+    for row in tests.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
+        heading = f"{row['model_a']} minus {row['model_b']}"
+        heading += "".join(f", {name.replace('_', ' ')} {row[name]}" for name in varying)
+        if heading != above:
+            above = heading
+            headings.add(len(rows))
+            rows.append([(heading, ""), ("", ""), ("", ""), ("", "")])
+        interval = bounds(row["low"], row["high"])
+        p = p_value(row["p_holm"]) if row["p_holm"] is not None else ""
+        metric = _METRICS[row["metric"], row["group"]]
+        rows.append([(metric, ""), (signed(row["difference"]), ""), (interval, ""), (p, "")])
+    title = "Paired differences on the same photos (percentage points)"
+    return Section(title, Sheet(1, columns, rows, f"{title}."), headings=frozenset(headings))
+
+
+def _agreement(agreement: pl.DataFrame) -> Section:
+    known = agreement.filter(pl.col("correlation").is_not_null())
+    shown = _most_telling(known).sort("correlation", descending=True)
+    columns = [
+        Column("Models", False),
+        Column("Spearman", True),
+        Column("95 %", True),
+        Column("Classes", True),
+    ]
+    rows: list[list[Cell]] = []
+    for row in shown.iter_rows(named=True):
+        pair = " and ".join(_short(row[f"model_{side}"], row[f"source_{side}"]) for side in "ab")
+        interval = "" if row["low"] is None else f"[{_two(row['low'])}, {_two(row['high'])}]"
+        rows.append([(pair, ""), (_two(row["correlation"]), ""), (interval, ""), (str(row["classes"]), "")])
+    title = "Do models lean on the backgrounds of the same classes?"
+    left = known.height - shown.height
+    sentences = ["Rank correlation of the drops class by class; 1 means the same order of classes."]
+    if left:
+        sentences.append(f"{left} more pairs are in --format json.")
+    return Section(title, Sheet(1, columns, rows, f"{title} {' '.join(sentences)}"), tuple(sentences))
+
+
+def _most_telling(known: pl.DataFrame) -> pl.DataFrame:
+    """All pairs where they are few; else those of the runs first, then the paper's."""
+    if known.height <= MOST_PAIRS:
+        return known
+    theirs = pl.col("source_a").is_in(_PUBLISHED).cast(pl.Int8) + pl.col("source_b").is_in(_PUBLISHED)
+    return known.sort(theirs, maintain_order=True).head(MOST_PAIRS)
+
+
+def _short(model: str, source: str) -> str:
+    return short_name(model) if source in _PUBLISHED else model
+
+
+def short_name(model: str) -> str:
+    """The paper's name of a CLIP without the word: ``LAION2B ViT/B/32``."""
+    return model.removeprefix("CLIP-").replace("-", " ", 1)
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")

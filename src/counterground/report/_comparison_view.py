@@ -1,0 +1,176 @@
+"""Comparisons as text: tables for a terminal, Markdown, LaTeX, CSV and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+import polars as pl
+
+from counterground.comparison import Comparison
+from counterground.errors import UsageError, did_you_mean
+from counterground.escaping import markdown
+from counterground.report._comparison_reproduced import reproduction_sections
+from counterground.report._comparison_sheets import Section, comparison_sections
+from counterground.report._markup import sheet_latex, sheet_markdown
+from counterground.report._tables import TextFormat
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table
+
+_FORMATS = ("table", *get_args(TextFormat))
+
+
+def format_comparison(comparison: Comparison, format: str = "table") -> str | SectionsView:  # noqa: A002
+    """Write a comparison for a person or a program.
+
+    Args:
+        comparison: what ``full_comparison`` returns.
+        format: ``table`` (a rich renderable), ``markdown`` and ``latex`` (booktabs) show percent; ``csv``
+            holds a row per model, fractions, with its line and rank; ``json`` holds everything, fractions.
+
+    Raises:
+        UsageError: an unknown format.
+    """
+    _check(format)
+    if format == "csv":
+        return comparison.models.write_csv().rstrip("\n")
+    if format == "json":
+        return _dumped(_record(comparison))
+    warnings = [f"Warning: {sentence}" for sentence in comparison.warnings]
+    return _written(comparison_sections(comparison), warnings, format)
+
+
+def format_reproduction(rows: pl.DataFrame, format: str = "table") -> str | SectionsView:  # noqa: A002
+    """Write the paper's rows beside our values; ``rows`` is what ``reproduce`` returns.
+
+    Raises:
+        UsageError: an unknown format.
+    """
+    _check(format)
+    if format == "csv":
+        return rows.write_csv().rstrip("\n")
+    if format == "json":
+        return _dumped(rows.to_dicts())
+    return _written(reproduction_sections(rows), [], format)
+
+
+@dataclass(frozen=True)
+class SectionsView:
+    """A rich renderable: one table after another, each with its sentences, and the warnings last."""
+
+    sections: Sequence[Section]
+    warnings: Sequence[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the tables for the console at hand."""
+        from rich.text import Text
+
+        for section in self.sections:
+            yield _table(section)
+            yield Text("")
+            for sentence in section.sentences:
+                yield Text(sentence)
+            yield Text("")
+        for sentence in self.warnings:
+            yield Text(sentence)
+
+
+def _check(style: str) -> None:
+    if style not in _FORMATS:
+        hint = did_you_mean(style, _FORMATS)
+        raise UsageError(f"There is no format {style!r}; choose one of {', '.join(_FORMATS)}.{hint}")
+
+
+def _written(sections: Sequence[Section], warnings: Sequence[str], style: str) -> str | SectionsView:
+    if style == "table":
+        return SectionsView(sections, warnings)
+    if style == "markdown":
+        parts = [f"### {section.title}\n\n{sheet_markdown(section.sheet)}" for section in sections]
+        return "\n\n".join([*parts, *(f"- {markdown(sentence)}" for sentence in warnings)])
+    tables = [
+        sheet_latex(section.sheet).replace("{tab:counterground}", f"{{tab:counterground-{number}}}")
+        for number, section in enumerate(sections, start=1)
+    ]
+    return "\n\n".join([*tables, *(f"% {' '.join(sentence.split())}" for sentence in warnings)])
+
+
+def _table(section: Section) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=section.title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=0,
+        collapse_padding=True,
+    )
+    for column in section.sheet.columns:
+        justify = "right" if column.numeric else "left"
+        title = _narrow(column.title) if column.numeric else column.title
+        table.add_column(Text(title), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for place, row in enumerate(section.sheet.rows):
+        heading = place in section.headings
+        if heading and place:
+            table.add_section()
+        style = "bold" if heading or place in section.bold else ""
+        table.add_row(*(_cell(Text, *cell) for cell in row), style=style)
+    return table
+
+
+def _narrow(title: str) -> str:
+    """A short title in two lines leaves the room to the names."""
+    return title.replace(" ", "\n") if len(title) < 16 and title[-1] != "%" else title
+
+
+def _cell(text: Any, value: str, interval: str) -> Any:
+    cell = text(value)
+    if interval:
+        cell.append(f"\n{interval}", style="dim")
+    return cell
+
+
+def _record(comparison: Comparison) -> dict[str, Any]:
+    robustness, scaling = comparison.robustness, comparison.scaling
+    return {
+        "baseline": robustness.baseline,
+        "scale": robustness.scale,
+        "lines": [asdict(line) for line in robustness.lines],
+        "models": comparison.models.to_dicts(),
+        "scaling": None if scaling is None else _scaling_record(scaling),
+        "tests": comparison.tests.to_dicts(),
+        "agreement": comparison.agreement.to_dicts(),
+        "warnings": list(comparison.warnings),
+    }
+
+
+def _scaling_record(scaling: Any) -> dict[str, Any]:
+    record = asdict(scaling)
+    # Named tuples would become bare lists.
+    for fit, given in zip(record["fits"], scaling.fits, strict=True):
+        fit["joint"]["coefficients"] = [term._asdict() for term in given.joint.coefficients]
+        for single, alone in zip(fit["single"], given.single, strict=True):
+            single["coefficients"] = [term._asdict() for term in alone.coefficients]
+    for answer, given in zip(record["answers"], scaling.answers, strict=True):
+        answer["alone"] = given.alone._asdict()
+    return record
+
+
+def _dumped(record: Any) -> str:
+    return json.dumps(_finite(record), ensure_ascii=False, indent=1, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """What JSON cannot hold as null."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and value - value != 0 else value
