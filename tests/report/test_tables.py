@@ -195,7 +195,7 @@ def test_a_notebook_shows_scores_as_a_table_with_a_picture_of_each_drop(make_run
     assert "<i>" not in shown
     assert "&lt;i&gt;ice&lt;/i&gt; bear" in shown
     assert shown.count("<svg") == 9
-    assert shown.count("<tr>") == 10
+    assert shown.count("<tr>") == 1 + 1 + 9  # heads, model, classes
     overall = format_scores(run.scores)._repr_html_()
     low, high = (value_of(run.scores, "<b>m</b>", "drop", column=c) for c in ("low", "high"))
     assert bounds(low, high) in overall

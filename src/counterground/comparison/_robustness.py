@@ -64,6 +64,11 @@ class EffectiveRobustness:
         """The first line: the paper's where its rows are among the points; None where there is none."""
         return self.lines[0].fit if self.lines else None
 
+    def _repr_html_(self) -> str:
+        from counterground.report import robustness_html
+
+        return robustness_html(self)
+
 
 def effective_robustness(
     points: pl.DataFrame, *, baseline: str = "imagenet", scale: Scale = "probit"

@@ -72,6 +72,11 @@ class Scaling:
         """The three answers for one outcome over one set of CLIPs."""
         return tuple(a for a in self.answers if (a.outcome, a.subset) == (outcome, subset))
 
+    def _repr_html_(self) -> str:
+        from counterground.report import scaling_html
+
+        return scaling_html(self)
+
 
 def scaling(points: pl.DataFrame, robustness: EffectiveRobustness | None = None) -> Scaling:
     """Regress the drop, and effective robustness, of the paper's CLIPs on size, data and filtering.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from counterground.report._citations import bibliography
+from counterground.report._comparison_fragment import comparison_html, robustness_html, scaling_html
 from counterground.report._comparison_view import SectionsView, format_comparison, format_reproduction
 from counterground.report._fragment import scores_html
 from counterground.report._html import DiscoverySummary, write_report
@@ -20,11 +21,14 @@ __all__ = [
     "ScoresView",
     "SectionsView",
     "bibliography",
+    "comparison_html",
     "format_comparison",
     "format_reproduction",
     "format_scores",
     "headline",
     "model_cards",
+    "robustness_html",
+    "scaling_html",
     "score_rows",
     "scores_html",
     "scores_table",
