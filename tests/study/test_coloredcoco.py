@@ -1,12 +1,14 @@
 """The study of coloured objects: the data's correlations, losses, resuming, what is chosen and said."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from itertools import combinations
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,15 @@ from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.study import QUICK_COLOREDCOCO, TABLE_7, _finetune_start
 from counterground.study._coco_results import choose, compare_objectives, draw_sweep, interval, summarise
-from counterground.study._coco_trials import CocoSettings, Source, file_of, run_trials, trials
+from counterground.study._coco_trials import (
+    CocoSettings,
+    Source,
+    begin,
+    file_of,
+    run_trials,
+    trials,
+    visible_gpus,
+)
 from counterground.study._colored_objects import (
     BIASED,
     COLORS,
@@ -388,3 +398,31 @@ def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_ca
     assert main([*command, "--out", str(out)]) == 0
     assert all(file.stat().st_mtime_ns == made for file, made in kept.items())
     assert main(["study", "theory", "--quick", "--out", str(out)]) == 1
+
+
+def _which_gpu(found):
+    begin(["4", "7"], found[0])
+    found[1].put(os.environ["CUDA_VISIBLE_DEVICES"])
+
+
+def test_processes_take_the_gpus_they_may_use_in_turns(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert visible_gpus() == ["4", "7"]
+    context = get_context("fork")
+    shared = (context.Value("i", 0), context.SimpleQueue())
+    processes = [context.Process(target=_which_gpu, args=(shared,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+        process.join()
+    assert [shared[1].get() for _ in processes] == ["4", "7", "4"]
+
+
+def test_intervals_end_where_accuracies_do():
+    rows = [
+        {"model": "m", "strength": 0.8, "objective": "obj", "seed": seed, "learning_rate": 1.0}
+        | {"weight_decay": 0.0, "warmup_steps": 0, "id": ood + 0.1, "ood": ood, "drop": 0.1, "follows": 0.9}
+        for seed, ood in enumerate((0.1, 0.8))
+    ]
+    row = summarise(pl.DataFrame(rows)).row(0, named=True)
+    assert (row["ood_low"], row["ood_high"]) == (0.0, 1.0)
+    assert row["drop_low"] == pytest.approx(0.1)

@@ -95,7 +95,7 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="[default: bf16 on CUDA, else fp32]"
 )
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Trainings at once.  [default: one per core, one on a GPU]"
+    "--jobs", type=click.IntRange(min=1), help="Trainings at once.  [default: one per core, or one per GPU]"
 )
 @click.option(
     "--packages", type=click.Path(path_type=Path), help="Folder with the .deb file, where there is no apt."

@@ -35,7 +35,7 @@ _COLOURS = {
     "supervised": "#d55e00",
 }
 _SHAPES = {"obj": "o", "objbkg": "s", MEAN_CAPTION: "v", "siglip": "^", "supervised": "D"}
-_RECIPE = ["learning_rate", "weight_decay", "warmup_steps"]
+RECIPE = ["learning_rate", "weight_decay", "warmup_steps"]
 
 
 def choose(trainings: pl.DataFrame) -> pl.DataFrame:
@@ -44,20 +44,22 @@ def choose(trainings: pl.DataFrame) -> pl.DataFrame:
     Chosen for each model and strength; the first of the grid among equals. Rows without a grid stay.
     """
     keys = ["model", "strength", "objective"]
-    means = trainings.group_by(*keys, *_RECIPE, maintain_order=True).agg(pl.col("validation").mean())
+    means = trainings.group_by(*keys, *RECIPE, maintain_order=True).agg(pl.col("validation").mean())
     best = means.filter(pl.col("validation") == pl.col("validation").max().over(keys))
     chosen = best.group_by(keys, maintain_order=True).first().drop("validation")
-    return trainings.join(chosen, on=[*keys, *_RECIPE], nulls_equal=True, maintain_order="left")
+    return trainings.join(chosen, on=[*keys, *RECIPE], nulls_equal=True, maintain_order="left")
 
 
 def summarise(chosen: pl.DataFrame) -> pl.DataFrame:
     """Return mean and 95 % t interval over seeds of each measure (fractions) per setting of the study."""
-    keys = ["model", "strength", "objective", *_RECIPE]
+    keys = ["model", "strength", "objective", *RECIPE]
     rows = []
     for key, group in chosen.group_by(keys, maintain_order=True):
         row = dict(zip(keys, key, strict=True)) | {"seeds": len(group)}
         for name in MEASURES:
             mean, low, high = interval(group[name].to_numpy())
+            if low is not None and high is not None:  # t knows no bounds, accuracies and drops do
+                low, high = max(low, -1.0 if name == "drop" else 0.0), min(high, 1.0)
             row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
     bounds = {f"{name}_{end}": pl.Float64 for name in MEASURES for end in ("low", "high")}

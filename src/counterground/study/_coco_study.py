@@ -16,6 +16,7 @@ from counterground.published import load_table
 from counterground.study._coco import check_coco
 from counterground.study._coco_results import (
     NAMES,
+    RECIPE,
     answer,
     choose,
     compare_objectives,
@@ -86,7 +87,7 @@ def study_coloredcoco(
         packages: folder with the stamps package, where there is no apt.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``; by default ``bf16`` on a GPU.
-        jobs: trainings at once; by default one per core, one on a GPU.
+        jobs: trainings at once; by default one per core, or one per GPU.
         offline: never use the network for models.
         only_estimate: print time and memory, train nothing, return None.
         show_progress: bars and the estimate on standard error.
@@ -164,29 +165,25 @@ def _study(trainings: pl.DataFrame, objects: Objects, settings: CocoSettings, mo
 
 def _result_table(results: pl.DataFrame) -> Table:
     several = results["model"].n_unique() > 1
+    grid = results.select(RECIPE).drop_nulls().unique().height > 1
     rows = []
     for row in results.sort("model", "strength", nulls_last=True, maintain_order=True).to_dicts():
         strength = "tells nothing" if row["strength"] is None else f"{100 * row['strength']:g} %"
         head = f"{row['model']}, " if several else ""
-        rate = (
-            ""
-            if row["learning_rate"] is None
-            else (f"{row['learning_rate']:g}, {row['weight_decay']:g}, {row['warmup_steps']}")
-        )
         cells = [_with_interval(row, name) for name in ("id", "ood", "drop", "follows")]
-        rows.append([f"{head}{strength}, {NAMES[row['objective']]}", *cells, rate])
+        rows.append([f"{head}{strength}, {NAMES[row['objective']]}", *cells, *_setting(row, shown=grid)])
+    heads = ("colour, objective", "in distribution", "out of distribution", "drop", "named by colour")
     return Table(
         "Percent, mean and 95 % interval over seeds",
-        (
-            "colour, objective",
-            "in distribution",
-            "out of distribution",
-            "drop",
-            "named after the colour",
-            "setting",
-        ),
+        (*heads, "rate, decay, warm-up") if grid else heads,
         rows,
     )
+
+
+def _setting(row: dict[str, Any], *, shown: bool) -> list[str]:
+    if not shown:
+        return []
+    return [" ".join("" if row[name] is None else f"{row[name]:g}" for name in RECIPE)]
 
 
 def _with_interval(row: dict[str, Any], name: str) -> str:

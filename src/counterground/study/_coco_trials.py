@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -32,6 +32,9 @@ from counterground.study._finetune import (
 )
 from counterground.study._finetune_estimate import estimate
 from counterground.study._finetune_start import SMALL, Start, load_start, small_start
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
 
 ZERO_SHOT = "zero shot"
 MEAN_CAPTION = "objbkg, mean caption"  # trained as objbkg, answers with its own captions
@@ -224,11 +227,30 @@ def _run_all(
             _run(trial, files[trial], source, machine)
             yield
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), one_thread) as pool:
+    context = get_context("spawn")
+    gpus = visible_gpus() if machine.device == "cuda" else []
+    with ProcessPoolExecutor(jobs, context, begin, (gpus, context.Value("i", 0))) as pool:
         waiting = [pool.submit(_run, trial, files[trial], source, machine) for trial in missing]
         for done in as_completed(waiting):
             done.result()
             yield
+
+
+def visible_gpus() -> list[str]:
+    """Return the names by which CUDA knows the GPUs that this process may use."""
+    import torch
+
+    named = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    return named or [str(gpu) for gpu in range(torch.cuda.device_count())]
+
+
+def begin(gpus: Sequence[str], processes: Synchronized[int]) -> None:
+    """Take the next GPU for this process, before PyTorch looks for any; in turns if there are fewer."""
+    if gpus:
+        with processes.get_lock():
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[processes.value % len(gpus)]
+            processes.value += 1
+    one_thread()
 
 
 def one_thread() -> None:
@@ -239,8 +261,10 @@ def one_thread() -> None:
 
 
 def default_jobs(device: str) -> int:
-    """Return one training per core; one on a GPU."""
-    return (os.cpu_count() or 1) if device == "cpu" else 1
+    """Return one training per core; one per GPU."""
+    if device == "cpu":
+        return os.cpu_count() or 1
+    return max(1, len(visible_gpus())) if device == "cuda" else 1
 
 
 def _run(trial: Trial, file: Path, source: Source, machine: Machine) -> None:
