@@ -16,26 +16,31 @@ if TYPE_CHECKING:
     from counterground.inference import Run, open_run
     from counterground.photos import Benchmark, LabelSpace
     from counterground.pool import Pool, open_pool
-    from counterground.report import write_report
+    from counterground.report import bibliography, format_scores, model_cards, write_report
+    from counterground.report.figures import write_figures
 
 _WHERE = {
     "Benchmark": "counterground.photos",
     "LabelSpace": "counterground.photos",
     "Pool": "counterground.pool",
     "Run": "counterground.inference",
+    "bibliography": "counterground.report",
     "collect": "counterground.build.collect",
     "compare": "counterground.api",
     "curate": "counterground.build.curate",
     "discover": "counterground.api",
     "evaluate": "counterground.api",
     "export": "counterground.api",
+    "format_scores": "counterground.report",
     "full_comparison": "counterground.api",
     "import_photos": "counterground.build.imports",
+    "model_cards": "counterground.report",
     "open_benchmark": "counterground.benchmarks",
     "open_pool": "counterground.pool",
     "open_run": "counterground.inference",
     "reproduce": "counterground.api",
     "scores": "counterground.api",
+    "write_figures": "counterground.report.figures",
     "write_report": "counterground.report",
 }
 
@@ -45,19 +50,23 @@ __all__ = [
     "Pool",
     "Run",
     "__version__",
+    "bibliography",
     "collect",
     "compare",
     "curate",
     "discover",
     "evaluate",
     "export",
+    "format_scores",
     "full_comparison",
     "import_photos",
+    "model_cards",
     "open_benchmark",
     "open_pool",
     "open_run",
     "reproduce",
     "scores",
+    "write_figures",
     "write_report",
 ]
 

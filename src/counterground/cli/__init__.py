@@ -17,6 +17,7 @@ from counterground.cli._curate import curate
 from counterground.cli._discover import discover
 from counterground.cli._evaluate import evaluate
 from counterground.cli._export import export
+from counterground.cli._figures import figures
 from counterground.cli._import import import_
 from counterground.cli._label import label
 from counterground.cli._models import models
@@ -44,6 +45,7 @@ for _command in (
     discover,
     evaluate,
     export,
+    figures,
     import_,
     label,
     models,

@@ -10,8 +10,8 @@ import polars as pl
 
 from counterground.escaping import one_line
 from counterground.published import load_table
-from counterground.report._families import family_colour, shade
-from counterground.report.figures._bar_marks import Bars, draw_bars
+from counterground.report._families import shade
+from counterground.report.figures._bar_marks import Bars, bar_legend, draw_bars, room_for_texts
 from counterground.report.figures._material import (
     Absent,
     Drawing,
@@ -21,7 +21,7 @@ from counterground.report.figures._material import (
     own,
 )
 from counterground.report.figures._points import PHOTOS, own_points, paper_points
-from counterground.report.figures._style import GROUPS, INK, PAGE, group_colours, new_figure, rule
+from counterground.report.figures._style import COLUMN, GROUPS, INK, PAGE, group_colours, new_figure, rule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,17 +46,19 @@ _LACK = {
     "both kinds": "the runs hold no CLIP and ImageNet model of one backbone.",
 }
 _PER_LINE = 12
+_AXES, _TEXT = 105.0, 10.0  # points: what is left of a panel for its axes, a text with its distance
 _MEASURED = "Diamonds: measured in the runs, with 95 % intervals."
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of bars: a title, a label and the paper's model for each place, one or two series."""
+    """One panel of bars: a title, labels and the paper's models, series; what was measured on."""
 
     title: str
     labels: Sequence[str]
     series: Sequence[Bars]
     models: Sequence[str] = ()
+    where: str = ""
 
 
 def draw_bar_figure(material: Material, name: str) -> list[Outcome]:
@@ -115,11 +117,10 @@ def _bars(
 
 
 def _data_colour(dataset: str) -> str:
-    """The colour of a drop's bar: ImageNet models as their family, CLIPs in the shade of their data."""
-    if dataset == "ImageNet":
-        return family_colour("imagenet")
-    sizes = paper_points("1v1000").filter(pretrain_dataset=dataset)["data_size"].drop_nulls()
-    return shade("clip", int(sizes[0]) if len(sizes) else None)
+    """The colour of a drop's bar: its family's, in the shade of its data."""
+    family, name = ("imagenet", "ImageNet-1K") if dataset == "ImageNet" else ("clip", dataset)
+    sizes = paper_points("1v1000").filter(family=family, pretrain_dataset=name)["data_size"].drop_nulls()
+    return shade(family, int(sizes[0]) if len(sizes) else None)
 
 
 def _of_runs(points: pl.DataFrame, name: str) -> Outcome:
@@ -134,16 +135,18 @@ def _of_runs(points: pl.DataFrame, name: str) -> Outcome:
     ]
     if not panels:
         return Absent(name, _LACK[kind])
-    if len({panel.title.rsplit(" on ", 1)[-1] for panel in panels}) == 1:
-        panels = [replace(panel, title=panel.title.rsplit(" on ", 1)[0]) for panel in panels]
-    return _draw(own(f"figure-{name}"), panels, f"{caption} Lines: 95 % intervals.", None, ())
+    where = list(dict.fromkeys(panel.where for panel in panels))
+    if len(where) > 1:
+        panels = [replace(panel, title=f"{panel.title} ({panel.where})".strip()) for panel in panels]
+    caption += f" Measured on {'; '.join(where)}. Lines: 95 % intervals."
+    return _draw(own(f"figure-{name}"), panels, caption, None, ())
 
 
 def _own_panels(points: pl.DataFrame, kind: str, measures: Sequence[str], where: str) -> list[Panel]:
     """Panels of models that were measured on the same photos against the same names."""
     if kind == "all models":
         starts = range(0, len(points), _PER_LINE)
-        return [_own_panel("models", points[k : k + _PER_LINE], "shown", measures, where) for k in starts]
+        return [_own_panel("", points[k : k + _PER_LINE], "shown", measures, where) for k in starts]
     fixed, varied = ("pretrain_dataset", "backbone") if kind == "data" else ("backbone", "pretrain_dataset")
     settings = [fixed, "names", "prompts", "protocol"]
     return [
@@ -166,7 +169,7 @@ def _own_panel(title: str, part: pl.DataFrame, varied: str, measures: Sequence[s
         ]
         series.append(_bars(measure, values, colours, bounds))
     labels = [one_line(label) for label in part[varied]]
-    return Panel(f"{one_line(title)} on {one_line(where)}", labels, series)
+    return Panel(one_line(title), labels, series, where=one_line(where))
 
 
 def _points(fraction: float | None) -> float | None:
@@ -182,10 +185,11 @@ def _draw(
     lines = -(-len(panels) // columns)
     tilted = max(len(label) for panel in panels for label in panel.labels) > 12
     drop = panels[0].series[0].name == "drop"
-    figure = new_figure(PAGE, (2.0 + 0.55 * tilted) * lines + 0.2 * (not drop))
+    few = len(panels) == 1 and len(panels[0].labels) < 6 and not tilted
+    figure = new_figure(COLUMN if few else PAGE, (2.0 + 0.55 * tilted) * lines + 0.2 * (not drop))
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     for axes, panel in zip(grid, panels, strict=False):
-        draw_bars(axes, panel.labels, panel.series)
+        draw_bars(axes, panel.labels, panel.series, at_base=mine is not None)
         axes.set_title(panel.title)
         rule(axes)
         if tilted:
@@ -198,9 +202,7 @@ def _draw(
     for line in range(lines):
         grid[line * columns].set_ylabel("drop (points)" if drop else "accuracy (%)")
     _limit(grid[0], panels, mine)
-    handles, labels = grid[0].get_legend_handles_labels()
-    if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside upper right", ncols=3)
+    bar_legend(figure, grid)
     return Drawing(stem, figure, caption, notes)
 
 
@@ -209,7 +211,7 @@ def _draw_measured(axes: Axes, panel: Panel, mine: pl.DataFrame) -> None:
     width = 0.8 / len(panel.series)
     for k, bars in enumerate(panel.series):
         for place, model in enumerate(panel.models):
-            x = place + (k - (len(panel.series) - 1) / 2) * width + 0.3 * width
+            x = place + (k - (len(panel.series) - 1) / 2) * width
             for row in mine.filter(paper_model=model).iter_rows(named=True):
                 value = 100 * row[bars.name]
                 low, high = (_points(row[f"{bars.name}_{end}"]) for end in ("low", "high"))
@@ -217,7 +219,7 @@ def _draw_measured(axes: Axes, panel: Panel, mine: pl.DataFrame) -> None:
                 drawn = axes.errorbar(
                     x, value, reach, fmt="D", markersize=3, color=INK, markerfacecolor="white", elinewidth=0.7
                 )
-                drawn.set_label("measured" if "measured" not in axes.get_legend_handles_labels()[1] else "")
+                drawn.set_label("measured")
 
 
 def _limit(axes: Axes, panels: Sequence[Panel], mine: pl.DataFrame | None) -> None:
@@ -229,8 +231,7 @@ def _limit(axes: Axes, panels: Sequence[Panel], mine: pl.DataFrame | None) -> No
         columns = [f"{bars.name}{end}" for bars in series for end in ("", "_low", "_high")]
         ends += [100 * value for column in columns for value in mine[column].drop_nulls()]
     low, high = min([0.0, *ends]), max([1.0, *ends])
-    room = 0.11 * (high - low)
-    axes.set_ylim(low - room if low < 0 else 0, high + room)
+    axes.set_ylim(*room_for_texts(low, high, _AXES, _TEXT))
     if low < 0:
         for each in axes.figure.axes:
             each.axhline(0, color=INK, linewidth=0.6)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from counterground.report._numbers import percent
-from counterground.report.figures._style import INK, SMALL
+from counterground.report.figures._style import GRID, INK, QUIET, SMALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.container import BarContainer
+    from matplotlib.figure import Figure
 
 Bounds = tuple[float | None, float | None]
 
@@ -34,7 +35,7 @@ class Bars:
     colours: Sequence[str]
     intervals: Sequence[Bounds] = ()
     hatch: str = ""
-    texts: Sequence[str] = field(default=())
+    texts: Sequence[str] = ()
 
     def text(self, place: int) -> str:
         """What stands at the end of a bar."""
@@ -45,7 +46,13 @@ class Bars:
 
 
 def draw_bars(
-    axes: Axes, labels: Sequence[str], series: Sequence[Bars], *, size: float = SMALL, upright: bool = False
+    axes: Axes,
+    labels: Sequence[str],
+    series: Sequence[Bars],
+    *,
+    size: float = SMALL,
+    upright: bool = False,
+    at_base: bool = False,
 ) -> list[BarContainer]:
     """Draw series side by side over ``labels``; a bar that has no value is left out, never drawn as 0.
 
@@ -55,6 +62,7 @@ def draw_bars(
         series: as many bars as labels, each.
         size: points of the values written on bars.
         upright: turn these texts by 90 degrees, where bars stand close.
+        at_base: write them at the foot of the bars, where something else stands at their ends.
 
     Returns:
         A container for each series; its bars stand for the values that are there.
@@ -77,9 +85,9 @@ def draw_bars(
         )
         drawn.append(bars)
         tops = _draw_intervals(axes, at, heights, [one.intervals[p] for p in there] if one.intervals else [])
-        _write_values(
-            axes, at, heights, tops, [one.text(place) for place in there], size=size, upright=upright
-        )
+        texts = [one.text(place) for place in there]
+        ends = [0.0] * len(at) if at_base else tops
+        _write_values(axes, at, heights, ends, texts, size=size, upright=upright, boxed=at_base)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.tick_params(axis="x", length=0)
@@ -110,17 +118,51 @@ def _write_values(
     *,
     size: float,
     upright: bool,
+    boxed: bool,
 ) -> None:
     for x, height, top, text in zip(at, heights, tops, texts, strict=True):
         below = height < 0
         look: dict[str, Any] = {"rotation": 90} if upright else {}
+        if boxed:
+            look["bbox"] = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
         axes.annotate(
             text,
             (x, top),
-            xytext=(0, -1.5 if below else 1.5),
+            xytext=(0, (3.5 if boxed else 1.5) * (-1 if below else 1)),
             textcoords="offset points",
             ha="center",
             va="top" if below else "bottom",
             fontsize=size,
             **look,
         )
+
+
+def room_for_texts(low: float, high: float, height: float, text: float) -> tuple[float, float]:
+    """Limits of an axis from ``low`` (at most 0) to ``high`` that leave room for texts at the ends of bars.
+
+    Args:
+        low: the lowest end of a bar or interval; where it is 0 nothing is written below.
+        high: the highest.
+        height: of the axes, in points of print.
+        text: how far a text reaches, in points of print.
+    """
+    sides = 2 if low < 0 else 1
+    room = (high - low) * text / max(height - sides * text, text)
+    return (low - room if low < 0 else 0.0), high + room
+
+
+def bar_legend(figure: Figure, grid: Iterable[Axes]) -> None:
+    """Explain the series above the axes, once; grey where the bars of a series differ in colour."""
+    from matplotlib.container import BarContainer
+    from matplotlib.patches import Patch
+
+    found: dict[str, Any] = {}
+    for axes in grid:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            if isinstance(handle, BarContainer) and len({bar.get_facecolor() for bar in handle}) > 1:
+                hatch = handle[0].get_hatch()
+                grey = GRID if hatch else QUIET
+                handle = Patch(facecolor=grey, edgecolor=INK, linewidth=0.4, hatch=hatch)  # noqa: PLW2901
+            found.setdefault(label, handle)
+    if len(found) > 1:
+        figure.legend(list(found.values()), list(found), loc="outside upper right", ncols=len(found))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from counterground.escaping import one_line
 from counterground.published import load_table
 from counterground.report._classdrops import class_facts
 from counterground.report._families import family_colour
 from counterground.report._summary import ModelScores, regroup
-from counterground.report.figures._bar_marks import Bars, draw_bars
+from counterground.report.figures._bar_marks import Bars, bar_legend, draw_bars, room_for_texts
 from counterground.report.figures._material import (
     Absent,
     Drawing,
@@ -33,6 +34,7 @@ _PER_LINE = 24
 _MOST_CLASSES = 192
 _MOST_DROPS = 48
 _MOST_MODELS = 8
+_AXES, _TEXT = 84.0, 20.0  # points: what is left of a panel for its axes, an upright text and its distance
 _MARK = "†"
 _MARKED = f" {_MARK}: contradicted elsewhere in the paper."
 
@@ -126,11 +128,10 @@ def _sizes(stem: str, sizes: pl.DataFrame, caption: str) -> Drawing:
         draw_bars(axes, _names(part), series, size=TINY, upright=True)
         _upright_labels(axes)
         axes.set_xlim(-0.6, per_line - 0.4)
-        axes.set_ylim(0, 1.2 * top)
+        axes.set_ylim(*room_for_texts(0, top, _AXES, _TEXT))
         axes.set_ylabel("photos")
         rule(axes)
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2)
+    bar_legend(figure, grid[:1])
     notes = distinct_notes(sizes)
     return Drawing(stem, figure, caption + (_MARKED if notes else ""), notes)
 
@@ -173,7 +174,7 @@ def _own_drops(
     caption += " Lines: 95 % intervals."
     panels = [
         (
-            model.label,
+            one_line(model.label),
             family_colour(family.get(model.setting.model, "other")),
             order.select("name").join(frame, on="name", how="left", maintain_order="left"),
         )
@@ -202,7 +203,6 @@ def _drops(
     grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True, sharey=True).ravel()
     values = [v for _, _, part in panels for key in ("drop", "low", "high") for v in part[key].drop_nulls()]
     low, high = min([0.0, *values]), max([1.0, *values])
-    room = 0.22 * (high - low)
     marked = set(pl.concat([part for _, _, part in panels]).drop_nulls("note")["name"])
     for axes, (title, colour, part) in zip(grid, panels, strict=True):
         pairs = list(zip(part["low"], part["high"], strict=True))
@@ -216,7 +216,7 @@ def _drops(
         )
         draw_bars(axes, names, [bars], size=TINY, upright=True)
         axes.set_title(title)
-        axes.set_ylim(low - room if low < 0 else 0, high + room)
+        axes.set_ylim(*room_for_texts(low, high, _AXES, _TEXT))
         axes.set_ylabel("drop (points)")
         if low < 0:
             axes.axhline(0, color=INK, linewidth=0.6)
@@ -226,7 +226,10 @@ def _drops(
 
 
 def _names(part: pl.DataFrame) -> list[str]:
-    cut = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in part["name"]]
+    names = [one_line(name) for name in part["name"]]
+    first = [name.split(",")[0] for name in names]  # of WordNet's synonyms
+    names = first if len(set(first)) == len(set(names)) else names
+    cut = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
     marks = [f" {_MARK}" if note else "" for note in part["note"]]
     return [name + mark for name, mark in zip(cut, marks, strict=True)]
 

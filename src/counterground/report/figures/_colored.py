@@ -10,7 +10,7 @@ import polars as pl
 
 from counterground.published import load_table
 from counterground.report._families import family_colour
-from counterground.report.figures._bar_marks import Bars, draw_bars
+from counterground.report.figures._bar_marks import Bars, bar_legend, draw_bars
 from counterground.report.figures._material import Drawing, Material, Outcome, StudyResults, own
 from counterground.report.figures._style import PAGE, TINY, group_colours, new_figure, rule
 
@@ -104,8 +104,7 @@ def _draw_objectives(stem: str, panels: Sequence[tuple[str, list[str], list[Bars
         axes.set_visible(False)
     for line in range(lines):
         grid[line * columns].set_ylabel("accuracy (%)")
-    handles, names = grid[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper right", ncols=2)
+    bar_legend(figure, grid[:1])
     return Drawing(stem, figure, caption)
 
 

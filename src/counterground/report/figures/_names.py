@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SIZE = TINY + 0.3
 _PADDING = 0.7
 _INCH = 72.0
+# Lines behind a name fade; a stroke around the letters would turn text into outlines.
+_GROUND = {"boxstyle": "square,pad=0.08", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
 
 
 def write_names(
@@ -92,7 +94,9 @@ def _write(axes: Axes, place: Place, text: str, unit: float) -> None:
     back = axes.transData.inverted()
     corner = (place.box.left + _PADDING, place.box.top + _PADDING)
     x, y = back.transform(np.array(corner) / unit)
-    written = axes.text(x, y, text, fontsize=_SIZE, color=INK, ha="left", va="bottom", zorder=5, gid="name")
+    written = axes.text(
+        x, y, text, fontsize=_SIZE, color=INK, ha="left", va="bottom", zorder=5, gid="name", bbox=_GROUND
+    )
     written.set_in_layout(False)
     if place.leader is not None:
         ends = back.transform(np.array(place.leader) / unit)

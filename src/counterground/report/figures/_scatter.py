@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground.report._families import (
+    AREA_RANGE,
     FAMILY_NAMES,
     FAMILY_SHAPES,
     MATPLOTLIB_MARKERS,
@@ -45,18 +46,23 @@ class View:
 
     Attributes:
         width, height: inches.
-        area: what the area of markers is multiplied by.
+        largest: area of the largest marker, points squared.
         named: write the names of models beside their markers.
     """
 
     width: float
     height: float
-    area: float
+    largest: float
     named: bool
 
+    @property
+    def area(self) -> float:
+        """What the area of markers is multiplied by."""
+        return self.largest / AREA_RANGE[1]
 
-_COLUMN_VIEW = View(COLUMN, 3.9, 0.22, named=False)
-_PAGE_VIEW = View(PAGE, 7.2, 0.3, named=True)
+
+_COLUMN_VIEW = View(COLUMN, 3.9, 52.0, named=False)
+_PAGE_VIEW = View(PAGE, 7.2, 85.0, named=True)
 
 
 def draw_scatter_1v1000(material: Material) -> list[Outcome]:

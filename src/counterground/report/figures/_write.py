@@ -15,7 +15,7 @@ from counterground.photos import Benchmark
 from counterground.report.figures._catalogue import FIGURES, TABLES, chosen_names
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome
 from counterground.report.figures._paper_tables import paper_tables, write_paper_tables
-from counterground.report.figures._save import FORMATS, Format, check_formats, save
+from counterground.report.figures._save import Format, check_formats, save
 from counterground.report.figures._studies import read_study
 from counterground.report.figures._style import print_style
 
@@ -38,7 +38,7 @@ def write_figures(
     published: bool | None = None,
     studies: Sequence[Path | str] = (),
     only: Sequence[str] = (),
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = ("pdf", "png"),
     photos: Benchmark | Path | str | None = None,
     class_name: str | None = None,
 ) -> WrittenFigures:

@@ -1,0 +1,50 @@
+"""``counterground figures``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from counterground.cli._options import out_option
+
+
+@click.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--published",
+    is_flag=True,
+    help="The paper's own figures and tables, also beside RUNs (without any: always).",
+)
+@click.option(
+    "--study",
+    "studies",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="What `counterground study` wrote: figures 10, 11, 12.",
+)
+@click.option(
+    "--only", multiple=True, metavar="1|2a|...|15|tables", help="These figures.  [default: everything]"
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["pdf", "svg", "png"]),
+    help="[default: pdf, png]",
+)
+@click.option("--photos", metavar="BENCHMARK", help="Where the photos of figure 1 are.")
+@click.option("--class", "class_name", metavar="NAME", help="The class of figure 1.  [default: largest drop]")
+@out_option("Folder of figures, tables and captions.md.")
+def figures(runs: tuple[Path, ...], published: bool, **options: Any) -> None:
+    """Draw the paper's figures for print: from its own numbers, and from RUN folders and studies."""
+    from counterground.report.figures import write_figures
+
+    chosen = {name: value for name, value in options.items() if value}
+    written = write_figures(runs, published=published or None, **chosen)
+    for line in written.absent:
+        click.echo(line, err=True)
+    count = sum(path.suffix != ".md" for path in written.files)
+    click.echo(f"Figures: {written.folder} ({count} files; captions.md says what they show)")
