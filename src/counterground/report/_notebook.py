@@ -25,7 +25,8 @@ class Head(NamedTuple):
 def table(heads: Sequence[Head], rows: Sequence[Sequence[str] | str]) -> str:
     """Return a table; cells are markup, the first of each row is its head, and a row of text is a heading."""
     titles = "".join(
-        f'<th scope="col" style="{_NUMBER if head.numeric else _TEXT}" title="{escape(head.meaning)}">'
+        f'<th scope="col" style="{_NUMBER if head.numeric else _TEXT};white-space:nowrap" '
+        f'title="{escape(head.meaning)}">'
         f"{escape(head.title)}</th>"
         for head in heads
     )

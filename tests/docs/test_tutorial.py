@@ -1,0 +1,125 @@
+"""The tutorial is run as a newcomer runs it, in a kernel of its own; its outputs say what its words say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from importlib import resources
+from pathlib import Path
+
+import nbformat
+import polars as pl
+import pytest
+from nbclient import NotebookClient
+
+from counterground.benchmarks import load_backgrounds, load_cutouts
+from counterground.inference import open_run
+
+PLANTED = resources.files("counterground.models") / "data" / "stamps-biased"
+PAGE = Path(__file__).parents[2] / "docs" / "tutorial.ipynb"
+LINK = re.compile(r"\]\(([^)#]+)\)")
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory, shared_cache):
+    """The notebook with outputs, and the folder it was run in; only Debian's packages are there before."""
+    folder, cache = tmp_path_factory.mktemp("tutorial"), tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
+        load_cutouts()
+        load_backgrounds()
+        (cache / "packages").symlink_to(shared_cache / "packages")
+        patch.setenv("COUNTERGROUND_CACHE", str(cache))
+        patch.setenv("IPYTHONDIR", str(cache / "ipython"))
+        patch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+        notebook = nbformat.read(PAGE, as_version=4)
+        client = NotebookClient(
+            notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        )
+        client.execute(env=os.environ.copy())
+    return notebook, folder
+
+
+def outputs(notebook, source):
+    """What the cell that holds ``source`` gave: its printed text, HTML and number of pictures."""
+    (cell,) = (c for c in notebook.cells if c.cell_type == "code" and source in c.source)
+    printed = "".join(
+        out.text for out in cell.outputs if out.output_type == "stream" and out.name == "stdout"
+    )
+    data = [out.data for out in cell.outputs if "data" in out]
+    html = "".join(d.get("text/html", "") for d in data)
+    return printed, html, sum("image/png" in d for d in data)
+
+
+def test_no_output_and_no_photo_of_others_is_committed():
+    notebook = nbformat.read(PAGE, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert (cell.outputs, cell.execution_count) == ([], None)
+        assert "attachments" not in cell
+
+
+def test_links_lead_to_pages():
+    text = "".join(cell.source for cell in nbformat.read(PAGE, as_version=4).cells)
+    pages = [link for link in LINK.findall(text) if "://" not in link]
+    assert len(pages) >= 4
+    assert all((PAGE.parent / page).is_file() for page in pages)
+
+
+def test_the_planted_reliance_is_found_and_its_twin_is_cleared(executed):
+    notebook, folder = executed
+    run = open_run(folder / "tutorial" / "run")
+    drops = run.scores.filter(pl.col("class_index").is_null(), metric="drop")
+    low = dict(drops.select("model", "low").iter_rows())
+    high = dict(drops.select("model", "high").iter_rows())
+    assert low["counterground:stamps-biased"] > 0.3
+    for model in ("counterground:stamps-balanced", "efficientnet-lite0"):
+        assert low[model] < 0 < high[model], "the text says that these hold zero"
+    _, html, _ = outputs(notebook, "run = cg.evaluate")
+    assert re.search(r"counterground:stamps-biased loses [\d.]+ points", html)
+    assert html.count("cannot tell from no change") == 2
+
+
+def test_photos_pairs_and_the_trap_are_shown(executed):
+    notebook, _ = executed
+    assert outputs(notebook, "photos = build_stamps")[0].startswith("312 photos of 10 animals")
+    assert outputs(notebook, "zebra = ")[2] == 1
+    printed, html, _ = outputs(notebook, "found = cg.discover")
+    assert "on the photos kept aside" in printed
+    assert "common" in html
+    assert outputs(notebook, "seen = ")[2] == 1
+
+
+def test_the_photos_shown_bear_out_what_is_said_of_them(executed):
+    run = open_run(executed[1] / "tutorial" / "run")
+    seen = run.predictions.filter(model="counterground:stamps-biased", class_name="flamingo")
+    right = dict(seen.group_by("group").agg(pl.col("correct").mean()).iter_rows())
+    assert right == {"common": 1.0, "counter": 0.0}
+    planted = json.loads((PLANTED / "planted.json").read_text())
+    for background, name in seen.filter(group="counter").select("background", "predicted_name").iter_rows():
+        assert planted[name] == background
+
+
+def test_scores_comparison_and_exports_are_shown(executed):
+    notebook, folder = executed
+    assert "<table" in outputs(notebook, "cg.format_scores")[1]
+    compared = outputs(notebook, "published=False")[1]
+    assert "made for its habits" in compared
+    assert "p (Holm)" in compared
+    assert "Do larger models help?" in outputs(notebook, "published.scaling")[1]
+    assert (folder / "tutorial" / "report.html").stat().st_size > 100_000
+    assert outputs(notebook, "model_cards")[0].startswith("---\nmodel-index:")
+    assert "@inproceedings{wang2024counteranimal" in outputs(notebook, "bibliography")[0]
+
+
+def test_nothing_was_complained_of(executed):
+    notebook, _ = executed
+    said = [
+        out.text
+        for cell in notebook.cells
+        for out in cell.get("outputs", [])
+        if out.output_type == "stream" and out.name == "stderr"
+    ]
+    assert said == []
