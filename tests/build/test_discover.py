@@ -12,6 +12,7 @@ from counterground.build._pairs import background_accuracy, choose_pairs
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings
 from counterground.photos import read_benchmark
+from counterground.pool import open_pool
 
 MODULE = """
 import torch
@@ -198,3 +199,6 @@ def test_wrong_asks_are_named(photos, referee, tmp_path):
     (tmp_path / "other" / "photos.parquet").write_bytes(b"")
     with pytest.raises(UsageError, match="not made by discover"):
         ask(out=tmp_path / "other")
+    open_pool(tmp_path / "pool", create=True)
+    with pytest.raises(UsageError, match="is a pool, and a benchmark does not belong in it"):
+        ask(out=tmp_path / "pool")

@@ -417,3 +417,25 @@ def test_kill_loses_no_decision_that_was_confirmed(pool):
         assert last + 1 <= counts[name] <= last + 2  # the one in flight may be in, too
     with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_link_in_place_of_the_photos_folder_is_refused(pool, tmp_path):
+    pool.files.rename(tmp_path / "elsewhere")
+    pool.files.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CounterGroundError, match="is a link, and a pool holds files only"):
+        pool.photo_file(paths(pool)[0])
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_an_emptied_database_is_not_filled_anew(pool, create):
+    pool.close()
+    for file in pool.root.glob("decisions.sqlite*"):
+        file.unlink()
+    (pool.root / "decisions.sqlite").touch()
+    with pytest.raises(CounterGroundError, match="is empty, and photos lie beside it"):
+        open_pool(pool.root, create=create)
+
+
+def test_a_database_whose_making_was_cut_off_is_made(tmp_path):
+    (tmp_path / "decisions.sqlite").touch()
+    assert open_pool(tmp_path, create=True).photos().is_empty()

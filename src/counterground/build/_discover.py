@@ -15,6 +15,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Run, Settings, evaluate_models
 from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.pool import is_pool
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None
         raise UsageError(f"Unknown split {split!r}: use half or none.")
     if not 0 <= min_drop < 100:
         raise UsageError(f"The least drop is {min_drop:g} points; give a number from 0 to 100.")
+    if is_pool(out):
+        raise UsageError(f"{out} is a pool, and a benchmark does not belong in it. Choose another --out.")
     if (out / "photos.parquet").exists() and not (out / "discovery.json").exists():
         raise UsageError(f"{out} holds a benchmark that was not made by discover. Choose another --out.")
     backgrounds = benchmark.photos.group_by("class_index").agg(pl.col("background").drop_nulls().n_unique())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from counterground.pool._classes import check_class_names
 from counterground.pool._open import is_pool, open_pool
+from counterground.pool._paths import leads_out
 from counterground.pool._queue_rows import (
     AnnotatorProgress,
     Batch,
@@ -56,7 +58,9 @@ __all__ = [
     "QueuedPhoto",
     "Rest",
     "Settled",
+    "check_class_names",
     "is_pool",
+    "leads_out",
     "open_pool",
     "pool_key",
     "review_queue",

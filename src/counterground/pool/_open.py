@@ -43,4 +43,14 @@ def open_pool(path: str | Path, *, create: bool = False) -> Pool:
             raise CounterGroundError(
                 f"{root} is no pool and not empty (it holds {others[0]!r}): name a new folder for the pool."
             )
+    elif _is_emptied(root):
+        raise CounterGroundError(
+            f"{root / DATABASE_FILE} is empty, and photos lie beside it: what was decided on them is lost. "
+            "Put a copy of the file in its place, or name a new folder."
+        )
     return Pool(root.resolve(), create=create)
+
+
+def _is_emptied(root: Path) -> bool:
+    """Tell a database that was lost from one that was never filled: photos come after its tables."""
+    return not (root / DATABASE_FILE).stat().st_size and any((root / "files").glob("*/*"))

@@ -32,8 +32,13 @@ def inside_files(root: Path, path: str) -> Path:
     file = root / path
     if parts[0] != FILES or len(parts) < 2 or {"", ".", ".."} & set(parts) or "\\" in path or "\0" in path:
         raise CounterGroundError(f"{path!r} is no path below {FILES}/ of the pool.")
-    if file.is_symlink() or not file.resolve().is_relative_to((root / FILES).resolve()):
+    if file.is_symlink() or leads_out(root, file):
         raise CounterGroundError(f"{path!r} is a link, and a pool holds files only.")
     if not file.is_file():
         raise CounterGroundError(f"The pool has no file {path!r}.")
     return file
+
+
+def leads_out(root: Path, place: Path) -> bool:
+    """Say whether a link on the way to a place, ``files/`` itself among them, leads out of the pool."""
+    return not place.resolve().is_relative_to(root.resolve() / FILES)

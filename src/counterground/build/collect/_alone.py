@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from counterground.build.collect._http import Waiting
+from counterground.errors import CounterGroundError
 
 LOCK_FILE = ".collect.lock"
 
@@ -16,7 +19,7 @@ LOCK_FILE = ".collect.lock"
 @contextmanager
 def alone(root: Path, waiting: Waiting) -> Iterator[None]:
     """Wait until no other process collects into the pool; the system frees the lock of a killed one."""
-    with (root / LOCK_FILE).open("w") as lock:
+    with _open(root / LOCK_FILE) as lock:
         told = False
         while True:
             try:
@@ -28,3 +31,12 @@ def alone(root: Path, waiting: Waiting) -> Iterator[None]:
                     told = True
                 time.sleep(0.2)
         yield
+
+
+def _open(file: Path) -> BinaryIO:
+    """Open the lock; a stranger's pool may hold a link in its place, which would be followed and emptied."""
+    try:
+        return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+b")
+    except OSError as error:
+        what = "is a link: remove it" if file.is_symlink() else f"cannot be opened ({error.strerror})"
+        raise CounterGroundError(f"{file} {what}, and collect again.") from error

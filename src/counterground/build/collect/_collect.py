@@ -21,9 +21,14 @@ from counterground.build.collect._report import (
     outcome_notes,
     resolution_notes,
 )
-from counterground.build.collect._session import Session, kept_by_class, open_session, wanted_classes
+from counterground.build.collect._session import (
+    Session,
+    kept_by_class,
+    open_session,
+    taxa_kept,
+    wanted_classes,
+)
 from counterground.build.collect._taxa import Choice
-from counterground.photos import assign_classes
 from counterground.pool import Pool, open_pool
 
 
@@ -57,8 +62,7 @@ def collect(
             alone(pool.root, line.wait),
             open_session(chosen, line) as session,
         ):
-            remembered = kept_by_class(pool, "taxa")
-            assign_classes(list(dict.fromkeys([*remembered, *(one.name for one in wanted)])))
+            remembered = taxa_kept(pool, wanted)
             resolution = session.resolve(wanted, remembered)
             _remember(pool, [choice for choice in resolution.choices if choice.class_name not in remembered])
             if resolution.unclear:

@@ -23,7 +23,13 @@ from counterground.build.collect._listing import (
 from counterground.build.collect._options import CollectOptions
 from counterground.build.collect._progress import progress_line
 from counterground.build.collect._report import ClassPlan, CollectionPlan, resolution_notes
-from counterground.build.collect._session import Session, kept_by_class, open_session, wanted_classes
+from counterground.build.collect._session import (
+    Session,
+    kept_by_class,
+    open_session,
+    taxa_kept,
+    wanted_classes,
+)
 from counterground.build.collect._source import Source
 from counterground.build.collect._taxa import Choice
 from counterground.errors import CounterGroundError
@@ -49,7 +55,7 @@ def plan_collection(
     pool = open_pool(pool_path) if is_pool(pool_path) else None
     try:
         with progress_line(shown=chosen.show_progress) as line, open_session(chosen, line) as session:
-            resolution = session.resolve(wanted, kept_by_class(pool, "taxa") if pool else {})
+            resolution = session.resolve(wanted, taxa_kept(pool, wanted) if pool else {})
             if resolution.unclear:
                 raise resolution.unclear
             queries = session.queries(resolution.choices)

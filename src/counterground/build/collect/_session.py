@@ -17,7 +17,7 @@ from counterground.build.collect._progress import ProgressLine
 from counterground.build.collect._source import ApiSource, DumpNames, OpenDataSource, Source
 from counterground.build.collect._taxa import Choice, Resolution, asked_for, resolve_classes
 from counterground.errors import CounterGroundError
-from counterground.pool import Pool
+from counterground.pool import Pool, check_class_names
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,23 @@ def kept_by_class(pool: Pool, name: str) -> dict[str, Any]:
             "decisions.sqlite in its place."
         )
     return kept
+
+
+def taxa_kept(pool: Pool, wanted: Sequence[WantedClass]) -> dict[str, Any]:
+    """Return the taxa that the pool remembers, by class.
+
+    Raises:
+        CounterGroundError: a class is wanted that the pool has under another name.
+    """
+    remembered = kept_by_class(pool, "taxa")
+    check_class_names(pool, (one.name for one in wanted), _as_the_pool_does, also=remembered)
+    return remembered
+
+
+def _as_the_pool_does(_name: str, known: str) -> str:
+    if known == "NAME":
+        return "Write the class as the pool does, or so that it is clearly another."
+    return f"Collect it under that name: -c {known!r}."
 
 
 def _dump(options: CollectOptions) -> Path:

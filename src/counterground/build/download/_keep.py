@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from counterground.atomic import atomic_path
+from counterground.errors import CounterGroundError
 from counterground.photos import UnreadablePhoto, load_photo
+from counterground.pool import leads_out
 
 _PLAIN_KEY = re.compile(r"[a-z]{1,20}:[a-z0-9]{1,40}")
 _SUFFIXES = (".jpg", ".png", ".webp", ".gif", ".bmp", ".tif", ".ppm", ".avif")
@@ -48,9 +50,13 @@ def keep_photo(root: Path, folder: str, stem: str, data: bytes, origin: Path | N
 
     Raises:
         UnreadablePhoto: the bytes are no photo that can be decoded; nothing is written.
-        CounterGroundError: the pool cannot be written.
+        CounterGroundError: the pool cannot be written, or a link in it leads elsewhere.
     """
     target = root / "files" / folder / f"{stem}{_suffix(data)}"
+    if leads_out(root, target.parent):
+        raise CounterGroundError(
+            f"{target.parent} is a link out of the pool, which holds files only: put a folder in its place."
+        )
     with atomic_path(target) as temporary:
         temporary.write_bytes(data)
         try:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from counterground.build.imports._options import ImportOptions
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.errors import UsageError, did_you_mean
 from counterground.photos import assign_classes
+from counterground.pool import check_class_names
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
@@ -35,23 +36,6 @@ def check_against_pool(pool: Pool, names: Iterable[str]) -> None:
     Raises:
         CounterGroundError: which, and how to mend it.
     """
-    theirs = set(pool.photos()["class_name"]) | set(pool.candidates()["class_name"])
-    plain = {_plain(name): name for name in theirs}
-    fresh = sorted(set(names) - theirs)
-    for name in fresh:
-        known = plain.get(_plain(name))
-        if known is None:
-            try:
-                assign_classes([*theirs, name])
-                continue
-            except CounterGroundError as error:
-                raise CounterGroundError(f"{error} {_remedy(name, 'NAME')}") from error
-        raise CounterGroundError(f"The pool calls the class {name!r} {known!r}. {_remedy(name, known)}")
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())
-
-
-def _remedy(name: str, known: str) -> str:
-    return f"Import it as that one: --rename {f'{name}={known}'!r}."
+    check_class_names(
+        pool, names, lambda name, known: f"Import it as that one: --rename {f'{name}={known}'!r}."
+    )
