@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,11 +7,10 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from counterground.report._classdrops import ClassFacts, class_facts, draw_class_drops
+from counterground.report._families import FAMILY_COLOURS
 from counterground.report._labels import Box, place_labels
 from counterground.report._marks import mark
-from counterground.report._paper import paper_points
 from counterground.report._probit import ProbitScale, fit_scale
-from counterground.report._scatter import draw_scatter
 from counterground.report._summary import regroup
 
 
@@ -43,72 +44,14 @@ def test_ticks_are_round_inside_and_apart():
     assert all(0.17 <= t <= 0.93 for t in ticks)
 
 
-@pytest.mark.parametrize("width", [680, 350])
-def test_points_lie_where_the_quantiles_say(four_models, width):
-    paper = paper_points()
-    plot = draw_scatter(marked(four_models), paper, width=width, css="x")
-    x1, y1, x2, y2 = plot.diagonal
-    assert (x2 - x1) == pytest.approx(y1 - y2)
-
-    def probit(points):
-        return np.array([[norm.ppf(a) for a in pair] for pair in points])
-
-    models = regroup(four_models.scores)
-    true = probit([(m.get("accuracy", "common").value, m.get("accuracy", "counter").value) for m in models])
-    paper_true = probit([(p.common, p.counter) for p in paper])
-    pixels = np.array([(p.x, y1 - p.y + x1) for p in (*plot.own, *plot.grey)])
-    quantiles = np.vstack([true, paper_true])
-    # One affine map for both axes: the same scale, and y = x is the diagonal.
-    slope, offset = np.polyfit(quantiles.ravel(), pixels.ravel(), 1)
-    assert slope > 0
-    assert np.allclose(slope * quantiles + offset, pixels, atol=0.02)
-
-
-def test_all_43_published_models_are_drawn_with_the_printed_numbers():
-    points = paper_points()
-    assert [sum(p.family == family for p in points) for family in ("clip", "imagenet")] == [28, 15]
-    alexnet = next(p for p in points if p.name == "AlexNet")
-    assert (alexnet.common, alexnet.counter) == pytest.approx((0.5956, 0.3924))
-
-
-@pytest.mark.parametrize("width", [680, 350])
-@pytest.mark.parametrize("count", [1, 6, 12, 30])
-def test_labels_cover_neither_points_nor_each_other(make_run, count, width):
-    run = make_run({f"model-{k}": (0.7 + 0.004 * k, 0.5 + 0.003 * k) for k in range(count)}, per_group=10)
-    plot = draw_scatter(marked(run), paper_points(), width=width, css="x")
-    boxes = [point.label.box for point in plot.own if point.label is not None]
-    assert boxes
-    for place, box in enumerate(boxes):
-        assert box.inside(plot.frame)
-        assert not any(box.overlaps(other) for other in boxes[place + 1 :])
-        assert not any(box.overlaps(Box(p.x - 8, p.y - 8, p.x + 8, p.y + 8)) for p in plot.own)
-
-
-def test_long_or_similar_names_become_numbers(make_run):
-    names = [f"open_clip:ViT-B-32-quickgelu/laion400m_epoch_{k}" for k in (31, 32)]
-    plot = draw_scatter(marked(make_run(dict.fromkeys(names, (0.7, 0.5)))), [], width=680, css="x")
-    assert [point.label.text for point in plot.own] == ["1", "2"]
-    assert plot.keyed
-
-
 def test_a_text_without_room_gives_way_to_its_key_then_to_nothing():
     frame = Box(0, 0, 60, 60)
     assert place_labels([(30, 30)], ["much too long"], ["1"], frame=frame, size=12)[0].text == "1"
     assert place_labels([(30, 30)], ["long"], ["1"], frame=frame, size=12, taken=[frame]) == [None]
 
 
-def test_certain_accuracies_stay_on_the_plot(make_run):
-    run = make_run({"m": (0.9, 0.5)})
-    scores = run.scores.with_columns(
-        value=run.scores["value"].set(run.scores["group"].fill_null("") == "common", 1.0)
-    )
-    plot = draw_scatter([(m, mark(0)) for m in regroup(scores)], [], width=680, css="x")
-    assert plot.frame.left <= plot.own[0].x <= plot.frame.right
-
-
-def test_without_groups_there_is_no_scatter_and_no_drop_chart(make_run):
+def test_without_groups_there_is_no_drop_chart(make_run):
     run = make_run({"m": (0.7, 0.7)}, groups=False)
-    assert draw_scatter(marked(run), [], width=680, css="x") is None
     assert draw_class_drops(marked(run), class_facts(run.predictions)) is None
 
 
@@ -139,5 +82,17 @@ def test_class_facts_name_the_backgrounds(four_models):
     assert class_facts(four_models.predictions)[0].change == "snow → grass"
 
 
-def test_fifty_models_have_fifty_different_marks():
-    assert len({(m.css, m.path) for m in map(mark, range(50))}) == 50
+def test_marks_tell_eight_models_of_a_family_apart_and_families_by_colour():
+    assert len({mark(place, "clip").path for place in range(8)}) == 8
+    assert len({mark(0, family).css for family in FAMILY_COLOURS}) == 4
+    assert mark(0, "unheard of").css == mark(0, "other").css
+
+
+@pytest.mark.parametrize("place", range(1, 8))
+def test_vegas_shapes_are_the_marks_in_a_square_from_minus_one_to_one(place):
+    drawn = mark(place)
+    numbers, scaled = (
+        [float(number) for number in re.findall(r"-?[\d.]+", path)] for path in (drawn.path, drawn.shape)
+    )
+    assert scaled == pytest.approx([number / 5 for number in numbers])
+    assert re.sub(r"-?[\d.]+", "", drawn.path) == re.sub(r"-?[\d.]+", "", drawn.shape)
