@@ -47,4 +47,5 @@ def figures(runs: tuple[Path, ...], published: bool, **options: Any) -> None:
     for line in written.absent:
         click.echo(line, err=True)
     count = sum(path.suffix != ".md" for path in written.files)
-    click.echo(f"Figures: {written.folder} ({count} files; captions.md says what they show)")
+    files = "1 file" if count == 1 else f"{count} files"
+    click.echo(f"Figures: {written.folder} ({files}; captions.md says what they show)")

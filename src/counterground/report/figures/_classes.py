@@ -20,6 +20,7 @@ from counterground.report.figures._material import (
     Outcome,
     distinct_notes,
     own,
+    stamp,
 )
 from counterground.report.figures._points import families
 from counterground.report.figures._style import GROUPS, INK, PAGE, TINY, group_colours, new_figure, rule
@@ -174,7 +175,7 @@ def _own_drops(
     caption += " Lines: 95 % intervals."
     panels = [
         (
-            one_line(model.label),
+            one_line(f"{model.label}{stamp(model.setting.protocol)}"),
             family_colour(family.get(model.setting.model, "other")),
             order.select("name").join(frame, on="name", how="left", maintain_order="left"),
         )

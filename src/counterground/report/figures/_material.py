@@ -77,6 +77,11 @@ def own(stem: str, place: int = 0) -> str:
     return f"{stem}-own{f'-{place + 1}' if place else ''}"
 
 
+def stamp(protocol: str | None) -> str:
+    """What every output says of models that were loaded as the paper seems to have loaded them."""
+    return " (as published)" if protocol is not None and protocol.endswith("as published") else ""
+
+
 def distinct_notes(frame: pl.DataFrame) -> tuple[str, ...]:
     """The notes on the rows that were drawn, each once."""
     return tuple(frame["note"].drop_nulls().unique(maintain_order=True).to_list())

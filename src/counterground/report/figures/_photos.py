@@ -15,7 +15,7 @@ from counterground.photos import UnreadablePhoto, load_photo
 from counterground.report._families import family_colour
 from counterground.report._photo_sources import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.report._summary import ModelScores, regroup
-from counterground.report.figures._material import Absent, Drawing, Material, Outcome, own
+from counterground.report.figures._material import Absent, Drawing, Material, Outcome, own, stamp
 from counterground.report.figures._style import GROUPS, PAGE, SMALL, new_figure
 
 if TYPE_CHECKING:
@@ -59,10 +59,12 @@ def draw_panel(material: Material) -> list[Outcome]:
     credited = {source.attribution for row in rows for p in row.photos if (source := sources[p]).attribution}
     notes = [f"Photos: {'; '.join(sorted(one_line(credit) for credit in credited))}."] if credited else []
     notes += [f"Left out, as it cannot be read: {reason}." for reason in unreadable]
-    told = f" of {model[1].label}; under each photo what it answered" if model else ""
-    caption = f"{name}: photos of the common and the counter group, with the accuracy{told}."
-    if not model:
-        caption = f"{name}: photos of the common and the counter group."
+    caption = f"{name}: photos of the common and the counter group"
+    if model:
+        label = f"{model[1].label}{stamp(model[1].setting.protocol)}"
+        caption += f", with the accuracy of {label}; under each photo what it answered"
+        caption += "" if material.class_name else ". The class of the largest drop"
+    caption += "."
     return [Drawing(own("figure-1"), drawn, caption, tuple(notes))]
 
 
@@ -125,7 +127,7 @@ def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None
     if model is not None and len(part):
         run, scores = model
         accuracy = scores.get("accuracy", group, part["class_index"][0])
-        heading += f"  –  {accuracy.text} % {accuracy.interval}".rstrip()
+        heading += f", {accuracy.text} % correct {accuracy.interval}".rstrip()
         said = run.predictions.filter(
             *(
                 pl.col(key).eq_missing(getattr(scores.setting, key))
@@ -153,7 +155,7 @@ def _draw(rows: Sequence[_Row], sources: Mapping[str, PhotoSource]) -> tuple[Any
         return None, unreadable
     answered = any(row.answers for row in rows)
     columns = max(sum(identity in pictures for identity in row.photos) for row in rows)
-    figure = new_figure(PAGE, 2 * (PAGE / columns + 0.3 + 0.15 * answered) if columns > 3 else 4.6)
+    figure = new_figure(PAGE, 2 * (PAGE / columns + 0.16 + 0.14 * answered) if columns > 3 else 4.6)
     parts: Any = figure.subfigures(len(rows), 1)
     for part, row in zip(parts, rows, strict=True):
         _draw_row(part, row, pictures, columns)
@@ -165,6 +167,7 @@ def _draw_row(part: SubFigure, row: _Row, pictures: Mapping[str, Image.Image], c
     there = [identity for identity in row.photos if identity in pictures]
     for place, axes in enumerate(part.subplots(1, columns, squeeze=False)[0]):
         axes.set_axis_off()
+        axes.set_anchor("N")
         if place >= len(there):
             continue
         axes.imshow(pictures[there[place]], interpolation="none")

@@ -7,7 +7,7 @@ from typing import Literal
 import polars as pl
 
 from counterground.escaping import one_line
-from counterground.report.figures._material import Material
+from counterground.report.figures._material import Material, stamp
 
 Setup = Literal["1v1000", "1v20"]
 _SETTING = ("names", "prompts", "protocol", "label_space", "source")
@@ -42,5 +42,5 @@ def _shown(points: pl.DataFrame) -> pl.DataFrame:
         alike = points.filter(pl.col("label") == row["label"])
         differ = [row[name] for name in _SETTING if alike[name].n_unique() > 1]
         extra = f" ({', '.join(str(value) for value in differ)})" if differ else ""
-        shown.append(one_line(f"{row['label']}{extra}"))
+        shown.append(one_line(f"{row['label']}{extra}{stamp(row['protocol'])}"))
     return points.with_columns(shown=pl.Series(shown, dtype=pl.String))

@@ -86,7 +86,7 @@ def write_figures(
         files += write_paper_tables(folder / TABLES)
     if not files:
         raise CounterGroundError(f"Nothing could be drawn. {' '.join(absent)}".strip())
-    write_text(folder / CAPTIONS, _captions(drawn, absent, kinds, tables=tables))
+    write_text(folder / CAPTIONS, _captions(drawn, absent, kinds, material.runs, tables=tables))
     return WrittenFigures(folder, (*files, folder / CAPTIONS), tuple(absent))
 
 
@@ -98,7 +98,12 @@ def draw_figures(material: Material, names: Sequence[str]) -> Iterator[Outcome]:
 
 
 def _captions(
-    drawn: Sequence[Drawing], absent: Sequence[str], formats: Sequence[Format], *, tables: bool
+    drawn: Sequence[Drawing],
+    absent: Sequence[str],
+    formats: Sequence[Format],
+    runs: Sequence[Run],
+    *,
+    tables: bool,
 ) -> str:
     lines = ["# Figures", "", f"Each as {', '.join(formats)}.", ""]
     for drawing in drawn:
@@ -106,6 +111,13 @@ def _captions(
         lines += [f"  - Note: {markdown(note)}" for note in drawing.notes]
     if absent:
         lines += ["", "Not drawn:", "", *(f"- {markdown(line)}" for line in absent)]
+    if runs:
+        lines += ["", "# Runs", ""]
+    for run in runs:
+        about = run.info.benchmark
+        lines += [f"- **{markdown(run.path.name)}**: {markdown(about.name)}, {about.n_photos:,} photos."]
+        lines += [f"  - Note: {markdown(note)}" for note in about.notes]
+        lines += [f"  - Warning: {markdown(warning)}" for warning in run.info.warnings]
     if tables:
         lines += ["", "# Tables", "", "As printed, in `tables/` as csv, parquet and tex.", ""]
         lines += [f"- **table-{table.number:02d}**: {markdown(table.title)}" for table in paper_tables()]

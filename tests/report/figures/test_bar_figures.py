@@ -1,0 +1,157 @@
+"""What stands in figures 3 to 10 and 15: the heights of bars, their texts, intervals and colours."""
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.container import BarContainer, ErrorbarContainer
+
+from counterground.comparison import model_points
+from counterground.published import load_table
+from counterground.report.figures._bar_marks import Bars, draw_bars
+from counterground.report.figures._style import new_figure
+
+
+def bars(axes):
+    """Series name -> heights, in order of place."""
+    return {
+        container.get_label(): [bar.get_height() for bar in container]
+        for container in axes.containers
+        if isinstance(container, BarContainer)
+    }
+
+
+def labels(axes):
+    return [label.get_text() for label in axes.get_xticklabels()]
+
+
+@pytest.mark.parametrize("number", ["5", "6", "7", "8", "9", "10"])
+def test_bars_have_the_printed_heights(paper, number):
+    rows = load_table("figure_bars").filter(pl.col("figure").str.starts_with(f"Figure {number}("))
+    panels = [axes for axes in paper[0][f"figure-{number}"].figure.axes if axes.get_visible()]
+    parts = rows.partition_by("figure", maintain_order=True)
+    assert len(panels) == len(parts) == 2
+    for axes, part in zip(panels, parts, strict=True):
+        assert part["fixed"][0] in axes.get_title(loc="left")
+        assert labels(axes) == part["label"].unique(maintain_order=True).to_list()
+        for name, heights in bars(axes).items():
+            printed = part.filter(series=name.replace(" ", "_"))["value"].to_list()
+            np.testing.assert_allclose(heights, printed)
+            texts = {text.get_text() for text in axes.texts}
+            assert {f"{value:.1f}" for value in printed} <= texts
+
+
+def test_bars_begin_at_zero(paper):
+    for number in range(3, 11):
+        for axes in paper[0][f"figure-{number}"].figure.axes:
+            assert axes.get_ylim()[0] == 0
+
+
+def test_imagenet_models_have_the_colour_of_their_family(paper):
+    axes = paper[0]["figure-9"].figure.axes[0]
+    colours = [to_hex(bar.get_facecolor()) for bar in axes.containers[0]]
+    red, _, blue = (int(colours[-1][k : k + 2], 16) for k in (1, 3, 5))
+    assert labels(axes)[-1] == "ImageNet"
+    assert red > blue
+    assert all(int(colour[5:7], 16) > int(colour[1:3], 16) for colour in colours[:-1])
+
+
+def test_group_sizes_are_those_of_figure_3(paper):
+    drawing = paper[0]["figure-3"]
+    sizes = load_table("group_sizes")
+    for group in ("common", "counter"):
+        drawn = [height for axes in drawing.figure.axes for height in bars(axes)[group]]
+        assert drawn == sizes[f"n_{group}"].to_list()
+    marked = [label for axes in drawing.figure.axes for label in labels(axes) if "†" in label]
+    assert marked == ["prairie chicken †"]
+    assert "259" in drawing.notes[0]
+
+
+@pytest.mark.parametrize(("stem", "which"), [("figure-4", "Figure 4"), ("figure-15", "Figure 15")])
+def test_class_drops_are_those_printed(paper, stem, which):
+    drawing = paper[0][stem]
+    rows = load_table("figure_class_drops").filter(
+        (pl.col("figure") == which) | pl.col("figure").str.starts_with(which + "(")
+    )
+    parts = rows.partition_by("figure", maintain_order=True)
+    assert len(drawing.figure.axes) == len(parts)
+    for axes, part in zip(drawing.figure.axes, parts, strict=True):
+        assert axes.get_title(loc="left").endswith(part["model"][0])
+        np.testing.assert_allclose(bars(axes)["drop"], part["drop"].to_list())
+
+
+def test_own_class_drops_are_the_scores_with_their_intervals(own, own_run):
+    axes = own[0]["figure-4-own"].figure.axes[0]
+    rows = own_run.scores.filter(model="efficientnet-lite0", metric="drop").filter(
+        pl.col("class_index").is_not_null() & pl.col("value").is_not_null()
+    )
+    names = dict(own_run.predictions.select("class_index", "class_name").unique().iter_rows())
+    expected = {names[row["class_index"]]: row for row in rows.iter_rows(named=True)}
+    drawn = dict(zip(labels(axes), bars(axes)["drop"], strict=True))
+    assert len(drawn) == 8  # vulture has no counter photos: left out, not drawn as 0
+    assert "vulture" not in drawn
+    for name, height in drawn.items():
+        assert height == pytest.approx(100 * expected[name]["value"])
+    assert list(drawn.values()) == sorted(drawn.values(), reverse=True)
+    spans = [
+        segment[:, 1]
+        for container in axes.containers
+        if isinstance(container, ErrorbarContainer)
+        for segment in container.lines[2][0].get_segments()
+    ]
+    bounds = [[100 * expected[name]["low"], 100 * expected[name]["high"]] for name in drawn]
+    np.testing.assert_allclose(spans, bounds)
+
+
+def test_own_group_sizes_count_photos_once(own, own_run):
+    axes = own[0]["figure-3-own"].figure.axes[0]
+    drawn = bars(axes)
+    assert drawn["common"] == [20.0] * 9
+    assert drawn["counter"] == [20.0 if place != 3 else 0.0 for place in range(9)]
+    assert labels(axes)[3] == "vulture"
+
+
+def test_own_bars_are_models_with_intervals(own, own_run):
+    points = model_points([own_run], published=False)
+    axes = own[0]["figure-5-own"].figure.axes[0]
+    assert labels(axes) == points["label"].to_list()
+    for group in ("common", "counter"):
+        np.testing.assert_allclose(bars(axes)[group], 100 * points[group].to_numpy())
+
+
+def test_own_panels_hold_what_differs_in_one_thing(beside, counteranimal_run):
+    points = model_points([counteranimal_run], published=False)
+    by_data = beside[0]["figure-8-own"].figure.axes
+    assert [axes.get_title(loc="left") for axes in by_data] == ["ViT/B/32"]
+    rows = points.filter(backbone="ViT/B/32")
+    assert labels(by_data[0]) == rows["pretrain_dataset"].to_list()
+    np.testing.assert_allclose(bars(by_data[0])["drop"], 100 * rows["drop"].to_numpy())
+    by_backbone = beside[0]["figure-7-own"].figure.axes[0]
+    assert by_backbone.get_title(loc="left") == "LAION2B"
+    assert labels(by_backbone) == ["ViT/B/32", "ViT/B/16"]
+
+
+def test_measured_values_stand_on_the_printed_bars(beside, counteranimal_run):
+    panel = beside[0]["figure-5"].figure.axes[1]
+    points = model_points([counteranimal_run], published=False)
+    measured = [
+        (float(container.lines[0].get_xdata()[0]), float(container.lines[0].get_ydata()[0]))
+        for container in panel.containers
+        if isinstance(container, ErrorbarContainer)
+    ]
+    expected = []
+    for group, shift in (("common", -0.2), ("counter", 0.2)):
+        for place, data in enumerate(labels(panel)):
+            same = points.filter(paper_model=f"CLIP-{data}-ViT/B/32")
+            expected += [(place + shift, 100 * value) for value in same[group]]
+    assert len(expected) == 4
+    np.testing.assert_allclose(sorted(measured), sorted(expected))
+    assert "Diamonds" in beside[0]["figure-5"].caption
+
+
+def test_a_missing_value_has_no_bar():
+    axes = new_figure(3, 2).subplots()
+    drawn = draw_bars(axes, ["a", "b", "c"], [Bars("drop", [1.0, None, -2.0], ["#000000"] * 3)])
+    assert [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in drawn[0]] == [(0, 1), (2, -2)]
+    assert [text.get_text() for text in axes.texts] == ["1.0", "−2.0"]
+    assert [text.get_va() for text in axes.texts] == ["bottom", "top"]

@@ -1,0 +1,101 @@
+"""Figure 1, on drawn pictures."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image, ImageDraw
+
+from counterground.errors import UsageError
+from counterground.inference._run import PREDICTIONS_SCHEMA
+from counterground.metrics import score_predictions
+from counterground.photos import read_benchmark
+from counterground.report.figures._material import Material
+
+GROUNDS = {"snow": (235, 240, 245), "grass": (90, 150, 60), "water": (60, 110, 170), "sky": (150, 200, 240)}
+ANIMALS = {"ice bear": ("snow", "grass"), "flamingo": ("water", "sky")}
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    rng = np.random.default_rng(0)
+    for animal, backgrounds in ANIMALS.items():
+        for group, background in zip(("common", "counter"), backgrounds, strict=True):
+            folder = tmp_path / "drawn" / animal / f"{group}-{background}"
+            folder.mkdir(parents=True)
+            for number in range(8):
+                picture = Image.new("RGB", (160, 120), GROUNDS[background])
+                left = int(rng.integers(20, 70))
+                ImageDraw.Draw(picture).ellipse([left, 40, left + 60, 90], fill=(250, 250, 235))
+                picture.save(folder / f"{number}.png")
+    return read_benchmark(tmp_path / "drawn")
+
+
+def run_on(benchmark, make_run, right):
+    """A run on the benchmark's photos; ``right``: (class, group) -> whether it is right there."""
+    rows = []
+    for photo in benchmark.photos.iter_rows(named=True):
+        name = benchmark.label_space.names[photo["class_index"]]
+        correct = right[name, photo["group"]]
+        rows.append(
+            {key: photo[key] for key in ("path", "photo_id", "class_index", "background", "group")}
+            | {"class_name": name, "cluster": photo["path"], "model": "efficientnet-lite0", "names": "openai"}
+            | {"prompts": "simple", "protocol": "classification", "label_space": "imagenet"}
+            | {"predicted_index": 0, "predicted_name": name if correct else "$wolf$", "correct": correct}
+            | {"true_rank": 0, "confidence": 0.5, "top2_gap": 0.1, "loss_sum": None, "loss_mean": None}
+        )
+    predictions = pl.DataFrame(rows, schema=PREDICTIONS_SCHEMA)
+    run = make_run({"efficientnet-lite0": (0.8, 0.5)}, classes=["ice bear"])
+    return replace(run, predictions=predictions, scores=score_predictions(predictions, draws=50))
+
+
+def pictures(figure):
+    return [axes.get_images()[0].get_array() for axes in figure.axes if axes.get_images()]
+
+
+def headings(figure):
+    return [part._suptitle.get_text() for part in figure.subfigs]
+
+
+def test_photos_of_both_groups_with_what_the_model_answered(drawn, make_run, draw):
+    right = {("ice bear", "common"): True, ("ice bear", "counter"): False}
+    right |= {("flamingo", "common"): True, ("flamingo", "counter"): True}
+    run = run_on(drawn, make_run, right)
+    drawings, absent = draw(Material(published=False, runs=[run], photos=drawn), ["1"])
+    assert absent == []
+    drawing = drawings["figure-1-own"]
+    assert drawing.caption.startswith("ice bear: ")  # its drop is the largest
+    assert "efficientnet-lite0" in drawing.caption
+    common, counter = headings(drawing.figure)
+    assert common.startswith("common: snow, 100.0 % correct [")
+    assert counter.startswith("counter: grass, 0.0 % correct [")
+    shown = pictures(drawing.figure)
+    assert len(shown) == 12
+    for place, picture in enumerate(shown):
+        ground = GROUNDS["snow" if place < 6 else "grass"]
+        np.testing.assert_allclose(picture[2, 2], ground, atol=2)
+    texts = [text.get_text() for axes in drawing.figure.axes for text in axes.texts]
+    assert texts == ["✓ ice bear"] * 6 + ["✗ $wolf$"] * 6
+
+
+def test_the_class_that_is_asked_for(drawn, draw):
+    drawings, _ = draw(Material(published=False, photos=drawn, class_name="Flamingo"), ["1"])
+    assert headings(drawings["figure-1-own"].figure) == ["common: water", "counter: sky"]
+    with pytest.raises(UsageError, match=r"no class 'flaming'.* Did you mean 'flamingo'"):
+        draw(Material(published=False, photos=drawn, class_name="flaming"), ["1"])
+
+
+def test_a_changed_photo_is_left_out_and_told(drawn, draw):
+    first = drawn.photos.filter(pl.col("group") == "common", pl.col("class_index") == 0).sort("photo_id")
+    drawn.photo_path(first["path"][0]).write_bytes(b"no photo")
+    drawings, _ = draw(Material(published=False, photos=drawn, class_name="flamingo"), ["1"])
+    assert len(pictures(drawings["figure-1-own"].figure)) == 11
+    assert "cannot be read" in drawings["figure-1-own"].notes[0]
+
+
+def test_without_photos_one_line_says_what_is_needed(make_run, draw):
+    run = make_run({"efficientnet-lite0": (0.8, 0.5)})
+    drawings, absent = draw(Material(published=True, runs=[run]), ["1"])
+    assert drawings == {}
+    assert absent == ["Figure 1: needs photos: name the benchmark that holds them with --photos BENCHMARK."]

@@ -1,0 +1,169 @@
+"""What stands in figures 2, 13 and 14: positions, sizes, shades, lines, names."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.colors import to_hex
+from scipy.stats import norm
+
+from counterground.comparison import model_points
+from counterground.metrics import score_predictions
+from counterground.published import load_table
+from counterground.report._families import shade
+from counterground.report.figures._material import Material
+
+CLIPS = {"1v1000": "Table 3", "1v20": "Table 13"}
+CLASSIFIERS = {"1v1000": "Table 4", "1v20": "Table 14"}
+
+
+def axes_of(drawing):
+    return drawing.figure.axes[0]
+
+
+def marks(drawing, gid):
+    return next(mark for mark in axes_of(drawing).collections if mark.get_gid() == gid)
+
+
+def line(drawing, gid):
+    return next(line for line in axes_of(drawing).get_lines() if line.get_gid() == gid)
+
+
+@pytest.mark.parametrize(
+    ("stem", "setup"),
+    [("figure-2a", "1v1000"), ("figure-2b", "1v20"), ("figure-13", "1v1000"), ("figure-14", "1v20")],
+)
+def test_points_stand_where_the_paper_prints_them(paper, stem, setup):
+    drawing = paper[0][stem]
+    clips = load_table("clip_results").filter(table=CLIPS[setup])
+    classifiers = load_table("imagenet_results").filter(table=CLASSIFIERS[setup])
+    for gid, table in (("paper-clip", clips), ("paper-imagenet", classifiers)):
+        drawn = np.sort(marks(drawing, gid).get_offsets(), axis=0)
+        printed = np.sort(table.select("common", "counter").to_numpy(), axis=0)
+        np.testing.assert_allclose(drawn, printed, atol=1e-9)
+    if setup == "1v20":
+        printed = load_table("lvlm_results").select("common", "counter").to_numpy()
+        np.testing.assert_allclose(marks(drawing, "paper-lvlm").get_offsets(), printed)
+
+
+def test_pairs_of_accuracies_stay_together(paper):
+    drawn = {
+        tuple(round(v, 6) for v in pair) for pair in marks(paper[0]["figure-2a"], "paper-clip").get_offsets()
+    }
+    printed = load_table("clip_results").filter(table="Table 3").select("common", "counter").rows()
+    assert drawn == set(printed)
+
+
+def test_axes_are_probits(paper):
+    axes = axes_of(paper[0]["figure-2a"])
+    for which, ticks in (("x", axes.get_xticks()), ("y", axes.get_yticks())):
+        corner = [(tick, 50) if which == "x" else (70, tick) for tick in ticks]
+        at = axes.transData.transform(corner)[:, 0 if which == "x" else 1]
+        slope, _ = np.polyfit(norm.ppf(ticks / 100), at, 1)
+        fitted = np.poly1d(np.polyfit(norm.ppf(ticks / 100), at, 1))(norm.ppf(ticks / 100))
+        np.testing.assert_allclose(at, fitted, atol=1e-6 * abs(slope))
+        assert len(ticks) >= 5
+
+
+@pytest.mark.parametrize(("family", "count"), [("clip", 28), ("imagenet", 15)])
+def test_trends_are_least_squares_in_probit_space(paper, family, count):
+    drawing = paper[0]["figure-2a"]
+    offsets = np.asarray(marks(drawing, f"paper-{family}").get_offsets())
+    assert len(offsets) == count
+    x, y = norm.ppf(offsets.T / 100)
+    slope, intercept = np.polyfit(x, y, 1)
+    drawn = line(drawing, f"line-{family}")
+    expected = 100 * norm.cdf(intercept + slope * norm.ppf(np.asarray(drawn.get_xdata()) / 100))
+    np.testing.assert_allclose(drawn.get_ydata(), expected, rtol=1e-6)
+    assert f"slope {slope:.2f}" in drawing.caption
+
+
+def test_the_diagonal_is_no_drop_and_crosses_the_picture(paper):
+    for stem in ("figure-2a", "figure-2b"):
+        axes, drawn = axes_of(paper[0][stem]), line(paper[0][stem], "diagonal")
+        np.testing.assert_allclose(drawn.get_xdata(), drawn.get_ydata())
+        assert axes.get_ylim()[1] > max(axes.get_xlim()[0], axes.get_ylim()[0])
+
+
+def test_size_is_backbone_shade_is_data_and_a_ring_is_filtered_data(paper):
+    clip = marks(paper[0]["figure-2a"], "paper-clip")
+    points = model_points((), setup="1v1000").filter(family="clip")
+    order = np.argsort(points["parameters"].to_numpy(), kind="stable")
+    sizes = clip.get_sizes()[order]
+    assert (np.diff(sizes) >= 0).all()
+    assert sizes[-1] > 1.5 * sizes[0]
+    expected = [shade("clip", size).lower() for size in points["data_size"]]
+    assert [to_hex(colour) for colour in clip.get_facecolors()] == expected
+    assert len(set(expected)) >= 3
+    dark = [sum(colour[:3]) < 0.5 for colour in clip.get_edgecolors()]
+    assert dark == load_table("clip_results").filter(table="Table 3")["high_quality"].to_list()
+
+
+def test_all_43_names_are_written_beside_their_points(paper):
+    drawing = paper[0]["figure-13"]
+    names = [text.get_text() for text in axes_of(drawing).texts if text.get_gid() == "name"]
+    assert sorted(names) == sorted(model_points((), setup="1v1000")["label"])
+    assert "No room" not in drawing.caption
+
+
+@pytest.mark.parametrize("stem", ["figure-13", "figure-14"])
+def test_names_cover_no_marker_and_stay_in_the_axes(paper, stem):
+    drawing = paper[0][stem]
+    axes, scale = axes_of(drawing), drawing.figure.dpi / 72
+    frame = axes.get_window_extent()
+    names = [text.get_window_extent() for text in axes.texts if text.get_gid() == "name"]
+    centres, radii = [], []
+    for collection in axes.collections:
+        centres += axes.transData.transform(collection.get_offsets()).tolist()
+        radii += (np.sqrt(collection.get_sizes() / np.pi) * scale).tolist()
+    for box in names:
+        assert frame.x0 <= box.x0
+        assert box.x1 <= frame.x1
+        assert frame.y0 <= box.y0
+        assert box.y1 <= frame.y1
+        for (x, y), radius in zip(centres, radii, strict=True):
+            near = np.hypot(x - np.clip(x, box.x0, box.x1), y - np.clip(y, box.y0, box.y1))
+            assert near >= radius
+
+
+def test_a_run_on_other_photos_stands_alone_with_its_intervals(own, own_run):
+    drawings, _ = own
+    drawing = drawings["figure-2a-own"]
+    points = model_points([own_run], published=False)
+    drawn = [pair for mark in axes_of(drawing).collections for pair in mark.get_offsets()]
+    expected = 100 * points.select("common", "counter").to_numpy()
+    np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(expected, axis=0))
+    assert {mark.get_gid() for mark in axes_of(drawing).collections} == {"own-clip", "own-imagenet"}
+    across = [
+        tuple(line.get_xdata())
+        for line in axes_of(drawing).get_lines()
+        if line.get_gid() == "interval" and line.get_ydata()[0] == line.get_ydata()[1]
+    ]
+    bounds = 100 * points.select("common_low", "common_high").to_numpy()
+    np.testing.assert_allclose(np.sort(across, axis=0), np.sort(bounds, axis=0))
+    assert "cannot stand beside these" in drawing.caption
+    names = {text.get_text() for text in axes_of(drawing).texts}
+    assert names == set(points["label"])
+
+
+def test_a_run_on_the_papers_photos_stands_before_the_papers_models(beside, counteranimal_run):
+    drawing = beside[0]["figure-2a-own"]
+    assert len(marks(drawing, "paper-clip").get_offsets()) == 28
+    points = model_points([counteranimal_run], published=False)
+    assert points["comparable"].all()
+    own = points.filter(family="clip").select("common", "counter").to_numpy()
+    np.testing.assert_allclose(marks(drawing, "own-clip").get_offsets(), 100 * own)
+    written = {text.get_text() for text in axes_of(drawing).texts if text.get_gid() == "name"}
+    assert written == set(points["label"])
+
+
+def test_accuracies_of_0_and_100_are_drawn_at_the_edge(make_run, draw):
+    run = make_run({"efficientnet-lite0": (0.9, 0.1)}, path="edge")
+    predictions = run.predictions.with_columns(correct=pl.col("group") == "common")
+    run = replace(run, predictions=predictions, scores=score_predictions(predictions, draws=20))
+    drawings, _ = draw(Material(published=False, runs=[run]), ["2a"])
+    offsets = np.asarray(axes_of(drawings["figure-2a-own"]).collections[0].get_offsets())
+    assert offsets.tolist() == [[99.9, 0.1]]
+    pixels = axes_of(drawings["figure-2a-own"]).transData.transform(offsets)
+    assert np.isfinite(pixels).all()

@@ -1,0 +1,163 @@
+"""Figures 10, 11 and 12 from folders that studies leave."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.container import BarContainer
+
+from counterground.errors import CounterGroundError
+from counterground.published import load_table
+from counterground.report.figures._material import Material
+from counterground.report.figures._studies import read_study
+from counterground.study._coco_results import choose, compare_objectives, summarise
+from counterground.study._colored_study import compare_methods
+from counterground.study._colored_study import summarise as summarise_digits
+from counterground.study._theory import printed_bounds
+from counterground.study._theory_study import Definition, TheorySettings, simulate_grid
+
+
+@pytest.fixture(scope="module")
+def theory(tmp_path_factory):
+    out = tmp_path_factory.mktemp("theory")
+    settings = TheorySettings(n=500, seeds=2, mu_spu=(1.0, 1.5, 2.0), p_spu=(0.6, 0.9))
+    _write("theory", {"grid": simulate_grid(settings)}, out)
+    return read_study(out)
+
+
+def digit_cells():
+    rng = np.random.default_rng(0)
+    return pl.DataFrame(
+        {
+            "k": k,
+            "p_inv": 0.75,
+            "p_spu": p_spu,
+            "method": method,
+            "seed": seed,
+            "rand": 0.6 + 0.05 * rng.random(),
+            "rev": 0.2 + 0.05 * rng.random(),
+            "rest": 0.7 if k > 2 else float("nan"),
+        }
+        for k in (2, 3, 10)
+        for p_spu in (0.75, 0.9)
+        for method in ("contrastive", "supervised")
+        for seed in range(3)
+    )
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    out, cells = tmp_path_factory.mktemp("digits"), digit_cells()
+    results = {"cells": cells, "table8": summarise_digits(cells), "differences": compare_methods(cells)}
+    _write("multicoloredmnist", results, out)
+    return read_study(out)
+
+
+def object_trainings():
+    rng = np.random.default_rng(1)
+    recipe = {"learning_rate": 1e-4, "weight_decay": 1e-3, "warmup_steps": 0}
+    rows = [
+        {"model": "small", "strength": strength, "objective": objective, "seed": seed, "validation": 0.9}
+        | recipe
+        | {"id": 0.9, "ood": ood + 0.05 * rng.random(), "drop": 0.6, "follows": 0.5}
+        for strength in (0.5, 0.8, None)
+        for objective, ood in (("obj", 0.3), ("objbkg", 0.2), ("supervised", 0.1))
+        for seed in range(3)
+    ]
+    zero = {"model": "small", "strength": None, "objective": "zero shot", "validation": 0.7}
+    rows += [
+        zero | dict.fromkeys(recipe) | {"seed": seed, "id": 0.7, "ood": 0.68, "drop": 0.02, "follows": 0.1}
+        for seed in range(3)
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    out, trainings = tmp_path_factory.mktemp("objects"), object_trainings()
+    chosen = choose(trainings)
+    _write("coloredcoco", {"results": summarise(chosen), "comparisons": compare_objectives(chosen)}, out)
+    return read_study(out)
+
+
+def _write(name, results, out: Path):
+    """Tables and run.json as `write_study` leaves them; its page does not matter here."""
+    for stem, frame in results.items():
+        frame.write_parquet(out / f"{stem}.parquet")
+    (out / "run.json").write_text(json.dumps({"study": name}))
+
+
+def test_theory_is_drawn_from_its_grid(theory, draw):
+    (drawings, absent) = draw(Material(published=True, studies=[theory]), ["12"])
+    assert absent == []
+    left, right = drawings["figure-12-own"].figure.axes
+    grid = theory.frames["grid"]
+    rows = grid.filter(mu_spu=1.5, prompt="mean of the class").sort("p_spu")
+    drawn = {tuple(line.get_ydata()) for line in left.get_lines()}
+    for key in ("accuracy_fits", "exact_fits"):
+        assert tuple(100 * rows[key].to_numpy()) in drawn
+    for key in ("error_misleads", "exact_error_misleads"):
+        assert tuple(100 * (1 - rows[key].to_numpy())) in drawn
+    bound = [100 * printed_bounds(Definition(mu, 0.9))[1] for mu in (1.0, 1.5, 2.0)]
+    dashed = next(line for line in right.get_lines() if line.get_label() == "printed lower bound")
+    np.testing.assert_allclose(dashed.get_ydata(), bound)
+    np.testing.assert_allclose(dashed.get_xdata(), [1.0, 1.5, 2.0])
+
+
+def test_digits_stand_beside_the_printed_ones(digits, draw):
+    drawings, _ = draw(Material(published=False, studies=[digits]), ["11"])
+    panels = drawings["figure-11-own"].figure.axes
+    assert len(panels) == 2
+    table = digits.frames["table8"].filter(p_spu=0.9)
+    printed = load_table("multicoloredmnist_results").filter(p_inv=0.75, p_spu=0.9)
+    for place, (method, test) in enumerate(
+        (m, t) for m in ("contrastive", "supervised") for t in ("rand", "rev")
+    ):
+        container = panels[1].containers[place]
+        ours = table.filter(method=method).sort("k")
+        np.testing.assert_allclose(container.lines[0].get_ydata(), 100 * ours[f"{test}_mean"].to_numpy())
+        spans = [np.ptp(segment[:, 1]) / 2 for segment in container.lines[2][0].get_segments()]
+        np.testing.assert_allclose(spans, 100 * ours[f"{test}_std"].to_numpy())
+        hollow = [line for line in panels[1].get_lines() if line.get_fillstyle() == "none"][place]
+        theirs = printed.filter(pl.col("n_classes").is_in([2, 3, 10]), method=method.capitalize())
+        np.testing.assert_allclose(hollow.get_ydata(), theirs.sort("n_classes")[f"{test}_mean"].to_numpy())
+
+
+def test_printed_digits_are_table_8(paper):
+    for axes in paper[0]["figure-11"].figure.axes:
+        words = axes.get_title(loc="left")
+        p_inv, p_spu = (float(words.split(" %")[k].rsplit(" ", 1)[1]) / 100 for k in (0, 1))
+        rows = load_table("multicoloredmnist_results").filter(p_inv=p_inv, p_spu=p_spu, method="Contrastive")
+        np.testing.assert_allclose(axes.containers[1].lines[0].get_ydata(), rows["rev_mean"].to_numpy())
+
+
+def test_objects_are_drawn_at_the_papers_strength(objects, draw):
+    drawings, _ = draw(Material(published=False, studies=[objects]), ["10"])
+    (axes,) = drawings["figure-10-own"].figure.axes
+    words = [label.get_text() for label in axes.get_xticklabels()]
+    assert words == ["zero shot", "supervised", "obj", "objbkg"]
+    outside = [c for c in axes.containers if isinstance(c, BarContainer)][1]
+    results = objects.frames["results"]
+    swept = results.filter((pl.col("strength") == 0.8) | (pl.col("objective") == "zero shot"))
+    expected = [swept.filter(objective=word)["ood"] for word in words]
+    np.testing.assert_allclose(
+        [bar.get_height() for bar in outside], [100 * float(value[0]) for value in expected]
+    )
+    assert "80 %" in drawings["figure-10-own"].caption
+
+
+def test_real_folders_can_be_read_and_others_are_refused(theory, tmp_path):
+    assert set(theory.frames) == {"grid"}
+    with pytest.raises(CounterGroundError, match="no finished study"):
+        read_study(tmp_path)
+    (tmp_path / "run.json").write_text('{"study": "else"}')
+    with pytest.raises(CounterGroundError, match="no study that figures are drawn from"):
+        read_study(tmp_path)
+    (tmp_path / "run.json").write_text('{"study": "theory"}')
+    with pytest.raises(CounterGroundError, match=r"grid\.parquet is missing or damaged"):
+        read_study(tmp_path)
+    theory.frames["grid"].drop("prompt").write_parquet(tmp_path / "grid.parquet")
+    with pytest.raises(CounterGroundError, match="no column 'prompt'"):
+        read_study(tmp_path)

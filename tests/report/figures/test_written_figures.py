@@ -1,0 +1,148 @@
+"""Files: formats, determinism, captions; the command and what it says where something is lacking."""
+
+import os
+import re
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from PIL import Image
+
+import counterground as cg
+from counterground.cli import main
+from counterground.errors import CounterGroundError, UsageError
+from counterground.report.figures import FIGURES, write_figures
+
+PROGRAM = (
+    "import sys; from counterground.report.figures import write_figures;"
+    "write_figures(out=sys.argv[1], only=['2a', '5'], formats=['pdf', 'svg', 'png'])"
+)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("figures")
+    return write_figures(out=out, only=["2a", "5"], formats=["png", "svg", "pdf"])
+
+
+def test_three_formats_at_the_size_of_print(written):
+    names = {path.name for path in written.files}
+    stems = ("figure-2a", "figure-5")
+    assert names == {f"{s}.{kind}" for s in stems for kind in ("pdf", "svg", "png")} | {"captions.md"}
+    with Image.open(written.folder / "figure-2a.png") as image:
+        assert image.width == 990  # 3.3 inches, 300 an inch
+    with Image.open(written.folder / "figure-5.png") as image:
+        assert image.width == 2070
+    assert re.search(rb"/MediaBox \[ ?0 0 237\.6 ", (written.folder / "figure-2a.pdf").read_bytes())
+
+
+def test_text_stays_text(written):
+    svg = (written.folder / "figure-2a.svg").read_text()
+    assert "counter accuracy (%)</text>" in svg
+    pdf = (written.folder / "figure-2a.pdf").read_bytes()
+    assert b"/Type0" in pdf
+    assert b"/Type3" not in pdf
+
+
+def test_the_same_numbers_give_the_same_bytes_in_another_process(written, tmp_path):
+    environment = os.environ | {"PYTHONHASHSEED": "7", "MPLCONFIGDIR": str(tmp_path / "mpl")}
+    (tmp_path / "mpl").mkdir()
+    (tmp_path / "mpl" / "matplotlibrc").write_text("font.size: 20\naxes.facecolor: red\n")
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "again")], env=environment, check=True, timeout=120
+    )
+    for path in written.files:
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
+        assert b"2026-" not in path.read_bytes()
+
+
+def test_captions_say_what_is_drawn_and_what_contradicts_it(tmp_path):
+    out = write_figures(out=tmp_path, only=["3", "12"], formats=["svg"])
+    text = (tmp_path / "captions.md").read_text()
+    assert "**figure-3**" in text
+    assert "multiple of 259 photos" in text
+    assert out.absent == (
+        "Figure 12: needs a simulation: `counterground study theory --out DIR`, then --study DIR.",
+    )
+
+
+def test_captions_repeat_what_a_run_says_of_itself(make_run, tmp_path):
+    run = make_run({"efficientnet-lite0": (0.8, 0.5)}, notes=["Conditional on cut-outs."], warnings=["Ties!"])
+    write_figures(run, out=tmp_path, only=["3"], formats=["svg"])
+    text = (tmp_path / "captions.md").read_text()
+    assert "Conditional on cut-outs." in text
+    assert "Warning: Ties" in text
+
+
+def test_models_loaded_as_published_say_so(make_run, draw):
+    from counterground.report.figures._material import Material
+
+    run = make_run({"efficientnet-lite0": (0.8, 0.5)}, as_published=True)
+    drawings, _ = draw(Material(published=False, runs=[run]), ["2a", "4", "5"])
+    for stem in ("figure-2a-own", "figure-5-own", "figure-4-own"):
+        axes = drawings[stem].figure.axes[0]
+        texts = [text.get_text() for text in (*axes.texts, *axes.get_xticklabels(), axes._left_title)]
+        assert any("as published" in text for text in texts), stem
+
+
+def test_only_takes_numbers_in_any_dress():
+    from counterground.report.figures._catalogue import chosen_names
+
+    assert chosen_names(["2"]) == ["2a", "2b"]
+    assert chosen_names(["figure-4", "2B"]) == ["2b", "4"]
+    assert chosen_names(["1"]) == ["1"]
+    assert chosen_names([]) == [*FIGURES, "tables"]
+
+
+@pytest.mark.parametrize("name", ["2c", "16", "", "all"])
+def test_unknown_figures_give_one_line(name, tmp_path, capsys):
+    assert main(["figures", "--only", name, "--out", str(tmp_path)]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert repr(name) in lines[0]
+    assert "2a, 2b" in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_writes_and_tells_what_is_absent(tmp_path, capsys):
+    assert main(["figures", "--only", "8", "--only", "1", "--format", "svg", "--out", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert (tmp_path / "figure-8.svg").is_file()
+    assert (
+        captured.err
+        == "Figure 1: needs photos: name the benchmark that holds them with --photos BENCHMARK.\n"
+    )
+    assert captured.out == f"Figures: {tmp_path} (1 file; captions.md says what they show)\n"
+
+
+def test_nothing_to_draw_is_a_failure_with_its_reason(tmp_path, capsys):
+    assert main(["figures", "--only", "12", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_is_no_run_and_what_is_no_format(tmp_path):
+    with pytest.raises(CounterGroundError, match="holds no run"):
+        write_figures(tmp_path, out=tmp_path / "out")
+    with pytest.raises(UsageError, match="'gif'"):
+        write_figures(out=tmp_path, formats=["gif"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CounterGroundError, match="Cannot write"):
+        write_figures(out=tmp_path / "file", only=["8"])
+
+
+def test_a_run_alone_is_drawn_without_the_paper(own_run, tmp_path):
+    out = cg.write_figures(own_run, out=tmp_path, only=["3", "10", "tables"], formats=["svg"])
+    assert {path.name for path in out.files} == {"figure-3-own.svg", "captions.md"}
+    assert "--published" in out.absent[0]
+
+
+def test_runs_are_opened_by_folder(own_run, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text(own_run.info.model_dump_json())
+    own_run.predictions.write_parquet(folder / "predictions.parquet")
+    own_run.scores.write_parquet(folder / "scores.parquet")
+    assert main(["figures", str(folder), "--only", "5", "--format", "svg", "--out", str(tmp_path / "f")]) == 0
+    assert (tmp_path / "f" / "figure-5-own.svg").is_file()
+    assert isinstance(pl.read_parquet(folder / "scores.parquet"), pl.DataFrame)
