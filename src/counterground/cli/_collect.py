@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from counterground.build.collect import CollectionPlan, CollectReport, UnclearClasses, WantedClass
 
 _GIGA = 1_000_000_000
@@ -126,12 +128,21 @@ def _show_choices(unclear: UnclearClasses) -> None:
             _print(table)
 
 
-def _show_report(report: CollectReport, pool: Path) -> None:
+def _counts(title: str, *numbers: str) -> Table:
+    """An empty table of classes that leaves names room in 80 columns."""
+    from rich import box
     from rich.table import Table
 
-    table = Table("class", "taxon", title="Photos from iNaturalist")
-    for heading in ("wanted", "got now", "had", "failed", "missing", "MB"):
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("class", overflow="fold")
+    table.add_column("taxon", overflow="fold")
+    for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _show_report(report: CollectReport, pool: Path) -> None:
+    table = _counts("Photos from iNaturalist", "wanted", "got now", "had", "failed", "missing", "MB")
     for one in report.classes:
         counts = (one.wanted, one.got, one.had, one.failed, one.missing)
         table.add_row(one.class_name, _short(one.taxon), *(f"{n:,}" for n in counts), _megabytes(one.bytes))
@@ -149,11 +160,8 @@ def _show_report(report: CollectReport, pool: Path) -> None:
 
 
 def _show_plan(plan: CollectionPlan) -> None:
-    from rich.table import Table
-
-    table = Table("class", "taxon", title="What would be fetched (dry run)")
-    for heading in ("wanted", "available", "had", "would list", "would get", "about MB"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("wanted", "available", "had", "would\nlist", "would\nget", "about\nMB")
+    table = _counts("What would be fetched (dry run)", *headings)
     for one in plan.classes:
         counts = (one.wanted, one.available, one.had, max(0, one.would_get - one.listed), one.would_get)
         size = "" if one.bytes is None else _megabytes(one.bytes)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from counterground.build.collect._classes import WantedClass, find_animal
+from counterground.build.collect._classes import WantedClass, animals, find_animal
 from counterground.build.collect._taxon import Taxon
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 
@@ -139,13 +139,13 @@ def _stays(one: WantedClass, remembered: Mapping[str, Mapping[str, Any]]) -> boo
 
 def _by_name(one: WantedClass, names: TaxonNames, notes: list[str]) -> Choice:
     if one.taxon is not None:
-        if one.taxon.isdigit():
+        if one.taxon.isdecimal():
             return Choice(one.name, (_by_id(one.name, int(one.taxon), names),), "class file")
         return Choice(one.name, (_exact(names.search(one.taxon), one.taxon, one.name),), "class file")
     animal = find_animal(one.name)
     spoken = one.name.replace("_", " ")
     if animal is None or not animal.names:
-        note = f" ({animal.note[0].lower()}{animal.note[1:].rstrip('.')})" if animal else ""
+        note = f" ({animal.note[0].lower()}{animal.note[1:].rstrip('.')})" if animal else _close(spoken)
         return Choice(one.name, (_exact(names.search(spoken), spoken, one.name, note),), "name")
     taxa, absent = [], []
     for name, rank in zip(animal.names, animal.ranks, strict=True):
@@ -161,6 +161,12 @@ def _by_name(one: WantedClass, names: TaxonNames, notes: list[str]) -> Choice:
     if absent:
         notes.append(f"{one.name}: left out of its taxa, since not found: {', '.join(absent)}.")
     return Choice(one.name, tuple(taxa), "built-in list")
+
+
+def _close(name: str) -> str:
+    """Ask whether a misspelt animal of ImageNet-1K is meant."""
+    hint = did_you_mean(name, [animal.class_name for animal in animals()]).strip()
+    return f" ({hint[0].lower()}{hint[1:]})" if hint else ""
 
 
 def _by_id(class_name: str, number: int, names: TaxonNames) -> Taxon:
@@ -231,7 +237,7 @@ def asked_for(
         if one.name in chosen or _stays(one, remembered) or one.left_out:
             continue
         if one.taxon is not None:
-            (numbers.add(int(one.taxon)) if one.taxon.isdigit() else names.add(one.taxon))
+            (numbers.add(int(one.taxon)) if one.taxon.isdecimal() else names.add(one.taxon))
             continue
         animal = find_animal(one.name)
         names |= {one.name.replace("_", " "), *(animal.names if animal else ())}
