@@ -12,10 +12,11 @@ from counterground.build.collect import CollectOptions
 from counterground.build.collect import _http as http_module
 from counterground.build.collect._budget import open_budget
 from counterground.build.collect._client import PER_PAGE, INaturalist
-from counterground.build.collect._http import PoliteAdapter, retry_after
+from counterground.build.collect._http import PoliteAdapter
 from counterground.build.collect._listing import ListingState, find_place, list_page, make_query, sized
 from counterground.build.collect._taxa import Choice
 from counterground.build.collect._taxon import Taxon
+from counterground.build.download import retry_after
 from counterground.errors import CounterGroundError
 
 
@@ -44,6 +45,7 @@ def test_retry_after_is_a_number_or_a_date():
     assert retry_after(" 3 ") == 3
     assert retry_after(None) is None
     assert retry_after("soon") is None
+    assert retry_after("\N{SUPERSCRIPT TWO}") is None
     date = datetime.now(UTC) + timedelta(seconds=90)
     assert 60 < retry_after(format_datetime(date)) <= 90
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0

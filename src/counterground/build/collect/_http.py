@@ -11,8 +11,6 @@ import os
 import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -21,6 +19,7 @@ from requests.adapters import HTTPAdapter
 from counterground._version import __version__
 from counterground.build.collect._budget import Budget, refuse_long_wait
 from counterground.build.collect._options import CollectOptions
+from counterground.build.download import retry_after
 from counterground.errors import CounterGroundError
 
 READ_TIMEOUT = 60  # seconds; the library gives connecting 5
@@ -91,21 +90,6 @@ class PoliteAdapter(HTTPAdapter):
         pause = max(wanted or 0.0, backoff * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
         self._waiting(f"{why}: waiting {pause:,.0f} s")
         time.sleep(pause)
-
-
-def retry_after(value: str | None) -> float | None:
-    """Return the seconds a Retry-After header asks for, a number or a date; None where it says neither."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isdigit():
-        return float(text)
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 def user_agent(options: CollectOptions) -> str:

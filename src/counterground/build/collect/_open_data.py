@@ -10,11 +10,10 @@ from typing import Any
 import polars as pl
 
 from counterground.build.collect._open_data_dump import Dump, open_dump
+from counterground.build.collect._options import QUALITIES, SIZES, one_of
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import CANDIDATE_SCHEMA
 
-QUALITIES = ("research", "needs_id", "casual", "any")
-SIZES = ("small", "medium", "large", "original")  # longest side of 240, 500, 1024 and 2048 pixels
 MEDIA_URL = "https://inaturalist-open-data.s3.amazonaws.com"
 _PAGE_URL = "https://www.inaturalist.org/observations/"
 
@@ -54,18 +53,15 @@ def list_open_data(
         UsageError: see ``open_dump``; or a value that is none of those.
         CounterGroundError: a file of the dump is damaged or not as iNaturalist writes it.
     """
-    _check("quality", quality, QUALITIES)
-    _check("size", size, SIZES)
+    one_of("quality grade", quality, QUALITIES)
+    one_of("size", size, SIZES)
+    grade = None if quality == "any" else quality
+    codes = [code.lower() for code in licences] if licences else None
     with open_dump(Path(folder)) as dump:
         _find_taxa(dump, taxa)
-        dump.ask(
-            _OBSERVATIONS,
-            "observations",
-            quality=None if quality == "any" else quality,
-            since=since and str(since),
-            until=until and str(until),
-        )
-        dump.ask(_PHOTOS, "photos", licences=[code.lower() for code in licences] if licences else None)
+        days = {"since": since and str(since), "until": until and str(until)}
+        dump.ask(_OBSERVATIONS, "observations", quality=grade, **days)
+        dump.ask(_PHOTOS, "photos", licences=codes)
         dump.ask(_NEWEST, per_observation=per_observation, per_class=per_class)
         rows = dump.ask(_OBSERVERS, "observers")
     place = f"{media_url.rstrip('/')}/photos"
@@ -130,11 +126,6 @@ SELECT n.class_name, n.position, n.photo_id, CAST(n.observation_uuid AS VARCHAR)
 FROM {dump} o RIGHT JOIN newest n USING (observer_id)
 ORDER BY n.class_name, n.position
 """
-
-
-def _check(what: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(f"Unknown {what} {value!r}: there are {', '.join(known)}.")
 
 
 def _find_taxa(dump: Dump, taxa: Mapping[str, int | Sequence[int]]) -> None:

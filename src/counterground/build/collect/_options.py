@@ -25,7 +25,7 @@ LICENCES = (
     ALL_RIGHTS_RESERVED,
 )
 QUALITIES = ("research", "needs_id", "casual", "any")
-SIZES = ("small", "medium", "large", "original")
+SIZES = ("small", "medium", "large", "original")  # longest side of 240, 500, 1024 and 2048 pixels
 
 # Published by iNaturalist ("API recommended practices"); more may end in being locked out.
 REQUESTS_PER_MINUTE = 60
@@ -86,10 +86,10 @@ class CollectOptions:
     show_progress: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("quality grade", self.quality, QUALITIES)
-        _one_of("size", self.size, SIZES)
+        one_of("quality grade", self.quality, QUALITIES)
+        one_of("size", self.size, SIZES)
         for licence in self.licences:
-            _one_of("licence", licence, LICENCES)
+            one_of("licence", licence, LICENCES)
         _check_dates(self.since, self.until)
         for name in ("per_class", "per_observation", "jobs"):
             if getattr(self, name) < 1:
@@ -134,7 +134,12 @@ class CollectOptions:
                 )
 
 
-def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+def one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    """Refuse a value that is none of the known ones; ``what`` says of what.
+
+    Raises:
+        UsageError: which there are.
+    """
     if value not in known:
         raise UsageError(
             f"Unknown {what} {value!r}: there are {', '.join(known)}.{did_you_mean(value, known)}"

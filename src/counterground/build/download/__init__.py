@@ -7,7 +7,7 @@ from counterground.build.download._download import (
     PhotoFields,
     download_photos,
 )
-from counterground.build.download._fetch import DownloadSettings
+from counterground.build.download._fetch import DownloadSettings, retry_after
 from counterground.build.download._keep import KeptPhoto, file_stem, find_photo, keep_photo
 from counterground.build.download._progress import photo_progress
 
@@ -23,4 +23,5 @@ __all__ = [
     "find_photo",
     "keep_photo",
     "photo_progress",
+    "retry_after",
 ]

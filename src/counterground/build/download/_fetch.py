@@ -102,7 +102,7 @@ def _check_status(response: Any) -> None:
     status = int(response.status_code)
     if status == 200:
         return
-    wait = _retry_after(response.headers.get("Retry-After"))
+    wait = retry_after(response.headers.get("Retry-After"))
     # Without a time to wait a 503 may concern this photo alone.
     busy = status == 429 or (status == 503 and wait is not None)
     again = busy or status in _PASSING or status >= 500
@@ -122,12 +122,12 @@ def _read_into(received: bytearray, response: Any, settings: DownloadSettings, s
             raise Refusal(f"it took more than {settings.longest:g} s", again=True)
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header, which may be a number or a date."""
+def retry_after(value: str | None) -> float | None:
+    """Return the seconds a Retry-After header asks for, a number or a date; None where it says neither."""
     if value is None:
         return None
     text = value.strip()
-    if text.isdigit():
+    if text.isdecimal():
         return float(text)
     try:
         date = parsedate_to_datetime(text)
