@@ -180,6 +180,20 @@ def test_latex_takes_no_name_for_an_argument(make_run):
     assert by_class.count(r" \\") >= 18
 
 
+def test_latex_prints_smaller_what_would_not_fit_the_page(make_run, four_models):
+    assert r"\centering\small" in format_scores(four_models.scores, "latex")
+    wide = make_run({f"a-model-with-a-rather-long-name/and-a-tag-{n}": (0.8, 0.5) for n in range(2)})
+    assert r"\centering\scriptsize" in format_scores(wide.scores, "latex")
+
+
+def test_latex_sets_what_is_longer_than_a_page_as_a_longtable(make_run):
+    many = make_run({f"m{n}": (0.8, 0.5) for n in range(20)}, classes=["ice bear", "hen"])
+    latex = format_scores(many.scores, "latex")
+    assert latex.startswith(r"% In the preamble: \usepackage{booktabs,longtable}")
+    assert latex.count("\n  m1") == 11
+    assert r"\begin{table}" not in latex
+
+
 def test_by_class_intervals_stand_beside_the_figures_where_there_is_room(four_models):
     shown = {width: text(format_scores(four_models.scores, by_class=True), width) for width in (80, 130)}
     assert 2 * len(shown[130].splitlines()) < 1.3 * len(shown[80].splitlines())
