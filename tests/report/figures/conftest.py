@@ -70,7 +70,7 @@ def draw_all(material, names=tuple(FIGURES)):
     with print_style():
         outcomes = list(draw_figures(material, list(names)))
     drawings = {outcome.stem: outcome for outcome in outcomes if isinstance(outcome, Drawing)}
-    return drawings, [str(outcome) for outcome in outcomes if not isinstance(outcome, Drawing)]
+    return drawings, [f"{o.figure}: {o.need}" for o in outcomes if not isinstance(o, Drawing)]
 
 
 @pytest.fixture(scope="session")

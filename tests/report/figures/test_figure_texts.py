@@ -1,6 +1,7 @@
 """Nothing that is written in a figure covers anything else that is written, or leaves the figure."""
 
 import itertools
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -79,10 +80,17 @@ def test_no_text_covers_another_or_leaves_the_figure(which, dpi, request):
 
 def test_strangers_names_are_shown_as_they_are(make_run, draw, tmp_path):
     names = ["<b>$bold$</b>", "& \x00 \u2066snake", "flamingo"]
-    run = make_run(HOSTILE, classes=names, path="hostile")
+    long = {"module:" + "very_long_name_" * 9 + end: (0.7, 0.5) for end in ("a", "b")}
+    run = make_run(HOSTILE | long, classes=names, path="hostile")
+    about = {"training_data": "composites of everything that was at hand, " * 4, "parameters": 4_000_000}
+    records = [record.model_copy(update={"description": about}) for record in run.info.models]
+    run = replace(run, info=run.info.model_copy(update={"models": records}))
     drawings, absent = draw(Material(published=False, runs=[run]), list(FIGURES))
     assert len(drawings) >= 6
-    assert all("Figure" in line for line in absent)
+    assert any(line.startswith("2b: ") for line in absent)
+    for drawing in drawings.values():
+        for text, box in written(drawing.figure, 100):
+            assert box.x1 <= drawing.figure.bbox.x1 + 2, (drawing.stem, text)
     with print_style():
         for drawing in drawings.values():
             (file,) = save(drawing, tmp_path, ["svg"])

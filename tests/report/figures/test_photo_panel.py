@@ -98,4 +98,4 @@ def test_without_photos_one_line_says_what_is_needed(make_run, draw):
     run = make_run({"efficientnet-lite0": (0.8, 0.5)})
     drawings, absent = draw(Material(published=True, runs=[run]), ["1"])
     assert drawings == {}
-    assert absent == ["Figure 1: needs photos: name the benchmark that holds them with --photos BENCHMARK."]
+    assert absent == ["1: no photos at hand: name the benchmark that holds them with --photos BENCHMARK."]

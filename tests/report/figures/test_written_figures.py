@@ -62,9 +62,7 @@ def test_captions_say_what_is_drawn_and_what_contradicts_it(tmp_path):
     text = (tmp_path / "captions.md").read_text()
     assert "**figure-3**" in text
     assert "multiple of 259 photos" in text
-    assert out.absent == (
-        "Figure 12: needs a simulation: `counterground study theory --out DIR`, then --study DIR.",
-    )
+    assert out.absent == ("Figure 12: add --study DIR of `counterground study theory --out DIR`.",)
 
 
 def test_captions_repeat_what_a_run_says_of_itself(make_run, tmp_path):
@@ -111,7 +109,7 @@ def test_the_command_writes_and_tells_what_is_absent(tmp_path, capsys):
     assert (tmp_path / "figure-8.svg").is_file()
     assert (
         captured.err
-        == "Figure 1: needs photos: name the benchmark that holds them with --photos BENCHMARK.\n"
+        == "Figure 1: no photos at hand: name the benchmark that holds them with --photos BENCHMARK.\n"
     )
     assert captured.out == f"Figures: {tmp_path} (1 file; captions.md says what they show)\n"
 
@@ -146,3 +144,10 @@ def test_runs_are_opened_by_folder(own_run, tmp_path):
     assert main(["figures", str(folder), "--only", "5", "--format", "svg", "--out", str(tmp_path / "f")]) == 0
     assert (tmp_path / "f" / "figure-5-own.svg").is_file()
     assert isinstance(pl.read_parquet(folder / "scores.parquet"), pl.DataFrame)
+
+
+def test_figures_that_need_the_same_share_a_line(own_run, tmp_path):
+    out = write_figures(own_run, out=tmp_path, only=["2b", "3", "14", "11"], formats=["svg"])
+    assert len(out.absent) == 2
+    assert out.absent[0].startswith("Figures 2b, 14: the runs hold no model")
+    assert out.absent[1].startswith("Figure 11: add --published, or --study DIR")

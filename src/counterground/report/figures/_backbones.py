@@ -21,7 +21,17 @@ from counterground.report.figures._material import (
     own,
 )
 from counterground.report.figures._points import PHOTOS, own_points, paper_points
-from counterground.report.figures._style import COLUMN, GROUPS, INK, PAGE, group_colours, new_figure, rule
+from counterground.report.figures._style import (
+    COLUMN,
+    GROUPS,
+    INK,
+    PAGE,
+    TITLE,
+    group_colours,
+    new_figure,
+    rule,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,7 +178,7 @@ def _own_panel(title: str, part: pl.DataFrame, varied: str, measures: Sequence[s
             for family, size in zip(part["family"], part["data_size"], strict=True)
         ]
         series.append(_bars(measure, values, colours, bounds))
-    labels = [one_line(label) for label in part[varied]]
+    labels = [shorten(label, 40) for label in part[varied]]
     return Panel(one_line(title), labels, series, where=one_line(where))
 
 
@@ -190,7 +200,7 @@ def _draw(
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     for axes, panel in zip(grid, panels, strict=False):
         draw_bars(axes, panel.labels, panel.series, at_base=mine is not None)
-        axes.set_title(panel.title)
+        axes.set_title(shorten(panel.title, TITLE[PAGE if columns == 1 and not few else COLUMN]))
         rule(axes)
         if tilted:
             for label in axes.get_xticklabels():

@@ -31,11 +31,11 @@ class FigureKind(NamedTuple):
     need: str
 
 
-_RUN = "needs --published, or a RUN."
+_RUN = "add --published, or name a RUN."
 
 
 def _study(name: str) -> str:
-    return f"needs --published, or --study DIR of `counterground study {name} --out DIR`."
+    return f"add --published, or --study DIR of `counterground study {name} --out DIR`."
 
 
 FIGURES: dict[str, FigureKind] = {
@@ -52,7 +52,9 @@ FIGURES: dict[str, FigureKind] = {
     "10": FigureKind("ColoredCOCO", draw_coloredcoco, _study("coloredcoco")),
     "11": FigureKind("MultiColoredMNIST", draw_multicoloredmnist, _study("multicoloredmnist")),
     "12": FigureKind(
-        "the theorem and simulation", draw_theory, _study("theory").replace("--published, or ", "")
+        "the theorem and simulation",
+        draw_theory,
+        "add --study DIR of `counterground study theory --out DIR`.",
     ),
     "13": FigureKind("as 2a, with names", draw_names_1v1000, _RUN),
     "14": FigureKind("as 2b, with names", draw_names_1v20, _RUN),

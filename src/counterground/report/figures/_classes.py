@@ -23,7 +23,17 @@ from counterground.report.figures._material import (
     stamp,
 )
 from counterground.report.figures._points import families
-from counterground.report.figures._style import GROUPS, INK, PAGE, TINY, group_colours, new_figure, rule
+from counterground.report.figures._style import (
+    GROUPS,
+    INK,
+    PAGE,
+    TINY,
+    TITLE,
+    group_colours,
+    new_figure,
+    rule,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -175,7 +185,7 @@ def _own_drops(
     caption += " Lines: 95 % intervals."
     panels = [
         (
-            one_line(f"{model.label}{stamp(model.setting.protocol)}"),
+            shorten(model.label, TITLE[PAGE] - 20) + stamp(model.setting.protocol),
             family_colour(family.get(model.setting.model, "other")),
             order.select("name").join(frame, on="name", how="left", maintain_order="left"),
         )

@@ -12,7 +12,16 @@ from counterground.published import load_table
 from counterground.report._families import family_colour
 from counterground.report.figures._bar_marks import Bars, bar_legend, draw_bars
 from counterground.report.figures._material import Drawing, Material, Outcome, StudyResults, own
-from counterground.report.figures._style import PAGE, TINY, group_colours, new_figure, rule
+from counterground.report.figures._style import (
+    COLUMN,
+    PAGE,
+    TINY,
+    TITLE,
+    group_colours,
+    new_figure,
+    rule,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +105,7 @@ def _draw_objectives(stem: str, panels: Sequence[tuple[str, list[str], list[Bars
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     for axes, (title, labels, series) in zip(grid, panels, strict=False):
         draw_bars(axes, labels, series)
-        axes.set_title(title)
+        axes.set_title(shorten(title, TITLE[PAGE if columns == 1 else COLUMN]))
         axes.set_ylim(0, 112)
         axes.set_yticks(range(0, 101, 20))
         rule(axes)

@@ -60,13 +60,10 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Absent:
-    """A figure that cannot be drawn: the line that says what it needs."""
+    """A figure that cannot be drawn, and what it needs: said in one line for all that need the same."""
 
     figure: str
     need: str
-
-    def __str__(self) -> str:
-        return f"Figure {self.figure}: {self.need}"
 
 
 Outcome = Drawing | Absent

@@ -16,7 +16,7 @@ from counterground.report._families import family_colour
 from counterground.report._photo_sources import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.report._summary import ModelScores, regroup
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, own, stamp
-from counterground.report.figures._style import GROUPS, PAGE, SMALL, new_figure
+from counterground.report.figures._style import COLUMN, GROUPS, PAGE, SMALL, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PER_GROUP = 6
 _SIDE = 330  # pixels: 300 an inch at the size of print
 _LONGEST = 20
-_NEED = "needs photos: name the benchmark that holds them with --photos BENCHMARK."
+_NEED = "no photos at hand: name the benchmark that holds them with --photos BENCHMARK."
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,12 @@ def draw_panel(material: Material) -> list[Outcome]:
     drawn, unreadable = _draw(rows, sources)
     if drawn is None:
         return [Absent("1", f"no photo of {name} can be read ({unreadable[0]}).")]
-    credited = {source.attribution for row in rows for p in row.photos if (source := sources[p]).attribution}
-    notes = [f"Photos: {'; '.join(sorted(one_line(credit) for credit in credited))}."] if credited else []
+    shown = [sources[identity] for row in rows for identity in row.photos]
+    notes = [
+        f"{word}: {'; '.join(found)}."
+        for word, key in (("Photos", "attribution"), ("Licences", "licence"))
+        if (found := sorted({one_line(said) for one in shown if (said := getattr(one, key))}))
+    ]
     notes += [f"Left out, as it cannot be read: {reason}." for reason in unreadable]
     caption = f"{name}: photos of the common and the counter group"
     if model:
@@ -155,7 +159,8 @@ def _draw(rows: Sequence[_Row], sources: Mapping[str, PhotoSource]) -> tuple[Any
         return None, unreadable
     answered = any(row.answers for row in rows)
     columns = max(sum(identity in pictures for identity in row.photos) for row in rows)
-    figure = new_figure(PAGE, 2 * (PAGE / columns + 0.16 + 0.14 * answered) if columns > 3 else 4.6)
+    width = max(COLUMN, PAGE * columns / _PER_GROUP)
+    figure = new_figure(width, 2 * (width / columns + 0.16 + 0.14 * answered))
     parts: Any = figure.subfigures(len(rows), 1)
     for part, row in zip(parts, rows, strict=True):
         _draw_row(part, row, pictures, columns)

@@ -6,11 +6,12 @@ from typing import Literal
 
 import polars as pl
 
-from counterground.escaping import one_line
 from counterground.report.figures._material import Material, stamp
+from counterground.report.figures._style import shorten
 
 Setup = Literal["1v1000", "1v20"]
 _SETTING = ("names", "prompts", "protocol", "label_space", "source")
+_LONGEST = 40
 PHOTOS = ("benchmark_version", "label_space", "comparable")
 """Models that agree in these columns may stand in one picture."""
 
@@ -42,5 +43,5 @@ def _shown(points: pl.DataFrame) -> pl.DataFrame:
         alike = points.filter(pl.col("label") == row["label"])
         differ = [row[name] for name in _SETTING if alike[name].n_unique() > 1]
         extra = f" ({', '.join(str(value) for value in differ)})" if differ else ""
-        shown.append(one_line(f"{row['label']}{extra}{stamp(row['protocol'])}"))
+        shown.append(shorten(f"{row['label']}{extra}", _LONGEST) + stamp(row["protocol"]))
     return points.with_columns(shown=pl.Series(shown, dtype=pl.String))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from counterground.escaping import one_line
 from counterground.report._families import GROUNDS, family_colour
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ TEXT, SMALL, TINY = 7.0, 6.0, 5.0
 """Points, at the size of print."""
 INK, QUIET, GRID = "#1F2328", "#5B6470", "#E3E7EB"
 GROUPS = ("common", "counter")
+TITLE = {COLUMN: 42, PAGE: 90}
+"""Signs of a title that fit into a panel of this width."""
 
 _PARAMETERS: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -95,3 +98,12 @@ def group_colours(family: str = "clip") -> dict[str, str]:
 def rule(axes: Axes, *, axis: str = "y") -> None:
     """Draw a light grid across one axis, or across ``both``."""
     axes.grid(axis=axis, color=GRID, linewidth=0.5)  # type: ignore[arg-type]
+
+
+def shorten(text: str, longest: int) -> str:
+    """One line of at most ``longest`` signs; what is cut is in the middle, as names differ at both ends."""
+    line = one_line(text)
+    if len(line) <= longest:
+        return line
+    tail = (longest - 1) // 2
+    return f"{line[: longest - 1 - tail]}…{line[-tail:]}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground.report._families import family_colour
-from counterground.report.figures._material import Absent, Drawing, Material, Outcome, StudyResults, own
+from counterground.report.figures._material import Drawing, Material, Outcome, StudyResults, own
 from counterground.report.figures._style import PAGE, QUIET, new_figure, rule
 
 if TYPE_CHECKING:
@@ -20,11 +20,7 @@ _FITS, _MISLEADS = family_colour("clip"), family_colour("imagenet")
 
 def draw_theory(material: Material) -> list[Outcome]:
     """Figure 12, from each theory study; the paper prints formulas, which the study evaluates."""
-    studies = material.of_study("theory")
-    if studies:
-        return [_draw(study, place) for place, study in enumerate(studies)]
-    need = "needs a simulation: `counterground study theory --out DIR`, then --study DIR."
-    return [Absent("12", need)] if material.published or material.studies else []
+    return [_draw(study, place) for place, study in enumerate(material.of_study("theory"))]
 
 
 def _draw(study: StudyResults, place: int) -> Drawing:

@@ -73,14 +73,21 @@ def write_figures(
         class_name,
     )
     check_writable(folder)
-    drawn, files, absent = [], [], []
+    return _write(material, folder, names, kinds)
+
+
+def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequence[Format]) -> WrittenFigures:
+    drawn: list[Drawing] = []
+    files: list[Path] = []
+    lacking: dict[str, list[str]] = {}
     with print_style():
         for outcome in draw_figures(material, [name for name in names if name != TABLES]):
             if isinstance(outcome, Absent):
-                absent.append(str(outcome))
+                lacking.setdefault(outcome.need, []).append(outcome.figure)
             else:
                 files += save(outcome, folder, kinds)
                 drawn.append(outcome)
+    absent = [f"Figure{'s' * (len(them) > 1)} {', '.join(them)}: {need}" for need, them in lacking.items()]
     tables = material.published and TABLES in names
     if tables:
         files += write_paper_tables(folder / TABLES)
