@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import polars as pl
 from rich.console import Console, RenderableType
 from rich.table import Table
 
@@ -94,33 +93,6 @@ def show_benchmarks(benchmarks: Sequence[BenchmarkInfo]) -> None:
     for info in benchmarks:
         table.add_row(info.name, f"{info.n_photos:,}", "yes" if info.available else "no", info.description)
     _console.print(table)
-
-
-def show_comparison(comparison: pl.DataFrame) -> None:
-    """Print paired differences in percentage points, a pair of models a section."""
-    table = Table("metric", title="Paired differences on the same photos (percentage points)")
-    for heading in ("difference", "95 % interval", "p (Holm)"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    settings = ("names", "prompts", "protocol", "label_space")
-    varying = [name for name in settings if comparison[name].n_unique() > 1]
-    above = None
-    for row in comparison.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
-        heading = f"{row['model_a']} minus {row['model_b']}"
-        heading += "".join(f", {name.replace('_', ' ')} {row[name]}" for name in varying)
-        if heading != above:
-            above = heading
-            table.add_section()
-            table.add_row(heading, style="bold")
-        metric = row["metric"] + (f", {row['group']}" if row["group"] else "")
-        interval = "" if row["low"] is None else f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
-        table.add_row(metric, f"{100 * row['difference']:+.1f}", interval, _p_value(row["p_holm"]))
-    _console.print(table)
-
-
-def _p_value(p: float | None) -> str:
-    if p is None:
-        return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from counterground.metrics._intervals import LEVEL
 
 
 class Correlation(NamedTuple):
-    """A correlation with its 95 % interval; None where it is not defined."""
+    """A correlation with its 95 % interval; None where it is not defined (under four places, or at 1)."""
 
     value: float | None
     low: float | None
@@ -37,9 +37,7 @@ def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Correlation(None, None, None)
     r = float(np.clip(np.corrcoef(rankdata(x), rankdata(y))[0, 1], -1, 1))
-    if len(x) < 4:
+    if len(x) < 4 or abs(r) > 1 - 1e-12:
         return Correlation(r, None, None)
-    if abs(r) > 1 - 1e-12:
-        return Correlation(r, r, r)
     half = float(ndtri((1 + LEVEL) / 2)) * np.sqrt((1 + r * r / 2) / (len(x) - 3))
     return Correlation(r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)))

@@ -1,0 +1,124 @@
+"""The paper's models, the reproduction's and those of runs as points."""
+
+import numpy as np
+import polars as pl
+import pytest
+from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, paper_sizes, printed_accuracies
+
+from counterground.comparison import POINTS_SCHEMA, model_points
+from counterground.errors import UsageError
+from counterground.published import load_table, published_models
+
+
+def test_the_43_models_stand_as_printed_in_fractions():
+    points = model_points()
+    printed = published_models()
+    assert points.schema == pl.Schema(POINTS_SCHEMA)
+    assert points["model"].to_list() == printed["model"].to_list()
+    for name in ("common", "counter", "drop"):
+        assert points[name].to_numpy() == pytest.approx(printed[name].to_numpy() / 100)
+    assert points["parameters"].null_count() == points["data_size"].null_count() == 0
+    assert points["comparable"].all()
+    assert points["drop_low"].null_count() == 43
+
+
+def test_1_vs_20_has_the_lvlms_too():
+    points = model_points(setup="1v20")
+    assert points.height == 45
+    assert points.filter(pl.col("family") == "lvlm")["label"].to_list() == [
+        "MiniGPT4-Viccuna7B",
+        "LLaVA1.5-7B",
+    ]
+    assert set(points["label_space"]) == {"confusable"}
+    with pytest.raises(UsageError, match="1v1000"):
+        model_points(setup="1v5")
+
+
+def test_every_row_of_the_reproduction_is_one_of_the_papers():
+    points = model_points(published=False, reproduction=True)
+    assert points.height == 30
+    assert set(points["model"]) <= set(published_models()["model"])
+    theirs = load_table("reproduction_metu_2025")
+    assert sorted(points["drop"] * 100) == pytest.approx(sorted(theirs["drop"]))
+    joined = points.join(model_points(), on="model", suffix="_paper")
+    assert joined.filter(pl.col("parameters") != pl.col("parameters_paper")).is_empty()
+    assert joined.filter(pl.col("high_quality") != pl.col("high_quality_paper")).is_empty()
+
+
+def test_a_run_on_the_papers_photos_is_one_of_its_models(referee_run):
+    row = model_points([referee_run], published=False).row(0, named=True)
+    assert (row["model"], row["source"], row["paper_model"]) == (
+        OPEN_CLIP_REFEREE,
+        "referee",
+        "CLIP-LAION400M-ViT/B/32",
+    )
+    assert (row["backbone"], row["pretrain_dataset"], row["data_size"]) == (
+        "ViT/B/32",
+        "LAION400M",
+        400_000_000,
+    )
+    assert row["comparable"] is True
+    assert (row["n_common"], row["n_counter"]) == tuple(paper_sizes().sum(axis=0))
+    # Table 3: 67.13 and 36.95; the class-wise tables carry the misprint of class 14.
+    assert (row["common"], row["counter"]) == pytest.approx((0.6713, 0.3695), abs=0.0012)
+    assert row["drop_low"] < row["drop"] < row["drop_high"]
+
+
+@pytest.mark.parametrize(
+    ("record", "family"),
+    [
+        (clip_record("open_clip:ViT-B-32/x"), "clip"),
+        (clip_record("open_clip:ViT-B-32/x").model_copy(update={"kind": "generative"}), "lvlm"),
+        (classifier_record("timm:a"), "imagenet"),
+        (classifier_record("timm:a", data="ImageNet-21K, then ImageNet-1K"), "other"),
+        (classifier_record("onnx:a", data=None), "other"),
+    ],
+)
+def test_families_follow_kind_and_training_data(make_run, record, family):
+    run = make_run({record.spec: (0.8, 0.6)}, sizes=np.full((3, 2), 10), records=[record])
+    assert model_points([run], published=False)["family"].to_list() == [family]
+
+
+def test_other_photos_or_names_are_not_comparable_and_say_why(small_run, make_run):
+    row = model_points([small_run], published=False).row(0, named=True)
+    assert row["comparable"] is False
+    assert row["note"] == "Measured on stamps (6 classes with both groups), not on CounterAnimal's 45."
+    sizes = paper_sizes().copy()
+    sizes[:10] //= 2
+    part = make_run({OPEN_CLIP_REFEREE: (0.7, 0.5)}, sizes=sizes)
+    assert "other sizes than the paper's" in model_points([part], published=False)["note"][0]
+    own = make_run({OPEN_CLIP_REFEREE: (0.7, 0.5)}, label_space="benchmark")
+    assert "Other names compete (benchmark)" in model_points([own], published=False)["note"][0]
+
+
+def test_figure_3s_25_prairie_chickens_are_as_good_as_259(make_run):
+    sizes = paper_sizes().copy()
+    sizes[22, 0] = 25
+    run = make_run({OPEN_CLIP_REFEREE: (0.7, 0.5)}, sizes=sizes)
+    assert model_points([run], published=False)["comparable"].all()
+
+
+def test_models_without_groups_are_left_out(make_run, small_run):
+    bare = small_run.scores.filter(pl.col("metric") != "drop")
+    from dataclasses import replace
+
+    assert model_points([replace(small_run, scores=bare)], published=False).is_empty()
+
+
+def test_runs_of_one_folder_name_are_told_apart(make_run):
+    sizes = np.full((3, 2), 10)
+    runs = [
+        make_run({"efficientnet-lite0": (0.8, 0.6)}, sizes=sizes, path=path) for path in ("a/run", "b/run")
+    ]
+    assert model_points(runs, published=False)["source"].to_list() == ["a/run", "b/run"]
+
+
+def test_the_classwise_tables_give_the_rows_of_table_3(make_run):
+    model = "CLIP-LAION2B-ViT/B/32"
+    run = make_run({"open_clip:ViT-B-32/laion2b_s34b_b79k": printed_accuracies(model)})
+    row = model_points([run], published=False).row(0, named=True)
+    assert (row["paper_model"], row["common"], row["counter"]) == (
+        model,
+        pytest.approx(0.7294, abs=2e-4),
+        pytest.approx(0.4874, abs=2e-4),
+    )

@@ -1,0 +1,114 @@
+"""Ranks with their ranges, and rank correlations of class-wise drops."""
+
+import numpy as np
+import polars as pl
+import pytest
+from paper_sized import OPEN_CLIP_REFEREE, paper_sizes, printed_accuracies
+from scipy.stats import spearmanr
+
+from counterground.comparison import drop_agreement, full_comparison, model_points, rank_models
+from counterground.published import load_table
+
+
+def test_the_papers_ranks():
+    ranks = rank_models(model_points())
+    ordered = ranks.sort("rank")
+    assert ordered["model"][0] == "CLIP-DFN5B-ViT/H/14-384"
+    assert ordered.row(-1, named=True)["model"] == "CLIP-LAION400M-ViT/B/32"
+    assert ordered.row(-1)[-4:] == (43, 43, 43, 43)
+    assert (ranks["rank_low"] <= ranks["rank"]).all()
+    assert (ranks["rank"] <= ranks["rank_high"]).all()
+    assert ordered["rank_high"][0] == 7
+
+
+def test_ranks_by_counter_accuracy_turn_the_order():
+    points = model_points()
+    ranks = rank_models(points, by="counter")
+    best = points.sort("counter", descending=True)["model"][0]
+    assert ranks.filter(pl.col("rank") == 1)["model"].to_list() == [best]
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["CLIP-LAION400M-ViT/B/16", "CLIP-LAION2B-ViT/B/32", "CLIP-OpenAI-ViT/B/32", "CLIP-LAION400M-ViT/L/14"],
+)
+def test_the_binomial_error_is_near_and_not_under_the_one_of_the_class_wise_accuracies(model):
+    ranks = rank_models(model_points())
+    approximate = ranks.filter(pl.col("model") == model)["standard_error"][0]
+    levels, sizes = printed_accuracies(model), paper_sizes()
+    exact = np.sqrt((levels * (1 - levels) / sizes).sum()) / 45
+    assert exact <= approximate <= 1.4 * exact
+
+
+def test_paired_tests_decide_where_photos_are_shared(make_run):
+    """Two models that differ on few photos, always in the same way, are told apart only when paired."""
+    run = make_run(
+        {"torchvision:a": (0.8, 0.6), "torchvision:b": (0.8, 0.55), "torchvision:c": (0.8, 0.59)},
+        sizes=np.full((12, 2), 100),
+        name="own",
+    )
+    points = model_points([run], published=False)
+    told = rank_models(points, paired={(0, 1): 1e-6, (0, 2): 0.9, (1, 2): 1e-6})
+    assert told.select("rank", "rank_low", "rank_high").rows() == [(1, 1, 2), (3, 3, 3), (2, 1, 2)]
+    untold = rank_models(points, paired={(0, 1): None, (0, 2): None, (1, 2): None})
+    assert untold.select("rank_low", "rank_high").unique().rows() == [(1, 3)]
+    found = full_comparison(run, published=False)
+    p_values = dict(
+        zip(
+            [(0, 1), (0, 2), (1, 2)],
+            found.tests.filter(pl.col("metric") == "drop")["p_value"],
+            strict=True,
+        )
+    )
+    assert found.ranks.drop("row").equals(rank_models(points, paired=p_values).drop("row"))
+
+
+def test_the_ranges_hold_together_as_often_as_they_should():
+    """Ten models of known drops, drawn anew: all true ranks lie in their ranges in at least 95 %."""
+    rng = np.random.default_rng(0)
+    truth = np.array([0.10, 0.11, 0.12, 0.12, 0.14, 0.16, 0.17, 0.2, 0.22, 0.25])
+    columns = {"model": [str(k) for k in range(10)], "source": ["run"] * 10}
+    held = 0
+    for _ in range(300):
+        drops = truth + rng.normal(0, 0.02, 10)
+        points = pl.DataFrame(
+            {**columns, "drop": drops, "drop_low": drops - 0.0392, "drop_high": drops + 0.0392}
+        )
+        ranks = rank_models(points)
+        least = np.array([1 + (truth < value).sum() for value in truth])
+        most = np.array([(truth <= value).sum() for value in truth])
+        held += bool(
+            ((ranks["rank_low"].to_numpy() <= most) & (ranks["rank_high"].to_numpy() >= least)).all()
+        )
+    assert held / 300 >= 0.95
+
+
+def test_agreement_of_the_papers_five_is_spearmans():
+    found = drop_agreement()
+    assert found.height == 10
+    wide = load_table("classwise_results").unique(["model", "class_id"], keep="first", maintain_order=True)
+    drops = {model: part.sort("class_id")["drop"].to_numpy() for (model,), part in wide.group_by("model")}
+    for row in found.iter_rows(named=True):
+        expected = spearmanr(drops[row["model_a"]], drops[row["model_b"]]).statistic
+        assert row["correlation"] == pytest.approx(expected)
+        assert row["low"] < row["correlation"] < row["high"]
+        assert row["classes"] == 45
+
+
+def test_a_run_that_repeats_a_model_agrees_with_its_printed_drops(referee_run):
+    found = drop_agreement({"referee": referee_run})
+    own = found.filter(
+        (pl.col("model_b") == OPEN_CLIP_REFEREE) & (pl.col("model_a") == "CLIP-LAION400M-ViT/B/32")
+    )
+    assert found.height == 15
+    assert own["correlation"][0] > 0.99
+    assert own["source_b"][0] == "referee"
+
+
+def test_runs_elsewhere_are_compared_among_themselves_only(small_run):
+    found = drop_agreement({"small": small_run})
+    assert found.height == 10 + 6
+    assert found.filter(pl.col("benchmark") == "stamps").height == 6
+    alone = drop_agreement({"small": small_run}, published=False)
+    assert set(alone["benchmark"]) == {"stamps"}
+    assert set(alone["classes"]) == {6}

@@ -1,0 +1,90 @@
+"""The paper's rows beside measured ones: matched by weights, with what is known."""
+
+import polars as pl
+import pytest
+from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, printed_accuracies
+
+from counterground.comparison import reproduce
+from counterground.comparison._matching import paper_row
+from counterground.errors import UsageError
+from counterground.models._spec import expand_specs
+from counterground.published import load_table, published_models
+
+
+def test_without_runs_the_2025_reproduction_stands_beside_the_paper():
+    rows = reproduce()
+    assert rows.filter(pl.col("table").is_in(["Table 3", "Table 4"])).height == 43
+    assert rows["common_ours"].count() == 30
+    referee = rows.filter((pl.col("model") == "CLIP-LAION400M-ViT/B/32") & (pl.col("table") == "Table 3"))
+    row = referee.row(0, named=True)
+    assert (row["common_printed"], row["common_ours"]) == (0.6713, 0.7012)
+    assert row["common_difference"] == pytest.approx(0.0299)
+    assert "QuickGELU" in row["note"]
+    near = rows.filter(pl.col("family") == "imagenet")["counter_difference"].abs()
+    assert near.max() == pytest.approx(0.0095, abs=1e-6)
+
+
+def test_class_wise_tables_give_the_printed_rows_back(make_run):
+    """Photos right as Tables 15 and 16 say give Table 3 within its rounding."""
+    run = make_run(
+        {
+            "open_clip:ViT-B-32/laion2b_s34b_b79k": printed_accuracies("CLIP-LAION2B-ViT/B/32"),
+            "open_clip:ViT-L-14/laion400m_e31": printed_accuracies("CLIP-LAION400M-ViT/L/14"),
+        }
+    )
+    rows = reproduce(run).filter(pl.col("spec").is_not_null())
+    assert sorted(rows["model"]) == ["CLIP-LAION2B-ViT/B/32", "CLIP-LAION400M-ViT/L/14"]
+    for figure in ("common", "counter", "drop"):
+        assert rows[f"{figure}_difference"].abs().max() < 3e-4
+
+
+def test_each_of_the_papers_models_is_matched_to_its_own_row():
+    clips = load_table("checkpoints").filter(pl.col("table") == "Table 3")
+    for row, spec in zip(clips.iter_rows(named=True), expand_specs(["paper:clip"]), strict=True):
+        found = paper_row(clip_record(spec))
+        assert found.model == f"CLIP-{row['pretrain_dataset']}-{row['backbone']}"
+        assert found.checkpoint is None
+        hub = clip_record(spec).model_copy(update={"spec": f"hf:{row['hf_hub']}"})
+        assert paper_row(hub).model == found.model
+    classifiers = published_models().filter(pl.col("family") == "imagenet")["model"]
+    for model, spec in zip(classifiers, expand_specs(["paper:imagenet"]), strict=True):
+        assert paper_row(classifier_record(spec)).model == model
+    lvlms = [paper_row(clip_record(spec)).model for spec in expand_specs(["paper:lvlm"])]
+    assert sorted(lvlms) == sorted(load_table("lvlm_results")["model"])
+
+
+def test_the_activation_does_not_change_the_row_and_other_weights_have_none():
+    plain, quick = (clip_record(f"open_clip:ViT-B-32{suffix}/laion400m_e31") for suffix in ("", "-quickgelu"))
+    assert paper_row(plain) == paper_row(quick)
+    assert paper_row(clip_record("open_clip:ViT-B-32/laion400m_e32")).checkpoint == "E32"
+    assert paper_row(clip_record("open_clip:ViT-L-14/dfn2b_s39b")) is None
+    newer = classifier_record("torchvision:resnet50", weights="IMAGENET1K_V2")
+    assert paper_row(newer) is None
+
+
+def test_loading_as_published_is_told_apart(make_run):
+    levels = {OPEN_CLIP_REFEREE: (0.67, 0.37)}
+    trained = make_run({OPEN_CLIP_REFEREE: (0.70, 0.41)}, path="trained")
+    published = make_run(levels, path="published", protocol="classification, as published", as_published=True)
+    rows = reproduce([trained, published])
+    both = rows.filter((pl.col("model") == "CLIP-LAION400M-ViT/B/32") & pl.col("spec").is_not_null())
+    assert both.select("source", "loading", "names").rows() == [
+        ("trained", "as trained", "wordnet"),
+        ("published", "as published", "wordnet"),
+    ]
+    assert abs(both["common_difference"][1]) < abs(both["common_difference"][0])
+
+
+def test_prompts_and_label_space_choose_the_table(make_run):
+    spec = "open_clip:ViT-L-14/laion400m_e31"
+    eighty = reproduce(make_run({spec: (0.8, 0.6)}, prompts="openai")).filter(pl.col("spec") == spec)
+    assert (eighty["table"][0], eighty["common_printed"][0]) == ("Table 10", 0.8122)
+    twenty = reproduce(make_run({spec: (0.8, 0.6)}, label_space="confusable")).filter(pl.col("spec") == spec)
+    assert (twenty["table"][0], twenty["common_printed"][0]) == ("Table 13", 0.8227)
+    with pytest.raises(UsageError, match="a table for"):
+        reproduce(make_run({spec: (0.8, 0.6)}, label_space="benchmark"))
+
+
+def test_other_photos_are_refused(small_run):
+    with pytest.raises(UsageError, match=r"takes runs on CounterAnimal.*Measured on stamps"):
+        reproduce(small_run)

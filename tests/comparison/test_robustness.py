@@ -1,0 +1,140 @@
+"""Distances from the line against statsmodels; whose line it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import statsmodels.api as sm
+from paper_sized import OPEN_CLIP_REFEREE, printed_accuracies
+from scipy.special import logit, ndtr, ndtri
+
+from counterground.comparison import effective_robustness, model_points
+from counterground.errors import UsageError
+
+SCALES = {"probit": (ndtri, ndtr), "logit": (logit, lambda z: 1 / (1 + np.exp(-z)))}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("baseline", ["imagenet", "clip"])
+def test_residuals_of_all_43_are_those_of_statsmodels(scale, baseline):
+    points = model_points()
+    found = effective_robustness(points, baseline=baseline, scale=scale)
+    g, back = SCALES[scale]
+    x, y = g(points["common"].to_numpy()), g(points["counter"].to_numpy())
+    inside = (points["family"] == baseline).to_numpy()
+    for place in range(43):
+        kept = inside & (np.arange(43) != place)
+        fit = sm.OLS(y[kept], sm.add_constant(x[kept])).fit()
+        frame = fit.get_prediction([[1.0, x[place]]]).summary_frame(alpha=0.05).iloc[0]
+        row = found.residuals.row(place, named=True)
+        counter = points["counter"][place]
+        assert row["predicted"] == pytest.approx(back(frame["mean"]))
+        assert row["residual"] == pytest.approx(counter - back(frame["mean"]))
+        assert row["low"] == pytest.approx(counter - back(frame["mean_ci_upper"]))
+        assert row["high"] == pytest.approx(counter - back(frame["mean_ci_lower"]))
+        assert row["member"] == inside[place]
+    whole = sm.OLS(y[inside], sm.add_constant(x[inside])).fit()
+    assert (found.fit.intercept, found.fit.slope) == pytest.approx(tuple(whole.params))
+    studentised = whole.get_influence().resid_studentized_external
+    from scipy.stats import t
+
+    p_values = 2 * t.sf(np.abs(studentised), inside.sum() - 3)
+    assert found.residuals.filter("member")["p_value"].to_numpy() == pytest.approx(p_values)
+
+
+def test_the_papers_finding_stands_its_clips_lie_below_the_imagenet_line():
+    found = effective_robustness(model_points()).residuals.filter(pl.col("family") == "clip")
+    assert found.sort("residual")["model"][0] == "CLIP-LAION400M-ViT/B/32"
+    assert (found["high"] < 0).sum() == 22
+    assert (found["low"] > 0).sum() == 3
+
+
+def test_a_run_on_the_papers_photos_is_measured_against_the_papers_line(referee_run):
+    points = model_points([referee_run])
+    found = effective_robustness(points)
+    own, paper = (
+        found.residuals.filter(pl.col("source") == source).filter(
+            pl.col("model").is_in([OPEN_CLIP_REFEREE, "CLIP-LAION400M-ViT/B/32"])
+        )
+        for source in ("referee", "paper")
+    )
+    assert len(found.lines) == 1
+    assert own["residual"][0] == pytest.approx(paper["residual"][0], abs=0.003)
+    # The run knows its sampling error, the paper's row does not.
+    assert own["low"][0] < paper["low"][0] < paper["high"][0] < own["high"][0]
+
+
+def test_the_interval_adds_the_models_own_sampling_error(referee_run):
+    """By simulation: how far the distance moves when photos are drawn anew, the line standing still."""
+    points = model_points([referee_run])
+    row = effective_robustness(points).residuals.row(-1, named=True)
+    line = effective_robustness(points).fit
+    exact = replace(line, residual_sd=0.0)
+    from counterground.comparison._deviation import deviation
+
+    point = points.row(-1, named=True)
+    alone = deviation(point, exact)
+    levels = printed_accuracies("CLIP-LAION400M-ViT/B/32")
+    from paper_sized import paper_sizes
+
+    rng = np.random.default_rng(0)
+    sizes = paper_sizes()
+    drawn = rng.binomial(sizes, levels, size=(4000, *sizes.shape)) / sizes
+    common, counter = drawn.mean(axis=1).T
+    moved = counter - line.predict(common)
+    assert (alone.high - alone.low) / (2 * 1.96) == pytest.approx(moved.std(), rel=0.08)
+    assert row["high"] - row["low"] > alone.high - alone.low
+
+
+def test_runs_elsewhere_have_a_line_of_their_own(small_run):
+    points = model_points([small_run])
+    found = effective_robustness(points)
+    assert [(line.benchmark, line.source, line.fit.n) for line in found.lines] == [
+        ("counteranimal", "paper", 15),
+        ("stamps", "small", 3),
+    ]
+    alone = effective_robustness(model_points([small_run], published=False))
+    assert alone.fit == found.lines[1].fit
+    residuals = found.residuals.tail(4)
+    # Two others are no line: what belongs to the baseline of three has no distance.
+    assert residuals["residual"].is_null().to_list() == [True, True, True, False]
+    assert residuals["residual"][3] < -0.1
+    together = effective_robustness(model_points()).residuals
+    assert found.residuals.head(43).equals(together)
+
+
+def test_under_three_models_of_the_baseline_there_is_no_line_and_a_sentence(make_run):
+    levels = {"efficientnet-lite0": (0.7, 0.5), "open_clip:ViT-B-32/laion2b_s34b_b79k": (0.8, 0.4)}
+    run = make_run(levels, sizes=np.full((4, 2), 20), name="stamps")
+    found = effective_robustness(model_points([run], published=False))
+    assert found.fit is None
+    assert found.residuals["residual"].null_count() == 2
+    assert len(found.warnings) == 1
+    assert "No line on stamps: effective robustness needs 3 models" in found.warnings[0]
+    assert "there is 1" in found.warnings[0]
+
+
+def test_models_alike_have_no_line(make_run):
+    levels = dict.fromkeys(("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"), (0.7, 0.5))
+    run = make_run(levels, sizes=np.full((4, 2), 20), name="stamps")
+    found = effective_robustness(model_points([run], published=False))
+    assert "all alike" in found.warnings[0]
+
+
+def test_accuracies_of_0_and_1_are_guarded_and_told(make_run):
+    levels = {"torchvision:a": (1.0, 0.9), "torchvision:b": (0.5, 0.0), "torchvision:c": (0.7, 0.4)}
+    levels["torchvision:d"] = (0.8, 0.5)
+    run = make_run(levels, sizes=np.full((4, 2), 20), name="stamps")
+    found = effective_robustness(model_points([run], published=False))
+    assert found.fit.clipped == 2
+    assert np.isfinite(found.residuals["residual"].to_numpy()).all()
+    assert "2 of the 4 models" in found.warnings[0]
+
+
+def test_unknown_families_and_scales_are_refused():
+    with pytest.raises(UsageError, match=r"no family 'imagnet'.*imagenet"):
+        effective_robustness(model_points(), baseline="imagnet")
+    with pytest.raises(UsageError, match="probit or logit"):
+        effective_robustness(model_points(), scale="linear")
+    assert effective_robustness(model_points(), baseline="lvlm").fit is None

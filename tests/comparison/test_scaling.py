@@ -1,0 +1,98 @@
+"""The scaling regressions against statsmodels' formulas, and their answers."""
+
+import numpy as np
+import pytest
+import statsmodels.formula.api as smf
+
+from counterground.comparison import EVERY, TERMS, WITHOUT, effective_robustness, model_points, scaling
+
+
+@pytest.fixture(scope="module")
+def points():
+    return model_points()
+
+
+@pytest.fixture(scope="module")
+def found(points):
+    return scaling(points, effective_robustness(points))
+
+
+def their_frame(points, outcome, subset):
+    import pandas as pd
+
+    rows = points.with_columns(robustness=effective_robustness(points).residuals["residual"])
+    frame = pd.DataFrame(rows.to_dicts()).query("family == 'clip'")
+    frame = frame.assign(
+        outcome=frame["drop"] if outcome == "drop" else frame["robustness"],
+        p=np.log10(frame["parameters"].astype(float)),
+        d=np.log10(frame["data_size"].astype(float)),
+        q=frame["high_quality"].astype(float),
+    )
+    if subset == WITHOUT:
+        frame = frame[~frame["backbone"].str.startswith("ViT/B/32")]
+        frame = frame[frame["pretrain_dataset"] != "LAION400M"]
+    return frame
+
+
+@pytest.mark.parametrize("outcome", ["drop", "effective robustness"])
+@pytest.mark.parametrize(("subset", "n"), [(EVERY, 28), (WITHOUT, 20)])
+def test_joint_and_single_regressions_are_those_of_statsmodels(points, found, outcome, subset, n):
+    ours = next(fit for fit in found.fits if (fit.outcome, fit.subset) == (outcome, subset))
+    frame = their_frame(points, outcome, subset)
+    theirs = smf.ols("outcome ~ p + d + q", frame).fit()
+    figures = np.array([c[1:] for c in ours.joint.coefficients])
+    assert figures[:, 0] == pytest.approx(theirs.params.to_numpy())
+    assert figures[:, 2:4] == pytest.approx(theirs.conf_int().to_numpy())
+    assert figures[:, 4] == pytest.approx(theirs.pvalues.to_numpy())
+    assert ours.joint.r_squared == pytest.approx(theirs.rsquared)
+    assert ours.joint.n == len(ours.models) == n
+    for single, term in zip(ours.single, "pdq", strict=True):
+        alone = smf.ols(f"outcome ~ {term}", frame).fit()
+        assert single.coefficients[1].value == pytest.approx(alone.params[term])
+        assert [single.coefficients[1].low, single.coefficients[1].high] == pytest.approx(
+            alone.conf_int().loc[term].to_list()
+        )
+
+
+def test_the_formula_is_stated(found):
+    assert found.fits[0].joint.formula == "drop ~ 1 + log10(parameters) + log10(pairs) + filtered"
+    assert found.fits[2].joint.formula.startswith("robustness ~ 1 + ")
+
+
+def test_section_5_2_leaves_out_every_vit_b_32_and_all_of_laion400m(found):
+    left = found.fits[1].models
+    assert not [name for name in left if "ViT/B/32" in name or "LAION400M" in name]
+    assert len(set(found.fits[0].models) - set(left)) == 8
+
+
+def test_the_three_answers(found):
+    drop = {answer.question: answer for answer in found.of("drop", EVERY)}
+    assert {question: answer.verdict for question, answer in drop.items()} == {
+        "Do larger models help?": "yes",
+        "Does more data help?": "not told",
+        "Does cleaner data help?": "yes",
+    }
+    assert drop["Do larger models help?"].effect == pytest.approx(-0.1153, abs=1e-4)
+    assert [a.verdict for a in found.of("drop", WITHOUT)] == ["yes", "not told", "yes"]
+    assert {a.verdict for s in (EVERY, WITHOUT) for a in found.of("effective robustness", s)} == {"not told"}
+    for answer in found.answers:
+        assert answer.low < answer.effect < answer.high
+    # Data alone seems to help, since larger models had more of it.
+    assert drop["Does more data help?"].alone.high < 0
+
+
+def test_a_harmful_effect_is_a_no(points):
+    import polars as pl
+
+    turned = points.with_columns(drop=1 - pl.col("drop"))
+    assert [answer.verdict for answer in scaling(turned).of("drop", EVERY)] == ["no", "not told", "no"]
+
+
+def test_without_the_papers_clips_there_is_nothing_to_answer(points):
+    with pytest.raises(ValueError, match="needs the paper's CLIPs"):
+        scaling(points.filter(points["family"] == "imagenet"))
+
+
+def test_the_caveats_count_the_data_sets(found):
+    assert "28 CLIPs were trained on 6 data sets, 3 of them filtered" in found.caveats[0]
+    assert len(TERMS) == 3
