@@ -58,7 +58,7 @@ def workplace(tmp_path_factory, tiny_clip):
         for group, place in zip(("common", "counter"), places, strict=True):
             path = root / "my-photos" / animal / f"{group}-{place}" / "0.jpg"
             save_noise(path, seed=10 * number + len(place))
-    (root / "my_models.py").write_text(blocks("my_models.py", "python")[0])
+    (root / "my_models.py").write_text("\n\n".join(blocks("my_models.py", "python")))
     for repository, name in HUB.items():
         build(name, in_hub(root, repository))
     for repository, family in LVLMS.items():

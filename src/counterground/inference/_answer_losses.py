@@ -114,13 +114,29 @@ def _score(
             continue
         try:
             sums, tokens = model.losses(image, questions, answers)
+            sums, tokens = np.asarray(sums, dtype=np.float32), np.asarray(tokens, dtype=np.float32)
         except CounterGroundError:
             raise
         except (Exception, SystemExit) as error:
             hint = " Use --precision bf16 or a smaller model." if "memory" in str(error).lower() else ""
             raise CounterGroundError(f"{model.spec}: scoring answers failed: {said(error)}.{hint}") from error
+        _check_given(model.spec, sums, tokens, len(answers))
         rows[row] = np.concatenate([sums, tokens])
     return rows
+
+
+def _check_given(spec: str, sums: np.ndarray, tokens: np.ndarray, wanted: int) -> None:
+    if sums.shape != (wanted,) or tokens.shape != (wanted,):
+        raise CounterGroundError(
+            f"{spec} gave losses {sums.shape} and numbers of tokens {tokens.shape} for {wanted} answers, not "
+            "one of each for every answer."
+        )
+    if not np.isfinite(sums).all():
+        raise CounterGroundError(
+            f"{spec} gave losses that are not numbers. Use --precision fp32, or check its weights."
+        )
+    if not (np.isfinite(tokens) & (tokens >= 1)).all():
+        raise CounterGroundError(f"{spec} gave an answer {tokens.min():g} tokens; each has one at least.")
 
 
 def _best_writing(
@@ -144,7 +160,8 @@ def _decided(request: Request, losses: _Losses, features: Features, labels: dict
     outcome = outcome_of(-deciding, true[classes], 1.0)
     best = outcome["predicted_index"].to_numpy()
     won = total[np.arange(len(rows)), best]
-    confidence = 1 / np.exp(won[:, None] - total).sum(axis=1)
+    lowest = total.min(axis=1)  # where the mean decides, the winner's sum may be far above it
+    confidence = np.exp(lowest - won) / np.exp(lowest[:, None] - total).sum(axis=1)
     outcome = outcome.with_columns(
         confidence=pl.Series(confidence, dtype=pl.Float32),
         loss_sum=pl.Series(won, dtype=pl.Float32),

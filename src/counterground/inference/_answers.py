@@ -184,7 +184,11 @@ def _ask(
             text = model.generate(photo.image, question, max_new_tokens=MAX_NEW_TOKENS)
         except CounterGroundError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CounterGroundError(f"{model.spec}: asking about {path} failed: {said(error)}.") from error
+        if not isinstance(text, str):
+            raise CounterGroundError(f"{model.spec} answered {type(text).__name__}, not text, about {path}.")
+        # Half a character, which no file takes: a server may write one as \ud83d.
+        text = text.encode("utf-8", "replace").decode("utf-8")
         answers[content, question] = kept.keep(content, question, Answer(text, photo.converted))
     return answers

@@ -114,14 +114,21 @@ def _check_generative(request: Request) -> None:
             continue
         model = request.settings.load(spec)
         assert isinstance(model, Generative)
-        ways = check_askable(request, model)
-        if request.settings.show_progress:
-            tell_calls(spec, *calls_to_make(request, model, ways), model.price)
+        _tell_calls(request, model)
+
+
+def _tell_calls(request: Request, model: Generative) -> None:
+    """Say how many answers are still to be asked for and what they cost, where words are asked for."""
+    ways = check_askable(request, model)
+    if request.settings.show_progress and ways[0].answer is None:
+        tell_calls(model.spec, *calls_to_make(request, model, ways), model.price)
 
 
 def _evaluate_one(request: Request, spec: str) -> Outcome:
     model = request.settings.load(spec)
     if isinstance(model, Generative):
+        if model.price is not None and expected_kind(spec) is None:  # else it was told before all work
+            _tell_calls(request, model)
         spoken = evaluate_generative(request, model)
         record = _record(model, asked=spoken.asked)
         return Outcome(record, spoken.predictions, spoken.features, model.device, spoken)

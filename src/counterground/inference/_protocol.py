@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PROTOCOLS: tuple[Protocol, ...] = ("answer-loss", "describe", "yes-no", "free-form")
 MAX_NEW_TOKENS = 64
+_NEED_LOSSES: frozenset[Protocol] = frozenset({"answer-loss", "describe"})
+_PREFERRED: tuple[Protocol, ...] = ("answer-loss", "free-form", "describe", "yes-no")
 _MAIN_OBJECT = "What is the main object in the image?"
 # The questions of the paper (section 5 and its appendix on LVLMs), word for word.
 _QUESTIONS: dict[Protocol, tuple[str, ...]] = {
@@ -69,11 +71,13 @@ def ways_of_asking(model: Generative, protocol: Protocol | None, article: str) -
     Raises:
         UsageError: the model cannot be asked so.
     """
-    losses = "answer-loss" in model.protocols
-    chosen: Protocol = protocol or ("answer-loss" if losses else "free-form")
+    losses = not _NEED_LOSSES.isdisjoint(model.protocols)
+    chosen = protocol or next(name for name in _PREFERRED if name in model.protocols)
     if chosen not in model.protocols:
         can = " or ".join(name for name in PROTOCOLS if name in model.protocols)
-        raise UsageError(f"{model.spec} gives no losses, which {chosen} needs; use --protocol {can}.")
+        if chosen in _NEED_LOSSES and not losses:
+            raise UsageError(f"{model.spec} gives no losses, which {chosen} needs; use --protocol {can}.")
+        raise UsageError(f"{model.spec} cannot be asked under {chosen}; use --protocol {can}.")
     answer = {"yes-no": "Yes" if losses else None, "free-form": None}.get(chosen, "A {}")
     only_words = _ONLY_WORDS if chosen == "yes-no" and not losses else ""
     return [Asking(chosen, text + only_words, answer, article == "correct") for text in _QUESTIONS[chosen]]

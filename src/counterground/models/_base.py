@@ -97,6 +97,8 @@ class Classifier(Encoder):
 class Generative(Model):
     """A model that answers questions about a photo in words: an LVLM here or behind an address.
 
+    One of a user's own (``module:function``) must define `generate` only; what else it sets holds.
+
     Attributes:
         protocols: what it can be asked; without ``"answer-loss"`` it gives no losses.
         concurrency: how many photos it can be asked about at once.

@@ -25,8 +25,9 @@ _PROCESS = uuid.uuid4().hex
 _PACKAGE = Path(__file__).parent.parent
 _STANDARD = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
 _LEAVES = (bool, int, float, complex, str, bytes, Enum, PurePath)
-# Of a torch.nn.Module: weights are hashed by name elsewhere, and training or not is the caller's doing.
-_NOT_SETTINGS = frozenset({"_parameters", "training"})
+# Of a torch.nn.Module: whether it is in training is the caller's doing.
+_NOT_SETTINGS = frozenset({"training"})
+_WEIGHTS = "_parameters"
 # Far beyond the nesting of any network; a chain of objects longer than this would exhaust the stack.
 _DEEPEST = 100
 
@@ -45,14 +46,16 @@ class SourceIdentity:
     warnings: tuple[str, ...]
 
 
-def source_identity(module: ModuleType, *objects: Any) -> SourceIdentity:
+def source_identity(module: ModuleType, *objects: Any, weights: bool = False) -> SourceIdentity:
     """Return what is known of the code of ``objects`` and of the user's ``module``.
+
+    ``weights`` of networks among the objects are left out, since most callers hash them by name.
 
     Followed are the classes of the objects and of what they hold, functions with their defaults and
     closures, and every module outside the installed packages that these modules refer to. What the code
     reads from elsewhere (files, environment) is not seen.
     """
-    walk = _Walk(module.__name__)
+    walk = _Walk(module.__name__, weights=weights)
     settings = [walk.describe(value) for value in (module, *objects)]
     parts: dict[str, Any] = {
         "files": sorted([path.name, digest] for path, digest in walk.files.items()),
@@ -71,11 +74,11 @@ def source_identity(module: ModuleType, *objects: Any) -> SourceIdentity:
 class _Walk:
     """Visits objects once each and gathers the source files behind them."""
 
-    def __init__(self, module_name: str) -> None:
+    def __init__(self, module_name: str, *, weights: bool = False) -> None:
         self.files: dict[Path, str] = {}
         self.versions: dict[str, str] = {}
         self.missing: set[str] = set()
-        self._own = module_name.partition(".")[0]
+        self._own, self._weights = module_name.partition(".")[0], weights
         # Values, not only ids: an id is free to be given again once its object is gone.
         self._seen: dict[int, Any] = {}
 
@@ -120,6 +123,8 @@ class _Walk:
         if isinstance(value, torch.Tensor) and not value.is_meta:
             return tensor_digests({"": value})[""]
         held = _state(value)
+        if not self._weights and isinstance(value, torch.nn.Module):
+            held.pop(_WEIGHTS, None)
         if not isinstance(value, FunctionType | MethodType):
             self._add_class(type(value))
         if not held:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from counterground.models._device import autocast
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
 from counterground.models._source import SourceIdentity, source_identity
 from counterground.models._texts import TextEncoder
+from counterground.models._user_ready import take_ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +48,7 @@ def load_user(spec: str, *, device: str, precision: Precision, as_published: boo
 
     The source files of the module and of what is returned enter the fingerprint; where one cannot be found,
     the fingerprint holds for this process only and the description warns. The fingerprint of a model that is
-    used as it is is its author's.
+    used as it is is its author's; a `Generative` may leave it and all the rest to `take_ready`.
 
     Raises:
         UsageError: no such module or function, or it returns something else.
@@ -55,7 +57,9 @@ def load_user(spec: str, *, device: str, precision: Precision, as_published: boo
     function = find_function(spec)
     made = _call(spec, function)
     if isinstance(made, DualEncoder | Classifier | Generative):
-        return _as_asked(spec, made, device=device, precision=precision, as_published=as_published)
+        find_source = partial(_sources, spec, function, made, weights=True)
+        asked: dict[str, Any] = {"device": device, "precision": precision, "as_published": as_published}
+        return take_ready(spec, made, find_source, **asked)
     if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[1]):
         raise UsageError(f"{spec} returned {type(made).__name__}; it must {_PROTOCOL}.")
     network = _check_network(spec, made[0])
@@ -244,24 +248,8 @@ def _call(spec: str, function: Callable[[], Any]) -> Any:
         raise CounterGroundError(f"{spec} failed: {error!r}. Use --debug to see where.") from error
 
 
-def _sources(spec: str, function: Callable[[], Any], *objects: Any) -> SourceIdentity:
-    return source_identity(sys.modules[spec.partition(":")[0]], function, *objects)
-
-
-def _as_asked(spec: str, made: Model, *, device: str, precision: Precision, as_published: bool) -> Model:
-    """Take a ready model as it is, and say where it is not what was asked for."""
-    description = dict(getattr(made, "description", {}))
-    published = bool(description.get("as_published", False))
-    warnings = list(description.get("warnings", []))
-    for what, is_so, asked in (("device", made.device, device), ("precision", made.dtype, precision)):
-        if is_so.removesuffix(":0") != asked.removesuffix(":0"):
-            warnings.append(f"{spec} returned a ready model, whose {what} is {is_so}, not {asked} as asked.")
-    if published != as_published:
-        say = "was loaded as published, which was not asked" if published else "was not loaded as published"
-        warnings.append(f"{spec} returned a ready model, which {say}.")
-    made.spec = spec
-    made.description = {**description, "as_published": published, "warnings": list(dict.fromkeys(warnings))}
-    return made
+def _sources(spec: str, function: Callable[[], Any], *objects: Any, weights: bool = False) -> SourceIdentity:
+    return source_identity(sys.modules[spec.partition(":")[0]], function, *objects, weights=weights)
 
 
 def _check_network(spec: str, network: Any) -> torch.nn.Module:
