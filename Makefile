@@ -1,4 +1,4 @@
-.PHONY: demo test check lint bench constraints clean
+.PHONY: demo studies test check lint bench constraints clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,6 +11,11 @@ demo: $(INSTALLED)  ## discover -> evaluate -> report on the built-in photos; wr
 	  -m efficientnet-lite0 -m efficientnet-lite1 \
 	  -m counterground:stamps-biased -m counterground:stamps-balanced
 	$(BIN)/counterground report demo/run --discovery demo/benchmark --out demo/report.html
+
+studies: $(INSTALLED)  ## a slice of each study, in studies/
+	rm -rf studies
+	for study in theory multicoloredmnist coloredcoco; do \
+	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
 test: $(INSTALLED)  ## the whole suite
 	$(BIN)/pytest
@@ -37,4 +42,4 @@ constraints: $(INSTALLED)  ## pin what is installed now
 	 $(BIN)/pip freeze --exclude-editable | grep -viE '^(torch|torchvision|triton|nvidia.*|pip|setuptools)(==| @)') > constraints.txt
 
 clean:
-	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv demo studies .mypy_cache .ruff_cache .pytest_cache .hypothesis

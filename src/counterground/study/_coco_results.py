@@ -142,8 +142,8 @@ def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
 
 
 def _range(values: pl.Series) -> str:
-    low, high = (f"{100 * float(value):.0f}" for value in (values.min(), values.max()))  # type: ignore[arg-type]
-    return low if low == high else f"{low} to {high}"
+    low, high = (round(100 * float(value)) for value in (values.min(), values.max()))  # type: ignore[arg-type]
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _verdict(rows: pl.DataFrame) -> str:
