@@ -71,7 +71,7 @@ def test_models_that_answer_in_words_are_asked_alike(make_run):
 
 def test_the_referee_among_the_models_is_told(make_run):
     same = f"The pairs were chosen by {CLIP} on these very photos, where it drops 20.0 points: ..."
-    for notes, said in (([same], "its drop is too large"), ([], "made for its habits")):
+    for notes, said in (([same], "what chance made large"), ([], "made for its habits")):
         run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name=f"stamps, pairs of {CLIP}", notes=notes)
         (sentence,) = unfairness({"mine": run}, published=False)
         assert CLIP in sentence

@@ -124,7 +124,7 @@ def _referees(runs: Mapping[str, Run]) -> Iterator[str]:
             if any(_SAME_PHOTOS in note and referee in note for note in benchmark.notes):
                 yield (
                     f"In {name} the pairs of backgrounds were chosen by {referee} on the very photos it is "
-                    "measured on: its drop is too large, and no other model's."
+                    "measured on: its drop counts what chance made large, which no other model's does."
                 )
             else:
                 yield (
@@ -136,14 +136,14 @@ def _referees(runs: Mapping[str, Run]) -> Iterator[str]:
             if row and row.model == REFEREE and (is_counteranimal(run) or not why_not_paper(run)):
                 yield (
                     f"In {name} {record.spec} is the model that chose CounterAnimal's backgrounds, on these "
-                    "very photos: its drop is too large, and no other model's."
+                    "very photos: its drop counts what chance made large, which no other model's does."
                 )
 
 
 def _beside_the_paper(runs: Mapping[str, Run]) -> Iterator[str]:
     yield (
-        f"The paper's backgrounds were chosen by {REFEREE} on the photos of the table: its drop is too "
-        "large, and those of its kin (ViT/B/32, LAION400M) may be."
+        f"The paper's backgrounds were chosen by {REFEREE} on the photos of the table: its drop counts what "
+        "chance made large; what that does to its kin (ViT/B/32, LAION400M) is not known."
     )
     for name, run in runs.items():
         if why := why_not_paper(run):

@@ -30,6 +30,7 @@ _METRICS = {
 }
 _SETTING = ("names", "prompts", "protocol", "label_space")
 MOST_PAIRS = 12
+_MOST_DROPS = 8
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def _group(
     for place, row in enumerate(models.iter_rows(named=True)):
         own = row["source"] not in _PUBLISHED
         cells: list[Cell] = [(_name(row, several=runs > 1), "")]
-        cells += [_figure(row, name) for name in ("common", "counter", "drop")]
+        # Beside the paper's rows, which have none, intervals would push the names off a terminal.
+        cells += [_figure(row, name, interval=again is None) for name in ("common", "counter", "drop")]
         if again is not None:
             cells.append((percent(later.get(row["model"])) if row["source"] == "paper" else "", ""))
         if line:
@@ -111,7 +113,7 @@ def _group(
             bold.add(place)
     benchmark = models["benchmark"][0]
     title = f"{_counted(len(rows))} on {benchmark}, label space {models['label_space'][0]}"
-    sentences = _about(line, baseline, again is not None)
+    sentences = [*_own_drops(models, again), *_about(line, baseline, again is not None)]
     sheet = Sheet(1, columns, rows, f"{title}, percent. {' '.join(sentences)}")
     return Section(title, sheet, tuple(sentences), bold=frozenset(bold))
 
@@ -125,8 +127,8 @@ def _name(row: dict[str, Any], *, several: bool) -> str:
     return f"{row['label']} ({row['source']})" if several else str(row["label"])
 
 
-def _figure(row: dict[str, Any], name: str) -> Cell:
-    return percent(row[name]), bounds(row[f"{name}_low"], row[f"{name}_high"])
+def _figure(row: dict[str, Any], name: str, *, interval: bool) -> Cell:
+    return percent(row[name]), bounds(row[f"{name}_low"], row[f"{name}_high"]) if interval else ""
 
 
 def signed(value: float | None) -> str:
@@ -139,6 +141,19 @@ def _rank(row: dict[str, Any]) -> str:
     if row["rank"] is None:
         return NOTHING
     return f"{row['rank']} {row['rank_low']}–{row['rank_high']}"
+
+
+def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None) -> list[str]:
+    """The drops of the runs' models with their intervals, where the table has no room for them."""
+    own = models.filter(~pl.col("source").is_in(_PUBLISHED))
+    if again is None or own.is_empty():
+        return []
+    drops = [
+        f"{row['label']} {percent(row['drop'])} {bounds(row['drop_low'], row['drop_high'])}".rstrip()
+        for row in own.head(_MOST_DROPS).iter_rows(named=True)
+    ]
+    more = f"; {own.height - _MOST_DROPS} more in --format csv" if own.height > _MOST_DROPS else ""
+    return [f"Drops of the runs, with 95 % intervals: {'; '.join(drops)}{more}."]
 
 
 def _about(line: RobustnessLine | None, baseline: str, paper: bool) -> list[str]:

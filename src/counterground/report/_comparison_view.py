@@ -127,7 +127,7 @@ def _table(section: Section) -> Table:
 
 def _narrow(title: str) -> str:
     """A short title in two lines leaves the room to the names."""
-    return title.replace(" ", "\n") if len(title) < 16 and title[-1] != "%" else title
+    return title.replace(" ", "\n") if len(title) < 14 and title[-1] != "%" else title
 
 
 def _cell(text: Any, value: str, interval: str) -> Any:
