@@ -124,6 +124,7 @@
     page.querySelector("[data-body]").replaceChildren(...parts);
   };
 
+  for (const plain of document.querySelectorAll("[data-plain]")) plain.remove();
   for (const page of document.querySelectorAll(".classpage")) {
     const section = page.dataset.section, shared = parse(`shared${section}`);
     const classes = page.querySelector("[data-pick=class]"), models = page.querySelector("[data-pick=model]");
