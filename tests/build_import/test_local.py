@@ -21,7 +21,7 @@ from PIL import Image
 
 from counterground.build.imports import ImportOptions, import_photos
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import Benchmark, LabelSpace, read_benchmark, write_benchmark
+from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_benchmark
 from counterground.pool import open_pool
 
 
@@ -108,6 +108,44 @@ def test_a_background_that_was_changed_is_recorded_as_a_later_decision(tmp_path,
     assert len(decisions) == 18
 
 
+def test_what_an_annotator_changed_since_is_left_by_the_same_import(tmp_path, labelled):
+    options = ImportOptions(annotator="ann")
+    import_photos(tmp_path / "pool", labelled, options)
+    pool = open_pool(tmp_path / "pool")
+    changed, taken_back = pool.photos()["path"][0], pool.decisions()["path"][-1]
+    pool.undo("ann", "background")
+    pool.decide(changed, annotator="ann", task="background", labels=["rock"], seconds=2.0)
+    assert import_photos(tmp_path / "pool", labelled, options).backgrounds == 0
+    labels = dict(pool.verdicts("background").select("path", "label").iter_rows())
+    assert (labels[changed], labels[taken_back]) == ("rock", None)
+
+
+def test_a_file_that_the_pool_lost_is_put_back_by_the_same_import(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    pool = open_pool(tmp_path / "pool")
+    lost, cut = (tmp_path / "pool" / path for path in pool.photos()["path"][:2])
+    lost.unlink()
+    cut.write_bytes(cut.read_bytes()[:50])
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.new, report.known) == (0, 9)
+    assert "Put back, since missing or changed in the pool: 2 of its photos." in report.notes
+    for path, content in pool.photos().select("path", "photo_id").iter_rows():
+        assert photo_id(tmp_path / "pool" / path) == content
+
+
+def test_the_manifest_for_other_programs_is_there_after_an_import(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    assert len(pl.read_parquet(tmp_path / "pool" / "photos.parquet")) == 9
+
+
+def test_pipes_among_the_photos_do_not_hold_up_an_import(tmp_path, labelled):
+    os.mkfifo(labelled / "zebra/grass/pipe.jpg")
+    with pytest.raises(CounterGroundError, match=r"pipe\.jpg: no regular file"):
+        import_photos(tmp_path / "pool", labelled)
+    report = import_photos(tmp_path / "flat", labelled / "zebra/grass", ImportOptions(class_name="zebra"))
+    assert [one.reason for one in report.missed] == ["no regular file"]
+
+
 def test_counteranimal_layout_says_that_groups_are_not_taken_over(tmp_path, photos):
     report = import_photos(tmp_path / "pool", photos)
     assert report.new == 48
@@ -121,7 +159,7 @@ def test_files_with_equal_content_are_both_kept_and_told_across_classes(tmp_path
     shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "flamingo/water/copy.jpg")
     report = import_photos(tmp_path / "pool", labelled)
     assert report.new == 11
-    assert report.notes[-1] == "1 photos are in the pool under several classes (one as flamingo and zebra)."
+    assert report.notes[-1] == "1 photo is in the pool under several classes (one as flamingo and zebra)."
 
 
 def test_what_does_not_decode_is_listed_and_not_taken_in(tmp_path, labelled):

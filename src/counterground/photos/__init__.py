@@ -5,7 +5,14 @@ from counterground.photos._imagenet import find_imagenet_index, imagenet_names, 
 from counterground.photos._labelspace import LabelSpace, imagenet_label_space
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, validate_manifest
 from counterground.photos._packed import EXPORT_FILE, PackedForm, write_packed
-from counterground.photos._photo import IMAGE_SUFFIXES, LoadedPhoto, UnreadablePhoto, load_photo, photo_id
+from counterground.photos._photo import (
+    IMAGE_SUFFIXES,
+    LoadedPhoto,
+    UnreadablePhoto,
+    is_special,
+    load_photo,
+    photo_id,
+)
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
 from counterground.photos._written import write_benchmark
@@ -25,6 +32,7 @@ __all__ = [
     "imagenet_label_space",
     "imagenet_names",
     "imagenet_wnids",
+    "is_special",
     "load_photo",
     "photo_id",
     "prompt_templates",

@@ -70,12 +70,19 @@ class LoadedPhoto:
     mode: str
 
 
+def is_special(path: Path) -> bool:
+    """Say whether a path is a pipe, a socket or a device, which might be read for ever."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def photo_id(path: Path) -> str:
     """Return the SHA-256 of the file's bytes in hex.
 
     Raises:
-        UnreadablePhoto: the file is missing or may not be read.
+        UnreadablePhoto: the file is missing, may not be read, or is none.
     """
+    if is_special(Path(path)):
+        raise UnreadablePhoto(Path(path), "no regular file")
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -116,6 +123,8 @@ def load_photo(path: Path, *, rgb: bool = True, expect_id: str | None = None) ->
 
 
 def _read_bytes(path: Path, expect_id: str | None) -> bytes:
+    if is_special(path):
+        raise UnreadablePhoto(path, "no regular file")
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Backgrounds:
-    """Records labels of an import; what stands already is not recorded twice.
+    """Records labels of an import; what stands, or was imported before, is not recorded twice.
+
+    So a label that its annotator has since changed, or taken back, is left so until the source says another.
 
     Attributes:
         recorded: decisions made.
@@ -23,7 +25,7 @@ class Backgrounds:
 
     def __init__(self, pool: Pool, annotator: str) -> None:
         self._pool, self._annotator = pool, annotator
-        self._standing = _standing(pool, annotator)
+        self._standing, self._imported = _known_labels(pool, annotator)
         self._known = pool.background_labels()
         self._waiting: list[dict[str, object]] = []
         self.recorded = 0
@@ -40,11 +42,11 @@ class Backgrounds:
             raise CounterGroundError(
                 f"No background can be called {LATER!r} ({path}): rename it in the source."
             )
-        if not label or self._standing.get(path) == label:
+        if not label or label in (self._standing.get(path), self._imported.get(path)):
             return
         if label not in self._known and label not in self.added:
             self.added.append(label)
-        self._standing[path] = label
+        self._standing[path] = self._imported[path] = label
         self._waiting.append(
             {"path": path, "annotator": self._annotator, "task": "background", "labels": [label]}
         )
@@ -70,8 +72,13 @@ class Backgrounds:
         return (f"The label space of backgrounds has new labels: {listed}.",)
 
 
-def _standing(pool: Pool, annotator: str) -> dict[str, str]:
-    mine = (pl.col("annotator") == annotator) & (pl.col("task") == "background")
-    events = pool.decisions().filter(mine & pl.col("undoes").is_null() & ~pl.col("undone"))
-    labels = pl.col("labels").list.first()
-    return dict(events.sort("id").select("path", labels).iter_rows())
+def _known_labels(pool: Pool, annotator: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the labels of the annotator that stand, and those that imports gave last, by photo."""
+    mine = (pl.col("annotator") == annotator) & (pl.col("task") == "background") & pl.col("undoes").is_null()
+    events = pool.decisions().filter(mine).sort("id")
+    found = []
+    # Imports keep no time; whoever looks at a photo does.
+    for chosen in (~pl.col("undone"), pl.col("seconds").is_null()):
+        labels = events.filter(chosen).select("path", pl.col("labels").list.first())
+        found.append(dict(labels.iter_rows()))
+    return found[0], found[1]

@@ -65,6 +65,7 @@ def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> Impo
             pool, read.items, backgrounds, jobs=options.jobs, progress=lambda done: progress(done, read.total)
         )
     missed = (*read.missed, *taken.missed)
+    pool.snapshot()
     return ImportReport(
         new=taken.new.total(),
         known=taken.known,
@@ -73,7 +74,7 @@ def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> Impo
         backgrounds=backgrounds.recorded,
         masks=taken.masks,
         masks_missed=tuple(taken.masks_missed),
-        notes=(*read.notes, *backgrounds.notes(), *_note_shared(pool, read.classes)),
+        notes=(*read.notes, *taken.notes(), *backgrounds.notes(), *_note_shared(pool, read.classes)),
         list_file=write_missed(pool.root, source, [*missed, *taken.masks_missed]),
     )
 
@@ -94,6 +95,7 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
             pool, _rows_of(pool, table), settings, fields=table.cluster_of, progress=progress
         )
     backgrounds = _label(pool, table, options)
+    pool.snapshot()
     missed = (
         *table.missed,
         *(NotImported(one.url, one.class_name, one.reason) for one in report.failed),
@@ -149,5 +151,8 @@ def _note_shared(pool: Pool, classes: frozenset[str]) -> tuple[str, ...]:
     )
     if shared.is_empty():
         return ()
-    example = " and ".join(shared["class_name"][0])
-    return (f"{len(shared)} photos are in the pool under several classes (one as {example}).",)
+    first = shared["class_name"][0]
+    more = f" and {len(first) - 2} more" if len(first) > 2 else ""
+    example = f"{' and '.join(first[:2])}{more}"
+    counted = "1 photo is" if len(shared) == 1 else f"{len(shared)} photos are"
+    return (f"{counted} in the pool under several classes (one as {example}).",)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from counterground.build.download import KeptPhoto, file_stem, keep_photo
 from counterground.build.imports._backgrounds import Backgrounds
 from counterground.build.imports._report import NotImported
-from counterground.photos import UnreadablePhoto
+from counterground.errors import CounterGroundError
+from counterground.photos import UnreadablePhoto, is_special
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
@@ -52,9 +53,25 @@ class Taken:
 
     new: Counter[str] = field(default_factory=Counter)
     known: int = 0
+    restored: int = 0  # of the known ones: their files were missing or changed
     masks: int = 0
     missed: list[NotImported] = field(default_factory=list)
     masks_missed: list[NotImported] = field(default_factory=list)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what must be said of files that were put back."""
+        if not self.restored:
+            return ()
+        return (f"Put back, since missing or changed in the pool: {self.restored} of its photos.",)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A photo that the pool has."""
+
+    class_name: str
+    path: str
+    bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -63,6 +80,7 @@ class _Read:
     photo: KeptPhoto | None  # None: the pool has it
     mask: KeptPhoto | None = None
     mask_problem: str = ""
+    restored: bool = False
 
 
 def take_in(
@@ -76,7 +94,8 @@ def take_in(
     """Copy photos into the pool that it does not have.
 
     A photo's key is its origin and the hash of its content: the same source read again adds nothing, a file
-    that was changed since is another photo, and the one before stays.
+    that was changed since is another photo, and the one before stays. A photo whose file is gone from the
+    pool, or has another size there, is put back.
 
     Args:
         pool: where to.
@@ -85,27 +104,27 @@ def take_in(
         jobs: photos read at the same time.
         progress: called with the number of photos done.
     """
-    photos = pool.photos()
-    known = dict(photos.select("key", "class_name").iter_rows())
-    paths = dict(photos.select("key", "path").iter_rows())
+    photos = pool.photos().select("key", "class_name", "path", "bytes")
+    known = {key: _Held(*held) for key, *held in photos.iter_rows()}
     taken = Taken()
     rows: list[dict[str, object]] = []
     outcomes = _in_order(items, lambda item: _read(pool, item, known), jobs)
     for done, (item, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, UnreadablePhoto):
             taken.missed.append(NotImported(item.item, item.class_name, outcome.reason))
-        elif outcome.photo is None and known[outcome.key] != item.class_name:
-            reason = f"the pool has it as {known[outcome.key]!r}"
+        elif outcome.photo is None and known[outcome.key].class_name != item.class_name:
+            reason = f"the pool has it as {known[outcome.key].class_name!r}"
             taken.missed.append(NotImported(item.item, item.class_name, reason))
         elif outcome.photo is None:
             taken.known += 1
-            backgrounds.note(paths[outcome.key], item.background)
+            taken.restored += outcome.restored
+            backgrounds.note(known[outcome.key].path, item.background)
         else:
             row = {"key": outcome.key, "class_name": item.class_name} | item.fields | vars(outcome.photo)
             rows.append(row | {"mask": outcome.mask.path if outcome.mask else None})
             taken.new[item.class_name] += 1
             taken.masks += outcome.mask is not None
-            known[outcome.key], paths[outcome.key] = item.class_name, outcome.photo.path
+            known[outcome.key] = _Held(item.class_name, outcome.photo.path, outcome.photo.bytes)
             backgrounds.note(outcome.photo.path, item.background)
             if outcome.mask_problem:
                 taken.masks_missed.append(NotImported(str(item.mask), item.class_name, outcome.mask_problem))
@@ -122,20 +141,24 @@ def _write(pool: Pool, rows: list[dict[str, object]], backgrounds: Backgrounds) 
     backgrounds.write()
 
 
-def _read(pool: Pool, item: Item, known: dict[str, str]) -> _Read:
+def _read(pool: Pool, item: Item, known: dict[str, _Held]) -> _Read:
     """In a thread: read, hash, and keep what is new."""
     where = item.content if isinstance(item.content, Path) else Path(item.item)
-    if item.photo_id and (key := _key(item.origin, item.photo_id)) in known:
-        return _Read(key, None)
+    held = known.get(_key(item.origin, item.photo_id)) if item.photo_id else None
+    if item.photo_id and held and (held.class_name != item.class_name or _is_there(pool, held)):
+        return _Read(_key(item.origin, item.photo_id), None)
     data = _bytes(item.content, where)
     digest = hashlib.sha256(data).hexdigest()
     if item.photo_id not in (None, digest):
         raise UnreadablePhoto(where, "content changed since the source was written")
     key = _key(item.origin, digest)
-    if key in known:
+    held = known.get(key)
+    if held and (held.class_name != item.class_name or _is_there(pool, held)):
         return _Read(key, None)
     folder, stem = pool.class_folder(item.class_name), file_stem(key, Path(item.origin).stem)
     photo = keep_photo(pool.root, folder, stem, data, where)
+    if held:
+        return _Read(key, None, restored=photo.path == held.path)
     if item.mask is None:
         return _Read(key, photo)
     try:
@@ -143,6 +166,15 @@ def _read(pool: Pool, item: Item, known: dict[str, str]) -> _Read:
     except UnreadablePhoto as error:
         return _Read(key, photo, None, f"this mask of a photo: {error.reason}")
     return _Read(key, photo, mask)
+
+
+def _is_there(pool: Pool, held: _Held) -> bool:
+    """Say whether the pool's file is there, as far as its size tells."""
+    try:
+        file = pool.photo_file(held.path)
+    except CounterGroundError:
+        return False
+    return held.bytes is None or file.stat().st_size == held.bytes
 
 
 def _key(origin: str, digest: str) -> str:
@@ -154,6 +186,8 @@ def _bytes(content: Path | bytes | None, where: Path) -> bytes:
         raise UnreadablePhoto(where, "the source has no bytes of it")
     if isinstance(content, bytes):
         return content
+    if is_special(content):
+        raise UnreadablePhoto(where, "no regular file")
     try:
         return content.read_bytes()
     except IsADirectoryError as error:
