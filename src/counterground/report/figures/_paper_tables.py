@@ -128,7 +128,7 @@ def _tabular(
     letters: dict[str, str],
 ) -> str:
     lines = [
-        f"% Table {table.number} of arXiv 2403.11497, as printed: {table.title}. Needs the package booktabs.",
+        f"% Needs \\usepackage{{booktabs}}. Table {table.number} of arXiv 2403.11497: {table.title}.",
         rf"\begin{{tabular}}{{@{{}}{alignment}@{{}}}}",
         r"\toprule",
         *heads,
