@@ -9,6 +9,7 @@ from counterground.benchmarks._builtin import (
 )
 from counterground.benchmarks._compositing import composite
 from counterground.benchmarks._photographs import Background, Cutout, load_backgrounds, load_cutouts
+from counterground.benchmarks._progress import progress_bar
 from counterground.benchmarks._stamps import StampsSettings, build_stamps
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "load_backgrounds",
     "load_cutouts",
     "open_benchmark",
+    "progress_bar",
 ]

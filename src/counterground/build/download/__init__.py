@@ -9,7 +9,6 @@ from counterground.build.download._download import (
 )
 from counterground.build.download._fetch import DownloadSettings, retry_after
 from counterground.build.download._keep import KeptPhoto, file_stem, find_photo, keep_photo
-from counterground.build.download._progress import photo_progress
 
 __all__ = [
     "DownloadReport",
@@ -22,6 +21,5 @@ __all__ = [
     "file_stem",
     "find_photo",
     "keep_photo",
-    "photo_progress",
     "retry_after",
 ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import polars as pl
 
 from counterground._version import __version__
+from counterground.benchmarks import progress_bar
 from counterground.build.export._card import Statement, write_attribution, write_card, write_left_out
 from counterground.build.export._copying import Tick
 from counterground.build.export._croissant import write_croissant
@@ -17,7 +19,6 @@ from counterground.build.export._folder import check_replaceable, new_folder, wr
 from counterground.build.export._huggingface import front_matter, write_huggingface
 from counterground.build.export._layout import Contents, counteranimal_paths, keep_paths
 from counterground.build.export._open_formats import write_counteranimal, write_parquet_folder
-from counterground.build.export._progress import photo_progress
 from counterground.build.export._selection import Selection, Terms, select_photos
 from counterground.build.export._shards import ShardSize
 from counterground.build.export._webdataset import write_webdataset
@@ -83,11 +84,16 @@ def export(
     selection = select_photos(benchmark, terms)
     contents = {form: _lay_out(form, selection.benchmark) for form in chosen}
     total, facts = len(selection.benchmark) * len(chosen), card or CardFacts()
-    with photo_progress("Exporting", total, shown=show_progress) as tick, new_folder(out) as draft:
+    numbers = count(1)
+    with progress_bar("Exporting", "photos", shown=show_progress) as bar, new_folder(out) as draft:
+
+        def done_one() -> None:
+            bar(next(numbers), total)
+
         for form, held in contents.items():
             statement = Statement(form, facts, shared, (*selection.notes, *held.notes))
             folder = _folder_of(form, draft, chosen)
-            _write(held, selection, statement, folder, size=shard_size or ShardSize(), tick=tick)
+            _write(held, selection, statement, folder, size=shard_size or ShardSize(), tick=done_one)
         if len(chosen) > 1:
             write_mark(draft, {"made_by": f"counterground {__version__}", "formats": list(chosen)})
     notes = dict.fromkeys([*selection.notes, *(note for held in contents.values() for note in held.notes)])

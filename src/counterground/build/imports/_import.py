@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.build.download import DownloadSettings, download_photos, photo_progress
+from counterground.benchmarks import progress_bar
+from counterground.build.download import DownloadSettings, download_photos
 from counterground.build.imports._backgrounds import Backgrounds
 from counterground.build.imports._classes import check_against_pool
 from counterground.build.imports._huggingface import is_data_set, read_data_set
@@ -60,7 +61,7 @@ def import_photos(
 
 def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> ImportReport:
     backgrounds = Backgrounds(pool, options.annotator)
-    with photo_progress("Copying", shown=options.show_progress) as progress:
+    with progress_bar("Copying", "photos", shown=options.show_progress) as progress:
         taken = take_in(
             pool, read.items, backgrounds, jobs=options.jobs, progress=lambda done: progress(done, read.total)
         )
@@ -90,7 +91,7 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
     settings = DownloadSettings(
         jobs=options.jobs, per_host=min(2, options.jobs), first_pause=options.first_pause
     )
-    with photo_progress("Fetching", shown=options.show_progress) as progress:
+    with progress_bar("Fetching", "photos", shown=options.show_progress) as progress:
         report = download_photos(
             pool, _rows_of(pool, table), settings, fields=table.cluster_of, progress=progress
         )
