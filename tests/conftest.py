@@ -8,7 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+# A busy machine is no reason to fail.
+settings.register_profile("counterground", deadline=None)
+settings.load_profile("counterground")
 
 ANIMALS = {"ice bear": ("snow", "grass"), "black swan": ("water", "earth"), "flamingo": ("water", "sky")}
 

@@ -9,8 +9,11 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard_data import model_index_to_eval_results
+from hypothesis import given
+from hypothesis import strategies as st
 
 from counterground.cli import main
+from counterground.escaping import bibtex, bibtex_comment
 from counterground.inference import ModelRecord
 from counterground.models import expand_specs, list_models
 from counterground.report import bibliography, model_cards
@@ -149,6 +152,12 @@ def test_photos_that_were_collected_are_inaturalists_whatever_the_benchmark_is_c
         path="x/inaturalist-" + pl.int_range(pl.len()).cast(pl.String) + ".jpg"
     )
     assert "inaturalist" in parse_bibtex(bibliography([type(run)(run.path, run.info, collected, run.scores)]))
+
+
+@given(st.text(max_size=40) | st.text("{}\\\\@%,= a\n", max_size=20))
+def test_any_text_keeps_the_braces_of_bibtex_matched(text):
+    entry = f"@misc{{key,\n  title = {{{bibtex(text)}}},\n  year = {{2024}},\n}}"
+    assert set(parse_bibtex(f"% {bibtex_comment(text)}\n{entry}")["key"]) == {"title", "year"}
 
 
 def test_a_strangers_words_begin_no_entry(make_run):
