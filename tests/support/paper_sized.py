@@ -37,7 +37,7 @@ def classifier_record(spec, *, data="ImageNet-1K", weights="IMAGENET1K_V1"):
 
 
 def record_of(spec):
-    return clip_record(spec) if spec.startswith("open_clip:") else classifier_record(spec)
+    return clip_record(spec) if spec.startswith(("open_clip:", "counterground:")) else classifier_record(spec)
 
 
 def paper_sizes():

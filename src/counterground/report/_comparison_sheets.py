@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground.comparison import EVERY, TERMS, WITHOUT, Answer, Comparison, RobustnessLine, Scaling
-from counterground.report._families import FAMILY_NAMES
 from counterground.report._numbers import NOTHING, bounds, p_value, percent
 from counterground.report._sheet import Cell, Column, Sheet
 
 if TYPE_CHECKING:
     from counterground.comparison._scaling import Outcome
 
+_FAMILIES = {
+    "clip": "CLIPs",
+    "imagenet": "ImageNet models",
+    "lvlm": "vision-language models",
+    "other": "other models",
+}
 _PUBLISHED = ("paper", "reproduction")
 _OUTCOMES: tuple[tuple[Outcome, str], ...] = (
     ("drop", "Drop (points; less is better)"),
@@ -159,9 +164,9 @@ def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None) -> list[str]:
 def _about(line: RobustnessLine | None, baseline: str, paper: bool) -> list[str]:
     sentences = []
     if line:
-        fit, family = line.fit, FAMILY_NAMES[baseline]
+        fit, family = line.fit, _FAMILIES[baseline]
         sentences.append(
-            f"Off line: counter accuracy minus what the line through the {fit.n} {_lower(family)} gives at "
+            f"Off line: counter accuracy minus what the line through the {fit.n} {family} gives at "
             f"the same common accuracy, {fit.scale}(counter) = {_plain(fit.intercept)} "
             f"{_ends(fit.intercept_low, fit.intercept_high)} + {_plain(fit.slope)} "
             f"{_ends(fit.slope_low, fit.slope_high)} × {fit.scale}(common)"
@@ -180,10 +185,6 @@ def _about(line: RobustnessLine | None, baseline: str, paper: bool) -> list[str]
 
 def _counted(models: int) -> str:
     return "1 model" if models == 1 else f"{models} models"
-
-
-def _lower(family: str) -> str:
-    return family if family[:2].isupper() or family.startswith("ImageNet") else family[0].lower() + family[1:]
 
 
 def _plain(value: float) -> str:

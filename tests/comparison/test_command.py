@@ -1,0 +1,205 @@
+"""``counterground compare`` as installed, in every format, without a network."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paper_sized import OPEN_CLIP_REFEREE, make_paper_run, printed_accuracies, write
+
+import counterground as cg
+from counterground.errors import UsageError
+
+COMMAND = Path(sys.executable).parent / "counterground"
+L14 = "open_clip:ViT-L-14/openai"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two runs: of the paper's size, and small on another benchmark."""
+    root = tmp_path_factory.mktemp("runs")
+    levels = {OPEN_CLIP_REFEREE: printed_accuracies("CLIP-LAION400M-ViT/B/32"), L14: (0.855, 0.704)}
+    write(make_paper_run(levels, path="mine", names="openai"), root / "mine")
+    small = {f"efficientnet-lite{k}": (0.7 + 0.05 * k, 0.55 + 0.07 * k) for k in range(3)}
+    small["counterground:stamps-biased"] = (0.6, 0.2)
+    write(make_paper_run(small, sizes=np.full((8, 2), 40), name="stamps", path="small"), root / "small")
+    write(
+        make_paper_run({"efficientnet-lite0": (0.7, 0.5)}, sizes=np.full((4, 2), 9), name="one"), root / "one"
+    )
+    return root
+
+
+def ran(*words, width=80, status=0):
+    """The output of the installed command (for a failure, its error), with no network to be had."""
+    environment = {
+        **os.environ,
+        "COLUMNS": str(width),
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "HF_HUB_OFFLINE": "1",
+    }
+    done = subprocess.run(
+        [str(COMMAND), "compare", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line.rstrip() for line in (done.stdout if status == 0 else done.stderr).splitlines()]
+    return "\n".join([*lines, ""])
+
+
+def test_the_paper_alone_with_its_answers_fits_80_columns():
+    said = ran("--published")
+    lines = said.splitlines()
+    assert max(map(len, lines)) <= 80
+    place = lines.index("Do size, more data and cleaner data help?")
+    rows = [line for line in lines[: lines.index("")] if any(sign.isdigit() for sign in line[26:])]
+    assert lines[0].startswith("43 models on counteranimal")
+    assert len([line for line in rows if "–" in line[-8:]]) == 43
+    assert "1.214 [1.144, 1.284] × probit(common)" in " ".join(said.split())
+    assert "−0.619 [−0.681, −0.556]" in " ".join(said.split())
+    answers = "\n".join(lines[place:])
+    for question in ("Do larger models help?", "Does more data help?", "Does cleaner data help?"):
+        assert answers.count(question) == 2
+    for effect, interval in (("yes: −11.5", "[−15.2, −7.9]"), ("not told: +1.3", "[−2.7, 5.4]")):
+        assert effect in answers
+        assert interval in answers
+    assert "yes: −5.4" in answers
+    assert "[−8.5, −2.3]" in answers
+
+
+def test_the_2025_reproduction_stands_beside_it():
+    row = next(line for line in ran("--published").splitlines() if line.startswith("LAION400M ViT/B/32 "))
+    assert row.split()[2:7] == ["67.1", "37.0", "30.2", "28.8", "−9.9"]
+
+
+def test_nothing_to_compare_is_one_line():
+    said = ran(status=2)
+    assert said.count("\n") == 1
+    assert "--published" in said
+    assert "nothing to compare" in ran("--against", "x", status=2)
+
+
+def test_csv_has_a_row_per_model_in_fractions():
+    rows = list(csv.DictReader(io.StringIO(ran("--published", "--format", "csv"))))
+    assert len(rows) == 43 + 30
+    first = rows[0]
+    assert (first["model"], float(first["common"]), first["parameters"]) == (
+        "CLIP-OpenAI-RN50",
+        0.6402,
+        "102007137",
+    )
+    assert float(first["residual_low"]) < float(first["residual"]) < float(first["residual_high"])
+
+
+def test_json_holds_everything(folders):
+    record = json.loads(ran(folders / "mine", "--published", "--format", "json"))
+    assert len(record["models"]) == 43 + 30 + 2
+    assert [line["source"] for line in record["lines"]] == ["paper", "reproduction"]
+    assert record["lines"][0]["fit"]["n"] == 15
+    assert len(record["scaling"]["answers"]) == 12
+    assert record["scaling"]["answers"][0]["alone"]["term"] == "log10(parameters)"
+    assert {row["metric"] for row in record["tests"]} == {"accuracy", "drop"}
+    assert any("writes names as openai" in sentence for sentence in record["warnings"])
+
+
+def test_markdown_and_latex_hold_the_same_tables(folders):
+    text = ran(folders / "small", "--published", "--format", "markdown")
+    assert text.count("\n### ") + text.startswith("### ") == 5
+    assert "| LAION400M ViT/B/32 | 67.1 | 37.0 | 30.2 | 28.8 |" in text
+    tex = ran(folders / "small", "--published", "--format", "latex")
+    assert tex.count(r"\toprule") >= 5
+    assert "LAION400M ViT/B/32 & 67.1 & 37.0 & 30.2" in tex
+    assert len({line for line in tex.splitlines() if "label{" in line}) == tex.count(r"\label{")
+
+
+def test_a_run_stands_among_the_papers_models(folders):
+    said = ran(folders / "mine", "--published")
+    lines = said.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("45 models on counteranimal")
+    row = next(line for line in lines if line.startswith("ViT-L-14/openai"))
+    assert row.split()[1:4] == ["85.6", "70.4", "15.2"]
+    words = " ".join(said.split())
+    assert "Warning: mine writes names as openai" in words
+    assert "is the model that chose CounterAnimal's backgrounds" in words
+
+
+def test_runs_alone_are_tested_ranked_and_fitted(folders):
+    said = ran(folders / "small")
+    assert "Paired differences on the same photos" in said
+    assert "efficientnet-lite0 minus efficientnet-lite1" in said
+    assert "the line through the 3 ImageNet models" in " ".join(said.split())
+    assert "LAION" not in said
+    against = ran(folders / "small", "--against", "efficientnet-lite0", "--format", "json")
+    pairs = {row["model_b"] for row in json.loads(against)["tests"]}
+    assert pairs == {"efficientnet-lite0"}
+
+
+def test_baseline_and_scale_choose_the_line(folders):
+    said = " ".join(ran("--published", "--baseline", "clip", "--scale", "logit").split())
+    assert "the line through the 28 CLIPs" in said
+    assert "logit(counter)" in said
+    none = " ".join(ran(folders / "small", "--baseline", "lvlm").split())
+    assert "Warning: No line on stamps" in none
+
+
+def test_runs_on_different_photos_are_kept_apart_and_told(folders):
+    said = " ".join(ran(folders / "small", folders / "mine").split())
+    assert "Warning: These runs are on different photos" in said
+    assert "benchmark stamps" in said
+    alone = ran(folders / "one", status=2)
+    assert "needs two models" in alone
+    assert "1 model on one" in ran(folders / "one", "--published")
+
+
+def test_reproduce_shows_printed_and_measured_values(folders):
+    said = ran(folders / "mine", "--reproduce")
+    assert max(map(len, said.splitlines())) <= 80
+    row = next(line for line in said.splitlines() if line.startswith("OpenAI ViT/L/14 "))
+    assert row.split()[2:] == ["85.4", "85.6", "+0.2", "70.3", "70.4", "+0.1", "15.1", "15.2", "+0.1"]
+    words = " ".join(said.split())
+    assert "2 of 28 rows were run." in words
+    assert "openai names, loaded as trained" in words
+    assert "Trained with QuickGELU" in words
+    again = ran("--reproduce")
+    assert "15 of 28 rows were run." in again
+    assert "takes runs on CounterAnimal" in ran(folders / "small", "--reproduce", status=2)
+    rows = list(csv.DictReader(io.StringIO(ran(folders / "mine", "--reproduce", "--format", "csv"))))
+    assert {row["spec"] for row in rows} >= {L14, OPEN_CLIP_REFEREE}
+
+
+def test_a_model_to_test_against_must_be_there(folders):
+    assert "no predictions of 'x'" in ran(folders / "small", "--against", "x", status=2)
+    assert "no predictions of 'x'" in ran(folders / "small", "--published", "--against", "x", status=2)
+    assert "takes photos" in ran("--published", "--against", "x", status=2)
+
+
+def test_names_of_models_are_only_text(tmp_path):
+    spec = "mine:a|b_<b>[red]x[/red]"
+    levels = {spec: (0.8, 0.6), "mine:b": (0.7, 0.6)}
+    folder = write(make_paper_run(levels, sizes=np.full((4, 2), 9), name="s"), tmp_path / "r")
+    assert "[red]x[/red]" in ran(folder, width=200)
+    assert r"a\|b\_\<b\>" in ran(folder, "--format", "markdown")
+    assert r"a\textbar{}b\_\textless{}b\textgreater{}" in ran(folder, "--format", "latex")
+
+
+def test_python_mirrors_the_command(folders):
+    both = cg.full_comparison([folders / "mine", str(folders / "small")])
+    assert both.points.height == 43 + 30 + 2 + 4
+    assert both.models.height == both.points.height
+    assert both.scaling.of("drop")[0].verdict == "yes"
+    assert L14 in cg.reproduce(folders / "mine")["spec"].to_list()
+    tests = cg.compare(folders / "small")
+    assert tests.equals(cg.full_comparison(folders / "small", published=False).tests.drop("benchmark"))
+    with pytest.raises(UsageError, match="nothing to compare"):
+        cg.full_comparison(published=False)
