@@ -110,6 +110,8 @@ def test_digits_stand_beside_the_printed_ones(digits, draw):
     drawings, _ = draw(Material(published=False, studies=[digits]), ["11"])
     panels = drawings["figure-11-own"].figure.axes
     assert len(panels) == 2
+    (legend,) = drawings["figure-11-own"].figure.legends
+    assert "as printed" in [text.get_text() for text in legend.get_texts()]
     table = digits.frames["table8"].filter(p_spu=0.9)
     printed = load_table("multicoloredmnist_results").filter(p_inv=0.75, p_spu=0.9)
     for place, (method, test) in enumerate(

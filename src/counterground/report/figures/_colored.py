@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -143,6 +143,8 @@ def draw_multicoloredmnist(material: Material) -> list[Outcome]:
 
 
 def _draw_digits(stem: str, table: pl.DataFrame, printed: pl.DataFrame | None, caption: str) -> Drawing:
+    from matplotlib.lines import Line2D
+
     settings = table.select("p_inv", "p_spu").unique(maintain_order=True).rows()
     columns = min(2, len(settings))
     lines = -(-len(settings) // columns)
@@ -160,7 +162,16 @@ def _draw_digits(stem: str, table: pl.DataFrame, printed: pl.DataFrame | None, c
     for line in range(lines):
         grid[line * columns].set_ylabel("accuracy (%)")
     handles, names = grid[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper right", ncols=4)
+    if printed is not None:
+        look: dict[str, Any] = {
+            "color": QUIET,
+            "fillstyle": "none",
+            "markersize": 6.5,
+            "markeredgewidth": 0.6,
+        }
+        handles.append(Line2D([], [], marker="o", linestyle="none", **look))
+        names.append("as printed")
+    figure.legend(handles, names, loc="outside upper right", ncols=5)
     return Drawing(stem, figure, caption)
 
 
