@@ -77,7 +77,7 @@ def test_an_option_that_means_nothing_is_refused(clip, folder):
     with pytest.raises(UsageError, match=r"labels=\.\.\. means nothing for a dual encoder"):
         check_specs([f"hf:{clip}?labels=imagenet"])
     edit_json(folder / "config.json", architectures=["LlavaForConditionalGeneration"], model_type="llava")
-    with pytest.raises(UsageError, match=r"backend=\.\.\. means nothing for a generative"):
+    with pytest.raises(UsageError, match=r"backend=\.\.\. means nothing for a model that answers"):
         check_specs([f"hf:{folder}?backend=pil"])
 
 
@@ -225,3 +225,14 @@ load_model("hf:{siglip}", device="cpu")
     said = done.stderr.strip().splitlines()[-1]
     assert "sentencepiece" in said.lower()
     assert "counterground[hf]" in said
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])
+def test_too_little_memory_is_told_with_what_helps(clip, monkeypatch, error):
+    def full(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    message = refused(f"hf:{clip}")
+    assert "does not fit into the memory of cpu" in message
+    assert "--precision bf16" in message

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from counterground.errors import UsageError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.models import _lvlm_losses as losses_module
 from counterground.models import load_model
 
@@ -200,6 +200,13 @@ def test_a_language_model_with_a_window_is_scored_by_full_passes(folders, librar
     assert np.abs(sums - wanted).max() < 1e-4
 
 
+def test_windows_in_some_layers_only_are_seen_too():
+    from transformers import Gemma3Config, Qwen2VLConfig
+
+    assert "without full attention" in losses_module._obstacle(Gemma3Config())
+    assert losses_module._obstacle(Qwen2VLConfig()) == ""
+
+
 def test_an_encoder_decoder_gets_the_answer_as_labels(folders, library):
     folder = folders("instructblip_t5")
     model = load_model(f"hf:{folder}", device="cpu")
@@ -251,6 +258,27 @@ def test_the_template_is_recorded_and_one_is_needed(folders, tmp_path):
     (bare / "chat_template.jinja").unlink()
     with pytest.raises(UsageError, match="no chat template"):
         load_model(f"hf:{bare}", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{% for x in %}", "its chat template cannot be used"),
+        ("{{ raise_exception('only one turn') }}", r"cannot be used \(only one turn\)"),
+        ("<image> Hello.", "leaves out what is asked; it writes '<image> Hello.'"),
+        (
+            "{{ messages[0]['content'][-1]['text'] }}",
+            "a probe photo cannot be asked about .*0 <image> tokens",
+        ),
+        ("", "has no chat template"),
+    ],
+)
+def test_a_template_that_cannot_ask_is_refused_in_one_line(folders, tmp_path, template, said):
+    copy = shutil.copytree(folders("llava"), tmp_path / "copy")
+    (copy / "chat_template.jinja").write_text(template)
+    with pytest.raises(CounterGroundError, match=f"hf:.*copy.*{said}") as caught:
+        load_model(f"hf:{copy}", device="cpu")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_template_that_writes_the_first_token_does_not_get_it_twice(folders, tmp_path):

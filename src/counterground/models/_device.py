@@ -61,3 +61,9 @@ def autocast(device: str, precision: str) -> AbstractContextManager[object]:
         return nullcontext()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float16
     return torch.autocast(device.partition(":")[0], dtype=dtype)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device or this machine has no memory left."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said

@@ -14,6 +14,11 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 
 CONFIG_NAME = "config.json"
 HfKind = Literal["dual_encoder", "classifier", "generative"]
+_KIND_NAMES = {
+    "classifier": "classifier",
+    "dual_encoder": "dual encoder",
+    "generative": "model that answers in words",
+}
 OPTIONS = ("trust_remote_code", "labels", "backend")
 BACKENDS = ("pil", "torchvision")
 # Model types of transformers whose model has get_image_features and get_text_features in one space.
@@ -143,7 +148,7 @@ def kind_of(source: HfSource, config: Mapping[str, Any]) -> HfKind:
         ("backend", source.backend, ("classifier", "dual_encoder")),
     ):
         if value is not None and kind not in kinds:
-            raise UsageError(f"{source.spec}: {option}=... means nothing for a {kind.replace('_', ' ')}.")
+            raise UsageError(f"{source.spec}: {option}=... means nothing for a {_KIND_NAMES[kind]}.")
     return kind
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.models._base import Model
-from counterground.models._device import check_precision, resolve_device
+from counterground.models._device import check_precision, out_of_memory, resolve_device
 from counterground.models._spec import SHIPPED, expand_specs, split_spec
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def load_model(
 
     Raises:
         UsageError: an unknown specification, device or precision.
-        CounterGroundError: weights cannot be fetched, read or fitted.
+        CounterGroundError: weights cannot be fetched, read or fitted, or memory does not suffice.
     """
     loader, rest = split_spec(spec)
     options: dict[str, Any] = {
@@ -47,6 +47,18 @@ def load_model(
         "precision": check_precision(precision),
         "as_published": as_published,
     }
+    try:
+        return _load(spec, loader, rest, offline=offline, **options)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise CounterGroundError(
+            f"{spec} does not fit into the memory of {options['device']}. Use --device cpu, a smaller model, "
+            "or --precision bf16, in which language models take half of it."
+        ) from error
+
+
+def _load(spec: str, loader: str, rest: str, *, offline: bool, **options: Any) -> Model:
     if loader == "lite":
         from counterground.models._lite import load_lite
 

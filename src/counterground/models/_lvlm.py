@@ -10,6 +10,7 @@ import numpy as np
 
 from counterground.errors import CounterGroundError
 from counterground.models._base import Generative, Precision, Protocol
+from counterground.models._device import out_of_memory
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
 from counterground.models._hf_load import from_pretrained, quiet, read_network, reading
 from counterground.models._hf_source import HfSource, find_hf
@@ -194,8 +195,19 @@ class Lvlm(Generative):
             return False, "an encoder-decoder, whose answers are decoded one by one"
         question, answers = _PROBE
         with torch.inference_mode():
-            photo, candidates = self._candidates(_probe_photo(), [question] * len(answers), answers)
-            full = self._scorer.full_losses(photo, candidates)
+            try:
+                photo, candidates = self._candidates(_probe_photo(), [question] * len(answers), answers)
+                full = self._scorer.full_losses(photo, candidates)
+            except CounterGroundError:
+                raise
+            except Exception as error:
+                if out_of_memory(error):
+                    raise
+                said = " ".join(str(error).split())[:200].rstrip(".")
+                raise CounterGroundError(
+                    f"{self.spec}: a probe photo cannot be asked about ({said}). Check its chat template and "
+                    "its processor; this family of models may not be supported."
+                ) from error
             try:
                 shared = self._scorer.shared_losses(photo, candidates)
                 in_parts = self._scorer.shared_losses(photo, candidates, packed=1)

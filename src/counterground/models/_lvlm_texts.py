@@ -82,6 +82,8 @@ class Conversation:
         # Both are wanted again for every photo, and rendering a template takes milliseconds.
         self._texts: dict[str, tuple[int, ...]] = {}
         self._leads: dict[tuple[str, str], str] = {}
+        if self.template is not None:
+            self._check_template("What is the main object in the image?")
 
     def prompt(self, question: str) -> str:
         """Return the text that asks a question, up to where the answer begins."""
@@ -156,6 +158,17 @@ class Conversation:
         tokens = self.processor.tokenizer(answer, add_special_tokens=False)
         return tuple(tokens["input_ids"])
 
+    def _check_template(self, question: str) -> None:
+        try:
+            written = self.prompt(question)
+        except Exception as error:
+            said = " ".join(str(error).split())[:160].rstrip(".")
+            raise CounterGroundError(f"{self.spec}: its chat template cannot be used ({said}).") from error
+        if question not in written:
+            raise CounterGroundError(
+                f"{self.spec}: its chat template leaves out what is asked; it writes {written[:80]!r}."
+            )
+
     def _tokens(self, text: str) -> tuple[int, ...]:
         if text not in self._texts:
             given = self.processor.tokenizer(text, **self._options(text))
@@ -209,4 +222,4 @@ def _template(processor: Any) -> str | None:
     found = getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None)
     if isinstance(found, dict):
         found = found.get("default")
-    return None if found is None else str(found)
+    return str(found) if found else None

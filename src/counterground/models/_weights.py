@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.models._device import out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,8 @@ def refusing_code(path: Path | str, spec: str) -> Iterator[None]:
             f"{spec}: {path} is not a readable weights file ({_line(error)})."
         ) from error
     except RuntimeError as error:
+        if out_of_memory(error):
+            raise
         if "TorchScript" in str(error):
             raise CounterGroundError(
                 f"{spec}: {path} is a TorchScript archive, which is a program and not loaded. "
@@ -108,6 +111,8 @@ def fetching(spec: str, *, offline: bool, remedy: str, hub: bool = False) -> Ite
     except CounterGroundError:
         raise
     except (OSError, RuntimeError, ValueError, ImportError) as error:
+        if out_of_memory(error):
+            raise
         if isinstance(error, ImportError) or "pip install" in str(error):
             raise CounterGroundError(f"{spec} needs a package that is missing: {_line(error)}") from error
         reason = _line(error)
