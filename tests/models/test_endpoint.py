@@ -127,6 +127,18 @@ def test_the_call_is_a_chat_with_an_image(serve, monkeypatch):
     assert "secret-key" not in model.spec + model.fingerprint
 
 
+def test_a_key_from_a_file_loses_its_line_break_and_a_broken_one_is_not_shown(serve, monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_API_KEY", "secret-key\n")
+    server = serve(OK)
+    assert ask(server) == "A zebra."
+    assert server.seen[0][1]["Authorization"] == "Bearer secret-key"
+    for broken in ("secret\nkey", "sécret"):
+        monkeypatch.setenv("COUNTERGROUND_API_KEY", broken)
+        with pytest.raises(UsageError, match="COUNTERGROUND_API_KEY holds characters") as caught:
+            ask(server)
+        assert broken not in str(caught.value)
+
+
 def test_big_photos_are_made_smaller(serve):
     server = serve(OK)
     load_model(server.spec).generate(Image.new("RGB", (3000, 1500)), QUESTION, max_new_tokens=5)
@@ -156,8 +168,10 @@ def test_passing_trouble_is_tried_again(serve, trouble):
 @pytest.mark.parametrize("trouble", [stall, trickle])
 def test_a_server_that_stalls_is_left_and_asked_again(serve, trouble):
     server = serve(trouble, OK)
+    started = time.monotonic()
     assert ask(server, "?timeout=0.3") == "A zebra."
     assert len(server.seen) == 2
+    assert time.monotonic() - started < 4, "trickling takes 5 seconds"
 
 
 def test_lasting_trouble_ends_with_one_line(serve):
@@ -178,11 +192,12 @@ def test_a_refusal_is_not_tried_again(serve, status, remedy):
     assert len(server.seen) == 1
 
 
-def test_a_redirect_never_carries_the_key_elsewhere(serve, monkeypatch):
+@pytest.mark.parametrize("status", [301, 302, 303, 307])
+def test_a_redirect_never_carries_the_key_elsewhere(serve, monkeypatch, status):
     monkeypatch.setenv("COUNTERGROUND_API_KEY", "secret-key")
     other = serve(OK)
-    server = serve((307, b"", {"Location": f"http://127.0.0.1:{other.server_port}/v1/chat/completions"}))
-    with pytest.raises(CounterGroundError, match=r"refused with 307.*give that address"):
+    server = serve((status, b"", {"Location": f"http://127.0.0.1:{other.server_port}/v1/chat/completions"}))
+    with pytest.raises(CounterGroundError, match=f"refused with {status}.*give that address"):
         ask(server)
     assert other.seen == []
 
@@ -238,6 +253,8 @@ def test_the_fingerprint_is_the_address_and_the_model(serve):
     [
         ("http://127.0.0.1/v1", "the model's name"),
         ("http://127.0.0.1:x/v1#m", "the model's name"),
+        ("http://exa mple/v1#m", "write the address"),
+        ("http://localhost/ä/v1#m", "write the address"),
         ("http://me:pass@127.0.0.1/v1#m", "COUNTERGROUND_API_KEY"),
         ("http://127.0.0.1/v1#m?job=3", "Did you mean 'jobs'"),
         ("http://127.0.0.1/v1#m?jobs=0", "whole number from 1"),

@@ -58,6 +58,7 @@ def find_endpoint(spec: str, rest: str) -> EndpointSource:
     try:
         parts = urlsplit(address)
         known = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        known = known and address.isascii() and not any(letter.isspace() for letter in address)
     except ValueError:
         known = False
     if not known or not model:
@@ -107,7 +108,7 @@ class Endpoint(Generative):
         self.spec, self.device, self.dtype = source.spec, "remote", precision
         self.concurrency, self.price = source.jobs, source.price
         self._source = source
-        key = os.environ.get(API_KEY)
+        key = _key()
         self._caller = Caller(
             source.spec, source.url, key=key, timeout=source.timeout, retries=source.retries
         )
@@ -149,6 +150,14 @@ class Endpoint(Generative):
 
     def stop(self) -> None:
         self._caller.stop()
+
+
+def _key() -> str | None:
+    """Return the key from the environment; a file of it often ends in a line break, which no header takes."""
+    key = os.environ.get(API_KEY, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(f"{API_KEY} holds characters that no key has; set it anew.")
+    return key or None
 
 
 def _options(spec: str, asked: str) -> dict[str, Any]:
