@@ -15,6 +15,7 @@ from counterground.report.figures._material import Drawing, Material, Outcome, S
 from counterground.report.figures._style import (
     COLUMN,
     PAGE,
+    QUIET,
     TINY,
     TITLE,
     group_colours,
