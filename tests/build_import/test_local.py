@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from counterground.build.imports import ImportOptions, import_photos
+from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_benchmark
 from counterground.pool import open_pool
@@ -399,3 +400,25 @@ def test_without_the_database_one_is_told_what_to_install(tmp_path, labelled):
     command = [sys.executable, "-c", code, str(tmp_path / "pool"), str(labelled)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "UsageError: Pools need the package sqlalchemy: run `pip install 'counterground" in done.stderr
+
+
+def test_names_do_not_speak_to_the_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / "cache"))
+    title = "\N{ESCAPE}]0;mine\N{BELL}"
+    noise(tmp_path / "made" / f"yeti{title}" / f"snow{title}" / f"{title}1.jpg", 60)
+    (tmp_path / "made" / f"yeti{title}" / f"snow{title}" / f"{title}2.jpg").write_text("no photo")
+    pool = str(tmp_path / "pool")
+    source = str(tmp_path / "made")
+    for words in (
+        ["import", pool, source],
+        ["curate", pool],
+        ["pool", pool],
+        ["export", pool, "--format", "parquet", "--private", "--out", str(tmp_path / "out")],
+        ["import", pool, source, "--rename", f"yeti{title}=yéti", "--annotator", "ann"],
+        ["import", pool, source, "--rename", f"{title}=x"],
+    ):
+        main(words)
+        printed = capsys.readouterr()
+        said = printed.out + printed.err
+        assert said
+        assert not {"\N{ESCAPE}", "\N{BELL}"} & set(said), words

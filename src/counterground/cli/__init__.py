@@ -26,6 +26,7 @@ from counterground.cli._report import report
 from counterground.cli._scores import scores
 from counterground.cli._study import study
 from counterground.errors import CounterGroundError, UsageError
+from counterground.escaping import one_line
 
 __all__ = ["counterground", "main"]
 
@@ -92,10 +93,10 @@ def _ended(error: SystemExit, stdout: TextIO) -> int:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, CounterGroundError):
-        return f"Error: {' '.join(str(error).split())}"
+        return f"Error: {one_line(str(error))}"  # names in it may be a stranger's
     if isinstance(error, OSError):
         return f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}."
     return (
-        f"Error: {type(error).__name__}: {' '.join(str(error).split())} "
+        f"Error: {type(error).__name__}: {one_line(str(error))} "
         "-- this is a fault of CounterGround; --debug shows where. Please report it."
     )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from counterground.escaping import one_line
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -119,12 +121,13 @@ def _show_choices(unclear: UnclearClasses) -> None:
 
     for name, choices in unclear.choices.items():
         if choices:
-            table = Table("id", "name", "rank", "common name", title=f"What {name!r} may mean")
+            table = Table("id", "name", "rank", "common name", title=f"What {one_line(name)!r} may mean")
             table.add_column("observations", justify="right")
             table.columns[0].justify = "right"
             for taxon in choices:
                 counted = f"{taxon.observations:,}"
-                table.add_row(str(taxon.id), taxon.name, taxon.rank, taxon.common_name, counted)
+                told = (taxon.name, taxon.rank, taxon.common_name)
+                table.add_row(str(taxon.id), *map(one_line, told), counted)
             _print(table)
 
 
@@ -145,7 +148,8 @@ def _show_report(report: CollectReport, pool: Path) -> None:
     table = _counts("Photos from iNaturalist", "wanted", "got now", "had", "failed", "missing", "MB")
     for one in report.classes:
         counts = (one.wanted, one.got, one.had, one.failed, one.missing)
-        table.add_row(one.class_name, _short(one.taxon), *(f"{n:,}" for n in counts), _megabytes(one.bytes))
+        names = map(one_line, (one.class_name, _short(one.taxon)))
+        table.add_row(*names, *(f"{n:,}" for n in counts), _megabytes(one.bytes))
     _print(table)
     got, received = (sum(getattr(one, name) for one in report.classes) for name in ("got", "bytes"))
     _print(f"{got:,} photos, {_megabytes(received)} MB.")
@@ -165,7 +169,8 @@ def _show_plan(plan: CollectionPlan) -> None:
     for one in plan.classes:
         counts = (one.wanted, one.available, one.had, max(0, one.would_get - one.listed), one.would_get)
         size = "" if one.bytes is None else _megabytes(one.bytes)
-        table.add_row(one.class_name, _short(one.taxon), *(f"{n:,}" for n in counts), size)
+        names = map(one_line, (one.class_name, _short(one.taxon)))
+        table.add_row(*names, *(f"{n:,}" for n in counts), size)
     _print(table)
     get = sum(one.would_get for one in plan.classes)
     size = _megabytes(sum(one.bytes or 0 for one in plan.classes))
@@ -197,5 +202,5 @@ def _print(what: Any) -> None:
     if isinstance(what, str):
         from rich.text import Text
 
-        what = Text(what)
+        what = Text(one_line(what))
     print_text(what)

@@ -45,6 +45,7 @@ def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **r
     from counterground.build.curate import CurateSettings
     from counterground.build.curate import curate as run_curation
     from counterground.cli._show import print_text
+    from counterground.escaping import one_line
     from counterground.inference import Settings
 
     settings = CurateSettings.with_limits(limits)
@@ -53,7 +54,7 @@ def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **r
     if report.flagged and top:
         print_text(_queue(report, top))
     for note in report.notes:
-        click.echo(f"Note: {note}")
+        click.echo(f"Note: {one_line(note)}")
     click.echo(
         f"{report.flagged:,} of {report.photos:,} photos have a reason to be looked at; "
         f"{report.measured:,} were decoded now, the others are known."
@@ -79,10 +80,12 @@ def _counts(report: CurateReport) -> Table:
 def _queue(report: CurateReport, top: int) -> Table:
     from rich.table import Table
 
+    from counterground.escaping import one_line
+
     table = Table("photo", "why", title="The most doubtful photos", show_lines=True)
     for column in table.columns:
         column.overflow = "fold"
     for row in report.queue.head(top).iter_rows(named=True):
         if row["score"] > 0:
-            table.add_row(row["path"], "\n".join(row["explanations"]))
+            table.add_row(one_line(row["path"]), "\n".join(map(one_line, row["explanations"])))
     return table

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from counterground.cli._options import out_option
+from counterground.escaping import one_line
 
 if TYPE_CHECKING:
     from counterground.build.export import CardFacts, ExportReport
@@ -107,7 +108,7 @@ def _facts(root: Path, *, released: datetime | None, **stated: Any) -> CardFacts
 
 def _show(report: ExportReport) -> None:
     for note in report.notes[:_MOST_NOTES]:
-        click.echo(f"Note: {note}")
+        click.echo(f"Note: {one_line(note)}")
     if len(report.left_out):
         click.echo(
             "Left-out photos are listed in left_out.csv. If they are yours: --licence-for-unknown CODE."

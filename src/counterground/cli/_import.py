@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from counterground.errors import CounterGroundError
+from counterground.escaping import one_line
 
 if TYPE_CHECKING:
     from counterground.build.imports import ImportReport
@@ -59,11 +60,11 @@ def import_(pool: Path, source: str, **options: Any) -> None:
 
 def _show(report: ImportReport, pool: Path) -> None:
     for name, number in report.by_class.items():
-        click.echo(f"{number:7,}  {name}")
+        click.echo(f"{number:7,}  {one_line(name)}")
     for note in report.notes:
-        click.echo(f"Note: {note}")
+        click.echo(f"Note: {one_line(note)}")
     for one in [*report.missed, *report.masks_missed][:5]:
-        click.echo(f"Not taken in: {one.item}: {one.reason}.")
+        click.echo(f"Not taken in: {one_line(one.item)}: {one_line(one.reason)}.")
     more = ("backgrounds", report.backgrounds), ("masks", report.masks), ("requests", report.requests)
     extra = "".join(f", {number:,} {what}" for what, number in more if number)
     click.echo(

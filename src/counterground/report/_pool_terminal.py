@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from counterground.escaping import one_line
 from counterground.report._numbers import NOTHING, count
 from counterground.report._pool_heat import (
     WEAK_BELOW,
@@ -51,7 +52,7 @@ def _parts(view: PoolView, width: int) -> Iterator[RenderableType]:
     from rich.text import Text
 
     summary = view.summary
-    yield Text(f"{summary.name}: {pool_sentence(summary)}", style="bold")
+    yield Text(f"{one_line(summary.name)}: {pool_sentence(summary)}", style="bold")
     yield _classes(summary)
     yield from _heat("Photos by class and background (kept or undecided)", background_counts(summary), width)
     if summary.total("discarded"):
@@ -92,11 +93,12 @@ def _table(title: str, *columns: str, texts: int = 1) -> Table:
 
 
 def _add(table: Table, *cells: object, style: str = "") -> None:
-    """Add a row in which nothing is markup; None is an en dash, counts have separators."""
+    """Add a row in which nothing is markup or speaks to the terminal; None is an en dash."""
     from rich.text import Text
 
     words = [
-        NOTHING if cell is None else count(cell) if isinstance(cell, int) else str(cell) for cell in cells
+        NOTHING if cell is None else count(cell) if isinstance(cell, int) else one_line(str(cell))
+        for cell in cells
     ]
     table.add_row(*map(Text, words), style=style)
 
@@ -176,9 +178,9 @@ def _heat(title: str, heat: HeatMap, width: int, note: str = "") -> Iterator[Ren
     yield Text(f"\n{title}\n", style="italic")
     name, size = _sizes(heat, width)
     for columns in heat.blocks(max(1, (width - name) // size)):
-        yield from _heads([heat.columns[k] for k in columns], name, size)
+        yield from _heads([one_line(heat.columns[k]) for k in columns], name, size)
         for label, row in zip(heat.rows, heat.grid, strict=True):
-            yield from _row(label, [row[k] for k in columns], name, size)
+            yield from _row(one_line(label), [row[k] for k in columns], name, size)
         yield Text("")
     shades = Text("Shades: ")
     for shade, words in heat.key:

@@ -67,7 +67,7 @@ class CurateSettings:
         for word in words:
             name, equals, text = word.partition("=")
             if not equals or name not in kinds:
-                hint = did_you_mean(name, kinds)
+                hint = "" if name in kinds else did_you_mean(name, kinds)
                 raise UsageError(f"A limit is NAME=VALUE with one of {', '.join(kinds)}, not {word!r}.{hint}")
             try:
                 chosen[name] = kinds[name](text)
