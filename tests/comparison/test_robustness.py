@@ -138,3 +138,14 @@ def test_unknown_families_and_scales_are_refused():
     with pytest.raises(UsageError, match="probit or logit"):
         effective_robustness(model_points(), scale="linear")
     assert effective_robustness(model_points(), baseline="lvlm").fit is None
+
+
+def test_models_far_from_those_of_the_line_are_named(make_run):
+    levels = {"torchvision:a": (0.7, 0.6), "torchvision:b": (0.75, 0.62), "torchvision:c": (0.8, 0.7)}
+    levels |= {"open_clip:near/x": (0.81, 0.7), "open_clip:far/x": (0.3, 0.2)}
+    run = make_run(levels, sizes=np.full((4, 2), 100), name="stamps")
+    found = effective_robustness(model_points([run], published=False))
+    assert found.warnings == (
+        ("The line on stamps rests on common accuracies from 70.0 to 80.0 %; it is drawn on for far/x."),
+    )
+    assert effective_robustness(model_points()).warnings == ()

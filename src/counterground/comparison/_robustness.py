@@ -12,8 +12,9 @@ import polars as pl
 from counterground.comparison._deviation import deviation
 from counterground.comparison._run_points import FAMILIES
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import FEWEST, LineFit, Scale, fit_line
+from counterground.metrics import FEWEST, LineFit, Scale, fit_line, to_scale
 
+_DRAWN_ON = 0.25
 PUBLISHED = ("paper", "reproduction")
 RESIDUALS_SCHEMA: dict[str, Any] = {
     "model": pl.String,
@@ -102,7 +103,7 @@ def effective_robustness(
             found += [_row(row, None) for row in measured.iter_rows(named=True)]
             continue
         lines.append(line)
-        warnings += _clipped(line)
+        warnings += [*_clipped(line), *_far(line, members, measured)]
         found += _residuals(members, measured, line.fit)
     ordered = sorted(found, key=lambda row: row["row"])
     residuals = pl.DataFrame(
@@ -166,6 +167,23 @@ def _clipped(line: RobustnessLine) -> list[str]:
         f"On {line.benchmark} {line.fit.clipped} of the {line.fit.n} models of the line have an accuracy of "
         "0 or 100 %, which has no place on this scale: it was moved by half a photo, or to 0.1 and 99.9 % "
         "where the number of photos is not known."
+    )
+    return [sentence]
+
+
+def _far(line: RobustnessLine, members: pl.DataFrame, measured: pl.DataFrame) -> list[str]:
+    """Tell of models so far from those of the line that it must be drawn on to reach them."""
+    inside = to_scale(members["common"], line.fit.scale, _photos(members, "n_common"))
+    places = to_scale(measured["common"], line.fit.scale, _photos(measured, "n_common"))
+    room = _DRAWN_ON * float(np.ptp(inside))
+    away = (places < inside.min() - room) | (places > inside.max() + room)
+    if not away.any():
+        return []
+    named = ", ".join(measured["label"].filter(pl.Series(away)).unique(maintain_order=True))
+    ends = members["common"].to_numpy()
+    sentence = (
+        f"The line on {line.benchmark} rests on common accuracies from {100 * ends.min():.1f} to "
+        f"{100 * ends.max():.1f} %; it is drawn on for {named}."
     )
     return [sentence]
 

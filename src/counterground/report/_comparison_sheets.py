@@ -105,8 +105,9 @@ def _group(
     for place, row in enumerate(models.iter_rows(named=True)):
         own = row["source"] not in _PUBLISHED
         cells: list[Cell] = [(_name(row, several=runs > 1), "")]
-        # Beside the paper's rows, which have none, intervals would push the names off a terminal.
-        cells += [_figure(row, name, interval=again is None) for name in ("common", "counter", "drop")]
+        # More intervals would push the names off a terminal; `counterground scores` has them all.
+        cells += [(percent(row[name]), "") for name in ("common", "counter")]
+        cells.append((percent(row["drop"]), "" if again is not None else _interval(row, "drop")))
         if again is not None:
             cells.append((percent(later.get(row["model"])) if row["source"] == "paper" else "", ""))
         if line:
@@ -132,8 +133,8 @@ def _name(row: dict[str, Any], *, several: bool) -> str:
     return f"{row['label']} ({row['source']})" if several else str(row["label"])
 
 
-def _figure(row: dict[str, Any], name: str, *, interval: bool) -> Cell:
-    return percent(row[name]), bounds(row[f"{name}_low"], row[f"{name}_high"]) if interval else ""
+def _interval(row: dict[str, Any], name: str) -> str:
+    return bounds(row[f"{name}_low"], row[f"{name}_high"])
 
 
 def signed(value: float | None) -> str:
@@ -154,7 +155,7 @@ def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None) -> list[str]:
     if again is None or own.is_empty():
         return []
     drops = [
-        f"{row['label']} {percent(row['drop'])} {bounds(row['drop_low'], row['drop_high'])}".rstrip()
+        f"{row['label']} {percent(row['drop'])} {_interval(row, 'drop')}".rstrip()
         for row in own.head(_MOST_DROPS).iter_rows(named=True)
     ]
     more = f"; {own.height - _MOST_DROPS} more in --format csv" if own.height > _MOST_DROPS else ""
