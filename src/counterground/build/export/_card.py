@@ -122,7 +122,8 @@ def _how_chosen(facts: CardFacts) -> str:
     sentences = [markdown(sentence) for sentence in facts.chosen]
     if facts.annotators is not None:
         people = "1 person" if facts.annotators == 1 else f"{facts.annotators:,} people"
-        sentences.append(f"{people} decided which photos stay and what their backgrounds are.")
+        decided = f"{people} decided which photos stay and what their backgrounds are."
+        sentences.append(decided if facts.annotators else "No annotator has reviewed or labelled them.")
     text = "## How the photos were chosen\n\n" + (" ".join(sentences) or "Not stated.") + "\n"
     if facts.agreement:
         head = ("task", "photos with two opinions", "alike", "Cohen's kappa", "Krippendorff's alpha")

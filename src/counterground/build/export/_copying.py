@@ -32,8 +32,8 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
         raise CounterGroundError(f"Cannot read {source}: {error.strerror or error}.") from error
     if photo_id is not None and hashlib.sha256(data).hexdigest() != photo_id:
         raise CounterGroundError(
-            f"The photo {source} has changed since the manifest was written: bring the old file back, or"
-            " write the manifest again."
+            f"The photo {source} has changed since the manifest was written: bring the old file back, write"
+            " the manifest again, or leave it out (of a pool by discarding it in the review)."
         )
     return data
 
