@@ -1,0 +1,49 @@
+"""What the page about comparisons shows is what the command prints."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
+COMMAND = Path(sys.executable).parent / "counterground"
+
+
+def lines_of(*words):
+    done = subprocess.run(
+        [str(COMMAND), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "80"},
+        timeout=120,
+    )
+    return [line.rstrip() for line in done.stdout.splitlines()]
+
+
+def stands_in(shown, printed):
+    """Every line that is shown is printed, in this order."""
+    rest = iter(printed)
+    return [line for line in shown if line.strip() not in ("...", "") and line not in rest]
+
+
+@pytest.mark.parametrize("option", ["--published", "--reproduce"])
+def test_the_output_without_a_run_is_real(option):
+    blocks = re.findall(rf"```console\n\$ counterground compare {option}\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(blocks) == 1
+    assert stands_in(blocks[0].splitlines(), lines_of("compare", option)) == []
+
+
+def test_the_scaling_answers_are_real():
+    block = re.search(r"```console\n  \.\.\.\n(Do size.*?)```", PAGE, flags=re.DOTALL).group(1)
+    assert block.count("Do larger models help?") == 2
+    assert stands_in(block.splitlines(), lines_of("compare", "--published")) == []
+
+
+def test_every_option_is_explained():
+    said = subprocess.run([str(COMMAND), "compare", "--help"], capture_output=True, text=True, check=True)
+    for option in set(re.findall(r"--[a-z]+", said.stdout)) - {"--help"}:
+        assert option in PAGE, option
