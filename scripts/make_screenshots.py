@@ -1,4 +1,4 @@
-"""Draw a pool of pictures, label some of them, and photograph the label pages for the documents.
+"""Draw pictures, label and evaluate them, and photograph the label pages and the report for the documents.
 
 Run by hand: ``python scripts/make_screenshots.py [FOLDER]`` (docs/images). Needs chromium and playwright.
 """
@@ -239,14 +239,44 @@ def _shoot(page: Page, out: Path) -> None:
     page.wait_for_function("document.querySelector('.view img')?.complete")
     page.wait_for_timeout(300)
     page.screenshot(path=out)
+    _shrink(out)
+
+
+def _shrink(out: Path) -> None:
     image = Image.open(out).convert("RGB")
     # A palette keeps the file small; the page has few colours beside the photo's.
     image.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(out, optimize=True)
     print(f"{out}: {out.stat().st_size // 1000} kB")
 
 
+def shoot_report(browser: Browser, report: Path, out: Path) -> None:
+    """Photograph the verdict, the chart on a phone, and a class with its photos."""
+    views = {
+        "report-verdict": ({"width": 1280, "height": 860}, "light", "header"),
+        "report-chart": ({"width": 390, "height": 844}, "dark", "[id^=scatter]"),
+        "report-class": ({"width": 1280, "height": 860}, "light", "[id^=class]"),
+    }
+    for name, (size, scheme, top) in views.items():
+        page = browser.new_page(viewport=size, color_scheme=scheme)
+        page.goto(report.as_uri())
+        page.wait_for_selector(".chart[data-drawn]")
+        page.locator(top).first.evaluate("e => scrollTo(0, e.getBoundingClientRect().top + scrollY - 12)")
+        if name == "report-chart":
+            page.locator(".chart").focus()
+            page.keyboard.press("ArrowRight")
+        if name == "report-class":
+            page.locator("[data-pick=class]").select_option(label="ice bear")
+            page.wait_for_selector(".gallery img")
+        page.wait_for_timeout(500)
+        page.screenshot(path=out / f"{name}.png")
+        _shrink(out / f"{name}.png")
+        page.close()
+
+
 def main(out: Path) -> None:
     """Write the screenshots into ``out``."""
+    from drawn_report import make_drawn_report  # noqa: PLC0415 - it draws with this module
+
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         pool = make_pool(Path(folder) / "birds and bears")
@@ -268,6 +298,7 @@ def main(out: Path) -> None:
         with serve(pool.root) as link:
             page = _open(browser, link, phone=True, dark=True)
             _shoot(page, out / "label-phone.png")
+        shoot_report(browser, make_drawn_report(Path(folder)), out)
         browser.close()
 
 

@@ -100,6 +100,14 @@ def test_lines_are_those_of_the_comparison(four_models):
     assert all(distance is not None for distance in residuals(fitted, points))
 
 
+def test_drawn_lines_have_the_slope_of_the_fit(four_models):
+    rows = next(rows for rows in tables_of(explorer_of(four_models).spec) if "x2" in rows[0])
+    fit = effective_robustness(model_points(), baseline="clip").fit
+    row = next(row for row in rows if row["family"] == "clip" and row["paper"])
+    assert (row["y2"] - row["y"]) / (row["x2"] - row["x"]) == pytest.approx(fit.slope, abs=1e-3)
+    assert row["y"] == pytest.approx(fit.intercept + fit.slope * row["x"], abs=1e-3)
+
+
 def test_a_line_needs_three_models(make_run):
     run = make_run({"a": (0.8, 0.5), "b": (0.7, 0.5)})
     points, published = run_points([run])

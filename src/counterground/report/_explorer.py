@@ -16,7 +16,7 @@ from counterground.report._explorer_points import (
     domain,
     own_points,
     paper_points,
-    quantile,
+    probits,
 )
 from counterground.report._families import FAMILY_NAMES, FAMILY_SHAPES
 
@@ -101,10 +101,8 @@ def _line_rows(lines: Sequence[Trend]) -> list[dict[str, Any]]:
         {
             "family": line.family,
             "paper": line.paper,
-            "x": round(quantile(line.common[0]), 4),
-            "y": round(quantile(line.counter[0]), 4),
-            "x2": round(quantile(line.common[1]), 4),
-            "y2": round(quantile(line.counter[1]), 4),
+            **{name: round(value, 4) for name, value in zip(("x", "x2"), probits(line.common), strict=True)},
+            **{name: round(value, 4) for name, value in zip(("y", "y2"), probits(line.counter), strict=True)},
             "line": f"var(--f-{line.family})",
         }
         for line in lines

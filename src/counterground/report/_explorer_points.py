@@ -44,6 +44,11 @@ def quantile(accuracy: float) -> float:
     return float(norm.ppf(min(max(accuracy, EDGE), 1 - EDGE)))
 
 
+def probits(accuracies: Sequence[float]) -> list[float]:
+    """Standard normal quantiles as they are: the ends of a line may lie far off the axes, which cut it."""
+    return [float(value) for value in norm.ppf(accuracies)]
+
+
 def domain(rows: Sequence[dict[str, Any]]) -> Domain:
     """Return what the axes must span to hold these rows of `model_points` with some room."""
     levels = []

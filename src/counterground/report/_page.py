@@ -24,7 +24,9 @@ def render_page(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, count=count, p_value=p_value, breakable=_breakable)
+    environment.filters.update(
+        percent=percent, count=count, p_value=p_value, breakable=_breakable, unbroken=_unbroken
+    )
     colours = {"light": FAMILY_COLOURS, "dark": FAMILY_COLOURS_DARK}
     environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS)
     return environment.get_template(template).render({"policy": page_policy(), **values})
@@ -36,3 +38,8 @@ def _breakable(label: str) -> Markup:
 
     pieces = re.split(r"(?<=[/:@])(?=.)", label)
     return Markup("<wbr>").join(escape(piece) for piece in pieces)
+
+
+def _unbroken(sentence: str) -> str:
+    """Keep an interval in a sentence on one line."""
+    return re.sub(r"\[(\S+), (\S+)\]", "[\\1,\u00a0\\2]", sentence)

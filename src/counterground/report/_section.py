@@ -75,6 +75,11 @@ class Section:
         return [(row.model, row.mark) for row in self.rows]
 
     @property
+    def same_photos(self) -> bool:
+        """Whether all rows rest on as many photos and clusters, which then need no columns."""
+        return len({(row.model.photos.n, row.model.photos.clusters) for row in self.rows}) == 1
+
+    @property
     def has_residuals(self) -> bool:
         """Whether any model can be measured against the line of the ImageNet models."""
         return any(row.residual is not None for row in self.rows)

@@ -159,6 +159,9 @@ def _rests_on(lead: ModelScores) -> Answer:
     drop = lead.get("drop")
     answer = f"{count(drop.n)} photos in {count(drop.clusters)} clusters."
     reason = "Photos of one cluster are not independent; intervals and tests count clusters."
+    if drop.clusters == drop.n:
+        answer = f"{count(drop.n)} photos, each taken as independent."
+        reason = "Where some belong together (one observer, one place), intervals are too narrow."
     if drop.clusters is not None and drop.clusters < FEW_CLUSTERS:
         reason += " So few make wide intervals: more independent photos would narrow them."
     return Answer("What does this rest on?", answer, reason)

@@ -26,6 +26,15 @@
     tip.style.top = `${top + size.height > room.height && top - size.height - 28 > 0 ? top - size.height - 28 : top}px`;
   };
 
+  // A group of marks that is empty, as that of the paper's models at first, has nothing to be called.
+  const tidy = chart => {
+    for (const group of chart.querySelectorAll("g.role-mark[aria-roledescription]")) {
+      if (group.childElementCount) group.removeAttribute("aria-hidden");
+      else group.setAttribute("aria-hidden", "true");
+    }
+  };
+  const run = async (chart, view) => { await view.runAsync(); tidy(chart); };
+
   const draw = async chart => {
     const section = chart.dataset.section, figure = chart.closest("figure");
     const tip = document.getElementById(`tip${section}`), spec = parse(`spec${section}`);
@@ -41,9 +50,10 @@
       ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: hover,
     });
     chart.replaceChildren(holder);
+    tidy(chart);
     chart.dataset.drawn = "1";
     new ResizeObserver(() => {
-      if (Math.abs(view.width() - side()) > 1) view.width(side()).height(side()).runAsync();
+      if (Math.abs(view.width() - side()) > 1) run(chart, view.width(side()).height(side()));
     }).observe(chart);
     return {view, tip, figure};
   };
@@ -55,7 +65,7 @@
     let at = -1;
     const show = async () => {
       const id = marks(chart)[at]?.__data__.datum.id ?? 0;
-      await view.signal("hover", id).runAsync();
+      await run(chart, view.signal("hover", id));
       const path = marks(chart)[at];
       if (!path) { tip.hidden = true; return; }
       const box = path.getBoundingClientRect();
@@ -74,8 +84,8 @@
     chart.addEventListener("blur", () => { at = -1; show(); });
     const table = document.getElementById(`table${chart.dataset.section}`);
     const row = event => Number(event.target.closest("tbody tr")?.dataset.id ?? 0);
-    table.addEventListener("mouseover", event => view.signal("hover", row(event)).runAsync());
-    table.addEventListener("mouseleave", () => view.signal("hover", 0).runAsync());
+    table.addEventListener("mouseover", event => run(chart, view.signal("hover", row(event))));
+    table.addEventListener("mouseleave", () => run(chart, view.signal("hover", 0)));
   };
 
   const filters = (chart, {view}) => {
@@ -84,7 +94,7 @@
     controls.addEventListener("change", () => {
       const chosen = boxes.length ? boxes.filter(box => box.checked).map(box => box.dataset.family) : null;
       if (chosen) view.signal("families", chosen);
-      view.signal("paper", paper.checked).runAsync();
+      run(chart, view.signal("paper", paper.checked));
       const table = document.getElementById(`table${chart.dataset.section}`);
       if (chosen) table.dispatchEvent(new CustomEvent("families", {detail: chosen}));
     });
