@@ -71,10 +71,11 @@ def test_the_card_says_what_there_is(grouped, tmp_path):
         assert said in text, said
     bare = grouped.photos.with_columns(group=None, background=None, cluster=None)
     bare = replace(grouped, photos=bare.cast(dict.fromkeys(("group", "background", "cluster"), pl.String)))
-    export(bare, tmp_path / "bare", formats=["parquet"], card=CardFacts(annotators=0))
+    export(bare, tmp_path / "bare", formats=["parquet"])
     assert "| ice bear | not labelled | 16 |" in card(tmp_path / "bare")
-    assert "No annotator has reviewed or labelled them." in card(tmp_path / "bare")
     assert "## How the photos were chosen\n\nNot stated.\n" in card(tmp_path / "bare")
+    export(bare, tmp_path / "unseen", formats=["parquet"], card=CardFacts(annotators=0))
+    assert "chosen\n\nNo annotator has reviewed or labelled them.\n" in card(tmp_path / "unseen")
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -84,16 +84,12 @@ def export(
     selection = select_photos(benchmark, terms)
     contents = {form: _lay_out(form, selection.benchmark) for form in chosen}
     total, facts = len(selection.benchmark) * len(chosen), card or CardFacts()
-    numbers = count(1)
+    numbers, size = count(1), shard_size or ShardSize()
     with progress_bar("Exporting", "photos", shown=show_progress) as bar, new_folder(out) as draft:
-
-        def done_one() -> None:
-            bar(next(numbers), total)
-
         for form, held in contents.items():
             statement = Statement(form, facts, shared, (*selection.notes, *held.notes))
             folder = _folder_of(form, draft, chosen)
-            _write(held, selection, statement, folder, size=shard_size or ShardSize(), tick=done_one)
+            _write(held, selection, statement, folder, size=size, tick=lambda: bar(next(numbers), total))
         if len(chosen) > 1:
             write_mark(draft, {"made_by": f"counterground {__version__}", "formats": list(chosen)})
     notes = dict.fromkeys([*selection.notes, *(note for held in contents.values() for note in held.notes)])
