@@ -6,6 +6,7 @@ import re
 import numpy as np
 import polars as pl
 import pytest
+from paper_sized import OPEN_CLIP_REFEREE, make_paper_run
 from scipy.stats import norm
 
 from counterground.comparison import effective_robustness, model_points
@@ -85,6 +86,17 @@ def test_the_papers_43_models_stand_behind_with_the_printed_numbers(four_models)
     assert {row["shape"] for row in drawn} == {FAMILY_SHAPES["clip"], FAMILY_SHAPES["imagenet"]}
 
 
+def test_on_the_papers_photos_its_models_are_shown_at_once(four_models):
+    run = make_paper_run({OPEN_CLIP_REFEREE: (0.67, 0.36), "torchvision:resnet50": (0.7, 0.55)})
+    found = explorer_of(run)
+    assert found.paper
+    assert any("through 28 of the paper’s models" in words for words in found.lines)
+    # 43 hollow marks and 2 of the run stand in the still picture; on other photos there are the run's alone.
+    assert found.still.count('aria-roledescription="point"') == 45
+    assert not explorer_of(four_models).paper
+    assert explorer_of(four_models).still.count('aria-roledescription="point"') == 4
+
+
 def test_lines_are_those_of_the_comparison(four_models):
     points, published = run_points([four_models])
     fitted = fit_lines(points, published)
@@ -129,7 +141,7 @@ def test_names_cover_neither_points_nor_each_other(make_run, count):
     run = make_run({f"model-{k}": (0.7 + 0.01 * k, 0.5 + 0.02 * k) for k in range(count)}, per_group=10)
     items = items_of(run)
     spans = [domain([item.row for item in items])]
-    points = own_points(items, spans, [item.label for item in items])
+    points = own_points(items, spans, [item.label for item in items], [[]])
     for place, side in enumerate(FRAMES):
         scale = side / (spans[0].high - spans[0].low)
         at = [((p["x"] - spans[0].low) * scale, side - (p["y"] - spans[0].low) * scale) for p in points]

@@ -59,7 +59,7 @@ def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequenc
     shown = all(row["comparable"] for row in own)
     spans = [domain(own), domain([*own, *published.iter_rows(named=True)])]
     families = [f for f in FAMILY_NAMES if f in {*(row["family"] for row in own), *published["family"]}]
-    marks = own_points(items, spans, _named(items))
+    marks = own_points(items, spans, _named(items), [[], list(published.iter_rows(named=True))])
     theirs = paper_points(published, FAMILY_SHAPES)
     chart = _chart(marks, theirs, _line_rows(lines), spans, families, paper=shown)
     return Explorer(

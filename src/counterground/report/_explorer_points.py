@@ -63,12 +63,21 @@ def domain(rows: Sequence[dict[str, Any]]) -> Domain:
 
 
 def own_points(
-    items: Sequence[Item], domains: Sequence[Domain], named: Sequence[str]
+    items: Sequence[Item],
+    domains: Sequence[Domain],
+    named: Sequence[str],
+    behind: Sequence[Sequence[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
-    """Return the runs' models as data of marks, with a place for the name in each of `FRAMES` and domains."""
+    """Return the runs' models as data of marks, with a place for the name in each domain and of `FRAMES`.
+
+    ``behind`` are, for each domain, rows of `model_points` whose marks names had better leave uncovered.
+    """
+    # In the order in which the chart's expression counts them.
     places = [
-        _places(items, span, side, named) for span in domains for side in FRAMES
-    ]  # in the order that the chart's expression counts them
+        _places(items, span, side, named, others)
+        for span, others in zip(domains, behind, strict=True)
+        for side in FRAMES
+    ]
     points = []
     for at, item in enumerate(items):
         row, family = item.row, item.row["family"]
@@ -161,7 +170,11 @@ def _interval(row: dict[str, Any], group: str, axis: str) -> dict[str, float | N
 
 
 def _places(
-    items: Sequence[Item], span: Domain, side: float, named: Sequence[str]
+    items: Sequence[Item],
+    span: Domain,
+    side: float,
+    named: Sequence[str],
+    behind: Sequence[dict[str, Any]],
 ) -> list[tuple[float, float, str]]:
     """Where each name stands: pixels from its point to the start of its baseline, and the words.
 
@@ -175,6 +188,9 @@ def _places(
     centres = [(at(quantile(i.row["common"])), at(quantile(i.row["counter"]), down=True)) for i in items]
     texts = [item.row["label"] if item.label in named else "" for item in items]
     soft = [box for item, (x, y) in zip(items, centres, strict=True) for box in _cross(item.row, x, y, at)]
+    for row in behind:
+        x, y = at(quantile(row["common"])), at(quantile(row["counter"]), down=True)
+        soft.append(Box(x - 5, y - 5, x + 5, y + 5))
     steps = [side * k / 40 for k in range(40)]
     soft += [Box(step, side - step - side / 40, step + side / 40, side - step) for step in steps]
     chosen = [k for k, text in enumerate(texts) if text]
