@@ -1,6 +1,7 @@
 """A real server in a process of its own, a real browser, small drawn photos."""
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -107,7 +108,11 @@ class Server:
         raise AssertionError(f"the server ended: {self.errors.read_text()}")
 
     def stop(self):
-        """Stop as Ctrl-C does; return what was printed since, the exit status last."""
+        """Stop as Ctrl-C does once it answers; return what was printed since, the exit status last."""
+        asked = http.client.HTTPConnection("127.0.0.1", self.port)
+        asked.request("GET", "/")
+        asked.getresponse().read()
+        asked.close()
         os.kill(self.pid, signal.SIGINT)
         printed = self.out.read()
         assert self.errors.read_text() == ""
