@@ -154,8 +154,11 @@ def test_names_in_the_chart_do_not_touch(visit, report, width):
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
 def test_the_theme_follows_the_reader_and_so_does_the_chart(visit, report, tmp_path, scheme, dark):
     tab = visit(report, color_scheme=scheme)
-    for part, shot in (("html", tmp_path / "page.png"), ("#chart1", tmp_path / "chart.png")):
-        tab.locator(part).first.screenshot(path=shot)
+    shots = (tmp_path / "page.png", tmp_path / "chart.png")
+    tab.locator("#table1").scroll_into_view_if_needed()
+    tab.screenshot(path=shots[0])
+    tab.locator("#chart1").screenshot(path=shots[1])
+    for shot in shots:
         pixels = np.asarray(Image.open(shot).convert("RGB"), dtype=float)
         background = pixels[3, 3]
         assert (background.mean() < 60) == dark

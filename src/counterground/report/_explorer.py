@@ -62,9 +62,10 @@ def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequenc
     marks = own_points(items, spans, _named(items), [[], list(published.iter_rows(named=True))])
     theirs = paper_points(published, FAMILY_SHAPES)
     chart = _chart(marks, theirs, _line_rows(lines), spans, families, paper=shown)
+    spec = chart.to_dict()
     return Explorer(
-        chart.to_dict(),
-        _still(chart),
+        spec,
+        _still(spec),
         [(family, FAMILY_NAMES[family]) for family in families],
         shown,
         [line.words for line in lines if shown or not line.paper],
@@ -318,9 +319,9 @@ def _points(rows: list[dict[str, Any]], axes: _Axes) -> Any:
     )
 
 
-def _still(chart: alt.LayerChart) -> Markup:
+def _still(spec: dict[str, Any]) -> Markup:
     """The chart as SVG, for readers without scripts and for paper; Vega escapes every text."""
     import vl_convert
     from markupsafe import Markup
 
-    return Markup(vl_convert.vegalite_to_svg(chart.to_dict()))  # noqa: S704 - tested with hostile names
+    return Markup(vl_convert.vegalite_to_svg(spec))  # noqa: S704 - tested with hostile names
