@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import polars as pl
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from counterground.report._families import FAMILY_COLOURS, FAMILY_NAMES, marker_area, strength
 from counterground.report._labels import Box, place_labels
@@ -41,12 +41,12 @@ class Domain:
 
 def quantile(accuracy: float) -> float:
     """The standard normal quantile of an accuracy (fraction), off 0 and 1 where it is infinite."""
-    return float(norm.ppf(min(max(accuracy, EDGE), 1 - EDGE)))
+    return float(ndtri(min(max(accuracy, EDGE), 1 - EDGE)))
 
 
 def probits(accuracies: Sequence[float]) -> list[float]:
     """Standard normal quantiles as they are: the ends of a line may lie far off the axes, which cut it."""
-    return [float(value) for value in norm.ppf(accuracies)]
+    return [float(value) for value in ndtri(accuracies)]
 
 
 def domain(rows: Sequence[dict[str, Any]]) -> Domain:

@@ -16,6 +16,7 @@ from counterground.report._sheet import Sheet, make_sheet
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
+    from rich.text import Text
 
 TextFormat = Literal["csv", "json", "markdown", "latex"]
 _FORMATS = ("table", "csv", "json", "markdown", "latex")
@@ -116,7 +117,6 @@ def scores_table(
     """
     from rich import box, get_console
     from rich.table import Table
-    from rich.text import Text
 
     width = get_console().width if width is None else width
     sheet = make_sheet(scores, by_class, class_names)
@@ -139,19 +139,24 @@ def scores_table(
             table.add_column(column.title, overflow="fold", min_width=min(12, len(column.title)))
     above: list[tuple[str, str]] | None = None
     for row in sheet.rows:
-        cells = []
         head = row[: sheet.heads]
         repeated = by_class and head == above
         if by_class and above is not None and not repeated:
             table.add_section()
         above = head
-        for value, interval in [*[("", "")] * sheet.heads, *row[sheet.heads :]] if repeated else row:
-            text = Text(value)
-            if interval:
-                text.append(f"{gap}{interval:>{_CELL if gap == ' ' else 0}}", style="dim")
-            cells.append(text)
-        table.add_row(*cells)
+        shown = [*[("", "")] * sheet.heads, *row[sheet.heads :]] if repeated else row
+        table.add_row(*(_cell(value, interval, gap) for value, interval in shown))
     return table
+
+
+def _cell(value: str, interval: str, gap: str) -> Text:
+    """Return a figure with its interval dim beside it, or below where ``gap`` is a new line."""
+    from rich.text import Text
+
+    text = Text(value)
+    if interval:
+        text.append(f"{gap}{interval:>{_CELL if gap == ' ' else 0}}", style="dim")
+    return text
 
 
 def _one_line_width(sheet: Sheet) -> int:

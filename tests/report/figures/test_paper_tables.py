@@ -1,8 +1,6 @@
 """Tables 1 to 16 as data and as LaTeX."""
 
 import re
-import shutil
-import subprocess
 
 import polars as pl
 import pytest
@@ -76,15 +74,3 @@ def test_latex_writes_two_decimals_and_marks_notes(tables):
         r"\textsuperscript{a}", ""
     )
     assert r"$-$9.27" in table_latex(tables[15])
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
-def test_latex_compiles(folder, tmp_path):
-    inputs = "\n".join(rf"\input{{{folder / f'table-{number:02d}.tex'}}}\newpage" for number in range(1, 17))
-    (tmp_path / "all.tex").write_text(
-        r"\documentclass[landscape]{article}\usepackage[T1]{fontenc}\usepackage{booktabs}"
-        rf"\begin{{document}}\tiny {inputs}\end{{document}}"
-    )
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
