@@ -11,7 +11,6 @@ import os
 import random
 import re
 import shlex
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -198,20 +197,6 @@ class Annotator:
         self.page.keyboard.press(key)
         changed = "was => (document.querySelector('.view img')?.getAttribute('src') ?? '') !== was"
         self.page.wait_for_function(changed, arg=before)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    program = shutil.which("chromium")
-    if program is None and not os.environ.get("CI"):
-        pytest.skip("Chromium is needed to label as annotators do: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=program, args=flags)
-        yield browser
-        browser.close()
 
 
 def label(desk, chromium, truth, command: list[str], task: str, *, most: int | None) -> None:

@@ -275,6 +275,7 @@ number = 3
 def user_module(tmp_path, monkeypatch):
     (tmp_path / "my_models.py").write_text(USER_MODULE)
     monkeypatch.chdir(tmp_path)
+    sys.modules.pop("my_models", None)  # another test's
     yield "my_models"
     sys.modules.pop("my_models", None)
 

@@ -3,9 +3,7 @@
 Needs Chromium (Debian: apt-get install chromium).
 """
 
-import os
 import re
-import shutil
 
 import numpy as np
 import polars as pl
@@ -19,28 +17,13 @@ from counterground.report._summary import regroup
 NASTY = "</script><script>window.hurt=1</script><img src=x onerror=window.hurt=1>\"'&{{7*7}}"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None and not os.environ.get("CI"):
-        pytest.skip("Chromium is needed to see the report as readers do: apt-get install chromium")
-    assert program, "continuous integration installs Chromium"
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        found = playwright.chromium.launch(executable_path=program, args=flags)
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def visit(browser):
+def visit(chromium):
     """Function: open a page and wait until its chart stands; what should not happen is found afterwards."""
     contexts, trouble, requests = [], [], []
 
     def start(page, *, width=1280, scripts=True, **options):
-        context = browser.new_context(
+        context = chromium.new_context(
             viewport={"width": width, "height": 900}, java_script_enabled=scripts, **options
         )
         contexts.append(context)
