@@ -12,6 +12,10 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+# Each of several test processes computes with one thread: more would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A busy machine is no reason to fail.
 settings.register_profile("counterground", deadline=None)
 settings.load_profile("counterground")

@@ -9,6 +9,9 @@ import pytest
 from inaturalist_server import INaturalistServer
 from PIL import Image
 
+from counterground.build.collect import CollectOptions, collect
+from counterground.pool import open_pool
+
 
 def photo_bytes(seed: int, size: tuple[int, int] = (48, 40), coarse: tuple[int, int] = (6, 6)) -> bytes:
     """Draw a photo of blurred noise, another one for each seed."""
@@ -48,3 +51,25 @@ def zebras(server, drawn):
         return [server.add_observation(taxon, [drawn[(start + n) % 64]], **fields) for n in range(number)]
 
     return add
+
+
+@pytest.fixture
+def options(server):
+    def make(**given):
+        quick = {"requests_per_minute": 10**6, "first_pause": 0.01, "api_url": server.api_url}
+        return CollectOptions(**(quick | given))
+
+    return make
+
+
+@pytest.fixture
+def gather(options, tmp_path):
+    def run(*classes, **given):
+        return collect(tmp_path / "pool", list(classes or ["zebra"]), options(**given))
+
+    return run
+
+
+@pytest.fixture
+def pool(tmp_path):
+    return lambda: open_pool(tmp_path / "pool")

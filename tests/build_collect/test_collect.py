@@ -7,32 +7,9 @@ import pytest
 from PIL import Image
 
 from counterground.build.collect import CollectOptions, collect, plan_collection
-from counterground.build.imports import import_photos
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError
 from counterground.photos import load_photo, photo_id
 from counterground.pool import is_pool, open_pool
-
-
-@pytest.fixture
-def options(server):
-    def make(**given):
-        quick = {"requests_per_minute": 10**6, "first_pause": 0.01, "api_url": server.api_url}
-        return CollectOptions(**(quick | given))
-
-    return make
-
-
-@pytest.fixture
-def gather(options, tmp_path):
-    def run(*classes, **given):
-        return collect(tmp_path / "pool", list(classes or ["zebra"]), options(**given))
-
-    return run
-
-
-@pytest.fixture
-def pool(tmp_path):
-    return lambda: open_pool(tmp_path / "pool")
 
 
 def numbers(frame):
@@ -372,58 +349,3 @@ def test_a_dry_run_of_a_pool_counts_what_is_there(options, gather, pool, zebras,
     assert len(pool().photos()) == 2
     with pytest.raises(CounterGroundError, match="another query"):
         plan_collection(tmp_path / "pool", ["zebra"], options(size="large"))
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"quality": "reserch"}, "Unknown quality grade 'reserch'.*Did you mean 'research'"),
-        ({"licences": ("cc-by-nx",)}, "Unknown licence"),
-        ({"size": "huge"}, "Unknown size"),
-        ({"since": "05/31/2024"}, "is no date for --since"),
-        ({"since": "2024-05-31", "until": "2024-05-01"}, "No day is both"),
-        ({"per_class": 0}, "per_class is 0"),
-        ({"jobs": 0}, "jobs is 0"),
-        ({"api_url": "api.inaturalist.org"}, "no address of an API"),
-        ({"media_url": "http://x"}, "belongs to an open-data dump"),
-    ],
-)
-def test_values_that_cannot_be_are_told(given, said):
-    with pytest.raises(UsageError, match=said):
-        CollectOptions(**given)
-
-
-def test_a_class_that_the_pool_writes_otherwise_is_refused(gather, options, zebras, drawn, tmp_path):
-    zebras(3)
-    folder = tmp_path / "mine" / "zebra"
-    folder.mkdir(parents=True)
-    (folder / "1.jpg").write_bytes(drawn[9])
-    import_photos(tmp_path / "pool", tmp_path / "mine")
-    with pytest.raises(CounterGroundError, match=r"'zebra'\. Collect it"):
-        gather("Zebra", per_class=2)
-    with pytest.raises(CounterGroundError, match="calls the class 'Zebra' 'zebra'"):
-        plan_collection(tmp_path / "pool", ["Zebra"], options(per_class=2))
-    gather("zebra", per_class=2)
-    assert len(open_pool(tmp_path / "pool").freeze()) == 3
-
-
-def test_a_link_in_place_of_the_lock_is_not_followed(gather, zebras, tmp_path):
-    zebras(3)
-    gather(per_class=1)
-    (tmp_path / "precious").write_text("precious")
-    (tmp_path / "pool" / ".collect.lock").unlink()
-    (tmp_path / "pool" / ".collect.lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(CounterGroundError, match=r"\.collect\.lock is a link: remove it"):
-        gather(per_class=2)
-    assert (tmp_path / "precious").read_text() == "precious"
-
-
-def test_nothing_is_written_through_a_link_out_of_the_pool(gather, zebras, tmp_path):
-    zebras(3)
-    gather(per_class=1)
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "pool" / "files" / "zebra").rename(tmp_path / "aside")
-    (tmp_path / "pool" / "files" / "zebra").symlink_to(tmp_path / "outside")
-    with pytest.raises(CounterGroundError, match="is a link out of the pool"):
-        gather(per_class=2)
-    assert not list((tmp_path / "outside").iterdir())

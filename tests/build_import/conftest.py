@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,3 +120,13 @@ def pool(tmp_path):
     opened = open_pool(tmp_path / "pool", create=True)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def labelled(tmp_path) -> Path:
+    root = tmp_path / "animals"
+    places = [("zebra", "grass"), ("zebra", "road"), ("flamingo", "water")]
+    for seed, (animal, background) in enumerate(places * 3):
+        (root / animal / background).mkdir(parents=True, exist_ok=True)
+        (root / animal / background / f"{seed // 3}.jpg").write_bytes(photo_bytes(seed))
+    return root

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
@@ -31,15 +29,6 @@ def noise(path: Path, seed: int, kind: str | None = None) -> Path:
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize((48, 40), Image.Resampling.BICUBIC).save(path, kind)
     return path
-
-
-@pytest.fixture
-def labelled(tmp_path) -> Path:
-    root = tmp_path / "animals"
-    places = [("zebra", "grass"), ("zebra", "road"), ("flamingo", "water")]
-    for seed, (animal, background) in enumerate(places * 3):
-        noise(root / animal / background / f"{seed // 3}.jpg", seed)
-    return root
 
 
 def everything(pool_path: Path):
@@ -317,36 +306,6 @@ def test_a_pool_gives_what_stands_in_it(tmp_path, labelled):
     assert any("1 of 9 photos of the pool were discarded" in note for note in report.notes)
     with pytest.raises(UsageError, match="cannot be imported into itself"):
         import_photos(tmp_path / "first", tmp_path / "first")
-
-
-def pack_tar(folder: Path, labelled: Path) -> None:
-    with tarfile.open(folder / "00000.tar", "w") as tar:
-        for number, path in enumerate(sorted(labelled.rglob("*.jpg"))):
-            described = {"class_name": path.parts[-3], "background": path.parts[-2]}
-            for suffix, data in (("jpg", path.read_bytes()), ("json", json.dumps(described).encode())):
-                info = tarfile.TarInfo(f"{number:05}.{suffix}")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-
-
-def pack_parquet(folder: Path, labelled: Path) -> None:
-    paths = sorted(labelled.rglob("*.jpg"))
-    rows = {
-        "image": [{"bytes": path.read_bytes(), "path": path.name} for path in paths],
-        "class_name": [path.parts[-3] for path in paths],
-        "background": [path.parts[-2] for path in paths],
-    }
-    pl.DataFrame(rows).write_parquet(folder / "train-00000-of-00001.parquet")
-
-
-@pytest.mark.parametrize("pack", [pack_tar, pack_parquet])
-def test_packed_benchmarks(tmp_path, labelled, pack):
-    (tmp_path / "packed").mkdir()
-    pack(tmp_path / "packed", labelled)
-    report = import_photos(tmp_path / "pool", tmp_path / "packed")
-    assert (report.by_class, report.backgrounds, report.missed) == ({"flamingo": 3, "zebra": 6}, 9, ())
-    again = import_photos(tmp_path / "pool", tmp_path / "packed")
-    assert (again.new, again.known) == (0, 9)
 
 
 def test_sources_that_are_none_make_no_pool(tmp_path):

@@ -1,0 +1,181 @@
+"""The pool's file: what is none, what was changed, full disks, threads and kills."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+from sqlalchemy import text
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.pool import BACKGROUND_LABELS, is_pool, open_pool
+
+
+def test_other_folders_are_no_pools(tmp_path):
+    with pytest.raises(UsageError, match="no pool"):
+        open_pool(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(CounterGroundError, match=r"not empty .*notes\.txt"):
+        open_pool(tmp_path, create=True)
+    (tmp_path / "decisions.sqlite").write_bytes(b"no database" * 1000)
+    assert is_pool(tmp_path)
+    with pytest.raises(CounterGroundError, match="damaged"):
+        open_pool(tmp_path)
+
+
+def test_another_programs_database_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "decisions.sqlite") as raw:
+        raw.execute("CREATE TABLE bookmarks (url)")
+    with pytest.raises(CounterGroundError, match="not the database of a pool"):
+        open_pool(tmp_path)
+    with pytest.raises(CounterGroundError, match="not the database of a pool"):
+        open_pool(tmp_path, create=True)
+
+    with sqlite3.connect(tmp_path / "decisions.sqlite") as raw:
+        assert raw.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+ONE = "WHERE path = (SELECT min(path) FROM photo)"
+DECIDED = (
+    "INSERT INTO decision (path, annotator, task, labels, settles, at, token) SELECT path, 'a', 'review', {},"
+)
+DECIDED += " 0, '', 't' FROM photo LIMIT 1"
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("DROP TRIGGER decision_no_delete", "its 'decision_no_delete' is not as it was made"),
+        ("CREATE TRIGGER more AFTER INSERT ON photo BEGIN DELETE FROM photo; END", "its 'more' is not"),
+        ("CREATE VIEW decided AS SELECT 1", "its 'decided' is not as it was made"),
+        ("DROP TABLE signal", "its 'signal' is not as it was made"),
+        ("ALTER TABLE photo DROP COLUMN mask", "its table photo has no column 'mask'"),
+        (f"UPDATE photo SET path = '../../etc/passwd' {ONE}", "lies outside files/"),
+        (f"UPDATE photo SET path = 'files/../../x.png' {ONE}", "lies outside files/"),
+        (f"UPDATE photo SET class_name = NULL {ONE}", "has no class"),
+        (f"UPDATE photo SET width = 'wide' {ONE}", "a column 'width' holds 'wide'"),
+        (f"UPDATE photo SET taxon_id = 9e30 {ONE}", "a column 'taxon_id' holds '9e[+]30'"),
+        (f"UPDATE photo SET licence = x'ff' {ONE}", "a column 'licence' holds"),
+        (DECIDED.format("'{nope'"), "a decision has the labels '{nope'"),
+        (DECIDED.format("'[1]'"), r"a decision has the labels '\[1\]'"),
+        ("INSERT INTO setting VALUES ('background_labels', '5')", "is no list of labels"),
+        ("INSERT INTO setting VALUES ('background_labels', '{nope')", "is no JSON"),
+    ],
+)
+def test_what_no_pool_writes_is_one_line(pool, sql, message):
+    pool.close()
+    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
+        raw.execute(sql)
+    with pytest.raises(CounterGroundError, match=rf"was changed by something else: .*{message}"):
+        read_all(pool.root)
+
+
+def read_all(root):
+    changed = open_pool(root)
+    changed.background_labels()
+    changed.freeze()
+
+
+def test_no_value_is_taken_that_could_not_be_read_again(pool):
+    row = {"key": "url:x", "class_name": "flamingo", "position": 0, "taxon_id": "none"}
+    with pytest.raises(CounterGroundError, match=r"column 'taxon_id' .* cannot hold 'none'"):
+        pool.add_candidates([row])
+    assert pool.candidates().is_empty()
+
+
+def test_a_newer_pool_is_not_touched(pool):
+    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
+        raw.execute("PRAGMA user_version = 99")
+    with pytest.raises(CounterGroundError, match="upgrade"):
+        open_pool(pool.root)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(pool):
+    pool.decide(pool.photos()["path"][0], annotator="ann", task="background", labels=["snow"])
+    with pool.connect() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+    pool.close()
+    full = open_pool(pool.root)
+    with full.connect() as connection:
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+    with pytest.raises(CounterGroundError, match="disk is full"):
+        full.set_setting("big", "x" * 9_999_999)
+    assert len(open_pool(pool.root).decisions()) == 1
+
+
+def test_threads_decide_at_once(pool):
+    listed = pool.photos()["path"].to_list()
+
+    def work(name):
+        for number in range(40):
+            labels, token = [BACKGROUND_LABELS[number % 14]], f"{name}{number}"
+            pool.decide(listed[number % 8], annotator=name, task="background", labels=labels, token=token)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("ann", "ben", "cid")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    decisions = pool.decisions()
+    assert decisions.group_by("annotator").len().sort("annotator")["len"].to_list() == [40, 40, 40]
+    assert decisions["id"].to_list() == list(range(1, 121))
+
+
+WORKER = """
+    import sys
+    from counterground.pool import open_pool
+    pool = open_pool(sys.argv[1])
+    path = pool.photos()["path"][0]
+    for number in range(100000):
+        who = sys.argv[2]
+        pool.decide(path, annotator=who, task="background", labels=["snow"], token=f"{who}-{number}")
+        print(number, flush=True)
+"""
+
+
+def test_kill_loses_no_decision_that_was_confirmed(pool):
+    """Two processes write at once; one is killed, the other goes on."""
+    command = [sys.executable, "-c", textwrap.dedent(WORKER), str(pool.root)]
+    workers = {
+        name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in ("ann", "ben")
+    }
+    confirmed = {}
+    for name, goal in (("ann", 30), ("ben", 60)):
+        for line in workers[name].stdout:
+            if int(line) >= goal:
+                break
+        os.kill(workers[name].pid, signal.SIGKILL)
+        rest = workers[name].stdout.read().split()
+        confirmed[name] = int(rest[-1]) if rest else goal
+        workers[name].wait()
+    counts = dict(pool.decisions().group_by("annotator").len().iter_rows())
+    for name, last in confirmed.items():
+        assert last + 1 <= counts[name] <= last + 2  # the one in flight may be in, too
+    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_link_in_place_of_the_photos_folder_is_refused(pool, tmp_path):
+    pool.files.rename(tmp_path / "elsewhere")
+    pool.files.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CounterGroundError, match="is a link, and a pool holds files only"):
+        pool.photo_file(pool.photos()["path"][0])
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_an_emptied_database_is_not_filled_anew(pool, create):
+    pool.close()
+    for file in pool.root.glob("decisions.sqlite*"):
+        file.unlink()
+    (pool.root / "decisions.sqlite").touch()
+    with pytest.raises(CounterGroundError, match="is empty, and photos lie beside it"):
+        open_pool(pool.root, create=create)
+
+
+def test_a_database_whose_making_was_cut_off_is_made(tmp_path):
+    (tmp_path / "decisions.sqlite").touch()
+    assert open_pool(tmp_path, create=True).photos().is_empty()
