@@ -17,8 +17,8 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 	for study in theory multicoloredmnist coloredcoco; do \
 	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
-test: $(INSTALLED)  ## the whole suite
-	$(BIN)/pytest
+test: $(INSTALLED)  ## the whole suite, a process per core
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
