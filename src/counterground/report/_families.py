@@ -25,8 +25,10 @@ GROUNDS: dict[Theme, str] = {"light": "#FFFFFF", "dark": "#14171B"}
 AREA_RANGE = (40.0, 340.0)
 UNKNOWN_AREA = 110.0
 _PARAMETERS = (5e6, 2.5e9)
-_DATA_SIZES = (1e6, 5e9)
-_PALEST = 0.45
+# Between the sizes that CLIPs are trained on, so that 400 million, 2 and 5 thousand million are told apart.
+# The palest have too little contrast alone: whoever draws a shade gives it an edge in the full colour or ink.
+_DATA_SIZES = (1e8, 5e9)
+_PALEST = 0.35
 
 
 def family_colour(family: str, theme: Theme = "light") -> str:
@@ -44,7 +46,7 @@ def shade(family: str, data_size: int | None, theme: Theme = "light") -> str:
         theme: the ground that the colour stands on.
 
     Returns:
-        ``#RRGGBB``: the full colour from 5 thousand million pairs, 45 % of it up to a million.
+        ``#RRGGBB``: the full colour from 5 thousand million pairs, 35 % of it up to 100 million.
     """
     share = strength(data_size)
     colour, ground = _channels(family_colour(family, theme)), _channels(GROUNDS[theme])
@@ -53,7 +55,7 @@ def shade(family: str, data_size: int | None, theme: Theme = "light") -> str:
 
 
 def strength(data_size: int | None) -> float:
-    """How much of a family's colour is in its `shade`: 0.45 to 1, and 1 where the data is not known."""
+    """How much of a family's colour is in its `shade`: 0.35 to 1, and 1 where the data is not known."""
     return 1.0 if data_size is None else _PALEST + (1 - _PALEST) * _between(data_size, _DATA_SIZES)
 
 

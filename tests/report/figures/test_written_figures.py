@@ -39,7 +39,7 @@ def test_three_formats_at_the_size_of_print(written):
 
 def test_text_stays_text(written):
     svg = (written.folder / "figure-2a.svg").read_text()
-    assert "counter accuracy (%)</text>" in svg
+    assert "counter accuracy (%, probit scale)</text>" in svg
     pdf = (written.folder / "figure-2a.pdf").read_bytes()
     assert b"/Type0" in pdf
     assert b"/Type3" not in pdf

@@ -57,20 +57,27 @@ def write_names(
         lines=_segments(axes, unit),
         markers=_discs(axes, obstacles, area, unit),
     )
-    for place, text in zip(places, texts, strict=True):
+    centres = axes.transData.transform(_positions(points))
+    for place, text, centre in zip(places, texts, centres, strict=True):
         if place is not None:
             _write(axes, place, text, unit)
+            if place.leader is not None:
+                _lead(axes, centre, np.array(place.leader.end) / unit)
     return [text for place, text in zip(places, texts, strict=True) if place is None]
 
 
 def _discs(axes: Axes, points: pl.DataFrame, area: float, unit: float) -> list[Disc]:
     if points.is_empty():
         return []
-    at = [(clip(100 * x), clip(100 * y)) for x, y in points.select("common", "counter").iter_rows()]
-    places = axes.transData.transform(at) * unit
+    places = axes.transData.transform(_positions(points)) * unit
     # The square around a triangle or a diamond of this area reaches a little farther than a disc.
     reach = [0.6 * math.sqrt(area * marker_area(count)) + 0.5 for count in points["parameters"]]
     return [Disc(float(x), float(y), radius) for (x, y), radius in zip(places, reach, strict=True)]
+
+
+def _positions(points: pl.DataFrame) -> list[tuple[float, float]]:
+    """Where the markers stand, in percent."""
+    return [(clip(100 * x), clip(100 * y)) for x, y in points.select("common", "counter").iter_rows()]
 
 
 def _measure(axes: Axes, text: str, unit: float) -> tuple[float, float]:
@@ -98,6 +105,9 @@ def _write(axes: Axes, place: Place, text: str, unit: float) -> None:
         x, y, text, fontsize=_SIZE, color=INK, ha="left", va="bottom", zorder=5, gid="name", bbox=_GROUND
     )
     written.set_in_layout(False)
-    if place.leader is not None:
-        ends = back.transform(np.array(place.leader) / unit)
-        axes.plot(ends[:, 0], ends[:, 1], color=QUIET, linewidth=0.35, zorder=2.8, gid="leader")
+
+
+def _lead(axes: Axes, centre: np.ndarray, end: np.ndarray) -> None:
+    """Draw a leader that comes out from under its marker, whatever the marker's shape; ends in pixels."""
+    ends = axes.transData.inverted().transform([centre, end])
+    axes.plot(ends[:, 0], ends[:, 1], color=QUIET, linewidth=0.45, zorder=2.8, gid="leader")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,12 +14,11 @@ if TYPE_CHECKING:
 
 EDGE = 0.1
 """Percent: 0 and 100 lie infinitely far away, so what lies beyond 0.1 and 99.9 is drawn there."""
-_CANDIDATES = (
-    (50, 20, 80, 10, 90, 1, 99, 5, 95),
-    (30, 70, 40, 60),
-    (2, 98, 15, 85, 25, 75, 35, 45, 55, 65),
-    (0.5, 99.5, 97, 3, 92.5, 87.5, 82.5, 77.5, 72.5),
-)
+_ROUND = (50, 20, 80, 10, 90, 1, 99, 5, 95, 30, 70, 40, 60, 2, 98, 15, 85, 25, 75, 35, 45, 55, 65)
+_TAILS = (97, 3, 0.5, 99.5, 0.2, 99.8)
+_EVEN = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1)
+"""Steps in percent for an axis so short that few round numbers lie on it."""
+_ENOUGH = 5
 _APART = 0.085
 _ROOM = 0.08
 
@@ -46,15 +46,35 @@ def limits(values: Iterable[float]) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round percentages between the limits, the roundest first, none closer than 8.5 % of the axis."""
-    start, length = position(low), position(high) - position(low)
+    """Round percentages between the limits, none closer than 8.5 % of the axis.
+
+    The roundest come first: 50 before 65. Where fewer than five lie on the axis they are even steps instead,
+    and in the tails, where even steps crowd, finer ones.
+    """
+    kept = _apart(_ROUND, low, high)
+    if len(kept) >= _ENOUGH:
+        return kept
+    for step in _EVEN:
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        steps = [round(place * step, 1) for place in range(first, last + 1)]
+        if len(steps) >= _ENOUGH and _shortest(steps, low, high) >= _APART:
+            return steps
+    return _apart((*_ROUND, *_TAILS), low, high)
+
+
+def _apart(candidates: Iterable[float], low: float, high: float) -> list[float]:
+    """Those candidates between the limits that keep their distance from the earlier ones, in order."""
     kept: list[float] = []
-    for level in _CANDIDATES:
-        for tick in level:
-            at = (position(tick) - start) / length
-            if low <= tick <= high and all(abs(at - (position(k) - start) / length) >= _APART for k in kept):
-                kept.append(tick)
+    for tick in candidates:
+        if low <= tick <= high and _shortest([*kept, tick], low, high) >= _APART:
+            kept.append(tick)
     return sorted(kept)
+
+
+def _shortest(marks: Sequence[float], low: float, high: float) -> float:
+    """The least distance between two ticks, as a share of the axis."""
+    places = np.sort(position(list(marks)))
+    return float(np.diff(places).min(initial=math.inf)) / float(position(high) - position(low))
 
 
 def set_probit(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
@@ -67,5 +87,6 @@ def set_probit(axes: Axes, which: Literal["x", "y"], low: float, high: float) ->
     set_scale("function", functions=(position, accuracy))
     set_limits(low, high)
     marks = ticks(low, high)
-    set_ticks(marks, [f"{tick:g}" for tick in marks])
+    decimals = 0 if all(tick == round(tick) for tick in marks) else 1
+    set_ticks(marks, [f"{tick:.{decimals}f}" for tick in marks])
     set_ticks([], minor=True)

@@ -27,7 +27,7 @@ from counterground.report.figures._material import (
 from counterground.report.figures._names import write_names
 from counterground.report.figures._points import PHOTOS, Setup, own_points, paper_points
 from counterground.report.figures._probit_axis import accuracy, clip, limits, position, set_probit
-from counterground.report.figures._scatter_legend import scatter_legend
+from counterground.report.figures._scatter_legend import EDGE, PALE_EDGE, RING, pale_colour, scatter_legend
 from counterground.report.figures._style import COLUMN, GRID, INK, PAGE, QUIET, new_figure, tint
 
 if TYPE_CHECKING:
@@ -137,18 +137,11 @@ def _scatter(stem: str, paper: pl.DataFrame, mine: pl.DataFrame, view: View, cap
     for (family,), part in mine.group_by("family", maintain_order=True):
         _draw_intervals(axes, part, str(family))
         _draw_points(axes, part, str(family), view, pale=False, source="own")
-    shown = pl.concat([paper, mine])
-    scatter_legend(figure, shown, [(family, line.fit) for line, family in lines], view.area)
+    front, behind = (mine, paper) if pale else (paper, mine)
+    scatter_legend(figure, front, behind, [family for _, family in lines], view.area)
     caption += "".join(_told(line, family) for line, family in lines)
     if view.named:
-        named = mine if pale else paper
-        left_out = write_names(
-            axes,
-            named,
-            named["shown"].to_list(),
-            view.area,
-            obstacles=paper if pale else mine,
-        )
+        left_out = write_names(axes, front, front["shown"].to_list(), view.area, obstacles=behind)
         if left_out:
             caption += f" No room for the names of {', '.join(left_out)}."
     return Drawing(stem, figure, caption)
@@ -185,23 +178,22 @@ def _scale(axes: Axes, paper: pl.DataFrame, mine: pl.DataFrame) -> None:
     # So high that the line of no drop passes the whole width of the cloud.
     set_probit(axes, "x", *limits(ends["common"]))
     set_probit(axes, "y", *limits([*ends["counter"], max(ends["common"])]))
-    axes.set_xlabel("common accuracy (%)")
-    axes.set_ylabel("counter accuracy (%)")
+    axes.set_xlabel("common accuracy (%, probit scale)")
+    axes.set_ylabel("counter accuracy (%, probit scale)")
     axes.grid(color=GRID, linewidth=0.5)
 
 
 def _draw_points(axes: Axes, part: pl.DataFrame, family: str, view: View, *, pale: bool, source: str) -> None:
+    """Small markers lie on large ones; what is pale stands behind, without shade and ring."""
     from matplotlib.patheffects import withStroke
 
-    colours = [shade(family, size) for size in part["data_size"]]
+    part = part.sort("parameters", descending=True, nulls_last=True, maintain_order=True)
+    filtered = part["high_quality"].fill_null(value=False)
+    colours = [pale_colour(family) if pale else shade(family, size) for size in part["data_size"]]
     edges = [
-        INK if filtered else family_colour(family) for filtered in part["high_quality"].fill_null(value=False)
+        tint(family_colour(family), PALE_EDGE) if pale else INK if ring else family_colour(family)
+        for ring in filtered
     ]
-    if pale:
-        colours, edges = (
-            [tint(colour, 0.35) for colour in colours],
-            [tint(family_colour(family), 0.35)] * len(part),
-        )
     points = axes.scatter(
         [clip(100 * value) for value in part["common"]],
         [clip(100 * value) for value in part["counter"]],
@@ -209,7 +201,7 @@ def _draw_points(axes: Axes, part: pl.DataFrame, family: str, view: View, *, pal
         c=colours,
         marker=MATPLOTLIB_MARKERS[FAMILY_SHAPES[family]],
         edgecolors=edges,
-        linewidths=[0.9 if edge == INK else 0.4 for edge in edges],
+        linewidths=[RING if edge == INK else EDGE for edge in edges],
         zorder=2.5 if pale else 3,
         path_effects=[withStroke(linewidth=1.4, foreground="white")],
     )
