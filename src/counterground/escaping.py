@@ -1,9 +1,10 @@
-"""Strangers' words in Markdown, LaTeX and BibTeX: shown as they are, and read as nothing else."""
+"""Strangers' words on pages, in Markdown, LaTeX and BibTeX: shown as they are, and read as nothing else."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
 
 _LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -24,14 +25,38 @@ _LATEX = {
 _BIBTEX = {**_LATEX, "{": r"\textbraceleft{}", "}": r"\textbraceright{}"}
 
 
+# They keep a text that is written from right to left from reordering what stands beside it.
+_ISOLATE, _END = "\u2068", "\u2069"
+_KEPT = f"\t\n\r{_ISOLATE}{_END}"
+
+
 def one_line(text: str) -> str:
     """Fold white space to single spaces and drop control characters and marks that reorder text."""
-    visible = (
-        " " if char.isspace() else char
-        for char in text
-        if char.isspace() or unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
+    return " ".join(
+        "".join(" " if char.isspace() else char for char in text if char.isspace() or _visible(char)).split()
     )
-    return " ".join("".join(visible).split())
+
+
+def legible(value: Any) -> Any:
+    """Drop from all texts of JSON-like data what `one_line` drops, but keep white space and `isolated`."""
+    if isinstance(value, str):
+        return "".join(char for char in value if _visible(char) or char in _KEPT)
+    if isinstance(value, dict):
+        return {legible(key): legible(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [legible(item) for item in value]
+    return value
+
+
+def isolated(text: str) -> str:
+    """Return ``text`` so that, written from right to left, it leaves the sentence around it in order."""
+    reorders = any(unicodedata.bidirectional(char) in {"R", "AL"} for char in text)
+    return f"{_ISOLATE}{text}{_END}" if reorders else text
+
+
+def _visible(char: str) -> bool:
+    is_noncharacter = ord(char) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(char) <= 0xFDEF
+    return not is_noncharacter and unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
 
 
 def markdown(text: str) -> str:

@@ -91,7 +91,7 @@ def test_on_the_papers_photos_its_models_are_shown_at_once(four_models):
     items = [item._replace(row={**item.row, "comparable": True}) for item in items_of(four_models)[:2]]
     found = draw_explorer(items, published, lines)
     assert found.paper
-    assert any("through 28 of the paper’s models" in words for words in found.lines)
+    assert any(paper and "through 28 of the paper’s models" in words for words, paper in found.lines)
     # 43 hollow marks and 2 of the run stand in the still picture; on other photos there are the run's alone.
     assert found.still.count('aria-roledescription="point"') == 45
     elsewhere = explorer_of(four_models)
@@ -106,7 +106,10 @@ def test_lines_are_those_of_the_comparison(four_models):
     for family in ("clip", "imagenet"):
         fit = effective_robustness(published, baseline=family).fit
         line = lines[family, True]
-        assert f"slope {fit.slope:.2f} [{fit.slope_low:.2f}, {fit.slope_high:.2f}]" in line.words
+        assert (
+            f"slope {fit.slope:.2f} [{fit.slope_low:.2f}, {fit.slope_high:.2f}]".replace("-", "−")
+            in line.words
+        )
         slope = np.diff(norm.ppf(line.counter)) / np.diff(norm.ppf(line.common))
         assert slope == pytest.approx(fit.slope, rel=1e-6)
     # On other photos four models of one family make a line of their own, against which each is measured.
@@ -139,7 +142,7 @@ def test_accuracies_of_0_and_1_stay_on_the_axes(make_run):
 
 
 @pytest.mark.parametrize("count", [1, 4, 10])
-def test_names_cover_neither_points_nor_each_other(make_run, count):
+def test_names_cover_neither_points_nor_each_other_and_belong_to_the_nearest_point(make_run, count):
     run = make_run({f"model-{k}": (0.7 + 0.01 * k, 0.5 + 0.02 * k) for k in range(count)}, per_group=10)
     items = items_of(run)
     spans = [domain([item.row for item in items])]
@@ -147,21 +150,28 @@ def test_names_cover_neither_points_nor_each_other(make_run, count):
     for place, side in enumerate(FRAMES):
         scale = side / (spans[0].high - spans[0].low)
         at = [((p["x"] - spans[0].low) * scale, side - (p["y"] - spans[0].low) * scale) for p in points]
-        boxes = [
-            Box(
-                x + p["dx"][place],
-                y + p["dy"][place] - 10,
-                x + p["dx"][place] + text_width(text, 12) - 4,
-                y + p["dy"][place] + 2,
-            )
-            for p, (x, y) in zip(points, at, strict=True)
-            if (text := p["text"][place])
-        ]
+        boxes = []
+        for own, (p, (x, y)) in enumerate(zip(points, at, strict=True)):
+            if not (text := p["text"][place]):
+                continue
+            left, base = x + p["dx"][place], y + p["dy"][place]
+            boxes.append(Box(left, base - 10, left + text_width(text, 12) - 4, base + 2))
+            away = [_distance(boxes[-1], other) for other in at]
+            if leader := p["leader"][place]:
+                assert _distance(boxes[-1], (x + leader[2], y + leader[3])) < 6
+                assert np.hypot(*leader[:2]) < 12
+            else:
+                assert min(away) == away[own] < 16
         assert boxes
         for k, box in enumerate(boxes):
             assert box.inside(Box(-1, -1, side + 1, side + 1))
             assert not any(box.overlaps(other) for other in boxes[k + 1 :])
             assert not any(box.overlaps(Box(x - 4, y - 4, x + 4, y + 4)) for x, y in at)
+
+
+def _distance(box, point):
+    across = max(box.left - point[0], 0, point[0] - box.right)
+    return np.hypot(across, max(box.top - point[1], 0, point[1] - box.bottom))
 
 
 def test_of_many_models_the_ends_of_the_ranking_are_named(make_run):
@@ -213,3 +223,10 @@ def test_more_data_is_a_stronger_shade_and_more_parameters_a_larger_mark():
     areas = [marker_area(n) for n in (10**6, 10**7, 10**8, 10**9, 10**10)]
     assert areas == sorted(areas)
     assert areas[0] < marker_area(None) < areas[-1]
+
+
+@pytest.mark.parametrize("sign", ["\0", "\a", "\x1b", "\x1c", "\ufffe", "\uffff"])
+def test_signs_that_no_page_can_hold_are_left_out(make_run, sign):
+    found = explorer_of(make_run({f"a{sign}b": (0.8, 0.5)}, classes=[f"ice{sign} bear", "x"]))
+    assert ">ab</text>" in found.still
+    assert own_rows(found)[0]["label"] == "ab"

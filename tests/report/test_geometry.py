@@ -8,7 +8,6 @@ from scipy.stats import norm
 
 from counterground.report._classdrops import ClassFacts, class_facts, draw_class_drops
 from counterground.report._families import FAMILY_COLOURS
-from counterground.report._labels import Box, place_labels
 from counterground.report._marks import mark
 from counterground.report._probit import ProbitScale, fit_scale
 from counterground.report._summary import regroup
@@ -42,12 +41,6 @@ def test_ticks_are_round_inside_and_apart():
     assert {0.5, 0.9} <= set(ticks)
     assert min(np.diff([scale(t) for t in ticks])) >= 0.06
     assert all(0.17 <= t <= 0.93 for t in ticks)
-
-
-def test_a_text_without_room_gives_way_to_its_key_then_to_nothing():
-    frame = Box(0, 0, 60, 60)
-    assert place_labels([(30, 30)], ["much too long"], ["1"], frame=frame, size=12)[0].text == "1"
-    assert place_labels([(30, 30)], ["long"], ["1"], frame=frame, size=12, taken=[frame]) == [None]
 
 
 def test_without_groups_there_is_no_drop_chart(make_run):

@@ -98,7 +98,7 @@ def test_comparisons_are_those_of_the_metrics(page, four_models):
         p = p_value(row["p_holm"])
         interval = bounds(row["low"], row["high"])
         assert f"{percent(row['difference'])} {interval} p {'' if p[0] == '<' else '= '}{p}" in text
-    assert "Holm for all 24 tests" in text
+    assert "Holm for the 24 tests" in text
 
 
 def test_one_model_has_nothing_to_compare(page, make_run):
@@ -139,21 +139,27 @@ def test_a_run_as_published_says_so_before_any_figure(page, make_run):
     assert "As published (old): models were loaded" in top
     assert "prompts simple, protocol “classification, as published”; 1 vs. 1000" in top
     assert "Does m (old) lean on the background at all?" in top
-    assert "Which drops least? m (new):" in top
+    assert "Which drops least? m (new), as measured:" in top
     assert "as published" not in page(make_run(levels)).text.split("Percent, with 95")[0].lower()
 
 
 def test_the_command_repeats_the_run(page, make_run):
     run = make_run({"open_clip:my dir/x": (0.8, 0.5), "m": (0.7, 0.6)}, name="my photos", as_published=True)
-    command = re.search(r"(counterground evaluate .*?) A benchmark of your own", page(run).text).group(1)
+    command = re.search(
+        r"(counterground evaluate .*?) BENCHMARK stands for the folder or manifest of my photos",
+        page(run).text,
+    ).group(1)
     asked = (
         "--label-space imagenet --names openai --prompts simple --device cpu --precision fp32 --batch-size 32"
     )
     assert shlex.split(command) == [
-        *("counterground", "evaluate", "my photos", "-m", "open_clip:my dir/x", "-m", "m"),
+        *("counterground", "evaluate", "BENCHMARK", "-m", "open_clip:my dir/x", "-m", "m"),
         *asked.split(),
         *("--as-published", "--out", "run"),
     ]
+    assert repeat_command(make_run({"m": (0.7, 0.6)}, name="stamps")).startswith(
+        "counterground evaluate stamps"
+    )
 
 
 def test_a_chosen_label_space_is_given_by_its_file_and_not_called_1_vs_1000(page, make_run):

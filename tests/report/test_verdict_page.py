@@ -14,6 +14,10 @@ def verdict_of(*runs):
     return judge(models, compare(runs, by_run, lead.label))
 
 
+def models_of(run):
+    return label_models([run])[0]
+
+
 def answers(verdict):
     return {answer.question: f"{answer.answer} {answer.reason}" for answer in verdict.answers}
 
@@ -45,13 +49,40 @@ def test_some_told_apart_and_some_not(make_run):
 
 
 def test_no_drop_shown_is_said(make_run):
-    verdict = verdict_of(make_run({"a": (0.7, 0.7), "b": (0.7, 0.71)}, per_group=5))
-    assert verdict.sentence.startswith(("No model is shown to lean", "No model loses accuracy"))
+    run = make_run({"a": (0.8, 0.7), "b": (0.8, 0.71)}, per_group=5)
+    verdict = verdict_of(run)
+    lead = max(models_of(run), key=lambda model: model.get("drop").value)
+    assert lead.get("drop").low <= 0 < lead.get("drop").value
+    assert verdict.sentence.startswith(
+        "No model is shown to lean on the background. The largest drop is that of"
+    )
+
+
+def test_a_model_whose_drop_is_shown_is_named_though_another_has_a_larger_one(make_run):
+    wide = make_run({"a": (0.9, 0.55)}, path="one", classes=["x", "y", "z"], per_group=2)
+    sure = make_run({"b": (0.9, 0.8)}, path="two", per_group=80, classes=["x", "y", "z"])
+    (a,), (b,) = models_of(wide), models_of(sure)
+    assert a.get("drop").value > b.get("drop").value
+    assert a.get("drop").low <= 0 < b.get("drop").low
+    verdict = verdict_of(wide, sure)
+    assert verdict.lead == "a"
+    assert verdict.sentence.startswith(
+        f"b is shown to lean on the background: its drop is {b.get('drop').text} points"
+    )
+    assert "The largest drop is that of a" in verdict.sentence
+
+
+def test_the_least_is_told_apart_or_not(make_run):
+    near = answers(verdict_of(make_run({"a": (0.9, 0.3), "b": (0.9, 0.31), "c": (0.9, 0.32)}, per_group=60)))
+    assert "as measured:" in near["Which drops least?"]
+    assert "were not told apart from it and may drop as little" in near["Which drops least?"]
+    far = answers(verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60)))
+    assert far["Which drops least?"].startswith("b: ")
 
 
 def test_a_gain_is_no_loss(make_run):
     verdict = verdict_of(make_run({"a": (0.3, 0.9), "b": (0.3, 0.95)}, per_group=40))
-    assert verdict.sentence.startswith("No model loses accuracy when the background changes")
+    assert verdict.sentence.startswith("No model was seen to lose accuracy when the background changes")
 
 
 def test_one_model_is_told_alone(make_run):
@@ -65,6 +96,8 @@ def test_without_groups_there_is_no_lead(make_run):
     verdict = verdict_of(make_run({"a": (0.9, 0.3)}, groups=False))
     assert verdict.lead is None
     assert verdict.sentence.startswith("a has no drop")
+    two = verdict_of(make_run({"a": (0.9, 0.3), "b": (0.8, 0.3)}, groups=False))
+    assert two.sentence == "No model has a drop: no class has both common and counter photos."
 
 
 def test_few_clusters_are_said(make_run):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from counterground.escaping import isolated
 from counterground.report._album import Album
 from counterground.report._classdrops import ClassFacts
 from counterground.report._summary import ModelScores
@@ -73,9 +74,9 @@ def make_class_page(
             index,
             facts.name,
             {
-                "name": facts.name,
-                "common": facts.common,
-                "counter": facts.counter,
+                "name": isolated(facts.name),
+                "common": isolated(facts.common),
+                "counter": isolated(facts.counter),
                 "rows": [_figures(model, index) for model, _ in models],
                 "taken": taken.get(index, {}),
                 "photos": photos.get(index, []),
@@ -102,7 +103,7 @@ class _Names:
     def place(self, name: str | None) -> int:
         if name not in self._places:
             self._places[name] = len(self.listed)
-            self.listed.append(name)
+            self.listed.append(None if name is None else isolated(name))
         return self._places[name]
 
 
@@ -143,7 +144,7 @@ def _photos(
         found.setdefault(index, []).append(
             {
                 "side": side,
-                "where": background or "",
+                "where": isolated(background or ""),
                 "path": path,
                 "credit": _credit(album, identity),
                 "picture": pictures[identity],
@@ -168,10 +169,9 @@ def _lead_confusions(
 ) -> list[ConfusionWords]:
     told = []
     for index, name, times, n, before, n_before in telling_confusions(counted, lead).iter_rows():
-        about = facts[index]
-        where = f"{about.name} on {about.counter}" if about.counter else f"{about.name} (counter photos)"
-        there = f"on {about.common}" if about.common else "among common photos"
-        told.append(
-            ConfusionWords(index, f"{where} becomes {name}, {times} of {n} ({there}: {before} of {n_before})")
-        )
+        class_name, common, counter = map(isolated, facts[index])
+        where = f"{class_name} on {counter}" if counter else f"{class_name} (counter photos)"
+        there = f"on {common}" if common else "among common photos"
+        becomes = f"{where} becomes {isolated(name)}, {times} of {n}"
+        told.append(ConfusionWords(index, f"{becomes} ({there}: {before} of {n_before})"))
     return told

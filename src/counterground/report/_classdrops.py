@@ -11,7 +11,7 @@ import polars as pl
 
 from counterground.report._marks import Mark
 from counterground.report._numbers import NOTHING, percent
-from counterground.report._summary import GROUPS, Estimate, ModelScores
+from counterground.report._summary import GROUPS, Estimate, ModelScores, mean_drop
 
 MODELS_SHOWN = 6
 _LANE = 13
@@ -88,8 +88,8 @@ def draw_class_drops(
     rows = [
         _row(index, shown, models, facts.get(index, ClassFacts(str(index), "", "")), at) for index in indices
     ]
-    means = {id(row): _mean_drop(row) for row in rows}
-    rows.sort(key=lambda row: (means[id(row)] is None, -(means[id(row)] or 0), row.facts.name))
+    means = {index: mean_drop([model for model, _ in models], index) for index in indices}
+    rows.sort(key=lambda row: (means[row.index] is None, -(means[row.index] or 0), row.facts.name))
     count = round((high - low) / step)
     ticks = [(at(low + k * step), percent(low + k * step).removesuffix(".0")) for k in range(count + 1)]
     return ClassDrops(rows, ticks, at(0), _LANE * len(shown) + 9, shown, len(models) - len(shown))
@@ -152,11 +152,6 @@ def _missing(cells: Sequence[Cell]) -> str:
         if all(estimate.value is None for estimate in estimates)
     ]
     return f"{' and '.join(empty)}: no photos" if empty else "no drop"
-
-
-def _mean_drop(row: ClassRow) -> float | None:
-    drops = [cell.drop.value for cell in row.cells if cell.drop.value is not None]
-    return sum(drops) / len(drops) if drops else None
 
 
 def _domain(shown: Sequence[tuple[ModelScores, Mark]], indices: Sequence[int]) -> tuple[float, float, float]:

@@ -91,6 +91,7 @@ def compare(
     found = [
         Comparison(*pair, sorted(t, key=lambda test: order.index(test.title))) for pair, t in pairs.items()
     ]
+    found.sort(key=lambda pair: -(pair.tests[0].difference.value or 0.0))
     return Comparisons(found, tests, against=against)
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from counterground.escaping import legible
 from counterground.report._explorer_points import (
     FONT,
+    FRAMES,
     NAMED,
     Domain,
     Item,
@@ -19,6 +21,7 @@ from counterground.report._explorer_points import (
     probits,
 )
 from counterground.report._families import FAMILY_NAMES, FAMILY_SHAPES
+from counterground.report._marks import OUTLINES
 
 if TYPE_CHECKING:
     import altair as alt
@@ -33,16 +36,16 @@ _CSS = {"ink": "var(--ink)", "soft": "var(--soft)", "grid": "var(--grid)", "page
 class Explorer:
     """The scatter: what the script draws from, the same as a still picture, and what its controls offer.
 
-    ``families`` are pairs of a family and its name; ``paper`` says whether the paper's models are shown at
-    first; ``lines`` are the trend lines in words, ``warnings`` what their fits warn of.
+    ``families`` are a family, its name, the outline of the paper's models, and whether the runs have any;
+    ``paper`` says whether the paper's models are shown at first; ``lines`` are the trend lines in words, and
+    whether each is through the paper's models.
     """
 
     spec: dict[str, Any]
     still: Markup
-    families: list[tuple[str, str]]
+    families: list[tuple[str, str, str, bool]]
     paper: bool
-    lines: list[str]
-    description: str
+    lines: list[tuple[str, bool]]
 
 
 def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequence[Trend]) -> Explorer | None:
@@ -62,15 +65,16 @@ def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequenc
     marks = own_points(items, spans, _named(items), [[], list(published.iter_rows(named=True))])
     theirs = paper_points(published, FAMILY_SHAPES)
     chart = _chart(marks, theirs, _line_rows(lines), spans, families, paper=shown)
-    spec = chart.to_dict()
+    spec = legible(chart.to_dict())
     return Explorer(
         spec,
         _still(spec),
-        [(family, FAMILY_NAMES[family]) for family in families],
+        [
+            (f, FAMILY_NAMES[f], OUTLINES[FAMILY_SHAPES[f]], any(row["family"] == f for row in own))
+            for f in families
+        ],
         shown,
-        [line.words for line in lines if shown or not line.paper],
-        "Counter accuracy against common accuracy in percent. "
-        + ". ".join(_described(point["tip"]) for point in marks),
+        [(line.words, line.paper) for line in lines],
     )
 
 
@@ -91,10 +95,6 @@ def _named(items: Sequence[Item]) -> list[str]:
         return [item.label for item in items]
     ranked = sorted(items, key=lambda item: item.row["drop"])
     return [item.label for item in (*ranked[:3], *ranked[-3:])]
-
-
-def _described(told: dict[str, str]) -> str:
-    return f"{told['title']}: common {told['Common']}, counter {told['Counter']}, drop {told['Drop']}"
 
 
 def _line_rows(lines: Sequence[Trend]) -> list[dict[str, Any]]:
@@ -127,6 +127,7 @@ def _chart(
         _lines(lines, axes),
         _paper_layer(theirs, axes),
         *_crosses(own, axes),
+        _leaders(own, axes),
         *_names(own, axes),
         _points(own, axes),
     ]
@@ -270,16 +271,42 @@ def _crosses(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
     ]
 
 
+# Where names stand was found for each domain and, in it, for each of `FRAMES`.
+_AT = f"(paper ? {len(FRAMES)} : 0) + (width < 265 ? 2 : width < 430 ? 1 : 0)"
+
+
+def _right(pixels: str) -> str:
+    return f"datum.x + (high - low) * {pixels} / width"
+
+
+def _down(pixels: str) -> str:
+    return f"datum.y - (high - low) * {pixels} / height"
+
+
+def _leaders(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+    """Thin lines from points to names that stand off."""
+    return (
+        _own(rows)
+        .transform_calculate(to=f"datum.leader[{_AT}]")
+        .transform_filter("datum.to.length > 0")
+        .transform_calculate(
+            lx=_right("datum.to[0]"),
+            ly=_down("datum.to[1]"),
+            lx2=_right("datum.to[2]"),
+            ly2=_down("datum.to[3]"),
+        )
+        .mark_rule(color=_CSS["soft"], strokeWidth=0.8, aria=False)
+        .encode(x=axes.x("lx"), y=axes.y("ly"), x2="lx2", y2="ly2")
+    )
+
+
 def _names(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
     """Names beside points, at the places that were found free for this width and domain."""
-    at = "(paper ? 2 : 0) + (width < 430 ? 1 : 0)"
     base = (
         _own(rows)
-        .transform_calculate(name=f"datum.text[{at}]", ox=f"datum.dx[{at}]", oy=f"datum.dy[{at}]")
+        .transform_calculate(name=f"datum.text[{_AT}]", ox=f"datum.dx[{_AT}]", oy=f"datum.dy[{_AT}]")
         .transform_filter("datum.name !== ''")
-        .transform_calculate(
-            nx="datum.x + (high - low) * datum.ox / width", ny="datum.y - (high - low) * datum.oy / height"
-        )
+        .transform_calculate(nx=_right("datum.ox"), ny=_down("datum.oy"))
     )
     style: dict[str, Any] = {
         "align": "left",

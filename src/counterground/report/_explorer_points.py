@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,15 +11,16 @@ import polars as pl
 from scipy.special import ndtri
 
 from counterground.report._families import FAMILY_COLOURS, FAMILY_NAMES, marker_area, strength
-from counterground.report._labels import Box, place_labels
+from counterground.report._labels import Box, text_width
 from counterground.report._marks import Mark
 from counterground.report._numbers import bounds, count, percent
 from counterground.report._probit import EDGE, fit_scale
+from counterground.report.figures._place import Disc, Place, Segment, place_names
 
 NAMED = 10
 FONT = 12.0
-# Sides of the square that marks stand in, in pixels: on wide screens and on phones.
-FRAMES = (560.0, 290.0)
+# Sides of the square that marks stand in, in pixels: on wide screens, on phones and on small ones.
+FRAMES = (560.0, 290.0, 225.0)
 _DIAGONAL_WORDS = 130.0
 
 
@@ -94,9 +96,10 @@ def own_points(
                 "area": round(marker_area(row["parameters"])),
                 "shape": item.mark.shape,
                 "tip": tip(item.label, row),
-                "dx": [place[at][0] for place in places],
-                "dy": [place[at][1] for place in places],
-                "text": [place[at][2] for place in places],
+                "dx": [place[at].x for place in places],
+                "dy": [place[at].y for place in places],
+                "text": [place[at].text for place in places],
+                "leader": [place[at].leader for place in places],
             }
         )
     return points
@@ -169,55 +172,65 @@ def _interval(row: dict[str, Any], group: str, axis: str) -> dict[str, float | N
     return {f"{axis}l": round(quantile(low), 4), f"{axis}h": round(quantile(high), 4)}
 
 
+class Name(NamedTuple):
+    """A name beside its point, in pixels from it: where its baseline starts, and the ends of its leader."""
+
+    text: str = ""
+    x: float = 0.0
+    y: float = 0.0
+    leader: tuple[float, ...] = ()
+
+
 def _places(
     items: Sequence[Item],
     span: Domain,
     side: float,
     named: Sequence[str],
     behind: Sequence[dict[str, Any]],
-) -> list[tuple[float, float, str]]:
-    """Where each name stands: pixels from its point to the start of its baseline, and the words.
-
-    Names come from `named`; where there is no room there is no name, and hovering tells it.
-    """
+) -> list[Name]:
+    """Where each name of `named` stands; where there is no room there is no name, and hovering tells it."""
 
     def at(value: float, *, down: bool = False) -> float:
-        share = (value - span.low) / (span.high - span.low)
+        share = (quantile(value) - span.low) / (span.high - span.low)
         return side * (1 - share if down else share)
 
-    centres = [(at(quantile(i.row["common"])), at(quantile(i.row["counter"]), down=True)) for i in items]
-    texts = [item.row["label"] if item.label in named else "" for item in items]
-    soft = [box for item, (x, y) in zip(items, centres, strict=True) for box in _cross(item.row, x, y, at)]
-    for row in behind:
-        x, y = at(quantile(row["common"])), at(quantile(row["counter"]), down=True)
-        soft.append(Box(x - 5, y - 5, x + 5, y + 5))
-    steps = [side * k / 40 for k in range(40)]
-    soft += [Box(step, side - step - side / 40, step + side / 40, side - step) for step in steps]
-    chosen = [k for k, text in enumerate(texts) if text]
-    labels = place_labels(
-        [centres[k] for k in chosen],
-        [texts[k] for k in chosen],
-        ["" for _ in chosen],
+    def disc(row: dict[str, Any]) -> Disc:
+        radius = math.sqrt(marker_area(row["parameters"]) / math.pi) + 2
+        return Disc(at(row["common"]), at(row["counter"], down=True), radius)
+
+    chosen = [k for k, item in enumerate(items) if item.label in named]
+    texts = [items[k].row["label"] for k in chosen]
+    others = [item.row for item in items if item.label not in named]
+    discs = [disc(items[k].row) for k in chosen]
+    placed = place_names(
+        discs,
+        [(text_width(text, FONT), 1.25 * FONT) for text in texts],
         frame=Box(0, 0, side, side),
-        size=FONT,
-        taken=[
-            Box(0, 0, _DIAGONAL_WORDS, 22),
-            *(Box(x - 8, y - 8, x + 8, y + 8) for k, (x, y) in enumerate(centres) if k not in chosen),
-        ],
-        soft=soft,
+        lines=[Segment((0, side), (side, 0)), *(arm for item in items for arm in _cross(item.row, at))],
+        taken=[Box(0, 0, _DIAGONAL_WORDS, 22)],
+        markers=[disc(row) for row in (*others, *behind)],
     )
-    places = [(0.0, 0.0, "") for _ in items]
-    for k, label in zip(chosen, labels, strict=True):
-        if label is not None:
-            places[k] = (round(label.x - centres[k][0], 1), round(label.y - centres[k][1], 1), label.text)
-    return places
+    names = [Name() for _ in items]
+    for k, text, where, place in zip(chosen, texts, discs, placed, strict=True):
+        if place is not None:
+            names[k] = _name(text, where, place)
+    return names
 
 
-def _cross(row: dict[str, Any], x: float, y: float, at: Any) -> list[Box]:
-    boxes = []
+def _name(text: str, disc: Disc, place: Place) -> Name:
+    x, y = place.box.left + 2 - disc.x, place.box.top + 0.95 * FONT - disc.y
+    ends = [*place.leader.start, *place.leader.end] if place.leader else []
+    leader = [round(end - (disc.x, disc.y)[k % 2], 1) for k, end in enumerate(ends)]
+    return Name(text, round(x, 1), round(y, 1), tuple(leader))
+
+
+def _cross(row: dict[str, Any], at: Any) -> list[Segment]:
+    """The arms of a point's interval cross."""
+    x, y = at(row["common"]), at(row["counter"], down=True)
+    arms = []
     if row["common_low"] is not None:
-        boxes.append(Box(at(quantile(row["common_low"])), y - 1, at(quantile(row["common_high"])), y + 1))
+        arms.append(Segment((at(row["common_low"]), y), (at(row["common_high"]), y)))
     if row["counter_low"] is not None:
-        low, high = (at(quantile(row[f"counter_{end}"]), down=True) for end in ("low", "high"))
-        boxes.append(Box(x - 1, high, x + 1, low))
-    return boxes
+        ends = (at(row[f"counter_{end}"], down=True) for end in ("low", "high"))
+        arms += [Segment((x, low), (x, high)) for low, high in [tuple(ends)]]
+    return arms

@@ -22,7 +22,7 @@ from counterground.report._photo_sources import PhotoSource, built_in_benchmarks
 from counterground.report._provenance import run_facts
 from counterground.report._script import as_data, as_script, page_policy, page_script, vega_script
 from counterground.report._section import Row, Section, make_section, unique
-from counterground.report._summary import MEASURES, ModelScores
+from counterground.report._summary import MEASURES, ModelScores, mean_drop
 from counterground.report._telling import telling_photos
 
 if TYPE_CHECKING:
@@ -85,13 +85,15 @@ def write_report(
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
 
     Raises:
-        UsageError: no runs, or a budget that is not positive.
+        UsageError: no runs, a file that does not end in .html, or a budget that is not positive.
         CounterGroundError: the file cannot be written.
     """
     if not runs:
         raise UsageError("There is nothing to report: give at least one run.")
     path = Path(out)
     path = path / "report.html" if path.is_dir() else path
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{path} is no name of a page: give one that ends in .html, or an existing folder.")
     together = _by_benchmark(runs)
     at_hand = _photos(runs, discovery, benchmarks) if photos else {}
     album = _Photos(at_hand, photo_budget / len(together) if photos else None)
@@ -127,9 +129,10 @@ def _class_page(
         Album(wanted=False) if photos.budget is None else make_album(chosen, photos.sources, photos.budget)
     )
     facts = class_facts(predictions)
-    drops = {index: _mean_drop(rows, index) for index in facts}
+    models = [row.model for row in rows]
+    drops = {index: mean_drop(models, index) for index in facts}
     order = sorted(facts, key=lambda i: (drops[i] is None, -(drops[i] or 0.0), facts[i].name))
-    lead = next((row.model.label for row in rows if row.model.has_groups), None)
+    lead = next((model.label for model in models if model.has_groups), None)
     return make_class_page(
         predictions,
         chosen,
@@ -139,12 +142,6 @@ def _class_page(
         lead=lead,
         per_cell=PER_CELL,
     )
-
-
-def _mean_drop(rows: Sequence[Row], index: int) -> float | None:
-    drops = [row.model.get("drop", None, index).value for row in rows]
-    known = [drop for drop in drops if drop is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _render(sections: Sequence[Section], runs: Sequence[Run], discovery: DiscoverySummary | None) -> str:

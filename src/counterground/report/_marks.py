@@ -20,6 +20,8 @@ _SHAPES = (
     "M0 -6.6L1.8 -2.2L6.3 -2L2.8 0.9L3.9 5.3L0 2.9L-3.9 5.3L-2.8 0.9L-6.3 -2L-1.8 -2.2Z",
 )
 _UNIT = 5.0
+# Outlines of the shapes that Vega knows by name.
+OUTLINES = dict(zip(("circle", "triangle-up", "square", "diamond"), _SHAPES, strict=False))
 
 
 class Mark(NamedTuple):

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from counterground.benchmarks import list_benchmarks
 from counterground.report._numbers import count
 
 if TYPE_CHECKING:
@@ -26,9 +27,15 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run for the page: (name, value) texts, its models and the command."""
+    """A run for the page: (name, value) texts, its models and the command.
+
+    ``built_in`` says whether the command names its benchmark; else it says ``BENCHMARK``.
+    """
 
     name: str
+    benchmark: str
+    version: str
+    built_in: bool
     facts: list[tuple[str, str]]
     models: list[ModelFacts]
     command: str
@@ -68,20 +75,23 @@ def run_facts(run: Run) -> RunFacts:
     models = [
         ModelFacts(m.spec, m.kind.replace("_", " "), m.fingerprint, _flat(m.description)) for m in info.models
     ]
-    return RunFacts(run.path.name or str(run.path), facts, models, repeat_command(run))
+    name, version = info.benchmark.name, info.benchmark.version
+    command = repeat_command(run)
+    return RunFacts(run.path.name or str(run.path), name, version, _is_built_in(name), facts, models, command)
 
 
 def repeat_command(run: Run, only: str | None = None) -> str:
     """The command line that asks for the same run, or for one model of it, quoted for a shell.
 
-    The benchmark stands by its name: a folder or manifest of the user's own is given by its path instead.
+    A benchmark that is not built in is ``BENCHMARK``: where its folder or manifest lies is not recorded.
     """
     info = run.info
     space = info.label_space.name
     if space not in _LABEL_SPACES:
         # What a referee or a file chose is kept in the run and can be given as it is.
         space = f"{run.path.name or '.'}/label_space.json"
-    words = ["counterground", "evaluate", info.benchmark.name]
+    benchmark = info.benchmark.name if _is_built_in(info.benchmark.name) else "BENCHMARK"
+    words = ["counterground", "evaluate", benchmark]
     models = [model for model in info.models if only in (None, model.spec)]
     for model in models:
         words += ["-m", model.spec]
@@ -95,6 +105,10 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += ["--loss", info.loss, "--article", info.article]
         words += ["--aliases", "aliases.json"] if info.aliases else []
     return shlex.join([*words, "--out", run.path.name or "run"])
+
+
+def _is_built_in(benchmark: str) -> bool:
+    return any(benchmark == known.name for known in list_benchmarks())
 
 
 def _unreadable(n: int) -> str:

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
+from counterground.escaping import legible
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -59,7 +60,7 @@ def as_data(value: Any) -> Markup:
     """Return JSON for a ``<script type="application/json">``: no name in it can end the element."""
     from markupsafe import Markup
 
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(legible(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for sign, escape in _ESCAPES.items():
         text = text.replace(sign, escape)
     return Markup(text)  # noqa: S704 - neither < nor & is left

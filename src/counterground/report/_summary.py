@@ -32,9 +32,19 @@ MEASURES = (
     ),
     Measure("drop", None, "Drop", "Mean over classes of common minus counter accuracy, in points."),
     Measure("accuracy", None, "Balanced", "Class-wise accuracy on all photos, averaged over classes."),
-    Measure("worst_group_accuracy", None, "Worst group", "Accuracy of the worst class and group."),
-    Measure("top5_accuracy", None, "Top-5", "The true class is among the five highest."),
-    Measure("ece", None, "ECE", "Expected calibration error: confidence against accuracy, 15 bins."),
+    Measure(
+        "worst_group_accuracy",
+        None,
+        "Worst group",
+        "Accuracy in the class and group where it is lowest; with few photos in each, 0 is common.",
+    ),
+    Measure("top5_accuracy", None, "Top-5", "Share of photos whose true class is among the five highest."),
+    Measure(
+        "ece",
+        None,
+        "ECE",
+        "Expected calibration error: how far confidence lies from accuracy, 15 bins. Less is better.",
+    ),
 )
 COMMON, COUNTER, DROP, BALANCED, WORST_GROUP = MEASURES[:5]
 
@@ -125,6 +135,13 @@ def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
             )
         figures[figure] = _estimate(row)
     return _labelled(list(found.values()), suffix)
+
+
+def mean_drop(models: Sequence[ModelScores], class_index: int) -> float | None:
+    """The mean over models of their drops in a class (fraction); None where none has one."""
+    drops = [model.get("drop", None, class_index).value for model in models]
+    known = [drop for drop in drops if drop is not None]
+    return sum(known) / len(known) if known else None
 
 
 def headline(model: ModelScores) -> str:

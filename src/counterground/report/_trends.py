@@ -59,7 +59,7 @@ def trends(fitted: dict[str, EffectiveRobustness]) -> list[Trend]:
             words = (
                 f"{FAMILY_NAMES[family]}: slope {line.fit.slope:.2f} "
                 f"[{line.fit.slope_low:.2f}, {line.fit.slope_high:.2f}], through {whose}"
-            )
+            ).replace("-", "−")
             found.append(Trend(family, _ENDS, (ends[0], ends[1]), words, paper))
     return found
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from counterground.report._comparisons import Comparisons, Test
-from counterground.report._numbers import count, p_value
+from counterground.report._numbers import count, counted, p_value
 from counterground.report._summary import ModelScores, headline
 
 LEVEL = 0.05
 FEW_CLUSTERS = 20
 _NAMED = 3
+_NO_DROP = "No model has a drop: no class has both common and counter photos."
 
 
 class Answer(NamedTuple):
@@ -50,18 +51,19 @@ def judge(models: Sequence[ModelScores], comparisons: Comparisons) -> Verdict:
     """
     lead = find_lead(models)
     if lead is None:
-        return Verdict(f"{headline(models[0])}.", [], None)
+        nothing = f"{headline(models[0])}." if len(models) == 1 else _NO_DROP
+        return Verdict(nothing, [], None)
     others = [model for model in models if model.has_groups and model is not lead]
     ranking = _Ranking.of(lead, others, comparisons)
     answers = [_leans_at_all(lead, len(others) + 1)]
     if others:
-        answers += [ranking.answer(comparisons), _least(min(others, key=_drop))]
-    return Verdict(_sentence(lead, ranking), [*answers, _rests_on(lead)], lead.label)
+        answers += [ranking.answer(comparisons), _least([lead, *others], comparisons)]
+    return Verdict(_sentence(lead, others, ranking), [*answers, _rests_on(lead)], lead.label)
 
 
 @dataclass(frozen=True)
 class _Ranking:
-    """The other models by what the tests of their drops against the lead's say."""
+    """The other models by what the tests of their drops against that of the first say."""
 
     apart: list[str]
     tied: list[str]
@@ -69,8 +71,8 @@ class _Ranking:
     p_values: list[float]
 
     @classmethod
-    def of(cls, lead: ModelScores, others: Sequence[ModelScores], comparisons: Comparisons) -> _Ranking:
-        tests = {model.label: _drop_test(lead.label, model.label, comparisons) for model in others}
+    def of(cls, first: ModelScores, others: Sequence[ModelScores], comparisons: Comparisons) -> _Ranking:
+        tests = {model.label: _drop_test(first.label, model.label, comparisons) for model in others}
         known = {label: test.p_corrected if test else None for label, test in tests.items()}
         values = {label: p for label, p in known.items() if p is not None}
         return cls(
@@ -81,17 +83,15 @@ class _Ranking:
         )
 
     @property
-    def leads_alone(self) -> bool:
-        """Whether the lead's drop was told apart from that of every other model."""
-        return not self.tied and not self.untested
+    def doubtful(self) -> list[str]:
+        """The models whose drops were not told apart from that of the first."""
+        return [*self.tied, *self.untested]
 
     def answer(self, comparisons: Comparisons) -> Answer:
         """Whether the lead leans more than the others."""
         question = "Does it lean more than the others?"
-        corrected = f"corrected for {count(comparisons.corrected_for)} tests"
-        more = (
-            f" {count(len(self.untested))} were asked in other ways and not tested." if self.untested else ""
-        )
+        corrected = f"corrected for {counted(comparisons.corrected_for, 'test')}"
+        more = f" Asked in another way and not tested: {_listed(self.untested)}." if self.untested else ""
         if not self.p_values:
             return Answer(question, "Not tested.", comparisons.obstacle or "The models share no setting.")
         if not self.tied:
@@ -114,28 +114,46 @@ class _Ranking:
         return Answer(question, "Than some:", reason + more)
 
 
-def _sentence(lead: ModelScores, ranking: _Ranking) -> str:
-    drop = lead.get("drop")
-    value = drop.value or 0.0
-    if not (ranking.apart or ranking.tied or ranking.untested):
+def _sentence(lead: ModelScores, others: Sequence[ModelScores], ranking: _Ranking) -> str:
+    if not others:
         return f"{headline(lead)}."
+    drop = lead.get("drop")
+    if drop.value is not None and drop.value <= 0:
+        return (
+            "No model was seen to lose accuracy when the background changes from common to counter; the "
+            f"largest drop is that of {lead.label}, {drop.text} points {drop.interval}."
+        )
+    if not _is_shown(lead):
+        return f"{_shown(others)} {_largest(lead)}, which these photos cannot tell from no change."
     loses = f"it loses {drop.text} points {drop.interval} when the background changes from common to counter"
-    if value <= 0:
-        return (
-            "No model loses accuracy when the background changes from common to counter; the largest "
-            f"drop is that of {lead.label}, {drop.text} points {drop.interval}."
-        )
-    if drop.low is None or drop.low <= 0:
-        return (
-            f"No model is shown to lean on the background. The largest drop is that of {lead.label}, "
-            f"{drop.text} points {drop.interval}, which these photos cannot tell from no change."
-        )
-    if ranking.leads_alone:
+    if not ranking.doubtful:
         return f"{lead.label} leans most on the background: {loses}."
     if ranking.apart:
-        doubtful = [*ranking.tied, *ranking.untested]
-        return f"{lead.label} has the largest drop: {loses}. {_listed(doubtful)} may lean as much."
+        return f"{lead.label} has the largest drop: {loses}. {_listed(ranking.doubtful)} may lean as much."
     return f"Which model leans most, these photos cannot tell. {lead.label} has the largest drop: {loses}."
+
+
+def _is_shown(model: ModelScores) -> bool:
+    """Whether the interval of a model's drop lies above 0."""
+    low = model.get("drop").low
+    return low is not None and low > 0
+
+
+def _shown(models: Sequence[ModelScores]) -> str:
+    """Which of the models are shown to lean on the background although another has the largest drop."""
+    leaning = [model for model in models if _is_shown(model)]
+    if not leaning:
+        return "No model is shown to lean on the background."
+    if len(leaning) == 1:
+        drop = leaning[0].get("drop")
+        drop_text = f"its drop is {drop.text} points {drop.interval}"
+        return f"{leaning[0].label} is shown to lean on the background: {drop_text}."
+    return f"{_listed([model.label for model in leaning])} are shown to lean on the background."
+
+
+def _largest(lead: ModelScores) -> str:
+    drop = lead.get("drop")
+    return f"The largest drop is that of {lead.label}, {drop.text} points {drop.interval}"
 
 
 def _leans_at_all(lead: ModelScores, models: int) -> Answer:
@@ -150,17 +168,25 @@ def _leans_at_all(lead: ModelScores, models: int) -> Answer:
     return Answer(question, "Not shown.", f"The 95 % interval of its drop, {drop.interval}, reaches 0.")
 
 
-def _least(model: ModelScores) -> Answer:
-    drop = model.get("drop")
-    return Answer("Which drops least?", f"{model.label}:", f"{drop.text} points {drop.interval}.")
+def _least(models: Sequence[ModelScores], comparisons: Comparisons) -> Answer:
+    """Which model has the smallest drop, and which others may drop as little."""
+    least = min(reversed(models), key=_drop)  # of equal drops, not that of the lead
+    drop = least.get("drop")
+    ranking = _Ranking.of(least, [model for model in models if model is not least], comparisons)
+    reason = f"{drop.text} points {drop.interval}."
+    if not ranking.doubtful:
+        return Answer("Which drops least?", f"{least.label}:", reason)
+    untold = "was not told apart" if len(ranking.doubtful) == 1 else "were not told apart"
+    reason += f" {_listed(ranking.doubtful)} {untold} from it and may drop as little."
+    return Answer("Which drops least?", f"{least.label}, as measured:", reason)
 
 
 def _rests_on(lead: ModelScores) -> Answer:
     drop = lead.get("drop")
-    answer = f"{count(drop.n)} photos in {count(drop.clusters)} clusters."
+    answer = f"{counted(drop.n, 'photo')} in {counted(drop.clusters, 'cluster')}."
     reason = "Photos of one cluster are not independent; intervals and tests count clusters."
     if drop.clusters == drop.n:
-        answer = f"{count(drop.n)} photos, each taken as independent."
+        answer = f"{counted(drop.n, 'photo')}, each taken as independent."
         reason = "Where some belong together (one observer, one place), intervals are too narrow."
     if drop.clusters is not None and drop.clusters < FEW_CLUSTERS:
         reason += " So few make wide intervals: more independent photos would narrow them."

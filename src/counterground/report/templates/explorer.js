@@ -58,7 +58,8 @@
     return {view, tip, figure};
   };
 
-  const marks = chart => [...chart.querySelectorAll("path[aria-roledescription]")].filter(path => path.__data__?.datum?.id);
+  const drawn = chart => [...chart.querySelectorAll("path[aria-roledescription]")].filter(path => path.__data__?.datum?.tip);
+  const marks = chart => drawn(chart).filter(path => path.__data__.datum.id);
 
   // One stop for the tab key; arrows walk through the models.
   const keys = (chart, {view, tip, figure}) => {
@@ -82,6 +83,16 @@
       show();
     });
     chart.addEventListener("blur", () => { at = -1; show(); });
+    // A finger neither hovers nor presses keys: a tap tells, a tap elsewhere closes.
+    chart.addEventListener("click", event => {
+      const [path] = drawn(chart).map(each => {
+        const box = each.getBoundingClientRect();
+        return [each, Math.hypot(event.clientX - (box.left + box.right) / 2, event.clientY - (box.top + box.bottom) / 2)];
+      }).reduce((a, b) => b[1] < a[1] ? b : a, [null, 24]);
+      if (!path) { tip.hidden = true; return; }
+      fill(tip, path.__data__.datum.tip);
+      place(tip, figure, event.clientX, event.clientY);
+    });
     const table = document.getElementById(`table${chart.dataset.section}`);
     const row = event => Number(event.target.closest("tbody tr")?.dataset.id ?? 0);
     table.addEventListener("mouseover", event => run(chart, view.signal("hover", row(event))));
@@ -95,6 +106,9 @@
       const chosen = boxes.length ? boxes.filter(box => box.checked).map(box => box.dataset.family) : null;
       if (chosen) view.signal("families", chosen);
       run(chart, view.signal("paper", paper.checked));
+      const lines = chart.closest("figure").querySelectorAll("[data-lines] li");
+      for (const line of lines) line.hidden = "ofPaper" in line.dataset && !paper.checked;
+      for (const box of chart.closest("figure").querySelectorAll("[data-lines]")) box.hidden = [...lines].every(line => line.hidden);
       const table = document.getElementById(`table${chart.dataset.section}`);
       if (chosen) table.dispatchEvent(new CustomEvent("families", {detail: chosen}));
     });
@@ -103,9 +117,9 @@
 
   const start = async chart => {
     try {
-      const drawn = await draw(chart);
-      keys(chart, drawn);
-      filters(chart, drawn);
+      const parts = await draw(chart);
+      keys(chart, parts);
+      filters(chart, parts);
     } catch (error) {
       console.error(error);
     }

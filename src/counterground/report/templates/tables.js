@@ -16,6 +16,16 @@
     body.append(...rows.map(([, row]) => row));
     for (const head of heads) head.removeAttribute("aria-sort");
     heads[column].setAttribute("aria-sort", ascending ? "ascending" : "descending");
+    tell(table, key, ascending);
+  };
+
+  // Phones have a menu and a button in place of the heads.
+  const controlsOf = table => document.querySelector(`[data-controls="${table.id}"]`);
+  const tell = (table, key, ascending) => {
+    const controls = controlsOf(table), menu = controls.querySelector("[data-sort]");
+    if ([...menu.options].some(option => option.value === key)) menu.value = key;
+    controls.querySelector("[data-turn]").textContent = key === "model" ? (ascending ? "A to Z" : "Z to A")
+      : ascending ? "Smallest first" : "Largest first";
   };
 
   const filter = (table, controls) => {
@@ -31,7 +41,7 @@
   };
 
   for (const table of document.querySelectorAll("table[data-sortable]")) {
-    const controls = document.querySelector(`[data-controls="${table.id}"]`);
+    const controls = controlsOf(table);
     for (const head of table.tHead.rows[0].cells) {
       const button = document.createElement("button");
       button.type = "button";
@@ -44,6 +54,10 @@
     }
     const menu = controls.querySelector("[data-sort]");
     menu.addEventListener("change", () => sort(table, menu.value, menu.value === "model"));
+    controls.querySelector("[data-turn]").addEventListener("click", () => {
+      const sorted = table.tHead.querySelector("[aria-sort]");
+      sort(table, sorted.dataset.key, sorted.getAttribute("aria-sort") === "descending");
+    });
     controls.querySelector("[data-find]").addEventListener("input", () => filter(table, controls));
     // The chart's families are the table's too.
     table.addEventListener("families", event => {
