@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 from scipy.stats import norm
@@ -215,6 +216,7 @@ def test_names_cover_no_marker_and_stay_in_the_axes(paper, stem):
 def placed(drawing):
     """Of a figure with names, in points of print: radii by place, boxes by name, leaders by name."""
     drawing.figure.set_dpi(200)  # at which names were placed
+    FigureCanvasAgg(drawing.figure).draw()
     axes, scale = axes_of(drawing), 72 / drawing.figure.dpi
     discs, boxes, leaders = {}, {}, {}
     texts = [text for text in axes.texts if text.get_gid() == "name"]
