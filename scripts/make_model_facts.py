@@ -25,7 +25,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from counterground.published import load_table
 
 DATA = Path(__file__).parents[1] / "src" / "counterground" / "published" / "data"
-HEADER = ("model", "family", "parameters", "image_parameters", "samples_seen", "source")
+HEADER = ("model", "family", "parameters", "image_parameters", "samples_seen", "torchvision", "source")
 TORCHVISION = {
     "AlexNet": "alexnet",
     "VGG11": "vgg11",
@@ -47,7 +47,7 @@ _MINIGPT4 = (
     "rounded: Li et al. 2023 (BLIP-2, arXiv 2301.12597, Table 2) state 7.8 billion for the same image "
     "encoder and Q-Former before a language model of 6.7 billion, which Vicuna-7B has too"
 )
-Row = tuple[str, str, int, int | None, int | None, str]
+Row = tuple[str, str, int, int | None, int | None, str | None, str]
 
 
 def count_clip(name: str) -> tuple[int, int]:
@@ -74,7 +74,14 @@ def clips() -> Iterator[Row]:
         source = f"counted: OpenCLIP {version('open_clip_torch')}, configuration {name}"
         seen = samples_seen(tag)
         source += f"; samples from the tag {tag}" if seen else ""
-        yield f"CLIP-{row['pretrain_dataset']}-{row['backbone']}", "clip", *count_clip(name), seen, source
+        yield (
+            f"CLIP-{row['pretrain_dataset']}-{row['backbone']}",
+            "clip",
+            *count_clip(name),
+            seen,
+            None,
+            source,
+        )
 
 
 def classifiers() -> Iterator[Row]:
@@ -82,7 +89,7 @@ def classifiers() -> Iterator[Row]:
     for backbone, name in TORCHVISION.items():
         stated = models.get_model_weights(name).IMAGENET1K_V1.meta["num_params"]
         source = f"torchvision {version('torchvision').split('+')[0]}, {name}/IMAGENET1K_V1, num_params"
-        yield backbone, "imagenet", stated, stated, None, source
+        yield backbone, "imagenet", stated, stated, None, name, source
 
 
 def generative() -> Iterator[Row]:
@@ -103,8 +110,8 @@ def generative() -> Iterator[Row]:
     total = sum(parameter.numel() for parameter in llava.parameters())
     tower = sum(parameter.numel() for parameter in llava.model.vision_tower.parameters())
     source = f"counted: transformers {version('transformers')}, configuration of llava-hf/llava-1.5-7b-hf"
-    yield "MiniGPT4-Viccuna7B", "lvlm", 7_800_000_000, None, None, _MINIGPT4
-    yield "LLaVA1.5-7B", "lvlm", total, tower, None, source
+    yield "MiniGPT4-Viccuna7B", "lvlm", 7_800_000_000, None, None, None, _MINIGPT4
+    yield "LLaVA1.5-7B", "lvlm", total, tower, None, None, source
 
 
 def main() -> None:

@@ -64,12 +64,10 @@ def _hub() -> dict[str, PaperRow]:
 @cache
 def _classifiers() -> dict[str, PaperRow]:
     rows = load_table("model_facts").filter(pl.col("family") == "imagenet")
-    found = {}
-    for row in rows.iter_rows(named=True):
-        # The source names the weights: "torchvision 0.28.0, resnet50/IMAGENET1K_V1, num_params".
-        architecture = row["source"].split(", ")[1].partition("/")[0]
-        found[architecture] = PaperRow(row["model"], row["model"], "ImageNet-1K", "Table 4", None)
-    return found
+    return {
+        row["torchvision"]: PaperRow(row["model"], row["model"], "ImageNet-1K", "Table 4", None)
+        for row in rows.iter_rows(named=True)
+    }
 
 
 def _generative(name: str) -> PaperRow:
