@@ -101,9 +101,30 @@ def test_a_folder_given_twice_is_shown_once(make_run, write, shown):
     assert len(rows(shown(run, run, "--format", "csv"))) == len(rows(shown(run, "--format", "csv")))
 
 
-def test_an_empty_run_says_so(make_run, write, shown):
+def test_an_empty_run_says_so_and_how_to_mend_it(make_run, write, capsys):
     run = make_run(LEVELS)
     folder = write(type(run)(run.path, run.info, run.predictions.clear(), run.scores.clear()))
     assert run.predictions.schema == PREDICTIONS_SCHEMA
-    assert "No scores." in shown(folder)
-    assert "No scores." in shown(folder, "--by", "class")
+    for words in ([], ["--by", "class"], ["--format", "model-card"], ["--format", "csv"]):
+        assert main(["scores", folder, *words]) == 1
+        said = capsys.readouterr().err
+        assert "is empty (predictions.parquet has no rows). Delete the folder and evaluate again" in said
+
+
+def test_a_run_that_forgot_a_model_names_the_file(make_run, write, capsys):
+    run = make_run({"m": (0.8, 0.5), "k": (0.7, 0.6)})
+    info = run.info.model_copy(update={"models": run.info.models[:1]})
+    folder = write(type(run)(run.path, info, run.predictions, run.scores))
+    for words in (["scores", folder], ["scores", folder, "--format", "model-card"], ["compare", folder]):
+        assert main(words) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert f"{run.path}/run.json lacks k, which predictions.parquet holds" in said
+        assert "evaluate again" in said
+
+
+def test_the_file_of_a_run_is_answered_with_its_folder(make_run, write, capsys):
+    folder = write(make_run(LEVELS))
+    for command in ("scores", "compare"):
+        assert main([command, f"{folder}/run.json"]) == 2
+        assert f"a run is a folder: give {folder}." in capsys.readouterr().err

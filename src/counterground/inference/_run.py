@@ -136,9 +136,11 @@ def open_run(path: Path | str) -> Run:
     """Read a run folder.
 
     Raises:
-        CounterGroundError: the folder holds no run, or a damaged one.
+        CounterGroundError: the folder holds no run, an empty or a damaged one.
     """
     folder = Path(path)
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file; a run is a folder: give {folder.parent}.")
     if not (folder / "run.json").is_file():
         raise CounterGroundError(
             f"{folder} holds no run (run.json is missing). Make one with `counterground evaluate`."
@@ -157,7 +159,26 @@ def open_run(path: Path | str) -> Run:
         raise CounterGroundError(
             f"The tables in {folder} have other columns than this version writes. Evaluate into a new folder."
         )
+    if obstacle := _unusable(folder, info, predictions, scores):
+        raise CounterGroundError(
+            f"{obstacle} Delete the folder and evaluate again; stored features make that quick."
+        )
     return Run(folder, info, predictions, scores)
+
+
+def _unusable(folder: Path, info: RunInfo, predictions: pl.DataFrame, scores: pl.DataFrame) -> str:
+    """Say what a run's tables lack, or what its run.json lacks of them; empty where they agree."""
+    tables = {"predictions.parquet": predictions, "scores.parquet": scores}
+    for name, table in tables.items():
+        if table.is_empty():
+            return f"The run in {folder} is empty ({name} has no rows)."
+        strangers = sorted(set(table["model"]) - {model.spec for model in info.models})
+        if strangers:
+            listed = ", ".join(strangers)
+            return (
+                f"The run in {folder} is damaged ({folder / 'run.json'} lacks {listed}, which {name} holds)."
+            )
+    return ""
 
 
 def select_models(runs: Mapping[Path, Run], specs: Sequence[str]) -> dict[Path, Run]:
@@ -190,9 +211,13 @@ def why_not_comparable(runs: Sequence[Run]) -> str:
 
     Models are compared on the same photos, against the same names.
     """
-    benchmarks = {run.info.benchmark.version: run.info.benchmark.name for run in runs}
+    benchmarks = {run.info.benchmark.version: run for run in runs}
     if len(benchmarks) > 1:
-        return f"These runs are on different photos ({', '.join(benchmarks.values())})."
+        listed = [
+            f"{run.path} on {run.info.benchmark.name}, version {version[:8]}"
+            for version, run in benchmarks.items()
+        ]
+        return f"These runs are on different photos ({'; '.join(listed)})."
     spaces: dict[tuple[str, str, str], str] = {}
     for run in runs:
         space = run.info.label_space
