@@ -156,9 +156,10 @@ def test_baseline_and_scale_choose_the_line(folders):
 def test_runs_on_different_photos_are_kept_apart_and_told(folders):
     said = " ".join(ran(folders / "small", folders / "mine").split())
     assert "Warning: These runs are on different photos" in said
-    assert "benchmark stamps" in said
-    alone = ran(folders / "one", status=2)
-    assert "needs two models" in alone
+    assert "on stamps" in said
+    alone = " ".join(ran(folders / "one").split())
+    assert "1 model on one" in alone
+    assert "There is one model only: --published puts it beside" in alone
     assert "1 model on one" in ran(folders / "one", "--published")
 
 
@@ -200,6 +201,64 @@ def test_python_mirrors_the_command(folders):
     assert both.scaling.of("drop")[0].verdict == "yes"
     assert L14 in cg.reproduce(folders / "mine")["spec"].to_list()
     tests = cg.compare(folders / "small")
-    assert tests.equals(cg.full_comparison(folders / "small", published=False).tests.drop("benchmark"))
+    assert tests.equals(
+        cg.full_comparison(folders / "small", published=False).tests.drop("benchmark", "benchmark_version")
+    )
     with pytest.raises(UsageError, match="nothing to compare"):
         cg.full_comparison(published=False)
+
+
+def test_reproduce_tells_what_it_leaves_out_and_takes_no_options_of_tests(folders):
+    said = " ".join(ran(folders / "mine", folders / "small", "--reproduce").split())
+    assert "Warning: small is left out. Measured on stamps" in said
+    for words in (["--against", L14], ["--baseline", "clip"], ["--scale", "probit"]):
+        assert f"leave {words[0]} out" in ran(folders / "mine", "--reproduce", *words, status=2)
+
+
+@pytest.mark.parametrize("option", ["--published", "--reproduce"])
+def test_names_are_whole_on_60_columns_and_lines_end_without_blanks(option):
+    done = subprocess.run(
+        [str(COMMAND), "compare", option],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "60"},
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert [line for line in lines if line != line.rstrip()] == []
+    for word in ("DataComp1B", "LAION400M", "ConvNext/BW", "AlexNet"):
+        assert any(line.startswith(word) or f" {word}" in line for line in lines), word
+
+
+def test_two_documents_share_no_label():
+    labels = [
+        {
+            line.partition("label{")[2]
+            for line in ran(option, "--format", "latex").splitlines()
+            if "label{" in line
+        }
+        for option in ("--published", "--reproduce")
+    ]
+    assert all(labels)
+    assert not labels[0] & labels[1]
+
+
+def test_one_model_each_is_shown_with_a_warning(tmp_path):
+    """Other names on the same photos, and other photos: beside each other, with the reason for no test."""
+    sizes, folders = np.full((6, 2), 40), {}
+    for path, spec, level, name, names in (
+        ("n1", L14, (0.7, 0.5), "stamps", "openai"),
+        ("n2", L14, (0.9, 0.2), "stamps", "wordnet"),
+        ("n3", OPEN_CLIP_REFEREE, (0.9, 0.2), "other", "wordnet"),
+    ):
+        run = make_paper_run({spec: level}, sizes=sizes, name=name, names=names, path=path)
+        folders[path] = write(run, tmp_path / path)
+    names = " ".join(ran(folders["n1"], folders["n2"]).split())
+    assert "Encoders write class names in different ways" in names
+    assert "No paired tests on stamps: A comparison needs two models" in names
+    photos = " ".join(ran(folders["n1"], folders["n3"]).split())
+    assert "These runs are on different photos" in photos
+    assert "There are no predictions of 'x'" in ran(folders["n1"], folders["n3"], "--against", "x", status=2)
+    against = " ".join(ran(folders["n1"], folders["n3"], "--against", L14).split())
+    assert "No paired tests on other: There are no predictions of" in against

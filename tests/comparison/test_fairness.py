@@ -58,6 +58,16 @@ def test_classifiers_read_no_names(make_run):
     assert unfairness(runs, published=False) == []
 
 
+def test_names_that_compete_matter_for_classifiers_too(make_run):
+    runs = {
+        name: make_run({"torchvision:a": (0.8, 0.6)}, sizes=SIZES, name="stamps", label_space=space)
+        for name, space in (("a", "imagenet"), ("b", "benchmark"))
+    }
+    assert unfairness(runs, published=False) == [
+        "Models let different names compete: imagenet in a; benchmark in b."
+    ]
+
+
 def test_models_that_answer_in_words_are_asked_alike(make_run):
     record = clip_record("hf:llava").model_copy(update={"kind": "generative"})
     runs = {

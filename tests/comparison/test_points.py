@@ -108,7 +108,8 @@ def test_models_without_groups_are_left_out(make_run, small_run):
 def test_runs_of_one_folder_name_are_told_apart(make_run):
     sizes = np.full((3, 2), 10)
     runs = [
-        make_run({"efficientnet-lite0": (0.8, 0.6)}, sizes=sizes, path=path) for path in ("a/run", "b/run")
+        make_run({"efficientnet-lite0": (level, 0.6)}, sizes=sizes, path=path)
+        for level, path in ((0.8, "a/run"), (0.7, "b/run"))
     ]
     assert model_points(runs, published=False)["source"].to_list() == ["a/run", "b/run"]
 

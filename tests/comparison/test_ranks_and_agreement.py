@@ -7,7 +7,10 @@ from paper_sized import OPEN_CLIP_REFEREE, paper_sizes, printed_accuracies
 from scipy.stats import spearmanr
 
 from counterground.comparison import drop_agreement, full_comparison, model_points, rank_models
+from counterground.inference import Run
+from counterground.metrics import score_predictions
 from counterground.published import load_table
+from counterground.report import format_comparison
 
 
 def test_the_papers_ranks():
@@ -19,13 +22,6 @@ def test_the_papers_ranks():
     assert (ranks["rank_low"] <= ranks["rank"]).all()
     assert (ranks["rank"] <= ranks["rank_high"]).all()
     assert ordered["rank_high"][0] == 7
-
-
-def test_ranks_by_counter_accuracy_turn_the_order():
-    points = model_points()
-    ranks = rank_models(points, by="counter")
-    best = points.sort("counter", descending=True)["model"][0]
-    assert ranks.filter(pl.col("rank") == 1)["model"].to_list() == [best]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +57,56 @@ def test_paired_tests_decide_where_photos_are_shared(make_run):
         )
     )
     assert found.ranks.drop("row").equals(rank_models(points, paired=p_values).drop("row"))
+
+
+SHARED = {"open_clip:a/x": 0, "open_clip:b/x": 15, "open_clip:c/x": 30}
+
+
+@pytest.fixture
+def nested(make_run):
+    """Function: (path, specs, **setting) -> Run whose models are wrong on 0, 15 or 30 more counter photos."""
+
+    def make(path, specs, **setting):
+        right = dict.fromkeys(specs, (0.8, 0.6))
+        run = make_run(right, sizes=np.full((6, 2), 40), name="stamps", path=path, **setting)
+        parts = []
+        for spec in specs:
+            rows = run.predictions.filter(model=specs[0]).sort("path").with_columns(model=pl.lit(spec))
+            first = rows["correct"].to_numpy().copy()
+            places = np.flatnonzero(first & (rows["group"] == "counter").to_numpy())
+            first[places[:: len(places) // 30][: SHARED[spec]]] = False
+            parts.append(rows.with_columns(correct=pl.Series(first)))
+        found = pl.concat(parts)
+        return Run(run.path, run.info, found, score_predictions(found, method="analytic"))
+
+    return make
+
+
+def test_ranks_rest_on_all_pairs_whichever_are_told(nested):
+    run = nested("mine", list(SHARED))
+    whole = full_comparison(run, published=False)
+    # Independent standard errors could not tell the first from the last.
+    assert whole.ranks.filter(rank=1)["rank_high"][0] < 3
+    for spec in SHARED:
+        narrowed = full_comparison(run, published=False, against=spec)
+        assert narrowed.ranks.equals(whole.ranks)
+        assert set(narrowed.tests["model_b"]) == {spec}
+
+
+def test_models_asked_in_different_ways_are_paired_by_their_photos(nested):
+    together = full_comparison(nested("mine", list(SHARED)), published=False).ranks
+    apart = full_comparison(
+        [
+            nested(name, [spec], names=names)
+            for (name, names), spec in zip(
+                (("p", "openai"), ("q", "wordnet"), ("r", "x")), SHARED, strict=True
+            )
+        ],
+        published=False,
+    )
+    assert apart.tests.is_empty()
+    ranks = ["model", "rank", "rank_low", "rank_high"]
+    assert apart.ranks.select(ranks).equals(together.select(ranks))
 
 
 def test_the_ranges_hold_together_as_often_as_they_should():
@@ -112,3 +158,13 @@ def test_runs_elsewhere_are_compared_among_themselves_only(small_run):
     alone = drop_agreement({"small": small_run}, published=False)
     assert set(alone["benchmark"]) == {"stamps"}
     assert set(alone["classes"]) == {6}
+
+
+def test_a_pair_of_two_runs_names_them(make_run):
+    levels = {"torchvision:a": np.random.default_rng(1).uniform(0.4, 0.9, (6, 2))}
+    runs = [
+        make_run(levels, sizes=np.full((6, 2), 40), name="stamps", path=path, seed=seed, precision=precision)
+        for path, seed, precision in (("one", 0, "fp32"), ("two", 1, "bf16"))
+    ]
+    said = format_comparison(full_comparison(runs, published=False), "markdown")
+    assert "torchvision:a (one) and torchvision:a (two)" in said

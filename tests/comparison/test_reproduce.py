@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, printed_accuracies
 
-from counterground.comparison import reproduce
+from counterground.comparison import left_out, reproduce
 from counterground.comparison._matching import paper_row
 from counterground.errors import UsageError
 from counterground.models._spec import expand_specs
@@ -88,3 +88,16 @@ def test_prompts_and_label_space_choose_the_table(make_run):
 def test_other_photos_are_refused(small_run):
     with pytest.raises(UsageError, match=r"takes runs on CounterAnimal.*Measured on stamps"):
         reproduce(small_run)
+
+
+def test_what_has_no_row_is_told(make_run, small_run):
+    spec = "open_clip:ViT-L-14/laion400m_e31"
+    good = make_run({spec: (0.8, 0.6), "timm:mine": (0.7, 0.5)}, path="good")
+    own = make_run({spec: (0.8, 0.6)}, path="own", label_space="benchmark")
+    assert left_out([good, small_run, own]) == [
+        "good: the paper has no row for timm:mine.",
+        "small is left out. Measured on stamps (6 classes with both groups), not on CounterAnimal's 45.",
+        f"own: the paper has no table for {spec} with label space benchmark and simple prompts.",
+    ]
+    assert reproduce([good, small_run, own])["source"].drop_nulls().unique().to_list() == ["good"]
+    assert left_out(make_run({spec: (0.8, 0.6)})) == []

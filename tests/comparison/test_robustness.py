@@ -8,11 +8,20 @@ import pytest
 import statsmodels.api as sm
 from paper_sized import OPEN_CLIP_REFEREE, printed_accuracies
 from scipy.special import logit, ndtr, ndtri
+from scipy.stats import logistic, norm
 
 from counterground.comparison import effective_robustness, model_points
 from counterground.errors import UsageError
+from counterground.published import load_table
 
+DENSITY = {"probit": norm.pdf, "logit": logistic.pdf}
 SCALES = {"probit": (ndtri, ndtr), "logit": (logit, lambda z: 1 / (1 + np.exp(-z)))}
+
+
+def binomial_error(level, group):
+    """Standard error of a mean over 45 classes of figure 3's sizes, all with this accuracy."""
+    sizes = load_table("group_sizes")[f"n_{group}_implied"].to_list()
+    return (sum(level * (1 - level) / n for n in sizes)) ** 0.5 / 45
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -28,11 +37,18 @@ def test_residuals_of_all_43_are_those_of_statsmodels(scale, baseline):
         fit = sm.OLS(y[kept], sm.add_constant(x[kept])).fit()
         frame = fit.get_prediction([[1.0, x[place]]]).summary_frame(alpha=0.05).iloc[0]
         row = found.residuals.row(place, named=True)
-        counter = points["counter"][place]
+        common, counter = points["common"][place], points["counter"][place]
+        # The line's error by t, the row's own (binomial, by the delta method) by the normal distribution.
+        half = (frame["mean_ci_upper"] - frame["mean_ci_lower"]) / 2
+        own = [
+            binomial_error(level, group) / DENSITY[scale](g(level))
+            for group, level in (("common", common), ("counter", counter))
+        ]
+        half = np.sqrt(half**2 + 1.959964**2 * (own[1] ** 2 + (fit.params[1] * own[0]) ** 2))
         assert row["predicted"] == pytest.approx(back(frame["mean"]))
         assert row["residual"] == pytest.approx(counter - back(frame["mean"]))
-        assert row["low"] == pytest.approx(counter - back(frame["mean_ci_upper"]))
-        assert row["high"] == pytest.approx(counter - back(frame["mean_ci_lower"]))
+        assert row["low"] == pytest.approx(counter - back(frame["mean"] + half), abs=1e-8)
+        assert row["high"] == pytest.approx(counter - back(frame["mean"] - half), abs=1e-8)
         assert row["member"] == inside[place]
     whole = sm.OLS(y[inside], sm.add_constant(x[inside])).fit()
     assert (found.fit.intercept, found.fit.slope) == pytest.approx(tuple(whole.params))
@@ -44,10 +60,13 @@ def test_residuals_of_all_43_are_those_of_statsmodels(scale, baseline):
 
 
 def test_the_papers_finding_stands_its_clips_lie_below_the_imagenet_line():
-    found = effective_robustness(model_points()).residuals.filter(pl.col("family") == "clip")
-    assert found.sort("residual")["model"][0] == "CLIP-LAION400M-ViT/B/32"
-    assert (found["high"] < 0).sum() == 22
-    assert (found["low"] > 0).sum() == 3
+    found = effective_robustness(model_points()).residuals
+    clips, others = (found.filter(pl.col("family") == family) for family in ("clip", "imagenet"))
+    assert clips.sort("residual")["model"][0] == "CLIP-LAION400M-ViT/B/32"
+    assert ((clips["high"] < 0).sum(), (clips["low"] > 0).sum()) == (13, 0)
+    assert ((others["high"] < 0).sum(), (others["low"] > 0).sum()) == (0, 1)
+    # As many as lie farther off than a further ImageNet model would.
+    assert (clips["p_value"] < 0.05).sum() == 13
 
 
 def test_a_run_on_the_papers_photos_is_measured_against_the_papers_line(referee_run):
@@ -61,8 +80,9 @@ def test_a_run_on_the_papers_photos_is_measured_against_the_papers_line(referee_
     )
     assert len(found.lines) == 1
     assert own["residual"][0] == pytest.approx(paper["residual"][0], abs=0.003)
-    # The run knows its sampling error, the paper's row does not.
-    assert own["low"][0] < paper["low"][0] < paper["high"][0] < own["high"][0]
+    # The run has the error of its own classes; one accuracy for all makes the paper's row a bit wider.
+    widths = [side["high"][0] - side["low"][0] for side in (own, paper)]
+    assert widths[0] < widths[1] < 1.3 * widths[0]
 
 
 def test_the_interval_adds_the_models_own_sampling_error(referee_run):
@@ -132,6 +152,54 @@ def test_accuracies_of_0_and_1_are_guarded_and_told(make_run):
     assert "2 of the 4 models" in found.warnings[0]
 
 
+def test_at_the_edge_residual_and_interval_stand_at_one_height(make_run):
+    """A model right on every photo, where the line says 99.8 %, is not off the line."""
+    levels = {"torchvision:a": (0.97, 0.965), "torchvision:b": (0.9, 0.88), "torchvision:c": (0.8, 0.78)}
+    levels |= {"torchvision:d": (0.7, 0.66), "open_clip:top/x": (1.0, 1.0), "open_clip:none/x": (0.0, 0.0)}
+    run = make_run(levels, sizes=np.full((6, 2), 40), name="stamps")
+    points = model_points([run], published=False)
+    found = effective_robustness(points)
+    for row in found.residuals.filter(family="clip").iter_rows(named=True):
+        assert row["low"] < row["residual"] < row["high"]
+        assert row["low"] < 0 < row["high"]
+        moved = np.clip(row["counter"], 1 / 480, 1 - 1 / 480)
+        assert row["residual"] == pytest.approx(moved - row["predicted"])
+    # Both lie off the line's models, and are counted all the same.
+    assert found.fit.clipped == 0
+    assert any("2 of the 6 models have an accuracy of 0 or 100 %" in text for text in found.warnings)
+
+
+def test_without_a_sampling_error_there_is_no_interval(referee_run):
+    points = model_points([referee_run])
+    bare = points.with_columns(
+        counter_low=pl.when(pl.col("source") == "paper").then("counter_low").otherwise(None)
+    )
+    row = effective_robustness(bare).residuals.row(-1, named=True)
+    assert row["residual"] < 0
+    assert (row["low"], row["high"]) == (None, None)
+
+
+def test_a_line_through_blurred_accuracies_says_so(make_run):
+    """Monte Carlo: the share told is that of sampling in the variance of probits between the models."""
+    levels = {f"torchvision:{k}": (0.7 + 0.03 * k, 0.5 + 0.03 * k) for k in range(5)}
+    few, many = (
+        model_points([make_run(levels, sizes=np.full((5, 2), n), name="stamps")], published=False)
+        for n in (20, 4000)
+    )
+    told = [text for text in effective_robustness(few).warnings if "sampling variance" in text]
+    assert len(told) == 1
+    assert "The models share photos" in told[0]
+    share = float(told[0].partition("accuracies is ")[2].partition(" %")[0]) / 100
+    rng = np.random.default_rng(0)
+    drawn = rng.binomial(100, few["common"].to_numpy(), size=(4000, 5)) / 100
+    expected = ndtri(drawn.clip(0.005, 0.995)).var(axis=0).mean() / ndtri(few["common"].to_numpy()).var(
+        ddof=1
+    )
+    assert share == pytest.approx(expected, rel=0.15)
+    assert not [text for text in effective_robustness(many).warnings if "sampling variance" in text]
+    assert effective_robustness(model_points()).warnings == ()
+
+
 def test_unknown_families_and_scales_are_refused():
     with pytest.raises(UsageError, match=r"no family 'imagnet'.*imagenet"):
         effective_robustness(model_points(), baseline="imagnet")
@@ -145,7 +213,7 @@ def test_models_far_from_those_of_the_line_are_named(make_run):
     levels |= {"open_clip:near/x": (0.81, 0.7), "open_clip:far/x": (0.3, 0.2)}
     run = make_run(levels, sizes=np.full((4, 2), 100), name="stamps")
     found = effective_robustness(model_points([run], published=False))
-    assert found.warnings == (
-        ("The line on stamps rests on common accuracies from 70.0 to 80.0 %; it is drawn on for far/x."),
+    assert found.warnings[0] == (
+        "The line on stamps rests on common accuracies from 70.0 to 80.0 %; it is drawn on for far/x."
     )
     assert effective_robustness(model_points()).warnings == ()

@@ -96,3 +96,17 @@ def test_without_the_papers_clips_there_is_nothing_to_answer(points):
 def test_the_caveats_count_the_data_sets(found):
     assert "28 CLIPs were trained on 6 data sets, 3 of them filtered" in found.caveats[0]
     assert len(TERMS) == 3
+
+
+def test_one_answer_hangs_on_equal_scatter(points, found):
+    """What the page says of HC3: it changes the answer to more data over the 20 models, and no other."""
+    changed = {}
+    for outcome in ("drop", "effective robustness"):
+        for subset in (EVERY, WITHOUT):
+            fit = smf.ols("outcome ~ p + d + q", their_frame(points, outcome, subset))
+            ends = fit.fit(cov_type="HC3", use_t=True).conf_int().loc[list("pdq")].to_numpy()
+            for answer, (low, high) in zip(found.of(outcome, subset), ends, strict=True):
+                if (low <= 0 <= high) != (answer.verdict == "not told"):
+                    changed[answer.question, subset, outcome] = [round(100 * end, 1) for end in (low, high)]
+                    assert [round(100 * end, 1) for end in (answer.low, answer.high)] == [-0.2, 4.9]
+    assert changed == {("Does more data help?", WITHOUT, "drop"): [0.1, 4.6]}

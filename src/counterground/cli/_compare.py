@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 
 @click.command()
@@ -61,19 +62,18 @@ def compare(
     """
     from counterground.cli._show import print_text
     from counterground.comparison import full_comparison
-    from counterground.comparison import reproduce as put_beside
     from counterground.errors import UsageError
     from counterground.inference import open_run
-    from counterground.report import format_comparison, format_reproduction
+    from counterground.report import format_comparison
 
     if not runs and not published and not reproduce:
         raise UsageError(
             "There is nothing to compare: give RUN folders, or --published for the paper's models."
         )
-    opened = [open_run(folder) for folder in runs]
     if reproduce:
-        print_text(format_reproduction(put_beside(opened), style))
+        _reproduce(runs, style)
         return
+    opened = [open_run(folder) for folder in runs]
     found = full_comparison(
         opened,
         published=published,
@@ -82,3 +82,25 @@ def compare(
         scale=scale,  # type: ignore[arg-type]
     )
     print_text(format_comparison(found, style))
+
+
+def _reproduce(runs: tuple[Path, ...], style: str) -> None:
+    """Print the paper's rows beside ours; warnings say what has none, on stderr beside csv or json."""
+    from counterground.cli._show import print_text
+    from counterground.comparison import left_out, reproduce
+    from counterground.errors import UsageError
+    from counterground.inference import open_run
+    from counterground.report import format_reproduction
+
+    context = click.get_current_context()
+    for option in ("against", "baseline", "scale"):
+        if context.get_parameter_source(option) is not ParameterSource.DEFAULT:
+            raise UsageError(
+                f"--reproduce puts printed and measured values side by side; leave --{option} out."
+            )
+    opened = [open_run(folder) for folder in runs]
+    rows, warnings = reproduce(opened), left_out(opened)
+    print_text(format_reproduction(rows, style, warnings))
+    if style in ("csv", "json"):
+        for sentence in warnings:
+            click.echo(f"Warning: {sentence}", err=True)

@@ -24,8 +24,12 @@ def print_text(text: RenderableType) -> None:
     """Print text as it is (a pipe must get valid CSV), or a table fitted to the terminal."""
     if isinstance(text, str):
         print(text)
-    else:
+    elif _console.is_terminal:
         _console.print(text)
+    else:
+        with _console.capture() as capture:
+            _console.print(text)
+        print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def plain_text(text: RenderableType, *, width: int = 120) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from counterground.comparison._agreement import AGREEMENT_OF_DROPS_SCHEMA, drop_agreement
 from counterground.comparison._comparison import TESTS_SCHEMA, Comparison, full_comparison
 from counterground.comparison._fairness import REFEREE, unfairness
-from counterground.comparison._points import POINTS_SCHEMA, model_points, run_names
+from counterground.comparison._identical import SETTING
+from counterground.comparison._points import POINTS_SCHEMA, model_points, refuse_repeated, run_names, titles
+from counterground.comparison._published_points import PUBLISHED
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
-from counterground.comparison._reproduction import REPRODUCTION_SCHEMA, reproduce
+from counterground.comparison._reproduction import REPRODUCTION_SCHEMA, left_out, reproduce
 from counterground.comparison._robustness import (
     RESIDUALS_SCHEMA,
     EffectiveRobustness,
@@ -20,10 +22,12 @@ __all__ = [
     "AGREEMENT_OF_DROPS_SCHEMA",
     "EVERY",
     "POINTS_SCHEMA",
+    "PUBLISHED",
     "RANKS_SCHEMA",
     "REFEREE",
     "REPRODUCTION_SCHEMA",
     "RESIDUALS_SCHEMA",
+    "SETTING",
     "TERMS",
     "TESTS_SCHEMA",
     "WITHOUT",
@@ -36,10 +40,13 @@ __all__ = [
     "drop_agreement",
     "effective_robustness",
     "full_comparison",
+    "left_out",
     "model_points",
     "rank_models",
+    "refuse_repeated",
     "reproduce",
     "run_names",
     "scaling",
+    "titles",
     "unfairness",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,19 +11,34 @@ import polars as pl
 
 from counterground.comparison._agreement import drop_agreement
 from counterground.comparison._fairness import unfairness
-from counterground.comparison._points import model_points, run_names
+from counterground.comparison._identical import SETTING
+from counterground.comparison._pairing import paired_drops
+from counterground.comparison._points import gather, refuse_repeated, run_names
 from counterground.comparison._published_points import Setup
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
 from counterground.comparison._scaling import Scaling, scaling
-from counterground.errors import UsageError
-from counterground.inference import Run, why_not_comparable
-from counterground.metrics import COMPARISON_SCHEMA, Scale, compare_models
+from counterground.errors import UsageError, did_you_mean
+from counterground.inference import Run
+from counterground.metrics import COMPARISON_SCHEMA, Scale, compare_models, holm
 
-TESTS_SCHEMA: dict[str, Any] = {"benchmark": pl.String, **COMPARISON_SCHEMA}
-"""Columns of ``Comparison.tests``: those of ``metrics.compare_models`` and the benchmark."""
+TESTS_SCHEMA: dict[str, Any] = {
+    "benchmark": pl.String,
+    "benchmark_version": pl.String,
+    **COMPARISON_SCHEMA,
+}
+"""Columns of ``Comparison.tests``: those of ``metrics.compare_models``, the benchmark and its version."""
 
-_SETTING = ("names", "prompts", "protocol", "label_space")
+_READ = (
+    "path",
+    "photo_id",
+    "class_index",
+    "group",
+    "cluster",
+    "model",
+    *SETTING,
+    "correct",
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,8 @@ class Comparison:
     ``points`` and ``robustness`` are what ``model_points`` and ``effective_robustness`` return. ``ranks`` has
     the columns of ``RANKS_SCHEMA``, ``row`` being the place among ``points``; the reproduction is not ranked.
     ``scaling`` is None without the paper. ``tests`` are paired tests (columns of ``TESTS_SCHEMA``) within
-    each benchmark, ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is unfair.
+    each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is
+    unfair.
     """
 
     points: pl.DataFrame
@@ -71,8 +88,9 @@ def full_comparison(
     """Compare runs with each other and, with ``published``, with the paper and its 2025 reproduction.
 
     Runs on different photos stand beside each other with a warning; tested, ranked and fitted are models on
-    the same photos only. Where every run lets the 20 confusable names compete, the paper's 1 vs. 20 rows
-    stand beside them, otherwise those of 1 vs. 1000.
+    the same photos only. ``against`` narrows the tests that are told; ranks rest on all pairs. Where every
+    run lets the 20 confusable names compete, the paper's 1 vs. 20 rows stand beside them, otherwise those of
+    1 vs. 1000.
 
     Args:
         runs: one or several.
@@ -82,31 +100,54 @@ def full_comparison(
         scale: ``probit`` or ``logit``.
 
     Raises:
-        UsageError: nothing to compare, ``against`` is no model of the runs, or an unknown family or scale.
+        UsageError: nothing to compare, a run given twice, ``against`` is no model of the runs, or an unknown
+            family or scale.
     """
     listed = [runs] if isinstance(runs, Run) else list(runs)
     if not listed and not published:
         raise UsageError(
             "There is nothing to compare: give a RUN folder, or --published for the paper's models."
         )
-    if against is not None and not listed:
-        raise UsageError(
-            f"Testing against {against!r} takes photos, which the paper's rows have not: give a RUN."
-        )
+    _check_against(listed, against)
+    refuse_repeated(listed)
     setup = _setup(listed)
     named = dict(zip(run_names(listed), listed, strict=True))
-    points = model_points(listed, published=published, reproduction=published, setup=setup)
+    points, holders = gather(listed, published=published, reproduction=published, setup=setup)
     robustness = effective_robustness(points, baseline=baseline, scale=scale)
-    tests, obstacles = _tests(named, against, needed=not published)
+    tests, obstacles = _tests(named, against)
     return Comparison(
         points,
         robustness,
-        _ranks(points, tests),
+        _ranks(points, holders),
         scaling(points, robustness) if published else None,
         tests,
         drop_agreement(named, published=published),
-        (*unfairness(named, published=published), *obstacles, *robustness.warnings),
+        tuple(
+            dict.fromkeys(
+                (
+                    *unfairness(named, published=published),
+                    *obstacles,
+                    *([] if published else _alone(points, tests)),
+                    *robustness.warnings,
+                )
+            )
+        ),
     )
+
+
+def _check_against(runs: Sequence[Run], against: str | None) -> None:
+    if against is None:
+        return
+    if not runs:
+        raise UsageError(
+            f"Testing against {against!r} takes photos, which the paper's rows have not: give a RUN."
+        )
+    known = list(dict.fromkeys(record.spec for run in runs for record in run.info.models))
+    if against not in known:
+        raise UsageError(
+            f"There are no predictions of {against!r} to compare with; there are: {', '.join(known)}."
+            f"{did_you_mean(against, known)}"
+        )
 
 
 def _setup(runs: Sequence[Run]) -> Setup:
@@ -114,30 +155,56 @@ def _setup(runs: Sequence[Run]) -> Setup:
     return "1v20" if spaces == {"confusable"} else "1v1000"
 
 
-def _tests(runs: Mapping[str, Run], against: str | None, *, needed: bool) -> tuple[pl.DataFrame, list[str]]:
-    """Paired tests within each benchmark, Holm-corrected there, and why there are none elsewhere."""
+def _alone(points: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
+    """What to do where there is little to compare."""
+    if points.is_empty():
+        return ["No model of these runs has photos on common and on counter backgrounds: there is no drop."]
+    if tests.is_empty() and points.height == 1:
+        return ["There is one model only: --published puts it beside the paper's, another RUN beside others."]
+    return []
+
+
+def _tests(runs: Mapping[str, Run], against: str | None) -> tuple[pl.DataFrame, list[str]]:
+    """Paired tests on each benchmark version, Holm-corrected there, and why there are none elsewhere."""
     groups: dict[tuple[str, str], list[Run]] = {}
+    versions = {run.info.benchmark.version: run.info.benchmark.name for run in runs.values()}
+    times = Counter(versions.values())
     for run in runs.values():
         space = run.info.label_space
         groups.setdefault((run.info.benchmark.version, f"{space.name} {space.version}"), []).append(run)
     frames, obstacles = [], []
-    for group in groups.values():
+    for (version, _), group in groups.items():
         name = group[0].info.benchmark.name
         try:
-            table = compare_models(pl.concat([run.predictions for run in group]), against=against)
+            table = compare_models(pl.concat([run.predictions.select(_READ) for run in group]), against)
         except ValueError as error:
-            obstacles.append(f"No paired tests on {name}: {error}")
+            if len(runs) > 1 or len(group[0].info.models) > 1:
+                told = f"{name} (version {version[:8]})" if times[name] > 1 else name
+                obstacles.append(f"No paired tests on {told}: {error}")
             continue
-        frames.append(table.select(pl.lit(name).alias("benchmark"), pl.all()))
-    if frames:
-        return pl.concat(frames), obstacles if len(groups) > 1 else []
-    if needed or against is not None:
-        raise UsageError(why_not_comparable(list(runs.values())) or obstacles[0].partition(": ")[2])
-    return pl.DataFrame(schema=TESTS_SCHEMA), obstacles if len(runs) > 1 else []
+        distinct = _once(table, group)
+        frames.append(
+            distinct.select(
+                pl.lit(name).alias("benchmark"), pl.lit(version).alias("benchmark_version"), pl.all()
+            )
+        )
+    tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
+    return tests, obstacles
 
 
-def _ranks(points: pl.DataFrame, tests: pl.DataFrame) -> pl.DataFrame:
-    """Rank the models of each benchmark and label space among themselves."""
+def _once(table: pl.DataFrame, runs: Sequence[Run]) -> pl.DataFrame:
+    """Leave out what classifiers repeat under other names and prompts, which they do not read."""
+    classifiers = [r.spec for run in runs for r in run.info.models if r.kind == "classifier"]
+    figures = ["model_a", "model_b", "metric", "group", "difference", "low", "high", "p_value"]
+    read = ~pl.all_horizontal(pl.col("model_a", "model_b").is_in(classifiers))
+    kept = table.filter(read | pl.struct(figures).is_first_distinct())
+    if kept.height == table.height:
+        return table
+    return kept.with_columns(p_holm=pl.Series(holm(kept["p_value"]), dtype=pl.Float64))
+
+
+def _ranks(points: pl.DataFrame, holders: Sequence[Run | None]) -> pl.DataFrame:
+    """Rank the models of each benchmark version and label space among themselves."""
     indexed = points.with_row_index("row").filter(pl.col("source") != "reproduction")
     same = indexed.filter("comparable")
     groups = [same] if same.height else []
@@ -145,35 +212,6 @@ def _ranks(points: pl.DataFrame, tests: pl.DataFrame) -> pl.DataFrame:
     groups += [part for _, part in others.group_by("benchmark_version", "label_space", maintain_order=True)]
     frames = []
     for group in groups:
-        ranked = rank_models(group.drop("row"), paired=_paired(group, tests))
-        frames.append(ranked.with_columns(row=group["row"]))
+        paired = paired_drops(group, [holders[row] for row in group["row"]])
+        frames.append(rank_models(group, paired=paired).with_columns(row=group["row"]))
     return pl.concat(frames) if frames else pl.DataFrame(schema=RANKS_SCHEMA)
-
-
-def _paired(group: pl.DataFrame, tests: pl.DataFrame) -> dict[tuple[int, int], float | None]:
-    """The p-values of the drop by places in the group, found by model and setting."""
-    places = {
-        (row["benchmark"], row["model"], *(row[name] for name in _SETTING)): place
-        for place, row in enumerate(group.iter_rows(named=True))
-        if row["source"] not in ("paper", "reproduction")
-    }
-    found = {}
-    for row in tests.filter(pl.col("metric") == "drop").iter_rows(named=True):
-        sides = [_side(row, part) for part in (0, 1)]
-        keys = [
-            (row["benchmark"], row[model], *side)
-            for model, side in zip(("model_a", "model_b"), sides, strict=True)
-        ]
-        if all(key in places for key in keys):
-            first, second = sorted(places[key] for key in keys)
-            found[first, second] = row["p_value"]
-    return found
-
-
-def _side(row: dict[str, Any], part: int) -> list[str | None]:
-    """The setting of one of two models: a test across kinds names both, as in ``a / b``."""
-    settings = []
-    for name in _SETTING:
-        halves = str(row[name]).split(" / ") if row[name] is not None else [None]
-        settings.append(halves[part] if len(halves) == 2 else row[name])
-    return settings

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import expit, stdtr
 
-from counterground.metrics import LineFit, from_scale, to_scale
+from counterground.comparison._published_points import PUBLISHED
+from counterground.comparison._standard_errors import NORMAL, Figure, standard_error
+from counterground.metrics import LineFit, Scale, from_scale, to_scale
 
 
 class Deviation(NamedTuple):
@@ -15,8 +17,8 @@ class Deviation(NamedTuple):
 
     predicted: float
     residual: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p_value: float
 
 
@@ -24,10 +26,12 @@ def deviation(point: dict[str, Any], line: LineFit) -> Deviation:
     """Measure a point against a line that it is no part of.
 
     On the scale the distance is ``g(counter) - intercept - slope * g(common)``. Its interval adds, in
-    quadrature, where the line may be over this common accuracy (Student's t) and, where the point has
-    intervals, its own sampling error: the ends of the counter and common intervals on the scale, with the
-    correlation that the interval of the drop tells (MOVER, Zou and Donner 2008). The paper prints no
-    intervals: for its rows the first part stands alone. The limits are then turned into counter accuracy.
+    quadrature, where the line may be over this common accuracy (Student's t) and the point's own sampling
+    error: for a run the ends of its counter and common intervals on the scale, with the correlation that the
+    interval of the drop tells (MOVER, Zou and Donner 2008); for a row of the paper or its reproduction the
+    standard errors that its rank rests on, turned to the scale by the slope of g. Where the sampling error
+    is not known there is no interval. The limits are then turned into counter accuracy; accuracies of 0 and 1
+    count as moved onto the scale (``to_scale``), so that residual and limits stand at one height.
 
     ``p_value`` compares the distance with the scatter of the baseline's models and the uncertainty of the
     line: the externally studentised residual where the line leaves the point out.
@@ -35,45 +39,56 @@ def deviation(point: dict[str, Any], line: LineFit) -> Deviation:
     place, height = _at(point, "common", line), _at(point, "counter", line)
     middle, error = float(line.at(place)), float(line.standard_error(place))
     distance = height - middle
-    below, above = _own(point, line, place, height)
-    half = line.critical * error
-    # The distance is this much lower or higher; the accuracy the line should have, the other way round.
-    down, up = np.hypot(half, below), np.hypot(half, above)
-    counter, predicted = point["counter"], float(from_scale(middle, line.scale))
-    low = counter - float(from_scale(height - distance + down, line.scale))
-    high = counter - float(from_scale(height - distance - up, line.scale))
+    counter, predicted = (float(from_scale(where, line.scale)) for where in (height, middle))
+    limits: tuple[float | None, float | None] = (None, None)
+    if own := _own(point, line, place, height):
+        # The distance is this much lower or higher; the accuracy the line should have, the other way round.
+        down, up = np.hypot(line.critical * error, own)
+        ends = [float(from_scale(middle + shift, line.scale)) for shift in (down, -up)]
+        limits = counter - ends[0], counter - ends[1]
     spread = float(np.hypot(error, line.residual_sd))
     if spread > 0:
         p_value = float(2 * stdtr(line.n - 2, -abs(distance) / spread))
     else:
         p_value = 1.0 if abs(distance) < 1e-12 else 0.0
-    return Deviation(predicted, counter - predicted, low, high, p_value)
+    return Deviation(predicted, counter - predicted, *limits, p_value)
+
+
+def error_on_scale(point: dict[str, Any], figure: Figure, scale: Scale) -> float:
+    """Return the standard error of an accuracy as a probit or logit, NaN where nothing is known of it."""
+    place = to_scale(point[figure], scale, point[f"n_{figure}"])
+    if scale == "probit":
+        slope = np.exp(-(place**2) / 2) / np.sqrt(2 * np.pi)
+    else:
+        slope = expit(place) * expit(-place)
+    return float(standard_error(point, figure) / slope)
 
 
 def _at(point: dict[str, Any], group: str, line: LineFit, name: str | None = None) -> float:
     return float(to_scale(point[name or group], line.scale, point[f"n_{group}"]))
 
 
-def _own(point: dict[str, Any], line: LineFit, place: float, height: float) -> tuple[float, float]:
-    """How far sampling may have moved the distance, down and up, on the scale; zeros where not known."""
+def _own(point: dict[str, Any], line: LineFit, place: float, height: float) -> tuple[float, float] | None:
+    """How far sampling may have moved the distance, down and up, on the scale; None where not known."""
+    if point["source"] in PUBLISHED:
+        common, counter = (error_on_scale(point, group, line.scale) for group in ("common", "counter"))
+        half = NORMAL * float(np.hypot(counter, line.slope * common))
+        return half, half
     ends = [point[f"{group}_{end}"] for group in ("common", "counter") for end in ("low", "high")]
     if any(end is None for end in ends):
-        return 0.0, 0.0
-    common = [
-        place - _at(point, "common", line, "common_low"),
-        _at(point, "common", line, "common_high") - place,
-    ]
-    counter = [
-        height - _at(point, "counter", line, "counter_low"),
-        _at(point, "counter", line, "counter_high") - height,
-    ]
-    slope = line.slope
-    against = [abs(slope) * side for side in (common if slope >= 0 else common[::-1])]
-    r = float(np.sign(slope)) * _correlation(point)
+        return None
+    below_common, above_common, below, above = (
+        abs(_at(point, group, line, f"{group}_{end}") - at)
+        for group, at in (("common", place), ("counter", height))
+        for end in ("low", "high")
+    )
+    sides = (below_common, above_common) if line.slope >= 0 else (above_common, below_common)
+    down, up = (abs(line.slope) * side for side in sides)
+    r = float(np.sign(line.slope)) * _correlation(point)
     # The distance is low where counter is low and common is high.
-    below = counter[0] ** 2 + against[1] ** 2 - 2 * r * counter[0] * against[1]
-    above = counter[1] ** 2 + against[0] ** 2 - 2 * r * counter[1] * against[0]
-    return float(np.sqrt(max(0.0, below))), float(np.sqrt(max(0.0, above)))
+    lower = below**2 + up**2 - 2 * r * below * up
+    higher = above**2 + down**2 - 2 * r * above * down
+    return float(np.sqrt(max(0.0, lower))), float(np.sqrt(max(0.0, higher)))
 
 
 def _correlation(point: dict[str, Any]) -> float:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import polars as pl
 
+from counterground.comparison._identical import SETTING
 from counterground.comparison._matching import paper_row
-from counterground.comparison._run_points import SETTING, is_counteranimal, why_not_paper
+from counterground.comparison._run_points import is_counteranimal, why_not_paper
 from counterground.inference import Run
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"
@@ -17,7 +18,6 @@ _AS_PUBLISHED = ", as published"
 _HOW = {
     "names": "write class names in different ways",
     "prompts": "use different prompts",
-    "label_space": "let different names compete",
 }
 
 
@@ -63,7 +63,16 @@ def _photos(runs: Mapping[str, Run]) -> Iterator[str]:
 
 
 def _settings(runs: Mapping[str, Run]) -> Iterator[str]:
-    """Settings that differ between encoders, or between models that answer in words; classifiers use none."""
+    """Settings that differ between encoders, or between models that answer in words.
+
+    Classifiers read neither names nor prompts, but which names compete matters for every model.
+    """
+    spaces: dict[str, list[str]] = {}
+    for run_name, run in runs.items():
+        for space in run.scores["label_space"].unique(maintain_order=True):
+            spaces.setdefault(str(space), []).append(run_name)
+    if len(spaces) > 1:
+        yield f"Models let different names compete: {_values(spaces)}."
     kinds: tuple[tuple[str, Callable[[str], bool]], ...] = (
         ("Encoders", lambda protocol: protocol.startswith("classification")),
         ("Models that answer in words", lambda protocol: not protocol.startswith("classification")),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
-from counterground.comparison._published_points import Setup, paper_rows, reproduction_rows
+from counterground.comparison._identical import merge
+from counterground.comparison._published_points import PUBLISHED, Setup, paper_rows, reproduction_rows
 from counterground.comparison._run_points import run_rows
 from counterground.errors import UsageError
 from counterground.inference import Run
@@ -55,6 +57,9 @@ def model_points(
 ) -> pl.DataFrame:
     """Return models as points: one row per model, setting and source.
 
+    What several runs hold alike (the same weights on the same photos against the same names, with the same
+    answers; classifiers read neither names nor prompts) is one row.
+
     Args:
         runs: their models come last, in order; models without both groups are left out.
         published: put the paper's 43 models first (Tables 3 and 4; 1 vs. 20 Tables 13, 14 and 5).
@@ -64,28 +69,69 @@ def model_points(
     Returns:
         The columns of ``POINTS_SCHEMA``. ``model`` is the paper's name or the spec, ``label`` a short one;
         ``family`` is ``clip``, ``imagenet``, ``lvlm`` or ``other``; ``source`` is ``paper``,
-        ``reproduction`` or the run's folder name. ``parameters`` and ``data_size`` (pairs or images) come
-        from ``published`` where the run does not say. The paper prints no intervals and not which names it
-        wrote (null). ``comparable`` says that a run was measured on the photos and against the label space
-        of the paper's rows; ``note`` why not, or what contradicts a printed figure. ``paper_model`` is the
-        paper's name of a run's model whose weights it used.
+        ``reproduction`` or the names of the runs' folders (``a, b`` where two hold it). ``parameters`` and
+        ``data_size`` (pairs or images) come from ``published`` where the run does not say. The paper prints
+        no intervals and not which names it wrote (null). ``comparable`` says that a run was measured on the
+        photos and against the label space of the paper's rows; ``note`` why not, or what contradicts a
+        printed figure. ``paper_model`` is the paper's name of a run's model whose weights it used.
 
     Raises:
         UsageError: an unknown setup.
     """
+    return gather(runs, published=published, reproduction=reproduction, setup=setup)[0]
+
+
+def gather(
+    runs: Sequence[Run], *, published: bool, reproduction: bool, setup: Setup
+) -> tuple[pl.DataFrame, list[Run | None]]:
+    """Return ``model_points`` and, for each point, the (first) run that holds it; None for published rows."""
     if setup not in ("1v1000", "1v20"):
         raise UsageError(f"The setup is '1v1000' or '1v20', not {setup!r}.")
     rows: list[dict[str, Any]] = paper_rows(setup) if published else []
     if reproduction:
         rows += reproduction_rows(setup)
-    for run, name in zip(runs, run_names(runs), strict=True):
-        rows += run_rows(run, name, setup)
+    own = [
+        (run, row)
+        for run, name in zip(runs, run_names(runs), strict=True)
+        for row in run_rows(run, name, setup)
+    ]
+    merged = merge(own)
+    holders: list[Run | None] = [None] * len(rows)
+    holders += [run for run, _ in merged]
+    rows += [row for _, row in merged]
     if not rows:
-        return pl.DataFrame(schema=POINTS_SCHEMA)
+        return pl.DataFrame(schema=POINTS_SCHEMA), holders
     columns = {name: [row.get(name) for row in rows] for name in POINTS_SCHEMA}
     points = pl.DataFrame(columns, schema=POINTS_SCHEMA)
-    theirs = pl.col("source").is_in(["paper", "reproduction"])
-    return points.with_columns(paper_model=pl.when(theirs).then(pl.col("model")).otherwise("paper_model"))
+    paper_model = pl.when(pl.col("source").is_in(PUBLISHED)).then(pl.col("model")).otherwise("paper_model")
+    return points.with_columns(paper_model=paper_model), holders
+
+
+def titles(points: pl.DataFrame) -> dict[str | None, str]:
+    """Return what the benchmarks of points are called, by version.
+
+    It is the benchmark's name, with the first eight digits of its version where two share the name.
+    """
+    places = points.select("benchmark_version", "benchmark").unique(maintain_order=True)
+    named = Counter(places.drop_nulls("benchmark_version")["benchmark"])
+    return {
+        version: f"{name} (version {version[:8]})" if version and named[name] > 1 else str(name)
+        for version, name in places.iter_rows()
+    }
+
+
+def refuse_repeated(runs: Sequence[Run]) -> None:
+    """Refuse a folder that is given twice: its models would count twice.
+
+    Raises:
+        UsageError: two runs are one folder.
+    """
+    seen = set()
+    for run in runs:
+        folder = run.path.resolve()
+        if folder in seen:
+            raise UsageError(f"The run {run.path} is given twice; give each folder once.")
+        seen.add(folder)
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:

@@ -9,6 +9,9 @@ import polars as pl
 from counterground.published import load_table, published_models
 
 Setup = Literal["1v1000", "1v20"]
+PUBLISHED = ("paper", "reproduction")
+"""Sources of points that come from no run."""
+
 BENCHMARK = "counteranimal"
 LABEL_SPACE = {"1v1000": "imagenet", "1v20": "confusable"}
 

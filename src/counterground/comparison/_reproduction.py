@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
+from counterground.comparison._identical import SETTING
 from counterground.comparison._matching import PaperRow, paper_row
-from counterground.comparison._points import run_names
+from counterground.comparison._points import refuse_repeated, run_names
 from counterground.comparison._published_points import reproduction_rows
 from counterground.comparison._run_points import why_not_paper
 from counterground.errors import UsageError
@@ -66,9 +67,10 @@ def reproduce(runs: Run | Sequence[Run] = ()) -> pl.DataFrame:
         The columns of ``REPRODUCTION_SCHEMA``, in the order of the paper.
 
     Raises:
-        UsageError: no run was measured on CounterAnimal.
+        UsageError: no run was measured on CounterAnimal in a setting of the paper's, or one is given twice.
     """
     listed = [runs] if isinstance(runs, Run) else list(runs)
+    refuse_repeated(listed)
     if not listed:
         rows = _beside(_printed("1v1000", "simple"), _reproduced())
         return _frame(rows)
@@ -86,6 +88,25 @@ def reproduce(runs: Run | Sequence[Run] = ()) -> pl.DataFrame:
             "None of these runs is of a setting that the paper has a table for (1 vs. 1000 or 1 vs. 20)."
         )
     return _frame(rows)
+
+
+def left_out(runs: Run | Sequence[Run]) -> list[str]:
+    """Return a sentence for each run, setting or model that ``reproduce`` has no row of the paper for."""
+    listed = [runs] if isinstance(runs, Run) else list(runs)
+    sentences = []
+    for name, run in zip(run_names(listed), listed, strict=True):
+        if why := why_not_paper(run):
+            sentences.append(f"{name} is left out. {why}")
+            continue
+        strangers = [record.spec for record in run.info.models if paper_row(record) is None]
+        if strangers:
+            sentences.append(f"{name}: the paper has no row for {', '.join(strangers)}.")
+        for setting, specs in _without_table(run).items():
+            sentences.append(
+                f"{name}: the paper has no table for {', '.join(specs)} with label space {setting[1]} and "
+                f"{setting[0]} prompts."
+            )
+    return sentences
 
 
 def _frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
@@ -157,36 +178,56 @@ def _reproduced() -> list[dict[str, Any]]:
 
 def _measured(name: str, run: Run) -> list[dict[str, Any]]:
     """The models of a run that the paper has, in the settings that it has tables for."""
-    rows: dict[str, PaperRow] = {}
-    for record in run.info.models:
-        if row := paper_row(record):
-            rows[record.spec] = row
-    overall = run.scores.filter(pl.col("class_index").is_null() & pl.col("model").is_in(list(rows)))
     measured = []
-    for key, part in overall.group_by(
-        "model", "names", "prompts", "protocol", "label_space", maintain_order=True
-    ):
-        spec, names, prompts, protocol, space = map(str, key)
-        setup = {"imagenet": "1v1000", "confusable": "1v20"}.get(space.partition("@")[0])
-        row = rows[spec]
-        if row.table == "Table 5":
-            prompts = "simple" if protocol.startswith("answer-loss") else protocol
-        if (setup, prompts) not in _SETUPS:
+    for row, setting, part in _asked(run):
+        table = _setup(row, setting)
+        if table not in _SETUPS:
             continue
         measured.append(
             {
                 "model": row.model,
                 "checkpoint": row.checkpoint,
-                "setup": setup,
-                "prompts": prompts,
+                "setup": table[0],
+                "prompts": table[1],
                 "source": name,
-                "spec": spec,
-                "names": names,
-                "loading": "as published" if protocol.endswith("as published") else "as trained",
+                "spec": setting["model"],
+                "names": setting["names"],
+                "loading": "as published" if setting["protocol"].endswith("as published") else "as trained",
                 **_values(part),
             }
         )
     return measured
+
+
+def _without_table(run: Run) -> dict[tuple[str, str], list[str]]:
+    """The paper's models that a run asked in a setting without a table, by prompts (or way) and space."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row, setting, _ in _asked(run):
+        table = _setup(row, setting)
+        if table not in _SETUPS:
+            found.setdefault((table[1], setting["label_space"]), []).append(setting["model"])
+    return found
+
+
+def _asked(run: Run) -> Iterator[tuple[PaperRow, dict[str, str], pl.DataFrame]]:
+    """The models of a run that the paper has, each setting with its overall scores."""
+    rows: dict[str, PaperRow] = {}
+    for record in run.info.models:
+        if row := paper_row(record):
+            rows[record.spec] = row
+    overall = run.scores.filter(pl.col("class_index").is_null() & pl.col("model").is_in(list(rows)))
+    for key, part in overall.group_by("model", *SETTING, maintain_order=True):
+        setting = dict(zip(("model", *SETTING), map(str, key), strict=True))
+        yield rows[setting["model"]], setting, part
+
+
+def _setup(row: PaperRow, setting: dict[str, str]) -> tuple[str | None, str]:
+    """How many names compete and the prompts, as the paper's tables have them."""
+    prompts, protocol = setting["prompts"], setting["protocol"]
+    if row.table == "Table 5":
+        prompts = "simple" if protocol.startswith("answer-loss") else protocol
+    space = setting["label_space"].partition("@")[0]
+    return {"imagenet": "1v1000", "confusable": "1v20"}.get(space), prompts
 
 
 def _values(part: pl.DataFrame) -> dict[str, float | None]:

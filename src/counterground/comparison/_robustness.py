@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from counterground.comparison._deviation import deviation
+from counterground.comparison._line_warnings import line_warnings, photos
+from counterground.comparison._points import titles
+from counterground.comparison._published_points import PUBLISHED
 from counterground.comparison._run_points import FAMILIES
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import FEWEST, LineFit, Scale, fit_line, to_scale
+from counterground.metrics import FEWEST, LineFit, Scale, fit_line
 
-_DRAWN_ON = 0.25
-PUBLISHED = ("paper", "reproduction")
+# Which weights a point is of: the paper's name for those it used, or the specification.
+_WEIGHTS = pl.coalesce("paper_model", "model")
 RESIDUALS_SCHEMA: dict[str, Any] = {
     "model": pl.String,
     "label": pl.String,
@@ -36,9 +38,16 @@ RESIDUALS_SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class RobustnessLine:
-    """The line of one benchmark: through which models of the baseline family it goes, and from where."""
+    """The line of one benchmark and label space: through which models it goes, and from where.
+
+    ``benchmark_version`` is None for the paper's photos, of whichever version; ``title`` is the benchmark's
+    name with what tells it apart from others here.
+    """
 
     benchmark: str
+    benchmark_version: str | None
+    label_space: str | None
+    title: str
     source: str
     models: tuple[str, ...]
     fit: LineFit
@@ -50,8 +59,9 @@ class EffectiveRobustness:
 
     ``residuals`` has the columns of ``RESIDUALS_SCHEMA`` in the order of the points: ``predicted`` is the
     counter accuracy by the line, ``residual`` what the model has more, with a 95 % interval; null where there
-    is no line. A member of the baseline is compared with the line through the other members. ``p_value``:
-    could a further model of the baseline family lie as far off? ``lines``: one per benchmark and source.
+    is no line. A member of the baseline, and a run of a member's weights, is compared with the line through
+    the other members. ``p_value``: could a further model of the baseline family lie as far off? ``lines``:
+    one per benchmark, version, label space and source.
     """
 
     baseline: str
@@ -94,17 +104,16 @@ def effective_robustness(
         raise UsageError(f"There is no family {baseline!r}; choose one of {', '.join(FAMILIES)}.{hint}")
     if scale not in ("probit", "logit"):
         raise UsageError(f"The scale is probit or logit, not {scale!r}.")
-    indexed = points.with_row_index("row")
     lines, warnings, found = [], [], []
-    for members, measured in _populations(indexed, baseline):
-        line = _line(members, measured, baseline, scale)
+    for population in _populations(points.with_row_index("row"), baseline):
+        line = _line(population, baseline, scale)
         if isinstance(line, str):
             warnings.append(line)
-            found += [_row(row, None) for row in measured.iter_rows(named=True)]
+            found += [_row(row, None) for row in population.measured.iter_rows(named=True)]
             continue
         lines.append(line)
-        warnings += [*_clipped(line), *_far(line, members, measured)]
-        found += _residuals(members, measured, line.fit)
+        warnings += line_warnings(line.title, population.members, population.measured, scale)
+        found += _residuals(population, line.fit)
     ordered = sorted(found, key=lambda row: row["row"])
     residuals = pl.DataFrame(
         {name: [row[name] for row in ordered] for name in RESIDUALS_SCHEMA}, schema=RESIDUALS_SCHEMA
@@ -112,38 +121,59 @@ def effective_robustness(
     return EffectiveRobustness(baseline, scale, tuple(lines), residuals, tuple(warnings))
 
 
-def _populations(points: pl.DataFrame, baseline: str) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Split points into (models of the baseline that make a line, all models measured against it)."""
+@dataclass(frozen=True)
+class _Population:
+    """Models measured against one line, and those of the baseline that make it."""
+
+    version: str | None
+    label_space: str | None
+    title: str
+    members: pl.DataFrame
+    measured: pl.DataFrame
+
+
+def _populations(points: pl.DataFrame, baseline: str) -> Iterator[_Population]:
+    """Split points into populations: the paper's photos, the reproduction, and each place of the runs."""
     member = pl.col("family") == baseline
     own = ~pl.col("source").is_in(PUBLISHED)
     paper, again = (points.filter(pl.col("source") == source) for source in PUBLISHED)
     same = points.filter(own & pl.col("comparable"))
-    if paper.height:
-        yield paper.filter(member), pl.concat([paper, same])
-    if again.height:
-        yield again.filter(member), again
-    if same.height and not paper.height:
-        yield same.filter(member), same
+    base = paper if paper.height else same
+    for line, measured, told in ((base, pl.concat([paper, same]), ""), (again, again, " (reproduction)")):
+        if measured.height:
+            names = str(measured["label_space"][0]).partition("@")[0]
+            title = f"{measured['benchmark'][0]}{told}"
+            yield _Population(None, names, title, line.filter(member), measured)
+    named = titles(points)
     others = points.filter(own & ~pl.col("comparable"))
-    keys = ["benchmark_version", "label_space"]
-    for _, part in others.group_by(keys, maintain_order=True):
-        yield part.filter(member), part
+    for keys, part in others.group_by("benchmark_version", "label_space", maintain_order=True):
+        version, space = (None if key is None else str(key) for key in keys)
+        alike = others.filter(pl.col("benchmark_version").eq_missing(pl.lit(version)))
+        told = f", label space {space}" if alike["label_space"].n_unique() > 1 else ""
+        yield _Population(version, space, f"{named[version]}{told}", part.filter(member), part)
 
 
-def _line(members: pl.DataFrame, measured: pl.DataFrame, baseline: str, scale: Scale) -> RobustnessLine | str:
+def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLine | str:
     """The line through the members, or a sentence that says why there is none."""
-    benchmark = str(measured["benchmark"][0])
+    members = population.members
     if members.height < FEWEST:
         return (
-            f"No line on {benchmark}: effective robustness needs {FEWEST} models of the baseline family "
-            f"{baseline!r} there, and there {'is' if members.height == 1 else 'are'} {members.height}."
+            f"No line on {population.title}: effective robustness needs {FEWEST} models of the baseline "
+            f"family {baseline!r} there, and there {'is' if members.height == 1 else 'are'} {members.height}."
         )
     try:
         fit = _fit(members, scale)
     except ValueError as error:
-        return f"No line on {benchmark}: {error}"
-    source = members["source"][0] if members["source"].n_unique() == 1 else "runs"
-    return RobustnessLine(benchmark, source, tuple(members["model"]), fit)
+        return f"No line on {population.title}: {error}"
+    return RobustnessLine(
+        str(population.measured["benchmark"][0]),
+        population.version,
+        population.label_space,
+        population.title,
+        members["source"][0] if members["source"].n_unique() == 1 else "runs",
+        tuple(members["model"]),
+        fit,
+    )
 
 
 def _fit(members: pl.DataFrame, scale: Scale) -> LineFit:
@@ -151,51 +181,18 @@ def _fit(members: pl.DataFrame, scale: Scale) -> LineFit:
         members["common"].to_numpy(),
         members["counter"].to_numpy(),
         scale=scale,
-        photos_common=_photos(members, "n_common"),
-        photos_counter=_photos(members, "n_counter"),
+        photos_common=photos(members, "n_common"),
+        photos_counter=photos(members, "n_counter"),
     )
 
 
-def _photos(points: pl.DataFrame, column: str) -> np.ndarray[Any, Any]:
-    return points[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-
-
-def _clipped(line: RobustnessLine) -> list[str]:
-    if not line.fit.clipped:
-        return []
-    sentence = (
-        f"On {line.benchmark} {line.fit.clipped} of the {line.fit.n} models of the line have an accuracy of "
-        "0 or 100 %, which has no place on this scale: it was moved by half a photo, or to 0.1 and 99.9 % "
-        "where the number of photos is not known."
-    )
-    return [sentence]
-
-
-def _far(line: RobustnessLine, members: pl.DataFrame, measured: pl.DataFrame) -> list[str]:
-    """Tell of models so far from those of the line that it must be drawn on to reach them."""
-    inside = to_scale(members["common"], line.fit.scale, _photos(members, "n_common"))
-    places = to_scale(measured["common"], line.fit.scale, _photos(measured, "n_common"))
-    room = _DRAWN_ON * float(np.ptp(inside))
-    away = (places < inside.min() - room) | (places > inside.max() + room)
-    if not away.any():
-        return []
-    named = ", ".join(measured["label"].filter(pl.Series(away)).unique(maintain_order=True))
-    ends = members["common"].to_numpy()
-    sentence = (
-        f"The line on {line.benchmark} rests on common accuracies from {100 * ends.min():.1f} to "
-        f"{100 * ends.max():.1f} %; it is drawn on for {named}."
-    )
-    return [sentence]
-
-
-def _residuals(members: pl.DataFrame, measured: pl.DataFrame, fit: LineFit) -> list[dict[str, Any]]:
+def _residuals(population: _Population, fit: LineFit) -> list[dict[str, Any]]:
+    members = population.members.with_columns(weights=_WEIGHTS)
     inside = set(members["row"])
     rows = []
-    for row in measured.iter_rows(named=True):
-        line: LineFit | None = fit
-        if row["row"] in inside:
-            others = members.filter(pl.col("row") != row["row"])
-            line = _without(others, fit.scale)
+    for row in population.measured.with_columns(weights=_WEIGHTS).iter_rows(named=True):
+        others = members.filter(pl.col("weights") != row["weights"])
+        line = fit if others.height == members.height else _without(others, fit.scale)
         rows.append(_row(row, line, member=row["row"] in inside))
     return rows
 

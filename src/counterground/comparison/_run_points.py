@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from counterground.comparison._identical import SETTING
 from counterground.comparison._matching import PaperRow, paper_row
 from counterground.comparison._published_points import (
     BENCHMARK,
@@ -19,7 +20,6 @@ from counterground.inference import ModelRecord, Run
 from counterground.published import load_table
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
-SETTING = ("names", "prompts", "protocol", "label_space")
 # Unreadable photos, and what figure 3 and the paper's accuracies disagree on.
 _TOLERATED = 0.02
 _FIGURES = {("accuracy", "common"): "common", ("accuracy", "counter"): "counter", ("drop", None): "drop"}

@@ -22,7 +22,13 @@ from counterground.metrics._calibration import expected_calibration_error
 from counterground.metrics._compare import COMPARISON_SCHEMA, comparable, compare_models
 from counterground.metrics._correlation import Correlation, rank_correlation
 from counterground.metrics._drop import ClassDrops, class_drops, mean_drop, worst_group_accuracy
-from counterground.metrics._intervals import Interval, balanced_interval, drop_interval, proportion_interval
+from counterground.metrics._intervals import (
+    LEVEL,
+    Interval,
+    balanced_interval,
+    drop_interval,
+    proportion_interval,
+)
 from counterground.metrics._line import EDGE, FEWEST, LineFit, Scale, fit_line, from_scale, outside, to_scale
 from counterground.metrics._paired import PairedTest, holm, paired_test
 from counterground.metrics._regression import INTERCEPT, Coefficient, Regression, ordinary_least_squares
@@ -34,6 +40,7 @@ __all__ = [
     "EDGE",
     "FEWEST",
     "INTERCEPT",
+    "LEVEL",
     "SCORES_SCHEMA",
     "ClassAccuracies",
     "ClassDrops",

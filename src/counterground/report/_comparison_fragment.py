@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from counterground.report._comparison_lines import equation
 from counterground.report._notebook import PICTURE, Head, block, figure, folded, paragraphs, picture, table
 from counterground.report._numbers import bounds, count, p_value, percent
 from counterground.report._summary import Estimate
@@ -26,7 +27,8 @@ _MODELS = (
     PICTURE,
     Head(
         "Above the line",
-        "Counter accuracy above what the baseline family has at the same common accuracy.",
+        "Counter accuracy above what the baseline family has at the same common accuracy; the interval holds "
+        "where the line may be and the model's own sampling error.",
         numeric=True,
     ),
     Head("Rank", "By drop, 1 is the smallest; with the range of ranks the photos allow.", numeric=True),
@@ -157,12 +159,8 @@ def _answer(answer: Answer) -> list[str]:
 
 
 def _line(line: RobustnessLine, robustness: EffectiveRobustness) -> str:
-    fit = line.fit
-    return (
-        f"Line of {robustness.baseline} models on {line.benchmark} ({line.source}): {fit.scale}(counter) = "
-        f"{fit.intercept:.3f} [{fit.intercept_low:.3f}, {fit.intercept_high:.3f}] + "
-        f"{fit.slope:.3f} [{fit.slope_low:.3f}, {fit.slope_high:.3f}] x {fit.scale}(common), {fit.n} models."
-    )
+    whose = f"Line of {robustness.baseline} models on {line.title} ({line.source})"
+    return f"{whose}: {equation(line.fit)}, {line.fit.n} models."
 
 
 def _signed(row: dict[str, Any], value: str, low: str, high: str) -> str:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from counterground.comparison import EVERY, TERMS, WITHOUT, Answer, Comparison, RobustnessLine, Scaling
+from counterground.comparison import (
+    EVERY,
+    PUBLISHED,
+    SETTING,
+    TERMS,
+    WITHOUT,
+    Answer,
+    Comparison,
+    RobustnessLine,
+    Scaling,
+    titles,
+)
+from counterground.report._comparison_lines import about_line
 from counterground.report._numbers import NOTHING, bounds, p_value, percent
 from counterground.report._sheet import Cell, Column, Sheet
 
 if TYPE_CHECKING:
     from counterground.comparison._scaling import Outcome
 
-_FAMILIES = {
-    "clip": "CLIPs",
-    "imagenet": "ImageNet models",
-    "lvlm": "vision-language models",
-    "other": "other models",
-}
-_PUBLISHED = ("paper", "reproduction")
 _OUTCOMES: tuple[tuple[Outcome, str], ...] = (
     ("drop", "Drop (points; less is better)"),
     ("effective robustness", "Effective robustness (points off the line; more is better)"),
@@ -33,7 +37,6 @@ _METRICS = {
     ("accuracy", "counter"): "accuracy, counter",
     ("accuracy", None): "accuracy",
 }
-_SETTING = ("names", "prompts", "protocol", "label_space")
 MOST_PAIRS = 12
 _MOST_DROPS = 8
 
@@ -70,40 +73,47 @@ def _models(comparison: Comparison) -> list[Section]:
     groups = [same] if same.height else []
     others = shown.filter(~pl.col("comparable"))
     groups += [part for _, part in others.group_by("benchmark_version", "label_space", maintain_order=True)]
-    lines = {(line.benchmark, line.source): line for line in comparison.robustness.lines}
+    named = titles(comparison.points)
+    lines = {
+        (line.benchmark_version, line.label_space): line
+        for line in comparison.robustness.lines
+        if line.source != "reproduction"
+    }
     sections = []
     for group in groups:
-        benchmark = group["benchmark"][0]
-        paper = group["source"].str.contains("^paper$").any()
-        line = _line_of(lines.values(), benchmark, paper=bool(paper))
+        first = group.row(0, named=True)
+        version, space = first["benchmark_version"], first["label_space"]
+        # On the paper's photos one line serves all versions.
+        place = (None, str(space).partition("@")[0]) if first["comparable"] else (version, space)
+        title = first["benchmark"] if first["comparable"] else named[version]
+        paper = "paper" in group["source"]
         ordered = group.sort("residual", "drop", descending=[True, False], nulls_last=True)
-        sections.append(_group(ordered, again if paper else None, line, comparison.robustness.baseline))
+        told = _Group(ordered, f"{title}, label space {space}", lines.get(place), again if paper else None)
+        sections.append(_group(told, comparison.robustness.baseline))
     return sections
 
 
-def _line_of(lines: Iterable[RobustnessLine], benchmark: str, *, paper: bool) -> RobustnessLine | None:
-    for line in lines:
-        if (
-            line.benchmark == benchmark
-            and (line.source == "paper") == paper
-            and line.source != "reproduction"
-        ):
-            return line
-    return None
+@dataclass(frozen=True)
+class _Group:
+    """Models in one table, their line, and the reproduction's rows where it is the paper's table."""
+
+    models: pl.DataFrame
+    title: str
+    line: RobustnessLine | None
+    again: pl.DataFrame | None
 
 
-def _group(
-    models: pl.DataFrame, again: pl.DataFrame | None, line: RobustnessLine | None, baseline: str
-) -> Section:
+def _group(group: _Group, baseline: str) -> Section:
+    models, line, again = group.models, group.line, group.again
     columns = [Column("Model", False), *(Column(title, True) for title in ("Common", "Counter", "Drop"))]
     columns += [Column("Drop 2025", True)] if again is not None else []
     columns += [Column("Off line", True), Column("95 %", True)] if line else []
     columns += [Column("Rank", True)]
-    runs = models.filter(~pl.col("source").is_in(_PUBLISHED))["source"].n_unique()
+    runs = models.filter(~pl.col("source").is_in(PUBLISHED))["source"].n_unique()
     later = {} if again is None else dict(again.select("model", "drop").iter_rows())
     rows, bold = [], set()
     for place, row in enumerate(models.iter_rows(named=True)):
-        own = row["source"] not in _PUBLISHED
+        own = row["source"] not in PUBLISHED
         cells: list[Cell] = [(_name(row, several=runs > 1), "")]
         # More intervals would push the names off a terminal; `counterground scores` has them all.
         cells += [(percent(row[name]), "") for name in ("common", "counter")]
@@ -117,16 +127,15 @@ def _group(
         rows.append(cells)
         if own and again is not None:
             bold.add(place)
-    benchmark = models["benchmark"][0]
-    title = f"{_counted(len(rows))} on {benchmark}, label space {models['label_space'][0]}"
-    sentences = [*_own_drops(models, again), *_about(line, baseline, again is not None)]
+    title = f"{_counted(len(rows))} on {group.title}"
+    sentences = [*_own_drops(models, again), *_about(group, baseline)]
     sheet = Sheet(1, columns, rows, f"{title}, percent. {' '.join(sentences)}")
     return Section(title, sheet, tuple(sentences), bold=frozenset(bold))
 
 
 def _name(row: dict[str, Any], *, several: bool) -> str:
     """The paper's data set and backbone, with an asterisk for filtered data; a run's model as written."""
-    if row["source"] in _PUBLISHED:
+    if row["source"] in PUBLISHED:
         if row["family"] == "imagenet":
             return f"ImageNet {row['backbone']}"
         return f"{row['label']}*" if row["high_quality"] else str(row["label"])
@@ -151,7 +160,7 @@ def _rank(row: dict[str, Any]) -> str:
 
 def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None) -> list[str]:
     """The drops of the runs' models with their intervals, where the table has no room for them."""
-    own = models.filter(~pl.col("source").is_in(_PUBLISHED))
+    own = models.filter(~pl.col("source").is_in(PUBLISHED))
     if again is None or own.is_empty():
         return []
     drops = [
@@ -162,38 +171,20 @@ def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None) -> list[str]:
     return [f"Drops of the runs, with 95 % intervals: {'; '.join(drops)}{more}."]
 
 
-def _about(line: RobustnessLine | None, baseline: str, paper: bool) -> list[str]:
-    sentences = []
-    if line:
-        fit, family = line.fit, _FAMILIES[baseline]
-        sentences.append(
-            f"Off line: counter accuracy minus what the line through the {fit.n} {family} gives at "
-            f"the same common accuracy, {fit.scale}(counter) = {_plain(fit.intercept)} "
-            f"{_ends(fit.intercept_low, fit.intercept_high)} + {_plain(fit.slope)} "
-            f"{_ends(fit.slope_low, fit.slope_high)} × {fit.scale}(common)"
-            + (f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else "")
-            + ". Each of these is compared with the line through the others."
-        )
+def _about(group: _Group, baseline: str) -> list[str]:
+    sentences = about_line(group.line, baseline, group.models) if group.line else []
     sentences.append("Rank by drop, with the ranks that cannot be ruled out (all pairs tested, Holm).")
-    if paper:
+    if group.again is not None:
         sentences.append(
-            "Drop 2025: an independent reproduction. *: filtered data. The paper prints no intervals: those "
-            "off the line are the line's own; ranks rest on binomial ones from the group sizes, an "
-            "approximation."
+            "Drop 2025: an independent reproduction. *: filtered data. The paper prints no intervals: the "
+            "sampling error of its rows, in ranks and in intervals off the line, is binomial from the group "
+            "sizes, an approximation."
         )
     return sentences
 
 
 def _counted(models: int) -> str:
     return "1 model" if models == 1 else f"{models} models"
-
-
-def _plain(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−")
-
-
-def _ends(low: float, high: float) -> str:
-    return f"[{_plain(low)}, {_plain(high)}]"
 
 
 def _scaling(scaling: Scaling) -> Section:
@@ -249,7 +240,8 @@ def _alone(scaling: Scaling) -> list[str]:
 
 
 def _tests(tests: pl.DataFrame) -> Section:
-    varying = [name for name in ("benchmark", *_SETTING) if tests[name].n_unique() > 1]
+    varying = [name for name in SETTING if tests[name].n_unique() > 1]
+    places = _places(tests)
     columns = [
         Column("Metric", False),
         *(Column(title, True) for title in ("Difference", "95 %", "p (Holm)")),
@@ -259,6 +251,7 @@ def _tests(tests: pl.DataFrame) -> Section:
     above = None
     for row in tests.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
         heading = f"{row['model_a']} minus {row['model_b']}"
+        heading += places[row["benchmark_version"]]
         heading += "".join(f", {name.replace('_', ' ')} {row[name]}" for name in varying)
         if heading != above:
             above = heading
@@ -272,6 +265,18 @@ def _tests(tests: pl.DataFrame) -> Section:
     return Section(title, Sheet(1, columns, rows, f"{title}."), headings=frozenset(headings))
 
 
+def _places(tests: pl.DataFrame) -> dict[str, str]:
+    """What tells the benchmarks of tests apart, by version; nothing where there is one."""
+    versions = dict(tests.select("benchmark_version", "benchmark").unique(maintain_order=True).iter_rows())
+    if len(versions) == 1:
+        return dict.fromkeys(versions, "")
+    names = list(versions.values())
+    return {
+        version: f", on {name} (version {version[:8]})" if names.count(name) > 1 else f", on {name}"
+        for version, name in versions.items()
+    }
+
+
 def _agreement(agreement: pl.DataFrame) -> Section:
     known = agreement.filter(pl.col("correlation").is_not_null())
     shown = _most_telling(known).sort("correlation", descending=True)
@@ -281,9 +286,12 @@ def _agreement(agreement: pl.DataFrame) -> Section:
         Column("95 %", True),
         Column("Classes", True),
     ]
+    sources = {*known["source_a"], *known["source_b"]} - set(PUBLISHED)
     rows: list[list[Cell]] = []
     for row in shown.iter_rows(named=True):
-        pair = " and ".join(_short(row[f"model_{side}"], row[f"source_{side}"]) for side in "ab")
+        pair = " and ".join(
+            _short(row[f"model_{side}"], row[f"source_{side}"], several=len(sources) > 1) for side in "ab"
+        )
         interval = "" if row["low"] is None else f"[{_two(row['low'])}, {_two(row['high'])}]"
         rows.append([(pair, ""), (_two(row["correlation"]), ""), (interval, ""), (str(row["classes"]), "")])
     title = "Do models lean on the backgrounds of the same classes?"
@@ -298,12 +306,14 @@ def _most_telling(known: pl.DataFrame) -> pl.DataFrame:
     """All pairs where they are few; else those of the runs first, then the paper's."""
     if known.height <= MOST_PAIRS:
         return known
-    theirs = pl.col("source_a").is_in(_PUBLISHED).cast(pl.Int8) + pl.col("source_b").is_in(_PUBLISHED)
+    theirs = pl.col("source_a").is_in(PUBLISHED).cast(pl.Int8) + pl.col("source_b").is_in(PUBLISHED)
     return known.sort(theirs, maintain_order=True).head(MOST_PAIRS)
 
 
-def _short(model: str, source: str) -> str:
-    return short_name(model) if source in _PUBLISHED else model
+def _short(model: str, source: str, *, several: bool) -> str:
+    if source in PUBLISHED:
+        return short_name(model)
+    return f"{model} ({source})" if several else model
 
 
 def short_name(model: str) -> str:

@@ -14,12 +14,12 @@ from counterground.errors import UsageError, did_you_mean
 from counterground.escaping import markdown
 from counterground.report._comparison_reproduced import reproduction_sections
 from counterground.report._comparison_sheets import Section, comparison_sections
+from counterground.report._comparison_table import section_table
 from counterground.report._markup import sheet_latex, sheet_markdown
 from counterground.report._tables import TextFormat
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.table import Table
 
 _FORMATS = ("table", *get_args(TextFormat))
 
@@ -41,11 +41,20 @@ def format_comparison(comparison: Comparison, format: str = "table") -> str | Se
     if format == "json":
         return _dumped(_record(comparison))
     warnings = [f"Warning: {sentence}" for sentence in comparison.warnings]
-    return _written(comparison_sections(comparison), warnings, format)
+    return _written(comparison_sections(comparison), warnings, format, "compared")
 
 
-def format_reproduction(rows: pl.DataFrame, format: str = "table") -> str | SectionsView:  # noqa: A002
-    """Write the paper's rows beside our values; ``rows`` is what ``reproduce`` returns.
+def format_reproduction(
+    rows: pl.DataFrame,
+    format: str = "table",  # noqa: A002
+    warnings: Sequence[str] = (),
+) -> str | SectionsView:
+    """Write the paper's rows beside our values.
+
+    Args:
+        rows: what ``reproduce`` returns.
+        format: as in ``format_comparison``; csv and json hold the rows alone.
+        warnings: what ``left_out`` returns.
 
     Raises:
         UsageError: an unknown format.
@@ -55,7 +64,8 @@ def format_reproduction(rows: pl.DataFrame, format: str = "table") -> str | Sect
         return rows.write_csv().rstrip("\n")
     if format == "json":
         return _dumped(rows.to_dicts())
-    return _written(reproduction_sections(rows), [], format)
+    told = [f"Warning: {sentence}" for sentence in warnings]
+    return _written(reproduction_sections(rows), told, format, "reproduced")
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class SectionsView:
         from rich.text import Text
 
         for section in self.sections:
-            yield _table(section)
+            yield section_table(section, options.max_width)
             yield Text("")
             for sentence in section.sentences:
                 yield Text(sentence)
@@ -85,56 +95,19 @@ def _check(style: str) -> None:
         raise UsageError(f"There is no format {style!r}; choose one of {', '.join(_FORMATS)}.{hint}")
 
 
-def _written(sections: Sequence[Section], warnings: Sequence[str], style: str) -> str | SectionsView:
+def _written(
+    sections: Sequence[Section], warnings: Sequence[str], style: str, kind: str
+) -> str | SectionsView:
     if style == "table":
         return SectionsView(sections, warnings)
     if style == "markdown":
         parts = [f"### {section.title}\n\n{sheet_markdown(section.sheet)}" for section in sections]
         return "\n\n".join([*parts, *(f"- {markdown(sentence)}" for sentence in warnings)])
     tables = [
-        sheet_latex(section.sheet).replace("{tab:counterground}", f"{{tab:counterground-{number}}}")
+        sheet_latex(section.sheet).replace("{tab:counterground}", f"{{tab:counterground-{kind}-{number}}}")
         for number, section in enumerate(sections, start=1)
     ]
     return "\n\n".join([*tables, *(f"% {' '.join(sentence.split())}" for sentence in warnings)])
-
-
-def _table(section: Section) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(
-        title=section.title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=0,
-        collapse_padding=True,
-    )
-    for column in section.sheet.columns:
-        justify = "right" if column.numeric else "left"
-        title = _narrow(column.title) if column.numeric else column.title
-        table.add_column(Text(title), justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for place, row in enumerate(section.sheet.rows):
-        heading = place in section.headings
-        if heading and place:
-            table.add_section()
-        style = "bold" if heading or place in section.bold else ""
-        table.add_row(*(_cell(Text, *cell) for cell in row), style=style)
-    return table
-
-
-def _narrow(title: str) -> str:
-    """A short title in two lines leaves the room to the names."""
-    return title.replace(" ", "\n") if len(title) < 14 and title[-1] != "%" else title
-
-
-def _cell(text: Any, value: str, interval: str) -> Any:
-    cell = text(value)
-    if interval:
-        cell.append(f"\n{interval}", style="dim")
-    return cell
 
 
 def _record(comparison: Comparison) -> dict[str, Any]:

@@ -1,0 +1,176 @@
+"""Versions and label spaces of one benchmark are not mixed, and the same result does not count twice."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from paper_sized import classifier_record
+
+import counterground as cg
+from counterground.comparison import effective_robustness, full_comparison, model_points, titles
+from counterground.errors import UsageError
+from counterground.report import comparison_html, format_comparison
+
+SIZES = np.full((6, 2), 40)
+B32, L14 = "open_clip:ViT-B-32/openai", "open_clip:ViT-L-14/openai"
+NEW = "z" * 64
+
+
+@pytest.fixture
+def stamps(make_run):
+    """Function: (path, accuracies, **what differs) -> Run on stamps."""
+
+    def make(path, levels, **differing):
+        return make_run(levels, path=path, sizes=SIZES, name="stamps", **differing)
+
+    return make
+
+
+def lites(drop):
+    return {f"efficientnet-lite{k}": (0.6 + 0.1 * k, 0.4 + 0.12 * k - drop) for k in range(4)}
+
+
+def written(comparison, style):
+    if style == "html":
+        return comparison_html(comparison)
+    if style != "table":
+        return format_comparison(comparison, style)
+    from rich.console import Console
+
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(format_comparison(comparison))
+    return " ".join(capture.get().split())
+
+
+def test_ranks_and_tests_of_one_version_do_not_depend_on_the_other(stamps):
+    alike = stamps("vC", {B32: (0.8, 0.7), L14: (0.8, 0.68)}, version=NEW)
+    apart = stamps("vA", {B32: (0.9, 0.2), L14: (0.9, 0.85)})
+    alone = [full_comparison(run, published=False) for run in (alike, apart)]
+    for runs in ([alike, apart], [apart, alike]):
+        both = full_comparison(runs, published=False)
+        for one in alone:
+            version = one.points["benchmark_version"][0]
+            ours = both.models.filter(benchmark_version=version)
+            ranks = ["model", "rank", "rank_low", "rank_high"]
+            assert ours.select(ranks).equals(one.models.select(ranks))
+            assert both.tests.filter(benchmark_version=version).equals(one.tests)
+    assert alone[0].models["rank_high"].to_list() == [2, 2]
+
+
+def test_versions_of_one_name_are_told_apart_everywhere(stamps):
+    runs = [stamps("a", lites(0)), stamps("b", lites(0.3), version=NEW), stamps("c", {B32: (0.7, 0.5)})]
+    found = full_comparison(runs, published=False)
+    assert titles(found.points) == {
+        "stamps00" * 8: "stamps (version stamps00)",
+        NEW: "stamps (version zzzzzzzz)",
+    }
+    for style in ("table", "markdown"):
+        said = written(found, style)
+        assert "5 models on stamps (version stamps00), label space imagenet" in said
+        assert "4 models on stamps (version zzzzzzzz), label space imagenet" in said
+        assert "minus efficientnet-lite1, on stamps (version zzzzzzzz)" in said
+    html = written(found, "html")
+    assert "Line of imagenet models on stamps (version zzzzzzzz) (b)" in html
+    one_each = [stamps("d", {B32: (0.7, 0.5)}), stamps("e", {B32: (0.9, 0.2)}, version=NEW)]
+    warnings = full_comparison(one_each, published=False).warnings
+    assert len(set(warnings)) == len(warnings)
+    assert [w.partition(":")[0] for w in warnings if w.startswith("No paired tests")] == [
+        "No paired tests on stamps (version stamps00)",
+        "No paired tests on stamps (version zzzzzzzz)",
+    ]
+
+
+def test_the_python_call_says_which_runs_saw_which_version(stamps):
+    runs = [stamps("vA", {B32: (0.9, 0.2)}), stamps("vB", {L14: (0.9, 0.2)}, version=NEW)]
+    with pytest.raises(UsageError, match=r"vA on stamps, version stamps00; vB on stamps, version zzzzzzzz"):
+        cg.compare(runs)
+
+
+def test_each_table_stands_above_its_own_line(stamps):
+    """Of two label spaces and two versions, each equation is that of the models in its table."""
+    runs = [
+        stamps("a", lites(0)),
+        stamps("b", lites(0.2), label_space="benchmark"),
+        stamps("c", lites(0.3), version=NEW),
+    ]
+    found = full_comparison(runs, published=False)
+    said = " ".join(written(found, "markdown").split())
+    for run in runs:
+        fit = effective_robustness(model_points([run], published=False)).fit
+        place = (run.info.benchmark.version, run.info.label_space.name)
+        line = next(x for x in found.robustness.lines if (x.benchmark_version, x.label_space) == place)
+        assert line.fit == fit
+        title = f"stamps (version {place[0][:8]}), label space {place[1]}"
+        table = said.partition(f"### 4 models on {title}")[2].partition("###")[0]
+        assert f"+ {fit.slope:.3f}" in table
+    record = json.loads(format_comparison(found, "json"))["lines"]
+    assert len({(line["benchmark_version"], line["label_space"]) for line in record}) == 3
+
+
+def test_a_run_of_the_papers_weights_is_measured_without_the_papers_row(make_run):
+    run = make_run({"torchvision:alexnet": (0.596, 0.3924), "torchvision:resnet50": (0.8137, 0.6606)})
+    points = model_points([run])
+    found = effective_robustness(points).residuals
+    for spec, model in (("torchvision:alexnet", "AlexNet"), ("torchvision:resnet50", "RN50")):
+        row = points.with_row_index("row").filter(model=spec).row(0, named=True)
+        assert row["paper_model"] == model
+        left = points.filter((pl.col("source") != "paper") | (pl.col("model") != model))
+        without = effective_robustness(left).residuals.filter(pl.col("model") == spec)
+        assert found.filter(pl.col("model") == spec)["predicted"][0] == pytest.approx(without["predicted"][0])
+    stranger = make_run({"torchvision:other": (0.6, 0.4)})
+    assert effective_robustness(model_points([stranger])).residuals["predicted"][-1] == pytest.approx(
+        effective_robustness(points).fit.predict(model_points([stranger])["common"][-1])
+    )
+
+
+def test_a_model_asked_in_two_ways_is_not_measured_against_itself(stamps):
+    levels = {"open_clip:A/x": (0.6, 0.4), "open_clip:B/x": (0.7, 0.5), "open_clip:C/x": (0.8, 0.66)}
+    levels["open_clip:D/x"] = (0.9, 0.7)
+    again = stamps("b", {"open_clip:A/x": (0.65, 0.42)}, names="openai")
+    found = effective_robustness(
+        model_points([stamps("a", levels), again], published=False), baseline="clip"
+    ).residuals
+    three = {spec: level for spec, level in levels.items() if spec != "open_clip:A/x"}
+    line = effective_robustness(model_points([stamps("a", three)], published=False), baseline="clip").fit
+    assert found["predicted"][-1] == pytest.approx(line.predict(found["common"][-1]))
+
+
+def test_the_same_folder_twice_is_refused_in_one_line(stamps):
+    run = stamps("labA", lites(0))
+    for both in ([run, run], [run, stamps("./labA", lites(0))]):
+        with pytest.raises(UsageError, match="labA is given twice; give each folder once"):
+            full_comparison(both, published=False)
+
+
+def test_what_two_runs_hold_alike_is_one_row_that_names_both(stamps):
+    levels = {**lites(0), B32: (0.7, 0.5)}
+    first = stamps("n1", levels, names="openai")
+    second = stamps("n2", {**levels, B32: (0.9, 0.2)}, names="wordnet")
+    found = full_comparison([first, second], published=False)
+    assert found.points.group_by("model").len().filter(pl.col("len") > 1)["model"].to_list() == [B32]
+    assert set(found.points.filter(family="imagenet")["source"]) == {"n1, n2"}
+    assert found.points.filter(model=B32)["source"].to_list() == ["n1", "n2"]
+    assert found.robustness.fit == effective_robustness(model_points([first], published=False)).fit
+    assert set(found.ranks["of"]) == {6}
+    assert "efficientnet-lite0 (n1, n2)" in written(found, "markdown")
+    # Classifiers are tested against each other once, not once for each list of names.
+    classifiers = found.tests.filter(~pl.col("model_a").str.contains("open_clip"), metric="drop")
+    pairs = classifiers.filter(~pl.col("model_b").str.contains("open_clip")).select("model_a", "model_b")
+    assert pairs.height == pairs.unique().height == 6
+
+
+@pytest.mark.parametrize(
+    "differing",
+    [
+        {"version": NEW},
+        {"label_space": "benchmark"},
+        {"space_version": "2"},
+        {"seed": 7},
+        {"records": [classifier_record("m").model_copy(update={"fingerprint": "e" * 64})]},
+    ],
+)
+def test_what_is_not_the_same_result_stays_two_rows(stamps, differing):
+    runs = [stamps("a", {"m": (0.7, 0.5)}), stamps("b", {"m": (0.7, 0.5)}, **differing)]
+    assert model_points(runs, published=False)["source"].to_list() == ["a", "b"]
