@@ -68,6 +68,8 @@ def test_the_hub_reads_each_models_figures_from_its_card(make_run):
         assert name == model
         assert [r.metric_type for r in results] == ["accuracy", "accuracy", "accuracy_drop"]
         task = "image-classification" if model == "efficientnet-lite0" else "zero-shot-image-classification"
+        # The figures stand in no paper and at no address.
+        assert all("source" not in one for one in index[0]["results"])
         for result, metric, group in zip(
             results, ("accuracy", "accuracy", "drop"), ("common", "counter", None), strict=True
         ):
@@ -202,6 +204,52 @@ def test_the_papers_models_and_all_of_torchvision_and_openclip_are_covered():
             spec=spec, kind=model.kind, fingerprint="f", description={"training_data": model.training_data}
         )
         assert _of_model(record)[2] == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "keys"),
+    [
+        ("hf:facebook/metaclip-2-worldwide-huge-quickgelu", {"chuang2025metaclip2"}),
+        ("open_clip:ViT-H-14-worldwide-quickgelu/metaclip2_worldwide", {"chuang2025metaclip2"}),
+        ("hf:facebook/metaclip-b16-400m", {"xu2024metaclip"}),
+        ("hf:facebook/metaclip-h14-fullcc2.5b", {"xu2024metaclip"}),
+        ("timm:beit_base_patch16_224.in22k_ft_in22k_in1k", {"bao2022beit"}),
+        ("timm:beitv2_base_patch16_224.in1k_ft_in22k_in1k", {"peng2022beitv2"}),
+        ("hf:microsoft/beit-base-patch16-224", {"bao2022beit"}),
+        ("timm:swin_base_patch4_window7_224.ms_in1k", {"liu2021swin"}),
+        ("timm:swinv2_base_window8_256.ms_in1k", {"liu2022swinv2"}),
+        ("torchvision:swin_v2_t", {"liu2022swinv2"}),
+        ("hf:microsoft/swinv2-tiny-patch4-window8-256", {"liu2022swinv2"}),
+        ("timm:inception_v3.tv_in1k", {"szegedy2016inception"}),
+        ("timm:inception_v4.tf_in1k", {"szegedy2017inception"}),
+        ("timm:inception_resnet_v2.tf_in1k", {"szegedy2017inception"}),
+        ("hf:microsoft/resnet-50", {"he2016resnet"}),
+        ("torchvision:wide_resnet50_2", {"zagoruyko2016wide"}),
+        *((f"timm:{name}", set()) for name in ("inception_next_base.sail_in1k", "swin_s3_base_224.ms_in1k")),
+        *(
+            (f"timm:{name}", set())
+            for name in ("convnextv2_base.fcmae_ft_in1k", "deit3_base_patch16_224.fb_in1k")
+        ),
+        *((f"timm:{name}", set()) for name in ("resnetv2_50.a1h_in1k", "seresnext50_32x4d.racm_in1k")),
+        ("timm:eva02_base_patch14_448.mim_in22k_ft_in1k", set()),
+    ],
+)
+def test_relatives_are_not_cited_for_each_other(spec, keys):
+    """Each architecture has its own paper, or a remark that it is not covered."""
+    described = {"training_data": "MetaCLIP" if "metaclip" in spec else "ImageNet-1K"}
+    record = ModelRecord(spec=spec, kind="classifier", fingerprint="f", description=described)
+    _, found, missing = _of_model(record)
+    families = {key for _, group in _FAMILIES for key in group} - {"radford2021clip", "dosovitskiy2021vit"}
+    assert set(found) & families == keys
+    assert missing == ([] if keys else [f"No entry for the architecture of {spec}."])
+
+
+def test_every_miscellany_says_where_and_addresses_their_package(make_run):
+    for key, entry in _references().items():
+        if entry.startswith("@misc"):
+            assert "howpublished = {" in entry, key
+    first = bibliography([make_run(LEVELS)]).splitlines()[0]
+    assert first == r"% In the preamble: \usepackage{url} (or hyperref), for \url."
 
 
 @pytest.fixture

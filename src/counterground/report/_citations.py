@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 METHOD = "wang2024counteranimal"
 OURS = "counterground"
+_URL = r"% In the preamble: \usepackage{url} (or hyperref), for \url."
 _IMAGENET = ("deng2009imagenet", "russakovsky2015imagenet")
 _LOADERS = {
     "open_clip": ("radford2021clip", "ilharco2021openclip", "cherti2023scaling"),
@@ -56,7 +57,8 @@ _DATA = (
     ("LVD-1689M", ("simeoni2025dinov3",)),
     ("stamps", ("tuxpaint",)),
 )
-# Names of architectures as the libraries write them, in lower case. All that match count.
+# Names of architectures as the libraries write them, in lower case. All that match count. Successors and
+# relatives (DeiT III, ConvNeXt V2, InceptionNeXt, SE-ResNet, ...) have papers of their own: they match nothing.
 _FAMILIES = (
     (r"siglip2", ("tschannen2025siglip2",)),
     (r"siglip", ("zhai2023siglip", "chen2023pali")),
@@ -64,9 +66,10 @@ _FAMILIES = (
     (r"kakaobrain", ("byeon2022coyo",)),
     (r"mobileclip(?!2)", ("vasu2024mobileclip",)),
     (r"mobileclip2", ("faghri2025mobileclip2",)),
-    (r"metaclip", ("xu2024metaclip",)),
+    (r"metaclip(?![-_]?2(?!\d))", ("xu2024metaclip",)),
+    (r"metaclip[-_]?2(?!\d)", ("chuang2025metaclip2",)),
     (r"(?<!meta)(?<!mobile)clip(?!2)", ("radford2021clip",)),
-    (r"\beva|_eva", ("sun2023evaclip",)),
+    (r"\beva0[12]-|\beva0?[12]?_\S*clip_", ("sun2023evaclip",)),
     (r"coca", ("yu2022coca",)),
     (r"nllb", ("visheratin2023nllb",)),
     (r"\bpe[-_]", ("bolya2025perception",)),
@@ -74,12 +77,13 @@ _FAMILIES = (
     (r"dinov3", ("simeoni2025dinov3",)),
     (r"alexnet", ("krizhevsky2014weird",)),
     (r"vgg", ("simonyan2015vgg",)),
-    (r"(?<!wide_)resnet|\brn\d", ("he2016resnet",)),
+    (r"(?<![a-z])(?<!wide_)(?<!inception_)resnet[-_]?\d|\brn\d", ("he2016resnet",)),
     (r"wide_?resnet", ("zagoruyko2016wide",)),
-    (r"resnext", ("xie2017resnext",)),
+    (r"(?<![a-z])resnext", ("xie2017resnext",)),
     (r"densenet", ("huang2017densenet",)),
     (r"googlenet", ("szegedy2015googlenet",)),
-    (r"inception", ("szegedy2016inception",)),
+    (r"inception_?v3", ("szegedy2016inception",)),
+    (r"inception_(v4|resnet)", ("szegedy2017inception",)),
     (r"squeezenet", ("iandola2016squeezenet",)),
     (r"shufflenet", ("ma2018shufflenetv2",)),
     (r"mnasnet", ("tan2019mnasnet",)),
@@ -89,10 +93,13 @@ _FAMILIES = (
     (r"efficientnet(?!_?v2)", ("tan2019efficientnet",)),
     (r"efficientnet_?v2", ("tan2021efficientnetv2",)),
     (r"regnet", ("radosavovic2020regnet",)),
-    (r"deit", ("touvron2021deit",)),
-    (r"swin", ("liu2021swin",)),
-    (r"convnext", ("liu2022convnext",)),
-    (r"\bvit[-_ /f]|\bbeit", ("dosovitskiy2021vit",)),
+    (r"deit(?!3)", ("touvron2021deit",)),
+    (r"swin(?!_?v?2|_s3|v)", ("liu2021swin",)),
+    (r"swin_?v2", ("liu2022swinv2",)),
+    (r"(?<![a-z])convnext(?!v2)", ("liu2022convnext",)),
+    (r"\bvit[-_ /f]", ("dosovitskiy2021vit",)),
+    (r"\bbeit(?!v2|-?3)", ("bao2022beit",)),
+    (r"\bbeit_?v2", ("peng2022beitv2",)),
     (r"llava", ("liu2023llava",)),
     (r"llava.?(v?1\.5)", ("liu2024llava15", "chiang2023vicuna")),
     (r"llava.?(v?1\.6|next)", ("liu2024llavanext",)),
@@ -122,7 +129,8 @@ def bibliography(runs: Sequence[Run]) -> str:
     entries = {**_references(), OURS: _our_entry(runs)}
     blocks = [f"% {_listed(why)}\n{entries[key]}" for key, why in reasons.items()]
     comments = [f"% {bibtex_comment(remark)}" for remark in dict.fromkeys(remarks)]
-    return "\n\n".join([*blocks, *(["\n".join(comments)] if comments else [])])
+    needs = [_URL] if any(r"\url{" in entries[key] for key in reasons) else []
+    return "\n\n".join([*needs, *blocks, *(["\n".join(comments)] if comments else [])])
 
 
 _Found = tuple[str, list[str], list[str]]
@@ -158,6 +166,8 @@ def _of_model(model: ModelRecord) -> _Found:
     trained = [key for pattern, found in _DATA if re.search(pattern, data) for key in found]
     name = f"{model.spec.partition(':')[2] or model.spec} {described.get('architecture') or ''}".lower()
     built = [key for pattern, found in _FAMILIES if re.search(pattern, name) for key in found]
+    if "chuang2025metaclip2" in built:  # the hub's names say MetaCLIP of both
+        trained = ["chuang2025metaclip2" if key == "xu2024metaclip" else key for key in trained]
     missing = []
     if not built and loader not in ("lite", "minigpt4", "open_clip", "counterground"):
         missing.append(f"No entry for the architecture of {model.spec}.")

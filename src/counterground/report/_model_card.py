@@ -106,10 +106,6 @@ def _result(asked: _Asked) -> dict[str, Any]:
             "args": {**how, "photos": info.counts.photos},
         },
         "metrics": [_metric(kind, name, figure) for kind, name, _, figure in asked.metrics],
-        "source": {
-            "name": f"CounterGround {info.counterground_version}; the method is that of {PAPER}",
-            "url": PAPER,
-        },
     }
 
 
@@ -169,7 +165,7 @@ def _asked(asked: _Asked) -> str:
 
 def _repeat(asked: _Asked) -> str:
     name = asked.run.info.benchmark.name
-    where = "" if name in ("stamps", "counteranimal") else ", with the path of the benchmark for its name"
+    where = "" if name in ("stamps", "counteranimal") else ", with the path of the benchmark for BENCHMARK"
     sentence = markdown(f"Repeat it with CounterGround {asked.run.info.counterground_version}{where}:")
     return f"{sentence} {code(repeat_command(asked.run, asked.record.spec))}"
 
