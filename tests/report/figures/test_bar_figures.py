@@ -1,15 +1,20 @@
 """What stands in figures 3 to 10 and 15: the heights of bars, their texts, intervals and colours."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer, ErrorbarContainer
 
 from counterground.comparison import model_points
+from counterground.inference import ModelRecord
 from counterground.published import load_table
-from counterground.report.figures._bar_marks import Bars, draw_bars
-from counterground.report.figures._style import new_figure
+from counterground.report.figures._bar_marks import Bars, draw_bars, room_for_texts
+from counterground.report.figures._material import Material
+from counterground.report.figures._style import new_figure, wrap
 
 
 def bars(axes):
@@ -147,6 +152,117 @@ def test_measured_values_stand_on_the_printed_bars(beside, counteranimal_run):
     assert len(expected) == 4
     np.testing.assert_allclose(sorted(measured), sorted(expected))
     assert "Diamonds" in beside[0]["figure-5"].caption
+
+
+def values_beside_bars(axes):
+    """Each number's text with the height that it is anchored at and its shift in points."""
+    return [
+        (text.get_text(), text.xy[1], text.get_position()[0]) for text in axes.texts if text.get_text() != ""
+    ]
+
+
+@pytest.mark.parametrize("stem", ["figure-4-own", "figure-5-own", "figure-7-own", "figure-15-own"])
+def test_values_stand_at_their_bars_beside_the_line_of_the_interval(own, stem):
+    for axes in own[0][stem].figure.axes:
+        heights = [
+            bar.get_height() for group in axes.containers if isinstance(group, BarContainer) for bar in group
+        ]
+        written = values_beside_bars(axes)
+        np.testing.assert_allclose(sorted(at for _, at, _ in written), sorted(heights))
+        for text, at, shift in written:
+            assert float(text.replace("−", "-")) == pytest.approx(at, abs=0.051)
+            assert shift >= 2
+
+
+def test_drops_stay_within_100_points(make_run, draw):
+    """Two photos a class give intervals and bars that reach the ends of the scale."""
+    run = make_run({"efficientnet-lite0": (0.99, 0.02)}, per_group=2, path="few")
+    drawings, _ = draw(Material(published=False, runs=[run]), ["4", "15"])
+    for drawing in drawings.values():
+        for axes in drawing.figure.axes:
+            low, high = axes.get_ylim()
+            assert -103 < low < high < 103
+            assert max(abs(tick) for tick in axes.get_yticks()) <= 100
+            tall = [text for text, at, _ in values_beside_bars(axes) if at > 95]
+            assert tall
+            FigureCanvasAgg(drawing.figure).draw()
+            frame = axes.get_window_extent()
+            assert all(text.get_window_extent().y1 < frame.y1 + 2 for text in axes.texts)
+        assert "Measured on stamps, imagenet." in drawing.caption
+
+
+def test_panels_of_several_benchmarks_are_told_apart(make_run, draw):
+    runs = [
+        make_run({"efficientnet-lite0": (0.8, 0.5)}, path=name, name=name, version=name * 8)
+        for name in ("forest", "harbour")
+    ]
+    drawings, _ = draw(Material(published=False, runs=runs), ["15"])
+    titles = [axes.get_title(loc="left") for axes in drawings["figure-15-own"].figure.axes]
+    assert ["forest" in titles[0], "harbour" in titles[1]] == [True, True]
+    assert "forest, imagenet; harbour, imagenet" in drawings["figure-15-own"].caption
+
+
+def test_the_key_is_grey_where_panels_differ_in_colour(own):
+    figure = own[0]["figure-7-own"].figure
+    colours = {
+        to_hex(group[0].get_facecolor())
+        for axes in figure.axes
+        for group in axes.containers
+        if isinstance(group, BarContainer)
+    }
+    (key,) = figure.legends
+    faces = {to_hex(handle.get_facecolor()) for handle in key.legend_handles}
+    if len({colour[5:] > colour[1:3] for colour in colours}) > 1:
+        assert not faces & colours
+    red, green, blue = (int(min(faces)[k : k + 2], 16) for k in (1, 3, 5))
+    assert max(red, green, blue) - min(red, green, blue) < 40 or faces <= colours
+
+
+def test_titles_and_labels_keep_their_words(make_run, draw):
+    words = "composites of the stamps benchmark's cut-outs (see the model card)"
+    run = make_run({"counterground:a": (0.8, 0.5), "counterground:b": (0.7, 0.5)}, path="words")
+    records = [
+        ModelRecord(
+            spec=record.spec,
+            kind="dual_encoder",
+            fingerprint="f",
+            description={"architecture": record.spec, "training_data": words, "parameters": 3_000_000},
+        )
+        for record in run.info.models
+    ]
+    run = replace(run, info=run.info.model_copy(update={"models": records}))
+    drawings, _ = draw(Material(published=False, runs=[run]), ["7"])
+    title = drawings["figure-7-own"].figure.axes[0].get_title(loc="left")
+    assert " ".join(title.split("\n")) == words
+    long = wrap(f"{words}; " * 4, 42)
+    assert long.endswith(" …")
+    assert set(long.replace("\n", " ").removesuffix(" …").split()) <= set(f"{words};".split()) | {"card);"}
+
+
+def test_bars_of_many_models_are_as_wide_in_every_line(make_run, draw):
+    models = {f"efficientnet-lite{k}-{k:02}": (0.5 + k / 50, 0.4) for k in range(14)}
+    drawings, _ = draw(Material(published=False, runs=[make_run(models, path="fourteen")]), ["5"])
+    panels = drawings["figure-5-own"].figure.axes
+    assert [len(labels(axes)) for axes in panels] == [7, 7]
+    assert len({axes.get_xlim() for axes in panels}) == 1
+
+
+def test_no_grid_line_strikes_through_a_number(paper):
+    for axes in paper[0]["figure-10"].figure.axes:
+        assert [text.get_text() for text in axes.texts]
+        for text in axes.texts:
+            assert to_hex(text.get_bbox_patch().get_facecolor()) == "#ffffff"
+            assert text.get_zorder() > 1  # the grid lies below bars, see axes.axisbelow
+
+
+def test_limits_leave_room_for_texts_and_for_intervals():
+    for low, high, ends in ((0, 80, ()), (-20, 80, ()), (0, 50, (-90, 97)), (-50, 100, (-97, 99))):
+        bottom, top = room_for_texts(low, high, 100, 10, ends)
+        point = (top - bottom) / 100
+        assert top >= high + 10 * point - 1e-6
+        assert bottom <= (low - 10 * point + 1e-6 if low < 0 else 0)
+        assert all(bottom < end < top for end in ends)
+    assert room_for_texts(0, 80, 100, 10, (-1,))[0] > -5
 
 
 def test_a_missing_value_has_no_bar():

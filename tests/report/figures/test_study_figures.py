@@ -104,6 +104,11 @@ def test_theory_is_drawn_from_its_grid(theory, draw):
     dashed = next(line for line in right.get_lines() if line.get_label() == "printed lower bound")
     np.testing.assert_allclose(dashed.get_ydata(), bound)
     np.testing.assert_allclose(dashed.get_xdata(), [1.0, 1.5, 2.0])
+    # Exact values are marked where they were computed; no line between them claims to be exact.
+    rings = [line for line in left.get_lines() if line.get_markerfacecolor() == "none"]
+    assert [list(line.get_xdata()) for line in rings] == [[60, 90], [60, 90]]
+    assert all(line.get_linestyle() == "None" for line in rings)
+    assert "lines only join them" in drawings["figure-12-own"].caption
 
 
 def test_digits_stand_beside_the_printed_ones(digits, draw):

@@ -41,7 +41,8 @@
     const side = () => Math.max(240, Math.min(chart.clientWidth, 640));
     spec.width = spec.height = side();
     const hover = (handler, event, item, value) => {
-      if (!value) { tip.hidden = true; return; }
+      if (!value) { tip.hidden = !tip.dataset.kept; return; }
+      delete tip.dataset.kept;
       fill(tip, item.datum.tip);
       place(tip, figure, event.clientX, event.clientY);
     };
@@ -68,6 +69,7 @@
       const id = marks(chart)[at]?.__data__.datum.id ?? 0;
       await run(chart, view.signal("hover", id));
       const path = marks(chart)[at];
+      delete tip.dataset.kept;
       if (!path) { tip.hidden = true; return; }
       const box = path.getBoundingClientRect();
       fill(tip, path.__data__.datum.tip);
@@ -83,13 +85,15 @@
       show();
     });
     chart.addEventListener("blur", () => { at = -1; show(); });
-    // A finger neither hovers nor presses keys: a tap tells, a tap elsewhere closes.
+    // A finger neither hovers nor presses keys: a tap tells and keeps it, a tap elsewhere closes.
     chart.addEventListener("click", event => {
       const [path] = drawn(chart).map(each => {
         const box = each.getBoundingClientRect();
         return [each, Math.hypot(event.clientX - (box.left + box.right) / 2, event.clientY - (box.top + box.bottom) / 2)];
       }).reduce((a, b) => b[1] < a[1] ? b : a, [null, 24]);
+      delete tip.dataset.kept;
       if (!path) { tip.hidden = true; return; }
+      tip.dataset.kept = "1";
       fill(tip, path.__data__.datum.tip);
       place(tip, figure, event.clientX, event.clientY);
     });
