@@ -34,7 +34,7 @@ def test_the_line_is_that_of_statsmodels(scale, seed, n):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_predictions_and_their_intervals_are_those_of_statsmodels(scale):
+def test_predictions_and_what_intervals_are_made_of_are_those_of_statsmodels(scale):
     common, counter = drawn(4, 12)
     g = SCALES[scale]
     theirs = sm.OLS(g(counter), sm.add_constant(g(common))).fit()
@@ -42,9 +42,12 @@ def test_predictions_and_their_intervals_are_those_of_statsmodels(scale):
     frame = theirs.get_prediction(sm.add_constant(g(at))).summary_frame(alpha=0.05)
     ours = fit_line(common, counter, scale=scale)
     assert ours.predict(at) == pytest.approx(from_scale(frame["mean"], scale))
-    for of, columns in (("line", "mean_ci"), ("model", "obs_ci")):
-        for ours_end, end in zip(ours.interval(at, of=of), ("lower", "upper"), strict=True):
-            assert ours_end == pytest.approx(from_scale(frame[f"{columns}_{end}"], scale))
+    error = ours.standard_error(g(at))
+    assert error == pytest.approx(frame["mean_se"].to_numpy())
+    for spread, columns in ((error, "mean_ci"), (np.hypot(error, ours.residual_sd), "obs_ci")):
+        for sign, end in ((-1, "lower"), (1, "upper")):
+            limit = ours.at(g(at)) + sign * ours.critical * spread
+            assert limit == pytest.approx(frame[f"{columns}_{end}"].to_numpy())
 
 
 def test_an_accuracy_of_0_or_1_moves_by_half_a_photo_where_photos_are_counted():

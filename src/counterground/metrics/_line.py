@@ -84,21 +84,6 @@ class LineFit:
         """Return the counter accuracies that go with common ones, both fractions."""
         return from_scale(self.at(to_scale(common, self.scale)), self.scale)
 
-    def interval(
-        self, common: npt.ArrayLike, *, of: Literal["line", "model"] = "line"
-    ) -> tuple[Floats, Floats]:
-        """Return the 95 % limits of the counter accuracy at some common ones (fractions).
-
-        Args:
-            common: fractions.
-            of: ``line`` for where the line itself may be, ``model`` for where a further model may be.
-        """
-        place = to_scale(common, self.scale)
-        error = self.standard_error(place)
-        half = self.critical * (error if of == "line" else np.hypot(error, self.residual_sd))
-        middle = self.at(place)
-        return from_scale(middle - half, self.scale), from_scale(middle + half, self.scale)
-
     def at(self, place: npt.ArrayLike) -> Floats:
         """Return the height of the line over ``g(common)``, both on the scale."""
         return self.intercept + self.slope * np.asarray(place, dtype=np.float64)
