@@ -58,7 +58,7 @@ _DATA = (
     ("stamps", ("tuxpaint",)),
 )
 # Names of architectures as the libraries write them, in lower case. All that match count. Successors and
-# relatives (DeiT III, ConvNeXt V2, InceptionNeXt, SE-ResNet, ...) have papers of their own: they match nothing.
+# relatives (DeiT III, ConvNeXt V2, InceptionNeXt, SE-ResNet, ...) have papers of their own and match nothing.
 _FAMILIES = (
     (r"siglip2", ("tschannen2025siglip2",)),
     (r"siglip", ("zhai2023siglip", "chen2023pali")),
