@@ -263,7 +263,7 @@ def shoot_report(browser: Browser, report: Path, out: Path) -> None:
         page.locator(top).first.evaluate("e => scrollTo(0, e.getBoundingClientRect().top + scrollY - 12)")
         if name == "report-chart":
             page.locator(".chart").focus()
-            page.keyboard.press("ArrowRight")
+            page.keyboard.press("ArrowLeft")  # the last, which covers least
         if name == "report-class":
             page.locator("[data-pick=class]").select_option(label="ice bear")
             page.wait_for_selector(".gallery img")

@@ -184,7 +184,7 @@ def _points(drop: Drop) -> str:
     interval = (
         "" if drop.low is None or drop.high is None else f" [{100 * drop.low:.1f}, {100 * drop.high:.1f}]"
     )
-    return f"{100 * drop.value:.1f} points{interval}"
+    return f"{100 * drop.value:.1f} points{interval}".replace("-", "−")
 
 
 def read_discovery(folder: Path) -> Discovery | None:
