@@ -155,6 +155,9 @@ def test_what_two_runs_hold_alike_is_one_row_that_names_both(stamps):
     assert found.robustness.fit == effective_robustness(model_points([first], published=False)).fit
     assert set(found.ranks["of"]) == {6}
     assert "efficientnet-lite0 (n1, n2)" in written(found, "markdown")
+    # Six results make 15 pairs of class-wise drops.
+    assert found.agreement.height == 15
+    assert "n1, n2" in set(found.agreement["source_a"])
     # Classifiers are tested against each other once, not once for each list of names.
     classifiers = found.tests.filter(~pl.col("model_a").str.contains("open_clip"), metric="drop")
     pairs = classifiers.filter(~pl.col("model_b").str.contains("open_clip")).select("model_a", "model_b")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from counterground.comparison._identical import SETTING, merge
 from counterground.comparison._run_points import why_not_paper
 from counterground.inference import Run
 from counterground.metrics import rank_correlation
@@ -36,8 +37,8 @@ def drop_agreement(runs: Mapping[str, Run] | None = None, *, published: bool = T
 
     The paper prints drops by class for five CLIPs (Tables 15 and 16). A run counts beside them if it was
     measured on the paper's photos; on another benchmark its models are compared with each other and with
-    those of other runs on the same photos. Where classes have few photos, chance alone lowers the
-    correlation.
+    those of other runs on the same photos; a result that several runs hold stands once. Where classes have
+    few photos, chance alone lowers the correlation.
 
     Args:
         runs: by the name that tells them apart, as ``source`` in ``model_points`` does.
@@ -50,11 +51,12 @@ def drop_agreement(runs: Mapping[str, Run] | None = None, *, published: bool = T
     groups: dict[str, tuple[str, _Drops]] = {}
     if published:
         groups["paper"] = ("counteranimal", _printed())
-    for name, run in (runs or {}).items():
-        on_paper = not why_not_paper(run)
-        key = "paper" if on_paper else run.info.benchmark.version
-        benchmark, drops = groups.setdefault(key, (run.info.benchmark.name, {}))
-        groups[key] = (benchmark, {**drops, **_measured(run, name, by_place=on_paper)})
+    listed = [held for name, run in (runs or {}).items() for held in _settings(name, run)]
+    for holder, row in merge(listed):
+        on_paper = not why_not_paper(holder)
+        key = "paper" if on_paper else holder.info.benchmark.version
+        _, drops = groups.setdefault(key, (holder.info.benchmark.name, {}))
+        drops[row["label"], row["source"]] = _measured(holder, row, by_place=on_paper)
     rows = [row for benchmark, drops in groups.values() for row in _pairs(benchmark, drops)]
     return pl.DataFrame(rows, schema=AGREEMENT_OF_DROPS_SCHEMA, orient="row")
 
@@ -68,21 +70,32 @@ def _printed() -> _Drops:
     return drops
 
 
-def _measured(run: Run, name: str, *, by_place: bool) -> _Drops:
+def _settings(name: str, run: Run) -> list[tuple[Run, dict[str, Any]]]:
+    """The models of a run that have drops by class, each under each setting; labels tell settings apart."""
+    rows = _by_class(run).select("model", *SETTING).unique(maintain_order=True)
+    several = rows["model"].is_duplicated().any()
+    return [
+        (run, {**row, "label": _label(row) if several else row["model"], "source": name})
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def _label(row: dict[str, Any]) -> str:
+    return f"{row['model']} ({', '.join(str(row[part]) for part in SETTING)})"
+
+
+def _by_class(run: Run) -> pl.DataFrame:
+    drop = (pl.col("metric") == "drop") & pl.col("class_index").is_not_null()
+    return run.scores.filter(drop & pl.col("value").is_not_null())
+
+
+def _measured(run: Run, row: dict[str, Any], *, by_place: bool) -> dict[int, float]:
     """Drops by class index, or by place among the classes (the paper's class number)."""
-    scores = run.scores.filter(
-        (pl.col("metric") == "drop") & pl.col("class_index").is_not_null() & pl.col("value").is_not_null()
-    )
+    scores = _by_class(run)
     places = {index: place for place, index in enumerate(sorted(set(scores["class_index"])), start=1)}
-    drops: _Drops = {}
-    keys = scores.select("model", "names", "prompts", "protocol", "label_space").unique(maintain_order=True)
-    several = keys["model"].is_duplicated().any()
-    for row in scores.iter_rows(named=True):
-        said = [row[part] for part in ("names", "prompts", "protocol", "label_space")]
-        model = f"{row['model']} ({', '.join(map(str, said))})" if several else row["model"]
-        index = row["class_index"]
-        drops.setdefault((model, name), {})[places[index] if by_place else index] = row["value"]
-    return drops
+    wanted = [pl.col(name).eq_missing(pl.lit(row[name], pl.String)) for name in ("model", *SETTING)]
+    drops = scores.filter(wanted).select("class_index", "value").iter_rows()
+    return {places[index] if by_place else index: value for index, value in drops}
 
 
 def _pairs(benchmark: str, drops: _Drops) -> Sequence[tuple[Any, ...]]:
