@@ -11,7 +11,14 @@ import polars as pl
 from counterground.escaping import one_line
 from counterground.published import load_table
 from counterground.report._families import shade
-from counterground.report.figures._bar_marks import Bars, bar_legend, draw_bars, room_for_texts
+from counterground.report.figures._bar_marks import (
+    Bars,
+    bar_legend,
+    draw_bars,
+    lies_flat,
+    room_for_texts,
+    scale_in_points,
+)
 from counterground.report.figures._material import (
     Absent,
     Drawing,
@@ -31,6 +38,7 @@ from counterground.report.figures._style import (
     new_figure,
     rule,
     shorten,
+    wrap,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +55,7 @@ _OWN = {
     "5": ("all models", "Common and counter accuracy (percent) of the models of the runs."),
     "6": ("backbone", "Common and counter accuracy (percent) by training data, one panel for each backbone."),
     "7": ("data", "Common and counter accuracy (percent) by backbone, one panel for each training data set."),
-    "8": ("backbone", "Drop (points) by training data, one panel for each backbone."),
+    "8": ("backbone", "Drop (points) by training data, paler for less of it, one panel for each backbone."),
     "9": ("both kinds", "Drop (points) of CLIPs and of ImageNet models of the same backbone."),
 }
 _LACK = {
@@ -56,7 +64,9 @@ _LACK = {
     "both kinds": "the runs hold no CLIP and ImageNet model of one backbone.",
 }
 _PER_LINE = 12
-_AXES, _TEXT = 105.0, 10.0  # points: what is left of a panel for its axes, a text with its distance
+_AXES, _TEXT, _UPRIGHT = 105.0, 10.0, 21.0  # points: what is left of a panel for its axes, a text there
+_LINE, _LABELS = 0.13, 0.55  # inches: a line of a title, tilted labels
+_WIDE = 24  # signs of a line of a label
 _MEASURED = "Diamonds: measured in the runs, with 95 % intervals."
 
 
@@ -155,8 +165,10 @@ def _of_runs(points: pl.DataFrame, name: str) -> Outcome:
 def _own_panels(points: pl.DataFrame, kind: str, measures: Sequence[str], where: str) -> list[Panel]:
     """Panels of models that were measured on the same photos against the same names."""
     if kind == "all models":
-        starts = range(0, len(points), _PER_LINE)
-        return [_own_panel("", points[k : k + _PER_LINE], "shown", measures, where) for k in starts]
+        lines = -(-len(points) // _PER_LINE)
+        each = -(-len(points) // lines)
+        starts = range(0, len(points), each)
+        return [_own_panel("", points[k : k + each], "shown", measures, where) for k in starts]
     fixed, varied = ("pretrain_dataset", "backbone") if kind == "data" else ("backbone", "pretrain_dataset")
     settings = [fixed, "names", "prompts", "protocol"]
     return [
@@ -178,7 +190,9 @@ def _own_panel(title: str, part: pl.DataFrame, varied: str, measures: Sequence[s
             for family, size in zip(part["family"], part["data_size"], strict=True)
         ]
         series.append(_bars(measure, values, colours, bounds))
-    labels = [shorten(label, 40) for label in part[varied]]
+    # Names differ at both ends; what a model was trained on may be a sentence.
+    words = varied == "pretrain_dataset"
+    labels = [wrap(label, _WIDE) if words else shorten(label, 40) for label in part[varied]]
     return Panel(one_line(title), labels, series, where=one_line(where))
 
 
@@ -190,17 +204,26 @@ def _draw(
     stem: str, panels: Sequence[Panel], caption: str, mine: pl.DataFrame | None, notes: tuple[str, ...]
 ) -> Drawing:
     """Two panels side by side where their labels are few, else one under the other."""
-    wide = max(len(panel.labels) for panel in panels) > 6
-    columns = 1 if wide or len(panels) == 1 else 2
-    lines = -(-len(panels) // columns)
-    tilted = max(len(label) for panel in panels for label in panel.labels) > 12
+    most = max(len(panel.labels) for panel in panels)
+    columns = 1 if most > 6 or len(panels) == 1 else 2
+    rows = -(-len(panels) // columns)
+    longest = max(len(line) for panel in panels for label in panel.labels for line in label.split("\n"))
+    tilted = longest > 12
     drop = panels[0].series[0].name == "drop"
-    few = len(panels) == 1 and len(panels[0].labels) < 6 and not tilted
-    figure = new_figure(COLUMN if few else PAGE, (2.0 + 0.55 * tilted) * lines + 0.2 * (not drop))
-    grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
-    for axes, panel in zip(grid, panels, strict=False):
-        draw_bars(axes, panel.labels, panel.series, at_base=mine is not None)
-        axes.set_title(shorten(panel.title, TITLE[PAGE if columns == 1 and not few else COLUMN]))
+    few = len(panels) == 1 and most < 6 and not tilted
+    width = COLUMN if few else PAGE
+    titles = [wrap(panel.title, TITLE[COLUMN if few or columns == 2 else PAGE]) for panel in panels]
+    extra = max(title.count("\n") for title in titles) * _LINE + _LABELS * tilted
+    figure = new_figure(width, (2.0 + extra) * rows + 0.2 * (not drop))
+    if rows > 1:  # a title keeps clear of the labels above it
+        figure.set_layout_engine("constrained", h_pad=0.05)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    upright = not lies_flat((width * 72 - 40) / columns, most, panels[0].series)
+    for axes, panel, title in zip(grid, panels, titles, strict=False):
+        draw_bars(axes, panel.labels, panel.series, at_base=mine is not None, upright=upright)
+        if columns == 1:
+            axes.set_xlim(-0.6, most - 0.4)
+        axes.set_title(title)
         rule(axes)
         if tilted:
             for label in axes.get_xticklabels():
@@ -209,11 +232,12 @@ def _draw(
             _draw_measured(axes, panel, mine)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
-    for line in range(lines):
-        grid[line * columns].set_ylabel("drop (points)" if drop else "accuracy (%)")
-    _limit(grid[0], panels, mine)
+    for row in range(rows):
+        grid[row * columns].set_ylabel("drop (points)" if drop else "accuracy (%)")
+    _limit(grid[0], panels, mine, _UPRIGHT if upright else _TEXT)
     bar_legend(figure, grid)
-    return Drawing(stem, figure, caption, notes)
+    cut = [panel.title for panel, title in zip(panels, titles, strict=True) if title.endswith("…")]
+    return Drawing(stem, figure, caption + "".join(f" In full: {title}." for title in cut), notes)
 
 
 def _draw_measured(axes: Axes, panel: Panel, mine: pl.DataFrame) -> None:
@@ -232,16 +256,16 @@ def _draw_measured(axes: Axes, panel: Panel, mine: pl.DataFrame) -> None:
                 drawn.set_label("measured")
 
 
-def _limit(axes: Axes, panels: Sequence[Panel], mine: pl.DataFrame | None) -> None:
-    """Room above the highest bar, interval and measured value for the numbers; all panels share the axis."""
+def _limit(axes: Axes, panels: Sequence[Panel], mine: pl.DataFrame | None, text: float) -> None:
+    """Leave room for the numbers, for intervals and for measured values; all panels share the axis."""
     series = [bars for panel in panels for bars in panel.series]
-    ends = [value for bars in series for value in bars.values if value is not None]
-    ends += [end for bars in series for pair in bars.intervals for end in pair if end is not None]
+    heights = [value for bars in series for value in bars.values if value is not None]
+    ends = [end for bars in series for pair in bars.intervals for end in pair if end is not None]
     if mine is not None:
         columns = [f"{bars.name}{end}" for bars in series for end in ("", "_low", "_high")]
-        ends += [100 * value for column in columns for value in mine[column].drop_nulls()]
-    low, high = min([0.0, *ends]), max([1.0, *ends])
-    axes.set_ylim(*room_for_texts(low, high, _AXES, _TEXT))
+        heights += [100 * value for column in columns for value in mine[column].drop_nulls()]
+    low, high = room_for_texts(min([0.0, *heights]), max([1.0, *heights]), _AXES, text, ends)
+    scale_in_points(axes, low, high)
     if low < 0:
         for each in axes.figure.axes:
             each.axhline(0, color=INK, linewidth=0.6)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Bounds = tuple[float | None, float | None]
+_FILLED = 0.94  # of the width that a bar has
+_FLAT = 15.0  # points of print that a value takes
+_CAP = 2.0  # points of print that an axis goes on beyond the end of an interval
+_ROUNDS = 30
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,11 @@ def draw_bars(
     size: float = SMALL,
     upright: bool = False,
     at_base: bool = False,
+    outside: Bounds = (None, None),
 ) -> list[BarContainer]:
     """Draw series side by side over ``labels``; a bar that has no value is left out, never drawn as 0.
+
+    Values stand at the ends of bars, beside the lines of intervals, on white that the grid does not cross.
 
     Args:
         axes: where.
@@ -63,6 +70,7 @@ def draw_bars(
         size: points of the values written on bars.
         upright: turn these texts by 90 degrees, where bars stand close.
         at_base: write them at the foot of the bars, where something else stands at their ends.
+        outside: heights between which there is room at the ends of bars; values beyond stand inside.
 
     Returns:
         A container for each series; its bars stand for the values that are there.
@@ -76,7 +84,7 @@ def draw_bars(
         bars = axes.bar(
             at,
             heights,
-            width * 0.94,
+            width * _FILLED,
             label=one.name,
             color=[one.colours[place] for place in there],
             edgecolor=INK,
@@ -84,85 +92,112 @@ def draw_bars(
             hatch=one.hatch or None,
         )
         drawn.append(bars)
-        tops = _draw_intervals(axes, at, heights, [one.intervals[p] for p in there] if one.intervals else [])
-        texts = [one.text(place) for place in there]
-        ends = [0.0] * len(at) if at_base else tops
-        _write_values(axes, at, heights, ends, texts, size=size, upright=upright, boxed=at_base)
+        intervals = [one.intervals[place] if one.intervals else (None, None) for place in there]
+        for x, place, height, bounds in zip(at, there, heights, intervals, strict=True):
+            aside = _draw_interval(axes, x, height, bounds)
+            look = _look(height, size=size, upright=upright, at_base=at_base, aside=aside, outside=outside)
+            axes.annotate(
+                one.text(place), (x, 0.0 if at_base else height), textcoords="offset points", **look
+            )
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.tick_params(axis="x", length=0)
     return drawn
 
 
-def _draw_intervals(
-    axes: Axes, at: Sequence[float], heights: Sequence[float], intervals: Sequence[Bounds]
-) -> list[float]:
-    """Draw the intervals that there are; return where each bar ends, its interval included."""
-    tops = list(heights)
-    for place, (low, high) in enumerate(intervals):
-        if low is None or high is None:
-            continue
-        value = heights[place]
-        reach = [[max(value - low, 0)], [max(high - value, 0)]]
-        axes.errorbar(at[place], value, reach, color=INK, linewidth=0.6, capsize=1.5, capthick=0.6)
-        tops[place] = min(low, value) if value < 0 else max(high, value)
-    return tops
+def _draw_interval(axes: Axes, x: float, value: float, bounds: Bounds) -> bool:
+    """Draw an interval; False where there is none."""
+    low, high = bounds
+    if low is None or high is None:
+        return False
+    reach = [[max(value - low, 0)], [max(high - value, 0)]]
+    axes.errorbar(x, value, reach, color=INK, linewidth=0.6, capsize=1.5, capthick=0.6)
+    return True
 
 
-def _write_values(
-    axes: Axes,
-    at: Sequence[float],
-    heights: Sequence[float],
-    tops: Sequence[float],
-    texts: Sequence[str],
-    *,
-    size: float,
-    upright: bool,
-    boxed: bool,
-) -> None:
-    for x, height, top, text in zip(at, heights, tops, texts, strict=True):
-        below = height < 0
-        look: dict[str, Any] = {"rotation": 90} if upright else {}
-        if boxed:
-            look["bbox"] = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
-        axes.annotate(
-            text,
-            (x, top),
-            xytext=(0, (3.5 if boxed else 1.5) * (-1 if below else 1)),
-            textcoords="offset points",
-            ha="center",
-            va="top" if below else "bottom",
-            fontsize=size,
-            **look,
-        )
+def _look(
+    height: float, *, size: float, upright: bool, at_base: bool, aside: bool, outside: Bounds
+) -> dict[str, Any]:
+    """How the text of a bar is written, relative to the bar's end (or its foot)."""
+    low, high = outside
+    inside = (low is not None and height < low) or (high is not None and height > high)
+    below = (height < 0) != inside
+    shift = 0.0
+    if aside and not at_base:
+        shift = 1.5 + size / 2 if upright else 2.0
+    return {
+        "xytext": (shift, (3.5 if at_base else 1.5) * (-1 if below else 1)),
+        "ha": "left" if shift and not upright else "center",
+        "va": "top" if below else "bottom",
+        "fontsize": size,
+        "rotation": 90 if upright else 0,
+        "bbox": {
+            "boxstyle": "round,pad=0.15" if at_base else "square,pad=0.05",
+            "facecolor": "white",
+            "edgecolor": "none",
+        },
+    }
 
 
-def room_for_texts(low: float, high: float, height: float, text: float) -> tuple[float, float]:
-    """Limits of an axis from ``low`` (at most 0) to ``high`` that leave room for texts at the ends of bars.
+def lies_flat(width: float, labels: int, series: Sequence[Bars]) -> bool:
+    """Whether values need not be turned: where they stand beside intervals, half a bar has to hold one.
 
     Args:
-        low: the lowest end of a bar or interval; where it is 0 nothing is written below.
+        width: of the axes, in points of print.
+        labels: how many places they hold.
+        series: what is drawn.
+    """
+    if not any(bounds != (None, None) for bars in series for bounds in bars.intervals):
+        return True
+    return width / (labels + 0.2) * 0.8 * _FILLED / len(series) / 2 >= _FLAT
+
+
+def room_for_texts(
+    low: float, high: float, height: float, text: float, ends: Sequence[float] = ()
+) -> tuple[float, float]:
+    """Limits of an axis that leave room for texts at the ends of bars, and for intervals.
+
+    Args:
+        low: the lowest end of a bar; where it is 0 nothing is written below.
         high: the highest.
         height: of the axes, in points of print.
         text: how far a text reaches, in points of print.
+        ends: of intervals, beyond which nothing is written: a little more is left for their caps.
     """
-    sides = 2 if low < 0 else 1
-    room = (high - low) * text / max(height - sides * text, text)
-    return (low - room if low < 0 else 0.0), high + room
+    least, most = min([low, *ends]), max([high, *ends])
+    bottom, top = least, most
+    for _ in range(_ROUNDS):  # the room of a text grows with the axis; this converges
+        point = (top - bottom) / max(height, 2.5 * text)
+        bottom = min(low - text * point if low < 0 else 0.0, least - _CAP * point if least < 0 else 0.0)
+        top = max(high + text * point, most + _CAP * point)
+    return bottom, top
+
+
+def scale_in_points(axes: Axes, low: float, high: float) -> None:
+    """Give an axis, and those that share it, limits in percent or points, with ticks to 100 at most."""
+    axes.set_ylim(low, high)
+    marks = axes.yaxis.get_major_locator().tick_values(low, high)
+    axes.set_yticks([float(mark) for mark in marks if max(low, -100) <= mark <= min(high, 100)])
+    for each in axes.figure.axes:
+        each.spines["left"].set_bounds(max(low, -100), min(high, 100))
 
 
 def bar_legend(figure: Figure, grid: Iterable[Axes]) -> None:
-    """Explain the series above the axes, once; grey where the bars of a series differ in colour."""
+    """Explain the series above the axes, once; grey where the bars of a series differ in colour anywhere."""
     from matplotlib.container import BarContainer
     from matplotlib.patches import Patch
 
-    found: dict[str, Any] = {}
+    found: dict[str, list[Any]] = {}
     for axes in grid:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            if isinstance(handle, BarContainer) and len({bar.get_facecolor() for bar in handle}) > 1:
-                hatch = handle[0].get_hatch()
-                grey = GRID if hatch else QUIET
-                handle = Patch(facecolor=grey, edgecolor=INK, linewidth=0.4, hatch=hatch)  # noqa: PLW2901
-            found.setdefault(label, handle)
-    if len(found) > 1:
-        figure.legend(list(found.values()), list(found), loc="outside upper right", ncols=len(found))
+            found.setdefault(label, []).append(handle)
+    shown: dict[str, Any] = {}
+    for label, handles in found.items():
+        bars = [bar for handle in handles if isinstance(handle, BarContainer) for bar in handle]
+        shown[label] = handles[0]
+        if len({bar.get_facecolor() for bar in bars}) > 1:
+            hatch = bars[0].get_hatch()
+            grey = GRID if hatch else QUIET
+            shown[label] = Patch(facecolor=grey, edgecolor=INK, linewidth=0.4, hatch=hatch)
+    if len(shown) > 1:
+        figure.legend(list(shown.values()), list(shown), loc="outside upper right", ncols=len(shown))

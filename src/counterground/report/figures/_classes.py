@@ -12,7 +12,13 @@ from counterground.published import load_table
 from counterground.report._classdrops import class_facts
 from counterground.report._families import family_colour
 from counterground.report._summary import ModelScores, regroup
-from counterground.report.figures._bar_marks import Bars, bar_legend, draw_bars, room_for_texts
+from counterground.report.figures._bar_marks import (
+    Bars,
+    bar_legend,
+    draw_bars,
+    room_for_texts,
+    scale_in_points,
+)
 from counterground.report.figures._material import (
     Absent,
     Drawing,
@@ -46,6 +52,7 @@ _MOST_CLASSES = 192
 _MOST_DROPS = 48
 _MOST_MODELS = 8
 _AXES, _TEXT = 84.0, 20.0  # points: what is left of a panel for its axes, an upright text and its distance
+_MOST_POINTS = 102.0  # a drop has 100 at most; a little more shows the ends of lines
 _MARK = "†"
 _MARKED = f" {_MARK}: contradicted elsewhere in the paper."
 
@@ -182,14 +189,18 @@ def _own_drops(
     if len(order) > _MOST_DROPS:
         caption += f" The {_MOST_DROPS} largest of {len(order)} classes."
         order = order[:_MOST_DROPS]
-    caption += " Lines: 95 % intervals."
+    where = [f"{run.info.benchmark.name}, {model.setting.label_space}" for run, model in models]
+    places = list(dict.fromkeys(where))
+    caption += f" Measured on {one_line('; '.join(places))}. Lines: 95 % intervals."
     panels = [
         (
-            shorten(model.label, TITLE[PAGE] - 20) + stamp(model.setting.protocol),
+            shorten(model.label, TITLE[PAGE] - 20 * (1 + (len(places) > 1)))
+            + stamp(model.setting.protocol)
+            + (f" ({shorten(place, 30)})" if len(places) > 1 else ""),
             family_colour(family.get(model.setting.model, "other")),
             order.select("name").join(frame, on="name", how="left", maintain_order="left"),
         )
-        for (_, model), frame in zip(models, frames, strict=True)
+        for (_, model), place, frame in zip(models, where, frames, strict=True)
     ]
     return _drops(own(f"figure-{figure}"), panels, caption, ())
 
@@ -212,8 +223,7 @@ def _drops(
 ) -> Drawing:
     figure = new_figure(PAGE, 1.4 * len(panels) + 1.3)
     grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True, sharey=True).ravel()
-    values = [v for _, _, part in panels for key in ("drop", "low", "high") for v in part[key].drop_nulls()]
-    low, high = min([0.0, *values]), max([1.0, *values])
+    low, high, outside = _heights([part for _, _, part in panels])
     marked = set(pl.concat([part for _, _, part in panels]).drop_nulls("note")["name"])
     for axes, (title, colour, part) in zip(grid, panels, strict=True):
         pairs = list(zip(part["low"], part["high"], strict=True))
@@ -225,15 +235,25 @@ def _drops(
                 .replace_strict({True: "x", False: None}, return_dtype=pl.String)
             )
         )
-        draw_bars(axes, names, [bars], size=TINY, upright=True)
+        draw_bars(axes, names, [bars], size=TINY, upright=True, outside=outside)
         axes.set_title(title)
-        axes.set_ylim(*room_for_texts(low, high, _AXES, _TEXT))
         axes.set_ylabel("drop (points)")
         if low < 0:
             axes.axhline(0, color=INK, linewidth=0.6)
         rule(axes)
+    scale_in_points(grid[0], low, high)
     _upright_labels(grid[-1])
     return Drawing(stem, figure, caption, notes)
+
+
+def _heights(parts: Sequence[pl.DataFrame]) -> tuple[float, float, tuple[float, float]]:
+    """Limits of the drops of all panels, within ±100 points, and between which values stand outside bars."""
+    drops = [value for part in parts for value in part["drop"].drop_nulls()]
+    ends = [end for part in parts for key in ("low", "high") for end in part[key].drop_nulls()]
+    low, high = room_for_texts(min([0.0, *drops]), max([1.0, *drops]), _AXES, _TEXT, ends)
+    low, high = max(low, -_MOST_POINTS), min(high, _MOST_POINTS)
+    room = (high - low) * _TEXT / _AXES
+    return low, high, (low + room if low < 0 else low, high - room)
 
 
 def _names(part: pl.DataFrame) -> list[str]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from counterground.published import load_table
 from counterground.report._families import family_colour
-from counterground.report.figures._bar_marks import Bars, bar_legend, draw_bars
+from counterground.report.figures._bar_marks import Bars, bar_legend, draw_bars, lies_flat
 from counterground.report.figures._material import Drawing, Material, Outcome, StudyResults, own
 from counterground.report.figures._style import (
     COLUMN,
@@ -92,7 +92,7 @@ def _own_objectives(study: StudyResults, place: int) -> Drawing:
     caption = (
         f"Coloured objects: accuracy (percent) before and after fine-tuning{where}, from {study.folder.name}."
     )
-    return _draw_objectives(own("figure-10", place), panels, f"{caption} Bars: 95 % intervals over seeds.")
+    return _draw_objectives(own("figure-10", place), panels, f"{caption} Lines: 95 % intervals over seeds.")
 
 
 def _percent(fraction: float | None) -> float | None:
@@ -103,12 +103,15 @@ def _draw_objectives(stem: str, panels: Sequence[tuple[str, list[str], list[Bars
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
     figure = new_figure(PAGE, 2.1 * lines + 0.2)
+    width = (72 * PAGE - 40) / columns  # points of print
+    upright = not all(lies_flat(width, len(labels), series) for _, labels, series in panels)
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     for axes, (title, labels, series) in zip(grid, panels, strict=False):
-        draw_bars(axes, labels, series)
+        draw_bars(axes, labels, series, upright=upright)
         axes.set_title(shorten(title, TITLE[PAGE if columns == 1 else COLUMN]))
-        axes.set_ylim(0, 112)
+        axes.set_ylim(0, 123 if upright else 112)
         axes.set_yticks(range(0, 101, 20))
+        axes.spines["left"].set_bounds(0, 100)
         rule(axes)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)

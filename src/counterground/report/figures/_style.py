@@ -107,3 +107,16 @@ def shorten(text: str, longest: int) -> str:
         return line
     tail = (longest - 1) // 2
     return f"{line[: longest - 1 - tail]}…{line[-tail:]}"
+
+
+def wrap(text: str, width: int, most: int = 3) -> str:
+    """Break a text between words into lines of ``width`` signs; of too long a one whole words are left out.
+
+    Args:
+        text: one line or several, which count as one.
+        width: signs.
+        most: how many lines there may be; what follows becomes ``…``.
+    """
+    from textwrap import wrap as broken
+
+    return "\n".join(broken(one_line(text), width, max_lines=most, placeholder=" …", break_on_hyphens=False))
