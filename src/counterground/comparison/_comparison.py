@@ -110,11 +110,13 @@ def full_comparison(
         )
     _check_against(listed, against)
     refuse_repeated(listed)
-    setup = _setup(listed)
     named = dict(zip(run_names(listed), listed, strict=True))
-    points, holders = gather(listed, published=published, reproduction=published, setup=setup)
+    points, holders = gather(listed, published=published, reproduction=published, setup=_setup(listed))
     robustness = effective_robustness(points, baseline=baseline, scale=scale)
     tests, obstacles = _tests(named, against)
+    unfair = unfairness(named, published=published)
+    if not published:
+        obstacles += _alone(points, tests)
     return Comparison(
         points,
         robustness,
@@ -122,16 +124,7 @@ def full_comparison(
         scaling(points, robustness) if published else None,
         tests,
         drop_agreement(named, published=published),
-        tuple(
-            dict.fromkeys(
-                (
-                    *unfairness(named, published=published),
-                    *obstacles,
-                    *([] if published else _alone(points, tests)),
-                    *robustness.warnings,
-                )
-            )
-        ),
+        tuple(dict.fromkeys((*unfair, *obstacles, *robustness.warnings))),
     )
 
 
