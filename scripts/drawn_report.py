@@ -1,4 +1,4 @@
-"""A report on drawn pictures, for screenshots and for checks: real models, photos that belong to nobody."""
+"""A report on drawn pictures, for screenshots: real models, photos that belong to nobody."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODELS = (
 PER_GROUP = 12
 
 
-def make_drawn_report(folder: Path, *, photos: bool = True) -> Path:
+def make_drawn_report(folder: Path) -> Path:
     """Draw a benchmark, evaluate the models that are at hand, and return the page."""
     root = folder / "drawn animals"
     for animal, places in PLACES.items():
@@ -27,8 +27,7 @@ def make_drawn_report(folder: Path, *, photos: bool = True) -> Path:
             target = root / animal / f"{group}-{place}"
             target.mkdir(parents=True, exist_ok=True)
             for number in range(PER_GROUP):
-                if not (file := target / f"{number:02d}.jpg").exists():
-                    draw(animal, place, number).resize((400, 300)).save(file, quality=88)
+                picture = draw(animal, place, number).resize((400, 300))
+                picture.save(target / f"{number:02d}.jpg", quality=88)
     run = cg.evaluate(root, MODELS, out=folder / "run")
-    benchmarks = [open_benchmark(root)] if photos else []
-    return cg.write_report([run], folder / "report.html", benchmarks=benchmarks, photos=photos)
+    return cg.write_report([run], folder / "report.html", benchmarks=[open_benchmark(root)])

@@ -47,6 +47,18 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
+def complaints():
+    """Function: what axe-core finds on an open page that some readers cannot use."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    def find(tab) -> list[tuple[str, list[str]]]:
+        found = Axe().run(tab).response["violations"]
+        return [(each["help"], [node["html"][:160] for node in each["nodes"][:3]]) for each in found]
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def shared_cache() -> Path:
     """The user's own cache, for what is fetched by package name and never changes."""
     return Path(os.environ.get("COUNTERGROUND_CACHE") or Path.home() / ".cache" / "counterground")
