@@ -63,7 +63,7 @@ class CocoSettings:
     learning_rates: tuple[float, ...] = (3e-3,)
     weight_decays: tuple[float, ...] = (1e-3,)
     warmups: tuple[int, ...] = (20,)
-    epochs: int = 6
+    epochs: int = 16
     batch_size: int = 64
 
     @property
