@@ -325,3 +325,14 @@ def test_importing_the_room_loads_no_torch():
     code = "import sys, counterground.models; print({*sys.modules} & {'torch', 'open_clip', 'timm'})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(("name", "members"), [("clip", 28), ("imagenet", 15), ("lvlm", 2)])
+def test_the_papers_sets_are_listed_whole(name, members):
+    listed = [model.spec for model in list_models(f"paper:{name}")]
+    assert len(set(listed)) == len(listed) == members
+
+
+def test_a_set_that_is_none_is_told():
+    with pytest.raises(UsageError, match="Unknown set 'paper:clips'.*paper:clip"):
+        list_models("paper:clips")

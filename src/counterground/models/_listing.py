@@ -10,7 +10,7 @@ from importlib import resources
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.models._base import Kind
-from counterground.models._spec import LITE, SHIPPED
+from counterground.models._spec import LITE, SHIPPED, expand_specs
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,19 @@ def list_models(pattern: str | None = None) -> list[ModelInfo]:
     """Return the models whose specification matches ``pattern``, those without need of a network first.
 
     Args:
-        pattern: a part of the specification, or a pattern with ``*`` and ``?``; case does not matter.
-            None lists all.
+        pattern: a part of the specification, a pattern with ``*`` and ``?`` (case does not matter), or one
+            of the paper's sets. None lists all.
 
     Raises:
-        UsageError: nothing matches.
+        UsageError: nothing matches, or an unknown set.
     """
-    models = [*_local(), *_torchvision(), *_open_clip(), *_hf(), *_timm()]
+    models = [*_local(), *_torchvision(), *_open_clip(), *_hf(), *_minigpt4(), *_timm()]
     if pattern is None:
         return models
+    if pattern.startswith("paper:"):
+        # OpenCLIP's models stand under the plain name, whose tag decides the activation.
+        members = {spec.replace("-quickgelu/", "/") for spec in expand_specs([pattern])}
+        return [model for model in models if model.spec in members]
     wanted = pattern.lower()
     if not any(sign in wanted for sign in "*?["):
         wanted = f"*{wanted}*"
@@ -161,6 +165,11 @@ def _hf() -> list[ModelInfo]:
         ModelInfo(f"hf:{name}", kind, parameters, data, needs_network=True, note=note)
         for name, kind, parameters, data in listed
     ]
+
+
+def _minigpt4() -> list[ModelInfo]:
+    note = "a folder with a checkout of its repository"
+    return [ModelInfo("minigpt4:MiniGPT-4", "generative", None, None, needs_network=False, note=note)]
 
 
 def _timm() -> list[ModelInfo]:
