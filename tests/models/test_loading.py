@@ -334,5 +334,5 @@ def test_the_papers_sets_are_listed_whole(name, members):
 
 
 def test_a_set_that_is_none_is_told():
-    with pytest.raises(UsageError, match="Unknown set 'paper:clips'.*paper:clip"):
+    with pytest.raises(UsageError, match=r"Unknown set 'paper:clips'.*paper:clip"):
         list_models("paper:clips")

@@ -123,7 +123,7 @@ def paper_points(points: pl.DataFrame, shapes: dict[str, str]) -> list[dict[str,
 
 
 def own_colour(family: str, data_size: int | None) -> str:
-    """A family's colour as CSS that follows the theme, paler for less training data but never as if hollow."""
+    """A family's colour as CSS that follows the theme, paler for less data but never as if hollow."""
     share = round(40 + 60 * strength(data_size))
     return f"color-mix(in srgb, var(--f-{_known(family)}) {share}%, var(--page))"
 
