@@ -33,6 +33,8 @@ bench: $(INSTALLED)  ## timings and figures; compare by ratio within one run
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 $(INSTALLED): pyproject.toml constraints.txt
+	[ -e $@ ] || rm -rf .venv # what an interrupted install left behind
+	rm -f $@
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
