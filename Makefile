@@ -18,7 +18,7 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
 test: $(INSTALLED)  ## the whole suite, a process per core
-	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

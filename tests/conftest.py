@@ -23,6 +23,15 @@ settings.load_profile("counterground")
 ANIMALS = {"ice bear": ("snow", "grass"), "black swan": ("water", "earth"), "flamingo": ("water", "sky")}
 
 
+# Files with few long tests.
+LONG = ("build/test_end_to_end.py", "study/", "docs/", "report/figures/")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the long ones, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: not any(part in item.nodeid for part in LONG))
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch) -> Path:
     folder = tmp_path_factory.mktemp("cache")

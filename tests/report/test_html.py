@@ -324,3 +324,22 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path, four_models):
     (tmp_path / "file").write_text("")
     with pytest.raises(CounterGroundError, match="Cannot write"):
         write_report([four_models], tmp_path / "file" / "r.html")
+
+
+def test_names_do_not_turn_figures_round(make_run, tmp_path):
+    mean, arabic = "ice\u202e bear\x07", "دب"
+    run = make_run({"m\u2066": (0.9, 0.4), "n": (0.8, 0.5)}, classes=[mean, arabic], name="my\u202e photos")
+    html = write_report([run], tmp_path / "page.html").read_text("utf-8")
+    assert not {"\u202e", "\u2066", "\x07"} & set(html)
+    assert '<bdi data-class="0" data-of="1">ice bear</bdi>' in html
+    assert f'<bdi data-class="1" data-of="1">{arabic}</bdi>' in html
+    assert '"name":"ice bear"' in html
+    assert f'"name":"\u2068{arabic}\u2069"' in html  # for the sentences that the script makes
+
+
+@pytest.mark.parametrize("name", ["run.json", "report", "report.pdf"])
+def test_only_pages_are_written_over(make_run, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError, match="is no name of a page"):
+        write_report([make_run({"m": (0.8, 0.5)})], tmp_path / name)
+    assert (tmp_path / name).read_text() == "mine"
