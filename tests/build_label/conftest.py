@@ -148,7 +148,7 @@ class Visitor:
     def __init__(self, chromium, link, *, outages=False, **options):
         self.outages = outages
         self.context = chromium.new_context(viewport={"width": 1280, "height": 800}, **options)
-        self.context.set_default_timeout(8000)
+        self.context.set_default_timeout(30_000)  # a busy machine is no reason to fail
         self.page = self.context.new_page()
         self.trouble = []
         self.hosts = set()

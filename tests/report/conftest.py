@@ -162,7 +162,7 @@ def visit(chromium):
             viewport={"width": width, "height": 900}, java_script_enabled=scripts, **options
         )
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         tab = context.new_page()
         tab.on("console", lambda message: trouble.append(f"{message.type}: {message.text}"))
         tab.on("pageerror", lambda error: trouble.append(str(error)))
