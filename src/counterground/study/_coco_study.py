@@ -205,7 +205,7 @@ def _comparison_table(comparisons: pl.DataFrame) -> Table:
         rows.append([f"{NAMES[row['objective']]}, {measure}, {where}", *shown, p])
     return Table(
         f"Points more than {NAMES['obj']}, 95 % interval over seeds; p after Holm",
-        ("", "mean", "low", "high", "p"),
+        ("objective, measure, colour", "mean", "low", "high", "p"),
         rows,
     )
 

@@ -252,7 +252,7 @@ def _difference_rows(differences: pl.DataFrame) -> Table:
     ]
     return Table(
         "Contrastive minus supervised, points, 95 % interval over seeds",
-        ("", "mean", "low", "high", "p"),
+        ("test", "mean", "low", "high", "p"),
         rows,
     )
 
