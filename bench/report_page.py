@@ -16,18 +16,18 @@ import polars as pl
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from counterground.inference import Run, RunInfo
-from counterground.inference._run import (
+from counterground.metrics import score_predictions
+from counterground.photos import Benchmark, LabelSpace, photo_id
+from counterground.published import published_models
+from counterground.report import write_report
+from counterground.results import Run, RunInfo
+from counterground.results._run import (
     PREDICTIONS_SCHEMA,
     BenchmarkRecord,
     CountsRecord,
     LabelSpaceRecord,
     ModelRecord,
 )
-from counterground.metrics import score_predictions
-from counterground.photos import Benchmark, LabelSpace, photo_id
-from counterground.published import published_models
-from counterground.report import write_report
 
 CLASSES, PHOTOS, FILES = 45, 13_100, 30
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 import counterground.models
-from counterground.atomic import write_text
 from counterground.benchmarks import load_backgrounds, load_cutouts, open_benchmark
+from counterground.files import write_text
 from counterground.models import load_model
 from counterground.photos import imagenet_names, load_photo, prompt_templates
 from counterground.training import (

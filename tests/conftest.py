@@ -24,7 +24,7 @@ ANIMALS = {"ice bear": ("snow", "grass"), "black swan": ("water", "earth"), "fla
 
 
 # Files with few long tests.
-LONG = ("build/test_end_to_end.py", "study/", "docs/", "report/figures/")
+LONG = ("construction/test_end_to_end.py", "study/", "docs/", "report/figures/")
 
 
 def pytest_collection_modifyitems(items):

@@ -10,34 +10,34 @@ from counterground._version import __version__
 if TYPE_CHECKING:
     from counterground.api import compare, discover, evaluate, export, full_comparison, reproduce, scores
     from counterground.benchmarks import open_benchmark
-    from counterground.build.collect import collect
-    from counterground.build.curate import curate
-    from counterground.build.imports import import_photos
-    from counterground.inference import Run, open_run
+    from counterground.construction.curate import curate
+    from counterground.construction.ingest.collect import collect
+    from counterground.construction.ingest.imports import import_photos
     from counterground.photos import Benchmark, LabelSpace
     from counterground.pool import Pool, open_pool
-    from counterground.report import bibliography, format_scores, model_cards, write_report
+    from counterground.report import write_report
     from counterground.report.figures import write_figures
+    from counterground.results import Run, bibliography, format_scores, model_cards, open_run
 
 _WHERE = {
     "Benchmark": "counterground.photos",
     "LabelSpace": "counterground.photos",
     "Pool": "counterground.pool",
-    "Run": "counterground.inference",
-    "bibliography": "counterground.report",
-    "collect": "counterground.build.collect",
+    "Run": "counterground.results",
+    "bibliography": "counterground.results",
+    "collect": "counterground.construction.ingest.collect",
     "compare": "counterground.api",
-    "curate": "counterground.build.curate",
+    "curate": "counterground.construction.curate",
     "discover": "counterground.api",
     "evaluate": "counterground.api",
     "export": "counterground.api",
-    "format_scores": "counterground.report",
+    "format_scores": "counterground.results",
     "full_comparison": "counterground.api",
-    "import_photos": "counterground.build.imports",
-    "model_cards": "counterground.report",
+    "import_photos": "counterground.construction.ingest.imports",
+    "model_cards": "counterground.results",
     "open_benchmark": "counterground.benchmarks",
     "open_pool": "counterground.pool",
-    "open_run": "counterground.inference",
+    "open_run": "counterground.results",
     "reproduce": "counterground.api",
     "scores": "counterground.api",
     "write_figures": "counterground.report.figures",

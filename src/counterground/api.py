@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground.benchmarks import open_benchmark
-from counterground.build import Discovery, discover_pairs
 from counterground.comparison import Comparison
 from counterground.comparison import full_comparison as compare_fully
 from counterground.comparison import reproduce as put_beside
+from counterground.construction.discover import Discovery, discover_pairs
 from counterground.errors import UsageError
-from counterground.inference import Run, Settings, evaluate_models, open_run, why_not_comparable
+from counterground.inference import Settings, evaluate_models
 from counterground.metrics import Scale, compare_models
 from counterground.photos import Benchmark
 from counterground.pool import is_pool, open_pool
+from counterground.results import Run, open_run, why_not_comparable
 
 if TYPE_CHECKING:
-    from counterground.build.export import ExportReport
+    from counterground.construction.export import ExportReport
 
 
 def evaluate(
@@ -83,12 +84,12 @@ def export(
     Args:
         benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
         out: the folder; with several formats each gets one of its own inside it.
-        formats: one or several of ``counterground.build.export.FORMATS``.
-        **options: those of ``counterground.build.export.export``: ``shared``, ``all_licences``, ``card``, ...
+        formats: one or several of ``counterground.construction.export.FORMATS``.
+        **options: those of ``construction.export.export``: ``shared``, ``all_licences``, ``card``, ...
             Without a ``card`` it holds what the pool knows whose photos these are.
     """
-    from counterground.build.export import card_facts
-    from counterground.build.export import export as export_benchmark
+    from counterground.construction.export import card_facts
+    from counterground.construction.export import export as export_benchmark
 
     opened = benchmark if isinstance(benchmark, Benchmark) else open_benchmark(benchmark)
     if "card" not in options and is_pool(opened.root):

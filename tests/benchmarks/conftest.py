@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from counterground.benchmarks import _photographs
+from counterground.benchmarks.stamps import _photographs
 
 _COMPRESS = {".xz": lzma.compress, ".gz": gzip.compress, ".bz2": bz2.compress, "": bytes, ".zst": bytes}
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from counterground.benchmarks import _deb
-from counterground.benchmarks._deb import read_deb
-from counterground.benchmarks._packages import open_packages
+from counterground.benchmarks import _packages as _deb
+from counterground.benchmarks._packages import open_packages, read_deb
 from counterground.errors import CounterGroundError
 
 

@@ -18,8 +18,6 @@ from PIL import Image
 
 from counterground.benchmarks import (
     StampsSettings,
-    _builtin,
-    _photographs,
     benchmark_folder,
     build_stamps,
     get_benchmark,
@@ -28,7 +26,9 @@ from counterground.benchmarks import (
     load_cutouts,
     open_benchmark,
 )
-from counterground.benchmarks._placements import draw_placements
+from counterground.benchmarks import _registry as _builtin
+from counterground.benchmarks.stamps import _photographs
+from counterground.benchmarks.stamps._stamps import draw_placements
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import find_imagenet_index, imagenet_names, photo_id, read_benchmark

@@ -6,11 +6,16 @@ import pytest
 from paper_sized import OPEN_CLIP_REFEREE, paper_sizes, printed_accuracies
 from scipy.stats import spearmanr
 
-from counterground.comparison import drop_agreement, full_comparison, model_points, rank_models
-from counterground.inference import Run
+from counterground.comparison import (
+    drop_agreement,
+    format_comparison,
+    full_comparison,
+    model_points,
+    rank_models,
+)
 from counterground.metrics import score_predictions
 from counterground.published import load_table
-from counterground.report import format_comparison
+from counterground.results import Run
 
 
 def test_the_papers_ranks():

@@ -91,7 +91,7 @@ def test_the_interval_adds_the_models_own_sampling_error(referee_run):
     row = effective_robustness(points).residuals.row(-1, named=True)
     line = effective_robustness(points).fit
     exact = replace(line, residual_sd=0.0)
-    from counterground.comparison._deviation import deviation
+    from counterground.comparison._robustness import deviation
 
     point = points.row(-1, named=True)
     alone = deviation(point, exact)

@@ -8,9 +8,15 @@ import pytest
 from paper_sized import classifier_record
 
 import counterground as cg
-from counterground.comparison import effective_robustness, full_comparison, model_points, titles
+from counterground.comparison import (
+    comparison_html,
+    effective_robustness,
+    format_comparison,
+    full_comparison,
+    model_points,
+    titles,
+)
 from counterground.errors import UsageError
-from counterground.report import comparison_html, format_comparison
 
 SIZES = np.full((6, 2), 40)
 B32, L14 = "open_clip:ViT-B-32/openai", "open_clip:ViT-L-14/openai"

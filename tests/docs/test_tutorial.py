@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 from counterground.benchmarks import load_backgrounds, load_cutouts
-from counterground.inference import open_run
+from counterground.results import open_run
 
 PLANTED = resources.files("counterground.models") / "data" / "stamps-biased"
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.ipynb"

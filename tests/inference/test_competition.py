@@ -7,7 +7,7 @@ import pytest
 
 from counterground.errors import UsageError
 from counterground.inference import Settings, evaluate_models
-from counterground.inference._competition import competition
+from counterground.inference._candidates import competition
 from counterground.photos import LabelSpace, imagenet_names, read_benchmark
 
 

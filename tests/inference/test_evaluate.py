@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import PREDICTIONS_SCHEMA, Settings, evaluate_models, open_run
+from counterground.inference import Settings, evaluate_models
 from counterground.photos import imagenet_names, prompt_templates, read_benchmark
+from counterground.results import PREDICTIONS_SCHEMA, open_run
 
 
 def run_on(photos, tiny_clip, out, **settings):

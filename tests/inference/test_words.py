@@ -21,9 +21,9 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
-from counterground.inference._matching import Matcher, says_yes
-from counterground.inference._protocol import Asking, read_aliases, spoken_with_vowel
-from counterground.models import _endpoint_calls
+from counterground.inference.generative._matching import Matcher, says_yes
+from counterground.inference.generative._protocol import Asking, read_aliases, spoken_with_vowel
+from counterground.models.generative import _endpoint as _endpoint_calls
 from counterground.photos import read_benchmark
 
 WRITINGS = (

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from counterground.errors import CounterGroundError
 from counterground.models import Classifier, load_model
-from counterground.models._lite import lite_weights
+from counterground.models.classifiers._lite import lite_weights
 from counterground.photos import find_imagenet_index, imagenet_names
 
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.models import _endpoint_calls, check_specs, load_model
+from counterground.models import check_specs, load_model
+from counterground.models.generative import _endpoint as _endpoint_calls
 
 QUESTION = "What is the main object in the image?"
 

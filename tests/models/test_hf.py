@@ -12,7 +12,7 @@ from PIL import Image
 from tests.models.tiny_hf import KIN, build, edit_json
 
 from counterground.models import DualEncoder, load_model
-from counterground.models._hf_source import DUAL_ENCODERS
+from counterground.models.huggingface._source import DUAL_ENCODERS
 
 FAMILIES = ("clip", "siglip", "siglip2", "naflex", "align", "chinese_clip")
 TEXTS = [

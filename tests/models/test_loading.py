@@ -12,8 +12,8 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import Classifier, DualEncoder, check_specs, expand_specs, list_models, load_model
-from counterground.models._activation import resolve_activation
 from counterground.models._spec import split_spec
+from counterground.models.open_clip._activation import resolve_activation
 
 UNKNOWN = [
     ("efficientnet-lite3", "efficientnet-lite2"),

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.models import _lvlm_losses as losses_module
 from counterground.models import load_model
+from counterground.models.generative import _losses as losses_module
 
 _SPEC = importlib.util.spec_from_file_location("tiny_lvlm", Path(__file__).parents[1] / "tiny_lvlm.py")
 tiny_lvlm = importlib.util.module_from_spec(_SPEC)

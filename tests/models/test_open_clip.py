@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import DualEncoder, load_model
-from counterground.models._activation import resolve_activation
+from counterground.models.open_clip._activation import resolve_activation
 
 NAMES = ["ice bear", "great grey owl", "hen", "African crocodile", "web site", "German short-haired pointer"]
 TEMPLATES = [

@@ -8,7 +8,7 @@ import torchvision.transforms as T
 
 from counterground.errors import CounterGroundError
 from counterground.models import check_specs, load_model
-from counterground.models._user import load_user
+from counterground.models.custom._user import load_user
 
 MODULE = """
 import functools

@@ -19,7 +19,7 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError
 from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_packed
-from counterground.photos import _packed as packed
+from counterground.photos.shards import _shards as packed
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> Path:
@@ -143,7 +143,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(own, cache, monkeypatch):
 
 
 def test_more_than_the_limit_is_refused(own, monkeypatch):
-    from counterground.photos import _packed_unpack
+    from counterground.photos.shards import _shards as _packed_unpack
 
     out, _ = own
     monkeypatch.setattr(_packed_unpack, "MAX_TOTAL_BYTES", 1000)

@@ -7,8 +7,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.inference import Run
-from counterground.inference._run import (
+from counterground.metrics import score_predictions
+from counterground.photos import Benchmark, LabelSpace, photo_id
+from counterground.report import write_report
+from counterground.results import Run
+from counterground.results._run import (
     PREDICTIONS_SCHEMA,
     BenchmarkRecord,
     CountsRecord,
@@ -16,9 +19,6 @@ from counterground.inference._run import (
     ModelRecord,
     RunInfo,
 )
-from counterground.metrics import score_predictions
-from counterground.photos import Benchmark, LabelSpace, photo_id
-from counterground.report import write_report
 
 ANIMALS = [
     "ice bear",

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from counterground.comparison import full_comparison
+from counterground.comparison.tables._lines import about_line, equation
 from counterground.metrics import fit_line
-from counterground.report._comparison_lines import about_line, equation
 
 
 def test_a_sign_is_written_once():

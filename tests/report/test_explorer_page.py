@@ -10,9 +10,8 @@ from scipy.stats import norm
 
 from counterground.comparison import effective_robustness, model_points
 from counterground.published import published_models
-from counterground.report._explorer import draw_explorer
-from counterground.report._explorer_points import FRAMES, Item, domain, own_points, quantile
-from counterground.report._families import (
+from counterground.report._labels import Box, text_width
+from counterground.report._style import (
     FAMILY_COLOURS,
     FAMILY_COLOURS_DARK,
     FAMILY_NAMES,
@@ -21,10 +20,11 @@ from counterground.report._families import (
     marker_area,
     shade,
 )
-from counterground.report._labels import Box, text_width
-from counterground.report._marks import mark
-from counterground.report._section import make_section
-from counterground.report._trends import fit_lines, residuals, run_points, trends
+from counterground.report.page._section import make_section
+from counterground.report.page._trends import fit_lines, residuals, run_points, trends
+from counterground.report.page.explorer._explorer import draw_explorer
+from counterground.report.page.explorer._marks import mark
+from counterground.report.page.explorer._points import FRAMES, Item, domain, own_points, quantile
 
 NASTY = "<script>alert('x')</script>\"&"
 

@@ -13,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterground.cli import main
-from counterground.escaping import bibtex, bibtex_comment
-from counterground.inference import ModelRecord
 from counterground.models import expand_specs, list_models
-from counterground.report import bibliography, model_cards
-from counterground.report._citations import _DATA, _FAMILIES, _LOADERS, _of_model, _references
+from counterground.results import ModelRecord, bibliography, model_cards
+from counterground.results._citations import _DATA, _FAMILIES, _LOADERS, _of_model, _references
+from counterground.text import bibtex, bibtex_comment
 
 LEVELS = {"efficientnet-lite0": (0.8, 0.5), "counterground:stamps-biased": (0.7, 0.2)}
 NASTY = 'a|b_c & 50% {x #1 ~^\\ <i>"q"</i> @misc{z,\n---\nx: [1'

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from counterground.report._classdrops import ClassFacts, class_facts, draw_class_drops
-from counterground.report._families import FAMILY_COLOURS
-from counterground.report._marks import mark
-from counterground.report._probit import ProbitScale, fit_scale
-from counterground.report._summary import regroup
+from counterground.report._style import FAMILY_COLOURS
+from counterground.report.page._classdrops import ClassFacts, class_facts, draw_class_drops
+from counterground.report.page.explorer._marks import mark
+from counterground.report.page.explorer._points import ProbitScale, fit_scale
+from counterground.results._summary import regroup
 
 
 def marked(run):

@@ -13,9 +13,9 @@ import pytest
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import compare_models
 from counterground.report import write_report
-from counterground.report._numbers import bounds, p_value, percent
-from counterground.report._provenance import repeat_command
-from counterground.report._summary import regroup
+from counterground.results._numbers import bounds, p_value, percent
+from counterground.results._provenance import repeat_command
+from counterground.results._summary import regroup
 
 BREAKS = {"br", "td", "th", "dt", "dd", "p", "li", "tr", "caption", "summary"}
 VOID = {"meta", "br", "wbr", "input"}

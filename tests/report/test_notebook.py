@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 
 from counterground.comparison import effective_robustness, full_comparison, model_points
-from counterground.report._numbers import bounds, percent
+from counterground.results._numbers import bounds, percent
 
 LEVELS = {"<script>alert(1)</script>": (0.8, 0.5), "efficientnet-lite0": (0.8, 0.7)}
 

@@ -15,14 +15,14 @@ from PIL import Image
 
 from counterground.cli import counterground as command
 from counterground.errors import UsageError
-from counterground.inference import open_run
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.report import write_report
-from counterground.report._album import make_album
-from counterground.report._class_page import make_class_page
-from counterground.report._photo_sources import photo_sources
-from counterground.report._telling import confusions, telling_confusions, telling_photos
-from counterground.report._thumbnails import make_thumbnails
+from counterground.report.page._album import make_album
+from counterground.report.page._classes import make_class_page
+from counterground.report.page._photos import photo_sources
+from counterground.report.page._telling import confusions, telling_confusions, telling_photos
+from counterground.report.page._thumbnails import make_thumbnails
+from counterground.results import open_run
 
 
 def data_of(html, kind):
@@ -277,8 +277,8 @@ def test_words_of_a_confusion_name_both_backgrounds(scene):
 
 def test_the_figures_of_a_class_are_the_scores(four_models):
     predictions = four_models.predictions
-    from counterground.report._classdrops import class_facts
-    from counterground.report._summary import regroup
+    from counterground.report.page._classdrops import class_facts
+    from counterground.results._summary import regroup
 
     models = regroup(four_models.scores)
     page = make_class_page(

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from counterground.errors import UsageError
-from counterground.report import format_scores, headline, scores_html, scores_table
-from counterground.report._numbers import bounds, p_value, percent
-from counterground.report._summary import regroup
+from counterground.results import format_scores, headline, scores_html, scores_table
+from counterground.results._numbers import bounds, p_value, percent
+from counterground.results._summary import regroup
 
 
 def text(renderable, width):

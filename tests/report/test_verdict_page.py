@@ -2,9 +2,9 @@
 
 import pytest
 
-from counterground.report._comparisons import compare
-from counterground.report._section import label_models
-from counterground.report._verdict import judge
+from counterground.report.page._comparisons import compare
+from counterground.report.page._section import label_models
+from counterground.report.page._verdict import judge
 
 
 def verdict_of(*runs):

@@ -21,17 +21,12 @@ from torch.nn.functional import normalize
 
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
-from counterground.study import QUICK_COLOREDCOCO, TABLE_7, _finetune_start
-from counterground.study._coco_trials import (
-    CocoSettings,
-    Source,
-    begin,
-    file_of,
-    run_trials,
-    trials,
-    visible_gpus,
-)
-from counterground.study._colored_objects import (
+from counterground.study import QUICK_COLOREDCOCO, TABLE_7
+from counterground.study.coco import _start as _finetune_start
+from counterground.study.coco._estimate import estimate
+from counterground.study.coco._finetune import OBJECTIVES, Machine, Recipe, before, finetune, photos_of
+from counterground.study.coco._losses import clip_loss, siglip_loss
+from counterground.study.coco._objects import (
     BIASED,
     COLORS,
     OTHERS,
@@ -42,11 +37,17 @@ from counterground.study._colored_objects import (
     paint,
     paint_elsewhere,
 )
-from counterground.study._colored_objects_stamps import load_stamps_objects
-from counterground.study._finetune import OBJECTIVES, Machine, Recipe, before, finetune, photos_of
-from counterground.study._finetune_estimate import estimate
-from counterground.study._finetune_losses import clip_loss, siglip_loss
-from counterground.study._finetune_start import load_start, small_start
+from counterground.study.coco._stamps import load_stamps_objects
+from counterground.study.coco._start import load_start, small_start
+from counterground.study.coco._trials import (
+    CocoSettings,
+    Source,
+    begin,
+    file_of,
+    run_trials,
+    trials,
+    visible_gpus,
+)
 
 NAMES = tuple(f"kind{label}" for label in range(9))
 

@@ -168,7 +168,7 @@ class INaturalistServer:
         return server
 
     def _taxa_of(self, class_name: str) -> list[Taxon]:
-        from counterground.build.collect._classes import find_animal
+        from counterground.construction.ingest.collect._classes import find_animal
 
         animal = find_animal(class_name)
         if animal is None or not animal.names:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from counterground.inference import PREDICTIONS_SCHEMA, ModelRecord, Run, RunInfo
-from counterground.inference._run import BenchmarkRecord, CountsRecord, LabelSpaceRecord
 from counterground.metrics import score_predictions
 from counterground.published import load_table
+from counterground.results import PREDICTIONS_SCHEMA, ModelRecord, Run, RunInfo
+from counterground.results._run import BenchmarkRecord, CountsRecord, LabelSpaceRecord
 
 OPEN_CLIP_REFEREE = "open_clip:ViT-B-32/laion400m_e31"
 

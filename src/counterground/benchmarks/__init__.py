@@ -1,16 +1,23 @@
 """Benchmarks: the built-in ones by name, how they are made, and the photographs they are made of."""
 
-from counterground.benchmarks._builtin import (
+from counterground.benchmarks._packages import open_packages
+from counterground.benchmarks._progress import progress_bar
+from counterground.benchmarks._registry import (
     BenchmarkInfo,
     benchmark_folder,
     get_benchmark,
     list_benchmarks,
     open_benchmark,
 )
-from counterground.benchmarks._compositing import composite
-from counterground.benchmarks._photographs import Background, Cutout, load_backgrounds, load_cutouts
-from counterground.benchmarks._progress import progress_bar
-from counterground.benchmarks._stamps import StampsSettings, build_stamps
+from counterground.benchmarks.stamps import (
+    Background,
+    Cutout,
+    StampsSettings,
+    build_stamps,
+    composite,
+    load_backgrounds,
+    load_cutouts,
+)
 
 __all__ = [
     "Background",
@@ -25,5 +32,6 @@ __all__ = [
     "load_backgrounds",
     "load_cutouts",
     "open_benchmark",
+    "open_packages",
     "progress_bar",
 ]

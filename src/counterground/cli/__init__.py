@@ -11,22 +11,22 @@ import click
 
 from counterground._version import __version__
 from counterground.cli._benchmarks import benchmarks
-from counterground.cli._collect import collect
 from counterground.cli._compare import compare
-from counterground.cli._curate import curate
-from counterground.cli._discover import discover
 from counterground.cli._evaluate import evaluate
-from counterground.cli._export import export
 from counterground.cli._figures import figures
-from counterground.cli._import import import_
-from counterground.cli._label import label
 from counterground.cli._models import models
-from counterground.cli._pool import pool
 from counterground.cli._report import report
 from counterground.cli._scores import scores
 from counterground.cli._study import study
+from counterground.cli.construction._collect import collect
+from counterground.cli.construction._curate import curate
+from counterground.cli.construction._discover import discover
+from counterground.cli.construction._export import export
+from counterground.cli.construction._import import import_
+from counterground.cli.construction._label import label
+from counterground.cli.construction._pool import pool
 from counterground.errors import CounterGroundError, UsageError
-from counterground.escaping import one_line
+from counterground.text import one_line
 
 __all__ = ["counterground", "main"]
 

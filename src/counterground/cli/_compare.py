@@ -61,10 +61,9 @@ def compare(
     said. Without RUN, --reproduce shows the 2025 reproduction.
     """
     from counterground.cli._show import print_text
-    from counterground.comparison import full_comparison
+    from counterground.comparison import format_comparison, full_comparison
     from counterground.errors import UsageError
-    from counterground.inference import open_run
-    from counterground.report import format_comparison
+    from counterground.results import open_run
 
     if not runs and not published and not reproduce:
         raise UsageError(
@@ -87,10 +86,9 @@ def compare(
 def _reproduce(runs: tuple[Path, ...], style: str) -> None:
     """Print the paper's rows beside ours; warnings say what has none, on stderr beside csv or json."""
     from counterground.cli._show import print_text
-    from counterground.comparison import left_out, reproduce
+    from counterground.comparison import format_reproduction, left_out, reproduce
     from counterground.errors import UsageError
-    from counterground.inference import open_run
-    from counterground.report import format_reproduction
+    from counterground.results import open_run
 
     context = click.get_current_context()
     for option in ("against", "baseline", "scale"):

@@ -28,8 +28,8 @@ def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings
     counterground evaluate my-photos -m open_clip:ViT-B-32/laion2b_s34b_b79k --out runs/mine
     """
     from counterground.api import evaluate as run_evaluation
-    from counterground.build import read_discovery
     from counterground.cli._show import show_run
+    from counterground.construction.discover import read_discovery
     from counterground.report import write_report
 
     run = run_evaluation(benchmark, model_specs, out=out, show_progress=True, **settings)

@@ -50,10 +50,10 @@ def report(
 ) -> None:
     """Write one self-contained HTML file about one or more RUN folders."""
     from counterground.benchmarks import open_benchmark
-    from counterground.build import read_discovery
+    from counterground.construction.discover import read_discovery
     from counterground.errors import UsageError
-    from counterground.inference import open_run
     from counterground.report import write_report
+    from counterground.results import open_run
 
     if benchmarks and not photos:
         raise UsageError(

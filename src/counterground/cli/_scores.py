@@ -11,8 +11,7 @@ import click
 if TYPE_CHECKING:
     import polars as pl
 
-    from counterground.inference import Run
-    from counterground.report import ScoresView
+    from counterground.results import Run, ScoresView
 
 Style = Literal["table", "csv", "json", "parquet", "markdown", "latex", "model-card", "bibtex"]
 _DOCUMENTS = ("model-card", "bibtex")
@@ -40,7 +39,7 @@ def scores(
     where the rows could be confused.
     """
     from counterground.errors import UsageError
-    from counterground.inference import open_run, select_models
+    from counterground.results import open_run, select_models
 
     if by and style in _DOCUMENTS:
         raise UsageError(f"There is no {style} by class; leave --by out.")
@@ -56,14 +55,14 @@ def scores(
 
 
 def _document(runs: Mapping[Path, Run], style: str) -> str:
-    from counterground.report import bibliography, model_cards
+    from counterground.results import bibliography, model_cards
 
     opened = list(runs.values())
     return bibliography(opened) if style == "bibtex" else "\n\n".join(model_cards(opened).values())
 
 
 def _table(runs: Mapping[Path, Run], style: Style, by_class: bool) -> str | ScoresView | pl.DataFrame:
-    from counterground.report import format_scores, score_rows
+    from counterground.results import format_scores, score_rows
 
     names = _class_names(runs.values()) if by_class else None
     rows = style in ("csv", "json", "parquet")
@@ -76,8 +75,8 @@ def _table(runs: Mapping[Path, Run], style: Style, by_class: bool) -> str | Scor
 def _deliver(written: str | ScoresView | pl.DataFrame, out: Path | None) -> None:
     import polars as pl
 
-    from counterground.atomic import write_parquet, write_text
     from counterground.cli._show import plain_text, print_text
+    from counterground.files import write_parquet, write_text
 
     if out is None:
         assert not isinstance(written, pl.DataFrame)

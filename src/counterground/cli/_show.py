@@ -13,9 +13,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from counterground.benchmarks import BenchmarkInfo
-    from counterground.build import Discovery
-    from counterground.inference import Run
+    from counterground.construction.discover import Discovery
     from counterground.models import ModelInfo
+    from counterground.results import Run
 
 _console = Console(highlight=False, markup=False, emoji=False)
 
@@ -44,7 +44,7 @@ def plain_text(text: RenderableType, *, width: int = 120) -> str:
 
 def show_run(run: Run) -> None:
     """Print the scores of a run, and what its reader must know."""
-    from counterground.report import format_scores
+    from counterground.results import format_scores
 
     print_text(format_scores(run.scores, "table"))
     info = run.info

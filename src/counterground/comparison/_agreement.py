@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from counterground.comparison._identical import SETTING, merge
 from counterground.comparison._run_points import why_not_paper
-from counterground.inference import Run
+from counterground.comparison._settings import SETTING, merge
 from counterground.metrics import rank_correlation
 from counterground.published import load_table
+from counterground.results import Run
 
 AGREEMENT_OF_DROPS_SCHEMA: dict[str, Any] = {
     "model_a": pl.String,

@@ -10,17 +10,17 @@ from typing import Any
 import polars as pl
 
 from counterground.comparison._agreement import drop_agreement
-from counterground.comparison._fairness import unfairness
-from counterground.comparison._identical import SETTING
+from counterground.comparison._comparability import unfairness
 from counterground.comparison._pairing import paired_drops
 from counterground.comparison._points import gather, refuse_repeated, run_names
 from counterground.comparison._published_points import Setup
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
 from counterground.comparison._scaling import Scaling, scaling
+from counterground.comparison._settings import SETTING
 from counterground.errors import UsageError, did_you_mean
-from counterground.inference import Run
 from counterground.metrics import COMPARISON_SCHEMA, Scale, compare_models, holm
+from counterground.results import Run
 
 TESTS_SCHEMA: dict[str, Any] = {
     "benchmark": pl.String,
@@ -72,7 +72,7 @@ class Comparison:
         return joined.join(ranks, on="row", how="left", maintain_order="left").drop("row")
 
     def _repr_html_(self) -> str:
-        from counterground.report import comparison_html
+        from counterground.comparison.tables._notebook import comparison_html
 
         return comparison_html(self)
 

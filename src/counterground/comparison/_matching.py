@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from counterground.inference import ModelRecord
 from counterground.published import load_table
+from counterground.results import ModelRecord
 
 _QUICK = "-quickgelu"
 _LLAVA = "llava-hf/llava-1.5-7b-hf"

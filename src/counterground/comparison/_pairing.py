@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from counterground.comparison._identical import fingerprint, predictions_of
 from counterground.comparison._ranks import Pair
-from counterground.inference import Run
+from counterground.comparison._settings import fingerprint, predictions_of
 from counterground.metrics import paired_test
+from counterground.results import Run
 
 _PHOTO = ("path", "photo_id", "class_index", "group", "cluster")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison._identical import merge
 from counterground.comparison._published_points import PUBLISHED, Setup, paper_rows, reproduction_rows
 from counterground.comparison._run_points import run_rows
+from counterground.comparison._settings import merge
 from counterground.errors import UsageError
-from counterground.inference import Run
+from counterground.results import Run
 
 POINTS_SCHEMA: dict[str, Any] = {
     "model": pl.String,

@@ -7,14 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison._identical import SETTING
 from counterground.comparison._matching import PaperRow, paper_row
 from counterground.comparison._points import refuse_repeated, run_names
 from counterground.comparison._published_points import reproduction_rows
 from counterground.comparison._run_points import why_not_paper
+from counterground.comparison._settings import SETTING
 from counterground.errors import UsageError
-from counterground.inference import Run
 from counterground.published import load_table, published_models
+from counterground.results import Run
 
 REPRODUCTION_SCHEMA: dict[str, Any] = {
     "table": pl.String,

@@ -4,17 +4,175 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
+from scipy.special import expit, stdtr
 
-from counterground.comparison._deviation import deviation
-from counterground.comparison._line_warnings import line_warnings, photos
 from counterground.comparison._points import titles
 from counterground.comparison._published_points import PUBLISHED
 from counterground.comparison._run_points import FAMILIES
+from counterground.comparison._standard_errors import NORMAL, Figure, standard_error
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import FEWEST, LineFit, Scale, fit_line
+from counterground.metrics import FEWEST, LineFit, Scale, fit_line, from_scale, outside, to_scale
+
+
+class Deviation(NamedTuple):
+    """Counter accuracy by the line and what the model has more (fractions), 95 % interval and p-value."""
+
+    predicted: float
+    residual: float
+    low: float | None
+    high: float | None
+    p_value: float
+
+
+def deviation(point: dict[str, Any], line: LineFit) -> Deviation:
+    """Measure a point against a line that it is no part of.
+
+    On the scale the distance is ``g(counter) - intercept - slope * g(common)``. Its interval adds, in
+    quadrature, where the line may be over this common accuracy (Student's t) and the point's own sampling
+    error: for a run the ends of its counter and common intervals on the scale, with the correlation that the
+    interval of the drop tells (MOVER, Zou and Donner 2008); for a row of the paper or its reproduction the
+    standard errors that its rank rests on, turned to the scale by the slope of g. Where the sampling error
+    is not known there is no interval. The limits are then turned into counter accuracy; accuracies of 0 and 1
+    count as moved onto the scale (``to_scale``), so that residual and limits stand at one height.
+
+    ``p_value`` compares the distance with the scatter of the baseline's models and the uncertainty of the
+    line: the externally studentised residual where the line leaves the point out.
+    """
+    place, height = _at(point, "common", line), _at(point, "counter", line)
+    middle, error = float(line.at(place)), float(line.standard_error(place))
+    distance = height - middle
+    counter, predicted = (float(from_scale(where, line.scale)) for where in (height, middle))
+    limits: tuple[float | None, float | None] = (None, None)
+    if own := _own(point, line, place, height):
+        # The distance is this much lower or higher; the accuracy the line should have, the other way round.
+        down, up = np.hypot(line.critical * error, own)
+        ends = [float(from_scale(middle + shift, line.scale)) for shift in (down, -up)]
+        limits = counter - ends[0], counter - ends[1]
+    spread = float(np.hypot(error, line.residual_sd))
+    if spread > 0:
+        p_value = float(2 * stdtr(line.n - 2, -abs(distance) / spread))
+    else:
+        p_value = 1.0 if abs(distance) < 1e-12 else 0.0
+    return Deviation(predicted, counter - predicted, *limits, p_value)
+
+
+def error_on_scale(point: dict[str, Any], figure: Figure, scale: Scale) -> float:
+    """Return the standard error of an accuracy as a probit or logit, NaN where nothing is known of it."""
+    place = to_scale(point[figure], scale, point[f"n_{figure}"])
+    if scale == "probit":
+        slope = np.exp(-(place**2) / 2) / np.sqrt(2 * np.pi)
+    else:
+        slope = expit(place) * expit(-place)
+    return float(standard_error(point, figure) / slope)
+
+
+def _at(point: dict[str, Any], group: str, line: LineFit, name: str | None = None) -> float:
+    return float(to_scale(point[name or group], line.scale, point[f"n_{group}"]))
+
+
+def _own(point: dict[str, Any], line: LineFit, place: float, height: float) -> tuple[float, float] | None:
+    """How far sampling may have moved the distance, down and up, on the scale; None where not known."""
+    if point["source"] in PUBLISHED:
+        common, counter = (error_on_scale(point, group, line.scale) for group in ("common", "counter"))
+        half = NORMAL * float(np.hypot(counter, line.slope * common))
+        return half, half
+    ends = [point[f"{group}_{end}"] for group in ("common", "counter") for end in ("low", "high")]
+    if any(end is None for end in ends):
+        return None
+    below_common, above_common, below, above = (
+        abs(_at(point, group, line, f"{group}_{end}") - at)
+        for group, at in (("common", place), ("counter", height))
+        for end in ("low", "high")
+    )
+    sides = (below_common, above_common) if line.slope >= 0 else (above_common, below_common)
+    down, up = (abs(line.slope) * side for side in sides)
+    r = float(np.sign(line.slope)) * _correlation(point)
+    # The distance is low where counter is low and common is high.
+    lower = below**2 + up**2 - 2 * r * below * up
+    higher = above**2 + down**2 - 2 * r * above * down
+    return float(np.sqrt(max(0.0, lower))), float(np.sqrt(max(0.0, higher)))
+
+
+def _correlation(point: dict[str, Any]) -> float:
+    """Correlation of the sampling errors of common and counter, from the width of the drop's interval."""
+    if point["drop_low"] is None or point["drop_high"] is None:
+        return 0.0
+    widths = (point[f"{name}_high"] - point[f"{name}_low"] for name in ("common", "counter", "drop"))
+    common, counter, drop = widths
+    if common <= 0 or counter <= 0:
+        return 0.0
+    return float(np.clip((common**2 + counter**2 - drop**2) / (2 * common * counter), -1, 1))
+
+
+_DRAWN_ON = 0.25
+_NOISE = 0.1
+
+
+def line_warnings(title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale) -> list[str]:
+    """Return sentences about the line through ``members``, against which ``measured`` stand."""
+    return [
+        *_clipped(title, measured),
+        *_far(title, members, measured, scale),
+        *_noise(title, members, scale),
+    ]
+
+
+def photos(points: pl.DataFrame, column: str) -> np.ndarray[Any, Any]:
+    """Return counts of photos as floats, NaN where unknown."""
+    return points[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _clipped(title: str, measured: pl.DataFrame) -> list[str]:
+    moved = [outside(measured[group], photos(measured, f"n_{group}")) for group in ("common", "counter")]
+    number = int((moved[0] | moved[1]).sum())
+    if not number:
+        return []
+    sentence = (
+        f"On {title} {number} of the {measured.height} models {'has' if number == 1 else 'have'} an accuracy "
+        "of 0 or 100 %, which has no place on this scale: it was moved by half a photo, or to 0.1 and 99.9 % "
+        "where the number of photos is not known."
+    )
+    return [sentence]
+
+
+def _far(title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale) -> list[str]:
+    """Tell of models so far from those of the line that it must be drawn on to reach them."""
+    inside, places = (
+        to_scale(points["common"], scale, photos(points, "n_common")) for points in (members, measured)
+    )
+    room = _DRAWN_ON * float(np.ptp(inside))
+    away = (places < inside.min() - room) | (places > inside.max() + room)
+    if not away.any():
+        return []
+    named = ", ".join(measured["label"].filter(pl.Series(away)).unique(maintain_order=True))
+    ends = members["common"].to_numpy()
+    sentence = (
+        f"The line on {title} rests on common accuracies from {100 * ends.min():.1f} to "
+        f"{100 * ends.max():.1f} %; it is drawn on for {named}."
+    )
+    return [sentence]
+
+
+def _noise(title: str, members: pl.DataFrame, scale: Scale) -> list[str]:
+    """Tell where sampling blurs the common accuracies that a line is fitted to."""
+    errors = np.array([error_on_scale(row, "common", scale) for row in members.iter_rows(named=True)])
+    if np.isnan(errors).all():
+        return []
+    places = to_scale(members["common"], scale, photos(members, "n_common"))
+    share = float(np.nanmean(errors**2) / places.var(ddof=1))
+    if share <= _NOISE:
+        return []
+    sentence = (
+        f"The line on {title} rests on few photos: the sampling variance of its models' common accuracies is "
+        f"{100 * share:.0f} % of the variance between them. That tilts the line towards the horizontal, and "
+        "intervals of distances do not count it. The models share photos, so their errors are alike in part."
+    )
+    return [sentence]
+
 
 # Which weights a point is of: the paper's name for those it used, or the specification.
 _WEIGHTS = pl.coalesce("paper_model", "model")
@@ -76,7 +234,7 @@ class EffectiveRobustness:
         return self.lines[0].fit if self.lines else None
 
     def _repr_html_(self) -> str:
-        from counterground.report import robustness_html
+        from counterground.comparison.tables._notebook import robustness_html
 
         return robustness_html(self)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison._identical import SETTING
 from counterground.comparison._matching import PaperRow, paper_row
 from counterground.comparison._published_points import (
     BENCHMARK,
@@ -16,8 +15,9 @@ from counterground.comparison._published_points import (
     is_filtered,
     parameters_of,
 )
-from counterground.inference import ModelRecord, Run
+from counterground.comparison._settings import SETTING
 from counterground.published import load_table
+from counterground.results import ModelRecord, Run
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
 # Unreadable photos, and what figure 3 and the paper's accuracies disagree on.

@@ -73,7 +73,7 @@ class Scaling:
         return tuple(a for a in self.answers if (a.outcome, a.subset) == (outcome, subset))
 
     def _repr_html_(self) -> str:
-        from counterground.report import scaling_html
+        from counterground.comparison.tables._notebook import scaling_html
 
         return scaling_html(self)
 

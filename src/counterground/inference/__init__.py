@@ -1,36 +1,20 @@
 """Encode the photos that are missing, keep the features, score them, write a run. See README.md."""
 
-from counterground.inference._competition import Competition, competition, default_label_space
+from counterground.inference._candidates import Competition, competition, default_label_space
 from counterground.inference._encode import encode_photos
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
 from counterground.inference._progress import photo_progress
-from counterground.inference._run import (
-    PREDICTIONS_SCHEMA,
-    ModelRecord,
-    Run,
-    RunInfo,
-    open_run,
-    select_models,
-    why_not_comparable,
-)
 from counterground.inference._settings import Settings
 
 __all__ = [
-    "PREDICTIONS_SCHEMA",
     "Competition",
     "Head",
-    "ModelRecord",
-    "Run",
-    "RunInfo",
     "Settings",
     "build_head",
     "competition",
     "default_label_space",
     "encode_photos",
     "evaluate_models",
-    "open_run",
     "photo_progress",
-    "select_models",
-    "why_not_comparable",
 ]

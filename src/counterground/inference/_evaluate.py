@@ -10,33 +10,33 @@ from typing import Any
 
 import polars as pl
 
-from counterground.atomic import cache_dir
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference._competition import (
+from counterground.files import cache_dir
+from counterground.inference._candidates import (
     Competition,
     competition,
     default_label_space,
     with_confusable,
 )
 from counterground.inference._encode import Features, encode_photos
-from counterground.inference._generative import (
+from counterground.inference._heads import Head, build_head
+from counterground.inference._predict import class_mean_scores, predict
+from counterground.inference._progress import tell_calls
+from counterground.inference._record import check_free, run_info, spoken_answers, unreadable_photos, write_run
+from counterground.inference._request import Request
+from counterground.inference._settings import Settings
+from counterground.inference.generative._generative import (
     Spoken,
     check_askable,
     check_number_of_names,
     evaluate_generative,
 )
-from counterground.inference._heads import Head, build_head
-from counterground.inference._predict import class_mean_scores, predict
-from counterground.inference._progress import tell_calls
-from counterground.inference._protocol import read_aliases
-from counterground.inference._record import check_free, run_info, spoken_answers, unreadable_photos, write_run
-from counterground.inference._request import Request
-from counterground.inference._run import ModelRecord, Run
-from counterground.inference._settings import Settings
-from counterground.inference._words import calls_to_make
+from counterground.inference.generative._protocol import read_aliases
+from counterground.inference.generative._words import calls_to_make
 from counterground.metrics import score_predictions
 from counterground.models import Encoder, Generative, Model, check_specs, expand_specs, expected_kind
 from counterground.photos import Benchmark, prompt_templates
+from counterground.results import ModelRecord, Run
 
 
 @dataclass(frozen=True)

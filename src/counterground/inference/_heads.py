@@ -12,8 +12,8 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from counterground.atomic import write_bytes
 from counterground.errors import UsageError, did_you_mean
+from counterground.files import write_bytes
 from counterground.photos import LabelSpace
 
 if TYPE_CHECKING:

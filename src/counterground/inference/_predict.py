@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from counterground.inference._competition import Competition
+from counterground.inference._candidates import Competition
 from counterground.inference._encode import Features
 from counterground.inference._heads import Head
-from counterground.inference._run import PREDICTIONS_SCHEMA
 from counterground.photos import Benchmark
+from counterground.results import PREDICTIONS_SCHEMA
 
 _ROWS = 256
 

@@ -15,20 +15,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground._version import __version__
-from counterground.atomic import check_writable, write_parquet, write_text
 from counterground.errors import CounterGroundError
-from counterground.inference._competition import Competition
+from counterground.files import check_writable, write_parquet, write_text
+from counterground.inference._candidates import Competition
 from counterground.inference._encode import Features
 from counterground.inference._request import Request
-from counterground.inference._run import (
-    BenchmarkRecord,
-    CountsRecord,
-    LabelSpaceRecord,
-    Run,
-    RunInfo,
-    open_run,
-)
 from counterground.photos import Benchmark, LabelSpace
+from counterground.results import BenchmarkRecord, CountsRecord, LabelSpaceRecord, Run, RunInfo, open_run
 
 if TYPE_CHECKING:
     from counterground.inference._evaluate import Outcome

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from counterground.inference._competition import (
+from counterground.inference._candidates import (
     BUILT_IN_NAMES,
     BUILT_IN_PROMPTS,
     Competition,
     named_by_content,
     short_hash,
 )
-from counterground.inference._protocol import Asking, writings
 from counterground.inference._settings import Settings
+from counterground.inference.generative._protocol import Asking, writings
 from counterground.photos import Benchmark
 
 

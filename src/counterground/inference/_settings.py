@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.inference._protocol import check_protocol
+from counterground.inference.generative._protocol import check_protocol
 from counterground.models import Model, Protocol, load_model
 
 LOSSES = ("mean", "sum")

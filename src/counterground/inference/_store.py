@@ -17,7 +17,7 @@ import polars as pl
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from counterground.atomic import write_bytes, write_parquet
+from counterground.files import write_bytes, write_parquet
 
 
 @dataclass(frozen=True)

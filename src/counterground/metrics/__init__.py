@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from counterground.metrics._accuracy import (
     ClassAccuracies,
+    ClassDrops,
     balanced_accuracy,
     balanced_mean,
     class_accuracy,
+    class_drops,
+    mean_drop,
     plain_accuracy,
     tie_rate,
     top_k_accuracy,
+    worst_group_accuracy,
 )
 from counterground.metrics._agreement import (
     AGREEMENT_SCHEMA,
@@ -19,9 +23,7 @@ from counterground.metrics._agreement import (
     krippendorff_alpha,
 )
 from counterground.metrics._calibration import expected_calibration_error
-from counterground.metrics._compare import COMPARISON_SCHEMA, comparable, compare_models
 from counterground.metrics._correlation import Correlation, rank_correlation
-from counterground.metrics._drop import ClassDrops, class_drops, mean_drop, worst_group_accuracy
 from counterground.metrics._intervals import (
     LEVEL,
     Interval,
@@ -30,7 +32,14 @@ from counterground.metrics._intervals import (
     proportion_interval,
 )
 from counterground.metrics._line import EDGE, FEWEST, LineFit, Scale, fit_line, from_scale, outside, to_scale
-from counterground.metrics._paired import PairedTest, holm, paired_test
+from counterground.metrics._paired import (
+    COMPARISON_SCHEMA,
+    PairedTest,
+    comparable,
+    compare_models,
+    holm,
+    paired_test,
+)
 from counterground.metrics._regression import INTERCEPT, Coefficient, Regression, ordinary_least_squares
 from counterground.metrics._scores import SCORES_SCHEMA, score_predictions
 

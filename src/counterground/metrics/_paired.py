@@ -1,17 +1,20 @@
-"""Paired tests between two models on the same photos, and Holm's correction."""
+"""The table of comparisons: models against each other on the same photos."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import combinations
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from scipy.special import stdtr
 
 from counterground.metrics._codes import COMMON, COUNTER, Strata, as_flags, cluster_codes, same_length
 from counterground.metrics._intervals import critical
+from counterground.metrics._predictions import SETTING, by_key, checked
 from counterground.metrics._sampling import Moment, Partition, Sampling, StratumMeans
 
 Quantity = Literal["accuracy", "common", "counter", "drop"]
@@ -127,3 +130,146 @@ def _tested(moment: Moment | None, largest: float) -> PairedTest:
         p_value = 1.0 if abs(difference) <= _NO_SPREAD else 2.0 ** (1 - clusters)
     low, high = max(-largest, difference - half), min(largest, difference + half)
     return PairedTest(difference, low, high, p_value, moment.n, clusters)
+
+
+COMPARISON_SCHEMA: dict[str, Any] = {
+    **dict.fromkeys(SETTING, pl.String),
+    "model_a": pl.String,
+    "model_b": pl.String,
+    "metric": pl.String,
+    "group": pl.String,
+    "difference": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p_value": pl.Float64,
+    "p_holm": pl.Float64,
+    "n": pl.Int64,
+    "clusters": pl.Int64,
+}
+"""Columns of a comparison; ``difference`` (a - b), ``low`` and ``high`` are fractions."""
+
+_PHOTO = ["path", "photo_id", "class_index", "group", "cluster"]
+_CLASSIFICATION, _PUBLISHED = "classification", ", as published"
+_Setting = tuple[str | None, ...]
+_Key = tuple[str, _Setting]
+
+
+def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.DataFrame:
+    """Test the differences between models that share names, label space, photos and a way of asking.
+
+    Models of one kind are compared under the same prompts and protocol. An encoder and a model that answers
+    in words cannot share those and are compared all the same; their row names both, as in
+    ``classification / answer-loss``.
+
+    Metrics: ``accuracy`` (balanced; ``group`` null for all photos, ``common``, ``counter``) and ``drop``. A
+    benchmark without groups has the first only. ``p_holm`` is corrected over all rows of the table.
+
+    Args:
+        predictions: the columns of ``predictions.parquet``; rows that repeat exactly are read once.
+        against: compare every model with this one (as ``model_b``) only; by default every pair, in order.
+
+    Returns:
+        The columns of ``COMPARISON_SCHEMA``.
+
+    Raises:
+        ValueError: there is nothing to compare, ``against`` is unknown, or two models saw different photos.
+    """
+    distinct = predictions.unique(maintain_order=True)
+    parts = {
+        (str(key[0]), key[1:]): photos for key, photos in by_key(distinct, checked(distinct, ("photo_id",)))
+    }
+    rows: list[list[Any]] = []
+    for first, second in _pairs(list(parts), against):
+        setting = [_both(*pair) for pair in zip(first[1], second[1], strict=True)]
+        compared = _compared(first[0], second[0], parts[first], parts[second])
+        rows += [[*setting, *row] for row in compared]
+    if not rows:
+        raise ValueError(_nothing_compared({model for model, _ in parts}, against))
+    frame = pl.DataFrame(
+        rows, schema={k: t for k, t in COMPARISON_SCHEMA.items() if k != "p_holm"}, orient="row"
+    )
+    corrected = pl.Series("p_holm", holm(frame["p_value"].to_list()), dtype=pl.Float64)
+    return frame.with_columns(corrected).select(list(COMPARISON_SCHEMA))
+
+
+def comparable(first: Sequence[str | None], second: Sequence[str | None]) -> bool:
+    """Return whether models under two settings (names, prompts, protocol, label space) may be compared."""
+    if tuple(first) == tuple(second):
+        return True
+    one, other = (dict(zip(SETTING, setting, strict=True)) for setting in (first, second))
+    if any(one[name] != other[name] for name in ("names", "label_space")):
+        return False
+    protocols = [setting["protocol"] or "" for setting in (one, other)]
+    by_label = [protocol.removesuffix(_PUBLISHED) == _CLASSIFICATION for protocol in protocols]
+    published = {protocol.endswith(_PUBLISHED) for protocol in protocols}
+    return all(protocols) and by_label[0] != by_label[1] and len(published) == 1
+
+
+def _pairs(keys: list[_Key], against: str | None) -> list[tuple[_Key, _Key]]:
+    """Pairs under the same setting first, setting by setting, then those across kinds."""
+    settings = list(dict.fromkeys(setting for _, setting in keys))
+    alike = [
+        pair for setting in settings for pair in combinations([key for key in keys if key[1] == setting], 2)
+    ]
+    across = [pair for pair in combinations(keys, 2) if pair[0][1] != pair[1][1] and comparable(*_sets(pair))]
+    if against is None:
+        return [*alike, *across]
+    turned = [pair if pair[1][0] == against else (pair[1], pair[0]) for pair in (*alike, *across)]
+    return [pair for pair in turned if pair[1][0] == against]
+
+
+def _sets(pair: tuple[_Key, _Key]) -> tuple[_Setting, _Setting]:
+    return pair[0][1], pair[1][1]
+
+
+def _both(first: str | None, second: str | None) -> str | None:
+    return first if first == second else f"{first} / {second}"
+
+
+def _compared(first: str, second: str, a: pl.DataFrame, b: pl.DataFrame) -> list[list[Any]]:
+    _check_same_photos(first, second, a, b)
+    has_groups = a["group"].null_count() < a.height
+    rows = []
+    quantities: tuple[Quantity, ...] = get_args(Quantity) if has_groups else ("accuracy",)
+    for quantity in quantities:
+        test = paired_test(
+            a["correct"].to_numpy(),
+            b["correct"].to_numpy(),
+            a["class_index"].to_numpy(),
+            a["group"].to_list(),
+            a["cluster"].to_list(),
+            quantity=quantity,
+        )
+        group = quantity if quantity in ("common", "counter") else None
+        metric = "accuracy" if group else quantity
+        figures = (test.difference, test.low, test.high, test.p_value, test.n, test.clusters)
+        rows.append([first, second, metric, group, *figures])
+    return rows
+
+
+def _check_same_photos(first: str, second: str, a: pl.DataFrame, b: pl.DataFrame) -> None:
+    if a.select(_PHOTO).equals(b.select(_PHOTO)):
+        return
+    only_a, only_b = a.join(b, on="path", how="anti"), b.join(a, on="path", how="anti")
+    lead = f"Models {first!r} and {second!r} cannot be compared"
+    if only_a.height or only_b.height:
+        example = (only_a if only_a.height else only_b)["path"][0]
+        raise ValueError(
+            f"{lead}: {only_a.height} photos were seen by the first only and {only_b.height} by the second "
+            f"only, such as {example!r}; evaluate both on the same photos."
+        )
+    other = a.join(b, on=_PHOTO, how="anti", nulls_equal=True)
+    raise ValueError(
+        f"{lead}: {other.height} photos differ in content, class, group or cluster, such as "
+        f"{other['path'][0]!r}; evaluate both on the same benchmark."
+    )
+
+
+def _nothing_compared(models: set[str], against: str | None) -> str:
+    listed = ", ".join(repr(model) for model in sorted(models)) or "none"
+    if against is not None and against not in models:
+        return f"There are no predictions of {against!r} to compare with; there are: {listed}."
+    return (
+        "A comparison needs two models with the same names, prompts, protocol and label space; "
+        f"the predictions hold {listed}."
+    )

@@ -1,6 +1,7 @@
 """Models with their own preprocessing, activation and fingerprint; nothing heavy is imported here."""
 
 from counterground.models._base import Classifier, DualEncoder, Encoder, Generative, Model, Protocol
+from counterground.models._device import autocast, check_precision, resolve_device
 from counterground.models._kind import expected_kind
 from counterground.models._listing import ModelInfo, list_models
 from counterground.models._load import check_specs, load_model
@@ -14,10 +15,13 @@ __all__ = [
     "Model",
     "ModelInfo",
     "Protocol",
+    "autocast",
+    "check_precision",
     "check_specs",
     "expand_specs",
     "expected_kind",
     "list_models",
     "load_model",
+    "resolve_device",
     "split_spec",
 ]

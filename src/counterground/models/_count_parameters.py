@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from counterground.atomic import write_text
+from counterground.files import write_text
 
 
 def count(build: Any) -> int | None:
@@ -33,7 +33,7 @@ def main() -> None:
     import open_clip
     import timm
 
-    from counterground.models._activation import base_name
+    from counterground.models.open_clip._activation import base_name
 
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")

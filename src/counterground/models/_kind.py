@@ -30,7 +30,7 @@ def expected_kind(spec: str) -> Kind | None:
     loader, rest = split_spec(spec)
     if loader != "hf":
         return _KINDS.get(loader)
-    from counterground.models._hf_source import find_hf, folder_config, kind_of
+    from counterground.models.huggingface._source import find_hf, folder_config, kind_of
 
     source = find_hf(spec, rest)
     return None if source.folder is None else kind_of(source, folder_config(source))

@@ -74,7 +74,7 @@ def packed_parameters() -> dict[str, dict[str, int]]:
 
 
 def _local() -> list[ModelInfo]:
-    from counterground.models._lite import LITE_PARAMETERS
+    from counterground.models.classifiers._lite import LITE_PARAMETERS
 
     lite = [
         ModelInfo(
@@ -110,7 +110,7 @@ def _shipped_parameters(spec: str) -> int | None:
 def _torchvision() -> list[ModelInfo]:
     from torchvision import models
 
-    from counterground.models._torchvision import classification_models, torchvision_training_data
+    from counterground.models.classifiers._torchvision import classification_models, torchvision_training_data
 
     return [
         ModelInfo(
@@ -130,8 +130,8 @@ def _torchvision() -> list[ModelInfo]:
 def _open_clip() -> list[ModelInfo]:
     import open_clip
 
-    from counterground.models._activation import base_name, resolve_activation
     from counterground.models._training_data import open_clip_training_data
+    from counterground.models.open_clip._activation import base_name, resolve_activation
 
     counted = packed_parameters()["open_clip"]
     return [
@@ -149,7 +149,7 @@ def _open_clip() -> list[ModelInfo]:
 
 
 def _hf() -> list[ModelInfo]:
-    from counterground.models._hf_listing import CLASSIFIERS, DUAL_ENCODERS, GENERATIVE
+    from counterground.models.huggingface._listing import CLASSIFIERS, DUAL_ENCODERS, GENERATIVE
 
     counted = packed_parameters()
     listed: list[tuple[str, Kind, int | None, str | None]] = [

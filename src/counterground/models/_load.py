@@ -60,11 +60,11 @@ def load_model(
 
 def _load(spec: str, loader: str, rest: str, *, offline: bool, **options: Any) -> Model:
     if loader == "lite":
-        from counterground.models._lite import load_lite
+        from counterground.models.classifiers._lite import load_lite
 
         return load_lite(spec, **options)
     if loader == "user":
-        from counterground.models._user import load_user
+        from counterground.models.custom._user import load_user
 
         return load_user(spec, **options)
     if loader == "counterground":
@@ -90,14 +90,14 @@ def check_specs(specs: Sequence[str]) -> None:
 
 
 def _check_lite(spec: str, rest: str) -> None:
-    from counterground.models._lite import check_lite
+    from counterground.models.classifiers._lite import check_lite
 
     del rest
     check_lite(spec)
 
 
 def _check_user(spec: str, rest: str) -> None:
-    from counterground.models._user import find_function
+    from counterground.models.custom._user import find_function
 
     del rest
     find_function(spec)
@@ -111,7 +111,7 @@ def _find(place: str) -> Callable[..., Any]:
 
 
 def _load_shipped(spec: str, name: str, **options: Any) -> Model:
-    from counterground.models._open_clip import load_open_clip_folder
+    from counterground.models.open_clip._model import load_open_clip_folder
 
     description = {"training_data": "composites of the stamps benchmark's cut-outs (see the model card)"}
     folder = _shipped_folder(spec, name)
@@ -138,20 +138,20 @@ _CHECKS: dict[str, Callable[[str, str], object]] = {
 }
 # Where each loader, and the check of its specifications, is defined.
 _LOADERS = {
-    "endpoint": "_endpoint:load_endpoint",
-    "hf": "_hf:load_hf",
-    "minigpt4": "_minigpt4:load_minigpt4",
-    "onnx": "_onnx:load_onnx",
-    "open_clip": "_open_clip:load_open_clip",
-    "timm": "_timm:load_timm",
-    "torchvision": "_torchvision:load_torchvision",
+    "endpoint": "generative._endpoint:load_endpoint",
+    "hf": "huggingface._family:load_hf",
+    "minigpt4": "generative._minigpt4:load_minigpt4",
+    "onnx": "custom._onnx:load_onnx",
+    "open_clip": "open_clip._model:load_open_clip",
+    "timm": "classifiers._timm:load_timm",
+    "torchvision": "classifiers._torchvision:load_torchvision",
 }
 _FINDERS = {
-    "endpoint": "_endpoint:find_endpoint",
-    "hf": "_hf_source:find_hf",
-    "minigpt4": "_minigpt4:find_minigpt4",
-    "onnx": "_onnx_source:find_onnx",
-    "open_clip": "_open_clip_source:find_open_clip",
-    "timm": "_timm:find_timm",
-    "torchvision": "_torchvision:find_torchvision",
+    "endpoint": "generative._endpoint:find_endpoint",
+    "hf": "huggingface._source:find_hf",
+    "minigpt4": "generative._minigpt4:find_minigpt4",
+    "onnx": "custom._onnx:find_onnx",
+    "open_clip": "open_clip._source:find_open_clip",
+    "timm": "classifiers._timm:find_timm",
+    "torchvision": "classifiers._torchvision:find_torchvision",
 }

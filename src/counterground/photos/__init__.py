@@ -2,9 +2,9 @@
 
 from counterground.photos._classes import ClassAssignment, assign_classes
 from counterground.photos._imagenet import find_imagenet_index, imagenet_names, imagenet_wnids
-from counterground.photos._labelspace import LabelSpace, imagenet_label_space
+from counterground.photos._label_space import LabelSpace, imagenet_label_space
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, validate_manifest
-from counterground.photos._packed import EXPORT_FILE, PackedForm, write_packed
+from counterground.photos._native import write_benchmark
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
     LoadedPhoto,
@@ -15,7 +15,7 @@ from counterground.photos._photo import (
 )
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
-from counterground.photos._written import write_benchmark
+from counterground.photos.shards._shards import EXPORT_FILE, PackedForm, write_packed
 
 __all__ = [
     "EXPORT_FILE",

@@ -15,7 +15,7 @@ from counterground.photos._imagenet import (
     split_number,
     suggestions,
 )
-from counterground.photos._labelspace import LabelSpace
+from counterground.photos._label_space import LabelSpace
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._classes import assign_classes
-from counterground.photos._hashing import photo_ids
 from counterground.photos._imagenet import find_imagenet_index, imagenet_candidates
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, describe_gaps
-from counterground.photos._photo import IMAGE_SUFFIXES
+from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
 _SPLITS = frozenset({"train", "val", "valid", "validation", "test"})

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from counterground.errors import CounterGroundError, did_you_mean
-from counterground.photos._labelspace import LabelSpace
+from counterground.photos._label_space import LabelSpace
 
 GROUPS = ("common", "counter")
 

@@ -8,10 +8,10 @@ import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.photos._classes import assign_classes
-from counterground.photos._hashing import photo_ids
 from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
-from counterground.photos._labelspace import LabelSpace
+from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, cast_column, describe_gaps
+from counterground.photos._photo import photo_ids
 
 
 def read_parquet_manifest(source: Path) -> Benchmark:

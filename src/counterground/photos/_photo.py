@@ -1,9 +1,12 @@
-"""Reading one photo: every way it can fail is one exception with a short reason."""
+"""Hashing many photos at once."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -207,3 +210,16 @@ def _short(error: Exception) -> str:
     """First line of a message, without the address that PIL prints of a file in memory."""
     text = (str(error) or type(error).__name__).splitlines()[0]
     return text.split(" <_io")[0][:100]
+
+
+def photo_ids(paths: Sequence[Path]) -> list[str]:
+    """Return the ``photo_id`` of every file, in order, hashed in threads.
+
+    Raises:
+        CounterGroundError: a file is missing or may not be read; what cannot be decoded is found out later.
+    """
+    with ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1))) as pool:
+        try:
+            return list(pool.map(photo_id, paths, chunksize=1))
+        except UnreadablePhoto as error:
+            raise CounterGroundError(f"{error} Mend its path or its rights, or take it out.") from error

@@ -7,17 +7,6 @@ from typing import TYPE_CHECKING, Any
 from counterground.pool._classes import check_class_names
 from counterground.pool._open import is_pool, open_pool
 from counterground.pool._paths import leads_out
-from counterground.pool._queue_rows import (
-    AnnotatorProgress,
-    Batch,
-    ClassProgress,
-    Dispute,
-    Flag,
-    QueuedPhoto,
-    Rest,
-    Settled,
-)
-from counterground.pool._ranking import review_queue
 from counterground.pool._schema import (
     BACKGROUND_LABELS,
     CANDIDATE_SCHEMA,
@@ -31,10 +20,21 @@ from counterground.pool._schema import (
     TASKS,
     VERDICT_SCHEMA,
 )
+from counterground.pool.queue._ranking import review_queue
+from counterground.pool.queue._rows import (
+    AnnotatorProgress,
+    Batch,
+    ClassProgress,
+    Dispute,
+    Flag,
+    QueuedPhoto,
+    Rest,
+    Settled,
+)
 
 if TYPE_CHECKING:
     from counterground.pool._pool import Pool
-    from counterground.pool._queue import Queue, pool_key
+    from counterground.pool.queue._queue import Queue, pool_key
 
 __all__ = [
     "BACKGROUND_LABELS",
@@ -74,7 +74,7 @@ def __getattr__(name: str) -> Any:
 
         return Pool
     if name in {"Queue", "pool_key"}:
-        from counterground.pool import _queue
+        from counterground.pool.queue import _queue
 
         return getattr(_queue, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterground.atomic import check_writable
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import check_writable
 
 if TYPE_CHECKING:
     from counterground.pool._pool import Pool

@@ -12,8 +12,8 @@ import polars as pl
 from sqlalchemy import Connection, Table, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from counterground.atomic import write_parquet
 from counterground.errors import CounterGroundError
+from counterground.files import write_parquet
 from counterground.photos import Benchmark
 from counterground.pool._decisions import all_decisions, check_decision, now, record, undo_last, verdicts
 from counterground.pool._errors import DamagedError, database_errors

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground._version import __version__
-from counterground.atomic import check_writable, write_bytes, write_parquet, write_text
 from counterground.errors import CounterGroundError
+from counterground.files import check_writable, write_bytes, write_parquet, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,13 +5,13 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from counterground.inference import ModelRecord
 from counterground.metrics import score_predictions
 from counterground.published import load_table
 from counterground.report.figures._catalogue import FIGURES
 from counterground.report.figures._material import Drawing, Material
 from counterground.report.figures._style import print_style
 from counterground.report.figures._write import draw_figures
+from counterground.results import ModelRecord
 
 KNOWN = {
     "open_clip:ViT-B-32/laion2b_s34b_b79k": (0.80, 0.60),

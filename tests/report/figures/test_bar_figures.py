@@ -11,11 +11,11 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from paper_sized import make_paper_run
 
 from counterground.comparison import model_points
-from counterground.inference import ModelRecord
 from counterground.published import load_table
 from counterground.report.figures._bar_marks import Bars, draw_bars, room_for_texts
 from counterground.report.figures._material import Material
 from counterground.report.figures._style import GRID, QUIET, new_figure, wrap
+from counterground.results import ModelRecord
 
 
 def bars(axes):

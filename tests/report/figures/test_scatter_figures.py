@@ -13,11 +13,11 @@ from scipy.stats import norm
 from counterground.comparison import model_points
 from counterground.metrics import score_predictions
 from counterground.published import load_table
-from counterground.report._families import FAMILY_COLOURS, shade
+from counterground.report._style import FAMILY_COLOURS, shade
 from counterground.report.figures._material import Material
-from counterground.report.figures._probit_axis import ticks
-from counterground.report.figures._scatter_legend import pale_colour
 from counterground.report.figures._style import INK
+from counterground.report.figures.scatter._legend import pale_colour
+from counterground.report.figures.scatter._probit_axis import ticks
 
 CLIPS = {"1v1000": "Table 3", "1v20": "Table 13"}
 CLASSIFIERS = {"1v1000": "Table 4", "1v20": "Table 14"}

@@ -12,11 +12,11 @@ from counterground.errors import CounterGroundError
 from counterground.published import load_table
 from counterground.report.figures._material import Material
 from counterground.report.figures._studies import read_study
-from counterground.study._coco_results import choose, compare_objectives, summarise
-from counterground.study._colored_study import compare_methods
-from counterground.study._colored_study import summarise as summarise_digits
-from counterground.study._theory import printed_bounds
-from counterground.study._theory_study import Definition, TheorySettings, simulate_grid
+from counterground.study.coco._results import choose, compare_objectives, summarise
+from counterground.study.mnist._study import compare_methods
+from counterground.study.mnist._study import summarise as summarise_digits
+from counterground.study.theory._study import Definition, TheorySettings, simulate_grid
+from counterground.study.theory._theory import printed_bounds
 
 
 @pytest.fixture(scope="module")

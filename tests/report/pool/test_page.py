@@ -6,13 +6,13 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from counterground.build import discover_pairs
-from counterground.cli._pool import pool as command
+from counterground.cli.construction._pool import pool as command
+from counterground.construction.discover import discover_pairs
 from counterground.errors import UsageError
 from counterground.inference import Settings
 from counterground.report import summarise_pool, write_pool_report
-from counterground.report._numbers import bounds, percent
-from counterground.report._pool_heat import background_counts, discard_counts, referee_accuracy
+from counterground.report.pool._heat import background_counts, discard_counts, referee_accuracy
+from counterground.results._numbers import bounds, percent
 
 
 def test_the_page_says_what_the_pool_says(pool, tmp_path, page, cells, nasty):

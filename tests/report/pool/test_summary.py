@@ -12,8 +12,8 @@ import pytest
 from counterground.metrics import cohen_kappa
 from counterground.pool import BACKGROUND_LABELS
 from counterground.report import summarise_pool
-from counterground.report._pool_heat import background_counts, referee_accuracy
-from counterground.report._pool_shades import SHADES
+from counterground.report.pool._heat import background_counts, referee_accuracy
+from counterground.report.pool._shades import SHADES
 
 
 def counts(frame, *keys):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from counterground.pool import BACKGROUND_LABELS, open_pool
 from counterground.report import PoolView, summarise_pool
-from counterground.report._pool_heat import background_counts, discard_counts
+from counterground.report.pool._heat import background_counts, discard_counts
 
 
 def printed(view, width=80, **options):

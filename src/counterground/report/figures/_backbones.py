@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.escaping import one_line
 from counterground.published import load_table
-from counterground.report._families import shade
+from counterground.report._style import shade
 from counterground.report.figures._bar_marks import (
     Bars,
     bar_legend,
@@ -27,7 +26,6 @@ from counterground.report.figures._material import (
     distinct_notes,
     own,
 )
-from counterground.report.figures._points import PHOTOS, own_points, paper_points
 from counterground.report.figures._style import (
     COLUMN,
     GROUPS,
@@ -40,6 +38,8 @@ from counterground.report.figures._style import (
     shorten,
     wrap,
 )
+from counterground.report.figures.scatter._points import PHOTOS, own_points, paper_points
+from counterground.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from counterground.report._numbers import percent
 from counterground.report.figures._style import GRID, INK, QUIET, SMALL
+from counterground.results import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,13 +12,13 @@ from counterground.report.figures._classes import draw_all_class_drops, draw_cla
 from counterground.report.figures._colored import draw_coloredcoco, draw_multicoloredmnist
 from counterground.report.figures._material import Material, Outcome
 from counterground.report.figures._photos import draw_panel
-from counterground.report.figures._scatter import (
+from counterground.report.figures._theory import draw_theory
+from counterground.report.figures.scatter._scatter import (
     draw_names_1v20,
     draw_names_1v1000,
     draw_scatter_1v20,
     draw_scatter_1v1000,
 )
-from counterground.report.figures._theory import draw_theory
 
 TABLES = "tables"
 

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.escaping import one_line
 from counterground.published import load_table
-from counterground.report._classdrops import class_facts
-from counterground.report._families import family_colour
-from counterground.report._summary import ModelScores, regroup
+from counterground.report._style import family_colour
 from counterground.report.figures._bar_marks import (
     Bars,
     bar_legend,
@@ -28,7 +25,6 @@ from counterground.report.figures._material import (
     own,
     stamp,
 )
-from counterground.report.figures._points import families
 from counterground.report.figures._style import (
     GROUPS,
     INK,
@@ -40,11 +36,15 @@ from counterground.report.figures._style import (
     rule,
     shorten,
 )
+from counterground.report.figures.scatter._points import families
+from counterground.report.page._classdrops import class_facts
+from counterground.results import ModelScores, regroup
+from counterground.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from counterground.inference import Run
+    from counterground.results import Run
 
 _LONGEST = 24
 _PER_LINE = 24

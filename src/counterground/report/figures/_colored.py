@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from counterground.published import load_table
-from counterground.report._families import family_colour
+from counterground.report._style import family_colour
 from counterground.report.figures._bar_marks import Bars, bar_legend, draw_bars, lies_flat
 from counterground.report.figures._material import Drawing, Material, Outcome, StudyResults, own
 from counterground.report.figures._style import (

@@ -12,8 +12,8 @@ import polars as pl
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from counterground.inference import Run
     from counterground.photos import Benchmark
+    from counterground.results import Run
 
 
 @dataclass(frozen=True)

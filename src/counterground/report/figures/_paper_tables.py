@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from counterground.atomic import write_parquet, write_text
-from counterground.escaping import latex
+from counterground.files import write_parquet, write_text
 from counterground.published import load_table
+from counterground.text import latex
 
 _MEASURES = ("common", "counter", "drop")
 _MODEL = ("backbone", "pretrain_dataset", *_MEASURES)

@@ -10,18 +10,18 @@ import polars as pl
 from PIL import Image
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.escaping import one_line
 from counterground.photos import UnreadablePhoto, load_photo
-from counterground.report._families import family_colour
-from counterground.report._photo_sources import PhotoSource, built_in_benchmarks, photo_sources
-from counterground.report._summary import ModelScores, regroup
+from counterground.report._style import family_colour
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, own, stamp
 from counterground.report.figures._style import COLUMN, GROUPS, PAGE, SMALL, new_figure
+from counterground.report.page._photos import PhotoSource, built_in_benchmarks, photo_sources
+from counterground.results import ModelScores, regroup
+from counterground.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
-    from counterground.inference import Run
+    from counterground.results import Run
 
 _PER_GROUP = 6
 _SIDE = 330  # pixels: 300 an inch at the size of print

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from counterground.atomic import write_bytes
 from counterground.errors import UsageError
+from counterground.files import write_bytes
 from counterground.report.figures._material import Drawing
 
 Format = Literal["pdf", "svg", "png"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from counterground.escaping import one_line
-from counterground.report._families import GROUNDS, family_colour
+from counterground.report._style import GROUNDS, family_colour
+from counterground.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from counterground.report._families import family_colour
+from counterground.report._style import family_colour
 from counterground.report.figures._material import Drawing, Material, Outcome, StudyResults, own
 from counterground.report.figures._style import PAGE, QUIET, new_figure, rule, tint
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterground.atomic import check_writable, write_text
 from counterground.benchmarks import open_benchmark
 from counterground.errors import CounterGroundError
-from counterground.escaping import markdown
-from counterground.inference import Run, open_run
+from counterground.files import check_writable, write_text
 from counterground.photos import Benchmark
 from counterground.report.figures._catalogue import FIGURES, TABLES, chosen_names
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome
@@ -18,6 +16,8 @@ from counterground.report.figures._paper_tables import paper_tables, write_paper
 from counterground.report.figures._save import Format, check_formats, save
 from counterground.report.figures._studies import read_study
 from counterground.report.figures._style import print_style
+from counterground.results import Run, open_run
+from counterground.text import markdown
 
 CAPTIONS = "captions.md"
 

@@ -1,0 +1,258 @@
+"""CounterAnimal as its authors released it: fetched or brought, unpacked, checked against the paper."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from counterground.benchmarks._packages import sha256
+from counterground.benchmarks._progress import progress_bar
+from counterground.benchmarks.counteranimal._archive import BrokenArchiveError, is_archive, unpack
+from counterground.errors import CounterGroundError, UsageError
+from counterground.files import cache_dir
+from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.published import load_table
+
+_RETRIES = 3
+
+
+def download_archive(
+    url: str, target: Path, *, remedy: str, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Fetch the archive at ``url`` (Google Drive's pages are followed) to ``target`` and return it.
+
+    Args:
+        url: http(s) address.
+        target: file to write; where it exists it is complete, and a half of it goes on where it stopped.
+        remedy: sentence that ends every message: what to do where the download is dead.
+        progress: called with (bytes done, bytes in all; 0 where unknown).
+
+    Raises:
+        CounterGroundError: no network, the file is gone or over its quota, or what came is no archive.
+    """
+    import gdown
+    import requests
+    from gdown.exceptions import DownloadError
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        gdown.download(
+            url=url,
+            output=str(target),
+            quiet=True,
+            resume=True,
+            use_cookies=False,
+            retries=_RETRIES,
+            timeout=60,
+            progress=(lambda done, total: progress(done, total or 0)) if progress else None,
+        )
+    except DownloadError as error:
+        if isinstance(error.__cause__, requests.RequestException):
+            raise CounterGroundError(
+                f"Cannot download {url}: {_reason(error.__cause__)}. {remedy}"
+            ) from error
+        if "byte range" in str(error):
+            _drop_halves(target)
+            remedy = f"The next try starts anew. {remedy}"
+        raise CounterGroundError(f"Cannot download {url}: {_first_line(error)} {remedy}") from error
+    except requests.RequestException as error:
+        raise CounterGroundError(f"Cannot download {url}: {_reason(error)}. {remedy}") from error
+    except OSError as error:
+        raise CounterGroundError(
+            f"Cannot write {target}: {error.strerror or error}. Free some space."
+        ) from error
+    if not is_archive(target):
+        # A page in place of the file would be taken as complete the next time.
+        target.unlink()
+        raise CounterGroundError(f"{url} sent a page or a broken file instead of an archive. {remedy}")
+    return target
+
+
+def _drop_halves(target: Path) -> None:
+    """A server that cannot resume would refuse the same half for ever."""
+    for half in target.parent.glob(f"{target.name}*.part"):
+        half.unlink(missing_ok=True)
+
+
+def _first_line(error: Exception) -> str:
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line if line.endswith(".") else f"{line}."
+
+
+def _reason(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server answered {response.status_code}"
+    return "no connection" if "Connection" in type(error).__name__ else type(error).__name__
+
+
+RELEASE_URL = "https://drive.google.com/uc?id=1SrPF0rgXKy_4z1kXsIYJt-2puM78LbAG"
+_REMEDY = (
+    "Get the archive by hand from the authors' site, counteranimal.github.io, "
+    "and give it with `--from ARCHIVE`."
+)
+_GROUPS = ("common", "counter")
+_DEPTH = 4  # LAION-final/<class>/common-<background> inside a folder or two of the unpacker's
+
+
+def counteranimal_folder() -> Path:
+    """Return where CounterAnimal lies in the cache, fetched or not."""
+    return cache_dir() / "benchmarks" / "counteranimal"
+
+
+def get_counteranimal(
+    archive: Path | None = None, *, url: str = RELEASE_URL, show_progress: bool = False
+) -> Benchmark:
+    """Return CounterAnimal; its ``notes`` state every difference from the paper's classes and group sizes.
+
+    An archive that is given takes the place of whatever was got before; photos of two archives never mix.
+
+    Args:
+        archive: zip or tar of the release, or the folder it was unpacked to (photos are then not copied);
+            without it the authors' file is downloaded, unless CounterAnimal is in the cache already.
+        url: where to download from.
+        show_progress: show bars of the download and the unpacking on standard error.
+
+    Raises:
+        CounterGroundError: the download is dead, the archive is unsafe or broken, or no class is the paper's.
+        UsageError: ``archive`` does not exist.
+    """
+    folder = counteranimal_folder()
+    if archive is None and is_complete(folder):
+        return read_benchmark(folder)
+    downloaded: Path | None = None
+    if archive is None:
+        store = cache_dir() / "downloads" / "CounterAnimal"
+        with progress_bar("Downloading CounterAnimal", "bytes", shown=show_progress) as progress:
+            archive = downloaded = download_archive(url, store, remedy=_REMEDY, progress=progress)
+    elif not archive.exists():
+        raise UsageError(f"{archive} does not exist.")
+    try:
+        unpacked = archive if archive.is_dir() else _unpack(archive, folder, show_progress=show_progress)
+    except BrokenArchiveError:
+        if downloaded is not None:
+            downloaded.unlink(missing_ok=True)
+        raise
+    benchmark = read_benchmark(_find_classes(unpacked))
+    differences = compare_with_paper(benchmark.photos, benchmark.label_space.imagenet)
+    benchmark = replace(benchmark, name="counteranimal", notes=(*benchmark.notes, *differences))
+    write_benchmark(benchmark, folder)
+    _remove_other_photos(folder, benchmark.root)
+    if downloaded is not None:
+        downloaded.unlink(missing_ok=True)
+    return benchmark
+
+
+def _unpack(archive: Path, folder: Path, *, show_progress: bool) -> Path:
+    """Unpack into a folder named after the archive's content, so that only the same archive goes on in it."""
+    try:
+        unpacked = folder / f"unpacked-{sha256(archive)[:12]}"
+    except OSError as error:
+        raise CounterGroundError(f"Cannot read {archive}: {error.strerror or error}.") from error
+    try:
+        with progress_bar("Unpacking CounterAnimal", "files", shown=show_progress) as progress:
+            unpack(archive, unpacked, progress)
+    except BrokenArchiveError:
+        shutil.rmtree(unpacked, ignore_errors=True)
+        raise
+    return unpacked
+
+
+def _remove_other_photos(folder: Path, root: Path) -> None:
+    for old in folder.glob("unpacked*"):
+        if not root.resolve().is_relative_to(old.resolve()):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def is_complete(folder: Path) -> bool:
+    """Say whether ``folder`` holds CounterAnimal as ``get_counteranimal`` finishes it."""
+    try:
+        return bool(json.loads((folder / "benchmark.json").read_text())["name"] == "counteranimal")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _find_classes(unpacked: Path) -> Path:
+    """Return the folder whose grandchildren are ``common-<background>`` and ``counter-<background>``."""
+    level = [unpacked]
+    for _ in range(_DEPTH):
+        for folder in level:
+            if any(_is_group(inner) for child in _folders(folder) for inner in _folders(child)):
+                return folder
+        level = [child for folder in level for child in _folders(folder)]
+    raise CounterGroundError(
+        f"{unpacked} holds no folders <class>/common-<background> and <class>/counter-<background>; "
+        f"is it the CounterAnimal release? {_REMEDY}"
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _is_group(folder: Path) -> bool:
+    return folder.name.startswith(tuple(f"{group}-" for group in _GROUPS))
+
+
+def compare_with_paper(photos: pl.DataFrame, imagenet: tuple[int | None, ...]) -> tuple[str, ...]:
+    """Return a sentence per difference from the paper's classes, backgrounds (table 2) and sizes (figure 3).
+
+    Args:
+        photos: manifest with ``class_index``, ``background`` and ``group``.
+        imagenet: ImageNet index of each class index.
+
+    Raises:
+        CounterGroundError: no class of the paper is there.
+    """
+    classes = load_table("classes").join(
+        load_table("group_sizes").drop("note", strict=False), left_on="id", right_on="class_id"
+    )
+    found = photos.with_columns(
+        imagenet_index=pl.col("class_index").map_elements(lambda i: imagenet[i], return_dtype=pl.Int64)
+    )
+    present = set(found["imagenet_index"].drop_nulls())
+    paper = set(classes["imagenet_index"])
+    if not present & paper:
+        raise CounterGroundError(f"None of the paper's 45 classes is among these photos. {_REMEDY}")
+    lines = [
+        f"{row['object_label']}: the paper has this class, the archive does not."
+        for row in classes.iter_rows(named=True)
+        if row["imagenet_index"] not in present
+    ]
+    extra = found.filter(~pl.col("imagenet_index").is_in(paper) | pl.col("imagenet_index").is_null())
+    lines += [
+        f"{name}: the archive has this class, the paper does not."
+        for name in extra["class_name"].unique(maintain_order=True)
+    ]
+    for row in classes.iter_rows(named=True):
+        if row["imagenet_index"] in present:
+            mine = found.filter(pl.col("imagenet_index") == row["imagenet_index"])
+            for group in _GROUPS:
+                lines += _compare_group(row, group, mine.filter(pl.col("group") == group))
+    return tuple(lines)
+
+
+def _compare_group(row: dict[str, object], group: str, photos: pl.DataFrame) -> list[str]:
+    label, n = row["object_label"], len(photos)
+    printed, implied = row[f"n_{group}"], row[f"n_{group}_implied"]
+    lines = []
+    if n != printed and n == implied:
+        lines.append(
+            f"{label}, {group}: {n:,} photos, as the paper's accuracies imply; figure 3 prints {printed}."
+        )
+    elif n != printed:
+        lines.append(f"{label}, {group}: {n:,} photos, the paper has {printed:,}.")
+    elif printed != implied:
+        lines.append(
+            f"{label}, {group}: {n:,} photos as figure 3 prints; the paper's accuracies imply {implied}."
+        )
+    backgrounds = sorted(set(photos["background"].drop_nulls()))
+    expected = row[f"{group}_background"]
+    if n and backgrounds != [expected]:
+        lines.append(f"{label}, {group}: background {' and '.join(backgrounds)}, the paper has {expected}.")
+    return lines

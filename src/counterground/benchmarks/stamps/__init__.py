@@ -1,0 +1,26 @@
+"""The embedded benchmark: photographic cut-outs on photographic backgrounds, both from Debian packages."""
+
+from counterground.benchmarks.stamps._compositing import composite
+from counterground.benchmarks.stamps._photographs import (
+    STAMPS_PACKAGE,
+    Background,
+    Cutout,
+    load_backgrounds,
+    load_cutouts,
+    read_map,
+    solid,
+)
+from counterground.benchmarks.stamps._stamps import StampsSettings, build_stamps
+
+__all__ = [
+    "STAMPS_PACKAGE",
+    "Background",
+    "Cutout",
+    "StampsSettings",
+    "build_stamps",
+    "composite",
+    "load_backgrounds",
+    "load_cutouts",
+    "read_map",
+    "solid",
+]

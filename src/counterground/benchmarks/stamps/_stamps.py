@@ -1,0 +1,346 @@
+"""The ``stamps`` benchmark: photographic animal cut-outs on background photographs, built in seconds.
+
+The same settings, packages and Pillow version give the same bytes: every draw is keyed by what it decides,
+photos are written in a fixed order of content, and the folder appears in one rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import polars as pl
+
+from counterground.benchmarks._packages import sweep
+from counterground.benchmarks.stamps._compositing import composite
+from counterground.benchmarks.stamps._photographs import (
+    CUTOUT_LICENCE,
+    LABELS,
+    PACKAGES,
+    STAMPS_PACKAGE,
+    Background,
+    Cutout,
+    background_rows,
+    load_backgrounds,
+    load_cutouts,
+    stamps_packages,
+)
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.files import cache_dir
+from counterground.photos import MANIFEST_SCHEMA, Benchmark, LabelSpace, read_benchmark, write_benchmark
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One photo to be made: cut-out, background, and how the first lies on the second."""
+
+    cutout: Cutout
+    background: Background
+    crop: float
+    scale: float
+    center: tuple[float, float]
+    flip: bool
+
+
+def draw_placements(
+    cutouts: Sequence[Cutout],
+    backgrounds: Sequence[Background],
+    *,
+    per_label: int,
+    scale: tuple[float, float],
+    seed: int,
+) -> list[Placement]:
+    """Return ``per_label`` placements of every cut-out on every label, each on another photograph.
+
+    Args:
+        cutouts: what is placed.
+        backgrounds: what it is placed on; rectangles of one photograph and label count as one choice.
+        per_label: photos per cut-out and label.
+        scale: range of the cut-out's longer side, as a fraction of the photo's side.
+        seed: the same seed, cut-out, label and turn give the same placement whatever else is asked for.
+
+    Raises:
+        UsageError: a label has fewer than ``per_label`` photographs.
+    """
+    by_label: dict[str, dict[str, list[Background]]] = defaultdict(lambda: defaultdict(list))
+    for background in sorted(backgrounds, key=lambda b: b.file):
+        by_label[background.label][background.cluster].append(background)
+    for label, photographs in by_label.items():
+        if len(photographs) < per_label:
+            raise UsageError(
+                f"{per_label} photos per cut-out need {per_label} photographs of {label!r}, "
+                f"and there are {len(photographs)}; ask for fewer or leave {label!r} out."
+            )
+    placements = []
+    for cutout in cutouts:
+        for label in sorted(by_label):
+            photographs = by_label[label]
+            names = sorted(photographs)
+            order = _generator(seed, cutout.path_in_package, label).permutation(len(names))
+            for turn in range(per_label):
+                rng = _generator(seed, cutout.path_in_package, label, turn)
+                choices = photographs[names[order[turn]]]
+                background = choices[int(rng.integers(len(choices)))]
+                placements.append(_place(cutout, background, scale, rng))
+    return placements
+
+
+def _place(
+    cutout: Cutout, background: Background, scale: tuple[float, float], rng: np.random.Generator
+) -> Placement:
+    longer = float(rng.uniform(*scale))
+    half = [longer * side / max(cutout.image.size) / 2 for side in cutout.image.size]
+    return Placement(
+        cutout=cutout,
+        background=background,
+        crop=float(rng.uniform()),
+        scale=longer,
+        center=(float(rng.uniform(half[0], 1 - half[0])), float(rng.uniform(half[1], 1 - half[1]))),
+        flip=bool(rng.integers(2)),
+    )
+
+
+def _generator(*key: object) -> np.random.Generator:
+    digest = hashlib.sha256("\x1f".join(map(str, key)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+Progress = Callable[[int, int], None]
+_BUILDER = 2  # raise it when the same settings would give other photos or notes
+_JPEG = {"quality": 95, "subsampling": 0}  # colour at full resolution: cut-outs have sharp coloured edges
+
+
+@dataclass(frozen=True)
+class StampsSettings:
+    """What decides every byte of a ``stamps`` benchmark, besides the packages and Pillow's version.
+
+    ``scale`` is the range of the cut-out's longer side as a fraction of the photo's side; ``classes`` are
+    OpenAI's ImageNet names, ``None`` for all 45; ``textures`` also takes tiling textures as backgrounds.
+    """
+
+    seed: int = 0
+    labels: tuple[str, ...] = LABELS
+    per_label: int = 4
+    size: int = 256
+    scale: tuple[float, float] = (0.5, 0.8)
+    classes: tuple[str, ...] | None = None
+    from_packages: tuple[str, ...] = PACKAGES
+    textures: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.scale
+        if not 0 < low <= high <= 1:
+            raise UsageError(f"The scale {self.scale} must be two fractions, the smaller first.")
+        if self.per_label < 1 or self.size < 16 or not self.labels:
+            raise UsageError("stamps needs a label, a photo per label and a side of at least 16 pixels.")
+
+    def record(self) -> dict[str, Any]:
+        """Return the settings as JSON types."""
+        return json.loads(json.dumps({"builder": _BUILDER, **asdict(self)}))  # type: ignore[no-any-return]
+
+    def key(self) -> str:
+        """Return a short hash of the settings."""
+        return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def stamps_folder(settings: StampsSettings) -> Path:
+    """Return where the benchmark of these settings lies in the cache, built or not."""
+    return cache_dir() / "benchmarks" / f"stamps-{settings.seed}-{settings.key()}"
+
+
+def build_stamps(
+    settings: StampsSettings | None = None,
+    *,
+    packages: Path | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> Benchmark:
+    """Return the benchmark of these settings; build it where it does not exist yet.
+
+    Args:
+        settings: defaults give 51 cut-outs x 6 backgrounds x 4 photographs = 1,224 photos of 256 px.
+        packages: folder with the ``.deb`` files, where there is no apt.
+        out: folder of the benchmark; by default one in the cache.
+        progress: called with (photos done, photos in all).
+
+    Raises:
+        CounterGroundError: packages cannot be fetched or read, ``out`` holds something else or cannot be
+            written, or the benchmark there was made from other versions of the packages than the given ones.
+        UsageError: unknown class or label, or too few photographs of a label.
+    """
+    settings = settings or StampsSettings()
+    # A misspelt label must not cost a download first.
+    background_rows(settings.labels, settings.from_packages, textures=settings.textures)
+    folder = stamps_folder(settings) if out is None else out
+    if (folder / "provenance.json").is_file():
+        return _open_built(folder, settings, packages)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise CounterGroundError(f"{folder} holds something else; choose an empty or a new folder.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep(folder.parent, f".{folder.name}-*")
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            _build(draft, settings, packages, progress)
+            draft.chmod(0o755)
+            _rename(draft, folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise CounterGroundError(
+            f"Cannot write {folder}: {error.strerror or error}. Free some space or choose another folder."
+        ) from error
+    return read_benchmark(folder)
+
+
+def _open_built(folder: Path, settings: StampsSettings, packages: Path | None) -> Benchmark:
+    try:
+        provenance = json.loads((folder / "provenance.json").read_text())
+        built, used = provenance["settings"], provenance["packages"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CounterGroundError(f"{folder} is damaged; delete it to build it again.") from error
+    if built != settings.record():
+        raise CounterGroundError(
+            f"{folder} holds a stamps benchmark of other settings; choose another folder."
+        )
+    if packages is not None and used != _records(settings, packages):
+        raise CounterGroundError(
+            f"{folder} was built from other versions of the packages than {packages} holds; "
+            "delete that folder to build it again."
+        )
+    return read_benchmark(folder)
+
+
+def _build(draft: Path, settings: StampsSettings, packages: Path | None, progress: Progress | None) -> None:
+    cutouts = load_cutouts(packages)
+    label_space = _label_space({cutout.imagenet_index: cutout.class_name for cutout in cutouts})
+    if settings.classes is not None:
+        for name in settings.classes:
+            if name not in label_space.names:
+                raise UsageError(f"stamps has no class {name!r}.{did_you_mean(name, label_space.names)}")
+        cutouts = [cutout for cutout in cutouts if cutout.class_name in settings.classes]
+        label_space = _label_space({cutout.imagenet_index: cutout.class_name for cutout in cutouts})
+    backgrounds = load_backgrounds(
+        packages,
+        labels=settings.labels,
+        from_packages=settings.from_packages,
+        textures=settings.textures,
+    )
+    placements = draw_placements(
+        cutouts, backgrounds, per_label=settings.per_label, scale=settings.scale, seed=settings.seed
+    )
+    rows = _write_photos(placements, draft, settings.size, label_space, progress)
+    frame = pl.DataFrame(rows, schema=MANIFEST_SCHEMA).sort("path")
+    notes = _notes(cutouts, settings)
+    write_benchmark(Benchmark("stamps", draft, frame, label_space, notes), draft)
+    provenance = {
+        "settings": settings.record(),
+        "packages": _records(settings, packages),
+        "pillow": PIL.__version__,
+    }
+    (draft / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+
+
+def _records(settings: StampsSettings, packages: Path | None) -> list[dict[str, str]]:
+    rows = background_rows(settings.labels, settings.from_packages, textures=settings.textures)
+    opened = stamps_packages({row["package"] for row in rows}, packages)
+    # Not who checked the files: the same packages give the same bytes however they came.
+    return [{key: value for key, value in p.record().items() if key != "verified_by"} for p in opened]
+
+
+def _label_space(classes: dict[int, str]) -> LabelSpace:
+    indices = sorted(classes)
+    return LabelSpace("stamps", tuple(classes[index] for index in indices), tuple(indices))
+
+
+def _notes(cutouts: Sequence[Cutout], settings: StampsSettings) -> tuple[str, ...]:
+    # A benchmark of some of the photos inherits these sentences: they must hold for any of them.
+    per_class = Counter(cutout.class_name for cutout in cutouts)
+    one_each = 2 * list(per_class.values()).count(1) > len(per_class)
+    made_from = f"{len(cutouts)} cut-outs of {len(per_class)} classes" + ", most having one" * one_each
+    conditional = (
+        "Results are conditional on the cut-outs: stamps, which these photos come from, was made from "
+        f"{made_from}; the cluster of the intervals is the background photograph."
+    )
+    composites = (
+        f"Photos are composites, made at {settings.size} px with seed {settings.seed}: "
+        "their drops tell models apart, and are not those of photos taken outdoors."
+    )
+    return conditional, composites
+
+
+def _write_photos(
+    placements: list[Placement], root: Path, size: int, labels: LabelSpace, progress: Progress | None
+) -> list[dict[str, Any]]:
+    """Write every photo and mask under ``root``; return their manifest rows."""
+    index_of = {name: index for index, name in enumerate(labels.names)}
+    rows = []
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        jobs = [pool.submit(_write_photo, p, root, size, index_of[p.cutout.class_name]) for p in placements]
+        try:
+            for done, job in enumerate(jobs, 1):
+                rows.append(job.result())
+                if progress is not None:
+                    progress(done, len(jobs))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return rows
+
+
+def _write_photo(placement: Placement, root: Path, size: int, class_index: int) -> dict[str, Any]:
+    cutout, background = placement.cutout, placement.background
+    photo, mask = composite(
+        cutout.image,
+        background.crop(placement.crop),
+        size=size,
+        scale=placement.scale,
+        center=placement.center,
+        flip=placement.flip,
+    )
+    folder = f"{cutout.imagenet_index:03d} {cutout.class_name}/{background.label}"
+    stem = f"{cutout.stem}-{Path(background.file).stem}"
+    path, mask_path = f"photos/{folder}/{stem}.jpg", f"masks/{folder}/{stem}.png"
+    encoded = io.BytesIO()
+    photo.save(encoded, "JPEG", **_JPEG)
+    _write(root / path, encoded.getvalue())
+    drawn = io.BytesIO()
+    mask.save(drawn, "PNG")
+    _write(root / mask_path, drawn.getvalue())
+    return {
+        "path": path,
+        "photo_id": hashlib.sha256(encoded.getvalue()).hexdigest(),
+        "class_index": class_index,
+        "class_name": cutout.class_name,
+        "background": background.label,
+        "group": None,
+        "cluster": background.cluster,
+        "mask": mask_path,
+        "licence": f"{CUTOUT_LICENCE} (cut-out); {background.licence} (background)",
+        "source": f"{STAMPS_PACKAGE}:{cutout.path_in_package} on {background.cluster}",
+    }
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def _rename(draft: Path, folder: Path) -> None:
+    try:
+        draft.rename(folder)
+    except OSError:
+        # Another process finished the same benchmark first: its bytes are ours.
+        if not (folder / "provenance.json").is_file():
+            raise

@@ -1,7 +1,0 @@
-"""Photos one has already, or the addresses of, into a pool. See README.md."""
-
-from counterground.build.imports._import import import_photos
-from counterground.build.imports._options import ImportOptions
-from counterground.build.imports._report import ImportReport, NotImported
-
-__all__ = ["ImportOptions", "ImportReport", "NotImported", "import_photos"]

@@ -1,5 +1,0 @@
-"""A local web page for reviewing photos and labelling their backgrounds. See README.md."""
-
-from counterground.build.label._serve import LabelSettings, Stopped, label_pool
-
-__all__ = ["LabelSettings", "Stopped", "label_pool"]

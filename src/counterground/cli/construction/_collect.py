@@ -1,0 +1,217 @@
+"""``counterground collect``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from counterground.text import one_line
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from counterground.construction.ingest.collect import (
+        CollectionPlan,
+        CollectReport,
+        UnclearClasses,
+        WantedClass,
+    )
+
+
+_GIGA = 1_000_000_000
+
+
+def _taxa(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
+    """Read ``CLASS=ID`` and ``CLASS=ID,ID``."""
+    taxa: dict[str, Any] = {}
+    for one in given:
+        name, equals, ids = one.rpartition("=")
+        numbers = [part.strip() for part in ids.split(",")]
+        if not equals or not name.strip() or not all(part.isdecimal() for part in numbers):
+            raise click.BadParameter(f"{one!r} is not CLASS=ID, as in 'zebra=43338'.")
+        taxa[name.strip()] = tuple(int(part) for part in numbers)
+    return taxa
+
+
+def _licences(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
+    codes = [code.strip().lower() for one in given for code in one.split(",") if code.strip()]
+    return tuple(dict.fromkeys(code for code in codes if code != "any"))
+
+
+@click.command()
+@click.argument("pool", type=click.Path(path_type=Path))
+@click.option("-c", "--class", "names", multiple=True, metavar="CLASS", help="Repeat for several.")
+@click.option(
+    "--classes",
+    "source",
+    metavar="FILE|imagenet-animals|counteranimal",
+    help="A file with a class per line (after a tab, its scientific name or taxon id), the animals of "
+    "ImageNet-1K, or the paper's 45 classes.",
+)
+@click.option("--per-class", default=500, show_default=True, help="Photos per class, newest first.")
+@click.option("--quality", default="research", show_default=True, metavar="research|needs_id|casual|any")
+@click.option(
+    "--licence",
+    "licences",
+    multiple=True,
+    callback=_licences,
+    metavar="CODE",
+    help="Only photos under this licence (cc0, cc-by, cc-by-nc, ...); repeat for several. Default: any, all "
+    "rights reserved among them.",
+)
+@click.option("--place", metavar="NAME|ID", help="A place of iNaturalist.")
+@click.option("--since", metavar="DATE", help="First day of observation, 2024-05-31.")
+@click.option("--until", metavar="DATE", help="Last day of observation.")
+@click.option(
+    "--taxon", "taxa", multiple=True, callback=_taxa, metavar="CLASS=ID", help="What a class is; remembered."
+)
+@click.option("--size", default="medium", show_default=True, metavar="small|medium|large|original")
+@click.option("--per-observation", default=1, show_default=True, help="Photos of one observation.")
+@click.option("--add", is_flag=True, help="List anew, also under another query, and add to what is there.")
+@click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 16), help="Downloads at once.")
+@click.option("--dry-run", is_flag=True, help="Say how many photos and bytes, and fetch nothing.")
+@click.option(
+    "--open-data", type=click.Path(path_type=Path), metavar="DIR", help="List iNaturalist's open-data dump."
+)
+@click.option(
+    "--contact", metavar="WHOM", help="Address or page sent along, so that iNaturalist can reach you."
+)
+@click.option("--api-url", metavar="URL", help="Another server with iNaturalist's API (ends in /v1).")
+@click.option("--media-url", metavar="URL", help="Another server with the photos of the dump.")
+@click.option("--requests-per-minute", default=60, show_default=True, help="More only with --api-url.")
+@click.option("--requests-per-day", default=10_000, show_default=True, help="More only with --api-url.")
+@click.option("--gb-per-hour", default=5.0, show_default=True, help="Photos; more only with --api-url.")
+@click.option("--gb-per-day", default=24.0, show_default=True, help="Photos; more only with --api-url.")
+def collect(
+    pool: Path,
+    *,
+    names: tuple[str, ...],
+    source: str | None,
+    dry_run: bool,
+    gb_per_hour: float,
+    gb_per_day: float,
+    **options: Any,
+) -> None:
+    """Fetch the newest photos of each class from iNaturalist into POOL; go on where it was cut off.
+
+    \b
+    counterground collect my-pool -c zebra -c "polar bear" --per-class 300
+    counterground collect my-pool --classes counteranimal --dry-run
+    """
+    from counterground.construction.ingest.collect import (
+        CollectOptions,
+        UnclearClasses,
+        plan_collection,
+        read_classes,
+    )
+    from counterground.construction.ingest.collect import collect as run_collection
+
+    classes: list[str | WantedClass] = [*(read_classes(source) if source else []), *names]
+    chosen = CollectOptions(
+        bytes_per_hour=round(gb_per_hour * _GIGA),
+        bytes_per_day=round(gb_per_day * _GIGA),
+        show_progress=True,
+        **options,
+    )
+    try:
+        if dry_run:
+            _show_plan(plan_collection(pool, classes, chosen))
+        else:
+            _show_report(run_collection(pool, classes, chosen), pool)
+    except UnclearClasses as unclear:
+        _show_choices(unclear)
+        raise
+
+
+def _show_choices(unclear: UnclearClasses) -> None:
+    """Print what unclear names may mean."""
+    from rich.table import Table
+
+    for name, choices in unclear.choices.items():
+        if choices:
+            table = Table("id", "name", "rank", "common name", title=f"What {one_line(name)!r} may mean")
+            table.add_column("observations", justify="right")
+            table.columns[0].justify = "right"
+            for taxon in choices:
+                counted = f"{taxon.observations:,}"
+                told = (taxon.name, taxon.rank, taxon.common_name)
+                table.add_row(str(taxon.id), *map(one_line, told), counted)
+            _print(table)
+
+
+def _counts(title: str, *numbers: str) -> Table:
+    """An empty table of classes that leaves names room in 80 columns."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("class", overflow="fold")
+    table.add_column("taxon", overflow="fold")
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _show_report(report: CollectReport, pool: Path) -> None:
+    table = _counts("Photos from iNaturalist", "wanted", "got now", "had", "failed", "missing", "MB")
+    for one in report.classes:
+        counts = (one.wanted, one.got, one.had, one.failed, one.missing)
+        names = map(one_line, (one.class_name, _short(one.taxon)))
+        table.add_row(*names, *(f"{n:,}" for n in counts), _megabytes(one.bytes))
+    _print(table)
+    got, received = (sum(getattr(one, name) for one in report.classes) for name in ("got", "bytes"))
+    _print(f"{got:,} photos, {_megabytes(received)} MB.")
+    _print_notes(report.notes)
+    click.echo(f"Pool: {pool}")
+    if not report.complete:
+        from counterground.errors import CounterGroundError
+
+        raise CounterGroundError(
+            "Not all photos came, and more can be had: run the same command again later."
+        )
+
+
+def _show_plan(plan: CollectionPlan) -> None:
+    headings = ("wanted", "available", "had", "would\nlist", "would\nget", "about\nMB")
+    table = _counts("What would be fetched (dry run)", *headings)
+    for one in plan.classes:
+        counts = (one.wanted, one.available, one.had, max(0, one.would_get - one.listed), one.would_get)
+        size = "" if one.bytes is None else _megabytes(one.bytes)
+        names = map(one_line, (one.class_name, _short(one.taxon)))
+        table.add_row(*names, *(f"{n:,}" for n in counts), size)
+    _print(table)
+    get = sum(one.would_get for one in plan.classes)
+    size = _megabytes(sum(one.bytes or 0 for one in plan.classes))
+    _print(
+        f"{get:,} photos, about {size} MB: an estimate from the sizes of {plan.sampled} photos. "
+        "Nothing was fetched."
+    )
+    _print_notes(plan.notes)
+
+
+def _short(taxon: str) -> str:
+    """Name the first of several taxa."""
+    first, *others = taxon.split(" + ")
+    return f"{first} + {len(others)} more" if others else first
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f}"
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        _print(f"Note: {note}")
+
+
+def _print(what: Any) -> None:
+    from counterground.cli._show import print_text
+
+    if isinstance(what, str):
+        from rich.text import Text
+
+        what = Text(one_line(what))
+    print_text(what)

@@ -1,0 +1,119 @@
+"""``counterground export``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from counterground.cli._options import out_option
+from counterground.text import one_line
+
+if TYPE_CHECKING:
+    from counterground.construction.export import CardFacts, ExportReport
+
+
+_MOST_NOTES = 20
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    required=True,
+    metavar="counteranimal|croissant|huggingface|parquet|webdataset",
+    help="Repeat for several: each gets a folder of its own in --out.",
+)
+@out_option("The folder; a new one, an empty one, or an earlier export.")
+@click.option("--private", is_flag=True, help="For yourself: all photos, marked as not for redistribution.")
+@click.option(
+    "--all-licences",
+    is_flag=True,
+    help="Share photos too whose licence is unknown or forbids it: on your own responsibility.",
+)
+@click.option(
+    "--licence-for-unknown",
+    metavar="CODE",
+    help="The licence (cc0, cc-by, ...) of photos that state none: for photos of your own.",
+)
+@click.option("--attribution-for-unknown", metavar="TEXT", help='Their credit line: "© Ada Lovelace".')
+@click.option("--title", default="", help="What the collection is called.  [default: the benchmark's name]")
+@click.option("--description", default="", metavar="TEXT", help="What it is, in a few sentences.")
+@click.option("--creator", "creators", multiple=True, metavar="NAME", help="Who made it; repeat for several.")
+@click.option("--url", default="", help="Its page.")
+@click.option("--cite", "citation", default="", metavar="TEXT", help="How to cite it.")
+@click.option("--licence", default="", metavar="CODE", help="Licence of choice and labels.")
+@click.option("--collection-version", "version", default="1.0.0", show_default=True, metavar="X.Y.Z")
+@click.option("--released", type=click.DateTime(["%Y-%m-%d"]), help="The day it is published.")
+@click.option(
+    "--shard-megabytes", default=100, show_default=True, type=click.IntRange(min=1), help="Of packed formats."
+)
+@click.option(
+    "--shard-photos", default=10_000, show_default=True, type=click.IntRange(min=1), help="Of packed formats."
+)
+def export(
+    *,
+    source: str,
+    formats: tuple[str, ...],
+    out: Path,
+    private: bool,
+    all_licences: bool,
+    licence_for_unknown: str | None,
+    attribution_for_unknown: str | None,
+    shard_megabytes: int,
+    shard_photos: int,
+    **facts: Any,
+) -> None:
+    """Write a benchmark or a pool as folders that others can read, with a data card and all credits.
+
+    Photos whose licence is unknown or forbids passing them on are left out and listed in left_out.csv.
+
+    \b
+    counterground export my-pool --format huggingface --format croissant --out shared
+    counterground export pairs --format counteranimal --private --out mine
+    """
+    from counterground.benchmarks import open_benchmark
+    from counterground.construction.export import ShardSize
+    from counterground.construction.export import export as export_benchmark
+
+    benchmark = open_benchmark(source, show_progress=True)
+    report = export_benchmark(
+        benchmark,
+        out,
+        formats=formats,
+        shared=not private,
+        all_licences=all_licences,
+        licence_for_unknown=licence_for_unknown,
+        attribution_for_unknown=attribution_for_unknown,
+        card=_facts(benchmark.root, **facts),
+        shard_size=ShardSize(shard_megabytes, shard_photos),
+        show_progress=True,
+    )
+    _show(report)
+
+
+def _facts(root: Path, *, released: datetime | None, **stated: Any) -> CardFacts:
+    """Join what the options state with what the pool knows whose photos these are."""
+    from dataclasses import replace
+
+    from counterground.construction.export import CardFacts, card_facts
+    from counterground.pool import is_pool, open_pool
+
+    known = card_facts(open_pool(root)) if is_pool(root) else CardFacts()
+    return replace(known, released=released and released.date(), **stated)
+
+
+def _show(report: ExportReport) -> None:
+    for note in report.notes[:_MOST_NOTES]:
+        click.echo(f"Note: {one_line(note)}")
+    if len(report.left_out):
+        click.echo(
+            "Left-out photos are listed in left_out.csv. If they are yours: --licence-for-unknown CODE."
+        )
+    click.echo(f"{report.photos:,} photos exported.")
+    for form, folder in report.folders.items():
+        click.echo(f"{form}: {folder}")

@@ -1,0 +1,35 @@
+"""``counterground pool``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("pool", type=click.Path(path_type=Path))
+@click.option(
+    "--discovery",
+    type=click.Path(path_type=Path),
+    help="A benchmark written by discover: adds its referee's accuracy per class and background.",
+)
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Write all of it as one self-contained HTML file."
+)
+def pool(pool: Path, discovery: Path | None, html: Path | None) -> None:
+    """Show what a POOL holds, what was decided, by whom, and how far annotators agree."""
+    from counterground.cli._show import print_text
+    from counterground.construction.discover import read_discovery
+    from counterground.errors import UsageError
+    from counterground.pool import open_pool
+    from counterground.report import PoolView, summarise_pool, write_pool_report
+
+    summary = summarise_pool(open_pool(pool))
+    found = read_discovery(discovery) if discovery else None
+    if discovery and found is None:
+        raise UsageError(f"{discovery} was not written by discover (discovery.json is missing).")
+    cells, referee = (found.cells, found.referee) if found else (None, "")
+    print_text(PoolView(summary, cells, referee))
+    if html:
+        click.echo(f"Report: {write_pool_report(summary, html, cells=cells, referee=referee)}")

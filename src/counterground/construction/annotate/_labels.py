@@ -1,0 +1,144 @@
+"""The labels to choose from, with their keys and what they mean; guidance per class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.pool import KEEP, LATER, REVIEW_LABELS, Pool
+
+COMMAND_KEYS = frozenset("luz")
+"""Later, undo, zoom."""
+
+_SPARE = "1234567890"
+
+
+def label_keys(labels: Sequence[str]) -> dict[str, str | None]:
+    """Return each label's key: its first letter that is free, else any free letter, else a digit, else None.
+
+    Keys go out in the order of the labels, so one that is added at the end leaves the others theirs.
+    """
+    free = dict.fromkeys([letter for letter in ascii_lowercase if letter not in COMMAND_KEYS])
+    own: dict[str, str | None] = {}
+    for label in labels:
+        own[label] = next((letter for letter in label.lower() if letter in free), None)
+        free.pop(own[label] or "", None)
+    spare = iter([*free, *_SPARE])
+    return {label: key or next(spare, None) for label, key in own.items()}
+
+
+MOST_LABELS = 60
+MOST_LETTERS = 40
+MOST_GUIDANCE = 2000
+
+_MEANINGS = {
+    "ground": "bare, or mixed",
+    "water": "sea, river, shore",
+    "earth": "soil, mud",
+    "sand": "beach, desert",
+    "snow": "snow or ice",
+    "grass": "meadow, straw",
+    "human": "hand, arm, person",
+    "sky": "open sky",
+    "road": "paved way",
+    "rock": "stone, cliff, gravel",
+    "shrub": "bush, leaves, reeds",
+    "indoor": "inside a building",
+    "tree": "trunk, branches",
+    "outdoor": "none of these",
+}
+_REASONS = {
+    KEEP: "the class is the main subject, and clear",
+    "label noise": "not the class at all",
+    "feature noise": "too corrupt, blurred or dark to tell",
+    "ambiguity": "several classes are in the photo",
+    "clarity": "the class is there, but not a main subject",
+    "duplicate": "the same shot as another photo",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A label as its button shows it."""
+
+    label: str
+    key: str | None
+    meaning: str
+
+
+def choices(pool: Pool, task: str) -> list[Choice]:
+    """Return the labels of a task in order; reasons of a review have digits, keeping has ``k``."""
+    if task == "review":
+        keys = ["k", *map(str, range(1, len(REVIEW_LABELS)))]
+        return [Choice(label, key, _REASONS[label]) for label, key in zip(REVIEW_LABELS, keys, strict=True)]
+    labels, meanings = pool.background_labels(), label_meanings(pool)
+    keys_of = label_keys(labels)
+    return [Choice(label, keys_of[label], meanings.get(label, "")) for label in labels]
+
+
+def label_meanings(pool: Pool) -> dict[str, str]:
+    """Return what background labels mean, ours where the pool says nothing."""
+    return _MEANINGS | _texts(pool.setting("label_meanings", {}))
+
+
+def guidance(pool: Pool) -> dict[str, str]:
+    """Return the guidance text of each class that has one."""
+    return {name: text for name, text in _texts(pool.setting("guidance", {})).items() if text}
+
+
+def _texts(value: Any) -> dict[str, str]:
+    """A stranger's pool may hold anything here."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(name): text for name, text in value.items() if isinstance(text, str)}
+
+
+def check_labels(labels: Sequence[str], uses: Mapping[str, int]) -> list[str]:
+    """Return the labels, without spaces around them, as a label space that can take the place of the old one.
+
+    Args:
+        labels: in order.
+        uses: how often each label was used so far.
+
+    Raises:
+        UsageError: none, too many, empty, too long or doubled ones, "later", or a used one is missing.
+    """
+    wanted = [" ".join(label.split()) for label in labels]
+    if not wanted:
+        raise UsageError("A label space needs at least one label.")
+    if len(wanted) > MOST_LABELS:
+        raise UsageError(f"{len(wanted)} labels are too many to choose from: {MOST_LABELS} at most.")
+    seen: set[str] = set()
+    for label in wanted:
+        if not label or len(label) > MOST_LETTERS or not label.isprintable():
+            raise UsageError(f"{label!r} is no label: 1 to {MOST_LETTERS} printable letters.")
+        if label == LATER:
+            raise UsageError(f"{LATER!r} postpones a photo: call the label otherwise.")
+        if label.casefold() in seen:
+            raise UsageError(f"The label {label!r} is there twice.")
+        seen.add(label.casefold())
+    for label, count in uses.items():
+        if count and label != LATER and label not in wanted:
+            raise UsageError(
+                f"The label {label!r} was used {count} times: it can be neither renamed nor removed."
+            )
+    return wanted
+
+
+def read_labels(path: Path) -> list[str]:
+    """Read a file of labels, one a line; empty lines and those that begin with # are left out.
+
+    Raises:
+        UsageError: there is no such file, or it is not text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UsageError(f"Cannot read the labels in {path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise CounterGroundError(f"{path} is not UTF-8 text: save it as UTF-8, one label a line.") from error
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

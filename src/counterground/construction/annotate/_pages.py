@@ -1,0 +1,150 @@
+"""The pages, drawn on the server; names are escaped by the templates."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from counterground._version import __version__
+from counterground.construction.annotate._labels import MOST_GUIDANCE, MOST_LETTERS, choices, guidance
+from counterground.construction.annotate._state import Desk
+from counterground.metrics import agreement
+from counterground.pool import TASKS, AnnotatorProgress
+
+_TASK_TITLES = {"review": "Review", "background": "Backgrounds"}
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("counterground.construction.annotate"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"duration": duration, "number": "{:,}".format}
+    environment.globals |= {"tasks": _TASK_TITLES, "version": __version__}
+    return environment
+
+
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """Return the page of a template."""
+    return _environment().get_template(template).render(context)
+
+
+def message_page(title: str, text: str, *, refresh: str = "") -> str:
+    """Return a page that says one thing, and goes on to ``refresh`` where that is given."""
+    return render("message.html.j2", {"title": title, "text": text, "refresh": refresh})
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as people say them."""
+    if seconds is None:
+        return "–"
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def label_page(desk: Desk, annotator: str, task: str, mode: str = "label") -> str:
+    """Return the page that shows one photo after the other; ``mode`` is "label" or "settle"."""
+    settled = desk.queue.settled(task)[:200] if mode == "settle" else []
+    hints = {
+        "review": f"{_command(desk, 'label')} --task background",
+        "background": f"counterground discover {shlex.quote(desk.named)} --referee MODEL --out BENCHMARK",
+    }
+    return render(
+        "label.html.j2",
+        _shared(desk, annotator, "disagreements" if mode == "settle" else "label", task)
+        | {
+            "mode": mode,
+            "choices": choices(desk.pool, task),
+            "ranked": desk.ranked and task == "review",
+            "suggester": desk.suggester.spec if desk.suggester and task == "background" else "",
+            "settled": settled,
+            "hint": hints[task],
+            "another": f"{_command(desk, 'label')} --annotator NAME",
+        },
+    )
+
+
+def progress_page(desk: Desk, annotator: str) -> str:
+    """Return how far each task is: per class, and per annotator."""
+    found = []
+    for task in TASKS:
+        classes = desk.queue.progress(task)
+        people = desk.queue.annotators(task, desk.sessions.annotators)
+        total = {
+            name: sum(getattr(row, name) for row in classes)
+            for name in ("photos", "complete", "begun", "disputed")
+        }
+        found.append({"task": task, "classes": classes, "people": people, "total": total})
+    return render(
+        "progress.html.j2", _shared(desk, annotator, "progress", "") | {"found": found, "left": time_left}
+    )
+
+
+def time_left(person: AnnotatorProgress) -> float | None:
+    """Return an estimate of the seconds an annotator still needs, None where nothing was timed."""
+    return None if person.pace is None else person.pace * person.left
+
+
+def agreement_page(desk: Desk, annotator: str) -> str:
+    """Return how far annotators agree, per task, class and label."""
+    photos = desk.pool.photos().select("path", "class_name", cluster=pl.coalesce("cluster", "observation"))
+    decisions = desk.pool.decisions().join(photos, on="path", how="left")
+    table = agreement(decisions)
+    found = {
+        task: {
+            "all": rows.filter(pl.col("class_name").is_null() & pl.col("label").is_null()).to_dicts(),
+            "classes": rows.filter(pl.col("class_name").is_not_null()).to_dicts(),
+            "labels": rows.filter(pl.col("label").is_not_null()).to_dicts(),
+        }
+        for task in TASKS
+        if not (rows := table.filter(pl.col("task") == task)).is_empty()
+    }
+    return render("agreement.html.j2", _shared(desk, annotator, "agreement", "") | {"found": found})
+
+
+def labels_page(desk: Desk, annotator: str) -> str:
+    """Return the label space and the guidance texts, to be edited."""
+    uses = desk.queue.uses("background")
+    texts = guidance(desk.pool)
+    return render(
+        "labels.html.j2",
+        _shared(desk, annotator, "labels", "")
+        | {
+            "choices": choices(desk.pool, "background"),
+            "reasons": choices(desk.pool, "review"),
+            "uses": uses,
+            "classes": [
+                (row.class_name, texts.get(row.class_name, "")) for row in desk.queue.progress("review")
+            ],
+            "longest": {"label": MOST_LETTERS, "guidance": MOST_GUIDANCE},
+        },
+    )
+
+
+def _shared(desk: Desk, annotator: str, page: str, task: str) -> dict[str, Any]:
+    return {
+        "annotator": annotator,
+        "key": desk.key,
+        "page": page,
+        "task": task,
+        "home": desk.task,
+        "pool_name": desk.pool.root.name,
+        "refresh": "",
+    }
+
+
+def _command(desk: Desk, name: str) -> str:
+    return f"counterground {name} {shlex.quote(desk.named)}"

@@ -1,0 +1,81 @@
+"""What all requests of one server share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from counterground.construction.annotate._labels import guidance
+from counterground.construction.annotate._sessions import Sessions
+from counterground.construction.annotate._suggest import Suggester
+from counterground.errors import CounterGroundError
+from counterground.pool import Pool, Queue, QueuedPhoto
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One server.
+
+    Attributes:
+        pool: the pool.
+        queue: its queue.
+        sessions: who may come in.
+        key: names the pool in the browser's storage.
+        named: the pool as the user wrote it.
+        task: what the first page is about.
+        ranked: whether reviews begin with what curation flagged, and say so.
+        suggester: None where nothing is suggested.
+        invite: prints a new link for an annotator.
+    """
+
+    pool: Pool
+    queue: Queue
+    sessions: Sessions
+    key: str
+    named: str
+    task: str
+    ranked: bool
+    suggester: Suggester | None
+    invite: Callable[[str], None]
+
+    def shown(
+        self, photos: Sequence[QueuedPhoto], task: str, *, flags: bool | None = None
+    ) -> list[dict[str, Any]]:
+        """Return what the page gets of photos: nothing that others decided, and no source.
+
+        Flags of the curation are there where reviews are ranked, or ``flags`` says so.
+        """
+        flags = self.ranked if flags is None else flags
+        texts = guidance(self.pool)
+        found = self.queue.flags([photo.path for photo in photos]) if flags and task == "review" else {}
+        suggested = self._suggested(photos) if task == "background" else [None] * len(photos)
+        return [
+            {
+                "path": photo.path,
+                "row": photo.row,
+                "class_name": photo.class_name,
+                "guidance": texts.get(photo.class_name, ""),
+                "width": photo.width,
+                "height": photo.height,
+                "postponed": photo.postponed,
+                "suggestion": suggestion,
+                "flags": [
+                    {"reason": flag.reason, "explanation": flag.explanation, "row": flag.row}
+                    for flag in found.get(photo.path, [])
+                ],
+            }
+            for photo, suggestion in zip(photos, suggested, strict=True)
+        ]
+
+    def _suggested(self, photos: Sequence[QueuedPhoto]) -> list[dict[str, str] | None]:
+        if self.suggester is None:
+            return [None] * len(photos)
+        files = []
+        for photo in photos:
+            try:
+                files.append(self.pool.photo_file(photo.path))
+            except CounterGroundError:
+                files.append(self.pool.files)  # a folder is no photo: nothing is suggested
+        labels = self.suggester.suggest(files, self.pool.background_labels())
+        return [None if label is None else {"model": self.suggester.spec, "label": label} for label in labels]

@@ -1,0 +1,148 @@
+"""Curate a pool: every signal of every photo, written into the pool, and the queue for those who decide."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from counterground.construction.curate._duplicates import copies
+from counterground.construction.curate._feature_noise import feature_noise
+from counterground.construction.curate._measuring import measure_photos
+from counterground.construction.curate._objects import object_signals
+from counterground.construction.curate._opinions import CLASS_RANK, model_signals
+from counterground.construction.curate._referee import Referee, load_referee
+from counterground.construction.curate._settings import CurateSettings
+from counterground.errors import CounterGroundError
+from counterground.inference import Settings
+from counterground.pool import Pool, open_pool, review_queue
+
+SETTING = "curate"
+
+
+@dataclass(frozen=True)
+class CurateReport:
+    """What curating a pool found; nothing was discarded.
+
+    Attributes:
+        pool: the folder.
+        photos: how many photos the pool has.
+        measured: how many were decoded now; the others were known by content.
+        counts: ``reason, signal, photos, flagged``: how many photos have the signal, and are flagged by it.
+        queue: see ``review_queue``.
+        notes: sentences its reader must know.
+    """
+
+    pool: Path
+    photos: int
+    measured: int
+    counts: pl.DataFrame
+    queue: pl.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def flagged(self) -> int:
+        """How many photos have a reason to be looked at."""
+        return int((self.queue["score"] > 0).sum())
+
+
+def curate(
+    pool_path: Path | str,
+    settings: CurateSettings | None = None,
+    *,
+    model: str | None = None,
+    running: Settings | None = None,
+    show_progress: bool = False,
+) -> CurateReport:
+    """Write signals for the paper's four reasons to discard, and for duplicates, into the pool (section 2).
+
+    Signals only rank photos for people to decide on. What was measured or encoded before is not done again;
+    a killed run goes on. Without ``model`` the signals that an earlier model gave stay.
+
+    Args:
+        pool_path: the folder of the pool.
+        settings: limits; None for the defaults.
+        model: spec of the model that judges labels, ambiguity, clarity and likeness; None for none.
+        running: how it is run, and which names compete.
+        show_progress: on standard error.
+
+    Raises:
+        UsageError: no pool there, or a model or name that cannot be used.
+        CounterGroundError: a pool without photos, a damaged one, or weights that cannot be had.
+    """
+    limits = settings or CurateSettings()
+    pool = open_pool(pool_path)
+    photos = pool.photos()
+    if photos.is_empty():
+        raise CounterGroundError(
+            f"The pool {pool.root} has no photos yet: add some with `counterground collect` or `import`."
+        )
+    how = replace(running or Settings(), show_progress=show_progress)
+    referee = load_referee(model, pool, photos, how) if model else None
+    measured = measure_photos(pool, photos, show_progress=show_progress)
+    objects = object_signals(pool, photos, limits)
+    signals = [feature_noise(measured.frame, limits), copies(measured.frame, limits), objects.signals]
+    pool.write_signals(pl.concat(signals))
+    notes = [f"The mask {failure} cannot be read and tells nothing." for failure in objects.failures]
+    earlier = pool.setting(SETTING) or {}
+    if referee:
+        notes += _ask(pool, measured.frame, referee, limits, masked=objects.paths, earlier=earlier)
+    elif earlier.get("model"):
+        notes += _stale(pool, earlier["model"], len(photos))
+    _record(pool, limits, referee, earlier)
+    return _report(pool, photos, measured.fresh, notes)
+
+
+def _ask(
+    pool: Pool,
+    measured: pl.DataFrame,
+    referee: Referee,
+    limits: CurateSettings,
+    *,
+    masked: Collection[str],
+    earlier: Mapping[str, Any],
+) -> list[str]:
+    """Write the model's signals; return what must be said of them."""
+    if measured["unreadable"].is_not_null().all():
+        return [f"Not one photo can be read, so {referee.spec} was not asked."]
+    known: list[str] = []
+    if earlier.get("fingerprint") == referee.model.fingerprint:
+        known = pool.signals().filter(pl.col("signal") == CLASS_RANK)["path"].to_list()
+    pool.write_signals(model_signals(pool, measured, referee, limits, masked=masked, known=known))
+    caution = (
+        f"{referee.spec} also ranks a class low where the background misleads it, and those photos are what "
+        "a benchmark of backgrounds is made of: judge by looking, never by its rank."
+    )
+    return [caution]
+
+
+def _stale(pool: Pool, model: str, photos: int) -> list[str]:
+    ranked = pool.signals().filter(pl.col("signal") == CLASS_RANK)["path"].n_unique()
+    given = f"The signals that need a model are those that {model} gave before"
+    if ranked == photos:
+        return [f"{given}."]
+    return [f"{given} to {ranked:,} of {photos:,} photos: add --model {model} to have the others."]
+
+
+def _record(pool: Pool, limits: CurateSettings, referee: Referee | None, earlier: Mapping[str, Any]) -> None:
+    """Keep how the signals came about; without a model its earlier signals stay, and so does its name."""
+    model = {"model": earlier.get("model"), "fingerprint": earlier.get("fingerprint")}
+    if referee:
+        model = {"model": referee.spec, "fingerprint": referee.model.fingerprint}
+    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    pool.set_setting(SETTING, {"limits": asdict(limits), "at": at, **model})
+
+
+def _report(pool: Pool, photos: pl.DataFrame, fresh: int, notes: list[str]) -> CurateReport:
+    signals = pool.signals()
+    counts = (
+        signals.group_by("reason", "signal")
+        .agg(photos=pl.col("path").n_unique(), flagged=pl.col("path").filter("flagged").n_unique())
+        .sort("reason", "signal")
+    )
+    queue = review_queue(signals, photos)
+    return CurateReport(pool.root, len(photos), fresh, counts, queue, tuple(notes))

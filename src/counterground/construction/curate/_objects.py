@@ -1,0 +1,106 @@
+"""Clarity where a mask says what the object is: its share of the photo, and how far off the centre it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from counterground.construction.curate._rows import share_better, signal_rows
+from counterground.construction.curate._settings import CurateSettings
+from counterground.errors import CounterGroundError
+from counterground.photos import UnreadablePhoto, load_photo
+from counterground.pool import Pool
+
+_REASON = "clarity"
+_HALF = 128
+
+
+class ObjectPlace(NamedTuple):
+    """Fraction of the pixels that are object, and way of its centre from the photo's (0) to its edge (1)."""
+
+    area: float
+    offset: float
+
+
+def object_place(mask: np.ndarray) -> ObjectPlace:
+    """Return where the object of a mask ``[h, w]`` (0 to 255, white is object) lies."""
+    inside = mask >= _HALF
+    if not inside.any():
+        return ObjectPlace(0.0, 0.0)
+    rows, columns = np.nonzero(inside)
+    ways = [
+        abs((place.mean() + 0.5) / side - 0.5) * 2
+        for place, side in zip((rows, columns), mask.shape, strict=True)
+    ]
+    return ObjectPlace(float(inside.mean()), float(max(ways)))
+
+
+class MaskedPhotos(NamedTuple):
+    """Signals of the photos whose masks could be read, their paths, and why other masks could not."""
+
+    signals: pl.DataFrame
+    paths: list[str]
+    failures: list[str]
+
+
+def object_signals(pool: Pool, photos: pl.DataFrame, settings: CurateSettings) -> MaskedPhotos:
+    """Return the signals of all photos that have a mask."""
+    places: dict[str, ObjectPlace] = {}
+    failures = []
+    for path, found in _places(pool, photos):
+        if isinstance(found, str):
+            failures.append(found)
+        else:
+            places[path] = found
+    paths = list(places)
+    area = np.array([place.area for place in places.values()], dtype=np.float64)
+    offset = np.array([place.offset for place in places.values()], dtype=np.float64)
+    limits = settings.min_area, settings.max_offset
+    signals = [
+        signal_rows(
+            "object area",
+            _REASON,
+            paths,
+            value=area,
+            flagged=area < limits[0],
+            priority=share_better(area, low_is_bad=True),
+            explanation=[_told_area(part, limits[0]) for part in area.tolist()],
+        ),
+        signal_rows(
+            "object offset",
+            _REASON,
+            paths,
+            value=offset,
+            flagged=offset > limits[1],
+            priority=share_better(offset, low_is_bad=False),
+            explanation=[
+                f"The object's centre lies {100 * way:.0f} % of the way from the photo's centre to its edge "
+                f"(limit {100 * limits[1]:.0f} %)."
+                for way in offset.tolist()
+            ],
+        ),
+    ]
+    return MaskedPhotos(pl.concat(signals), paths, failures)
+
+
+def _told_area(area: float, limit: float) -> str:
+    if not area:
+        return "Its mask marks no object."
+    return f"The object covers {100 * area:.2g} % of the photo (limit {100 * limit:g} %)."
+
+
+def _places(pool: Pool, photos: pl.DataFrame) -> Iterator[tuple[str, ObjectPlace | str]]:
+    for path, mask in photos.filter(pl.col("mask").is_not_null()).select("path", "mask").iter_rows():
+        try:
+            image = load_photo(pool.photo_file(mask), rgb=False).image
+        except UnreadablePhoto as error:
+            yield path, f"{mask} ({error.reason})"
+        except CounterGroundError as error:
+            yield path, f"{mask} ({str(error).rstrip('.')})"
+        else:
+            transparent = image.has_transparency_data
+            grey = image.convert("RGBA").getchannel("A") if transparent else image.convert("L")
+            yield path, object_place(np.asarray(grey))

@@ -1,0 +1,204 @@
+"""Label noise, ambiguity and clarity, by a model that ranks the names; and duplicates by its features."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from counterground.construction.curate._duplicates import similar_photos
+from counterground.construction.curate._referee import Opinion, Referee
+from counterground.construction.curate._rows import Flags, Numbers, percent, share_better, signal_rows
+from counterground.construction.curate._settings import CurateSettings
+from counterground.models import Encoder
+from counterground.photos import Benchmark
+from counterground.pool import Pool
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+
+CROPS: dict[str, tuple[float, float]] = {
+    "centre": (1 / 6, 1 / 6),
+    "top left": (0, 0),
+    "top right": (1 / 3, 0),
+    "bottom left": (0, 1 / 3),
+    "bottom right": (1 / 3, 1 / 3),
+}
+"""Crops of two thirds of each side: where their left and upper edges lie."""
+
+_PART = 2 / 3
+
+
+class CroppedView(Encoder):
+    """The model ``whole`` on one of the ``CROPS`` of each photo; another fingerprint, so other features."""
+
+    def __init__(self, whole: Encoder, crop: str) -> None:
+        self.whole, self.crop = whole, crop
+        self.spec = f"{whole.spec}, {crop} crop"
+        self.kind = whole.kind  # type: ignore[misc]
+        place = f"{whole.fingerprint} {CROPS[crop]} {_PART}"
+        self.fingerprint = hashlib.sha256(place.encode()).hexdigest()
+        self.dim, self.device, self.dtype = whole.dim, whole.device, whole.dtype
+        self.description = whole.description
+        self.convert_rgb_first = whole.convert_rgb_first
+
+    def preprocess(self, image: Image.Image) -> torch.Tensor:
+        """Return the model's input for the crop of one photo."""
+        left, top = (round(start * side) for start, side in zip(CROPS[self.crop], image.size, strict=True))
+        width, height = (max(1, round(_PART * side)) for side in image.size)
+        return self.whole.preprocess(image.crop((left, top, left + width, top + height)))
+
+    def encode(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return what the model makes of the crops."""
+        return self.whole.encode(batch)
+
+
+CLASS_RANK = "class rank"
+
+
+def model_signals(
+    pool: Pool,
+    measured: pl.DataFrame,
+    referee: Referee,
+    settings: CurateSettings,
+    *,
+    masked: Collection[str],
+    known: Collection[str],
+) -> pl.DataFrame:
+    """Return the signals that need a model, of the photos that can be read.
+
+    Args:
+        pool: where the photos lie.
+        measured: see ``Measured``.
+        referee: the model.
+        settings: limits.
+        masked: photos whose clarity a mask has told already; they are not cropped.
+        known: photos that were encoded by the same model before.
+    """
+    benchmark = referee.benchmark(pool, measured.filter(pl.col("unreadable").is_null()))
+    matrix, readable = referee.encode(benchmark, known)
+    matrix, paths = matrix[readable], benchmark.photos["path"].filter(pl.Series(readable)).to_list()
+    photos = measured.filter(pl.col("path").is_in(paths))
+    opinion = referee.judge(matrix, benchmark.photos["class_index"].filter(pl.Series(readable)))
+    signals = [
+        _class_rank(photos, opinion, referee, settings),
+        _second_class(photos, opinion, referee, settings),
+        similar_photos(measured, paths, matrix, referee.spec, settings),
+    ]
+    bare = ~photos["path"].is_in(list(masked)).to_numpy()
+    if bare.any():
+        margins = {"whole photo": opinion.margin[bare]}
+        unsure = margins["whole photo"] < settings.min_margin
+        if unsure.any():
+            doubtful = referee.benchmark(pool, photos.filter(bare).filter(unsure))
+            margins |= _crop_margins(doubtful, unsure, referee, known)
+        signals.append(_clarity(photos.filter(bare), margins, referee, settings))
+    return pl.concat(signals)
+
+
+def _class_rank(
+    photos: pl.DataFrame, opinion: Opinion, referee: Referee, settings: CurateSettings
+) -> pl.DataFrame:
+    names, rank = len(referee.names), opinion.rank.astype(np.float64)
+    limit = min(settings.max_rank, max(1, int(settings.max_rank_share * names)))
+    told, related = [], []
+    for filed, place, first, chance in zip(
+        photos["class_name"], opinion.rank.tolist(), opinion.first, opinion.first_probability, strict=True
+    ):
+        best = referee.names[first]
+        related.append(best if place > 1 else None)
+        what = "it" if place == 1 else f"{best!r} is first and"
+        told.append(
+            f"{referee.spec} ranks {filed!r} {place:,} of {names:,} names (limit {limit:,}); "
+            f"{what} has {percent(chance)}."
+        )
+    return signal_rows(
+        CLASS_RANK,
+        "label noise",
+        photos["path"],
+        value=rank,
+        flagged=rank > limit,
+        priority=share_better(rank, low_is_bad=False),
+        explanation=told,
+        related=related,
+    )
+
+
+def _second_class(
+    photos: pl.DataFrame, opinion: Opinion, referee: Referee, settings: CurateSettings
+) -> pl.DataFrame:
+    """Two classes are likely, the photo's is one of them, and neither leads by much."""
+    both = opinion.first_probability + opinion.second_probability
+    among = (opinion.first == opinion.own) | (opinion.second == opinion.own)
+    close = (opinion.margin < settings.min_gap) & (both >= settings.min_both)
+    told, related = [], []
+    for own, first, second, chance, other in zip(
+        opinion.own,
+        opinion.first,
+        opinion.second,
+        opinion.first_probability,
+        opinion.second_probability,
+        strict=True,
+    ):
+        rival = second if own == first else first
+        related.append(referee.names[rival] if own in (first, second) else None)
+        told.append(
+            f"{referee.spec} gives {referee.names[first]!r} {percent(chance)} and "
+            f"{referee.names[second]!r} {percent(other)} (limit of the gap {percent(settings.min_gap)})."
+        )
+    return signal_rows(
+        "second class",
+        "ambiguity",
+        photos["path"],
+        value=opinion.margin,
+        flagged=among & close,
+        priority=share_better(opinion.margin, low_is_bad=True),
+        explanation=told,
+        related=related,
+    )
+
+
+def _crop_margins(
+    doubtful: Benchmark, unsure: Flags, referee: Referee, known: Collection[str]
+) -> dict[str, Numbers]:
+    """Return the lead of the first name on each crop of the ``unsure`` photos, NaN for the others.
+
+    A photo that is clear as a whole needs no crops, and those are most photos.
+    """
+    margins: dict[str, Numbers] = {}
+    for crop in CROPS:
+        matrix, readable = referee.encode(doubtful, known, CroppedView(referee.model, crop))
+        lead = referee.judge(matrix, doubtful.photos["class_index"]).margin
+        margins[f"{crop} crop"] = margin = np.full(len(unsure), np.nan)
+        margin[unsure] = np.where(readable, lead, np.nan)
+    return margins
+
+
+def _clarity(
+    photos: pl.DataFrame, margins: dict[str, Numbers], referee: Referee, settings: CurateSettings
+) -> pl.DataFrame:
+    """A photo is unclear where no view of it makes the model sure of anything."""
+    views, stacked = list(margins), np.stack(list(margins.values()))
+    which, best = np.nanargmax(stacked, axis=0), np.nanmax(stacked, axis=0)
+    flagged = best < settings.min_margin
+    told = [
+        f"{referee.spec} is sure of nothing in the whole photo and {len(CROPS)} crops of it: its first name "
+        f"leads by {percent(lead)} at most (limit {percent(settings.min_margin)})."
+        if unclear
+        else f"On the {views[view]} the first name of {referee.spec} leads by {percent(lead)}."
+        for view, lead, unclear in zip(which, best, flagged, strict=True)
+    ]
+    return signal_rows(
+        "margin over crops",
+        "clarity",
+        photos["path"],
+        value=best,
+        flagged=flagged,
+        priority=share_better(best, low_is_bad=True),
+        explanation=told,
+    )

@@ -1,0 +1,230 @@
+"""Discover the backgrounds a referee leans on, and write them as a benchmark (paper section 2)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from counterground.construction.discover._pairs import background_accuracy, choose_pairs, split_halves
+from counterground.errors import CounterGroundError, UsageError
+from counterground.files import write_parquet, write_text
+from counterground.inference import Settings, evaluate_models
+from counterground.metrics import score_predictions
+from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.pool import is_pool
+from counterground.results import Run
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A drop with its 95 % interval, as fractions; null where it cannot be had."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a referee chose.
+
+    ``pairs``: ``class_index, class_name, common, counter`` and the drop on the photos that chose.
+    ``cells``: accuracy per half, class and background. ``chosen_drop`` is measured on the photos that chose
+    (flattering), ``reported_drop`` on those that did not (null without a split). Fractions.
+    """
+
+    benchmark: Benchmark
+    referee: str
+    pairs: pl.DataFrame
+    cells: pl.DataFrame
+    classes_seen: int
+    chosen_drop: Drop
+    reported_drop: Drop | None
+    sentence: str
+
+
+def discover_pairs(
+    benchmark: Benchmark,
+    referee: str,
+    settings: Settings,
+    out: Path,
+    *,
+    min_drop: float,
+    min_photos: int,
+    split: str,
+    seed: int,
+) -> Discovery:
+    """Choose common and counter backgrounds with a referee and write the benchmark of the pairs to ``out``.
+
+    ``min_drop`` is in percentage points. With ``split="half"`` the pairs are chosen on one half of the photos
+    (whole clusters together) and the benchmark holds the other half; with ``"none"`` it holds all photos.
+
+    Raises:
+        UsageError: an unknown split, a drop outside 0 to 100, or a folder that holds something else.
+        CounterGroundError: photos without backgrounds, or no class that varies enough.
+    """
+    _check(benchmark, out, min_drop, split)
+    run = evaluate_models(benchmark, [referee], settings, out / "referee")
+    seen = run.predictions.filter(pl.col("background").is_not_null())
+    halves = split_halves(seen, seed) if split == "half" else pl.Series("chooses", [True] * len(seen))
+    choosing, kept = seen.filter(halves), seen.filter(~halves if split == "half" else halves)
+    cells = pl.concat(
+        background_accuracy(part).with_columns(half=pl.lit(half))
+        for half, part in (("chooses", choosing), ("reports", kept))[: 2 if split == "half" else 1]
+    )
+    pairs = _pairs(cells, benchmark.name, min_drop=min_drop, min_photos=min_photos)
+    chosen_drop = _drop(_grouped(choosing, pairs))
+    reported_drop = _drop(_grouped(kept, pairs)) if split == "half" else None
+    how = f"{referee} (loaded as published)" if settings.as_published else referee
+    sentence = _sentence(how, chosen_drop, reported_drop)
+    photos = benchmark.photos.join(kept.select("path"), on="path", how="semi")
+    found = replace(
+        benchmark,
+        name=f"{benchmark.name}, pairs of {referee}",
+        photos=_grouped(photos, pairs).select(benchmark.photos.columns).sort("path"),
+        notes=(*benchmark.notes, sentence, *_left_out(run, seen)),
+    )
+    discovery = Discovery(
+        found, referee, pairs, cells, seen["class_index"].n_unique(), chosen_drop, reported_drop, sentence
+    )
+    _write(discovery, out, {"min_drop": min_drop, "min_photos": min_photos, "split": split, "seed": seed})
+    return discovery
+
+
+def _pairs(cells: pl.DataFrame, name: str, *, min_drop: float, min_photos: int) -> pl.DataFrame:
+    """Choose on the choosing half, among backgrounds with enough photos in every half."""
+    halves = cells["half"].n_unique()
+    enough = cells.filter(pl.col("n") >= min_photos).group_by("class_index", "background").len()
+    eligible = cells.filter(pl.col("half") == "chooses").join(
+        enough.filter(pl.col("len") == halves), on=["class_index", "background"], how="semi"
+    )
+    pairs = choose_pairs(eligible, min_drop=min_drop / 100, min_photos=min_photos)
+    if pairs.is_empty():
+        raise CounterGroundError(
+            f"No class of {name} varies by more than {min_drop:g} points between backgrounds with at least "
+            f"{min_photos} photos{' in each half' if halves > 1 else ''}. "
+            "Lower --min-drop or --min-photos, add photos, or use --split none."
+        )
+    return pairs.join(cells.select("class_index", "class_name").unique(), on="class_index").sort(
+        "class_index"
+    )
+
+
+def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None:
+    if split not in {"half", "none"}:
+        raise UsageError(f"Unknown split {split!r}: use half or none.")
+    if not 0 <= min_drop < 100:
+        raise UsageError(f"The least drop is {min_drop:g} points; give a number from 0 to 100.")
+    if is_pool(out):
+        raise UsageError(f"{out} is a pool, and a benchmark does not belong in it. Choose another --out.")
+    if (out / "photos.parquet").exists() and not (out / "discovery.json").exists():
+        raise UsageError(f"{out} holds a benchmark that was not made by discover. Choose another --out.")
+    backgrounds = benchmark.photos.group_by("class_index").agg(pl.col("background").drop_nulls().n_unique())
+    if backgrounds["background"].max() in {None, 0, 1}:
+        raise CounterGroundError(
+            f"No class of {benchmark.name} has photos on two labelled backgrounds: nothing to compare. "
+            "Arrange folders as <class>/<background>/, fill the background column of the manifest, or label "
+            "backgrounds in a pool with `counterground label POOL --task background`."
+        )
+
+
+def _left_out(run: Run, seen: pl.DataFrame) -> list[str]:
+    """Say what discovery did not look at, and what its run warned of."""
+    notes = [
+        f"When the pairs were chosen: {warning.replace('unreadable.csv', 'referee/unreadable.csv')}"
+        for warning in run.info.warnings
+    ]
+    bare = len(run.predictions) - len(seen)
+    if bare:
+        notes.append(f"{bare} photos have no background label and took no part in choosing pairs.")
+    return notes
+
+
+def _grouped(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Keep the rows of chosen pairs and set their group."""
+    joined = rows.drop("group").join(
+        pairs.select("class_index", "common", "counter"), on="class_index", maintain_order="left"
+    )
+    group = (
+        pl.when(pl.col("background") == pl.col("common"))
+        .then(pl.lit("common"))
+        .when(pl.col("background") == pl.col("counter"))
+        .then(pl.lit("counter"))
+    )
+    kept = joined.with_columns(group=group).filter(pl.col("group").is_not_null())
+    return kept.select(rows.columns)
+
+
+def _drop(predictions: pl.DataFrame) -> Drop:
+    scores = score_predictions(predictions, by_class=False).filter(pl.col("metric") == "drop")
+    return Drop(*scores.select("value", "low", "high").row(0))
+
+
+def _sentence(referee: str, chosen: Drop, reported: Drop | None) -> str:
+    """Say in plain words what choosing and measuring on the same photos does."""
+    if reported is None:
+        return (
+            f"The pairs were chosen by {referee} on these very photos, where it drops "
+            f"{_points(chosen)}: that figure is flattered, since differences "
+            "that chance made large were chosen too. Measure other models, or use --split half."
+        )
+    return (
+        f"On the photos that chose the pairs {referee} drops {_points(chosen)}, on the photos kept aside "
+        f"{_points(reported)}: quote the second, since the first counts differences that were chosen "
+        "because chance made them large."
+    )
+
+
+def _points(drop: Drop) -> str:
+    if drop.value is None:
+        return "by an unknown amount"
+    interval = (
+        "" if drop.low is None or drop.high is None else f" [{100 * drop.low:.1f}, {100 * drop.high:.1f}]"
+    )
+    return f"{100 * drop.value:.1f} points{interval}".replace("-", "−")
+
+
+def read_discovery(folder: Path) -> Discovery | None:
+    """Read what ``discover`` wrote beside its benchmark; None for any other folder.
+
+    Raises:
+        CounterGroundError: the record is damaged.
+    """
+    if not (folder / "discovery.json").is_file():
+        return None
+    try:
+        record = json.loads((folder / "discovery.json").read_text())
+        reported = record["reported_drop"]
+        return Discovery(
+            read_benchmark(folder),
+            record["referee"],
+            pl.read_parquet(folder / "pairs.parquet"),
+            pl.read_parquet(folder / "cells.parquet"),
+            record["classes_seen"],
+            Drop(**record["chosen_drop"]),
+            None if reported is None else Drop(**reported),
+            record["sentence"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        raise CounterGroundError(
+            f"The discovery in {folder} is damaged ({str(error).splitlines()[0]}). Run discover again."
+        ) from error
+
+
+def _write(discovery: Discovery, out: Path, choices: dict[str, object]) -> None:
+    write_benchmark(discovery.benchmark, out)
+    write_parquet(out / "cells.parquet", discovery.cells)
+    write_parquet(out / "pairs.parquet", discovery.pairs)
+    record = {
+        "referee": discovery.referee,
+        **choices,
+        "classes_seen": discovery.classes_seen,
+        "classes_kept": len(discovery.pairs),
+        "chosen_drop": asdict(discovery.chosen_drop),
+        "reported_drop": asdict(discovery.reported_drop) if discovery.reported_drop else None,
+        "sentence": discovery.sentence,
+    }
+    write_text(out / "discovery.json", json.dumps(record, indent=2) + "\n")

@@ -1,0 +1,55 @@
+"""Read each photo once, and believe nothing but its hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from counterground.construction.export._layout import Contents
+from counterground.errors import CounterGroundError
+
+Tick = Callable[[], None]
+
+
+def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> bytes:
+    """Return the bytes of a photo, or (without ``photo_id``) of a mask.
+
+    Raises:
+        CounterGroundError: the file is missing, may not be read, or is not the one of the manifest; or it is
+            a mask, for which no hash vouches, and a link out of the benchmark.
+    """
+    source = contents.origins[path]
+    if photo_id is None and not source.resolve().is_relative_to(contents.benchmark.root.resolve()):
+        raise CounterGroundError(f"The mask {source} is a link out of the folder: put a copy there instead.")
+    try:
+        data = source.read_bytes()
+    except FileNotFoundError as error:
+        raise CounterGroundError(
+            f"The file {source} is missing: bring it back, or leave it out of the benchmark."
+        ) from error
+    except OSError as error:
+        raise CounterGroundError(f"Cannot read {source}: {error.strerror or error}.") from error
+    if photo_id is not None and hashlib.sha256(data).hexdigest() != photo_id:
+        raise CounterGroundError(
+            f"The photo {source} has changed since the manifest was written: bring the old file back, write"
+            " the manifest again, or leave it out (of a pool by discarding it in the review)."
+        )
+    return data
+
+
+def copy_photos(contents: Contents, folder: Path, tick: Tick) -> None:
+    """Write every photo and mask to its path below ``folder``.
+
+    Copies, not links: an export that shares its bytes with the source would change when that is edited.
+    """
+    for path, photo_id in contents.benchmark.photos.select("path", "photo_id").iter_rows():
+        _write(folder / path, photo_bytes(contents, path, photo_id))
+        tick()
+    for path in contents.masks:
+        _write(folder / path, photo_bytes(contents, path))
+
+
+def _write(target: Path, data: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)

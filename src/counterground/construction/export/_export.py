@@ -1,0 +1,162 @@
+"""Export a benchmark: choose, lay out, copy, describe; in one rename."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import polars as pl
+
+from counterground._version import __version__
+from counterground.benchmarks import progress_bar
+from counterground.construction.export._card import Statement, write_attribution, write_card, write_left_out
+from counterground.construction.export._copying import Tick
+from counterground.construction.export._facts import CardFacts
+from counterground.construction.export._layout import Contents, counteranimal_paths, keep_paths
+from counterground.construction.export._selection import Selection, Terms, select_photos
+from counterground.construction.export._shards import ShardSize
+from counterground.construction.export.formats._croissant import write_croissant
+from counterground.construction.export.formats._folder import check_replaceable, new_folder, write_mark
+from counterground.construction.export.formats._huggingface import front_matter, write_huggingface
+from counterground.construction.export.formats._open_formats import write_counteranimal, write_parquet_folder
+from counterground.construction.export.formats._webdataset import write_webdataset
+from counterground.errors import UsageError, did_you_mean
+from counterground.photos import Benchmark
+
+FORMATS = ("counteranimal", "croissant", "huggingface", "parquet", "webdataset")
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was exported.
+
+    Attributes:
+        folders: by format.
+        photos: how many went in.
+        left_out: those that did not: path, class_name, background, group, licence, reason.
+        notes: sentences for whoever exports.
+    """
+
+    folders: dict[str, Path]
+    photos: int
+    left_out: pl.DataFrame
+    notes: tuple[str, ...]
+
+
+def export(
+    benchmark: Benchmark,
+    out: Path,
+    *,
+    formats: Sequence[str],
+    shared: bool = True,
+    all_licences: bool = False,
+    licence_for_unknown: str | None = None,
+    attribution_for_unknown: str | None = None,
+    card: CardFacts | None = None,
+    shard_size: ShardSize | None = None,
+    show_progress: bool = False,
+) -> ExportReport:
+    """Write a benchmark as one or more folders that stand alone, each with a data card and all credits.
+
+    The folder appears in one rename. Each photo is compared with its hash while it is copied.
+
+    Args:
+        benchmark: what is exported.
+        out: the folder; a new one, an empty one, or an earlier export, which is replaced.
+        formats: some of ``FORMATS``; one is written to ``out``, several to ``out/<format>``.
+        shared: for others: photos are left out whose licence is unknown or forbids passing them on.
+        all_licences: in a shared export too, on your own responsibility.
+        licence_for_unknown: the licence ("cc-by") of photos that state none: for photos of your own.
+        attribution_for_unknown: the credit line of those that have none.
+        card: what the data card says beyond the photos.
+        shard_size: of WebDataset and Hugging Face shards.
+        show_progress: show a bar on standard error.
+
+    Raises:
+        UsageError: an unknown format or licence, or ``out`` holds something else, or the benchmark itself.
+        CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
+    """
+    chosen = _known_formats(formats)
+    out = _target(benchmark, Path(out))
+    terms = Terms(shared, all_licences, licence_for_unknown, attribution_for_unknown)
+    selection = select_photos(benchmark, terms)
+    contents = {form: _lay_out(form, selection.benchmark) for form in chosen}
+    total, facts = len(selection.benchmark) * len(chosen), card or CardFacts()
+    numbers, size = count(1), shard_size or ShardSize()
+    with progress_bar("Exporting", "photos", shown=show_progress) as bar, new_folder(out) as draft:
+        for form, held in contents.items():
+            statement = Statement(form, facts, shared, (*selection.notes, *held.notes))
+            folder = _folder_of(form, draft, chosen)
+            _write(held, selection, statement, folder, size=size, tick=lambda: bar(next(numbers), total))
+        if len(chosen) > 1:
+            write_mark(draft, {"made_by": f"counterground {__version__}", "formats": list(chosen)})
+    notes = dict.fromkeys([*selection.notes, *(note for held in contents.values() for note in held.notes)])
+    folders = {form: _folder_of(form, out, chosen) for form in chosen}
+    return ExportReport(folders, len(selection.benchmark), selection.left_out, tuple(notes))
+
+
+def _folder_of(form: str, out: Path, formats: Sequence[str]) -> Path:
+    return out / form if len(formats) > 1 else out
+
+
+def _known_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    for form in formats:
+        if form not in FORMATS:
+            raise UsageError(
+                f"Unknown format {form!r}: use {', '.join(FORMATS)}.{did_you_mean(form, FORMATS)}"
+            )
+    if not formats:
+        raise UsageError(f"Name at least one format: {', '.join(FORMATS)}.")
+    return tuple(dict.fromkeys(formats))
+
+
+def _target(benchmark: Benchmark, out: Path) -> Path:
+    """Return where ``out`` is, through a link, once it is known that it may be written there."""
+    target = out.resolve() if out.is_symlink() else out.absolute()
+    if benchmark.root.resolve().is_relative_to(target.resolve()):
+        raise UsageError(f"{out} holds the benchmark that is to be exported: choose another folder.")
+    check_replaceable(target)
+    return target
+
+
+def _lay_out(form: str, benchmark: Benchmark) -> Contents:
+    return counteranimal_paths(benchmark) if form == "counteranimal" else keep_paths(benchmark)
+
+
+def _write(
+    contents: Contents,
+    selection: Selection,
+    statement: Statement,
+    folder: Path,
+    *,
+    size: ShardSize,
+    tick: Tick,
+) -> None:
+    folder.mkdir(exist_ok=True)
+    benchmark, head = contents.benchmark, ""
+    if statement.form == "counteranimal":
+        write_counteranimal(contents, folder, tick)
+    elif statement.form == "webdataset":
+        write_webdataset(contents, folder, size, tick)
+    elif statement.form == "huggingface":
+        write_huggingface(contents, folder, size, tick)
+        title = statement.title(benchmark)
+        head = front_matter(benchmark, folder, title=title, licence=statement.facts.licence)
+    else:
+        write_parquet_folder(contents, folder, tick)
+    write_attribution(benchmark, folder)
+    write_left_out(selection.left_out, folder)
+    write_card(benchmark, statement, folder, head)
+    if statement.form == "croissant":
+        write_croissant(benchmark, statement, folder)
+    record = {
+        "made_by": f"counterground {__version__}",
+        "format": statement.form,
+        "shared": statement.shared,
+        "photos": len(benchmark),
+        "left_out": len(selection.left_out),
+        "version": benchmark.version,
+    }
+    write_mark(folder, record)

@@ -1,0 +1,276 @@
+"""Where each photo and mask of a benchmark goes in an export."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import polars as pl
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import IMAGE_SUFFIXES, Benchmark, find_imagenet_index, imagenet_names
+
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(?=\.|$)", re.IGNORECASE
+)
+_JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})  # readers take these for litter
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_LONGEST = 150  # bytes: file systems end at 255, Windows paths at 260 in all
+
+
+def safe_name(text: str) -> str:
+    """Return ``text`` as one part of a path that Windows, macOS, Linux and tar all keep as it is.
+
+    Composed Unicode; ``_`` for separators, wildcards and invisible characters; no leading dot (hidden), no
+    trailing dot or space, no device name of Windows; at most 150 bytes. A safe name comes back unchanged.
+    """
+    name = unicodedata.normalize("NFC", text)
+    name = "".join("_" if unicodedata.category(char) in _INVISIBLE else char for char in name)
+    name = _FORBIDDEN.sub("_", name).strip()
+    name = re.sub(r"[.\s]+$", "", name)
+    if name.startswith(".") or _RESERVED.match(name) or name.lower() in _JUNK:
+        name = f"_{name}"
+    return _shorten(name, text) or "_"
+
+
+def _shorten(name: str, text: str) -> str:
+    if len(name.encode()) <= _LONGEST:
+        return name
+    stem, suffix = _split(name)
+    room = _LONGEST - len(suffix.encode()) - 9
+    kept = stem.encode()[:room].decode(errors="ignore").rstrip(". ")
+    return f"{kept}-{_digest(text)}{suffix}"
+
+
+def _split(name: str) -> tuple[str, str]:
+    suffix = PurePosixPath(name).suffix
+    return (name.removesuffix(suffix), suffix) if len(suffix) <= 8 else (name, "")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def safe_path(path: str) -> str:
+    """Return a relative path of which every part is safe; a safe path comes back unchanged."""
+    return "/".join(safe_name(part) for part in path.split("/") if part not in ("", ".")) or "_"
+
+
+def place(wanted: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
+    """Return one path for each of ``wanted``, no two of which any file system takes for the same.
+
+    Names that differ only in case or composition collide on some systems, a file with a folder of its name on
+    all. The first of those that collide, in the order given, keeps its path; the others get the start of a
+    hash of what they are called. ``taken`` are names at the top that are in use.
+    """
+    files = {_fold(name) for name in taken}
+    folders: set[str] = set()
+    placed = []
+    for path in wanted:
+        free = _first_free(path, lambda folded: _is_free(folded, files, folders))
+        folded = _fold(free)
+        files.add(folded)
+        folders.update(_parents(folded))
+        placed.append(free)
+    return placed
+
+
+def _first_free(path: str, is_free: Callable[[str], bool]) -> str:
+    if is_free(_fold(path)):
+        return path
+    stem, suffix = _split(path)
+    top, _, rest = path.partition("/")
+    for attempt in itertools.count():
+        mark = _digest(f"{path} {attempt}")
+        # Where a folder is called as a file is, another name for what is in it does not help.
+        for candidate in (f"{stem}-{mark}{suffix}", f"{top}-{mark}/{rest}"):
+            if is_free(_fold(candidate)):
+                return candidate
+    raise AssertionError(path)
+
+
+def _is_free(folded: str, files: set[str], folders: set[str]) -> bool:
+    return folded not in files and folded not in folders and not files.intersection(_parents(folded))
+
+
+def _parents(folded: str) -> list[str]:
+    parts = folded.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _fold(path: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
+
+
+def slug(text: str) -> str:
+    """Return a short ASCII name for files of a whole collection: letters, digits and hyphens."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or "photos"
+
+
+#: Files at the top of an export: no photo may be called so.
+OWN_FILES = (
+    "ATTRIBUTION.csv",
+    "README.md",
+    "benchmark.json",
+    "class_names.txt",
+    "croissant.json",
+    "export.json",
+    "imagenet_names.txt",
+    "label_space.json",
+    "left_out.csv",
+    "photos.parquet",
+)
+UNLABELLED = "unlabelled"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What an export holds: the benchmark with the paths it gets there, and the file each path comes from.
+
+    ``origins`` has the masks too. ``notes`` say what this layout changes or cannot hold.
+    """
+
+    benchmark: Benchmark
+    origins: dict[str, Path]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def masks(self) -> list[str]:
+        """Paths of the masks, each once."""
+        return self.benchmark.photos["mask"].drop_nulls().unique().sort().to_list()
+
+
+def keep_paths(benchmark: Benchmark) -> Contents:
+    """Keep every path that is safe on all systems; so the version stays where no path changes.
+
+    Masks go to a folder of their own where they do not have one already.
+    """
+    photos = benchmark.photos
+    paths = place([safe_path(path) for path in photos["path"]], OWN_FILES)
+    renamed = sum(old != new for old, new in zip(photos["path"], paths, strict=True))
+    masks = photos["mask"].drop_nulls().unique().sort().to_list()
+    new_masks = dict(zip(masks, _place_masks(masks, paths), strict=True))
+    origins = {new: benchmark.photo_path(old) for old, new in zip(photos["path"], paths, strict=True)} | {
+        new: benchmark.photo_path(old) for old, new in new_masks.items()
+    }
+    moved = photos.with_columns(
+        pl.Series("path", paths, pl.String),
+        pl.Series("mask", [mask and new_masks[mask] for mask in photos["mask"]], pl.String),
+    )
+    notes = (
+        (f"{renamed:,} files were renamed, to names that every system keeps, so the version is another.",)
+        if renamed
+        else ()
+    )
+    return Contents(replace(benchmark, photos=moved), origins, notes)
+
+
+def _place_masks(masks: Sequence[str], photos: Sequence[str]) -> list[str]:
+    tops = {_top(path) for path in photos}
+    wanted = [safe_path(path) for path in masks]
+    if any(_top(path) in tops for path in wanted):
+        folder = next(name for number in range(len(tops) + 1) if (name := f"masks{number or ''}") not in tops)
+        wanted = [f"{folder}/{path}" for path in wanted]
+    return place(wanted, [*OWN_FILES, *photos])
+
+
+def _top(path: str) -> str:
+    return path.partition("/")[0].casefold()
+
+
+def counteranimal_paths(benchmark: Benchmark) -> Contents:
+    """Lay the photos out as ``<index> <class>/<group>-<background>/<file>``, as CounterAnimal is.
+
+    Without groups ``<class>/<background>/<file>``, without backgrounds ``<class>/<file>``. Masks have no
+    place in this layout.
+
+    Raises:
+        CounterGroundError: some photos have a group and some have none.
+    """
+    photos = benchmark.photos
+    grouped = photos["group"].is_not_null()
+    if grouped.any() and not grouped.all():
+        raise CounterGroundError(
+            f"{int((~grouped).sum()):,} of {len(photos):,} photos of {benchmark.name} have no group, which"
+            " the layout counteranimal cannot hold: choose another format, or leave them out first."
+        )
+    classes = _class_folders(benchmark)
+    labelled = photos["background"].is_not_null().any() or grouped.any()
+    wanted = []
+    for path, index, group, background in photos.select(
+        "path", "class_index", "group", "background"
+    ).iter_rows():
+        place_name = safe_name(f"{group}-{background or UNLABELLED}" if group else background or UNLABELLED)
+        wanted.append(
+            "/".join([classes[index], *([place_name] if labelled else []), _file_name(path, benchmark)])
+        )
+    paths = place(wanted, OWN_FILES)
+    origins = {new: benchmark.photo_path(old) for old, new in zip(photos["path"], paths, strict=True)}
+    masks = photos["mask"].drop_nulls().len()
+    notes = (f"{masks:,} masks were left behind: this layout has no place for them.",) if masks else ()
+    moved = photos.with_columns(pl.Series("path", paths, pl.String), pl.lit(None, pl.String).alias("mask"))
+    return Contents(replace(benchmark, photos=moved), origins, notes)
+
+
+def _class_folders(benchmark: Benchmark) -> dict[int, str]:
+    """Name a folder for each class: index and name where ImageNet has it, else the name."""
+    space = benchmark.label_space
+    present = benchmark.photos["class_index"].unique().sort().to_list()
+    wanted = []
+    for index in present:
+        imagenet = space.imagenet[index]
+        name = safe_name(space.names[index])
+        wanted.append(name if imagenet is None else _numbered(imagenet, name))
+    return dict(zip(present, place(wanted, OWN_FILES), strict=True))
+
+
+def _numbered(imagenet: int, name: str) -> str:
+    """Return "100 black swan", with ImageNet's own name where no reader of folders would match this one."""
+    try:
+        find_imagenet_index(f"{imagenet} {name}")
+    except UsageError:
+        name = safe_name(imagenet_names("openai")[imagenet])
+    return f"{imagenet} {name}"
+
+
+def _file_name(path: str, benchmark: Benchmark) -> str:
+    name = safe_name(PurePosixPath(path).name)
+    if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+        return name
+    return f"{name}.{image_kind(_head(benchmark.photo_path(path)))}"
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(16)
+    except OSError:
+        return b""  # copying says what is wrong with it
+
+
+_KINDS = (
+    (b"\xff\xd8\xff", "jpg"),
+    (b"\x89PNG", "png"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\0", "tif"),
+    (b"MM\0*", "tif"),
+    (b"P5", "pgm"),
+    (b"P6", "ppm"),
+)
+
+
+def image_kind(head: bytes) -> str:
+    """Return the usual suffix of a photo by its first 16 bytes; ``jpg`` where they say nothing."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:8] == b"ftyp":
+        return "avif"
+    return next((suffix for magic, suffix in _KINDS if head.startswith(magic)), "jpg")

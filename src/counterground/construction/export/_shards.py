@@ -1,0 +1,64 @@
+"""Photos in order, cut into shards of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from counterground.construction.export._copying import Tick, photo_bytes
+from counterground.construction.export._layout import Contents
+from counterground.errors import UsageError
+
+SHARD_MEGABYTES = 100
+SHARD_PHOTOS = 10_000
+
+
+@dataclass(frozen=True)
+class ShardSize:
+    """When a shard is full: before the photo that would take it beyond either (a photo is never cut).
+
+    Raises:
+        UsageError: less than one.
+    """
+
+    megabytes: int = SHARD_MEGABYTES
+    photos: int = SHARD_PHOTOS
+
+    def __post_init__(self) -> None:
+        if self.megabytes < 1 or self.photos < 1:
+            raise UsageError("A shard holds at least 1 megabyte and 1 photo.")
+
+
+@dataclass(frozen=True)
+class PackedPhoto:
+    """One row of the manifest with its bytes; ``number`` counts over all shards, from 0."""
+
+    number: int
+    row: dict[str, Any]
+    photo: bytes
+    mask: bytes | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of photo and mask."""
+        return len(self.photo) + len(self.mask or b"")
+
+
+def packed_photos(contents: Contents, tick: Tick) -> Iterator[PackedPhoto]:
+    """Yield every photo in the order of the manifest, one in memory at a time."""
+    for number, row in enumerate(contents.benchmark.photos.iter_rows(named=True)):
+        photo = photo_bytes(contents, row["path"], row["photo_id"])
+        mask = None if row["mask"] is None else photo_bytes(contents, row["mask"])
+        yield PackedPhoto(number, row, photo, mask)
+        tick()
+
+
+def in_shards(photos: Iterator[PackedPhoto], size: ShardSize) -> Iterator[tuple[int, PackedPhoto]]:
+    """Yield every photo with the number of the shard it goes to."""
+    shard, count, total = 0, 0, 0
+    for photo in photos:
+        if count and (count == size.photos or total + photo.size > size.megabytes * 10**6):
+            shard, count, total = shard + 1, 0, 0
+        count, total = count + 1, total + photo.size
+        yield shard, photo

@@ -1,0 +1,202 @@
+"""Croissant JSON-LD of an exported folder: its files with their hashes, and the records they make."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping
+from datetime import date
+from glob import escape
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from counterground.construction.export._card import Statement, citation
+from counterground.construction.export._licences import read_licence
+from counterground.errors import CounterGroundError
+from counterground.files import write_text
+from counterground.photos import MANIFEST_SCHEMA, Benchmark
+
+CROISSANT_FILE = "croissant.json"
+_CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
+_TERMS = (
+    "citeAs column extract field fileObject fileProperty fileSet format includes isLiveDataset jsonPath key"
+    " md5 parentField path recordSet references regex repeated replace samplingRate separator source subField"
+    " transform equivalentProperty"
+)
+_CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "sc": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "dct": "http://purl.org/dc/terms/",
+    "conformsTo": "dct:conformsTo",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    **{term: f"cr:{term}" for term in _TERMS.split()},
+}
+_FILES = {
+    "photos.parquet": ("application/x-parquet", "The manifest: one row per photo."),
+    "label_space.json": (
+        "application/json",
+        "The classes in order, with ImageNet-1K indices where they have them.",
+    ),
+    "ATTRIBUTION.csv": ("text/csv", "Author, licence and source of every photo."),
+}
+_FIELDS = {
+    "photo_id": "SHA-256 of the photo's file.",
+    "class_index": "Number of the class in label_space.json.",
+    "class_name": "What the photo shows.",
+    "background": "What the object is in front of.",
+    "group": "common: a background on which models do well; counter: one on which they do not.",
+    "cluster": "Photos that are not independent share it.",
+    "mask": "Path of the object's mask, relative to this folder.",
+    "licence": "Licence of the photo.",
+    "attribution": "Credit line to be shown with the photo.",
+    "source": "Where the photo comes from.",
+}
+_IMAGE_TYPES = {
+    ".avif": "image/avif",
+    ".bmp": "image/bmp",
+    ".gif": "image/gif",
+    ".png": "image/png",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".webp": "image/webp",
+}
+
+
+def write_croissant(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
+    """Write ``croissant.json`` for a folder of photos; check it where mlcroissant is installed.
+
+    Raises:
+        CounterGroundError: mlcroissant finds an error in it.
+    """
+    content = _describe(benchmark, statement, folder)
+    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+    write_text(folder / CROISSANT_FILE, text)
+    if importlib.util.find_spec("mlcroissant") is not None:
+        _check(folder / CROISSANT_FILE)
+
+
+def _describe(benchmark: Benchmark, statement: Statement, folder: Path) -> dict[str, Any]:
+    facts = statement.facts
+    content = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "name": statement.title(benchmark),
+        "description": facts.description or " ".join(benchmark.notes) or statement.title(benchmark),
+        "conformsTo": _CONFORMS_TO,
+        "license": [facts.licence] if facts.licence else _licences(benchmark),
+        "url": facts.url,
+        "creator": [{"@type": "sc:Person", "name": name} for name in facts.creators],
+        "citeAs": citation(benchmark, statement),
+        "datePublished": (facts.released or date.today()).isoformat(),  # noqa: DTZ011 - a day, not a moment
+        "version": facts.version,
+        "keywords": ["robustness", "spurious correlation", "image classification"],
+        "distribution": [*(_file_object(folder / name) for name in _FILES), _file_set(benchmark)],
+        "recordSet": [_record_set()],
+    }
+    return {key: value for key, value in content.items() if value}
+
+
+def _licences(benchmark: Benchmark) -> list[str]:
+    """Return the licences of the photos: the addresses of their texts, names of those without one."""
+    found = {read_licence(text) for text in benchmark.photos["licence"].unique()}
+    return sorted({part for licence in found for part in (licence.url.split() or [licence.name])})
+
+
+def _file_object(path: Path) -> dict[str, Any]:
+    kind, what = _FILES[path.name]
+    return {
+        "@type": "cr:FileObject",
+        "@id": path.name,
+        "name": path.name,
+        "description": what,
+        "contentUrl": path.name,
+        "contentSize": f"{path.stat().st_size} B",
+        "encodingFormat": kind,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+
+
+def _file_set(benchmark: Benchmark) -> dict[str, Any]:
+    """Describe the photos, and none of the masks, which lie in folders of their own."""
+    patterns, kinds = set(), set()
+    for path in map(PurePosixPath, benchmark.photos["path"]):
+        kinds.add(_IMAGE_TYPES.get(path.suffix.lower(), "image/jpeg"))
+        if len(path.parts) == 1:
+            patterns.add(escape(path.name))
+        else:
+            deep = "**/" if len(path.parts) > 2 else ""
+            patterns.add(f"{escape(path.parts[0])}/{deep}*{escape(path.suffix)}")
+    return {
+        "@type": "cr:FileSet",
+        "@id": "photo-files",
+        "name": "photo-files",
+        "description": "The photos; photo_id in photos.parquet is the SHA-256 of each.",
+        # Readers take the first they know, and JPEG's decode all of them.
+        "encodingFormat": sorted(kinds, key=lambda kind: (kind not in ("image/jpeg", "image/png"), kind)),
+        "includes": sorted(patterns),
+    }
+
+
+def _record_set() -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "photos",
+        "name": "photos",
+        "description": "One record per photo.",
+        "key": {"@id": "photos/path"},
+        "field": [_path_field(), _image_field(), *(_column(name, what) for name, what in _FIELDS.items())],
+    }
+
+
+def _field(name: str, what: str, kind: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "@type": "cr:Field",
+        "@id": f"photos/{name}",
+        "name": name,
+        "description": what,
+        "dataType": kind,
+        "source": source,
+    }
+
+
+def _column(name: str, what: str) -> dict[str, Any]:
+    kind = "sc:Integer" if MANIFEST_SCHEMA[name].is_integer() else "sc:Text"
+    return _field(name, what, kind, {"fileObject": {"@id": "photos.parquet"}, "extract": {"column": name}})
+
+
+def _path_field() -> dict[str, Any]:
+    """Describe the path, by which files and rows of the manifest are joined.
+
+    The expression changes nothing: mlcroissant compares path objects with texts unless one is there.
+    """
+    source = {
+        "fileSet": {"@id": "photo-files"},
+        "extract": {"fileProperty": "fullpath"},
+        "transform": {"regex": "^(.*)$"},
+    }
+    rows = {"fileObject": {"@id": "photos.parquet"}, "extract": {"column": "path"}}
+    return _field("path", "Path of the photo, relative to this folder.", "sc:Text", source) | {
+        "references": rows
+    }
+
+
+def _image_field() -> dict[str, Any]:
+    source = {"fileSet": {"@id": "photo-files"}, "extract": {"fileProperty": "content"}}
+    return _field("image", "The photo.", "sc:ImageObject", source)
+
+
+def _check(path: Path) -> None:
+    import mlcroissant
+
+    try:
+        mlcroissant.Dataset(path)
+    except mlcroissant.ValidationError as error:
+        raise CounterGroundError(
+            f"mlcroissant refuses {path.name}: {' '.join(str(error).split())}"
+        ) from error

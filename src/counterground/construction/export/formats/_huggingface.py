@@ -1,0 +1,135 @@
+"""A folder that ``datasets.load_dataset`` reads: Parquet shards with the photos in them."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from counterground.construction.export._copying import Tick
+from counterground.construction.export._layout import Contents
+from counterground.construction.export._shards import PackedPhoto, ShardSize, in_shards, packed_photos
+from counterground.photos import Benchmark, write_packed
+
+_IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})
+_TEXTS = (
+    "path",
+    "photo_id",
+    "class_name",
+    "background",
+    "group",
+    "cluster",
+    "licence",
+    "attribution",
+    "source",
+)
+_GROUP_MEGABYTES = 16  # a row group is what a reader loads at once
+
+
+def write_huggingface(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
+    """Write ``data/test-00000-of-00003.parquet`` and so on; the card's front matter says what they hold.
+
+    ``label`` is the class (its number, a ``ClassLabel``), ``image`` and ``mask`` are images; a shard's photos
+    are in memory while it is written.
+    """
+    (folder / "data").mkdir()
+    drafts = []
+    with_masks = bool(contents.masks)
+    numbered = in_shards(packed_photos(contents, tick), size)
+    for number, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
+        drafts.append(folder / "data" / f"{number}.draft")
+        _write_shard(drafts[-1], [photo for _, photo in group], with_masks=with_masks)
+    shards = [
+        draft.rename(draft.with_name(f"test-{number:05d}-of-{len(drafts):05d}.parquet"))
+        for number, draft in enumerate(drafts)
+    ]
+    write_packed(contents.benchmark, folder, "huggingface", shards)
+
+
+def _write_shard(path: Path, photos: Sequence[PackedPhoto], *, with_masks: bool) -> None:
+    schema = {"image": _IMAGE, "label": pl.Int64(), **dict.fromkeys(_TEXTS, pl.String())}
+    rows: list[dict[str, Any]] = []
+    for photo in photos:
+        row = {name: photo.row[name] for name in _TEXTS}
+        row |= {"image": {"bytes": photo.photo, "path": photo.row["path"]}, "label": photo.row["class_index"]}
+        if with_masks:
+            row["mask"] = photo.mask and {"bytes": photo.mask, "path": photo.row["mask"]}
+        rows.append(row)
+    mean = sum(photo.size for photo in photos) / len(photos)
+    pl.DataFrame(rows, schema=schema | ({"mask": _IMAGE} if with_masks else {})).write_parquet(
+        path,
+        compression="uncompressed",  # photos are compressed already
+        statistics=False,
+        row_group_size=max(1, int(_GROUP_MEGABYTES * 10**6 / mean)),
+    )
+
+
+def unique_names(benchmark: Benchmark) -> list[str]:
+    """Return the class names, with a number after those that two classes share: a ClassLabel needs that."""
+    names = benchmark.label_space.names
+    count = Counter(names)
+    taken = {name for name in names if count[name] == 1}
+    unique = []
+    for index, name in enumerate(names):
+        wanted = name if count[name] == 1 else f"{name} ({index})"
+        while count[name] > 1 and wanted in taken:
+            wanted += "'"
+        taken.add(wanted)
+        unique.append(wanted)
+    return unique
+
+
+def front_matter(benchmark: Benchmark, folder: Path, *, title: str, licence: str) -> str:
+    """Return the YAML at the head of the card: configurations, features, licence and tags.
+
+    Texts are quoted as YAML has them in double quotes, so nothing in a class name is ever read as YAML.
+    """
+    count, size = len(benchmark), sum(shard.stat().st_size for shard in (folder / "data").iterdir())
+    lines = ["---", f"pretty_name: {quote(title)}", *_licence_lines(licence)]
+    lines += ["task_categories:", "- image-classification", "- zero-shot-image-classification"]
+    lines += ["tags:", "- counterground", "- robustness", "- spurious-correlations"]
+    lines += ["size_categories:", f"- {_size_category(count)}"]
+    lines += ["configs:", "- config_name: default", "  data_files:", "  - split: test"]
+    lines += ["    path: data/test-*.parquet", "dataset_info:", "  features:"]
+    lines += ["  - name: image", "    dtype: image", "  - name: label", "    dtype:"]
+    lines += ["      class_label:", "        names:"]
+    lines += [f"          '{index}': {quote(name)}" for index, name in enumerate(unique_names(benchmark))]
+    for name in _TEXTS:
+        lines += [f"  - name: {name}", "    dtype: string"]
+    if benchmark.photos["mask"].is_not_null().any():
+        lines += ["  - name: mask", "    dtype: image"]
+    lines += ["  splits:", "  - name: test", f"    num_bytes: {size}"]
+    lines += [f"    num_examples: {count}", f"  download_size: {size}", f"  dataset_size: {size}", "---", ""]
+    return "\n".join(lines) + "\n"
+
+
+def _licence_lines(licence: str) -> list[str]:
+    if licence:
+        return [f"license: {quote(licence)}"]
+    return ["license: other", "license_name: per-photo", "license_link: ATTRIBUTION.csv"]
+
+
+def _size_category(count: int) -> str:
+    steps = ("1K", "10K", "100K", "1M")
+    if count < 1000:
+        return "n<1K"
+    power = min(len(str(count)) - 4, 3)
+    return f"{steps[power]}<n<{(*steps, '10M')[power + 1]}"
+
+
+def quote(text: str) -> str:
+    """Return ``text`` in double quotes, as YAML and JSON read it back whatever it holds."""
+    return '"' + "".join(_escape(char) for char in text) + '"'
+
+
+def _escape(char: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    if char.isascii() and char.isprintable():
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"

@@ -1,0 +1,47 @@
+"""WebDataset shards: plain tars, the same bytes for the same photos."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import tarfile
+from pathlib import Path, PurePosixPath
+
+from counterground.construction.export._copying import Tick
+from counterground.construction.export._layout import Contents, image_kind, slug
+from counterground.construction.export._shards import PackedPhoto, ShardSize, in_shards, packed_photos
+from counterground.photos import write_packed
+
+
+def write_webdataset(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
+    """Write ``<name>-000000.tar`` and so on: ``<key>.jpg``, ``<key>.json``, with a mask ``<key>.mask.png``.
+
+    The json has every field of the manifest. Keys number the photos in the order of the manifest; times and
+    owners are zero. ``label_space.json`` and ``benchmark.json`` lie beside the shards.
+    """
+    shards = []
+    numbered = in_shards(packed_photos(contents, tick), size)
+    for number, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
+        shard = folder / f"{slug(contents.benchmark.name)}-{number:06d}.tar"
+        with tarfile.open(shard, "w:", format=tarfile.USTAR_FORMAT) as tar:
+            for _, photo in group:
+                _add_sample(tar, photo)
+        shards.append(shard)
+    write_packed(contents.benchmark, folder, "webdataset", shards)
+
+
+def _add_sample(tar: tarfile.TarFile, photo: PackedPhoto) -> None:
+    key = f"{photo.number:07d}"
+    # By content: WebDataset chooses decoders by suffix, and knows neither .JPG nor .jfif.
+    _add(tar, f"{key}.{image_kind(photo.photo[:16])}", photo.photo)
+    _add(tar, f"{key}.json", json.dumps(photo.row, ensure_ascii=False, sort_keys=True).encode())
+    if photo.mask is not None:
+        suffix = PurePosixPath(photo.row["mask"]).suffix.lower() or ".png"
+        _add(tar, f"{key}.mask{suffix}", photo.mask)
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), 0o644
+    tar.addfile(info, io.BytesIO(data))

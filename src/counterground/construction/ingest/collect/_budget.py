@@ -1,0 +1,146 @@
+"""What a service may be asked for, counted for all processes of this user in one small file."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from counterground.construction.ingest.collect._options import CollectOptions
+from counterground.errors import CounterGroundError
+from counterground.files import cache_dir, check_writable
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+_BURST = 5.0  # seconds: a minute's requests must not come in its first second
+_LONGEST_WAIT = HOUR + MINUTE
+
+
+@dataclass(frozen=True)
+class Limit:
+    """No more than ``amount`` in any ``seconds``."""
+
+    seconds: float
+    amount: int
+
+
+class Budget:
+    """Sliding windows over what was spent, kept in SQLite: safe in several processes; for one thread."""
+
+    def __init__(self, account: str, limits: Mapping[str, Sequence[Limit]], path: Path | None = None) -> None:
+        self._account = account
+        self._limits = limits
+        self._path = path or cache_dir() / "inaturalist" / "budget.sqlite"
+        check_writable(self._path.parent)
+        self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        with self._clear_errors():
+            # Killed processes lose nothing; only a power cut may, and that is worth no wait for the disk.
+            self._connection.execute("PRAGMA synchronous = OFF")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS spent (account TEXT, kind TEXT, at REAL, amount INTEGER,"
+                " PRIMARY KEY (account, kind, at)) WITHOUT ROWID"
+            )
+
+    def take(self, kind: str, amount: int) -> float:
+        """Return 0, and count the amount, where it may be spent now; else the seconds until it may be."""
+        with self._transaction() as connection:
+            now = time.time()
+            # A clock that was set back must not keep anyone waiting for what lies in its future.
+            connection.execute("DELETE FROM spent WHERE at < ? OR at > ?", (now - DAY, now + MINUTE))
+            waits = (self._wait(connection, kind, limit, amount, now) for limit in self._limits[kind])
+            if wait := max(waits, default=0.0):
+                return wait
+            self._add(connection, kind, amount, now)
+            return 0.0
+
+    def settle(self, kind: str, difference: int) -> None:
+        """Correct what was taken by what it came to."""
+        if difference:
+            with self._transaction() as connection:
+                self._add(connection, kind, difference, time.time())
+
+    def _add(self, connection: sqlite3.Connection, kind: str, amount: int, now: float) -> None:
+        # Whole seconds for bytes, so that a day of photos stays a small table.
+        at = now if kind == "requests" else float(math.ceil(now))
+        connection.execute(
+            "INSERT INTO spent VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+            (self._account, kind, at, amount),
+        )
+
+    def _wait(
+        self, connection: sqlite3.Connection, kind: str, limit: Limit, amount: int, now: float
+    ) -> float:
+        since = now - limit.seconds
+        where = (self._account, kind, since)
+        spent = connection.execute(
+            "SELECT coalesce(sum(amount), 0) FROM spent WHERE account = ? AND kind = ? AND at > ?", where
+        ).fetchone()[0]
+        over = spent + amount - limit.amount
+        if spent <= 0 or over <= 0:  # what exceeds a limit all alone goes when nothing else does
+            return 0.0
+        rows = connection.execute(
+            "SELECT at, amount FROM spent WHERE account = ? AND kind = ? AND at > ? ORDER BY at", where
+        )
+        for at, gone in rows:
+            over -= gone
+            spent -= gone
+            if over <= 0 or spent <= 0:
+                return max(0.01, float(at) + limit.seconds - now)
+        return limit.seconds
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._clear_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            finally:
+                self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise CounterGroundError(
+                f"Cannot keep count of requests in {self._path}: {error}. Free some space, or delete it."
+            ) from error
+
+
+def open_budget(options: CollectOptions) -> Budget:
+    """Return the budgets of the service that ``options`` name."""
+    burst = max(1, round(options.requests_per_minute * _BURST / MINUTE))
+    return Budget(
+        options.host,
+        {
+            "requests": (
+                Limit(_BURST, burst),
+                Limit(MINUTE, options.requests_per_minute),
+                Limit(DAY, options.requests_per_day),
+            ),
+            "bytes": (Limit(HOUR, options.bytes_per_hour), Limit(DAY, options.bytes_per_day)),
+        },
+    )
+
+
+def refuse_long_wait(seconds: float, what: str) -> None:
+    """End a run that would have to wait for another day.
+
+    Raises:
+        CounterGroundError: the wait is longer than an hour.
+    """
+    if seconds > _LONGEST_WAIT:
+        then = datetime.fromtimestamp(time.time() + seconds, UTC)
+        raise CounterGroundError(
+            f"The budget of {what} a day is spent. What came is kept: run the same command again after "
+            f"{then:%Y-%m-%d %H:%M} UTC."
+        )

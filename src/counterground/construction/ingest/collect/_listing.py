@@ -1,0 +1,221 @@
+"""From observations to candidates, page by page, and where a listing goes on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from counterground.construction.ingest.collect._client import INaturalist
+from counterground.construction.ingest.collect._options import ALL_RIGHTS_RESERVED, CollectOptions
+from counterground.construction.ingest.collect._taxa import Choice
+from counterground.errors import CounterGroundError
+
+Row = dict[str, Any]
+
+_SIZE = re.compile(r"/(square|thumb|small|medium|large|original)(?=\.[A-Za-z]{2,5}(?:\?|$))")
+# The API knows the codes of licences, and no code for "none": such sets are filtered here.
+_UNKNOWN_TO_API = frozenset({ALL_RIGHTS_RESERVED, "pd"})
+
+
+@dataclass(frozen=True)
+class Query:
+    """What decides which photos a class gets; another query gives another selection."""
+
+    taxa: tuple[int, ...]
+    quality: str
+    licences: tuple[str, ...]
+    place: int | None
+    since: str | None
+    until: str | None
+    per_observation: int
+    size: str
+    source: str  # "api" or "open-data"
+
+    def to_setting(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self) | {"taxa": list(self.taxa), "licences": list(self.licences)}
+
+
+@dataclass
+class ListingState:
+    """How far the listing of one class has come; kept in the pool.
+
+    Attributes:
+        query: what is listed.
+        below: the next page holds observations with lower ids; None: from the newest.
+        exhausted: there is nothing left to list.
+        start: position of the query's first candidate; those before it were found by other queries.
+        again: keys among those that this query found, too.
+    """
+
+    query: dict[str, Any]
+    below: int | None = None
+    exhausted: bool = False
+    start: int = 0
+    again: tuple[str, ...] = ()
+
+    def to_setting(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self) | {"again": list(self.again)}
+
+    @classmethod
+    def from_setting(cls, setting: Mapping[str, Any]) -> ListingState:
+        """Return what ``to_setting`` gave.
+
+        Raises:
+            CounterGroundError: it gave something else.
+        """
+        try:
+            state = cls(**{**setting, "again": tuple(setting["again"])})
+            if isinstance(state.query, dict) and isinstance(state.start, int):
+                return state
+        except (KeyError, TypeError):
+            pass
+        raise CounterGroundError(
+            "How far a listing came is damaged in the pool: put a copy of decisions.sqlite in its place."
+        )
+
+
+def make_query(choice: Choice, options: CollectOptions, place: int | None) -> Query:
+    """Return the query of a class."""
+    return Query(
+        tuple(choice.ids),
+        options.quality,
+        tuple(sorted(set(options.licences))),
+        place,
+        options.since,
+        options.until,
+        options.per_observation,
+        options.size,
+        "api" if options.open_data is None else "open-data",
+    )
+
+
+def state_for(
+    class_name: str, query: Query, stored: Mapping[str, Any] | None, *, add: bool, next_position: int
+) -> ListingState:
+    """Return where the listing of a class goes on: where it stopped, or, under ``add``, perhaps anew.
+
+    Raises:
+        CounterGroundError: the pool lists the class under another query, and ``add`` was not asked for.
+    """
+    fresh = ListingState(query.to_setting(), start=next_position)
+    if stored is None:
+        return fresh
+    state = ListingState.from_setting(stored)
+    if state.query == query.to_setting():
+        if add and state.exhausted:
+            # What was found before stays wanted; what is new comes after it.
+            return ListingState(state.query, start=state.start, again=state.again)
+        return state
+    if add:
+        return fresh
+    changed = ", ".join(
+        f"{name.replace('_', ' ')} {_shown(state.query.get(name))} there, {_shown(value)} now"
+        for name, value in query.to_setting().items()
+        if state.query.get(name) != value
+    )
+    raise CounterGroundError(
+        f"The pool has {class_name!r} under another query ({changed}): repeat that query, give --add to add "
+        "what the new one finds, or start another pool."
+    )
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == []:
+        return "any"
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def api_parameters(query: Query) -> dict[str, Any]:
+    """Return a query as the API takes it."""
+    asked: dict[str, Any] = {"taxon_id": ",".join(map(str, query.taxa)), "photos": "true"}
+    if query.quality != "any":
+        asked["quality_grade"] = query.quality
+    if query.licences and not _UNKNOWN_TO_API & set(query.licences):
+        asked["photo_license"] = ",".join(query.licences)
+    further = {"place_id": query.place, "d1": query.since, "d2": query.until}
+    return asked | {name: value for name, value in further.items() if value is not None}
+
+
+def list_page(api: INaturalist, query: Query, state: ListingState, class_name: str) -> list[Row]:
+    """Return candidates of the next page, newest first and without position, and move ``state`` past it."""
+    page = api.observations(api_parameters(query), state.below)
+    ids = [int(observation["id"]) for observation in page.observations]
+    # A server that ignores id_below would be asked for the same page for ever.
+    if not ids or (state.below is not None and min(ids) >= state.below):
+        state.exhausted = True
+        return []
+    rows = [
+        row for observation in page.observations for row in candidate_rows(observation, query, class_name)
+    ]
+    state.below = min(ids)
+    state.exhausted = page.total <= len(ids)
+    return rows
+
+
+def candidate_rows(observation: Mapping[str, Any], query: Query, class_name: str) -> list[Row]:
+    """Return the first photos of an observation whose licence is wanted, as rows of ``CANDIDATE_SCHEMA``."""
+    taxon = observation.get("taxon") or {}
+    number = int(observation["id"])
+    shared: Row = {
+        "class_name": class_name,
+        "observation": str(number),
+        "observer": (observation.get("user") or {}).get("login"),
+        "taxon_id": taxon.get("id"),
+        "taxon": taxon.get("name"),
+        "source": observation.get("uri") or f"https://www.inaturalist.org/observations/{number}",
+        "observed_on": observation.get("observed_on"),
+    }
+    rows = []
+    for photo in observation.get("photos") or ():
+        # No code means that the photographer gave no licence.
+        licence = str(photo.get("license_code") or ALL_RIGHTS_RESERVED).lower()
+        if query.licences and licence not in query.licences:
+            continue
+        address = sized(photo.get("url"), query.size)
+        row = shared | {
+            "key": f"inaturalist:{int(photo['id'])}",
+            "url": address,
+            "licence": licence,
+            "attribution": photo.get("attribution"),
+        }
+        if address is None:
+            row |= {"status": "failed", "reason": "hidden, or hosted elsewhere: its address has no sizes"}
+        rows.append(row)
+        if len(rows) == query.per_observation:
+            break
+    return rows
+
+
+def sized(address: str | None, size: str) -> str | None:
+    """Return the address of a photo in another size; None where the address has none."""
+    if not address or not _SIZE.search(address):
+        return None
+    address = f"https:{address}" if address.startswith("//") else address
+    return _SIZE.sub(f"/{size}", address)
+
+
+def find_place(api: INaturalist, wanted: str) -> int:
+    """Return the id of a place given by id or by name.
+
+    Raises:
+        CounterGroundError: no place has that name, or several have.
+    """
+    if wanted.strip().isdigit():
+        return int(wanted)
+    found = api.places(wanted)
+    names = [(int(row["id"]), str(row.get("display_name") or row.get("name") or "")) for row in found]
+    exact = [
+        number
+        for (number, shown), row in zip(names, found, strict=True)
+        if wanted.casefold() in (shown.casefold(), str(row.get("name") or "").casefold())
+    ]
+    if len(exact) == 1:
+        return exact[0]
+    if not found:
+        raise CounterGroundError(f"No place of iNaturalist is called {wanted!r}: give its id, --place ID.")
+    listed = "; ".join(f"{number} {shown}" for number, shown in names[:6])
+    raise CounterGroundError(f"{wanted!r} may mean several places ({listed}): give the id, --place ID.")

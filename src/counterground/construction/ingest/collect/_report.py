@@ -1,0 +1,144 @@
+"""What became of a collection, or would become of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from counterground.construction.ingest.collect._options import ALL_RIGHTS_RESERVED
+from counterground.construction.ingest.collect._taxa import Choice, Resolution
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """What became of one class.
+
+    Attributes:
+        class_name: the class.
+        taxon: scientific name, several joined by " + ".
+        wanted: photos asked for.
+        had: photos of iNaturalist the pool had before.
+        got: photos it got now.
+        failed: candidates that could not be got, ever; others took their place.
+        missing: photos still wanted.
+        postponed: candidates whose host was busy or down; the next run asks for them again.
+        bytes: received now.
+        exhausted: there is nothing left to list.
+    """
+
+    class_name: str
+    taxon: str
+    wanted: int
+    had: int
+    got: int
+    failed: int
+    missing: int
+    postponed: int
+    bytes: int
+    exhausted: bool
+
+
+@dataclass(frozen=True)
+class CollectReport:
+    """What became of all classes; ``notes`` are sentences its reader must know."""
+
+    classes: tuple[ClassReport, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether a second run would find nothing to do: all photos are there, or there are no more."""
+        return all(not one.missing or (one.exhausted and not one.postponed) for one in self.classes)
+
+
+@dataclass(frozen=True)
+class ClassPlan:
+    """What would become of one class.
+
+    Attributes:
+        class_name: the class.
+        taxon: scientific name, several joined by " + ".
+        wanted: photos asked for.
+        had: photos of iNaturalist the pool has.
+        available: observations with photos under the query.
+        listed: candidates that wait in the pool.
+        would_get: photos that would be fetched.
+        bytes: estimate of their size; None: no photo could be asked for its size.
+    """
+
+    class_name: str
+    taxon: str
+    wanted: int
+    had: int
+    available: int
+    listed: int
+    would_get: int
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class CollectionPlan:
+    """What would become of all classes; sizes are estimated from ``sampled`` photos."""
+
+    classes: tuple[ClassPlan, ...]
+    sampled: int
+    notes: tuple[str, ...]
+
+
+def resolution_notes(resolution: Resolution) -> list[str]:
+    """Say which classes are left out, and which share a taxon."""
+    notes = list(resolution.notes)
+    by_reason: dict[str, list[str]] = {}
+    for one in resolution.left_out:
+        by_reason.setdefault(one.left_out.rstrip("."), []).append(one.name)
+    if by_reason:
+        listed = "; ".join(
+            f"{_few(names)} ({reason[0].lower()}{reason[1:]})" for reason, names in by_reason.items()
+        )
+        count = len(resolution.left_out)
+        notes.append(
+            f"{count} {'class has' if count == 1 else 'classes have'} no taxon and are left out: {listed}. "
+            "--taxon 'CLASS=ID' gives one."
+        )
+    return notes + _shared_taxa(resolution.choices)
+
+
+def _shared_taxa(choices: Sequence[Choice]) -> list[str]:
+    users: dict[int, list[Choice]] = {}
+    for choice in choices:
+        for number in choice.ids:
+            users.setdefault(number, []).append(choice)
+    return [
+        f"{' and '.join(repr(choice.class_name) for choice in sharing)} take photos of one taxon ({number}): "
+        "a photo goes to the class that comes first."
+        for number, sharing in users.items()
+        if len(sharing) > 1
+    ]
+
+
+def outcome_notes(classes: Sequence[ClassReport], licences: Counter[str | None]) -> list[str]:
+    """Say where photos are missing and why, and what may not be passed on."""
+    notes = []
+    if short := [one for one in classes if one.missing and one.exhausted and not one.postponed]:
+        notes.append(f"No more can be found under this query for {_listed(short)}.")
+    if waiting := [one for one in classes if one.missing and not (one.exhausted and not one.postponed)]:
+        notes.append(
+            f"Photos whose host was busy or down are missing for {_listed(waiting)}: run it again later."
+        )
+    if reserved := licences[ALL_RIGHTS_RESERVED]:
+        notes.append(
+            f"{reserved:,} of {licences.total():,} photos are all rights reserved: they may be looked at "
+            "here and not passed on. --licence cc0 --licence cc-by (and so on) takes licensed ones only."
+        )
+    return notes
+
+
+def _listed(classes: Sequence[ClassReport]) -> str:
+    shown = [f"{one.class_name} ({one.wanted - one.missing:,} of {one.wanted:,})" for one in classes[:8]]
+    more = [f"{len(classes) - 8} more"] if len(classes) > 8 else []
+    return ", ".join(shown + more)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{len(names)} classes"

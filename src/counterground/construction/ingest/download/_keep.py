@@ -1,0 +1,101 @@
+"""One photo's bytes into the pool: decoded before it is kept, and named so that it is found again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from counterground.errors import CounterGroundError
+from counterground.files import atomic_path
+from counterground.photos import UnreadablePhoto, load_photo
+from counterground.pool import leads_out
+
+_PLAIN_KEY = re.compile(r"[a-z]{1,20}:[a-z0-9]{1,40}")
+_SUFFIXES = (".jpg", ".png", ".webp", ".gif", ".bmp", ".tif", ".ppm", ".avif")
+
+
+@dataclass(frozen=True)
+class KeptPhoto:
+    """A photo that lies in the pool and decodes; the fields are columns of ``PHOTO_SCHEMA``."""
+
+    path: str
+    photo_id: str
+    width: int
+    height: int
+    bytes: int
+
+
+def file_stem(key: str, name: str = "") -> str:
+    """Return the file name, without suffix, that a photo of this key has in every pool.
+
+    ``inaturalist:123`` is ``inaturalist-123``; other keys are hashed, after what is readable of ``name``.
+    """
+    if _PLAIN_KEY.fullmatch(key):
+        return key.replace(":", "-")
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-") or "photo"
+    return f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def keep_photo(root: Path, folder: str, stem: str, data: bytes, origin: Path | None = None) -> KeptPhoto:
+    """Write a photo's bytes to ``files/<folder>/<stem>.<suffix of its content>`` of the pool, atomically.
+
+    Args:
+        root: the pool's folder.
+        folder: the class folder.
+        stem: see ``file_stem``.
+        data: the file as it came; it is kept byte by byte.
+        origin: what an error calls the photo; the file in the pool where nothing is given.
+
+    Raises:
+        UnreadablePhoto: the bytes are no photo that can be decoded; nothing is written.
+        CounterGroundError: the pool cannot be written, or a link in it leads elsewhere.
+    """
+    target = root / "files" / folder / f"{stem}{_suffix(data)}"
+    if leads_out(root, target.parent):
+        raise CounterGroundError(
+            f"{target.parent} is a link out of the pool, which holds files only: put a folder in its place."
+        )
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(data)
+        try:
+            image = load_photo(temporary, rgb=False).image
+        except UnreadablePhoto as error:
+            raise UnreadablePhoto(origin or target, error.reason) from error
+    return KeptPhoto(
+        target.relative_to(root).as_posix(), hashlib.sha256(data).hexdigest(), *image.size, len(data)
+    )
+
+
+def find_photo(root: Path, folder: str, stem: str) -> KeptPhoto | None:
+    """Return the photo that ``keep_photo`` wrote under this name before, if it is there and decodes."""
+    for suffix in _SUFFIXES:
+        target = root / "files" / folder / f"{stem}{suffix}"
+        if target.is_file() and not target.is_symlink():
+            try:
+                data = target.read_bytes()
+                image = load_photo(target, rgb=False).image
+            except (OSError, UnreadablePhoto):
+                continue
+            path = target.relative_to(root).as_posix()
+            return KeptPhoto(path, hashlib.sha256(data).hexdigest(), *image.size, len(data))
+    return None
+
+
+def _suffix(data: bytes) -> str:
+    """Name the format by content: addresses and headers lie."""
+    head = data[:16]
+    if head[:4] == b"RIFF":
+        return ".webp"
+    if head[4:8] == b"ftyp":
+        return ".avif"
+    starts = {
+        b"\x89PNG": ".png",
+        b"GIF8": ".gif",
+        b"BM": ".bmp",
+        b"II*\0": ".tif",
+        b"MM\0*": ".tif",
+        b"P": ".ppm",
+    }
+    return next((suffix for start, suffix in starts.items() if head.startswith(start)), ".jpg")

@@ -1,0 +1,189 @@
+"""Data sets of the Hugging Face library: from the hub, or a folder it saved or can load."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from counterground.construction.ingest.imports._items import Item
+from counterground.construction.ingest.imports._local import Source
+from counterground.construction.ingest.imports._options import ImportOptions, settle_classes
+from counterground.construction.ingest.imports._report import NotImported
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
+
+_SPEC = re.compile(r"hf:(?P<name>.+?)(?:@(?P<config>[^@:/\\]+))?(?::(?P<split>[^:/\\]+))?")
+_CARRIED = (
+    "licence",
+    "attribution",
+    "source",
+    "url",
+    "observer",
+    "observation",
+    "taxon",
+    "observed_on",
+    "cluster",
+)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    image: str
+    label: str | None
+    names: list[str] | None  # of a ClassLabel
+    background: str | None
+    background_names: list[str] | None
+    notes: tuple[str, ...]
+
+
+def is_data_set(source: str) -> bool:
+    """Say whether a source is a data set: ``hf:...``, or a folder that ``save_to_disk`` made."""
+    return source.startswith("hf:") or _saved(Path(source))
+
+
+def read_data_set(source: str, options: ImportOptions) -> Source:
+    """Read ``hf:NAME[@CONFIG][:SPLIT]``, where NAME may be a folder; splits may be joined as ``train+test``.
+
+    Images are taken as they are stored, byte by byte; nothing of the data set is run.
+
+    Raises:
+        UsageError: the ``datasets`` package is not installed, or a split or column has to be chosen.
+        CounterGroundError: the data set cannot be loaded.
+    """
+    match = _SPEC.fullmatch(source if source.startswith("hf:") else f"hf:{source}")
+    if match is None:
+        raise UsageError(f"{source!r} is no data set: wanted is hf:NAME, hf:NAME@CONFIG or hf:NAME:SPLIT.")
+    name, config = match["name"], match["config"]
+    parts = _load(name, config, match["split"])
+    columns = _columns(next(iter(parts.values())), options)
+    written = {split: _texts(part, columns, options) for split, part in parts.items()}
+    classes = settle_classes(sorted({text for texts in written.values() for text in texts if text}), options)
+    short = Path(name).resolve().name if Path(name).exists() else name
+    origin = f"hf:{short}" + (f"@{config}" if config else "")
+    items = (
+        item
+        for split, part in parts.items()
+        for item in _items(part, f"{origin}/{split}", written[split], classes, columns)
+    )
+    missed = tuple(
+        NotImported(f"{split}, row {number}", "", "it has no class")
+        for split, texts in written.items()
+        for number, text in enumerate(texts)
+        if not text
+    )
+    total = sum(map(len, parts.values())) - len(missed)
+    return Source(items, total, frozenset(classes.values()), columns.notes, missed)
+
+
+def _items(
+    part: Any, origin: str, written: list[str], classes: dict[str, str], columns: _Columns
+) -> Iterator[Item]:
+    from datasets import Image
+
+    stored = part.cast_column(columns.image, Image(decode=False))
+    for number, text in enumerate(written):
+        if not text:
+            continue
+        row = stored[number]
+        image = row[columns.image] or {}
+        path = image.get("path")
+        file = Path(path) if path and Path(path).is_file() else None
+        background = row[columns.background] if columns.background else None
+        if background is not None and columns.background_names:
+            background = columns.background_names[background]
+        yield Item(
+            origin=f"{origin}/{number}",
+            item=f"{origin.rsplit('/', 1)[1]}, row {number}" + (f" ({path})" if path else ""),
+            class_name=classes[text],
+            content=image.get("bytes") or file,
+            background=None if background is None else str(background),
+            fields={name: str(row[name]) for name in _CARRIED if row.get(name) not in (None, "")},
+        )
+
+
+def _load(name: str, config: str | None, wanted: str | None) -> dict[str, Any]:
+    """Return the wanted splits by name."""
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        raise UsageError("Reading data sets needs a package: run `pip install datasets`.") from error
+    try:
+        saved = _saved(Path(name))
+        loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, config)
+    # The library, and whatever reads the files beneath it, raises what it likes.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise CounterGroundError(f"Cannot load the data set {name!r}: {reason}.") from error
+    if isinstance(loaded, datasets.Dataset):
+        if wanted is not None and wanted != str(loaded.split):
+            raise UsageError(f"{name} has no splits to choose from: leave out {wanted!r}.")
+        return {str(loaded.split or "all"): loaded}
+    splits = list(loaded)
+    if wanted is None and len(splits) > 1:
+        raise UsageError(f"Choose a split of {name}, e.g. hf:{name}:{'+'.join(splits)}; there are {splits}.")
+    chosen = splits if wanted is None else wanted.split("+")
+    for split in chosen:
+        if split not in splits:
+            hint = did_you_mean(split, splits)
+            raise UsageError(f"{name} has no split {split!r}; there are {', '.join(splits)}.{hint}")
+    return {split: loaded[split] for split in chosen}
+
+
+def _columns(data: Any, options: ImportOptions) -> _Columns:
+    from datasets import ClassLabel, Image
+
+    features = data.features
+    images = [name for name, kind in features.items() if isinstance(kind, Image)]
+    labels = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
+    image = _pick(features, options.image_column, images, "image", "--image-column")
+    if not isinstance(features[image], Image):
+        raise UsageError(
+            f"The column {image!r} of the data set holds no images: name one with --image-column."
+        )
+    background = options.background_column or ("background" if "background" in features else None)
+    if background is not None:
+        _pick(features, background, [], "background", "--background-column")
+    label = None
+    if options.class_name is None:
+        by_name = [name for name in ("class_name",) if name in features]
+        guesses = by_name or [name for name in labels if name != background]
+        label = _pick(features, options.class_column, guesses, "class", "--class-column or --class-name")
+    known = {image, label, background, *_CARRIED}
+    unused = [column for column in features if column not in known]
+    notes = (f"Columns of the data set that were not used: {', '.join(unused)}.",) if unused else ()
+    names, background_names = _names(features, label), _names(features, background)
+    return _Columns(image, label, names, background, background_names, notes)
+
+
+def _names(features: Any, column: str | None) -> list[str] | None:
+    return list(features[column].names) if column and hasattr(features[column], "names") else None
+
+
+def _pick(features: Any, named: str | None, found: list[str], what: str, option: str) -> str:
+    if named is not None:
+        if named not in features:
+            hint = did_you_mean(named, features)
+            raise UsageError(f"The data set has no column {named!r}; it has {', '.join(features)}.{hint}")
+        return named
+    if len(found) == 1:
+        return found[0]
+    have = f"several may be meant: {', '.join(found)}" if found else f"it has {', '.join(features)}"
+    raise UsageError(f"Which column of the data set holds the {what}? Name it with {option}; {have}.")
+
+
+def _texts(part: Any, columns: _Columns, options: ImportOptions) -> list[str]:
+    """Return the class of every row as it is written; empty where a row has none."""
+    if columns.label is None:
+        return [options.class_name or ""] * len(part)
+    values = part[columns.label][:] if len(part) else []
+    if columns.names is None:
+        return ["" if value is None else str(value).strip() for value in values]
+    return ["" if value is None or value < 0 else columns.names[value] for value in values]
+
+
+def _saved(folder: Path) -> bool:
+    return (folder / "dataset_dict.json").is_file() or (
+        (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
+    )

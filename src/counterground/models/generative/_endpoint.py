@@ -1,0 +1,353 @@
+"""``http:`` and ``https:``: a model behind an address that speaks the OpenAI chat protocol with images."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import os
+import random
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.models._base import Generative, Precision, Protocol
+from counterground.models._fingerprint import combine
+
+if TYPE_CHECKING:
+    from email.message import Message
+
+    from PIL import Image
+
+
+FIRST_WAIT = 1.0
+_LONGEST_WAIT = 60.0
+_LARGEST_ANSWER = 4 * 2**20
+# Too early, too many, or a fault of the server's: the same call may succeed later.
+_PASSING = {408, 409, 425, 429, *range(500, 600)}
+_KEPT = "Answers so far are kept; the same command goes on from there"
+
+
+class _Passing(Exception):  # noqa: N818 - a reason to try again, not an error yet
+    """The call failed in a way that may pass; ``wait`` is what the server asked for, in seconds."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_args: Any) -> None:
+        """A redirected call would carry the key to another host."""
+
+
+class Caller:
+    """Posts chat requests to one address; safe to use from several threads.
+
+    Args:
+        spec: names the model in messages.
+        url: the address of chat completions.
+        key: sent as a bearer token; never part of a message.
+        timeout: seconds for one call in all.
+        retries: how often a call that failed in a passing way is repeated.
+    """
+
+    def __init__(self, spec: str, url: str, *, key: str | None, timeout: float, retries: int) -> None:
+        self._spec, self._url, self._timeout, self._retries = spec, url, timeout, retries
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._stopped = threading.Event()
+
+    def ask(self, body: dict[str, Any]) -> str:
+        """Return the text of the answer.
+
+        Raises:
+            CounterGroundError: the server refuses the call, or keeps failing.
+        """
+        data = json.dumps(body).encode()
+        for attempt in range(self._retries + 1):
+            if self._stopped.is_set():
+                break
+            try:
+                return _text(self._post(data))
+            except _Passing as error:
+                reason = str(error)
+                if attempt < self._retries:
+                    self._stopped.wait(error.wait if error.wait is not None else _backoff(attempt))
+        if self._stopped.is_set():
+            raise CounterGroundError(f"{self._spec}: stopped. {_KEPT}.")
+        raise CounterGroundError(
+            f"{self._spec}: {reason}, {self._retries + 1} times in a row. {_KEPT}, or raise retries=."
+        )
+
+    def stop(self) -> None:
+        """Let calls that wait for another attempt give up."""
+        self._stopped.set()
+
+    def _post(self, data: bytes) -> bytes:
+        request = urllib.request.Request(self._url, data=data, headers=self._headers, method="POST")  # noqa: S310 - the scheme is http or https
+        deadline = time.monotonic() + self._timeout
+        try:
+            with self._opener.open(request, timeout=self._timeout) as response:
+                return _read(response, deadline)
+        except urllib.error.HTTPError as error:
+            with error:
+                said = _excerpt(_read_quietly(error, deadline))
+            if error.code in _PASSING:
+                raise _Passing(f"the server said {error.code}{said}", _asked_wait(error.headers)) from error
+            raise CounterGroundError(self._refused(error.code, said, error.headers)) from error
+        except TimeoutError as error:
+            raise _Passing(f"no answer within {self._timeout:g} s") from error
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, TimeoutError):
+                raise _Passing(f"no answer within {self._timeout:g} s") from error
+            raise _Passing(f"it cannot be reached ({error.reason})") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise _Passing(f"the connection broke ({type(error).__name__})") from error
+
+    def _refused(self, code: int, said: str, headers: Message) -> str:
+        remedy = {
+            401: " Set COUNTERGROUND_API_KEY.",
+            403: " Check COUNTERGROUND_API_KEY and what it may use.",
+            404: " Check the address and the model's name.",
+        }.get(code, "")
+        if 300 <= code < 400:
+            remedy = f" It points to {headers.get('Location')}; give that address if you trust it."
+        return f"{self._spec}: the server refused with {code}{said}.{remedy} {_KEPT}."
+
+
+def _read(response: Any, deadline: float) -> bytes:
+    """Read a body; a server that trickles it must not hold the call beyond its time."""
+    parts: list[bytes] = []
+    size = 0
+    while part := response.read1(65536):
+        parts.append(part)
+        size += len(part)
+        if size > _LARGEST_ANSWER:
+            raise _Passing(f"an answer of more than {_LARGEST_ANSWER} bytes")
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return b"".join(parts)
+
+
+def _read_quietly(response: Any, deadline: float) -> bytes:
+    try:
+        return _read(response, deadline)
+    except (OSError, http.client.HTTPException, _Passing):
+        return b""
+
+
+def _text(body: bytes) -> str:
+    """Return the words in a chat completion; a body that holds none may be a passing fault."""
+    try:
+        content = json.loads(body)["choices"][0]["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise _Passing(f"an answer that is no chat completion{_excerpt(body)}") from error
+    if isinstance(content, list):  # some servers answer in parts
+        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    if not isinstance(content, str):
+        raise _Passing(f"a chat completion without text{_excerpt(body)}")
+    return content.strip()
+
+
+def _excerpt(body: bytes) -> str:
+    text = " ".join(body[:400].decode("utf-8", errors="replace").split())
+    return f" ({text[:160]})" if text else ""
+
+
+def _asked_wait(headers: Message) -> float | None:
+    asked = headers.get("Retry-After", "")
+    return min(float(asked), _LONGEST_WAIT) if asked.replace(".", "", 1).isdigit() else None
+
+
+def _backoff(attempt: int) -> float:
+    return min(_LONGEST_WAIT, FIRST_WAIT * 2.0**attempt) * (0.5 + random.random() / 2)  # noqa: S311 - spread, not secrecy
+
+
+API_KEY = "COUNTERGROUND_API_KEY"
+_PROTOCOLS: frozenset[Protocol] = frozenset({"free-form", "yes-no"})
+_LONGEST_SIDE = 2048
+_SENT = f"JPEG, quality 95, no chroma subsampling, longest side {_LONGEST_SIDE} pixels at most"
+_OPTIONS = {"jobs": 4.0, "timeout": 120.0, "retries": 5.0, "price": None}
+_HERE = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True)
+class EndpointSource:
+    """``URL#MODEL?OPTIONS`` taken apart; ``url`` ends in ``/chat/completions``."""
+
+    spec: str
+    url: str
+    model: str
+    jobs: int
+    timeout: float
+    retries: int
+    price: float | None
+
+    @property
+    def local(self) -> bool:
+        """Whether the address is this machine's own."""
+        return urlsplit(self.url).hostname in _HERE
+
+
+def find_endpoint(spec: str, rest: str) -> EndpointSource:
+    """Return what ``http://HOST/v1#MODEL[?OPTIONS]`` names; nothing is called.
+
+    Options, joined by ``&``: ``jobs=4`` photos at once, ``timeout=120`` seconds, ``retries=5`` and
+    ``price=0.002`` for one call.
+
+    Raises:
+        UsageError: no host or no model is named, an unknown option, or a password in the address.
+    """
+    del rest
+    address, _, fragment = spec.partition("#")
+    model, _, asked = fragment.partition("?")
+    try:
+        parts = urlsplit(address)
+        known = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        known = known and address.isascii() and not any(letter.isspace() for letter in address)
+    except ValueError:
+        known = False
+    if not known or not model:
+        raise UsageError(
+            f"{spec}: write the address up to /v1 and the model's name there: https://HOST/v1#MODEL."
+        )
+    if parts.username or parts.password:
+        raise UsageError(
+            f"The address {parts.hostname} holds a name or a password, which would be kept in the run. "
+            f"Put the key into the environment variable {API_KEY} instead."
+        )
+    options = _options(spec, asked)
+    path = parts.path.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
+    return EndpointSource(
+        spec,
+        urlunsplit((parts.scheme, parts.netloc, path, parts.query, "")),
+        model,
+        jobs=int(options["jobs"]),
+        timeout=options["timeout"],
+        retries=int(options["retries"]),
+        price=options["price"],
+    )
+
+
+def load_endpoint(
+    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
+) -> Generative:
+    """Make ready to ask a model behind an address; nothing is called yet.
+
+    Raises:
+        UsageError: see `find_endpoint`.
+        CounterGroundError: ``offline``, and the address is another machine's.
+    """
+    del device
+    source = find_endpoint(spec, rest)
+    if offline and not source.local:
+        raise CounterGroundError(f"{spec} is on another machine, and --offline forbids asking it.")
+    return Endpoint(source, precision=precision, as_published=as_published)
+
+
+class Endpoint(Generative):
+    """A model behind an address. Its weights cannot be seen, so its fingerprint is its name and address."""
+
+    protocols = _PROTOCOLS
+
+    def __init__(self, source: EndpointSource, *, precision: Precision, as_published: bool) -> None:
+        self.spec, self.device, self.dtype = source.spec, "remote", precision
+        self.concurrency, self.price = source.jobs, source.price
+        self._source = source
+        key = _key()
+        self._caller = Caller(
+            source.spec, source.url, key=key, timeout=source.timeout, retries=source.retries
+        )
+        self._request = {"model": source.model, "temperature": 0}
+        # No library, number of jobs or price is in it: what was paid for is not paid again after an update.
+        self.fingerprint = combine(url=source.url, request=self._request, sent=_SENT)
+        self.description = {
+            "architecture": source.model,
+            "weights": f"behind {source.url}",
+            "training_data": None,
+            "parameters": None,
+            "preprocessing": _SENT,
+            "request": self._request,
+            "chat_template": "the server's own",
+            "api_key": f"from {API_KEY}" if key else "none",
+            "jobs": source.jobs,
+            "timeout_seconds": source.timeout,
+            "retries": source.retries,
+            "price_per_call": source.price,
+            "libraries": {},
+            "as_published": as_published,
+            "warnings": [
+                "What answers at this address can change without notice, and no fingerprint would show it.",
+                *_unsafe(source, key),
+            ],
+        }
+
+    def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
+        content = [
+            {"type": "image_url", "image_url": {"url": _data_url(image)}},
+            {"type": "text", "text": question},
+        ]
+        body = {
+            **self._request,
+            "max_tokens": max_new_tokens,
+            "messages": [{"role": "user", "content": content}],
+        }
+        return self._caller.ask(body)
+
+    def stop(self) -> None:
+        self._caller.stop()
+
+
+def _key() -> str | None:
+    """Return the key from the environment; a file of it often ends in a line break, which no header takes."""
+    key = os.environ.get(API_KEY, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(f"{API_KEY} holds characters that no key has; set it anew.")
+    return key or None
+
+
+def _options(spec: str, asked: str) -> dict[str, Any]:
+    options: dict[str, Any] = dict(_OPTIONS)
+    for part in asked.split("&") if asked else []:
+        name, _, value = part.partition("=")
+        if name not in _OPTIONS:
+            raise UsageError(
+                f"{spec}: unknown option {name!r}; there are {', '.join(_OPTIONS)}."
+                f"{did_you_mean(name, _OPTIONS)}"
+            )
+        lowest = {"jobs": 1, "timeout": 0.01}.get(name, 0)
+        try:
+            options[name] = float(value)
+        except ValueError:
+            options[name] = -1.0
+        whole = name in ("jobs", "retries")
+        if not lowest <= options[name] < 1e6 or (whole and options[name] != int(options[name])):
+            raise UsageError(
+                f"{spec}: {name} must be a {'whole ' if whole else ''}number from {lowest}, not {value!r}."
+            )
+    return options
+
+
+def _unsafe(source: EndpointSource, key: str | None) -> list[str]:
+    if key and source.url.startswith("http:") and not source.local:
+        return ["The key and the photos travel unencrypted, since the address begins with http:."]
+    return []
+
+
+def _data_url(image: Image.Image) -> str:
+    from PIL import Image as Pillow
+
+    image = image.convert("RGB")
+    image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Pillow.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=95, subsampling=0)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,230 @@
+"""``minigpt4:DIR``: MiniGPT-4 from the user's own checkout, since there is no package of it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from argparse import Namespace
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.models._base import Generative, Precision, Protocol
+from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from PIL import Image
+
+
+CONFIG = "eval_configs/minigpt4_eval.yaml"
+_PROTOCOLS: frozenset[Protocol] = frozenset({"answer-loss", "describe", "yes-no", "free-form"})
+# They register themselves under the names that the configuration uses.
+_REGISTERED = ("minigpt4.datasets.builders", "minigpt4.models", "minigpt4.processors")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A folder with the code of MiniGPT-4 and the configuration that names its weights."""
+
+    spec: str
+    folder: Path
+    config: Path
+
+
+def find_minigpt4(spec: str, rest: str) -> Checkout:
+    """Return the checkout that ``minigpt4:DIR`` or ``minigpt4:DIR@CONFIG`` names; nothing of it is run.
+
+    Raises:
+        UsageError: there is none; the message says what to install and where.
+    """
+    place, _, config = rest.partition("@")
+    folder = Path(place).expanduser()
+    if not (folder / "minigpt4" / "common" / "config.py").is_file():
+        raise UsageError(
+            f"{spec}: there is no checkout of MiniGPT-4 in {folder}. Make one: "
+            f"git clone https://github.com/Vision-CAIR/MiniGPT-4 {folder}; "
+            "install the packages of its environment.yml beside this one; "
+            "write where Vicuna lies into llama_model of minigpt4/configs/models/minigpt4_vicuna0.yaml, and "
+            f"where the checkpoint lies into ckpt of {CONFIG}."
+        )
+    path = folder / (config or CONFIG)
+    if not path.is_file():
+        raise UsageError(f"{spec}: there is no configuration {path}; name one: minigpt4:DIR@{CONFIG}.")
+    return Checkout(spec, folder, path)
+
+
+def load_minigpt4(
+    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
+) -> Generative:
+    """Load MiniGPT-4 with the code of a checkout, which naming it here allows to run.
+
+    Raises:
+        UsageError: there is no checkout.
+        CounterGroundError: its code fails, lacks a package or its weights, or is older than October 2023.
+    """
+    del offline  # its configuration names files; what its code fetches is out of our hands
+    checkout = find_minigpt4(spec, rest)
+    with _importing(checkout):
+        try:
+            model, photo_processor, settings = _build(checkout, device)
+        except ImportError as error:
+            raise CounterGroundError(
+                f"{spec} needs a package that is missing: {error}. Install those of "
+                f"{checkout.folder / 'environment.yml'}."
+            ) from error
+        except (Exception, SystemExit) as error:
+            said = " ".join(str(error).split())[:240].rstrip(".")
+            raise CounterGroundError(
+                f"{spec}: MiniGPT-4 could not be loaded ({type(error).__name__}: {said}). Check llama_model "
+                f"in minigpt4/configs/models/minigpt4_vicuna0.yaml and ckpt in {checkout.config}."
+            ) from error
+    options: dict[str, Any] = {"device": device, "precision": precision, "as_published": as_published}
+    return MiniGpt4(checkout, model, photo_processor, settings, **options)
+
+
+class MiniGpt4(Generative):
+    """A MiniGPT-4 of the interface that its repository has since version 2.
+
+    Its own forward pass gives the loss, so the symbol that ends an answer counts as a token of it.
+    """
+
+    protocols = _PROTOCOLS
+
+    def __init__(
+        self,
+        checkout: Checkout,
+        model: Any,
+        photo_processor: Any,
+        settings: dict[str, Any],
+        *,
+        device: str,
+        precision: Precision,
+        as_published: bool,
+    ) -> None:
+        self.spec, self.device, self.dtype = checkout.spec, device, precision
+        for name in ("preparing_embedding", "encode_img", "llama_tokenizer", "generate"):
+            if not hasattr(model, name):
+                raise CounterGroundError(
+                    f"{self.spec}: this MiniGPT-4 has no {name}; its code is older than October 2023. "
+                    f"Update it: git -C {checkout.folder} pull."
+                )
+        self._model, self._photo_processor = model.eval(), photo_processor
+        self._template = str(settings.get("prompt_template") or "{}")
+        self._end = str(getattr(model, "end_sym", settings.get("end_sym", "")))
+        libraries = library_versions("transformers", "peft")
+        self.fingerprint = combine(
+            weights=tensor_digests(model.state_dict()),
+            code=_code(checkout),
+            settings={key: str(value) for key, value in sorted(settings.items())},
+            photo_processor=plain_repr(photo_processor),
+            libraries=libraries,
+        )
+        self.description = {
+            "architecture": type(model).__name__,
+            "weights": str(settings.get("ckpt", "")),
+            "language_model": str(settings.get("llama_model", "")),
+            "training_data": None,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "preprocessing": plain_repr(photo_processor),
+            "chat_template": self._template,
+            "key_value_sharing": "no: its forward pass takes whole answers; the image is encoded once",
+            "libraries": libraries,
+            "as_published": as_published,
+            "warnings": [f"The precision is what {checkout.config.name} says, not --precision {precision}."],
+        }
+
+    def losses(
+        self, image: Image.Image, questions: Sequence[str], answers: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        import torch
+
+        sums, tokens = [], [self._tokens(answer) for answer in answers]
+        with torch.inference_mode():
+            pixels = self._photo_processor(image.convert("RGB"))[None].to(self.device)
+            with self._encoding_once(pixels):
+                for question, answer, count in zip(questions, answers, tokens, strict=True):
+                    asked = {
+                        "image": pixels,
+                        "instruction_input": [self.prompt(question)],
+                        "answer": [answer],
+                    }
+                    sums.append(float(self._model(asked)["loss"]) * count)
+        return np.array(sums, dtype=np.float32), np.array(tokens, dtype=np.int64)
+
+    def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
+        import torch
+
+        with torch.inference_mode():
+            pixels = self._photo_processor(image.convert("RGB"))[None].to(self.device)
+            texts = [self.prompt(question)]
+            written = self._model.generate(pixels, texts, max_new_tokens=max_new_tokens, do_sample=False)[0]
+        return str(written).split(self._end.strip() or "\0")[0].strip()
+
+    def prompt(self, question: str, answer: str | None = None) -> str:
+        text = self._template.format(f"<Img><ImageHere></Img> {question}")
+        return text if answer is None else text + answer + self._end
+
+    def _tokens(self, answer: str) -> int:
+        given = self._model.llama_tokenizer(answer + self._end, add_special_tokens=False)
+        count, longest = len(given["input_ids"]), int(getattr(self._model, "max_txt_len", 10**6))
+        if count > longest:
+            raise CounterGroundError(
+                f"{self.spec}: {answer!r} has {count} tokens, and max_txt_len cuts answers at {longest}."
+            )
+        return count
+
+    @contextmanager
+    def _encoding_once(self, pixels: Any) -> Iterator[None]:
+        encoded, encode = self._model.encode_img(pixels), self._model.encode_img
+        self._model.encode_img = lambda _pixels: encoded
+        try:
+            yield
+        finally:
+            self._model.encode_img = encode
+
+
+@contextmanager
+def _importing(checkout: Checkout) -> Iterator[None]:
+    """Find the package ``minigpt4`` in the checkout, and nowhere else."""
+    folder = str(checkout.folder.resolve())
+    loaded = getattr(sys.modules.get("minigpt4"), "__file__", None)
+    if loaded and not Path(loaded).is_relative_to(folder):
+        raise CounterGroundError(
+            f"{checkout.spec}: another minigpt4 is in use, from {loaded}; run one at a time."
+        )
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _build(checkout: Checkout, device: str) -> tuple[Any, Any, dict[str, Any]]:
+    """Build model and photo processor as the demo of MiniGPT-4 does."""
+    for module in _REGISTERED:
+        importlib.import_module(module)
+    registry = importlib.import_module("minigpt4.common.registry").registry
+    made = importlib.import_module("minigpt4.common.config").Config(
+        Namespace(cfg_path=str(checkout.config), options=None)
+    )
+    settings = made.model_cfg
+    model = registry.get_model_class(settings.arch).from_config(settings).to(device)
+    data = next(iter(made.datasets_cfg.values()))
+    asked = data.vis_processor.train
+    processor = registry.get_processor_class(asked.name).from_config(asked)
+    return model, processor, dict(settings)
+
+
+def _code(checkout: Checkout) -> str:
+    digest = hashlib.sha256(checkout.config.read_bytes())
+    for path in sorted((checkout.folder / "minigpt4").rglob("*")):
+        if path.suffix in (".py", ".yaml") and path.is_file():
+            digest.update(str(path.relative_to(checkout.folder)).encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,69 @@
+"""Image classifiers of transformers, their ``id2label`` matched strictly with ImageNet-1K."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from counterground.models._labels import match_labels, names_of
+from counterground.models.classifiers._classifier import NetworkClassifier, no_published_way
+from counterground.models.huggingface._dual import LIBRARIES, weights_name
+from counterground.models.huggingface._images import HfTransform, load_transform
+from counterground.models.huggingface._loading import code_identity, read_network
+from counterground.models.huggingface._source import HfSource
+
+if TYPE_CHECKING:
+    from counterground.models._base import Precision
+
+
+def load_hf_classifier(
+    source: HfSource, *, device: str, precision: Precision, as_published: bool
+) -> NetworkClassifier:
+    """Load a classifier; call it inside `reading`.
+
+    Raises:
+        UsageError: its classes have no names, and the user did not say which they are.
+        CounterGroundError: its weights are incomplete, or photos do not become tensors of one shape.
+    """
+    from transformers import AutoModelForImageClassification
+
+    model = read_network(AutoModelForImageClassification, source)
+    labels = match_labels(source.spec, names_of(source.spec, model.config.id2label), source.labels)
+    transform = load_transform(source)
+    return NetworkClassifier(
+        source.spec,
+        _logits_of(model, transform),
+        transform,
+        class_names=labels.names,
+        imagenet_columns=labels.columns,
+        description={
+            "architecture": type(model).__name__,
+            "weights": weights_name(source),
+            "training_data": None,
+            "warnings": [*labels.warnings, *no_published_way(as_published)],
+        },
+        configuration={
+            "library": "transformers",
+            "config": model.config.to_json_string(),
+            "code": code_identity(source, model, transform.processor),
+        },
+        libraries=LIBRARIES,
+        device=device,
+        precision=precision,
+        as_published=as_published,
+    )
+
+
+def _logits_of(model: Any, transform: HfTransform) -> Any:
+    """Return a network from a batch of the transform's tensors to logits."""
+    import torch
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.model(**transform.inputs(batch)).logits
+            return logits
+
+    return Logits()

@@ -1,0 +1,188 @@
+"""Dual encoders of transformers: CLIP, SigLIP, SigLIP 2 (fixed and NaFlex), ALIGN and their kin."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from counterground.errors import CounterGroundError
+from counterground.models._base import DualEncoder, Precision
+from counterground.models._device import autocast
+from counterground.models._fingerprint import combine, library_versions, tensor_digests
+from counterground.models.classifiers._classifier import keep_float32, no_published_way
+from counterground.models.huggingface._images import HfTransform, load_transform
+from counterground.models.huggingface._loading import code_identity, from_pretrained, read_network
+from counterground.models.huggingface._source import HfSource
+from counterground.models.huggingface._texts import (
+    HfTextEncoder,
+    Tokenization,
+    check_vocabulary,
+    pooled,
+    tokenization,
+    tokenizer_identity,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import torch
+    from PIL import Image
+
+
+LIBRARIES = ("transformers", "tokenizers", "torchvision")
+
+
+class HfDualEncoder(DualEncoder):
+    """A dual encoder of transformers with its own image processor and tokenizer.
+
+    The image tower runs in ``precision`` under autocast, its projection and the text tower in float32.
+    Photos become ``[3, h, w]``; for SigLIP 2 NaFlex ``[patches, width + 3]`` (see `HfTransform`).
+
+    Args:
+        source: where it comes from.
+        model: holds its weights in float32.
+        transform: photo -> tensor.
+        tokenizer: of transformers.
+        how: how its family's texts are tokenised.
+        description: what is known of the weights; completed here.
+        device: resolved torch device.
+        precision: of the image tower.
+        as_published: stamped on the description.
+    """
+
+    def __init__(
+        self,
+        source: HfSource,
+        model: Any,
+        transform: HfTransform,
+        tokenizer: Any,
+        how: Tokenization,
+        *,
+        description: dict[str, Any],
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        as_published: bool = False,
+    ) -> None:
+        self.spec, self.device, self.dtype = source.spec, device, precision
+        self._transform = transform
+        libraries = library_versions(*LIBRARIES)
+        words = tokenizer_identity(tokenizer, how)
+        code = code_identity(source, model, tokenizer, transform.processor)
+        self.fingerprint, self.text_fingerprint = _fingerprints(
+            model, transform, words, libraries=libraries, code=code, dtype=precision
+        )
+        self._model = model.to(device)
+        if precision != "fp32" and hasattr(model, "visual_projection"):
+            keep_float32(model.visual_projection, device)
+        self.logit_scale, bias = _scale(model)
+        if not math.isfinite(self.logit_scale):
+            raise CounterGroundError(f"{source.spec}: the weights hold a logit scale of {self.logit_scale}.")
+        self.description = {
+            **description,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "preprocessing": transform.settings,
+            "tokenization": words,
+            "logit_scale": self.logit_scale,
+            "logit_bias": bias,
+            "libraries": libraries,
+            "as_published": as_published,
+            "warnings": list(description.get("warnings", [])),
+        }
+        self._encode_texts = HfTextEncoder(
+            self._model, tokenizer, how, device, warn=self.description["warnings"].append
+        )
+        self.dim = int(self.encode_texts(["a photo"]).shape[1])
+
+    def preprocess(self, image: Image.Image) -> torch.Tensor:
+        return self._transform(image if image.mode == "RGB" else image.convert("RGB"))
+
+    def encode(self, batch: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode():
+            inputs = self._transform.inputs(batch.to(self.device))
+            with autocast(self.device, self.dtype):
+                features = pooled(self._model.get_image_features(**inputs))
+            return torch.nn.functional.normalize(features.float(), dim=-1).cpu()
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        return self._encode_texts(texts)
+
+
+def load_hf_dual(source: HfSource, *, device: str, precision: Precision, as_published: bool) -> HfDualEncoder:
+    """Load a dual encoder; call it inside `reading`.
+
+    Raises:
+        CounterGroundError: incomplete weights, no pair of encoders, or photos that get different shapes.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    model = read_network(AutoModel, source)
+    for method in ("get_image_features", "get_text_features"):
+        if not hasattr(model, method):
+            raise CounterGroundError(
+                f"{source.spec}: {type(model).__name__} has no {method}(): no dual encoder."
+            )
+    tokenizer = from_pretrained(AutoTokenizer, source)
+    check_vocabulary(source.spec, model.config, tokenizer)
+    how, warnings = tokenization(model.config, tokenizer)
+    vision = getattr(model.config, "vision_config", None)
+    return HfDualEncoder(
+        source,
+        model,
+        load_transform(source),
+        tokenizer,
+        how,
+        description={
+            "architecture": type(model).__name__,
+            "weights": weights_name(source),
+            "activation": getattr(vision, "hidden_act", None),
+            "activation_source": "config.json",
+            "training_data": None,
+            "warnings": [*warnings, *no_published_way(as_published)],
+        },
+        device=device,
+        precision=precision,
+        as_published=as_published,
+    )
+
+
+def weights_name(source: HfSource) -> str:
+    """Return the folder's name, or ``owner/name@commit``."""
+    if source.folder is not None:
+        return source.folder.resolve().name
+    return f"{source.name}@{source.revision}" if source.revision else source.name
+
+
+def _scale(model: Any) -> tuple[float, float | None]:
+    """Return the factor on cosine similarity and the bias, None without one (it moves no arg-max)."""
+    if hasattr(model, "temperature"):  # ALIGN divides, and keeps no logarithm
+        return float(1 / model.temperature.detach().float().reshape(-1)[0]), None
+    scale = float(model.logit_scale.detach().float().exp().reshape(-1)[0])
+    bias = getattr(model, "logit_bias", None)
+    return scale, None if bias is None else float(bias.detach().float().reshape(-1)[0])
+
+
+def _fingerprints(
+    model: Any, transform: HfTransform, words: dict[str, Any], *, dtype: str, **others: Any
+) -> tuple[str, str]:
+    """Return the fingerprints of the whole model and of all that decides a text's embedding."""
+    digests = tensor_digests(model.state_dict())
+    config = json.loads(model.config.to_json_string())  # without the place it was read from
+    whole = combine(
+        weights=digests,
+        configuration=config,
+        preprocessing=transform.settings,
+        tokenizer=words,
+        dtype=dtype,
+        **others,
+    )
+    text = combine(
+        weights={name: value for name, value in digests.items() if not name.startswith("vis")},
+        configuration={key: config.get(key) for key in ("model_type", "projection_dim", "text_config")},
+        tokenizer=words,
+        **others,
+    )
+    return whole, text

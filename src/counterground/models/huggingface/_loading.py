@@ -1,0 +1,162 @@
+"""Reading a model of transformers from a folder or the hub: quietly, completely, and running no code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from counterground.errors import CounterGroundError
+from counterground.models._code import source_identity
+from counterground.models._weights import fetching, hub_offline, refusing_code
+from counterground.models.huggingface._source import HfSource, folder_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+
+_REMEDY = (
+    "Connect to the network, put the files into the Hugging Face cache (HF_HOME), or give a folder: hf:DIR."
+)
+
+
+@contextmanager
+def reading(source: HfSource, *, offline: bool) -> Iterator[None]:
+    """Read a model inside; what goes wrong becomes one line. A folder never asks the network.
+
+    Raises:
+        CounterGroundError: not in the cache, no network, a missing package, a pickle that could run code,
+            weights that do not fit, or code that lies with the weights and was not asked for.
+    """
+    with quiet():
+        if source.folder is not None:
+            with hub_offline(), refusing_code(source.folder, source.spec), _explained(source):
+                yield
+        else:
+            fetched = fetching(source.spec, offline=offline, remedy=_REMEDY, hub=True)
+            with refusing_code(_place(source), source.spec), fetched, _explained(source):
+                yield
+
+
+def pinned(source: HfSource) -> HfSource:
+    """Return a repository's source with the commit it stands for now; call it inside `reading`."""
+    from transformers.utils.hub import resolve_revision
+
+    if source.folder is not None:
+        return source
+    found = resolve_revision(source.name, source.revision)
+    return replace(source, revision=getattr(found, "resolved", found))
+
+
+def read_config(source: HfSource) -> dict[str, Any]:
+    """Return the configuration as a mapping; call it inside `reading` for a repository.
+
+    Raises:
+        UsageError: a folder without one.
+        CounterGroundError: it is broken.
+    """
+    if source.folder is not None:
+        return folder_config(source)
+    from transformers import PretrainedConfig
+
+    config, _ = PretrainedConfig.get_config_dict(source.name, revision=source.revision)
+    return dict(config)
+
+
+def from_pretrained(auto: Any, source: HfSource, **options: Any) -> Any:
+    """Call ``auto.from_pretrained`` on the source; code that lies with the weights runs only if asked for."""
+    return auto.from_pretrained(
+        source.name, revision=source.revision, trust_remote_code=source.trust_remote_code, **options
+    )
+
+
+def read_network(auto: Any, source: HfSource, *, dtype: torch.dtype | None = None) -> Any:
+    """Return the network in evaluation mode, every one of its tensors read from the weights.
+
+    They are held in ``dtype``, float32 by default.
+
+    Raises:
+        CounterGroundError: tensors are missing or of another shape: transformers would fill them at random.
+    """
+    import torch
+
+    # Told to ignore tensors of another shape, transformers lists them instead of pointing to its log.
+    network, found = from_pretrained(
+        auto,
+        source,
+        dtype=dtype or torch.float32,
+        weights_only=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    missing = [*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])]
+    if missing:
+        raise CounterGroundError(
+            f"{source.spec}: the weights lack {len(missing)} tensors of {type(network).__name__} or hold "
+            f"them in another shape ({', '.join(sorted(missing)[:3])}); they would be random."
+        )
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def code_identity(source: HfSource, *objects: Any) -> dict[str, Any]:
+    """Return what is known of code that came with the weights, for a fingerprint; nothing unless trusted."""
+    if not source.trust_remote_code:
+        return {}
+    classes = [type(each) for each in objects]
+    return source_identity(sys.modules[classes[0].__module__], *classes).parts
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and remarks off the terminal."""
+    from transformers.utils import logging as its_logging
+
+    level, bars = its_logging.get_verbosity(), its_logging.is_progress_bar_enabled()
+    its_logging.set_verbosity(logging.CRITICAL)
+    its_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        its_logging.set_verbosity(level)
+        if bars:
+            its_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _explained(source: HfSource) -> Iterator[None]:
+    try:
+        yield
+    except CounterGroundError:
+        raise
+    except ImportError as error:
+        raise CounterGroundError(
+            f"{source.spec} needs a package that is missing: {_first_sentence(error)}. "
+            "Try pip install 'counterground[hf]'."
+        ) from error
+    except Exception as error:
+        if source.folder is not None and isinstance(error, OSError):
+            raise CounterGroundError(
+                f"{source.spec}: {source.folder} is no complete model ({_first_sentence(error)}). "
+                "Save model, image processor and tokenizer into it with save_pretrained()."
+            ) from error
+        if "trust_remote_code" in str(error):
+            raise CounterGroundError(
+                f"{source.spec} comes with code of its own, which is not run. Read that code; if you trust "
+                f"it, write {source.spec}{'&' if '?' in source.spec else '?'}trust_remote_code."
+            ) from error
+        if isinstance(error, AttributeError | KeyError | TypeError | ValueError):
+            said = f"{type(error).__name__}: {_first_sentence(error)}"
+            raise CounterGroundError(f"{source.spec}: transformers cannot load it ({said}).") from error
+        raise
+
+
+def _first_sentence(error: BaseException) -> str:
+    return " ".join(str(error).split()).partition(". ")[0][:240].rstrip(".")
+
+
+def _place(source: HfSource) -> Any:
+    return f"{source.name}@{source.revision}" if source.revision else source.name

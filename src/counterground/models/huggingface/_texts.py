@@ -1,0 +1,194 @@
+"""Texts of transformers' dual encoders, tokenised as each family was trained."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from counterground.errors import CounterGroundError
+from counterground.models._fingerprint import combine, plain_repr
+from counterground.models._texts import TOKENS
+from counterground.models.huggingface._loading import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+
+
+# Trained on texts padded to the full context; of these, SigLIP's also without a mask over the padding.
+_SIGLIP = ("siglip", "siglip2")
+_ALIGN_LENGTH = 64  # AlignProcessor's own, which the configuration does not carry
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """How texts become tokens.
+
+    Attributes:
+        tokenizer: class of the tokenizer.
+        padding: ``max_length`` or ``longest`` (of the texts encoded together).
+        max_length: tokens a text may have; longer ones are cut.
+        mask: whether the tower is told which tokens are padding. SigLIP's was trained without.
+        lower_case: whether texts are lower-cased before the tokenizer sees them.
+    """
+
+    tokenizer: str
+    padding: str
+    max_length: int
+    mask: bool
+    lower_case: bool
+
+
+def check_vocabulary(spec: str, config: Any, tokenizer: Any) -> None:
+    """Check that tokenizer and text tower belong together: without its files transformers makes an empty one.
+
+    Raises:
+        CounterGroundError: the tokenizer has more tokens than the tower, or less than half of them.
+    """
+    known, tokens = getattr(_text_config(config), "vocab_size", None), len(tokenizer)
+    if known is not None and (tokens > known or 2 * tokens < known):
+        raise CounterGroundError(
+            f"{spec}: its tokenizer has {tokens} tokens, its text tower {known}: they do not fit. "
+            "Put the tokenizer's own files (tokenizer.json, spiece.model, ...) beside the weights."
+        )
+
+
+def tokenization(config: Any, tokenizer: Any) -> tuple[Tokenization, list[str]]:
+    """Return how a family's texts are tokenised, and warnings.
+
+    SigLIP and SigLIP 2 pad to ``max_length`` without a mask. SigLIP's tokenizer lower-cases and removes
+    punctuation itself; the Gemma tokenizer of SigLIP 2 may do neither, whatever ``do_lower_case`` its
+    configuration claims, so its texts are lower-cased here.
+    """
+    family, name = str(config.model_type), type(tokenizer).__name__
+    limit = int(tokenizer.model_max_length)
+    limit = min(limit, int(getattr(_text_config(config), "max_position_embeddings", limit)))
+    siglip = family in _SIGLIP
+    if family == "align":
+        limit = min(limit, _ALIGN_LENGTH)
+    warnings = []
+    if siglip and tokenizer.padding_side != "right":
+        warnings.append(
+            f"Texts are padded on the {tokenizer.padding_side}; the published {family} weights were trained "
+            "with padding on the right."
+        )
+    if siglip and not name.startswith(("Siglip", "Gemma")):
+        warnings.append(f"The tokenizer is {name}, not SigLIP's or Gemma's: punctuation is not removed.")
+    return (
+        Tokenization(
+            tokenizer=name,
+            padding="max_length" if siglip or family == "align" else "longest",
+            max_length=limit,
+            mask=not siglip,
+            lower_case=siglip and name != "SiglipTokenizer",
+        ),
+        warnings,
+    )
+
+
+class HfTextEncoder:
+    """Encodes texts in float32, each distinct one once, those of like length together.
+
+    Args:
+        model: has ``get_text_features``; in evaluation mode.
+        tokenizer: of transformers.
+        how: how its family's texts are tokenised.
+        device: where the model lives.
+        warn: called with a sentence where texts are cut.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, how: Tokenization, device: str, *, warn: Callable[[str], None]
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._how = how
+        self._device = device
+        self._warn = warn
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit-length embeddings ``[n, dim]`` float32 in the order of ``texts``."""
+        if not texts:
+            return self(["a text, to learn the width"])[:0]
+        distinct = list(dict.fromkeys(texts))
+        with quiet():
+            tokens = self._tokens(distinct)
+            order = np.argsort([len(ids) for ids in tokens], kind="stable")
+            embedded: np.ndarray | None = None
+            for batch in self._batches(tokens, order):
+                part = self._embed([tokens[at] for at in batch])
+                if embedded is None:
+                    embedded = np.empty((len(distinct), part.shape[1]), np.float32)
+                embedded[batch] = part
+        assert embedded is not None
+        rows = {text: row for row, text in enumerate(distinct)}
+        return np.take(embedded, [rows[text] for text in texts], axis=0)
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        how = self._how
+        written = [text.lower() for text in texts] if how.lower_case else list(texts)
+        tokens: list[list[int]] = self._tokenizer(written, truncation=True, max_length=how.max_length)[
+            "input_ids"
+        ]
+        full = [text for text, ids in zip(written, tokens, strict=True) if len(ids) == how.max_length]
+        cut = sum(len(ids) > how.max_length for ids in self._tokenizer(full)["input_ids"]) if full else 0
+        if cut:
+            self._warn(f"{cut} texts have more than {how.max_length} tokens and are cut.")
+        return tokens
+
+    def _batches(self, tokens: Sequence[Sequence[int]], order: np.ndarray) -> list[np.ndarray]:
+        """Split texts sorted by length into batches of at most `TOKENS` tokens with their padding."""
+        batches, start = [], 0
+        for stop in range(1, len(order) + 1):
+            longest = (
+                self._how.max_length if self._how.padding == "max_length" else len(tokens[order[stop - 1]])
+            )
+            if stop - start > 1 and longest * (stop - start) > TOKENS:
+                batches.append(order[start : stop - 1])
+                start = stop - 1
+        return [*batches, order[start:]]
+
+    def _embed(self, tokens: list[list[int]]) -> np.ndarray:
+        import torch
+
+        how = self._how
+        inputs = self._tokenizer.pad(
+            {"input_ids": tokens}, padding=how.padding, max_length=how.max_length, return_tensors="pt"
+        )
+        given = {"input_ids": inputs["input_ids"].to(self._device)}
+        if how.mask and "attention_mask" in inputs:
+            given["attention_mask"] = inputs["attention_mask"].to(self._device)
+        with torch.inference_mode():
+            features = pooled(self._model.get_text_features(**given))
+            unit: np.ndarray = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+        return unit
+
+
+def pooled(output: Any) -> torch.Tensor:
+    """Return the embeddings in what ``get_*_features`` gives: an object in transformers 5."""
+    return getattr(output, "pooler_output", output)  # type: ignore[no-any-return]
+
+
+def _text_config(config: Any) -> Any:
+    return getattr(config, "text_config", config)
+
+
+def tokenizer_identity(tokenizer: Any, how: Tokenization) -> dict[str, Any]:
+    """Return all that decides a text's tokens, JSON-ready."""
+    backend, pieces = getattr(tokenizer, "backend_tokenizer", None), getattr(tokenizer, "sp_model", None)
+    if backend is not None and hasattr(backend, "to_str"):
+        content = backend.to_str()
+    elif pieces is not None:
+        content = pieces.serialized_model_proto().hex()
+    else:
+        content = plain_repr(sorted(tokenizer.get_vocab().items()))
+    return {
+        **asdict(how),
+        "content": combine(content=content),
+        "lower_cases_itself": getattr(tokenizer, "do_lower_case", None),
+        "padding_side": tokenizer.padding_side,
+        "special": plain_repr(sorted(tokenizer.special_tokens_map.items())),
+    }

@@ -1,0 +1,320 @@
+"""OpenCLIP dual encoders: pretrained tags, a local folder, or an architecture with a weights file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterground.errors import CounterGroundError
+from counterground.models._base import DualEncoder, Precision
+from counterground.models._device import autocast
+from counterground.models._fingerprint import combine, library_versions, tensor_digests
+from counterground.models._texts import TextEncoder, can_trim
+from counterground.models._training_data import open_clip_training_data
+from counterground.models._weights import cached_url, fetching, refusing_code
+from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
+from counterground.models.open_clip._source import (
+    CONFIG_NAME,
+    find_open_clip,
+    folder_configuration,
+    folder_weights,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import torch
+    from PIL import Image
+
+
+_REMEDY = (
+    "Connect to the network, put the file into the Hugging Face cache (HF_HOME), or give the weights "
+    "yourself: open_clip:DIR or open_clip:NAME@FILE."
+)
+
+
+class OpenClipEncoder(DualEncoder):
+    """An OpenCLIP model with its own preprocessing and tokenizer.
+
+    The image tower runs in ``precision`` under autocast, the text tower always in float32; both are
+    normalised in float32.
+
+    Args:
+        spec: as the user wrote it.
+        model: an OpenCLIP model holding its weights.
+        tokenizer: list of texts -> tokens.
+        configuration: what the model was built from, JSON-ready; enters the fingerprint.
+        description: what is known of the weights; completed here.
+        device: resolved torch device.
+        precision: of the image tower.
+        as_published: keep the library's order, resizing before conversion to RGB.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        model: Any,
+        tokenizer: Any,
+        *,
+        configuration: dict[str, Any],
+        description: dict[str, Any],
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        as_published: bool = False,
+    ) -> None:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        self.spec, self.device, self.dtype = spec, device, precision
+        self.convert_rgb_first = not as_published
+        settings = dict(model.visual.preprocess_cfg)
+        self._transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
+        preprocessing = {
+            "settings": settings,
+            "transform": repr(self._transform),
+            "convert_rgb_first": self.convert_rgb_first,
+        }
+        libraries = library_versions("open_clip_torch", "timm", "torchvision", "transformers")
+        self.fingerprint, self.text_fingerprint = _fingerprints(
+            model, tokenizer, configuration, libraries, preprocessing=preprocessing, dtype=precision
+        )
+        self._model = model.eval().requires_grad_(requires_grad=False).to(device)
+        scale = model.logit_scale.detach().float().exp().reshape(-1)
+        self.logit_scale = float(scale[0])
+        self.description = {
+            **description,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "preprocessing": preprocessing,
+            "libraries": libraries,
+            "as_published": as_published,
+            "warnings": list(description.get("warnings", [])),
+        }
+        self._encode_texts = TextEncoder(
+            self._model, tokenizer, device, trim=can_trim(model), warn=self.description["warnings"].append
+        )
+        self.dim = int(configuration["model_cfg"]["embed_dim"])
+        if not math.isfinite(self.logit_scale):
+            raise CounterGroundError(f"{spec}: the weights hold a logit scale of {self.logit_scale}.")
+
+    def preprocess(self, image: Image.Image) -> torch.Tensor:
+        if self.convert_rgb_first and image.mode != "RGB":
+            image = image.convert("RGB")
+        return self._transform(image)  # type: ignore[no-any-return]
+
+    def encode(self, batch: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode():
+            with autocast(self.device, self.dtype):
+                features = self._model.encode_image(batch.to(self.device), normalize=False)
+            return torch.nn.functional.normalize(features.float(), dim=-1).cpu()
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        return self._encode_texts(texts)
+
+
+def load_open_clip(
+    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
+) -> OpenClipEncoder:
+    """Load ``open_clip:REST``, REST being ARCH/TAG, DIR or NAME@FILE.
+
+    Raises:
+        UsageError: unknown name, tag, folder or file.
+        CounterGroundError: weights cannot be fetched or do not fit.
+    """
+    source = find_open_clip(spec, rest)
+    options: dict[str, Any] = {"device": device, "precision": precision, "as_published": as_published}
+    if source.folder is not None:
+        return load_open_clip_folder(spec, source.folder, offline=offline, **options)
+    if source.file is not None:
+        return _load_file(spec, source.name, source.file, offline=offline, **options)
+    return _load_tag(spec, source.name, source.tag, offline=offline, **options)
+
+
+def load_open_clip_folder(
+    spec: str,
+    folder: Path,
+    *,
+    device: str,
+    precision: Precision,
+    as_published: bool,
+    offline: bool,
+    description: dict[str, Any] | None = None,
+) -> OpenClipEncoder:
+    """Load a folder that holds ``open_clip_config.json`` and weights (.safetensors preferred).
+
+    Raises:
+        UsageError: no configuration or no weights in it, or several weights and none by a known name.
+        CounterGroundError: the weights do not fit the configuration.
+    """
+    configuration = folder_configuration(spec, folder)
+    weights = folder_weights(spec, folder)
+    model = _build(spec, f"local-dir:{folder}", None, weights, offline=offline)
+    tokenizer = _tokenizer(spec, f"local-dir:{folder}", offline=offline)
+    quick_gelu = bool(configuration["model_cfg"].get("quick_gelu", False))
+    account = {
+        "architecture": configuration["model_cfg"].get("architecture", folder.resolve().name),
+        "weights": weights.name,
+        "activation": activation_name(quick_gelu),
+        "activation_source": CONFIG_NAME,
+        "training_data": None,
+        "warnings": [],
+        **(description or {}),
+    }
+    return OpenClipEncoder(
+        spec,
+        model,
+        tokenizer,
+        configuration=configuration,
+        description=account,
+        device=device,
+        precision=precision,
+        as_published=as_published,
+    )
+
+
+def _load_tag(spec: str, name: str, tag: str, *, offline: bool, **options: Any) -> OpenClipEncoder:
+    import open_clip
+    from open_clip.pretrained import download_pretrained
+
+    activation = resolve_activation(name, tag, as_published=options["as_published"])
+    weights_cfg = open_clip.get_pretrained_cfg(activation.name, activation.tag)
+    with fetching(spec, offline=offline, remedy=_REMEDY, hub=bool(weights_cfg.get("hf_hub"))):
+        if offline and not weights_cfg.get("hf_hub"):
+            cached_url(weights_cfg["url"], Path("~/.cache/clip").expanduser(), spec)
+        path = Path(download_pretrained(weights_cfg))
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    preprocess = {key: weights_cfg[key] for key in keys if weights_cfg.get(key) is not None}
+    model = _build(spec, activation.name, activation.quick_gelu, path, preprocess=preprocess, offline=offline)
+    model_cfg = open_clip.get_model_config(activation.name) | {"quick_gelu": activation.quick_gelu}
+    return OpenClipEncoder(
+        spec,
+        model,
+        _tokenizer(spec, activation.name, offline=offline),
+        configuration={"model_cfg": model_cfg},
+        description={
+            "architecture": activation.name,
+            "weights": activation.tag,
+            "activation": activation_name(activation.quick_gelu),
+            "activation_source": "OpenCLIP's table of pretrained weights",
+            "trained_activation": activation_name(activation.trained_quick_gelu),
+            "training_data": open_clip_training_data(activation.tag),
+            "warnings": list(activation.warnings),
+        },
+        **options,
+    )
+
+
+def _load_file(spec: str, name: str, path: Path, *, offline: bool, **options: Any) -> OpenClipEncoder:
+    import open_clip
+
+    model_cfg = open_clip.get_model_config(name)
+    quick_gelu = bool(model_cfg.get("quick_gelu", False))
+    other = base_name(name) if quick_gelu else f"{name}-quickgelu"
+    warning = (
+        f"{path.name} carries no tag, so the name {name!r} alone decides the activation: "
+        f"{activation_name(quick_gelu)}."
+    )
+    if other in open_clip.list_models():
+        warning += f" If the weights were trained with {activation_name(not quick_gelu)}, write {other!r}."
+    return OpenClipEncoder(
+        spec,
+        _build(spec, name, quick_gelu, path, offline=offline),
+        _tokenizer(spec, name, offline=offline),
+        configuration={"model_cfg": model_cfg},
+        description={
+            "architecture": name,
+            "weights": path.name,
+            "activation": activation_name(quick_gelu),
+            "activation_source": "the name the user wrote",
+            "training_data": None,
+            "warnings": [warning],
+        },
+        **options,
+    )
+
+
+def _build(
+    spec: str,
+    name: str,
+    quick_gelu: bool | None,
+    weights: Path,
+    *,
+    offline: bool,
+    preprocess: dict[str, Any] | None = None,
+) -> Any:
+    """Build an architecture in float32 on the CPU and load ``weights`` into it, strictly."""
+    import open_clip
+
+    forced = {} if quick_gelu is None else {"quick_gelu": quick_gelu}
+    with fetching(spec, offline=offline, remedy=_REMEDY):
+        # Weights come from the file below; a text tower from Hugging Face still reads its configuration.
+        model = _create(name, forced, preprocess)
+    with refusing_code(weights, spec):
+        open_clip.load_checkpoint(model, str(weights), strict=True, weights_only=True)
+    return model
+
+
+def _create(name: str, forced: dict[str, Any], preprocess: dict[str, Any] | None) -> Any:
+    import logging
+
+    import open_clip
+
+    disabled = logging.root.manager.disable
+    # OpenCLIP logs that the model starts at random, which would alarm: its weights are loaded next.
+    logging.disable(logging.WARNING)
+    try:
+        return open_clip.create_model(
+            name,
+            load_weights=False,
+            pretrained_image=False,
+            pretrained_text=False,
+            force_preprocess_cfg=preprocess,
+            **forced,
+        )
+    finally:
+        logging.disable(disabled)
+
+
+def _tokenizer(spec: str, name: str, *, offline: bool) -> Any:
+    import open_clip
+
+    with fetching(spec, offline=offline, remedy=_REMEDY):
+        return open_clip.get_tokenizer(name)
+
+
+def _fingerprints(
+    model: Any,
+    tokenizer: Any,
+    configuration: dict[str, Any],
+    libraries: dict[str, str],
+    **image_parts: Any,
+) -> tuple[str, str]:
+    """Return the fingerprints of the whole model and of all that decides a text's embedding."""
+    digests = tensor_digests(model.state_dict())
+    whole = combine(weights=digests, configuration=configuration, libraries=libraries, **image_parts)
+    text = combine(
+        weights={name: digest for name, digest in digests.items() if not name.startswith("visual.")},
+        configuration={
+            key: configuration["model_cfg"].get(key) for key in ("embed_dim", "quick_gelu", "text_cfg")
+        },
+        tokenizer=_tokenizer_identity(tokenizer),
+        libraries=libraries,
+    )
+    return whole, text
+
+
+def _tokenizer_identity(tokenizer: Any) -> dict[str, Any]:
+    """Return what decides a tokenizer's output: class, context length and vocabulary."""
+    identity: dict[str, Any] = {
+        "class": type(tokenizer).__qualname__,
+        "context_length": getattr(tokenizer, "context_length", None),
+        "clean": getattr(getattr(tokenizer, "clean_fn", None), "__name__", None),
+    }
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is not None and hasattr(inner, "get_vocab"):
+        identity["vocabulary"] = combine(vocabulary=inner.get_vocab())
+    elif hasattr(tokenizer, "encoder"):
+        identity["vocabulary"] = combine(vocabulary=tokenizer.encoder)
+    return identity

@@ -1,0 +1,131 @@
+"""What an ``open_clip:`` specification names, found without reading weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.models._weights import weights_file
+from counterground.models.open_clip._activation import base_name, resolve_activation
+
+CONFIG_NAME = "open_clip_config.json"
+# OpenCLIP's own order of preference.
+_WEIGHT_NAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
+
+
+@dataclass(frozen=True)
+class OpenClipSource:
+    """Where an OpenCLIP model comes from: a folder, a file for architecture ``name``, or ``name``/``tag``."""
+
+    name: str = ""
+    tag: str = ""
+    folder: Path | None = None
+    file: Path | None = None
+
+
+def find_open_clip(spec: str, rest: str) -> OpenClipSource:
+    """Return what REST of ``open_clip:REST`` names: ARCH/TAG, DIR or NAME@FILE.
+
+    Raises:
+        UsageError: unknown name, tag, folder or file.
+        CounterGroundError: the folder's configuration is broken.
+    """
+    architecture, slash, tag = rest.rpartition("/")
+    # No architecture begins like a path, and OpenCLIP takes seconds to import.
+    named = bool(slash) and rest[0] not in "./~"
+    if named and _has_tag(architecture, tag):
+        return OpenClipSource(architecture, tag)
+    folder = Path(rest).expanduser()
+    if folder.is_dir():
+        folder_configuration(spec, folder)
+        folder_weights(spec, folder)
+        return OpenClipSource(folder=folder)
+    name, at, file = rest.partition("@")
+    if at:
+        path = weights_file(file, spec)
+        _check_architecture(name)
+        return OpenClipSource(name, file=path)
+    if named:
+        resolve_activation(architecture, tag)  # says what is wrong with the name or the tag
+    raise _neither(spec, rest)
+
+
+def _has_tag(architecture: str, tag: str) -> bool:
+    import open_clip
+
+    return bool(open_clip.get_pretrained_cfg(base_name(architecture), tag))
+
+
+def _check_architecture(name: str) -> None:
+    import open_clip
+
+    if open_clip.get_model_config(name) is None:
+        raise UsageError(
+            f"OpenCLIP has no architecture {name!r}.{did_you_mean(name, open_clip.list_models())}"
+        )
+
+
+def _neither(spec: str, rest: str) -> UsageError:
+    import open_clip
+
+    names = open_clip.list_models()
+    if rest in names:
+        return UsageError(
+            f"{spec}: say which weights, as open_clip:{rest}/TAG; 'counterground models {base_name(rest)}' "
+            "lists them."
+        )
+    return UsageError(
+        f"{spec}: {rest!r} is neither ARCH/TAG, a folder with {CONFIG_NAME}, nor NAME@FILE."
+        f"{did_you_mean(rest, names)}"
+    )
+
+
+def folder_configuration(spec: str, folder: Path) -> dict[str, Any]:
+    """Return the configuration of a local folder.
+
+    Raises:
+        UsageError: there is none in it.
+        CounterGroundError: it is not one of OpenCLIP's.
+    """
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        raise UsageError(f"{spec}: {folder} holds no {CONFIG_NAME}.")
+    try:
+        configuration = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CounterGroundError(f"{spec}: {path} is not readable JSON ({error}).") from error
+    if not isinstance(configuration, dict) or "embed_dim" not in configuration.get("model_cfg", {}):
+        raise CounterGroundError(f"{spec}: {path} lacks 'model_cfg' with 'embed_dim'.")
+    return configuration
+
+
+def folder_weights(spec: str, folder: Path) -> Path:
+    """Return the weights file in a local folder.
+
+    Raises:
+        UsageError: there is none, or there are several and none by a known name.
+    """
+    files = sorted(path for kind in ("*.safetensors", "*.bin", "*.pth") for path in folder.glob(kind))
+    named = [folder / name for name in _WEIGHT_NAMES if folder / name in files]
+    if named:
+        return named[0]
+    if len(files) == 1:
+        return files[0]
+    if not files:
+        raise UsageError(f"{spec}: {folder} holds no weights (.safetensors, .bin or .pth).")
+    raise UsageError(
+        f"{spec}: {folder} holds several weights ({', '.join(path.name for path in files)}); "
+        f"name the one to use {_WEIGHT_NAMES[0]}."
+    )

@@ -1,0 +1,187 @@
+"""Label spaces: ordered class names, their ImageNet indices, and which names compete for a class."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.files import write_text
+from counterground.photos._imagenet import (
+    IMAGENET_SIZE,
+    find_imagenet_index,
+    imagenet_names,
+    imagenet_wnids,
+    name_key,
+    split_number,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Ordered class names of a head.
+
+    Predictions are indices into ``names``, never names: where a name occurs twice (OpenAI's *missile*), its
+    texts are equal, the two logits tie exactly, the lower index wins, and a photo of the other class counts
+    as wrong and as a tie.
+
+    Attributes:
+        name: "imagenet", "benchmark", ...
+        names: ordered class names.
+        imagenet: ImageNet-1K index of each class, None where it has none; no index twice.
+        candidates: for 1 vs. 20 (paper appendix C.1): class -> indices that compete for its photos; both
+            index ``names``. None: all compete.
+
+    Raises:
+        CounterGroundError: lengths, indices or names that do not fit together.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    imagenet: tuple[int | None, ...]
+    candidates: Mapping[int, tuple[int, ...]] | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        if problem := self._problem():
+            raise CounterGroundError(f"Label space {self.name!r}: {problem}.")
+
+    def _problem(self) -> str:
+        if not self.names:
+            return "it has no class"
+        if empty := [index for index, name in enumerate(self.names) if not name.strip()]:
+            return f"class {empty[0]} has an empty name"
+        if len(self.names) != len(self.imagenet):
+            return f"{len(self.names)} names but {len(self.imagenet)} ImageNet indices"
+        known = [index for index in self.imagenet if index is not None]
+        if wrong := [index for index in known if not 0 <= index < IMAGENET_SIZE]:
+            return f"{wrong[0]} is no ImageNet-1K index (0 to {IMAGENET_SIZE - 1})"
+        if twice := [index for index, count in Counter(known).items() if count > 1]:
+            return f"two classes have ImageNet index {twice[0]}"
+        return self._candidates_problem()
+
+    def _candidates_problem(self) -> str:
+        for index, competing in (self.candidates or {}).items():
+            if not competing:
+                return f"no candidate competes for class {index}"
+            if len(set(competing)) != len(competing):
+                return f"the candidates of class {index} name a class twice"
+            if wrong := [other for other in (index, *competing) if not 0 <= other < len(self.names)]:
+                return f"candidate {wrong[0]} of class {index} is outside its {len(self.names)} names"
+        return ""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index_of(self, name: str) -> int:
+        """Return the index of ``name``: as written, else regardless of case, commas and underscores.
+
+        A class with an ImageNet index is also found by wnid or by "744 missile" (ImageNet index and name).
+
+        Raises:
+            UsageError: unknown (with suggestions), or the name of several classes (naming them).
+        """
+        found = [index for index, known in enumerate(self.names) if known == name]
+        if not found:
+            key = name_key(name)
+            found = [index for index, known in enumerate(self.names) if name_key(known) == key]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            choices = " or ".join(self._describe(index) for index in found)
+            raise UsageError(f"{name!r} is ambiguous in label space {self.name!r}: {choices}.")
+        if (index := self._find_by_imagenet(name)) is not None:
+            return index
+        raise UsageError(
+            f"{name!r} is no class of label space {self.name!r}.{did_you_mean(name, self.names)}"
+        )
+
+    def _find_by_imagenet(self, name: str) -> int | None:
+        numbered = split_number(name)
+        if not (numbered and numbered[1]) and name.strip().lower() not in imagenet_wnids():
+            return None
+        wanted = find_imagenet_index(name)
+        return self.imagenet.index(wanted) if wanted in self.imagenet else None
+
+    def _describe(self, index: int) -> str:
+        known = self.imagenet[index]
+        return f"class {index}" if known is None else f"class {index} ({known} {imagenet_wnids()[known]})"
+
+    def to_json(self) -> str:
+        """Return this label space as JSON; the same space gives the same text."""
+        candidates = None
+        if self.candidates is not None:
+            candidates = {str(index): list(self.candidates[index]) for index in sorted(self.candidates)}
+        content = {
+            "name": self.name,
+            "names": self.names,
+            "imagenet": self.imagenet,
+            "candidates": candidates,
+        }
+        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> LabelSpace:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            CounterGroundError: not JSON, a missing field, or fields that do not fit together.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise CounterGroundError(f"A label space must be JSON: {error}.") from error
+        return _from_content(content)
+
+    def save(self, path: Path) -> None:
+        """Write this label space to ``path`` as JSON, atomically."""
+        write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> LabelSpace:
+        """Read a label space from ``path``.
+
+        Raises:
+            UsageError: there is no such file.
+            CounterGroundError: the file is not a label space.
+        """
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"Cannot read the label space {path}: {error.strerror or error}.") from error
+        except (UnicodeDecodeError, CounterGroundError) as error:
+            raise CounterGroundError(f"{path}: {error}") from error
+
+
+def _from_content(content: Any) -> LabelSpace:
+    try:
+        candidates = content.get("candidates")
+        return LabelSpace(
+            _checked(content["name"], str),
+            tuple(_checked(name, str) for name in content["names"]),
+            tuple(None if index is None else _checked(index, int) for index in content["imagenet"]),
+            None
+            if candidates is None
+            else {int(k): tuple(_checked(index, int) for index in v) for k, v in candidates.items()},
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CounterGroundError(
+            "A label space needs 'name' (text), 'names' (texts), 'imagenet' (indices or null) and"
+            f" 'candidates' (null, or class index: indices); what is wrong: {type(error).__name__} {error}."
+        ) from error
+
+
+def _checked(value: Any, kind: type[T]) -> T:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is not {kind.__name__}")
+    return value
+
+
+def imagenet_label_space(names: Literal["openai", "wordnet"] = "openai") -> LabelSpace:
+    """Return the 1000 classes of ImageNet-1K under OpenAI's or WordNet's names (see ``imagenet_names``)."""
+    return LabelSpace("imagenet", imagenet_names(names), tuple(range(IMAGENET_SIZE)))

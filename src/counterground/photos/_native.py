@@ -1,0 +1,79 @@
+"""Benchmarks that CounterGround wrote itself: a folder of three files beside or away from the photos."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import polars as pl
+
+from counterground.errors import CounterGroundError
+from counterground.files import write_parquet, write_text
+from counterground.photos._label_space import LabelSpace
+from counterground.photos._manifest import Benchmark
+
+MANIFEST_FILE = "photos.parquet"
+LABEL_SPACE_FILE = "label_space.json"
+BENCHMARK_FILE = "benchmark.json"
+
+
+def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
+    """Write the benchmark's manifest, label space and description into the folder ``out``; return ``out``.
+
+    Photos are not copied: the way from ``out`` to their folder is written, so the two may move together.
+    ``benchmark.json`` is written last and carries the version, so a folder of which one part is of another
+    writing is found out when it is read.
+
+    Raises:
+        CounterGroundError: the folder cannot be made or written.
+    """
+    out = Path(out)
+    write_parquet(out / MANIFEST_FILE, benchmark.photos)
+    benchmark.label_space.save(out / LABEL_SPACE_FILE)
+    description = {
+        "name": benchmark.name,
+        "notes": benchmark.notes,
+        "root": _way(out.resolve(), benchmark.root.resolve()),
+        "version": benchmark.version,
+    }
+    write_text(out / BENCHMARK_FILE, json.dumps(description, ensure_ascii=False, indent=1) + "\n")
+    return out
+
+
+def _way(start: Path, end: Path) -> str:
+    try:
+        return Path(os.path.relpath(end, start)).as_posix()
+    except ValueError:  # two drives of Windows
+        return end.as_posix()
+
+
+def read_written(folder: Path) -> Benchmark:
+    """Read what ``write_benchmark`` wrote.
+
+    Raises:
+        CounterGroundError: a file is missing or damaged, the photos' folder is gone, or the version says that
+            the files were not written together.
+    """
+    try:
+        content = json.loads((folder / BENCHMARK_FILE).read_text(encoding="utf-8"))
+        name, root, version = (str(content[key]) for key in ("name", "root", "version"))
+        notes = tuple(str(note) for note in content["notes"])
+        photos = pl.read_parquet(folder / MANIFEST_FILE)
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise CounterGroundError(
+            f"The benchmark in {folder} cannot be read ({reason}). Write it again."
+        ) from error
+    at = (folder / root).resolve()
+    if not at.is_dir():
+        raise CounterGroundError(
+            f"The photos of the benchmark in {folder} are not at {at} any more: move them back there."
+        )
+    benchmark = Benchmark(name, at, photos, LabelSpace.load(folder / LABEL_SPACE_FILE), notes)
+    if benchmark.version != version:
+        raise CounterGroundError(
+            f"{MANIFEST_FILE} or {LABEL_SPACE_FILE} in {folder} is not what {BENCHMARK_FILE} was written for:"
+            " write the benchmark again."
+        )
+    return benchmark

@@ -1,0 +1,109 @@
+"""Samples of a Hugging Face shard: Parquet with the photos' bytes in a column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
+
+from counterground.errors import CounterGroundError
+from counterground.photos._photo import IMAGE_SUFFIXES
+from counterground.photos.shards._samples import Sample
+
+_ROWS = 32  # photos in memory at a time
+_BINARY_NAMES = ("image", "img", "photo", "jpg")
+_LABEL_NAMES = ("label", "class", "cls")
+_NESTED = (pl.Struct, pl.List, pl.Array, pl.Binary)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    image: str
+    mask: str | None
+    fields: list[str]
+    class_label: str | None
+    class_names: Sequence[str] | None
+
+
+def parquet_samples(shard: Path) -> Iterator[Sample]:
+    """Yield the samples of a Parquet file in order, a few in memory at a time.
+
+    The photo is the column of images (bytes and path), else a binary column called image, img, photo or jpg;
+    a column of images called mask gives masks. A ``ClassLabel`` gives the names of its numbers.
+
+    Raises:
+        CounterGroundError: no Parquet, damaged, no or several columns of images, or a photo without bytes.
+    """
+    try:
+        lazy = pl.scan_parquet(shard)
+        columns = _columns(shard, lazy.collect_schema())
+        chosen = [name for name in (columns.image, columns.mask, *columns.fields) if name]
+        rows = int(lazy.select(pl.len()).collect().item())
+        for start in range(0, rows, _ROWS):
+            batch = lazy.select(chosen).slice(start, _ROWS).collect()
+            for number, row in enumerate(batch.iter_rows(named=True), start):
+                yield _sample(f"{shard.name}, row {number + 1}", row, columns)
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CounterGroundError(f"{shard.name} is damaged or no Parquet file ({reason}).") from error
+
+
+def _columns(shard: Path, schema: Mapping[str, pl.DataType]) -> _Columns:
+    images = [name for name, kind in schema.items() if _is_image(kind)]
+    mask = "mask" if "mask" in images and len(images) > 1 else None
+    images = [name for name in images if name != mask]
+    if not images:
+        images = [name for name in _BINARY_NAMES if schema.get(name) == pl.Binary][:1]
+    if len(images) != 1:
+        what = f"the columns {', '.join(images)} are all" if images else "no column is one"
+        raise CounterGroundError(
+            f"{shard.name}: wanted is one column of images (structs of bytes and path); {what}. "
+            f"It has: {', '.join(schema)}."
+        )
+    labels = _class_labels(shard)
+    label = next((name for name in (*_LABEL_NAMES, *labels) if name in labels), None)
+    if label is not None and len(labels) > 1 and label not in _LABEL_NAMES:
+        raise CounterGroundError(f"{shard.name} has several class labels: {', '.join(labels)}.")
+    fields = [name for name, kind in schema.items() if not isinstance(kind, _NESTED)]
+    return _Columns(images[0], mask, fields, label, labels.get(label) if label else None)
+
+
+def _is_image(kind: pl.DataType) -> bool:
+    return isinstance(kind, pl.Struct) and {field.name for field in kind.fields} == {"bytes", "path"}
+
+
+def _class_labels(shard: Path) -> dict[str, list[str]]:
+    """Return the names of every ``ClassLabel`` column, as the `datasets` library writes them down."""
+    try:
+        features = json.loads(pl.read_parquet_metadata(shard)["huggingface"])["info"]["features"]
+        return {
+            name: list(feature["names"])
+            for name, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
+    image = row[columns.image]
+    cell = image if isinstance(image, dict) else {"bytes": image, "path": None}
+    if not cell["bytes"]:
+        raise CounterGroundError(f"{where} has no photo in it (its bytes are empty): embed the photos.")
+    suffix = PurePosixPath(str(cell["path"] or "")).suffix.lower()
+    mask = row[columns.mask] if columns.mask else None
+    fields = {name: row[name] for name in columns.fields} | ({"mask": mask["path"]} if mask else {})
+    if columns.class_label is not None:
+        fields["label"] = fields.pop(columns.class_label)
+    return Sample(
+        where,
+        cell["bytes"],
+        suffix if suffix in IMAGE_SUFFIXES else ".jpg",
+        fields,
+        mask["bytes"] if mask else None,
+        columns.class_names,
+    )

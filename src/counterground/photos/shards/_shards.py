@@ -1,0 +1,385 @@
+"""Benchmarks whose photos are packed in shards (WebDataset, Hugging Face), unpacked once into the cache.
+
+A shard may come from a stranger: every name and size is checked before anything is written, and nothing in it
+is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from counterground.errors import CounterGroundError
+from counterground.files import cache_dir, write_text
+from counterground.photos._label_space import LabelSpace
+from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, describe_gaps
+from counterground.photos._native import (
+    BENCHMARK_FILE,
+    LABEL_SPACE_FILE,
+    MANIFEST_FILE,
+    read_written,
+    write_benchmark,
+)
+from counterground.photos._parquet import read_parquet_manifest
+from counterground.photos.shards._parquet import parquet_samples
+from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
+from counterground.photos.shards._tar import tar_samples
+
+_CLASS_FIELDS = ("class_name", "class", "label", "cls")
+_TEXTS = ("background", "group", "cluster", "licence", "attribution", "source")
+_OTHER_SPELLING = {"license": "licence"}
+_USED = {"path", "photo_id", "class_index", "mask", *_CLASS_FIELDS, *_TEXTS, *_OTHER_SPELLING}
+
+
+def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | None) -> Benchmark:
+    """Write the photos of all samples below ``draft/photos`` and return the benchmark they make.
+
+    Paths are the samples' own where they say one, else ``files/0000001.jpg`` and so on. Without ``space`` the
+    classes are resolved as those of a manifest are.
+
+    Raises:
+        CounterGroundError: a path that leaves the folder or occurs twice, a photo that is not what its
+            ``photo_id`` says, a sample without a class, or more than 64 GiB.
+    """
+    into = draft / "photos"
+    rows: list[dict[str, Any]] = []
+    unused: set[str] = set()
+    total = 0
+    for number, sample in enumerate(samples, 1):
+        total += len(sample.photo) + len(sample.mask or b"")
+        if total > MAX_TOTAL_BYTES or len(sample.photo) > MAX_PHOTO_BYTES or number > MAX_SAMPLES:
+            raise CounterGroundError(f"{sample.where}: more than 64 GiB in all, or 256 MiB in one photo.")
+        rows.append(_write_sample(sample, number, into, space))
+        unused |= {name for name in sample.fields if name not in _USED}
+    if not rows:
+        raise CounterGroundError("there is no photo in the shards.")
+    notes = (f"Fields of the samples that were not used: {', '.join(sorted(unused))}.",) if unused else ()
+    return _benchmark(rows, into, space, notes)
+
+
+def _write_sample(sample: Sample, number: int, into: Path, space: LabelSpace | None) -> dict[str, Any]:
+    fields = {_OTHER_SPELLING.get(name, name): value for name, value in sample.fields.items()}
+    path = str(fields.get("path") or f"files/{number:07d}{sample.suffix}")
+    digest = hashlib.sha256(sample.photo).hexdigest()
+    if fields.get("photo_id") not in (None, digest):
+        raise CounterGroundError(f"{sample.where} is not the photo it says it is: its bytes were changed.")
+    _write(sample.where, into, path, sample.photo)
+    row: dict[str, Any] = {name: _text(fields.get(name)) for name in _TEXTS}
+    row |= {"path": path, "photo_id": digest, "mask": None}
+    if sample.mask is not None:
+        row["mask"] = str(fields.get("mask") or f"masks/{number:07d}.png")
+        _write(sample.where, into, row["mask"], sample.mask, shared=True)
+    return row | _class_of(sample, fields, space)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | None) -> dict[str, Any]:
+    said = next((fields[name] for name in _CLASS_FIELDS if fields.get(name) is not None), None)
+    number = fields.get("class_index", said)
+    index = number if isinstance(number, int) and not isinstance(number, bool) else None
+    name = said if isinstance(said, str) and said.strip() else None
+    if space is not None:
+        if index is None and name is not None:
+            index = space.index_of(name)
+        if index is None or not 0 <= index < len(space):
+            raise CounterGroundError(f"{sample.where} has no class of label_space.json ({number!r}).")
+        return {"class_index": index, "class_name": name or space.names[index]}
+    if name is not None:
+        return {"class_name": name}
+    if index is None:
+        wanted = ", ".join(_CLASS_FIELDS)
+        raise CounterGroundError(f"{sample.where} has no class: wanted is one of the fields {wanted}.")
+    if sample.class_names is None:
+        raise CounterGroundError(
+            f"{sample.where} has class number {index}, and nothing says what that is called: put the names, "
+            "one a line in the order of the numbers, into classnames.txt beside the shards."
+        )
+    if not 0 <= index < len(sample.class_names):
+        raise CounterGroundError(
+            f"{sample.where} has class number {index}, but there are {len(sample.class_names)} names."
+        )
+    return {"class_name": sample.class_names[index]}
+
+
+def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = False) -> None:
+    """Write a new file below ``into``; a shared one may be there already with the same bytes."""
+    parts = path.split("/")
+    if path.startswith("/") or "\\" in path or "\0" in path or ":" in parts[0] or {"..", "."} & set(parts):
+        raise CounterGroundError(f"{where} is not safe to unpack: {path!r} would land outside its folder.")
+    target = into / path
+    odd = CounterGroundError(f"{where}: {path!r} cannot be a file's path.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise odd from error
+    try:
+        with target.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        if not (shared and target.is_file() and target.read_bytes() == data):
+            raise CounterGroundError(f"{where}: {path!r} occurs twice.") from None
+    except (IsADirectoryError, UnicodeEncodeError) as error:
+        raise odd from error
+
+
+def _benchmark(
+    rows: list[dict[str, Any]], into: Path, space: LabelSpace | None, notes: tuple[str, ...]
+) -> Benchmark:
+    if space is not None:
+        photos = pl.DataFrame(rows, schema=MANIFEST_SCHEMA)
+        found = Benchmark("", into, photos, space, notes)
+        gaps = describe_gaps(found.photos, space)
+    else:
+        schema = {name: kind for name, kind in MANIFEST_SCHEMA.items() if name != "class_index"}
+        manifest = into.with_name("samples.parquet")
+        pl.DataFrame(rows, schema=schema).write_parquet(manifest)
+        found, gaps = read_parquet_manifest(manifest), ()
+        manifest.unlink()
+    return Benchmark("", into, found.photos, found.label_space, (*notes, *found.notes, *gaps))
+
+
+PackedForm = Literal["huggingface", "webdataset"]
+
+EXPORT_FILE = "export.json"  # at the top of every export, also of one that holds several formats
+CLASS_NAMES_FILE = "classnames.txt"  # what others' tars of numbered classes have beside them
+_SHARDS: dict[PackedForm, tuple[str, ...]] = {
+    "webdataset": ("*.tar",),
+    "huggingface": ("data/*.parquet", "*.parquet"),
+}
+_SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
+_LAYOUT = 1  # of the unpacked folders: another number, another folder
+_STALE_SECONDS = 6 * 3600
+
+
+@dataclass(frozen=True)
+class _Pack:
+    """A packed folder and what its description says; a stranger's has none."""
+
+    folder: Path
+    form: PackedForm
+    hashes: dict[str, str]
+    description: dict[str, Any] | None
+
+    @property
+    def shards(self) -> list[Path]:
+        return [self.folder / name for name in self.hashes]
+
+    def key(self) -> str:
+        """Hash of all that the unpacked benchmark depends on, wherever the folder lies."""
+        digest = hashlib.sha256(json.dumps([_LAYOUT, self.form, self.hashes]).encode())
+        for name in (BENCHMARK_FILE, LABEL_SPACE_FILE, CLASS_NAMES_FILE):
+            beside = self.folder / name
+            digest.update(beside.read_bytes() if beside.is_file() else b"\0")
+        return digest.hexdigest()
+
+
+def packed_form(folder: Path) -> PackedForm | None:
+    """Return how the photos of a folder are packed, or None where they lie open.
+
+    Our own exports say so; of others' folders, one with tar files and no folders is a WebDataset, one with
+    ``data/*.parquet``, or Parquet files and no folders, a Hugging Face data set.
+    """
+    if (folder / BENCHMARK_FILE).is_file():
+        form = _describe(folder).get("packed")
+        return form if form in _SHARDS else None
+    if (folder / MANIFEST_FILE).is_file():
+        return None
+    if any((folder / "data").glob("*.parquet")):
+        return "huggingface"
+    if any(entry.is_dir() for entry in folder.glob("[!.]*")):
+        return None
+    return next((form for form, patterns in _SHARDS.items() if any(folder.glob(patterns[-1]))), None)
+
+
+def write_packed(benchmark: Benchmark, out: Path, form: PackedForm, shards: Sequence[Path]) -> Path:
+    """Describe a benchmark whose photos are packed in ``shards`` under ``out``; return ``out``.
+
+    The label space, and in ``benchmark.json`` name, notes, version and the hash of every shard: by those a
+    missing, cut or changed shard is found out before anything is unpacked.
+
+    Raises:
+        CounterGroundError: the folder cannot be written.
+    """
+    benchmark.label_space.save(out / LABEL_SPACE_FILE)
+    description = {
+        "name": benchmark.name,
+        "notes": benchmark.notes,
+        "packed": form,
+        "shards": {shard.relative_to(out).as_posix(): _sha256(shard) for shard in sorted(shards)},
+        "version": benchmark.version,
+    }
+    write_text(out / BENCHMARK_FILE, json.dumps(description, ensure_ascii=False, indent=1) + "\n")
+    return out
+
+
+def read_packed(folder: Path, form: PackedForm) -> Benchmark:
+    """Read a folder of shards; its photos are unpacked into the cache the first time.
+
+    The unpacked folder is found again by the content of the shards. Classes come from ``label_space.json``
+    where there is one, else from the samples (``class_name``, ``class``, ``label`` or ``cls``); numbered
+    classes need ``classnames.txt`` or the names of a ``ClassLabel``.
+
+    Raises:
+        CounterGroundError: a shard is missing, damaged or unsafe; a sample has no photo or no class; or the
+            cache cannot be written.
+    """
+    pack = _open_pack(folder, form)
+    target = cache_dir() / "unpacked" / pack.key()
+    found = _open_unpacked(target)
+    if found is None:
+        _unpack(pack, target)
+        found = read_written(target)
+    # A stranger's folder is called as it is called here, wherever its content was first met.
+    name = found.name if pack.description else folder.resolve().name
+    return replace(found, name=name)
+
+
+def _open_pack(folder: Path, form: PackedForm) -> _Pack:
+    shards = sorted({path for pattern in _SHARDS[form] for path in folder.glob(pattern)})
+    hashes = {shard.relative_to(folder).as_posix(): _sha256(shard) for shard in shards}
+    if not (folder / BENCHMARK_FILE).is_file():
+        _refuse_splits(folder, hashes)
+        return _Pack(folder, form, hashes, None)
+    description = _describe(folder)
+    try:
+        expected: dict[str, str] = dict(description["shards"])
+        _ = [description[key] for key in ("name", "notes", "version")]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CounterGroundError(f"{folder / BENCHMARK_FILE} is damaged: export again.") from error
+    for name, digest in expected.items():
+        if name not in hashes:
+            raise CounterGroundError(f"The shard {folder / name} is missing: bring it back, or export again.")
+        if hashes[name] != digest:
+            raise CounterGroundError(
+                f"The shard {folder / name} is not as it was exported (cut short or changed): copy it again."
+            )
+    if extra := sorted(set(hashes) - set(expected)):
+        raise CounterGroundError(f"{folder / extra[0]} is no shard of this benchmark: move it elsewhere.")
+    return _Pack(folder, form, hashes, description)
+
+
+def _refuse_splits(folder: Path, names: Iterable[str]) -> None:
+    found = {match[1] for name in names if (match := _SPLIT.search(Path(name).stem))}
+    if len(found) > 1:
+        raise CounterGroundError(
+            f"{folder} holds several splits ({', '.join(sorted(found))}): put the shards of one alone into a"
+            " folder, and read that."
+        )
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / BENCHMARK_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # read_written says what is wrong with it
+    return content if isinstance(content, dict) else {}
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CounterGroundError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def _open_unpacked(target: Path) -> Benchmark | None:
+    """Return what was unpacked before; None where nothing was, or somebody has tidied photos away."""
+    if not (target / BENCHMARK_FILE).is_file():
+        return None
+    try:
+        found = read_written(target)
+    except CounterGroundError:
+        return None
+    return found if all(found.photo_path(path).is_file() for path in found.photos["path"]) else None
+
+
+def _unpack(pack: _Pack, target: Path) -> None:
+    """Unpack beside ``target`` and rename: a killed unpacking leaves a draft that a later one removes."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
+        try:
+            _fill(pack, draft)
+            _put_in_place(draft, target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise CounterGroundError(
+            f"Cannot unpack {pack.folder} into {target.parent}: {error.strerror or error}. Free some space"
+            " there; the cache can be moved with COUNTERGROUND_CACHE."
+        ) from error
+
+
+def _fill(pack: _Pack, draft: Path) -> None:
+    space_file = pack.folder / LABEL_SPACE_FILE
+    space = LabelSpace.load(space_file) if space_file.is_file() else None
+    try:
+        found = unpack_samples(_samples(pack), draft, space)
+    except CounterGroundError as error:
+        raise CounterGroundError(f"{pack.folder}: {error}") from error
+    if pack.description is not None:
+        name, notes = str(pack.description["name"]), tuple(map(str, pack.description["notes"]))
+        found = replace(found, name=name, notes=notes)
+        if found.version != pack.description["version"]:
+            raise CounterGroundError(
+                f"The photos in {pack.folder} are not those that {BENCHMARK_FILE} was written for:"
+                " export the benchmark again."
+            )
+    write_benchmark(found, draft)
+
+
+def _samples(pack: _Pack) -> Iterable[Sample]:
+    names = _class_names(pack.folder / CLASS_NAMES_FILE)
+    reader = tar_samples if pack.form == "webdataset" else parquet_samples
+    for shard in pack.shards:
+        yield from _with_names(reader(shard), names)
+
+
+def _with_names(samples: Iterator[Sample], names: Sequence[str] | None) -> Iterator[Sample]:
+    for sample in samples:
+        yield sample if sample.class_names is not None else replace(sample, class_names=names)
+
+
+def _class_names(path: Path) -> list[str] | None:
+    if not path.is_file():
+        return None
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CounterGroundError(f"Cannot read the class names {path}: {error}.") from error
+
+
+def _put_in_place(draft: Path, target: Path) -> None:
+    draft.chmod(0o755)
+    try:
+        draft.rename(target)
+    except OSError:
+        if _open_unpacked(target) is not None:  # another process unpacked the same content meanwhile
+            return
+        shutil.rmtree(target, ignore_errors=True)
+        draft.rename(target)
+
+
+def _sweep(folder: Path) -> None:
+    for left in folder.glob(".draft-*"):
+        try:
+            age = time.time() - left.stat().st_mtime
+        except OSError:
+            continue
+        if age > _STALE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,115 @@
+"""Samples of a WebDataset shard: a tar whose members ``key.jpg`` and ``key.json`` belong together."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from counterground.errors import CounterGroundError
+from counterground.photos._photo import IMAGE_SUFFIXES
+from counterground.photos.shards._samples import MAX_PHOTO_BYTES, Sample
+
+_MAX_TEXT_BYTES = 16 * 2**20
+_BLOCK = 512
+
+
+def tar_samples(shard: Path) -> Iterator[Sample]:
+    """Yield the samples of a tar in order, one in memory at a time.
+
+    A key is a member's name up to the first dot of its last part. By the last suffix, ``json`` members give
+    fields, ``cls`` one field of that name, ``mask.*`` the mask, images the photo; others are fields not used.
+
+    Raises:
+        CounterGroundError: the tar is damaged or cut short, a member is a link, a device, too large or named
+            out of its folder, or a sample has no photo or two.
+    """
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            key = ""
+            parts: dict[str, bytes] = {}
+            for info in tar:
+                if info.isdir():
+                    continue
+                name, suffix = _split(shard, info)
+                if name != key and parts:
+                    yield _sample(shard, key, parts)
+                    parts = {}
+                key = name
+                if suffix in parts:
+                    raise CounterGroundError(f"{shard.name}: {info.name!r} occurs twice.")
+                parts[suffix] = _read(shard, tar, info, suffix)
+            _check_end(shard, tar)  # before the last sample, of which the rest may be cut off
+            if parts:
+                yield _sample(shard, key, parts)
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise CounterGroundError(f"{shard.name} is damaged or cut short ({error}): get it again.") from error
+
+
+def _split(shard: Path, info: tarfile.TarInfo) -> tuple[str, str]:
+    parts = info.name.split("/")
+    unsafe = info.name.startswith("/") or "\\" in info.name or "\0" in info.name or ".." in parts
+    if unsafe or not info.isreg() or info.issparse():
+        what = "would land outside its folder" if unsafe else "is no plain file"
+        raise CounterGroundError(f"{shard.name} is not safe to unpack: {info.name!r} {what}.")
+    folder, _, last = info.name.rpartition("/")
+    stem, _, suffix = last.partition(".")
+    return f"{folder}/{stem}", suffix.lower()
+
+
+def _read(shard: Path, tar: tarfile.TarFile, info: tarfile.TarInfo, suffix: str) -> bytes:
+    is_image = _kind(suffix) in IMAGE_SUFFIXES
+    if not is_image and _kind(suffix) not in {".json", ".cls"}:
+        return b""  # captions, sounds, ...: named among the fields that were not used
+    if info.size > (MAX_PHOTO_BYTES if is_image else _MAX_TEXT_BYTES):
+        raise CounterGroundError(f"{shard.name}: {info.name!r} is too large ({info.size:,} bytes).")
+    content = tar.extractfile(info)
+    assert content is not None
+    data = content.read()
+    if len(data) != info.size:
+        raise CounterGroundError(f"{shard.name} is cut short within {info.name!r}: get it again.")
+    return data
+
+
+def _check_end(shard: Path, tar: tarfile.TarFile) -> None:
+    # tarfile takes a damaged header, and a file cut between two members, for the end.
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(_BLOCK) != bytes(_BLOCK):
+        raise CounterGroundError(f"{shard.name} is damaged or cut short (byte {tar.offset:,}): get it again.")
+
+
+def _kind(suffix: str) -> str:
+    return f".{suffix.rpartition('.')[2]}"
+
+
+def _sample(shard: Path, key: str, parts: dict[str, bytes]) -> Sample:
+    where = f"{shard.name}, sample {key.removeprefix('/')!r}"
+    images = {name: data for name, data in parts.items() if _kind(name) in IMAGE_SUFFIXES}
+    masks = {name: data for name, data in images.items() if name.startswith("mask.")}
+    photos = {name: data for name, data in images.items() if name not in masks}
+    if len(photos) != 1:
+        raise CounterGroundError(f"{where}: wanted is one photo, not {len(photos)}.")
+    unused = {name: None for name in parts if name not in images and _kind(name) not in {".json", ".cls"}}
+    ((suffix, photo),) = photos.items()
+    return Sample(
+        where, photo, _kind(suffix), _fields(where, parts) | unused, next(iter(masks.values()), None)
+    )
+
+
+def _fields(where: str, parts: dict[str, bytes]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    try:
+        for name, data in parts.items():
+            if _kind(name) == ".json":
+                fields |= json.loads(data)
+            elif _kind(name) == ".cls":
+                text = data.decode().strip()
+                fields["cls"] = int(text) if text.isdecimal() else text
+        json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CounterGroundError(f"{where}: its fields cannot be read ({reason}).") from error
+    return fields

@@ -1,0 +1,128 @@
+"""A page of HTML that needs nothing but itself, drawn by Jinja with autoescape."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from counterground.errors import CounterGroundError
+from counterground.report._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
+from counterground.results import bounds, count, counted, p_value, percent
+from counterground.text import legible
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+
+_NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'"
+# Inside a script element the parser looks for these alone; in JSON they may be written as escapes.
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def page_policy(scripts: Sequence[str] = ()) -> str:
+    """Return the content security policy of a page that runs exactly ``scripts`` and loads nothing.
+
+    Pictures may stand in the page as ``data:`` addresses; nothing may be evaluated, connected to or sent.
+    """
+    if not scripts:
+        return _NO_SCRIPT
+    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "
+        "connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def page_script(name: str) -> str:
+    """Return one of our own scripts from ``templates/``; it holds no data."""
+    return _checked(files("counterground.report").joinpath("templates", name).read_text("utf-8"), name)
+
+
+@lru_cache(maxsize=1)
+def vega_script() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``vegaEmbed`` (0.9 MB, a few seconds)."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return _checked(bundle, "Vega")
+
+
+def as_script(script: str) -> Markup:
+    """Return the text of a script element; only what `page_script` and `vega_script` gave."""
+    from markupsafe import Markup
+
+    return Markup(script)  # noqa: S704 - ours or Vega's, checked not to end its element
+
+
+def as_data(value: Any) -> Markup:
+    """Return JSON for a ``<script type="application/json">``: no name in it can end the element."""
+    from markupsafe import Markup
+
+    text = json.dumps(legible(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for sign, escape in _ESCAPES.items():
+        text = text.replace(sign, escape)
+    return Markup(text)  # noqa: S704 - neither < nor & is left
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _checked(script: str, name: str) -> str:
+    lowered = script.lower()
+    if any(sign in lowered for sign in ("</script", "<script", "<!--")):
+        raise CounterGroundError(
+            f"The script {name} cannot stand inside a page. Install another version of vl-convert-python."
+        )
+    return script
+
+
+def render_page(template: str, **values: object) -> str:
+    """Return the page of a template; a name that is not given is an error.
+
+    Every value is escaped, and loses what cannot be seen: control characters and marks that reorder text.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("counterground.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=percent,
+        count=count,
+        counted=counted,
+        p_value=p_value,
+        breakable=_breakable,
+        unbroken=_unbroken,
+    )
+    colours = {"light": FAMILY_COLOURS, "dark": FAMILY_COLOURS_DARK}
+    environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS)
+    return environment.get_template(template).render({"policy": page_policy(), **values})
+
+
+def _breakable(label: str) -> Markup:
+    """Escape a model's label and let lines break after the signs that part it."""
+    from markupsafe import Markup, escape
+
+    pieces = re.split(r"(?<=[/:@])(?=.)", legible(label))
+    return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(escape(piece) for piece in pieces))
+
+
+def _finalize(value: object) -> object:
+    return value if hasattr(value, "__html__") else legible(value)
+
+
+def _unbroken(sentence: str) -> str:
+    """Keep an interval in a sentence on one line."""
+    return re.sub(r"\[(\S+), (\S+)\]", "[\\1,\u00a0\\2]", sentence)

@@ -1,0 +1,177 @@
+"""A class at a time: numbers of every model, what its photos are taken for, and the photos that tell most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from counterground.report.page._album import Album
+from counterground.report.page._classdrops import ClassFacts
+from counterground.report.page._telling import confusions, telling_confusions
+from counterground.results import ModelScores
+from counterground.text import isolated
+
+_NAMES_KEPT = 3
+
+
+class ClassData(NamedTuple):
+    """A class for the script: ``data`` is JSON, ``choice`` what the list of classes says."""
+
+    class_index: int
+    choice: str
+    data: dict[str, Any]
+
+
+class ConfusionWords(NamedTuple):
+    """A confusion that the counter background brings: ``text`` and the class it is of."""
+
+    class_index: int
+    text: str
+
+
+@dataclass(frozen=True)
+class ClassPage:
+    """All classes, what they share (models and names), and the lead's most telling confusions."""
+
+    classes: list[ClassData]
+    shared: dict[str, Any]
+    lead: str | None
+    confusions: list[ConfusionWords]
+    album: Album
+    chosen_per_cell: int
+
+
+def make_class_page(
+    predictions: pl.DataFrame,
+    chosen: pl.DataFrame,
+    models: Sequence[tuple[ModelScores, str]],
+    order: Sequence[tuple[int, ClassFacts]],
+    *,
+    album: Album,
+    lead: str | None,
+    per_cell: int,
+) -> ClassPage:
+    """Gather what the page tells of every class.
+
+    Args:
+        predictions: of all models, each under its label.
+        chosen: the photos that tell most, as `telling_photos` gives them.
+        models: models in the page's order, with the CSS class of their mark.
+        order: classes as they are listed, with their facts.
+        album: the pictures.
+        lead: label of the model whose confusions are told first.
+        per_cell: photos chosen of a class and group, at most.
+    """
+    counted = confusions(predictions, names=1_000_000)
+    names = _Names()
+    taken = _taken(counted, [model.label for model, _ in models], names)
+    photos = _photos(predictions, chosen, [model.label for model, _ in models], album, names)
+    classes = [
+        ClassData(
+            index,
+            facts.name,
+            {
+                "name": isolated(facts.name),
+                "common": isolated(facts.common),
+                "counter": isolated(facts.counter),
+                "rows": [_figures(model, index) for model, _ in models],
+                "taken": taken.get(index, {}),
+                "photos": photos.get(index, []),
+            },
+        )
+        for index, facts in order
+    ]
+    shared = {
+        "models": [{"label": model.label, "css": css} for model, css in models],
+        "lead": next((k for k, (model, _) in enumerate(models) if model.label == lead), 0),
+        "names": names.listed,
+    }
+    told = _lead_confusions(counted, lead, dict(order)) if lead else []
+    return ClassPage(classes, shared, lead, told, album, per_cell)
+
+
+class _Names:
+    """Predicted names, each written once and pointed at."""
+
+    def __init__(self) -> None:
+        self.listed: list[str | None] = []
+        self._places: dict[str | None, int] = {}
+
+    def place(self, name: str | None) -> int:
+        if name not in self._places:
+            self._places[name] = len(self.listed)
+            self.listed.append(None if name is None else isolated(name))
+        return self._places[name]
+
+
+def _figures(model: ModelScores, index: int) -> list[float | int | None]:
+    drop = model.get("drop", None, index)
+    common, counter = (model.get("accuracy", group, index) for group in ("common", "counter"))
+    every = model.get("accuracy", None, index)
+    values = (drop.value, drop.low, drop.high, common.value, counter.value, every.value)
+    return [*(None if v is None else round(100 * v, 1) for v in values), common.n, counter.n, every.n]
+
+
+def _taken(counted: pl.DataFrame, labels: Sequence[str], names: _Names) -> dict[int, dict[str, list[Any]]]:
+    """Per class and side, for each model: photos, how many are right, and the most frequent wrong names."""
+    places = {label: k for k, label in enumerate(labels)}
+    found: dict[int, dict[str, list[Any]]] = {}
+    for label, index, side, n, right, wrong in counted.iter_rows():
+        cells = found.setdefault(index, {}).setdefault(side, [None] * len(labels))
+        listed = [[names.place(item["name"]), item["count"]] for item in (wrong or [])[:_NAMES_KEPT]]
+        cells[places[label]] = [n, right, listed]
+    return found
+
+
+def _photos(
+    predictions: pl.DataFrame, chosen: pl.DataFrame, labels: Sequence[str], album: Album, names: _Names
+) -> dict[int, list[dict[str, Any]]]:
+    pictures = album.thumbnails.pictures
+    shown = chosen.filter(pl.col("photo_id").is_in(list(pictures)))
+    places = {label: k for k, label in enumerate(labels)}
+    columns = ["path", "model", "predicted_name", "correct", "confidence", "top2_gap", "true_rank"]
+    outcomes: dict[str, list[Any]] = {}
+    for path, label, name, right, sure, gap, rank in (
+        predictions.select(columns).join(shown.select("path"), on="path", how="semi").iter_rows()
+    ):
+        cells = outcomes.setdefault(path, [None] * len(labels))
+        cells[places[label]] = [names.place(name), int(right), _short(sure), _short(gap), rank]
+    found: dict[int, list[dict[str, Any]]] = {}
+    for path, identity, index, side, background, _ in shown.iter_rows():
+        found.setdefault(index, []).append(
+            {
+                "side": side,
+                "where": isolated(background or ""),
+                "path": path,
+                "credit": _credit(album, identity),
+                "picture": pictures[identity],
+                "by": outcomes.get(path, []),
+            }
+        )
+    return found
+
+
+def _credit(album: Album, identity: str) -> str:
+    credit = album.credits[identity]
+    # Where nobody is named the list of credits below says all there is to say.
+    return f"{credit.attribution}, {credit.licence}" if credit.attribution else ""
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")
+
+
+def _lead_confusions(
+    counted: pl.DataFrame, lead: str, facts: Mapping[int, ClassFacts]
+) -> list[ConfusionWords]:
+    told = []
+    for index, name, times, n, before, n_before in telling_confusions(counted, lead).iter_rows():
+        class_name, common, counter = map(isolated, facts[index])
+        where = f"{class_name} on {counter}" if counter else f"{class_name} (counter photos)"
+        there = f"on {common}" if common else "among common photos"
+        becomes = f"{where} becomes {isolated(name)}, {times} of {n}"
+        told.append(ConfusionWords(index, f"{becomes} ({there}: {before} of {n_before})"))
+    return told

@@ -1,0 +1,48 @@
+"""Where the photos of a run are now: found by content in the benchmarks that are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from counterground.benchmarks import list_benchmarks, open_benchmark
+from counterground.errors import CounterGroundError
+from counterground.photos import Benchmark
+
+if TYPE_CHECKING:
+    from counterground.results import Run
+
+
+class PhotoSource(NamedTuple):
+    """A photo's file, and whose it is."""
+
+    file: Path
+    licence: str | None
+    attribution: str | None
+    source: str | None
+
+
+def photo_sources(benchmarks: Sequence[Benchmark]) -> dict[str, PhotoSource]:
+    """Return the photos of benchmarks by ``photo_id``; the first benchmark that holds a photo counts."""
+    found: dict[str, PhotoSource] = {}
+    columns = ("photo_id", "path", "licence", "attribution", "source")
+    for benchmark in benchmarks:
+        for identity, path, *about in benchmark.photos.select(columns).iter_rows():
+            if identity not in found:
+                found[identity] = PhotoSource(benchmark.photo_path(path), *about)
+    return found
+
+
+def built_in_benchmarks(runs: Sequence[Run]) -> list[Benchmark]:
+    """Return the built-in benchmarks that runs were made on and that need not be fetched first."""
+    named = {run.info.benchmark.name for run in runs}
+    found = []
+    for benchmark in list_benchmarks():
+        if benchmark.available and benchmark.name in named:
+            try:
+                found.append(open_benchmark(benchmark.name))
+            except CounterGroundError:
+                # A damaged copy costs the page its photos, which it says, and not its numbers.
+                continue
+    return found

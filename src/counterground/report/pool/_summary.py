@@ -1,0 +1,218 @@
+"""What a pool holds and what was decided, counted once for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from counterground.metrics import agreement
+from counterground.pool import KEEP, LATER, REVIEW_LABELS
+
+if TYPE_CHECKING:
+    from counterground.pool import Pool
+
+
+REASONS = REVIEW_LABELS[1:]
+SIDES = ("kept", "undecided", "disputed", "discarded")
+FEW_PHOTOS = 50
+FEW_IN_CLASS = 10
+_BY_NAME = (pl.col("class_name").str.to_lowercase(), pl.col("class_name"))
+
+
+@dataclass(frozen=True)
+class PoolSummary:
+    """A pool in frames; every count is of photos unless its name says otherwise.
+
+    Attributes:
+        name: the pool's folder.
+        classes: ``class_name``, ``photos`` = ``kept`` + ``discarded`` + ``disputed`` (annotators disagree)
+            + ``undecided`` (nobody reviewed it), ``reviewed`` (all but the undecided); of those that stand
+            (kept or undecided, as in ``Pool.freeze``) ``labelled``, ``unlabelled`` and ``unsettled``
+            backgrounds. Classes of which only candidates are known have 0 photos.
+        backgrounds: ``class_name, background, n`` of photos that stand, where there are any.
+        labels: the pool's background labels in order, then others that photos in ``backgrounds`` carry.
+        discards: ``class_name, reason, n``; the reason is the first that was given.
+        annotators: ``annotator, task, decisions`` (that stand, repeated ones too), ``photos``, ``postponed``
+            and ``undone`` (decisions), ``suggested`` (decisions with a model's suggestion on screen) and
+            ``seconds``, the median time of a decision; null where no time was kept.
+        agreement: as ``metrics.agreement`` gives it.
+        candidates: ``class_name, wanted, got, failed`` (candidates).
+        failures: ``class_name, reason, n`` of candidates that failed.
+        licences: ``licence`` (null: unknown), ``photos``, ``standing``.
+        warnings: what a reader must know before believing the figures, one sentence each.
+    """
+
+    name: str
+    classes: pl.DataFrame
+    backgrounds: pl.DataFrame
+    labels: list[str]
+    discards: pl.DataFrame
+    annotators: pl.DataFrame
+    agreement: pl.DataFrame
+    candidates: pl.DataFrame
+    failures: pl.DataFrame
+    licences: pl.DataFrame
+    warnings: tuple[str, ...]
+
+    def total(self, column: str) -> int:
+        """Sum of a column of ``classes``."""
+        return int(self.classes[column].sum())
+
+
+def summarise_pool(pool: Pool) -> PoolSummary:
+    """Count what a pool holds; reads the pool and writes nothing.
+
+    Raises:
+        CounterGroundError: the pool's database is damaged or locked for long.
+    """
+    photos, decisions, candidates = pool.photos(), pool.decisions(), pool.candidates()
+    state = _state(pool.verdicts("review"), pool.verdicts("background"))
+    votes = decisions.join(photos.select("path", "class_name", "cluster"), on="path", how="left")
+    labels = _labels(pool.background_labels(), state.filter("stands"))
+    found = _in_order(agreement(votes), labels)
+    annotators = _annotators(decisions)
+    return PoolSummary(
+        pool.root.name,
+        _classes(state, candidates),
+        _tally(state.filter("stands"), "background", "background"),
+        labels,
+        _tally(state.filter(pl.col("side") == "discarded"), "review", "reason"),
+        annotators,
+        found,
+        _candidates(candidates),
+        _tally(candidates.filter(pl.col("status") == "failed"), "reason", "reason", "no reason kept"),
+        _licences(photos, state),
+        tuple(_warnings(found, annotators)),
+    )
+
+
+def _state(review: pl.DataFrame, background: pl.DataFrame) -> pl.DataFrame:
+    """Each photo's side, whether it stands, and its labels and background's status."""
+    status, label = pl.col("status"), pl.col("label")
+    side = (
+        pl.when(status == "none")
+        .then(pl.lit("undecided"))
+        .when(status == "disagreed")
+        .then(pl.lit("disputed"))
+        .when(label == KEEP)
+        .then(pl.lit("kept"))
+        .otherwise(pl.lit("discarded"))
+    )
+    return review.select("path", "class_name", label.alias("review"), side=side).join(
+        background.select("path", label.alias("background"), status.alias("labelling")), on="path"
+    ).with_columns(stands=pl.col("side").is_in(["kept", "undecided"]))  # fmt: skip
+
+
+def _classes(state: pl.DataFrame, candidates: pl.DataFrame) -> pl.DataFrame:
+    stands, side = pl.col("stands"), pl.col("side")
+    counted = state.group_by("class_name").agg(
+        photos=pl.len(),
+        reviewed=(side != "undecided").sum(),
+        **{name: (side == name).sum() for name in SIDES},
+        labelled=(stands & pl.col("background").is_not_null()).sum(),
+        unlabelled=(stands & (pl.col("labelling") == "none")).sum(),
+        unsettled=(stands & (pl.col("labelling") == "disagreed")).sum(),
+    )
+    names = pl.concat([frame.select("class_name") for frame in (state, candidates)]).unique()
+    counts = pl.all().exclude("class_name").cast(pl.Int64).fill_null(0)
+    return names.join(counted, on="class_name", how="left").with_columns(counts).sort(*_BY_NAME)
+
+
+def _tally(frame: pl.DataFrame, column: str, name: str, absent: str | None = None) -> pl.DataFrame:
+    """``class_name``, the column's values under ``name`` (nulls as ``absent``, or left out) and ``n``."""
+    values = pl.col(column) if absent is None else pl.col(column).fill_null(absent)
+    return (
+        frame.select("class_name", values.alias(name))
+        .drop_nulls(name)
+        .group_by("class_name", name)
+        .agg(n=pl.len().cast(pl.Int64))
+        .sort(*_BY_NAME, name)
+    )
+
+
+def _labels(known: list[str], state: pl.DataFrame) -> list[str]:
+    met = state["background"].drop_nulls().unique().sort()
+    return [*known, *(label for label in met if label not in known)]
+
+
+def _in_order(found: pl.DataFrame, labels: list[str]) -> pl.DataFrame:
+    """Rows of all photos, of classes, then of labels, these in the order in which annotators see them."""
+    place = {label: number for number, label in enumerate([*REVIEW_LABELS, *labels])}
+    ranks = [-1 if label is None else place.get(label, len(place)) for label in found["label"]]
+    rank = pl.Series("rank", ranks, dtype=pl.Int64)
+    return (
+        found.with_columns(rank)
+        .sort("task", "rank", descending=[True, False], maintain_order=True)
+        .drop("rank")
+    )
+
+
+def _annotators(decisions: pl.DataFrame) -> pl.DataFrame:
+    events = decisions.filter(pl.col("undoes").is_null())
+    later = pl.col("labels").list.first() == LATER
+    counts = ~later & ~pl.col("undone")
+    return (
+        events.group_by("annotator", "task")
+        .agg(
+            decisions=counts.sum().cast(pl.Int64),
+            photos=pl.col("path").filter(counts).n_unique().cast(pl.Int64),
+            postponed=(later & ~pl.col("undone")).sum().cast(pl.Int64),
+            undone=pl.col("undone").sum().cast(pl.Int64),
+            suggested=(counts & pl.col("suggestion").is_not_null()).sum().cast(pl.Int64),
+            seconds=pl.col("seconds").filter(counts).median(),
+        )
+        .sort("task", "annotator", descending=[True, False])
+    )
+
+
+def _candidates(candidates: pl.DataFrame) -> pl.DataFrame:
+    states = {name: (pl.col("status") == name).sum().cast(pl.Int64) for name in ("wanted", "got", "failed")}
+    return candidates.group_by("class_name").agg(**states).sort("class_name")
+
+
+def _licences(photos: pl.DataFrame, state: pl.DataFrame) -> pl.DataFrame:
+    return (
+        photos.select("path", "licence")
+        .join(state.select("path", "stands"), on="path")
+        .group_by("licence")
+        .agg(photos=pl.len().cast(pl.Int64), standing=pl.col("stands").sum().cast(pl.Int64))
+        .sort(pl.col("photos"), pl.col("licence"), descending=[True, False], nulls_last=True)
+    )
+
+
+def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
+    whole = found.filter(pl.col("class_name").is_null(), pl.col("label").is_null())
+    for task, photos in whole.select("task", "photos").iter_rows():
+        if not photos:
+            yield (
+                f"No photo has the {task} of two annotators, so nobody knows how far another one would "
+                "agree: let a second annotator label a share of the photos."
+            )
+            continue
+        classes = found.filter((pl.col("task") == task) & pl.col("class_name").is_not_null())
+        thin = classes.filter(pl.col("photos") < FEW_IN_CLASS).height
+        if photos < FEW_PHOTOS:
+            yield (
+                f"Only {_photos(photos)} the {task} of two annotators: their agreement may be far from these "
+                "figures."
+            )
+        elif thin:
+            yield (
+                f"In {thin} of {classes.height} classes fewer than {FEW_IN_CLASS} photos have the {task} of "
+                "two annotators: the agreement of these classes says little."
+            )
+    for task in annotators["task"].unique(maintain_order=True):
+        rows = annotators.filter(pl.col("task") == task)
+        suggested, decisions = rows["suggested"].sum(), rows["decisions"].sum()
+        if suggested:
+            yield (
+                f"{suggested:,} of {decisions:,} decisions on {task} were made with a model's suggestion on "
+                "screen, which draws annotators towards it and towards each other."
+            )
+
+
+def _photos(number: int) -> str:
+    return "1 photo has" if number == 1 else f"{number} photos have"

@@ -1,0 +1,218 @@
+"""From trainings to answers: what is chosen, intervals over seeds, comparisons, the figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from scipy.stats import t as student
+
+from counterground.metrics import holm
+from counterground.study.coco._objects import Strength
+from counterground.study.coco._trials import MEAN_CAPTION, ZERO_SHOT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+MAIN = 0.8  # the paper's strength
+MEASURES = ("id", "ood", "drop", "follows")
+NAMES = {
+    ZERO_SHOT: "before (zero shot)",
+    "obj": "CLIP loss, obj",
+    "objbkg": "CLIP loss, objbkg",
+    MEAN_CAPTION: "CLIP loss, objbkg, mean caption",
+    "siglip": "SigLIP loss, obj",
+    "supervised": "supervised",
+}
+_COLOURS = {
+    "obj": "#0072b2",
+    "objbkg": "#56b4e9",
+    MEAN_CAPTION: "#cc79a7",
+    "siglip": "#009e73",
+    "supervised": "#d55e00",
+}
+_SHAPES = {"obj": "o", "objbkg": "s", MEAN_CAPTION: "v", "siglip": "^", "supervised": "D"}
+RECIPE = ["learning_rate", "weight_decay", "warmup_steps"]
+
+
+def choose(trainings: pl.DataFrame) -> pl.DataFrame:
+    """Return the trainings of each objective's best setting, by mean in-distribution accuracy in validation.
+
+    Chosen for each model and strength; the first of the grid among equals. Rows without a grid stay.
+    """
+    keys = ["model", "strength", "objective"]
+    means = trainings.group_by(*keys, *RECIPE, maintain_order=True).agg(pl.col("validation").mean())
+    best = means.filter(pl.col("validation") == pl.col("validation").max().over(keys))
+    chosen = best.group_by(keys, maintain_order=True).first().drop("validation")
+    return trainings.join(chosen, on=[*keys, *RECIPE], nulls_equal=True, maintain_order="left")
+
+
+def summarise(chosen: pl.DataFrame) -> pl.DataFrame:
+    """Return mean and 95 % t interval over seeds of each measure (fractions) per setting of the study."""
+    keys = ["model", "strength", "objective", *RECIPE]
+    rows = []
+    for key, group in chosen.group_by(keys, maintain_order=True):
+        row = dict(zip(keys, key, strict=True)) | {"seeds": len(group)}
+        for name in MEASURES:
+            mean, low, high = interval(group[name].to_numpy())
+            if low is not None and high is not None:  # t knows no bounds, accuracies and drops do
+                low, high = max(low, -1.0 if name == "drop" else 0.0), min(high, 1.0)
+            row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+        rows.append(row)
+    bounds = {f"{name}_{end}": pl.Float64 for name in MEASURES for end in ("low", "high")}
+    return pl.DataFrame(rows, schema_overrides=bounds, infer_schema_length=None)
+
+
+def interval(values: Any) -> tuple[float, float | None, float | None]:
+    """Return mean and its 95 % t interval; no interval of one value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, None, None
+    reach = float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, mean - reach, mean + reach
+
+
+def compare_objectives(chosen: pl.DataFrame, against: str = "obj") -> pl.DataFrame:
+    """Return each objective minus ``against``, out of distribution and in drop, 95 % interval over seeds.
+
+    Objectives of a seed share objects, colours, first weights and batches, so differences are paired by
+    seed. Of a sweep the mean over its strengths is compared too (``strength`` null). ``p_holm`` is corrected
+    over the table.
+    """
+    swept = chosen.filter(pl.col("strength").is_not_null(), pl.col("objective") != ZERO_SHOT)
+    at = main_strength(swept["strength"].unique().to_list())
+    scopes: list[tuple[Strength, pl.DataFrame]] = [(at, swept.filter(strength=at))]
+    if swept["strength"].n_unique() > 1:
+        scopes.append((None, swept))
+    rows = []
+    for model in swept["model"].unique(maintain_order=True):
+        for strength, scope in scopes:
+            means = scope.filter(model=model).group_by("objective", "seed").agg(pl.col("ood", "drop").mean())
+            rows += list(_differences(means, against, {"model": model, "strength": strength}))
+    kinds = dict.fromkeys(("strength", "difference", "low", "high", "p"), pl.Float64)
+    schema = {"model": pl.String, "objective": pl.String, "measure": pl.String} | kinds
+    frame = pl.DataFrame(rows, schema=schema | {"seeds": pl.Int64})
+    return frame.with_columns(pl.Series("p_holm", holm(frame["p"]), pl.Float64))
+
+
+def main_strength(strengths: Sequence[float]) -> float:
+    """Return the paper's strength, or the nearest there is."""
+    return min(strengths, key=lambda strength: (abs(strength - MAIN), strength))
+
+
+def _differences(means: pl.DataFrame, against: str, scope: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    base = means.filter(objective=against).drop("objective")
+    for objective in (name for name in NAMES if name in means["objective"].unique() and name != against):
+        paired = means.filter(objective=objective).join(base, on="seed", suffix="_base").sort("seed")
+        for measure in ("ood", "drop"):
+            gaps = (paired[measure] - paired[f"{measure}_base"]).to_numpy()
+            if len(gaps) == 0:
+                continue
+            mean, low, high = interval(gaps)
+            p = None
+            if low is not None and high is not None and high > low:
+                error = (high - low) / 2 / float(student.ppf(0.975, len(gaps) - 1))
+                p = 2 * float(student.sf(abs(mean) / error, len(gaps) - 1))
+            found = {"objective": objective, "measure": measure, "difference": mean, "low": low, "high": high}
+            rows.append(scope | found | {"p": p, "seeds": len(gaps)})
+    return rows
+
+
+def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
+    """Say in a sentence or two what came out for the first model."""
+    model = results["model"][0]
+    trained = results.filter(pl.col("objective") != ZERO_SHOT, model=model)
+    swept = trained.filter(pl.col("strength").is_not_null())
+    at = main_strength(swept["strength"].unique().to_list())
+    rows = swept.filter(strength=at)
+    lean = ", all objectives lean on it" if rows["drop"].to_numpy().min() > 0.1 else ""
+    text = (
+        f"Where the colour tells the class of {100 * at:g} % of the training photos{lean}: "
+        f"in-distribution accuracy is {_range(rows['id'])} %, out of distribution {_range(rows['ood'])} %; "
+    )
+    text += _verdict(comparisons.filter(model=model, strength=at, measure="ood"))
+    control = trained.filter(pl.col("strength").is_null())
+    if len(control):
+        text += f" Where colours tell nothing the drop is {_range(control['drop'])} points."
+    return text
+
+
+def _range(values: pl.Series) -> str:
+    low, high = (round(100 * float(value)) for value in (values.min(), values.max()))  # type: ignore[arg-type]
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _verdict(rows: pl.DataFrame) -> str:
+    if not len(rows) or rows["low"].is_null().any():
+        return "one seed alone cannot tell the objectives apart."
+    told = rows.filter(pl.col("p_holm") < 0.05)
+    parts = [
+        f"{NAMES[row['objective']]} {100 * row['difference']:+.1f} points "
+        f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+        for row in (told if len(told) else rows).to_dicts()
+    ]
+    against = (
+        f"out of distribution, against {NAMES['obj']} over {rows['seeds'][0]} seeds: {'; '.join(parts)}."
+    )
+    return ("told apart " if len(told) else "no caption and no objective can be told apart ") + against
+
+
+def draw_sweep(results: pl.DataFrame, model: str) -> Figure:
+    """Draw accuracy in (solid) and out of distribution (dashed) by strength; the control at the left."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    rows = results.filter(pl.col("objective") != ZERO_SHOT, model=model)
+    strengths = sorted(rows["strength"].drop_nulls().unique())
+    control = strengths[0] - 0.1
+    present = [name for name in _COLOURS if name in rows["objective"].unique()]
+    for place, objective in enumerate(present):
+        shift = 0.006 * (place - (len(present) - 1) / 2)
+        mine = rows.filter(objective=objective)
+        _draw_objective(axes, mine, objective, shift, control)
+    axes.axhline(100 / 9, color="#9aa3ad", linewidth=1, linestyle=":")
+    axes.annotate(
+        "chance", (max(strengths), 100 / 9), xytext=(4, 3), textcoords="offset points", color="#5b6470"
+    )
+    ticks = ([control] if rows["strength"].is_null().any() else []) + strengths
+    axes.set_xticks(ticks, ["tells\nnothing" if tick == control else f"{100 * tick:g}" for tick in ticks])
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("training photos on their class's colour (%)")
+    axes.set_ylabel("accuracy (%)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e3e7eb", linewidth=0.8)
+    marks = [
+        Line2D([], [], color=_COLOURS[name], marker=_SHAPES[name], label=NAMES[name]) for name in present
+    ]
+    marks += [
+        Line2D([], [], color="#5b6470", linestyle="-", label="in distribution"),
+        Line2D([], [], color="#5b6470", linestyle="--", label="out of distribution"),
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _draw_objective(axes: Axes, rows: pl.DataFrame, objective: str, shift: float, control: float) -> None:
+    look: dict[str, Any] = {"color": _COLOURS[objective], "marker": _SHAPES[objective], "markersize": 5}
+    for measure, style in (("id", "-"), ("ood", "--")):
+        swept = rows.filter(pl.col("strength").is_not_null()).sort("strength")
+        x = swept["strength"].to_numpy() + shift
+        for at, part, line in (
+            (x, swept, style),
+            (np.array([control + shift]), rows.filter(pl.col("strength").is_null()), "none"),
+        ):
+            if not len(part):
+                continue
+            mean = 100 * part[measure].to_numpy()
+            ends = [
+                100 * part[f"{measure}_{end}"].fill_null(part[measure]).to_numpy() for end in ("low", "high")
+            ]
+            reach = np.abs(np.array(ends) - mean)
+            axes.errorbar(at, mean, reach, linestyle=line, capsize=2, elinewidth=1, **look)

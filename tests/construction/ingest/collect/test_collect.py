@@ -1,0 +1,351 @@
+"""Collecting: the newest photos, each once, with what is known of them; what fails is replaced."""
+
+import io
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.construction.ingest.collect import CollectOptions, collect, plan_collection
+from counterground.errors import CounterGroundError
+from counterground.photos import load_photo, photo_id
+from counterground.pool import is_pool, open_pool
+
+
+def numbers(frame):
+    """Photo ids of rows, in order."""
+    return [int(key.split(":")[1]) for key in frame["key"]]
+
+
+def photo_gets(server):
+    return server.asked_below("/photos")
+
+
+def test_the_newest_photos_come_with_what_is_known_of_them(gather, pool, server, zebras, drawn):
+    zebras(4)
+    last = zebras(1, login="ann", observed_on="2024-07-09", licence=None)[0]
+    report = gather(per_class=3)
+    (one,) = report.classes
+    assert (one.wanted, one.had, one.got, one.failed, one.missing) == (3, 0, 3, 0, 0)
+    photos = pool().photos()
+    assert sorted(numbers(photos)) == [300_003, 300_004, 300_005]
+    row = photos.row(by_predicate=pl.col("key") == "inaturalist:300005", named=True)
+    file = pool().root / row["path"]
+    assert row["path"] == "files/zebra/inaturalist-300005.jpg"
+    assert file.read_bytes() == drawn[4]
+    assert row["photo_id"] == photo_id(file)
+    assert (row["width"], row["height"], row["bytes"]) == (48, 40, len(drawn[4]))
+    assert (row["observation"], row["observer"], row["cluster"]) == (str(last.id), "ann", "observer:ann")
+    assert (row["taxon"], row["taxon_id"], row["observed_on"]) == (
+        "Equus quagga",
+        last.taxon.id,
+        "2024-07-09",
+    )
+    assert (row["licence"], row["attribution"]) == ("all-rights-reserved", "(c) ann, all rights reserved")
+    assert row["source"] == f"{server.address}/observations/{last.id}"
+    assert row["url"] == f"{server.address}/photos/300005/medium.jpg"
+    assert one.bytes == sum(photos["bytes"])
+    assert "1 of 3 photos are all rights reserved" in report.notes[-1]
+    assert (pool().root / "photos.parquet").is_file()
+
+
+def test_a_second_run_asks_for_nothing(gather, server, zebras):
+    zebras(5)
+    gather(per_class=4)
+    before = dict(server.asked)
+    zebras(3)  # newer ones change nothing: the query was answered
+    (one,) = gather(per_class=4).classes
+    assert (one.got, one.had, one.bytes) == (0, 4, 0)
+    assert dict(server.asked) == before
+
+
+def test_more_of_the_same_query_goes_on_where_it_stopped(gather, pool, server, zebras):
+    zebras(230)
+    gather(per_class=2)
+    assert server.asked_below("/v1/observations") == 1
+    (one,) = gather(per_class=203).classes
+    assert (one.got, one.had) == (201, 2)
+    assert server.asked_below("/v1/observations") == 2
+    assert set(server.gets_by_photo().values()) == {1}
+    candidates = pool().candidates("zebra")
+    assert candidates["position"].to_list() == list(range(230))
+    assert numbers(candidates) == list(range(300_230, 300_000, -1))
+
+
+def test_an_exhausted_source_is_told_and_is_no_failure(gather, zebras):
+    zebras(3)
+    report = gather(per_class=5)
+    assert report.complete
+    assert (report.classes[0].missing, report.classes[0].exhausted) == (2, True)
+    assert "No more can be found under this query for zebra (3 of 5)." in report.notes
+
+
+def page_in_place_of_a_photo():
+    return {"body": b"<html>gone</html>", "content_type": "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("what", "reason", "tries"),
+    [
+        ({"status": 404}, "404", 1),
+        ({"status": 403}, "403", 1),
+        ({"status": 410}, "410", 1),
+        (page_in_place_of_a_photo(), "not an image", 2),
+        ({"body": b""}, "empty", 2),
+        ({"body": b"\xff\xd8\xff\xe0 no more of a photo than its first bytes"}, "truncated", 2),
+    ],
+)
+def test_a_photo_that_is_none_is_replaced_by_the_next_newest(
+    gather, pool, server, zebras, what, reason, tries
+):
+    broken = zebras(5)[-2].photos[0]
+    server.trouble(f"/photos/{broken.id}/", times=None, **what)
+    report = gather(per_class=3)
+    (one,) = report.classes
+    assert (one.got, one.failed, one.missing) == (3, 1, 0)
+    assert sorted(numbers(pool().photos())) == [300_002, 300_003, 300_005]
+    row = pool().candidates("zebra").row(by_predicate=pl.col("status") == "failed", named=True)
+    assert reason in row["reason"]
+    assert server.gets_by_photo()[broken.id] == tries
+    gather(per_class=4)
+    assert server.gets_by_photo()[broken.id] == tries
+
+
+@pytest.mark.parametrize(
+    "what",
+    [{"status": 500}, {"status": 503, "retry_after": "0"}, {"cut": 100}, {"status": 429, "retry_after": "1"}],
+)
+def test_a_photo_that_stumbles_once_comes(gather, server, zebras, what):
+    photo = zebras(3)[1].photos[0]
+    server.trouble(f"/photos/{photo.id}/", times=1, **what)
+    report = gather(per_class=3)
+    assert (report.classes[0].got, report.complete) == (3, True)
+    assert server.gets_by_photo()[photo.id] == 2
+
+
+def test_a_photo_whose_host_stumbles_for_long_is_replaced_and_asked_for_again(gather, pool, server, zebras):
+    photo = zebras(4)[-1].photos[0]
+    server.trouble(f"/photos/{photo.id}/", times=4, status=500)
+    report = gather(per_class=3)
+    (one,) = report.classes
+    assert (one.got, one.missing, one.postponed) == (3, 0, 1)
+    assert report.complete
+    assert set(pool().candidates("zebra")["status"]) == {"wanted", "got"}
+    (one,) = gather(per_class=4).classes
+    assert (one.got, one.missing) == (1, 0)
+
+
+def test_a_photo_that_is_postponed_and_missing_leaves_the_collection_incomplete(gather, server, zebras):
+    photo = zebras(2)[0].photos[0]
+    server.trouble(f"/photos/{photo.id}/", times=None, status=500)
+    report = gather(per_class=2)
+    assert not report.complete
+    assert "missing for zebra (1 of 2): run it again later" in " ".join(report.notes)
+
+
+def test_a_dead_host_ends_the_run(gather, server, zebras):
+    zebras(40)
+    server.trouble("/photos", times=None, status=500)
+    with pytest.raises(CounterGroundError, match="photos' host gives nothing"):
+        gather(per_class=30)
+    assert photo_gets(server) < 40
+
+
+def test_hidden_photos_are_told_and_replaced(gather, pool, server, zebras):
+    zebras(2)
+    zebras(1, url="https://www.inaturalist.org/assets/copyright-infringement-square.png")
+    (one,) = gather(per_class=2).classes
+    assert (one.got, one.failed) == (2, 1)
+    assert "hidden" in pool().candidates("zebra").filter(pl.col("status") == "failed")["reason"].item()
+
+
+def test_filters(gather, server, zebras, pool, tmp_path):
+    zebras(1, quality="needs_id")
+    zebras(1, observed_on="2023-01-05")
+    zebras(1, observed_on="2024-01-05", places=(9,))
+    server.places[9] = "Kruger National Park, ZA"
+    for number, (given, expected) in enumerate(
+        [
+            ({"quality": "needs_id"}, [300_001]),
+            ({"quality": "any"}, [300_003, 300_002, 300_001]),
+            ({"since": "2024-01-01"}, [300_003]),
+            ({"until": "2023-01-05"}, [300_002]),
+            ({"place": "kruger national park"}, [300_003]),
+            ({"place": "9"}, [300_003]),
+        ]
+    ):
+        folder = tmp_path / f"pool{number}"
+        collect(
+            folder,
+            ["zebra"],
+            CollectOptions(api_url=server.api_url, requests_per_minute=10**6, **given),
+        )
+        assert numbers(open_pool(folder).candidates("zebra")) == expected, given
+
+
+def test_licences(options, server, zebras, drawn, tmp_path):
+    for licence in ("cc0", "CC-BY-NC", None):
+        zebras(1, licence=licence)
+    taxon = server.taxa[min(server.taxa)]
+    mixed = server.add_observation(taxon, [drawn[40], drawn[41]], licence=None)
+    mixed.photos[1].licence = "cc0"
+    expected = {
+        (): {300_001, 300_002, 300_003, 300_004},
+        ("cc0",): {300_001, 300_005},
+        ("all-rights-reserved",): {300_003, 300_004},
+        ("cc0", "all-rights-reserved"): {300_001, 300_003, 300_004},
+    }
+    for number, (licences, keys) in enumerate(expected.items()):
+        folder = tmp_path / f"pool{number}"
+        collect(folder, ["zebra"], options(licences=licences))
+        photos = open_pool(folder).photos()
+        assert set(numbers(photos)) == keys
+        assert not licences or set(photos["licence"]) <= set(licences)
+        assert all(licence == licence.lower() for licence in photos["licence"])
+
+
+def test_photos_of_one_observation(gather, pool, server, zebras, drawn):
+    taxon = server.taxa[min(server.taxa)]
+    for _ in range(2):
+        server.add_observation(taxon, drawn[:3], login="ann")
+    gather(per_class=3, per_observation=2)
+    assert numbers(pool().candidates("zebra")) == [300_004, 300_005, 300_001, 300_002]
+    assert set(pool().photos()["cluster"]) == {"observer:ann"}
+
+
+def test_sizes(gather, pool, server, zebras):
+    large = io.BytesIO()
+    Image.effect_noise((900, 600), 30).convert("RGB").save(large, "JPEG")
+    taxon = server.taxa[min(server.taxa)]
+    server.add_observation(taxon, [large.getvalue()])
+    gather(per_class=1, size="small")
+    photo = pool().photos().row(0, named=True)
+    assert (photo["width"], photo["height"]) == (240, 160)
+    assert load_photo(pool().root / photo["path"]).image.size == (240, 160)
+
+
+def test_another_query_is_refused_unless_added(gather, pool, server, zebras):
+    zebras(6, licence="cc-by")
+    zebras(2, licence="cc0")
+    gather(per_class=3)  # leaves five candidates waiting, one of them cc-by and newer than others
+    before = photo_gets(server)
+    with pytest.raises(CounterGroundError, match=r"another query \(licences any there, cc0 now\).*--add"):
+        gather(per_class=5, licences=("cc0",))
+    assert photo_gets(server) == before
+    zebras(2, licence="cc0")
+    (one,) = gather(per_class=5, licences=("cc0",), add=True).classes
+    assert (one.had, one.got) == (3, 2)
+    assert sorted(numbers(pool().photos())) == [300_006, 300_007, 300_008, 300_009, 300_010]
+    # The same command again has nothing to do, and what was left of the first query stays behind.
+    (one,) = gather(per_class=9, licences=("cc0",)).classes
+    assert (one.got, one.missing) == (0, 4)
+
+
+def test_candidates_that_another_query_left_are_taken_where_the_new_one_finds_them(gather, pool, zebras):
+    zebras(3, licence="cc0")
+    zebras(3, licence="cc-by")
+    gather(per_class=2)
+    gather(per_class=4, licences=("cc0",), add=True)
+    assert sorted(numbers(pool().photos())) == [300_002, 300_003, 300_005, 300_006]
+
+
+def test_add_lists_an_exhausted_query_anew(gather, pool, server, zebras):
+    zebras(2)
+    gather(per_class=4)
+    zebras(1)
+    (one,) = gather(per_class=4).classes
+    assert (one.got, one.missing) == (0, 2)
+    server_pages = server.asked_below("/v1/observations")
+    (one,) = gather(per_class=5, add=True, since="2000-01-01").classes
+    assert (one.got, one.missing) == (1, 2)
+    assert server.asked_below("/v1/observations") == server_pages + 1
+
+
+def test_a_photo_belongs_to_one_class(gather, pool, server, zebras):
+    quagga = zebras(3)[0].taxon
+    report = gather("zebra", "striped horse", per_class=2, taxa={"striped horse": (quagga.id,)})
+    first, second = report.classes
+    assert (first.got, second.got, second.failed) == (2, 1, 2)
+    reasons = pool().candidates("striped horse").filter(pl.col("status") == "failed")["reason"]
+    assert set(reasons) == {"the pool has it as 'zebra'"}
+    assert set(server.gets_by_photo().values()) == {1}
+
+
+def test_a_file_without_its_row_is_taken_in(gather, pool, server, zebras, drawn, tmp_path):
+    zebras(3)
+    opened = open_pool(tmp_path / "pool", create=True)
+    file = opened.files / "zebra" / "inaturalist-300003.jpg"
+    file.parent.mkdir()
+    file.write_bytes(drawn[2])
+    half = file.with_name(".inaturalist-300002.jpg.abc.tmp")
+    half.write_bytes(drawn[1][:50])
+    gather(per_class=3)
+    assert server.gets_by_photo() == {300_001: 1, 300_002: 1}
+    assert sorted(numbers(pool().photos())) == [300_001, 300_002, 300_003]
+    assert not half.exists()
+
+
+def test_a_row_whose_candidate_still_waits_is_settled(gather, pool, server, zebras):
+    zebras(3)
+    gather(per_class=2)
+    pool().mark_candidates([("inaturalist:300003", "zebra", "wanted", None)])
+    gather(per_class=3)
+    assert set(pool().candidates("zebra")["status"]) == {"got"}
+    assert set(server.gets_by_photo().values()) == {1}
+
+
+def test_a_page_listed_twice_after_a_kill_leaves_one_candidate_each(gather, pool, zebras):
+    zebras(5)
+    gather(per_class=2)
+    before = pool().candidates()
+    pool().set_setting("queries", {})  # as if the run had died before it kept how far it was
+    gather(per_class=5)
+    assert pool().candidates().drop("status", "tries").equals(before.drop("status", "tries"))
+    assert len(pool().photos()) == 5
+
+
+def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, zebras, draw):
+    taxon = server.taxa[min(server.taxa)]
+    for seed in range(12):
+        server.add_observation(taxon, [draw(seed, (240, 200), coarse=(200, 240))])
+    with pytest.raises(
+        CounterGroundError, match=r"bytes of photos a day is spent.*run the same command again after"
+    ):
+        gather(per_class=12, bytes_per_day=250_000, size="small")
+    received = sum(pool().photos()["bytes"])
+    assert 100_000 < received <= 250_000
+    with pytest.raises(CounterGroundError, match="is spent"):
+        gather(per_class=12, bytes_per_day=250_000, size="small")
+    assert sum(pool().photos()["bytes"]) == received
+
+
+def test_a_dry_run_counts_and_leaves_no_trace(options, server, zebras, tmp_path):
+    zebras(7, licence="cc0")
+    zebras(2)
+    server.trouble("/photos/300009", times=None, status=404)
+    plan = plan_collection(
+        tmp_path / "pool", ["zebra", "Beagle"], options(per_class=5, taxa={"Beagle": (41_002,)})
+    )
+    zebra, beagle = plan.classes
+    assert (zebra.available, zebra.had, zebra.listed, zebra.would_get) == (9, 0, 0, 5)
+    assert (beagle.available, beagle.would_get, beagle.bytes) == (0, 0, 0)
+    sizes = [len(server.photos[number].data) for number in (300_008, 300_007)]
+    assert plan.sampled == 2
+    assert zebra.bytes == round(5 * sum(sizes) / 2)
+    assert photo_gets(server) == 0
+    assert server.asked_below("/photos", "HEAD") == 3
+    assert not is_pool(tmp_path / "pool")
+    assert not (tmp_path / "pool").exists()
+
+
+def test_a_dry_run_of_a_pool_counts_what_is_there(options, gather, pool, zebras, tmp_path):
+    zebras(7)
+    gather(per_class=2)
+    database = pool().root / "decisions.sqlite"
+    before = database.read_bytes()
+    (zebra,) = plan_collection(tmp_path / "pool", ["zebra"], options(per_class=6)).classes
+    assert (zebra.available, zebra.had, zebra.listed, zebra.would_get) == (7, 2, 5, 4)
+    assert database.read_bytes() == before
+    assert len(pool().photos()) == 2
+    with pytest.raises(CounterGroundError, match="another query"):
+        plan_collection(tmp_path / "pool", ["zebra"], options(size="large"))

@@ -1,0 +1,244 @@
+"""The client against a server in trouble: patient where that helps, clear where it does not."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
+
+import pytest
+import requests
+
+from counterground._version import __version__
+from counterground.construction.ingest.collect import CollectOptions
+from counterground.construction.ingest.collect import _client as http_module
+from counterground.construction.ingest.collect._budget import open_budget
+from counterground.construction.ingest.collect._client import PER_PAGE, INaturalist, PoliteAdapter
+from counterground.construction.ingest.collect._listing import (
+    ListingState,
+    find_place,
+    list_page,
+    make_query,
+    sized,
+)
+from counterground.construction.ingest.collect._taxa import Choice, Taxon
+from counterground.construction.ingest.download import retry_after
+from counterground.errors import CounterGroundError
+
+
+@pytest.fixture
+def sleeps(monkeypatch):
+    """How long the client meant to wait; it does not."""
+    asked = []
+    monkeypatch.setattr(http_module, "time", SimpleNamespace(sleep=asked.append))
+    return asked
+
+
+def client(server, **options):
+    chosen = CollectOptions(api_url=server.api_url, requests_per_minute=10**6, first_pause=0.5, **options)
+    return INaturalist(chosen, open_budget(chosen), lambda why: None)
+
+
+def listing(server, **options):
+    options = CollectOptions(api_url=server.api_url, **options)
+    taxon = next(iter(server.taxa.values()))
+    choice = Choice("zebra", (Taxon(taxon.id, taxon.name),), "name")
+    query = make_query(choice, options, None)
+    return query, ListingState(query.to_setting())
+
+
+def test_retry_after_is_a_number_or_a_date():
+    assert retry_after(" 3 ") == 3
+    assert retry_after(None) is None
+    assert retry_after("soon") is None
+    assert retry_after("\N{SUPERSCRIPT TWO}") is None
+    date = datetime.now(UTC) + timedelta(seconds=90)
+    assert 60 < retry_after(format_datetime(date)) <= 90
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+
+
+@pytest.mark.parametrize("form", ["number", "date"])
+def test_a_busy_server_says_when_to_come_back(server, sleeps, form):
+    value = "70" if form == "number" else format_datetime(datetime.now(UTC) + timedelta(seconds=80))
+    server.trouble("/v1/taxa", status=429, retry_after=value, times=2)
+    assert client(server).search("zebra") == []
+    assert server.asked_below("/v1/taxa") == 3
+    assert len(sleeps) == 2
+    assert all(40 <= seconds <= 80 for seconds in sleeps)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_broken_server_is_asked_again_ever_more_slowly(server, sleeps, status):
+    server.trouble("/v1/taxa", status=status, times=3)
+    assert client(server).search("zebra") == []
+    assert server.asked_below("/v1/taxa") == 4
+    for seconds, most in zip(sleeps, (0.5, 1.0, 2.0), strict=True):
+        assert most / 2 <= seconds <= most
+
+
+def test_a_server_that_stays_broken_is_told(server, sleeps):
+    server.trouble("/v1/taxa", status=503, times=None)
+    with pytest.raises(CounterGroundError, match=r"answered 503 \(trouble\) again and again"):
+        client(server).search("zebra")
+    assert server.asked_below("/v1/taxa") == 6
+
+
+def test_who_asks_for_long_is_left_alone(server, sleeps):
+    server.trouble("/v1/taxa", status=429, retry_after="7200", times=None)
+    with pytest.raises(CounterGroundError, match="left alone for 120 minutes"):
+        client(server).search("zebra")
+    assert server.asked_below("/v1/taxa") == 1
+    assert sleeps == []
+
+
+def test_a_body_that_breaks_off_is_asked_for_again(server, sleeps):
+    server.add_taxon("Equus quagga")
+    server.trouble("/v1/taxa", cut=20, times=2)
+    assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
+    assert server.asked_below("/v1/taxa") == 3
+
+
+def test_json_that_is_none_is_asked_for_again(server, sleeps, monkeypatch):
+    server.add_taxon("Equus quagga")
+    server.trouble("/v1/taxa", body=b'{"results": [', times=1)
+    assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
+
+
+@pytest.mark.parametrize("body", [b"<html>Sign in to this network</html>", b"[1, 2]", b'{"results": 3}'])
+def test_pages_in_place_of_the_api_are_told_and_not_cached(server, sleeps, body):
+    kind = "text/html" if body.startswith(b"<") else "application/json"
+    server.trouble("/v1/taxa", body=body, content_type=kind, times=1)
+    with pytest.raises(CounterGroundError, match=r"JSON|does not answer as the API"):
+        client(server).search("zebra")
+    if kind == "text/html":
+        assert client(server).search("zebra") == []
+
+
+def test_a_wrong_address_is_told(server):
+    options = CollectOptions(api_url=server.address)
+    with pytest.raises(CounterGroundError, match="ends in /v1"):
+        INaturalist(options, open_budget(options), lambda why: None).search("zebra")
+
+
+def test_nobody_there_is_told(sleeps):
+    options = CollectOptions(api_url="http://127.0.0.1:1/v1", requests_per_minute=10**6)
+    with pytest.raises(CounterGroundError, match=r"cannot be reached.*refuses connections"):
+        INaturalist(options, open_budget(options), lambda why: None).search("zebra")
+    assert len(sleeps) == 5
+
+
+def test_answers_are_cached_and_errors_are_not(server, sleeps):
+    server.trouble("/v1/taxa", status=404, times=1)
+    with pytest.raises(CounterGroundError):
+        client(server).search("zebra")
+    for _ in range(3):
+        client(server).search("zebra")
+    assert server.asked_below("/v1/taxa") == 2
+
+
+def test_only_what_leaves_the_machine_is_counted(server, sleeps):
+    options = CollectOptions(api_url=server.api_url, requests_per_day=3)
+    server.trouble("/v1/taxa", status=500, times=1)
+    api = INaturalist(options, open_budget(options), lambda why: None)
+    for _ in range(5):
+        api.search("zebra")  # two requests, then the cache
+    api.search("horse")
+    with pytest.raises(CounterGroundError, match="requests a day is spent"):
+        api.search("donkey")
+    assert server.asked_below("/v1/taxa") == 3
+
+
+def test_we_say_who_we_are(server, monkeypatch):
+    client(server, contact="ann@example.org").search("zebra")
+    monkeypatch.setenv("COUNTERGROUND_CONTACT", "bob@example.org")
+    client(server).search("horse")
+    agents = sorted(server.agents)
+    assert [agent.split()[0] for agent in agents] == [f"counterground/{__version__}"] * 2
+    assert "(+ann@example.org)" in agents[0]
+    assert "(+bob@example.org)" in agents[1]
+    assert "pyinaturalist/" in agents[0]
+
+
+def test_http_and_https_are_both_ours(server):
+    session = client(server)._session
+    assert {type(session.get_adapter(f"{scheme}://x")) for scheme in ("http", "https")} == {PoliteAdapter}
+
+
+def test_a_cache_that_is_damaged_is_told(server, cache):
+    (cache / "inaturalist").mkdir()
+    (cache / "inaturalist" / "responses.sqlite").write_bytes(b"no database at all, whatever its name" * 30)
+    with pytest.raises(CounterGroundError, match=r"cache of answers.*delete it"):
+        client(server).search("zebra")
+
+
+def test_an_id_that_is_none_has_no_taxon(server):
+    assert client(server).taxon(5) is None
+
+
+def test_pages_go_by_id_while_people_upload(server, zebras):
+    zebras(450)
+    query, state = listing(server)
+    api, keys = client(server), []
+    while not state.exhausted:
+        rows = list_page(api, query, state, "zebra")
+        assert len(rows) <= PER_PAGE
+        keys += [row["key"] for row in rows]
+        zebras(30)  # page numbers would now show 30 photos twice
+    assert keys == [f"inaturalist:{number}" for number in range(300_450, 300_000, -1)]
+    asked = [query for path, query in server.queries if path == "/v1/observations"]
+    assert [one.get("id_below") for one in asked] == [None, "200251", "200051"]
+    assert all((one["order_by"], one["order"], one["per_page"]) == ("id", "desc", "200") for one in asked)
+    assert not any("page" in one for one in asked)
+
+
+def test_a_server_that_ignores_ids_does_not_keep_us_for_ever(server, zebras):
+    zebras(3)
+    query, state = listing(server)
+    state.below = 1
+    server.trouble("/v1/observations", body=b'{"total_results": 900, "results": [{"id": 5}]}', times=None)
+    assert list_page(client(server), query, state, "zebra") == []
+    assert state.exhausted
+
+
+def test_a_place_is_an_id_or_one_name(server):
+    server.places |= {
+        7: "Georgia, US",
+        8: "Georgia",
+        9: "Kruger National Park, ZA",
+        10: "Paris, TX",
+        11: "Paris, FR",
+    }
+    api = client(server)
+    assert find_place(api, "12") == 12
+    assert find_place(api, "kruger national park, za") == 9
+    assert find_place(api, "Kruger National Park") == 9
+    with pytest.raises(CounterGroundError, match=r"several places \(10 Paris, TX; 11 Paris, FR\)"):
+        find_place(api, "Paris")
+    with pytest.raises(CounterGroundError, match="No place"):
+        find_place(api, "Atlantis")
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("https://x.org/photos/1/square.jpg", "https://x.org/photos/1/medium.jpg"),
+        ("https://x.org/photos/1/original.JPEG?1404", "https://x.org/photos/1/medium.JPEG?1404"),
+        ("//x.org/photos/1/thumb.png", "https://x.org/photos/1/medium.png"),
+        ("https://x.org/assets/copyright-infringement-square.png", None),
+        ("https://live.example.com/1_s.jpg", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_addresses_tell_their_size(address, expected):
+    assert sized(address, "medium") == expected
+
+
+def test_headers_of_photos_are_asked_for_politely(server, sleeps, drawn):
+    photo = server.add_observation(server.add_taxon("Equus quagga"), [drawn[0]]).photos[0]
+    server.trouble("/photos", status=503, times=1)
+    options = CollectOptions(api_url=server.api_url)
+    with requests.Session() as session:
+        session.mount(
+            "http://", PoliteAdapter(open_budget(options), first_pause=0.1, waiting=lambda why: None)
+        )
+        answer = session.head(f"{server.address}/photos/{photo.id}/medium.jpg")
+    assert int(answer.headers["Content-Length"]) == len(drawn[0])

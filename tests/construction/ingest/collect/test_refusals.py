@@ -1,0 +1,63 @@
+"""What collect refuses, and what it does not follow."""
+
+import pytest
+
+from counterground.construction.ingest.collect import CollectOptions, plan_collection
+from counterground.construction.ingest.imports import import_photos
+from counterground.errors import CounterGroundError, UsageError
+from counterground.pool import open_pool
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"quality": "reserch"}, "Unknown quality grade 'reserch'.*Did you mean 'research'"),
+        ({"licences": ("cc-by-nx",)}, "Unknown licence"),
+        ({"size": "huge"}, "Unknown size"),
+        ({"since": "05/31/2024"}, "is no date for --since"),
+        ({"since": "2024-05-31", "until": "2024-05-01"}, "No day is both"),
+        ({"per_class": 0}, "per_class is 0"),
+        ({"jobs": 0}, "jobs is 0"),
+        ({"api_url": "api.inaturalist.org"}, "no address of an API"),
+        ({"media_url": "http://x"}, "belongs to an open-data dump"),
+    ],
+)
+def test_values_that_cannot_be_are_told(given, said):
+    with pytest.raises(UsageError, match=said):
+        CollectOptions(**given)
+
+
+def test_a_class_that_the_pool_writes_otherwise_is_refused(gather, options, zebras, drawn, tmp_path):
+    zebras(3)
+    folder = tmp_path / "mine" / "zebra"
+    folder.mkdir(parents=True)
+    (folder / "1.jpg").write_bytes(drawn[9])
+    import_photos(tmp_path / "pool", tmp_path / "mine")
+    with pytest.raises(CounterGroundError, match=r"'zebra'\. Collect it"):
+        gather("Zebra", per_class=2)
+    with pytest.raises(CounterGroundError, match="calls the class 'Zebra' 'zebra'"):
+        plan_collection(tmp_path / "pool", ["Zebra"], options(per_class=2))
+    gather("zebra", per_class=2)
+    assert len(open_pool(tmp_path / "pool").freeze()) == 3
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(gather, zebras, tmp_path):
+    zebras(3)
+    gather(per_class=1)
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "pool" / ".collect.lock").unlink()
+    (tmp_path / "pool" / ".collect.lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(CounterGroundError, match=r"\.collect\.lock is a link: remove it"):
+        gather(per_class=2)
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_nothing_is_written_through_a_link_out_of_the_pool(gather, zebras, tmp_path):
+    zebras(3)
+    gather(per_class=1)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "pool" / "files" / "zebra").rename(tmp_path / "aside")
+    (tmp_path / "pool" / "files" / "zebra").symlink_to(tmp_path / "outside")
+    with pytest.raises(CounterGroundError, match="is a link out of the pool"):
+        gather(per_class=2)
+    assert not list((tmp_path / "outside").iterdir())

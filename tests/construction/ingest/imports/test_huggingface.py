@@ -1,0 +1,152 @@
+"""Hugging Face data sets made here: saved to disk, folders of images and of Parquet; no hub is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+
+import pytest
+from PIL import Image
+
+from counterground.construction.ingest.imports import ImportOptions, import_photos
+from counterground.errors import CounterGroundError, UsageError
+from counterground.pool import open_pool
+
+datasets = pytest.importorskip("datasets")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture
+def files(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    made = []
+    for number in range(6):
+        path = folder / f"{number}.jpg"
+        Image.effect_noise((40 + number, 30), 50 + number).convert("RGB").save(path)
+        made.append(path)
+    return made
+
+
+def data_set(files, **columns):
+    features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["zebra", "flamingo"])}
+    rows = {"image": [str(path) for path in files], "label": [n % 2 for n in range(len(files))]}
+    features |= {name: datasets.Value("string") for name in columns}
+    return datasets.Dataset.from_dict(rows | columns, features=datasets.Features(features))
+
+
+def photos_of(pool_path):
+    pool = open_pool(pool_path)
+    return pool.photos(), pool.verdicts("background")
+
+
+@pytest.mark.parametrize("prefix", ["", "hf:"])
+def test_saved_to_disk(tmp_path, files, prefix):
+    extra = {
+        "background": ["snow", "sky", None, "snow", "sky", "snow"],
+        "licence": ["cc0"] * 6,
+        "note": ["x"] * 6,
+    }
+    data_set(files, **extra).save_to_disk(tmp_path / "saved")
+    report = import_photos(tmp_path / "pool", f"{prefix}{tmp_path / 'saved'}")
+    assert (report.new, report.by_class, report.missed) == (6, {"flamingo": 3, "zebra": 3}, ())
+    assert report.notes == ("Columns of the data set that were not used: note.",)
+    assert report.backgrounds == 5
+    photos, verdicts = photos_of(tmp_path / "pool")
+    assert set(photos["photo_id"]) == {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    assert set(photos["licence"]) == {"cc0"}
+    assert sorted(verdicts["label"].drop_nulls()) == ["sky", "sky", "snow", "snow", "snow"]
+    again = import_photos(tmp_path / "pool", f"{prefix}{tmp_path / 'saved'}")
+    assert (again.new, again.known, again.backgrounds) == (0, 6, 0)
+
+
+def test_splits_have_to_be_chosen_where_there_are_several(tmp_path, files):
+    both = datasets.DatasetDict(train=data_set(files[:4]), test=data_set(files[4:]))
+    both.save_to_disk(tmp_path / "saved")
+    source = f"hf:{tmp_path / 'saved'}"
+    with pytest.raises(UsageError, match=r"Choose a split of .*:train\+test"):
+        import_photos(tmp_path / "pool", source)
+    with pytest.raises(UsageError, match=r"no split 'tset'; there are train, test. Did you mean 'test'"):
+        import_photos(tmp_path / "pool", f"{source}:tset")
+    assert import_photos(tmp_path / "pool", f"{source}:test").new == 2
+    assert import_photos(tmp_path / "pool", f"{source}:train+test").new == 4
+    assert len(photos_of(tmp_path / "pool")[0]) == 6
+
+
+def test_a_folder_of_parquet_that_load_dataset_reads(tmp_path, files):
+    (tmp_path / "data").mkdir()
+    data_set(files).to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
+    report = import_photos(tmp_path / "pool", f"hf:{tmp_path / 'data'}")
+    assert (report.new, report.by_class) == (6, {"flamingo": 3, "zebra": 3})
+
+
+def test_a_folder_of_images_that_load_dataset_reads(tmp_path, files):
+    for number, path in enumerate(files):
+        target = tmp_path / "folder" / "train" / ("zebra", "flamingo")[number % 2] / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    report = import_photos(tmp_path / "pool", f"hf:{tmp_path / 'folder'}:train")
+    assert (report.new, report.by_class) == (6, {"flamingo": 3, "zebra": 3})
+    kept = set(photos_of(tmp_path / "pool")[0]["photo_id"])
+    assert kept == {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_columns_are_found_or_asked_for(tmp_path, files):
+    rows = {
+        "front": [str(path) for path in files],
+        "back": [str(path) for path in files],
+        "animal": ["zebra", "okapi", "", None, "zebra", "okapi"],
+    }
+    features = {"front": datasets.Image(), "back": datasets.Image(), "animal": datasets.Value("string")}
+    made = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+    made.save_to_disk(tmp_path / "saved")
+    source = str(tmp_path / "saved")
+    with pytest.raises(UsageError, match=r"holds the image\? Name it with --image-column; several"):
+        import_photos(tmp_path / "pool", source)
+    with pytest.raises(UsageError, match=r"holds the class\? Name it with --class-column or --class-name"):
+        import_photos(tmp_path / "pool", source, ImportOptions(image_column="front"))
+    with pytest.raises(UsageError, match="'animal' of the data set holds no images"):
+        import_photos(tmp_path / "pool", source, ImportOptions(image_column="animal", class_column="animal"))
+    with pytest.raises(UsageError, match=r"no column 'animals'.*Did you mean 'animal'"):
+        import_photos(tmp_path / "pool", source, ImportOptions(image_column="front", class_column="animals"))
+    named = ImportOptions(image_column="front", class_column="animal")
+    report = import_photos(tmp_path / "pool", source, named)
+    assert (report.new, report.by_class) == (4, {"okapi": 2, "zebra": 2})
+    assert [(one.item, one.reason) for one in report.missed] == [
+        ("all, row 2", "it has no class"),
+        ("all, row 3", "it has no class"),
+    ]
+
+
+def test_rows_without_a_readable_image_are_listed(tmp_path, files):
+    broken = [files[0].read_bytes(), b"no image", files[1].read_bytes()[:300]]
+    features = datasets.Features({"image": datasets.Image()})
+    rows = {"image": [{"bytes": data, "path": None} for data in broken] + [None]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "saved")
+    report = import_photos(tmp_path / "pool", str(tmp_path / "saved"), ImportOptions(class_name="zebra"))
+    assert report.new == 1
+    assert [(one.item, one.reason) for one in report.missed] == [
+        ("all, row 1", "not an image"),
+        ("all, row 2", "truncated"),
+        ("all, row 3", "the source has no bytes of it"),
+    ]
+
+
+def test_what_cannot_be_loaded_is_one_line(tmp_path):
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(CounterGroundError, match="Cannot load the data set") as error:
+        import_photos(tmp_path / "pool", f"hf:{tmp_path / 'nothing'}")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "pool").exists()
+
+
+def test_without_the_package_one_is_told_what_to_install(tmp_path, files, monkeypatch):
+    data_set(files).save_to_disk(tmp_path / "saved")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UsageError, match="pip install datasets"):
+        import_photos(tmp_path / "pool", str(tmp_path / "saved"))

@@ -1,0 +1,387 @@
+"""Photos on disk into a pool: copied, labelled, listed where they cannot be, and nothing twice."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.cli import main
+from counterground.construction.ingest.imports import ImportOptions, import_photos
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_benchmark
+from counterground.pool import open_pool
+
+
+def noise(path: Path, seed: int, kind: str | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((48, 40), Image.Resampling.BICUBIC).save(path, kind)
+    return path
+
+
+def everything(pool_path: Path):
+    pool = open_pool(pool_path)
+    try:
+        return pool.photos(), pool.verdicts("background"), pool.decisions()
+    finally:
+        pool.close()
+
+
+def test_class_and_background_folders(tmp_path, labelled):
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.new, report.known, report.missed) == (9, 0, ())
+    assert (report.by_class, report.backgrounds) == ({"flamingo": 3, "zebra": 6}, 9)
+    photos, verdicts, decisions = everything(tmp_path / "pool")
+    assert photos["class_name"].value_counts().sort("class_name").rows() == [("flamingo", 3), ("zebra", 6)]
+    for row in photos.iter_rows(named=True):
+        file = tmp_path / "pool" / row["path"]
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == row["photo_id"]
+        assert (row["width"], row["height"], row["bytes"]) == (48, 40, file.stat().st_size)
+        assert row["key"].startswith("file:animals/")
+    assert verdicts["label"].value_counts().sort("label").rows() == [("grass", 3), ("road", 3), ("water", 3)]
+    assert set(decisions["annotator"]) == {"imported"}
+
+
+def test_the_pool_stands_alone(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    frozen = open_pool(tmp_path / "pool").freeze()
+    (labelled / "zebra/grass/0.jpg").write_bytes(b"edited in place")
+    shutil.rmtree(labelled)
+    again = open_pool(tmp_path / "pool").freeze()
+    assert again.version == frozen.version
+    for row in again.photos.iter_rows(named=True):
+        assert hashlib.sha256(again.photo_path(row["path"]).read_bytes()).hexdigest() == row["photo_id"]
+
+
+def test_the_same_import_again_adds_nothing(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    before = everything(tmp_path / "pool")
+    moved = tmp_path / "elsewhere" / "animals"
+    shutil.copytree(labelled, moved)
+    for source in (labelled, moved):
+        report = import_photos(tmp_path / "pool", source)
+        assert (report.new, report.known, report.backgrounds) == (0, 9, 0)
+    after = everything(tmp_path / "pool")
+    assert all(one.equals(other) for one, other in zip(before, after, strict=True))
+
+
+def test_what_changed_in_the_source_is_added_beside_what_was_there(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    noise(labelled / "zebra/grass/0.jpg", 99)
+    noise(labelled / "zebra/grass/9.jpg", 98)
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.new, report.known) == (2, 8)
+    assert len(everything(tmp_path / "pool")[0]) == 11
+
+
+def test_a_background_that_was_changed_is_recorded_as_a_later_decision(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    photos = read_benchmark(labelled).photos.with_columns(background=pl.lit("snow"))
+    manifest = labelled / "animals.parquet"
+    photos.select("path", "class_name", "background").write_parquet(manifest)
+    report = import_photos(tmp_path / "pool", manifest)
+    assert (report.new, report.known, report.backgrounds) == (0, 9, 9)
+    _, verdicts, decisions = everything(tmp_path / "pool")
+    assert set(verdicts["label"]) == {"snow"}
+    assert len(decisions) == 18
+
+
+def test_what_an_annotator_changed_since_is_left_by_the_same_import(tmp_path, labelled):
+    options = ImportOptions(annotator="ann")
+    import_photos(tmp_path / "pool", labelled, options)
+    pool = open_pool(tmp_path / "pool")
+    changed, taken_back = pool.photos()["path"][0], pool.decisions()["path"][-1]
+    pool.undo("ann", "background")
+    pool.decide(changed, annotator="ann", task="background", labels=["rock"], seconds=2.0)
+    assert import_photos(tmp_path / "pool", labelled, options).backgrounds == 0
+    labels = dict(pool.verdicts("background").select("path", "label").iter_rows())
+    assert (labels[changed], labels[taken_back]) == ("rock", None)
+
+
+def test_a_file_that_the_pool_lost_is_put_back_by_the_same_import(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    pool = open_pool(tmp_path / "pool")
+    lost, cut = (tmp_path / "pool" / path for path in pool.photos()["path"][:2])
+    lost.unlink()
+    cut.write_bytes(cut.read_bytes()[:50])
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.new, report.known) == (0, 9)
+    assert "Put back, since missing or changed in the pool: 2 of its photos." in report.notes
+    for path, content in pool.photos().select("path", "photo_id").iter_rows():
+        assert photo_id(tmp_path / "pool" / path) == content
+
+
+def test_the_manifest_for_other_programs_is_there_after_an_import(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    assert len(pl.read_parquet(tmp_path / "pool" / "photos.parquet")) == 9
+
+
+def test_pipes_among_the_photos_do_not_hold_up_an_import(tmp_path, labelled):
+    os.mkfifo(labelled / "zebra/grass/pipe.jpg")
+    with pytest.raises(CounterGroundError, match=r"pipe\.jpg: no regular file"):
+        import_photos(tmp_path / "pool", labelled)
+    report = import_photos(tmp_path / "flat", labelled / "zebra/grass", ImportOptions(class_name="zebra"))
+    assert [one.reason for one in report.missed] == ["no regular file"]
+
+
+def test_counteranimal_layout_says_that_groups_are_not_taken_over(tmp_path, photos):
+    report = import_photos(tmp_path / "pool", photos)
+    assert report.new == 48
+    assert any("Common and counter were not taken over" in note for note in report.notes)
+    frozen = open_pool(tmp_path / "pool").freeze()
+    assert sorted(set(frozen.photos["background"])) == ["earth", "grass", "sky", "snow", "water"]
+
+
+def test_files_with_equal_content_are_both_kept_and_told_across_classes(tmp_path, labelled):
+    shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "zebra/grass/copy.jpg")
+    shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "flamingo/water/copy.jpg")
+    report = import_photos(tmp_path / "pool", labelled)
+    assert report.new == 11
+    assert report.notes[-1] == "1 photo is in the pool under several classes (one as flamingo and zebra)."
+
+
+def test_what_does_not_decode_is_listed_and_not_taken_in(tmp_path, labelled):
+    (labelled / "zebra/grass/page.jpg").write_text("<html>")
+    whole = (labelled / "zebra/grass/0.jpg").read_bytes()
+    (labelled / "zebra/grass/half.jpg").write_bytes(whole[: len(whole) // 2])
+    (labelled / "zebra/grass/empty.jpg").write_bytes(b"")
+    report = import_photos(tmp_path / "pool", labelled)
+    assert {(one.item, one.reason) for one in report.missed} == {
+        ("zebra/grass/page.jpg", "not an image"),
+        ("zebra/grass/half.jpg", "truncated"),
+        ("zebra/grass/empty.jpg", "empty file"),
+    }
+    assert report.new == 9
+    listed = pl.read_csv(report.list_file)
+    assert listed.columns == ["item", "class_name", "reason"]
+    assert listed["reason"].sort().to_list() == ["empty file", "not an image", "truncated"]
+    for name in ("page", "half", "empty"):
+        (labelled / f"zebra/grass/{name}.jpg").unlink()
+    mended = import_photos(tmp_path / "pool", labelled)
+    assert (mended.list_file, report.list_file.exists()) == (None, False)
+
+
+def written(tmp_path) -> Benchmark:
+    root = tmp_path / "composites"
+    rows = []
+    for number in range(4):
+        photo = noise(root / f"p{number}.png", number)
+        mask = root / "m" / f"p{number}.png"
+        mask.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((40, 48), 255 * (number % 2), np.uint8)).save(mask)
+        rows.append(
+            {
+                "path": photo.name,
+                "photo_id": hashlib.sha256(photo.read_bytes()).hexdigest(),
+                "class_index": number % 2,
+                "class_name": ("okapi", "quokka")[number % 2],
+                "background": ("hand", "snow")[number // 2],
+                "cluster": f"c{number}",
+                "mask": f"m/p{number}.png",
+                "licence": "CC BY 4.0",
+                "attribution": f"Ann {number}",
+                "source": f"https://example.org/{number}",
+            }
+        )
+    frame = pl.DataFrame(rows, schema_overrides={"class_index": pl.Int32})
+    benchmark = Benchmark("made", root, frame, LabelSpace("benchmark", ("okapi", "quokka"), (None, None)))
+    write_benchmark(benchmark, tmp_path / "made")
+    return benchmark
+
+
+def test_all_a_benchmark_knows_comes_along(tmp_path):
+    benchmark = written(tmp_path)
+    report = import_photos(tmp_path / "pool", tmp_path / "made", ImportOptions(annotator="ann"))
+    assert (report.new, report.masks, report.backgrounds) == (4, 4, 4)
+    assert "The label space of backgrounds has new labels: hand." in report.notes
+    photos, verdicts, decisions = everything(tmp_path / "pool")
+    assert set(decisions["annotator"]) == {"ann"}
+    joined = photos.join(benchmark.photos, on="photo_id", suffix="_source")
+    for column in ("class_name", "cluster", "licence", "attribution", "source"):
+        assert joined[column].to_list() == joined[f"{column}_source"].to_list()
+    for row in joined.iter_rows(named=True):
+        assert (tmp_path / "pool" / row["mask"]).read_bytes() == benchmark.photo_path(
+            row["mask_source"]
+        ).read_bytes()
+    assert verdicts.join(joined, on="path")["label"].to_list() == joined["background"].to_list()
+
+
+def test_a_mask_that_cannot_be_read_is_listed_and_its_photo_kept(tmp_path):
+    benchmark = written(tmp_path)
+    benchmark.photo_path("m/p1.png").write_bytes(b"no mask")
+    benchmark.photo_path("m/p2.png").unlink()
+    report = import_photos(tmp_path / "pool", tmp_path / "made")
+    assert (report.new, report.masks, report.missed) == (4, 2, ())
+    assert sorted(one.reason for one in report.masks_missed) == [
+        "this mask of a photo: missing",
+        "this mask of a photo: not an image",
+    ]
+    assert len(pl.read_csv(report.list_file)) == 2
+
+
+def test_a_background_called_later_is_refused(tmp_path):
+    noise(tmp_path / "src" / "zebra" / "later" / "1.jpg", 1)
+    with pytest.raises(CounterGroundError, match="No background can be called 'later'"):
+        import_photos(tmp_path / "pool", tmp_path / "src")
+
+
+def test_photos_that_changed_under_a_benchmark_are_listed(tmp_path):
+    benchmark = written(tmp_path)
+    noise(benchmark.photo_path("p1.png"), 77)
+    benchmark.photo_path("p2.png").unlink()
+    report = import_photos(tmp_path / "pool", tmp_path / "made")
+    assert report.new == 2
+    assert [one.reason for one in report.missed] == [
+        "content changed since the source was written",
+        "missing",
+    ]
+
+
+def test_a_flat_folder_of_one_class(tmp_path):
+    for number in range(3):
+        noise(tmp_path / "trip" / f"IMG {number}.JPG", number, "JPEG")
+    (tmp_path / "trip" / "notes.txt").write_text("hello")
+    with pytest.raises(UsageError, match="say their class with --class-name"):
+        import_photos(tmp_path / "pool", tmp_path / "trip")
+    assert not (tmp_path / "pool").exists()
+    report = import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
+    assert (report.new, report.by_class) == (3, {"zebra": 3})
+    assert report.notes == ("1 files are not of a known image type and were not read: notes.txt.",)
+    photos = everything(tmp_path / "pool")[0]
+    assert all(path.startswith("files/zebra/img-") and path.endswith(".jpg") for path in photos["path"])
+
+
+def test_the_same_photo_under_another_class_is_a_conflict_that_is_told(tmp_path):
+    noise(tmp_path / "trip" / "1.jpg", 1)
+    import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
+    report = import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="okapi"))
+    assert (report.new, [one.reason for one in report.missed]) == (0, ["the pool has it as 'zebra'"])
+
+
+def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    noise(tmp_path / "more" / "Flamingo" / "1.jpg", 50)
+    with pytest.raises(CounterGroundError, match="Import it as that one: --rename 'Flamingo=flamingo'"):
+        import_photos(tmp_path / "pool", tmp_path / "more")
+    noise(tmp_path / "other" / "ice bear" / "1.jpg", 51)
+    import_photos(tmp_path / "pool", tmp_path / "other")
+    noise(tmp_path / "third" / "polar bear" / "1.jpg", 52)
+    with pytest.raises(CounterGroundError, match="are the same class"):
+        import_photos(tmp_path / "pool", tmp_path / "third")
+    renamed = ImportOptions(rename={"polar bear": "ice bear"})
+    assert import_photos(tmp_path / "pool", tmp_path / "third", renamed).by_class == {"ice bear": 1}
+    assert len(everything(tmp_path / "pool")[0]) == 11
+
+
+def test_renaming_what_is_not_there_is_told(tmp_path, labelled):
+    with pytest.raises(UsageError, match=r"no class 'zebras' to be renamed. Did you mean 'zebra'\?"):
+        import_photos(tmp_path / "pool", labelled, ImportOptions(rename={"zebras": "okapi"}))
+
+
+def test_numbered_class_folders_get_their_names(tmp_path):
+    noise(tmp_path / "src" / "100 black swan" / "water" / "1.jpg", 1)
+    report = import_photos(tmp_path / "pool", tmp_path / "src")
+    assert report.by_class == {"black swan": 1}
+
+
+def test_a_pool_gives_what_stands_in_it(tmp_path, labelled):
+    import_photos(tmp_path / "first", labelled)
+    first = open_pool(tmp_path / "first")
+    gone = first.photos()["path"][0]
+    first.decide(gone, annotator="ann", task="review", labels=["clarity"])
+    report = import_photos(tmp_path / "second", tmp_path / "first")
+    assert (report.new, report.backgrounds) == (8, 8)
+    assert any("1 of 9 photos of the pool were discarded" in note for note in report.notes)
+    with pytest.raises(UsageError, match="cannot be imported into itself"):
+        import_photos(tmp_path / "first", tmp_path / "first")
+
+
+def test_sources_that_are_none_make_no_pool(tmp_path):
+    for source, message in ((tmp_path / "nowhere", "no existing path"), (Path(__file__), "neither a folder")):
+        with pytest.raises(UsageError, match=message):
+            import_photos(tmp_path / "pool", source)
+    with pytest.raises(UsageError, match="is for a folder of photos of one class"):
+        import_photos(tmp_path / "pool", Path(__file__), ImportOptions(class_name="zebra"))
+    assert not (tmp_path / "pool").exists()
+
+
+def test_a_folder_with_something_else_in_it_is_no_place_for_a_pool(tmp_path, labelled):
+    with pytest.raises(CounterGroundError, match="is no pool and not empty"):
+        import_photos(labelled, labelled)
+
+
+IMPORT = (
+    "import sys; from counterground.construction.ingest.imports import import_photos; "
+    "import_photos(*sys.argv[1:])"
+)
+
+
+def test_kill_at_any_moment_loses_nothing(tmp_path):
+    source = tmp_path / "many"
+    for number in range(300):
+        noise(source / "zebra" / ("grass", "road")[number % 2] / f"{number}.jpg", number)
+    files = tmp_path / "pool" / "files" / "zebra"
+    process = subprocess.Popen([sys.executable, "-c", IMPORT, str(tmp_path / "pool"), str(source)])
+    while process.poll() is None and (not files.is_dir() or len(list(files.iterdir())) < 40):
+        time.sleep(0.002)
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    import_photos(tmp_path / "pool", source)
+    photos, verdicts, decisions = everything(tmp_path / "pool")
+    assert len(photos) == len(decisions) == 300
+    assert verdicts["label"].value_counts().sort("label").rows() == [("grass", 150), ("road", 150)]
+    assert len([file for file in files.iterdir() if not file.name.startswith(".")]) == 300
+
+
+def test_a_photo_too_strange_for_its_suffix_gets_the_right_one(tmp_path):
+    out = io.BytesIO()
+    Image.new("RGB", (30, 20), "red").save(out, "PNG")
+    (tmp_path / "trip").mkdir()
+    (tmp_path / "trip" / "a.jpg").write_bytes(out.getvalue())
+    import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
+    photos = everything(tmp_path / "pool")[0]
+    assert photos["path"][0].endswith(".png")
+    assert (tmp_path / "pool" / photos["path"][0]).read_bytes() == out.getvalue()
+
+
+def test_without_the_database_one_is_told_what_to_install(tmp_path, labelled):
+    code = f"import sys; sys.modules['sqlalchemy'] = None\n{IMPORT}"
+    command = [sys.executable, "-c", code, str(tmp_path / "pool"), str(labelled)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "UsageError: Pools need the package sqlalchemy: run `pip install 'counterground" in done.stderr
+
+
+def test_names_do_not_speak_to_the_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / "cache"))
+    title = "\x1b]0;mine\x07"
+    noise(tmp_path / "made" / f"yeti{title}" / f"snow{title}" / f"{title}1.jpg", 60)
+    (tmp_path / "made" / f"yeti{title}" / f"snow{title}" / f"{title}2.jpg").write_text("no photo")
+    noise(tmp_path / "made" / "zebra" / "grass" / "1.jpg", 61)
+    pool = str(tmp_path / "pool")
+    source = str(tmp_path / "made")
+    for words in (
+        ["import", pool, source],
+        ["curate", pool],
+        ["pool", pool],
+        ["export", pool, "--format", "parquet", "--private", "--out", str(tmp_path / "out")],
+        ["import", pool, source, "--rename", f"yeti{title}=yéti", "--annotator", "ann"],
+        ["import", pool, source, "--rename", f"{title}=x"],
+    ):
+        main(words)
+        printed = capsys.readouterr()
+        said = printed.out + printed.err
+        assert said
+        assert not {"\x1b", "\x07"} & set(said), words
