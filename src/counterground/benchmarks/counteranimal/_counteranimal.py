@@ -10,12 +10,13 @@ from pathlib import Path
 
 import polars as pl
 
+from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks._packages import sha256
-from counterground.benchmarks._progress import progress_bar
 from counterground.benchmarks.counteranimal._archive import BrokenArchiveError, is_archive, unpack
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.progress import progress_bar
 from counterground.published import load_table
 
 _RETRIES = 3
@@ -256,3 +257,14 @@ def _compare_group(row: dict[str, object], group: str, photos: pl.DataFrame) -> 
     if n and backgrounds != [expected]:
         lines.append(f"{label}, {group}: background {' and '.join(backgrounds)}, the paper has {expected}.")
     return lines
+
+
+COUNTERANIMAL = BuiltInBenchmark(
+    name="counteranimal",
+    description="45 animal classes photographed on common and counter backgrounds (Wang et al. 2024)",
+    n_photos=13100,
+    folder=counteranimal_folder,
+    is_ready=lambda: is_complete(counteranimal_folder()),
+    get=lambda archive, show_progress: get_counteranimal(archive, show_progress=show_progress),
+    cite=("inaturalist",),
+)

@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 
 from counterground._version import __version__
-from counterground.benchmarks import progress_bar
 from counterground.construction.export._card import Statement, write_attribution, write_card, write_left_out
 from counterground.construction.export._copying import Tick
 from counterground.construction.export._facts import CardFacts
@@ -24,6 +23,7 @@ from counterground.construction.export.formats._open_formats import write_counte
 from counterground.construction.export.formats._webdataset import write_webdataset
 from counterground.errors import UsageError, did_you_mean
 from counterground.photos import Benchmark
+from counterground.progress import progress_bar
 
 FORMATS = ("counteranimal", "croissant", "huggingface", "parquet", "webdataset")
 

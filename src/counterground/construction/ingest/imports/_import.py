@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.benchmarks import progress_bar
 from counterground.construction.ingest.download import DownloadSettings, download_photos
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
 from counterground.construction.ingest.imports._huggingface import is_data_set, read_data_set
@@ -17,6 +16,7 @@ from counterground.construction.ingest.imports._options import ImportOptions, ch
 from counterground.construction.ingest.imports._report import ImportReport, NotImported, write_missed
 from counterground.construction.ingest.imports._table import AddressTable, is_address_table, read_addresses
 from counterground.pool import open_pool
+from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
