@@ -1,8 +1,12 @@
-.PHONY: demo studies test check lint bench constraints clean
+.PHONY: demo studies test test-without-browser browser check lint bench constraints clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# Installs Debian packages where that can be done without asking: as root.
+APT := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 
 demo: $(INSTALLED)  ## discover -> evaluate -> report on the built-in photos; writes demo/report.html
 	rm -rf demo
@@ -17,8 +21,15 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 	for study in theory multicoloredmnist coloredcoco; do \
 	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
-test: $(INSTALLED)  ## the whole suite, a process per core
-	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+test: $(INSTALLED) browser  ## the whole suite, a process per core
+	$(PYTEST)
+
+browser:  # Chromium, where it can be had: without it pytest skips some tests and says what to install
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
+	  { $(APT) chromium fonts-dejavu-core; } || true
+
+test-without-browser: $(INSTALLED)  ## once more what a browser is for: without one it is skipped, and nothing fails
+	env -u CI scripts/without-browser $(PYTEST) -m browser
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
