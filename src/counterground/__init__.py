@@ -1,6 +1,6 @@
 """CounterGround tells how much a vision model relies on the background rather than the object.
 
-Each command has a function of its name: ``counterground compare`` is ``compare``. Where that name is a keyword
+Each command has a function of its name: ``counterground compare`` is ``compare``. Where the name is a keyword
 or a package, the function says what it does: ``import_photos``, ``write_report``, ``write_figures``,
 ``list_models``, ``list_benchmarks``, ``open_pool``.
 """

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
-from counterground.study.coco._coco import COCO_CLASSES, load_coco_objects
+from counterground.study.coco import COCO_CLASSES, load_coco_objects
 
 FEW = {"train": 2, "validation": 1, "test": 1}
 SIDE = 120

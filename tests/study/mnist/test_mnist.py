@@ -15,16 +15,19 @@ import pytest
 
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
-from counterground.study.mnist._digits import Setting, color_digits
-from counterground.study.mnist._mnist import Digits, load_mnist
-from counterground.study.mnist._study import (
+from counterground.study.mnist import (
+    Cell,
     ColoredSettings,
+    Digits,
+    Setting,
+    color_digits,
     compare_methods,
     draw_colored,
+    load_mnist,
     run_cells,
     summarise,
+    train_cell,
 )
-from counterground.study.mnist._training import Cell, train_cell
 
 
 def drawn(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +88,7 @@ def test_the_data_have_the_correlations_they_are_said_to_have(k, p_inv, p_spu):
 def test_colours_are_what_is_painted():
     images = np.full((20, 28, 28), 255, np.uint8)
     data = color_digits(images, np.arange(20, dtype=np.uint8) % 10, Setting(10, 1.0, 1.0), "train", 0)
-    from counterground.study.mnist._digits import PALETTE
+    from counterground.study.mnist import PALETTE
 
     np.testing.assert_allclose(data.images[:, :, 5, 5], PALETTE[data.color] / 255, atol=1e-6)
     assert len(set(map(tuple, PALETTE))) == 10

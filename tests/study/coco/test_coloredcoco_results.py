@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterground.study.coco._results import choose, compare_objectives, draw_sweep, interval, summarise
+from counterground.study.coco import choose, compare_objectives, draw_sweep, interval, summarise
 
 
 def rows(objective, values, strength=0.8, rate=1e-3, validation=None):

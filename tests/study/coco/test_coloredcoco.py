@@ -22,31 +22,35 @@ from torch.nn.functional import normalize
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.study import QUICK_COLOREDCOCO, TABLE_7
-from counterground.study.coco import _start as _finetune_start
-from counterground.study.coco._estimate import estimate
-from counterground.study.coco._finetune import OBJECTIVES, Machine, Recipe, before, finetune, photos_of
-from counterground.study.coco._losses import clip_loss, siglip_loss
-from counterground.study.coco._objects import (
+from counterground.study._grid import take_gpu, visible_gpus  # what a process without a GPU can be asked
+from counterground.study.coco import (
     BIASED,
     COLORS,
+    OBJECTIVES,
     OTHERS,
+    CocoSettings,
+    Machine,
     Objects,
+    Recipe,
+    Source,
+    _start,  # its schedule, which two steps stand in for
+    before,
     caption_obj,
     caption_objbkg,
+    clip_loss,
+    estimate,
+    file_of,
+    finetune,
+    load_stamps_objects,
+    load_start,
     on_color,
     paint,
     paint_elsewhere,
-)
-from counterground.study.coco._stamps import load_stamps_objects
-from counterground.study.coco._start import load_start, small_start
-from counterground.study.coco._trials import (
-    CocoSettings,
-    Source,
-    begin,
-    file_of,
+    photos_of,
     run_trials,
+    siglip_loss,
+    small_start,
     trials,
-    visible_gpus,
 )
 
 NAMES = tuple(f"kind{label}" for label in range(9))
@@ -271,7 +275,7 @@ def test_stamps_of_the_test_are_animals_that_training_never_saw(shared_cache, mo
 
 
 def test_the_small_clip_sees_no_test_photo_and_is_kept(objects, tmp_path, monkeypatch):
-    monkeypatch.setattr(_finetune_start, "_PRETRAINING", _finetune_start.Schedule(steps=2))
+    monkeypatch.setattr(_start, "_PRETRAINING", _start.Schedule(steps=2))
     blind = drawn()
     for part in ("validation", "test"):
         blind.pixels[part][:] = 0
@@ -345,7 +349,7 @@ def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_ca
 
 
 def _which_gpu(found):
-    begin(["4", "7"], found[0])
+    take_gpu(["4", "7"], found[0])
     found[1].put(os.environ["CUDA_VISIBLE_DEVICES"])
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from counterground.cli import main
 from counterground.study import QUICK_THEORY
-from counterground.study.theory._study import draw_theory
-from counterground.study.theory._theory import MEAN_OF_CLASS, Definition, exact_accuracy
+from counterground.study.theory import MEAN_OF_CLASS, Definition, draw_theory, exact_accuracy
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from counterground.study.theory import _theory as theory
+from counterground.study import theory
 
 PLAIN = theory.Definition(mu_spu=1.5, p_spu=0.9)
 
