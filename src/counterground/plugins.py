@@ -1,63 +1,96 @@
-"""What other packages add by entry points: model families, metrics, benchmarks, export formats.
+"""Registries of what has a name: built in, or added by another package through an entry point.
 
-A package declares, for example, ``brier = "mine:BRIER"`` under
-``[project.entry-points."counterground.metrics"]``.
+A package adds a metric, for example, with ``brier = "mine:BRIER"`` under
+``[project.entry-points."counterground.metrics"]``. The name of the entry point is the name of the metric.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
+
+from counterground.errors import CounterGroundError, UsageError
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Plugins(Generic[T]):
-    """What the entry points of a group gave, and one sentence for each that gave nothing.
+class Registry(Generic[T]):
+    """Things by their names. Another package is imported only when one of its names is used.
 
-    A package that cannot be loaded breaks no other: ``problems`` belong into the message about a name that
-    is then unknown.
+    Attributes:
+        group: of the entry points, as in ``counterground.metrics``.
+        kind: the class whose instances are registered.
+        built_in: ours by name, in the order in which they are listed.
     """
 
-    found: tuple[T, ...]
-    problems: tuple[str, ...]
+    group: str
+    kind: type[T]
+    built_in: dict[str, T]
 
-    @property
-    def hint(self) -> str:
-        """The problems as a text to append to a message."""
-        return "".join(f" {problem}" for problem in self.problems)
+    def names(self) -> list[str]:
+        """Return all names, ours first; nothing is imported."""
+        return list(dict.fromkeys([*self.built_in, *_entries(self.group, tuple(sys.path))]))
+
+    def find(self, name: str) -> T | None:
+        """Return what has this name, None where nothing has.
+
+        Raises:
+            UsageError: several packages claim the name.
+            CounterGroundError: the package that adds it is broken.
+        """
+        claims = _entries(self.group, tuple(sys.path)).get(name, ())
+        if not claims:
+            return self.built_in.get(name)
+        owners = [*(["counterground"] if name in self.built_in else []), *map(_package, claims)]
+        if len(owners) > 1:
+            raise UsageError(
+                f"{name!r} is claimed in {self.group} by several packages ({', '.join(owners)}): "
+                "keep one of them."
+            )
+        return self._load(claims[0])
+
+    def each(self, warn: Callable[[str], object]) -> Iterator[T]:
+        """Yield everything, ours first; call ``warn`` with one line for what cannot be loaded."""
+        for name in self.names():
+            try:
+                found = self.find(name)
+            except CounterGroundError as error:
+                warn(str(error))
+                found = self.built_in.get(name)
+            if found is not None:
+                yield found
+
+    def _load(self, entry: EntryPoint) -> T:
+        try:
+            loaded = entry.load()
+        except Exception as error:  # whatever another package raises when it is imported
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise CounterGroundError(
+                f"{entry.name!r} of the package {_package(entry)} cannot be loaded ({reason}): "
+                "update or remove that package."
+            ) from error
+        if not isinstance(loaded, self.kind):
+            raise CounterGroundError(
+                f"{entry.name!r} of the package {_package(entry)} is {type(loaded).__name__}; "
+                f"entry points of {self.group} must be {self.kind.__name__}."
+            )
+        return loaded
 
 
 @cache
-def load_plugins(group: str, kind: type[T], taken: Iterable[str] = (), key: str = "name") -> Plugins[T]:
-    """Load the entry points of a group, once per process, in the order of their names.
+def _entries(group: str, path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
+    """Return the entry points by name, read again only where ``sys.path`` has changed: that takes time."""
+    del path
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, _package(entry))):
+        found[entry.name] = (*found.get(entry.name, ()), entry)
+    return found
 
-    Args:
-        group: as in ``counterground.metrics``.
-        kind: the class that each entry point must be an instance of.
-        taken: names that are built in; a tuple. The second of two equal names is left out.
-        key: the attribute of ``kind`` that must be unique.
-    """
-    found: dict[str, T] = {}
-    problems = []
-    for point in sorted(entry_points(group=group), key=lambda point: point.name):
-        package = point.dist.name if point.dist is not None else point.value
-        try:
-            loaded = point.load()
-        except Exception as error:  # whatever a stranger's package raises on import
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            problems.append(f"{point.name!r} of the package {package} cannot be loaded ({reason}).")
-            continue
-        if not isinstance(loaded, kind):
-            problems.append(f"{point.name!r} of the package {package} is not a {kind.__name__}.")
-            continue
-        name = getattr(loaded, key)
-        if name in found or name in taken:
-            problems.append(f"The package {package} adds a second {name!r}, which is left out.")
-            continue
-        found[name] = loaded
-    return Plugins(tuple(found.values()), tuple(problems))
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.value

@@ -17,7 +17,7 @@ class BuiltInBenchmark:
     Another package adds one with an entry point of the group ``counterground.benchmarks``.
 
     Attributes:
-        name: what commands call it; lower case, without a slash.
+        name: what commands call it, and the name of another package's entry point; without a slash.
         description: one line for ``counterground benchmarks``.
         n_photos: how many photos it has.
         folder: where it lies in the cache, fetched or not.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from counterground.benchmarks._builtin import BuiltInBenchmark
@@ -9,16 +11,20 @@ from counterground.benchmarks.counteranimal import COUNTERANIMAL
 from counterground.benchmarks.stamps import STAMPS
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import Benchmark, read_benchmark
-from counterground.plugins import Plugins, load_plugins
+from counterground.plugins import Registry
 from counterground.pool import is_pool, open_pool
 
-_BUILT_IN = (COUNTERANIMAL, STAMPS)
+_BENCHMARKS = Registry(
+    "counterground.benchmarks",
+    BuiltInBenchmark,
+    {benchmark.name: benchmark for benchmark in (COUNTERANIMAL, STAMPS)},
+)
 _OPTIONS = {"archive": "--from ARCHIVE", "packages": "--packages FOLDER"}
 
 
-def list_benchmarks() -> list[BuiltInBenchmark]:
-    """Return the benchmarks that have a name, sorted by it."""
-    return sorted((*_BUILT_IN, *_plugins().found), key=lambda benchmark: benchmark.name)
+def list_benchmarks(*, warn: Callable[[str], object] = warnings.warn) -> list[BuiltInBenchmark]:
+    """Return the benchmarks that have a name; ``warn`` gets a line for each that cannot be loaded."""
+    return list(_BENCHMARKS.each(warn))
 
 
 def benchmark_folder(name: str) -> Path:
@@ -43,15 +49,15 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
         UsageError: neither a built-in name nor an existing path.
         CounterGroundError: it cannot be built or read, or must be got first.
     """
-    for benchmark in list_benchmarks():
-        if benchmark.name == name_or_path:
-            return _open(benchmark, show_progress=show_progress)
+    named = _BENCHMARKS.find(name_or_path) if isinstance(name_or_path, str) else None
+    if named is not None:
+        return _open(named, show_progress=show_progress)
     if not Path(name_or_path).exists():
-        names = [benchmark.name for benchmark in list_benchmarks()]
+        names = _BENCHMARKS.names()
         raise UsageError(
             f"{str(name_or_path)!r} is not a built-in benchmark ({', '.join(names)}), "
             "and no such path exists."
-            f"{did_you_mean(str(name_or_path), names)}{_plugins().hint}"
+            f"{did_you_mean(str(name_or_path), names)}"
         )
     if is_pool(name_or_path):
         return open_pool(name_or_path).freeze()
@@ -100,15 +106,10 @@ def _open(benchmark: BuiltInBenchmark, *, show_progress: bool) -> Benchmark:
 
 
 def _named(name: str) -> BuiltInBenchmark:
-    known = {benchmark.name: benchmark for benchmark in list_benchmarks()}
-    if name not in known:
+    found = _BENCHMARKS.find(name)
+    if found is None:
+        names = _BENCHMARKS.names()
         raise UsageError(
-            f"No built-in benchmark {name!r}; there are {', '.join(known)}."
-            f"{did_you_mean(name, list(known))}{_plugins().hint}"
+            f"No built-in benchmark {name!r}; there are {', '.join(names)}.{did_you_mean(name, names)}"
         )
-    return known[name]
-
-
-def _plugins() -> Plugins[BuiltInBenchmark]:
-    names = tuple(benchmark.name for benchmark in _BUILT_IN)
-    return load_plugins("counterground.benchmarks", BuiltInBenchmark, names)
+    return found

@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 
 from counterground._version import __version__
-from counterground.construction.export import formats as built_in
 from counterground.construction.export._card import write_attribution, write_card, write_left_out
 from counterground.construction.export._copying import Tick
 from counterground.construction.export._facts import CardFacts
@@ -19,19 +18,24 @@ from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._layout import Contents
 from counterground.construction.export._selection import Selection, Terms, select_photos
 from counterground.construction.export._shards import ShardSize
+from counterground.construction.export.formats import (
+    COUNTERANIMAL,
+    CROISSANT,
+    HUGGINGFACE,
+    PARQUET,
+    WEBDATASET,
+)
 from counterground.errors import UsageError, did_you_mean
 from counterground.photos import Benchmark
-from counterground.plugins import load_plugins
+from counterground.plugins import Registry
 from counterground.progress import progress_bar
 
-_BUILT_IN = (
-    built_in.COUNTERANIMAL,
-    built_in.CROISSANT,
-    built_in.HUGGINGFACE,
-    built_in.PARQUET,
-    built_in.WEBDATASET,
+_FORMATS = Registry(
+    "counterground.exports",
+    ExportFormat,
+    {each.name: each for each in (COUNTERANIMAL, CROISSANT, HUGGINGFACE, PARQUET, WEBDATASET)},
 )
-FORMATS = tuple(each.name for each in _BUILT_IN)
+FORMATS = tuple(_FORMATS.built_in)
 
 
 @dataclass(frozen=True)
@@ -105,17 +109,16 @@ def export(
     return ExportReport(folders, len(selection.benchmark), selection.left_out, tuple(notes))
 
 
-def _known_formats(names: Sequence[str]) -> tuple[ExportFormat, ...]:
-    plugins = load_plugins("counterground.exports", ExportFormat, FORMATS)
-    known = {each.name: each for each in (*_BUILT_IN, *plugins.found)}
-    for name in names:
-        if name not in known:
-            raise UsageError(
-                f"Unknown format {name!r}: use {', '.join(known)}.{did_you_mean(name, known)}{plugins.hint}"
-            )
+def _known_formats(names: Sequence[str]) -> list[ExportFormat]:
+    known = _FORMATS.names()
     if not names:
         raise UsageError(f"Name at least one format: {', '.join(known)}.")
-    return tuple(known[name] for name in dict.fromkeys(names))
+    chosen = []
+    for name in dict.fromkeys(names):
+        if (found := _FORMATS.find(name)) is None:
+            raise UsageError(f"Unknown format {name!r}: use {', '.join(known)}.{did_you_mean(name, known)}")
+        chosen.append(found)
+    return chosen
 
 
 def _target(benchmark: Benchmark, out: Path) -> Path:

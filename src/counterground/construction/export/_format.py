@@ -21,7 +21,7 @@ class ExportFormat:
     and the list of left-out photos are the same for all formats and written by ``export``.
 
     Attributes:
-        name: what ``--format`` calls it.
+        name: what ``--format`` calls it, and the name of another package's entry point.
         summary: the first line of the card: what lies in the folder.
         reader: Python code that opens the export, run in its folder.
         write: write photos, masks and manifest into a new folder; call the tick once for each photo.
