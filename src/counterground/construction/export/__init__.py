@@ -1,6 +1,6 @@
 """Export: a benchmark as a folder that others can read, with its card and everybody's credit."""
 
-from counterground.construction.export._copying import copy_photos, photo_bytes
+from counterground.construction.export._copying import Tick, copy_photos, photo_bytes
 from counterground.construction.export._export import FORMATS, ExportReport, export
 from counterground.construction.export._facts import Agreement, CardFacts, card_facts
 from counterground.construction.export._format import ExportFormat, Statement
@@ -15,6 +15,7 @@ __all__ = [
     "ExportFormat",
     "ExportReport",
     "ShardSize",
+    "Tick",
     "Statement",
     "card_facts",
     "copy_photos",
