@@ -81,6 +81,8 @@ def make_run(benchmark: Benchmark, random: np.random.Generator) -> Run:
                 names=pl.lit("openai"),
                 prompts=pl.lit("simple"),
                 protocol=pl.lit("classification"),
+                as_published=pl.lit(value=False),
+                answer_score=pl.lit(None),
                 label_space=pl.lit("imagenet"),
                 predicted_index=pl.Series(guess),
                 predicted_name=pl.Series([benchmark.label_space.names[k] for k in guess]),

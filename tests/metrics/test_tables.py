@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 
 from counterground.metrics import (
     COMPARISON_SCHEMA,
+    KEY_SCHEMA,
     SCORES_SCHEMA,
     balanced_accuracy,
     balanced_interval,
@@ -52,15 +53,22 @@ def predictions(model="a", seed=0, n=300, skill=0.4, **labels):
         "confidence": np.random.default_rng(seed).random(n),
         "top2_gap": np.where(np.arange(n) % 50 == 0, 0.0, 0.1),
     }
-    setting = {"names": "openai", "prompts": "simple", "protocol": None, "label_space": "imagenet", **labels}
+    setting = {
+        "names": "openai",
+        "prompts": "simple",
+        "protocol": None,
+        "as_published": False,
+        "answer_score": None,
+        "label_space": "imagenet",
+        **labels,
+    }
     return (
         pl.DataFrame({**photos, "model": model, **setting, **outcome})
         .with_columns(
             pl.col("class_index").cast(pl.Int32),
             pl.col("true_rank").cast(pl.Int32),
-            pl.col("names").cast(pl.String),
         )
-        .cast({"protocol": pl.String, "confidence": pl.Float32})
+        .cast({**KEY_SCHEMA, "confidence": pl.Float32})
     )
 
 
@@ -216,7 +224,7 @@ def test_no_predictions_give_no_scores(frame):
 def test_bad_predictions_are_refused(frame):
     with pytest.raises(ValueError, match="lack the columns cluster, confidence"):
         score_predictions(frame.drop("cluster", "confidence"))
-    with pytest.raises(ValueError, match=r"'0000.jpg' stands 2 times under model 'a'"):
+    with pytest.raises(ValueError, match=r"'0000.jpg' occurs 2 times under model 'a'"):
         score_predictions(pl.concat([frame, frame.head(1)]))
 
 
@@ -289,16 +297,19 @@ def test_other_photos_under_the_same_paths_are_not_compared():
 
 def test_an_encoder_is_compared_with_a_model_that_answers_in_words():
     clip = predictions("clip", protocol="classification")
-    lvlm = predictions("lvlm", 1, protocol="answer-loss", prompts="What is it? A {}")
+    lvlm = predictions("lvlm", 1, protocol="answer-loss", answer_score="mean", prompts="What is it? A {}")
     table = compare_models(pl.concat([clip, lvlm]))
     assert set(table["protocol"]) == {"classification / answer-loss"}
     assert set(table["prompts"]) == {"simple / What is it? A {}"}
+    assert set(table["answer_score"]) == {"mean"}
     same = compare_models(pl.concat([clip, predictions("lvlm", 1, protocol="classification")]))
-    assert_frame_equal(table.drop("protocol", "prompts"), same.drop("protocol", "prompts"))
+    assert_frame_equal(
+        table.drop("protocol", "prompts", "answer_score"), same.drop("protocol", "prompts", "answer_score")
+    )
     turned = compare_models(pl.concat([clip, lvlm]), against="clip")
     assert set(turned["model_b"]) == {"clip"}
     for label in (
-        {"protocol": "classification, as published"},
+        {"protocol": "classification", "as_published": True},
         {"protocol": "classification", "names": "wordnet"},
         {"protocol": "classification", "label_space": "confusable"},
         {"protocol": "yes-no"},

@@ -42,7 +42,7 @@ def make_predictions(
     groups: bool = True,
     lacking: dict[int, str] | None = None,
     label_space: str = "imagenet",
-    protocol: str = "classification",
+    as_published: bool = False,
 ) -> pl.DataFrame:
     """``levels``: accuracies a model is drawn with; ``lacking``: class -> its group without photos."""
     rows = []
@@ -68,7 +68,9 @@ def make_predictions(
                             "model": model,
                             "names": "openai",
                             "prompts": "simple",
-                            "protocol": protocol,
+                            "protocol": "classification",
+                            "as_published": as_published,
+                            "answer_score": None,
                             "label_space": label_space,
                             "predicted_index": index if right else (index + 1) % len(classes),
                             "predicted_name": name,
@@ -99,8 +101,9 @@ def make_run(tmp_path_factory):
         as_published=False,
         **options,
     ):
-        protocol = "classification, as published" if as_published else "classification"
-        predictions = make_predictions(levels, classes=classes or ANIMALS, protocol=protocol, **options)
+        predictions = make_predictions(
+            levels, classes=classes or ANIMALS, as_published=as_published, **options
+        )
         photos = predictions["path"].n_unique()
         info = RunInfo(
             counterground_version="0.1.0",

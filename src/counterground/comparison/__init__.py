@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from counterground.comparison._agreement import AGREEMENT_OF_DROPS_SCHEMA, drop_agreement
-from counterground.comparison._comparability import REFEREE, unfairness
+from counterground.comparison._comparability import REFEREE, comparability_warnings
 from counterground.comparison._comparison import TESTS_SCHEMA, Comparison, full_comparison
 from counterground.comparison._points import POINTS_SCHEMA, model_points, refuse_repeated, run_names, titles
 from counterground.comparison._published_points import PUBLISHED
@@ -16,7 +16,6 @@ from counterground.comparison._robustness import (
     effective_robustness,
 )
 from counterground.comparison._scaling import EVERY, TERMS, WITHOUT, Answer, Scaling, ScalingFit, scaling
-from counterground.comparison._settings import SETTING
 from counterground.comparison.tables._notebook import comparison_html, robustness_html, scaling_html
 from counterground.comparison.tables._view import SectionsView, format_comparison, format_reproduction
 
@@ -29,7 +28,6 @@ __all__ = [
     "REFEREE",
     "REPRODUCTION_SCHEMA",
     "RESIDUALS_SCHEMA",
-    "SETTING",
     "TERMS",
     "TESTS_SCHEMA",
     "WITHOUT",
@@ -40,6 +38,7 @@ __all__ = [
     "Scaling",
     "ScalingFit",
     "SectionsView",
+    "comparability_warnings",
     "comparison_html",
     "drop_agreement",
     "effective_robustness",
@@ -56,5 +55,4 @@ __all__ = [
     "scaling",
     "scaling_html",
     "titles",
-    "unfairness",
 ]

@@ -10,16 +10,15 @@ from typing import Any
 import polars as pl
 
 from counterground.comparison._agreement import drop_agreement
-from counterground.comparison._comparability import unfairness
+from counterground.comparison._comparability import comparability_warnings
 from counterground.comparison._pairing import paired_drops
 from counterground.comparison._points import gather, refuse_repeated, run_names
 from counterground.comparison._published_points import Setup
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
 from counterground.comparison._scaling import Scaling, scaling
-from counterground.comparison._settings import SETTING
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import COMPARISON_SCHEMA, Scale, compare_models, holm
+from counterground.metrics import COMPARISON_SCHEMA, SETTING, Scale, compare_models, holm
 from counterground.results import Run
 
 TESTS_SCHEMA: dict[str, Any] = {
@@ -114,7 +113,7 @@ def full_comparison(
     points, holders = gather(listed, published=published, reproduction=published, setup=_setup(listed))
     robustness = effective_robustness(points, baseline=baseline, scale=scale)
     tests, obstacles = _tests(named, against)
-    unfair = unfairness(named, published=published)
+    unfair = comparability_warnings(named, published=published)
     if not published:
         obstacles += _alone(points, tests)
     return Comparison(
@@ -144,7 +143,7 @@ def _check_against(runs: Sequence[Run], against: str | None) -> None:
 
 
 def _setup(runs: Sequence[Run]) -> Setup:
-    spaces = {run.info.label_space.name.partition("@")[0] for run in runs}
+    spaces = {run.info.label_space.name for run in runs}
     return "1v20" if spaces == {"confusable"} else "1v1000"
 
 

@@ -11,10 +11,10 @@ from counterground.comparison._matching import PaperRow, paper_row
 from counterground.comparison._points import refuse_repeated, run_names
 from counterground.comparison._published_points import reproduction_rows
 from counterground.comparison._run_points import why_not_paper
-from counterground.comparison._settings import SETTING
 from counterground.errors import UsageError
+from counterground.metrics import KEYS
 from counterground.published import load_table, published_models
-from counterground.results import Run
+from counterground.results import Run, setting_text
 
 REPRODUCTION_SCHEMA: dict[str, Any] = {
     "table": pl.String,
@@ -192,7 +192,7 @@ def _measured(name: str, run: Run) -> list[dict[str, Any]]:
                 "source": name,
                 "spec": setting["model"],
                 "names": setting["names"],
-                "loading": "as published" if setting["protocol"].endswith("as published") else "as trained",
+                "loading": setting_text("as_published", setting["as_published"]),
                 **_values(part),
             }
         )
@@ -216,8 +216,8 @@ def _asked(run: Run) -> Iterator[tuple[PaperRow, dict[str, str], pl.DataFrame]]:
         if row := paper_row(record):
             rows[record.spec] = row
     overall = run.scores.filter(pl.col("class_index").is_null() & pl.col("model").is_in(list(rows)))
-    for key, part in overall.group_by("model", *SETTING, maintain_order=True):
-        setting = dict(zip(("model", *SETTING), map(str, key), strict=True))
+    for key, part in overall.group_by(KEYS, maintain_order=True):
+        setting = dict(zip(KEYS, key, strict=True))
         yield rows[setting["model"]], setting, part
 
 
@@ -225,9 +225,8 @@ def _setup(row: PaperRow, setting: dict[str, str]) -> tuple[str | None, str]:
     """How many names compete and the prompts, as the paper's tables have them."""
     prompts, protocol = setting["prompts"], setting["protocol"]
     if row.table == "Table 5":
-        prompts = "simple" if protocol.startswith("answer-loss") else protocol
-    space = setting["label_space"].partition("@")[0]
-    return {"imagenet": "1v1000", "confusable": "1v20"}.get(space), prompts
+        prompts = "simple" if protocol == "answer-loss" else protocol
+    return {"imagenet": "1v1000", "confusable": "1v20"}.get(setting["label_space"]), prompts
 
 
 def _values(part: pl.DataFrame) -> dict[str, float | None]:

@@ -299,7 +299,7 @@ def _populations(points: pl.DataFrame, baseline: str) -> Iterator[_Population]:
     base = paper if paper.height else same
     for line, measured, told in ((base, pl.concat([paper, same]), ""), (again, again, " (reproduction)")):
         if measured.height:
-            names = str(measured["label_space"][0]).partition("@")[0]
+            names = measured["label_space"][0]
             title = f"{measured['benchmark'][0]}{told}"
             yield _Population(None, names, title, line.filter(member), measured)
     named = titles(points)

@@ -15,7 +15,7 @@ from counterground.comparison._published_points import (
     is_filtered,
     parameters_of,
 )
-from counterground.comparison._settings import SETTING
+from counterground.metrics import KEYS
 from counterground.published import load_table
 from counterground.results import ModelRecord, Run
 
@@ -32,15 +32,15 @@ def run_rows(run: Run, source: str, setup: Setup) -> list[dict[str, Any]]:
     photos = _photos(run.predictions)
     rows = []
     overall = run.scores.filter(pl.col("class_index").is_null())
-    for key, part in overall.group_by("model", *SETTING, maintain_order=True):
+    for key, part in overall.group_by(KEYS, maintain_order=True):
         figures = _figures(part)
         if figures.get("drop") is None:
             continue
-        spec, setting = str(key[0]), dict(zip(SETTING, key[1:], strict=True))
+        setting = dict(zip(KEYS, key, strict=True))
         notes = [obstacle or _other_space(setting["label_space"], setup)]
         rows.append(
             {
-                **_identity(spec, records.get(spec)),
+                **_identity(setting["model"], records.get(setting["model"])),
                 "source": source,
                 **figures,
                 **photos,
@@ -94,8 +94,7 @@ def is_counteranimal(run: Run) -> bool:
 
 
 def _other_space(label_space: str | None, setup: Setup) -> str:
-    # A set of confusable names carries a hash or a file's name behind its own.
-    if label_space is not None and label_space.partition("@")[0] == LABEL_SPACE[setup]:
+    if label_space == LABEL_SPACE[setup]:
         return ""
     return f"Other names compete ({label_space}) than in the paper's rows ({LABEL_SPACE[setup]})."
 

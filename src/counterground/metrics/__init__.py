@@ -23,6 +23,7 @@ from counterground.metrics._agreement import (
     krippendorff_alpha,
 )
 from counterground.metrics._calibration import expected_calibration_error
+from counterground.metrics._codes import GROUPS
 from counterground.metrics._correlation import Correlation, rank_correlation
 from counterground.metrics._intervals import (
     LEVEL,
@@ -35,22 +36,36 @@ from counterground.metrics._line import EDGE, FEWEST, LineFit, Scale, fit_line, 
 from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
     PairedTest,
-    comparable,
     compare_models,
     holm,
     paired_test,
 )
 from counterground.metrics._regression import INTERCEPT, Coefficient, Regression, ordinary_least_squares
 from counterground.metrics._scores import SCORES_SCHEMA, score_predictions
+from counterground.metrics._settings import (
+    CLASSIFICATION,
+    KEY_SCHEMA,
+    KEYS,
+    SETTING,
+    SETTING_SCHEMA,
+    comparable,
+    in_setting,
+)
 
 __all__ = [
     "AGREEMENT_SCHEMA",
+    "CLASSIFICATION",
     "COMPARISON_SCHEMA",
     "EDGE",
     "FEWEST",
+    "GROUPS",
     "INTERCEPT",
+    "KEYS",
+    "KEY_SCHEMA",
     "LEVEL",
     "SCORES_SCHEMA",
+    "SETTING",
+    "SETTING_SCHEMA",
     "ClassAccuracies",
     "ClassDrops",
     "Coefficient",
@@ -75,6 +90,7 @@ __all__ = [
     "fit_line",
     "from_scale",
     "holm",
+    "in_setting",
     "krippendorff_alpha",
     "mean_drop",
     "ordinary_least_squares",

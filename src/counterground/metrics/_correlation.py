@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from counterground.metrics._codes import Floats
+from counterground.metrics._distributions import normal_quantile
 from counterground.metrics._intervals import LEVEL
 
 
@@ -38,7 +38,7 @@ def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation
     r = float(np.clip(np.corrcoef(_mean_ranks(x), _mean_ranks(y))[0, 1], -1, 1))
     if len(x) < 4 or abs(r) > 1 - 1e-12:
         return Correlation(r, None, None)
-    half = float(ndtri((1 + LEVEL) / 2)) * np.sqrt((1 + r * r / 2) / (len(x) - 3))
+    half = float(normal_quantile((1 + LEVEL) / 2)) * np.sqrt((1 + r * r / 2) / (len(x) - 3))
     return Correlation(r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)))
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 from counterground.metrics._codes import Strata, as_flags, cluster_codes
+from counterground.metrics._distributions import t_quantile
 from counterground.metrics._sampling import Method, Moment, Partition, Sampling, StratumMeans
 
 LEVEL = 0.95
@@ -117,7 +117,7 @@ def drop_interval(
 
 def critical(moment: Moment) -> float:
     """The t value of a 95 % interval with one degree of freedom less than effective clusters."""
-    return float(stdtrit(moment.effective - 1, (1 + LEVEL) / 2))
+    return t_quantile(moment.effective - 1, (1 + LEVEL) / 2)
 
 
 def share_interval(moment: Moment, method: Method) -> Interval:

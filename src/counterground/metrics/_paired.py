@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, get_args
@@ -10,12 +10,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.special import stdtr
 
 from counterground.metrics._codes import COMMON, COUNTER, Strata, as_flags, cluster_codes, same_length
+from counterground.metrics._distributions import t_cdf
 from counterground.metrics._intervals import critical
-from counterground.metrics._predictions import SETTING, by_key, checked
 from counterground.metrics._sampling import Moment, Partition, Sampling, StratumMeans
+from counterground.metrics._settings import SETTING_SCHEMA, by_key, checked, comparable
 
 Quantity = Literal["accuracy", "common", "counter", "drop"]
 _NO_SPREAD = 1e-12
@@ -123,7 +123,7 @@ def _tested(moment: Moment | None, largest: float) -> PairedTest:
     error, t = float(np.sqrt(moment.variance)), critical(moment)
     if error > _NO_SPREAD:
         half = t * error
-        p_value = float(2 * stdtr(moment.effective - 1, -abs(difference) / error))
+        p_value = float(2 * t_cdf(moment.effective - 1, -abs(difference) / error))
     else:
         # No cluster differs from another: the true share of photos that would is under t^2 / (t^2 + n - 1).
         half = largest * t * t / (t * t + moment.n - 1)
@@ -133,7 +133,7 @@ def _tested(moment: Moment | None, largest: float) -> PairedTest:
 
 
 COMPARISON_SCHEMA: dict[str, Any] = {
-    **dict.fromkeys(SETTING, pl.String),
+    **SETTING_SCHEMA,
     "model_a": pl.String,
     "model_b": pl.String,
     "metric": pl.String,
@@ -149,8 +149,7 @@ COMPARISON_SCHEMA: dict[str, Any] = {
 """Columns of a comparison; ``difference`` (a - b), ``low`` and ``high`` are fractions."""
 
 _PHOTO = ["path", "photo_id", "class_index", "group", "cluster"]
-_CLASSIFICATION, _PUBLISHED = "classification", ", as published"
-_Setting = tuple[str | None, ...]
+_Setting = tuple[Any, ...]
 _Key = tuple[str, _Setting]
 
 
@@ -192,19 +191,6 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
     return frame.with_columns(corrected).select(list(COMPARISON_SCHEMA))
 
 
-def comparable(first: Sequence[str | None], second: Sequence[str | None]) -> bool:
-    """Return whether models under two settings (names, prompts, protocol, label space) may be compared."""
-    if tuple(first) == tuple(second):
-        return True
-    one, other = (dict(zip(SETTING, setting, strict=True)) for setting in (first, second))
-    if any(one[name] != other[name] for name in ("names", "label_space")):
-        return False
-    protocols = [setting["protocol"] or "" for setting in (one, other)]
-    by_label = [protocol.removesuffix(_PUBLISHED) == _CLASSIFICATION for protocol in protocols]
-    published = {protocol.endswith(_PUBLISHED) for protocol in protocols}
-    return all(protocols) and by_label[0] != by_label[1] and len(published) == 1
-
-
 def _pairs(keys: list[_Key], against: str | None) -> list[tuple[_Key, _Key]]:
     """Pairs under the same setting first, setting by setting, then those across kinds."""
     settings = list(dict.fromkeys(setting for _, setting in keys))
@@ -222,8 +208,11 @@ def _sets(pair: tuple[_Key, _Key]) -> tuple[_Setting, _Setting]:
     return pair[0][1], pair[1][1]
 
 
-def _both(first: str | None, second: str | None) -> str | None:
-    return first if first == second else f"{first} / {second}"
+def _both(first: Any, second: Any) -> Any:
+    """One setting's value for a pair; what only one of them has (how answers are scored) is that one's."""
+    if first == second or second is None:
+        return first
+    return second if first is None else f"{first} / {second}"
 
 
 def _compared(first: str, second: str, a: pl.DataFrame, b: pl.DataFrame) -> list[list[Any]]:

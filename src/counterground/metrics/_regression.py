@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr, stdtrit
 
 from counterground.metrics._codes import Floats
+from counterground.metrics._distributions import t_cdf, t_quantile
 from counterground.metrics._intervals import LEVEL
 
 INTERCEPT = "1"
@@ -97,9 +97,9 @@ def ordinary_least_squares(
 
 
 def _coefficient(term: str, value: float, error: float, df: int) -> Coefficient:
-    half = float(stdtrit(df, (1 + LEVEL) / 2)) * error
+    half = t_quantile(df, (1 + LEVEL) / 2) * error
     exact = 1.0 if value == 0 else 0.0
-    p_value = float(2 * stdtr(df, -abs(value) / error)) if error > 0 else exact
+    p_value = float(2 * t_cdf(df, -abs(value) / error)) if error > 0 else exact
     return Coefficient(term, value, error, value - half, value + half, p_value)
 
 

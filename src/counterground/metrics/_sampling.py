@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from counterground.metrics._codes import Codes, Floats
 
@@ -102,6 +101,8 @@ class Partition:
 
     def drawn(self, pair_sums: Floats) -> Floats:
         """Sums of each stratum in each draw, ``[draws, strata]``."""
+        from scipy import sparse
+
         shape = (self.sampling.size, self.size)
         matrix = sparse.csr_matrix((pair_sums, (self.pair_cluster, self.pair_stratum)), shape=shape)
         weights = self.sampling.weights

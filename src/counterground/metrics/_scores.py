@@ -13,11 +13,11 @@ from counterground.metrics._accuracy import tied, within_top_k
 from counterground.metrics._calibration import BINS, confidence_bins
 from counterground.metrics._codes import COMMON, COUNTER, Strata, as_flags, cluster_codes
 from counterground.metrics._intervals import Interval, difference_interval, share_interval
-from counterground.metrics._predictions import KEYS, by_key, checked
 from counterground.metrics._sampling import Method, Partition, Sampling, StratumMeans, mean_absolute_sum
+from counterground.metrics._settings import KEY_SCHEMA, by_key, checked
 
 SCORES_SCHEMA: dict[str, Any] = {
-    **dict.fromkeys(KEYS, pl.String),
+    **KEY_SCHEMA,
     "class_index": pl.Int32,
     "group": pl.String,
     "metric": pl.String,

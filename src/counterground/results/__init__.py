@@ -17,14 +17,13 @@ from counterground.results._run import (
     why_not_comparable,
 )
 from counterground.results._summary import (
-    GROUPS,
-    KEY_COLUMNS,
     MEASURES,
     Estimate,
     ModelScores,
     headline,
     mean_drop,
     regroup,
+    setting_text,
 )
 from counterground.results.tables._markup import sheet_latex, sheet_markdown
 from counterground.results.tables._scores import (
@@ -46,8 +45,6 @@ from counterground.results.tables._scores import (
 from counterground.results.tables._table import Cell, Column, Sheet
 
 __all__ = [
-    "GROUPS",
-    "KEY_COLUMNS",
     "MEASURES",
     "NOTHING",
     "PICTURE",
@@ -88,6 +85,7 @@ __all__ = [
     "scores_html",
     "scores_table",
     "select_models",
+    "setting_text",
     "sheet_latex",
     "sheet_markdown",
     "table",

@@ -139,8 +139,9 @@ _Found = tuple[str, list[str], list[str]]
 
 def _of_benchmark(run: Run) -> _Found:
     record = run.info.benchmark
-    kind = record.name.partition(",")[0].casefold()  # discovery adds ", pairs of <referee>"
-    why = f"the photos of {record.name.partition(',')[0]}"
+    origin = record.origin or record.name
+    kind = origin.casefold()
+    why = f"the photos of {origin}"
     observed = run.predictions["path"].str.contains(r"(^|/)inaturalist-[^/]*$").any()
     keys = ["inaturalist"] if observed or kind == "counteranimal" else []
     if kind == "stamps":

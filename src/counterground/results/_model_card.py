@@ -96,7 +96,7 @@ def _card(spec: str, results: Sequence[_Asked]) -> str:
 def _result(asked: _Asked) -> dict[str, Any]:
     info, setting = asked.run.info, asked.scores.setting
     task, title = _TASKS.get(asked.record.kind, _ZERO_SHOT)
-    how = {key: one_line(value) for key, value in setting._asdict().items() if value and key != "model"}
+    how = {name: one_line(setting.text(name)) for name in setting._fields[1:] if getattr(setting, name)}
     name = one_line(info.benchmark.name)
     return {
         "task": {"type": task, "name": title},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.metrics import SCORES_SCHEMA
+from counterground.metrics import KEY_SCHEMA, SCORES_SCHEMA
+from counterground.photos import Benchmark, Discovered
 
 PREDICTIONS_SCHEMA: dict[str, Any] = {
     "path": pl.String,
@@ -21,11 +22,7 @@ PREDICTIONS_SCHEMA: dict[str, Any] = {
     "background": pl.String,
     "group": pl.String,
     "cluster": pl.String,
-    "model": pl.String,
-    "names": pl.String,
-    "prompts": pl.String,
-    "protocol": pl.String,
-    "label_space": pl.String,
+    **KEY_SCHEMA,
     "predicted_index": pl.Int32,
     "predicted_name": pl.String,
     "correct": pl.Boolean,
@@ -42,12 +39,35 @@ class _Record(BaseModel):
 
 
 class BenchmarkRecord(_Record):
-    """The benchmark a run was made on."""
+    """The benchmark a run was made on; the fields of `Discovered` where a model chose its pairs."""
 
     name: str
     version: str
     n_photos: int
     notes: list[str]
+    referee: str | None = None
+    split: str | None = None
+    min_drop: float | None = None
+    discovered_from: str | None = None
+    origin: str | None = None
+    referee_as_published: bool = False
+    earlier_referees: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, benchmark: Benchmark) -> BenchmarkRecord:
+        """Describe a benchmark."""
+        return cls(
+            name=benchmark.name,
+            version=benchmark.version,
+            n_photos=len(benchmark.photos),
+            notes=list(benchmark.notes),
+            **(asdict(benchmark.discovery) if benchmark.discovery else {}),
+        )
+
+    @property
+    def discovery(self) -> Discovered | None:
+        """How a model chose the pairs of backgrounds; None where none did."""
+        return Discovered.from_json(self.model_dump())
 
 
 class LabelSpaceRecord(_Record):

@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.results._numbers import bounds, percent
-
-KEY_COLUMNS = ("model", "names", "prompts", "protocol", "label_space")
-GROUPS = ("common", "counter")
+from counterground.metrics import KEYS
+from counterground.results._numbers import NOTHING, bounds, percent
 
 
 class Measure(NamedTuple):
@@ -49,6 +47,13 @@ MEASURES = (
 COMMON, COUNTER, DROP, BALANCED, WORST_GROUP = MEASURES[:5]
 
 
+def setting_text(name: str, value: object) -> str:
+    """Write one value of a setting for a reader: a Boolean and null in words."""
+    if name == "as_published":
+        return "as published" if value else "as trained"
+    return NOTHING if value is None else str(value)
+
+
 class Setting(NamedTuple):
     """What tells one row of results from another; ``run`` only where several runs stand together."""
 
@@ -56,8 +61,14 @@ class Setting(NamedTuple):
     names: str | None
     prompts: str | None
     protocol: str | None
+    as_published: bool | None
+    answer_score: str | None
     label_space: str | None
     run: str | None = None
+
+    def text(self, name: str) -> str:
+        """One field for a reader: a Boolean and null in words."""
+        return setting_text(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
     Raises:
         UsageError: a figure stands twice, as when runs were joined without a column ``run``.
     """
-    columns = (*KEY_COLUMNS, "run") if "run" in scores.columns else KEY_COLUMNS
+    columns = (*KEYS, "run") if "run" in scores.columns else KEYS
     found: dict[Setting, ModelScores] = {}
     for row in scores.iter_rows(named=True):
         setting = Setting(*(row[column] for column in columns))
@@ -176,7 +187,7 @@ def _labelled(models: list[ModelScores], suffix: str) -> list[ModelScores]:
     }
     labelled = []
     for model in models:
-        parts = [str(getattr(model.setting, column)) for column in columns]
+        parts = [model.setting.text(column) for column in columns]
         extra = f" ({', '.join(parts)})" if model.setting.model in repeated else ""
         label = f"{model.setting.model}{extra}{suffix}"
         labelled.append(ModelScores(model.setting, label, model.overall, model.classes))

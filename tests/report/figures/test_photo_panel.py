@@ -41,7 +41,12 @@ def run_on(benchmark, make_run, right):
         rows.append(
             {key: photo[key] for key in ("path", "photo_id", "class_index", "background", "group")}
             | {"class_name": name, "cluster": photo["path"], "model": "efficientnet-lite0", "names": "openai"}
-            | {"prompts": "simple", "protocol": "classification", "label_space": "imagenet"}
+            | {
+                "prompts": "simple",
+                "protocol": "classification",
+                "as_published": False,
+                "label_space": "imagenet",
+            }
             | {"predicted_index": 0, "predicted_name": name if correct else "$wolf$", "correct": correct}
             | {"true_rank": 0, "confidence": 0.5, "top2_gap": 0.1, "loss_sum": None, "loss_mean": None}
         )

@@ -12,8 +12,8 @@ from counterground.comparison._points import titles
 from counterground.comparison._published_points import PUBLISHED
 from counterground.comparison._robustness import RobustnessLine
 from counterground.comparison._scaling import EVERY, TERMS, WITHOUT, Answer, Scaling
-from counterground.comparison._settings import SETTING
 from counterground.comparison.tables._lines import about_line
+from counterground.metrics import SETTING
 from counterground.results import NOTHING, Cell, Column, Sheet, bounds, p_value, percent
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _models(comparison: Comparison) -> list[Section]:
         first = group.row(0, named=True)
         version, space = first["benchmark_version"], first["label_space"]
         # On the paper's photos one line serves all versions.
-        place = (None, str(space).partition("@")[0]) if first["comparable"] else (version, space)
+        place = (None, space) if first["comparable"] else (version, space)
         title = first["benchmark"] if first["comparable"] else named[version]
         paper = "paper" in group["source"]
         ordered = group.sort("residual", "drop", descending=[True, False], nulls_last=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from counterground.metrics import comparable, compare_models
-from counterground.results import KEY_COLUMNS, Estimate, ModelScores, Run, why_not_comparable
+from counterground.metrics import KEYS, SETTING, comparable, compare_models
+from counterground.results import Estimate, ModelScores, Run, why_not_comparable
 
 ALL_PAIRS_UP_TO = 6
 _TITLES = {
@@ -68,7 +68,7 @@ def compare(
     """
     labelled = labelled_predictions(runs, models)
     labels = [model.label for run in models for model in run]
-    settings = [model.setting[1:5] for run in models for model in run]
+    settings = [model.setting[1 : 1 + len(SETTING)] for run in models for model in run]
     if not any(comparable(*pair) for pair in combinations(settings, 2)):
         return Comparisons([])
     if obstacle := why_not_comparable(runs):
@@ -101,7 +101,7 @@ def labelled_predictions(runs: Sequence[Run], models: Sequence[Sequence[ModelSco
 
 
 def _labelled(predictions: pl.DataFrame, models: Sequence[ModelScores]) -> pl.DataFrame:
-    keys = list(KEY_COLUMNS)
+    keys = list(KEYS)
     rows = [(*(getattr(model.setting, key) for key in keys), model.label) for model in models]
     schema: dict[str, Any] = {**{key: predictions.schema[key] for key in keys}, "label": pl.String}
     names = pl.DataFrame(rows, schema=schema, orient="row")

@@ -170,7 +170,7 @@ def table_html(
     heads.append(Head("n", "Photos.", numeric=True))
     rows: list[Sequence[str] | str] = []
     for model in models:
-        texts = [model.setting.model, *(str(getattr(model.setting, name)) for name in varying)]
+        texts = [model.setting.model, *(model.setting.text(name) for name in varying)]
         if not by_class:
             rows.append([*map(escape, texts), *_figures(model, measures, None)])
             continue

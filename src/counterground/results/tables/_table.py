@@ -28,6 +28,8 @@ TITLES = {
     "names": "Names",
     "prompts": "Prompts",
     "protocol": "Protocol",
+    "as_published": "Loaded",
+    "answer_score": "Answer score",
     "label_space": "Label space",
     "run": "Run",
 }
@@ -77,7 +79,7 @@ def make_sheet(
     columns += [Column(measure.title, True) for measure in measures] + [Column("n", True)]
     rows = []
     for model in models:
-        head = [(model.setting.model, ""), *((str(getattr(model.setting, name)), "") for name in varying)]
+        head = [(model.setting.model, ""), *((model.setting.text(name), "") for name in varying)]
         if not by_class:
             rows.append([*head, *_cells(model, measures, None), (count(model.photos.n), "")])
             continue
@@ -102,9 +104,9 @@ def caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: boo
     if not models:
         return "No scores."
     same = [
-        f"{TITLES[name].lower()} {getattr(models[0].setting, name)}"
+        f"{TITLES[name].lower()} {models[0].setting.text(name)}"
         for name in Setting._fields[1:]
-        if name not in varying and getattr(models[0].setting, name) is not None
+        if name not in varying and getattr(models[0].setting, name) not in (None, False)
     ]
     clusters = sorted({model.photos.clusters for model in models if model.photos.clusters is not None})
     counted = f" from {' or '.join(count(n) for n in clusters)} clusters" if clusters and not by_class else ""
