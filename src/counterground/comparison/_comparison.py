@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,25 @@ from counterground.comparison._published_points import Setup
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
 from counterground.comparison._scaling import Scaling, scaling
+from counterground.comparison._settings import fingerprint
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import COMPARISON_SCHEMA, SETTING, Scale, compare_models, holm
+from counterground.metrics import (
+    COMPARISON_SCHEMA,
+    KEYS,
+    SETTING,
+    Scale,
+    compare_models,
+    corrected,
+    tests_against,
+)
 from counterground.results import Run
 
 TESTS_SCHEMA: dict[str, Any] = {
     "benchmark": pl.String,
     "benchmark_version": pl.String,
     **COMPARISON_SCHEMA,
+    "source_a": pl.String,
+    "source_b": pl.String,
 }
 """Columns of ``Comparison.tests``: those of ``metrics.compare_models``, the benchmark and its version."""
 
@@ -34,8 +45,7 @@ _READ = (
     "class_index",
     "group",
     "cluster",
-    "model",
-    *SETTING,
+    *KEYS,
     "correct",
 )
 
@@ -157,42 +167,55 @@ def _alone(points: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
 
 
 def _tests(runs: Mapping[str, Run], against: str | None) -> tuple[pl.DataFrame, list[str]]:
-    """Paired tests on each benchmark version, Holm-corrected there, and why there are none elsewhere."""
-    groups: dict[tuple[str, str], list[Run]] = {}
+    """Paired tests on each benchmark version and label space, corrected there, and why there are none."""
+    groups: dict[tuple[str, str], dict[str, Run]] = {}
     versions = {run.info.benchmark.version: run.info.benchmark.name for run in runs.values()}
     times = Counter(versions.values())
-    for run in runs.values():
+    for name, run in runs.items():
         space = run.info.label_space
-        groups.setdefault((run.info.benchmark.version, f"{space.name} {space.version}"), []).append(run)
+        key = (run.info.benchmark.version, f"{space.name} {space.version}")
+        groups.setdefault(key, {})[name] = run
     frames, obstacles = [], []
     for (version, _), group in groups.items():
-        name = group[0].info.benchmark.name
+        benchmark = versions[version]
         try:
-            table = compare_models(pl.concat([run.predictions.select(_READ) for run in group]), against)
+            predictions = _predictions(group)
+            if against is not None and against not in set(predictions["model"]):
+                raise ValueError(f"There are no predictions of {against!r} there.")
+            table = _without_repeats(compare_models(predictions), group.values())
+            table = table if against is None else tests_against(table, against)
         except ValueError as error:
-            if len(runs) > 1 or len(group[0].info.models) > 1:
-                told = f"{name} (version {version[:8]})" if times[name] > 1 else name
-                obstacles.append(f"No paired tests on {told}: {error}")
+            if len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values()):
+                title = f"{benchmark} (version {version[:8]})" if times[benchmark] > 1 else benchmark
+                obstacles.append(f"No paired tests on {title}: {error}")
             continue
-        distinct = _once(table, group)
-        frames.append(
-            distinct.select(
-                pl.lit(name).alias("benchmark"), pl.lit(version).alias("benchmark_version"), pl.all()
-            )
-        )
+        place = (pl.lit(benchmark).alias("benchmark"), pl.lit(version).alias("benchmark_version"))
+        frames.append(table.select(*place, pl.all()))
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
     return tests, obstacles
 
 
-def _once(table: pl.DataFrame, runs: Sequence[Run]) -> pl.DataFrame:
+def _predictions(runs: Mapping[str, Run]) -> pl.DataFrame:
+    """The predictions of runs on the same photos, with ``source``: the names of the runs that hold them.
+
+    What several runs hold alike is there once. Results of one model that differ (another precision, other
+    weights under the same name) are results of their own.
+    """
+    found: dict[tuple[Any, ...], tuple[pl.DataFrame, list[str]]] = {}
+    for name, run in runs.items():
+        parts = run.predictions.select(_READ).partition_by(KEYS, as_dict=True, maintain_order=True)
+        for key, part in parts.items():
+            kept = (*key, fingerprint(part.drop(SETTING).sort("path")))
+            found.setdefault(kept, (part, []))[1].append(name)
+    return pl.concat(part.with_columns(source=pl.lit(", ".join(names))) for part, names in found.values())
+
+
+def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
     """Leave out what classifiers repeat under other names and prompts, which they do not read."""
     classifiers = [r.spec for run in runs for r in run.info.models if r.kind == "classifier"]
     figures = ["model_a", "model_b", "metric", "group", "difference", "low", "high", "p_value"]
     read = ~pl.all_horizontal(pl.col("model_a", "model_b").is_in(classifiers))
-    kept = table.filter(read | pl.struct(figures).is_first_distinct())
-    if kept.height == table.height:
-        return table
-    return kept.with_columns(p_holm=pl.Series(holm(kept["p_value"]), dtype=pl.Float64))
+    return corrected(table.filter(read | pl.struct(figures).is_first_distinct()))
 
 
 def _ranks(points: pl.DataFrame, holders: Sequence[Run | None]) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from counterground.metrics._accuracy import (
     balanced_mean,
     class_accuracy,
     class_drops,
+    expected_calibration_error,
     mean_drop,
     plain_accuracy,
     tie_rate,
@@ -22,9 +23,7 @@ from counterground.metrics._agreement import (
     cohen_kappa,
     krippendorff_alpha,
 )
-from counterground.metrics._calibration import expected_calibration_error
 from counterground.metrics._codes import GROUPS
-from counterground.metrics._correlation import Correlation, rank_correlation
 from counterground.metrics._intervals import (
     LEVEL,
     Interval,
@@ -37,10 +36,20 @@ from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
     PairedTest,
     compare_models,
+    corrected,
     holm,
     paired_test,
+    tests_against,
 )
-from counterground.metrics._regression import INTERCEPT, Coefficient, Regression, ordinary_least_squares
+from counterground.metrics._registry import Answers, Metric, TableColumn, registered_metrics
+from counterground.metrics._regression import (
+    INTERCEPT,
+    Coefficient,
+    Correlation,
+    Regression,
+    ordinary_least_squares,
+    rank_correlation,
+)
 from counterground.metrics._scores import SCORES_SCHEMA, score_predictions
 from counterground.metrics._settings import (
     CLASSIFICATION,
@@ -66,15 +75,18 @@ __all__ = [
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
+    "Answers",
     "ClassAccuracies",
     "ClassDrops",
     "Coefficient",
     "Correlation",
     "Interval",
     "LineFit",
+    "Metric",
     "PairedTest",
     "Regression",
     "Scale",
+    "TableColumn",
     "agreement",
     "alpha_interval",
     "balanced_accuracy",
@@ -85,6 +97,7 @@ __all__ = [
     "cohen_kappa",
     "comparable",
     "compare_models",
+    "corrected",
     "drop_interval",
     "expected_calibration_error",
     "fit_line",
@@ -99,7 +112,9 @@ __all__ = [
     "plain_accuracy",
     "proportion_interval",
     "rank_correlation",
+    "registered_metrics",
     "score_predictions",
+    "tests_against",
     "tie_rate",
     "to_scale",
     "top_k_accuracy",

@@ -42,13 +42,14 @@ from counterground.results.tables._scores import (
     scores_table,
     table,
 )
-from counterground.results.tables._table import Cell, Column, Sheet
+from counterground.results.tables._table import TITLES, Cell, Column, Sheet
 
 __all__ = [
     "MEASURES",
     "NOTHING",
     "PICTURE",
     "PREDICTIONS_SCHEMA",
+    "TITLES",
     "BenchmarkRecord",
     "Cell",
     "Column",

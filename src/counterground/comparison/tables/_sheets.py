@@ -14,7 +14,7 @@ from counterground.comparison._robustness import RobustnessLine
 from counterground.comparison._scaling import EVERY, TERMS, WITHOUT, Answer, Scaling
 from counterground.comparison.tables._lines import about_line
 from counterground.metrics import SETTING
-from counterground.results import NOTHING, Cell, Column, Sheet, bounds, p_value, percent
+from counterground.results import NOTHING, TITLES, Cell, Column, Sheet, bounds, p_value, percent, setting_text
 
 if TYPE_CHECKING:
     from counterground.comparison._scaling import Outcome
@@ -32,6 +32,10 @@ _METRICS = {
     ("accuracy", None): "accuracy",
 }
 MOST_PAIRS = 12
+ABOUT_P = (
+    "p is corrected (Holm) for all pairs of these models on the same quantity, shown or not, since models "
+    "are picked after looking."
+)
 _MOST_DROPS = 8
 
 
@@ -235,6 +239,7 @@ def _alone(scaling: Scaling) -> list[str]:
 
 def _tests(tests: pl.DataFrame) -> Section:
     varying = [name for name in SETTING if tests[name].n_unique() > 1]
+    several = {row["model_a"] for row in tests.filter(pl.col("model_a") == pl.col("model_b")).to_dicts()}
     places = _places(tests)
     columns = [
         Column("Metric", False),
@@ -244,9 +249,9 @@ def _tests(tests: pl.DataFrame) -> Section:
     headings = set()
     above = None
     for row in tests.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
-        heading = f"{row['model_a']} minus {row['model_b']}"
+        heading = " minus ".join(_side(row, side, several=several) for side in "ab")
         heading += places[row["benchmark_version"]]
-        heading += "".join(f", {name.replace('_', ' ')} {row[name]}" for name in varying)
+        heading += "".join(f", {TITLES[name].lower()} {setting_text(name, row[name])}" for name in varying)
         if heading != above:
             above = heading
             headings.add(len(rows))
@@ -256,7 +261,13 @@ def _tests(tests: pl.DataFrame) -> Section:
         metric = _METRICS[row["metric"], row["group"]]
         rows.append([(metric, ""), (signed(row["difference"]), ""), (interval, ""), (p, "")])
     title = "Paired differences on the same photos (percentage points)"
-    return Section(title, Sheet(1, columns, rows, f"{title}."), headings=frozenset(headings))
+    return Section(title, Sheet(1, columns, rows, f"{title}. {ABOUT_P}"), (ABOUT_P,), frozenset(headings))
+
+
+def _side(row: dict[str, Any], side: str, *, several: set[str]) -> str:
+    """A model of a pair, with its runs where several runs have other results of it."""
+    name = str(row[f"model_{side}"])
+    return f"{name} ({row[f'source_{side}']})" if name in several else name
 
 
 def _places(tests: pl.DataFrame) -> dict[str, str]:

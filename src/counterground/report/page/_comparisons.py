@@ -78,9 +78,7 @@ def compare(
         table = compare_models(labelled, against)
     except ValueError as error:
         return Comparisons([], obstacle=str(error))
-    tests = table.height if against is None else table.height * len(labels) // 2
-    if against is not None:
-        table = table.with_columns(p_holm=(pl.col("p_value") * tests).clip(upper_bound=1.0))
+    tests = len(labels) * (len(labels) - 1) // 2
     pairs: dict[tuple[str, str], list[Test]] = {}
     for row in table.iter_rows(named=True):
         difference = Estimate(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
