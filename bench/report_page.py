@@ -20,13 +20,14 @@ from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.published import published_models
 from counterground.report import write_report
-from counterground.results import Run, RunInfo
-from counterground.results._run import (
+from counterground.results import (
     PREDICTIONS_SCHEMA,
     BenchmarkRecord,
     CountsRecord,
     LabelSpaceRecord,
     ModelRecord,
+    Run,
+    RunInfo,
 )
 
 CLASSES, PHOTOS, FILES = 45, 13_100, 30

@@ -9,7 +9,6 @@ from paper_sized import classifier_record
 
 import counterground as cg
 from counterground.comparison import (
-    comparison_html,
     effective_robustness,
     format_comparison,
     full_comparison,
@@ -41,7 +40,7 @@ def lites(drop):
 
 def written(comparison, style):
     if style == "html":
-        return comparison_html(comparison)
+        return comparison._repr_html_()
     if style != "table":
         return format_comparison(comparison, style)
     from rich.console import Console

@@ -13,9 +13,7 @@ import pytest
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import compare_models
 from counterground.report import write_report
-from counterground.results._numbers import bounds, p_value, percent
-from counterground.results._provenance import repeat_command
-from counterground.results._summary import regroup
+from counterground.results import bounds, p_value, percent, regroup, repeat_command
 
 BREAKS = {"br", "td", "th", "dt", "dd", "p", "li", "tr", "caption", "summary"}
 VOID = {"meta", "br", "wbr", "input"}

@@ -9,8 +9,15 @@ import polars as pl
 
 from counterground.metrics import SETTING, score_predictions
 from counterground.published import load_table
-from counterground.results import PREDICTIONS_SCHEMA, ModelRecord, Run, RunInfo
-from counterground.results._run import BenchmarkRecord, CountsRecord, LabelSpaceRecord
+from counterground.results import (
+    PREDICTIONS_SCHEMA,
+    BenchmarkRecord,
+    CountsRecord,
+    LabelSpaceRecord,
+    ModelRecord,
+    Run,
+    RunInfo,
+)
 
 OPEN_CLIP_REFEREE = "open_clip:ViT-B-32/laion400m_e31"
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from counterground.comparison._deduplicate import deduplicate_results
 from counterground.comparison._run_points import why_not_paper
-from counterground.comparison._settings import merge
 from counterground.metrics import KEYS, SETTING, in_setting, rank_correlation
 from counterground.published import load_table
 from counterground.results import Run, setting_text
@@ -52,7 +52,7 @@ def drop_agreement(runs: Mapping[str, Run] | None = None, *, published: bool = T
     if published:
         groups["paper"] = ("counteranimal", _printed())
     listed = [held for name, run in (runs or {}).items() for held in _settings(name, run)]
-    for holder, row in merge(listed):
+    for holder, row in deduplicate_results(listed):
         on_paper = not why_not_paper(holder)
         key = "paper" if on_paper else holder.info.benchmark.version
         _, drops = groups.setdefault(key, (holder.info.benchmark.name, {}))

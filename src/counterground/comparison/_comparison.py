@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import polars as pl
 
 from counterground.comparison._agreement import drop_agreement
 from counterground.comparison._comparability import comparability_warnings
+from counterground.comparison._deduplicate import fingerprint
 from counterground.comparison._pairing import paired_drops
-from counterground.comparison._points import gather, refuse_repeated, run_names
-from counterground.comparison._published_points import Setup
+from counterground.comparison._points import gather, refuse_repeated, run_names, titles
+from counterground.comparison._published_points import PUBLISHED, Setup
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
-from counterground.comparison._scaling import Scaling, scaling
-from counterground.comparison._settings import fingerprint
+from counterground.comparison._scaling import Scaling, scaling, scaling_table
+from counterground.comparison._tables import (
+    agreement_table,
+    drop_tests_table,
+    models_tables,
+    models_with_pictures,
+    tests_table,
+)
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import (
     COMPARISON_SCHEMA,
@@ -28,7 +36,7 @@ from counterground.metrics import (
     corrected,
     tests_against,
 )
-from counterground.results import Run
+from counterground.results import Run, Table, block, count, folded, html_paragraphs, html_table, unfolding
 
 TESTS_SCHEMA: dict[str, Any] = {
     "benchmark": pl.String,
@@ -48,6 +56,9 @@ _READ = (
     *KEYS,
     "correct",
 )
+
+
+_SENTENCES = 4
 
 
 @dataclass(frozen=True)
@@ -80,10 +91,43 @@ class Comparison:
         joined = pl.concat([self.points, renamed], how="horizontal").with_row_index("row")
         return joined.join(ranks, on="row", how="left", maintain_order="left").drop("row")
 
-    def _repr_html_(self) -> str:
-        from counterground.comparison.tables._notebook import comparison_html
+    @property
+    def tables(self) -> list[Table]:
+        """Models benchmark by benchmark, paired tests, agreement, and the scaling answers."""
+        robustness = self.robustness
+        tables = models_tables(self.models, titles(self.points), robustness.lines, robustness.baseline)
+        if self.tests.height:
+            tables.append(tests_table(self.tests))
+        if self.agreement["correlation"].drop_nulls().len():
+            tables.append(agreement_table(self.agreement))
+        if self.scaling is not None:
+            tables.append(scaling_table(self.scaling))
+        return tables
 
-        return comparison_html(self)
+    def _repr_html_(self) -> str:
+        """Models with lines and ranks, paired tests of drops, the scaling answers and all warnings."""
+        models = self.models
+        mine = ~pl.col("source").is_in(PUBLISHED)
+        first = pl.concat([models.filter(mine), models.filter(pl.col("source") == "paper")])
+        again = models.filter(pl.col("source") == "reproduction")
+        drops = drop_tests_table(self.tests)
+        warnings = [f"Warning: {sentence}" for sentence in self.warnings]
+        return block(
+            f"<p><b>{escape(_numbers_of_models(models))}</b></p>",
+            unfolding(models_with_pictures(first), "model"),
+            folded(html_table(models_with_pictures(again)), again.height, "reproduced model"),
+            html_paragraphs(self.robustness.sentences(), _SENTENCES, "line", fine=True),
+            unfolding(drops, "test") if drops.rows else "",
+            "" if self.scaling is None else self.scaling._repr_html_(),
+            html_paragraphs(warnings, _SENTENCES, "warning", fine=True),
+        )
+
+
+def _numbers_of_models(models: pl.DataFrame) -> str:
+    number = models["source"].value_counts(sort=True)
+    of = {"paper": "of the paper", "reproduction": "of its 2025 reproduction"}
+    numbers = [f"{count(n)} {of.get(source, f'of {source}')}" for source, n in number.iter_rows()]
+    return f"Models: {', '.join(numbers)}"
 
 
 def full_comparison(
@@ -179,11 +223,7 @@ def _tests(runs: Mapping[str, Run], against: str | None) -> tuple[pl.DataFrame, 
     for (version, _), group in groups.items():
         benchmark = versions[version]
         try:
-            predictions = _predictions(group)
-            if against is not None and against not in set(predictions["model"]):
-                raise ValueError(f"There are no predictions of {against!r} there.")
-            table = _without_repeats(compare_models(predictions), group.values())
-            table = table if against is None else tests_against(table, against)
+            table = _table_of(group, against)
         except ValueError as error:
             if len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values()):
                 title = f"{benchmark} (version {version[:8]})" if times[benchmark] > 1 else benchmark
@@ -193,6 +233,15 @@ def _tests(runs: Mapping[str, Run], against: str | None) -> tuple[pl.DataFrame, 
         frames.append(table.select(*place, pl.all()))
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
     return tests, obstacles
+
+
+def _table_of(runs: Mapping[str, Run], against: str | None) -> pl.DataFrame:
+    """Paired tests of runs on the same photos; a ValueError says why there are none."""
+    predictions = _predictions(runs)
+    if against is not None and against not in set(predictions["model"]):
+        raise ValueError(f"There are no predictions of {against!r} there.")
+    table = _without_repeats(compare_models(predictions), runs.values())
+    return table if against is None else tests_against(table, against)
 
 
 def _predictions(runs: Mapping[str, Run]) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from counterground.comparison._published_points import (
 )
 from counterground.metrics import KEYS
 from counterground.published import load_table
-from counterground.results import ModelRecord, Run
+from counterground.results import ModelRecord, Run, short_name
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
 # Unreadable photos, and what figure 3 and the paper's accuracies disagree on.
@@ -102,7 +102,7 @@ def _other_space(label_space: str | None, setup: Setup) -> str:
 def _identity(spec: str, record: ModelRecord | None) -> dict[str, Any]:
     """Who a model is: in the paper's words where it is one of the paper's."""
     if record is None:
-        return {"model": spec, "label": _short(spec), "family": "other", "high_quality": False}
+        return {"model": spec, "label": short_name(spec), "family": "other", "high_quality": False}
     row = paper_row(record)
     data = _training_data(record, row)
     parameters = record.description.get("parameters")
@@ -110,7 +110,7 @@ def _identity(spec: str, record: ModelRecord | None) -> dict[str, Any]:
         parameters = parameters_of(row.model) if row else None
     return {
         "model": spec,
-        "label": _short(spec),
+        "label": short_name(spec),
         "family": family_of(record),
         "backbone": row.backbone if row else record.description.get("architecture"),
         "pretrain_dataset": data,
@@ -127,11 +127,6 @@ def _training_data(record: ModelRecord, row: PaperRow | None) -> str | None:
         return row.pretrain_dataset
     stated = record.description.get("training_data")
     return stated if isinstance(stated, str) else None
-
-
-def _short(spec: str) -> str:
-    library, colon, rest = spec.partition(":")
-    return rest if colon and library not in {"http", "https"} else spec
 
 
 def _figures(part: pl.DataFrame) -> dict[str, float | None]:

@@ -2,50 +2,53 @@
 
 from counterground.results._citations import bibliography
 from counterground.results._model_card import model_cards
-from counterground.results._numbers import NOTHING, bounds, count, counted, p_value, percent
-from counterground.results._provenance import run_facts
-from counterground.results._run import (
-    PREDICTIONS_SCHEMA,
-    BenchmarkRecord,
-    CountsRecord,
-    LabelSpaceRecord,
-    ModelRecord,
-    Run,
-    RunInfo,
-    open_run,
-    select_models,
-    why_not_comparable,
-)
-from counterground.results._summary import (
-    MEASURES,
-    Estimate,
+from counterground.results._model_scores import (
+    TITLES,
     ModelScores,
     headline,
     mean_drop,
     regroup,
     setting_text,
+    short_name,
 )
-from counterground.results.tables._markup import sheet_latex, sheet_markdown
-from counterground.results.tables._scores import (
+from counterground.results._numbers import NOTHING, Estimate, bounds, count, counted, p_value, percent, signed
+from counterground.results._run import Run, open_run, select_models, why_not_comparable
+from counterground.results._run_facts import repeat_command, run_facts
+from counterground.results._schema import (
+    PREDICTIONS_SCHEMA,
+    BenchmarkRecord,
+    CountsRecord,
+    LabelSpaceRecord,
+    ModelRecord,
+    RunInfo,
+)
+from counterground.results._scores_table import (
     PICTURE,
-    Head,
+    Measure,
     ScoresView,
     TextFormat,
-    block,
-    figure,
-    folded,
     format_scores,
-    paragraphs,
-    picture,
+    measures,
     score_rows,
-    scores_html,
+    scores_as_table,
     scores_table,
-    table,
 )
-from counterground.results.tables._table import TITLES, Cell, Column, Sheet
+from counterground.results.tables import (
+    Cell,
+    Column,
+    Table,
+    block,
+    folded,
+    heading,
+    html_paragraphs,
+    html_table,
+    latex_table,
+    markdown_table,
+    rich_table,
+    unfolding,
+)
 
 __all__ = [
-    "MEASURES",
     "NOTHING",
     "PICTURE",
     "PREDICTIONS_SCHEMA",
@@ -55,40 +58,45 @@ __all__ = [
     "Column",
     "CountsRecord",
     "Estimate",
-    "Head",
     "LabelSpaceRecord",
+    "Measure",
     "ModelRecord",
     "ModelScores",
     "Run",
     "RunInfo",
     "ScoresView",
-    "Sheet",
+    "Table",
     "TextFormat",
     "bibliography",
     "block",
     "bounds",
     "count",
     "counted",
-    "figure",
     "folded",
     "format_scores",
+    "heading",
     "headline",
+    "html_paragraphs",
+    "html_table",
+    "latex_table",
+    "markdown_table",
     "mean_drop",
+    "measures",
     "model_cards",
     "open_run",
     "p_value",
-    "paragraphs",
     "percent",
-    "picture",
     "regroup",
+    "repeat_command",
+    "rich_table",
     "run_facts",
     "score_rows",
-    "scores_html",
+    "scores_as_table",
     "scores_table",
     "select_models",
     "setting_text",
-    "sheet_latex",
-    "sheet_markdown",
-    "table",
+    "short_name",
+    "signed",
+    "unfolding",
     "why_not_comparable",
 ]

@@ -6,15 +6,12 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
 
 from counterground.errors import UsageError
 from counterground.models import split_spec
+from counterground.results._run import Run
+from counterground.results._schema import ModelRecord
 from counterground.text import bibtex, bibtex_comment
-
-if TYPE_CHECKING:
-    from counterground.results._run import ModelRecord, Run
-
 
 METHOD = "wang2024counteranimal"
 OURS = "counterground"

@@ -11,7 +11,7 @@ from counterground.errors import UsageError
 from counterground.metrics import score_predictions
 from counterground.photos import read_benchmark
 from counterground.report.figures._material import Material
-from counterground.results._run import PREDICTIONS_SCHEMA
+from counterground.results import PREDICTIONS_SCHEMA
 
 GROUNDS = {"snow": (235, 240, 245), "grass": (90, 150, 60), "water": (60, 110, 170), "sky": (150, 200, 240)}
 ANIMALS = {"ice bear": ("snow", "grass"), "flamingo": ("water", "sky")}

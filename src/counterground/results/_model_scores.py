@@ -2,49 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
 from counterground.errors import UsageError
 from counterground.metrics import KEYS
-from counterground.results._numbers import NOTHING, bounds, percent
+from counterground.results._numbers import NOTHING, Estimate, bounds, percent
 
-
-class Measure(NamedTuple):
-    """One figure of the overall table: which rows of the scores it comes from and what it is called."""
-
-    metric: str
-    group: str | None
-    title: str
-    meaning: str
-
-
-MEASURES = (
-    Measure("accuracy", "common", "Common", "Class-wise accuracy on common photos, averaged over classes."),
-    Measure(
-        "accuracy", "counter", "Counter", "Class-wise accuracy on counter photos, averaged over classes."
-    ),
-    Measure("drop", None, "Drop", "Mean over classes of common minus counter accuracy, in points."),
-    Measure("accuracy", None, "Balanced", "Class-wise accuracy on all photos, averaged over classes."),
-    Measure(
-        "worst_group_accuracy",
-        None,
-        "Worst group",
-        "Accuracy in the class and group where it is lowest; with few photos in each, 0 is common.",
-    ),
-    Measure("top5_accuracy", None, "Top-5", "Share of photos whose true class is among the five highest."),
-    Measure(
-        "ece",
-        None,
-        "ECE",
-        "Expected calibration error: how far confidence lies from accuracy, 15 bins. Less is better.",
-    ),
-)
-COMMON, COUNTER, DROP, BALANCED, WORST_GROUP = MEASURES[:5]
+TITLES = {
+    "names": "Names",
+    "prompts": "Prompts",
+    "protocol": "Protocol",
+    "as_published": "Loaded",
+    "answer_score": "Answer score",
+    "label_space": "Label space",
+    "run": "Run",
+}
+"""What the columns of a setting are called."""
 
 
 def setting_text(name: str, value: object) -> str:
@@ -69,27 +46,6 @@ class Setting(NamedTuple):
     def text(self, name: str) -> str:
         """One field for a reader: a Boolean and null in words."""
         return setting_text(name, getattr(self, name))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval (fractions), the photos and the clusters behind it."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-    clusters: int | None = None
-
-    @property
-    def text(self) -> str:
-        """Percent with one decimal, or an en dash."""
-        return percent(self.value)
-
-    @property
-    def interval(self) -> str:
-        """``[low, high]`` in percent, or empty."""
-        return bounds(self.low, self.high) if self.value is not None else ""
 
 
 MISSING = Estimate()
@@ -144,7 +100,7 @@ def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
                 f"The scores hold the {row['metric']} of {setting.model!r} twice in the same setting; "
                 "name the run of each row in a column 'run'."
             )
-        figures[figure] = _estimate(row)
+        figures[figure] = Estimate.of(row)
     return _labelled(list(found.values()), suffix)
 
 
@@ -175,6 +131,17 @@ def headline(model: ModelScores) -> str:
     return sentence
 
 
+def short_name(spec: str) -> str:
+    """Return a model's specification without its library, which tables and charts have no room for.
+
+    An address stays whole. The paper's CLIPs are named by data set and backbone: ``LAION2B ViT/B/32``.
+    """
+    if spec.startswith("CLIP-"):
+        return spec.removeprefix("CLIP-").replace("-", " ", 1)
+    library, colon, rest = spec.partition(":")
+    return rest if colon and library not in {"http", "https"} else spec
+
+
 def vary(models: Sequence[ModelScores]) -> list[str]:
     """Names of the settings, apart from the model, in which the rows differ."""
     return [column for column in Setting._fields[1:] if len({getattr(m.setting, column) for m in models}) > 1]
@@ -192,16 +159,6 @@ def _labelled(models: list[ModelScores], suffix: str) -> list[ModelScores]:
         label = f"{model.setting.model}{extra}{suffix}"
         labelled.append(ModelScores(model.setting, label, model.overall, model.classes))
     return labelled
-
-
-def _estimate(row: dict[str, Any]) -> Estimate:
-    return Estimate(
-        _finite(row["value"]), _finite(row["low"]), _finite(row["high"]), row["n"] or 0, row["clusters"]
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _negative(value: float | None) -> float | None:

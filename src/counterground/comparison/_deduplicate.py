@@ -16,7 +16,7 @@ _ANSWERS = ("path", "photo_id", "class_index", "group", "cluster", "predicted_in
 _Held = tuple[Run, dict[str, Any]]
 
 
-def merge(rows: Sequence[_Held]) -> list[_Held]:
+def deduplicate_results(rows: Sequence[_Held]) -> list[_Held]:
     """Make one row of those that are one result, in order of the first; its ``source`` names all runs.
 
     One result are rows of equal weights (specification and fingerprint) on the same version of a benchmark,

@@ -6,9 +6,10 @@ import re
 from html import unescape
 
 import pytest
+from made_runs import make_run  # noqa: F401 - runs on stamps, not of the paper's size
 
 from counterground.comparison import effective_robustness, full_comparison, model_points
-from counterground.results._numbers import bounds, percent
+from counterground.results import bounds, percent
 
 LEVELS = {"<script>alert(1)</script>": (0.8, 0.5), "efficientnet-lite0": (0.8, 0.7)}
 

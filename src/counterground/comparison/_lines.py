@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import polars as pl
 
-if TYPE_CHECKING:
-    from counterground.comparison._robustness import RobustnessLine
-    from counterground.metrics import LineFit
-
+from counterground.metrics import LineFit
 
 FAMILIES = {
     "clip": "CLIPs",
@@ -27,23 +22,23 @@ def equation(fit: LineFit) -> str:
     return f"{fit.scale}(counter) = {intercept} + {term} × {fit.scale}(common)"
 
 
-def about_line(line: RobustnessLine, baseline: str, models: pl.DataFrame) -> list[str]:
-    """Say what stands in the column off the line, and how many of the paper's models lie off it.
+def about_line(fit: LineFit, baseline: str, models: pl.DataFrame) -> list[str]:
+    """Explain the column of distances from the line, and count the paper's models that differ from it.
 
     Args:
-        line: the line of a table.
+        fit: the line of a table.
         baseline: the family through whose models it goes.
         models: the rows of the table, columns of ``Comparison.models``.
     """
-    fit = line.fit
     strength = f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else ""
-    told = (
-        f"Off line: counter accuracy minus what the line through the {fit.n} {FAMILIES[baseline]} gives at "
+    explained = (
+        f"Off line: effective robustness, counter accuracy minus what the line through the {fit.n} "
+        f"{FAMILIES[baseline]} gives at "
         f"the same common accuracy, {equation(fit)}{strength}. Each of these, and a run of the same weights, "
         "is compared with the line through the others. Its interval holds where the line may be and the "
         "sampling error of the model's own accuracies."
     )
-    sentences = [told]
+    sentences = [explained]
     paper = models.filter((pl.col("source") == "paper") & pl.col("residual_low").is_not_null())
     whole, unlike = [], []
     for (family,), part in paper.group_by("family", maintain_order=True):
