@@ -1,13 +1,15 @@
 """Runs with made-up predictions and real scores: the columns and records of a real run, without a model."""
 
+import made_runs
 import numpy as np
 import polars as pl
 import pytest
-from made_runs import four_models, make_run  # noqa: F401 - fixtures
 from PIL import Image
 
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.report import write_report
+
+make_run, four_models = made_runs.make_run, made_runs.four_models
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
 """Runs as tables, cards and bibliographies take them."""
 
-from made_runs import four_models, make_run  # noqa: F401 - fixtures
+import made_runs
+
+make_run, four_models = made_runs.make_run, made_runs.four_models

@@ -32,11 +32,11 @@ def about_line(fit: LineFit, baseline: str, models: pl.DataFrame) -> list[str]:
     """
     strength = f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else ""
     explained = (
-        f"Off line: effective robustness, counter accuracy minus what the line through the {fit.n} "
+        f"Above line: effective robustness, counter accuracy minus what the line through the {fit.n} "
         f"{FAMILIES[baseline]} gives at "
         f"the same common accuracy, {equation(fit)}{strength}. Each of these, and a run of the same weights, "
-        "is compared with the line through the others. Its interval holds where the line may be and the "
-        "sampling error of the model's own accuracies."
+        "is compared with the line through the others. Its interval includes the "
+        "uncertainty of the line and of the model's own accuracies."
     )
     sentences = [explained]
     paper = models.filter((pl.col("source") == "paper") & pl.col("residual_low").is_not_null())
@@ -50,11 +50,11 @@ def about_line(fit: LineFit, baseline: str, models: pl.DataFrame) -> list[str]:
             below, above = _count(part, far & (pl.col("residual") < 0), far & (pl.col("residual") > 0))
             unlike.append(f"{below} {noun} below, {above} above")
     if whole:
-        sentences.append(f"Off the line with their whole interval: {'; '.join(whole)}.")
+        sentences.append(f"With the whole interval off the line: {'; '.join(whole)}.")
     if unlike:
         sentences.append(
-            f"Farther off than one more of the {FAMILIES[baseline]} would lie (p < 0.05; each p is in csv "
-            f"and json): {'; '.join(unlike)}."
+            f"Further off than one more of the {FAMILIES[baseline]} is likely to be (p < 0.05; each p is in "
+            f"csv and json): {'; '.join(unlike)}."
         )
     return sentences
 

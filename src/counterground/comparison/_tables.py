@@ -92,7 +92,7 @@ def _group(group: _Group, baseline: str) -> Table:
     models, line, again = group.models, group.line, group.again
     columns = [Column("Model"), *(Column(title, True) for title in ("Common", "Counter", "Drop"))]
     columns += [Column("Drop 2025", True)] if again is not None else []
-    columns += [Column("Off line", True), Column("95 %", True, below=True)] if line else []
+    columns += [Column("Above line", True), Column("95 %", True, below=True)] if line else []
     columns += [Column("Rank", True)]
     runs = models.filter(~pl.col("source").is_in(PUBLISHED))["source"].n_unique()
     later = {} if again is None else dict(again.select("model", "drop").iter_rows())
