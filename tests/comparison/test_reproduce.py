@@ -65,7 +65,7 @@ def test_the_activation_does_not_change_the_row_and_other_weights_have_none():
 def test_loading_as_published_is_told_apart(make_run):
     levels = {OPEN_CLIP_REFEREE: (0.67, 0.37)}
     trained = make_run({OPEN_CLIP_REFEREE: (0.70, 0.41)}, path="trained")
-    published = make_run(levels, path="published", protocol="classification, as published", as_published=True)
+    published = make_run(levels, path="published", as_published=True)
     rows = reproduce([trained, published])
     both = rows.filter((pl.col("model") == "CLIP-LAION400M-ViT/B/32") & pl.col("spec").is_not_null())
     assert both.select("source", "loading", "names").rows() == [

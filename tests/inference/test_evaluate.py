@@ -255,5 +255,7 @@ def test_wrong_settings_are_named(photos, tiny_clip, tmp_path):
 def test_as_published_is_stamped_on_every_row(photos, tiny_clip, tmp_path):
     run = run_on(photos, tiny_clip, tmp_path / "run", as_published=True)
     assert run.info.as_published
-    assert run.predictions["protocol"].unique().to_list() == ["classification, as published"]
-    assert run.scores["protocol"].unique().to_list() == ["classification, as published"]
+    for table in (run.predictions, run.scores):
+        assert table["as_published"].unique().to_list() == [True]
+        assert table["protocol"].unique().to_list() == ["classification"]
+        assert table["answer_score"].null_count() == table.height

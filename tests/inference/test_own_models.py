@@ -154,7 +154,8 @@ def test_losses_of_ones_own_decide(own, photos, tmp_path, loss):
     wanted = min(
         run.info.texts, key=lambda name: len(f"A {name}") / (len(f"A {name}".split()) ** (loss == "mean"))
     )
-    assert set(run.predictions["protocol"]) == {"answer-loss" + (", sum" if loss == "sum" else "")}
+    assert set(run.predictions["protocol"]) == {"answer-loss"}
+    assert set(run.predictions["answer_score"]) == {loss}
     assert set(run.predictions["predicted_name"]) == {wanted}
     assert set(run.predictions["loss_sum"]) == {float(len(f"A {wanted}"))}
     assert not sys.modules["own_models"].ASKED

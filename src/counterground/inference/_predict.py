@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -25,7 +27,7 @@ def class_mean_scores(benchmark: Benchmark, features: Features, head: Head) -> n
 
 
 def predict(
-    benchmark: Benchmark, features: Features, head: Head, contest: Competition, labels: dict[str, str]
+    benchmark: Benchmark, features: Features, head: Head, contest: Competition, labels: dict[str, Any]
 ) -> pl.DataFrame:
     """Return one row per readable photo, in manifest order, with the columns of ``predictions.parquet``.
 
@@ -48,7 +50,7 @@ def predict(
 
 
 def table_of(
-    photos: pl.DataFrame, outcome: pl.DataFrame, contest: Competition, labels: dict[str, str]
+    photos: pl.DataFrame, outcome: pl.DataFrame, contest: Competition, labels: dict[str, Any]
 ) -> pl.DataFrame:
     """Return the rows of ``predictions.parquet`` for photos and what came of each; what is absent is null."""
     names = dict(enumerate(contest.space.names))

@@ -64,12 +64,7 @@ def run_info(
         precision=settings.precision,
         batch_size=settings.batch_size,
         threads=torch.get_num_threads(),
-        benchmark=BenchmarkRecord(
-            name=benchmark.name,
-            version=benchmark.version,
-            n_photos=len(benchmark.photos),
-            notes=list(benchmark.notes),
-        ),
+        benchmark=BenchmarkRecord.of(benchmark),
         label_space=LabelSpaceRecord(
             name=contest.space.name,
             size=len(contest.space),

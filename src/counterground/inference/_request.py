@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from counterground.inference._candidates import (
     BUILT_IN_NAMES,
@@ -17,6 +18,7 @@ from counterground.inference._candidates import (
 )
 from counterground.inference._settings import Settings
 from counterground.inference.generative._protocol import Asking, writings
+from counterground.metrics import CLASSIFICATION
 from counterground.photos import Benchmark
 
 
@@ -45,26 +47,30 @@ class Request:
         parts = [self.benchmark.version, *self.specs, *self.templates, self.contest.version()]
         return hashlib.sha256("\n".join([*parts, json.dumps(asked, sort_keys=True)]).encode()).hexdigest()
 
-    def labels(self, spec: str) -> dict[str, str]:
+    def labels(self, spec: str) -> dict[str, Any]:
         """Return the columns by which the predictions of an encoder are told apart from others."""
         return {
             "model": spec,
             "names": named_by_content(self.settings.names, BUILT_IN_NAMES, self.contest.texts),
             "prompts": named_by_content(self.settings.prompts, BUILT_IN_PROMPTS, self.templates),
-            "protocol": "classification" + (", as published" if self.settings.as_published else ""),
+            "protocol": CLASSIFICATION,
+            "as_published": self.settings.as_published,
+            "answer_score": None,
             "label_space": self.contest.space.name,
         }
 
-    def answer_labels(self, spec: str, asking: Asking) -> dict[str, str]:
+    def answer_labels(self, spec: str, asking: Asking) -> dict[str, Any]:
         """Return the same columns for a generative model and one way of asking it."""
         names = self.labels(spec)["names"]
         if self.settings.aliases and self.aliases:
             names += f" + {Path(self.settings.aliases).name}@{self._aliases_hash()}"
-        by_sum = asking.answer is not None and self.settings.loss == "sum"
-        protocol = f"{asking.protocol}{', sum' if by_sum else ''}"
-        if self.settings.as_published:
-            protocol += ", as published"
-        return {**self.labels(spec), "names": names, "prompts": asking.label, "protocol": protocol}
+        return {
+            **self.labels(spec),
+            "names": names,
+            "prompts": asking.label,
+            "protocol": asking.protocol,
+            "answer_score": None if asking.answer is None else self.settings.loss,
+        }
 
     def names_for(self, class_index: int) -> tuple[int, ...]:
         """Return the names that compete for photos of a class of the benchmark.

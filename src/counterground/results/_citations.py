@@ -6,15 +6,12 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
 
 from counterground.errors import UsageError
 from counterground.models import split_spec
+from counterground.results._run import Run
+from counterground.results._schema import ModelRecord
 from counterground.text import bibtex, bibtex_comment
-
-if TYPE_CHECKING:
-    from counterground.results._run import ModelRecord, Run
-
 
 METHOD = "wang2024counteranimal"
 OURS = "counterground"
@@ -139,8 +136,9 @@ _Found = tuple[str, list[str], list[str]]
 
 def _of_benchmark(run: Run) -> _Found:
     record = run.info.benchmark
-    kind = record.name.partition(",")[0].casefold()  # discovery adds ", pairs of <referee>"
-    why = f"the photos of {record.name.partition(',')[0]}"
+    origin = record.origin or record.name
+    kind = origin.casefold()
+    why = f"the photos of {origin}"
     observed = run.predictions["path"].str.contains(r"(^|/)inaturalist-[^/]*$").any()
     keys = ["inaturalist"] if observed or kind == "counteranimal" else []
     if kind == "stamps":

@@ -15,6 +15,7 @@ from counterground.benchmarks._packages import sha256
 from counterground.benchmarks.counteranimal._archive import BrokenArchiveError, is_archive, unpack
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
+from counterground.metrics import GROUPS
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 from counterground.progress import progress_bar
 from counterground.published import load_table
@@ -97,7 +98,6 @@ _REMEDY = (
     "Get the archive by hand from the authors' site, counteranimal.github.io, "
     "and give it with `--from ARCHIVE`."
 )
-_GROUPS = ("common", "counter")
 _DEPTH = 4  # LAION-final/<class>/common-<background> inside a folder or two of the unpacker's
 
 
@@ -197,7 +197,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _is_group(folder: Path) -> bool:
-    return folder.name.startswith(tuple(f"{group}-" for group in _GROUPS))
+    return folder.name.startswith(tuple(f"{group}-" for group in GROUPS))
 
 
 def compare_with_paper(photos: pl.DataFrame, imagenet: tuple[int | None, ...]) -> tuple[str, ...]:
@@ -233,7 +233,7 @@ def compare_with_paper(photos: pl.DataFrame, imagenet: tuple[int | None, ...]) -
     for row in classes.iter_rows(named=True):
         if row["imagenet_index"] in present:
             mine = found.filter(pl.col("imagenet_index") == row["imagenet_index"])
-            for group in _GROUPS:
+            for group in GROUPS:
                 lines += _compare_group(row, group, mine.filter(pl.col("group") == group))
     return tuple(lines)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -151,7 +151,7 @@ def _best_writing(
     return np.take_along_axis(total, best, axis=1), np.take_along_axis(tokens, best, axis=1)
 
 
-def _decided(request: Request, losses: _Losses, features: Features, labels: dict[str, str]) -> pl.DataFrame:
+def _decided(request: Request, losses: _Losses, features: Features, labels: dict[str, Any]) -> pl.DataFrame:
     """Let the lowest loss win; ``confidence`` is the probability of the answer among those that compete."""
     rows = np.flatnonzero(features.readable)
     photos = request.benchmark.photos[rows.tolist()]

@@ -7,9 +7,7 @@ import pytest
 from rich.console import Console
 
 from counterground.errors import UsageError
-from counterground.results import format_scores, headline, scores_html, scores_table
-from counterground.results._numbers import bounds, p_value, percent
-from counterground.results._summary import regroup
+from counterground.results import bounds, format_scores, headline, p_value, percent, regroup, scores_table
 
 
 def text(renderable, width):
@@ -225,7 +223,7 @@ def test_many_models_and_warnings_are_folded_in_a_notebook(make_run):
         warnings=[f"w{n}" for n in range(5)],
         as_published=True,
     )
-    shown = scores_html(run)
+    shown = run._repr_html_()
     assert "<summary>2 more models</summary>" in shown
     assert "<summary>2 more warnings</summary>" in shown
     assert shown.index("as published") < shown.index("<table")
@@ -266,7 +264,7 @@ def test_the_headline_without_groups_gives_no_drop(make_run):
 
 def test_the_notebook_fragment_is_escaped_and_repeats_the_notes(make_run):
     run = make_run({"<script>alert(1)</script>": (0.8, 0.5)}, notes=["Conditional on <51> cut-outs."])
-    fragment = scores_html(run)
+    fragment = run._repr_html_()
     assert "<script" not in fragment
     assert "Conditional on &lt;51&gt; cut-outs." in fragment
     assert percent(value_of(run.scores, "<script>alert(1)</script>", "drop")) in fragment

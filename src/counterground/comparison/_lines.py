@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import polars as pl
 
-if TYPE_CHECKING:
-    from counterground.comparison._robustness import RobustnessLine
-    from counterground.metrics import LineFit
-
+from counterground.metrics import LineFit
 
 FAMILIES = {
     "clip": "CLIPs",
@@ -27,23 +22,23 @@ def equation(fit: LineFit) -> str:
     return f"{fit.scale}(counter) = {intercept} + {term} × {fit.scale}(common)"
 
 
-def about_line(line: RobustnessLine, baseline: str, models: pl.DataFrame) -> list[str]:
-    """Say what stands in the column off the line, and how many of the paper's models lie off it.
+def about_line(fit: LineFit, baseline: str, models: pl.DataFrame) -> list[str]:
+    """Explain the column of distances from the line, and count the paper's models that differ from it.
 
     Args:
-        line: the line of a table.
+        fit: the line of a table.
         baseline: the family through whose models it goes.
         models: the rows of the table, columns of ``Comparison.models``.
     """
-    fit = line.fit
     strength = f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else ""
-    told = (
-        f"Off line: counter accuracy minus what the line through the {fit.n} {FAMILIES[baseline]} gives at "
+    explained = (
+        f"Above line: effective robustness, counter accuracy minus what the line through the {fit.n} "
+        f"{FAMILIES[baseline]} gives at "
         f"the same common accuracy, {equation(fit)}{strength}. Each of these, and a run of the same weights, "
-        "is compared with the line through the others. Its interval holds where the line may be and the "
-        "sampling error of the model's own accuracies."
+        "is compared with the line through the others. Its interval includes the "
+        "uncertainty of the line and of the model's own accuracies."
     )
-    sentences = [told]
+    sentences = [explained]
     paper = models.filter((pl.col("source") == "paper") & pl.col("residual_low").is_not_null())
     whole, unlike = [], []
     for (family,), part in paper.group_by("family", maintain_order=True):
@@ -55,11 +50,11 @@ def about_line(line: RobustnessLine, baseline: str, models: pl.DataFrame) -> lis
             below, above = _count(part, far & (pl.col("residual") < 0), far & (pl.col("residual") > 0))
             unlike.append(f"{below} {noun} below, {above} above")
     if whole:
-        sentences.append(f"Off the line with their whole interval: {'; '.join(whole)}.")
+        sentences.append(f"With the whole interval off the line: {'; '.join(whole)}.")
     if unlike:
         sentences.append(
-            f"Farther off than one more of the {FAMILIES[baseline]} would lie (p < 0.05; each p is in csv "
-            f"and json): {'; '.join(unlike)}."
+            f"Further off than one more of the {FAMILIES[baseline]} is likely to be (p < 0.05; each p is in "
+            f"csv and json): {'; '.join(unlike)}."
         )
     return sentences
 

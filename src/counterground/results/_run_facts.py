@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from counterground.benchmarks import list_benchmarks
 from counterground.results._numbers import count
-
-if TYPE_CHECKING:
-    from counterground.results._run import Run
-
+from counterground.results._run import Run
 
 _LABEL_SPACES = ("benchmark", "imagenet")
 

@@ -8,7 +8,7 @@ import pytest
 
 from counterground.cli import main
 from counterground.metrics import SCORES_SCHEMA
-from counterground.results._run import PREDICTIONS_SCHEMA
+from counterground.results import PREDICTIONS_SCHEMA
 
 LEVELS = {"m": (0.8, 0.5)}
 

@@ -84,6 +84,13 @@ def test_the_hub_reads_each_models_figures_from_its_card(make_run):
         assert ModelCard(card).data.eval_results == results
 
 
+def test_loading_as_published_is_part_of_a_result(make_run):
+    for as_published in (True, False):
+        (card,) = model_cards([make_run({"m": (0.8, 0.5)}, as_published=as_published)]).values()
+        (result,) = front_matter(card)[0][0]["results"]
+        assert result["dataset"]["args"].get("as_published") == ("as published" if as_published else None)
+
+
 def test_a_strangers_words_stay_words_in_a_card(make_run):
     run = make_run({NASTY: (0.8, 0.5)}, name=f"photos {NASTY}", notes=[NASTY], warnings=[f"* {NASTY}"])
     (card,) = model_cards([run]).values()

@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.results._numbers import bounds, percent
+from counterground.metrics import KEYS
+from counterground.results._numbers import NOTHING, Estimate, bounds, percent
 
-KEY_COLUMNS = ("model", "names", "prompts", "protocol", "label_space")
-GROUPS = ("common", "counter")
+TITLES = {
+    "names": "Names",
+    "prompts": "Prompts",
+    "protocol": "Protocol",
+    "as_published": "Loaded",
+    "answer_score": "Answer score",
+    "label_space": "Label space",
+    "run": "Run",
+}
+"""What the columns of a setting are called."""
 
 
-class Measure(NamedTuple):
-    """One figure of the overall table: which rows of the scores it comes from and what it is called."""
-
-    metric: str
-    group: str | None
-    title: str
-    meaning: str
-
-
-MEASURES = (
-    Measure("accuracy", "common", "Common", "Class-wise accuracy on common photos, averaged over classes."),
-    Measure(
-        "accuracy", "counter", "Counter", "Class-wise accuracy on counter photos, averaged over classes."
-    ),
-    Measure("drop", None, "Drop", "Mean over classes of common minus counter accuracy, in points."),
-    Measure("accuracy", None, "Balanced", "Class-wise accuracy on all photos, averaged over classes."),
-    Measure(
-        "worst_group_accuracy",
-        None,
-        "Worst group",
-        "Accuracy in the class and group where it is lowest; with few photos in each, 0 is common.",
-    ),
-    Measure("top5_accuracy", None, "Top-5", "Share of photos whose true class is among the five highest."),
-    Measure(
-        "ece",
-        None,
-        "ECE",
-        "Expected calibration error: how far confidence lies from accuracy, 15 bins. Less is better.",
-    ),
-)
-COMMON, COUNTER, DROP, BALANCED, WORST_GROUP = MEASURES[:5]
+def setting_text(name: str, value: object) -> str:
+    """Write one value of a setting for a reader: a Boolean and null in words."""
+    if name == "as_published":
+        return "as published" if value else "as trained"
+    return NOTHING if value is None else str(value)
 
 
 class Setting(NamedTuple):
@@ -56,29 +38,14 @@ class Setting(NamedTuple):
     names: str | None
     prompts: str | None
     protocol: str | None
+    as_published: bool | None
+    answer_score: str | None
     label_space: str | None
     run: str | None = None
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval (fractions), the photos and the clusters behind it."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-    clusters: int | None = None
-
-    @property
-    def text(self) -> str:
-        """Percent with one decimal, or an en dash."""
-        return percent(self.value)
-
-    @property
-    def interval(self) -> str:
-        """``[low, high]`` in percent, or empty."""
-        return bounds(self.low, self.high) if self.value is not None else ""
+    def text(self, name: str) -> str:
+        """One field for a reader: a Boolean and null in words."""
+        return setting_text(name, getattr(self, name))
 
 
 MISSING = Estimate()
@@ -120,7 +87,7 @@ def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
     Raises:
         UsageError: a figure stands twice, as when runs were joined without a column ``run``.
     """
-    columns = (*KEY_COLUMNS, "run") if "run" in scores.columns else KEY_COLUMNS
+    columns = (*KEYS, "run") if "run" in scores.columns else KEYS
     found: dict[Setting, ModelScores] = {}
     for row in scores.iter_rows(named=True):
         setting = Setting(*(row[column] for column in columns))
@@ -133,7 +100,7 @@ def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
                 f"The scores hold the {row['metric']} of {setting.model!r} twice in the same setting; "
                 "name the run of each row in a column 'run'."
             )
-        figures[figure] = _estimate(row)
+        figures[figure] = Estimate.of(row)
     return _labelled(list(found.values()), suffix)
 
 
@@ -164,6 +131,17 @@ def headline(model: ModelScores) -> str:
     return sentence
 
 
+def short_name(spec: str) -> str:
+    """Return a model's specification without its library, which tables and charts have no room for.
+
+    An address stays whole. The paper's CLIPs are named by data set and backbone: ``LAION2B ViT/B/32``.
+    """
+    if spec.startswith("CLIP-"):
+        return spec.removeprefix("CLIP-").replace("-", " ", 1)
+    library, colon, rest = spec.partition(":")
+    return rest if colon and library not in {"http", "https"} else spec
+
+
 def vary(models: Sequence[ModelScores]) -> list[str]:
     """Names of the settings, apart from the model, in which the rows differ."""
     return [column for column in Setting._fields[1:] if len({getattr(m.setting, column) for m in models}) > 1]
@@ -176,21 +154,11 @@ def _labelled(models: list[ModelScores], suffix: str) -> list[ModelScores]:
     }
     labelled = []
     for model in models:
-        parts = [str(getattr(model.setting, column)) for column in columns]
+        parts = [model.setting.text(column) for column in columns]
         extra = f" ({', '.join(parts)})" if model.setting.model in repeated else ""
         label = f"{model.setting.model}{extra}{suffix}"
         labelled.append(ModelScores(model.setting, label, model.overall, model.classes))
     return labelled
-
-
-def _estimate(row: dict[str, Any]) -> Estimate:
-    return Estimate(
-        _finite(row["value"]), _finite(row["low"]), _finite(row["high"]), row["n"] or 0, row["clusters"]
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _negative(value: float | None) -> float | None:

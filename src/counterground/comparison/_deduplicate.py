@@ -9,16 +9,14 @@ from typing import Any
 
 import polars as pl
 
+from counterground.metrics import in_setting
 from counterground.results import Run
-
-SETTING = ("names", "prompts", "protocol", "label_space")
-"""What a model is asked with; a row of points or of scores is a model under one setting."""
 
 _ANSWERS = ("path", "photo_id", "class_index", "group", "cluster", "predicted_index", "correct")
 _Held = tuple[Run, dict[str, Any]]
 
 
-def merge(rows: Sequence[_Held]) -> list[_Held]:
+def deduplicate_results(rows: Sequence[_Held]) -> list[_Held]:
     """Make one row of those that are one result, in order of the first; its ``source`` names all runs.
 
     One result are rows of equal weights (specification and fingerprint) on the same version of a benchmark,
@@ -40,8 +38,7 @@ def merge(rows: Sequence[_Held]) -> list[_Held]:
 
 def predictions_of(run: Run, row: dict[str, Any]) -> pl.DataFrame:
     """Return the predictions behind a row, by path."""
-    wanted = [pl.col(name).eq_missing(pl.lit(row[name], pl.String)) for name in ("model", *SETTING)]
-    return run.predictions.filter(wanted).sort("path")
+    return run.predictions.filter(in_setting(row)).sort("path")
 
 
 def fingerprint(frame: pl.DataFrame) -> str:
@@ -56,7 +53,13 @@ def _asked(run: Run, row: dict[str, Any]) -> tuple[Any, ...] | None:
     reads = () if record.kind == "classifier" else (row["names"], row["prompts"])
     space = run.info.label_space
     places = (run.info.benchmark.version, space.name, space.version, row["label_space"])
-    return record.spec, record.fingerprint, *places, row["protocol"], reads
+    return (
+        record.spec,
+        record.fingerprint,
+        *places,
+        *(row[name] for name in ("protocol", "as_published", "answer_score")),
+        reads,
+    )
 
 
 def _answers(run: Run, row: dict[str, Any]) -> str:
