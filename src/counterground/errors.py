@@ -1,4 +1,4 @@
-"""Errors a user can mend: one line that names the culprit and the remedy."""
+"""Errors a user can fix: one line that names the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class CounterGroundError(Exception):
-    """The work failed; the message says what and how to mend it (exit status 1)."""
+    """The work failed; the message says why and how to fix it (exit status 1)."""
 
 
 class UsageError(CounterGroundError):
@@ -17,7 +17,7 @@ class UsageError(CounterGroundError):
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x', 'y'?`` for the closest of ``known``, or an empty string."""
     lowered = {name.lower(): name for name in known}
-    holds_it = [name for name in lowered if wanted.lower() in name.split()]
+    contains_it = [name for name in lowered if wanted.lower() in name.split()]
     similar = difflib.get_close_matches(wanted.lower(), lowered, n=3, cutoff=0.6)
-    close = list(dict.fromkeys([*holds_it, *similar]))[:3]
+    close = list(dict.fromkeys([*contains_it, *similar]))[:3]
     return f" Did you mean {', '.join(repr(lowered[name]) for name in close)}?" if close else ""
