@@ -62,9 +62,14 @@ def test_what_is_flushed_to_disk_is_open_for_writing(tmp_path, monkeypatch):
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "a.txt"
     write_text(target, "old")
-    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        _ = 1 / 0
+
+    def fail() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise InterruptedError
+
+    with pytest.raises(CounterGroundError):
+        fail()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

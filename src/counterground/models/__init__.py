@@ -1,6 +1,14 @@
 """Models with their own preprocessing, activation and fingerprint; nothing heavy is imported here."""
 
-from counterground.models._base import Classifier, DualEncoder, Encoder, Generative, Model, Protocol
+from counterground.models._base import (
+    Classifier,
+    DualEncoder,
+    Encoder,
+    Generative,
+    Model,
+    Precision,
+    Protocol,
+)
 from counterground.models._device import autocast, check_precision, resolve_device
 from counterground.models._kind import expected_kind
 from counterground.models._listing import ModelInfo, list_models
@@ -14,6 +22,7 @@ __all__ = [
     "Generative",
     "Model",
     "ModelInfo",
+    "Precision",
     "Protocol",
     "autocast",
     "check_precision",
