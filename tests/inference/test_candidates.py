@@ -97,12 +97,14 @@ def test_a_set_needs_no_candidates_for_a_class_without_photos(benchmark, tiny_cl
     assert run.predictions["predicted_index"].is_between(290, 299).all()
 
 
-def test_new_confusable_names_replace_the_benchmarks_own_set(benchmark):
+def test_new_confusable_names_replace_the_benchmarks_own_set(benchmark, tiny_clip, tmp_path):
     own = replace(benchmark.label_space, imagenet=(None,) * 3, candidates={0: (0, 1)})
     limited = replace(benchmark, label_space=own)
+    model = f"open_clip:{tiny_clip}"
     with pytest.raises(UsageError, match="no candidates for classes"):
-        candidate_labels(limited, "benchmark", "openai")
-    assert candidate_labels(limited, "confusable", "openai").space.candidates is None
+        evaluate_models(limited, [model], Settings(label_space="benchmark"), tmp_path / "own")
+    chosen = Settings(label_space="confusable", referee=model)
+    assert len(evaluate_models(limited, [model], chosen, tmp_path / "chosen").predictions) == 48
 
 
 def test_a_list_of_names_must_hold_every_class(benchmark, tmp_path):

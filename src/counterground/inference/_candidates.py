@@ -58,13 +58,12 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
     """Resolve ``--label-space`` and ``--names``; ``confusable`` gives the names the 20 are chosen from.
 
     Raises:
-        UsageError: an unknown label space, a class without an ImageNet index or without candidates, or a list
-            of names that does not fit.
+        UsageError: an unknown label space, a class without an ImageNet index, a list of names that does not
+            fit.
     """
     own = benchmark.label_space
     if label_space == "confusable":
-        unrestricted = replace(benchmark, label_space=replace(own, candidates=None))
-        return candidate_labels(unrestricted, default_label_space(benchmark), names)
+        return candidate_labels(benchmark, default_label_space(benchmark), names)
     if label_space == "benchmark":
         true: dict[int, int | None] = {index: index for index in range(len(own))}
         space, source = replace(own, name="benchmark"), "the benchmark's classes"
@@ -74,9 +73,23 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
     else:
         space, source = _read_label_space(label_space), label_space
         true = _by_index_or_name(own, space, source)
-    labels = CandidateLabels(space, _texts(space, names), true, source)
-    _check_candidates(benchmark, labels)
-    return labels
+    return CandidateLabels(space, _texts(space, names), true, source)
+
+
+def check_candidates(benchmark: Benchmark, labels: CandidateLabels) -> None:
+    """Check that every class of the photos has candidates, before any photo is encoded.
+
+    Raises:
+        UsageError: some have none.
+    """
+    known = labels.space.candidates
+    if known is None:
+        return
+    own = benchmark.label_space.names
+    present = sorted(benchmark.photos["class_index"].unique())
+    missing = [repr(own[index]) for index in present if labels.true_index[index] not in known]
+    if missing:
+        raise UsageError(_without_candidates(labels.source, missing))
 
 
 def with_confusable(base: CandidateLabels, mean_scores: np.ndarray, referee: str) -> CandidateLabels:
@@ -147,18 +160,6 @@ def _read_label_space(name: str) -> LabelSpace:
         return LabelSpace.load(path)
     listed = read_class_names(path)
     return LabelSpace(f"{path.name}@{short_hash(*listed)}", listed, (None,) * len(listed))
-
-
-def _check_candidates(benchmark: Benchmark, labels: CandidateLabels) -> None:
-    """Refuse a set of candidates that leaves out a class of the photos, before any photo is encoded."""
-    known = labels.space.candidates
-    if known is None:
-        return
-    own = benchmark.label_space.names
-    present = sorted(benchmark.photos["class_index"].unique())
-    missing = [repr(own[index]) for index in present if labels.true_index[index] not in known]
-    if missing:
-        raise UsageError(_without_candidates(labels.source, missing))
 
 
 def _without_candidates(source: str, classes: Sequence[str]) -> str:

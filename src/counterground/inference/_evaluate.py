@@ -15,6 +15,7 @@ from counterground.files import cache_dir
 from counterground.inference._candidates import (
     CandidateLabels,
     candidate_labels,
+    check_candidates,
     default_label_space,
     read_aliases,
     with_confusable,
@@ -87,9 +88,11 @@ def evaluate_models(benchmark: Benchmark, models: Sequence[str], settings: Setti
 
 
 def _request(benchmark: Benchmark, specs: tuple[str, ...], settings: Settings) -> Request:
-    """Read the files that the settings name."""
+    """Read the files that the settings name, and see that they fit the benchmark."""
     label_space = settings.label_space or default_label_space(benchmark)
     candidates = candidate_labels(benchmark, label_space, settings.names)
+    if label_space != "confusable":  # else the referee chooses them
+        check_candidates(benchmark, candidates)
     aliases = read_aliases(Path(settings.aliases), candidates.space.names) if settings.aliases else {}
     return Request(benchmark, specs, settings, candidates, prompt_templates(settings.prompts), aliases)
 

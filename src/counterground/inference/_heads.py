@@ -66,7 +66,7 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
     try:
         return np.asarray(safetensors.numpy.load_file(path)["head"])
     except (OSError, SafetensorError, KeyError):
-        pass  # absent or damaged: it is built anew
+        pass  # absent or damaged: it is built again
     embeddings = model.encode_texts(prompts).reshape(len(texts), len(templates), -1)
     mean = embeddings.mean(axis=1, dtype=np.float32)
     head = np.ascontiguousarray((mean / np.linalg.norm(mean, axis=1, keepdims=True)).T)
