@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_summary
 from counterground.inference._store import Block, FeatureStore
 from counterground.photos import Benchmark, UnreadablePhoto, load_photo, photo_id
 from counterground.progress import progress_bar
@@ -217,11 +217,6 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[torch.Tensor | Non
             f"not {model.dim} for each."
         )
     return np.asarray(encoded.numpy())[: len(block)]
-
-
-def error_summary(error: BaseException) -> str:
-    """Return the type of an error and its message in one line, without a final full stop."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
 
 
 def _refuse_nan(spec: str, rows: np.ndarray) -> None:

@@ -29,9 +29,9 @@ from counterground.results import (
     ModelRecord,
     Run,
     RunInfo,
-    counted,
     open_run,
 )
+from counterground.text import counted
 
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")

@@ -11,15 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_summary
 from counterground.files import cache_dir
-from counterground.inference._encode import (
-    EncodeFn,
-    EncodingJob,
-    Features,
-    error_summary,
-    require_readable,
-)
+from counterground.inference._encode import EncodeFn, EncodingJob, Features, require_readable
 from counterground.inference._predict import candidate_masks, prediction_table, result_columns
 from counterground.inference._prompt_specs import PromptSpec
 from counterground.inference._request import Request

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_summary
 from counterground.files import check_writable
-from counterground.inference._encode import error_summary
 from counterground.photos import UnreadablePhoto, load_photo
 
 if TYPE_CHECKING:
