@@ -129,8 +129,8 @@ def get_counteranimal(
     downloaded: Path | None = None
     if archive is None:
         store = cache_dir() / "downloads" / "CounterAnimal"
-        with progress_bar("Downloading CounterAnimal", "bytes", shown=show_progress) as progress:
-            archive = downloaded = download_archive(url, store, remedy=_REMEDY, progress=progress)
+        with progress_bar("Downloading CounterAnimal", "bytes", shown=show_progress) as bar:
+            archive = downloaded = download_archive(url, store, remedy=_REMEDY, progress=bar.update)
     elif not archive.exists():
         raise UsageError(f"{archive} does not exist.")
     try:
@@ -156,8 +156,8 @@ def _unpack(archive: Path, folder: Path, *, show_progress: bool) -> Path:
     except OSError as error:
         raise CounterGroundError(f"Cannot read {archive}: {error.strerror or error}.") from error
     try:
-        with progress_bar("Unpacking CounterAnimal", "files", shown=show_progress) as progress:
-            unpack(archive, unpacked, progress)
+        with progress_bar("Unpacking CounterAnimal", "files", shown=show_progress) as bar:
+            unpack(archive, unpacked, bar.update)
     except BrokenArchiveError:
         shutil.rmtree(unpacked, ignore_errors=True)
         raise

@@ -349,8 +349,8 @@ def _rename(draft: Path, folder: Path) -> None:
 
 
 def _get(packages: Path | None, show_progress: bool) -> Benchmark:
-    with progress_bar("Building stamps", "photos", shown=show_progress and not _is_built()) as progress:
-        return build_stamps(packages=packages, progress=progress)
+    with progress_bar("Building stamps", "photos", shown=show_progress and not _is_built()) as bar:
+        return build_stamps(packages=packages, progress=bar.update)
 
 
 def _is_built() -> bool:

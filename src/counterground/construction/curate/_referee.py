@@ -12,7 +12,7 @@ import polars as pl
 from counterground.construction.curate._rows import Numbers
 from counterground.errors import UsageError, did_you_mean
 from counterground.files import cache_dir
-from counterground.inference import Head, Settings, build_head, competition, encode_photos
+from counterground.inference import Head, Settings, build_head, candidate_labels, encode_photos
 from counterground.models import Classifier, Encoder, check_specs, expand_specs
 from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_label_space, prompt_templates
 from counterground.pool import Pool
@@ -139,13 +139,13 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
     if not isinstance(model, Encoder):
         raise UsageError(f"{spec} answers in words; curate needs a CLIP or a classifier, which score names.")
     entrants = _entrants(model, photos["class_name"].unique().sort().to_list(), running)
-    contest = competition(
+    candidates = candidate_labels(
         _benchmark(pool, photos, entrants), running.label_space or "benchmark", running.names
     )
-    if contest.space.candidates is not None:
+    if candidates.space.candidates is not None:
         raise UsageError(f"All names compete in curate, and {running.label_space} lets few: use another.")
     templates = prompt_templates(running.prompts)
-    head = build_head(model, contest.space, contest.texts, templates, cache_dir() / "heads")
+    head = build_head(model, candidates.space, candidates.texts, templates, cache_dir() / "heads")
     # Names written alike are one name here: they share a column, and would tie.
     columns, first, place = np.unique(head.columns, return_index=True, return_inverse=True)
     if len(columns) < 2:
@@ -156,8 +156,8 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
         running=running,
         entrants=entrants,
         head=replace(head, columns=columns),
-        names=tuple(contest.space.names[index] for index in first),
-        column={index: int(place[true]) for index, true in contest.true_index.items() if true is not None},
+        names=tuple(candidates.space.names[index] for index in first),
+        column={index: int(place[true]) for index, true in candidates.true_index.items() if true is not None},
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 import polars as pl
@@ -95,14 +94,14 @@ def export(
     selection = select_photos(benchmark, terms)
     contents = {each.name: each.lay_out(selection.benchmark) for each in chosen}
     total, facts = len(selection.benchmark) * len(chosen), card or CardFacts()
-    numbers, size = count(1), shard_size or ShardSize()
+    size = shard_size or ShardSize()
     folders = {each.name: out / each.name if len(chosen) > 1 else out for each in chosen}
-    with progress_bar("Exporting", "photos", shown=show_progress) as bar, new_folder(out) as draft:
+    with progress_bar("Exporting", total=total, shown=show_progress) as bar, new_folder(out) as draft:
         for each in chosen:
             held = contents[each.name]
             statement = Statement(each, facts, shared, (*selection.notes, *held.notes))
             folder = draft / folders[each.name].relative_to(out)
-            _write(held, selection, statement, folder, size=size, tick=lambda: bar(next(numbers), total))
+            _write(held, selection, statement, folder, size=size, tick=bar.advance)
         if len(chosen) > 1:
             write_mark(draft, {"made_by": f"counterground {__version__}", "formats": list(contents)})
     notes = dict.fromkeys([*selection.notes, *(note for held in contents.values() for note in held.notes)])

@@ -60,9 +60,13 @@ def import_photos(
 
 def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> ImportReport:
     backgrounds = Backgrounds(pool, options.annotator)
-    with progress_bar("Copying", "photos", shown=options.show_progress) as progress:
+    with progress_bar("Copying", "photos", shown=options.show_progress) as bar:
         taken = take_in(
-            pool, read.items, backgrounds, jobs=options.jobs, progress=lambda done: progress(done, read.total)
+            pool,
+            read.items,
+            backgrounds,
+            jobs=options.jobs,
+            progress=lambda done: bar.update(done, read.total),
         )
     missed = (*read.missed, *taken.missed)
     pool.snapshot()
@@ -90,9 +94,9 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
     settings = DownloadSettings(
         jobs=options.jobs, per_host=min(2, options.jobs), first_pause=options.first_pause
     )
-    with progress_bar("Fetching", "photos", shown=options.show_progress) as progress:
+    with progress_bar("Fetching", "photos", shown=options.show_progress) as bar:
         report = download_photos(
-            pool, _rows_of(pool, table), settings, fields=table.cluster_of, progress=progress
+            pool, _rows_of(pool, table), settings, fields=table.cluster_of, progress=bar.update
         )
     backgrounds = _label(pool, table, options)
     pool.snapshot()

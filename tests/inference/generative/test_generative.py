@@ -1,8 +1,7 @@
-"""Models that answer in words, evaluated beside encoders with the same discipline."""
+"""Generative models, evaluated beside encoders with the same rules."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -17,16 +16,13 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from tests import tiny_lvlm
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.models import load_model
 from counterground.photos import read_benchmark
-
-_SPEC = importlib.util.spec_from_file_location("tiny_lvlm", Path(__file__).parents[1] / "tiny_lvlm.py")
-tiny_lvlm = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tiny_lvlm)
 
 QUESTION = "What is the main object in the image?"
 CLASSIFIER = """
@@ -88,14 +84,14 @@ def test_three_kinds_give_one_predictions_file_and_one_report(few, tiny_clip, cl
     table = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert table.group_by("model").len()["len"].to_list() == [18, 18, 18]
     assert set(table["label_space"]) == {"confusable"}
-    spoken = table.filter(pl.col("model") == specs[2])
-    assert set(spoken["protocol"]) == {"answer-loss"}
-    assert spoken["loss_sum"].null_count() == 0
+    generated = table.filter(pl.col("model") == specs[2])
+    assert set(generated["protocol"]) == {"answer-loss"}
+    assert generated["loss_sum"].null_count() == 0
     assert table.filter(pl.col("model") != specs[2])["loss_sum"].null_count() == 36
     candidates = json.loads((tmp_path / "run" / "label_space.json").read_text())["candidates"]
     assert {len(names) for names in candidates.values()} == {20}
     allowed = {run.info.texts[index] for names in candidates.values() for index in names}
-    assert set(spoken["predicted_name"]) <= allowed
+    assert set(generated["predicted_name"]) <= allowed
     report = cg.write_report([run], tmp_path / "report.html").read_text()
     assert all(spec.rpartition("/")[2] in report for spec in specs)
     assert "answer-loss" in report
@@ -260,7 +256,7 @@ def test_killed_runs_resume_to_the_same_bytes(few, llava, tmp_path, monkeypatch)
     assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
 
 
-def test_free_form_words_are_kept_and_unmatched_ones_counted_apart(few, llava, tmp_path):
+def test_free_form_answers_are_written_and_unmatched_ones_counted(few, llava, tmp_path):
     run = run_on(few, f"hf:{llava}", tmp_path / "run", protocol="free-form")
     spec = run.info.models[0].spec
     answers = pl.read_parquet(tmp_path / "run" / "answers.parquet")
@@ -269,7 +265,7 @@ def test_free_form_words_are_kept_and_unmatched_ones_counted_apart(few, llava, t
     assert run.info.counts.unmatched == {spec: unmatched}
     assert run.predictions["predicted_index"].null_count() == unmatched > 0
     assert not run.predictions.filter(pl.col("predicted_index").is_null())["correct"].any()
-    assert any("name no class that competes" in warning for warning in run.info.warnings)
+    assert any("name no candidate class" in warning for warning in run.info.warnings)
     model = load_model(f"hf:{llava}", device="cpu")
     first = answers.row(0, named=True)
     image = Image.open(few / first["path"]).convert("RGB")
@@ -279,12 +275,12 @@ def test_free_form_words_are_kept_and_unmatched_ones_counted_apart(few, llava, t
     run_on(few, f"hf:{llava}", tmp_path / "run", protocol="free-form")
 
 
-def test_what_cannot_be_is_refused_or_told(few, tiny_clip, llava, tmp_path):
-    with pytest.raises(UsageError, match="answers in words and has no similarity"):
+def test_wrong_settings_are_refused_and_useless_ones_get_a_warning(few, tiny_clip, llava, tmp_path):
+    with pytest.raises(UsageError, match="generative model, which has no similarity"):
         run_on(few, f"open_clip:{tiny_clip}", tmp_path / "a", label_space="confusable", referee=f"hf:{llava}")
     with pytest.raises(UsageError, match="Did you mean 'yes-no'"):
         Settings(protocol="yesno")
     with pytest.raises(UsageError, match="Unknown loss"):
         Settings(loss="median")
     run = run_on(few, f"open_clip:{tiny_clip}", tmp_path / "b", protocol="yes-no")
-    assert any("--protocol" in warning and "change nothing" in warning for warning in run.info.warnings)
+    assert any("--protocol" in warning and "have no effect" in warning for warning in run.info.warnings)

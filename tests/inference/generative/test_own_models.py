@@ -1,4 +1,4 @@
-"""Models of the user's own that answer in words, through ``module:function``."""
+"""Generative models of the user's own, through ``module:function``."""
 
 from __future__ import annotations
 
@@ -159,8 +159,8 @@ def test_losses_of_ones_own_decide(own, photos, tmp_path, loss):
     assert set(run.predictions["predicted_name"]) == {wanted}
     assert set(run.predictions["loss_sum"]) == {float(len(f"A {wanted}"))}
     assert not sys.modules["own_models"].ASKED
-    spoken = run_on(photos, "Scores", tmp_path / "words", protocol="free-form")
-    assert set(spoken.predictions["predicted_name"]) == {"flamingo"}
+    generated = run_on(photos, "Scores", tmp_path / "words", protocol="free-form")
+    assert set(generated.predictions["predicted_name"]) == {"flamingo"}
 
 
 def test_a_sum_far_above_the_others_is_no_overflow(own, photos, tmp_path):
@@ -247,10 +247,10 @@ def test_what_cannot_be_is_told_at_loading(own, name, said):
     [
         ("Mute", {}, "answered NoneType, not text, about .*jpg"),
         ("Leaves", {}, "asking about .* failed: SystemExit: 3"),
-        ("Few", {}, r"losses \(2,\) and numbers of tokens \(2,\) for 3 answers"),
-        ("One", {}, r"losses \(\) and numbers of tokens \(\) for 3 answers"),
-        ("Lost", {}, "losses that are not numbers"),
-        ("Empty", {}, "gave an answer 0 tokens"),
+        ("Few", {}, r"losses of shape \(2,\) and token counts of shape \(2,\) for 3 answers"),
+        ("One", {}, r"losses of shape \(\) and token counts of shape \(\) for 3 answers"),
+        ("Lost", {}, "losses that are not finite"),
+        ("Empty", {}, "returned 0 tokens for an answer"),
     ],
 )
 def test_answers_that_are_none_are_told_in_one_line(own, photos, tmp_path, name, settings, said):
@@ -270,7 +270,7 @@ def test_half_a_character_is_kept_as_a_question_mark(own, photos, tmp_path):
 def test_calls_that_cost_are_told_before_they_are_made(own, photos, tmp_path, capsys):
     run_on(photos, "Paid", tmp_path / "run", show_progress=True)
     said = " ".join(capsys.readouterr().err.split())
-    assert "own_models:Paid: 48 calls to make, which cost 24.00 at 0.5 a call; 0 answers are kept" in said
+    assert "own_models:Paid: 48 calls to make, at 0.5 per call 24.00 in total; 0 answers are cached" in said
     run_on(photos, "Words", tmp_path / "free", show_progress=True)
     assert "calls to make" not in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Answers in a model's own words: each one kept the moment it is there, so that none is asked for twice."""
+"""Answers that models generate: each one stored as soon as it is there, so that none is paid for twice."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_summary
 from counterground.files import check_writable
-from counterground.inference._encode import said
-from counterground.inference.generative._protocol import MAX_NEW_TOKENS
 from counterground.photos import UnreadablePhoto, load_photo
 
 if TYPE_CHECKING:
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from counterground.models import Generative
 
 
+MAX_NEW_TOKENS = 64
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     photo_id TEXT NOT NULL, question TEXT NOT NULL, answer TEXT NOT NULL, converted INTEGER NOT NULL,
@@ -33,7 +32,7 @@ CREATE TABLE IF NOT EXISTS answers (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said about a photo, and whether the photo had to be converted to RGB."""
+    """What a model answered about a photo, and whether the photo had to be converted to RGB."""
 
     text: str
     converted: bool
@@ -42,8 +41,8 @@ class Answer:
 class AnswerStore:
     """Answers of one model on disk, by the content of the photo and the question.
 
-    Every answer is a transaction of its own: after a crash it is there as a whole or not at all. Where two
-    processes ask the same, the answer that came first is the one both use.
+    Every answer is a transaction of its own: after a crash it is there as a whole or not at all. If two
+    processes ask the same question, both use the answer that came first.
 
     Raises:
         CounterGroundError: the file cannot be written or is damaged.
@@ -59,14 +58,14 @@ class AnswerStore:
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute(_SCHEMA)
         except sqlite3.Error as error:
-            raise self._broken(error) from error
+            raise self._failed(error) from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def get(self, photo_id: str, question: str) -> Answer | None:
-        """Return a kept answer."""
+        """Return a stored answer."""
         with self._lock:
             try:
                 row = self._connection.execute(
@@ -74,11 +73,11 @@ class AnswerStore:
                     (photo_id, question),
                 ).fetchone()
             except sqlite3.Error as error:
-                raise self._broken(error) from error
+                raise self._failed(error) from error
         return None if row is None else Answer(str(row[0]), bool(row[1]))
 
-    def keep(self, photo_id: str, question: str, answer: Answer) -> Answer:
-        """Keep an answer and return the one that holds: the first."""
+    def put(self, photo_id: str, question: str, answer: Answer) -> Answer:
+        """Store an answer and return the one that counts: the first."""
         with self._lock:
             try:
                 self._connection.execute(
@@ -86,89 +85,84 @@ class AnswerStore:
                     (photo_id, question, answer.text, int(answer.converted)),
                 )
             except sqlite3.Error as error:
-                raise self._broken(error) from error
+                raise self._failed(error) from error
         return self.get(photo_id, question) or answer
 
-    def _broken(self, error: sqlite3.Error) -> CounterGroundError:
+    def _failed(self, error: sqlite3.Error) -> CounterGroundError:
         return CounterGroundError(
             f"The answers in {self._path} cannot be read or written ({error}). Free some space, or move that "
-            "file away; then they are asked for again."
+            "file away to generate them again."
         )
 
 
-@dataclass(frozen=True)
-class Interview:
-    """The answers by content and question, and why photos could not be read, by content."""
-
-    answers: Mapping[tuple[str, str], Answer]
-    reasons: Mapping[str, str]
+def count_missing(store: Path, questions: Mapping[str, Iterable[str]]) -> int:
+    """Return how many answers to these questions, by photo, are not stored yet."""
+    with closing(AnswerStore(store)) as answers:
+        return sum(len(missing) for missing in _look_up(answers, questions)[1].values())
 
 
-def missing_answers(store: Path, wanted: Mapping[str, Iterable[str]]) -> int:
-    """Return how many of the wanted answers, questions by photo, are not kept yet."""
-    with closing(AnswerStore(store)) as kept:
-        return sum(len(questions) for questions in _looked_up(kept, wanted)[1].values())
-
-
-def interview(
+def generate_all(
     model: Generative,
     paths: Mapping[str, Path],
-    wanted: Mapping[str, Iterable[str]],
+    questions: Mapping[str, Iterable[str]],
     store: Path,
     advance: Callable[[int], None],
-) -> Interview:
-    """Ask about photos what is not kept yet, as many at once as the model allows.
+) -> tuple[dict[tuple[str, str], Answer], dict[str, str]]:
+    """Generate the answers that are not stored yet, about as many photos at once as the model allows.
 
-    An interrupted or failed call lets the calls under way end and keeps their answers.
+    After an interrupt or a failed call, calls under way are let finish and their answers are stored.
 
     Args:
-        model: who is asked.
-        paths: where each content lies.
-        wanted: the questions about each content.
+        model: what is asked.
+        paths: where each photo is, by content.
+        questions: the questions about each photo, by content.
         store: the file of answers.
-        advance: is told when a photo is done.
+        advance: called when a photo is done.
+
+    Returns:
+        the answers by content and question, and why photos could not be read, by content.
 
     Raises:
-        CounterGroundError: the model fails, or the answers cannot be kept.
+        CounterGroundError: the model fails, or the answers cannot be stored.
     """
     reasons: dict[str, str] = {}
     with closing(AnswerStore(store)) as kept:
-        answers, open_questions = _looked_up(kept, wanted)
+        answers, missing = _look_up(kept, questions)
         pool = ThreadPoolExecutor(max(1, model.concurrency), thread_name_prefix="ask")
         try:
             asked = {
-                pool.submit(_ask, model, kept, photo, paths[photo], questions): photo
-                for photo, questions in open_questions.items()
+                pool.submit(_ask, model, kept, photo, paths[photo], about): photo
+                for photo, about in missing.items()
             }
             for future in as_completed(asked):
-                found = future.result()
-                if isinstance(found, str):
-                    reasons[asked[future]] = found
+                given = future.result()
+                if isinstance(given, str):
+                    reasons[asked[future]] = given
                 else:
-                    answers.update(found)
+                    answers.update(given)
                 advance(1)
         except BaseException:
             model.stop()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-    return Interview(answers, reasons)
+    return answers, reasons
 
 
-def _looked_up(
-    kept: AnswerStore, wanted: Mapping[str, Iterable[str]]
+def _look_up(
+    kept: AnswerStore, questions: Mapping[str, Iterable[str]]
 ) -> tuple[dict[tuple[str, str], Answer], dict[str, list[str]]]:
-    """Return the answers that are kept, and the questions about each photo that are still open."""
+    """Return the answers that are stored, and the questions about each photo without an answer."""
     answers: dict[tuple[str, str], Answer] = {}
-    still_open: dict[str, list[str]] = {}
-    for photo, questions in wanted.items():
-        for question in questions:
+    missing: dict[str, list[str]] = {}
+    for photo, about in questions.items():
+        for question in about:
             known = kept.get(photo, question)
             if known is None:
-                still_open.setdefault(photo, []).append(question)
+                missing.setdefault(photo, []).append(question)
             else:
                 answers[photo, question] = known
-    return answers, still_open
+    return answers, missing
 
 
 def _ask(
@@ -186,10 +180,12 @@ def _ask(
         except CounterGroundError:
             raise
         except (Exception, SystemExit) as error:
-            raise CounterGroundError(f"{model.spec}: asking about {path} failed: {said(error)}.") from error
+            raise CounterGroundError(
+                f"{model.spec}: asking about {path} failed: {error_summary(error)}."
+            ) from error
         if not isinstance(text, str):
             raise CounterGroundError(f"{model.spec} answered {type(text).__name__}, not text, about {path}.")
-        # Half a character, which no file takes: a server may write one as \ud83d.
+        # Half a surrogate pair, as a server may send in \ud83d, cannot be written to a file.
         text = text.encode("utf-8", "replace").decode("utf-8")
-        answers[content, question] = kept.keep(content, question, Answer(text, photo.converted))
+        answers[content, question] = kept.put(content, question, Answer(text, photo.converted))
     return answers

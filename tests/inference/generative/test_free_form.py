@@ -1,4 +1,4 @@
-"""Answers in a model's own words: the rule that reads them, and an endpoint that is never paid twice."""
+"""Generated answers: the rule that reads them, and an endpoint that is never paid twice."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
+
+# The rule that reads answers and the articles of prompts have many cases, each of which would be a run.
+from counterground.inference._prompt_specs import PromptSpec, takes_an
 from counterground.inference.generative._matching import Matcher, says_yes
-from counterground.inference.generative._protocol import Asking, read_aliases, spoken_with_vowel
 from counterground.models.generative import _endpoint as _endpoint_calls
 from counterground.photos import read_benchmark
 
-WRITINGS = (
+SURFACE_FORMS = (
     ("ice bear", "polar bear"),
     ("bear",),
     ("black swan",),
@@ -58,11 +60,11 @@ WRITINGS = (
     ],
 )
 def test_the_first_and_longest_name_wins(answer, index):
-    assert Matcher(WRITINGS).match(answer, set(range(8))).index == index
+    assert Matcher(SURFACE_FORMS).match(answer, set(range(8))).index == index
 
 
-def test_only_names_that_compete_are_read():
-    matcher = Matcher(WRITINGS)
+def test_only_candidates_are_read():
+    matcher = Matcher(SURFACE_FORMS)
     assert matcher.match("a polar bear", {1, 2}).index == 1
     assert matcher.match("a polar bear and a fox", {0, 4}).several
     assert not matcher.match("a polar bear, yes, a polar bear", {0, 1, 4}).several
@@ -103,22 +105,22 @@ def test_yes_and_no_are_the_first_word():
     ],
 )
 def test_articles_follow_the_sound(name, vowel):
-    assert spoken_with_vowel(name) is vowel
-    asking = Asking("answer-loss", "What?", "A {}", correct_article=True)
-    assert asking.about(name) == ("What?", f"A{'n' if vowel else ''} {name}")
-    asking = Asking("yes-no", "Is there a {} in the image?", "Yes", correct_article=True)
-    assert asking.about(name)[0] == f"Is there a{'n' if vowel else ''} {name} in the image?"
-    assert Asking("answer-loss", "What?", "A {}", correct_article=False).about(name)[1] == f"A {name}"
+    assert takes_an(name) is vowel
+    prompt = PromptSpec("answer-loss", "What?", "A {}", correct_article=True)
+    assert prompt.about(name) == ("What?", f"A{'n' if vowel else ''} {name}")
+    prompt = PromptSpec("yes-no", "Is there a {} in the image?", "Yes", correct_article=True)
+    assert prompt.about(name)[0] == f"Is there a{'n' if vowel else ''} {name} in the image?"
+    assert PromptSpec("answer-loss", "What?", "A {}", correct_article=False).about(name)[1] == f"A {name}"
 
 
-def test_files_of_aliases_are_checked(tmp_path):
+def test_files_of_aliases_are_checked(photos, tmp_path):
     path = tmp_path / "aliases.json"
-    for text, said in (("{", "is not JSON"), ("[]", "must map"), ('{"fox": [""]}', "list of words")):
+    for text, message in (("{", "is not JSON"), ("[]", "must map"), ('{"flamingo": [""]}', "list of words")):
         path.write_text(text)
-        with pytest.raises(UsageError, match=said):
-            read_aliases(path, ["fox"])
+        with pytest.raises(UsageError, match=message):
+            run_on(photos, "efficientnet-lite0", tmp_path / "run", aliases=str(path))
     with pytest.raises(UsageError, match="Cannot read"):
-        read_aliases(tmp_path / "none.json", ["fox"])
+        run_on(photos, "efficientnet-lite0", tmp_path / "run", aliases=str(tmp_path / "none.json"))
 
 
 class Endpoint(ThreadingHTTPServer):
@@ -215,7 +217,7 @@ def test_calls_and_their_cost_are_shown_before_they_are_made(photos, serve, tmp_
     server = serve(reply)
     run_on(photos, f"{server.spec}?price=0.002&jobs=1", tmp_path / "run", show_progress=True)
     said = " ".join(seen_before[0].split())
-    assert "48 calls to make, which cost 0.10 at 0.002 a call; 0 answers are kept from before." in said
+    assert "48 calls to make, at 0.002 per call 0.10 in total; 0 answers are cached." in said
     run_on(photos, f"{server.spec}?price=0.002&jobs=1", tmp_path / "again", show_progress=True)
     assert "0 calls to make" in " ".join(capsys.readouterr().err.split())
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from counterground.errors import UsageError
-from counterground.inference import Settings, evaluate_models
-from counterground.inference._candidates import competition
+from counterground.inference import Settings, candidate_labels, evaluate_models
 from counterground.photos import LabelSpace, imagenet_names, read_benchmark
 
 
@@ -59,7 +59,7 @@ def test_the_20_are_those_with_the_highest_mean_similarity(benchmark, tiny_clip,
             assert mean[kept].min() >= np.delete(mean, kept).max() - 1e-6
 
 
-def test_a_true_name_outside_the_set_is_counted_as_wrong_and_said(benchmark, tiny_clip, tmp_path):
+def test_a_true_class_outside_the_set_is_counted_as_wrong_with_a_warning(benchmark, tiny_clip, tmp_path):
     own = benchmark.label_space
     crowd = tuple(index for index in range(900, 920))
     space = dict.fromkeys(own.imagenet, crowd)
@@ -70,17 +70,53 @@ def test_a_true_name_outside_the_set_is_counted_as_wrong_and_said(benchmark, tin
     assert len(run.predictions) == 48
     assert not run.predictions["correct"].any()
     assert run.predictions["true_rank"].null_count() == 48
-    assert any("48 photos the true name does not compete" in warning for warning in run.info.warnings)
+    assert any("true class of 48 photos is not a candidate" in warning for warning in run.info.warnings)
+
+
+def test_a_set_without_candidates_for_a_class_is_refused_before_any_photo(
+    benchmark, tiny_clip, tmp_path, cache
+):
+    own = benchmark.label_space
+    some = {own.imagenet[own.index_of("ice bear")]: tuple(range(900, 920))}
+    LabelSpace("confusable", imagenet_names("openai"), tuple(range(1000)), some).save(tmp_path / "set.json")
+    settings = Settings(label_space=str(tmp_path / "set.json"))
+    with pytest.raises(UsageError, match=r"set\.json.*'black swan', 'flamingo'.*--referee") as caught:
+        evaluate_models(benchmark, [f"open_clip:{tiny_clip}"], settings, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert "ice bear" not in str(caught.value)
+    assert not list(cache.rglob("*"))
+
+
+def test_a_set_needs_no_candidates_for_a_class_without_photos(benchmark, tiny_clip, tmp_path):
+    own = benchmark.label_space
+    bears = replace(benchmark, photos=benchmark.photos.filter(benchmark.photos["class_name"] == "ice bear"))
+    some = {own.imagenet[own.index_of("ice bear")]: tuple(range(290, 300))}
+    LabelSpace("confusable", imagenet_names("openai"), tuple(range(1000)), some).save(tmp_path / "set.json")
+    settings = Settings(label_space=str(tmp_path / "set.json"))
+    run = evaluate_models(bears, [f"open_clip:{tiny_clip}"], settings, tmp_path / "run")
+    assert run.predictions["predicted_index"].is_between(290, 299).all()
+
+
+def test_new_confusable_names_replace_the_benchmarks_own_set(benchmark, tiny_clip, tmp_path):
+    own = replace(benchmark.label_space, imagenet=(None,) * 3, candidates={0: (0, 1)})
+    limited = replace(benchmark, label_space=own)
+    model = f"open_clip:{tiny_clip}"
+    with pytest.raises(UsageError, match="no candidates for classes"):
+        evaluate_models(limited, [model], Settings(label_space="benchmark"), tmp_path / "own")
+    chosen = Settings(label_space="confusable", referee=model)
+    assert len(evaluate_models(limited, [model], chosen, tmp_path / "chosen").predictions) == 48
 
 
 def test_a_list_of_names_must_hold_every_class(benchmark, tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("ice bear\nblack swan\nflaming\n")
     with pytest.raises(UsageError, match=r"flamingo.*Did you mean 'flaming'"):
-        competition(benchmark, str(path), "openai")
+        candidate_labels(benchmark, str(path), "openai")
     path.write_text("zebra\nflamingo\nice bear\nblack swan\n")
-    contest = competition(benchmark, str(path), "openai")
-    assert [contest.space.names[contest.true_index[i]] for i in range(3)] == list(benchmark.label_space.names)
+    candidates = candidate_labels(benchmark, str(path), "openai")
+    assert [candidates.space.names[candidates.true_index[i]] for i in range(3)] == list(
+        benchmark.label_space.names
+    )
 
 
 def test_label_space_files_are_plain_json(benchmark, tiny_clip, tmp_path):
