@@ -1,4 +1,4 @@
-"""``http:`` and ``https:``: a model behind an address that speaks the OpenAI chat protocol with images."""
+"""``http:`` and ``https:``: a model behind an HTTP API that speaks the OpenAI chat protocol with images."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.models._base import Generative, Precision, Protocol
+from counterground.errors import CounterGroundError, UsageError
+from counterground.models._base import Generative, Protocol
+from counterground.models._family import Family, LoadOptions, read_options
 from counterground.models._fingerprint import combine
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class EndpointSource:
         return urlsplit(self.url).hostname in _HERE
 
 
-def find_endpoint(spec: str, rest: str) -> EndpointSource:
+def find_endpoint(spec: str) -> EndpointSource:
     """Return what ``http://HOST/v1#MODEL[?OPTIONS]`` names; nothing is called.
 
     Options, joined by ``&``: ``jobs=4`` photos at once, ``timeout=120`` seconds, ``retries=5`` and
@@ -207,7 +208,6 @@ def find_endpoint(spec: str, rest: str) -> EndpointSource:
     Raises:
         UsageError: no host or no model is named, an unknown option, or a password in the address.
     """
-    del rest
     address, _, fragment = spec.partition("#")
     model, _, asked = fragment.partition("?")
     try:
@@ -238,29 +238,26 @@ def find_endpoint(spec: str, rest: str) -> EndpointSource:
     )
 
 
-def load_endpoint(
-    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
-) -> Generative:
-    """Make ready to ask a model behind an address; nothing is called yet.
+def load_endpoint(spec: str, options: LoadOptions) -> Generative:
+    """Prepare to call a model behind an HTTP API; nothing is called yet.
 
     Raises:
         UsageError: see `find_endpoint`.
         CounterGroundError: ``offline``, and the address is another machine's.
     """
-    del device
-    source = find_endpoint(spec, rest)
-    if offline and not source.local:
-        raise CounterGroundError(f"{spec} is on another machine, and --offline forbids asking it.")
-    return Endpoint(source, precision=precision, as_published=as_published)
+    source = find_endpoint(spec)
+    if options.offline and not source.local:
+        raise CounterGroundError(f"{spec} is on another machine, and --offline forbids calling it.")
+    return Endpoint(source, options)
 
 
 class Endpoint(Generative):
-    """A model behind an address. Its weights cannot be seen, so its fingerprint is its name and address."""
+    """A model behind an HTTP API. Its weights cannot be seen, so its fingerprint is its name and address."""
 
     protocols = _PROTOCOLS
 
-    def __init__(self, source: EndpointSource, *, precision: Precision, as_published: bool) -> None:
-        self.spec, self.device, self.dtype = source.spec, "remote", precision
+    def __init__(self, source: EndpointSource, options: LoadOptions) -> None:
+        self.spec, self.device, self.dtype = source.spec, "remote", options.precision
         self.concurrency, self.price = source.jobs, source.price
         self._source = source
         key = _key()
@@ -284,7 +281,7 @@ class Endpoint(Generative):
             "retries": source.retries,
             "price_per_call": source.price,
             "libraries": {},
-            "as_published": as_published,
+            "as_published": options.as_published,
             "warnings": [
                 "What answers at this address can change without notice, and no fingerprint would show it.",
                 *_unsafe(source, key),
@@ -317,16 +314,10 @@ def _key() -> str | None:
 
 def _options(spec: str, asked: str) -> dict[str, Any]:
     options: dict[str, Any] = dict(_OPTIONS)
-    for part in asked.split("&") if asked else []:
-        name, _, value = part.partition("=")
-        if name not in _OPTIONS:
-            raise UsageError(
-                f"{spec}: unknown option {name!r}; there are {', '.join(_OPTIONS)}."
-                f"{did_you_mean(name, _OPTIONS)}"
-            )
+    for name, value in read_options(spec, asked, _OPTIONS).items():
         lowest = {"jobs": 1, "timeout": 0.01}.get(name, 0)
         try:
-            options[name] = float(value)
+            options[name] = float(value or "")
         except ValueError:
             options[name] = -1.0
         whole = name in ("jobs", "retries")
@@ -351,3 +342,13 @@ def _data_url(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=95, subsampling=0)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+ENDPOINT = Family(
+    prefix="http",
+    usage="http://HOST/v1#MODEL",
+    claims=lambda spec: spec.startswith(("http:", "https:")) and bool(spec.partition(":")[2].strip("/")),
+    resolve=find_endpoint,
+    load=load_endpoint,
+    kind=lambda _spec: "generative",
+)

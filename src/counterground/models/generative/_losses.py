@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterground.models.generative._texts import Candidate, PhotoInputs, common_length, placed, precision_of
+from counterground.models.generative._conversation import (
+    Candidate,
+    PhotoInputs,
+    common_length,
+    placed,
+    precision_of,
+)
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from counterground.errors import CounterGroundError
-from counterground.models._code import source_identity
+from counterground.errors import CounterGroundError, one_line
+from counterground.models._fingerprint import code_fingerprint
 from counterground.models._weights import fetching, hub_offline, refusing_code
 from counterground.models.huggingface._source import HfSource, folder_config
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 
+# Of these the versions enter a fingerprint.
+LIBRARIES = ("transformers", "tokenizers", "torchvision")
 _REMEDY = (
     "Connect to the network, put the files into the Hugging Face cache (HF_HOME), or give a folder: hf:DIR."
 )
@@ -38,7 +40,7 @@ def reading(source: HfSource, *, offline: bool) -> Iterator[None]:
                 yield
         else:
             fetched = fetching(source.spec, offline=offline, remedy=_REMEDY, hub=True)
-            with refusing_code(_place(source), source.spec), fetched, _explained(source):
+            with refusing_code(weights_name(source), source.spec), fetched, _explained(source):
                 yield
 
 
@@ -102,12 +104,12 @@ def read_network(auto: Any, source: HfSource, *, dtype: torch.dtype | None = Non
     return network.eval().requires_grad_(requires_grad=False)
 
 
-def code_identity(source: HfSource, *objects: Any) -> dict[str, Any]:
+def code_parts(source: HfSource, *objects: Any) -> dict[str, Any]:
     """Return what is known of code that came with the weights, for a fingerprint; nothing unless trusted."""
     if not source.trust_remote_code:
         return {}
     classes = [type(each) for each in objects]
-    return source_identity(sys.modules[classes[0].__module__], *classes).parts
+    return code_fingerprint(sys.modules[classes[0].__module__], *classes).parts
 
 
 @contextmanager
@@ -155,8 +157,11 @@ def _explained(source: HfSource) -> Iterator[None]:
 
 
 def _first_sentence(error: BaseException) -> str:
-    return " ".join(str(error).split()).partition(". ")[0][:240].rstrip(".")
+    return one_line(error).partition(". ")[0]
 
 
-def _place(source: HfSource) -> Any:
+def weights_name(source: HfSource) -> str:
+    """Return the folder's name, or ``owner/name@commit``."""
+    if source.folder is not None:
+        return source.folder.resolve().name
     return f"{source.name}@{source.revision}" if source.revision else source.name

@@ -6,14 +6,15 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.errors import CounterGroundError, UsageError
+from counterground.models._base import Kind
+from counterground.models._family import read_options, require
+from counterground.models._labels import match_labels, names_of
 
 CONFIG_NAME = "config.json"
-HfKind = Literal["dual_encoder", "classifier", "generative"]
 _KIND_NAMES = {
     "classifier": "classifier",
     "dual_encoder": "dual encoder",
@@ -61,18 +62,15 @@ class HfSource:
     backend: str | None = None
 
 
-def parse_hf(spec: str, rest: str) -> HfSource:
-    """Return what REST of ``hf:REST`` names: ``DIR`` or ``OWNER/NAME[@REVISION]``, then ``?OPTION&OPTION``.
+def parse_hf(spec: str) -> HfSource:
+    """Return what ``hf:DIR`` or ``hf:OWNER/NAME[@REVISION]`` names, with its ``?OPTION&OPTION``.
 
     Raises:
         UsageError: neither a folder nor the form of a repository's name, or an unknown option.
-        CounterGroundError: transformers is not installed.
+        ModuleNotFoundError: transformers is not installed.
     """
-    if find_spec("transformers") is None:
-        raise CounterGroundError(
-            f"{spec} needs the package transformers: run pip install 'counterground[hf]'."
-        )
-    place, _, asked = rest.partition("?")
+    require("transformers")
+    place, _, asked = spec.partition(":")[2].partition("?")
     options = _options(spec, asked)
     if options.get("backend") not in (None, *BACKENDS):
         raise UsageError(f"{spec}: backend is {' or '.join(BACKENDS)}, not {options['backend']!r}.")
@@ -93,20 +91,19 @@ def parse_hf(spec: str, rest: str) -> HfSource:
     return HfSource(spec, name, revision=revision or None, **common)
 
 
-def find_hf(spec: str, rest: str) -> HfSource:
+def find_hf(spec: str) -> HfSource:
     """Return the source, with a folder's configuration and class names checked; a hub is not asked.
 
     Raises:
         UsageError: as `parse_hf`; a folder without configuration, of a kind that cannot be scored, or a
             classifier whose classes have no names.
         CounterGroundError: the configuration is broken.
+        ModuleNotFoundError: transformers is not installed.
     """
-    source = parse_hf(spec, rest)
+    source = parse_hf(spec)
     if source.folder is not None:
         config = folder_config(source)
         if kind_of(source, config) == "classifier" and ("id2label" in config or source.labels):
-            from counterground.models._labels import match_labels, names_of
-
             match_labels(spec, names_of(spec, config.get("id2label", {})), source.labels)
     return source
 
@@ -133,7 +130,7 @@ def folder_config(source: HfSource) -> dict[str, Any]:
     return config
 
 
-def kind_of(source: HfSource, config: Mapping[str, Any]) -> HfKind:
+def kind_of(source: HfSource, config: Mapping[str, Any]) -> Kind:
     """Return which kind of model a configuration describes.
 
     The class the weights were saved from decides; the model type alone only where none is named.
@@ -152,7 +149,7 @@ def kind_of(source: HfSource, config: Mapping[str, Any]) -> HfKind:
     return kind
 
 
-def _described_kind(source: HfSource, config: Mapping[str, Any]) -> HfKind:
+def _described_kind(source: HfSource, config: Mapping[str, Any]) -> Kind:
     named = config.get("architectures") or [""]
     architecture, model_type = str(named[0]), str(config.get("model_type", ""))
     if "ForImageClassification" in architecture or {"architecture", "num_classes"} <= set(config):
@@ -176,17 +173,11 @@ def _described_kind(source: HfSource, config: Mapping[str, Any]) -> HfKind:
     )
 
 
-def _options(spec: str, asked: str) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for part in asked.split("&") if asked else []:
-        name, equals, value = part.partition("=")
-        if name not in OPTIONS:
-            raise UsageError(
-                f"{spec}: no option {name!r}; there are {', '.join(OPTIONS)}.{did_you_mean(name, OPTIONS)}"
-            )
-        if (name == "trust_remote_code") == bool(equals) or (equals and not value):
+def _options(spec: str, asked: str) -> dict[str, str | None]:
+    options = read_options(spec, asked, OPTIONS)
+    for name, value in options.items():
+        if (name == "trust_remote_code") != (value is None) or value == "":
             raise UsageError(
                 f"{spec}: trust_remote_code takes no value, labels=... and backend=... take one."
             )
-        options[name] = value
     return options

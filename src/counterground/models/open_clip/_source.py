@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.models._weights import weights_file
+from counterground.models._weights import split_file
 from counterground.models.open_clip._activation import base_name, resolve_activation
 
 CONFIG_NAME = "open_clip_config.json"
@@ -35,13 +35,14 @@ class OpenClipSource:
     file: Path | None = None
 
 
-def find_open_clip(spec: str, rest: str) -> OpenClipSource:
-    """Return what REST of ``open_clip:REST`` names: ARCH/TAG, DIR or NAME@FILE.
+def find_open_clip(spec: str) -> OpenClipSource:
+    """Return what ``open_clip:`` is followed by: ARCH/TAG, DIR or NAME@FILE.
 
     Raises:
         UsageError: unknown name, tag, folder or file.
         CounterGroundError: the folder's configuration is broken.
     """
+    rest = spec.partition(":")[2]
     architecture, slash, tag = rest.rpartition("/")
     # No architecture begins like a path, and OpenCLIP takes seconds to import.
     named = bool(slash) and rest[0] not in "./~"
@@ -52,11 +53,10 @@ def find_open_clip(spec: str, rest: str) -> OpenClipSource:
         folder_configuration(spec, folder)
         folder_weights(spec, folder)
         return OpenClipSource(folder=folder)
-    name, at, file = rest.partition("@")
-    if at:
-        path = weights_file(file, spec)
+    name, file = split_file(spec)
+    if file is not None:
         _check_architecture(name)
-        return OpenClipSource(name, file=path)
+        return OpenClipSource(name, file=file)
     if named:
         resolve_activation(architecture, tag)  # says what is wrong with the name or the tag
     raise _neither(spec, rest)

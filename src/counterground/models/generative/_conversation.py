@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -163,8 +163,9 @@ class Conversation:
         try:
             written = self.prompt(question)
         except Exception as error:
-            said = " ".join(str(error).split())[:160].rstrip(".")
-            raise CounterGroundError(f"{self.spec}: its chat template cannot be used ({said}).") from error
+            raise CounterGroundError(
+                f"{self.spec}: its chat template cannot be used ({one_line(error, 160)})."
+            ) from error
         if question not in written:
             raise CounterGroundError(
                 f"{self.spec}: its chat template leaves out what is asked; it writes {written[:80]!r}."
