@@ -1,6 +1,7 @@
-"""Count the parameters of every listed architecture on the meta device, which allocates nothing.
+"""Write ``parameters.json``: the parameters of every listed architecture of OpenCLIP and timm.
 
-Run after an upgrade of OpenCLIP or timm: ``python -m counterground.models._count_parameters``.
+Run by hand after an upgrade of either: ``python scripts/make_parameters.py``. They are counted on the meta
+device, which allocates nothing.
 """
 
 from __future__ import annotations
@@ -8,16 +9,23 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import open_clip
+import timm
+import torch
+
 from counterground.files import write_text
+from counterground.models.open_clip import base_name
+
+PLACE = Path(__file__).parents[1] / "src" / "counterground" / "models" / "data" / "parameters.json"
 
 
-def count(build: Any) -> int | None:
+def count(build: Callable[[], Any]) -> int | None:
     """Return the parameters of what ``build()`` makes, None where that takes the network or values."""
-    import torch
-
     try:
         with torch.device("meta"):
             model = build()
@@ -30,27 +38,21 @@ def count(build: Any) -> int | None:
 
 def main() -> None:
     """Write ``data/parameters.json``."""
-    import open_clip
-    import timm
-
-    from counterground.models.open_clip._activation import base_name
-
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    counted: dict[str, dict[str, int]] = {"open_clip": {}, "timm": {}}
-    for name in sorted({base_name(model) for model, _ in open_clip.list_pretrained()}):
-        options: dict[str, Any] = {"load_weights": False, "pretrained_text": False, "pretrained_image": False}
-        number = count(
-            lambda name=name, options=options: open_clip.create_model(name, device="meta", **options)
-        )
-        if number:
-            counted["open_clip"][name] = number
-    for name in timm.list_pretrained():
-        number = count(lambda name=name: timm.create_model(name, pretrained=False))
-        if number:
-            counted["timm"][name] = number
-    path = Path(__file__).parent / "data" / "parameters.json"
-    write_text(path, json.dumps(counted, separators=(",", ":"), sort_keys=True) + "\n")
+    options: dict[str, Any] = {"load_weights": False, "pretrained_text": False, "pretrained_image": False}
+    builders = {
+        "open_clip": {
+            name: partial(open_clip.create_model, name, device="meta", **options)
+            for name in {base_name(model) for model, _ in open_clip.list_pretrained()}
+        },
+        "timm": {name: partial(timm.create_model, name, pretrained=False) for name in timm.list_pretrained()},
+    }
+    counted = {
+        library: {name: number for name, build in each.items() if (number := count(build))}
+        for library, each in builders.items()
+    }
+    write_text(PLACE, json.dumps(counted, separators=(",", ":"), sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import tiny_lvlm
 import torch
 from PIL import Image
 
@@ -23,10 +23,6 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.models import load_model
 from counterground.photos import read_benchmark
-
-_SPEC = importlib.util.spec_from_file_location("tiny_lvlm", Path(__file__).parents[1] / "tiny_lvlm.py")
-tiny_lvlm = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tiny_lvlm)
 
 QUESTION = "What is the main object in the image?"
 CLASSIFIER = """

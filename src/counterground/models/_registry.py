@@ -107,7 +107,8 @@ def load_model(
         ) from error
     if not isinstance(model, Model):
         raise CounterGroundError(
-            f"{spec}: its family returned {type(model).__name__}, not a DualEncoder, Classifier or Generative."
+            f"{spec}: its family returned {type(model).__name__}; it must return a DualEncoder, Classifier "
+            "or Generative."
         )
     return model
 
@@ -220,7 +221,6 @@ def _from_package(prefix: str, built_in: Family | None) -> Family | None:
     return _load_entry(claims[0])
 
 
-@cache
 def _load_entry(entry: EntryPoint) -> Family:
     try:
         family = entry.load()

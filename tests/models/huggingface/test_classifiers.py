@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.models.tiny_hf import ANIMALS, build, classifier
+from tiny_hf import ANIMALS, build, classifier
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import Classifier, check_specs, load_model
+
+# Private: names are matched for a thousand logits, of which no tiny model has that many.
 from counterground.models._labels import match_labels, names_of
 from counterground.photos import imagenet_names, imagenet_wnids
 

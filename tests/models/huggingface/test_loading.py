@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.models.tiny_hf import build, edit_json
+from tiny_hf import build, edit_json
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import check_specs, load_model

@@ -14,6 +14,8 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import check_specs, load_model
+
+# Private: how long a call waits before the second try is not for users to set.
 from counterground.models.generative import _endpoint as _endpoint_calls
 
 QUESTION = "What is the main object in the image?"
