@@ -90,7 +90,7 @@ def test_the_check_imports_no_torch_for_what_lies_here(tiny_clip):
 
 
 @pytest.mark.parametrize(
-    ("files", "message"), [([], "holds no open_clip_config.json"), (["config"], "holds no weights")]
+    ("files", "message"), [([], "has no open_clip_config.json"), (["config"], "has no weights")]
 )
 def test_the_check_looks_into_a_folder(files, message, tiny_clip, tmp_path):
     for _ in files:

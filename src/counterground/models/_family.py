@@ -30,9 +30,9 @@ class LoadOptions:
     offline: bool = False
 
     def warnings(self) -> list[str]:
-        """Return the warning of a model that has no published way to be loaded, where one was asked for."""
-        said = "There is no published way to load this model: --as-published changes nothing."
-        return [said] if self.as_published else []
+        """Return the warning for a model without a published way of loading, if one was requested."""
+        warning = "There is no published way to load this model: --as-published changes nothing."
+        return [warning] if self.as_published else []
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,15 @@ class Family:
     before a specification of this family is used, and only ``load`` may read weights.
 
     Attributes:
-        prefix: what stands before the first colon, and the name of the entry point of another package.
+        prefix: the part before the first colon, and the name of another package's entry point.
         usage: how a specification is written, for messages: ``timm:NAME``.
-        resolve: checks that a specification names something there is.
+        resolve: checks that what a specification names exists.
         load: returns the model, on the device and in the precision of the options.
-        kind: returns the kind of the model, None where only loading it tells.
+        kind: returns the kind of the model, None where it is known only after loading.
         list: returns what ``counterground models`` shows of this family, without loading any.
         cite: returns what to cite for a specification besides its architecture and training data: keys of
             the references kept in ``results``, or whole BibTeX entries.
-        claims: tells whether a specification belongs to this family, where not the prefix decides.
+        claims: whether a specification belongs to this family, where the prefix alone does not decide.
         extra: the extra of CounterGround that installs the libraries of this family.
     """
 
@@ -99,7 +99,7 @@ def require(*packages: str) -> None:
     """Check that packages are installed, without importing them.
 
     Raises:
-        ModuleNotFoundError: one is not; where the family says which extra brings it, so does the message.
+        ModuleNotFoundError: one is not; the message names the extra of the family, if it has one.
     """
     for package in packages:
         if find_spec(package) is None:

@@ -1,7 +1,7 @@
-"""Which ImageNet-1K class each logit of a classifier stands for, by the names its author gave.
+"""Which ImageNet-1K class each logit of a classifier means, by the names its author gave.
 
 Names are matched strictly and never guessed: a name that may mean two classes means none, unless the other
-999 or so names show that the logits stand in ImageNet's usual order.
+999 or so names show that the logits are in ImageNet's usual order.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def match_labels(spec: str, names: Sequence[str], labels: str | None = None) -> 
     Args:
         spec: for messages.
         names: what the model's author calls each logit; may be empty.
-        labels: None to match ``names``; ``imagenet`` where the user says that the 1000 logits stand in
+        labels: None to match ``names``; ``imagenet`` where the user says that the 1000 logits are in
             ImageNet's usual order; or a file of names, one a line.
 
     Raises:
@@ -96,7 +96,7 @@ def match_names(names: Sequence[str]) -> Labels:
 
 
 def _settle_ambiguous(names: Sequence[str], columns: list[int | None]) -> list[int | None]:
-    """Give equal names ("crane" twice) their places where all other names stand in ImageNet's order."""
+    """Resolve equal names ("crane" twice) by position where all other names are in ImageNet's order."""
     matched = [at for at, index in enumerate(columns) if index is not None]
     ordered = len(names) == 1000 and matched and all(columns[at] == at for at in matched)
     if not ordered:
@@ -128,14 +128,14 @@ def _in_imagenet_order(spec: str, names: Sequence[str]) -> Labels:
 
 
 def imagenet_order(*warnings: str) -> Labels:
-    """Return the labels of 1000 logits that stand in ImageNet-1K's usual order."""
+    """Return the labels of 1000 logits in ImageNet-1K's usual order."""
     from counterground.photos import imagenet_names
 
     return Labels(imagenet_names("openai"), tuple(range(1000)), warnings)
 
 
 def _index(name: str) -> int | None:
-    """Return the class a name means; bare numbers are nobody's name for a class."""
+    """Return the class a name means; a bare number is not the name of a class."""
     from counterground.photos import find_imagenet_index
 
     if not _is_name(name):

@@ -1,4 +1,4 @@
-"""The paper's models: sets of specifications that one word stands for."""
+"""The paper's models: sets of specifications under one name."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from counterground.models.huggingface import HUGGING_FACE
 from counterground.models.open_clip import OPEN_CLIP, SHIPPED
 
 GROUP = "counterground.models"
-# In the order of `list_models`: those without need of a network first.
+# In the order of `list_models`: those that need no network first.
 _BUILT_IN = (LITE, SHIPPED, TORCHVISION, OPEN_CLIP, HUGGING_FACE, MINIGPT4, TIMM, ONNX, ENDPOINT)
 
 
@@ -52,10 +52,10 @@ def find_family(spec: str) -> Family:
 
 
 def check_specs(specs: Sequence[str]) -> None:
-    """Check that every specification names something there is, before any work is done; sets are allowed.
+    """Check that every specification names something that exists, before any work is done; sets are allowed.
 
-    No weights are read or fetched. PyTorch is imported only where a library must be asked for its names;
-    of ``module:function`` the module is imported, the function not called.
+    No weights are read or fetched. PyTorch is imported only where a library has to list its names;
+    for ``module:function`` the module is imported, but the function is not called.
 
     Raises:
         UsageError: the first unknown one, with the message `load_model` would give.
@@ -114,7 +114,7 @@ def load_model(
 
 
 def expected_kind(spec: str) -> Kind | None:
-    """Return the kind of model that ``spec`` names, None where only loading it tells.
+    """Return the kind of model that ``spec`` names, None where it is known only after loading.
 
     Raises:
         UsageError: an unknown specification.
@@ -125,7 +125,7 @@ def expected_kind(spec: str) -> Kind | None:
 
 
 def references_of(spec: str) -> tuple[str, ...]:
-    """Return what its family asks to cite for ``spec``: keys of known references, or BibTeX entries.
+    """Return what its family says to cite for ``spec``: keys of known references, or BibTeX entries.
 
     Empty for a specification that nothing installed here knows, such as one of an old run.
     """
@@ -140,11 +140,12 @@ def references_of(spec: str) -> tuple[str, ...]:
 def list_models(
     pattern: str | None = None, *, warn: Callable[[str], object] = warnings.warn
 ) -> list[ModelInfo]:
-    """Return the models whose specification matches ``pattern``, those without need of a network first.
+    """Return the models whose specification matches ``pattern``, those that need no network first.
 
     Args:
         pattern: a part of the specification, a pattern with ``*`` and ``?`` (case does not matter), or one
-            of the paper's sets. None lists all. Before a colon it names families, and no other is asked.
+            of the paper's sets. None lists all. The part before a colon selects families; no library of the
+            others is imported.
         warn: called with one line for each package whose family is broken; the others are listed.
 
     Raises:
@@ -153,7 +154,7 @@ def list_models(
     if pattern is None:
         return list(_listed(None, warn))
     if pattern.startswith("paper:"):
-        # OpenCLIP's models stand under the plain name, whose tag decides the activation.
+        # OpenCLIP's models are listed under the plain name, and the tag decides the activation.
         members = {spec.replace("-quickgelu/", "/") for spec in expand_specs([pattern])}
         return [model for model in _listed(None, warn) if model.spec in members]
     wanted = pattern.lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from contextlib import contextmanager, nullcontext
@@ -30,6 +31,18 @@ def split_file(spec: str) -> tuple[str, Path | None]:
     if at and not path.is_file():
         raise UsageError(f"{spec}: there is no weights file {str(path)!r}.")
     return name, path if at else None
+
+
+def read_json(path: Path, spec: str) -> Any:
+    """Return what a configuration file holds.
+
+    Raises:
+        CounterGroundError: it is not readable JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CounterGroundError(f"{spec}: {path} is not readable JSON ({error}).") from error
 
 
 @contextmanager
@@ -99,8 +112,8 @@ def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
 def fetching(spec: str, *, offline: bool, remedy: str, hub: bool = False) -> Iterator[None]:
     """Fetch weights inside; failures become one line that names ``spec`` and ``remedy``.
 
-    With ``offline`` the Hugging Face libraries are told to read their cache only; so they are when the
-    ``hub`` cannot be reached, since they would retry for most of a minute before looking there.
+    With ``offline`` the Hugging Face libraries read their cache only; likewise when the ``hub``
+    cannot be reached, since they would retry for most of a minute before looking there.
 
     Raises:
         CounterGroundError: not in the cache, no network, or the host refused.

@@ -1,4 +1,4 @@
-"""Models of the user's own: what enters the fingerprint, and what is said when they are not as asked."""
+"""Models of the user's own: what enters the fingerprint, and what is said when they are not as requested."""
 
 import subprocess
 import sys
@@ -272,7 +272,7 @@ def test_a_ready_model_that_is_not_as_asked_says_so(folder):
     assert "was not loaded as published" in text
     model = load_afresh("ready_as_published")
     assert model.description["as_published"] is True
-    assert "was loaded as published, which was not asked" in " ".join(model.description["warnings"])
+    assert "was loaded as published, which was not requested" in " ".join(model.description["warnings"])
 
 
 @pytest.mark.parametrize(("asked", "differs"), [("cuda", True), ("cpu", False)])

@@ -312,8 +312,8 @@ def test_photos_are_resized_by_pil(tmp_path, photos):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ((), "holds no open_clip_config.json"),
-        (("open_clip_config.json",), "holds no weights"),
+        ((), "has no open_clip_config.json"),
+        (("open_clip_config.json",), "has no weights"),
         (("open_clip_config.json", "a.bin", "b.bin"), "holds several weights"),
     ],
 )

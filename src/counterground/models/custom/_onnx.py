@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from counterground.models._base import Classifier
 from counterground.models._family import Family, LoadOptions, require
 from counterground.models._fingerprint import combine, library_versions, plain_repr
 from counterground.models._labels import Labels, match_labels
+from counterground.models._weights import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -76,14 +76,10 @@ def find_onnx(spec: str) -> OnnxSource:
     sidecar = file.with_name(f"{file.name}.json")
     if not sidecar.is_file():
         raise UsageError(
-            f"{spec}: an ONNX file says nothing of preprocessing and class names; write them into {sidecar}, "
-            f"such as {_EXAMPLE}."
+            f"{spec}: an ONNX file contains neither preprocessing nor class names; write them into "
+            f"{sidecar}, such as {_EXAMPLE}."
         )
-    try:
-        values = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CounterGroundError(f"{spec}: {sidecar} is not readable JSON ({error}).") from error
-    return _checked(spec, file, sidecar, values)
+    return _checked(spec, file, sidecar, read_json(sidecar, spec))
 
 
 def _checked(spec: str, file: Path, sidecar: Path, values: Any) -> OnnxSource:
@@ -171,7 +167,7 @@ class OnnxClassifier(Classifier):
         source: the file and what its sidecar says.
         labels: names and ImageNet-1K indices of the logits.
         graph: the opened file.
-        options: what was asked for; where it differs from fp32 on the CPU, a warning says so.
+        options: a warning is added where they ask for anything but fp32 on the CPU.
     """
 
     def __init__(self, source: OnnxSource, labels: Labels, graph: _Graph, options: LoadOptions) -> None:
@@ -309,7 +305,7 @@ def _image_input(source: OnnxSource, session: Any) -> tuple[str, Any, bool, int 
         names = ", ".join(each.name for each in inputs)
         raise UsageError(
             f"{source.spec}: the graph takes {len(inputs)} inputs ({names}); only classifiers with one "
-            "image input can be scored. Wrap others in a function of yours: module:function."
+            "image input can be scored. Wrap others in a function of your own: module:function."
         )
     given = inputs[0]
     if given.type not in _FLOATS or len(given.shape) != 4:
@@ -327,9 +323,9 @@ def _image_input(source: OnnxSource, session: Any) -> tuple[str, Any, bool, int 
 
 
 def _agreed_size(source: OnnxSource, fixed: list[int | None]) -> tuple[int, int]:
-    asked = source.size or (None, None)
+    given = source.size or (None, None)
     sides = []
-    for name, said, graph in zip(("height", "width"), asked, fixed, strict=True):
+    for name, said, graph in zip(("height", "width"), given, fixed, strict=True):
         if said is None and graph is None:
             raise UsageError(
                 f'{source.spec}: the graph takes any {name}; write "size" into {source.file}.json.'
@@ -408,7 +404,7 @@ def _not_as_asked(options: LoadOptions) -> list[str]:
     warnings = options.warnings()
     if options.precision != "fp32":
         warnings.append(
-            f"An ONNX file runs in the precision it was written in, not in {options.precision} as asked."
+            f"An ONNX file runs in the precision it was written in, not in {options.precision} as requested."
         )
     if options.device != "cpu":
         warnings.append(f"An ONNX file runs on the CPU here, not on {options.device}.")

@@ -56,7 +56,7 @@ def _import(spec: str, module_name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and module_name.startswith(error.name):
             raise UsageError(
-                f"{spec}: there is no module {error.name!r} here or among the installed packages."
+                f"{spec}: there is no module {error.name!r} in this folder or among the installed packages."
             ) from error
         raise CounterGroundError(f"{spec}: importing {module_name} failed: {error}.") from error
     except SystemExit as error:

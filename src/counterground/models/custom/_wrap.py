@@ -85,7 +85,7 @@ def wrap_model(
 
 
 def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOptions) -> Model:
-    """Use a ready model as it is, and warn where it is not what was asked for."""
+    """Use a ready model as it is, and warn where it differs from what was requested."""
     made.spec = spec
     seen = hasattr(made, "device") or _first_weights(made) is not None
     if isinstance(made, Generative):
@@ -95,12 +95,16 @@ def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOption
     description = dict(made.description) if hasattr(made, "description") else {}
     published = bool(description.get("as_published", False))
     warnings = list(description.get("warnings", []))
-    asked = (("device", made.device, options.device), ("precision", made.dtype, options.precision))
-    for what, is_so, wanted in asked:
-        if seen and is_so.removesuffix(":0") != wanted.removesuffix(":0"):
-            warnings.append(f"{spec} returned a ready model, whose {what} is {is_so}, not {wanted} as asked.")
+    requested = (("device", made.device, options.device), ("precision", made.dtype, options.precision))
+    for what, actual, wanted in requested:
+        if seen and actual.removesuffix(":0") != wanted.removesuffix(":0"):
+            warnings.append(
+                f"{spec} returned a ready model, whose {what} is {actual}, not {wanted} as requested."
+            )
     if published != options.as_published:
-        say = "was loaded as published, which was not asked" if published else "was not loaded as published"
+        say = (
+            "was loaded as published, which was not requested" if published else "was not loaded as published"
+        )
         warnings.append(f"{spec} returned a ready model, which {say}.")
     made.description = {**description, "as_published": published, "warnings": list(dict.fromkeys(warnings))}
     _check_json(made)
@@ -118,7 +122,7 @@ def _check_encoder(made: Model) -> None:
 
 
 def _complete(made: Generative, find_source: _FindSource) -> None:
-    """Fill in what the author of a model that answers in words left out."""
+    """Fill in what the author of a generative model left out."""
     weights = _first_weights(made)
     made.protocols = _protocols(made)
     _check_calls(made)
@@ -146,14 +150,14 @@ def _complete(made: Generative, find_source: _FindSource) -> None:
 def _protocols(made: Generative) -> frozenset[Protocol]:
     scores = type(made).losses is not Generative.losses
     known: frozenset[Protocol] = frozenset(get_args(Protocol))
-    asked = getattr(made, "protocols", known if scores else known - _NEED_LOSSES)
+    given = getattr(made, "protocols", known if scores else known - _NEED_LOSSES)
     try:
-        protocols = frozenset(asked)
+        protocols = frozenset(given)
     except TypeError:
         protocols = frozenset()
-    if isinstance(asked, str) or not protocols or protocols - known:
+    if isinstance(given, str) or not protocols or protocols - known:
         raise UsageError(
-            f"{made.spec}: protocols is {asked!r}; it must be a set of {', '.join(get_args(Protocol))}."
+            f"{made.spec}: protocols is {given!r}; it must be a set of {', '.join(get_args(Protocol))}."
         )
     if protocols & _NEED_LOSSES and not scores:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Models that answer in words: losses of answers, models behind an HTTP API, and MiniGPT-4."""
+"""Generative models: losses of answers, models behind an HTTP API, and MiniGPT-4."""
 
 from counterground.models.generative._conversation import Candidate, Conversation, PhotoInputs, placed
 from counterground.models.generative._endpoint import ENDPOINT

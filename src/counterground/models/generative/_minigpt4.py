@@ -1,4 +1,4 @@
-"""``minigpt4:DIR``: MiniGPT-4 from the user's own checkout, since there is no package of it."""
+"""``minigpt4:DIR``: MiniGPT-4 from the user's own checkout, since no package of it exists."""
 
 from __future__ import annotations
 

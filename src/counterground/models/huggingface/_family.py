@@ -1,4 +1,4 @@
-"""``hf:``: models of transformers; their configuration says of which kind they are."""
+"""``hf:``: models of transformers, whose configuration decides their kind."""
 
 from __future__ import annotations
 

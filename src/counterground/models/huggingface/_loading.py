@@ -32,7 +32,7 @@ def reading(source: HfSource, *, offline: bool) -> Iterator[None]:
 
     Raises:
         CounterGroundError: not in the cache, no network, a missing package, a pickle that could run code,
-            weights that do not fit, or code that lies with the weights and was not asked for.
+            weights that do not fit, or code beside the weights that the user did not allow.
     """
     with quiet():
         if source.folder is not None:
@@ -45,7 +45,7 @@ def reading(source: HfSource, *, offline: bool) -> Iterator[None]:
 
 
 def pinned(source: HfSource) -> HfSource:
-    """Return a repository's source with the commit it stands for now; call it inside `reading`."""
+    """Return a repository's source pinned to its current commit; call it inside `reading`."""
     from transformers.utils.hub import resolve_revision
 
     if source.folder is not None:
@@ -70,7 +70,7 @@ def read_config(source: HfSource) -> dict[str, Any]:
 
 
 def from_pretrained(auto: Any, source: HfSource, **options: Any) -> Any:
-    """Call ``auto.from_pretrained`` on the source; code that lies with the weights runs only if asked for."""
+    """Call ``auto.from_pretrained``; code beside the weights runs only if the user allowed it."""
     return auto.from_pretrained(
         source.name, revision=source.revision, trust_remote_code=source.trust_remote_code, **options
     )
@@ -142,7 +142,7 @@ def _explained(source: HfSource) -> Iterator[None]:
     except Exception as error:
         if source.folder is not None and isinstance(error, OSError):
             raise CounterGroundError(
-                f"{source.spec}: {source.folder} is no complete model ({_first_sentence(error)}). "
+                f"{source.spec}: {source.folder} is not a complete model ({_first_sentence(error)}). "
                 "Save model, image processor and tokenizer into it with save_pretrained()."
             ) from error
         if "trust_remote_code" in str(error):
@@ -151,8 +151,8 @@ def _explained(source: HfSource) -> Iterator[None]:
                 f"it, write {source.spec}{'&' if '?' in source.spec else '?'}trust_remote_code."
             ) from error
         if isinstance(error, AttributeError | KeyError | TypeError | ValueError):
-            said = f"{type(error).__name__}: {_first_sentence(error)}"
-            raise CounterGroundError(f"{source.spec}: transformers cannot load it ({said}).") from error
+            reason = f"{type(error).__name__}: {_first_sentence(error)}"
+            raise CounterGroundError(f"{source.spec}: transformers cannot load it ({reason}).") from error
         raise
 
 

@@ -1,4 +1,4 @@
-"""LVLMs of transformers: models that answer questions about a photo, scored by the loss of an answer."""
+"""LVLMs of transformers: generative models, scored by the loss of an answer about a photo."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Lvlm(Generative):
 
     Raises:
         UsageError: a processor without a chat template.
-        CounterGroundError: a probe photo cannot be asked about.
+        CounterGroundError: it fails on a probe photo.
     """
 
     protocols = _PROTOCOLS
@@ -99,14 +99,14 @@ class Lvlm(Generative):
             libraries=libraries,
         )
         self.description = {
-            **self._account(source, sharing),
+            **self._describe(source, sharing),
             "preprocessing": settings["images"],
             "libraries": libraries,
             "as_published": options.as_published,
         }
 
-    def _account(self, source: HfSource, sharing: str) -> dict[str, Any]:
-        """Say what the network is, how it is asked and what deserves a warning."""
+    def _describe(self, source: HfSource, sharing: str) -> dict[str, Any]:
+        """Describe the network and its prompts, with warnings."""
         network, family = self._network, self._network.config.model_type
         warnings = [] if family in TESTED else [_untested(family)]
         if not self.shares:
@@ -118,7 +118,7 @@ class Lvlm(Generative):
             "training_data": None,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "processor": type(self._conversation.processor).__name__,
-            "chat_template": self._conversation.template or "none: the question is asked as it is",
+            "chat_template": self._conversation.template or "none: the prompt is the question itself",
             "key_value_sharing": sharing,
             "output_layer": "float32",
             "trust_remote_code": source.trust_remote_code,
@@ -208,7 +208,7 @@ class Lvlm(Generative):
                 if out_of_memory(error):
                     raise
                 raise CounterGroundError(
-                    f"{self.spec}: a probe photo cannot be asked about ({one_line(error, 200)}). "
+                    f"{self.spec}: it fails on a probe photo ({one_line(error, 200)}). "
                     "Check its chat template and its processor; this family of models may not be supported."
                 ) from error
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.models._base import Kind
 from counterground.models._family import read_options, require
 from counterground.models._labels import match_labels, names_of
+from counterground.models._weights import read_json
 
 CONFIG_NAME = "config.json"
 _KIND_NAMES = {
     "classifier": "classifier",
     "dual_encoder": "dual encoder",
-    "generative": "model that answers in words",
+    "generative": "generative model",
 }
 OPTIONS = ("trust_remote_code", "labels", "backend")
 BACKENDS = ("pil", "torchvision")
@@ -41,14 +41,14 @@ _GENERATIVE = re.compile(r"For(ConditionalGeneration|CausalLM|Vision2Seq|VisionT
 
 @dataclass(frozen=True)
 class HfSource:
-    """A folder in transformers' layout, or a repository on the hub, with what was asked about it.
+    """A folder in transformers' layout, or a repository on the hub, with its options.
 
     Attributes:
         spec: as the user wrote it.
         name: path of the folder, or ``owner/name``: what ``from_pretrained`` is given.
         folder: the folder, None for a repository.
         revision: branch, tag or commit of a repository.
-        trust_remote_code: whether the user asked by name to run the code that lies with the weights.
+        trust_remote_code: whether the user allowed the code beside the weights to run.
         labels: ``imagenet`` or a file of class names, instead of the model's own ``id2label``.
         backend: ``pil`` or ``torchvision``, None for the library's own choice.
     """
@@ -70,8 +70,8 @@ def parse_hf(spec: str) -> HfSource:
         ModuleNotFoundError: transformers is not installed.
     """
     require("transformers")
-    place, _, asked = spec.partition(":")[2].partition("?")
-    options = _options(spec, asked)
+    place, _, query = spec.partition(":")[2].partition("?")
+    options = _options(spec, query)
     if options.get("backend") not in (None, *BACKENDS):
         raise UsageError(f"{spec}: backend is {' or '.join(BACKENDS)}, not {options['backend']!r}.")
     common: dict[str, Any] = {
@@ -92,7 +92,7 @@ def parse_hf(spec: str) -> HfSource:
 
 
 def find_hf(spec: str) -> HfSource:
-    """Return the source, with a folder's configuration and class names checked; a hub is not asked.
+    """Return the source, with a folder's configuration and class names checked; the hub is not contacted.
 
     Raises:
         UsageError: as `parse_hf`; a folder without configuration, of a kind that cannot be scored, or a
@@ -120,13 +120,10 @@ def folder_config(source: HfSource) -> dict[str, Any]:
     if not path.is_file():
         other = (source.folder / "open_clip_config.json").is_file()
         hint = f" It is an OpenCLIP folder: write open_clip:{source.folder}." if other else ""
-        raise UsageError(f"{source.spec}: {source.folder} holds no {CONFIG_NAME}.{hint}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CounterGroundError(f"{source.spec}: {path} is not readable JSON ({error}).") from error
+        raise UsageError(f"{source.spec}: {source.folder} has no {CONFIG_NAME}.{hint}")
+    config = read_json(path, source.spec)
     if not isinstance(config, dict):
-        raise CounterGroundError(f"{source.spec}: {path} holds no configuration of a model.")
+        raise CounterGroundError(f"{source.spec}: {path} is not the configuration of a model.")
     return config
 
 
@@ -137,7 +134,7 @@ def kind_of(source: HfSource, config: Mapping[str, Any]) -> Kind:
 
     Raises:
         UsageError: it is of no kind that can be scored: a tower alone, a network without a head, ...; or an
-            option was given that means nothing for its kind.
+            option was given that does not apply to its kind.
     """
     kind = _described_kind(source, config)
     for option, value, kinds in (
@@ -145,7 +142,7 @@ def kind_of(source: HfSource, config: Mapping[str, Any]) -> Kind:
         ("backend", source.backend, ("classifier", "dual_encoder")),
     ):
         if value is not None and kind not in kinds:
-            raise UsageError(f"{source.spec}: {option}=... means nothing for a {_KIND_NAMES[kind]}.")
+            raise UsageError(f"{source.spec}: {option}=... does not apply to a {_KIND_NAMES[kind]}.")
     return kind
 
 
@@ -167,14 +164,14 @@ def _described_kind(source: HfSource, config: Mapping[str, Any]) -> Kind:
     if "AutoModel" in own_code:
         return "dual_encoder"
     raise UsageError(
-        f"{source.spec}: {architecture or model_type or 'what lies there'} cannot be scored: neither an "
+        f"{source.spec}: {architecture or model_type or 'this model'} cannot be scored: neither an "
         f"image and a text tower in one space ({', '.join(DUAL_ENCODERS)}), nor ...ForImageClassification, "
         "nor a model that writes about images (...ForConditionalGeneration)."
     )
 
 
-def _options(spec: str, asked: str) -> dict[str, str | None]:
-    options = read_options(spec, asked, OPTIONS)
+def _options(spec: str, query: str) -> dict[str, str | None]:
+    options = read_options(spec, query, OPTIONS)
     for name, value in options.items():
         if (name == "trust_remote_code") != (value is None) or value == "":
             raise UsageError(

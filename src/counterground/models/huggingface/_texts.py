@@ -31,7 +31,7 @@ class Tokenization:
         tokenizer: class of the tokenizer.
         padding: ``max_length`` or ``longest`` (of the texts encoded together).
         max_length: tokens a text may have; longer ones are cut.
-        mask: whether the tower is told which tokens are padding. SigLIP's was trained without.
+        mask: whether the tower gets a mask of the padding. SigLIP's was trained without.
         lower_case: whether texts are lower-cased before the tokenizer sees them.
     """
 
