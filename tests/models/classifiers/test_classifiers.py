@@ -15,14 +15,6 @@ from counterground.models import Classifier, load_model
 from counterground.photos import find_imagenet_index, imagenet_names
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def photo():
     pixels = np.random.default_rng(5).integers(0, 255, (12, 15, 3), dtype=np.uint8)

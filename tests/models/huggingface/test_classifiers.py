@@ -20,14 +20,6 @@ WORDNET, WNIDS = imagenet_names("wordnet"), imagenet_wnids()
 IDENTITY = tuple(range(1000))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def photos():
     coarse = np.random.default_rng(0).integers(0, 256, (7, 6, 6, 3), dtype=np.uint8)

@@ -26,14 +26,6 @@ TEXTS = [
 SIZES = [(32, 32), (48, 40), (200, 60), (31, 90), (7, 5), (640, 480), (33, 32)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     made = {}
