@@ -50,3 +50,9 @@ def did_you_mean(wanted: str, known: Iterable[str]) -> str:
     similar = difflib.get_close_matches(wanted.lower(), lowered, n=3, cutoff=0.6)
     close = list(dict.fromkeys([*contains_it, *similar]))[:3]
     return f" Did you mean {', '.join(repr(lowered[name]) for name in close)}?" if close else ""
+
+
+def error_message(error: BaseException, length: int = 240) -> str:
+    """Return the message of another library's error as a part of a line, without a final stop."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return (text if len(text) <= length else f"{text[: length - 3]}...").rstrip(".")

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterground.cli import main
-from counterground.models import expand_specs, list_models
+from counterground.models import expand_specs, list_models, references_of
 from counterground.results import ModelRecord, bibliography, model_cards
-from counterground.results._citations import _DATA, _FAMILIES, _LOADERS, _of_model, _references
+from counterground.results._citations import _DATA, _FAMILIES, _of_model, _references
 from counterground.text import bibtex, bibtex_comment
 
 LEVELS = {"efficientnet-lite0": (0.8, 0.5), "counterground:stamps-biased": (0.7, 0.2)}
@@ -185,7 +185,9 @@ def test_entries_are_complete_and_every_one_can_be_reached():
     entries = parse_bibtex("\n".join(_references().values()))
     assert set(entries) == set(_references())
     rules = [*_DATA, *_FAMILIES]
-    reached = {key for _, keys in rules for key in keys} | {key for keys in _LOADERS.values() for key in keys}
+    families = {model.spec.partition(":")[0]: model.spec for model in list_models()}.values()
+    reached = {key for _, keys in rules for key in keys}
+    reached |= {key for spec in families for key in references_of(spec)}
     assert reached <= set(entries)
     fixed = {"wang2024counteranimal", "inaturalist", "miller1995wordnet", "deng2009imagenet"}
     assert set(entries) - reached <= fixed

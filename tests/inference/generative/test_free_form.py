@@ -234,7 +234,7 @@ def test_photos_are_asked_about_at_once_but_not_too_many(photos, serve, tmp_path
 
 def test_a_run_that_failed_does_not_pay_twice(photos, serve, tmp_path):
     server = serve(lambda data, question, number: 400 if number == 20 else "a black swan")
-    with pytest.raises(CounterGroundError, match=r"refused with 400.*kept"):
+    with pytest.raises(CounterGroundError, match=r"rejected the request with 400.*kept"):
         run_on(photos, server.spec, tmp_path / "run")
     before = sum(server.answered.values())
     assert 0 < before < 48

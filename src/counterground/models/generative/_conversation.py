@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, error_message
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
 
-# These families are asked without a template: the question as it is, as their authors do.
+# These families take the question without a template, as their authors do.
 WITHOUT_TEMPLATE = ("instructblip",)
 _PER_TOKEN = ("attention_mask", "mm_token_type_ids", "token_type_ids")
 
@@ -76,11 +76,11 @@ class Conversation:
         self.template = _template(processor)
         if self.template is None and model_type not in WITHOUT_TEMPLATE:
             raise UsageError(
-                f"{spec} has no chat template, so how it is to be asked is unknown. Put the one it was "
+                f"{spec} has no chat template, so the form of its prompts is unknown. Put the one it was "
                 "trained with into its folder as chat_template.jinja."
             )
         self._image_token = image_token
-        # Both are wanted again for every photo, and rendering a template takes milliseconds.
+        # Both are needed again for every photo, and rendering a template takes milliseconds.
         self._texts: dict[str, tuple[int, ...]] = {}
         self._leads: dict[tuple[str, str], str] = {}
         if self.template is not None:
@@ -93,7 +93,7 @@ class Conversation:
         return self._written([_turn("user", question, image=True)], add_generation_prompt=True)
 
     def lead(self, question: str, answer: str) -> str:
-        """Return all that stands before an answer where the template writes one, with the space it puts."""
+        """Return all text before the answer as the template writes it, including its space."""
         prompt = self.prompt(question)
         if self.template is None:
             return f"{prompt} "
@@ -149,8 +149,8 @@ class Conversation:
         start = common_length([before, whole])
         if whole[:skipped] != inputs.skipped or start < skipped or start == len(whole):
             raise CounterGroundError(
-                f"{self.spec}: the tokens of the answer {answer!r} cannot be told from its question's. "
-                "This family of models is not supported."
+                f"{self.spec}: the tokens of the answer {answer!r} cannot be separated from those of its "
+                "question. This family of models is not supported."
             )
         return Candidate(whole[skipped:], start - skipped)
 
@@ -163,11 +163,12 @@ class Conversation:
         try:
             written = self.prompt(question)
         except Exception as error:
-            said = " ".join(str(error).split())[:160].rstrip(".")
-            raise CounterGroundError(f"{self.spec}: its chat template cannot be used ({said}).") from error
+            raise CounterGroundError(
+                f"{self.spec}: its chat template cannot be used ({error_message(error, 160)})."
+            ) from error
         if question not in written:
             raise CounterGroundError(
-                f"{self.spec}: its chat template leaves out what is asked; it writes {written[:80]!r}."
+                f"{self.spec}: its chat template leaves out the question; it writes {written[:80]!r}."
             )
 
     def _tokens(self, text: str) -> tuple[int, ...]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_lvlm
 import torch
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import load_model
-from counterground.models.generative import _losses as losses_module
+from counterground.models.generative import Scorer
 
-_SPEC = importlib.util.spec_from_file_location("tiny_lvlm", Path(__file__).parents[1] / "tiny_lvlm.py")
-tiny_lvlm = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tiny_lvlm)
+# Private: what keeps a network from sharing shows only with weights that no test has.
+from counterground.models.generative._losses import _obstacle
 
 QUESTION = "What is the main object in the image?"
 ANSWERS = (
@@ -180,7 +179,7 @@ def test_a_mask_that_leaks_is_found_by_the_probe(folders, monkeypatch):
         total = 1 + sum(lengths)
         return torch.zeros(1, 1, total, past + total)
 
-    monkeypatch.setattr(losses_module.Scorer, "_mask", leaking)
+    monkeypatch.setattr(Scorer, "_mask", leaking)
     model = load_model(f"hf:{folders('llava')}", device="cpu")
     assert not model.shares
     assert "other losses on a probe" in model.description["key_value_sharing"]
@@ -203,8 +202,8 @@ def test_a_language_model_with_a_window_is_scored_by_full_passes(folders, librar
 def test_windows_in_some_layers_only_are_seen_too():
     from transformers import Gemma3Config, Qwen2VLConfig
 
-    assert "without full attention" in losses_module._obstacle(Gemma3Config())
-    assert losses_module._obstacle(Qwen2VLConfig()) == ""
+    assert "without full attention" in _obstacle(Gemma3Config())
+    assert _obstacle(Qwen2VLConfig()) == ""
 
 
 def test_an_encoder_decoder_gets_the_answer_as_labels(folders, library):
@@ -265,10 +264,10 @@ def test_the_template_is_recorded_and_one_is_needed(folders, tmp_path):
     [
         ("{% for x in %}", "its chat template cannot be used"),
         ("{{ raise_exception('only one turn') }}", r"cannot be used \(only one turn\)"),
-        ("<image> Hello.", "leaves out what is asked; it writes '<image> Hello.'"),
+        ("<image> Hello.", "leaves out the question; it writes '<image> Hello.'"),
         (
             "{{ messages[0]['content'][-1]['text'] }}",
-            "a probe photo cannot be asked about .*0 <image> tokens",
+            "it fails on a probe photo .*0 <image> tokens",
         ),
         ("", "has no chat template"),
     ],

@@ -1,4 +1,4 @@
-"""LVLMs of transformers: models that answer questions about a photo, scored by the loss of an answer."""
+"""LVLMs of transformers: generative models, scored by the loss of an answer about a photo."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_message
 from counterground.models._base import Generative, Precision, Protocol
 from counterground.models._device import out_of_memory
+from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
-from counterground.models.generative._losses import NotShareableError, Scorer
-from counterground.models.generative._texts import Candidate, Conversation, PhotoInputs, placed
-from counterground.models.huggingface._loading import from_pretrained, quiet, read_network, reading
-from counterground.models.huggingface._source import HfSource, find_hf
+from counterground.models.generative import (
+    Candidate,
+    Conversation,
+    NotShareableError,
+    PhotoInputs,
+    Scorer,
+    placed,
+)
+from counterground.models.huggingface._loading import LIBRARIES, from_pretrained, quiet, read_network
+from counterground.models.huggingface._source import HfSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,32 +39,31 @@ _PROBE = ("What is the main object in the image?", ("A zebra", "An African chame
 _TOLERANCE = {"fp32": (1e-4, 1e-5), "bf16": (5e-2, 5e-2), "fp16": (1e-2, 1e-2)}
 
 
-def load_lvlm(
-    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
-) -> Generative:
-    """Load ``hf:DIR`` or ``hf:OWNER/NAME[@REVISION]`` through AutoModelForImageTextToText.
-
-    Weights are held in ``precision``; the last matrix product and the losses are float32 in any case. On a
-    small probe the losses with shared keys and values are compared with those of full forward passes; where
-    they differ, full passes are used and the description says so.
+def read_lvlm(source: HfSource, precision: Precision) -> tuple[Any, Any]:
+    """Return the network, its weights held in ``precision``, and the processor; call it inside `reading`.
 
     Raises:
-        UsageError: no such folder or name, or a processor without a chat template.
-        CounterGroundError: files cannot be fetched, read or fitted.
+        CounterGroundError: tensors are missing.
     """
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    source = find_hf(spec, rest)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    with reading(source, offline=offline):
-        processor = from_pretrained(AutoProcessor, source)
-        network = read_network(AutoModelForImageTextToText, source, dtype=dtype)
-    return Lvlm(source, network, processor, device=device, precision=precision, as_published=as_published)
+    processor = from_pretrained(AutoProcessor, source)
+    return read_network(AutoModelForImageTextToText, source, dtype=dtype), processor
 
 
 class Lvlm(Generative):
-    """A network of transformers with its processor."""
+    """A network of transformers with its processor.
+
+    The last matrix product and the losses are float32 in any precision. On a small probe the losses with
+    shared keys and values are compared with those of full forward passes; where they differ, full passes are
+    used and the description says so.
+
+    Raises:
+        UsageError: a processor without a chat template.
+        CounterGroundError: it fails on a probe photo.
+    """
 
     protocols = _PROTOCOLS
 
@@ -66,44 +72,41 @@ class Lvlm(Generative):
         source: HfSource,
         network: Any,
         processor: Any,
-        *,
-        device: str,
-        precision: Precision,
-        as_published: bool = False,
+        options: LoadOptions,
     ) -> None:
-        self.spec, self.device, self.dtype = source.spec, device, precision
-        self._network = network.eval().requires_grad_(requires_grad=False).to(device)
+        self.spec, self.device, self.dtype = source.spec, options.device, options.precision
+        self._network = network.to(options.device)
         config = network.config
         text_config = config.get_text_config()
         self._decoder_apart = bool(config.is_encoder_decoder or text_config.is_encoder_decoder)
         self._reads_question = hasattr(network, "qformer")
         image_token = getattr(config, "image_token_id", None)
         self._conversation = Conversation(self.spec, processor, config.model_type, image_token)
-        self._scorer = Scorer(network, device)
+        self._scorer = Scorer(network, options.device)
         weights = tensor_digests(network.state_dict())
-        if precision != "fp32":
+        if options.precision != "fp32":
             _float32_output(network)
         self.shares, sharing = self._try_sharing()
-        libraries = library_versions("transformers", "tokenizers", "torchvision")
+        libraries = library_versions(*LIBRARIES)
         settings = _processor_settings(processor)
         self.fingerprint = combine(
             weights=weights,
             configuration=_plain(config.to_dict()),
             processor=settings,
             template=self._conversation.template,
-            dtype=precision,
+            dtype=options.precision,
             sharing=self.shares,
             libraries=libraries,
         )
         self.description = {
-            **self._account(source, sharing),
+            **self._describe(source, sharing),
             "preprocessing": settings["images"],
             "libraries": libraries,
-            "as_published": as_published,
+            "as_published": options.as_published,
         }
 
-    def _account(self, source: HfSource, sharing: str) -> dict[str, Any]:
-        """Say what the network is, how it is asked and what deserves a warning."""
+    def _describe(self, source: HfSource, sharing: str) -> dict[str, Any]:
+        """Describe the network and its prompts, with warnings."""
         network, family = self._network, self._network.config.model_type
         warnings = [] if family in TESTED else [_untested(family)]
         if not self.shares:
@@ -115,7 +118,7 @@ class Lvlm(Generative):
             "training_data": None,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "processor": type(self._conversation.processor).__name__,
-            "chat_template": self._conversation.template or "none: the question is asked as it is",
+            "chat_template": self._conversation.template or "none: the prompt is the question itself",
             "key_value_sharing": sharing,
             "output_layer": "float32",
             "trust_remote_code": source.trust_remote_code,
@@ -204,10 +207,9 @@ class Lvlm(Generative):
             except Exception as error:
                 if out_of_memory(error):
                     raise
-                said = " ".join(str(error).split())[:200].rstrip(".")
                 raise CounterGroundError(
-                    f"{self.spec}: a probe photo cannot be asked about ({said}). Check its chat template and "
-                    "its processor; this family of models may not be supported."
+                    f"{self.spec}: it fails on a probe photo ({error_message(error, 200)}). "
+                    "Check its chat template and its processor; this family of models may not be supported."
                 ) from error
             try:
                 shared = self._scorer.shared_losses(photo, candidates)
@@ -215,7 +217,7 @@ class Lvlm(Generative):
             except NotShareableError as error:
                 return False, str(error)
             except Exception as error:
-                return False, f"sharing failed ({' '.join(str(error).split())[:120]})"
+                return False, f"sharing failed ({error_message(error, 120)})"
         gap = float(np.abs(np.stack([shared, in_parts]) - full).max())
         absolute, relative = _TOLERANCE[self.dtype]
         if not gap <= absolute + relative * float(full.max()):

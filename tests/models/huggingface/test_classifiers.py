@@ -6,24 +6,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.models.tiny_hf import ANIMALS, build, classifier
+from tiny_hf import ANIMALS, build, classifier
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import Classifier, check_specs, load_model
+
+# Private: names are matched for a thousand logits, of which no tiny model has that many.
 from counterground.models._labels import match_labels, names_of
 from counterground.photos import imagenet_names, imagenet_wnids
 
 SIZES = [(32, 32), (48, 40), (200, 60), (31, 90), (7, 5), (640, 480), (33, 32)]
 WORDNET, WNIDS = imagenet_names("wordnet"), imagenet_wnids()
 IDENTITY = tuple(range(1000))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.models.tiny_hf import build, edit_json
+from tiny_hf import build, edit_json
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import check_specs, load_model
@@ -58,7 +58,7 @@ def test_the_check_reads_a_folders_configuration(folder):
     with pytest.raises(CounterGroundError, match="not readable JSON"):
         check_specs([f"hf:{folder}"])
     (folder / "config.json").unlink()
-    with pytest.raises(UsageError, match=r"holds no config\.json"):
+    with pytest.raises(UsageError, match=r"has no config\.json"):
         check_specs([f"hf:{folder}"])
     (folder / "open_clip_config.json").touch()
     with pytest.raises(UsageError, match="write open_clip:"):
@@ -74,10 +74,10 @@ def test_a_tower_alone_cannot_be_scored(architecture, folder):
 
 
 def test_an_option_that_means_nothing_is_refused(clip, folder):
-    with pytest.raises(UsageError, match=r"labels=\.\.\. means nothing for a dual encoder"):
+    with pytest.raises(UsageError, match=r"labels=\.\.\. does not apply to a dual encoder"):
         check_specs([f"hf:{clip}?labels=imagenet"])
     edit_json(folder / "config.json", architectures=["LlavaForConditionalGeneration"], model_type="llava")
-    with pytest.raises(UsageError, match=r"backend=\.\.\. means nothing for a model that answers"):
+    with pytest.raises(UsageError, match=r"backend=\.\.\. does not apply to a generative model"):
         check_specs([f"hf:{folder}?backend=pil"])
 
 
@@ -95,7 +95,7 @@ def test_without_transformers_the_extra_is_named(clip, monkeypatch):
 @pytest.mark.parametrize("missing", ["processor_config.json", "model.safetensors"])
 def test_an_incomplete_folder_is_refused(missing, folder):
     (folder / missing).unlink()
-    assert "is no complete model" in refused(f"hf:{folder}")
+    assert "is not a complete model" in refused(f"hf:{folder}")
 
 
 def test_a_folder_without_its_tokenizer_is_refused(folder):

@@ -11,7 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from tests.models.tiny_hf import build
+from tiny_hf import build
 
 from counterground.models import load_model
 

@@ -1,4 +1,4 @@
-"""A model behind an address: a real server on loopback that fails, stalls and answers nonsense."""
+"""A model behind an HTTP API: a real server on loopback that fails, stalls and answers nonsense."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import check_specs, load_model
+
+# Private: how long a call waits before the second try is not for users to set.
 from counterground.models.generative import _endpoint as _endpoint_calls
 
 QUESTION = "What is the main object in the image?"
@@ -135,7 +137,7 @@ def test_a_key_from_a_file_loses_its_line_break_and_a_broken_one_is_not_shown(se
     assert server.seen[0][1]["Authorization"] == "Bearer secret-key"
     for broken in ("secret\nkey", "sécret"):
         monkeypatch.setenv("COUNTERGROUND_API_KEY", broken)
-        with pytest.raises(UsageError, match="COUNTERGROUND_API_KEY holds characters") as caught:
+        with pytest.raises(UsageError, match="COUNTERGROUND_API_KEY contains characters") as caught:
             ask(server)
         assert broken not in str(caught.value)
 
@@ -152,6 +154,8 @@ def test_big_photos_are_made_smaller(serve):
     [
         (500, b"oops"),
         (429, b"", {"Retry-After": "0"}),
+        (429, b"", {"Retry-After": "²"}),
+        (200, b"[" * 100_000),
         (200, b"<html>not json</html>"),
         (200, b"[]"),
         (200, b'{"choices": []}'),
@@ -189,7 +193,7 @@ def test_lasting_trouble_ends_with_one_line(serve):
 )
 def test_a_refusal_is_not_tried_again(serve, status, remedy):
     server = serve((status, b'{"error": "no"}'))
-    with pytest.raises(CounterGroundError, match=f"refused with {status}.*{remedy}"):
+    with pytest.raises(CounterGroundError, match=f"rejected the request with {status}.*{remedy}"):
         ask(server)
     assert len(server.seen) == 1
 
@@ -199,7 +203,7 @@ def test_a_redirect_never_carries_the_key_elsewhere(serve, monkeypatch, status):
     monkeypatch.setenv("COUNTERGROUND_API_KEY", "secret-key")
     other = serve(OK)
     server = serve((status, b"", {"Location": f"http://127.0.0.1:{other.server_port}/v1/chat/completions"}))
-    with pytest.raises(CounterGroundError, match=f"refused with {status}.*give that address"):
+    with pytest.raises(CounterGroundError, match=f"rejected the request with {status}.*give that address"):
         ask(server)
     assert other.seen == []
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import DualEncoder, load_model
-from counterground.models.open_clip._activation import resolve_activation
+from counterground.models.open_clip import resolve_activation
 
 NAMES = ["ice bear", "great grey owl", "hen", "African crocodile", "web site", "German short-haired pointer"]
 TEMPLATES = [
@@ -21,17 +21,11 @@ TEMPLATES = [
     "itap of the {}.",
     "a {} in a video game, far away and small.",
 ]
+# Private: from outside, a tower whose texts are trimmed looks like one whose texts are not.
+TRIMMED = "counterground.models.open_clip._texts.encode_trimmed"
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3}
 VIT = {"image_size": 64, "layers": 3, "width": 64, "head_width": 32, "patch_size": 16}
 RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 32, "patch_size": None}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -173,12 +167,12 @@ def cached_tag(tmp_path, monkeypatch, name, tag):
 def test_quickgelu_weights_run_with_quickgelu_under_the_plain_name(tmp_path, monkeypatch):
     cached_tag(tmp_path, monkeypatch, "ViT-B-32", "laion400m_e32")
     model = load_model("open_clip:ViT-B-32/laion400m_e32", device="cpu")
-    layers = [type(block.mlp.gelu) for block in model._model.visual.transformer.resblocks]
-    layers += [type(block.mlp.gelu) for block in model._model.transformer.resblocks]
+    layers = [type(block.mlp.gelu) for block in model.network.visual.transformer.resblocks]
+    layers += [type(block.mlp.gelu) for block in model.network.transformer.resblocks]
     assert set(layers) == {QuickGELU}
     assert model.description["activation"] == "QuickGELU"
     published = load_model("open_clip:ViT-B-32-quickgelu/laion400m_e32", device="cpu", as_published=True)
-    assert {type(block.mlp.gelu) for block in published._model.visual.transformer.resblocks} == {
+    assert {type(block.mlp.gelu) for block in published.network.visual.transformer.resblocks} == {
         torch.nn.GELU
     }
     assert published.description["as_published"]
@@ -196,7 +190,7 @@ def test_a_file_without_a_tag_leaves_the_name_to_decide_and_says_so(name, activa
     model = load_model(f"open_clip:{name}@{path}", device="cpu")
     assert model.description["activation"] == activation
     assert "carries no tag" in model.description["warnings"][0]
-    gelu = type(model._model.transformer.resblocks[0].mlp.gelu)
+    gelu = type(model.network.transformer.resblocks[0].mlp.gelu)
     assert gelu is (QuickGELU if activation == "QuickGELU" else torch.nn.GELU)
 
 
@@ -204,7 +198,7 @@ def test_a_folders_own_configuration_decides(tmp_path):
     folder = write_model(tmp_path, quick_gelu=True, weights="open_clip_pytorch_model.bin")
     model = load_model(f"open_clip:{folder}", device="cpu")
     assert isinstance(model, DualEncoder)
-    assert type(model._model.visual.transformer.resblocks[0].mlp.gelu) is QuickGELU
+    assert type(model.network.visual.transformer.resblocks[0].mlp.gelu) is QuickGELU
     assert model.description["weights"] == "open_clip_pytorch_model.bin"
 
 
@@ -231,9 +225,12 @@ def test_texts_keep_their_order_and_duplicates(tmp_path):
 def test_a_tower_that_sees_the_padding_is_not_trimmed(tmp_path, monkeypatch):
     text = TEXT | {"pool_type": "last", "no_causal_mask": True}
     model = load_model(f"open_clip:{write_model(tmp_path, text=text, custom_text=True)}", device="cpu")
-    monkeypatch.setattr("counterground.models._texts.encode_trimmed", lambda *_: pytest.fail("trimmed"))
+    # Private: from outside a tower that is not trimmed looks like one that is.
+    monkeypatch.setattr(
+        "counterground.models.open_clip._texts.encode_trimmed", lambda *_: pytest.fail("trimmed")
+    )
     texts = [f"a photo of {name}" for name in NAMES]
-    full = model._model.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts), normalize=True)
+    full = model.network.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts), normalize=True)
     np.testing.assert_allclose(model.encode_texts(texts), full.detach(), atol=1e-6)
 
 
@@ -242,7 +239,8 @@ def test_a_trimming_that_differs_is_given_up_with_a_warning(tmp_path, monkeypatc
     texts = [template.format(name) for name in NAMES for template in TEMPLATES]
     right = model.encode_texts(texts)
     monkeypatch.setattr(
-        "counterground.models._texts.encode_trimmed", lambda _, tokens, ends: torch.ones(len(ends), 48)
+        "counterground.models.open_clip._texts.encode_trimmed",
+        lambda _, tokens, ends: torch.ones(len(ends), 48),
     )
     np.testing.assert_allclose(model.encode_texts(texts), right, atol=1e-5)
     assert "full length" in model.description["warnings"][0]
@@ -306,8 +304,8 @@ def test_photos_are_resized_by_pil(tmp_path, photos):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ((), "holds no open_clip_config.json"),
-        (("open_clip_config.json",), "holds no weights"),
+        ((), "has no open_clip_config.json"),
+        (("open_clip_config.json",), "has no weights"),
         (("open_clip_config.json", "a.bin", "b.bin"), "holds several weights"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.conftest import save_noise
-from tests.models.tiny_hf import build
+from tiny_hf import build
 
 from counterground.cli import main
 

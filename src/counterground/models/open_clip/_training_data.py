@@ -1,9 +1,9 @@
-"""What weights were trained on, read from the tags their publishers gave them."""
+"""What OpenCLIP weights were trained on, read from the tags their publishers gave them."""
 
 from __future__ import annotations
 
 # First match wins; sources: OpenCLIP's docs/PRETRAINED.md and the model cards it links.
-_OPEN_CLIP = (
+_BY_PREFIX = (
     ("openai", "WIT-400M (OpenAI)"),
     ("laion400m", "LAION-400M"),
     ("laion2b", "LAION-2B"),
@@ -38,39 +38,9 @@ _OPEN_CLIP = (
     ("v1", "NLLB-CLIP (LAION-COCO captions, translated)"),
     ("meta", "Perception Encoder (Meta)"),
 )
-_TIMM = (
-    ("in1k", "ImageNet-1K"),
-    ("in12k", "ImageNet-12K"),
-    ("in21k", "ImageNet-21K"),
-    ("in22k", "ImageNet-22K"),
-    ("laion2b", "LAION-2B"),
-    ("laion400m", "LAION-400M"),
-    ("openai", "WIT-400M (OpenAI)"),
-    ("datacompxl", "DataComp-1B"),
-    ("dfn2b", "DFN-2B"),
-    ("dfn5b", "DFN-5B"),
-    ("metaclip", "MetaCLIP"),
-    ("webli", "WebLI"),
-    ("merged2b", "Merged-2B"),
-    ("m38m", "Merged-38M"),
-    ("lvd1689m", "LVD-1689M"),
-    ("lvd142m", "LVD-142M"),
-    ("ig1b", "Instagram-1B"),
-    ("ig3b", "Instagram-3.6B"),
-    ("swag", "Instagram-3.6B"),
-    ("jft300m", "JFT-300M"),
-    ("yfcc100m", "YFCC-100M"),
-    ("inat21", "iNaturalist 2021"),
-)
 
 
-def open_clip_training_data(tag: str) -> str | None:
+def training_data_of(tag: str) -> str | None:
     """Return the training data behind an OpenCLIP tag, None where the tag does not say."""
     spelled = tag.lower().replace("-", "_")
-    return next((data for prefix, data in _OPEN_CLIP if spelled.startswith(prefix)), None)
-
-
-def timm_training_data(tag: str) -> str | None:
-    """Return the data named in a timm tag, in the order in which the tag names them."""
-    found = sorted((tag.find(mark), data) for mark, data in _TIMM if mark in tag)
-    return ", then ".join(dict.fromkeys(data for _, data in found)) or None
+    return next((data for prefix, data in _BY_PREFIX if spelled.startswith(prefix)), None)

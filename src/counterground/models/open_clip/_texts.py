@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from counterground.models._dual import TOKENS, TextEncoder, unit_length
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     import torch
 
-# Tokens in one forward pass: enough to fill the cores, few enough to stay near their caches.
-TOKENS = 4096
 TOLERANCE = 1e-5
 
 
@@ -75,14 +75,13 @@ def encode_trimmed(model: Any, tokens: torch.Tensor, ends: torch.Tensor) -> torc
     return pooled
 
 
-class TextEncoder:
-    """Encodes texts in float32, each distinct one once, trimmed where that provably changes nothing.
+class TrimmedTextEncoder(TextEncoder):
+    """Encodes texts with an OpenCLIP model, trimmed where that provably changes nothing.
 
     Args:
         model: OpenCLIP model, in evaluation mode.
         tokenizer: list of texts -> ``[n, context]`` tokens.
         device: where the model lives.
-        trim: whether the tower allows trimming (`can_trim`).
         warn: called with a sentence if the trimmed encoder disagrees with the full one.
     """
 
@@ -92,36 +91,22 @@ class TextEncoder:
         tokenizer: Callable[[list[str]], torch.Tensor],
         device: str,
         *,
-        trim: bool,
         warn: Callable[[str], None],
     ) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._device = device
-        self._trim = trim
-        self._warn = warn
+        super().__init__(model, tokenizer, device)
+        self._trim, self._warn = can_trim(model), warn
 
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Return unit-length embeddings ``[n, dim]`` float32 in the order of ``texts``."""
-        import torch
+    def features(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.network.encode_text(tokens, normalize=False)  # type: ignore[no-any-return]
 
-        if not texts:
-            return self(["a text, to learn the width"])[:0]
-        distinct = list(dict.fromkeys(texts))
-        rows = {text: row for row, text in enumerate(distinct)}
-        with torch.inference_mode():
-            tokens = self._tokenizer(distinct)
-            embedded = self._encode(tokens)
-        return np.take(embedded, [rows[text] for text in texts], axis=0)
-
-    def _encode(self, tokens: torch.Tensor) -> np.ndarray:
+    def encode_tokens(self, tokens: torch.Tensor) -> np.ndarray:
         if not self._trim or len(tokens) <= 4:
-            return self._encode_full(tokens)
-        ends = end_positions(self._model, tokens)
+            return super().encode_tokens(tokens)
+        ends = end_positions(self.network, tokens)
         order = ends.argsort(stable=True)
         # The whole context enters into the check: its shortest, its longest and two between.
         sample = order[[0, len(order) // 3, 2 * len(order) // 3, len(order) - 1]]
-        full = self._encode_full(tokens[sample])
+        full = super().encode_tokens(tokens[sample])
         trimmed = self._encode_sorted(tokens, ends, order)
         difference = float(np.abs(trimmed[sample.numpy()] - full).max())
         if difference <= TOLERANCE:
@@ -131,28 +116,18 @@ class TextEncoder:
             f"Trimmed text encoding differs from the full one by {difference:.1e}, over {TOLERANCE:.0e}; "
             "texts are encoded at full length, which is slower."
         )
-        return self._encode_full(tokens)
+        return super().encode_tokens(tokens)
 
     def _encode_sorted(self, tokens: torch.Tensor, ends: torch.Tensor, order: torch.Tensor) -> np.ndarray:
-
         result: np.ndarray | None = None
         for batch in _batches(ends, order):
-            ids, last = tokens[batch].to(self._device), ends[batch].to(self._device)
-            embedded = _unit(encode_trimmed(self._model, ids, last))
+            ids, last = tokens[batch].to(self.device), ends[batch].to(self.device)
+            embedded = unit_length(encode_trimmed(self.network, ids, last))
             if result is None:
                 result = np.empty((len(tokens), embedded.shape[1]), np.float32)
             result[batch.numpy()] = embedded
         assert result is not None
         return result
-
-    def _encode_full(self, tokens: torch.Tensor) -> np.ndarray:
-        import torch
-
-        parts = [
-            _unit(self._model.encode_text(batch.to(self._device), normalize=False))
-            for batch in torch.split(tokens, max(1, TOKENS // tokens.shape[1]))
-        ]
-        return np.concatenate(parts)
 
 
 def _batches(ends: torch.Tensor, order: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -163,13 +138,6 @@ def _batches(ends: torch.Tensor, order: torch.Tensor) -> Iterator[torch.Tensor]:
     groups = torch.split(order, counts.tolist())
     for length, group in zip(lengths.tolist(), groups, strict=True):
         yield from torch.split(group, max(1, TOKENS // length))
-
-
-def _unit(features: torch.Tensor) -> np.ndarray:
-    import torch
-
-    unit: np.ndarray = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-    return unit
 
 
 def _pool_type(tower: Any) -> str:
