@@ -14,6 +14,16 @@ class UsageError(CounterGroundError):
     """A name or value the user wrote cannot be used (exit status 2)."""
 
 
+class MissingExtraError(UsageError):
+    """A package of an optional extra is not installed."""
+
+
+def missing_extra(error: ModuleNotFoundError, extra: str) -> MissingExtraError:
+    """Return the line that says which package is missing and which extra of this one brings it."""
+    package = (error.name or str(error)).partition(".")[0]
+    return MissingExtraError(f"{package} is not installed: run `pip install 'counterground[{extra}]'`.")
+
+
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x', 'y'?`` for the closest of ``known``, or an empty string."""
     lowered = {name.lower(): name for name in known}

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground.published import load_table
+from counterground.report._class_facts import class_facts
 from counterground.report._style import family_colour
-from counterground.report.figures._bar_marks import (
+from counterground.report.figures._bars import (
     Bars,
     bar_legend,
     draw_bars,
@@ -25,8 +26,8 @@ from counterground.report.figures._material import (
     own,
     stamp,
 )
+from counterground.report.figures._points import families
 from counterground.report.figures._style import (
-    GROUPS,
     INK,
     PAGE,
     TINY,
@@ -36,9 +37,7 @@ from counterground.report.figures._style import (
     rule,
     shorten,
 )
-from counterground.report.figures.scatter._points import families
-from counterground.report.page._classdrops import class_facts
-from counterground.results import ModelScores, regroup
+from counterground.results import GROUPS, ModelScores, regroup
 from counterground.text import one_line
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from counterground.errors import missing_extra
 from counterground.report._style import GROUNDS, family_colour
 from counterground.text import one_line
 
@@ -17,7 +18,6 @@ COLUMN, PAGE = 3.3, 6.9
 TEXT, SMALL, TINY = 7.0, 6.0, 5.0
 """Points, at the size of print."""
 INK, QUIET, GRID = "#1F2328", "#5B6470", "#E3E7EB"
-GROUPS = ("common", "counter")
 TITLE = {COLUMN: 42, PAGE: 90}
 """Signs of a title that fit into a panel of this width."""
 
@@ -67,9 +67,15 @@ _PARAMETERS: dict[str, Any] = {
 
 
 def print_style() -> AbstractContextManager[None]:
-    """Matplotlib's defaults and ours, whatever the reader's matplotlibrc says: for drawing and for saving."""
-    from matplotlib import style
+    """Matplotlib's defaults and ours, whatever the reader's matplotlibrc says: for drawing and for saving.
 
+    Raises:
+        UsageError: Matplotlib is not installed.
+    """
+    try:
+        from matplotlib import style
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "figures") from error
     context: AbstractContextManager[None] = style.context(["default", _PARAMETERS])
     return context
 
@@ -93,6 +99,11 @@ def group_colours(family: str = "clip") -> dict[str, str]:
     """Common in the family's colour, counter in its tint: also told apart without colour."""
     colour = family_colour(family)
     return {"common": colour, "counter": tint(colour, 0.4)}
+
+
+def points(fraction: float | None) -> float | None:
+    """A fraction in percent or points; None stays None."""
+    return None if fraction is None else 100 * fraction
 
 
 def rule(axes: Axes, *, axis: str = "y") -> None:

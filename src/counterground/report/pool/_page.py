@@ -12,19 +12,22 @@ import polars as pl
 from counterground.files import write_text
 from counterground.report._shell import render_page
 from counterground.report.pool._heat import (
+    SHADES,
     WEAK_BELOW,
     HeatMap,
     background_counts,
     discard_counts,
     referee_accuracy,
 )
-from counterground.report.pool._shades import SHADES
-from counterground.report.pool._summary import FEW_IN_CLASS, SIDES, PoolSummary, summarise_pool
-from counterground.report.pool._words import (
+from counterground.report.pool._summary import (
+    FEW_IN_CLASS,
+    SIDES,
     AgreementWords,
+    PoolSummary,
     agreement_words,
     failures_by_reason,
     pool_sentence,
+    summarise_pool,
 )
 from counterground.results import count
 
@@ -121,7 +124,7 @@ def write_pool_report(
     if cells is not None:
         heats["accuracy"] = referee_accuracy(cells, summary.labels)
     page = render_page(
-        "pool.html.j2",
+        "pool/page.html.j2",
         summary=summary,
         sentence=pool_sentence(summary),
         shades=SHADES,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground.report.pool._heat import (
+    SHADES,
     WEAK_BELOW,
     Cell,
     HeatMap,
@@ -16,9 +17,13 @@ from counterground.report.pool._heat import (
     discard_counts,
     referee_accuracy,
 )
-from counterground.report.pool._shades import SHADES
-from counterground.report.pool._summary import FEW_IN_CLASS, PoolSummary
-from counterground.report.pool._words import agreement_words, failures_by_reason, pool_sentence
+from counterground.report.pool._summary import (
+    FEW_IN_CLASS,
+    PoolSummary,
+    agreement_words,
+    failures_by_reason,
+    pool_sentence,
+)
 from counterground.results import NOTHING, count
 from counterground.text import one_line
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from counterground.errors import missing_extra
+from counterground.metrics import EDGE, LineFit
 from counterground.report._style import FAMILY_NAMES, FAMILY_SHAPES
-from counterground.report.page.explorer._marks import OUTLINES
+from counterground.report.page._marks import OUTLINES
 from counterground.report.page.explorer._points import (
     FONT,
     FRAMES,
@@ -19,7 +21,7 @@ from counterground.report.page.explorer._points import (
     domain,
     own_points,
     paper_points,
-    probits,
+    quantile,
 )
 from counterground.text import legible
 
@@ -56,9 +58,17 @@ def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequenc
         items: the runs' models that have both groups.
         published: the paper's rows of `model_points`.
         lines: trend lines of families.
+
+    Raises:
+        UsageError: altair or vl-convert is not installed.
     """
     if not items:
         return None
+    try:
+        import altair  # noqa: F401
+        import vl_convert  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "report") from error
     own = [item.row for item in items]
     shown = all(row["comparable"] for row in own)
     spans = [domain(own), domain([*own, *published.iter_rows(named=True)])]
@@ -81,13 +91,25 @@ def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequenc
 
 @dataclass(frozen=True)
 class Trend:
-    """A straight line on probit axes: its family, two points (fractions) and what it says."""
+    """A straight line on probit axes: its family, two ends in probit units, what it says, and whose it is."""
 
     family: str
-    common: tuple[float, float]
-    counter: tuple[float, float]
+    x: tuple[float, float]
+    y: tuple[float, float]
     words: str
     paper: bool
+
+    @classmethod
+    def of(cls, fit: LineFit, family: str, *, paper: bool) -> Trend:
+        """The line of a fit on the probit scale, from one end of any axis to the other."""
+        x = quantile(EDGE), quantile(1 - EDGE)
+        low, high = (float(fit.at(end)) for end in x)
+        whose = f"{fit.n} of the paper’s models" if paper else f"{fit.n} models here"
+        words = (
+            f"{FAMILY_NAMES[family]}: slope {fit.slope:.2f} [{fit.slope_low:.2f}, {fit.slope_high:.2f}], "
+            f"through {whose}"
+        )
+        return cls(family, x, (low, high), words.replace("-", "−"), paper)
 
 
 def _named(items: Sequence[Item]) -> list[str]:
@@ -103,8 +125,8 @@ def _line_rows(lines: Sequence[Trend]) -> list[dict[str, Any]]:
         {
             "family": line.family,
             "paper": line.paper,
-            **{name: round(value, 4) for name, value in zip(("x", "x2"), probits(line.common), strict=True)},
-            **{name: round(value, 4) for name, value in zip(("y", "y2"), probits(line.counter), strict=True)},
+            **dict(zip(("x", "x2"), (round(value, 4) for value in line.x), strict=True)),
+            **dict(zip(("y", "y2"), (round(value, 4) for value in line.y), strict=True)),
             "line": f"var(--f-{line.family})",
         }
         for line in lines
@@ -166,7 +188,7 @@ class _Axes:
         return alt.Axis(
             title=f"{title} accuracy, % (probit scale)",
             values=self.values,
-            labelExpr="format(100 * cumulativeNormal(datum.value), '.2~r')",
+            labelExpr="format(100 * cumulativeNormal(datum.value), '.3~r')",
             labelOverlap=True,
             labelFontSize=FONT,
             titleFontSize=FONT,
@@ -191,7 +213,7 @@ class _Axes:
 
 
 def _as(field: str) -> Any:
-    """A colour that stands in the data as it is to be written."""
+    """A colour that the data name."""
     import altair as alt
 
     return alt.ExprRef(f"datum.{field}")
@@ -272,7 +294,7 @@ def _crosses(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
     ]
 
 
-# Where names stand was found for each domain and, in it, for each of `FRAMES`.
+# Names have a place for each domain and, in it, for each of `FRAMES`.
 _AT = f"(paper ? {len(FRAMES)} : 0) + (width < 265 ? 2 : width < 430 ? 1 : 0)"
 
 
@@ -285,7 +307,7 @@ def _down(pixels: str) -> str:
 
 
 def _leaders(rows: list[dict[str, Any]], axes: _Axes) -> Any:
-    """Thin lines from points to names that stand off."""
+    """Thin lines from points to names at a distance."""
     return (
         _own(rows)
         .transform_calculate(to=f"datum.leader[{_AT}]")
@@ -302,7 +324,7 @@ def _leaders(rows: list[dict[str, Any]], axes: _Axes) -> Any:
 
 
 def _names(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
-    """Names beside points, at the places that were found free for this width and domain."""
+    """Names beside points, at the places found for this width and domain."""
     base = (
         _own(rows)
         .transform_calculate(name=f"datum.text[{_AT}]", ox=f"datum.dx[{_AT}]", oy=f"datum.dy[{_AT}]")

@@ -7,26 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import polars as pl
-
-from counterground.report.page.explorer._marks import Mark
-from counterground.results import GROUPS, NOTHING, Estimate, ModelScores, mean_drop, percent
+from counterground.report._class_facts import ClassFacts
+from counterground.report.page._marks import Mark
+from counterground.results import Estimate, ModelScores, mean_drop, percent
 
 MODELS_SHOWN = 6
 _LANE = 13
-
-
-class ClassFacts(NamedTuple):
-    """What the predictions say of a class: its name and the backgrounds of its groups."""
-
-    name: str
-    common: str
-    counter: str
-
-    @property
-    def change(self) -> str:
-        """``grass → sky``, or empty where no background is recorded."""
-        return f"{self.common or NOTHING} → {self.counter or NOTHING}" if self.common or self.counter else ""
 
 
 class Dot(NamedTuple):
@@ -94,25 +80,6 @@ def draw_class_drops(
     return ClassDrops(rows, ticks, at(0), _LANE * len(shown) + 9, shown, len(models) - len(shown))
 
 
-def class_facts(predictions: pl.DataFrame) -> dict[int, ClassFacts]:
-    """Name and backgrounds of every class, from the predictions."""
-    table = (
-        predictions.select("class_index", "class_name", "group", "background")
-        .unique()
-        .sort("class_index", "group", "background", nulls_last=True)
-    )
-    names: dict[int, str] = {}
-    backgrounds: dict[tuple[int, str], list[str]] = {}
-    for index, name, group, background in table.iter_rows():
-        names.setdefault(index, name)
-        if group in GROUPS and background is not None:
-            backgrounds.setdefault((index, group), []).append(background)
-    return {
-        index: ClassFacts(name, *(", ".join(backgrounds.get((index, group), [])) for group in GROUPS))
-        for index, name in names.items()
-    }
-
-
 def _row(
     index: int,
     shown: Sequence[tuple[ModelScores, Mark]],
@@ -162,4 +129,7 @@ def _domain(shown: Sequence[tuple[ModelScores, Mark]], indices: Sequence[int]) -
     low, high = max(min(values), -1.0), min(max(values), 1.0)
     step = 0.1 if high - low <= 0.6 else 0.2 if high - low <= 1.2 else 0.25
     # The small amount keeps 0.3 / 0.1 from counting as a fourth step.
-    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, step
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    if first == last:  # every drop is 0, without an interval
+        first, last = first - 1, last + 1
+    return first * step, last * step, step

@@ -1,25 +1,31 @@
-"""Small copies of photos as ``data:`` addresses, within a budget that no class uses up before another."""
+"""The photos on a page: small copies within a budget, whose they are, and which were left out."""
 
 from __future__ import annotations
 
 import base64
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
+from typing import NamedTuple
 
+import polars as pl
 from PIL import Image
 
 from counterground.errors import UsageError
 from counterground.photos import UnreadablePhoto, load_photo
-from counterground.report.page._photos import PhotoSource
+from counterground.report._photos import PhotoSource
+from counterground.results import count, counted
 
 MEGABYTE = 1_000_000
 _BATCH = 32
 # Longest side in pixels, and bytes of text that a photo of that size takes at most, as a rule.
 _SIDES = ((320, 26_000), (240, 16_000), (180, 0))
 _QUALITY = 74
+PER_CELL = 12
+UNKNOWN_LICENCE = "not recorded"
 
 
 @dataclass
@@ -39,6 +45,87 @@ class Thumbnails:
     unknown: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     over_budget: list[str] = field(default_factory=list)
+
+
+class Credit(NamedTuple):
+    """What a photo on the page must be credited with."""
+
+    path: str
+    attribution: str
+    licence: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Photos of one benchmark on the page.
+
+    Attributes:
+        requested: whether the page may hold photos.
+        thumbnails: the pictures, and what was left out.
+        licences: pairs of a licence and the number of photos shown under it, most first.
+        credits: of the photos shown, by photo_id.
+    """
+
+    requested: bool
+    thumbnails: Thumbnails = field(default_factory=Thumbnails)
+    licences: list[tuple[str, int]] = field(default_factory=list)
+    credits: dict[str, Credit] = field(default_factory=dict)
+
+    @property
+    def megabytes(self) -> str:
+        """What the pictures take in the page."""
+        return f"{self.thumbnails.size / MEGABYTE:.1f}"
+
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences on the photos that are not shown, and why."""
+        found = self.thumbnails
+        notes = []
+        if found.unknown:
+            photos = counted(len(found.unknown), "photo")
+            notes.append(f"{photos} not found in any benchmark at hand: name the benchmark with --benchmark.")
+        for reason, paths in _by_reason(found.unreadable).items():
+            notes.append(f"{count(len(paths))} left out ({reason}): {_some(paths)}.")
+        if found.over_budget:
+            more = count(len(found.over_budget))
+            notes.append(f"{more} left out because of the photo budget, which --photo-budget raises.")
+        return notes
+
+
+def make_gallery(chosen: pl.DataFrame, sources: Mapping[str, PhotoSource], budget: float) -> Gallery:
+    """Shrink the chosen photos in their order and collect the credits of those that are shown.
+
+    Args:
+        chosen: as `informative_photos` returns them.
+        sources: files by photo_id.
+        budget: megabytes.
+    """
+    wanted = list(chosen.select("path", "photo_id").iter_rows())
+    thumbnails = make_thumbnails(wanted, sources, budget)
+    credits_ = {
+        identity: _credit(path, sources[identity])
+        for path, identity in wanted
+        if identity in thumbnails.pictures
+    }
+    licences = Counter(credit.licence for credit in credits_.values())
+    return Gallery(True, thumbnails, licences.most_common(), credits_)
+
+
+def _credit(path: str, source: PhotoSource) -> Credit:
+    return Credit(path, source.attribution or "", source.licence or UNKNOWN_LICENCE, source.source or "")
+
+
+def _by_reason(unreadable: list[tuple[str, str]]) -> dict[str, list[str]]:
+    reasons: dict[str, list[str]] = {}
+    for path, reason in unreadable:
+        reasons.setdefault(reason, []).append(path)
+    return reasons
+
+
+def _some(paths: list[str], at_most: int = 3) -> str:
+    more = len(paths) - at_most
+    return ", ".join(paths[:at_most]) + (f" and {count(more)} more" if more > 0 else "")
 
 
 def make_thumbnails(
