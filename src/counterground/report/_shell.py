@@ -1,4 +1,4 @@
-"""A page of HTML that needs nothing but itself, drawn by Jinja with autoescape."""
+"""The frame of every page: one self-contained HTML file, rendered by Jinja with autoescape."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, missing_extra
 from counterground.report._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
 from counterground.results import bounds, count, counted, p_value, percent
 from counterground.text import legible
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'"
+# What readers call the halves of the photos of a discovery.
+_HALVES = {"chooses": "selection", "reports": "held-out", None: ""}
 # Inside a script element the parser looks for these alone; in JSON they may be written as escapes.
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -47,8 +49,10 @@ def page_script(name: str) -> str:
 @lru_cache(maxsize=1)
 def vega_script() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``vegaEmbed`` (0.9 MB, a few seconds)."""
-    import vl_convert
-
+    try:
+        import vl_convert
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "report") from error
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return _checked(bundle, "Vega")
 
@@ -78,7 +82,7 @@ def _checked(script: str, name: str) -> str:
     lowered = script.lower()
     if any(sign in lowered for sign in ("</script", "<script", "<!--")):
         raise CounterGroundError(
-            f"The script {name} cannot stand inside a page. Install another version of vl-convert-python."
+            f"The script {name} cannot be put into a page. Install another version of vl-convert-python."
         )
     return script
 
@@ -107,7 +111,7 @@ def render_page(template: str, **values: object) -> str:
         unbroken=_unbroken,
     )
     colours = {"light": FAMILY_COLOURS, "dark": FAMILY_COLOURS_DARK}
-    environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS)
+    environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS, halves=_HALVES)
     return environment.get_template(template).render({"policy": page_policy(), **values})
 
 

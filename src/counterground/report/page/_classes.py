@@ -1,4 +1,4 @@
-"""A class at a time: numbers of every model, what its photos are taken for, and the photos that tell most."""
+"""One class at a time: every model's numbers and predictions, and the most informative photos."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ClassData(NamedTuple):
 
 
 class ConfusionWords(NamedTuple):
-    """A confusion that the counter background brings: ``text`` and the class it is of."""
+    """A confusion that the counter background brings: the class and a sentence."""
 
     class_index: int
     text: str
@@ -33,7 +33,7 @@ class ConfusionWords(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassPage:
-    """All classes, what they share (models and names), and the lead's most telling confusions."""
+    """All classes, what they share (models and names), and the confusions that counter backgrounds bring."""
 
     classes: list[ClassData]
     shared: dict[str, Any]
@@ -53,20 +53,20 @@ def make_class_page(
     lead: str | None,
     per_cell: int,
 ) -> ClassPage:
-    """Gather what the page tells of every class.
+    """Gather what the page shows of every class.
 
     Args:
         predictions: of all models, each under its label.
-        chosen: the photos that tell most, as `informative_photos` gives them.
+        chosen: the most informative photos, as `informative_photos` returns them.
         models: models in the page's order, with the CSS class of their mark.
         order: classes as they are listed, with their facts.
-        gallery: the pictures.
-        lead: label of the model whose confusions are told first.
+        gallery: the photos on the page.
+        lead: label of the model whose confusions come first.
         per_cell: photos chosen of a class and group, at most.
     """
     counted = confusions(predictions, names=1_000_000)
     names = _Names()
-    taken = _taken(counted, [model.label for model, _ in models], names)
+    predicted = _predicted(counted, [model.label for model, _ in models], names)
     photos = _photos(predictions, chosen, [model.label for model, _ in models], gallery, names)
     classes = [
         ClassData(
@@ -77,7 +77,7 @@ def make_class_page(
                 "common": isolated(facts.common),
                 "counter": isolated(facts.counter),
                 "rows": [_figures(model, index) for model, _ in models],
-                "taken": taken.get(index, {}),
+                "predicted": predicted.get(index, {}),
                 "photos": photos.get(index, []),
             },
         )
@@ -88,8 +88,8 @@ def make_class_page(
         "lead": next((k for k, (model, _) in enumerate(models) if model.label == lead), 0),
         "names": names.listed,
     }
-    told = _lead_confusions(counted, lead, dict(order)) if lead else []
-    return ClassPage(classes, shared, lead, told, gallery, per_cell)
+    brought = _lead_confusions(counted, lead, dict(order)) if lead else []
+    return ClassPage(classes, shared, lead, brought, gallery, per_cell)
 
 
 class _Names:
@@ -114,7 +114,9 @@ def _figures(model: ModelScores, index: int) -> list[float | int | None]:
     return [*(None if v is None else round(100 * v, 1) for v in values), common.n, counter.n, every.n]
 
 
-def _taken(counted: pl.DataFrame, labels: Sequence[str], names: _Names) -> dict[int, dict[str, list[Any]]]:
+def _predicted(
+    counted: pl.DataFrame, labels: Sequence[str], names: _Names
+) -> dict[int, dict[str, list[Any]]]:
     """Per class and side, for each model: photos, how many are right, and the most frequent wrong names."""
     places = {label: k for k, label in enumerate(labels)}
     found: dict[int, dict[str, list[Any]]] = {}
@@ -166,14 +168,14 @@ def _short(value: float | None) -> float | None:
 def _lead_confusions(
     counted: pl.DataFrame, lead: str, facts: Mapping[int, ClassFacts]
 ) -> list[ConfusionWords]:
-    told = []
+    found = []
     for index, name, times, n, before, n_before in background_confusions(counted, lead).iter_rows():
         class_name, common, counter = map(isolated, facts[index])
         where = f"{class_name} on {counter}" if counter else f"{class_name} (counter photos)"
-        there = f"on {common}" if common else "among common photos"
-        becomes = f"{where} becomes {isolated(name)}, {times} of {n}"
-        told.append(ConfusionWords(index, f"{becomes} ({there}: {before} of {n_before})"))
-    return told
+        there = f"on {common}" if common else "common photos"
+        text = f"{where}: {times} of {n} predicted {isolated(name)} ({there}: {before} of {n_before})"
+        found.append(ConfusionWords(index, text))
+    return found
 
 
 NO_GROUP = "all"
@@ -181,11 +183,10 @@ _SIDES = pl.col("group").fill_null(NO_GROUP).alias("side")
 
 
 def informative_photos(predictions: pl.DataFrame, per_cell: int) -> pl.DataFrame:
-    """Choose up to ``per_cell`` photos of each class and group, the most telling first.
+    """Choose up to ``per_cell`` photos of each class and group, the most informative first.
 
-    Counter photos tell most where most models are wrong and, among those, where they are surest of the wrong
-    name; common photos where most models are right, and surest of it. Photos without a group count as
-    counter photos.
+    These are counter photos that most models get wrong, with high confidence, and common photos that most get
+    right, with high confidence. Photos without a group count as counter photos.
 
     Args:
         predictions: ``path, photo_id, class_index, group, correct, confidence`` of all models.
@@ -213,7 +214,7 @@ def informative_photos(predictions: pl.DataFrame, per_cell: int) -> pl.DataFrame
 
 
 def confusions(predictions: pl.DataFrame, names: int = 3) -> pl.DataFrame:
-    """Count what the photos of each class and group are taken for, most frequent wrong names first.
+    """Count what the photos of each class and group are predicted as, most frequent wrong names first.
 
     Args:
         predictions: ``model`` (its label), ``class_index, group, correct, predicted_name``.

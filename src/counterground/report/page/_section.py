@@ -272,8 +272,9 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
         if info.as_published:
             which = "" if all(published) else f" ({name})"
             found.append(
-                f"Legacy loading, as in the paper{which}: models were loaded the way the paper apparently loaded "
-                "them, not the way their weights were trained. Do not quote these figures as the models' own."
+                f"Legacy loading, as in the paper{which}: models were loaded the way the paper apparently "
+                "loaded them, not the way their weights were trained. Do not quote these figures as the "
+                "models' own."
             )
         found += info.warnings
         for model in info.models:

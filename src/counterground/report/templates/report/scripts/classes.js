@@ -1,5 +1,5 @@
 "use strict";
-// A class at a time: read and drawn when it is asked for. All texts are set as texts.
+// One class at a time, read and drawn on demand. All texts are set as texts.
 (() => {
   const parse = id => JSON.parse(document.getElementById(id).textContent);
   const make = (tag, text, name) => {
@@ -10,22 +10,18 @@
   };
   const figure = value => value === null ? "–" : value.toFixed(1).replace("-", "−");
   const ordinal = n => `${n}${n % 10 === 1 && n % 100 !== 11 ? "st" : n % 10 === 2 && n % 100 !== 12 ? "nd" : n % 10 === 3 && n % 100 !== 13 ? "rd" : "th"}`;
-  const NO_NAME = "no class it could be matched with";
+  const NO_NAME = "no matching class";
 
-  const where = (data, side) => {
-    const place = data[side];
-    return side === "all" ? data.name : place ? `${data.name} on ${place}` : `${data.name} (${side})`;
-  };
+  const where = (data, side) => side === "all" ? "All photos" : data[side] ? `On ${data[side]}` : `${side === "common" ? "Common" : "Counter"} photos`;
 
-  // "ice bear on grass becomes Arctic fox 7 times in 12, ...; 3 are right."
+  // "On grass: 3 of 12 correct; 7 predicted Arctic fox, 2 other classes."
   const sentence = (shared, data, side, cell) => {
     if (!cell) return `${where(data, side)}: no photos.`;
     const [n, right, wrong] = cell;
-    if (!wrong.length) return `${where(data, side)}: all ${n} are right.`;
-    const named = wrong.map(([name, times]) => `${shared.names[name] ?? NO_NAME} (${times} of ${n})`);
-    const listed = named.length > 1 ? `${named.slice(0, -1).join(", ")} and ${named[named.length - 1]}` : named[0];
+    if (!wrong.length) return `${where(data, side)}: ${n === 1 ? "the only photo is" : `all ${n}`} correct.`;
+    const named = wrong.map(([name, times]) => `${times} predicted ${shared.names[name] ?? NO_NAME}`);
     const rest = n - right - wrong.reduce((sum, [, times]) => sum + times, 0);
-    return `${where(data, side)} becomes ${listed}${rest ? `, ${rest} other wrong` : ""}; ${right} of ${n} are right.`;
+    return `${where(data, side)}: ${right} of ${n} correct; ${named.join(", ")}${rest ? `, ${rest} other classes` : ""}.`;
   };
 
   const photo = (shared, data, entry, model) => {
@@ -35,31 +31,31 @@
     image.src = entry.picture;
     image.loading = "lazy";
     image.decoding = "async";
-    image.alt = `${data.name}${entry.where ? ` on ${entry.where}` : ""}${outcome ? (outcome[1] ? ", recognised" : `, taken for ${name}`) : ""}`;
+    image.alt = `${data.name}${entry.where ? ` on ${entry.where}` : ""}${outcome ? (outcome[1] ? ", correct" : `, predicted ${name}`) : ""}`;
     image.title = entry.path;
     if (outcome) {
       caption.append(make("b", `${outcome[1] ? "✓" : "✗"} ${name}`));
-      const told = [];
-      if (outcome[2] !== null) told.push(`${Math.round(100 * outcome[2])} % sure`);
-      if (outcome[3] !== null) told.push(`margin ${outcome[3]}`);
-      if (!outcome[1] && outcome[4] !== null) told.push(`the true name came ${ordinal(outcome[4] + 1)}`);
-      caption.append(told.join(", "));
-    } else caption.append("not seen by this model");
+      const notes = [];
+      if (outcome[2] !== null) notes.push(`confidence ${Math.round(100 * outcome[2])} %`);
+      if (outcome[3] !== null) notes.push(`margin ${outcome[3]}`);
+      if (!outcome[1] && outcome[4] !== null) notes.push(`true class ranked ${ordinal(outcome[4] + 1)}`);
+      caption.append(notes.join(", "));
+    } else caption.append("not evaluated with this model");
     if (entry.credit) caption.append(make("br"), `© ${entry.credit}`);
     box.append(image, caption);
     item.append(box);
     return item;
   };
 
-  // Errors on counter photos and right answers on common ones first, the surest of them in front.
+  // Errors on counter photos and right answers on common ones first, the most confident first.
   const order = (photos, side, model) => {
-    const telling = entry => {
+    const informative = entry => {
       const outcome = entry.by[model];
       if (!outcome) return -1;
       const fits = Boolean(outcome[1]) === (side === "common");
       return (fits ? 2 : 0) + (fits ? 1 : -1) * (outcome[2] ?? 0);
     };
-    return photos.filter(entry => entry.side === side).sort((a, b) => telling(b) - telling(a));
+    return photos.filter(entry => entry.side === side).sort((a, b) => informative(b) - informative(a));
   };
 
   const gallery = (shared, data, side, model) => {
@@ -67,7 +63,7 @@
     const column = make("section");
     const title = side === "all" ? "Photos" : `${side === "common" ? "Common" : "Counter"}${data[side] ? `: ${data[side]}` : ""}`;
     column.append(make("h5", title));
-    if (!photos.length) column.append(make("p", "No photo to show.", "soft"));
+    if (!photos.length) column.append(make("p", "No photos to show.", "soft"));
     const list = make("ul", undefined, "gallery");
     list.append(...photos.map(entry => photo(shared, data, entry, model)));
     column.append(list);
@@ -86,12 +82,12 @@
     });
     const body = make("tbody");
     data.rows.forEach((row, k) => {
-      const [drop, low, high, common, counter, every, nCommon, nCounter, n] = row;
+      const [drop, low, high, common, counter, all, nCommon, nCounter, n] = row;
       const line = make("tr"), name = make("th", shared.models[k].label);
       name.scope = "row";
       const cells = grouped
         ? [figure(drop), low === null ? "" : `[${figure(low)}, ${figure(high)}]`, `${figure(common)} (${nCommon})`, `${figure(counter)} (${nCounter})`]
-        : [figure(every), String(n)];
+        : [figure(all), String(n)];
       line.append(name, ...cells.map(text => make("td", text, "num")));
       body.append(line);
     });
@@ -109,12 +105,12 @@
 
   const show = (page, shared, index, model) => {
     const data = parse(`data${page.dataset.section}-${index}`);
-    const sides = data.taken.all && !data.taken.counter && !data.taken.common ? ["all"] : ["common", "counter"];
+    const sides = data.predicted.all && !data.predicted.counter && !data.predicted.common ? ["all"] : ["common", "counter"];
     const [drop, low, high] = data.rows[model];
     const title = drop === null ? data.name
       : `${data.name}: drop ${figure(drop)} points${low === null ? "" : ` [${figure(low)}, ${figure(high)}]`} with ${shared.models[model].label}`;
     const parts = [make("h4", title)];
-    for (const side of [...sides].reverse()) parts.push(make("p", sentence(shared, data, side, data.taken[side]?.[model])));
+    for (const side of [...sides].reverse()) parts.push(make("p", sentence(shared, data, side, data.predicted[side]?.[model])));
     if (data.photos.length) {
       const both = make("div", undefined, sides.length > 1 ? "sides" : "sides one");
       both.append(...sides.map(side => gallery(shared, data, side, model)));
@@ -137,7 +133,7 @@
       classes.selectedIndex = (classes.selectedIndex + Number(button.dataset.step) + count) % count;
       draw();
     });
-    // Names of classes elsewhere on the page lead here.
+    // Class names elsewhere on the page link here.
     for (const name of document.querySelectorAll(`[data-class][data-of="${section}"]`)) {
       let link = name;
       if (name.tagName !== "A") {

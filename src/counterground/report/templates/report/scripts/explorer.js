@@ -3,10 +3,10 @@
 (() => {
   const parse = id => JSON.parse(document.getElementById(id).textContent);
 
-  // Everything told is written as text: a name is never read as markup.
-  const fill = (tip, told) => {
+  // Everything is written as text: a name is never read as markup.
+  const fill = (tip, facts) => {
     const list = document.createElement("dl");
-    for (const [name, value] of Object.entries(told)) {
+    for (const [name, value] of Object.entries(facts)) {
       if (name === "title") continue;
       const term = document.createElement("dt"), text = document.createElement("dd");
       term.textContent = name;
@@ -14,7 +14,7 @@
       list.append(term, text);
     }
     const title = document.createElement("strong");
-    title.textContent = told.title;
+    title.textContent = facts.title;
     tip.replaceChildren(title, list);
   };
 
@@ -26,7 +26,7 @@
     tip.style.top = `${top + size.height > room.height && top - size.height - 28 > 0 ? top - size.height - 28 : top}px`;
   };
 
-  // A group of marks that is empty, as that of the paper's models at first, has nothing to be called.
+  // An empty group of marks, such as the paper's models at first, has no name to announce.
   const tidy = chart => {
     for (const group of chart.querySelectorAll("g.role-mark[aria-roledescription]")) {
       if (group.childElementCount) group.removeAttribute("aria-hidden");
@@ -85,7 +85,7 @@
       show();
     });
     chart.addEventListener("blur", () => { at = -1; show(); });
-    // A finger neither hovers nor presses keys: a tap tells and keeps it, a tap elsewhere closes.
+    // A finger neither hovers nor presses keys: a tap opens the tip, a tap elsewhere closes it.
     chart.addEventListener("click", event => {
       const [path] = drawn(chart).map(each => {
         const box = each.getBoundingClientRect();
@@ -129,7 +129,7 @@
     }
   };
 
-  // The tables can be read before this much script is set to work.
+  // The tables can be read before this much script starts.
   const charts = document.querySelectorAll(".chart");
   requestAnimationFrame(() => setTimeout(() => charts.forEach(start)));
 })();

@@ -16,12 +16,12 @@
     body.append(...rows.map(([, row]) => row));
     for (const head of heads) head.removeAttribute("aria-sort");
     heads[column].setAttribute("aria-sort", ascending ? "ascending" : "descending");
-    tell(table, key, ascending);
+    announce(table, key, ascending);
   };
 
   // Phones have a menu and a button in place of the heads.
   const controlsOf = table => document.querySelector(`[data-controls="${table.id}"]`);
-  const tell = (table, key, ascending) => {
+  const announce = (table, key, ascending) => {
     const controls = controlsOf(table), menu = controls.querySelector("[data-sort]");
     if ([...menu.options].some(option => option.value === key)) menu.value = key;
     controls.querySelector("[data-turn]").textContent = key === "model" ? (ascending ? "A to Z" : "Z to A")
