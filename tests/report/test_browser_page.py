@@ -12,7 +12,7 @@ from PIL import Image
 
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.report import write_report
-from counterground.results._summary import regroup
+from counterground.results import regroup
 
 NASTY = "</script><script>window.hurt=1</script><img src=x onerror=window.hurt=1>\"'&{{7*7}}"
 
@@ -208,7 +208,7 @@ def test_the_chart_follows_the_window(visit, families):
     assert tab.evaluate("document.documentElement.scrollWidth") <= 420
 
 
-def test_a_class_shows_its_photos_most_telling_first(visit, families):
+def test_a_class_shows_its_photos_most_informative_first(visit, families):
     run, page = families
     tab = visit(page)
     tab.locator("[data-pick=class]").select_option(label="flamingo")
@@ -228,8 +228,10 @@ def test_a_class_shows_its_photos_most_telling_first(visit, families):
     image.scroll_into_view_if_needed()
     tab.wait_for_function("e => e.complete && e.naturalWidth > 0", arg=image.element_handle())
     text = tab.locator(".classpage").inner_text()
-    assert f"{counter['correct'].sum()} of 8 are right." in text
-    assert "taken for" in image.get_attribute("alt")
+    n_right = counter["correct"].sum()
+    right_of_counter = "all 8" if n_right == 8 else f"{n_right} of 8"
+    assert f"On {counter['background'][0]}: {right_of_counter} correct" in text
+    assert "predicted" in image.get_attribute("alt")
 
 
 def test_previous_and_next_go_round(visit, families):
@@ -258,7 +260,7 @@ def test_without_scripts_the_page_is_tables_and_a_still_picture(visit, families)
     assert tab.locator("#chart1 svg path[aria-roledescription]").count() == 8
     assert tab.locator("#chart1 svg").bounding_box()["width"] > 300
     assert not tab.locator(".controls").first.is_visible()
-    assert tab.get_by_text("A class at a time needs JavaScript.").is_visible()
+    assert tab.get_by_text("Browsing classes needs JavaScript.").is_visible()
 
 
 def test_the_page_prints_its_tables_and_its_chart(visit, families):

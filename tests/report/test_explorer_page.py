@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from scipy.stats import norm
 
-from counterground.comparison import effective_robustness, model_points
+from counterground.comparison import effective_robustness, full_comparison, model_points
 from counterground.published import published_models
-from counterground.report._labels import Box, text_width
+from counterground.report._placement import Box, text_width
 from counterground.report._style import (
     FAMILY_COLOURS,
     FAMILY_COLOURS_DARK,
@@ -20,11 +20,12 @@ from counterground.report._style import (
     marker_area,
     shade,
 )
-from counterground.report.page._section import make_section
-from counterground.report.page._trends import fit_lines, residuals, run_points, trends
-from counterground.report.page.explorer._explorer import draw_explorer
-from counterground.report.page.explorer._marks import mark
-from counterground.report.page.explorer._points import FRAMES, Item, domain, own_points, quantile
+from counterground.report.page._marks import mark
+from counterground.report.page._section import family_lines, make_section
+from counterground.report.page.explorer import Item, Trend, draw_explorer
+
+# Where marks and names go is data that no page shows as text.
+from counterground.report.page.explorer._points import FRAMES, domain, own_points, quantile
 
 NASTY = "<script>alert('x')</script>\"&"
 
@@ -34,9 +35,13 @@ def items_of(run):
     return [Item(row, row["model"], mark(place, row["family"])) for place, row in enumerate(rows)]
 
 
+def section_of(run):
+    comparison = full_comparison([run])
+    return make_section(1, [run], comparison, family_lines(comparison), lambda *_: None)
+
+
 def explorer_of(run):
-    points, published = run_points([run])
-    return draw_explorer(items_of(run), published, trends(fit_lines(points, published)))
+    return section_of(run).explorer
 
 
 def tables_of(node):
@@ -87,7 +92,7 @@ def test_the_papers_43_models_stand_behind_with_the_printed_numbers(four_models)
 
 def test_on_the_papers_photos_its_models_are_shown_at_once(four_models):
     published = model_points()
-    lines = trends({"clip": effective_robustness(published, baseline="clip")})
+    lines = [Trend.of(effective_robustness(published, baseline="clip").fit, "clip", paper=True)]
     items = [item._replace(row={**item.row, "comparable": True}) for item in items_of(four_models)[:2]]
     found = draw_explorer(items, published, lines)
     assert found.paper
@@ -100,21 +105,17 @@ def test_on_the_papers_photos_its_models_are_shown_at_once(four_models):
 
 
 def test_lines_are_those_of_the_comparison(four_models):
-    points, published = run_points([four_models])
-    fitted = fit_lines(points, published)
-    lines = {(line.family, line.paper): line for line in trends(fitted)}
-    for family in ("clip", "imagenet"):
+    section = section_of(four_models)
+    published = model_points()
+    for family, name in (("clip", "CLIP"), ("imagenet", "ImageNet models")):
         fit = effective_robustness(published, baseline=family).fit
-        line = lines[family, True]
-        assert (
-            f"slope {fit.slope:.2f} [{fit.slope_low:.2f}, {fit.slope_high:.2f}]".replace("-", "−")
-            in line.words
-        )
-        slope = np.diff(norm.ppf(line.counter)) / np.diff(norm.ppf(line.common))
-        assert slope == pytest.approx(fit.slope, rel=1e-6)
+        told = f"{name}: slope {fit.slope:.2f} [{fit.slope_low:.2f}, {fit.slope_high:.2f}]".replace("-", "−")
+        assert any(paper and words.startswith(told) for words, paper in section.explorer.lines)
     # On other photos four models of one family make a line of their own, against which each is measured.
-    assert lines["imagenet", False].common == (0.001, 0.999)
-    assert all(distance is not None for distance in residuals(fitted, points))
+    assert any(not paper and "through 4 models here" in words for words, paper in section.explorer.lines)
+    residuals = full_comparison([four_models]).models.filter(source="run")
+    expected = dict(residuals.select("model", "residual").iter_rows())
+    assert {row.model.label: row.residual.value for row in section.rows} == expected
 
 
 def test_drawn_lines_have_the_slope_of_the_fit(four_models):
@@ -126,11 +127,9 @@ def test_drawn_lines_have_the_slope_of_the_fit(four_models):
 
 
 def test_a_line_needs_three_models(make_run):
-    run = make_run({"a": (0.8, 0.5), "b": (0.7, 0.5)})
-    points, published = run_points([run])
-    fitted = fit_lines(points, published)
-    assert not [line for line in trends(fitted) if not line.paper]
-    assert residuals(fitted, points) == [None, None]
+    section = section_of(make_run({"a": (0.8, 0.5), "b": (0.7, 0.5)}))
+    assert not [words for words, paper in section.explorer.lines if not paper]
+    assert not section.has_residuals
 
 
 def test_accuracies_of_0_and_1_stay_on_the_axes(make_run):
@@ -194,13 +193,13 @@ def test_the_still_picture_follows_the_theme_by_variables(four_models):
     assert not re.findall(r'(?:fill|stroke)="#[0-9a-fA-F]{3,6}"', still)
 
 
-def test_a_section_orders_models_by_drop_and_gives_each_a_strip(four_models):
-    section = make_section(1, [four_models], lambda *_: None)
+def test_a_section_orders_models_by_drop_and_gives_each_a_sparkline(four_models):
+    section = section_of(four_models)
     drops = [row.model.get("drop").value for row in section.rows]
     assert drops == sorted(drops, reverse=True)
     for row in section.rows:
-        assert row.strip.span[0] <= row.strip.at <= row.strip.span[1]
-        assert (row.strip.at > row.strip.zero) == (row.model.get("drop").value > 0)
+        assert row.sparkline.span[0] <= row.sparkline.at <= row.sparkline.span[1]
+        assert (row.sparkline.at > row.sparkline.zero) == (row.model.get("drop").value > 0)
 
 
 def test_families_have_a_name_a_shape_and_colours_that_can_be_seen():

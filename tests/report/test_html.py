@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import html
 import json
 import re
 import shlex
@@ -10,8 +11,9 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
+from counterground.comparison import full_comparison
 from counterground.errors import CounterGroundError, UsageError
-from counterground.metrics import compare_models
+from counterground.metrics import compare_models, score_predictions
 from counterground.report import write_report
 from counterground.results._numbers import bounds, p_value, percent
 from counterground.results._provenance import repeat_command
@@ -98,11 +100,11 @@ def test_comparisons_are_those_of_the_metrics(page, four_models):
         p = p_value(row["p_holm"])
         interval = bounds(row["low"], row["high"])
         assert f"{percent(row['difference'])} {interval} p {'' if p[0] == '<' else '= '}{p}" in text
-    assert "Holm for the 24 tests" in text
+    assert "Holm-corrected over 24 tests" in text
 
 
 def test_one_model_has_nothing_to_compare(page, make_run):
-    assert "Model against model" not in page(make_run({"m": (0.8, 0.5)})).text
+    assert "Pairwise comparison" not in page(make_run({"m": (0.8, 0.5)})).text
 
 
 def test_notes_warnings_and_what_was_run_are_on_the_page(page, make_run):
@@ -132,15 +134,17 @@ def test_a_run_as_published_says_so_before_any_figure(page, make_run):
     levels = {"m": (0.8, 0.5)}
     published = make_run(levels, as_published=True, path="old")
     top = page(published).text.split("Percent, with 95")[0]
-    assert "prompts simple, protocol “classification, as published”." in top
-    assert "As published: models were loaded the way the paper apparently loaded them" in top
+    assert "prompts simple, legacy loading (as in the paper)." in top
+    assert (
+        "Legacy loading, as in the paper: models were loaded the way the paper apparently loaded them" in top
+    )
     both = page(published, make_run(levels, path="new")).text
     top = both.split("Percent, with 95")[0]
-    assert "As published (old): models were loaded" in top
-    assert "prompts simple, protocol “classification, as published”; 1 vs. 1000" in top
-    assert "Does m (old) lean on the background at all?" in top
-    assert "Which drops least? m (new), as measured:" in top
-    assert "as published" not in page(make_run(levels)).text.split("Percent, with 95")[0].lower()
+    assert "Legacy loading, as in the paper (old): models were loaded" in top
+    assert "prompts simple, legacy loading (as in the paper); 1 vs. 1000" in top
+    assert "Does m (old) rely on the background?" in top
+    assert "Smallest measured drop m (new):" in top
+    assert "legacy loading" not in page(make_run(levels)).text.split("Percent, with 95")[0].lower()
 
 
 def test_the_command_repeats_the_run(page, make_run):
@@ -219,9 +223,9 @@ def test_every_link_of_the_page_leads_somewhere(page, four_models, make_run):
 
 
 def test_no_address_is_written_outside_the_library(tmp_path, four_models):
-    html = write_report([four_models], tmp_path / "r.html").read_text("utf-8")
-    rest = re.sub(r"<script>.*?</script>| xmlns(:xlink)?=\"[^\"]*\"", "", html, flags=re.DOTALL)
-    assert len(rest) < len(html) / 2
+    written = write_report([four_models], tmp_path / "r.written").read_text("utf-8")
+    rest = re.sub(r"<script>.*?</script>| xmlns(:xlink)?=\"[^\"]*\"", "", written, flags=re.DOTALL)
+    assert len(rest) < len(written) / 2
     # The chart's specification names its schema, which nothing reads.
     rest = rest.replace("https://vega.github.io/schema/vega-lite", "")
     assert "http://" not in rest
@@ -244,10 +248,7 @@ def test_tables_and_charts_are_accessible(page, four_models):
 def test_the_papers_models_are_not_compared_on_other_photos(page, make_run):
     levels = {"m": (0.8, 0.5)}
     other = page(make_run(levels)).text
-    assert (
-        "on CounterAnimal, not on stamps: they show what drops have been published and cannot be compared"
-        in other
-    )
+    assert "on CounterAnimal, not on stamps: they show published drops and cannot be compared" in other
     # A name is not enough: these are not the paper's photos.
     assert "cannot be compared" in page(make_run(levels, name="counteranimal")).text
 
@@ -261,16 +262,26 @@ def test_missing_groups_are_words_and_dashes(page, make_run):
 def test_a_model_without_groups_has_a_section_of_its_own(page, four_models, make_run):
     alone = make_run({"timm:x": (0.7, 0.7)}, groups=False, name="my photos", path="other")
     text = page(four_models, alone).text
-    assert "stamps and my photos: how far models lean" in text
+    assert "stamps and my photos: how much models rely" in text
     assert "timm:x has no drop: no class has both common and counter photos" in text
-    assert "there is nothing to set against each other" in text
+    assert "there is nothing to plot" in text
 
 
-def test_the_same_model_in_two_runs_is_told_apart_and_compared(page, make_run):
+def test_what_two_runs_hold_alike_is_one_model(page, make_run):
     first, second = (make_run({"m": (0.8, 0.5)}, path=path) for path in ("one", "two"))
+    found = page(first, second)
+    assert "1 model." in found.text
+    assert "m (one)" not in found.text
+
+
+def test_different_results_of_one_model_carry_the_names_of_their_runs(page, make_run):
+    first = make_run({"m": (0.8, 0.5)}, path="one")
+    second = make_run({"x": (0.7, 0.4), "m": (0.9, 0.3)}, path="two")
     text = page(first, second).text
-    assert "cannot be told from that of the other model, m (two)" in text
-    assert "m (one) minus m (two)" in text
+    assert {"m (one)", "m (two)"} <= set(re.findall(r"m \(\w+\)", text))
+    # Which of the two answered is not known to a paired test, and the page says so.
+    assert "More than the other models? Not tested." in text
+    assert "No paired tests on stamps" in text
 
 
 def test_runs_on_different_photos_say_why_they_are_not_compared(page, make_run):
@@ -279,18 +290,60 @@ def test_runs_on_different_photos_say_why_they_are_not_compared(page, make_run):
     assert "cannot be compared: 20 photos were seen by the first only" in page(whole, part).text
 
 
+def test_the_p_values_of_the_page_are_those_of_compare(make_run, tmp_path):
+    """The same figure for one contrast on the page and in the table of ``compare``."""
+    run = make_run({f"m{k}": (0.8, 0.62 - 0.03 * k) for k in range(8)}, per_group=40)
+    comparison = full_comparison([run])
+    drops = comparison.tests.filter(metric="drop")
+    lead = max(regroup(run.scores), key=lambda model: model.get("drop").value).label
+    of_lead = drops.filter((pl.col("model_a") == lead) | (pl.col("model_b") == lead))
+    assert of_lead.height == 7
+    assert of_lead["p_holm"].is_between(0.0005, 0.9995).any()
+    path = write_report([run], tmp_path / "report.html")
+    rows = re.search(
+        r'<h3 id="tests1">.*?<tbody role="rowgroup">(.*?)</tbody>', path.read_text("utf-8"), re.DOTALL
+    )[1]
+    shown = {
+        re.sub(r"<[^>]*>", "", name): p
+        for name, p in re.findall(
+            r'scope="row">(.*?)<br>.*?data-label="Drop">.*?<span class="ci">p (?:= )?([^<]*)</span>',
+            rows,
+            re.DOTALL,
+        )
+    }
+    expected = {
+        row["model_a"] if row["model_b"] == lead else row["model_b"]: p_value(row["p_holm"])
+        for row in of_lead.iter_rows(named=True)
+    }
+    assert {name: html.unescape(p) for name, p in shown.items()} == expected
+    again = write_report([run], tmp_path / "again.html", comparison=comparison)
+    assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("cluster", ["one", "one in each class"])
+def test_equal_drops_in_one_cluster_are_a_page(page, make_run, cluster):
+    """Nothing to scale a chart by: all answers are right, so every drop is 0, and no interval can be had."""
+    run = make_run({"m": (0.9, 0.9)}, classes=["ox", "cat"], per_group=3)
+    name = pl.lit("c") if cluster == "one" else pl.col("class_name")
+    predictions = run.predictions.with_columns(correct=pl.lit(value=True), cluster=name)
+    run = replace(run, predictions=predictions, scores=score_predictions(predictions, draws=50))
+    text = page(run).text
+    assert "m loses 0.0 points" in text
+    assert "ox, drop" not in text
+
+
 def test_forty_five_classes_and_twelve_models(page, make_run):
     levels = {f"open_clip:ViT-B-{k}/laion2b_s34b_b88k": (0.6 + 0.02 * k, 0.5 + 0.02 * k) for k in range(12)}
     found = page(make_run(levels, classes=[f"animal {k}" for k in range(45)], per_group=4))
     assert "The chart shows the 6 models with the largest drops" in found.text
-    assert "corrected for the 264 tests of all pairs (Bonferroni)" in found.text
+    assert "Holm-corrected over the 264 tests of all pairs" in found.text
     assert sum(a.get("class") == "strip" and a.get("role") == "img" for a in found.all("svg")) == 45
 
 
 def test_a_discovery_is_told_with_both_drops(page, four_models):
     discovery = SimpleNamespace(
         referee="efficientnet-lite0",
-        sentence="On the photos that chose the pairs it drops 62.0 points, on the photos kept aside 40.0.",
+        sentence="On the selection half it drops 62.0 points, on the held-out half 40.0.",
         pairs=pl.DataFrame({"class_index": [0], "common": ["snow"], "counter": ["grass"]}),
         cells=pl.DataFrame(
             {
@@ -307,7 +360,7 @@ def test_a_discovery_is_told_with_both_drops(page, four_models):
     )
     text = page(four_models, discovery=discovery).text
     assert discovery.sentence in text
-    assert "ice bear snow common chooses 75.0 [50.0, 90.0] 12" in text
+    assert "ice bear snow common selection 75.0 [50.0, 90.0] 12" in text
     assert "black swan sky" not in text
 
 
@@ -329,17 +382,17 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path, four_models):
 def test_names_do_not_turn_figures_round(make_run, tmp_path):
     mean, arabic = "ice\u202e bear\x07", "دب"
     run = make_run({"m\u2066": (0.9, 0.4), "n": (0.8, 0.5)}, classes=[mean, arabic], name="my\u202e photos")
-    html = write_report([run], tmp_path / "page.html").read_text("utf-8")
-    assert not {"\u202e", "\u2066", "\x07"} & set(html)
-    assert '<bdi data-class="0" data-of="1">ice bear</bdi>' in html
-    assert f'<bdi data-class="1" data-of="1">{arabic}</bdi>' in html
-    assert '"name":"ice bear"' in html
-    assert f'"name":"\u2068{arabic}\u2069"' in html  # for the sentences that the script makes
+    written = write_report([run], tmp_path / "page.written").read_text("utf-8")
+    assert not {"\u202e", "\u2066", "\x07"} & set(written)
+    assert '<bdi data-class="0" data-of="1">ice bear</bdi>' in written
+    assert f'<bdi data-class="1" data-of="1">{arabic}</bdi>' in written
+    assert '"name":"ice bear"' in written
+    assert f'"name":"\u2068{arabic}\u2069"' in written  # for the sentences that the script makes
 
 
 @pytest.mark.parametrize("name", ["run.json", "report", "report.pdf"])
 def test_only_pages_are_written_over(make_run, tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(UsageError, match="is no name of a page"):
+    with pytest.raises(UsageError, match="is not an HTML file name"):
         write_report([make_run({"m": (0.8, 0.5)})], tmp_path / name)
     assert (tmp_path / name).read_text() == "mine"

@@ -17,12 +17,18 @@ from counterground.cli import counterground as command
 from counterground.errors import UsageError
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.report import write_report
-from counterground.report.page._album import make_album
-from counterground.report.page._classes import make_class_page
-from counterground.report.page._photos import photo_sources
-from counterground.report.page._telling import confusions, telling_confusions, telling_photos
-from counterground.report.page._thumbnails import make_thumbnails
-from counterground.results import open_run
+from counterground.report._class_facts import class_facts
+from counterground.report._photos import photo_sources
+
+# Which photos are chosen, and how small they get, are rules of their own that a whole page blurs.
+from counterground.report.page._classes import (
+    background_confusions,
+    confusions,
+    informative_photos,
+    make_class_page,
+)
+from counterground.report.page._gallery import make_gallery, make_thumbnails
+from counterground.results import open_run, regroup
 
 
 def data_of(html, kind):
@@ -36,7 +42,7 @@ def pictures_of(html):
     return [photo for entry in data_of(html, "data") for photo in entry["photos"]]
 
 
-def test_the_most_telling_photos_are_chosen_in_turns_over_classes():
+def test_the_most_informative_photos_are_chosen_in_turns_over_classes():
     rows = []
     # Of each class and group: photo 0 fits no model, photo 1 one of two, photos 2 and 3 both.
     for index in (0, 1):
@@ -55,7 +61,7 @@ def test_the_most_telling_photos_are_chosen_in_turns_over_classes():
                             "confidence": 0.9 if photo == 3 else 0.5,
                         }
                     )
-    chosen = telling_photos(pl.DataFrame(rows), 3)
+    chosen = informative_photos(pl.DataFrame(rows), 3)
     assert chosen["path"].to_list() == [
         f"{index}/{group}/{photo}"
         for photo in (3, 2, 1)
@@ -76,7 +82,7 @@ def test_confusions_are_counted_over_all_photos(four_models):
         assert {item["name"]: item["count"] for item in wrong or []} == expected
 
 
-def test_a_telling_confusion_is_one_that_the_counter_background_brings():
+def test_a_confusion_is_listed_if_it_is_one_that_the_counter_background_brings():
     names = (
         ["fox"] * 7 + ["bear"] * 3 + ["bear"] * 10 + ["dog"] * 4 + ["bear"] * 6 + ["dog"] * 4 + ["bear"] * 6
     )
@@ -89,7 +95,7 @@ def test_a_telling_confusion_is_one_that_the_counter_background_brings():
             "correct": [name == "bear" for name in names],
         }
     )
-    found = telling_confusions(confusions(photos, names=100), "m")
+    found = background_confusions(confusions(photos, names=100), "m")
     assert found.rows() == [(0, "fox", 7, 10, 0, 10)]
 
 
@@ -208,7 +214,7 @@ def test_the_budget_is_kept_and_shared_fairly(scene, budget):
         <= 1
     )
     left = 120 - len(shown)
-    assert f"{left} more would not fit into the budget" in html
+    assert f"{left} left out because of the photo budget" in html
 
 
 def test_many_photos_are_made_smaller_before_any_is_left_out(scene):
@@ -223,7 +229,7 @@ def test_many_photos_are_made_smaller_before_any_is_left_out(scene):
     assert [side(budget) for budget in (2, 0.5, 0.1)] == [320, 240, 180]
 
 
-def test_missing_and_changed_photos_are_told_and_left_out(scene):
+def test_missing_and_changed_photos_are_listed_and_left_out(scene):
     made = scene()
     made.benchmark.photo_path("0/counter/0.jpg").unlink()
     Image.new("RGB", (50, 50)).save(made.benchmark.photo_path("1/common/2.jpg"))
@@ -246,7 +252,7 @@ def test_photos_are_found_by_content_whatever_their_place(scene):
 def test_without_a_benchmark_at_hand_the_page_says_how_to_name_it(scene):
     html = write(scene(), benchmarks=[])
     assert pictures_of(html) == []
-    assert "24 photos are in no benchmark at hand. Name the benchmark with --benchmark to see them." in html
+    assert "24 photos not found in any benchmark at hand: name the benchmark with --benchmark." in html
 
 
 def test_the_photos_of_a_discovery_are_found(scene):
@@ -268,25 +274,22 @@ def test_a_budget_of_nothing_is_wrong_usage(scene):
 
 def test_words_of_a_confusion_name_both_backgrounds(scene):
     html = write(scene(per_group=12))
-    told = re.findall(r'data-class="\d+" data-of="1">(.*? becomes .*?)</a>', html)
+    told = re.findall(r'data-class="\d+" data-of="1">(.*? predicted .*?)</a>', html)
     assert told
     assert re.fullmatch(
-        r"(ice bear|flamingo) on \w+ becomes [\w ]+, \d+ of 12 \(on \w+: \d+ of 12\)", told[0]
+        r"(ice bear|flamingo) on \w+: \d+ of 12 predicted [\w ]+ \(on \w+: \d+ of 12\)", told[0]
     )
 
 
 def test_the_figures_of_a_class_are_the_scores(four_models):
     predictions = four_models.predictions
-    from counterground.report.page._classdrops import class_facts
-    from counterground.results._summary import regroup
-
     models = regroup(four_models.scores)
     page = make_class_page(
         predictions,
-        telling_photos(predictions, 2),
+        informative_photos(predictions, 2),
         [(model, "f-clip") for model in models],
         sorted(class_facts(predictions).items()),
-        album=make_album(telling_photos(predictions, 2), {}, 1),
+        gallery=make_gallery(informative_photos(predictions, 2), {}, 1),
         lead=None,
         per_cell=2,
     )
@@ -307,7 +310,7 @@ def test_the_command_takes_a_benchmark_and_says_no_to_contradictions(photos, tmp
     assert open_run(run).predictions.height == 48
     out = tmp_path / "page.html"
     assert main(["report", str(run), "--out", str(out)]) == 0
-    assert "48 photos are in no benchmark at hand" in out.read_text()
+    assert "48 photos not found in any benchmark at hand" in out.read_text()
     assert main(["report", str(run), "--benchmark", str(photos), "--out", str(out)]) == 0
     assert len(pictures_of(out.read_text())) == 48
     assert main(["report", str(run), "--no-photos", "--out", str(out)]) == 0

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterground.report._labels import Box, Disc, Segment, place_names
+from counterground.report._placement import Box, Disc, Segment, place_names
 
 FRAME = Box(0, 0, 300, 200)
 DISCS = st.lists(

@@ -12,8 +12,7 @@ import pytest
 from counterground.metrics import cohen_kappa
 from counterground.pool import BACKGROUND_LABELS
 from counterground.report import summarise_pool
-from counterground.report.pool._heat import background_counts, referee_accuracy
-from counterground.report.pool._shades import SHADES
+from counterground.report.pool._heat import SHADES, background_counts, referee_accuracy
 
 
 def counts(frame, *keys):
