@@ -10,14 +10,17 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from PIL import Image
 
+from counterground.cli import main
 from counterground.comparison import full_comparison
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import compare_models, score_predictions
 from counterground.report import write_report
-from counterground.results._numbers import bounds, p_value, percent
+from counterground.results import bounds, open_run, p_value, percent, regroup
+
+# The command that reproduces a run, word by word.
 from counterground.results._provenance import repeat_command
-from counterground.results._summary import regroup
 
 BREAKS = {"br", "td", "th", "dt", "dd", "p", "li", "tr", "caption", "summary"}
 VOID = {"meta", "br", "wbr", "input"}
@@ -397,3 +400,42 @@ def test_only_pages_are_written_over(make_run, tmp_path, name):
     with pytest.raises(UsageError, match="is not an HTML file name"):
         write_report([make_run({"m": (0.8, 0.5)})], tmp_path / name)
     assert (tmp_path / name).read_text() == "mine"
+
+
+MODEL = """
+from counterground.models import Generative
+
+class Colours(Generative):
+    def generate(self, image, question, *, max_new_tokens):
+        red, _, blue = image.convert("RGB").resize((1, 1)).getpixel((0, 0))
+        return "an ox" if red > blue else "a cat"
+"""
+
+
+@pytest.mark.parametrize("clusters", [{"ox": "one", "cat": "one"}, {"ox": "one", "cat": "two"}])
+def test_evaluate_and_report_work_where_every_answer_is_right_in_one_cluster(tmp_path, monkeypatch, clusters):
+    (tmp_path / "right_model.py").write_text(MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = []
+    for name, colour in (("ox", (200, 20, 20)), ("cat", (20, 20, 200))):
+        for group, background in (("common", "grass"), ("counter", "snow")):
+            for number in range(3):
+                path = tmp_path / f"{name}-{group}-{number}.png"
+                Image.new("RGB", (20, 20 + number), colour).save(path)
+                rows.append(
+                    {
+                        "path": path.name,
+                        "class_name": name,
+                        "background": background,
+                        "group": group,
+                        "cluster": clusters[name],
+                    }
+                )
+    manifest = tmp_path / "photos.parquet"
+    pl.DataFrame(rows).write_parquet(manifest)
+    out = tmp_path / "run"
+    asked = ["--label-space", "benchmark", "--protocol", "free-form"]
+    assert main(["evaluate", str(manifest), "-m", "right_model:Colours", *asked, "--out", str(out)]) == 0
+    assert set(open_run(out).scores.filter(metric="drop")["value"]) == {0.0}
+    assert "loses 0.0 points" in Page((out / "report.html").read_text("utf-8")).text
+    assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0

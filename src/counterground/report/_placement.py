@@ -1,10 +1,10 @@
-"""Where to write many names so that nobody takes one for another model's.
+"""Where to write many names so that each is clearly one model's.
 
-Every text gets the cheapest of some hundred places around its point, again and again until nothing moves:
+Every text gets the cheapest of some hundred places around its point, repeatedly until nothing moves:
 near its point and off the trend lines. Conditions, not costs, are that texts share no area and cover no
-marker, that a text without a leader stands clearly nearer to its own marker than to any other, and that a
+marker, that a text without a leader is clearly nearer to its own marker than to any other, and that a
 leader reaches its marker from outside all other named ones, runs through no text and crosses no leader. A
-text that finds no such place is left out and told to the caller.
+text that has no such place is left out, and the caller learns which.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Segment(NamedTuple):
 
 
 class Disc(NamedTuple):
-    """A marker: where it stands and how far it reaches."""
+    """A marker: its centre and how far it reaches."""
 
     x: float
     y: float
@@ -93,7 +93,7 @@ class Disc(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a text stands, and the line that leads to it from the edge of its marker, if it stands off."""
+    """Where a text goes, and the line that leads to it from the edge of its marker, if it is at a distance."""
 
     box: Box
     leader: Segment | None
@@ -180,7 +180,7 @@ def _options(disc: Disc, size: tuple[float, float], fixed: _Surroundings) -> lis
 
 
 def _is_plain(place: Place, disc: Disc, others: Sequence[Disc], paler: Sequence[Disc]) -> bool:
-    """Whether a reader cannot take the text for another marker's."""
+    """Whether the text is clearly this marker's."""
     if place.leader is not None:
         return not any(other.touches(place.leader) for other in others)
     nearest = min((other.gap(place.box) for other in (*others, *paler)), default=math.inf)

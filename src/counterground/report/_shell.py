@@ -30,7 +30,7 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 def page_policy(scripts: Sequence[str] = ()) -> str:
     """Return the content security policy of a page that runs exactly ``scripts`` and loads nothing.
 
-    Pictures may stand in the page as ``data:`` addresses; nothing may be evaluated, connected to or sent.
+    Pictures are ``data:`` addresses; nothing may be evaluated, connected to or sent.
     """
     if not scripts:
         return _NO_SCRIPT

@@ -42,7 +42,7 @@ class Bars:
     texts: Sequence[str] = ()
 
     def text(self, place: int) -> str:
-        """What stands at the end of a bar."""
+        """The text at the end of a bar."""
         value = self.values[place]
         if self.texts:
             return self.texts[place]
@@ -61,19 +61,19 @@ def draw_bars(
 ) -> list[BarContainer]:
     """Draw series side by side over ``labels``; a bar that has no value is left out, never drawn as 0.
 
-    Values stand at the ends of bars, beside the lines of intervals, on white that the grid does not cross.
+    Values are written at the ends of bars, beside the lines of intervals, on white that the grid does not cross.
 
     Args:
         axes: where.
         labels: one for each place.
         series: as many bars as labels, each.
         size: points of the values written on bars.
-        upright: turn these texts by 90 degrees, where bars stand close.
-        at_base: write them at the foot of the bars, where something else stands at their ends.
-        outside: heights between which there is room at the ends of bars; values beyond stand inside.
+        upright: turn these texts by 90 degrees, where bars are close.
+        at_base: write them at the foot of the bars, where something else is at their ends.
+        outside: heights between which there is room at the ends of bars; values beyond are written inside.
 
     Returns:
-        A container for each series; its bars stand for the values that are there.
+        A container for each series, with a bar for each value that is not None.
     """
     width = 0.8 / len(series)
     drawn = []
@@ -140,7 +140,7 @@ def _look(
 
 
 def lies_flat(width: float, labels: int, series: Sequence[Bars]) -> bool:
-    """Whether values need not be turned: where they stand beside intervals, half a bar has to hold one.
+    """Whether values need not be turned: beside intervals, half a bar has to hold one.
 
     Args:
         width: of the axes, in points of print.

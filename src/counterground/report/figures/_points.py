@@ -13,7 +13,7 @@ Setup = Literal["1v1000", "1v20"]
 _SETTING = ("names", "prompts", "protocol", "label_space", "source")
 _LONGEST = 40
 PHOTOS = ("benchmark_version", "label_space", "comparable")
-"""Models that agree in these columns may stand in one picture."""
+"""Models that agree in these columns may be drawn in one picture."""
 
 
 def paper_points(setup: Setup) -> pl.DataFrame:

@@ -46,7 +46,7 @@ _LINED = ("clip", "imagenet", "other")
 _NAMED_IN_COLUMN = 8
 _SETUPS: dict[Setup, str] = {"1v1000": "1 vs. 1000", "1v20": "1 vs. 20"}
 
-Entry = tuple[Any, str]  # an artist, or several that stand side by side; what they mean
+Entry = tuple[Any, str]  # an artist, or several side by side; what they mean
 EDGE, RING, PALE_EDGE = 0.6, 0.9, 0.45
 """Points: the edge of a marker, the ring of filtered data; and how much colour a pale marker's edge keeps."""
 _PALE = 0.2
@@ -93,7 +93,7 @@ def draw_scatter_1v1000(material: Material) -> list[Outcome]:
 
 
 def draw_scatter_1v20(material: Material) -> list[Outcome]:
-    """Figure 2b: 1 vs. 20, at column width, with the models that answer in words."""
+    """Figure 2b: 1 vs. 20, at column width, with generative models."""
     return _draw(material, "2b", "1v20", _COLUMN_VIEW)
 
 
@@ -140,7 +140,7 @@ def _own(stem: str, part: pl.DataFrame, behind: pl.DataFrame, view: View) -> Dra
     if behind.height:
         caption += " Pale: the paper's models."
     elif not part["comparable"].all():
-        caption += " The paper's models were measured on other photos and cannot stand beside these."
+        caption += " The paper's models were measured on other photos and cannot be compared with these."
     few = len(part) <= _NAMED_IN_COLUMN
     return _scatter(stem, behind, part, replace(view, named=view.named or few), caption)
 
@@ -222,12 +222,12 @@ def _to_percent(quantile: Any) -> Any:
 
 
 def _percent(fraction: float) -> float:
-    """Where an accuracy stands on the axes."""
+    """The position of an accuracy on the axes."""
     return 100 * on_axis(fraction)
 
 
 def _draw_points(axes: Axes, part: pl.DataFrame, family: str, view: View, *, pale: bool, source: str) -> None:
-    """Small markers lie on large ones; what is pale stands behind, without shade and ring."""
+    """Small markers lie on large ones; pale ones are drawn behind, without shade and ring."""
     from matplotlib.patheffects import withStroke
 
     part = part.sort("parameters", descending=True, nulls_last=True, maintain_order=True)
@@ -287,7 +287,7 @@ def _draw_diagonal(axes: Axes) -> None:
 
 
 def pale_colour(family: str) -> str:
-    """The colour of the paper's models where they stand behind others: one for a family."""
+    """The colour of the paper's models behind others: one for a family."""
     return tint(family_colour(family), _PALE)
 
 

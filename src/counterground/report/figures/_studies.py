@@ -180,7 +180,7 @@ def _draw_digits(stem: str, table: pl.DataFrame, printed: pl.DataFrame | None, c
 def _draw_setting(
     axes: Axes, rows: pl.DataFrame, printed: pl.DataFrame | None, classes: Sequence[int]
 ) -> None:
-    """One panel: points by number of classes; the four series stand beside each other, not on each other."""
+    """One panel: points by number of classes; the four series are drawn side by side."""
     place_of = {k: place for place, k in enumerate(classes)}
     shifts = dict(zip([(m, t) for m in _METHODS for t in _TESTS], (-0.24, -0.08, 0.08, 0.24), strict=True))
     for (method, test), shift in shifts.items():

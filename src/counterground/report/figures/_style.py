@@ -96,7 +96,7 @@ def tint(colour: str, strength: float) -> str:
 
 
 def group_colours(family: str = "clip") -> dict[str, str]:
-    """Common in the family's colour, counter in its tint: also told apart without colour."""
+    """Common in the family's colour, counter in its tint: distinguishable without colour too."""
     colour = family_colour(family)
     return {"common": colour, "counter": tint(colour, 0.4)}
 

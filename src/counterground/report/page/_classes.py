@@ -157,7 +157,7 @@ def _photos(
 
 def _credit(gallery: Gallery, identity: str) -> str:
     credit = gallery.credits[identity]
-    # Where nobody is named the list of credits below says all there is to say.
+    # Without a name the list of photo credits has all that is known.
     return f"{credit.attribution}, {credit.licence}" if credit.attribution else ""
 
 

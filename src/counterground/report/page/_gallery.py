@@ -30,14 +30,14 @@ UNKNOWN_LICENCE = "not recorded"
 
 @dataclass
 class Thumbnails:
-    """Photos that stand in a page.
+    """Small copies of photos, and what was left out.
 
     Attributes:
         pictures: ``data:`` addresses by photo_id.
         size: bytes that they take in the page.
-        unknown: paths that no benchmark at hand holds.
+        unknown: paths found in no benchmark at hand.
         unreadable: paths and reasons of those that are missing, changed or damaged.
-        over_budget: paths for which no room was left.
+        over_budget: paths left out because of the budget.
     """
 
     pictures: dict[str, str] = field(default_factory=dict)
@@ -101,11 +101,11 @@ def make_gallery(chosen: pl.DataFrame, sources: Mapping[str, PhotoSource], budge
         sources: files by photo_id.
         budget: megabytes.
     """
-    wanted = list(chosen.select("path", "photo_id").iter_rows())
-    thumbnails = make_thumbnails(wanted, sources, budget)
+    photos = list(chosen.select("path", "photo_id").iter_rows())
+    thumbnails = make_thumbnails(photos, sources, budget)
     credits_ = {
         identity: _credit(path, sources[identity])
-        for path, identity in wanted
+        for path, identity in photos
         if identity in thumbnails.pictures
     }
     licences = Counter(credit.licence for credit in credits_.values())
@@ -129,7 +129,7 @@ def _some(paths: list[str], at_most: int = 3) -> str:
 
 
 def make_thumbnails(
-    wanted: Sequence[tuple[str, str]], sources: Mapping[str, PhotoSource], budget: float
+    photos: Sequence[tuple[str, str]], sources: Mapping[str, PhotoSource], budget: float
 ) -> Thumbnails:
     """Read, check and shrink photos in the order given until the budget is used up.
 
@@ -137,7 +137,7 @@ def make_thumbnails(
     (place, time, serial number) is not copied.
 
     Args:
-        wanted: pairs of path and photo_id, those to be shown first in front.
+        photos: pairs of path and photo_id, in the order in which they are added.
         sources: files by photo_id.
         budget: megabytes of text in the page.
 
@@ -146,8 +146,8 @@ def make_thumbnails(
     """
     if not budget > 0:
         raise UsageError(f"A photo budget of {budget:g} MB holds no photo: leave photos out instead.")
-    found = Thumbnails(unknown=[path for path, identity in wanted if identity not in sources])
-    known = [(path, identity) for path, identity in wanted if identity in sources]
+    found = Thumbnails(unknown=[path for path, identity in photos if identity not in sources])
+    known = [(path, identity) for path, identity in photos if identity in sources]
     room = budget * MEGABYTE
     side = next(side for side, typical in _SIDES if len(known) * typical <= room)
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:

@@ -1,4 +1,4 @@
-"""Heat maps of class x something as texts, shades and words; whoever draws them chooses no number."""
+"""Heat maps of class x something as texts, shades and words, for every renderer."""
 
 from __future__ import annotations
 

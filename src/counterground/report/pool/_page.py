@@ -79,7 +79,7 @@ class Head(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Columns that stand side by side.
+    """Columns side by side.
 
     ``flat``: wide windows have room for level heads; others turn them, which takes ``height`` pixels.
     ``widest`` is the most the block takes, in pixels.
@@ -191,5 +191,5 @@ def _dot(row: Mapping[str, Any]) -> Dot:
 
 
 def _at(alpha: float) -> float:
-    """Alpha to percent of the strip; what lies below its left end stands there."""
+    """Alpha to percent of the strip; values below its left end are drawn there."""
     return round(100 * (max(alpha, _ALPHA_FROM) - _ALPHA_FROM) / (1 - _ALPHA_FROM), 3)

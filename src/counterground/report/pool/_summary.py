@@ -30,10 +30,10 @@ class PoolSummary:
     Attributes:
         name: the pool's folder.
         classes: ``class_name``, ``photos`` = ``kept`` + ``discarded`` + ``disputed`` (annotators disagree)
-            + ``undecided`` (nobody reviewed it), ``reviewed`` (all but the undecided); of those that stand
-            (kept or undecided, as in ``Pool.freeze``) ``labelled``, ``unlabelled`` and ``unsettled``
+            + ``undecided`` (nobody reviewed it), ``reviewed`` (all but the undecided); of those kept
+            or undecided (as in ``Pool.freeze``) ``labelled``, ``unlabelled`` and ``unsettled``
             backgrounds. Classes of which only candidates are known have 0 photos.
-        backgrounds: ``class_name, background, n`` of photos that stand, where there are any.
+        backgrounds: ``class_name, background, n`` of photos kept or undecided, where there are any.
         labels: the pool's background labels in order, then others that photos in ``backgrounds`` carry.
         discards: ``class_name, reason, n``; the reason is the first that was given.
         annotators: ``annotator, task, decisions`` (that stand, repeated ones too), ``photos``, ``postponed``
@@ -189,21 +189,20 @@ def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
     for task, photos in whole.select("task", "photos").iter_rows():
         if not photos:
             yield (
-                f"No photo has the {task} of two annotators, so nobody knows how far another one would "
-                "agree: let a second annotator label a share of the photos."
+                f"No photo has the {task} of two annotators, so their agreement is unknown: let a "
+                "second annotator label a share of the photos."
             )
             continue
         classes = found.filter((pl.col("task") == task) & pl.col("class_name").is_not_null())
         thin = classes.filter(pl.col("photos") < FEW_IN_CLASS).height
         if photos < FEW_PHOTOS:
             yield (
-                f"Only {_photos(photos)} the {task} of two annotators: their agreement may be far from these "
-                "figures."
+                f"Only {_photos(photos)} the {task} of two annotators: agreement is uncertain."
             )
         elif thin:
             yield (
                 f"In {thin} of {classes.height} classes fewer than {FEW_IN_CLASS} photos have the {task} of "
-                "two annotators: the agreement of these classes says little."
+                "two annotators: agreement per class is unreliable."
             )
     for task in annotators["task"].unique(maintain_order=True):
         rows = annotators.filter(pl.col("task") == task)

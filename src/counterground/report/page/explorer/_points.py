@@ -175,7 +175,7 @@ def _places(
     named: Sequence[str],
     behind: Sequence[dict[str, Any]],
 ) -> list[Name]:
-    """Where each name of `named` stands; where there is no room, only hovering shows it."""
+    """Where each name of `named` goes; where there is no room, only hovering shows it."""
 
     def at(value: float, *, down: bool = False) -> float:
         share = (quantile(value) - span.low) / (span.high - span.low)
