@@ -292,7 +292,7 @@ def test_a_run_on_other_photos_stands_alone_with_its_intervals(own, own_run):
     ]
     bounds = 100 * points.select("common_low", "common_high").to_numpy()
     np.testing.assert_allclose(np.sort(across, axis=0), np.sort(bounds, axis=0))
-    assert "cannot stand beside these" in drawing.caption
+    assert "cannot be compared with these" in drawing.caption
     names = {text.get_text() for text in axes_of(drawing).texts}
     assert names == set(points["label"])
 
