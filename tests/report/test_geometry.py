@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+# Positions on axes and in the drop chart, which pages hold as numbers in attributes.
 from counterground.report._axes import accuracy, limits, on_axis, probit, shown_values, ticks
 from counterground.report._class_facts import ClassFacts, class_facts
 from counterground.report._style import FAMILY_COLOURS

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+# The drawings themselves: no file knows which texts overlap.
 from counterground.report.figures._catalogue import FIGURES
 from counterground.report.figures._material import Material
 from counterground.report.figures._style import print_style

@@ -13,6 +13,8 @@ from scipy.stats import norm
 from counterground.comparison import model_points
 from counterground.metrics import score_predictions
 from counterground.published import load_table
+
+# Ticks of any axis, and the drawings themselves, before they are files.
 from counterground.report._axes import ticks
 from counterground.report._style import FAMILY_COLOURS, shade
 from counterground.report.figures._material import Material

@@ -11,6 +11,8 @@ from counterground.construction.discover import discover_pairs
 from counterground.errors import UsageError
 from counterground.inference import Settings
 from counterground.report import summarise_pool, write_pool_report
+
+# The cells that both renderers draw.
 from counterground.report.pool._heat import background_counts, discard_counts, referee_accuracy
 from counterground.results._numbers import bounds, percent
 

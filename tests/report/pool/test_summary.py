@@ -12,6 +12,8 @@ import pytest
 from counterground.metrics import cohen_kappa
 from counterground.pool import BACKGROUND_LABELS
 from counterground.report import summarise_pool
+
+# The cells that both renderers draw.
 from counterground.report.pool._heat import SHADES, background_counts, referee_accuracy
 
 

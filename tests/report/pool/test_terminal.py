@@ -8,6 +8,8 @@ from rich.console import Console
 
 from counterground.pool import BACKGROUND_LABELS, open_pool
 from counterground.report import PoolView, summarise_pool
+
+# The cells that both renderers draw.
 from counterground.report.pool._heat import background_counts, discard_counts
 
 

@@ -14,14 +14,14 @@
 
   const where = (data, side) => side === "all" ? "All photos" : data[side] ? `On ${data[side]}` : `${side === "common" ? "Common" : "Counter"} photos`;
 
-  // "On grass: 3 of 12 correct; 7 predicted Arctic fox, 2 other classes."
+  // "On grass: 3 of 12 correct; 7 predicted Arctic fox, 2 another class."
   const sentence = (shared, data, side, cell) => {
     if (!cell) return `${where(data, side)}: no photos.`;
     const [n, right, wrong] = cell;
     if (!wrong.length) return `${where(data, side)}: ${n === 1 ? "the only photo is" : `all ${n}`} correct.`;
     const named = wrong.map(([name, times]) => `${times} predicted ${shared.names[name] ?? NO_NAME}`);
     const rest = n - right - wrong.reduce((sum, [, times]) => sum + times, 0);
-    return `${where(data, side)}: ${right} of ${n} correct; ${named.join(", ")}${rest ? `, ${rest} other classes` : ""}.`;
+    return `${where(data, side)}: ${right} of ${n} correct; ${named.join(", ")}${rest ? `, ${rest} another class` : ""}.`;
   };
 
   const photo = (shared, data, entry, model) => {

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+# Where names go holds for any points, not only for those of a page.
 from counterground.report._placement import Box, Disc, Segment, place_names
 
 FRAME = Box(0, 0, 300, 200)
