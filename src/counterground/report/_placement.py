@@ -93,7 +93,7 @@ class Disc(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a text goes, and the line that leads to it from the edge of its marker, if it is at a distance."""
+    """Where a text goes, and the line to it from the edge of its marker, if it is at a distance."""
 
     box: Box
     leader: Segment | None

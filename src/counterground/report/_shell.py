@@ -9,16 +9,15 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from counterground.errors import CounterGroundError, missing_extra
 from counterground.report._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
 from counterground.results import bounds, count, counted, p_value, percent
 from counterground.text import legible
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
 
 _NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'"
 # What readers call the halves of the photos of a discovery.
@@ -59,18 +58,14 @@ def vega_script() -> str:
 
 def as_script(script: str) -> Markup:
     """Return the text of a script element; only what `page_script` and `vega_script` gave."""
-    from markupsafe import Markup
-
     return Markup(script)  # noqa: S704 - ours or Vega's, checked not to end its element
 
 
 def as_data(value: Any) -> Markup:
     """Return JSON for a ``<script type="application/json">``: no name in it can end the element."""
-    from markupsafe import Markup
-
     text = json.dumps(legible(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for sign, escape in _ESCAPES.items():
-        text = text.replace(sign, escape)
+    for sign, escaped in _ESCAPES.items():
+        text = text.replace(sign, escaped)
     return Markup(text)  # noqa: S704 - neither < nor & is left
 
 
@@ -92,8 +87,6 @@ def render_page(template: str, **values: object) -> str:
 
     Every value is escaped, and loses what cannot be seen: control characters and marks that reorder text.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     environment = Environment(
         loader=PackageLoader("counterground.report"),
         autoescape=True,
@@ -117,8 +110,6 @@ def render_page(template: str, **values: object) -> str:
 
 def _breakable(label: str) -> Markup:
     """Escape a model's label and let lines break after the signs that part it."""
-    from markupsafe import Markup, escape
-
     pieces = re.split(r"(?<=[/:@])(?=.)", legible(label))
     return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(escape(piece) for piece in pieces))
 

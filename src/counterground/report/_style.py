@@ -25,7 +25,7 @@ GROUNDS: dict[Theme, str] = {"light": "#FFFFFF", "dark": "#14171B"}
 AREA_RANGE = (40.0, 340.0)
 UNKNOWN_AREA = 110.0
 _PARAMETERS = (5e6, 2.5e9)
-# Between the sizes that CLIPs are trained on, so that 400 million, 2 and 5 thousand million can be distinguished.
+# Between the sizes that CLIPs are trained on, so that 0.4, 2 and 5 thousand million can be distinguished.
 # The palest have too little contrast alone: every shade is drawn with an edge in the full colour or ink.
 _DATA_SIZES = (1e8, 5e9)
 _PALEST = 0.35

@@ -33,8 +33,8 @@ from counterground.report.figures._style import (
     PAGE,
     TITLE,
     group_colours,
+    in_percent,
     new_figure,
-    points,
     rule,
     shorten,
     wrap,
@@ -185,7 +185,7 @@ def _own_panel(title: str, part: pl.DataFrame, varied: str, measures: Sequence[s
     for measure in measures:
         values = [100 * value for value in part[measure]]
         ends = [part[f"{measure}_{end}"] for end in ("low", "high")]
-        bounds = [(points(low), points(high)) for low, high in zip(*ends, strict=True)]
+        bounds = [(in_percent(low), in_percent(high)) for low, high in zip(*ends, strict=True)]
         colours = [
             shade(family, size) if measure == "drop" else group_colours(family)[measure]
             for family, size in zip(part["family"], part["data_size"], strict=True)
@@ -245,7 +245,7 @@ def _draw_measured(axes: Axes, panel: Panel, mine: pl.DataFrame) -> None:
             x = place + (k - (len(panel.series) - 1) / 2) * width
             for row in mine.filter(paper_model=model).iter_rows(named=True):
                 value = 100 * row[bars.name]
-                low, high = (points(row[f"{bars.name}_{end}"]) for end in ("low", "high"))
+                low, high = (in_percent(row[f"{bars.name}_{end}"]) for end in ("low", "high"))
                 reach = None if low is None or high is None else [[value - low], [high - value]]
                 drawn = axes.errorbar(
                     x, value, reach, fmt="D", markersize=3, color=INK, markerfacecolor="white", elinewidth=0.7

@@ -61,7 +61,7 @@ def draw_bars(
 ) -> list[BarContainer]:
     """Draw series side by side over ``labels``; a bar that has no value is left out, never drawn as 0.
 
-    Values are written at the ends of bars, beside the lines of intervals, on white that the grid does not cross.
+    Values are written at the ends of bars, beside the lines of intervals, on white ground.
 
     Args:
         axes: where.

@@ -246,7 +246,7 @@ def _drops(
 
 
 def _heights(parts: Sequence[pl.DataFrame]) -> tuple[float, float, tuple[float, float]]:
-    """Limits of the drops of all panels, within ±100 points, and between which values are written outside bars."""
+    """Limits of the drops of all panels, within ±100 points; between the others values are outside bars."""
     drops = [value for part in parts for value in part["drop"].drop_nulls()]
     ends = [end for part in parts for key in ("low", "high") for end in part[key].drop_nulls()]
     low, high = room_for_texts(min([0.0, *drops]), max([1.0, *drops]), _AXES, _TEXT, ends)

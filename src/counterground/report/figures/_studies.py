@@ -19,8 +19,8 @@ from counterground.report.figures._style import (
     TINY,
     TITLE,
     group_colours,
+    in_percent,
     new_figure,
-    points,
     rule,
     shorten,
     tint,
@@ -87,7 +87,7 @@ def _own_objectives(study: StudyResults, place: int) -> Drawing:
         series = []
         for key, column in zip(_SERIES, ("id", "ood"), strict=True):
             pairs = zip(part[f"{column}_low"], part[f"{column}_high"], strict=True)
-            ends = [(points(low), points(high)) for low, high in pairs]
+            ends = [(in_percent(low), in_percent(high)) for low, high in pairs]
             series.append(_bars(key, [100 * value for value in part[column]], ends))
         panels.append((str(model), [_APPROACHES[name] for name in part["objective"]], series))
     where = "" if at is None else f" with {100 * at:g} % of the training photos on the colour of their class"

@@ -101,7 +101,7 @@ def group_colours(family: str = "clip") -> dict[str, str]:
     return {"common": colour, "counter": tint(colour, 0.4)}
 
 
-def points(fraction: float | None) -> float | None:
+def in_percent(fraction: float | None) -> float | None:
     """A fraction in percent or points; None stays None."""
     return None if fraction is None else 100 * fraction
 

@@ -196,9 +196,7 @@ def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
         classes = found.filter((pl.col("task") == task) & pl.col("class_name").is_not_null())
         thin = classes.filter(pl.col("photos") < FEW_IN_CLASS).height
         if photos < FEW_PHOTOS:
-            yield (
-                f"Only {_photos(photos)} the {task} of two annotators: agreement is uncertain."
-            )
+            yield (f"Only {_photos(photos)} the {task} of two annotators: agreement is uncertain.")
         elif thin:
             yield (
                 f"In {thin} of {classes.height} classes fewer than {FEW_IN_CLASS} photos have the {task} of "

@@ -1,139 +1,24 @@
-"""Common against counter accuracy as an Altair chart: one specification for the script and for paper."""
+"""The scatter as an Altair chart: one specification for the script and for the still picture.
+
+The only module that needs altair and vl-convert.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import polars as pl
+import altair as alt
+import vl_convert
+from markupsafe import Markup
 
-from counterground.errors import missing_extra
-from counterground.metrics import EDGE, LineFit
-from counterground.report._style import FAMILY_NAMES, FAMILY_SHAPES
-from counterground.report.page._marks import OUTLINES
-from counterground.report.page.explorer._points import (
-    FONT,
-    FRAMES,
-    NAMED,
-    Domain,
-    Item,
-    domain,
-    own_points,
-    paper_points,
-    quantile,
-)
-from counterground.text import legible
-
-if TYPE_CHECKING:
-    import altair as alt
-    from markupsafe import Markup
-
+from counterground.report.page.explorer._points import FONT, FRAMES, Domain
 
 _SIDE = 620
-_FEWEST = 3
 _CSS = {"ink": "var(--ink)", "soft": "var(--soft)", "grid": "var(--grid)", "page": "var(--page)"}
 
 
-@dataclass(frozen=True)
-class Explorer:
-    """The scatter: what the script draws from, the same as a still picture, and what its controls offer.
-
-    ``families`` are a family, its name, the outline of the paper's models, and whether the runs have any;
-    ``paper`` says whether the paper's models are shown at first; ``lines`` are the trend lines in words, and
-    whether each is through the paper's models.
-    """
-
-    spec: dict[str, Any]
-    still: Markup
-    families: list[tuple[str, str, str, bool]]
-    paper: bool
-    lines: list[tuple[str, bool]]
-
-
-def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequence[Trend]) -> Explorer | None:
-    """Lay the scatter out; None where no model has both groups.
-
-    Args:
-        items: the runs' models that have both groups.
-        published: the paper's rows of `model_points`.
-        lines: trend lines of families.
-
-    Raises:
-        UsageError: altair or vl-convert is not installed.
-    """
-    if not items:
-        return None
-    try:
-        import altair  # noqa: F401
-        import vl_convert  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, "report") from error
-    own = [item.row for item in items]
-    shown = all(row["comparable"] for row in own)
-    spans = [domain(own), domain([*own, *published.iter_rows(named=True)])]
-    families = [f for f in FAMILY_NAMES if f in {*(row["family"] for row in own), *published["family"]}]
-    marks = own_points(items, spans, _named(items), [[], list(published.iter_rows(named=True))])
-    theirs = paper_points(published, FAMILY_SHAPES)
-    chart = _chart(marks, theirs, _line_rows(lines), spans, families, paper=shown)
-    spec = legible(chart.to_dict())
-    return Explorer(
-        spec,
-        _still(spec),
-        [
-            (f, FAMILY_NAMES[f], OUTLINES[FAMILY_SHAPES[f]], any(row["family"] == f for row in own))
-            for f in families
-        ],
-        shown,
-        [(line.words, line.paper) for line in lines],
-    )
-
-
-@dataclass(frozen=True)
-class Trend:
-    """A straight line on probit axes: its family, two ends in probit units, what it says, and whose it is."""
-
-    family: str
-    x: tuple[float, float]
-    y: tuple[float, float]
-    words: str
-    paper: bool
-
-    @classmethod
-    def of(cls, fit: LineFit, family: str, *, paper: bool) -> Trend:
-        """The line of a fit on the probit scale, from one end of any axis to the other."""
-        x = quantile(EDGE), quantile(1 - EDGE)
-        low, high = (float(fit.at(end)) for end in x)
-        whose = f"{fit.n} of the paper’s models" if paper else f"{fit.n} models here"
-        words = (
-            f"{FAMILY_NAMES[family]}: slope {fit.slope:.2f} [{fit.slope_low:.2f}, {fit.slope_high:.2f}], "
-            f"through {whose}"
-        )
-        return cls(family, x, (low, high), words.replace("-", "−"), paper)
-
-
-def _named(items: Sequence[Item]) -> list[str]:
-    """Labels that are written beside their points: all where they are few, else the ends of the ranking."""
-    if len(items) <= NAMED:
-        return [item.label for item in items]
-    ranked = sorted(items, key=lambda item: item.row["drop"])
-    return [item.label for item in (*ranked[:3], *ranked[-3:])]
-
-
-def _line_rows(lines: Sequence[Trend]) -> list[dict[str, Any]]:
-    return [
-        {
-            "family": line.family,
-            "paper": line.paper,
-            **dict(zip(("x", "x2"), (round(value, 4) for value in line.x), strict=True)),
-            **dict(zip(("y", "y2"), (round(value, 4) for value in line.y), strict=True)),
-            "line": f"var(--f-{line.family})",
-        }
-        for line in lines
-    ]
-
-
-def _chart(
+def draw_chart(
     own: list[dict[str, Any]],
     theirs: list[dict[str, Any]],
     lines: list[dict[str, Any]],
@@ -142,8 +27,7 @@ def _chart(
     *,
     paper: bool,
 ) -> alt.LayerChart:
-    import altair as alt
-
+    """Draw the scatter; ``paper`` says whether the paper's models are shown at first."""
     axes = _Axes(spans)
     layers: list[Any] = [
         _diagonal(),
@@ -176,15 +60,11 @@ class _Axes:
     """Both axes: probit positions, written in percent, with the domain that the controls choose."""
 
     def __init__(self, spans: Sequence[Domain]) -> None:
-        import altair as alt
-
         low, high = alt.ExprRef("low"), alt.ExprRef("high")
         self.scale = alt.Scale(domain=[low, high], nice=False, zero=False)
         self.values = alt.ExprRef(f"paper ? {spans[1].ticks} : {spans[0].ticks}")
 
     def _axis(self, title: str) -> alt.Axis:
-        import altair as alt
-
         return alt.Axis(
             title=f"{title} accuracy, % (probit scale)",
             values=self.values,
@@ -202,26 +82,18 @@ class _Axes:
         )
 
     def x(self, field: str = "x") -> alt.X:
-        import altair as alt
-
         return alt.X(field, type="quantitative", scale=self.scale, axis=self._axis("Common"))
 
     def y(self, field: str = "y") -> alt.Y:
-        import altair as alt
-
         return alt.Y(field, type="quantitative", scale=self.scale, axis=self._axis("Counter"))
 
 
 def _as(field: str) -> Any:
     """A colour that the data name."""
-    import altair as alt
-
     return alt.ExprRef(f"datum.{field}")
 
 
 def _diagonal() -> Any:
-    import altair as alt
-
     ends = alt.InlineData([{"end": 0}])
     base = alt.Chart(ends).transform_calculate(x="low", x2="high", y="low", y2="high")
     line = base.mark_rule(strokeDash=[5, 4], color=_CSS["soft"], aria=False).encode(
@@ -241,8 +113,6 @@ def _diagonal() -> Any:
 
 
 def _lines(rows: list[dict[str, Any]], axes: _Axes) -> Any:
-    import altair as alt
-
     return (
         alt.Chart(alt.InlineData(rows or [{"family": ""}]))
         .transform_filter("indexof(families, datum.family) >= 0 && (paper || !datum.paper)")
@@ -252,8 +122,6 @@ def _lines(rows: list[dict[str, Any]], axes: _Axes) -> Any:
 
 
 def _paper_layer(rows: list[dict[str, Any]], axes: _Axes) -> Any:
-    import altair as alt
-
     return (
         alt.Chart(alt.InlineData(rows))
         .transform_filter("paper && indexof(families, datum.family) >= 0")
@@ -270,8 +138,6 @@ def _paper_layer(rows: list[dict[str, Any]], axes: _Axes) -> Any:
 
 
 def _own(rows: list[dict[str, Any]]) -> Any:
-    import altair as alt
-
     return alt.Chart(alt.InlineData(rows)).transform_filter("indexof(families, datum.family) >= 0")
 
 
@@ -347,8 +213,6 @@ def _names(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
 
 
 def _points(rows: list[dict[str, Any]], axes: _Axes) -> Any:
-    import altair as alt
-
     return (
         _own(rows)
         .mark_point(
@@ -369,9 +233,6 @@ def _points(rows: list[dict[str, Any]], axes: _Axes) -> Any:
     )
 
 
-def _still(spec: dict[str, Any]) -> Markup:
+def draw_still(spec: dict[str, Any]) -> Markup:
     """The chart as SVG, for readers without scripts and for paper; Vega escapes every text."""
-    import vl_convert
-    from markupsafe import Markup
-
     return Markup(vl_convert.vegalite_to_svg(spec))  # noqa: S704 - tested with hostile names

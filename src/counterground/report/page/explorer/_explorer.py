@@ -1,0 +1,123 @@
+"""Common vs. counter accuracy as a scatter: data for the script, a still picture, what the controls offer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from counterground.errors import missing_extra
+from counterground.metrics import EDGE, LineFit
+from counterground.report._style import FAMILY_NAMES, FAMILY_SHAPES
+from counterground.report.page._marks import OUTLINES
+from counterground.report.page.explorer._points import (
+    NAMED,
+    Item,
+    domain,
+    own_points,
+    paper_points,
+    quantile,
+)
+from counterground.text import legible
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """The scatter: what the script draws from, the same as a still picture, and what its controls offer.
+
+    ``families`` are a family, its name, the outline of the paper's models, and whether the runs have any;
+    ``paper`` says whether the paper's models are shown at first; ``lines`` are the trend lines in words, and
+    whether each is through the paper's models.
+    """
+
+    spec: dict[str, Any]
+    still: Markup
+    families: list[tuple[str, str, str, bool]]
+    paper: bool
+    lines: list[tuple[str, bool]]
+
+
+def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequence[Trend]) -> Explorer | None:
+    """Lay the scatter out; None where no model has both groups.
+
+    Args:
+        items: the runs' models that have both groups.
+        published: the paper's rows of `model_points`.
+        lines: trend lines of families.
+
+    Raises:
+        UsageError: altair or vl-convert is not installed.
+    """
+    if not items:
+        return None
+    try:
+        from counterground.report.page.explorer._chart import draw_chart, draw_still
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "report") from error
+    own = [item.row for item in items]
+    shown = all(row["comparable"] for row in own)
+    spans = [domain(own), domain([*own, *published.iter_rows(named=True)])]
+    families = [f for f in FAMILY_NAMES if f in {*(row["family"] for row in own), *published["family"]}]
+    marks = own_points(items, spans, _named(items), [[], list(published.iter_rows(named=True))])
+    theirs = paper_points(published, FAMILY_SHAPES)
+    chart = draw_chart(marks, theirs, _line_rows(lines), spans, families, paper=shown)
+    spec = legible(chart.to_dict())
+    return Explorer(
+        spec,
+        draw_still(spec),
+        [
+            (f, FAMILY_NAMES[f], OUTLINES[FAMILY_SHAPES[f]], any(row["family"] == f for row in own))
+            for f in families
+        ],
+        shown,
+        [(line.words, line.paper) for line in lines],
+    )
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A straight line on probit axes: its family, two ends in probit units, what it says, and whose it is."""
+
+    family: str
+    x: tuple[float, float]
+    y: tuple[float, float]
+    words: str
+    paper: bool
+
+    @classmethod
+    def of(cls, fit: LineFit, family: str, *, paper: bool) -> Trend:
+        """The line of a fit on the probit scale, from one end of any axis to the other."""
+        x = quantile(EDGE), quantile(1 - EDGE)
+        low, high = (float(fit.at(end)) for end in x)
+        whose = f"{fit.n} of the paper’s models" if paper else f"{fit.n} models here"
+        words = (
+            f"{FAMILY_NAMES[family]}: slope {fit.slope:.2f} [{fit.slope_low:.2f}, {fit.slope_high:.2f}], "
+            f"through {whose}"
+        )
+        return cls(family, x, (low, high), words.replace("-", "−"), paper)
+
+
+def _named(items: Sequence[Item]) -> list[str]:
+    """Labels that are written beside their points: all where they are few, else the ends of the ranking."""
+    if len(items) <= NAMED:
+        return [item.label for item in items]
+    ranked = sorted(items, key=lambda item: item.row["drop"])
+    return [item.label for item in (*ranked[:3], *ranked[-3:])]
+
+
+def _line_rows(lines: Sequence[Trend]) -> list[dict[str, Any]]:
+    return [
+        {
+            "family": line.family,
+            "paper": line.paper,
+            **dict(zip(("x", "x2"), (round(value, 4) for value in line.x), strict=True)),
+            **dict(zip(("y", "y2"), (round(value, 4) for value in line.y), strict=True)),
+            "line": f"var(--f-{line.family})",
+        }
+        for line in lines
+    ]
