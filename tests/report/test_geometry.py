@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+# Positions on axes and in the drop chart, which pages hold as numbers in attributes.
+from counterground.report._axes import accuracy, limits, on_axis, probit, shown_values, ticks
+from counterground.report._class_facts import ClassFacts, class_facts
 from counterground.report._style import FAMILY_COLOURS
-from counterground.report.page._classdrops import ClassFacts, class_facts, draw_class_drops
-from counterground.report.page.explorer._marks import mark
-from counterground.report.page.explorer._points import ProbitScale, fit_scale
+from counterground.report.page._class_drops import draw_class_drops
+from counterground.report.page._marks import mark
 from counterground.results import regroup
 
 
@@ -19,28 +21,25 @@ def marked(run):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_a_fitted_scale_is_increasing_and_holds_its_points(accuracies):
-    scale = fit_scale(accuracies)
-    assert 0 < scale.low < scale.high < 1
-    assert all(0 <= scale(a) <= 1 for a in accuracies)
-    places = [scale(a) for a in np.linspace(0, 1, 50)]
-    assert places == sorted(places)
+def test_an_axis_holds_its_points_and_its_ticks(accuracies):
+    low, high = limits(accuracies)
+    assert 0 < low < high < 1
+    assert all(low < on_axis(value) < high for value in accuracies)
+    found = ticks(low, high)
+    assert found == sorted(found)
+    assert all(low <= tick <= high for tick in found)
 
 
-def test_equal_steps_of_the_scale_are_equal_steps_of_the_quantile():
-    scale = ProbitScale(0.1, 0.95)
-    accuracies = np.array([0.1, 0.2, 0.5, 0.8, 0.95])
-    quantiles = norm.ppf(accuracies)
-    expected = (quantiles - quantiles[0]) / (quantiles[-1] - quantiles[0])
-    assert np.allclose([scale(a) for a in accuracies], expected, atol=1e-12)
+def test_positions_are_normal_quantiles_and_back():
+    values = np.linspace(0.001, 0.999, 60)
+    np.testing.assert_allclose(probit(values), norm.ppf(values))
+    np.testing.assert_allclose(accuracy(probit(values)), values)
+    assert np.isfinite(probit([0.0, 1.0])).all()
 
 
-def test_ticks_are_round_inside_and_apart():
-    scale = ProbitScale(0.17, 0.93)
-    ticks = scale.ticks(0.06)
-    assert {0.5, 0.9} <= set(ticks)
-    assert min(np.diff([scale(t) for t in ticks])) >= 0.06
-    assert all(0.17 <= t <= 0.93 for t in ticks)
+def test_an_interval_may_run_off_an_axis_and_a_point_may_not():
+    row = {"common": 0.995, "common_low": 0.5, "common_high": 0.999}
+    assert shown_values([row], ["common"]) == [0.995, 0.5]
 
 
 def test_without_groups_there_is_no_drop_chart(make_run):

@@ -1,4 +1,4 @@
-"""A page of HTML that needs nothing but itself, drawn by Jinja with autoescape."""
+"""The frame of every page: one self-contained HTML file, rendered by Jinja with autoescape."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from counterground.errors import CounterGroundError
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from counterground.errors import CounterGroundError, missing_extra
 from counterground.report._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
 from counterground.results import bounds, count, counted, p_value, percent
 from counterground.text import legible
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
-
 _NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'"
+# What readers call the halves of the photos of a discovery.
+_HALVES = {"chooses": "selection", "reports": "held-out", None: ""}
 # Inside a script element the parser looks for these alone; in JSON they may be written as escapes.
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -28,7 +29,7 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 def page_policy(scripts: Sequence[str] = ()) -> str:
     """Return the content security policy of a page that runs exactly ``scripts`` and loads nothing.
 
-    Pictures may stand in the page as ``data:`` addresses; nothing may be evaluated, connected to or sent.
+    Pictures are ``data:`` addresses; nothing may be evaluated, connected to or sent.
     """
     if not scripts:
         return _NO_SCRIPT
@@ -47,26 +48,24 @@ def page_script(name: str) -> str:
 @lru_cache(maxsize=1)
 def vega_script() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``vegaEmbed`` (0.9 MB, a few seconds)."""
-    import vl_convert
-
+    try:
+        import vl_convert
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "report") from error
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return _checked(bundle, "Vega")
 
 
 def as_script(script: str) -> Markup:
     """Return the text of a script element; only what `page_script` and `vega_script` gave."""
-    from markupsafe import Markup
-
     return Markup(script)  # noqa: S704 - ours or Vega's, checked not to end its element
 
 
 def as_data(value: Any) -> Markup:
     """Return JSON for a ``<script type="application/json">``: no name in it can end the element."""
-    from markupsafe import Markup
-
     text = json.dumps(legible(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for sign, escape in _ESCAPES.items():
-        text = text.replace(sign, escape)
+    for sign, escaped in _ESCAPES.items():
+        text = text.replace(sign, escaped)
     return Markup(text)  # noqa: S704 - neither < nor & is left
 
 
@@ -78,7 +77,7 @@ def _checked(script: str, name: str) -> str:
     lowered = script.lower()
     if any(sign in lowered for sign in ("</script", "<script", "<!--")):
         raise CounterGroundError(
-            f"The script {name} cannot stand inside a page. Install another version of vl-convert-python."
+            f"The script {name} cannot be put into a page. Install another version of vl-convert-python."
         )
     return script
 
@@ -88,8 +87,6 @@ def render_page(template: str, **values: object) -> str:
 
     Every value is escaped, and loses what cannot be seen: control characters and marks that reorder text.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     environment = Environment(
         loader=PackageLoader("counterground.report"),
         autoescape=True,
@@ -107,14 +104,12 @@ def render_page(template: str, **values: object) -> str:
         unbroken=_unbroken,
     )
     colours = {"light": FAMILY_COLOURS, "dark": FAMILY_COLOURS_DARK}
-    environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS)
+    environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS, halves=_HALVES)
     return environment.get_template(template).render({"policy": page_policy(), **values})
 
 
 def _breakable(label: str) -> Markup:
     """Escape a model's label and let lines break after the signs that part it."""
-    from markupsafe import Markup, escape
-
     pieces = re.split(r"(?<=[/:@])(?=.)", legible(label))
     return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(escape(piece) for piece in pieces))
 

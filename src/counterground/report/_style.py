@@ -13,7 +13,7 @@ FAMILY_NAMES = {
     "lvlm": "Vision-language models",
     "other": "Other models",
 }
-# Okabe and Ito: told apart by readers with any of the common kinds of colour blindness.
+# Okabe and Ito: distinguishable with any of the common kinds of colour blindness.
 FAMILY_COLOURS = {"clip": "#0072B2", "imagenet": "#D55E00", "lvlm": "#009E73", "other": "#CC79A7"}
 # The same hues, lighter: at least 4.5 to 1 against the page's dark ground.
 FAMILY_COLOURS_DARK = {"clip": "#56B4E9", "imagenet": "#FF8F52", "lvlm": "#3FCEA0", "other": "#F29CC6"}
@@ -25,8 +25,8 @@ GROUNDS: dict[Theme, str] = {"light": "#FFFFFF", "dark": "#14171B"}
 AREA_RANGE = (40.0, 340.0)
 UNKNOWN_AREA = 110.0
 _PARAMETERS = (5e6, 2.5e9)
-# Between the sizes that CLIPs are trained on, so that 400 million, 2 and 5 thousand million are told apart.
-# The palest have too little contrast alone: whoever draws a shade gives it an edge in the full colour or ink.
+# Between the sizes that CLIPs are trained on, so that 0.4, 2 and 5 thousand million can be distinguished.
+# The palest have too little contrast alone: every shade is drawn with an edge in the full colour or ink.
 _DATA_SIZES = (1e8, 5e9)
 _PALEST = 0.35
 
@@ -43,7 +43,7 @@ def shade(family: str, data_size: int | None, theme: Theme = "light") -> str:
     Args:
         family: one of `FAMILY_NAMES`.
         data_size: training pairs or images; the full colour where it is not known.
-        theme: the ground that the colour stands on.
+        theme: the background of the page.
 
     Returns:
         ``#RRGGBB``: the full colour from 5 thousand million pairs, 35 % of it up to 100 million.

@@ -7,6 +7,8 @@ import pytest
 
 from counterground.metrics import score_predictions
 from counterground.published import load_table
+
+# The drawings themselves, before they are files: tests read off their marks what the tables print.
 from counterground.report.figures._catalogue import FIGURES
 from counterground.report.figures._material import Drawing, Material
 from counterground.report.figures._style import print_style

@@ -8,10 +8,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+# The drawings themselves: no file knows which texts overlap.
 from counterground.report.figures._catalogue import FIGURES
 from counterground.report.figures._material import Material
-from counterground.report.figures._save import save
 from counterground.report.figures._style import print_style
+from counterground.report.figures._write import save
 
 HOSTILE = {
     "<script>alert(1)</script>": (0.8, 0.5),

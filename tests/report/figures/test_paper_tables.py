@@ -8,6 +8,8 @@ from polars.testing import assert_frame_equal
 
 from counterground.published import load_table, published_models
 from counterground.report.figures import write_figures
+
+# The LaTeX of one table, without writing all of them.
 from counterground.report.figures._paper_tables import paper_tables, table_latex
 
 ROWS = {1: 5, 2: 45, 3: 28, 4: 15, 5: 7, 7: 8, 8: 48, 9: 15, 10: 28, 11: 28, 12: 15, 13: 28, 14: 15}

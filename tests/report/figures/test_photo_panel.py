@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw
 from counterground.errors import UsageError
 from counterground.metrics import score_predictions
 from counterground.photos import read_benchmark
+
+# The drawing itself, before it is a file.
 from counterground.report.figures._material import Material
 from counterground.results import PREDICTIONS_SCHEMA
 

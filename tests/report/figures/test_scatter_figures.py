@@ -13,11 +13,13 @@ from scipy.stats import norm
 from counterground.comparison import model_points
 from counterground.metrics import score_predictions
 from counterground.published import load_table
+
+# Ticks of any axis, and the drawings themselves, before they are files.
+from counterground.report._axes import ticks
 from counterground.report._style import FAMILY_COLOURS, shade
 from counterground.report.figures._material import Material
+from counterground.report.figures._scatter import pale_colour
 from counterground.report.figures._style import INK
-from counterground.report.figures.scatter._legend import pale_colour
-from counterground.report.figures.scatter._probit_axis import ticks
 
 CLIPS = {"1v1000": "Table 3", "1v20": "Table 13"}
 CLASSIFIERS = {"1v1000": "Table 4", "1v20": "Table 14"}
@@ -177,7 +179,7 @@ def test_axes_say_that_they_are_probits_and_ticks_are_even(paper, own, beside):
     ("low", "high"), [(0.1, 99.9), (57, 93), (80.2, 80.9), (61, 71), (97, 99.8), (0.3, 4)]
 )
 def test_ticks_lie_on_the_axis_and_short_axes_have_even_steps(low, high):
-    found = ticks(low, high)
+    found = [100 * tick for tick in ticks(low / 100, high / 100)]
     assert low <= found[0] <= found[-1] <= high
     assert len(found) >= 3
     places = norm.ppf(np.array(found) / 100)
@@ -292,7 +294,7 @@ def test_a_run_on_other_photos_stands_alone_with_its_intervals(own, own_run):
     ]
     bounds = 100 * points.select("common_low", "common_high").to_numpy()
     np.testing.assert_allclose(np.sort(across, axis=0), np.sort(bounds, axis=0))
-    assert "cannot stand beside these" in drawing.caption
+    assert "cannot be compared with these" in drawing.caption
     names = {text.get_text() for text in axes_of(drawing).texts}
     assert names == set(points["label"])
 

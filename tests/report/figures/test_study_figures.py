@@ -10,8 +10,9 @@ from matplotlib.container import BarContainer
 
 from counterground.errors import CounterGroundError
 from counterground.published import load_table
-from counterground.report.figures._material import Material
-from counterground.report.figures._studies import read_study
+
+# The drawing itself, before it is a file.
+from counterground.report.figures._material import Material, read_study
 from counterground.study.coco._results import choose, compare_objectives, summarise
 from counterground.study.mnist._study import compare_methods
 from counterground.study.mnist._study import summarise as summarise_digits

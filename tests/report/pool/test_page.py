@@ -11,6 +11,8 @@ from counterground.construction.discover import discover_pairs
 from counterground.errors import UsageError
 from counterground.inference import Settings
 from counterground.report import summarise_pool, write_pool_report
+
+# The cells that both renderers draw.
 from counterground.report.pool._heat import background_counts, discard_counts, referee_accuracy
 from counterground.results import bounds, percent
 
@@ -33,7 +35,7 @@ def test_the_page_says_what_the_pool_says(pool, tmp_path, page, cells, nasty):
     assert "2 of 6 (33 %)" in text
     for row in cells.iter_rows(named=True):
         assert f"{percent(row['accuracy'])} {bounds(row['low'], row['high'])}".strip() in text
-    assert "1 were fetched, 3 failed, 2 are still wanted." in text
+    assert "1 fetched, 3 failed, 2 pending." in text
     assert "5 with two annotators or more, of whom 60.0 % of pairs agree" in text
     for warning in summary.warnings:
         assert warning in text

@@ -12,8 +12,9 @@ import pytest
 from counterground.metrics import cohen_kappa
 from counterground.pool import BACKGROUND_LABELS
 from counterground.report import summarise_pool
-from counterground.report.pool._heat import background_counts, referee_accuracy
-from counterground.report.pool._shades import SHADES
+
+# The cells that both renderers draw.
+from counterground.report.pool._heat import SHADES, background_counts, referee_accuracy
 
 
 def counts(frame, *keys):
@@ -104,7 +105,7 @@ def test_a_pool_with_one_annotator_says_that_agreement_is_unknown(tmp_path, page
     pool.decide(pool.photos()["path"][0], annotator="ann", task="review", labels=["keep"])
     (warning,) = summarise_pool(pool).warnings
     assert warning.startswith("No photo has the review of two annotators")
-    assert "nobody knows" in page(pool).text
+    assert "their agreement is unknown" in page(pool).text
 
 
 def test_candidates_failures_and_licences(pool):
@@ -132,8 +133,8 @@ def test_accuracy_counts_both_halves_by_their_photos(cells, nasty):
     assert (water.text, water.shade, water.title) == ("", None, "ice bear, water: no photos")
     assert (snow.text, snow.shade, snow.n, snow.weak) == ("60", 6, 40, False)
     assert snow.title == (
-        "ice bear, snow: 60.0 % of 40 photos; photos that chose: 90.0 [55.0, 100.0], n 10; "
-        "photos kept aside: 50.0 [33.0, 67.0], n 30"
+        "ice bear, snow: 60.0 % of 40 photos; selection half: 90.0 [55.0, 100.0], n 10; "
+        "held-out half: 50.0 [33.0, 67.0], n 30"
     )
     assert (turf.text, turf.shade, turf.weak) == ("100", 9, True)
     assert heat.grid[0][0].text == "0"

@@ -8,6 +8,8 @@ from rich.console import Console
 
 from counterground.pool import BACKGROUND_LABELS, open_pool
 from counterground.report import PoolView, summarise_pool
+
+# The cells that both renderers draw.
 from counterground.report.pool._heat import background_counts, discard_counts
 
 
@@ -21,7 +23,7 @@ def test_the_terminal_tells_it_all_without_colour(pool, cells):
     text = printed(PoolView(summarise_pool(pool), cells, "a referee"))
     flat = re.sub(r"\s+", " ", text)
     assert "pool: 16 photos of 4 classes: 7 kept, 3 discarded, 1 disputed, 5 undecided." in flat
-    assert "6 have no background label yet and 1 have backgrounds in dispute" in flat
+    assert "6 have no background label yet and 1 have disputed backgrounds" in flat
     assert re.search(r"ice bear +8 +5 +1 +1 +1 +2\b", text)
     assert re.search(r"all +16 +7 +3 +1 +5 +6\b", text)
     assert re.search(r"ann +review +9 +9 +1 +0 +2\.0", text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from counterground.report.figures._catalogue import FIGURES
-from counterground.report.figures._save import FORMATS
-from counterground.report.figures._write import WrittenFigures, write_figures
+from counterground.report.figures._write import FORMATS, WrittenFigures, write_figures
 
 __all__ = ["FIGURES", "FORMATS", "WrittenFigures", "write_figures"]

@@ -11,7 +11,7 @@ import polars as pl
 from counterground.metrics import GROUPS, SETTING
 from counterground.published import load_table
 from counterground.report._style import shade
-from counterground.report.figures._bar_marks import (
+from counterground.report.figures._bars import (
     Bars,
     bar_legend,
     draw_bars,
@@ -27,18 +27,19 @@ from counterground.report.figures._material import (
     distinct_notes,
     own,
 )
+from counterground.report.figures._points import PHOTOS, own_points, paper_points
 from counterground.report.figures._style import (
     COLUMN,
     INK,
     PAGE,
     TITLE,
     group_colours,
+    in_percent,
     new_figure,
     rule,
     shorten,
     wrap,
 )
-from counterground.report.figures.scatter._points import PHOTOS, own_points, paper_points
 from counterground.text import one_line
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _own_panel(title: str, part: pl.DataFrame, varied: str, measures: Sequence[s
     for measure in measures:
         values = [100 * value for value in part[measure]]
         ends = [part[f"{measure}_{end}"] for end in ("low", "high")]
-        bounds = [(_points(low), _points(high)) for low, high in zip(*ends, strict=True)]
+        bounds = [(in_percent(low), in_percent(high)) for low, high in zip(*ends, strict=True)]
         colours = [
             shade(family, size) if measure == "drop" else group_colours(family)[measure]
             for family, size in zip(part["family"], part["data_size"], strict=True)
@@ -194,10 +195,6 @@ def _own_panel(title: str, part: pl.DataFrame, varied: str, measures: Sequence[s
     words = varied == "pretrain_dataset"
     labels = [wrap(label, _WIDE) if words else shorten(label, 40) for label in part[varied]]
     return Panel(one_line(title), labels, series, where=one_line(where))
-
-
-def _points(fraction: float | None) -> float | None:
-    return None if fraction is None else 100 * fraction
 
 
 def _draw(
@@ -248,7 +245,7 @@ def _draw_measured(axes: Axes, panel: Panel, mine: pl.DataFrame) -> None:
             x = place + (k - (len(panel.series) - 1) / 2) * width
             for row in mine.filter(paper_model=model).iter_rows(named=True):
                 value = 100 * row[bars.name]
-                low, high = (_points(row[f"{bars.name}_{end}"]) for end in ("low", "high"))
+                low, high = (in_percent(row[f"{bars.name}_{end}"]) for end in ("low", "high"))
                 reach = None if low is None or high is None else [[value - low], [high - value]]
                 drawn = axes.errorbar(
                     x, value, reach, fmt="D", markersize=3, color=INK, markerfacecolor="white", elinewidth=0.7

@@ -9,16 +9,15 @@ from typing import NamedTuple
 from counterground.errors import UsageError, did_you_mean
 from counterground.report.figures._backbones import draw_bar_figure
 from counterground.report.figures._classes import draw_all_class_drops, draw_class_drops, draw_group_sizes
-from counterground.report.figures._colored import draw_coloredcoco, draw_multicoloredmnist
 from counterground.report.figures._material import Material, Outcome
 from counterground.report.figures._photos import draw_panel
-from counterground.report.figures._theory import draw_theory
-from counterground.report.figures.scatter._scatter import (
+from counterground.report.figures._scatter import (
     draw_names_1v20,
     draw_names_1v1000,
     draw_scatter_1v20,
     draw_scatter_1v1000,
 )
+from counterground.report.figures._studies import draw_coloredcoco, draw_multicoloredmnist, draw_theory
 
 TABLES = "tables"
 

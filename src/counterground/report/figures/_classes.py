@@ -9,8 +9,9 @@ import polars as pl
 
 from counterground.metrics import GROUPS
 from counterground.published import load_table
+from counterground.report._class_facts import class_facts
 from counterground.report._style import family_colour
-from counterground.report.figures._bar_marks import (
+from counterground.report.figures._bars import (
     Bars,
     bar_legend,
     draw_bars,
@@ -26,6 +27,7 @@ from counterground.report.figures._material import (
     own,
     stamp,
 )
+from counterground.report.figures._points import families
 from counterground.report.figures._style import (
     INK,
     PAGE,
@@ -36,8 +38,6 @@ from counterground.report.figures._style import (
     rule,
     shorten,
 )
-from counterground.report.figures.scatter._points import families
-from counterground.report.page._classdrops import class_facts
 from counterground.results import ModelScores, regroup
 from counterground.text import one_line
 
@@ -247,7 +247,7 @@ def _drops(
 
 
 def _heights(parts: Sequence[pl.DataFrame]) -> tuple[float, float, tuple[float, float]]:
-    """Limits of the drops of all panels, within ±100 points, and between which values stand outside bars."""
+    """Limits of the drops of all panels, within ±100 points; between the others values are outside bars."""
     drops = [value for part in parts for value in part["drop"].drop_nulls()]
     ends = [end for part in parts for key in ("low", "high") for end in part[key].drop_nulls()]
     low, high = room_for_texts(min([0.0, *drops]), max([1.0, *drops]), _AXES, _TEXT, ends)

@@ -1,13 +1,16 @@
-"""What figures are made of, and what comes of it: a drawing, or the line that says what is lacking."""
+"""What figures are drawn from (runs, studies, photos), and the result: a drawing, or what is missing."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+
+from counterground.errors import CounterGroundError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +63,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Absent:
-    """A figure that cannot be drawn, and what it needs: said in one line for all that need the same."""
+    """A figure that cannot be drawn, and what it needs."""
 
     figure: str
     need: str
@@ -75,10 +78,55 @@ def own(stem: str, place: int = 0) -> str:
 
 
 def stamp(as_published: bool | None) -> str:
-    """What every output says of models that were loaded as the paper seems to have loaded them."""
+    """What every output says of models that were loaded the way the paper apparently loaded them."""
     return " (as published)" if as_published else ""
 
 
 def distinct_notes(frame: pl.DataFrame) -> tuple[str, ...]:
     """The notes on the rows that were drawn, each once."""
     return tuple(frame["note"].drop_nulls().unique(maintain_order=True).to_list())
+
+
+_TABLES: dict[str, dict[str, tuple[str, ...]]] = {
+    "coloredcoco": {"results": ("model", "strength", "objective", "id", "ood", "id_low", "ood_high")},
+    "multicoloredmnist": {"table8": ("k", "p_inv", "p_spu", "method", "rand_mean", "rev_std")},
+    "theory": {"grid": ("mu_spu", "p_spu", "prompt", "error_misleads", "exact_error_misleads")},
+}
+
+
+def read_study(folder: Path) -> StudyResults:
+    """Read the tables that figures are drawn from.
+
+    Raises:
+        CounterGroundError: the folder holds no study, an unfinished or a damaged one.
+    """
+    record = folder / "run.json"
+    if not record.is_file():
+        raise CounterGroundError(
+            f"{folder} holds no finished study (run.json is missing): run `counterground study` with this "
+            "folder as --out, again where it was stopped."
+        )
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CounterGroundError(f"{record} is damaged: run the study again.") from error
+    name = content.get("study") if isinstance(content, dict) else None
+    if name not in _TABLES:
+        raise CounterGroundError(
+            f"{folder} holds no study that figures are drawn from ({', '.join(_TABLES)}). A run is named "
+            "without --study."
+        )
+    frames = {stem: _read(folder / f"{stem}.parquet", columns) for stem, columns in _TABLES[name].items()}
+    return StudyResults(name, folder, frames)
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise CounterGroundError(f"{path} is missing or damaged: run the study again.") from error
+    lacking = [column for column in columns if column not in frame.columns]
+    if lacking or frame.is_empty():
+        what = f"has no column {lacking[0]!r}" if lacking else "is empty"
+        raise CounterGroundError(f"{path} {what}: run the study again with this version.")
+    return frame

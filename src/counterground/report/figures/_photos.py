@@ -12,10 +12,10 @@ from PIL import Image
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import GROUPS, in_setting
 from counterground.photos import UnreadablePhoto, load_photo
+from counterground.report._photos import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.report._style import family_colour
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, own, stamp
 from counterground.report.figures._style import COLUMN, PAGE, SMALL, new_figure
-from counterground.report.page._photos import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.results import ModelScores, regroup
 from counterground.text import one_line
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from counterground.errors import missing_extra
 from counterground.report._style import GROUNDS, family_colour
 from counterground.text import one_line
 
@@ -66,9 +67,15 @@ _PARAMETERS: dict[str, Any] = {
 
 
 def print_style() -> AbstractContextManager[None]:
-    """Matplotlib's defaults and ours, whatever the reader's matplotlibrc says: for drawing and for saving."""
-    from matplotlib import style
+    """Matplotlib's defaults and ours, whatever the reader's matplotlibrc says: for drawing and for saving.
 
+    Raises:
+        UsageError: Matplotlib is not installed.
+    """
+    try:
+        from matplotlib import style
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "figures") from error
     context: AbstractContextManager[None] = style.context(["default", _PARAMETERS])
     return context
 
@@ -89,9 +96,14 @@ def tint(colour: str, strength: float) -> str:
 
 
 def group_colours(family: str = "clip") -> dict[str, str]:
-    """Common in the family's colour, counter in its tint: also told apart without colour."""
+    """Common in the family's colour, counter in its tint: distinguishable without colour too."""
     colour = family_colour(family)
     return {"common": colour, "counter": tint(colour, 0.4)}
+
+
+def in_percent(fraction: float | None) -> float | None:
+    """A fraction in percent or points; None stays None."""
+    return None if fraction is None else 100 * fraction
 
 
 def rule(axes: Axes, *, axis: str = "y") -> None:

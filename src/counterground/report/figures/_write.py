@@ -1,25 +1,34 @@
-"""Draw what was asked for, write it, and tell what could not be drawn."""
+"""Draw figures, write them in the formats of print, and report which could not be drawn."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from counterground.benchmarks import open_benchmark
-from counterground.errors import CounterGroundError
-from counterground.files import check_writable, write_text
+from counterground.errors import CounterGroundError, UsageError
+from counterground.files import check_writable, write_bytes, write_text
 from counterground.photos import Benchmark
 from counterground.report.figures._catalogue import FIGURES, TABLES, chosen_names
-from counterground.report.figures._material import Absent, Drawing, Material, Outcome
+from counterground.report.figures._material import Absent, Drawing, Material, Outcome, read_study
 from counterground.report.figures._paper_tables import paper_tables, write_paper_tables
-from counterground.report.figures._save import Format, check_formats, save
-from counterground.report.figures._studies import read_study
 from counterground.report.figures._style import print_style
 from counterground.results import Run, open_run
 from counterground.text import markdown
 
 CAPTIONS = "captions.md"
+Format = Literal["pdf", "svg", "png"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_DPI = 300
+_METADATA: dict[Format, dict[str, Any]] = {
+    "pdf": {"Creator": "CounterGround", "Producer": None, "CreationDate": None},
+    "svg": {"Creator": "CounterGround", "Date": None},
+    "png": {"Software": "CounterGround"},
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ def write_figures(
         class_name: the class of figure 1; that of the largest drop by default.
 
     Raises:
-        UsageError: an unknown figure, format or class.
+        UsageError: an unknown figure, format or class, or no Matplotlib (extra ``figures``).
         CounterGroundError: a run or study is damaged, the folder cannot be written, or nothing can be drawn.
     """
     names, kinds = chosen_names(only), check_formats(formats)
@@ -80,13 +89,14 @@ def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequen
     drawn: list[Drawing] = []
     files: list[Path] = []
     lacking: dict[str, list[str]] = {}
-    with print_style():
-        for outcome in draw_figures(material, [name for name in names if name != TABLES]):
-            if isinstance(outcome, Absent):
-                lacking.setdefault(outcome.need, []).append(outcome.figure)
-            else:
-                files += save(outcome, folder, kinds)
-                drawn.append(outcome)
+    if chosen := [name for name in names if name != TABLES]:
+        with print_style():
+            for outcome in draw_figures(material, chosen):
+                if isinstance(outcome, Absent):
+                    lacking.setdefault(outcome.need, []).append(outcome.figure)
+                else:
+                    files += save(outcome, folder, kinds)
+                    drawn.append(outcome)
     absent = [f"Figure{'s' * (len(them) > 1)} {', '.join(them)}: {need}" for need, them in lacking.items()]
     tables = material.published and TABLES in names
     if tables:
@@ -98,7 +108,7 @@ def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequen
 
 
 def draw_figures(material: Material, names: Sequence[str]) -> Iterator[Outcome]:
-    """Draw figures one by one, inside ``print_style``; what lacks its numbers comes as `Absent`."""
+    """Draw figures one by one, inside ``print_style``; one without its numbers is `Absent`."""
     for name in names:
         outcomes = FIGURES[name].draw(material)
         yield from outcomes or [Absent(name, FIGURES[name].need)]
@@ -129,3 +139,31 @@ def _captions(
         lines += ["", "# Tables", "", "As printed, in `tables/` as csv, parquet and tex.", ""]
         lines += [f"- **table-{table.number:02d}**: {markdown(table.title)}" for table in paper_tables()]
     return "\n".join(lines) + "\n"
+
+
+def check_formats(formats: Sequence[str]) -> list[Format]:
+    """Return the formats, each once.
+
+    Raises:
+        UsageError: one is unknown.
+    """
+    for wanted in formats:
+        if wanted not in FORMATS:
+            raise UsageError(f"There is no format {wanted!r} for figures; choose from {', '.join(FORMATS)}.")
+    return [kind for kind in FORMATS if kind in formats]
+
+
+def save(drawing: Drawing, folder: Path, formats: Sequence[Format]) -> list[Path]:
+    """Write ``<stem>.<format>`` into ``folder``; call it inside ``print_style``."""
+    return [write_one(drawing, folder / f"{drawing.stem}.{kind}", kind) for kind in formats]
+
+
+def write_one(drawing: Drawing, path: Path, kind: Format) -> Path:
+    """Write one file, without dates and with ids that depend on the drawing alone."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": drawing.stem, "svg.id": drawing.stem}):
+        drawing.figure.savefig(buffer, format=kind, dpi=_DPI, metadata=_METADATA[kind])
+    write_bytes(path, buffer.getvalue())
+    return path

@@ -1,4 +1,4 @@
-"""A class at a time: numbers of every model, what its photos are taken for, and the photos that tell most."""
+"""One class at a time: every model's numbers and predictions, and the most informative photos."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from counterground.report.page._album import Album
-from counterground.report.page._classdrops import ClassFacts
-from counterground.report.page._telling import confusions, telling_confusions
+from counterground.report._class_facts import ClassFacts
+from counterground.report.page._gallery import Gallery
 from counterground.results import ModelScores
 from counterground.text import isolated
 
@@ -26,7 +25,7 @@ class ClassData(NamedTuple):
 
 
 class ConfusionWords(NamedTuple):
-    """A confusion that the counter background brings: ``text`` and the class it is of."""
+    """A confusion that the counter background brings: the class and a sentence."""
 
     class_index: int
     text: str
@@ -34,13 +33,13 @@ class ConfusionWords(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassPage:
-    """All classes, what they share (models and names), and the lead's most telling confusions."""
+    """All classes, what they share (models and names), and the confusions that counter backgrounds bring."""
 
     classes: list[ClassData]
     shared: dict[str, Any]
     lead: str | None
     confusions: list[ConfusionWords]
-    album: Album
+    gallery: Gallery
     chosen_per_cell: int
 
 
@@ -50,25 +49,25 @@ def make_class_page(
     models: Sequence[tuple[ModelScores, str]],
     order: Sequence[tuple[int, ClassFacts]],
     *,
-    album: Album,
+    gallery: Gallery,
     lead: str | None,
     per_cell: int,
 ) -> ClassPage:
-    """Gather what the page tells of every class.
+    """Gather what the page shows of every class.
 
     Args:
         predictions: of all models, each under its label.
-        chosen: the photos that tell most, as `telling_photos` gives them.
+        chosen: the most informative photos, as `informative_photos` returns them.
         models: models in the page's order, with the CSS class of their mark.
         order: classes as they are listed, with their facts.
-        album: the pictures.
-        lead: label of the model whose confusions are told first.
+        gallery: the photos on the page.
+        lead: label of the model whose confusions come first.
         per_cell: photos chosen of a class and group, at most.
     """
     counted = confusions(predictions, names=1_000_000)
     names = _Names()
-    taken = _taken(counted, [model.label for model, _ in models], names)
-    photos = _photos(predictions, chosen, [model.label for model, _ in models], album, names)
+    predicted = _predicted(counted, [model.label for model, _ in models], names)
+    photos = _photos(predictions, chosen, [model.label for model, _ in models], gallery, names)
     classes = [
         ClassData(
             index,
@@ -78,7 +77,7 @@ def make_class_page(
                 "common": isolated(facts.common),
                 "counter": isolated(facts.counter),
                 "rows": [_figures(model, index) for model, _ in models],
-                "taken": taken.get(index, {}),
+                "predicted": predicted.get(index, {}),
                 "photos": photos.get(index, []),
             },
         )
@@ -89,8 +88,8 @@ def make_class_page(
         "lead": next((k for k, (model, _) in enumerate(models) if model.label == lead), 0),
         "names": names.listed,
     }
-    told = _lead_confusions(counted, lead, dict(order)) if lead else []
-    return ClassPage(classes, shared, lead, told, album, per_cell)
+    brought = _lead_confusions(counted, lead, dict(order)) if lead else []
+    return ClassPage(classes, shared, lead, brought, gallery, per_cell)
 
 
 class _Names:
@@ -115,7 +114,9 @@ def _figures(model: ModelScores, index: int) -> list[float | int | None]:
     return [*(None if v is None else round(100 * v, 1) for v in values), common.n, counter.n, every.n]
 
 
-def _taken(counted: pl.DataFrame, labels: Sequence[str], names: _Names) -> dict[int, dict[str, list[Any]]]:
+def _predicted(
+    counted: pl.DataFrame, labels: Sequence[str], names: _Names
+) -> dict[int, dict[str, list[Any]]]:
     """Per class and side, for each model: photos, how many are right, and the most frequent wrong names."""
     places = {label: k for k, label in enumerate(labels)}
     found: dict[int, dict[str, list[Any]]] = {}
@@ -127,9 +128,9 @@ def _taken(counted: pl.DataFrame, labels: Sequence[str], names: _Names) -> dict[
 
 
 def _photos(
-    predictions: pl.DataFrame, chosen: pl.DataFrame, labels: Sequence[str], album: Album, names: _Names
+    predictions: pl.DataFrame, chosen: pl.DataFrame, labels: Sequence[str], gallery: Gallery, names: _Names
 ) -> dict[int, list[dict[str, Any]]]:
-    pictures = album.thumbnails.pictures
+    pictures = gallery.thumbnails.pictures
     shown = chosen.filter(pl.col("photo_id").is_in(list(pictures)))
     places = {label: k for k, label in enumerate(labels)}
     columns = ["path", "model", "predicted_name", "correct", "confidence", "top2_gap", "true_rank"]
@@ -146,7 +147,7 @@ def _photos(
                 "side": side,
                 "where": isolated(background or ""),
                 "path": path,
-                "credit": _credit(album, identity),
+                "credit": _credit(gallery, identity),
                 "picture": pictures[identity],
                 "by": outcomes.get(path, []),
             }
@@ -154,9 +155,9 @@ def _photos(
     return found
 
 
-def _credit(album: Album, identity: str) -> str:
-    credit = album.credits[identity]
-    # Where nobody is named the list of credits below says all there is to say.
+def _credit(gallery: Gallery, identity: str) -> str:
+    credit = gallery.credits[identity]
+    # Without a name the list of photo credits has all that is known.
     return f"{credit.attribution}, {credit.licence}" if credit.attribution else ""
 
 
@@ -167,11 +168,96 @@ def _short(value: float | None) -> float | None:
 def _lead_confusions(
     counted: pl.DataFrame, lead: str, facts: Mapping[int, ClassFacts]
 ) -> list[ConfusionWords]:
-    told = []
-    for index, name, times, n, before, n_before in telling_confusions(counted, lead).iter_rows():
+    found = []
+    for index, name, times, n, before, n_before in background_confusions(counted, lead).iter_rows():
         class_name, common, counter = map(isolated, facts[index])
         where = f"{class_name} on {counter}" if counter else f"{class_name} (counter photos)"
-        there = f"on {common}" if common else "among common photos"
-        becomes = f"{where} becomes {isolated(name)}, {times} of {n}"
-        told.append(ConfusionWords(index, f"{becomes} ({there}: {before} of {n_before})"))
-    return told
+        there = f"on {common}" if common else "common photos"
+        text = f"{where}: {times} of {n} predicted {isolated(name)} ({there}: {before} of {n_before})"
+        found.append(ConfusionWords(index, text))
+    return found
+
+
+NO_GROUP = "all"
+_SIDES = pl.col("group").fill_null(NO_GROUP).alias("side")
+
+
+def informative_photos(predictions: pl.DataFrame, per_cell: int) -> pl.DataFrame:
+    """Choose up to ``per_cell`` photos of each class and group, the most informative first.
+
+    These are counter photos that most models get wrong, with high confidence, and common photos that most get
+    right, with high confidence. Photos without a group count as counter photos.
+
+    Args:
+        predictions: ``path, photo_id, class_index, group, correct, confidence`` of all models.
+        per_cell: photos of a class and group.
+
+    Returns:
+        ``path, photo_id, class_index, side, background, rank`` (from 0), in turns over classes: all photos of
+        rank 0 by class, common before counter, then those of rank 1, and so on.
+    """
+    # A wrong counter photo and a right common photo are the two that belong on the page.
+    fits = pl.col("correct") == (pl.col("side") == "common")
+    ranked = (
+        predictions.with_columns(_SIDES)
+        .with_columns(fits=fits)
+        .group_by("class_index", "side", "path", "photo_id", "background")
+        .agg(
+            share=pl.col("fits").mean(),
+            sure=pl.col("confidence").filter("fits").mean().fill_null(0.0),
+        )
+        .sort(["class_index", "side", "share", "sure", "path"], descending=[False, False, True, True, False])
+        .with_columns(rank=pl.int_range(pl.len()).over("class_index", "side"))
+    )
+    chosen = ranked.filter(pl.col("rank") < per_cell).sort("rank", "class_index", "side", "path")
+    return chosen.select("path", "photo_id", "class_index", "side", "background", "rank")
+
+
+def confusions(predictions: pl.DataFrame, names: int = 3) -> pl.DataFrame:
+    """Count what the photos of each class and group are predicted as, most frequent wrong names first.
+
+    Args:
+        predictions: ``model`` (its label), ``class_index, group, correct, predicted_name``.
+        names: wrong names that are kept in each cell.
+
+    Returns:
+        ``model, class_index, side, n`` (photos), ``right`` (of them), ``wrong``: a list of structs of
+        ``name`` (null: an answer that names no class) and ``count``.
+    """
+    cells = ["model", "class_index", "side"]
+    sided = predictions.with_columns(_SIDES)
+    sizes = sided.group_by(cells).agg(n=pl.len(), right=pl.col("correct").sum())
+    wrong = (
+        sided.filter(~pl.col("correct"))
+        .group_by(*cells, name="predicted_name")
+        .agg(count=pl.len())
+        .sort("count", "name", descending=[True, False], nulls_last=True)
+        .group_by(cells, maintain_order=True)
+        .agg(wrong=pl.struct("name", "count").head(names))
+    )
+    return sizes.join(wrong, on=cells, how="left").sort(cells)
+
+
+def background_confusions(counted: pl.DataFrame, model: str, at_most: int = 5) -> pl.DataFrame:
+    """The confusions of one model that the counter background brings most often.
+
+    Returns:
+        ``class_index, name, count, n`` (counter photos), ``before`` and ``n_before`` (the same confusion
+        among common photos), by the difference of the two shares; only where it is positive.
+    """
+    flat = counted.filter(pl.col("model") == model).explode("wrong").unnest("wrong")
+    counter = flat.filter((pl.col("side") == "counter") & pl.col("name").is_not_null())
+    common = flat.filter(pl.col("side") == "common")
+    sizes = common.select("class_index", n_before="n").unique()
+    before = common.select("class_index", "name", before="count")
+    share = pl.col("count") / pl.col("n") - pl.col("before") / pl.col("n_before")
+    return (
+        counter.join(sizes, on="class_index")
+        .join(before, on=["class_index", "name"], how="left")
+        .with_columns(pl.col("before").fill_null(0))
+        .with_columns(gain=share)
+        .filter((pl.col("gain") > 0) & (pl.col("count") > 1))
+        .sort("gain", "count", "class_index", descending=[True, True, False])
+        .select("class_index", "name", "count", "n", "before", "n_before")
+        .head(at_most)
+    )

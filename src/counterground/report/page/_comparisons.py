@@ -1,4 +1,4 @@
-"""Models of one benchmark against each other, through the paired tests of `metrics`."""
+"""The comparison's paired tests of the models of one benchmark, under the labels of the page."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from counterground.metrics import KEYS, SETTING, comparable, compare_models
-from counterground.results import Estimate, ModelScores, Run, why_not_comparable
+from counterground.results import Estimate, ModelScores
 
 ALL_PAIRS_UP_TO = 6
 _TITLES = {
@@ -23,85 +22,111 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Test:
-    """A paired difference (fractions) with its corrected p-value."""
+    """A paired difference (fractions), its corrected p-value, and over how many tests it is corrected."""
 
     title: str
     difference: Estimate
-    p_corrected: float | None
+    p_holm: float | None
+    corrected_for: int
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two models and every quantity they were tested on."""
+class Pair:
+    """Two models, the first minus the second, by every quantity they were tested on; drop first."""
 
     model: str
     against: str
     tests: list[Test]
 
+    @property
+    def drop(self) -> Test | None:
+        """The test of the difference in drop; None without groups."""
+        return next((test for test in self.tests if test.title == "Drop"), None)
+
+    @property
+    def turned(self) -> Pair:
+        """The second model minus the first."""
+        tests = [
+            Test(test.title, _negative(test.difference), test.p_holm, test.corrected_for)
+            for test in self.tests
+        ]
+        return Pair(self.against, self.model, tests)
+
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Pairs of models of a benchmark; ``against`` is the one all others were tested against, if one was.
+    """Every tested pair of models of a benchmark.
 
-    ``corrected_for`` counts the tests that p-values are corrected for; ``obstacle`` says why there are none
-    where they were to be expected.
+    ``lead`` is the model that the page compares all others with where there are too many for a table of all
+    pairs. ``lacking``: several models, and no test of any two.
     """
 
-    pairs: list[Comparison]
-    corrected_for: int = 0
-    obstacle: str = ""
-    against: str | None = None
+    pairs: list[Pair]
+    lead: str | None = None
+    lacking: bool = False
+
+    @property
+    def shown(self) -> list[Pair]:
+        """The pairs of the page's table, largest difference in drop first."""
+        found = self.pairs
+        if self.lead is not None:
+            with_lead = [pair for pair in found if self.lead in (pair.model, pair.against)]
+            found = [pair if pair.against == self.lead else pair.turned for pair in with_lead]
+        return sorted(found, key=lambda pair: -(pair.tests[0].difference.value or 0.0))
+
+    @property
+    def corrected_for(self) -> int:
+        """Over how many tests p-values are corrected: the most of any pair."""
+        return max((test.corrected_for for pair in self.pairs for test in pair.tests), default=0)
+
+    def between(self, first: str, second: str) -> Pair | None:
+        """The pair of two labels, in either order; None where they were not tested."""
+        return next((pair for pair in self.pairs if {pair.model, pair.against} == {first, second}), None)
 
 
-def compare(
-    runs: Sequence[Run], models: Sequence[Sequence[ModelScores]], lead: str | None = None
-) -> Comparisons:
-    """Test every pair of models that may be compared; with many models, each against the lead.
-
-    The lead is chosen for its drop, so its p-values are corrected for all the tests among which it was
-    chosen: those of every pair (Bonferroni). Where every pair is tested they are corrected by Holm.
+def tested_pairs(tests: pl.DataFrame, models: Sequence[ModelScores], lead: str | None) -> Comparisons:
+    """Find the tests of each two models.
 
     Args:
-        runs: runs on one benchmark.
-        models: the models of each run, whose labels name them in the result.
-        lead: label of the model that the others are tested against where they are many; else the first.
+        tests: of ``Comparison.tests`` the rows on one version of a benchmark.
+        models: the models of the page, under labels of their own.
+        lead: label of the model with the largest drop.
     """
-    labelled = labelled_predictions(runs, models)
-    labels = [model.label for run in models for model in run]
-    settings = [model.setting[1 : 1 + len(SETTING)] for run in models for model in run]
-    if not any(comparable(*pair) for pair in combinations(settings, 2)):
-        return Comparisons([])
-    if obstacle := why_not_comparable(runs):
-        return Comparisons([], obstacle=obstacle)
-    against = (lead or labels[0]) if len(labels) > ALL_PAIRS_UP_TO else None
-    try:
-        table = compare_models(labelled, against)
-    except ValueError as error:
-        return Comparisons([], obstacle=str(error))
-    tests = len(labels) * (len(labels) - 1) // 2
-    pairs: dict[tuple[str, str], list[Test]] = {}
-    for row in table.iter_rows(named=True):
-        difference = Estimate(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
-        test = Test(_TITLES[row["metric"], row["group"]], difference, row["p_holm"])
-        pairs.setdefault((row["model_a"], row["model_b"]), []).append(test)
-    order = list(_TITLES.values())
-    found = [
-        Comparison(*pair, sorted(t, key=lambda test: order.index(test.title))) for pair, t in pairs.items()
-    ]
-    found.sort(key=lambda pair: -(pair.tests[0].difference.value or 0.0))
-    return Comparisons(found, tests, against=against)
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    counted = pl.col("p_value").count().over("label_space").alias("corrected_for")
+    for row in tests.with_columns(counted).iter_rows(named=True):
+        rows.setdefault((row["model_a"], row["model_b"]), []).append(row)
+    pairs = []
+    for pair in combinations(models, 2):
+        for first, second in (pair, pair[::-1]):
+            found = rows.get((first.setting.model, second.setting.model), [])
+            if own := [_test(row) for row in found if _is_of(row, first, second)]:
+                ordered = sorted(own, key=lambda test: list(_TITLES.values()).index(test.title))
+                pairs.append(Pair(first.label, second.label, ordered))
+                break
+    many = len(models) > ALL_PAIRS_UP_TO
+    return Comparisons(pairs, lead if many else None, lacking=len(models) > 1 and not pairs)
 
 
-def labelled_predictions(runs: Sequence[Run], models: Sequence[Sequence[ModelScores]]) -> pl.DataFrame:
-    """Return the predictions of all runs with each model under its label."""
-    predictions = [run.predictions for run in runs]
-    return pl.concat(map(_labelled, predictions, models), how="diagonal_relaxed")
+def _test(row: dict[str, Any]) -> Test:
+    difference = Estimate(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
+    return Test(_TITLES[row["metric"], row["group"]], difference, row["p_holm"], row["corrected_for"])
 
 
-def _labelled(predictions: pl.DataFrame, models: Sequence[ModelScores]) -> pl.DataFrame:
-    keys = list(KEYS)
-    rows = [(*(getattr(model.setting, key) for key in keys), model.label) for model in models]
-    schema: dict[str, Any] = {**{key: predictions.schema[key] for key in keys}, "label": pl.String}
-    names = pl.DataFrame(rows, schema=schema, orient="row")
-    joined = predictions.join(names, on=keys, how="inner", nulls_equal=True, maintain_order="left")
-    return joined.with_columns(model=pl.col("label")).drop("label")
+def _is_of(row: dict[str, Any], first: ModelScores, second: ModelScores) -> bool:
+    """Whether a test is of these two settings; where they differ the test names both, or the one there is."""
+    for name in first.setting._fields:
+        if name in ("model", "run") or name not in row:
+            continue
+        own, other = getattr(first.setting, name), getattr(second.setting, name)
+        expected = (
+            {own} if own == other else {own, other} - {None} if None in (own, other) else {f"{own} / {other}"}
+        )
+        if row[name] not in expected:
+            return False
+    return True
+
+
+def _negative(estimate: Estimate) -> Estimate:
+    value, low, high = (None if v is None else -v for v in (estimate.value, estimate.high, estimate.low))
+    return Estimate(value, low, high, estimate.n, estimate.clusters)

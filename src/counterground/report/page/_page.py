@@ -6,29 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
+from counterground.comparison import Comparison, full_comparison
 from counterground.errors import UsageError
 from counterground.files import write_text
 from counterground.photos import Benchmark
+from counterground.report._class_facts import class_facts
+from counterground.report._photos import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.report._shell import as_data, as_script, page_policy, page_script, render_page, vega_script
-from counterground.report.page._album import PER_CELL, Album, make_album
-from counterground.report.page._classdrops import class_facts
-from counterground.report.page._classes import ClassPage, make_class_page
-from counterground.report.page._comparisons import labelled_predictions
-from counterground.report.page._photos import PhotoSource, built_in_benchmarks, photo_sources
-from counterground.report.page._section import Row, Section, make_section, unique
-from counterground.report.page._telling import telling_photos
-from counterground.results import ModelScores, mean_drop, measures, run_facts
-
-if TYPE_CHECKING:
-    from counterground.results import Run
-
+from counterground.report._style import FAMILY_NAMES
+from counterground.report.page._classes import ClassPage, informative_photos, make_class_page
+from counterground.report.page._gallery import PER_CELL, Gallery, make_gallery
+from counterground.report.page._section import Row, Section, family_lines, make_section, unique
+from counterground.results import ModelScores, Run, mean_drop, measures, run_facts
 
 PHOTO_BUDGET = 15.0
-_SCRIPTS = ("tables.js", "explorer.js", "classes.js")
+_SCRIPTS = tuple(f"report/scripts/{name}.js" for name in ("tables", "explorer", "classes"))
 
 
 class DiscoverySummary(Protocol):
@@ -60,6 +56,7 @@ def write_report(
     runs: Sequence[Run],
     out: Path,
     *,
+    comparison: Comparison | None = None,
     discovery: DiscoverySummary | None = None,
     benchmarks: Sequence[Benchmark] = (),
     photos: bool = True,
@@ -69,22 +66,25 @@ def write_report(
 
     The page loads nothing and runs only the scripts that its content security policy names by their hashes.
     Without scripts it is still a page of tables and pictures. Runs on the same benchmark version share
-    tables and charts; others get sections of their own.
+    tables and charts; others get sections of their own. Tests, lines and distances from them are those of
+    the comparison: the page computes none.
 
-    Small copies of the photos that tell most are put into the page. They are looked for, by content, in
-    ``benchmarks``, in that of ``discovery`` and in the built-in ones; what is missing or has changed is told
-    and left out.
+    Small copies of the most informative photos are put into the page. They are looked for, by content, in
+    ``benchmarks``, in that of ``discovery`` and in the built-in ones; what is missing or has changed is
+    listed and left out.
 
     Args:
         runs: what `evaluate` returned or `open_run` read.
         out: the file, or an existing folder (the file is then ``report.html`` in it).
+        comparison: what `full_comparison` returned for these runs; made here by default.
         discovery: how the benchmark's pairs were chosen, where they were discovered here.
         benchmarks: opened benchmarks that hold the photos of the runs.
-        photos: False leaves all photos out, and what would be said of single photos with them.
+        photos: False leaves all photos out, and with them what is said of single photos.
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
 
     Raises:
-        UsageError: no runs, a file that does not end in .html, or a budget that is not positive.
+        UsageError: no runs, a run given twice, a file that does not end in .html, a budget that is not
+            positive, or no altair for the chart (extra ``report``).
         CounterGroundError: the file cannot be written.
     """
     if not runs:
@@ -92,15 +92,19 @@ def write_report(
     path = Path(out)
     path = path / "report.html" if path.is_dir() else path
     if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{path} is no name of a page: give one that ends in .html, or an existing folder.")
+        raise UsageError(
+            f"{path} is not an HTML file name: give one that ends in .html, or an existing folder."
+        )
+    compared = full_comparison(runs) if comparison is None else comparison
     together = _by_benchmark(runs)
     at_hand = _photos(runs, discovery, benchmarks) if photos else {}
-    album = _Photos(at_hand, photo_budget / len(together) if photos else None)
+    available = _Photos(at_hand, photo_budget / len(together) if photos else None)
+    lines = family_lines(compared)
     sections = [
-        make_section(number, group, partial(_class_page, album))
+        make_section(number, group, compared, lines, partial(_class_page, available))
         for number, group in enumerate(together, start=1)
     ]
-    write_text(path, _render(sections, runs, discovery))
+    write_text(path, _render(sections, runs, compared, discovery))
     return path
 
 
@@ -122,10 +126,12 @@ def _by_benchmark(runs: Sequence[Run]) -> list[list[Run]]:
 def _class_page(
     photos: _Photos, runs: Sequence[Run], by_run: Sequence[Sequence[ModelScores]], rows: Sequence[Row]
 ) -> ClassPage:
-    predictions = labelled_predictions(runs, by_run)
-    chosen = telling_photos(predictions, PER_CELL)
-    album = (
-        Album(wanted=False) if photos.budget is None else make_album(chosen, photos.sources, photos.budget)
+    predictions = _labelled_predictions(runs, by_run)
+    chosen = informative_photos(predictions, PER_CELL)
+    gallery = (
+        Gallery(requested=False)
+        if photos.budget is None
+        else make_gallery(chosen, photos.sources, photos.budget)
     )
     facts = class_facts(predictions)
     models = [row.model for row in rows]
@@ -137,19 +143,41 @@ def _class_page(
         chosen,
         [(row.model, row.mark.css) for row in rows],
         [(index, facts[index]) for index in order],
-        album=album,
+        gallery=gallery,
         lead=lead,
         per_cell=PER_CELL,
     )
 
 
-def _render(sections: Sequence[Section], runs: Sequence[Run], discovery: DiscoverySummary | None) -> str:
+def _labelled_predictions(runs: Sequence[Run], models: Sequence[Sequence[ModelScores]]) -> pl.DataFrame:
+    """Return the predictions of all models that are on the page, each model under its label."""
+    return pl.concat(
+        [_labelled(run.predictions, own) for run, own in zip(runs, models, strict=True) if own],
+        how="diagonal_relaxed",
+    )
+
+
+def _labelled(predictions: pl.DataFrame, models: Sequence[ModelScores]) -> pl.DataFrame:
+    keys = [name for name in models[0].setting._fields if name in predictions.columns]
+    rows = [(*(getattr(model.setting, key) for key in keys), model.label) for model in models]
+    schema: dict[str, Any] = {**{key: predictions.schema[key] for key in keys}, "label": pl.String}
+    names = pl.DataFrame(rows, schema=schema, orient="row")
+    joined = predictions.join(names, on=keys, how="inner", nulls_equal=True, maintain_order="left")
+    return joined.with_columns(model=pl.col("label")).drop("label")
+
+
+def _render(
+    sections: Sequence[Section],
+    runs: Sequence[Run],
+    comparison: Comparison,
+    discovery: DiscoverySummary | None,
+) -> str:
     names = unique(section.name for section in sections)
     charts = any(section.explorer is not None for section in sections)
     scripts = [vega_script()] if charts else []
     scripts += [page_script(name) for name in _SCRIPTS]
     return render_page(
-        "report.html.j2",
+        "report/page.html.j2",
         title=" and ".join(names),
         policy=page_policy(scripts),
         scripts=[as_script(script) for script in scripts],
@@ -158,6 +186,8 @@ def _render(sections: Sequence[Section], runs: Sequence[Run], discovery: Discove
         runs=[run_facts(run) for run in runs],
         discovery=_discovered(discovery),
         measures=measures(),
+        baseline=FAMILY_NAMES[comparison.robustness.baseline],
+        comparability=comparison.warnings,
     )
 
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import polars as pl
 
+from counterground.comparison import PUBLISHED, Comparison, EffectiveRobustness, effective_robustness
+from counterground.report._class_facts import class_facts
 from counterground.report._style import FAMILY_NAMES
-from counterground.report.page._classdrops import ClassDrops, class_facts, draw_class_drops
+from counterground.report.page._class_drops import ClassDrops, draw_class_drops
 from counterground.report.page._classes import ClassPage
-from counterground.report.page._comparisons import Comparisons, compare
-from counterground.report.page._trends import fit_lines, point_of, residuals, run_points, trends
+from counterground.report.page._comparisons import Comparisons, tested_pairs
+from counterground.report.page._marks import Mark, mark
 from counterground.report.page._verdict import Verdict, find_lead, judge
-from counterground.report.page.explorer._explorer import Explorer, draw_explorer
-from counterground.report.page.explorer._marks import Mark, mark
-from counterground.report.page.explorer._points import Item, in_short
-from counterground.results import Estimate, ModelScores, regroup
-
-if TYPE_CHECKING:
-    from counterground.results import Run
-
+from counterground.report.page.explorer import Explorer, Item, Trend, draw_explorer, in_short
+from counterground.results import Estimate, ModelScores, Run, regroup
 
 _PHOTO = ("path", "class_index", "class_name", "group", "background")
 
 
-class Strip(NamedTuple):
+class Sparkline(NamedTuple):
     """A drop with its interval as a small picture: positions in percent of its width."""
 
     at: float
@@ -36,13 +32,13 @@ class Strip(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One model of the table: scores, marker, family, what it is, and its distance from the ImageNet line."""
+    """One model of the table: scores, marker, family, what it is, and its effective robustness."""
 
     model: ModelScores
     mark: Mark
     family: str
     facts: str
-    strip: Strip | None
+    sparkline: Sparkline | None
     residual: Estimate | None
 
     @property
@@ -82,40 +78,46 @@ class Section:
 
     @property
     def has_residuals(self) -> bool:
-        """Whether any model can be measured against the line of the ImageNet models."""
+        """Whether any model has an effective robustness."""
         return any(row.residual is not None for row in self.rows)
 
 
 @dataclass(frozen=True)
 class _Known:
-    """A model with its place among the runs and its row of `model_points`."""
+    """A model with its place among the runs and its row of ``Comparison.models``, None without a drop."""
 
     model: ModelScores
     run: int
     point: dict[str, Any] | None
-    residual: Estimate | None
 
 
-def make_section(number: int, runs: Sequence[Run], class_page: Any) -> Section:
+def make_section(
+    number: int,
+    runs: Sequence[Run],
+    comparison: Comparison,
+    lines: Mapping[str, EffectiveRobustness],
+    class_page: Any,
+) -> Section:
     """Gather everything the page says of runs on one benchmark.
 
     Args:
         number: place of the section on the page, from 1.
         runs: runs on the same version of a benchmark.
-        class_page: function of the runs, their labelled models in the page's order and the lead.
+        comparison: of these runs, and of others on the page.
+        lines: as `family_lines` returns them.
+        class_page: function of the runs, their labelled models and the rows in the page's order.
     """
     benchmark = runs[0].info.benchmark
-    by_run = label_models(runs)
-    known, published, fitted = _known(runs, by_run)
+    known = label_models(runs, comparison)
+    by_run = [[k.model for k in known if k.run == place] for place in range(len(runs))]
     known.sort(key=lambda k: (k.point is None, -(k.model.get("drop").value or 0.0)))
     models = [k.model for k in known]
     lead = find_lead(models)
-    compared = compare(runs, by_run, lead.label if lead else None)
+    tests = comparison.tests.filter(pl.col("benchmark_version") == benchmark.version)
+    compared = tested_pairs(tests, models, lead.label if lead else None)
     rows = _rows(known)
     items = [Item(k.point, row.model.label, row.mark) for k, row in zip(known, rows, strict=True) if k.point]
     photos = pl.concat([run.predictions.select(_PHOTO) for run in runs]).unique()
-    drawn = [(row.model, row.mark) for row in rows]
-    class_drops = draw_class_drops(drawn, class_facts(photos))
     return Section(
         number=number,
         name=benchmark.name,
@@ -127,22 +129,53 @@ def make_section(number: int, runs: Sequence[Run], class_page: Any) -> Section:
         verdict=judge(models, compared),
         rows=rows,
         settings=unique(_setting(run) for run in runs),
-        explorer=draw_explorer(items, published, trends(fitted)),
-        class_drops=class_drops,
+        explorer=draw_explorer(
+            items, comparison.points.filter(source="paper"), _trends(lines, benchmark.version)
+        ),
+        class_drops=draw_class_drops([(row.model, row.mark) for row in rows], class_facts(photos)),
         comparisons=compared,
         class_page=class_page(runs, by_run, rows),
     )
 
 
-def label_models(runs: Sequence[Run]) -> list[list[ModelScores]]:
-    """The models of each run; the run's name is added where two runs hold the same model."""
-    specs = [set(run.scores["model"]) for run in runs]
-    names = _run_names(runs)
-    found = []
-    for position, run in enumerate(runs):
-        shared = any(specs[position] & other for k, other in enumerate(specs) if k != position)
-        found.append(regroup(run.scores, suffix=f" ({names[position]})" if shared else ""))
-    return found
+def family_lines(comparison: Comparison) -> dict[str, EffectiveRobustness]:
+    """Return the comparison's line of each family that has models, over the paper's models and the runs'."""
+    known = comparison.robustness
+    lines = {}
+    for family in (name for name in FAMILY_NAMES if name in comparison.points["family"]):
+        same = family == known.baseline and known.scale == "probit"
+        lines[family] = known if same else effective_robustness(comparison.points, baseline=family)
+    return lines
+
+
+def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
+    """The models of the runs, in order; what the comparison holds as one result is one model.
+
+    The run's name is added to labels where two runs hold different results of the same model.
+    """
+    version = runs[0].info.benchmark.version
+    points = comparison.models.with_row_index("row").filter(
+        pl.col("benchmark_version") == version, ~pl.col("source").is_in(PUBLISHED)
+    )
+    found: list[_Known] = []
+    taken: set[int] = set()
+    for place, run in enumerate(runs):
+        for model in regroup(run.scores):
+            point = _point_of(points, model)
+            if point is None or point["row"] not in taken:
+                found.append(_Known(model, place, point))
+            if point is not None:
+                taken.add(point["row"])
+    names = run_labels(runs)
+    holders: dict[str, set[int]] = {}
+    for known in found:
+        holders.setdefault(known.model.setting.model, set()).add(known.run)
+    return [
+        known
+        if len(holders[known.model.setting.model]) == 1
+        else replace(known, model=replace(known.model, label=f"{known.model.label} ({names[known.run]})"))
+        for known in found
+    ]
 
 
 def unique(texts: Iterable[str]) -> list[str]:
@@ -150,19 +183,35 @@ def unique(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _known(
-    runs: Sequence[Run], by_run: Sequence[Sequence[ModelScores]]
-) -> tuple[list[_Known], pl.DataFrame, Any]:
-    points, published = run_points(runs)
-    fitted = fit_lines(points, published)
-    points = points.with_row_index("place")
-    distances = residuals(fitted, points)
-    known = []
-    for run, models in enumerate(by_run):
-        for model in models:
-            point = point_of(points, run, model)
-            known.append(_Known(model, run, point, None if point is None else distances[point["place"]]))
-    return known, published, fitted
+def run_labels(runs: Sequence[Run]) -> list[str]:
+    """What the page calls runs: their folders' names, or ``run 1`` where these are missing or alike."""
+    names = [run.path.name for run in runs]
+    return [
+        name if name and names.count(name) == 1 else f"run {position + 1}"
+        for position, name in enumerate(names)
+    ]
+
+
+def _point_of(points: pl.DataFrame, model: ModelScores) -> dict[str, Any] | None:
+    """The row with a model's own figures; of several, as of runs with other prompts, the one most alike."""
+    figures = {
+        name: model.get(metric, group).value
+        for name, metric, group in (
+            ("common", "accuracy", "common"),
+            ("counter", "accuracy", "counter"),
+            ("drop", "drop", None),
+        )
+    }
+    rows = points.filter(
+        pl.col("model") == model.setting.model,
+        *(pl.col(name).eq_missing(pl.lit(value, pl.Float64)) for name, value in figures.items()),
+    )
+    fields = [name for name in model.setting._fields if name in points.columns]
+    return max(
+        rows.iter_rows(named=True),
+        key=lambda row: sum(row[name] == getattr(model.setting, name) for name in fields),
+        default=None,
+    )
 
 
 def _rows(known: Sequence[_Known]) -> list[Row]:
@@ -172,51 +221,60 @@ def _rows(known: Sequence[_Known]) -> list[Row]:
     rows = []
     for place, (k, drop) in enumerate(zip(known, drops, strict=True)):
         family = k.point["family"] if k.point else "other"
-        strip = _strip(drop, low, high) if high > low else None
-        rows.append(Row(k.model, mark(place, family), family, _facts(k.point), strip, k.residual))
+        sparkline = _sparkline(drop, low, high) if high > low else None
+        rows.append(Row(k.model, mark(place, family), family, _facts(k.point), sparkline, _residual(k.point)))
     return rows
 
 
-def _strip(drop: Estimate, low: float, high: float) -> Strip | None:
+def _sparkline(drop: Estimate, low: float, high: float) -> Sparkline | None:
     def at(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
 
     if drop.value is None:
         return None
     span = None if drop.low is None or drop.high is None else (at(drop.low), at(drop.high))
-    return Strip(at(drop.value), span, at(0.0))
+    return Sparkline(at(drop.value), span, at(0.0))
 
 
 def _facts(point: dict[str, Any] | None) -> str:
     if point is None:
         return ""
-    told = []
+    facts = []
     if point["parameters"]:
-        told.append(f"{in_short(point['parameters'])} parameters")
+        facts.append(f"{in_short(point['parameters'])} parameters")
     if point["pretrain_dataset"]:
         size = f" ({in_short(point['data_size'])})" if point["data_size"] else ""
-        told.append(f"{point['pretrain_dataset']}{size}")
-    return ", ".join(told)
+        facts.append(f"{point['pretrain_dataset']}{size}")
+    return ", ".join(facts)
 
 
-def _run_names(runs: Sequence[Run]) -> list[str]:
-    names = [run.path.name for run in runs]
+def _residual(point: dict[str, Any] | None) -> Estimate | None:
+    if point is None or point["residual"] is None:
+        return None
+    return Estimate(point["residual"], point["residual_low"], point["residual_high"])
+
+
+def _trends(lines: Mapping[str, EffectiveRobustness], version: str) -> list[Trend]:
+    """The lines through the paper's models and through those of this version of the benchmark."""
     return [
-        name if name and names.count(name) == 1 else f"run {position + 1}"
-        for position, name in enumerate(names)
+        Trend.of(line.fit, family, paper=line.source == "paper")
+        for family, fitted in lines.items()
+        for line in fitted.lines
+        if line.source != "reproduction" and line.benchmark_version in (None, version)
     ]
 
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
     found = []
     published = [run.info.as_published for run in runs]
-    for run, name in zip(runs, _run_names(runs), strict=True):
+    for run, name in zip(runs, run_labels(runs), strict=True):
         info = run.info
         if info.as_published:
+            which = "" if all(published) else f" ({name})"
             found.append(
-                f"As published{'' if all(published) else f' ({name})'}: models were loaded the way the paper "
-                "apparently loaded them, not the way their weights were trained. "
-                "Do not read these figures as the models' own."
+                f"Legacy loading, as in the paper{which}: models were loaded the way the paper apparently "
+                "loaded them, not the way their weights were trained. Do not quote these figures as the "
+                "models' own."
             )
         found += info.warnings
         for model in info.models:
@@ -228,7 +286,7 @@ def _setting(run: Run) -> str:
     info = run.info
     space = f"1 vs. {info.label_space.size} ({info.label_space.name})"
     if info.label_space.name == "confusable":
-        # Its size counts the names the few that compete were chosen from.
+        # Its size counts the names from which the few candidates of each class were chosen.
         space = f"Confusable names ({info.label_space.source})"
-    asked = f"{space}, names {info.names}, prompts {info.prompts}"
-    return f"{asked}, loaded as published" if info.as_published else asked
+    loading = ", legacy loading (as in the paper)" if info.as_published else ""
+    return f"{space}, names {info.names}, prompts {info.prompts}{loading}"

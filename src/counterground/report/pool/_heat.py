@@ -1,4 +1,4 @@
-"""Heat maps of class x something as texts, shades and words; whoever draws them chooses no number."""
+"""Heat maps of class x something as texts, shades and words, for every renderer."""
 
 from __future__ import annotations
 
@@ -10,13 +10,37 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from counterground.report.pool._shades import SHADES
 from counterground.report.pool._summary import REASONS, PoolSummary
-from counterground.results import bounds, count, percent
+from counterground.results import bounds, count, counted, percent
 
 WEAK_BELOW = 5
 COLUMNS_AT_MOST = 16
 _MOST_BINS = 7
+
+
+class Shade(NamedTuple):
+    """Fill and text colour on a light page, and on a dark one."""
+
+    fill: str
+    ink: str
+    dark_fill: str
+    dark_ink: str
+
+
+# Steps of equal lightness in Oklab: what only gets darker is read alike, whatever colours one sees.
+# Texts are black or white, whichever has more contrast: 4.5 or more everywhere (WCAG AA).
+SHADES = (
+    Shade("#e5f2fe", "#000000", "#1d2f45", "#ffffff"),
+    Shade("#c7e1fa", "#000000", "#253f5e", "#ffffff"),
+    Shade("#aad0f5", "#000000", "#2b5079", "#ffffff"),
+    Shade("#8bbef0", "#000000", "#326294", "#ffffff"),
+    Shade("#6cadeb", "#000000", "#3974b1", "#ffffff"),
+    Shade("#5397d9", "#000000", "#4d8ac7", "#000000"),
+    Shade("#417dbd", "#000000", "#6ca4d7", "#000000"),
+    Shade("#3064a2", "#ffffff", "#8cbee6", "#000000"),
+    Shade("#204d88", "#ffffff", "#acd8f6", "#000000"),
+    Shade("#11356e", "#ffffff", "#cdf2ff", "#000000"),
+)
 
 
 class Cell(NamedTuple):
@@ -51,7 +75,7 @@ class HeatMap:
         edges = np.linspace(0, len(self.columns), parts + 1).round().astype(int).tolist()
         yield from (range(*pair) for pair in pairwise(edges))
 
-    def said(self, row: int, columns: Sequence[int]) -> str:
+    def in_words(self, row: int, columns: Sequence[int]) -> str:
         """A row in words, without its empty cells."""
         cells = [(self.columns[k], self.grid[row][k]) for k in columns]
         full = [f"{name} {cell.text}" for name, cell in cells if cell.shade is not None]
@@ -104,7 +128,7 @@ def referee_accuracy(cells: pl.DataFrame, labels: Sequence[str]) -> HeatMap:
     seen = {name: sum(row["n"] for row in found if row["class_name"] == name) for name in rows}
     key: list[tuple[int | None, str]] = [(None, "no photos")]
     key += [(shade, f"{10 * shade}–{10 * shade + 9}") for shade in range(9)] + [(9, "90–100")]
-    return HeatMap(rows, columns, grid, [_photos(seen[name]) for name in rows], key)
+    return HeatMap(rows, columns, grid, [counted(seen[name], "photo") for name in rows], key)
 
 
 def _count_map(
@@ -125,7 +149,7 @@ def _count_cell(
     counts: Mapping[tuple[str, str], int], row: str, name: str, starts: Sequence[int], shades: Sequence[int]
 ) -> Cell:
     n = counts.get((row, name), 0)
-    title = f"{row}, {name}: {_photos(n)}"
+    title = f"{row}, {name}: {counted(n, 'photo')}"
     if not n:
         return Cell("0", None, title, 0)
     return Cell(_short(n), shades[int(np.searchsorted(starts, n, side="right")) - 1], title, n)
@@ -135,13 +159,13 @@ def _accuracy_cell(found: Mapping[str, Any] | None, row: str, name: str, halves:
     if found is None:
         return Cell("", None, f"{row}, {name}: no photos", 0)
     accuracy, n = found["accuracy"], found["n"]
-    title = f"{row}, {name}: {percent(accuracy)} % of {_photos(n)}; {'; '.join(halves)}"
+    title = f"{row}, {name}: {percent(accuracy)} % of {counted(n, 'photo')}; {'; '.join(halves)}"
     return Cell(f"{100 * accuracy:.0f}", min(9, int(10 * accuracy + 1e-9)), title, n, n < WEAK_BELOW)
 
 
 def _half(row: Mapping[str, Any]) -> str:
     interval = bounds(row["low"], row["high"]) or "no interval"
-    half = {"chooses": "photos that chose: ", "reports": "photos kept aside: "}.get(row.get("half") or "", "")
+    half = {"chooses": "selection half: ", "reports": "held-out half: "}.get(row.get("half") or "", "")
     return f"{half}{percent(row['accuracy'])} {interval}, n {count(row['n'])}"
 
 
@@ -170,7 +194,3 @@ def _short(n: int) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f" ({100 * part / whole:.0f} %)" if whole else ""
-
-
-def _photos(n: int) -> str:
-    return "1 photo" if n == 1 else f"{count(n)} photos"

@@ -12,19 +12,22 @@ import polars as pl
 from counterground.files import write_text
 from counterground.report._shell import render_page
 from counterground.report.pool._heat import (
+    SHADES,
     WEAK_BELOW,
     HeatMap,
     background_counts,
     discard_counts,
     referee_accuracy,
 )
-from counterground.report.pool._shades import SHADES
-from counterground.report.pool._summary import FEW_IN_CLASS, SIDES, PoolSummary, summarise_pool
-from counterground.report.pool._words import (
+from counterground.report.pool._summary import (
+    FEW_IN_CLASS,
+    SIDES,
     AgreementWords,
+    PoolSummary,
     agreement_words,
     failures_by_reason,
     pool_sentence,
+    summarise_pool,
 )
 from counterground.results import count
 
@@ -76,7 +79,7 @@ class Head(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Columns that stand side by side.
+    """Columns side by side.
 
     ``flat``: wide windows have room for level heads; others turn them, which takes ``height`` pixels.
     ``widest`` is the most the block takes, in pixels.
@@ -121,7 +124,7 @@ def write_pool_report(
     if cells is not None:
         heats["accuracy"] = referee_accuracy(cells, summary.labels)
     page = render_page(
-        "pool.html.j2",
+        "pool/page.html.j2",
         summary=summary,
         sentence=pool_sentence(summary),
         shades=SHADES,
@@ -188,5 +191,5 @@ def _dot(row: Mapping[str, Any]) -> Dot:
 
 
 def _at(alpha: float) -> float:
-    """Alpha to percent of the strip; what lies below its left end stands there."""
+    """Alpha to percent of the strip; values below its left end are drawn there."""
     return round(100 * (max(alpha, _ALPHA_FROM) - _ALPHA_FROM) / (1 - _ALPHA_FROM), 3)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
 from counterground.metrics import agreement
 from counterground.pool import KEEP, LATER, REVIEW_LABELS
+from counterground.results import NOTHING, count, counted, percent
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
@@ -29,10 +30,10 @@ class PoolSummary:
     Attributes:
         name: the pool's folder.
         classes: ``class_name``, ``photos`` = ``kept`` + ``discarded`` + ``disputed`` (annotators disagree)
-            + ``undecided`` (nobody reviewed it), ``reviewed`` (all but the undecided); of those that stand
-            (kept or undecided, as in ``Pool.freeze``) ``labelled``, ``unlabelled`` and ``unsettled``
+            + ``undecided`` (nobody reviewed it), ``reviewed`` (all but the undecided); of those kept
+            or undecided (as in ``Pool.freeze``) ``labelled``, ``unlabelled`` and ``unsettled``
             backgrounds. Classes of which only candidates are known have 0 photos.
-        backgrounds: ``class_name, background, n`` of photos that stand, where there are any.
+        backgrounds: ``class_name, background, n`` of photos kept or undecided, where there are any.
         labels: the pool's background labels in order, then others that photos in ``backgrounds`` carry.
         discards: ``class_name, reason, n``; the reason is the first that was given.
         annotators: ``annotator, task, decisions`` (that stand, repeated ones too), ``photos``, ``postponed``
@@ -188,21 +189,18 @@ def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
     for task, photos in whole.select("task", "photos").iter_rows():
         if not photos:
             yield (
-                f"No photo has the {task} of two annotators, so nobody knows how far another one would "
-                "agree: let a second annotator label a share of the photos."
+                f"No photo has the {task} of two annotators, so their agreement is unknown: let a "
+                "second annotator label a share of the photos."
             )
             continue
         classes = found.filter((pl.col("task") == task) & pl.col("class_name").is_not_null())
         thin = classes.filter(pl.col("photos") < FEW_IN_CLASS).height
         if photos < FEW_PHOTOS:
-            yield (
-                f"Only {_photos(photos)} the {task} of two annotators: their agreement may be far from these "
-                "figures."
-            )
+            yield (f"Only {_photos(photos)} the {task} of two annotators: agreement is uncertain.")
         elif thin:
             yield (
                 f"In {thin} of {classes.height} classes fewer than {FEW_IN_CLASS} photos have the {task} of "
-                "two annotators: the agreement of these classes says little."
+                "two annotators: agreement per class is unreliable."
             )
     for task in annotators["task"].unique(maintain_order=True):
         rows = annotators.filter(pl.col("task") == task)
@@ -216,3 +214,53 @@ def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
 
 def _photos(number: int) -> str:
     return "1 photo has" if number == 1 else f"{number} photos have"
+
+
+def pool_sentence(summary: PoolSummary) -> str:
+    """Say in one or two sentences what the pool holds and what is left to do."""
+    photos, classes = summary.total("photos"), summary.classes.height
+    sides = [
+        f"{count(summary.total(side))} {side}" for side in ("kept", "discarded", "disputed", "undecided")
+    ]
+    sentence = f"{counted(photos, 'photo')} of {counted(classes, 'class')}: {', '.join(sides)}."
+    open_ones = [
+        f"{count(number)} {what}"
+        for number, what in (
+            (summary.total("unlabelled"), "have no background label yet"),
+            (summary.total("unsettled"), "have disputed backgrounds"),
+        )
+        if number
+    ]
+    return f"{sentence} Of those kept or undecided, {' and '.join(open_ones)}." if open_ones else sentence
+
+
+class AgreementWords(NamedTuple):
+    """One row of agreement as texts; en dashes where there is nothing to say."""
+
+    photos: str
+    agreement: str
+    kappa: str
+    alpha: str
+    interval: str
+
+
+def agreement_words(row: Mapping[str, Any]) -> AgreementWords:
+    """Write a row of ``metrics.agreement``: percent, kappa and alpha with two decimals."""
+    kappa, alpha = (NOTHING if row[name] is None else decimal(row[name]) for name in ("kappa", "alpha"))
+    interval = NOTHING if row["low"] is None else f"{decimal(row['low'])} to {decimal(row['high'])}"
+    return AgreementWords(count(row["photos"]), percent(row["agreement"]), kappa, alpha, interval)
+
+
+def decimal(value: float) -> str:
+    """Two decimals with a true minus sign, never a negative zero."""
+    text = f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "−")
+
+
+def failures_by_reason(summary: PoolSummary) -> pl.DataFrame:
+    """``reason, n, classes`` of failed candidates, the most frequent first."""
+    return (
+        summary.failures.group_by("reason")
+        .agg(pl.col("n").sum(), classes=pl.len())
+        .sort("n", "reason", descending=[True, False])
+    )

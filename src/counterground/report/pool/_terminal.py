@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground.report.pool._heat import (
+    SHADES,
     WEAK_BELOW,
     Cell,
     HeatMap,
@@ -16,9 +17,13 @@ from counterground.report.pool._heat import (
     discard_counts,
     referee_accuracy,
 )
-from counterground.report.pool._shades import SHADES
-from counterground.report.pool._summary import FEW_IN_CLASS, PoolSummary
-from counterground.report.pool._words import agreement_words, failures_by_reason, pool_sentence
+from counterground.report.pool._summary import (
+    FEW_IN_CLASS,
+    PoolSummary,
+    agreement_words,
+    failures_by_reason,
+    pool_sentence,
+)
 from counterground.results import NOTHING, count
 from counterground.text import one_line
 
@@ -116,7 +121,7 @@ def _classes(summary: PoolSummary) -> Table:
 
 def _annotators(summary: PoolSummary) -> Table:
     columns = ("decisions", "photos", "postponed", "undone", "median s")
-    table = _table("Who decided how many, and how fast", "annotator", "task", *columns, texts=2)
+    table = _table("Decisions and pace per annotator", "annotator", "task", *columns, texts=2)
     for row in summary.annotators.iter_rows(named=True):
         seconds = None if row["seconds"] is None else f"{row['seconds']:.1f}"
         numbers = (row[name] for name in columns[:-1])
@@ -221,7 +226,7 @@ def _heads(names: Sequence[str], name: int, size: int) -> Iterator[Text]:
 
 
 def _row(label: str, cells: Sequence[Cell], name: int, size: int) -> Iterator[Text]:
-    """A row; a name that is too long goes on in the lines below, where nothing else stands."""
+    """A row; a name that is too long continues on lines of its own below."""
     from textwrap import wrap
 
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""Common against counter accuracy as an Altair chart: one specification for the script and for paper."""
+"""Common vs. counter accuracy as a scatter: data for the script, a still picture, what the controls offer."""
 
 from __future__ import annotations
 
@@ -8,29 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from counterground.errors import missing_extra
+from counterground.metrics import EDGE, LineFit
 from counterground.report._style import FAMILY_NAMES, FAMILY_SHAPES
-from counterground.report.page.explorer._marks import OUTLINES
+from counterground.report.page._marks import OUTLINES
 from counterground.report.page.explorer._points import (
-    FONT,
-    FRAMES,
     NAMED,
-    Domain,
     Item,
     domain,
     own_points,
     paper_points,
-    probits,
+    quantile,
 )
 from counterground.text import legible
 
 if TYPE_CHECKING:
-    import altair as alt
     from markupsafe import Markup
-
-
-_SIDE = 620
-_FEWEST = 3
-_CSS = {"ink": "var(--ink)", "soft": "var(--soft)", "grid": "var(--grid)", "page": "var(--page)"}
 
 
 @dataclass(frozen=True)
@@ -56,20 +49,27 @@ def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequenc
         items: the runs' models that have both groups.
         published: the paper's rows of `model_points`.
         lines: trend lines of families.
+
+    Raises:
+        UsageError: altair or vl-convert is not installed.
     """
     if not items:
         return None
+    try:
+        from counterground.report.page.explorer._chart import draw_chart, draw_still
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "report") from error
     own = [item.row for item in items]
     shown = all(row["comparable"] for row in own)
     spans = [domain(own), domain([*own, *published.iter_rows(named=True)])]
     families = [f for f in FAMILY_NAMES if f in {*(row["family"] for row in own), *published["family"]}]
     marks = own_points(items, spans, _named(items), [[], list(published.iter_rows(named=True))])
     theirs = paper_points(published, FAMILY_SHAPES)
-    chart = _chart(marks, theirs, _line_rows(lines), spans, families, paper=shown)
+    chart = draw_chart(marks, theirs, _line_rows(lines), spans, families, paper=shown)
     spec = legible(chart.to_dict())
     return Explorer(
         spec,
-        _still(spec),
+        draw_still(spec),
         [
             (f, FAMILY_NAMES[f], OUTLINES[FAMILY_SHAPES[f]], any(row["family"] == f for row in own))
             for f in families
@@ -81,13 +81,25 @@ def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequenc
 
 @dataclass(frozen=True)
 class Trend:
-    """A straight line on probit axes: its family, two points (fractions) and what it says."""
+    """A straight line on probit axes: its family, two ends in probit units, what it says, and whose it is."""
 
     family: str
-    common: tuple[float, float]
-    counter: tuple[float, float]
+    x: tuple[float, float]
+    y: tuple[float, float]
     words: str
     paper: bool
+
+    @classmethod
+    def of(cls, fit: LineFit, family: str, *, paper: bool) -> Trend:
+        """The line of a fit on the probit scale, from one end of any axis to the other."""
+        x = quantile(EDGE), quantile(1 - EDGE)
+        low, high = (float(fit.at(end)) for end in x)
+        whose = f"{fit.n} of the paper’s models" if paper else f"{fit.n} models here"
+        words = (
+            f"{FAMILY_NAMES[family]}: slope {fit.slope:.2f} [{fit.slope_low:.2f}, {fit.slope_high:.2f}], "
+            f"through {whose}"
+        )
+        return cls(family, x, (low, high), words.replace("-", "−"), paper)
 
 
 def _named(items: Sequence[Item]) -> list[str]:
@@ -103,253 +115,9 @@ def _line_rows(lines: Sequence[Trend]) -> list[dict[str, Any]]:
         {
             "family": line.family,
             "paper": line.paper,
-            **{name: round(value, 4) for name, value in zip(("x", "x2"), probits(line.common), strict=True)},
-            **{name: round(value, 4) for name, value in zip(("y", "y2"), probits(line.counter), strict=True)},
+            **dict(zip(("x", "x2"), (round(value, 4) for value in line.x), strict=True)),
+            **dict(zip(("y", "y2"), (round(value, 4) for value in line.y), strict=True)),
             "line": f"var(--f-{line.family})",
         }
         for line in lines
     ]
-
-
-def _chart(
-    own: list[dict[str, Any]],
-    theirs: list[dict[str, Any]],
-    lines: list[dict[str, Any]],
-    spans: Sequence[Domain],
-    families: Sequence[str],
-    *,
-    paper: bool,
-) -> alt.LayerChart:
-    import altair as alt
-
-    axes = _Axes(spans)
-    layers: list[Any] = [
-        _diagonal(),
-        _lines(lines, axes),
-        _paper_layer(theirs, axes),
-        *_crosses(own, axes),
-        _leaders(own, axes),
-        *_names(own, axes),
-        _points(own, axes),
-    ]
-    layered: alt.LayerChart = (
-        alt.layer(*layers)
-        .add_params(
-            alt.param(name="paper", value=paper),
-            alt.param(name="families", value=list(families)),
-            alt.param(name="hover", value=0),
-            alt.param(name="low", expr=f"paper ? {spans[1].low} : {spans[0].low}"),
-            alt.param(name="high", expr=f"paper ? {spans[1].high} : {spans[0].high}"),
-        )
-        .properties(
-            width=_SIDE, height=_SIDE, autosize=alt.AutoSizeParams(type="fit", contains="padding"), padding=4
-        )
-        .configure(background="transparent", font="sans-serif")
-        .configure_view(stroke=_CSS["grid"])
-    )
-    return layered
-
-
-class _Axes:
-    """Both axes: probit positions, written in percent, with the domain that the controls choose."""
-
-    def __init__(self, spans: Sequence[Domain]) -> None:
-        import altair as alt
-
-        low, high = alt.ExprRef("low"), alt.ExprRef("high")
-        self.scale = alt.Scale(domain=[low, high], nice=False, zero=False)
-        self.values = alt.ExprRef(f"paper ? {spans[1].ticks} : {spans[0].ticks}")
-
-    def _axis(self, title: str) -> alt.Axis:
-        import altair as alt
-
-        return alt.Axis(
-            title=f"{title} accuracy, % (probit scale)",
-            values=self.values,
-            labelExpr="format(100 * cumulativeNormal(datum.value), '.2~r')",
-            labelOverlap=True,
-            labelFontSize=FONT,
-            titleFontSize=FONT,
-            titleFontWeight="normal",
-            labelColor=_CSS["soft"],
-            titleColor=_CSS["soft"],
-            gridColor=_CSS["grid"],
-            domain=False,
-            ticks=False,
-            labelPadding=6,
-        )
-
-    def x(self, field: str = "x") -> alt.X:
-        import altair as alt
-
-        return alt.X(field, type="quantitative", scale=self.scale, axis=self._axis("Common"))
-
-    def y(self, field: str = "y") -> alt.Y:
-        import altair as alt
-
-        return alt.Y(field, type="quantitative", scale=self.scale, axis=self._axis("Counter"))
-
-
-def _as(field: str) -> Any:
-    """A colour that stands in the data as it is to be written."""
-    import altair as alt
-
-    return alt.ExprRef(f"datum.{field}")
-
-
-def _diagonal() -> Any:
-    import altair as alt
-
-    ends = alt.InlineData([{"end": 0}])
-    base = alt.Chart(ends).transform_calculate(x="low", x2="high", y="low", y2="high")
-    line = base.mark_rule(strokeDash=[5, 4], color=_CSS["soft"], aria=False).encode(
-        x="x:Q", x2="x2", y="y:Q", y2="y2"
-    )
-    words = base.mark_text(
-        text="dashed: no drop",
-        align="left",
-        baseline="top",
-        dx=8,
-        dy=8,
-        color=_CSS["soft"],
-        fontSize=FONT,
-        aria=False,
-    ).encode(x="x:Q", y=alt.Y("y2:Q"))
-    return alt.layer(line, words)
-
-
-def _lines(rows: list[dict[str, Any]], axes: _Axes) -> Any:
-    import altair as alt
-
-    return (
-        alt.Chart(alt.InlineData(rows or [{"family": ""}]))
-        .transform_filter("indexof(families, datum.family) >= 0 && (paper || !datum.paper)")
-        .mark_rule(clip=True, strokeWidth=1.5, opacity=0.75, stroke=_as("line"), aria=False)
-        .encode(x=axes.x(), y=axes.y(), x2="x2", y2="y2")
-    )
-
-
-def _paper_layer(rows: list[dict[str, Any]], axes: _Axes) -> Any:
-    import altair as alt
-
-    return (
-        alt.Chart(alt.InlineData(rows))
-        .transform_filter("paper && indexof(families, datum.family) >= 0")
-        .mark_point(filled=False, stroke=_as("colour"), fill="transparent", strokeWidth=1.4, opacity=0.8)
-        .encode(
-            x=axes.x(),
-            y=axes.y(),
-            size=alt.Size("area:Q", scale=None),
-            shape=alt.Shape("shape:N", scale=None),
-            tooltip=alt.Tooltip("tip:N"),
-            description=alt.Description("label:N"),
-        )
-    )
-
-
-def _own(rows: list[dict[str, Any]]) -> Any:
-    import altair as alt
-
-    return alt.Chart(alt.InlineData(rows)).transform_filter("indexof(families, datum.family) >= 0")
-
-
-def _crosses(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
-    base = _own(rows)
-    style: dict[str, Any] = {
-        "clip": True,
-        "stroke": _as("line"),
-        "strokeWidth": 1.4,
-        "opacity": 0.6,
-        "aria": False,
-    }
-    return [
-        base.transform_filter("datum.xl !== null")
-        .mark_rule(**style)
-        .encode(x=axes.x("xl"), x2="xh", y=axes.y()),
-        base.transform_filter("datum.yl !== null")
-        .mark_rule(**style)
-        .encode(x=axes.x(), y=axes.y("yl"), y2="yh"),
-    ]
-
-
-# Where names stand was found for each domain and, in it, for each of `FRAMES`.
-_AT = f"(paper ? {len(FRAMES)} : 0) + (width < 265 ? 2 : width < 430 ? 1 : 0)"
-
-
-def _right(pixels: str) -> str:
-    return f"datum.x + (high - low) * {pixels} / width"
-
-
-def _down(pixels: str) -> str:
-    return f"datum.y - (high - low) * {pixels} / height"
-
-
-def _leaders(rows: list[dict[str, Any]], axes: _Axes) -> Any:
-    """Thin lines from points to names that stand off."""
-    return (
-        _own(rows)
-        .transform_calculate(to=f"datum.leader[{_AT}]")
-        .transform_filter("datum.to.length > 0")
-        .transform_calculate(
-            lx=_right("datum.to[0]"),
-            ly=_down("datum.to[1]"),
-            lx2=_right("datum.to[2]"),
-            ly2=_down("datum.to[3]"),
-        )
-        .mark_rule(color=_CSS["soft"], strokeWidth=0.8, aria=False)
-        .encode(x=axes.x("lx"), y=axes.y("ly"), x2="lx2", y2="ly2")
-    )
-
-
-def _names(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
-    """Names beside points, at the places that were found free for this width and domain."""
-    base = (
-        _own(rows)
-        .transform_calculate(name=f"datum.text[{_AT}]", ox=f"datum.dx[{_AT}]", oy=f"datum.dy[{_AT}]")
-        .transform_filter("datum.name !== ''")
-        .transform_calculate(nx=_right("datum.ox"), ny=_down("datum.oy"))
-    )
-    style: dict[str, Any] = {
-        "align": "left",
-        "baseline": "alphabetic",
-        "fontSize": FONT,
-        "fontWeight": 600,
-        "aria": False,
-    }
-    return [
-        base.mark_text(**style, color=_CSS["page"], stroke=_CSS["page"], strokeWidth=4).encode(
-            x=axes.x("nx"), y=axes.y("ny"), text="name:N"
-        ),
-        base.mark_text(**style, color=_CSS["ink"]).encode(x=axes.x("nx"), y=axes.y("ny"), text="name:N"),
-    ]
-
-
-def _points(rows: list[dict[str, Any]], axes: _Axes) -> Any:
-    import altair as alt
-
-    return (
-        _own(rows)
-        .mark_point(
-            filled=True,
-            fill=_as("colour"),
-            stroke=alt.ExprRef(f"datum.id === hover ? '{_CSS['ink']}' : datum.line"),
-            strokeWidth=alt.ExprRef("datum.id === hover ? 3 : 1.2"),
-            opacity=1,
-        )
-        .encode(
-            x=axes.x(),
-            y=axes.y(),
-            size=alt.Size("area:Q", scale=None),
-            shape=alt.Shape("shape:N", scale=None),
-            tooltip=alt.Tooltip("tip:N"),
-            description=alt.Description("label:N"),
-        )
-    )
-
-
-def _still(spec: dict[str, Any]) -> Markup:
-    """The chart as SVG, for readers without scripts and for paper; Vega escapes every text."""
-    import vl_convert
-    from markupsafe import Markup
-
-    return Markup(vl_convert.vegalite_to_svg(spec))  # noqa: S704 - tested with hostile names

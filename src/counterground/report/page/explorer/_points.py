@@ -1,59 +1,23 @@
-"""The scatter's marks as rows of data: probit positions, what hovering tells, and where names stand."""
+"""The scatter's marks as rows of data: positions, what hovering shows, and where names go."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import polars as pl
-from scipy.special import ndtr, ndtri
 
-from counterground.report._labels import Box, Disc, Place, Segment, place_names, text_width
+from counterground.report._axes import limits, on_axis, probit, shown_values, ticks
+from counterground.report._placement import Box, Disc, Place, Segment, place_names, text_width
 from counterground.report._style import FAMILY_COLOURS, FAMILY_NAMES, marker_area, strength
-from counterground.report.page.explorer._marks import Mark
+from counterground.report.page._marks import Mark
 from counterground.results import bounds, count, percent
-
-EDGE = 0.001
-_ROOM = 0.15
-_TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
-
-
-@dataclass(frozen=True)
-class ProbitScale:
-    """Map accuracies (fractions) between ``low`` and ``high`` to 0 to 1, linearly in ``ndtri``."""
-
-    low: float
-    high: float
-
-    def __call__(self, accuracy: float) -> float:
-        """Position in 0 to 1; what lies outside the scale (0 and 1 are infinite) sits on its edge."""
-        clipped = min(max(accuracy, self.low), self.high)
-        start, end = ndtri(self.low), ndtri(self.high)
-        return float((ndtri(clipped) - start) / (end - start))
-
-    def ticks(self, apart: float) -> list[float]:
-        """Round percentages on the scale, at least ``apart`` (0 to 1) from each other."""
-        kept: list[float] = []
-        inside = [tick for tick in _TICKS if self.low <= tick <= self.high]
-        # The middle of the scale first: its ticks are the evenly spaced ones a reader looks for.
-        for tick in sorted(inside, key=lambda tick: abs(tick - 0.5)):
-            if all(abs(self(tick) - self(other)) >= apart for other in kept):
-                kept.append(tick)
-        return sorted(kept)
-
-
-def fit_scale(accuracies: Iterable[float]) -> ProbitScale:
-    """Return the smallest scale that holds all ``accuracies`` with some room on both sides."""
-    values = [min(max(value, EDGE), 1 - EDGE) for value in accuracies] or [0.5]
-    low, high = ndtri(min(values)) - _ROOM, ndtri(max(values)) + _ROOM
-    return ProbitScale(max(float(ndtr(low)), EDGE), min(float(ndtr(high)), 1 - EDGE))
-
 
 NAMED = 10
 FONT = 12.0
-# Sides of the square that marks stand in, in pixels: on wide screens, on phones and on small ones.
+# Sides of the square that holds the marks, in pixels: on wide screens, on phones and on small ones.
 FRAMES = (560.0, 290.0, 225.0)
 _DIAGONAL_WORDS = 130.0
 
@@ -68,7 +32,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Domain:
-    """What both axes span, in probit units, and where their ticks stand."""
+    """The range of both axes and their ticks, in probit units."""
 
     low: float
     high: float
@@ -76,26 +40,15 @@ class Domain:
 
 
 def quantile(accuracy: float) -> float:
-    """The standard normal quantile of an accuracy (fraction), off 0 and 1 where it is infinite."""
-    return float(ndtri(min(max(accuracy, EDGE), 1 - EDGE)))
-
-
-def probits(accuracies: Sequence[float]) -> list[float]:
-    """Standard normal quantiles as they are: the ends of a line may lie far off the axes, which cut it."""
-    return [float(value) for value in ndtri(accuracies)]
+    """The position of an accuracy (fraction) on the axes."""
+    return float(probit(on_axis(accuracy)))
 
 
 def domain(rows: Sequence[dict[str, Any]]) -> Domain:
-    """Return what the axes must span to hold these rows of `model_points` with some room."""
-    levels = []
-    for row in rows:
-        levels += [row["common"], row["counter"]]
-        # A bound near 0 or 1 is far away on this scale: its cross may run off the edge, a point may not.
-        edges = (row[f"{group}_{side}"] for group in ("common", "counter") for side in ("low", "high"))
-        levels += [edge for edge in edges if edge is not None and 0.02 <= edge <= 0.98]
-    scale = fit_scale(levels)
-    ticks = [quantile(tick) for tick in scale.ticks(0.09)]
-    return Domain(quantile(scale.low), quantile(scale.high), ticks)
+    """Return what the axes must span to hold these rows of `model_points`."""
+    low, high = limits(shown_values(rows))
+    marks = [round(float(probit(tick)), 6) for tick in ticks(low, high)]
+    return Domain(float(probit(low)), float(probit(high)), marks)
 
 
 def own_points(
@@ -106,7 +59,7 @@ def own_points(
 ) -> list[dict[str, Any]]:
     """Return the runs' models as data of marks, with a place for the name in each domain and of `FRAMES`.
 
-    ``behind`` are, for each domain, rows of `model_points` whose marks names had better leave uncovered.
+    ``behind``: for each domain, rows of `model_points` whose marks names should not cover.
     """
     # In the order in which the chart's expression counts them.
     places = [
@@ -163,24 +116,24 @@ def own_colour(family: str, data_size: int | None) -> str:
 
 
 def tip(title: str, row: dict[str, Any]) -> dict[str, str]:
-    """What hovering tells of a model: its name first, then names of figures and figures."""
-    told = {"title": title}
+    """What hovering shows of a model: its name first, then names of figures and figures."""
+    facts = {"title": title}
     for figure in ("common", "counter", "drop"):
         unit = "points" if figure == "drop" else "%"
         edges = bounds(row[f"{figure}_low"], row[f"{figure}_high"])
-        told[figure.capitalize()] = f"{percent(row[figure])} {unit} {edges}".rstrip()
-    told["Family"] = FAMILY_NAMES.get(row["family"], FAMILY_NAMES["other"])
+        facts[figure.capitalize()] = f"{percent(row[figure])} {unit} {edges}".rstrip()
+    facts["Family"] = FAMILY_NAMES.get(row["family"], FAMILY_NAMES["other"])
     if row["backbone"]:
-        told["Backbone"] = str(row["backbone"])
+        facts["Backbone"] = str(row["backbone"])
     if row["parameters"]:
-        told["Parameters"] = in_short(row["parameters"])
+        facts["Parameters"] = in_short(row["parameters"])
     if row["pretrain_dataset"]:
-        told["Trained on"] = str(row["pretrain_dataset"])
+        facts["Trained on"] = str(row["pretrain_dataset"])
         if row["data_size"]:
-            told["Trained on"] += f" ({in_short(row['data_size'])})"
+            facts["Trained on"] += f" ({in_short(row['data_size'])})"
     if row["source"] == "paper" and row["note"]:
-        told["Note"] = str(row["note"])
-    return told
+        facts["Note"] = str(row["note"])
+    return facts
 
 
 def in_short(number: int) -> str:
@@ -222,7 +175,7 @@ def _places(
     named: Sequence[str],
     behind: Sequence[dict[str, Any]],
 ) -> list[Name]:
-    """Where each name of `named` stands; where there is no room there is no name, and hovering tells it."""
+    """Where each name of `named` goes; where there is no room, only hovering shows it."""
 
     def at(value: float, *, down: bool = False) -> float:
         share = (quantile(value) - span.low) / (span.high - span.low)
@@ -258,7 +211,7 @@ def _name(text: str, disc: Disc, place: Place) -> Name:
     return Name(text, round(x, 1), round(y, 1), tuple(leader))
 
 
-def _cross(row: dict[str, Any], at: Any) -> list[Segment]:
+def _cross(row: dict[str, Any], at: Callable[..., float]) -> list[Segment]:
     """The arms of a point's interval cross."""
     x, y = at(row["common"]), at(row["counter"], down=True)
     arms = []

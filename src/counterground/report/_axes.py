@@ -1,0 +1,96 @@
+"""The axes of every scatter: accuracies (fractions) on the probit scale, their range and their ticks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from counterground.metrics import EDGE, from_scale, to_scale
+
+_ROUND = (50, 20, 80, 10, 90, 1, 99, 5, 95, 30, 70, 40, 60, 2, 98, 15, 85, 25, 75, 35, 45, 55, 65)
+_TAILS = (97, 3, 0.5, 99.5, 0.2, 99.8)
+_EVEN = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1)
+"""Steps in percent for an axis so short that few round numbers lie on it."""
+_ENOUGH = 5
+_APART = 0.085
+_MARGIN, _LEAST_MARGIN = 0.08, 0.05
+# Axes go a little beyond EDGE, so that markers at 0 and 100 % are whole: to half of it.
+_BEYOND = 0.5 / (EDGE / 2)
+_BOUNDS_SHOWN = (0.02, 0.98)
+
+
+def on_axis(accuracy: float) -> float:
+    """Move an accuracy onto the axis: 0 and 1, which lie infinitely far away, become 0.001 and 0.999."""
+    return min(max(accuracy, EDGE), 1 - EDGE)
+
+
+def probit(accuracies: Any) -> Any:
+    """Standard normal quantiles of accuracies, which end a little beyond those of 0.001 and 0.999."""
+    return to_scale(np.clip(np.asarray(accuracies, dtype=float), 0, 1), "probit", _BEYOND)
+
+
+def accuracy(quantiles: Any) -> Any:
+    """The accuracies at standard normal quantiles."""
+    return from_scale(quantiles, "probit")
+
+
+def shown_values(
+    rows: Iterable[Mapping[str, Any]], groups: Sequence[str] = ("common", "counter")
+) -> list[float]:
+    """Accuracies that an axis must hold: all points, and ends of intervals unless they are near 0 or 1.
+
+    On this scale such an end is far away: an interval may run off the axis, a point may not.
+
+    Args:
+        rows: of ``model_points``.
+        groups: the groups whose accuracies lie along the axis.
+    """
+    values: list[float] = []
+    low, high = _BOUNDS_SHOWN
+    for row in rows:
+        for group in groups:
+            ends = (row[f"{group}_{end}"] for end in ("low", "high"))
+            values += [row[group], *(end for end in ends if end is not None and low <= end <= high)]
+    return values
+
+
+def limits(values: Iterable[float]) -> tuple[float, float]:
+    """Accuracies at which an axis begins and ends that holds all ``values`` with a margin on both sides."""
+    ends = probit([on_axis(value) for value in values] or [0.5])
+    margin = max(_MARGIN * float(ends.max() - ends.min()), _LEAST_MARGIN)
+    return float(accuracy(ends.min() - margin)), float(accuracy(ends.max() + margin))
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Accuracies of round percentages between the limits, none closer than 8.5 % of the axis.
+
+    The roundest come first: 50 before 65. Where fewer than five lie on the axis they are even steps instead,
+    and in the tails, where even steps crowd, finer ones.
+    """
+    kept = _spaced(_ROUND, low, high)
+    if len(kept) >= _ENOUGH:
+        return kept
+    for step in _EVEN:
+        first, last = math.ceil(100 * low / step - 1e-9), math.floor(100 * high / step + 1e-9)
+        steps = [round(place * step, 1) / 100 for place in range(first, last + 1)]
+        if len(steps) >= _ENOUGH and _shortest(steps, low, high) >= _APART:
+            return steps
+    return _spaced((*_ROUND, *_TAILS), low, high)
+
+
+def _spaced(candidates: Iterable[float], low: float, high: float) -> list[float]:
+    """Those percentages between the limits that keep their distance from the earlier ones, in order."""
+    kept: list[float] = []
+    for tick in (candidate / 100 for candidate in candidates):
+        if low <= tick <= high and _shortest([*kept, tick], low, high) >= _APART:
+            kept.append(tick)
+    return sorted(kept)
+
+
+def _shortest(marks: Sequence[float], low: float, high: float) -> float:
+    """The least distance between two ticks, as a share of the axis."""
+    places = np.sort(probit(list(marks)))
+    return float(np.diff(places).min(initial=math.inf)) / float(probit(high) - probit(low))

@@ -1,0 +1,49 @@
+"""Models as points: the paper's and the runs', from the room that compares them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import polars as pl
+
+from counterground.metrics import SETTING
+from counterground.report.figures._material import Material, stamp
+from counterground.report.figures._style import shorten
+
+Setup = Literal["1v1000", "1v20"]
+# How models were loaded is stamped on every name.
+_DIFFERING = (*(name for name in SETTING if name != "as_published"), "source")
+_LONGEST = 40
+PHOTOS = ("benchmark_version", "label_space", "comparable")
+"""Models that agree in these columns may be drawn in one picture."""
+
+
+def paper_points(setup: Setup) -> pl.DataFrame:
+    """The paper's models as `counterground.comparison.model_points` gives them (fractions), and ``shown``."""
+    from counterground.comparison import model_points
+
+    return _shown(model_points((), published=True, setup=setup))
+
+
+def own_points(material: Material, setup: Setup = "1v1000") -> pl.DataFrame:
+    """The models of the runs that have a drop, with intervals, and ``shown``: a name that no other has."""
+    from counterground.comparison import model_points
+
+    return _shown(model_points(material.runs, published=False, setup=setup))
+
+
+def families(material: Material) -> dict[str, str]:
+    """Family of each model of the runs, by its specification."""
+    points = own_points(material)
+    return dict(zip(points["model"], points["family"], strict=True))
+
+
+def _shown(points: pl.DataFrame) -> pl.DataFrame:
+    """Add ``shown``: the label, and where several models share it the settings in which they differ."""
+    shown = []
+    for row in points.iter_rows(named=True):
+        alike = points.filter(pl.col("label") == row["label"])
+        differ = [row[name] for name in _DIFFERING if alike[name].n_unique() > 1]
+        extra = f" ({', '.join(str(value) for value in differ if value is not None)})" if differ else ""
+        shown.append(shorten(f"{row['label']}{extra}", _LONGEST) + stamp(row["as_published"]))
+    return points.with_columns(shown=pl.Series(shown, dtype=pl.String))

@@ -1,0 +1,187 @@
+"""The photos on a page: small copies within a budget, whose they are, and which were left out."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import NamedTuple
+
+import polars as pl
+from PIL import Image
+
+from counterground.errors import UsageError
+from counterground.photos import UnreadablePhoto, load_photo
+from counterground.report._photos import PhotoSource
+from counterground.results import count, counted
+
+MEGABYTE = 1_000_000
+_BATCH = 32
+# Longest side in pixels, and bytes of text that a photo of that size takes at most, as a rule.
+_SIDES = ((320, 26_000), (240, 16_000), (180, 0))
+_QUALITY = 74
+PER_CELL = 12
+UNKNOWN_LICENCE = "not recorded"
+
+
+@dataclass
+class Thumbnails:
+    """Small copies of photos, and what was left out.
+
+    Attributes:
+        pictures: ``data:`` addresses by photo_id.
+        size: bytes that they take in the page.
+        unknown: paths found in no benchmark at hand.
+        unreadable: paths and reasons of those that are missing, changed or damaged.
+        over_budget: paths left out because of the budget.
+    """
+
+    pictures: dict[str, str] = field(default_factory=dict)
+    size: int = 0
+    unknown: list[str] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    over_budget: list[str] = field(default_factory=list)
+
+
+class Credit(NamedTuple):
+    """What a photo on the page must be credited with."""
+
+    path: str
+    attribution: str
+    licence: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Photos of one benchmark on the page.
+
+    Attributes:
+        requested: whether the page may hold photos.
+        thumbnails: the pictures, and what was left out.
+        licences: pairs of a licence and the number of photos shown under it, most first.
+        credits: of the photos shown, by photo_id.
+    """
+
+    requested: bool
+    thumbnails: Thumbnails = field(default_factory=Thumbnails)
+    licences: list[tuple[str, int]] = field(default_factory=list)
+    credits: dict[str, Credit] = field(default_factory=dict)
+
+    @property
+    def megabytes(self) -> str:
+        """What the pictures take in the page."""
+        return f"{self.thumbnails.size / MEGABYTE:.1f}"
+
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences on the photos that are not shown, and why."""
+        found = self.thumbnails
+        notes = []
+        if found.unknown:
+            photos = counted(len(found.unknown), "photo")
+            notes.append(f"{photos} not found in any benchmark at hand: name the benchmark with --benchmark.")
+        for reason, paths in _by_reason(found.unreadable).items():
+            notes.append(f"{count(len(paths))} left out ({reason}): {_some(paths)}.")
+        if found.over_budget:
+            more = count(len(found.over_budget))
+            notes.append(f"{more} left out because of the photo budget, which --photo-budget raises.")
+        return notes
+
+
+def make_gallery(chosen: pl.DataFrame, sources: Mapping[str, PhotoSource], budget: float) -> Gallery:
+    """Shrink the chosen photos in their order and collect the credits of those that are shown.
+
+    Args:
+        chosen: as `informative_photos` returns them.
+        sources: files by photo_id.
+        budget: megabytes.
+    """
+    photos = list(chosen.select("path", "photo_id").iter_rows())
+    thumbnails = make_thumbnails(photos, sources, budget)
+    credits_ = {
+        identity: _credit(path, sources[identity])
+        for path, identity in photos
+        if identity in thumbnails.pictures
+    }
+    licences = Counter(credit.licence for credit in credits_.values())
+    return Gallery(True, thumbnails, licences.most_common(), credits_)
+
+
+def _credit(path: str, source: PhotoSource) -> Credit:
+    return Credit(path, source.attribution or "", source.licence or UNKNOWN_LICENCE, source.source or "")
+
+
+def _by_reason(unreadable: list[tuple[str, str]]) -> dict[str, list[str]]:
+    reasons: dict[str, list[str]] = {}
+    for path, reason in unreadable:
+        reasons.setdefault(reason, []).append(path)
+    return reasons
+
+
+def _some(paths: list[str], at_most: int = 3) -> str:
+    more = len(paths) - at_most
+    return ", ".join(paths[:at_most]) + (f" and {count(more)} more" if more > 0 else "")
+
+
+def make_thumbnails(
+    photos: Sequence[tuple[str, str]], sources: Mapping[str, PhotoSource], budget: float
+) -> Thumbnails:
+    """Read, check and shrink photos in the order given until the budget is used up.
+
+    A photo counts only if its file's content is still that of ``photo_id``. What a camera wrote into the file
+    (place, time, serial number) is not copied.
+
+    Args:
+        photos: pairs of path and photo_id, in the order in which they are added.
+        sources: files by photo_id.
+        budget: megabytes of text in the page.
+
+    Raises:
+        UsageError: a budget that is not positive.
+    """
+    if not budget > 0:
+        raise UsageError(f"A photo budget of {budget:g} MB holds no photo: leave photos out instead.")
+    found = Thumbnails(unknown=[path for path, identity in photos if identity not in sources])
+    known = [(path, identity) for path, identity in photos if identity in sources]
+    room = budget * MEGABYTE
+    side = next(side for side, typical in _SIDES if len(known) * typical <= room)
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(known), _BATCH):
+            batch = known[start : start + _BATCH]
+            made = pool.map(lambda item: _shrink(sources[item[1]], item[1], side), batch)
+            for (path, identity), picture in zip(batch, made, strict=True):
+                _add(found, path, identity, picture, room)
+            if found.over_budget:
+                # Photos come in turns over the classes: what does not fit now ends the round for all.
+                found.over_budget += [path for path, _ in known[start + _BATCH :]]
+                break
+    return found
+
+
+def _add(found: Thumbnails, path: str, identity: str, picture: str | UnreadablePhoto, room: float) -> None:
+    if isinstance(picture, UnreadablePhoto):
+        found.unreadable.append((path, picture.reason))
+    elif found.over_budget or found.size + len(picture) > room:
+        found.over_budget.append(path)
+    elif identity not in found.pictures:
+        found.pictures[identity] = picture
+        found.size += len(picture)
+
+
+def _shrink(source: PhotoSource, identity: str, side: int) -> str | UnreadablePhoto:
+    try:
+        image = load_photo(source.file, expect_id=identity).image
+    except UnreadablePhoto as error:
+        return error
+    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    # A new image carries pixels alone; the old one may hold a comment or a colour profile with a name in it.
+    bare = Image.new("RGB", image.size)
+    bare.paste(image)
+    buffer = BytesIO()
+    bare.save(buffer, "WEBP", quality=_QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

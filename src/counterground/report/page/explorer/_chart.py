@@ -1,0 +1,238 @@
+"""The scatter as an Altair chart: one specification for the script and for the still picture.
+
+The only module that needs altair and vl-convert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import vl_convert
+from markupsafe import Markup
+
+from counterground.report.page.explorer._points import FONT, FRAMES, Domain
+
+_SIDE = 620
+_CSS = {"ink": "var(--ink)", "soft": "var(--soft)", "grid": "var(--grid)", "page": "var(--page)"}
+
+
+def draw_chart(
+    own: list[dict[str, Any]],
+    theirs: list[dict[str, Any]],
+    lines: list[dict[str, Any]],
+    spans: Sequence[Domain],
+    families: Sequence[str],
+    *,
+    paper: bool,
+) -> alt.LayerChart:
+    """Draw the scatter; ``paper`` says whether the paper's models are shown at first."""
+    axes = _Axes(spans)
+    layers: list[Any] = [
+        _diagonal(),
+        _lines(lines, axes),
+        _paper_layer(theirs, axes),
+        *_crosses(own, axes),
+        _leaders(own, axes),
+        *_names(own, axes),
+        _points(own, axes),
+    ]
+    layered: alt.LayerChart = (
+        alt.layer(*layers)
+        .add_params(
+            alt.param(name="paper", value=paper),
+            alt.param(name="families", value=list(families)),
+            alt.param(name="hover", value=0),
+            alt.param(name="low", expr=f"paper ? {spans[1].low} : {spans[0].low}"),
+            alt.param(name="high", expr=f"paper ? {spans[1].high} : {spans[0].high}"),
+        )
+        .properties(
+            width=_SIDE, height=_SIDE, autosize=alt.AutoSizeParams(type="fit", contains="padding"), padding=4
+        )
+        .configure(background="transparent", font="sans-serif")
+        .configure_view(stroke=_CSS["grid"])
+    )
+    return layered
+
+
+class _Axes:
+    """Both axes: probit positions, written in percent, with the domain that the controls choose."""
+
+    def __init__(self, spans: Sequence[Domain]) -> None:
+        low, high = alt.ExprRef("low"), alt.ExprRef("high")
+        self.scale = alt.Scale(domain=[low, high], nice=False, zero=False)
+        self.values = alt.ExprRef(f"paper ? {spans[1].ticks} : {spans[0].ticks}")
+
+    def _axis(self, title: str) -> alt.Axis:
+        return alt.Axis(
+            title=f"{title} accuracy, % (probit scale)",
+            values=self.values,
+            labelExpr="format(100 * cumulativeNormal(datum.value), '.3~r')",
+            labelOverlap=True,
+            labelFontSize=FONT,
+            titleFontSize=FONT,
+            titleFontWeight="normal",
+            labelColor=_CSS["soft"],
+            titleColor=_CSS["soft"],
+            gridColor=_CSS["grid"],
+            domain=False,
+            ticks=False,
+            labelPadding=6,
+        )
+
+    def x(self, field: str = "x") -> alt.X:
+        return alt.X(field, type="quantitative", scale=self.scale, axis=self._axis("Common"))
+
+    def y(self, field: str = "y") -> alt.Y:
+        return alt.Y(field, type="quantitative", scale=self.scale, axis=self._axis("Counter"))
+
+
+def _as(field: str) -> Any:
+    """A colour that the data name."""
+    return alt.ExprRef(f"datum.{field}")
+
+
+def _diagonal() -> Any:
+    ends = alt.InlineData([{"end": 0}])
+    base = alt.Chart(ends).transform_calculate(x="low", x2="high", y="low", y2="high")
+    line = base.mark_rule(strokeDash=[5, 4], color=_CSS["soft"], aria=False).encode(
+        x="x:Q", x2="x2", y="y:Q", y2="y2"
+    )
+    words = base.mark_text(
+        text="dashed: no drop",
+        align="left",
+        baseline="top",
+        dx=8,
+        dy=8,
+        color=_CSS["soft"],
+        fontSize=FONT,
+        aria=False,
+    ).encode(x="x:Q", y=alt.Y("y2:Q"))
+    return alt.layer(line, words)
+
+
+def _lines(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+    return (
+        alt.Chart(alt.InlineData(rows or [{"family": ""}]))
+        .transform_filter("indexof(families, datum.family) >= 0 && (paper || !datum.paper)")
+        .mark_rule(clip=True, strokeWidth=1.5, opacity=0.75, stroke=_as("line"), aria=False)
+        .encode(x=axes.x(), y=axes.y(), x2="x2", y2="y2")
+    )
+
+
+def _paper_layer(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+    return (
+        alt.Chart(alt.InlineData(rows))
+        .transform_filter("paper && indexof(families, datum.family) >= 0")
+        .mark_point(filled=False, stroke=_as("colour"), fill="transparent", strokeWidth=1.4, opacity=0.8)
+        .encode(
+            x=axes.x(),
+            y=axes.y(),
+            size=alt.Size("area:Q", scale=None),
+            shape=alt.Shape("shape:N", scale=None),
+            tooltip=alt.Tooltip("tip:N"),
+            description=alt.Description("label:N"),
+        )
+    )
+
+
+def _own(rows: list[dict[str, Any]]) -> Any:
+    return alt.Chart(alt.InlineData(rows)).transform_filter("indexof(families, datum.family) >= 0")
+
+
+def _crosses(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
+    base = _own(rows)
+    style: dict[str, Any] = {
+        "clip": True,
+        "stroke": _as("line"),
+        "strokeWidth": 1.4,
+        "opacity": 0.6,
+        "aria": False,
+    }
+    return [
+        base.transform_filter("datum.xl !== null")
+        .mark_rule(**style)
+        .encode(x=axes.x("xl"), x2="xh", y=axes.y()),
+        base.transform_filter("datum.yl !== null")
+        .mark_rule(**style)
+        .encode(x=axes.x(), y=axes.y("yl"), y2="yh"),
+    ]
+
+
+# Names have a place for each domain and, in it, for each of `FRAMES`.
+_AT = f"(paper ? {len(FRAMES)} : 0) + (width < 265 ? 2 : width < 430 ? 1 : 0)"
+
+
+def _right(pixels: str) -> str:
+    return f"datum.x + (high - low) * {pixels} / width"
+
+
+def _down(pixels: str) -> str:
+    return f"datum.y - (high - low) * {pixels} / height"
+
+
+def _leaders(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+    """Thin lines from points to names at a distance."""
+    return (
+        _own(rows)
+        .transform_calculate(to=f"datum.leader[{_AT}]")
+        .transform_filter("datum.to.length > 0")
+        .transform_calculate(
+            lx=_right("datum.to[0]"),
+            ly=_down("datum.to[1]"),
+            lx2=_right("datum.to[2]"),
+            ly2=_down("datum.to[3]"),
+        )
+        .mark_rule(color=_CSS["soft"], strokeWidth=0.8, aria=False)
+        .encode(x=axes.x("lx"), y=axes.y("ly"), x2="lx2", y2="ly2")
+    )
+
+
+def _names(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
+    """Names beside points, at the places found for this width and domain."""
+    base = (
+        _own(rows)
+        .transform_calculate(name=f"datum.text[{_AT}]", ox=f"datum.dx[{_AT}]", oy=f"datum.dy[{_AT}]")
+        .transform_filter("datum.name !== ''")
+        .transform_calculate(nx=_right("datum.ox"), ny=_down("datum.oy"))
+    )
+    style: dict[str, Any] = {
+        "align": "left",
+        "baseline": "alphabetic",
+        "fontSize": FONT,
+        "fontWeight": 600,
+        "aria": False,
+    }
+    return [
+        base.mark_text(**style, color=_CSS["page"], stroke=_CSS["page"], strokeWidth=4).encode(
+            x=axes.x("nx"), y=axes.y("ny"), text="name:N"
+        ),
+        base.mark_text(**style, color=_CSS["ink"]).encode(x=axes.x("nx"), y=axes.y("ny"), text="name:N"),
+    ]
+
+
+def _points(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+    return (
+        _own(rows)
+        .mark_point(
+            filled=True,
+            fill=_as("colour"),
+            stroke=alt.ExprRef(f"datum.id === hover ? '{_CSS['ink']}' : datum.line"),
+            strokeWidth=alt.ExprRef("datum.id === hover ? 3 : 1.2"),
+            opacity=1,
+        )
+        .encode(
+            x=axes.x(),
+            y=axes.y(),
+            size=alt.Size("area:Q", scale=None),
+            shape=alt.Shape("shape:N", scale=None),
+            tooltip=alt.Tooltip("tip:N"),
+            description=alt.Description("label:N"),
+        )
+    )
+
+
+def draw_still(spec: dict[str, Any]) -> Markup:
+    """The chart as SVG, for readers without scripts and for paper; Vega escapes every text."""
+    return Markup(vl_convert.vegalite_to_svg(spec))  # noqa: S704 - tested with hostile names

@@ -1,0 +1,133 @@
+"""The verdict is no stronger than the tests."""
+
+import pytest
+
+from counterground.comparison import full_comparison
+
+# Its sentences are read here one by one, which the page as a whole does not allow.
+from counterground.report.page._section import family_lines, make_section
+from counterground.results import regroup
+
+
+def section_of(*runs):
+    comparison = full_comparison(runs)
+    return make_section(1, runs, comparison, family_lines(comparison), lambda *_: None)
+
+
+def verdict_of(*runs):
+    return section_of(*runs).verdict
+
+
+def models_of(run):
+    return regroup(run.scores)
+
+
+def answers(verdict):
+    return {answer.question: f"{answer.answer} {answer.reason}" for answer in verdict.answers}
+
+
+def test_a_drop_that_stands_out_leads(make_run):
+    verdict = verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60))
+    assert verdict.lead == "a"
+    assert verdict.sentence.startswith("a relies most on the background: it loses ")
+    told = answers(verdict)
+    assert told["Does a rely on the background?"].startswith("Yes. The 95 % interval")
+    assert told["More than the other models?"].startswith(
+        "Yes. Its drop is significantly larger than that of"
+    )
+    assert "< 0.001, Holm-corrected over 4 tests" in told["More than the other models?"]
+
+
+def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run):
+    verdict = verdict_of(make_run({"a": (0.8, 0.5), "b": (0.8, 0.5), "c": (0.8, 0.52)}))
+    assert verdict.sentence.startswith("It is not clear which model relies most on the background.")
+    assert answers(verdict)["More than the other models?"].startswith("Inconclusive. Its drop is not signif")
+
+
+def test_some_told_apart_and_some_not(make_run):
+    run = make_run({"a": (0.9, 0.3), "b": (0.9, 0.3), "c": (0.9, 0.89)}, per_group=60)
+    verdict = verdict_of(run)
+    assert "has the largest drop: it loses" in verdict.sentence
+    assert verdict.sentence.endswith("may rely on it as much.")
+    assert "more than c; not significantly different from" in answers(verdict)["More than the other models?"]
+
+
+def test_no_drop_shown_is_said(make_run):
+    run = make_run({"a": (0.8, 0.7), "b": (0.8, 0.71)}, per_group=5)
+    verdict = verdict_of(run)
+    lead = max(models_of(run), key=lambda model: model.get("drop").value)
+    assert lead.get("drop").low <= 0 < lead.get("drop").value
+    assert verdict.sentence.startswith(
+        "There is no clear evidence that any model relies on the background. The largest drop is that of"
+    )
+
+
+def test_a_model_whose_drop_is_shown_is_named_though_another_has_a_larger_one(make_run):
+    wide = make_run({"a": (0.9, 0.55)}, path="one", classes=["x", "y", "z"], per_group=2)
+    sure = make_run({"b": (0.9, 0.8)}, path="two", per_group=80, classes=["x", "y", "z"])
+    (a,), (b,) = models_of(wide), models_of(sure)
+    assert a.get("drop").value > b.get("drop").value
+    assert a.get("drop").low <= 0 < b.get("drop").low
+    verdict = verdict_of(wide, sure)
+    assert verdict.lead == "a"
+    assert verdict.sentence.startswith(
+        f"There is clear evidence that b relies on the background: its drop is {b.get('drop').text} points"
+    )
+    assert "The largest drop is that of a" in verdict.sentence
+
+
+def test_the_least_is_told_apart_or_not(make_run):
+    near = answers(verdict_of(make_run({"a": (0.9, 0.3), "b": (0.9, 0.31), "c": (0.9, 0.32)}, per_group=60)))
+    assert near["Smallest measured drop"].endswith(" are statistically tied with it.")
+    far = answers(verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60)))
+    assert far["Smallest measured drop"].startswith("b: ")
+    assert "tied" not in far["Smallest measured drop"]
+
+
+def test_a_gain_is_no_loss(make_run):
+    verdict = verdict_of(make_run({"a": (0.3, 0.9), "b": (0.3, 0.95)}, per_group=40))
+    assert verdict.sentence.startswith("No model lost accuracy on these photos when the background changed")
+
+
+def test_one_model_is_told_alone(make_run):
+    verdict = verdict_of(make_run({"a": (0.9, 0.3)}))
+    assert verdict.sentence.startswith("a loses")
+    assert "More than the other models?" not in answers(verdict)
+    assert "inflated" not in str(answers(verdict))
+
+
+def test_without_groups_there_is_no_lead(make_run):
+    verdict = verdict_of(make_run({"a": (0.9, 0.3)}, groups=False))
+    assert verdict.lead is None
+    assert verdict.sentence.startswith("a has no drop")
+    two = verdict_of(make_run({"a": (0.9, 0.3), "b": (0.8, 0.3)}, groups=False))
+    assert two.sentence == "No model has a drop: no class has both common and counter photos."
+
+
+def test_few_clusters_are_said(make_run):
+    assert (
+        "With so few, intervals are wide"
+        in answers(verdict_of(make_run({"a": (0.9, 0.3)}, classes=["x", "y"])))["Sample size"]
+    )
+
+
+def test_of_many_models_the_page_shows_the_pairs_of_the_lead_corrected_for_all_pairs(make_run):
+    run = make_run({f"m{k}": (0.8, 0.6 - 0.04 * k) for k in range(8)}, per_group=40)
+    found = section_of(run)
+    lead = max(models_of(run), key=lambda model: model.get("drop").value).label
+    assert {pair.against for pair in found.comparisons.shown} == {lead}
+    assert found.comparisons.corrected_for == 8 * 7 // 2 * 4
+    tests = full_comparison([run]).tests.filter(metric="drop")
+    expected = {frozenset((row["model_a"], row["model_b"])): row for row in tests.iter_rows(named=True)}
+    for pair in found.comparisons.shown:
+        row = expected[frozenset((pair.model, lead))]
+        assert pair.drop.p_holm == row["p_holm"]
+        sign = 1 if row["model_a"] == pair.model else -1
+        assert pair.drop.difference.value == pytest.approx(sign * row["difference"])
+        assert pair.drop.difference.low <= pair.drop.difference.value <= pair.drop.difference.high
+
+
+def test_other_photos_are_no_test(make_run):
+    whole = make_run({"a": (0.9, 0.2)}, path="one")
+    part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
+    assert answers(verdict_of(whole, part))["More than the other models?"].startswith("Not tested.")
