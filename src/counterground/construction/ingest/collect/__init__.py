@@ -44,7 +44,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load what needs pyinaturalist, SQLAlchemy or DuckDB when it is asked for."""
+    """Load what needs requests, SQLAlchemy or DuckDB when it is used."""
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

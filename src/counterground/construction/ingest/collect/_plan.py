@@ -1,4 +1,4 @@
-"""What a collection would do, without doing it: counts from the API, sizes from a few photos' headers."""
+"""The dry run of a collection: counts from the API, sizes from the headers of a few photos."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import requests
 
+from counterground.construction.ingest.collect._api import INaturalist
 from counterground.construction.ingest.collect._classes import WantedClass
-from counterground.construction.ingest.collect._client import (
-    READ_TIMEOUT,
-    INaturalist,
-    PoliteAdapter,
-    user_agent,
-)
 from counterground.construction.ingest.collect._listing import (
     ListingState,
     Query,
@@ -25,18 +19,19 @@ from counterground.construction.ingest.collect._listing import (
     state_for,
 )
 from counterground.construction.ingest.collect._options import CollectOptions
-from counterground.construction.ingest.collect._progress import progress_line
 from counterground.construction.ingest.collect._report import ClassPlan, CollectionPlan, resolution_notes
 from counterground.construction.ingest.collect._session import (
     Session,
-    kept_by_class,
+    Source,
     open_session,
-    taxa_kept,
+    progress_line,
+    remembered_taxa,
+    setting_by_class,
     wanted_classes,
 )
-from counterground.construction.ingest.collect._source import Source
 from counterground.construction.ingest.collect._taxa import Choice
 from counterground.errors import CounterGroundError
+from counterground.http import Answer, Client, FetchError, PatientClient
 from counterground.pool import Pool, is_pool, open_pool
 
 _PER_CLASS, _IN_ALL = 3, 30  # photos asked for their size
@@ -47,9 +42,9 @@ def plan_collection(
     classes: str | Path | Sequence[str | WantedClass],
     options: CollectOptions | None = None,
 ) -> CollectionPlan:
-    """Say what ``collect`` would fetch: counts, and sizes estimated from the headers of a few photos.
+    """Return what ``collect`` would fetch: counts, and sizes estimated from the headers of a few photos.
 
-    Nothing is downloaded, nothing is written to the pool, and none is made. Sizes are bytes.
+    Nothing is downloaded, nothing is written to the pool, and none is created. Sizes are bytes.
 
     Raises:
         UsageError, UnclearClasses, CounterGroundError: as ``collect``.
@@ -59,7 +54,7 @@ def plan_collection(
     pool = open_pool(pool_path) if is_pool(pool_path) else None
     try:
         with progress_line(shown=chosen.show_progress) as line, open_session(chosen, line) as session:
-            resolution = session.resolve(wanted, taxa_kept(pool, wanted) if pool else {})
+            resolution = session.resolve(wanted, remembered_taxa(pool, wanted) if pool else {})
             if resolution.unclear:
                 raise resolution.unclear
             queries = session.queries(resolution.choices)
@@ -108,11 +103,11 @@ def _plan_class(
 
 
 def _in_pool(name: str, query: Query, pool: Pool | None, *, add: bool) -> tuple[int, int, bool]:
-    """Return how many photos the pool has of a class, how many candidates wait, and whether that is all."""
+    """Return how many photos of a class the pool has, how many candidates wait, and whether these are all."""
     if pool is None:
         return 0, 0, False
     ours = (pl.col("class_name") == name) & pl.col("key").str.starts_with("inaturalist:")
-    stored: Mapping[str, Any] = kept_by_class(pool, "queries")
+    stored: Mapping[str, Any] = setting_by_class(pool, "queries")
     state = state_for(name, query, stored.get(name), add=add, next_position=0)
     waiting = pool.candidates(name).filter(ours & (pl.col("status") == "wanted"))
     return len(pool.photos().filter(ours)), len(waiting), state.exhausted
@@ -124,33 +119,38 @@ def _count(api: INaturalist, query: Query, name: str) -> tuple[int, list[Row]]:
 
 
 def _sample_sizes(session: Session, samples: Mapping[str, Sequence[Row]]) -> dict[str, list[int]]:
-    """Ask for the headers of a few photos; return the sizes they tell, by class."""
+    """Ask for the headers of a few photos; return the sizes they state, by class."""
     sizes: dict[str, list[int]] = {name: [] for name in samples}
     left = _IN_ALL
-    with requests.Session() as http:
-        adapter = PoliteAdapter(
-            session.budget, first_pause=session.options.first_pause, waiting=session.line.wait
-        )
-        for scheme in ("http://", "https://"):
-            http.mount(scheme, adapter)
-        http.headers.update({"User-Agent": user_agent(session.options), "Accept-Encoding": "identity"})
+    options = session.options
+    client = PatientClient(
+        Client(options.user_agent), session.budget, first_pause=options.first_pause, waiting=session.line.wait
+    )
+    try:
         for name, rows in samples.items():
             urls = [row["url"] for row in rows if row["url"]][: min(_PER_CLASS, left)]
             left -= len(urls)
-            sizes[name] = [size for size in (_size(http, url) for url in urls) if size]
+            sizes[name] = [size for size in (_size(client, url) for url in urls) if size]
+    finally:
+        client.close()
     return sizes
 
 
-def _size(http: requests.Session, url: str) -> int | None:
+def _size(client: PatientClient, url: str) -> int | None:
     try:
-        answer = http.head(url, timeout=READ_TIMEOUT, allow_redirects=True)
-    except requests.RequestException as error:
+        return client.fetch(url, _stated_size, method="HEAD")
+    except FetchError as error:
+        if error.status is not None:
+            return None
         host = url.split("/")[2]
         raise CounterGroundError(
-            f"{host}, where the photos lie, cannot be reached: try again later."
+            f"The host of the photos, {host}, cannot be reached: try again later."
         ) from error
+
+
+def _stated_size(answer: Answer) -> int | None:
     length = answer.headers.get("Content-Length", "")
-    return int(length) if answer.status_code == 200 and length.isdigit() else None
+    return int(length) if length.isdecimal() and len(length) < 16 else None
 
 
 def _with_size(plan: ClassPlan, sizes: Mapping[str, Sequence[int]]) -> ClassPlan:
