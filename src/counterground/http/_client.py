@@ -204,7 +204,7 @@ class Client:
         while chunk := response.raw.read1(_CHUNK, decode_content=True):
             received += chunk
             if len(received) > most:
-                raise FetchError(f"larger than {most / 1024**2:g} MiB")
+                raise FetchError(f"it is larger than {most / 1024**2:g} MiB")
             if stop is not None and stop.is_set():
                 raise FetchError("stopped", again=True)
 

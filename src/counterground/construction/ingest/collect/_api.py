@@ -102,6 +102,8 @@ class INaturalist:
                 f"{self._address} sends pages or broken answers in place of JSON: is that the address of the "
                 "API, and does this network let you out?"
             )
+        if error.status is None and not error.again:
+            return f"{self._address}: {error.reason}. Is that the address of the API?"
         if error.status is None:
             return (
                 f"{self._address} cannot be reached ({error.reason}). What was fetched is kept: "

@@ -68,7 +68,7 @@ _EXPECTED_BYTES = {"small": 60_000, "medium": 200_000, "large": 600_000, "origin
 
 
 class BytePacer:
-    """Reserves bytes of the budget for a photo before it is fetched, and settles them after; for one thread."""
+    """Reserves bytes of the budget for a photo before it is fetched, settles them after; for one thread."""
 
     def __init__(self, budget: Budget, size: str, waiting: Waiting) -> None:
         self._budget = budget
