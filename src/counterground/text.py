@@ -37,6 +37,12 @@ def one_line(text: str) -> str:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a count and what is counted: ``1 class``, ``2,300 photos``; the noun's plural is regular."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
 def legible(value: Any) -> Any:
     """Drop from all texts of JSON-like data what `one_line` drops, but keep white space and `isolated`."""
     if isinstance(value, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from click.testing import CliRunner
 
-from counterground.cli.construction._curate import curate
+from counterground.cli.construction import curate
 from counterground.errors import UsageError
 
 

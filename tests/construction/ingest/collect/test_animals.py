@@ -81,7 +81,7 @@ def test_a_file_names_classes_and_perhaps_their_taxa(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("a\tb\tc\n", "line 1"), ("\tb\n", "line 1"), ("# nothing\n", "names no class")]
+    ("text", "said"), [("a\tb\tc\n", "line 1"), ("\tb\n", "line 1"), ("# nothing\n", "has no class names")]
 )
 def test_a_file_that_is_none_is_refused(tmp_path, text, said):
     file = tmp_path / "classes.txt"

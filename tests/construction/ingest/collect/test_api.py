@@ -171,7 +171,7 @@ def test_a_server_may_say_how_long_its_answers_last(server, stated, requests):
 def test_an_endless_answer_is_not_read_to_its_end(server, sleeps):
     packed = gzip.compress(b'{"results": [' + b" " * 200_000_000 + b"]}", 1)
     server.trouble("/v1/taxa", times=None, body=packed, headers={"Content-Encoding": "gzip"})
-    with pytest.raises(CounterGroundError, match="it is larger than 64 MiB. Is that the address"):
+    with pytest.raises(CounterGroundError, match=r"it is larger than 64 MiB\. Is that the address"):
         client(server).search("zebra")
     assert server.asked_below("/v1/taxa") == 1
 

@@ -84,7 +84,7 @@ def test_the_dump_is_listed_in_place_of_the_api(server, options, tmp_path):
     assert zebra.taxon == "Equus quagga + Equus grevyi"
     assert (zebra.got, zebra.failed, zebra.missing) == (6, 1, 0)
     assert (ostrich.got, ostrich.missing, ostrich.exhausted) == (5, 1, True)
-    assert "zebra: left out of its taxa, since not found: Equus zebra." in report.notes
+    assert "zebra: these of its taxa were not found and are left out: Equus zebra." in report.notes
     photos = open_pool(tmp_path / "pool").photos().filter(pl.col("class_name") == "zebra")
     assert sorted(photos["key"]) == [f"inaturalist:{number}" for number in range(938, 944)]
     assert set(photos["licence"]) == {"cc-by"}

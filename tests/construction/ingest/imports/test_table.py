@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from counterground.cli.construction._import import import_
+from counterground.cli.construction import import_
 from counterground.construction.ingest.imports import ImportOptions, import_photos
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import open_pool

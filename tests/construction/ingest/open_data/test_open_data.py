@@ -201,7 +201,7 @@ def test_a_class_without_photos_has_no_rows(dump):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"quality": "reserch"}, "Unknown quality grade 'reserch': there are research, needs_id,"),
+        ({"quality": "reserch"}, "Unknown quality grade 'reserch': choose from research, needs_id,"),
         ({"size": "huge"}, "Unknown size 'huge'"),
         ({"taxa": {"yeti": 99}}, "The dump has no taxon 99 (class 'yeti')"),
     ],

@@ -112,13 +112,12 @@ class INaturalist:
         said = f"{self._address}: {error.reason}"
         with suppress(ValueError, KeyError, TypeError, RecursionError):
             said += f" ({str(json.loads(error.excerpt)['error'])[:100]})"
-        if 300 <= error.status < 400:
-            return f"{said}. Give the address it leads to with --api-url, if you trust it."
-        if error.status == 404 and self._address != API_URL:
-            return f"{said}: is that the address of the API? It ends in /v1."
         if error.again:
             return f"{said} again and again. What was fetched is kept: run the same command again later."
-        return f"{said}."
+        if 300 <= error.status < 400:
+            return f"{said}. Give the address it leads to with --api-url, if you trust it."
+        own = error.status == 404 and self._address != API_URL
+        return f"{said}: is that the address of the API? It ends in /v1." if own else f"{said}."
 
 
 def _read_json(answer: Answer) -> tuple[Mapping[str, str], Any]:

@@ -113,7 +113,7 @@ def state_for(
     if add:
         return fresh
     changed = ", ".join(
-        f"{name.replace('_', ' ')} was {_shown(state.query.get(name))}, is now {_shown(value)}"
+        f"{name.replace('_', ' ')}: {_shown(state.query.get(name))} before, {_shown(value)} now"
         for name, value in query.to_setting().items()
         if state.query.get(name) != value
     )
