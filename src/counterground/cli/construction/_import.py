@@ -65,15 +65,15 @@ def _show(report: ImportReport, pool: Path) -> None:
         click.echo(f"{number:7,}  {one_line(name)}")
     for note in report.notes:
         click.echo(f"Note: {one_line(note)}")
-    for one in [*report.missed, *report.masks_missed][:5]:
+    for one in [*report.rejected, *report.masks_rejected][:5]:
         click.echo(f"Rejected: {one_line(one.item)}: {one_line(one.reason)}.")
     more = ("background", report.backgrounds), ("mask", report.masks), ("request", report.requests)
     extra = "".join(f", {counted(number, what)}" for what, number in more if number)
     click.echo(
-        f"{counted(report.new, 'photo')} added, {report.known:,} already present, {len(report.missed):,} "
-        f"rejected{extra}. Pool: {pool}"
+        f"{counted(report.added, 'photo')} added, {report.present:,} already present, "
+        f"{len(report.rejected):,} rejected{extra}. Pool: {pool}"
     )
     if report.list_file is not None:
         click.echo(f"Rejected photos and the reasons: {report.list_file}")
-    if not report.new and not report.known:
+    if not report.added and not report.present:
         raise CounterGroundError(f"No photo of the source could be added; {report.list_file} says why.")
