@@ -44,7 +44,7 @@ def listing(server, **options):
     taxon = next(iter(server.taxa.values()))
     choice = Choice("zebra", (Taxon(taxon.id, taxon.name),), "name")
     query = make_query(choice, options, None)
-    return query, ListingState(query.to_setting())
+    return choice, query, ListingState(query.to_setting())
 
 
 @pytest.mark.parametrize("form", ["number", "date"])
@@ -204,10 +204,10 @@ def test_an_id_that_is_none_has_no_taxon(server):
 
 def test_pages_go_by_id_while_people_upload(server, zebras):
     zebras(450)
-    query, state = listing(server)
+    choice, query, state = listing(server)
     api, keys = client(server), []
     while not state.exhausted:
-        rows = list_page(api, query, state, "zebra")
+        rows = list_page(api, choice, query, state)
         assert len(rows) <= PER_PAGE
         keys += [row["key"] for row in rows]
         zebras(30)  # page numbers would now show 30 photos twice
@@ -220,10 +220,10 @@ def test_pages_go_by_id_while_people_upload(server, zebras):
 
 def test_a_server_that_ignores_ids_does_not_keep_us_for_ever(server, zebras):
     zebras(3)
-    query, state = listing(server)
+    choice, query, state = listing(server)
     state.below = 1
     server.trouble("/v1/observations", body=b'{"total_results": 900, "results": [{"id": 5}]}', times=None)
-    assert list_page(client(server), query, state, "zebra") == []
+    assert list_page(client(server), choice, query, state) == []
     assert state.exhausted
 
 

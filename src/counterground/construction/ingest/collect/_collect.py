@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from filelock import FileLock, Timeout
 
 from counterground.construction.ingest.collect._classes import WantedClass
 from counterground.construction.ingest.collect._listing import ListingState, Query, Row, sized, state_for
@@ -22,8 +21,8 @@ from counterground.construction.ingest.collect._report import (
     resolution_notes,
 )
 from counterground.construction.ingest.collect._session import (
+    Lister,
     Session,
-    Source,
     open_session,
     progress_line,
     remembered_taxa,
@@ -34,7 +33,12 @@ from counterground.construction.ingest.collect._taxa import Choice
 from counterground.construction.ingest.download import DownloadReport, DownloadSettings, download_photos
 from counterground.errors import CounterGroundError
 from counterground.http import Budget, Waiting, refuse_long_wait
-from counterground.pool import CANDIDATE_SCHEMA, Pool, open_pool
+from counterground.pool import CANDIDATE_SCHEMA, open_pool
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+    from counterground.pool import Pool
 
 LOCK_FILE = ".collect.lock"
 
@@ -42,6 +46,8 @@ LOCK_FILE = ".collect.lock"
 @contextmanager
 def exclusive_lock(root: Path, waiting: Waiting) -> Iterator[None]:
     """Wait until no other process collects into the pool; the system frees the lock of a killed one."""
+    from filelock import FileLock
+
     file = root / LOCK_FILE
     lock = FileLock(file)
     try:
@@ -56,6 +62,8 @@ def exclusive_lock(root: Path, waiting: Waiting) -> Iterator[None]:
 
 
 def _acquire(lock: FileLock, waiting: Waiting) -> None:
+    from filelock import Timeout
+
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -127,7 +135,7 @@ class ClassCollection:
 
     pool: Pool
     session: Session
-    source: Source
+    lister: Lister
     pacer: BytePacer
     choice: Choice
     query: Query
@@ -188,7 +196,7 @@ class ClassCollection:
     def _list(self) -> None:
         """List the next page; candidates are kept first, so a run killed in between lists it once more."""
         self.session.line.show(f"{self.choice.class_name}: listing", 0, 1)
-        listed = self.source.more(self.choice, self.query, self.state)
+        listed = self.lister(self.choice, self.query, self.state)
         position = max((int(row["position"]) for row in self.rows.values()), default=-1) + 1
         fresh: list[Row] = []
         before: list[str] = []
@@ -345,12 +353,12 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
         setting_by_class(pool, "queries") | {name: state.to_setting() for name, state in states.items()},
     )
     _remember(pool, choices)
-    source = session.source(choices)
+    lister = session.lister(choices)
     pacer = BytePacer(session.budget, session.options.size, session.line.wait)
     reports = []
     for choice in choices:
         name = choice.class_name
-        one = ClassCollection(pool, session, source, pacer, choice, queries[name], states[name])
+        one = ClassCollection(pool, session, lister, pacer, choice, queries[name], states[name])
         reports.append(one.collect(collected))
     pool.snapshot()
     names = [choice.class_name for choice in choices]

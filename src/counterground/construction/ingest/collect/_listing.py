@@ -140,7 +140,7 @@ def api_parameters(query: Query) -> dict[str, Any]:
     return asked | {name: value for name, value in further.items() if value is not None}
 
 
-def list_page(api: INaturalist, query: Query, state: ListingState, class_name: str) -> list[Row]:
+def list_page(api: INaturalist, choice: Choice, query: Query, state: ListingState) -> list[Row]:
     """Return candidates of the next page, newest first and without position, and move ``state`` past it."""
     page = api.observations(api_parameters(query), state.below)
     ids = [int(observation["id"]) for observation in page.observations]
@@ -149,7 +149,9 @@ def list_page(api: INaturalist, query: Query, state: ListingState, class_name: s
         state.exhausted = True
         return []
     rows = [
-        row for observation in page.observations for row in candidate_rows(observation, query, class_name)
+        row
+        for observation in page.observations
+        for row in candidate_rows(observation, query, choice.class_name)
     ]
     state.below = min(ids)
     state.exhausted = page.total <= len(ids)

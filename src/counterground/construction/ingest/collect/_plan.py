@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -21,8 +21,8 @@ from counterground.construction.ingest.collect._listing import (
 from counterground.construction.ingest.collect._options import CollectOptions
 from counterground.construction.ingest.collect._report import ClassPlan, CollectionPlan, resolution_notes
 from counterground.construction.ingest.collect._session import (
+    Lister,
     Session,
-    Source,
     open_session,
     progress_line,
     remembered_taxa,
@@ -32,7 +32,10 @@ from counterground.construction.ingest.collect._session import (
 from counterground.construction.ingest.collect._taxa import Choice
 from counterground.errors import CounterGroundError
 from counterground.http import Answer, Client, FetchError, PatientClient
-from counterground.pool import Pool, is_pool, open_pool
+from counterground.pool import is_pool, open_pool
+
+if TYPE_CHECKING:
+    from counterground.pool import Pool
 
 _PER_CLASS, _IN_ALL = 3, 30  # photos asked for their size
 
@@ -58,12 +61,12 @@ def plan_collection(
             if resolution.unclear:
                 raise resolution.unclear
             queries = session.queries(resolution.choices)
-            source = session.source(resolution.choices)
+            lister = session.lister(resolution.choices)
             plans, samples = [], {}
             for number, choice in enumerate(resolution.choices):
                 line.show("counting", number, len(resolution.choices))
                 query = queries[choice.class_name]
-                plan, rows = _plan_class(choice, query, session, source, pool)
+                plan, rows = _plan_class(choice, query, session, lister, pool)
                 plans.append(plan)
                 samples[choice.class_name] = rows
             sizes = _sample_sizes(session, samples)
@@ -77,7 +80,7 @@ def plan_collection(
 
 
 def _plan_class(
-    choice: Choice, query: Query, session: Session, source: Source, pool: Pool | None
+    choice: Choice, query: Query, session: Session, lister: Lister, pool: Pool | None
 ) -> tuple[ClassPlan, list[Row]]:
     had, listed, exhausted = _in_pool(choice.class_name, query, pool, add=session.options.add)
     if session.api is not None:
@@ -85,7 +88,7 @@ def _plan_class(
     else:
         rows, state = [], ListingState(query.to_setting())
         while not state.exhausted and len(rows) < session.options.per_class:
-            rows += source.more(choice, query, state)
+            rows += lister(choice, query, state)
         available = len(rows)
     missing = max(0, session.options.per_class - had)
     most = listed if exhausted else max(listed, available * query.per_observation - had)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -33,31 +34,20 @@ from counterground.construction.ingest.collect._taxa import (
 from counterground.errors import CounterGroundError
 from counterground.files import cache_dir
 from counterground.http import DAY, HOUR, MINUTE, Budget, Limit
-from counterground.pool import Pool, check_class_names
+from counterground.pool import check_class_names
+
+if TYPE_CHECKING:
+    from counterground.pool import Pool
 
 _BURST = 5.0  # seconds: the requests of a minute must not come in its first second
 
 
-class Source(Protocol):
-    """Lists photos of classes, newest first."""
-
-    def more(self, choice: Choice, query: Query, state: ListingState) -> list[Row]:
-        """Return the next candidates of a class, without position, and move ``state`` past them."""
+Lister = Callable[[Choice, Query, ListingState], list[Row]]
+"""Returns the next candidates of a class, newest first, without position, and moves the state past them."""
 
 
-class ApiSource:
-    """The API, page by page."""
-
-    def __init__(self, api: INaturalist) -> None:
-        self._api = api
-
-    def more(self, choice: Choice, query: Query, state: ListingState) -> list[Row]:
-        """Return the candidates of the next page."""
-        return list_page(self._api, query, state, choice.class_name)
-
-
-class OpenDataSource:
-    """The dump. All classes are listed in one scan, when the first of them is asked for."""
+class DumpLister:
+    """Lists the dump: all classes in one scan, when the first of them is asked for."""
 
     def __init__(self, folder: Path, options: CollectOptions, choices: Sequence[Choice]) -> None:
         self._folder = folder
@@ -69,7 +59,7 @@ class OpenDataSource:
             choice.class_name: options.per_class + options.per_class // 4 + 20 for choice in choices
         }
 
-    def more(self, choice: Choice, query: Query, state: ListingState) -> list[Row]:
+    def __call__(self, choice: Choice, query: Query, state: ListingState) -> list[Row]:
         """Return the next of the class's rows, from a wider scan once those of the last one are used up."""
         name = choice.class_name
         if name not in self._rows:
@@ -202,11 +192,11 @@ class Session:
         number = None if place is None or self.api is None else find_place(self.api, place)
         return {choice.class_name: make_query(choice, self.options, number) for choice in choices}
 
-    def source(self, choices: Sequence[Choice]) -> Source:
-        """Return what lists photos."""
+    def lister(self, choices: Sequence[Choice]) -> Lister:
+        """Return what lists photos: the API page by page, or the dump."""
         if self.api is not None:
-            return ApiSource(self.api)
-        return OpenDataSource(_dump(self.options), self.options, choices)
+            return partial(list_page, self.api)
+        return DumpLister(_dump(self.options), self.options, choices)
 
 
 @contextmanager
