@@ -28,9 +28,7 @@ def pool(pool: Path, discovery: Path | None, html: Path | None) -> None:
     summary = summarise_pool(open_pool(pool))
     found = read_discovery(discovery) if discovery else None
     if discovery and found is None:
-        raise UsageError(
-            f"{discovery} was not written by `counterground discover`: it has no discovery.json."
-        )
+        raise UsageError(f"{discovery} was not written by discover: it has no discovery.json.")
     cells, referee = (found.cells, found.referee) if found else (None, "")
     print_text(PoolView(summary, cells, referee))
     if html:

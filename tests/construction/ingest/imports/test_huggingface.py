@@ -111,9 +111,11 @@ def test_columns_are_found_or_asked_for(tmp_path, files):
         match=r"column of the image is not clear: name it with --image-column; candidates are front, back",
     ):
         import_photos(tmp_path / "pool", source)
-    with pytest.raises(UsageError, match=r"holds the class\? Name it with --class-column or --class-name"):
+    with pytest.raises(
+        UsageError, match=r"column of the class is not clear: name it with --class-column or --class-name"
+    ):
         import_photos(tmp_path / "pool", source, ImportOptions(image_column="front"))
-    with pytest.raises(UsageError, match="'animal' of the data set holds no images"):
+    with pytest.raises(UsageError, match="'animal' of the data set does not contain images"):
         import_photos(tmp_path / "pool", source, ImportOptions(image_column="animal", class_column="animal"))
     with pytest.raises(UsageError, match=r"no column 'animals'.*Did you mean 'animal'"):
         import_photos(tmp_path / "pool", source, ImportOptions(image_column="front", class_column="animals"))

@@ -130,7 +130,7 @@ def test_the_manifest_for_other_programs_is_there_after_an_import(tmp_path, labe
 
 def test_pipes_among_the_photos_do_not_hold_up_an_import(tmp_path, labelled):
     os.mkfifo(labelled / "zebra/grass/pipe.jpg")
-    with pytest.raises(CounterGroundError, match=r"pipe\.jpg: not a regular file"):
+    with pytest.raises(CounterGroundError, match=r"pipe\.jpg: no regular file"):
         import_photos(tmp_path / "pool", labelled)
     report = import_photos(tmp_path / "flat", labelled / "zebra/grass", ImportOptions(class_name="zebra"))
     assert [one.reason for one in report.rejected] == ["not a regular file"]
@@ -258,7 +258,7 @@ def test_a_flat_folder_of_one_class(tmp_path):
     assert not (tmp_path / "pool").exists()
     report = import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
     assert (report.added, report.by_class) == (3, {"zebra": 3})
-    assert report.notes == ("1 files are not of a known image type and were not read: notes.txt.",)
+    assert report.notes == ("Skipped 1 file of unknown type: notes.txt.",)
     photos = everything(tmp_path / "pool")[0]
     assert all(path.startswith("files/zebra/img-") and path.endswith(".jpg") for path in photos["path"])
 

@@ -182,7 +182,7 @@ def test_the_command_prints_counts_and_where_the_list_is(tmp_path, photo_server)
     assert result.exit_code == 0
     assert "      2  zebra" in result.output
     assert "2 photos added, 0 already present, 1 rejected, 3 requests." in result.output
-    assert f"Not taken in: {photo_server.address(1)}: the server answered 404." in result.output
+    assert f"Rejected: {photo_server.address(1)}: the server answered 404." in result.output
     assert str(tmp_path / "pool" / "imports") in result.output
 
 
