@@ -56,7 +56,7 @@ class Budget:
         """Return 0, and count the amount, if it may be spent now; else the seconds until it may be."""
         with self._transaction() as connection:
             now = time.time()
-            # After a clock was set back, what lies in its future must not keep anyone waiting.
+            # After a clock was set back, entries in its future must not keep anyone waiting.
             connection.execute("DELETE FROM spent WHERE at < ? OR at > ?", (now - DAY, now + MINUTE))
             waits = (self._wait(connection, kind, limit, amount, now) for limit in self._limits[kind])
             if wait := max(waits, default=0.0):

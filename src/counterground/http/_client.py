@@ -229,7 +229,7 @@ class PatientClient:
         client: asks once.
         budget: its ``requests`` are counted, each try.
         first_pause: seconds before the second try, doubled before each further one.
-        waiting: told the reason for each pause.
+        waiting: called with the reason for each pause.
     """
 
     def __init__(self, client: Client, budget: Budget, *, first_pause: float, waiting: Waiting) -> None:

@@ -1,4 +1,4 @@
-"""Connections that end at a deadline, whatever the server does. Importing this loads requests.
+"""Connections that end at a deadline, no matter what the server does. Importing this loads requests.
 
 The time-outs of requests are per read, so a server that sends a byte now and then, in a header or in a body,
 holds a thread for ever. Here a timer shuts the socket down, which ends any read at once.

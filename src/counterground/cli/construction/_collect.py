@@ -176,12 +176,12 @@ def _counts(title: str, *numbers: str) -> Table:
 def _show_report(report: CollectReport, pool: Path) -> None:
     table = _counts("Photos from iNaturalist", "wanted", "added", "present", "failed", "missing", "MB")
     for one in report.classes:
-        counts = (one.wanted, one.got, one.had, one.failed, one.missing)
+        counts = (one.wanted, one.added, one.present, one.failed, one.missing)
         names = map(one_line, (one.class_name, _short(one.taxon)))
         table.add_row(*names, *(f"{n:,}" for n in counts), _megabytes(one.bytes))
     _print(table)
-    got, received = (sum(getattr(one, name) for one in report.classes) for name in ("got", "bytes"))
-    _print(f"{counted(got, 'photo')} added, {_megabytes(received)} MB.")
+    added, received = (sum(getattr(one, name) for one in report.classes) for name in ("added", "bytes"))
+    _print(f"{counted(added, 'photo')} added, {_megabytes(received)} MB.")
     _print_notes(report.notes)
     click.echo(f"Pool: {pool}")
     if not report.complete:
@@ -196,15 +196,15 @@ def _show_plan(plan: CollectionPlan) -> None:
     headings = ("wanted", "available", "present", "to\nlist", "to\nfetch", "about\nMB")
     table = _counts("Dry run: photos that would be fetched", *headings)
     for one in plan.classes:
-        counts = (one.wanted, one.available, one.had, max(0, one.would_get - one.listed), one.would_get)
+        counts = (one.wanted, one.available, one.present, max(0, one.to_fetch - one.listed), one.to_fetch)
         size = "" if one.bytes is None else _megabytes(one.bytes)
         names = map(one_line, (one.class_name, _short(one.taxon)))
         table.add_row(*names, *(f"{n:,}" for n in counts), size)
     _print(table)
-    get = sum(one.would_get for one in plan.classes)
+    total = sum(one.to_fetch for one in plan.classes)
     size = _megabytes(sum(one.bytes or 0 for one in plan.classes))
     _print(
-        f"{counted(get, 'photo')}, about {size} MB, estimated from the sizes of "
+        f"{counted(total, 'photo')}, about {size} MB, estimated from the sizes of "
         f"{counted(plan.sampled, 'photo')}. Nothing was fetched."
     )
     _print_notes(plan.notes)

@@ -95,7 +95,7 @@ def test_a_missing_file_may_be_a_misspelt_list():
         read_classes("counteranimals")
 
 
-def test_a_binary_file_is_told(tmp_path):
+def test_a_binary_file_is_an_error(tmp_path):
     (tmp_path / "classes.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="UTF-8"):
         read_classes(tmp_path / "classes.txt")

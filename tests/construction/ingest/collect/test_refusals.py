@@ -22,7 +22,7 @@ from counterground.pool import open_pool
         ({"media_url": "http://x"}, "works only with --open-data"),
     ],
 )
-def test_values_that_cannot_be_are_told(given, said):
+def test_values_that_cannot_be_are_refused(given, said):
     with pytest.raises(UsageError, match=said):
         CollectOptions(**given)
 

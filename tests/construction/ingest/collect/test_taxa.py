@@ -94,12 +94,12 @@ def test_another_choice_than_the_remembered_one_is_another_query(gather, jays):
         ({"kettel": (1,)}, "'kettel', which is not one of the classes. Did you mean 'kettle'"),
     ],
 )
-def test_choices_that_cannot_be_are_told(gather, jays, taxa, said):
+def test_choices_that_cannot_be_are_refused(gather, jays, taxa, said):
     with pytest.raises(UsageError, match=said):
         gather("kettle", taxa=taxa)
 
 
-def test_a_taxon_that_was_replaced_is_told(gather, server):
+def test_a_taxon_that_was_replaced_is_an_error(gather, server):
     old = server.add_taxon("Kettlea minor", active=False)
     with pytest.raises(UsageError, match="no longer in use"):
         gather("kettle", taxa={"kettle": (old.id,)})

@@ -150,7 +150,7 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path):
     assert not (tmp_path / "pool").exists()
 
 
-def test_without_the_package_one_is_told_what_to_install(tmp_path, files, monkeypatch):
+def test_without_the_package_the_error_says_what_to_install(tmp_path, files, monkeypatch):
     data_set(files).save_to_disk(tmp_path / "saved")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UsageError, match="pip install datasets"):

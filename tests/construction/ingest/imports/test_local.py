@@ -144,7 +144,7 @@ def test_counteranimal_layout_says_that_groups_are_not_imported(tmp_path, photos
     assert sorted(set(frozen.photos["background"])) == ["earth", "grass", "sky", "snow", "water"]
 
 
-def test_files_with_equal_content_are_both_kept_and_told_across_classes(tmp_path, labelled):
+def test_files_with_equal_content_are_both_kept_and_noted_across_classes(tmp_path, labelled):
     shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "zebra/grass/copy.jpg")
     shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "flamingo/water/copy.jpg")
     report = import_photos(tmp_path / "pool", labelled)
@@ -263,7 +263,7 @@ def test_a_flat_folder_of_one_class(tmp_path):
     assert all(path.startswith("files/zebra/img-") and path.endswith(".jpg") for path in photos["path"])
 
 
-def test_the_same_photo_under_another_class_is_a_conflict_that_is_told(tmp_path):
+def test_the_same_photo_under_another_class_is_a_conflict_that_is_listed(tmp_path):
     noise(tmp_path / "trip" / "1.jpg", 1)
     import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
     report = import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="okapi"))
@@ -285,7 +285,7 @@ def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path
     assert len(everything(tmp_path / "pool")[0]) == 11
 
 
-def test_renaming_what_is_not_there_is_told(tmp_path, labelled):
+def test_renaming_a_class_that_is_missing_is_an_error(tmp_path, labelled):
     with pytest.raises(
         UsageError, match=r"'zebras', which is not a class of the source. Did you mean 'zebra'\?"
     ):
@@ -359,7 +359,7 @@ def test_a_photo_too_strange_for_its_suffix_gets_the_right_one(tmp_path):
     assert (tmp_path / "pool" / photos["path"][0]).read_bytes() == out.getvalue()
 
 
-def test_without_the_database_one_is_told_what_to_install(tmp_path, labelled):
+def test_without_the_database_the_error_says_what_to_install(tmp_path, labelled):
     code = f"import sys; sys.modules['sqlalchemy'] = None\n{IMPORT}"
     command = [sys.executable, "-c", code, str(tmp_path / "pool"), str(labelled)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -75,11 +75,11 @@ def find_animal(class_name: str) -> Animal | None:
 def read_classes(source: str | Path) -> list[WantedClass]:
     """Return the classes of a built-in list (see ``LISTS``) or of a text file.
 
-    A line of a file holds a class name and, after a tab, what it is: a scientific name or a taxon id. Empty
+    A line of a file has a class name and, after a tab, its taxon: a scientific name or an id. Empty
     lines and those that begin with # are skipped.
 
     Raises:
-        UsageError: there is no such list or file, it holds no class, or a line has more than two fields.
+        UsageError: there is no such list or file, it has no class, or a line has more than two fields.
     """
     if str(source) in LISTS:
         return _built_in(str(source))

@@ -142,7 +142,7 @@ class ClassCollection:
     state: ListingState
     rows: dict[str, Row] = field(default_factory=dict)
     postponed: set[str] = field(default_factory=set)
-    got: int = 0
+    added: int = 0
     received: int = 0
 
     def collect(self, collected: Collected) -> ClassReport:
@@ -152,21 +152,21 @@ class ClassCollection:
             CounterGroundError: the photos' host does not answer, a budget is spent, or the disk is full.
         """
         name, wanted = self.choice.class_name, self.session.options.per_class
-        had = sum(other == name for other in collected.class_of.values())
+        present = sum(other == name for other in collected.class_of.values())
         self.rows = {row["key"]: row for row in self.pool.candidates(name).to_dicts()}
-        while had + self.got < wanted:
-            batch = self._next_batch(wanted - had - self.got, collected.class_of)
+        while present + self.added < wanted:
+            batch = self._next_batch(wanted - present - self.added, collected.class_of)
             if not batch:
                 break
-            self._fetch(batch, had, collected)
+            self._fetch(batch, present, collected)
         return ClassReport(
             name,
             self.choice.scientific_name,
             wanted=wanted,
-            had=had,
-            got=self.got,
+            present=present,
+            added=self.added,
             failed=sum(row["status"] == "failed" for row in self._ours()),
-            missing=max(0, wanted - had - self.got),
+            missing=max(0, wanted - present - self.added),
             postponed=len(self.postponed),
             bytes=self.received,
             exhausted=self.state.exhausted,
@@ -234,11 +234,11 @@ class ClassCollection:
             marks.append((row["key"], self.choice.class_name, row["status"], row["reason"]))
         self.pool.mark_candidates(marks)
 
-    def _fetch(self, batch: list[Row], had: int, collected: Collected) -> None:
+    def _fetch(self, batch: list[Row], present: int, collected: Collected) -> None:
         name, wanted, line = self.choice.class_name, self.session.options.per_class, self.session.line
         # The size is that of this query, even if another one found the candidate.
         rows = [{**row, "url": sized(row["url"], self.query.size) or row["url"]} for row in batch]
-        before = had + self.got
+        before = present + self.added
         try:
             report = download_photos(
                 self.pool,
@@ -262,7 +262,7 @@ class ClassCollection:
                 row["status"] = "got"
                 collected.class_of[row["key"]] = self.choice.class_name
         self.postponed |= set(postponed)
-        self.got += report.fetched + report.found
+        self.added += report.fetched + report.found
         self.received += report.received
         came = report.fetched + len(report.failed)
         collected.consecutive_failures = len(postponed) + (0 if came else collected.consecutive_failures)

@@ -82,7 +82,7 @@ def plan_collection(
 def _plan_class(
     choice: Choice, query: Query, session: Session, lister: Lister, pool: Pool | None
 ) -> tuple[ClassPlan, list[Row]]:
-    had, listed, exhausted = _in_pool(choice.class_name, query, pool, add=session.options.add)
+    present, listed, exhausted = _in_pool(choice.class_name, query, pool, add=session.options.add)
     if session.api is not None:
         available, rows = _count(session.api, query, choice.class_name)
     else:
@@ -90,16 +90,16 @@ def _plan_class(
         while not state.exhausted and len(rows) < session.options.per_class:
             rows += lister(choice, query, state)
         available = len(rows)
-    missing = max(0, session.options.per_class - had)
-    most = listed if exhausted else max(listed, available * query.per_observation - had)
+    missing = max(0, session.options.per_class - present)
+    most = listed if exhausted else max(listed, available * query.per_observation - present)
     plan = ClassPlan(
         choice.class_name,
         choice.scientific_name,
         wanted=session.options.per_class,
-        had=had,
+        present=present,
         available=available,
         listed=listed,
-        would_get=min(missing, max(0, most)),
+        to_fetch=min(missing, max(0, most)),
         bytes=None,
     )
     return plan, rows
@@ -159,5 +159,5 @@ def _stated_size(answer: Answer) -> int | None:
 def _with_size(plan: ClassPlan, sizes: Mapping[str, Sequence[int]]) -> ClassPlan:
     everyone = [size for some in sizes.values() for size in some]
     known = sizes[plan.class_name] or everyone
-    estimate = round(plan.would_get * sum(known) / len(known)) if known else None
-    return ClassPlan(**{**vars(plan), "bytes": estimate if plan.would_get else 0})
+    estimate = round(plan.to_fetch * sum(known) / len(known)) if known else None
+    return ClassPlan(**{**vars(plan), "bytes": estimate if plan.to_fetch else 0})

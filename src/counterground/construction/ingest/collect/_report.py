@@ -18,8 +18,8 @@ class ClassReport:
         class_name: the class.
         taxon: scientific name, several joined by " + ".
         wanted: photos asked for.
-        had: photos of iNaturalist the pool had before.
-        got: photos added now.
+        present: photos of iNaturalist the pool had before.
+        added: photos added now.
         failed: candidates that can never be fetched; others took their place.
         missing: photos still wanted.
         postponed: candidates whose host was busy or down; the next run asks for them again.
@@ -30,8 +30,8 @@ class ClassReport:
     class_name: str
     taxon: str
     wanted: int
-    had: int
-    got: int
+    present: int
+    added: int
     failed: int
     missing: int
     postponed: int
@@ -60,20 +60,20 @@ class ClassPlan:
         class_name: the class.
         taxon: scientific name, several joined by " + ".
         wanted: photos asked for.
-        had: photos of iNaturalist the pool has.
+        present: photos of iNaturalist the pool has.
         available: observations with photos under the query.
         listed: candidates that wait in the pool.
-        would_get: photos that would be fetched.
+        to_fetch: photos that would be fetched.
         bytes: estimate of their size; None: the size of no photo is known.
     """
 
     class_name: str
     taxon: str
     wanted: int
-    had: int
+    present: int
     available: int
     listed: int
-    would_get: int
+    to_fetch: int
     bytes: int | None
 
 

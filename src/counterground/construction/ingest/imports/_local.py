@@ -27,7 +27,7 @@ class Source:
         total: how many there are.
         classes: their names in the pool.
         notes: sentences that a reader must know.
-        rejected: photos that cannot be added, whatever their files contain; not among the items.
+        rejected: photos that cannot be added, not among the items.
     """
 
     items: Iterator[Item]
