@@ -81,7 +81,7 @@ def test_options_reach_the_query(command, zebras, server, tmp_path):
     assert asked["photo_license"] == "cc-by,cc0"
     assert (asked["d1"], asked["quality_grade"], asked["photos"]) == ("2020-01-01", "research", "true")
     assert set(open_pool(tmp_path / "pool").photos()["licence"]) == {"cc0"}
-    assert command("-c", "zebra", "--licence", "any", "--since", "2020-01-01", "--add", per_class=8)[0] == 0
+    assert command("-c", "zebra", "--license", "any", "--since", "2020-01-01", "--add", per_class=8)[0] == 0
 
 
 def test_classes_come_from_a_file_and_from_options(command, zebras, tmp_path):
