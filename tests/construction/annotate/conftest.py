@@ -24,7 +24,7 @@ from counterground.construction.annotate import _app
 from counterground.construction.annotate import _security as _guard
 from counterground.construction.annotate import _suggest
 from counterground.cli import counterground, main
-from counterground.cli.construction import label
+from counterground.cli.construction._label import label
 from counterground.pool import Queue
 
 counterground.add_command(label)

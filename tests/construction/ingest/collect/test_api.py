@@ -94,7 +94,10 @@ def test_json_that_is_none_is_asked_for_again(server, sleeps, monkeypatch):
     assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
 
 
-@pytest.mark.parametrize("body", [b"<html>Sign in to this network</html>", b"[1, 2]", b'{"results": 3}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>Sign in to this network</html>", b"[1, 2]", b'{"results": 3}', b'{"results": [{"name": "x"}]}'],
+)
 def test_pages_in_place_of_the_api_are_an_error_and_not_cached(server, sleeps, body):
     kind = "text/html" if body.startswith(b"<") else "application/json"
     server.trouble("/v1/taxa", body=body, content_type=kind, times=1)

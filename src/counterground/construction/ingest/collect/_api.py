@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import urlencode
 
 from counterground.construction.ingest.collect._options import API_URL, CollectOptions
@@ -91,7 +91,7 @@ class INaturalist:
             if missing and error.status in (404, 422):
                 return {"results": []}
             raise CounterGroundError(self._explain(error)) from error
-        if not isinstance(answer, dict) or not isinstance(answer.get("results"), list):
+        if not _has_results(answer):
             raise CounterGroundError(f"{self._address} does not answer like the iNaturalist API.")
         self._cache.keep(url, answer, _lifetime(path, headers.get("Cache-Control", "")))
         return answer
@@ -129,6 +129,13 @@ def _read_json(answer: Answer) -> tuple[Mapping[str, str], Any]:
         raise _NotJsonError("broken JSON", again=True) from error
 
 
+def _has_results(answer: Any) -> TypeGuard[dict[str, Any]]:
+    results = answer.get("results") if isinstance(answer, dict) else None
+    return isinstance(results, list) and all(
+        isinstance(row, dict) and isinstance(row.get("id"), int) for row in results
+    )
+
+
 def _lifetime(path: str, cache_control: str) -> int:
     """Return for how many seconds an answer is kept; the server may say so itself."""
     if "no-store" in cache_control:
@@ -157,9 +164,9 @@ class _AnswerCache:
             row = connection.execute(
                 "SELECT body FROM answers WHERE url = ? AND until > ?", (url, time.time())
             ).fetchone()
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, RecursionError):
             answer = json.loads(row[0])
-            if isinstance(answer, dict) and isinstance(answer.get("results"), list):
+            if _has_results(answer):
                 return answer
         return None  # not there, or damaged, and asked for again
 
