@@ -45,6 +45,14 @@ def test_help_names_the_commands_and_loads_nothing_heavy():
     assert ran.stdout.strip().splitlines()[-1] == "[]"
 
 
+def test_help_lists_the_commands_in_the_order_of_the_work():
+    shown = command("--help").stdout.partition("Commands:")[2]
+    listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2] != " "]
+    construction = ["collect", "import", "curate", "label", "pool", "export"]
+    assert listed[:5] == ["evaluate", "discover", "scores", "compare", "report"]
+    assert [name for name in listed if name in construction] == construction
+
+
 def test_evaluate_then_scores_compare_and_report(photos, tiny_clip, tmp_path, capsys):
     out = tmp_path / "run"
     ran = main(
@@ -204,6 +212,7 @@ def test_wrong_usage_is_told_by_the_command_itself():
         ran = command(*words)
         assert ran.returncode == 2
         assert len(ran.stderr.strip().splitlines()) == 1, ran.stderr
+    assert "Run `counterground scores --help`." in ran.stderr
     assert command().returncode == 2
     assert __version__ in command("--version").stdout
 

@@ -71,6 +71,7 @@ class Trouble:
     content_type: str | None = None
     cut: int | None = None  # bytes that are sent of those that Content-Length promises
     delay: float = 0.0
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -243,6 +244,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if trouble and trouble.retry_after is not None:
             self.send_header("Retry-After", trouble.retry_after)
+        for name, value in (trouble.headers if trouble else {}).items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
             return True

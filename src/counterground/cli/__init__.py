@@ -18,42 +18,45 @@ from counterground.cli._models import models
 from counterground.cli._report import report
 from counterground.cli._scores import scores
 from counterground.cli._study import study
-from counterground.cli.construction._collect import collect
-from counterground.cli.construction._curate import curate
-from counterground.cli.construction._discover import discover
-from counterground.cli.construction._export import export
-from counterground.cli.construction._import import import_
-from counterground.cli.construction._label import label
-from counterground.cli.construction._pool import pool
+from counterground.cli.construction import collect, curate, discover, export, import_, label, pool
 from counterground.errors import CounterGroundError, UsageError
 from counterground.text import one_line
 
 __all__ = ["counterground", "main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _InOrderOfTheWork(click.Group):
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Return the commands as they were added, not sorted by name."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrderOfTheWork,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error (may stand anywhere).")
 def counterground(debug: bool) -> None:
-    """Tell how far a vision model leans on the background instead of the object."""
+    """Measure how much a vision model relies on the background rather than the object."""
 
 
 for _command in (
+    evaluate,
+    discover,
+    scores,
+    compare,
+    report,
+    models,
     benchmarks,
     collect,
-    compare,
-    curate,
-    discover,
-    evaluate,
-    export,
-    figures,
     import_,
+    curate,
     label,
-    models,
     pool,
-    report,
-    scores,
+    export,
     study,
+    figures,
 ):
     counterground.add_command(_command)
 
@@ -63,16 +66,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug, stdout = "--debug" in given, sys.stdout
     try:
-        status = counterground.main([word for word in given if word != "--debug"], standalone_mode=False)
+        words = [word for word in given if word != "--debug"]
+        status = counterground.main(words, prog_name="counterground", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "")
         return 2
     except click.ClickException as error:
-        click.echo(f"Error: {error.format_message()} Add --help to see what is wanted.", err=True)
+        context = getattr(error, "ctx", None)
+        name = context.command_path if context else "counterground"
+        click.echo(f"Error: {error.format_message()} Run `{name} --help`.", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped. What was done is kept; the same command goes on from there.", err=True)
+        click.echo("Stopped. Finished work is kept; the same command continues from there.", err=True)
         return 130
     except SystemExit as error:
         return _ended(error, stdout)
@@ -84,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ended(error: SystemExit, stdout: TextIO) -> int:
-    """Tell a reader that left (`| head`; click then puts another stdout in place) from code that exits."""
+    """Distinguish a reader that left (`| head`; click then replaces stdout) from code that exits."""
     if sys.stdout is not stdout:
         return 0
     click.echo(f"Error: code that was called ended the program with {error.code!r}.", err=True)
@@ -93,10 +99,10 @@ def _ended(error: SystemExit, stdout: TextIO) -> int:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, CounterGroundError):
-        return f"Error: {one_line(str(error))}"  # names in it may be a stranger's
+        return f"Error: {one_line(str(error))}"  # it may hold untrusted text
     if isinstance(error, OSError):
         return f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}."
     return (
         f"Error: {type(error).__name__}: {one_line(str(error))} "
-        "-- this is a fault of CounterGround; --debug shows where. Please report it."
+        "-- this is a bug in CounterGround; --debug shows where. Please report it."
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from counterground.cli.construction._export import export as command
+from counterground.cli.construction import export as command
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import photo_id, read_benchmark, write_benchmark
 from counterground.pool import open_pool

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from counterground.cli.construction._pool import pool as command
+from counterground.cli.construction import pool as command
 from counterground.construction.discover import discover_pairs
 from counterground.errors import UsageError
 from counterground.inference import Settings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterground.text import one_line
+from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +43,7 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
 
 @click.command()
 @click.argument("pool", type=click.Path(path_type=Path))
-@click.option("-c", "--class", "names", multiple=True, metavar="CLASS", help="Repeat for several.")
+@click.option("-c", "--class", "names", multiple=True, metavar="CLASS", help="A class name; repeatable.")
 @click.option(
     "--classes",
     "source",
@@ -55,36 +55,53 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
 @click.option("--quality", default="research", show_default=True, metavar="research|needs_id|casual|any")
 @click.option(
     "--licence",
+    "--license",
     "licences",
     multiple=True,
     callback=_licences,
     metavar="CODE",
-    help="Only photos under this licence (cc0, cc-by, cc-by-nc, ...); repeat for several. Default: any, all "
-    "rights reserved among them.",
+    help="Only photos under this licence (cc0, cc-by, cc-by-nc, ...); repeatable.  [default: any, including "
+    "all rights reserved]",
 )
-@click.option("--place", metavar="NAME|ID", help="A place of iNaturalist.")
-@click.option("--since", metavar="DATE", help="First day of observation, 2024-05-31.")
+@click.option("--place", metavar="NAME|ID", help="Only photos from this place, as iNaturalist names it.")
+@click.option("--since", metavar="DATE", help="First day of observation, as 2024-05-31.")
 @click.option("--until", metavar="DATE", help="Last day of observation.")
 @click.option(
-    "--taxon", "taxa", multiple=True, callback=_taxa, metavar="CLASS=ID", help="What a class is; remembered."
+    "--taxon",
+    "taxa",
+    multiple=True,
+    callback=_taxa,
+    metavar="CLASS=ID",
+    help="iNaturalist's taxon id for a class; remembered in the pool; repeatable.",
 )
 @click.option("--size", default="medium", show_default=True, metavar="small|medium|large|original")
-@click.option("--per-observation", default=1, show_default=True, help="Photos of one observation.")
-@click.option("--add", is_flag=True, help="List anew, also under another query, and add to what is there.")
-@click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 16), help="Downloads at once.")
-@click.option("--dry-run", is_flag=True, help="Say how many photos and bytes, and fetch nothing.")
+@click.option("--per-observation", default=1, show_default=True, help="Photos per observation, at most.")
+@click.option("--add", is_flag=True, help="List again, also with another query, and add to the pool.")
+@click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 16), help="Parallel downloads.")
+@click.option("--dry-run", is_flag=True, help="Show how many photos and bytes it would be; fetch nothing.")
 @click.option(
-    "--open-data", type=click.Path(path_type=Path), metavar="DIR", help="List iNaturalist's open-data dump."
+    "--open-data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A folder with iNaturalist's open-data dump, used in place of the API.",
 )
 @click.option(
-    "--contact", metavar="WHOM", help="Address or page sent along, so that iNaturalist can reach you."
+    "--contact", metavar="ADDRESS", help="E-mail address or page, sent so that iNaturalist can reach you."
 )
-@click.option("--api-url", metavar="URL", help="Another server with iNaturalist's API (ends in /v1).")
-@click.option("--media-url", metavar="URL", help="Another server with the photos of the dump.")
-@click.option("--requests-per-minute", default=60, show_default=True, help="More only with --api-url.")
-@click.option("--requests-per-day", default=10_000, show_default=True, help="More only with --api-url.")
-@click.option("--gb-per-hour", default=5.0, show_default=True, help="Photos; more only with --api-url.")
-@click.option("--gb-per-day", default=24.0, show_default=True, help="Photos; more only with --api-url.")
+@click.option("--api-url", metavar="URL", help="Another server with the iNaturalist API (ends in /v1).")
+@click.option("--media-url", metavar="URL", help="Another server for the dump's photos.")
+@click.option(
+    "--requests-per-minute", default=60, show_default=True, help="Limit; higher only with --api-url."
+)
+@click.option(
+    "--requests-per-day", default=10_000, show_default=True, help="Limit; higher only with --api-url."
+)
+@click.option(
+    "--gb-per-hour", default=5.0, show_default=True, help="Limit for photos; higher only with --api-url."
+)
+@click.option(
+    "--gb-per-day", default=24.0, show_default=True, help="Limit for photos; higher only with --api-url."
+)
 def collect(
     pool: Path,
     *,
@@ -95,7 +112,9 @@ def collect(
     gb_per_day: float,
     **options: Any,
 ) -> None:
-    """Fetch the newest photos of each class from iNaturalist into POOL; go on where it was cut off.
+    """Fetch the newest photos of each class from iNaturalist into POOL.
+
+    The same command continues an interrupted collection.
 
     \b
     counterground collect my-pool -c zebra -c "polar bear" --per-class 300
@@ -127,23 +146,22 @@ def collect(
 
 
 def _show_choices(unclear: UnclearClasses) -> None:
-    """Print what unclear names may mean."""
+    """Print the taxa that unclear names may mean."""
     from rich.table import Table
 
     for name, choices in unclear.choices.items():
         if choices:
-            table = Table("id", "name", "rank", "common name", title=f"What {one_line(name)!r} may mean")
+            table = Table("id", "name", "rank", "common name", title=f"Taxa that {one_line(name)!r} may mean")
             table.add_column("observations", justify="right")
             table.columns[0].justify = "right"
             for taxon in choices:
-                counted = f"{taxon.observations:,}"
-                told = (taxon.name, taxon.rank, taxon.common_name)
-                table.add_row(str(taxon.id), *map(one_line, told), counted)
+                shown = (taxon.name, taxon.rank, taxon.common_name)
+                table.add_row(str(taxon.id), *map(one_line, shown), f"{taxon.observations:,}")
             _print(table)
 
 
 def _counts(title: str, *numbers: str) -> Table:
-    """An empty table of classes that leaves names room in 80 columns."""
+    """Return an empty table of classes that leaves room for names in 80 columns."""
     from rich import box
     from rich.table import Table
 
@@ -156,44 +174,44 @@ def _counts(title: str, *numbers: str) -> Table:
 
 
 def _show_report(report: CollectReport, pool: Path) -> None:
-    table = _counts("Photos from iNaturalist", "wanted", "got now", "had", "failed", "missing", "MB")
+    table = _counts("Photos from iNaturalist", "wanted", "added", "present", "failed", "missing", "MB")
     for one in report.classes:
-        counts = (one.wanted, one.got, one.had, one.failed, one.missing)
+        counts = (one.wanted, one.added, one.present, one.failed, one.missing)
         names = map(one_line, (one.class_name, _short(one.taxon)))
         table.add_row(*names, *(f"{n:,}" for n in counts), _megabytes(one.bytes))
     _print(table)
-    got, received = (sum(getattr(one, name) for one in report.classes) for name in ("got", "bytes"))
-    _print(f"{got:,} photos, {_megabytes(received)} MB.")
+    added, received = (sum(getattr(one, name) for one in report.classes) for name in ("added", "bytes"))
+    _print(f"{counted(added, 'photo')} added, {_megabytes(received)} MB.")
     _print_notes(report.notes)
     click.echo(f"Pool: {pool}")
     if not report.complete:
         from counterground.errors import CounterGroundError
 
         raise CounterGroundError(
-            "Not all photos came, and more can be had: run the same command again later."
+            "Some photos are still missing, and more are available: run the same command again later."
         )
 
 
 def _show_plan(plan: CollectionPlan) -> None:
-    headings = ("wanted", "available", "had", "would\nlist", "would\nget", "about\nMB")
-    table = _counts("What would be fetched (dry run)", *headings)
+    headings = ("wanted", "available", "present", "to\nlist", "to\nfetch", "about\nMB")
+    table = _counts("Dry run: photos that would be fetched", *headings)
     for one in plan.classes:
-        counts = (one.wanted, one.available, one.had, max(0, one.would_get - one.listed), one.would_get)
+        counts = (one.wanted, one.available, one.present, max(0, one.to_fetch - one.listed), one.to_fetch)
         size = "" if one.bytes is None else _megabytes(one.bytes)
         names = map(one_line, (one.class_name, _short(one.taxon)))
         table.add_row(*names, *(f"{n:,}" for n in counts), size)
     _print(table)
-    get = sum(one.would_get for one in plan.classes)
+    total = sum(one.to_fetch for one in plan.classes)
     size = _megabytes(sum(one.bytes or 0 for one in plan.classes))
     _print(
-        f"{get:,} photos, about {size} MB: an estimate from the sizes of {plan.sampled} photos. "
-        "Nothing was fetched."
+        f"{counted(total, 'photo')}, about {size} MB, estimated from the sizes of "
+        f"{counted(plan.sampled, 'photo')}. Nothing was fetched."
     )
     _print_notes(plan.notes)
 
 
 def _short(taxon: str) -> str:
-    """Name the first of several taxa."""
+    """Shorten several taxa to the first one."""
     first, *others = taxon.split(" + ")
     return f"{first} + {len(others)} more" if others else first
 

@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     metavar="MODEL",
-    help="Also judge labels, ambiguity, clarity and likeness, by this CLIP or classifier.",
+    help="Also check labels, ambiguity, clarity and near duplicates with this CLIP or classifier.",
 )
 @click.option(
     "--limit",
     "limits",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Another limit of a signal, e.g. hash_radius=4; repeatable. A wrong name lists them all.",
+    help="Override a threshold, e.g. hash_radius=4; repeatable. A wrong name lists them all.",
 )
 @click.option("--top", default=10, show_default=True, type=click.IntRange(min=0), help="Photos to list.")
 @model_options
 def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **running: Any) -> None:
-    """Rank the photos of POOL by how doubtful they are, and say why; people decide, nothing is discarded.
+    """Rank the photos of POOL by how doubtful they are, with reasons. Nothing is discarded: people decide.
 
     Feature noise (unreadable, tiny, blurred, badly exposed, flat, nearly empty) and duplicates (same file,
-    close perceptual hash) need no model. Without --label-space, --model ranks each class among ImageNet's
-    names and the pool's own, a classifier among its outputs.
+    close perceptual hash) need no model. Without --label-space, a CLIP given as --model ranks each class
+    among ImageNet's names and the pool's own, a classifier among its outputs.
 
     \b
     counterground curate my-pool
@@ -46,7 +46,7 @@ def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **r
     from counterground.construction.curate import CurateSettings
     from counterground.construction.curate import curate as run_curation
     from counterground.inference import Settings
-    from counterground.text import one_line
+    from counterground.text import counted, one_line
 
     settings = CurateSettings.with_limits(limits)
     report = run_curation(pool, settings, model=model, running=Settings(**running), show_progress=True)
@@ -56,10 +56,10 @@ def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **r
     for note in report.notes:
         click.echo(f"Note: {one_line(note)}")
     click.echo(
-        f"{report.flagged:,} of {report.photos:,} photos have a reason to be looked at; "
-        f"{report.measured:,} were decoded now, the others are known."
+        f"{report.flagged:,} of {counted(report.photos, 'photo')} flagged for review; "
+        f"{report.measured:,} measured now, the others earlier."
     )
-    click.echo(f"Decide: counterground label {pool} --task review --order ranked --annotator YOUR-NAME")
+    click.echo(f"Next: counterground label {pool} --task review --order ranked --annotator YOUR-NAME")
 
 
 def _counts(report: CurateReport) -> Table:

@@ -12,27 +12,32 @@ from counterground.cli._options import model_options, out_option
 
 @click.command()
 @click.argument("benchmark")
-@click.option("--referee", required=True, metavar="MODEL", help="The model that decides.")
 @click.option(
-    "--min-drop", default=5.0, show_default=True, help="Points by which a class's accuracy must vary."
+    "--referee", required=True, metavar="MODEL", help="The model whose accuracy chooses the backgrounds."
+)
+@click.option(
+    "--min-drop",
+    default=5.0,
+    show_default=True,
+    help="Points by which a class's accuracy must differ between backgrounds.",
 )
 @click.option(
     "--min-photos",
     default=2,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Photos a background needs, in each half, to be considered.",
+    help="Photos that a background needs, in each half, to be considered.",
 )
 @click.option(
     "--split",
     default="half",
     show_default=True,
     type=click.Choice(["half", "none"]),
-    help="half: choose pairs on one half of the photos and keep the other half for measuring.",
+    help="half: choose pairs on one half of the photos and measure on the other half.",
 )
-@click.option("--seed", default=0, show_default=True, help="Decides the halves.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the split.")
 @model_options
-@out_option("Folder of the benchmark that is written; photos are not copied.")
+@out_option("Folder for the benchmark; photos are not copied.")
 def discover(benchmark: str, referee: str, out: Path, **options: Any) -> None:
     """Find each class's best (common) and worst (counter) background for a referee model.
 

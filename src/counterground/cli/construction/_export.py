@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from counterground.cli._options import out_option
-from counterground.text import one_line
+from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
     from counterground.construction.export import CardFacts, ExportReport
@@ -26,34 +26,50 @@ _MOST_NOTES = 20
     multiple=True,
     required=True,
     metavar="counteranimal|croissant|huggingface|parquet|webdataset",
-    help="Repeat for several: each gets a folder of its own in --out.",
+    help="Repeatable: each format gets its own folder in --out.",
 )
-@out_option("The folder; a new one, an empty one, or an earlier export.")
-@click.option("--private", is_flag=True, help="For yourself: all photos, marked as not for redistribution.")
+@out_option("Output folder: new, empty, or an earlier export.")
+@click.option(
+    "--private", is_flag=True, help="For your own use: all photos, marked as not for redistribution."
+)
 @click.option(
     "--all-licences",
+    "--all-licenses",
     is_flag=True,
-    help="Share photos too whose licence is unknown or forbids it: on your own responsibility.",
+    help="Also share photos whose licence is unknown or forbids it, at your own responsibility.",
 )
 @click.option(
     "--licence-for-unknown",
+    "--license-for-unknown",
     metavar="CODE",
-    help="The licence (cc0, cc-by, ...) of photos that state none: for photos of your own.",
+    help="The licence (cc0, cc-by, ...) of photos without one, if they are your own.",
 )
-@click.option("--attribution-for-unknown", metavar="TEXT", help='Their credit line: "© Ada Lovelace".')
-@click.option("--title", default="", help="What the collection is called.  [default: the benchmark's name]")
-@click.option("--description", default="", metavar="TEXT", help="What it is, in a few sentences.")
-@click.option("--creator", "creators", multiple=True, metavar="NAME", help="Who made it; repeat for several.")
-@click.option("--url", default="", help="Its page.")
+@click.option(
+    "--attribution-for-unknown", metavar="TEXT", help='Credit line of photos without one: "© Ada Lovelace".'
+)
+@click.option("--title", default="", help="Title of the collection.  [default: the benchmark's name]")
+@click.option("--description", default="", metavar="TEXT", help="Description, in a few sentences.")
+@click.option("--creator", "creators", multiple=True, metavar="NAME", help="Creator; repeatable.")
+@click.option("--url", default="", help="Its web page.")
 @click.option("--cite", "citation", default="", metavar="TEXT", help="How to cite it.")
-@click.option("--licence", default="", metavar="CODE", help="Licence of choice and labels.")
-@click.option("--collection-version", "version", default="1.0.0", show_default=True, metavar="X.Y.Z")
-@click.option("--released", type=click.DateTime(["%Y-%m-%d"]), help="The day it is published.")
 @click.option(
-    "--shard-megabytes", default=100, show_default=True, type=click.IntRange(min=1), help="Of packed formats."
+    "--licence", "--license", default="", metavar="CODE", help="Licence of the selection and labels."
+)
+@click.option("--collection-version", "version", default="1.0.0", show_default=True, metavar="X.Y.Z")
+@click.option("--released", type=click.DateTime(["%Y-%m-%d"]), help="Publication date.")
+@click.option(
+    "--shard-megabytes",
+    default=100,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="For formats with shards.",
 )
 @click.option(
-    "--shard-photos", default=10_000, show_default=True, type=click.IntRange(min=1), help="Of packed formats."
+    "--shard-photos",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="For formats with shards.",
 )
 def export(
     *,
@@ -68,9 +84,9 @@ def export(
     shard_photos: int,
     **facts: Any,
 ) -> None:
-    """Write a benchmark or a pool as folders that others can read, with a data card and all credits.
+    """Export a benchmark or a pool in formats that others can read, with a data card and all credits.
 
-    Photos whose licence is unknown or forbids passing them on are left out and listed in left_out.csv.
+    Photos whose licence is unknown or forbids sharing are left out and listed in left_out.csv.
 
     \b
     counterground export my-pool --format huggingface --format croissant --out shared
@@ -97,7 +113,7 @@ def export(
 
 
 def _facts(root: Path, *, released: datetime | None, **stated: Any) -> CardFacts:
-    """Join what the options state with what the pool knows whose photos these are."""
+    """Join what the options state with what is known from the pool of the photos."""
     from dataclasses import replace
 
     from counterground.construction.export import CardFacts, card_facts
@@ -112,8 +128,9 @@ def _show(report: ExportReport) -> None:
         click.echo(f"Note: {one_line(note)}")
     if len(report.left_out):
         click.echo(
-            "Left-out photos are listed in left_out.csv. If they are yours: --licence-for-unknown CODE."
+            "Photos that were left out are listed in left_out.csv. If they are your own, use "
+            "--licence-for-unknown CODE."
         )
-    click.echo(f"{report.photos:,} photos exported.")
+    click.echo(f"{counted(report.photos, 'photo')} exported.")
     for form, folder in report.folders.items():
         click.echo(f"{form}: {folder}")

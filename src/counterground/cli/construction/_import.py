@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from counterground.errors import CounterGroundError
-from counterground.text import one_line
+from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
     from counterground.construction.ingest.imports import ImportReport
@@ -23,25 +23,27 @@ def _renames(_context: click.Context, _option: click.Parameter, pairs: tuple[str
 @click.command("import")
 @click.argument("pool", type=click.Path(path_type=Path))
 @click.argument("source")
-@click.option("--class-name", metavar="NAME", help="Class of all photos, where the source has none.")
+@click.option("--class-name", metavar="NAME", help="Class of all photos, if the source has no classes.")
 @click.option(
     "--rename",
     multiple=True,
     metavar="OLD=NEW",
     callback=_renames,
-    help="Another name for a class; repeatable.",
+    help="Rename a class; repeatable.",
 )
-@click.option("--annotator", default="imported", show_default=True, help="On record for the backgrounds.")
-@click.option("--url-column", default="url", show_default=True, help="Column of addresses.")
-@click.option("--class-column", help="Column of classes. [default: class_name, or the only class label]")
-@click.option("--background-column", help="Column of backgrounds. [default: background, where there is one]")
-@click.option("--image-column", help="Column of images of a data set. [default: the only one]")
 @click.option(
-    "--jobs", default=4, show_default=True, type=click.IntRange(1, 64), help="Photos at the same time."
+    "--annotator", default="imported", show_default=True, help="Annotator recorded for the backgrounds."
 )
-@click.option("--retry-failed", is_flag=True, help="Ask again for addresses that failed before.")
+@click.option("--url-column", default="url", show_default=True, help="Column of URLs.")
+@click.option("--class-column", help="Column of classes.  [default: class_name, or the only class label]")
+@click.option("--background-column", help="Column of backgrounds.  [default: background, if there is one]")
+@click.option("--image-column", help="Column of images in a data set.  [default: the only one]")
+@click.option(
+    "--jobs", default=4, show_default=True, type=click.IntRange(1, 64), help="Parallel reads or downloads."
+)
+@click.option("--retry-failed", is_flag=True, help="Try URLs again that failed in an earlier import.")
 def import_(pool: Path, source: str, **options: Any) -> None:
-    """Take photos into a pool: of a folder, a benchmark, a table of addresses or a data set.
+    """Add photos to a pool from a folder, a benchmark, a table of URLs or a data set.
 
     SOURCE is a folder (<class>/*.jpg, <class>/<background>/*.jpg, the CounterAnimal layout), a benchmark, a
     .csv or .parquet table with the columns url and class_name, or hf:NAME[@CONFIG][:SPLIT].
@@ -49,7 +51,7 @@ def import_(pool: Path, source: str, **options: Any) -> None:
     \b
     counterground import my-pool photos/
     counterground import my-pool zebras/ --class-name zebra
-    counterground import my-pool addresses.csv
+    counterground import my-pool urls.csv
     counterground import my-pool hf:my-data-set:train
     """
     from counterground.construction.ingest.imports import ImportOptions, import_photos
@@ -63,15 +65,15 @@ def _show(report: ImportReport, pool: Path) -> None:
         click.echo(f"{number:7,}  {one_line(name)}")
     for note in report.notes:
         click.echo(f"Note: {one_line(note)}")
-    for one in [*report.missed, *report.masks_missed][:5]:
-        click.echo(f"Not taken in: {one_line(one.item)}: {one_line(one.reason)}.")
-    more = ("backgrounds", report.backgrounds), ("masks", report.masks), ("requests", report.requests)
-    extra = "".join(f", {number:,} {what}" for what, number in more if number)
+    for one in [*report.rejected, *report.masks_rejected][:5]:
+        click.echo(f"Rejected: {one_line(one.item)}: {one_line(one.reason)}.")
+    more = ("background", report.backgrounds), ("mask", report.masks), ("request", report.requests)
+    extra = "".join(f", {counted(number, what)}" for what, number in more if number)
     click.echo(
-        f"{report.new:,} photos are new, {report.known:,} were there, {len(report.missed):,} were not taken "
-        f"in{extra}. Pool: {pool}"
+        f"{counted(report.added, 'photo')} added, {report.present:,} already present, "
+        f"{len(report.rejected):,} rejected{extra}. Pool: {pool}"
     )
     if report.list_file is not None:
-        click.echo(f"What was not taken in, and why: {report.list_file}")
-    if not report.new and not report.known:
-        raise CounterGroundError(f"No photo of the source could be taken in; {report.list_file} says why.")
+        click.echo(f"Rejected photos and the reasons: {report.list_file}")
+    if not report.added and not report.present:
+        raise CounterGroundError(f"No photo of the source could be added; {report.list_file} says why.")

@@ -15,10 +15,10 @@ import click
     help="A benchmark written by discover: adds its referee's accuracy per class and background.",
 )
 @click.option(
-    "--html", type=click.Path(path_type=Path), help="Write all of it as one self-contained HTML file."
+    "--html", type=click.Path(path_type=Path), help="Also write it as one self-contained HTML file."
 )
 def pool(pool: Path, discovery: Path | None, html: Path | None) -> None:
-    """Show what a POOL holds, what was decided, by whom, and how far annotators agree."""
+    """Show the photos of POOL, the decisions by annotator, and how much annotators agree."""
     from counterground.cli._show import print_text
     from counterground.construction.discover import read_discovery
     from counterground.errors import UsageError
@@ -28,7 +28,7 @@ def pool(pool: Path, discovery: Path | None, html: Path | None) -> None:
     summary = summarise_pool(open_pool(pool))
     found = read_discovery(discovery) if discovery else None
     if discovery and found is None:
-        raise UsageError(f"{discovery} was not written by discover (discovery.json is missing).")
+        raise UsageError(f"{discovery} was not written by discover: it has no discovery.json.")
     cells, referee = (found.cells, found.referee) if found else (None, "")
     print_text(PoolView(summary, cells, referee))
     if html:

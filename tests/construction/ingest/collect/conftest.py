@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import io
-
-import numpy as np
 import pytest
 from inaturalist_server import INaturalistServer
-from PIL import Image
+from photo_server import photo_bytes
 
 from counterground.construction.ingest.collect import CollectOptions, collect
 from counterground.pool import open_pool
-
-
-def photo_bytes(seed: int, size: tuple[int, int] = (48, 40), coarse: tuple[int, int] = (6, 6)) -> bytes:
-    """Draw a photo of blurred noise, another one for each seed."""
-    values = np.random.default_rng(seed).integers(0, 256, (*coarse, 3), dtype=np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(values).resize(size, Image.Resampling.BICUBIC).save(out, "JPEG")
-    return out.getvalue()
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ def test_a_file_names_classes_and_perhaps_their_taxa(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("a\tb\tc\n", "line 1"), ("\tb\n", "line 1"), ("# nothing\n", "names no class")]
+    ("text", "said"), [("a\tb\tc\n", "line 1"), ("\tb\n", "line 1"), ("# nothing\n", "has no class names")]
 )
 def test_a_file_that_is_none_is_refused(tmp_path, text, said):
     file = tmp_path / "classes.txt"
@@ -95,7 +95,7 @@ def test_a_missing_file_may_be_a_misspelt_list():
         read_classes("counteranimals")
 
 
-def test_a_binary_file_is_told(tmp_path):
+def test_a_binary_file_is_an_error(tmp_path):
     (tmp_path / "classes.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="UTF-8"):
         read_classes(tmp_path / "classes.txt")

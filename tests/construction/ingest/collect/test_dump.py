@@ -82,9 +82,9 @@ def test_the_dump_is_listed_in_place_of_the_api(server, options, tmp_path):
     report = collect(tmp_path / "pool", ["zebra", "ostrich"], options(per_class=6))
     zebra, ostrich = report.classes
     assert zebra.taxon == "Equus quagga + Equus grevyi"
-    assert (zebra.got, zebra.failed, zebra.missing) == (6, 1, 0)
-    assert (ostrich.got, ostrich.missing, ostrich.exhausted) == (5, 1, True)
-    assert "zebra: left out of its taxa, since not found: Equus zebra." in report.notes
+    assert (zebra.added, zebra.failed, zebra.missing) == (6, 1, 0)
+    assert (ostrich.added, ostrich.missing, ostrich.exhausted) == (5, 1, True)
+    assert "zebra: these of its taxa were not found and are left out: Equus zebra." in report.notes
     photos = open_pool(tmp_path / "pool").photos().filter(pl.col("class_name") == "zebra")
     assert sorted(photos["key"]) == [f"inaturalist:{number}" for number in range(938, 944)]
     assert set(photos["licence"]) == {"cc-by"}
@@ -96,7 +96,7 @@ def test_it_goes_on_from_what_was_listed(server, options, tmp_path):
     collect(tmp_path / "pool", ["zebra"], options(per_class=3))
     collect(tmp_path / "pool", ["zebra"], options(per_class=30))
     (one,) = collect(tmp_path / "pool", ["zebra"], options(per_class=50)).classes
-    assert (one.had, one.got, one.missing, one.exhausted) == (30, 10, 10, True)
+    assert (one.present, one.added, one.missing, one.exhausted) == (30, 10, 10, True)
     assert set(server.gets_by_photo().values()) == {1}
     candidates = open_pool(tmp_path / "pool").candidates("zebra")
     assert candidates["position"].to_list() == list(range(40))
@@ -115,6 +115,6 @@ def test_names_and_numbers_of_the_dump(options, tmp_path):
 
 def test_a_dry_run_of_the_dump(server, options, tmp_path):
     (zebra,) = plan_collection(tmp_path / "pool", ["zebra"], options(per_class=7)).classes
-    assert (zebra.would_get, zebra.bytes > 0) == (7, True)
+    assert (zebra.to_fetch, zebra.bytes > 0) == (7, True)
     assert server.asked_below("/photos") == 0
     assert not (tmp_path / "pool").exists()

@@ -14,15 +14,15 @@ from counterground.pool import open_pool
         ({"quality": "reserch"}, "Unknown quality grade 'reserch'.*Did you mean 'research'"),
         ({"licences": ("cc-by-nx",)}, "Unknown licence"),
         ({"size": "huge"}, "Unknown size"),
-        ({"since": "05/31/2024"}, "is no date for --since"),
-        ({"since": "2024-05-31", "until": "2024-05-01"}, "No day is both"),
+        ({"since": "05/31/2024"}, "is not a date for --since"),
+        ({"since": "2024-05-31", "until": "2024-05-01"}, "is later than --until"),
         ({"per_class": 0}, "per_class is 0"),
         ({"jobs": 0}, "jobs is 0"),
-        ({"api_url": "api.inaturalist.org"}, "no address of an API"),
-        ({"media_url": "http://x"}, "belongs to an open-data dump"),
+        ({"api_url": "api.inaturalist.org"}, "is not the address of an API"),
+        ({"media_url": "http://x"}, "works only with --open-data"),
     ],
 )
-def test_values_that_cannot_be_are_told(given, said):
+def test_values_that_cannot_be_are_refused(given, said):
     with pytest.raises(UsageError, match=said):
         CollectOptions(**given)
 

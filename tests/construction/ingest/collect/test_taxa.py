@@ -80,7 +80,7 @@ def test_a_class_may_have_several_taxa(gather, jays, server):
 
 def test_another_choice_than_the_remembered_one_is_another_query(gather, jays):
     gather("blue jay")
-    with pytest.raises(CounterGroundError, match=r"'blue jay' under another query \(taxa"):
+    with pytest.raises(CounterGroundError, match=r"'blue jay' from another query \(taxa"):
         gather("blue jay", taxa={"blue jay": (jays[0].id,)})
     assert gather("blue jay")[0] == {"blue jay": "Cyanocitta cristata"}
     gather("blue jay", taxa={"blue jay": (jays[0].id,)}, add=True)
@@ -91,15 +91,15 @@ def test_another_choice_than_the_remembered_one_is_another_query(gather, jays):
     ("taxa", "said"),
     [
         ({"kettle": (999,)}, "There is no taxon 999"),
-        ({"kettel": (1,)}, "'kettel', which is not collected. Did you mean 'kettle'"),
+        ({"kettel": (1,)}, "'kettel', which is not one of the classes. Did you mean 'kettle'"),
     ],
 )
-def test_choices_that_cannot_be_are_told(gather, jays, taxa, said):
+def test_choices_that_cannot_be_are_refused(gather, jays, taxa, said):
     with pytest.raises(UsageError, match=said):
         gather("kettle", taxa=taxa)
 
 
-def test_a_taxon_that_was_replaced_is_told(gather, server):
+def test_a_taxon_that_was_replaced_is_an_error(gather, server):
     old = server.add_taxon("Kettlea minor", active=False)
     with pytest.raises(UsageError, match="no longer in use"):
         gather("kettle", taxa={"kettle": (old.id,)})
@@ -113,7 +113,7 @@ def test_built_in_names_decide_before_common_names(gather, server, drawn):
     server.add_observation(zebra, [drawn[0]])
     found, notes = gather("zebra")
     assert found == {"zebra": "Equus quagga"}
-    assert "zebra: left out of its taxa, since not found: Equus zebra, Equus grevyi." in notes
+    assert "zebra: these of its taxa were not found and are left out: Equus zebra, Equus grevyi." in notes
 
 
 def test_homonyms_of_plants_and_of_subgenera_are_told_apart(gather, server, drawn):
@@ -162,7 +162,7 @@ def test_a_file_may_say_what_a_class_is(gather, jays):
 
 def test_a_file_that_changed_is_another_query_and_an_option_outlasts_it(gather, jays):
     gather(WantedClass("a", "Kettlea"))
-    with pytest.raises(CounterGroundError, match=r"'a' under another query \(taxa"):
+    with pytest.raises(CounterGroundError, match=r"'a' from another query \(taxa"):
         gather(WantedClass("a", "Garrulus glandarius"))
     assert gather("a")[0] == gather(WantedClass("a", "Kettlea"))[0] == {"a": "Kettlea"}
     gather(WantedClass("b", "Kettlea"), taxa={"b": (jays[1].id,)})
@@ -171,4 +171,4 @@ def test_a_file_that_changed_is_another_query_and_an_option_outlasts_it(gather, 
 
 def test_two_classes_of_one_taxon_are_noted(gather, jays):
     _, notes = gather(WantedClass("a", "Cyanocitta cristata"), WantedClass("b", "Cyanocitta cristata"))
-    assert f"'a' and 'b' take photos of one taxon ({jays[1].id})" in notes
+    assert f"'a' and 'b' share a taxon ({jays[1].id})" in notes

@@ -54,15 +54,15 @@ def test_saved_to_disk(tmp_path, files, prefix):
     }
     data_set(files, **extra).save_to_disk(tmp_path / "saved")
     report = import_photos(tmp_path / "pool", f"{prefix}{tmp_path / 'saved'}")
-    assert (report.new, report.by_class, report.missed) == (6, {"flamingo": 3, "zebra": 3}, ())
-    assert report.notes == ("Columns of the data set that were not used: note.",)
+    assert (report.added, report.by_class, report.rejected) == (6, {"flamingo": 3, "zebra": 3}, ())
+    assert report.notes == ("Unused columns of the data set: note.",)
     assert report.backgrounds == 5
     photos, verdicts = photos_of(tmp_path / "pool")
     assert set(photos["photo_id"]) == {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     assert set(photos["licence"]) == {"cc0"}
     assert sorted(verdicts["label"].drop_nulls()) == ["sky", "sky", "snow", "snow", "snow"]
     again = import_photos(tmp_path / "pool", f"{prefix}{tmp_path / 'saved'}")
-    assert (again.new, again.known, again.backgrounds) == (0, 6, 0)
+    assert (again.added, again.present, again.backgrounds) == (0, 6, 0)
 
 
 def test_splits_have_to_be_chosen_where_there_are_several(tmp_path, files):
@@ -71,10 +71,10 @@ def test_splits_have_to_be_chosen_where_there_are_several(tmp_path, files):
     source = f"hf:{tmp_path / 'saved'}"
     with pytest.raises(UsageError, match=r"Choose a split of .*:train\+test"):
         import_photos(tmp_path / "pool", source)
-    with pytest.raises(UsageError, match=r"no split 'tset'; there are train, test. Did you mean 'test'"):
+    with pytest.raises(UsageError, match=r"no split 'tset'; it has train, test. Did you mean 'test'"):
         import_photos(tmp_path / "pool", f"{source}:tset")
-    assert import_photos(tmp_path / "pool", f"{source}:test").new == 2
-    assert import_photos(tmp_path / "pool", f"{source}:train+test").new == 4
+    assert import_photos(tmp_path / "pool", f"{source}:test").added == 2
+    assert import_photos(tmp_path / "pool", f"{source}:train+test").added == 4
     assert len(photos_of(tmp_path / "pool")[0]) == 6
 
 
@@ -82,7 +82,7 @@ def test_a_folder_of_parquet_that_load_dataset_reads(tmp_path, files):
     (tmp_path / "data").mkdir()
     data_set(files).to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
     report = import_photos(tmp_path / "pool", f"hf:{tmp_path / 'data'}")
-    assert (report.new, report.by_class) == (6, {"flamingo": 3, "zebra": 3})
+    assert (report.added, report.by_class) == (6, {"flamingo": 3, "zebra": 3})
 
 
 def test_a_folder_of_images_that_load_dataset_reads(tmp_path, files):
@@ -91,7 +91,7 @@ def test_a_folder_of_images_that_load_dataset_reads(tmp_path, files):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
     report = import_photos(tmp_path / "pool", f"hf:{tmp_path / 'folder'}:train")
-    assert (report.new, report.by_class) == (6, {"flamingo": 3, "zebra": 3})
+    assert (report.added, report.by_class) == (6, {"flamingo": 3, "zebra": 3})
     kept = set(photos_of(tmp_path / "pool")[0]["photo_id"])
     assert kept == {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -106,18 +106,23 @@ def test_columns_are_found_or_asked_for(tmp_path, files):
     made = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
     made.save_to_disk(tmp_path / "saved")
     source = str(tmp_path / "saved")
-    with pytest.raises(UsageError, match=r"holds the image\? Name it with --image-column; several"):
+    with pytest.raises(
+        UsageError,
+        match=r"column of the image is not clear: name it with --image-column; candidates are front, back",
+    ):
         import_photos(tmp_path / "pool", source)
-    with pytest.raises(UsageError, match=r"holds the class\? Name it with --class-column or --class-name"):
+    with pytest.raises(
+        UsageError, match=r"column of the class is not clear: name it with --class-column or --class-name"
+    ):
         import_photos(tmp_path / "pool", source, ImportOptions(image_column="front"))
-    with pytest.raises(UsageError, match="'animal' of the data set holds no images"):
+    with pytest.raises(UsageError, match="'animal' of the data set does not contain images"):
         import_photos(tmp_path / "pool", source, ImportOptions(image_column="animal", class_column="animal"))
     with pytest.raises(UsageError, match=r"no column 'animals'.*Did you mean 'animal'"):
         import_photos(tmp_path / "pool", source, ImportOptions(image_column="front", class_column="animals"))
     named = ImportOptions(image_column="front", class_column="animal")
     report = import_photos(tmp_path / "pool", source, named)
-    assert (report.new, report.by_class) == (4, {"okapi": 2, "zebra": 2})
-    assert [(one.item, one.reason) for one in report.missed] == [
+    assert (report.added, report.by_class) == (4, {"okapi": 2, "zebra": 2})
+    assert [(one.item, one.reason) for one in report.rejected] == [
         ("all, row 2", "it has no class"),
         ("all, row 3", "it has no class"),
     ]
@@ -129,8 +134,8 @@ def test_rows_without_a_readable_image_are_listed(tmp_path, files):
     rows = {"image": [{"bytes": data, "path": None} for data in broken] + [None]}
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "saved")
     report = import_photos(tmp_path / "pool", str(tmp_path / "saved"), ImportOptions(class_name="zebra"))
-    assert report.new == 1
-    assert [(one.item, one.reason) for one in report.missed] == [
+    assert report.added == 1
+    assert [(one.item, one.reason) for one in report.rejected] == [
         ("all, row 1", "not an image"),
         ("all, row 2", "truncated"),
         ("all, row 3", "the source has no bytes of it"),
@@ -145,7 +150,7 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path):
     assert not (tmp_path / "pool").exists()
 
 
-def test_without_the_package_one_is_told_what_to_install(tmp_path, files, monkeypatch):
+def test_without_the_package_the_error_says_what_to_install(tmp_path, files, monkeypatch):
     data_set(files).save_to_disk(tmp_path / "saved")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UsageError, match="pip install datasets"):

@@ -41,7 +41,7 @@ def everything(pool_path: Path):
 
 def test_class_and_background_folders(tmp_path, labelled):
     report = import_photos(tmp_path / "pool", labelled)
-    assert (report.new, report.known, report.missed) == (9, 0, ())
+    assert (report.added, report.present, report.rejected) == (9, 0, ())
     assert (report.by_class, report.backgrounds) == ({"flamingo": 3, "zebra": 6}, 9)
     photos, verdicts, decisions = everything(tmp_path / "pool")
     assert photos["class_name"].value_counts().sort("class_name").rows() == [("flamingo", 3), ("zebra", 6)]
@@ -72,7 +72,7 @@ def test_the_same_import_again_adds_nothing(tmp_path, labelled):
     shutil.copytree(labelled, moved)
     for source in (labelled, moved):
         report = import_photos(tmp_path / "pool", source)
-        assert (report.new, report.known, report.backgrounds) == (0, 9, 0)
+        assert (report.added, report.present, report.backgrounds) == (0, 9, 0)
     after = everything(tmp_path / "pool")
     assert all(one.equals(other) for one, other in zip(before, after, strict=True))
 
@@ -82,7 +82,7 @@ def test_what_changed_in_the_source_is_added_beside_what_was_there(tmp_path, lab
     noise(labelled / "zebra/grass/0.jpg", 99)
     noise(labelled / "zebra/grass/9.jpg", 98)
     report = import_photos(tmp_path / "pool", labelled)
-    assert (report.new, report.known) == (2, 8)
+    assert (report.added, report.present) == (2, 8)
     assert len(everything(tmp_path / "pool")[0]) == 11
 
 
@@ -92,7 +92,7 @@ def test_a_background_that_was_changed_is_recorded_as_a_later_decision(tmp_path,
     manifest = labelled / "animals.parquet"
     photos.select("path", "class_name", "background").write_parquet(manifest)
     report = import_photos(tmp_path / "pool", manifest)
-    assert (report.new, report.known, report.backgrounds) == (0, 9, 9)
+    assert (report.added, report.present, report.backgrounds) == (0, 9, 9)
     _, verdicts, decisions = everything(tmp_path / "pool")
     assert set(verdicts["label"]) == {"snow"}
     assert len(decisions) == 18
@@ -117,8 +117,8 @@ def test_a_file_that_the_pool_lost_is_put_back_by_the_same_import(tmp_path, labe
     lost.unlink()
     cut.write_bytes(cut.read_bytes()[:50])
     report = import_photos(tmp_path / "pool", labelled)
-    assert (report.new, report.known) == (0, 9)
-    assert "Put back, since missing or changed in the pool: 2 of its photos." in report.notes
+    assert (report.added, report.present) == (0, 9)
+    assert "Restored 2 photos that were missing or changed in the pool." in report.notes
     for path, content in pool.photos().select("path", "photo_id").iter_rows():
         assert photo_id(tmp_path / "pool" / path) == content
 
@@ -133,22 +133,22 @@ def test_pipes_among_the_photos_do_not_hold_up_an_import(tmp_path, labelled):
     with pytest.raises(CounterGroundError, match=r"pipe\.jpg: no regular file"):
         import_photos(tmp_path / "pool", labelled)
     report = import_photos(tmp_path / "flat", labelled / "zebra/grass", ImportOptions(class_name="zebra"))
-    assert [one.reason for one in report.missed] == ["no regular file"]
+    assert [one.reason for one in report.rejected] == ["not a regular file"]
 
 
-def test_counteranimal_layout_says_that_groups_are_not_taken_over(tmp_path, photos):
+def test_counteranimal_layout_says_that_groups_are_not_imported(tmp_path, photos):
     report = import_photos(tmp_path / "pool", photos)
-    assert report.new == 48
-    assert any("Common and counter were not taken over" in note for note in report.notes)
+    assert report.added == 48
+    assert any("common and counter were not imported" in note for note in report.notes)
     frozen = open_pool(tmp_path / "pool").freeze()
     assert sorted(set(frozen.photos["background"])) == ["earth", "grass", "sky", "snow", "water"]
 
 
-def test_files_with_equal_content_are_both_kept_and_told_across_classes(tmp_path, labelled):
+def test_files_with_equal_content_are_both_kept_and_noted_across_classes(tmp_path, labelled):
     shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "zebra/grass/copy.jpg")
     shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "flamingo/water/copy.jpg")
     report = import_photos(tmp_path / "pool", labelled)
-    assert report.new == 11
+    assert report.added == 11
     assert report.notes[-1] == "1 photo is in the pool under several classes (one as flamingo and zebra)."
 
 
@@ -158,12 +158,12 @@ def test_what_does_not_decode_is_listed_and_not_taken_in(tmp_path, labelled):
     (labelled / "zebra/grass/half.jpg").write_bytes(whole[: len(whole) // 2])
     (labelled / "zebra/grass/empty.jpg").write_bytes(b"")
     report = import_photos(tmp_path / "pool", labelled)
-    assert {(one.item, one.reason) for one in report.missed} == {
+    assert {(one.item, one.reason) for one in report.rejected} == {
         ("zebra/grass/page.jpg", "not an image"),
         ("zebra/grass/half.jpg", "truncated"),
         ("zebra/grass/empty.jpg", "empty file"),
     }
-    assert report.new == 9
+    assert report.added == 9
     listed = pl.read_csv(report.list_file)
     assert listed.columns == ["item", "class_name", "reason"]
     assert listed["reason"].sort().to_list() == ["empty file", "not an image", "truncated"]
@@ -204,8 +204,8 @@ def written(tmp_path) -> Benchmark:
 def test_all_a_benchmark_knows_comes_along(tmp_path):
     benchmark = written(tmp_path)
     report = import_photos(tmp_path / "pool", tmp_path / "made", ImportOptions(annotator="ann"))
-    assert (report.new, report.masks, report.backgrounds) == (4, 4, 4)
-    assert "The label space of backgrounds has new labels: hand." in report.notes
+    assert (report.added, report.masks, report.backgrounds) == (4, 4, 4)
+    assert "New background labels in the pool: hand." in report.notes
     photos, verdicts, decisions = everything(tmp_path / "pool")
     assert set(decisions["annotator"]) == {"ann"}
     joined = photos.join(benchmark.photos, on="photo_id", suffix="_source")
@@ -223,8 +223,8 @@ def test_a_mask_that_cannot_be_read_is_listed_and_its_photo_kept(tmp_path):
     benchmark.photo_path("m/p1.png").write_bytes(b"no mask")
     benchmark.photo_path("m/p2.png").unlink()
     report = import_photos(tmp_path / "pool", tmp_path / "made")
-    assert (report.new, report.masks, report.missed) == (4, 2, ())
-    assert sorted(one.reason for one in report.masks_missed) == [
+    assert (report.added, report.masks, report.rejected) == (4, 2, ())
+    assert sorted(one.reason for one in report.masks_rejected) == [
         "this mask of a photo: missing",
         "this mask of a photo: not an image",
     ]
@@ -233,7 +233,7 @@ def test_a_mask_that_cannot_be_read_is_listed_and_its_photo_kept(tmp_path):
 
 def test_a_background_called_later_is_refused(tmp_path):
     noise(tmp_path / "src" / "zebra" / "later" / "1.jpg", 1)
-    with pytest.raises(CounterGroundError, match="No background can be called 'later'"):
+    with pytest.raises(CounterGroundError, match="'later' is reserved and cannot be a background"):
         import_photos(tmp_path / "pool", tmp_path / "src")
 
 
@@ -242,8 +242,8 @@ def test_photos_that_changed_under_a_benchmark_are_listed(tmp_path):
     noise(benchmark.photo_path("p1.png"), 77)
     benchmark.photo_path("p2.png").unlink()
     report = import_photos(tmp_path / "pool", tmp_path / "made")
-    assert report.new == 2
-    assert [one.reason for one in report.missed] == [
+    assert report.added == 2
+    assert [one.reason for one in report.rejected] == [
         "content changed since the source was written",
         "missing",
     ]
@@ -253,27 +253,27 @@ def test_a_flat_folder_of_one_class(tmp_path):
     for number in range(3):
         noise(tmp_path / "trip" / f"IMG {number}.JPG", number, "JPEG")
     (tmp_path / "trip" / "notes.txt").write_text("hello")
-    with pytest.raises(UsageError, match="say their class with --class-name"):
+    with pytest.raises(UsageError, match="give their class with --class-name"):
         import_photos(tmp_path / "pool", tmp_path / "trip")
     assert not (tmp_path / "pool").exists()
     report = import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
-    assert (report.new, report.by_class) == (3, {"zebra": 3})
-    assert report.notes == ("1 files are not of a known image type and were not read: notes.txt.",)
+    assert (report.added, report.by_class) == (3, {"zebra": 3})
+    assert report.notes == ("Skipped 1 file of unknown type: notes.txt.",)
     photos = everything(tmp_path / "pool")[0]
     assert all(path.startswith("files/zebra/img-") and path.endswith(".jpg") for path in photos["path"])
 
 
-def test_the_same_photo_under_another_class_is_a_conflict_that_is_told(tmp_path):
+def test_the_same_photo_under_another_class_is_a_conflict_that_is_listed(tmp_path):
     noise(tmp_path / "trip" / "1.jpg", 1)
     import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
     report = import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="okapi"))
-    assert (report.new, [one.reason for one in report.missed]) == (0, ["the pool has it as 'zebra'"])
+    assert (report.added, [one.reason for one in report.rejected]) == (0, ["the pool has it as 'zebra'"])
 
 
 def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path, labelled):
     import_photos(tmp_path / "pool", labelled)
     noise(tmp_path / "more" / "Flamingo" / "1.jpg", 50)
-    with pytest.raises(CounterGroundError, match="Import it as that one: --rename 'Flamingo=flamingo'"):
+    with pytest.raises(CounterGroundError, match="Import it under that name: --rename 'Flamingo=flamingo'"):
         import_photos(tmp_path / "pool", tmp_path / "more")
     noise(tmp_path / "other" / "ice bear" / "1.jpg", 51)
     import_photos(tmp_path / "pool", tmp_path / "other")
@@ -285,8 +285,10 @@ def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path
     assert len(everything(tmp_path / "pool")[0]) == 11
 
 
-def test_renaming_what_is_not_there_is_told(tmp_path, labelled):
-    with pytest.raises(UsageError, match=r"no class 'zebras' to be renamed. Did you mean 'zebra'\?"):
+def test_renaming_a_class_that_is_missing_is_an_error(tmp_path, labelled):
+    with pytest.raises(
+        UsageError, match=r"'zebras', which is not a class of the source. Did you mean 'zebra'\?"
+    ):
         import_photos(tmp_path / "pool", labelled, ImportOptions(rename={"zebras": "okapi"}))
 
 
@@ -302,7 +304,7 @@ def test_a_pool_gives_what_stands_in_it(tmp_path, labelled):
     gone = first.photos()["path"][0]
     first.decide(gone, annotator="ann", task="review", labels=["clarity"])
     report = import_photos(tmp_path / "second", tmp_path / "first")
-    assert (report.new, report.backgrounds) == (8, 8)
+    assert (report.added, report.backgrounds) == (8, 8)
     assert any("1 of 9 photos of the pool were discarded" in note for note in report.notes)
     with pytest.raises(UsageError, match="cannot be imported into itself"):
         import_photos(tmp_path / "first", tmp_path / "first")
@@ -312,7 +314,7 @@ def test_sources_that_are_none_make_no_pool(tmp_path):
     for source, message in ((tmp_path / "nowhere", "no existing path"), (Path(__file__), "neither a folder")):
         with pytest.raises(UsageError, match=message):
             import_photos(tmp_path / "pool", source)
-    with pytest.raises(UsageError, match="is for a folder of photos of one class"):
+    with pytest.raises(UsageError, match="needs a folder of photos of one class"):
         import_photos(tmp_path / "pool", Path(__file__), ImportOptions(class_name="zebra"))
     assert not (tmp_path / "pool").exists()
 
@@ -357,7 +359,7 @@ def test_a_photo_too_strange_for_its_suffix_gets_the_right_one(tmp_path):
     assert (tmp_path / "pool" / photos["path"][0]).read_bytes() == out.getvalue()
 
 
-def test_without_the_database_one_is_told_what_to_install(tmp_path, labelled):
+def test_without_the_database_the_error_says_what_to_install(tmp_path, labelled):
     code = f"import sys; sys.modules['sqlalchemy'] = None\n{IMPORT}"
     command = [sys.executable, "-c", code, str(tmp_path / "pool"), str(labelled)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -38,6 +38,6 @@ def test_packed_benchmarks(tmp_path, labelled, pack):
     (tmp_path / "packed").mkdir()
     pack(tmp_path / "packed", labelled)
     report = import_photos(tmp_path / "pool", tmp_path / "packed")
-    assert (report.by_class, report.backgrounds, report.missed) == ({"flamingo": 3, "zebra": 6}, 9, ())
+    assert (report.by_class, report.backgrounds, report.rejected) == ({"flamingo": 3, "zebra": 6}, 9, ())
     again = import_photos(tmp_path / "pool", tmp_path / "packed")
-    assert (again.new, again.known) == (0, 9)
+    assert (again.added, again.present) == (0, 9)

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from counterground.cli.construction._import import import_
+from counterground.cli.construction import import_
 from counterground.construction.ingest.imports import ImportOptions, import_photos
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import open_pool
@@ -46,9 +46,9 @@ def test_rows_become_photos_with_what_they_say(tmp_path, photo_server, suffix):
         for number, row in enumerate(rows_of(photo_server, range(4)))
     ]
     report = import_photos(tmp_path / "pool", table(tmp_path / f"t{suffix}", rows), QUICK)
-    assert (report.new, report.known, report.missed) == (4, 0, ())
+    assert (report.added, report.present, report.rejected) == (4, 0, ())
     assert (report.requests, report.backgrounds, report.by_class) == (4, 2, {"zebra": 4})
-    assert report.notes == ("Columns of the table that were not used: colour.",)
+    assert report.notes == ("Unused columns of the table: colour.",)
     pool = open_pool(tmp_path / "pool")
     photos = pool.photos().sort("url")
     assert photos["url"].to_list() == [photo_server.address(n) for n in range(4)]
@@ -69,21 +69,19 @@ def test_every_row_is_accounted_for(tmp_path, photo_server):
         rows[0],
     ]
     report = import_photos(tmp_path / "pool", table(tmp_path / "t.csv", rows), QUICK)
-    assert report.new == 3
-    reasons = {one.item.removeprefix(photo_server.url): one.reason for one in report.missed}
+    assert report.added == 3
+    reasons = {one.item.removeprefix(photo_server.url): one.reason for one in report.rejected}
     assert reasons == {
         "row 7": "it has no address",
         "row 8: ftp://example.org/1.jpg": "the address is neither http nor https",
         f"row 9: {photo_server.address(7)}": "it has no class",
-        f"row 10: {photo_server.address(7)}": "its taxon_id 'Equus' is no number",
+        f"row 10: {photo_server.address(7)}": "its taxon_id 'Equus' is not a number",
         "/3.jpg": "the server answered 404",
         "/4.jpg": "not an image",
-        "/5.jpg": "the server answered 503 (4 tries); not given up",
+        "/5.jpg": "the server answered 503 (4 tries); the next import tries again",
     }
-    assert report.new + len(report.missed) + 1 == len(rows)
-    assert report.notes == (
-        "1 rows repeat the address and the class of a row before them; the first counts.",
-    )
+    assert report.added + len(report.rejected) + 1 == len(rows)
+    assert report.notes == ("Skipped 1 row with the address and the class of an earlier row.",)
     assert len(pl.read_csv(report.list_file)) == 7
     assert open_pool(tmp_path / "pool").candidates()["taxon_id"].to_list() == [41] * 6
 
@@ -92,16 +90,16 @@ def test_the_same_table_again_asks_only_for_what_was_not_given_up(tmp_path, phot
     photo_server.script = {"/1.jpg": [404], "/2.jpg": [503] * 4}
     source = table(tmp_path / "t.csv", rows_of(photo_server, range(4)))
     first = import_photos(tmp_path / "pool", source, QUICK)
-    assert (first.new, len(first.missed)) == (2, 2)
+    assert (first.added, len(first.rejected)) == (2, 2)
     asked = photo_server.asked.total()
     second = import_photos(tmp_path / "pool", source, QUICK)
-    assert (second.new, second.known) == (1, 2)
-    assert [one.reason for one in second.missed] == ["the server answered 404 (in an earlier import)"]
+    assert (second.added, second.present) == (1, 2)
+    assert [one.reason for one in second.rejected] == ["the server answered 404 (in an earlier import)"]
     assert photo_server.asked.total() == asked + 1
     third = import_photos(tmp_path / "pool", source, ImportOptions(first_pause=0.01, retry_failed=True))
-    assert (third.new, third.known, third.missed, third.list_file) == (1, 3, (), None)
+    assert (third.added, third.present, third.rejected, third.list_file) == (1, 3, (), None)
     last = import_photos(tmp_path / "pool", source, QUICK)
-    assert (last.new, last.known, last.requests) == (0, 4, 0)
+    assert (last.added, last.present, last.requests) == (0, 4, 0)
 
 
 IMPORT = """
@@ -183,8 +181,8 @@ def test_the_command_prints_counts_and_where_the_list_is(tmp_path, photo_server)
     result = CliRunner().invoke(import_, [str(tmp_path / "pool"), str(source), "--jobs", "2"])
     assert result.exit_code == 0
     assert "      2  zebra" in result.output
-    assert "2 photos are new, 0 were there, 1 were not taken in, 3 requests." in result.output
-    assert f"Not taken in: {photo_server.address(1)}: the server answered 404." in result.output
+    assert "2 photos added, 0 already present, 1 rejected, 3 requests." in result.output
+    assert f"Rejected: {photo_server.address(1)}: the server answered 404." in result.output
     assert str(tmp_path / "pool" / "imports") in result.output
 
 

@@ -201,18 +201,18 @@ def test_a_class_without_photos_has_no_rows(dump):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"quality": "reserch"}, "Unknown quality grade 'reserch': there are research, needs_id,"),
+        ({"quality": "reserch"}, "Unknown quality grade 'reserch': choose from research, needs_id,"),
         ({"size": "huge"}, "Unknown size 'huge'"),
         ({"taxa": {"yeti": 99}}, "The dump has no taxon 99 (class 'yeti')"),
     ],
 )
-def test_values_that_cannot_be_are_told(dump, options, message):
+def test_values_that_cannot_be_are_refused(dump, options, message):
     with pytest.raises(UsageError) as error:
         list_open_data(dump, **({"taxa": {"magpie": 40}} | options))
     assert message in str(error.value)
 
 
-def test_a_folder_without_the_files_is_told(tmp_path, dump):
+def test_a_folder_without_the_files_is_an_error(tmp_path, dump):
     with pytest.raises(UsageError, match="There is no folder"):
         list_open_data(tmp_path / "nowhere", {"magpie": 40})
     (dump / "observers.csv.gz").unlink()

@@ -36,7 +36,7 @@ class WantedClass:
     Attributes:
         name: what the pool calls it.
         taxon: scientific name or id that its list gave; None: the name decides.
-        left_out: why a built-in list names it and has no taxon for it; empty: it has.
+        left_out: why a built-in list has no taxon for it; empty: it has one.
     """
 
     name: str
@@ -75,11 +75,11 @@ def find_animal(class_name: str) -> Animal | None:
 def read_classes(source: str | Path) -> list[WantedClass]:
     """Return the classes of a built-in list (see ``LISTS``) or of a text file.
 
-    A line of a file holds a class name and, after a tab, what it is: a scientific name or a taxon id. Empty
+    A line of a file has a class name and, after a tab, its taxon: a scientific name or an id. Empty
     lines and those that begin with # are skipped.
 
     Raises:
-        UsageError: there is no such list or file, it holds no class, or a line has more than two fields.
+        UsageError: there is no such list or file, it has no class, or a line has more than two fields.
     """
     if str(source) in LISTS:
         return _built_in(str(source))
@@ -87,7 +87,7 @@ def read_classes(source: str | Path) -> list[WantedClass]:
         lines = Path(source).read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         hint = did_you_mean(str(source), LISTS)
-        raise UsageError(f"{source} is no file, nor one of {', '.join(LISTS)}.{hint}") from error
+        raise UsageError(f"{source} is neither a file nor one of {', '.join(LISTS)}.{hint}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Cannot read classes from {source}: it must be a text file in UTF-8.") from error
     found = []
@@ -97,11 +97,11 @@ def read_classes(source: str | Path) -> list[WantedClass]:
             continue
         if len(fields) > 2 or not fields[0]:
             raise UsageError(
-                f"{source}, line {number}: wanted is a class name, or a class name, a tab and a taxon."
+                f"{source}, line {number}: expected a class name, or a class name, a tab and a taxon."
             )
         found.append(WantedClass(fields[0], fields[1] if len(fields) == 2 and fields[1] else None))
     if not found:
-        raise UsageError(f"{source} names no class.")
+        raise UsageError(f"{source} has no class names.")
     return found
 
 

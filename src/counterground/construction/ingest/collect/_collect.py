@@ -7,17 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from filelock import FileLock, Timeout
 
 from counterground.construction.ingest.collect._classes import WantedClass
-from counterground.construction.ingest.collect._client import Waiting, user_agent
 from counterground.construction.ingest.collect._listing import ListingState, Query, Row, sized, state_for
 from counterground.construction.ingest.collect._options import CollectOptions
-from counterground.construction.ingest.collect._pacer import MediaPacer
-from counterground.construction.ingest.collect._progress import progress_line
 from counterground.construction.ingest.collect._report import (
     ClassReport,
     CollectReport,
@@ -25,29 +21,38 @@ from counterground.construction.ingest.collect._report import (
     resolution_notes,
 )
 from counterground.construction.ingest.collect._session import (
+    Lister,
     Session,
-    kept_by_class,
     open_session,
-    taxa_kept,
+    remembered_taxa,
+    setting_by_class,
     wanted_classes,
 )
-from counterground.construction.ingest.collect._source import Source
 from counterground.construction.ingest.collect._taxa import Choice
 from counterground.construction.ingest.download import DownloadReport, DownloadSettings, download_photos
 from counterground.errors import CounterGroundError
-from counterground.pool import CANDIDATE_SCHEMA, Pool, open_pool
+from counterground.http import Budget, Waiting, refuse_long_wait
+from counterground.pool import CANDIDATE_SCHEMA, open_pool
+from counterground.progress import progress_bar
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+    from counterground.pool import Pool
 
 LOCK_FILE = ".collect.lock"
 
 
 @contextmanager
-def alone(root: Path, waiting: Waiting) -> Iterator[None]:
+def exclusive_lock(root: Path, waiting: Waiting) -> Iterator[None]:
     """Wait until no other process collects into the pool; the system frees the lock of a killed one."""
+    from filelock import FileLock
+
     file = root / LOCK_FILE
     lock = FileLock(file)
     try:
         _acquire(lock, waiting)
-    except OSError as error:  # a stranger's pool may hold a link in its place, which is not followed
+    except OSError as error:  # a pool from elsewhere may hold a link in its place, which is not followed
         what = "is a link: remove it" if file.is_symlink() else f"cannot be opened ({error.strerror})"
         raise CounterGroundError(f"{file} {what}, and collect again.") from error
     try:
@@ -57,27 +62,71 @@ def alone(root: Path, waiting: Waiting) -> Iterator[None]:
 
 
 def _acquire(lock: FileLock, waiting: Waiting) -> None:
+    from filelock import Timeout
+
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        waiting("another collect is at work on this pool: waiting for it")
+        waiting("another collect is running on this pool: waiting for it")
         lock.acquire(poll_interval=0.2)
 
 
-_FRUITLESS = 12  # photos in a row that a host did not give
+# Bytes a photo may have before one of its size was seen; larger than most.
+_EXPECTED_BYTES = {"small": 60_000, "medium": 200_000, "large": 600_000, "original": 4_000_000}
+
+
+class BytePacer:
+    """Reserves bytes of the budget for a photo before it is fetched, settles them after; for one thread."""
+
+    def __init__(self, budget: Budget, size: str, waiting: Waiting) -> None:
+        self._budget = budget
+        self._waiting = waiting
+        self._expected = _EXPECTED_BYTES[size]
+        self._reserved: dict[str, int] = {}
+
+    def seconds_to_wait(self, url: str) -> float:
+        """Return 0 if the photo may be asked for, else the seconds to wait.
+
+        Raises:
+            CounterGroundError: the daily budget is spent.
+        """
+        wait = self._budget.take("bytes", self._expected)
+        if wait and self._reserved:
+            return min(wait, 0.2)  # photos on their way may need less than was reserved for them
+        refuse_long_wait(wait, "photo bytes")
+        if wait:
+            self._waiting(f"waiting {wait:,.0f} s: photo bytes per hour are limited")
+        else:
+            self._reserved[url] = self._reserved.get(url, 0) + self._expected
+        return wait
+
+    def received(self, url: str, size: int) -> None:
+        """Settle the bytes of a photo that came."""
+        self._budget.settle("bytes", size - self._reserved.pop(url, 0))
+        if size:
+            # Twice the mean of what comes: the budget must hold for photos larger than the last ones, too.
+            self._expected = max(1000, round(0.9 * self._expected + 0.2 * size))
+
+    def release(self) -> None:
+        """Give back what was reserved for photos that were in the pool already."""
+        self._budget.settle("bytes", -sum(self._reserved.values()))
+        self._reserved.clear()
+
+
+_MOST_FAILURES = 12  # consecutive failures after which the photos' host counts as down
 
 
 @dataclass
 class Collected:
-    """What all classes of a run know of each other.
+    """What the classes of a run share.
 
     Attributes:
-        owner: class of each photo of iNaturalist in the pool, by key.
-        fruitless: photos postponed since the last one came.
+        class_of: class of each photo of iNaturalist in the pool, by key.
+        consecutive_failures: photos postponed since the last one came.
     """
 
-    owner: dict[str, str]
-    fruitless: int = 0
+    class_of: dict[str, str]
+    consecutive_failures: int = 0
 
 
 @dataclass
@@ -86,47 +135,47 @@ class ClassCollection:
 
     pool: Pool
     session: Session
-    source: Source
-    pacer: MediaPacer
+    lister: Lister
+    pacer: BytePacer
     choice: Choice
     query: Query
     state: ListingState
     rows: dict[str, Row] = field(default_factory=dict)
     postponed: set[str] = field(default_factory=set)
-    got: int = 0
+    added: int = 0
     received: int = 0
 
     def collect(self, collected: Collected) -> ClassReport:
-        """Fetch what is missing and say what became of the class.
+        """Fetch what is missing and report on the class.
 
         Raises:
             CounterGroundError: the photos' host does not answer, a budget is spent, or the disk is full.
         """
         name, wanted = self.choice.class_name, self.session.options.per_class
-        had = sum(owner == name for owner in collected.owner.values())
+        present = sum(other == name for other in collected.class_of.values())
         self.rows = {row["key"]: row for row in self.pool.candidates(name).to_dicts()}
-        while had + self.got < wanted:
-            batch = self._next_batch(wanted - had - self.got, collected.owner)
+        while present + self.added < wanted:
+            batch = self._next_batch(wanted - present - self.added, collected.class_of)
             if not batch:
                 break
-            self._fetch(batch, had, collected)
+            self._fetch(batch, present, collected)
         return ClassReport(
             name,
             self.choice.scientific_name,
             wanted=wanted,
-            had=had,
-            got=self.got,
+            present=present,
+            added=self.added,
             failed=sum(row["status"] == "failed" for row in self._ours()),
-            missing=max(0, wanted - had - self.got),
+            missing=max(0, wanted - present - self.added),
             postponed=len(self.postponed),
             bytes=self.received,
             exhausted=self.state.exhausted,
         )
 
-    def _next_batch(self, number: int, owner: Mapping[str, str]) -> list[Row]:
-        """Return up to ``number`` candidates to fetch, newest first; list more where there are too few."""
+    def _next_batch(self, number: int, class_of: Mapping[str, str]) -> list[Row]:
+        """Return up to ``number`` candidates to fetch, newest first; list more if there are too few."""
         while True:
-            self._settle_known(owner)
+            self._settle_known(class_of)
             waiting = [
                 row for row in self._ours() if row["status"] == "wanted" and row["key"] not in self.postponed
             ]
@@ -146,8 +195,8 @@ class ClassCollection:
 
     def _list(self) -> None:
         """List the next page; candidates are kept first, so a run killed in between lists it once more."""
-        self.session.line.show(f"{self.choice.class_name}: listing", 0, 1)
-        listed = self.source.more(self.choice, self.query, self.state)
+        self.session.bar.update(0, 1, f"{self.choice.class_name}: listing")
+        listed = self.lister(self.choice, self.query, self.state)
         position = max((int(row["position"]) for row in self.rows.values()), default=-1) + 1
         fresh: list[Row] = []
         before: list[str] = []
@@ -167,16 +216,16 @@ class ClassCollection:
             fresh.append(candidate)
         self.state.again = tuple(dict.fromkeys((*self.state.again, *before)))
         self.pool.add_candidates(fresh)
-        states = kept_by_class(self.pool, "queries")
+        states = setting_by_class(self.pool, "queries")
         self.pool.set_setting("queries", states | {self.choice.class_name: self.state.to_setting()})
 
-    def _settle_known(self, owner: Mapping[str, str]) -> None:
+    def _settle_known(self, class_of: Mapping[str, str]) -> None:
         """Mark candidates whose photo the pool has: of this class after a kill, or of another one."""
         marks: list[tuple[str, str, str, str | None]] = []
         for row in self._ours():
-            if row["status"] != "wanted" or row["key"] not in owner:
+            if row["status"] != "wanted" or row["key"] not in class_of:
                 continue
-            holder = owner[row["key"]]
+            holder = class_of[row["key"]]
             same = holder == self.choice.class_name
             row |= {
                 "status": "got" if same else "failed",
@@ -185,11 +234,11 @@ class ClassCollection:
             marks.append((row["key"], self.choice.class_name, row["status"], row["reason"]))
         self.pool.mark_candidates(marks)
 
-    def _fetch(self, batch: list[Row], had: int, collected: Collected) -> None:
-        name, wanted, line = self.choice.class_name, self.session.options.per_class, self.session.line
-        # The size is that of this query, also where another one found the candidate.
+    def _fetch(self, batch: list[Row], present: int, collected: Collected) -> None:
+        name, wanted, bar = self.choice.class_name, self.session.options.per_class, self.session.bar
+        # The size is that of this query, even if another one found the candidate.
         rows = [{**row, "url": sized(row["url"], self.query.size) or row["url"]} for row in batch]
-        before = had + self.got
+        before = present + self.added
         try:
             report = download_photos(
                 self.pool,
@@ -197,30 +246,30 @@ class ClassCollection:
                 self._settings(),
                 fields=_photo_fields,
                 pacer=self.pacer,
-                progress=lambda done, _all: line.show(name, before + done, wanted),
+                progress=lambda done, _all: bar.update(before + done, wanted, name),
             )
         finally:
-            self.pacer.give_back()
-        self._take_in(batch, report, collected)
+            self.pacer.release()
+        self._record(batch, report, collected)
 
-    def _take_in(self, batch: list[Row], report: DownloadReport, collected: Collected) -> None:
-        failed = {missed.key: missed.reason for missed in report.failed}
-        postponed = {missed.key: missed.reason for missed in report.postponed}
+    def _record(self, batch: list[Row], report: DownloadReport, collected: Collected) -> None:
+        failed = {one.key: one.reason for one in report.failed}
+        postponed = {one.key: one.reason for one in report.postponed}
         for row in batch:
             if row["key"] in failed:
                 row |= {"status": "failed", "reason": failed[row["key"]]}
             elif row["key"] not in postponed:
                 row["status"] = "got"
-                collected.owner[row["key"]] = self.choice.class_name
+                collected.class_of[row["key"]] = self.choice.class_name
         self.postponed |= set(postponed)
-        self.got += report.fetched + report.found
+        self.added += report.fetched + report.found
         self.received += report.received
         came = report.fetched + len(report.failed)
-        collected.fruitless = len(postponed) + (0 if came else collected.fruitless)
-        if not came and collected.fruitless >= _FRUITLESS:
+        collected.consecutive_failures = len(postponed) + (0 if came else collected.consecutive_failures)
+        if not came and collected.consecutive_failures >= _MOST_FAILURES:
             reason = next(iter(postponed.values()))
             raise CounterGroundError(
-                f"The photos' host gives nothing ({reason}). What came is kept: "
+                f"The host of the photos does not deliver ({reason}). What was fetched is kept: "
                 "run the same command again later."
             )
 
@@ -230,7 +279,7 @@ class ClassCollection:
             jobs=options.jobs,
             per_host=options.jobs,
             first_pause=options.first_pause,
-            user_agent=user_agent(options),
+            user_agent=options.user_agent,
         )
 
 
@@ -246,11 +295,14 @@ def collect(
     classes: str | Path | Sequence[str | WantedClass],
     options: CollectOptions | None = None,
 ) -> CollectReport:
-    """Fetch the newest photos of each class from iNaturalist into a pool, which is made where there is none.
+    """Fetch the newest photos of each class from iNaturalist into a pool, which is created if it is missing.
 
-    The same call goes on where it was cut off, and does nothing where all is there: candidates and how far
-    their listing came are kept in the pool, photos are found by their file. A photo that cannot be got is
-    replaced by the next newest.
+    The same call continues where it was interrupted, and does nothing if all photos are there: candidates and
+    the progress of their listing are kept in the pool, photos are found by their file. A photo that cannot be
+    fetched is replaced by the next newest.
+
+    Polars does not survive a fork: in a child process, start it with multiprocessing's "spawn", or the call
+    waits for ever.
 
     Args:
         pool_path: the pool's folder.
@@ -267,11 +319,11 @@ def collect(
     pool = open_pool(pool_path, create=True)
     try:
         with (
-            progress_line(shown=chosen.show_progress) as line,
-            alone(pool.root, line.wait),
-            open_session(chosen, line) as session,
+            progress_bar("", shown=chosen.show_progress) as bar,
+            exclusive_lock(pool.root, bar.note),
+            open_session(chosen, bar) as session,
         ):
-            remembered = taxa_kept(pool, wanted)
+            remembered = remembered_taxa(pool, wanted)
             resolution = session.resolve(wanted, remembered)
             _remember(pool, [choice for choice in resolution.choices if choice.class_name not in remembered])
             if resolution.unclear:
@@ -284,7 +336,7 @@ def collect(
 
 
 def _remember(pool: Pool, choices: Sequence[Choice]) -> None:
-    taxa = kept_by_class(pool, "taxa")
+    taxa = setting_by_class(pool, "taxa")
     found = {choice.class_name: choice.to_setting() for choice in choices}
     if any(taxa.get(name) != value for name, value in found.items()):
         pool.set_setting("taxa", taxa | found)
@@ -293,20 +345,20 @@ def _remember(pool: Pool, choices: Sequence[Choice]) -> None:
 def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> CollectReport:
     queries = session.queries(choices)
     _sweep(pool)
-    collected = Collected(_owners(pool))
+    collected = Collected(_class_of(pool))
     states = _states(pool, queries, add=session.options.add)
     # Only now that the queries are accepted may they, and their taxa, replace others.
     pool.set_setting(
         "queries",
-        kept_by_class(pool, "queries") | {name: state.to_setting() for name, state in states.items()},
+        setting_by_class(pool, "queries") | {name: state.to_setting() for name, state in states.items()},
     )
     _remember(pool, choices)
-    source = session.source(choices)
-    pacer = MediaPacer(session.budget, session.options.size, session.line.wait)
+    lister = session.lister(choices)
+    pacer = BytePacer(session.budget, session.options.size, session.bar.note)
     reports = []
     for choice in choices:
         name = choice.class_name
-        one = ClassCollection(pool, session, source, pacer, choice, queries[name], states[name])
+        one = ClassCollection(pool, session, lister, pacer, choice, queries[name], states[name])
         reports.append(one.collect(collected))
     pool.snapshot()
     names = [choice.class_name for choice in choices]
@@ -314,14 +366,14 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
     return CollectReport(tuple(reports), tuple(outcome_notes(reports, Counter(licences))))
 
 
-def _owners(pool: Pool) -> dict[str, str]:
+def _class_of(pool: Pool) -> dict[str, str]:
     photos = pool.photos().filter(pl.col("key").str.starts_with("inaturalist:"))
     return dict(photos.select("key", "class_name").iter_rows())
 
 
 def _states(pool: Pool, queries: Mapping[str, Query], *, add: bool) -> dict[str, ListingState]:
-    """Return where each class's listing goes on; all are checked before any photo is fetched."""
-    stored: Mapping[str, Any] = kept_by_class(pool, "queries")
+    """Return where the listing of each class continues; all are checked before any photo is fetched."""
+    stored: Mapping[str, Any] = setting_by_class(pool, "queries")
     ends = dict(pool.candidates().group_by("class_name").agg(pl.col("position").max() + 1).iter_rows())
     return {
         name: state_for(name, query, stored.get(name), add=add, next_position=ends.get(name) or 0)

@@ -1,4 +1,4 @@
-"""From observations to candidates, page by page, and where a listing goes on."""
+"""From observations to candidates, page by page, and where a listing continues."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from counterground.construction.ingest.collect._client import INaturalist
+from counterground.construction.ingest.collect._api import INaturalist
 from counterground.construction.ingest.collect._options import ALL_RIGHTS_RESERVED, CollectOptions
 from counterground.construction.ingest.collect._taxa import Choice
 from counterground.errors import CounterGroundError
@@ -40,7 +40,7 @@ class Query:
 
 @dataclass
 class ListingState:
-    """How far the listing of one class has come; kept in the pool.
+    """The progress of the listing of one class; kept in the pool.
 
     Attributes:
         query: what is listed.
@@ -74,7 +74,7 @@ class ListingState:
         except (KeyError, TypeError):
             pass
         raise CounterGroundError(
-            "How far a listing came is damaged in the pool: put a copy of decisions.sqlite in its place."
+            "The progress of a listing is damaged in the pool: replace decisions.sqlite with a backup."
         )
 
 
@@ -96,7 +96,7 @@ def make_query(choice: Choice, options: CollectOptions, place: int | None) -> Qu
 def state_for(
     class_name: str, query: Query, stored: Mapping[str, Any] | None, *, add: bool, next_position: int
 ) -> ListingState:
-    """Return where the listing of a class goes on: where it stopped, or, under ``add``, perhaps anew.
+    """Return where the listing of a class continues: where it stopped, or, with ``add``, perhaps anew.
 
     Raises:
         CounterGroundError: the pool lists the class under another query, and ``add`` was not asked for.
@@ -113,12 +113,12 @@ def state_for(
     if add:
         return fresh
     changed = ", ".join(
-        f"{name.replace('_', ' ')} {_shown(state.query.get(name))} there, {_shown(value)} now"
+        f"{name.replace('_', ' ')}: {_shown(state.query.get(name))} before, {_shown(value)} now"
         for name, value in query.to_setting().items()
         if state.query.get(name) != value
     )
     raise CounterGroundError(
-        f"The pool has {class_name!r} under another query ({changed}): repeat that query, give --add to add "
+        f"The pool has {class_name!r} from another query ({changed}): repeat that query, use --add to add "
         "what the new one finds, or start another pool."
     )
 
@@ -140,7 +140,7 @@ def api_parameters(query: Query) -> dict[str, Any]:
     return asked | {name: value for name, value in further.items() if value is not None}
 
 
-def list_page(api: INaturalist, query: Query, state: ListingState, class_name: str) -> list[Row]:
+def list_page(api: INaturalist, choice: Choice, query: Query, state: ListingState) -> list[Row]:
     """Return candidates of the next page, newest first and without position, and move ``state`` past it."""
     page = api.observations(api_parameters(query), state.below)
     ids = [int(observation["id"]) for observation in page.observations]
@@ -149,7 +149,9 @@ def list_page(api: INaturalist, query: Query, state: ListingState, class_name: s
         state.exhausted = True
         return []
     rows = [
-        row for observation in page.observations for row in candidate_rows(observation, query, class_name)
+        row
+        for observation in page.observations
+        for row in candidate_rows(observation, query, choice.class_name)
     ]
     state.below = min(ids)
     state.exhausted = page.total <= len(ids)
@@ -171,7 +173,7 @@ def candidate_rows(observation: Mapping[str, Any], query: Query, class_name: str
     }
     rows = []
     for photo in observation.get("photos") or ():
-        # No code means that the photographer gave no licence.
+        # No code means that the photographer grants no licence.
         licence = str(photo.get("license_code") or ALL_RIGHTS_RESERVED).lower()
         if query.licences and licence not in query.licences:
             continue
@@ -216,6 +218,8 @@ def find_place(api: INaturalist, wanted: str) -> int:
     if len(exact) == 1:
         return exact[0]
     if not found:
-        raise CounterGroundError(f"No place of iNaturalist is called {wanted!r}: give its id, --place ID.")
+        raise CounterGroundError(f"iNaturalist has no place called {wanted!r}: give its id, --place ID.")
     listed = "; ".join(f"{number} {shown}" for number, shown in names[:6])
-    raise CounterGroundError(f"{wanted!r} may mean several places ({listed}): give the id, --place ID.")
+    raise CounterGroundError(
+        f"{wanted!r} could be any of several places ({listed}): give the id, --place ID."
+    )

@@ -34,7 +34,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "active": "BOOLEAN",
     },
     "observations": {
-        "observation_uuid": "VARCHAR",  # made a UUID where it is wanted: few rows are
+        "observation_uuid": "VARCHAR",  # made a UUID for the few rows that are wanted
         "taxon_id": "INTEGER",
         "quality_grade": "VARCHAR",
         "observed_on": "VARCHAR",
@@ -122,8 +122,8 @@ def open_dump(folder: Path) -> Iterator[Dump]:
             "autoload_known_extensions": "false",
             "autoinstall_known_extensions": "false",
             "preserve_insertion_order": "false",
-            # It takes a gzipped file for a few rows, and would hash all of the photos: what is hashed is
-            # always what stands on the right of a join.
+            # They take a gzipped file for a few rows, and would hash all of the photos: what is hashed is
+            # always the right side of a join.
             "disabled_optimizers": "join_order,build_side_probe_side",
         }
         with duckdb.connect(":memory:", config=config) as connection:
@@ -160,8 +160,8 @@ def _columns(file: Path, table: str) -> Mapping[str, str]:
 def _first_lines(error: Exception) -> str:
     """DuckDB explains at length; the place and the reason come first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines[:4] if not line.startswith("Original Line")]
-    return "; ".join(told[:2])[:300].rstrip(".")
+    useful = [line for line in lines[:4] if not line.startswith("Original Line")]
+    return "; ".join(useful[:2])[:300].rstrip(".")
 
 
 MEDIA_URL = "https://inaturalist-open-data.s3.amazonaws.com"

@@ -1,4 +1,4 @@
-"""What is wanted of a collection, checked before anything is asked for."""
+"""The options of a collection, checked before anything is requested."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from counterground.errors import UsageError, did_you_mean
+from counterground.http import user_agent
 
 API_URL = "https://api.inaturalist.org/v1"
 ALL_RIGHTS_RESERVED = "all-rights-reserved"
@@ -27,7 +28,7 @@ LICENCES = (
 QUALITIES = ("research", "needs_id", "casual", "any")
 SIZES = ("small", "medium", "large", "original")  # longest side of 240, 500, 1024 and 2048 pixels
 
-# Published by iNaturalist ("API recommended practices"); more may end in being locked out.
+# Published by iNaturalist ("API recommended practices"); whoever asks for more may be blocked.
 REQUESTS_PER_MINUTE = 60
 REQUESTS_PER_DAY = 10_000
 BYTES_PER_HOUR = 5_000_000_000
@@ -36,7 +37,7 @@ BYTES_PER_DAY = 24_000_000_000
 
 @dataclass(frozen=True)
 class CollectOptions:
-    """What to collect, and how hard to ask for it.
+    """What to collect, and how many requests and bytes it may take.
 
     Attributes:
         per_class: photos per class, newest first (the paper took 300 to 800, section 2).
@@ -52,15 +53,15 @@ class CollectOptions:
         api_url: address of the API; None: ``$COUNTERGROUND_API_URL``, else iNaturalist's own.
         open_data: folder of iNaturalist's open-data dump, listed instead of the API.
         media_url: where the photos of the dump lie; None: iNaturalist's own place.
-        contact: how a person in charge can be reached, sent with each request; None:
+        contact: how to reach whoever is responsible, sent with each request; None:
             ``$COUNTERGROUND_CONTACT``.
         requests_per_minute, requests_per_day, bytes_per_hour, bytes_per_day: budgets, shared by all processes
-            of this user; above the published ones only with an address of one's own.
+            of this user; above the published ones only with an API of your own.
         first_pause: seconds before a second try, doubled before each further one.
         show_progress: a bar on standard error.
 
     Raises:
-        UsageError: a value that cannot be.
+        UsageError: an invalid value.
     """
 
     per_class: int = 500
@@ -95,9 +96,11 @@ class CollectOptions:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; give 1 or more.")
         if self.open_data is not None and self.place is not None:
-            raise UsageError("The open-data dump holds no places: leave out the place, or ask the API.")
+            raise UsageError("The open-data dump has no places: leave out --place, or use the API.")
         if self.media_url is not None and self.open_data is None:
-            raise UsageError("An address of media belongs to an open-data dump; the API names its own.")
+            raise UsageError(
+                "--media-url works only with --open-data: the API gives the photos' addresses itself."
+            )
         self._check_address()
         self._check_budgets()
 
@@ -111,38 +114,44 @@ class CollectOptions:
         """The host whose budgets are counted."""
         return urlsplit(self.address).netloc.lower()
 
+    @property
+    def user_agent(self) -> str:
+        """How requests introduce us."""
+        contact = self.contact or os.environ.get("COUNTERGROUND_CONTACT") or ""
+        return user_agent(contact.strip() or None)
+
     def _check_address(self) -> None:
         parts = urlsplit(self.address)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UsageError(f"{self.address!r} is no address of an API; {API_URL!r} is one.")
+            raise UsageError(f"{self.address!r} is not the address of an API, such as {API_URL!r}.")
 
     def _check_budgets(self) -> None:
         budgets = (
-            ("requests a minute", self.requests_per_minute, REQUESTS_PER_MINUTE),
-            ("requests a day", self.requests_per_day, REQUESTS_PER_DAY),
-            ("bytes an hour", self.bytes_per_hour, BYTES_PER_HOUR),
-            ("bytes a day", self.bytes_per_day, BYTES_PER_DAY),
+            ("requests per minute", self.requests_per_minute, REQUESTS_PER_MINUTE),
+            ("requests per day", self.requests_per_day, REQUESTS_PER_DAY),
+            ("bytes per hour", self.bytes_per_hour, BYTES_PER_HOUR),
+            ("bytes per day", self.bytes_per_day, BYTES_PER_DAY),
         )
         own = self.host != urlsplit(API_URL).netloc
         for what, wanted, published in budgets:
             if wanted < 1:
-                raise UsageError(f"{wanted:,} {what} is no budget; give 1 or more.")
+                raise UsageError(f"A budget of {wanted:,} {what} is too small; give 1 or more.")
             if wanted > published and not own:
                 raise UsageError(
-                    f"{wanted:,} {what} is more than the {published:,} that iNaturalist publishes as its "
-                    "limit: budgets can be raised only for an API of your own (--api-url)."
+                    f"{wanted:,} {what} exceeds iNaturalist's published limit of {published:,}: budgets can "
+                    "be raised only for an API of your own (--api-url)."
                 )
 
 
 def one_of(what: str, value: str, known: tuple[str, ...]) -> None:
-    """Refuse a value that is none of the known ones; ``what`` says of what.
+    """Refuse a value that is not one of the known ones; ``what`` is the kind of value.
 
     Raises:
-        UsageError: which there are.
+        UsageError: it is not; the message lists them.
     """
     if value not in known:
         raise UsageError(
-            f"Unknown {what} {value!r}: there are {', '.join(known)}.{did_you_mean(value, known)}"
+            f"Unknown {what} {value!r}: choose from {', '.join(known)}.{did_you_mean(value, known)}"
         )
 
 
@@ -151,9 +160,9 @@ def _check_dates(since: str | None, until: str | None) -> None:
         if value is None:
             continue
         if not _is_date(value):
-            raise UsageError(f"{value!r} is no date for --{name}; write it as year-month-day: 2024-05-31.")
+            raise UsageError(f"{value!r} is not a date for --{name}; write it as year-month-day: 2024-05-31.")
     if since and until and since > until:
-        raise UsageError(f"No day is both since {since} and until {until}.")
+        raise UsageError(f"--since {since} is later than --until {until}.")
 
 
 def _is_date(text: str) -> bool:

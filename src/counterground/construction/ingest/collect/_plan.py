@@ -1,21 +1,15 @@
-"""What a collection would do, without doing it: counts from the API, sizes from a few photos' headers."""
+"""The dry run of a collection: counts from the API, sizes from the headers of a few photos."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import requests
 
+from counterground.construction.ingest.collect._api import INaturalist
 from counterground.construction.ingest.collect._classes import WantedClass
-from counterground.construction.ingest.collect._client import (
-    READ_TIMEOUT,
-    INaturalist,
-    PoliteAdapter,
-    user_agent,
-)
 from counterground.construction.ingest.collect._listing import (
     ListingState,
     Query,
@@ -25,19 +19,23 @@ from counterground.construction.ingest.collect._listing import (
     state_for,
 )
 from counterground.construction.ingest.collect._options import CollectOptions
-from counterground.construction.ingest.collect._progress import progress_line
 from counterground.construction.ingest.collect._report import ClassPlan, CollectionPlan, resolution_notes
 from counterground.construction.ingest.collect._session import (
+    Lister,
     Session,
-    kept_by_class,
     open_session,
-    taxa_kept,
+    remembered_taxa,
+    setting_by_class,
     wanted_classes,
 )
-from counterground.construction.ingest.collect._source import Source
 from counterground.construction.ingest.collect._taxa import Choice
 from counterground.errors import CounterGroundError
-from counterground.pool import Pool, is_pool, open_pool
+from counterground.http import Answer, Client, FetchError, PatientClient
+from counterground.pool import is_pool, open_pool
+from counterground.progress import progress_bar
+
+if TYPE_CHECKING:
+    from counterground.pool import Pool
 
 _PER_CLASS, _IN_ALL = 3, 30  # photos asked for their size
 
@@ -47,9 +45,9 @@ def plan_collection(
     classes: str | Path | Sequence[str | WantedClass],
     options: CollectOptions | None = None,
 ) -> CollectionPlan:
-    """Say what ``collect`` would fetch: counts, and sizes estimated from the headers of a few photos.
+    """Return what ``collect`` would fetch: counts, and sizes estimated from the headers of a few photos.
 
-    Nothing is downloaded, nothing is written to the pool, and none is made. Sizes are bytes.
+    Nothing is downloaded, nothing is written to the pool, and none is created. Sizes are bytes.
 
     Raises:
         UsageError, UnclearClasses, CounterGroundError: as ``collect``.
@@ -58,17 +56,17 @@ def plan_collection(
     wanted = wanted_classes(classes)
     pool = open_pool(pool_path) if is_pool(pool_path) else None
     try:
-        with progress_line(shown=chosen.show_progress) as line, open_session(chosen, line) as session:
-            resolution = session.resolve(wanted, taxa_kept(pool, wanted) if pool else {})
+        with progress_bar("", shown=chosen.show_progress) as bar, open_session(chosen, bar) as session:
+            resolution = session.resolve(wanted, remembered_taxa(pool, wanted) if pool else {})
             if resolution.unclear:
                 raise resolution.unclear
             queries = session.queries(resolution.choices)
-            source = session.source(resolution.choices)
+            lister = session.lister(resolution.choices)
             plans, samples = [], {}
             for number, choice in enumerate(resolution.choices):
-                line.show("counting", number, len(resolution.choices))
+                bar.update(number, len(resolution.choices), "counting")
                 query = queries[choice.class_name]
-                plan, rows = _plan_class(choice, query, session, source, pool)
+                plan, rows = _plan_class(choice, query, session, lister, pool)
                 plans.append(plan)
                 samples[choice.class_name] = rows
             sizes = _sample_sizes(session, samples)
@@ -82,37 +80,37 @@ def plan_collection(
 
 
 def _plan_class(
-    choice: Choice, query: Query, session: Session, source: Source, pool: Pool | None
+    choice: Choice, query: Query, session: Session, lister: Lister, pool: Pool | None
 ) -> tuple[ClassPlan, list[Row]]:
-    had, listed, exhausted = _in_pool(choice.class_name, query, pool, add=session.options.add)
+    present, listed, exhausted = _in_pool(choice.class_name, query, pool, add=session.options.add)
     if session.api is not None:
         available, rows = _count(session.api, query, choice.class_name)
     else:
         rows, state = [], ListingState(query.to_setting())
         while not state.exhausted and len(rows) < session.options.per_class:
-            rows += source.more(choice, query, state)
+            rows += lister(choice, query, state)
         available = len(rows)
-    missing = max(0, session.options.per_class - had)
-    most = listed if exhausted else max(listed, available * query.per_observation - had)
+    missing = max(0, session.options.per_class - present)
+    most = listed if exhausted else max(listed, available * query.per_observation - present)
     plan = ClassPlan(
         choice.class_name,
         choice.scientific_name,
         wanted=session.options.per_class,
-        had=had,
+        present=present,
         available=available,
         listed=listed,
-        would_get=min(missing, max(0, most)),
+        to_fetch=min(missing, max(0, most)),
         bytes=None,
     )
     return plan, rows
 
 
 def _in_pool(name: str, query: Query, pool: Pool | None, *, add: bool) -> tuple[int, int, bool]:
-    """Return how many photos the pool has of a class, how many candidates wait, and whether that is all."""
+    """Return how many photos of a class the pool has, how many candidates wait, and whether these are all."""
     if pool is None:
         return 0, 0, False
     ours = (pl.col("class_name") == name) & pl.col("key").str.starts_with("inaturalist:")
-    stored: Mapping[str, Any] = kept_by_class(pool, "queries")
+    stored: Mapping[str, Any] = setting_by_class(pool, "queries")
     state = state_for(name, query, stored.get(name), add=add, next_position=0)
     waiting = pool.candidates(name).filter(ours & (pl.col("status") == "wanted"))
     return len(pool.photos().filter(ours)), len(waiting), state.exhausted
@@ -124,37 +122,42 @@ def _count(api: INaturalist, query: Query, name: str) -> tuple[int, list[Row]]:
 
 
 def _sample_sizes(session: Session, samples: Mapping[str, Sequence[Row]]) -> dict[str, list[int]]:
-    """Ask for the headers of a few photos; return the sizes they tell, by class."""
+    """Ask for the headers of a few photos; return the sizes they state, by class."""
     sizes: dict[str, list[int]] = {name: [] for name in samples}
     left = _IN_ALL
-    with requests.Session() as http:
-        adapter = PoliteAdapter(
-            session.budget, first_pause=session.options.first_pause, waiting=session.line.wait
-        )
-        for scheme in ("http://", "https://"):
-            http.mount(scheme, adapter)
-        http.headers.update({"User-Agent": user_agent(session.options), "Accept-Encoding": "identity"})
+    options = session.options
+    client = PatientClient(
+        Client(options.user_agent), session.budget, first_pause=options.first_pause, waiting=session.bar.note
+    )
+    try:
         for name, rows in samples.items():
             urls = [row["url"] for row in rows if row["url"]][: min(_PER_CLASS, left)]
             left -= len(urls)
-            sizes[name] = [size for size in (_size(http, url) for url in urls) if size]
+            sizes[name] = [size for size in (_size(client, url) for url in urls) if size]
+    finally:
+        client.close()
     return sizes
 
 
-def _size(http: requests.Session, url: str) -> int | None:
+def _size(client: PatientClient, url: str) -> int | None:
     try:
-        answer = http.head(url, timeout=READ_TIMEOUT, allow_redirects=True)
-    except requests.RequestException as error:
+        return client.fetch(url, _stated_size, method="HEAD")
+    except FetchError as error:
+        if error.status is not None:
+            return None
         host = url.split("/")[2]
         raise CounterGroundError(
-            f"{host}, where the photos lie, cannot be reached: try again later."
+            f"The host of the photos, {host}, cannot be reached: try again later."
         ) from error
+
+
+def _stated_size(answer: Answer) -> int | None:
     length = answer.headers.get("Content-Length", "")
-    return int(length) if answer.status_code == 200 and length.isdigit() else None
+    return int(length) if length.isdecimal() and len(length) < 16 else None
 
 
 def _with_size(plan: ClassPlan, sizes: Mapping[str, Sequence[int]]) -> ClassPlan:
     everyone = [size for some in sizes.values() for size in some]
     known = sizes[plan.class_name] or everyone
-    estimate = round(plan.would_get * sum(known) / len(known)) if known else None
-    return ClassPlan(**{**vars(plan), "bytes": estimate if plan.would_get else 0})
+    estimate = round(plan.to_fetch * sum(known) / len(known)) if known else None
+    return ClassPlan(**{**vars(plan), "bytes": estimate if plan.to_fetch else 0})

@@ -1,4 +1,4 @@
-"""What became of a collection, or would become of it."""
+"""The results of a collection, and of its dry run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from counterground.construction.ingest.collect._taxa import Choice, Resolution
 
 @dataclass(frozen=True)
 class ClassReport:
-    """What became of one class.
+    """The result of one class.
 
     Attributes:
         class_name: the class.
         taxon: scientific name, several joined by " + ".
         wanted: photos asked for.
-        had: photos of iNaturalist the pool had before.
-        got: photos it got now.
-        failed: candidates that could not be got, ever; others took their place.
+        present: photos of iNaturalist the pool had before.
+        added: photos added now.
+        failed: candidates that can never be fetched; others took their place.
         missing: photos still wanted.
         postponed: candidates whose host was busy or down; the next run asks for them again.
         bytes: received now.
@@ -30,8 +30,8 @@ class ClassReport:
     class_name: str
     taxon: str
     wanted: int
-    had: int
-    got: int
+    present: int
+    added: int
     failed: int
     missing: int
     postponed: int
@@ -41,45 +41,45 @@ class ClassReport:
 
 @dataclass(frozen=True)
 class CollectReport:
-    """What became of all classes; ``notes`` are sentences its reader must know."""
+    """The results of all classes; ``notes`` are sentences the reader must know."""
 
     classes: tuple[ClassReport, ...]
     notes: tuple[str, ...]
 
     @property
     def complete(self) -> bool:
-        """Whether a second run would find nothing to do: all photos are there, or there are no more."""
+        """Whether a second run would have nothing to do: all photos are there, or there are no more."""
         return all(not one.missing or (one.exhausted and not one.postponed) for one in self.classes)
 
 
 @dataclass(frozen=True)
 class ClassPlan:
-    """What would become of one class.
+    """The dry run of one class.
 
     Attributes:
         class_name: the class.
         taxon: scientific name, several joined by " + ".
         wanted: photos asked for.
-        had: photos of iNaturalist the pool has.
+        present: photos of iNaturalist the pool has.
         available: observations with photos under the query.
         listed: candidates that wait in the pool.
-        would_get: photos that would be fetched.
-        bytes: estimate of their size; None: no photo could be asked for its size.
+        to_fetch: photos that would be fetched.
+        bytes: estimate of their size; None: the size of no photo is known.
     """
 
     class_name: str
     taxon: str
     wanted: int
-    had: int
+    present: int
     available: int
     listed: int
-    would_get: int
+    to_fetch: int
     bytes: int | None
 
 
 @dataclass(frozen=True)
 class CollectionPlan:
-    """What would become of all classes; sizes are estimated from ``sampled`` photos."""
+    """The dry run of all classes; sizes are estimated from ``sampled`` photos."""
 
     classes: tuple[ClassPlan, ...]
     sampled: int
@@ -87,7 +87,7 @@ class CollectionPlan:
 
 
 def resolution_notes(resolution: Resolution) -> list[str]:
-    """Say which classes are left out, and which share a taxon."""
+    """Return which classes are left out, and which share a taxon."""
     notes = list(resolution.notes)
     by_reason: dict[str, list[str]] = {}
     for one in resolution.left_out:
@@ -98,8 +98,8 @@ def resolution_notes(resolution: Resolution) -> list[str]:
         )
         count = len(resolution.left_out)
         notes.append(
-            f"{count} {'class has' if count == 1 else 'classes have'} no taxon and are left out: {listed}. "
-            "--taxon 'CLASS=ID' gives one."
+            f"{count} {'class has no taxon and is' if count == 1 else 'classes have no taxon and are'} left "
+            f"out: {listed}. --taxon 'CLASS=ID' sets one."
         )
     return notes + _shared_taxa(resolution.choices)
 
@@ -110,26 +110,27 @@ def _shared_taxa(choices: Sequence[Choice]) -> list[str]:
         for number in choice.ids:
             users.setdefault(number, []).append(choice)
     return [
-        f"{' and '.join(repr(choice.class_name) for choice in sharing)} take photos of one taxon ({number}): "
-        "a photo goes to the class that comes first."
+        f"{' and '.join(repr(choice.class_name) for choice in sharing)} share a taxon ({number}): "
+        "its photos go to the class that comes first."
         for number, sharing in users.items()
         if len(sharing) > 1
     ]
 
 
 def outcome_notes(classes: Sequence[ClassReport], licences: Counter[str | None]) -> list[str]:
-    """Say where photos are missing and why, and what may not be passed on."""
+    """Return which photos are missing and why, and which may not be shared."""
     notes = []
     if short := [one for one in classes if one.missing and one.exhausted and not one.postponed]:
         notes.append(f"No more can be found under this query for {_listed(short)}.")
     if waiting := [one for one in classes if one.missing and not (one.exhausted and not one.postponed)]:
         notes.append(
-            f"Photos whose host was busy or down are missing for {_listed(waiting)}: run it again later."
+            f"Photos are missing for {_listed(waiting)} because their host was busy or down: run the same "
+            "command again later."
         )
     if reserved := licences[ALL_RIGHTS_RESERVED]:
         notes.append(
-            f"{reserved:,} of {licences.total():,} photos are all rights reserved: they may be looked at "
-            "here and not passed on. --licence cc0 --licence cc-by (and so on) takes licensed ones only."
+            f"{reserved:,} of {licences.total():,} photos are all rights reserved and may not be shared. "
+            "--licence cc0 --licence cc-by (and so on) collects licensed photos only."
         )
     return notes
 

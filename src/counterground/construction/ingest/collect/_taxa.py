@@ -23,9 +23,9 @@ class Taxon:
         rank: "species", "genus", ...
         common_name: the English name iNaturalist prefers; empty: none.
         observations: how many there are, of any quality.
-        active: False where curators have replaced it.
-        ancestors: ids of what it belongs to, without its own; empty: not said.
-        found_by: the name that found it, which may be a synonym; empty: not said.
+        active: False if curators have replaced it.
+        ancestors: ids of the taxa above it; empty: unknown.
+        found_by: the name that found it, which may be a synonym; empty: unknown.
     """
 
     id: int
@@ -39,7 +39,7 @@ class Taxon:
 
     @property
     def may_be_animal(self) -> bool:
-        """False where it is known to be none."""
+        """False if it is known not to be one."""
         return not self.ancestors or ANIMALS in self.ancestors
 
     @classmethod
@@ -106,13 +106,13 @@ class Choice:
             return cls(class_name, tuple(Taxon(**row) for row in setting["taxa"]), str(setting["chosen_by"]))
         except (KeyError, TypeError) as error:
             raise CounterGroundError(
-                f"What the pool remembers of {class_name!r} is damaged: give its taxon again with "
+                f"The taxon of {class_name!r} is damaged in the pool: set it again with "
                 f"--taxon '{class_name}=ID'."
             ) from error
 
 
 class UnclearClasses(CounterGroundError):  # noqa: N818 - the classes are unclear, the work has not failed yet
-    """Names that stand for several taxa or for none; ``choices`` are the taxa each may mean."""
+    """Names that match several taxa or none; ``choices`` are the taxa each may mean."""
 
     def __init__(self, message: str, choices: Mapping[str, tuple[Taxon, ...]]) -> None:
         super().__init__(message)
@@ -121,7 +121,7 @@ class UnclearClasses(CounterGroundError):  # noqa: N818 - the classes are unclea
 
 @dataclass(frozen=True)
 class Resolution:
-    """What became of the names; ``unclear`` is what to raise where some stayed open."""
+    """The taxa of the classes; ``unclear`` is the error to raise if some are undecided."""
 
     choices: tuple[Choice, ...]
     left_out: tuple[WantedClass, ...]
@@ -140,7 +140,7 @@ def resolve_classes(
     chosen: Mapping[str, tuple[int, ...]],
     remembered: Mapping[str, Mapping[str, Any]],
     names: TaxonNames,
-    progress: Callable[[str, int, int], None],
+    progress: Callable[[int, int], object],
 ) -> Resolution:
     """Find the taxa of classes.
 
@@ -155,13 +155,15 @@ def resolve_classes(
     known = [one.name for one in wanted]
     for name in chosen:
         if name not in known:
-            raise UsageError(f"--taxon names {name!r}, which is not collected.{did_you_mean(name, known)}")
+            raise UsageError(
+                f"--taxon names {name!r}, which is not one of the classes.{did_you_mean(name, known)}"
+            )
     choices: list[Choice] = []
     left_out: list[WantedClass] = []
-    open_ones: dict[str, _Unclear] = {}
+    undecided: dict[str, _Unclear] = {}
     notes: list[str] = []
     for number, one in enumerate(wanted):
-        progress("resolving names", number, len(wanted))
+        progress(number, len(wanted))
         try:
             if one.name in chosen:
                 taxa = tuple(_by_id(one.name, id_, names) for id_ in chosen[one.name])
@@ -173,8 +175,8 @@ def resolve_classes(
             else:
                 choices.append(_by_name(one, names, notes))
         except _Unclear as unclear:
-            open_ones[one.name] = unclear
-    return Resolution(tuple(choices), tuple(left_out), tuple(notes), _unclear(open_ones))
+            undecided[one.name] = unclear
+    return Resolution(tuple(choices), tuple(left_out), tuple(notes), _unclear(undecided))
 
 
 def _stays(one: WantedClass, remembered: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -190,10 +192,10 @@ def _by_name(one: WantedClass, names: TaxonNames, notes: list[str]) -> Choice:
             return Choice(one.name, (_by_id(one.name, int(one.taxon), names),), "class file")
         return Choice(one.name, (_exact(names.search(one.taxon), one.taxon, one.name),), "class file")
     animal = find_animal(one.name)
-    spoken = one.name.replace("_", " ")
+    plain = one.name.replace("_", " ")
     if animal is None or not animal.names:
-        note = f" ({animal.note[0].lower()}{animal.note[1:].rstrip('.')})" if animal else _close(spoken)
-        return Choice(one.name, (_exact(names.search(spoken), spoken, one.name, note),), "name")
+        note = f" ({animal.note[0].lower()}{animal.note[1:].rstrip('.')})" if animal else _close(plain)
+        return Choice(one.name, (_exact(names.search(plain), plain, one.name, note),), "name")
     taxa, absent = [], []
     for name, rank in zip(animal.names, animal.ranks, strict=True):
         found = [taxon for taxon in names.search(name) if taxon.may_be_animal]
@@ -204,9 +206,9 @@ def _by_name(one: WantedClass, names: TaxonNames, notes: list[str]) -> Choice:
                 raise
             absent.append(name)
     if not taxa:
-        return Choice(one.name, (_exact(names.search(spoken), spoken, one.name),), "name")
+        return Choice(one.name, (_exact(names.search(plain), plain, one.name),), "name")
     if absent:
-        notes.append(f"{one.name}: left out of its taxa, since not found: {', '.join(absent)}.")
+        notes.append(f"{one.name}: these of its taxa were not found and are left out: {', '.join(absent)}.")
     return Choice(one.name, tuple(taxa), "built-in list")
 
 
@@ -219,10 +221,10 @@ def _close(name: str) -> str:
 def _by_id(class_name: str, number: int, names: TaxonNames) -> Taxon:
     taxon = names.taxon(number)
     if taxon is None:
-        raise UsageError(f"There is no taxon {number}, which is to be {class_name!r}.")
+        raise UsageError(f"There is no taxon {number}, given for {class_name!r}.")
     if not taxon.active:
         raise UsageError(
-            f"Taxon {number} ({taxon.name}), which is to be {class_name!r}, is no longer in use: "
+            f"Taxon {number} ({taxon.name}), given for {class_name!r}, is no longer in use: "
             "look up what replaced it."
         )
     return taxon
@@ -253,31 +255,31 @@ def _fold(text: str) -> str:
     return " ".join(re.sub(r"[\s_-]+", " ", text.replace("’", "'")).casefold().split())
 
 
-def _unclear(open_ones: Mapping[str, _Unclear]) -> UnclearClasses | None:
-    if not open_ones:
+def _unclear(undecided: Mapping[str, _Unclear]) -> UnclearClasses | None:
+    if not undecided:
         return None
-    choices = {name: one.choices for name, one in open_ones.items()}
-    first = next(iter(open_ones))
-    if len(open_ones) == 1:
-        why = open_ones[first].why
+    choices = {name: one.choices for name, one in undecided.items()}
+    first = next(iter(undecided))
+    if len(undecided) == 1:
+        why = undecided[first].why
         what = "one of those it may mean" if choices[first] else "one"
         message = f"{why[0].upper()}{why[1:]}: choose {what} with --taxon '{first}=ID'."
     else:
-        listed = "; ".join(one.why for one in list(open_ones.values())[:5])
-        more = f"; and {len(open_ones) - 5} more" if len(open_ones) > 5 else ""
+        listed = "; ".join(one.why for one in list(undecided.values())[:5])
+        more = f"; and {len(undecided) - 5} more" if len(undecided) > 5 else ""
         message = (
-            f"{len(open_ones)} classes are unclear: {listed}{more}. "
+            f"{len(undecided)} classes are unclear: {listed}{more}. "
             f"Choose for each with --taxon 'CLASS=ID', as in --taxon '{first}=ID'."
         )
     return UnclearClasses(message, choices)
 
 
-def asked_for(
+def names_to_look_up(
     wanted: Sequence[WantedClass],
     chosen: Mapping[str, tuple[int, ...]],
     remembered: Mapping[str, Mapping[str, Any]],
 ) -> tuple[set[str], set[int]]:
-    """Return the names and ids that ``resolve_classes`` may look up, for a source that is asked but once."""
+    """Return the names and ids that ``resolve_classes`` may look up, for a source that is queried once."""
     names: set[str] = set()
     numbers = {number for ids in chosen.values() for number in ids}
     for one in wanted:

@@ -1,4 +1,4 @@
-"""One photo's bytes into the pool: decoded before it is kept, and named so that it is found again."""
+"""One photo into the pool: decoded before it is kept, and named so that it is found again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SUFFIXES = (".jpg", ".png", ".webp", ".gif", ".bmp", ".tif", ".ppm", ".avif")
 
 @dataclass(frozen=True)
 class KeptPhoto:
-    """A photo that lies in the pool and decodes; the fields are columns of ``PHOTO_SCHEMA``."""
+    """A photo in the pool that can be decoded; the fields are columns of ``PHOTO_SCHEMA``."""
 
     path: str
     photo_id: str
@@ -30,7 +30,7 @@ class KeptPhoto:
 def file_stem(key: str, name: str = "") -> str:
     """Return the file name, without suffix, that a photo of this key has in every pool.
 
-    ``inaturalist:123`` is ``inaturalist-123``; other keys are hashed, after what is readable of ``name``.
+    ``inaturalist:123`` is ``inaturalist-123``; other keys are hashed, after the readable part of ``name``.
     """
     if _PLAIN_KEY.fullmatch(key):
         return key.replace(":", "-")
@@ -45,18 +45,16 @@ def keep_photo(root: Path, folder: str, stem: str, data: bytes, origin: Path | N
         root: the pool's folder.
         folder: the class folder.
         stem: see ``file_stem``.
-        data: the file as it came; it is kept byte by byte.
-        origin: what an error calls the photo; the file in the pool where nothing is given.
+        data: the file as it was received; it is kept byte by byte.
+        origin: the photo's name in errors; None: the file in the pool.
 
     Raises:
-        UnreadablePhoto: the bytes are no photo that can be decoded; nothing is written.
+        UnreadablePhoto: the bytes cannot be decoded as a photo; nothing is written.
         CounterGroundError: the pool cannot be written, or a link in it leads elsewhere.
     """
     target = root / "files" / folder / f"{stem}{_suffix(data)}"
     if leads_out(root, target.parent):
-        raise CounterGroundError(
-            f"{target.parent} is a link out of the pool, which holds files only: put a folder in its place."
-        )
+        raise CounterGroundError(f"{target.parent} is a link out of the pool: replace it with a folder.")
     with atomic_path(target) as temporary:
         temporary.write_bytes(data)
         try:
@@ -69,7 +67,7 @@ def keep_photo(root: Path, folder: str, stem: str, data: bytes, origin: Path | N
 
 
 def find_photo(root: Path, folder: str, stem: str) -> KeptPhoto | None:
-    """Return the photo that ``keep_photo`` wrote under this name before, if it is there and decodes."""
+    """Return the photo that ``keep_photo`` wrote under this name before, if it can still be decoded."""
     for suffix in _SUFFIXES:
         target = root / "files" / folder / f"{stem}{suffix}"
         if target.is_file() and not target.is_symlink():

@@ -1,4 +1,4 @@
-"""Backgrounds that come with photos become decisions, like those of any annotator."""
+"""Background labels of imported photos become decisions, like those of any annotator."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Backgrounds:
-    """Records labels of an import; what stands, or was imported before, is not recorded twice.
+    """Records the labels of an import; one that is in force, or was imported before, is not recorded twice.
 
-    So a label that its annotator has since changed, or taken back, is left so until the source says another.
+    So a label that its annotator has since changed or undone stays that way until the source changes it.
 
     Attributes:
         recorded: decisions made.
@@ -32,15 +32,15 @@ class Backgrounds:
         self.added: list[str] = []
 
     def note(self, path: str, label: str | None) -> None:
-        """Take the label of a photo; None or an empty one says nothing.
+        """Note the label of a photo; None and an empty label are ignored.
 
         Raises:
-            CounterGroundError: the label is the word that postpones photos.
+            CounterGroundError: the label is the reserved word that postpones photos.
         """
         label = (label or "").strip()
         if label == LATER:
             raise CounterGroundError(
-                f"No background can be called {LATER!r} ({path}): rename it in the source."
+                f"{LATER!r} is reserved and cannot be a background ({path}): rename it in the source."
             )
         if not label or label in (self._standing.get(path), self._imported.get(path)):
             return
@@ -52,7 +52,7 @@ class Backgrounds:
         )
 
     def write(self) -> None:
-        """Record what waits, after the label space has its labels."""
+        """Record the waiting labels, after the label space has them."""
         if not self._waiting:
             return
         known = self._pool.background_labels()
@@ -63,21 +63,21 @@ class Backgrounds:
         self._waiting = []
 
     def notes(self) -> tuple[str, ...]:
-        """Return what must be said of the label space."""
+        """Return a note on labels that are new in the label space."""
         if not self.added:
             return ()
         listed = ", ".join(self.added[:8]) + (
             f" and {len(self.added) - 8} more" if len(self.added) > 8 else ""
         )
-        return (f"The label space of backgrounds has new labels: {listed}.",)
+        return (f"New background labels in the pool: {listed}.",)
 
 
 def _known_labels(pool: Pool, annotator: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the labels of the annotator that stand, and those that imports gave last, by photo."""
+    """Return the labels of the annotator in force, and the last imported ones, by photo."""
     mine = (pl.col("annotator") == annotator) & (pl.col("task") == "background") & pl.col("undoes").is_null()
     events = pool.decisions().filter(mine).sort("id")
     found = []
-    # Imports keep no time; whoever looks at a photo does.
+    # Imports record no time per photo; annotators do.
     for chosen in (~pl.col("undone"), pl.col("seconds").is_null()):
         labels = events.filter(chosen).select("path", pl.col("labels").list.first())
         found.append(dict(labels.iter_rows()))

@@ -10,8 +10,8 @@ from typing import Any
 
 from counterground.construction.ingest.imports._items import Item
 from counterground.construction.ingest.imports._local import Source
-from counterground.construction.ingest.imports._options import ImportOptions, settle_classes
-from counterground.construction.ingest.imports._report import NotImported
+from counterground.construction.ingest.imports._options import ImportOptions, resolve_class_names
+from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 
 _SPEC = re.compile(r"hf:(?P<name>.+?)(?:@(?P<config>[^@:/\\]+))?(?::(?P<split>[^:/\\]+))?")
@@ -39,14 +39,14 @@ class _Columns:
 
 
 def is_data_set(source: str) -> bool:
-    """Say whether a source is a data set: ``hf:...``, or a folder that ``save_to_disk`` made."""
+    """Return whether a source is a data set: ``hf:...``, or a folder that ``save_to_disk`` wrote."""
     return source.startswith("hf:") or _saved(Path(source))
 
 
 def read_data_set(source: str, options: ImportOptions) -> Source:
-    """Read ``hf:NAME[@CONFIG][:SPLIT]``, where NAME may be a folder; splits may be joined as ``train+test``.
+    """Read ``hf:NAME[@CONFIG][:SPLIT]``; NAME may be a folder, and splits may be joined as ``train+test``.
 
-    Images are taken as they are stored, byte by byte; nothing of the data set is run.
+    Images are copied as they are stored, byte by byte; no code of the data set is run.
 
     Raises:
         UsageError: the ``datasets`` package is not installed, or a split or column has to be chosen.
@@ -54,12 +54,14 @@ def read_data_set(source: str, options: ImportOptions) -> Source:
     """
     match = _SPEC.fullmatch(source if source.startswith("hf:") else f"hf:{source}")
     if match is None:
-        raise UsageError(f"{source!r} is no data set: wanted is hf:NAME, hf:NAME@CONFIG or hf:NAME:SPLIT.")
+        raise UsageError(f"{source!r} is not a data set: expected hf:NAME, hf:NAME@CONFIG or hf:NAME:SPLIT.")
     name, config = match["name"], match["config"]
     parts = _load(name, config, match["split"])
     columns = _columns(next(iter(parts.values())), options)
     written = {split: _texts(part, columns, options) for split, part in parts.items()}
-    classes = settle_classes(sorted({text for texts in written.values() for text in texts if text}), options)
+    classes = resolve_class_names(
+        sorted({text for texts in written.values() for text in texts if text}), options
+    )
     short = Path(name).resolve().name if Path(name).exists() else name
     origin = f"hf:{short}" + (f"@{config}" if config else "")
     items = (
@@ -67,14 +69,14 @@ def read_data_set(source: str, options: ImportOptions) -> Source:
         for split, part in parts.items()
         for item in _items(part, f"{origin}/{split}", written[split], classes, columns)
     )
-    missed = tuple(
-        NotImported(f"{split}, row {number}", "", "it has no class")
+    rejected = tuple(
+        RejectedItem(f"{split}, row {number}", "", "it has no class")
         for split, texts in written.items()
         for number, text in enumerate(texts)
         if not text
     )
-    total = sum(map(len, parts.values())) - len(missed)
-    return Source(items, total, frozenset(classes.values()), columns.notes, missed)
+    total = sum(map(len, parts.values())) - len(rejected)
+    return Source(items, total, frozenset(classes.values()), columns.notes, rejected)
 
 
 def _items(
@@ -112,22 +114,24 @@ def _load(name: str, config: str | None, wanted: str | None) -> dict[str, Any]:
     try:
         saved = _saved(Path(name))
         loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, config)
-    # The library, and whatever reads the files beneath it, raises what it likes.
+    # The library, and what reads the files beneath it, raises any exception.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise CounterGroundError(f"Cannot load the data set {name!r}: {reason}.") from error
     if isinstance(loaded, datasets.Dataset):
         if wanted is not None and wanted != str(loaded.split):
-            raise UsageError(f"{name} has no splits to choose from: leave out {wanted!r}.")
+            raise UsageError(f"{name} has no splits: leave out {wanted!r}.")
         return {str(loaded.split or "all"): loaded}
     splits = list(loaded)
     if wanted is None and len(splits) > 1:
-        raise UsageError(f"Choose a split of {name}, e.g. hf:{name}:{'+'.join(splits)}; there are {splits}.")
+        raise UsageError(
+            f"Choose a split of {name}, e.g. hf:{name}:{'+'.join(splits)}; it has {', '.join(splits)}."
+        )
     chosen = splits if wanted is None else wanted.split("+")
     for split in chosen:
         if split not in splits:
             hint = did_you_mean(split, splits)
-            raise UsageError(f"{name} has no split {split!r}; there are {', '.join(splits)}.{hint}")
+            raise UsageError(f"{name} has no split {split!r}; it has {', '.join(splits)}.{hint}")
     return {split: loaded[split] for split in chosen}
 
 
@@ -140,7 +144,7 @@ def _columns(data: Any, options: ImportOptions) -> _Columns:
     image = _pick(features, options.image_column, images, "image", "--image-column")
     if not isinstance(features[image], Image):
         raise UsageError(
-            f"The column {image!r} of the data set holds no images: name one with --image-column."
+            f"The column {image!r} of the data set does not contain images: name one with --image-column."
         )
     background = options.background_column or ("background" if "background" in features else None)
     if background is not None:
@@ -152,7 +156,7 @@ def _columns(data: Any, options: ImportOptions) -> _Columns:
         label = _pick(features, options.class_column, guesses, "class", "--class-column or --class-name")
     known = {image, label, background, *_CARRIED}
     unused = [column for column in features if column not in known]
-    notes = (f"Columns of the data set that were not used: {', '.join(unused)}.",) if unused else ()
+    notes = (f"Unused columns of the data set: {', '.join(unused)}.",) if unused else ()
     names, background_names = _names(features, label), _names(features, background)
     return _Columns(image, label, names, background, background_names, notes)
 
@@ -169,8 +173,8 @@ def _pick(features: Any, named: str | None, found: list[str], what: str, option:
         return named
     if len(found) == 1:
         return found[0]
-    have = f"several may be meant: {', '.join(found)}" if found else f"it has {', '.join(features)}"
-    raise UsageError(f"Which column of the data set holds the {what}? Name it with {option}; {have}.")
+    have = f"candidates are {', '.join(found)}" if found else f"it has {', '.join(features)}"
+    raise UsageError(f"The column of the {what} is not clear: name it with {option}; {have}.")
 
 
 def _texts(part: Any, columns: _Columns, options: ImportOptions) -> list[str]:

@@ -1,7 +1,10 @@
-"""One entrance for every source."""
+"""One entry point for every source."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +13,13 @@ import polars as pl
 from counterground.construction.ingest.download import DownloadSettings, download_photos
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
 from counterground.construction.ingest.imports._huggingface import is_data_set, read_data_set
-from counterground.construction.ingest.imports._items import take_in
+from counterground.construction.ingest.imports._items import add_items
 from counterground.construction.ingest.imports._local import Source, read_local
-from counterground.construction.ingest.imports._options import ImportOptions, check_against_pool
-from counterground.construction.ingest.imports._report import ImportReport, NotImported, write_missed
+from counterground.construction.ingest.imports._options import ImportOptions
+from counterground.construction.ingest.imports._report import ImportReport, RejectedItem
 from counterground.construction.ingest.imports._table import AddressTable, is_address_table, read_addresses
-from counterground.pool import open_pool
+from counterground.files import write_text
+from counterground.pool import check_class_names, open_pool
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -25,18 +29,21 @@ if TYPE_CHECKING:
 def import_photos(
     pool_path: str | Path, source: str | Path, options: ImportOptions | None = None
 ) -> ImportReport:
-    """Take the photos of a source into a pool, which is made where there is none.
+    """Add the photos of a source to a pool, which is created if it is missing.
 
-    ``source`` is whatever ``open_benchmark`` opens, a flat folder with ``class_name``, a table of
+    ``source`` is anything that ``open_benchmark`` opens, a flat folder with ``class_name``, a table of
     addresses (``.csv``, ``.tsv``, ``.parquet``), a folder of Hugging Face's ``save_to_disk``, or
     ``hf:NAME[@CONFIG][:SPLIT]``.
 
     Photos are copied, never linked, so that editing the source does not change the pool. Backgrounds are
-    recorded as decisions. What cannot be decoded is not taken in and is listed with the reason, in the
+    recorded as decisions. Photos that cannot be decoded are rejected and listed with the reason, in the
     report and in a CSV file in the pool. The same import again adds what is missing and nothing else.
 
+    Polars does not survive a fork: in a child process, start it with multiprocessing's "spawn", or the call
+    waits for ever.
+
     Raises:
-        UsageError: there is no such source, or it does not say which class or column is meant.
+        UsageError: there is no such source, or its class or a column has to be named.
         CounterGroundError: the source cannot be read, its classes contradict each other or the pool's, or
             the pool cannot be written.
     """
@@ -49,7 +56,7 @@ def import_photos(
         read = read_local(source, Path(pool_path), chosen)
     pool = open_pool(pool_path, create=True)
     try:
-        check_against_pool(pool, read.classes)
+        check_class_names(pool, read.classes, _rename_remedy)
         label = str(path.resolve()) if path.exists() else text
         if isinstance(read, AddressTable):
             return _fetch(pool, label, read, chosen)
@@ -58,28 +65,32 @@ def import_photos(
         pool.close()
 
 
+def _rename_remedy(name: str, known: str) -> str:
+    return f"Import it under that name: --rename {f'{name}={known}'!r}."
+
+
 def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> ImportReport:
     backgrounds = Backgrounds(pool, options.annotator)
-    with progress_bar("Copying", "photos", shown=options.show_progress) as bar:
-        taken = take_in(
+    with progress_bar("Copying", total=read.total, shown=options.show_progress) as bar:
+        counts = add_items(
             pool,
             read.items,
             backgrounds,
             jobs=options.jobs,
             progress=lambda done: bar.update(done, read.total),
         )
-    missed = (*read.missed, *taken.missed)
+    rejected = (*read.rejected, *counts.rejected)
     pool.snapshot()
     return ImportReport(
-        new=taken.new.total(),
-        known=taken.known,
-        missed=missed,
-        by_class=dict(sorted(taken.new.items())),
+        added=counts.added.total(),
+        present=counts.present,
+        rejected=rejected,
+        by_class=dict(sorted(counts.added.items())),
         backgrounds=backgrounds.recorded,
-        masks=taken.masks,
-        masks_missed=tuple(taken.masks_missed),
-        notes=(*read.notes, *taken.notes(), *backgrounds.notes(), *_note_shared(pool, read.classes)),
-        list_file=write_missed(pool.root, source, [*missed, *taken.masks_missed]),
+        masks=counts.masks,
+        masks_rejected=tuple(counts.masks_rejected),
+        notes=(*read.notes, *counts.notes(), *backgrounds.notes(), *_note_shared(pool, read.classes)),
+        list_file=_write_rejected(pool.root, source, [*rejected, *counts.masks_rejected]),
     )
 
 
@@ -94,18 +105,21 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
     settings = DownloadSettings(
         jobs=options.jobs, per_host=min(2, options.jobs), first_pause=options.first_pause
     )
-    with progress_bar("Fetching", "photos", shown=options.show_progress) as bar:
+    with progress_bar("Fetching", shown=options.show_progress) as bar:
         report = download_photos(
             pool, _rows_of(pool, table), settings, fields=table.cluster_of, progress=bar.update
         )
     backgrounds = _label(pool, table, options)
     pool.snapshot()
-    missed = (
-        *table.missed,
-        *(NotImported(one.url, one.class_name, one.reason) for one in report.failed),
-        *(NotImported(one.url, one.class_name, f"{one.reason}; not given up") for one in report.postponed),
+    rejected = (
+        *table.rejected,
+        *(RejectedItem(one.url, one.class_name, one.reason) for one in report.failed),
         *(
-            NotImported(row["url"], row["class_name"], f"{row['reason']} (in an earlier import)")
+            RejectedItem(one.url, one.class_name, f"{one.reason}; the next import tries again")
+            for one in report.postponed
+        ),
+        *(
+            RejectedItem(row["url"], row["class_name"], f"{row['reason']} (in an earlier import)")
             for row in failed.iter_rows(named=True)
         ),
     )
@@ -116,15 +130,15 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
         .join(got, on=["key", "class_name"], how="anti")
     )
     return ImportReport(
-        new=len(new),
-        known=len(got),
-        missed=missed,
+        added=len(new),
+        present=len(got),
+        rejected=rejected,
         by_class=dict(new.group_by("class_name").len().sort("class_name").iter_rows()),
         backgrounds=backgrounds.recorded,
         requests=report.requests,
         received=report.received,
         notes=(*table.notes, *backgrounds.notes(), *_note_shared(pool, table.classes)),
-        list_file=write_missed(pool.root, source, missed),
+        list_file=_write_rejected(pool.root, source, rejected),
     )
 
 
@@ -144,7 +158,7 @@ def _label(pool: Pool, table: AddressTable, options: ImportOptions) -> Backgroun
 
 
 def _note_shared(pool: Pool, classes: frozenset[str]) -> tuple[str, ...]:
-    """Tell of files that are in the pool under several classes, one of them of this source."""
+    """Note files that are in the pool under several classes, one of them of this source."""
     shared = (
         pool.photos()
         .group_by("photo_id")
@@ -160,3 +174,14 @@ def _note_shared(pool: Pool, classes: frozenset[str]) -> tuple[str, ...]:
     example = f"{' and '.join(first[:2])}{more}"
     counted = "1 photo is" if len(shared) == 1 else f"{len(shared)} photos are"
     return (f"{counted} in the pool under several classes (one as {example}).",)
+
+
+def _write_rejected(root: Path, source: str, rejected: Sequence[RejectedItem]) -> Path | None:
+    """Write what was rejected to ``imports/`` of the pool, a file per source; an empty list removes it."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).name)[:40].strip("-") or "source"
+    file = root / "imports" / f"{readable}-{hashlib.sha256(source.encode()).hexdigest()[:8]}.csv"
+    if not rejected:
+        file.unlink(missing_ok=True)
+        return None
+    write_text(file, pl.DataFrame([vars(one) for one in rejected]).write_csv())
+    return file

@@ -1,4 +1,4 @@
-"""Photos that are at hand, as files or bytes, taken into a pool."""
+"""Photos at hand, as files or bytes, added to a pool."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from counterground.construction.ingest.download import KeptPhoto, file_stem, keep_photo
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
-from counterground.construction.ingest.imports._report import NotImported
+from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError
 from counterground.photos import UnreadablePhoto, is_special
+from counterground.text import counted
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
@@ -29,8 +30,8 @@ class Item:
 
     Attributes:
         origin: the source's own name for it, the same whenever the source is read.
-        item: what a report calls it.
-        class_name: as the pool calls it.
+        item: its name in reports.
+        class_name: its class in the pool.
         content: the file, or its bytes; None: the source has neither.
         photo_id: SHA-256 that the source states.
         background: its label.
@@ -49,25 +50,25 @@ class Item:
 
 
 @dataclass
-class Taken:
+class ImportCounts:
     """Running counts of an import."""
 
-    new: Counter[str] = field(default_factory=Counter)
-    known: int = 0
-    restored: int = 0  # of the known ones: their files were missing or changed
+    added: Counter[str] = field(default_factory=Counter)
+    present: int = 0
+    restored: int = 0  # of those present: their files were missing or changed
     masks: int = 0
-    missed: list[NotImported] = field(default_factory=list)
-    masks_missed: list[NotImported] = field(default_factory=list)
+    rejected: list[RejectedItem] = field(default_factory=list)
+    masks_rejected: list[RejectedItem] = field(default_factory=list)
 
     def notes(self) -> tuple[str, ...]:
-        """Return what must be said of files that were put back."""
+        """Return a note on files that were restored."""
         if not self.restored:
             return ()
-        return (f"Put back, since missing or changed in the pool: {self.restored} of its photos.",)
+        return (f"Restored {counted(self.restored, 'photo')} that were missing or changed in the pool.",)
 
 
 @dataclass(frozen=True)
-class _Held:
+class _Present:
     """A photo that the pool has."""
 
     class_name: str
@@ -84,56 +85,58 @@ class _Read:
     restored: bool = False
 
 
-def take_in(
+def add_items(
     pool: Pool,
     items: Iterable[Item],
     backgrounds: Backgrounds,
     *,
     jobs: int,
     progress: Callable[[int], None],
-) -> Taken:
-    """Copy photos into the pool that it does not have.
+) -> ImportCounts:
+    """Copy into the pool the photos that it does not have.
 
     A photo's key is its origin and the hash of its content: the same source read again adds nothing, a file
-    that was changed since is another photo, and the one before stays. A photo whose file is gone from the
-    pool, or has another size there, is put back.
+    that was changed since is another photo, and the one before stays. A photo whose file is missing from the
+    pool, or has another size there, is restored.
 
     Args:
-        pool: where to.
+        pool: the pool.
         items: the photos, in order; read as they are needed.
-        backgrounds: takes the labels.
+        backgrounds: records the labels.
         jobs: photos read at the same time.
         progress: called with the number of photos done.
     """
     photos = pool.photos().select("key", "class_name", "path", "bytes")
-    known = {key: _Held(*held) for key, *held in photos.iter_rows()}
-    taken = Taken()
+    present = {key: _Present(*columns) for key, *columns in photos.iter_rows()}
+    counts = ImportCounts()
     rows: list[dict[str, object]] = []
-    outcomes = _in_order(items, lambda item: _read(pool, item, known), jobs)
+    outcomes = _in_order(items, lambda item: _read(pool, item, present), jobs)
     for done, (item, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, UnreadablePhoto):
-            taken.missed.append(NotImported(item.item, item.class_name, outcome.reason))
-        elif outcome.photo is None and known[outcome.key].class_name != item.class_name:
-            reason = f"the pool has it as {known[outcome.key].class_name!r}"
-            taken.missed.append(NotImported(item.item, item.class_name, reason))
+            counts.rejected.append(RejectedItem(item.item, item.class_name, outcome.reason))
+        elif outcome.photo is None and present[outcome.key].class_name != item.class_name:
+            reason = f"the pool has it as {present[outcome.key].class_name!r}"
+            counts.rejected.append(RejectedItem(item.item, item.class_name, reason))
         elif outcome.photo is None:
-            taken.known += 1
-            taken.restored += outcome.restored
-            backgrounds.note(known[outcome.key].path, item.background)
+            counts.present += 1
+            counts.restored += outcome.restored
+            backgrounds.note(present[outcome.key].path, item.background)
         else:
             row = {"key": outcome.key, "class_name": item.class_name} | item.fields | vars(outcome.photo)
             rows.append(row | {"mask": outcome.mask.path if outcome.mask else None})
-            taken.new[item.class_name] += 1
-            taken.masks += outcome.mask is not None
-            known[outcome.key] = _Held(item.class_name, outcome.photo.path, outcome.photo.bytes)
+            counts.added[item.class_name] += 1
+            counts.masks += outcome.mask is not None
+            present[outcome.key] = _Present(item.class_name, outcome.photo.path, outcome.photo.bytes)
             backgrounds.note(outcome.photo.path, item.background)
             if outcome.mask_problem:
-                taken.masks_missed.append(NotImported(str(item.mask), item.class_name, outcome.mask_problem))
+                counts.masks_rejected.append(
+                    RejectedItem(str(item.mask), item.class_name, outcome.mask_problem)
+                )
         progress(done)
         if len(rows) >= _BATCH:
             _write(pool, rows, backgrounds)
     _write(pool, rows, backgrounds)
-    return taken
+    return counts
 
 
 def _write(pool: Pool, rows: list[dict[str, object]], backgrounds: Backgrounds) -> None:
@@ -142,24 +145,24 @@ def _write(pool: Pool, rows: list[dict[str, object]], backgrounds: Backgrounds) 
     backgrounds.write()
 
 
-def _read(pool: Pool, item: Item, known: dict[str, _Held]) -> _Read:
+def _read(pool: Pool, item: Item, present: dict[str, _Present]) -> _Read:
     """In a thread: read, hash, and keep what is new."""
     where = item.content if isinstance(item.content, Path) else Path(item.item)
-    held = known.get(_key(item.origin, item.photo_id)) if item.photo_id else None
-    if item.photo_id and held and (held.class_name != item.class_name or _is_there(pool, held)):
+    kept = present.get(_key(item.origin, item.photo_id)) if item.photo_id else None
+    if item.photo_id and kept and (kept.class_name != item.class_name or _is_there(pool, kept)):
         return _Read(_key(item.origin, item.photo_id), None)
     data = _bytes(item.content, where)
     digest = hashlib.sha256(data).hexdigest()
     if item.photo_id not in (None, digest):
         raise UnreadablePhoto(where, "content changed since the source was written")
     key = _key(item.origin, digest)
-    held = known.get(key)
-    if held and (held.class_name != item.class_name or _is_there(pool, held)):
+    kept = present.get(key)
+    if kept and (kept.class_name != item.class_name or _is_there(pool, kept)):
         return _Read(key, None)
     folder, stem = pool.class_folder(item.class_name), file_stem(key, Path(item.origin).stem)
     photo = keep_photo(pool.root, folder, stem, data, where)
-    if held:
-        return _Read(key, None, restored=photo.path == held.path)
+    if kept:
+        return _Read(key, None, restored=photo.path == kept.path)
     if item.mask is None:
         return _Read(key, photo)
     try:
@@ -169,13 +172,13 @@ def _read(pool: Pool, item: Item, known: dict[str, _Held]) -> _Read:
     return _Read(key, photo, mask)
 
 
-def _is_there(pool: Pool, held: _Held) -> bool:
-    """Say whether the pool's file is there, as far as its size tells."""
+def _is_there(pool: Pool, kept: _Present) -> bool:
+    """Return whether the pool's file is there and has the right size."""
     try:
-        file = pool.photo_file(held.path)
+        file = pool.photo_file(kept.path)
     except CounterGroundError:
         return False
-    return held.bytes is None or file.stat().st_size == held.bytes
+    return kept.bytes is None or file.stat().st_size == kept.bytes
 
 
 def _key(origin: str, digest: str) -> str:
@@ -188,7 +191,7 @@ def _bytes(content: Path | bytes | None, where: Path) -> bytes:
     if isinstance(content, bytes):
         return content
     if is_special(content):
-        raise UnreadablePhoto(where, "no regular file")
+        raise UnreadablePhoto(where, "not a regular file")
     try:
         return content.read_bytes()
     except IsADirectoryError as error:

@@ -1,4 +1,4 @@
-"""Photos on this disk: whatever ``open_benchmark`` opens, or a flat folder of one class."""
+"""Photos on this disk: anything that ``open_benchmark`` opens, or a flat folder of one class."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from pathlib import Path
 
 from counterground.benchmarks import open_benchmark
 from counterground.construction.ingest.imports._items import Item
-from counterground.construction.ingest.imports._options import ImportOptions, settle_classes
-from counterground.construction.ingest.imports._report import NotImported
+from counterground.construction.ingest.imports._options import ImportOptions, resolve_class_names
+from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import IMAGE_SUFFIXES, Benchmark
 from counterground.pool import is_pool
+from counterground.text import counted
 
 _CARRIED = ("cluster", "licence", "attribution", "source")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Photos of a source, and what is to be said of it.
+    """The photos of a source.
 
     Attributes:
         items: the photos; read once.
         total: how many there are.
         classes: their names in the pool.
         notes: sentences that a reader must know.
-        missed: photos that cannot be taken in, whatever is in their files; not among the items.
+        rejected: photos that cannot be added, not among the items.
     """
 
     items: Iterator[Item]
     total: int
     classes: frozenset[str]
     notes: tuple[str, ...] = ()
-    missed: tuple[NotImported, ...] = ()
+    rejected: tuple[RejectedItem, ...] = ()
 
 
 def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> Source:
@@ -41,7 +42,7 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
 
     Raises:
         UsageError: there is no such source, or an option does not fit it.
-        CounterGroundError: it is nothing that can be read; one line says what and where.
+        CounterGroundError: it cannot be read.
     """
     folder = Path(source)
     if options.class_name is not None:
@@ -49,18 +50,16 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
     if is_pool(folder) and folder.resolve() == pool_path.resolve():
         raise UsageError("A pool cannot be imported into itself.")
     if folder.is_dir() and _photos_of(folder) and not any(entry.is_dir() for entry in folder.iterdir()):
-        raise UsageError(f"{folder} holds photos and no class folders: say their class with --class-name.")
+        raise UsageError(f"{folder} has photos but no class folders: give their class with --class-name.")
     return _benchmark(open_benchmark(source, show_progress=options.show_progress), options)
 
 
 def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
     photos = benchmark.photos
-    classes = settle_classes(photos["class_name"].unique(maintain_order=True), options)
+    classes = resolve_class_names(photos["class_name"].unique(maintain_order=True), options)
     notes = benchmark.notes
     if photos["group"].null_count() < len(photos):
-        notes += (
-            "Common and counter were not taken over: in a pool they follow from `counterground discover`.",
-        )
+        notes += ("The groups common and counter were not imported: in a pool, they come from discovery.",)
     items = (
         Item(
             origin=f"file:{benchmark.name}/{row['path']}",
@@ -80,14 +79,14 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
 def _flat(folder: Path, options: ImportOptions) -> Source:
     assert options.class_name is not None
     if not folder.is_dir():
-        raise UsageError(f"--class-name is for a folder of photos of one class, and {folder} is none.")
-    classes = settle_classes([options.class_name], options)
+        raise UsageError(f"--class-name needs a folder of photos of one class, and {folder} is not a folder.")
+    classes = resolve_class_names([options.class_name], options)
     deeper = [
         entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")
     ]
     if deeper and any(path.suffix.lower() in IMAGE_SUFFIXES for path in deeper[0].rglob("*")):
         raise UsageError(
-            f"{folder} holds the folder {deeper[0].name!r} with photos: leave out --class-name to read "
+            f"{folder} has a folder {deeper[0].name!r} with photos: leave out --class-name to read "
             "<class>/*.jpg, or name that folder."
         )
     files = _photos_of(folder)
@@ -102,14 +101,14 @@ def _flat(folder: Path, options: ImportOptions) -> Source:
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         listed = f"{', '.join(others[:3])}{more}"
-        notes = (f"{len(others)} files are not of a known image type and were not read: {listed}.",)
+        notes = (f"Skipped {counted(len(others), 'file')} of unknown type: {listed}.",)
     name = classes[options.class_name]
     items = (Item(f"file:{folder.resolve().name}/{file.name}", file.name, name, file) for file in files)
     return Source(items, len(files), frozenset([name]), notes)
 
 
 def _photos_of(folder: Path) -> list[Path]:
-    """Photos that lie in the folder itself."""
+    """Return the photos directly in the folder."""
     return sorted(
         entry
         for entry in folder.iterdir()

@@ -1,17 +1,13 @@
-"""Class names of a source, brought together with those of the pool; nothing is guessed."""
+"""The options of an import, and the class names that follow from them; nothing is guessed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.photos import assign_classes
-from counterground.pool import IMPORTED, check_class_names
-
-if TYPE_CHECKING:
-    from counterground.pool import Pool
+from counterground.pool import IMPORTED
 
 
 @dataclass(frozen=True)
@@ -20,14 +16,14 @@ class ImportOptions:
 
     Attributes:
         class_name: class of all photos: of a flat folder, or of a table without a column of classes.
-        rename: new class names by what the source calls them.
-        annotator: who is on record for the backgrounds that come along.
+        rename: new class names by those of the source.
+        annotator: the annotator recorded for the backgrounds of the source.
         url_column: the column of addresses.
         class_column: the column of class names; None: "class_name", in a data set its only class label.
-        background_column: the column of backgrounds; None: "background" where there is one.
-        image_column: the column of images of a data set; None: its only one.
+        background_column: the column of backgrounds; None: "background", if there is one.
+        image_column: the column of images in a data set; None: its only one.
         jobs: photos read or fetched at the same time.
-        retry_failed: ask again for addresses that failed in an earlier import.
+        retry_failed: try addresses again that failed in an earlier import.
         first_pause: seconds before the second try of an address, doubled before each further one.
         show_progress: show a bar.
     """
@@ -54,28 +50,19 @@ class ImportOptions:
                 raise UsageError("A class has an empty name.")
 
 
-def settle_classes(written: Iterable[str], options: ImportOptions) -> dict[str, str]:
-    """Return the pool's class name for each name of the source: renamed, then read as benchmarks read theirs.
+def resolve_class_names(written: Iterable[str], options: ImportOptions) -> dict[str, str]:
+    """Return the pool's class name for each name of the source: renamed, then read as in a benchmark.
 
     Raises:
-        UsageError: a name to be renamed that the source does not have.
+        UsageError: ``rename`` has a name that the source does not have.
         CounterGroundError: two of the names mean one class, or one is ambiguous beside classes of ImageNet.
     """
     names = list(dict.fromkeys(written))
     for name in options.rename:
         if name not in names:
-            raise UsageError(f"The source has no class {name!r} to be renamed.{did_you_mean(name, names)}")
+            raise UsageError(
+                f"--rename names {name!r}, which is not a class of the source.{did_you_mean(name, names)}"
+            )
     renamed = {name: options.rename.get(name, name) for name in names}
     classes = assign_classes(list(dict.fromkeys(renamed.values())))
     return {name: classes.label_space.names[classes.index[new]] for name, new in renamed.items()}
-
-
-def check_against_pool(pool: Pool, names: Iterable[str]) -> None:
-    """Refuse a class that the pool has under another writing.
-
-    Raises:
-        CounterGroundError: which, and how to mend it.
-    """
-    check_class_names(
-        pool, names, lambda name, known: f"Import it as that one: --rename {f'{name}={known}'!r}."
-    )

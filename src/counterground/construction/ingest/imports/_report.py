@@ -1,25 +1,19 @@
-"""What became of a source, photo by photo."""
+"""The result of an import, photo by photo."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
-from counterground.files import write_text
-
 
 @dataclass(frozen=True)
-class NotImported:
-    """Something of the source that the pool did not take in.
+class RejectedItem:
+    """Something of the source that was not added to the pool.
 
     Attributes:
-        item: which: a path in the source, "row 5", or an address.
-        class_name: what the source calls its class; empty where it does not say.
+        item: a path in the source, "row 5", or an address.
+        class_name: its class as the source writes it; empty: the source has none.
         reason: why, in a few words.
     """
 
@@ -30,42 +24,30 @@ class NotImported:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did; every photo of the source is in exactly one of the first three.
+    """The result of an import; every photo of the source is counted in exactly one of the first three.
 
     Attributes:
-        new: photos taken in.
-        known: photos that were in the pool already.
-        missed: what was not taken in, each with its reason.
-        by_class: new photos by class.
-        backgrounds: labels recorded, of the photos that are new and of those that had none or another.
-        masks: masks taken in.
-        masks_missed: masks that were not, though their photos were.
+        added: photos added to the pool.
+        present: photos that were in the pool already.
+        rejected: what was not added, each with its reason.
+        by_class: added photos by class.
+        backgrounds: labels recorded: of added photos, and of those whose label in the source changed.
+        masks: masks added.
+        masks_rejected: masks that were not added, though their photos were.
         requests: addresses asked for, tries included.
         received: bytes fetched.
         notes: sentences that a reader must know.
-        list_file: CSV of what was missed; None where there is nothing.
+        list_file: CSV of what was rejected; None: nothing was.
     """
 
-    new: int
-    known: int
-    missed: tuple[NotImported, ...]
+    added: int
+    present: int
+    rejected: tuple[RejectedItem, ...]
     by_class: Mapping[str, int]
     backgrounds: int = 0
     masks: int = 0
-    masks_missed: tuple[NotImported, ...] = ()
+    masks_rejected: tuple[RejectedItem, ...] = ()
     requests: int = 0
     received: int = 0
     notes: tuple[str, ...] = ()
     list_file: Path | None = None
-
-
-def write_missed(root: Path, source: str, missed: Sequence[NotImported]) -> Path | None:
-    """Write what was missed to ``imports/`` of the pool, a file per source; without any, the file goes."""
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).name)[:40].strip("-") or "source"
-    file = root / "imports" / f"{readable}-{hashlib.sha256(source.encode()).hexdigest()[:8]}.csv"
-    if not missed:
-        file.unlink(missing_ok=True)
-        return None
-    frame = pl.DataFrame([vars(one) for one in missed])
-    write_text(file, frame.write_csv())
-    return file

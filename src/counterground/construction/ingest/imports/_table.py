@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from counterground.construction.ingest.imports._options import ImportOptions, settle_classes
-from counterground.construction.ingest.imports._report import NotImported
+from counterground.construction.ingest.imports._options import ImportOptions, resolve_class_names
+from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.text import counted
 
 _SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": None}
 _CANDIDATE = (
@@ -27,7 +28,7 @@ _CANDIDATE = (
     "observed_on",
 )
 _CARRIED = (*_CANDIDATE, "cluster")
-_WHOLE = re.compile(r"[0-9]{1,18}(\.0)?")  # pandas writes whole numbers so where some are absent
+_WHOLE = re.compile(r"[0-9]{1,18}(\.0)?")  # pandas adds ".0" if some values are missing
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,18 @@ class AddressTable:
     Attributes:
         candidates: rows for ``Pool.add_candidates``, each key and class once.
         extras: by key and class: ``cluster`` and ``background``.
-        missed: rows that cannot be fetched.
+        rejected: rows that cannot be fetched.
         notes: sentences that a reader must know.
     """
 
     candidates: list[dict[str, object]]
     extras: dict[tuple[str, str], dict[str, str | None]]
-    missed: list[NotImported]
+    rejected: list[RejectedItem]
     notes: tuple[str, ...]
 
     @property
     def classes(self) -> frozenset[str]:
-        """Class names, as the pool calls them."""
+        """The class names in the pool."""
         return frozenset(name for _, name in self.extras)
 
     def cluster_of(self, candidate: Mapping[str, Any]) -> dict[str, object]:
@@ -57,7 +58,7 @@ class AddressTable:
 
 
 def is_address_table(source: Path, options: ImportOptions) -> bool:
-    """Say whether a file is a table of addresses; a Parquet file with a column "path" is a manifest."""
+    """Return whether a file is a table of addresses; a Parquet file with a column "path" is a manifest."""
     suffix = source.suffix.lower()
     if suffix not in _SUFFIXES or not source.is_file():
         return False
@@ -66,15 +67,15 @@ def is_address_table(source: Path, options: ImportOptions) -> bool:
     try:
         columns = pl.read_parquet_schema(source)
     except (OSError, pl.exceptions.PolarsError):
-        return False  # the reader of manifests says what is wrong with it
+        return False  # the reader of manifests reports what is wrong with it
     return options.url_column in columns and "path" not in columns
 
 
 def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
     """Read a table with a column of addresses and one of class names.
 
-    Further columns are taken over where they are called as the pool calls them: licence, attribution, source,
-    observer, observation, taxon, taxon_id, observed_on, cluster, background.
+    Further columns are imported if they have the pool's names: licence, attribution, source, observer,
+    observation, taxon, taxon_id, observed_on, cluster, background.
 
     Raises:
         UsageError: a column is missing.
@@ -85,20 +86,20 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
     background = options.background_column or "background"
     if options.background_column and background not in frame.columns:
         raise _no_column(source, background, frame)
-    rows, missed = [], []
+    rows, rejected = [], []
     for number, row in enumerate(_rows(frame), start=1):
         url = row.get(options.url_column) or ""
         name = row.get(class_column) or "" if class_column else options.class_name or ""
         if problem := _problem(url, name, row.get("taxon_id")):
-            missed.append(NotImported(f"row {number}" + (f": {url}" if url else ""), name, problem))
+            rejected.append(RejectedItem(f"row {number}" + (f": {url}" if url else ""), name, problem))
         else:
             rows.append((url, name, row))
-    classes = settle_classes((name for _, name, _ in rows), options)
+    classes = resolve_class_names((name for _, name, _ in rows), options)
     known = {options.url_column, class_column, background, *_CARRIED}
     unused = [column for column in frame.columns if column not in known]
     notes: tuple[str, ...] = ()
     if unused:
-        notes = (f"Columns of the table that were not used: {', '.join(unused)}.",)
+        notes = (f"Unused columns of the table: {', '.join(unused)}.",)
     candidates: list[dict[str, object]] = []
     extras: dict[tuple[str, str], dict[str, str | None]] = {}
     for url, name, row in rows:
@@ -112,10 +113,8 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
             fields["taxon_id"] = int(taxon.removesuffix(".0"))
         candidates.append(place | fields)
     if repeated := len(rows) - len(candidates):
-        notes += (
-            f"{repeated} rows repeat the address and the class of a row before them; the first counts.",
-        )
-    return AddressTable(candidates, extras, missed, notes)
+        notes += (f"Skipped {counted(repeated, 'row')} with the address and the class of an earlier row.",)
+    return AddressTable(candidates, extras, rejected, notes)
 
 
 def _read(source: Path) -> pl.DataFrame:
@@ -166,7 +165,7 @@ def _problem(url: str, name: str, taxon: str | None) -> str:
     if not name:
         return "it has no class"
     if taxon is not None and not _WHOLE.fullmatch(taxon):
-        return f"its taxon_id {taxon!r} is no number"
+        return f"its taxon_id {taxon!r} is not a number"
     try:
         parts = urlsplit(url)
     except ValueError:

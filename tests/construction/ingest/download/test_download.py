@@ -10,23 +10,14 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import polars as pl
 import pytest
+from photo_server import photo_bytes
 
 from counterground.construction.ingest.download import DownloadSettings, download_photos, file_stem
-from counterground.construction.ingest.download._download import Hosts, Task
-from counterground.construction.ingest.download._fetch import Refusal
 from counterground.errors import CounterGroundError
 from counterground.pool import open_pool
-
-spec = spec_from_file_location("photo_server_parts", Path(__file__).with_name("conftest.py"))
-parts = module_from_spec(spec)
-sys.modules[spec.name] = parts
-spec.loader.exec_module(parts)
-photo_bytes = parts.photo_bytes
 
 QUICK = DownloadSettings(first_pause=0.01, longest_pause=2.0, timeout=2.0, longest=5.0)
 
@@ -99,20 +90,20 @@ def test_hosts_that_stumble_are_asked_again(pool, photo_server):
         ([429] * 9, "the server answered 429 (4 tries)", "wanted", 4),
         (
             [{"status": 429, "headers": {"Retry-After": "3600"}}],
-            "HOST is left in peace: it said to wait 3,600 s",
+            "HOST is skipped: the server asks for a pause of 3,600 s",
             "wanted",
             1,
         ),
         (["drip"] * 4, "it took more than 0.2 s (4 tries)", "wanted", 4),
     ],
 )
-def test_what_does_not_come_keeps_its_reason(pool, photo_server, turns, reason, status, asked):
+def test_what_cannot_be_fetched_keeps_its_reason(pool, photo_server, turns, reason, status, asked):
     settings = DownloadSettings(first_pause=0.001, longest_pause=2.0, timeout=2.0, longest=0.2)
     photo_server.script = {"/0.jpg": turns}
     report = download_photos(pool, want(pool, photo_server, [0]), settings)
-    missed = report.failed if status == "failed" else report.postponed
+    given_up = report.failed if status == "failed" else report.postponed
     reason = reason.replace("HOST", photo_server.url.removeprefix("http://"))
-    assert [(one.key, one.reason) for one in missed] == [("test:0", reason)]
+    assert [(one.key, one.reason) for one in given_up] == [("test:0", reason)]
     candidate = pool.candidates().row(0, named=True)
     assert (candidate["status"], candidate["reason"]) == (status, reason)
     assert photo_server.asked.total() == asked
@@ -126,7 +117,7 @@ def test_a_postponed_photo_comes_with_the_next_call(pool, photo_server):
     settings = DownloadSettings(jobs=1, first_pause=0.01, longest_pause=2.0)
     first = download_photos(pool, pool.candidates(), settings)
     assert [one.reason for one in first.postponed] == [
-        f"{photo_server.url[7:]} is left in peace: it said to wait 3,600 s"
+        f"{photo_server.url[7:]} is skipped: the server asks for a pause of 3,600 s"
     ] * 3
     second = download_photos(pool, pool.candidates(), settings)
     assert (second.fetched, photo_server.asked["/0.jpg"], photo_server.asked["/1.jpg"]) == (3, 2, 1)
@@ -134,7 +125,7 @@ def test_a_postponed_photo_comes_with_the_next_call(pool, photo_server):
 
 def test_too_large_a_photo_is_left_unread(pool, photo_server):
     report = download_photos(pool, want(pool, photo_server, [0]), DownloadSettings(most_bytes=500))
-    assert report.failed[0].reason.startswith("larger than")
+    assert report.failed[0].reason.startswith("it is larger than")
 
 
 @pytest.mark.parametrize(
@@ -146,12 +137,12 @@ def test_too_large_a_photo_is_left_unread(pool, photo_server):
         ("http://[bad/1.jpg", "the address cannot be used (InvalidURL)"),
     ],
 )
-def test_addresses_that_are_none_are_told(pool, url, reason):
+def test_addresses_that_cannot_be_used_are_named(pool, url, reason):
     pool.add_candidates([{"key": f"url:{url}", "class_name": "zebra", "position": 0, "url": url}])
     assert download_photos(pool, pool.candidates(), QUICK).failed[0].reason == reason
 
 
-def test_a_host_that_is_down_is_left_in_peace(pool):
+def test_a_host_that_is_down_is_skipped(pool):
     rows = [
         {"key": f"test:{n}", "class_name": "zebra", "position": n, "url": f"http://127.0.0.1:9/{n}.jpg"}
         for n in range(200)
@@ -160,8 +151,8 @@ def test_a_host_that_is_down_is_left_in_peace(pool):
     report = download_photos(pool, pool.candidates(), QUICK)
     assert len(report.postponed) == 200
     assert report.requests <= 16 + QUICK.jobs
-    told = "127.0.0.1:9 is left in peace: 16 requests brought nothing (the host refuses connections)"
-    assert [one.reason for one in report.postponed].count(told) >= 180
+    reason = "127.0.0.1:9 is skipped: 16 consecutive failures (the host refuses connections)"
+    assert [one.reason for one in report.postponed].count(reason) >= 180
     assert set(pool.candidates()["status"]) == {"wanted"}
 
 
@@ -256,7 +247,7 @@ def test_retry_after_may_be_a_date(pool, photo_server):
     report = download_photos(
         pool, want(pool, photo_server, [0, 1]), DownloadSettings(jobs=1, first_pause=0.01)
     )
-    assert "it said to wait 7," in report.postponed[1].reason
+    assert "asks for a pause of 7," in report.postponed[1].reason
 
 
 def test_suffixes_say_what_the_content_is(pool, photo_server):
@@ -284,54 +275,6 @@ def test_stems_are_plain_and_tell_keys_apart(key, name, stem):
     assert made == file_stem(key, name)
     assert made != file_stem(key.upper(), name)
     assert set(made) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-
-
-def tasks(*urls):
-    return [Task(url, []) for url in urls]
-
-
-def test_hosts_take_turns_and_rest_alone():
-    hosts = Hosts(tasks("http://a/1", "http://a/2", "http://a/3", "http://b/1"), DownloadSettings(per_host=1))
-    first, second = hosts.take(1.0), hosts.take(1.0)
-    assert (first.url, second.url) == ("http://a/1", "http://b/1")
-    assert hosts.take(1.0) is None
-    assert hosts.ready_at() is None
-    assert hosts.refused(first, Refusal("busy", again=True, busy=True, wait=10.0), 2.0) == []
-    assert hosts.take(11.9) is None
-    assert hosts.ready_at() == 12.0
-    hosts.finish(second)
-    assert hosts.take(12.0) is first
-
-
-def test_refusals_of_one_round_count_once_and_photos_are_given_up_before_hosts():
-    settings = DownloadSettings(per_host=3, tries=2, first_pause=1.0)
-    hosts = Hosts(tasks(*(f"http://a/{n}" for n in range(9))), settings)
-    busy = Refusal("busy", again=True, busy=True)
-
-    def round_at(now):
-        started = [hosts.take(now) for _ in range(3)]
-        return [[left.url for left, _ in hosts.refused(task, busy, now + 0.1)] for task in started]
-
-    assert round_at(1.0) == [[], [], []]
-    assert hosts.ready_at() == pytest.approx(2.1)
-    assert round_at(10.0) == [["http://a/0"], ["http://a/1"], ["http://a/2"]]
-    assert hosts.ready_at() == pytest.approx(12.1)
-    assert round_at(20.0) == [[f"http://a/{n}" for n in (3, 6, 7, 8)], ["http://a/4"], ["http://a/5"]]
-    assert hosts.take(99.0) is None
-
-
-def test_one_photo_a_host_has_no_time_for_does_not_hold_up_the_others():
-    hosts = Hosts(tasks(*(f"http://a/{n}" for n in range(40))), DownloadSettings(per_host=1))
-    now, left = 0.0, []
-    while (task := hosts.take(now)) is not None or hosts.ready_at() is not None:
-        if task is None:
-            now = hosts.ready_at()
-        elif task.url == "http://a/0":
-            left += hosts.refused(task, Refusal("busy", again=True, busy=True), now)
-        else:
-            hosts.finish(task)
-    assert [(one.url, reason) for one, reason in left] == [("http://a/0", "busy (4 tries)")]
-    assert now < 60
 
 
 def test_the_pool_is_one_that_can_be_opened_again(pool, photo_server):

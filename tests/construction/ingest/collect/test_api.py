@@ -1,17 +1,18 @@
-"""The client against a server in trouble: patient where that helps, clear where it does not."""
+"""The API's client against a server in trouble: patient if that helps, clear if it does not."""
 
+import gzip
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import SimpleNamespace
 
 import pytest
-import requests
 
 from counterground._version import __version__
 from counterground.construction.ingest.collect import CollectOptions
-from counterground.construction.ingest.collect import _client as http_module
-from counterground.construction.ingest.collect._budget import open_budget
-from counterground.construction.ingest.collect._client import PER_PAGE, INaturalist, PoliteAdapter
+
+# Collections go through this client; alone, its requests can be counted and its pauses left out.
+from counterground.construction.ingest.collect._api import PER_PAGE, INaturalist
 from counterground.construction.ingest.collect._listing import (
     ListingState,
     find_place,
@@ -19,16 +20,17 @@ from counterground.construction.ingest.collect._listing import (
     make_query,
     sized,
 )
+from counterground.construction.ingest.collect._session import open_budget
 from counterground.construction.ingest.collect._taxa import Choice, Taxon
-from counterground.construction.ingest.download import retry_after
 from counterground.errors import CounterGroundError
+from counterground.http import _client
 
 
 @pytest.fixture
 def sleeps(monkeypatch):
     """How long the client meant to wait; it does not."""
     asked = []
-    monkeypatch.setattr(http_module, "time", SimpleNamespace(sleep=asked.append))
+    monkeypatch.setattr(_client, "time", SimpleNamespace(sleep=asked.append))
     return asked
 
 
@@ -42,17 +44,7 @@ def listing(server, **options):
     taxon = next(iter(server.taxa.values()))
     choice = Choice("zebra", (Taxon(taxon.id, taxon.name),), "name")
     query = make_query(choice, options, None)
-    return query, ListingState(query.to_setting())
-
-
-def test_retry_after_is_a_number_or_a_date():
-    assert retry_after(" 3 ") == 3
-    assert retry_after(None) is None
-    assert retry_after("soon") is None
-    assert retry_after("\N{SUPERSCRIPT TWO}") is None
-    date = datetime.now(UTC) + timedelta(seconds=90)
-    assert 60 < retry_after(format_datetime(date)) <= 90
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    return choice, query, ListingState(query.to_setting())
 
 
 @pytest.mark.parametrize("form", ["number", "date"])
@@ -74,16 +66,16 @@ def test_a_broken_server_is_asked_again_ever_more_slowly(server, sleeps, status)
         assert most / 2 <= seconds <= most
 
 
-def test_a_server_that_stays_broken_is_told(server, sleeps):
+def test_a_server_that_stays_broken_is_an_error(server, sleeps):
     server.trouble("/v1/taxa", status=503, times=None)
     with pytest.raises(CounterGroundError, match=r"answered 503 \(trouble\) again and again"):
         client(server).search("zebra")
     assert server.asked_below("/v1/taxa") == 6
 
 
-def test_who_asks_for_long_is_left_alone(server, sleeps):
+def test_a_server_that_asks_for_a_long_pause_gets_it(server, sleeps):
     server.trouble("/v1/taxa", status=429, retry_after="7200", times=None)
-    with pytest.raises(CounterGroundError, match="left alone for 120 minutes"):
+    with pytest.raises(CounterGroundError, match="asks for a pause of 120 minutes"):
         client(server).search("zebra")
     assert server.asked_below("/v1/taxa") == 1
     assert sleeps == []
@@ -102,23 +94,26 @@ def test_json_that_is_none_is_asked_for_again(server, sleeps, monkeypatch):
     assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
 
 
-@pytest.mark.parametrize("body", [b"<html>Sign in to this network</html>", b"[1, 2]", b'{"results": 3}'])
-def test_pages_in_place_of_the_api_are_told_and_not_cached(server, sleeps, body):
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>Sign in to this network</html>", b"[1, 2]", b'{"results": 3}', b'{"results": [{"name": "x"}]}'],
+)
+def test_pages_in_place_of_the_api_are_an_error_and_not_cached(server, sleeps, body):
     kind = "text/html" if body.startswith(b"<") else "application/json"
     server.trouble("/v1/taxa", body=body, content_type=kind, times=1)
-    with pytest.raises(CounterGroundError, match=r"JSON|does not answer as the API"):
+    with pytest.raises(CounterGroundError, match=r"JSON|does not answer like the iNaturalist API"):
         client(server).search("zebra")
     if kind == "text/html":
         assert client(server).search("zebra") == []
 
 
-def test_a_wrong_address_is_told(server):
+def test_a_wrong_address_is_an_error(server):
     options = CollectOptions(api_url=server.address)
     with pytest.raises(CounterGroundError, match="ends in /v1"):
         INaturalist(options, open_budget(options), lambda why: None).search("zebra")
 
 
-def test_nobody_there_is_told(sleeps):
+def test_nobody_there_is_an_error(sleeps):
     options = CollectOptions(api_url="http://127.0.0.1:1/v1", requests_per_minute=10**6)
     with pytest.raises(CounterGroundError, match=r"cannot be reached.*refuses connections"):
         INaturalist(options, open_budget(options), lambda why: None).search("zebra")
@@ -141,7 +136,7 @@ def test_only_what_leaves_the_machine_is_counted(server, sleeps):
     for _ in range(5):
         api.search("zebra")  # two requests, then the cache
     api.search("horse")
-    with pytest.raises(CounterGroundError, match="requests a day is spent"):
+    with pytest.raises(CounterGroundError, match="daily budget of requests is spent"):
         api.search("donkey")
     assert server.asked_below("/v1/taxa") == 3
 
@@ -154,17 +149,54 @@ def test_we_say_who_we_are(server, monkeypatch):
     assert [agent.split()[0] for agent in agents] == [f"counterground/{__version__}"] * 2
     assert "(+ann@example.org)" in agents[0]
     assert "(+bob@example.org)" in agents[1]
-    assert "pyinaturalist/" in agents[0]
 
 
-def test_http_and_https_are_both_ours(server):
-    session = client(server)._session
-    assert {type(session.get_adapter(f"{scheme}://x")) for scheme in ("http", "https")} == {PoliteAdapter}
+def test_a_cache_of_answers_that_are_damaged_is_asked_again(server, cache):
+    server.add_taxon("Equus quagga")
+    client(server).search("quagga")
+    file = cache / "inaturalist" / "answers.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE answers SET body = '{\"results\": 3}'")
+    assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
+    assert server.asked_below("/v1/taxa") == 2
 
 
-def test_a_cache_that_is_damaged_is_told(server, cache):
+@pytest.mark.parametrize(
+    ("stated", "requests"), [("no-store", 2), ("public, max-age=0", 2), ("max-age=60", 1)]
+)
+def test_a_server_may_say_how_long_its_answers_last(server, stated, requests):
+    server.trouble("/v1/taxa", times=None, headers={"Cache-Control": stated})
+    for _ in range(2):
+        client(server).search("zebra")
+    assert server.asked_below("/v1/taxa") == requests
+
+
+def test_an_endless_answer_is_not_read_to_its_end(server, sleeps):
+    packed = gzip.compress(b'{"results": [' + b" " * 200_000_000 + b"]}", 1)
+    server.trouble("/v1/taxa", times=None, body=packed, headers={"Content-Encoding": "gzip"})
+    with pytest.raises(CounterGroundError, match=r"it is larger than 64 MiB\. Is that the address"):
+        client(server).search("zebra")
+    assert server.asked_below("/v1/taxa") == 1
+
+
+def test_json_that_is_too_deep_is_an_error(server, sleeps):
+    server.trouble("/v1/taxa", times=None, body=b"[" * 200_000)
+    with pytest.raises(CounterGroundError, match="broken answers in place of JSON"):
+        client(server).search("zebra")
+
+
+@pytest.mark.parametrize("place", ["https://elsewhere.example/v1/taxa", "/v1/taxa"])
+def test_a_redirect_is_not_followed_and_says_where_it_leads(server, place):
+    server.trouble("/v1/taxa", times=None, status=302, headers={"Location": place})
+    with pytest.raises(CounterGroundError, match=f"302, a redirect to {place} .*with --api-url") as caught:
+        client(server).search("zebra")
+    assert "\n" not in str(caught.value)
+    assert server.asked_below("/v1/taxa") == 1
+
+
+def test_a_cache_that_is_damaged_is_an_error(server, cache):
     (cache / "inaturalist").mkdir()
-    (cache / "inaturalist" / "responses.sqlite").write_bytes(b"no database at all, whatever its name" * 30)
+    (cache / "inaturalist" / "answers.sqlite").write_bytes(b"no database at all, whatever its name" * 30)
     with pytest.raises(CounterGroundError, match=r"cache of answers.*delete it"):
         client(server).search("zebra")
 
@@ -175,10 +207,10 @@ def test_an_id_that_is_none_has_no_taxon(server):
 
 def test_pages_go_by_id_while_people_upload(server, zebras):
     zebras(450)
-    query, state = listing(server)
+    choice, query, state = listing(server)
     api, keys = client(server), []
     while not state.exhausted:
-        rows = list_page(api, query, state, "zebra")
+        rows = list_page(api, choice, query, state)
         assert len(rows) <= PER_PAGE
         keys += [row["key"] for row in rows]
         zebras(30)  # page numbers would now show 30 photos twice
@@ -191,10 +223,10 @@ def test_pages_go_by_id_while_people_upload(server, zebras):
 
 def test_a_server_that_ignores_ids_does_not_keep_us_for_ever(server, zebras):
     zebras(3)
-    query, state = listing(server)
+    choice, query, state = listing(server)
     state.below = 1
     server.trouble("/v1/observations", body=b'{"total_results": 900, "results": [{"id": 5}]}', times=None)
-    assert list_page(client(server), query, state, "zebra") == []
+    assert list_page(client(server), choice, query, state) == []
     assert state.exhausted
 
 
@@ -212,7 +244,7 @@ def test_a_place_is_an_id_or_one_name(server):
     assert find_place(api, "Kruger National Park") == 9
     with pytest.raises(CounterGroundError, match=r"several places \(10 Paris, TX; 11 Paris, FR\)"):
         find_place(api, "Paris")
-    with pytest.raises(CounterGroundError, match="No place"):
+    with pytest.raises(CounterGroundError, match="no place called"):
         find_place(api, "Atlantis")
 
 
@@ -230,15 +262,3 @@ def test_a_place_is_an_id_or_one_name(server):
 )
 def test_addresses_tell_their_size(address, expected):
     assert sized(address, "medium") == expected
-
-
-def test_headers_of_photos_are_asked_for_politely(server, sleeps, drawn):
-    photo = server.add_observation(server.add_taxon("Equus quagga"), [drawn[0]]).photos[0]
-    server.trouble("/photos", status=503, times=1)
-    options = CollectOptions(api_url=server.api_url)
-    with requests.Session() as session:
-        session.mount(
-            "http://", PoliteAdapter(open_budget(options), first_pause=0.1, waiting=lambda why: None)
-        )
-        answer = session.head(f"{server.address}/photos/{photo.id}/medium.jpg")
-    assert int(answer.headers["Content-Length"]) == len(drawn[0])

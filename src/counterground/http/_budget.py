@@ -1,23 +1,24 @@
-"""What a service may be asked for, counted for all processes of this user in one small file."""
+"""Budgets of requests and bytes, counted for all processes of this user in one small file."""
 
 from __future__ import annotations
 
 import math
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from counterground.construction.ingest.collect._options import CollectOptions
 from counterground.errors import CounterGroundError
-from counterground.files import cache_dir, check_writable
+from counterground.files import check_writable
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
-_BURST = 5.0  # seconds: a minute's requests must not come in its first second
 _LONGEST_WAIT = HOUR + MINUTE
+
+Waiting = Callable[[str], None]
+"""Called with the reason for a pause, for whoever watches the screen."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,22 @@ class Limit:
 
 
 class Budget:
-    """Sliding windows over what was spent, kept in SQLite: safe in several processes; for one thread."""
+    """Sliding windows over what was spent, kept in SQLite: safe in several processes; for one thread.
 
-    def __init__(self, account: str, limits: Mapping[str, Sequence[Limit]], path: Path | None = None) -> None:
+    Args:
+        account: whose budget this is, such as the host's name.
+        limits: by kind, such as "requests" or "bytes".
+        path: the file; several accounts may share it.
+    """
+
+    def __init__(self, account: str, limits: Mapping[str, Sequence[Limit]], path: Path) -> None:
         self._account = account
         self._limits = limits
-        self._path = path or cache_dir() / "inaturalist" / "budget.sqlite"
+        self._path = path
         check_writable(self._path.parent)
         self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
         with self._clear_errors():
-            # Killed processes lose nothing; only a power cut may, and that is worth no wait for the disk.
+            # Killed processes lose nothing; only a power cut may, which is not worth waiting for the disk.
             self._connection.execute("PRAGMA synchronous = OFF")
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS spent (account TEXT, kind TEXT, at REAL, amount INTEGER,"
@@ -46,10 +53,10 @@ class Budget:
             )
 
     def take(self, kind: str, amount: int) -> float:
-        """Return 0, and count the amount, where it may be spent now; else the seconds until it may be."""
+        """Return 0, and count the amount, if it may be spent now; else the seconds until it may be."""
         with self._transaction() as connection:
             now = time.time()
-            # A clock that was set back must not keep anyone waiting for what lies in its future.
+            # After a clock was set back, entries in its future must not keep anyone waiting.
             connection.execute("DELETE FROM spent WHERE at < ? OR at > ?", (now - DAY, now + MINUTE))
             waits = (self._wait(connection, kind, limit, amount, now) for limit in self._limits[kind])
             if wait := max(waits, default=0.0):
@@ -58,7 +65,7 @@ class Budget:
             return 0.0
 
     def settle(self, kind: str, difference: int) -> None:
-        """Correct what was taken by what it came to."""
+        """Correct the amount that was taken by the difference to the amount that was used."""
         if difference:
             with self._transaction() as connection:
                 self._add(connection, kind, difference, time.time())
@@ -81,7 +88,7 @@ class Budget:
             "SELECT coalesce(sum(amount), 0) FROM spent WHERE account = ? AND kind = ? AND at > ?", where
         ).fetchone()[0]
         over = spent + amount - limit.amount
-        if spent <= 0 or over <= 0:  # what exceeds a limit all alone goes when nothing else does
+        if spent <= 0 or over <= 0:  # an amount above the limit may be spent if nothing else was
             return 0.0
         rows = connection.execute(
             "SELECT at, amount FROM spent WHERE account = ? AND kind = ? AND at > ? ORDER BY at", where
@@ -103,8 +110,11 @@ class Budget:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
-            finally:
                 self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # after some errors SQLite has rolled back by itself
+                    self._connection.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def _clear_errors(self) -> Iterator[None]:
@@ -116,22 +126,6 @@ class Budget:
             ) from error
 
 
-def open_budget(options: CollectOptions) -> Budget:
-    """Return the budgets of the service that ``options`` name."""
-    burst = max(1, round(options.requests_per_minute * _BURST / MINUTE))
-    return Budget(
-        options.host,
-        {
-            "requests": (
-                Limit(_BURST, burst),
-                Limit(MINUTE, options.requests_per_minute),
-                Limit(DAY, options.requests_per_day),
-            ),
-            "bytes": (Limit(HOUR, options.bytes_per_hour), Limit(DAY, options.bytes_per_day)),
-        },
-    )
-
-
 def refuse_long_wait(seconds: float, what: str) -> None:
     """End a run that would have to wait for another day.
 
@@ -141,6 +135,6 @@ def refuse_long_wait(seconds: float, what: str) -> None:
     if seconds > _LONGEST_WAIT:
         then = datetime.fromtimestamp(time.time() + seconds, UTC)
         raise CounterGroundError(
-            f"The budget of {what} a day is spent. What came is kept: run the same command again after "
-            f"{then:%Y-%m-%d %H:%M} UTC."
+            f"The daily budget of {what} is spent. What was fetched is kept: run the same command again "
+            f"after {then:%Y-%m-%d %H:%M} UTC."
         )

@@ -1,0 +1,190 @@
+"""The part of the iNaturalist API that collecting needs; answers are cached on this machine for a while."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, TypeGuard
+from urllib.parse import urlencode
+
+from counterground.construction.ingest.collect._options import API_URL, CollectOptions
+from counterground.construction.ingest.collect._taxa import Taxon
+from counterground.errors import CounterGroundError
+from counterground.files import cache_dir, check_writable
+from counterground.http import Answer, Budget, Client, FetchError, PatientClient, RequestLimits, Waiting
+
+PER_PAGE = 200
+_FOUND_PER_NAME = 30
+_LIMITS = RequestLimits(timeout=60.0, longest=300.0, most_bytes=64 * 1024**2)  # a page has a few MB at most
+_DAY = 86400
+_KEPT_SECONDS = 1800
+_NAMES_KEPT_SECONDS = 7 * _DAY  # taxa and places hardly change
+
+
+class Page(NamedTuple):
+    """Some observations, as the API describes them, and how many the query has in all."""
+
+    total: int
+    observations: list[dict[str, Any]]
+
+
+class _NotJsonError(FetchError):
+    """Something else was sent in place of JSON: a page of the network, or half an answer."""
+
+
+class INaturalist:
+    """Taxa, places and observations at one address.
+
+    Every method raises ``CounterGroundError`` if the server cannot be reached, refuses, or is no such API.
+    """
+
+    def __init__(self, options: CollectOptions, budget: Budget, waiting: Waiting) -> None:
+        self._address = options.address
+        self._client = PatientClient(
+            Client(options.user_agent, _LIMITS), budget, first_pause=options.first_pause, waiting=waiting
+        )
+        self._cache = _AnswerCache()
+
+    def close(self) -> None:
+        """Close connections and the cache."""
+        self._client.close()
+        self._cache.close()
+
+    def taxon(self, number: int) -> Taxon | None:
+        """Return the taxon of an id, active or not; None if there is none."""
+        results = self._results(f"taxa/{number}", {}, missing=True)
+        return Taxon.from_json(results[0]) if results else None
+
+    def search(self, name: str) -> list[Taxon]:
+        """Return active taxa that a name finds, best first, as iNaturalist orders them."""
+        asked = {"q": name, "is_active": "true", "per_page": _FOUND_PER_NAME}
+        return [Taxon.from_json(row) for row in self._results("taxa", asked)]
+
+    def places(self, name: str) -> list[dict[str, Any]]:
+        """Return the places whose name begins so."""
+        return self._results("places/autocomplete", {"q": name, "per_page": _FOUND_PER_NAME})
+
+    def observations(self, query: Mapping[str, Any], below: int | None, per_page: int = PER_PAGE) -> Page:
+        """Return a page of observations, newest first, with ids below ``below``.
+
+        Pages go by id: page numbers end at 10,000 observations, and shift while new ones come in.
+        """
+        asked = {**query, "order_by": "id", "order": "desc", "per_page": per_page}
+        answer = self._get("observations", asked | ({"id_below": below} if below is not None else {}))
+        return Page(int(answer.get("total_results") or 0), answer["results"])
+
+    def _results(self, path: str, asked: Mapping[str, Any], *, missing: bool = False) -> list[dict[str, Any]]:
+        results: list[dict[str, Any]] = self._get(path, asked, missing=missing)["results"]
+        return results
+
+    def _get(self, path: str, asked: Mapping[str, Any], *, missing: bool = False) -> dict[str, Any]:
+        url = f"{self._address}/{path}" + (f"?{urlencode(asked)}" if asked else "")
+        if kept := self._cache.find(url):
+            return kept
+        try:
+            headers, answer = self._client.fetch(url, _read_json, follow=False)
+        except FetchError as error:
+            if missing and error.status in (404, 422):
+                return {"results": []}
+            raise CounterGroundError(self._explain(error)) from error
+        if not _has_results(answer):
+            raise CounterGroundError(f"{self._address} does not answer like the iNaturalist API.")
+        self._cache.keep(url, answer, _lifetime(path, headers.get("Cache-Control", "")))
+        return answer
+
+    def _explain(self, error: FetchError) -> str:
+        if isinstance(error, _NotJsonError):
+            return (
+                f"{self._address} sends pages or broken answers in place of JSON: is that the address of the "
+                "API, and does this network let you out?"
+            )
+        if error.status is None and not error.again:
+            return f"{self._address}: {error.reason}. Is that the address of the API?"
+        if error.status is None:
+            return (
+                f"{self._address} cannot be reached ({error.reason}). What was fetched is kept: "
+                "run the same command again when the connection is back."
+            )
+        said = f"{self._address}: {error.reason}"
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            said += f" ({str(json.loads(error.excerpt)['error'])[:100]})"
+        if error.again:
+            return f"{said} again and again. What was fetched is kept: run the same command again later."
+        if 300 <= error.status < 400:
+            return f"{said}. Give the address it leads to with --api-url, if you trust it."
+        own = error.status == 404 and self._address != API_URL
+        return f"{said}: is that the address of the API? It ends in /v1." if own else f"{said}."
+
+
+def _read_json(answer: Answer) -> tuple[Mapping[str, str], Any]:
+    if not answer.headers.get("Content-Type", "").startswith("application/json"):
+        raise _NotJsonError("a page in place of JSON")
+    try:
+        return answer.headers, json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise _NotJsonError("broken JSON", again=True) from error
+
+
+def _has_results(answer: Any) -> TypeGuard[dict[str, Any]]:
+    results = answer.get("results") if isinstance(answer, dict) else None
+    return isinstance(results, list) and all(
+        isinstance(row, dict) and isinstance(row.get("id"), int) for row in results
+    )
+
+
+def _lifetime(path: str, cache_control: str) -> int:
+    """Return for how many seconds an answer is kept; the server may say so itself."""
+    if "no-store" in cache_control:
+        return 0
+    if stated := re.search(r"\bmax-age=(\d{1,9})", cache_control):
+        return int(stated[1])
+    return _KEPT_SECONDS if path == "observations" else _NAMES_KEPT_SECONDS
+
+
+class _AnswerCache:
+    """Answers by address, in one SQLite file for all processes of this user; for one thread."""
+
+    def __init__(self) -> None:
+        self._path = cache_dir() / "inaturalist" / "answers.sqlite"
+        check_writable(self._path.parent)
+        self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        with self._clear_errors() as connection:
+            connection.execute("PRAGMA synchronous = OFF")  # what a power cut takes is asked for again
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS answers (url TEXT PRIMARY KEY, until REAL, body TEXT)"
+            )
+            connection.execute("DELETE FROM answers WHERE until < ?", (time.time(),))
+
+    def find(self, url: str) -> dict[str, Any] | None:
+        with self._clear_errors() as connection:
+            row = connection.execute(
+                "SELECT body FROM answers WHERE url = ? AND until > ?", (url, time.time())
+            ).fetchone()
+        with suppress(ValueError, TypeError, RecursionError):
+            answer = json.loads(row[0])
+            if _has_results(answer):
+                return answer
+        return None  # not there, or damaged, and asked for again
+
+    def keep(self, url: str, answer: dict[str, Any], seconds: int) -> None:
+        with self._clear_errors() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
+                (url, time.time() + seconds, json.dumps(answer)),
+            )
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[sqlite3.Connection]:
+        try:
+            yield self._connection
+        except sqlite3.Error as error:
+            raise CounterGroundError(
+                f"The cache of answers {self._path} cannot be used ({error}): free some space, or delete it."
+            ) from error

@@ -1,0 +1,34 @@
+"""One polite HTTP client: budgets, retries, deadlines, bounded reading. See README.md."""
+
+from counterground.http._budget import DAY, HOUR, MINUTE, Budget, Limit, Waiting, refuse_long_wait
+from counterground.http._client import (
+    Answer,
+    Client,
+    FetchError,
+    PatientClient,
+    RequestLimits,
+    backoff,
+    retry_after,
+    user_agent,
+)
+from counterground.http._hosts import HostQueue, Task
+
+__all__ = [
+    "DAY",
+    "HOUR",
+    "MINUTE",
+    "Answer",
+    "Budget",
+    "Client",
+    "FetchError",
+    "HostQueue",
+    "Limit",
+    "PatientClient",
+    "RequestLimits",
+    "Task",
+    "Waiting",
+    "backoff",
+    "refuse_long_wait",
+    "retry_after",
+    "user_agent",
+]

@@ -1,0 +1,299 @@
+"""Polite requests: who asks, how long one may take, how much is read, and when to ask again."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urljoin
+
+from counterground._version import __version__
+from counterground.errors import CounterGroundError
+from counterground.http._budget import Budget, Waiting, refuse_long_wait
+
+if TYPE_CHECKING:
+    import requests
+
+    from counterground.http._deadline import Session
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 16
+_CONNECT_TIMEOUT = 10.0
+_MOST_REDIRECTS = 5
+_MOST_OF_A_REFUSAL = 4096
+_TEMPORARY = (408, 425)
+
+_TRIES = 6
+_LONGEST_PAUSE = 120.0
+_LONGEST_RETRY_AFTER = 900.0
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """What one request may take.
+
+    Attributes:
+        timeout: seconds without a byte.
+        longest: seconds in all.
+        most_bytes: size of the body, decompressed.
+    """
+
+    timeout: float = 30.0
+    longest: float = 300.0
+    most_bytes: int = 64 * 1024**2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer with status 200; the names in ``headers`` are case-insensitive."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class FetchError(Exception):
+    """Why there is no answer.
+
+    Attributes:
+        reason: a few words for a report.
+        again: asking again may help.
+        busy: the whole host wants fewer requests.
+        wait: seconds it asks for, if it does.
+        status: of the answer; None: there was none.
+        excerpt: the beginning of the body of a refusal.
+        received: bytes of the body that were read all the same.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        again: bool = False,
+        busy: bool = False,
+        wait: float | None = None,
+        status: int | None = None,
+        excerpt: bytes = b"",
+        received: int = 0,
+    ) -> None:
+        super().__init__(reason)
+        self.reason, self.again, self.busy, self.wait = reason, again, busy, wait
+        self.status, self.excerpt, self.received = status, excerpt, received
+
+
+def user_agent(contact: str | None = None) -> str:
+    """Return how we introduce ourselves; ``contact`` says how to reach whoever is responsible."""
+    return f"counterground/{__version__}" + (f" (+{contact})" if contact else "")
+
+
+class Client:
+    """Asks once, within ``limits``. Safe in threads: each keeps connections of its own open."""
+
+    def __init__(self, agent: str, limits: RequestLimits | None = None) -> None:
+        self._agent = agent
+        self._limits = limits or RequestLimits()
+        self._thread = threading.local()
+        self._sessions: list[Session] = []
+
+    def fetch(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        follow: bool = True,
+        stop: threading.Event | None = None,
+    ) -> Answer:
+        """Return the answer of an address.
+
+        Args:
+            url: the address.
+            method: "GET" or "HEAD".
+            follow: follow redirects, a few at most.
+            stop: once it is set, reading ends.
+
+        Raises:
+            FetchError: anything but a whole answer with status 200.
+        """
+        import requests
+        import urllib3
+
+        from counterground.http._deadline import Deadline
+
+        received = bytearray()
+        with Deadline(self._limits.longest) as deadline:
+            try:
+                with self._open(method, url, follow=follow) as response:
+                    self._check_status(response)
+                    self._read_into(received, response, stop)
+                    headers = response.headers
+            except FetchError as error:
+                error.received = len(received)
+                raise
+            except ValueError as error:  # how requests says that an address cannot be used
+                raise FetchError(f"the address cannot be used ({type(error).__name__})") from error
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                if not deadline.passed:
+                    reason = "the connection broke off" if received else self._reason(error)
+                    raise FetchError(reason, again=True, received=len(received)) from error
+        if deadline.passed:
+            reason = f"it took more than {self._limits.longest:g} s"
+            raise FetchError(reason, again=True, received=len(received))
+        return Answer(headers, bytes(received))
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for session in self._sessions:
+            session.close()
+
+    def _session(self) -> Session:
+        from counterground.http._deadline import Session
+
+        if not hasattr(self._thread, "session"):
+            self._thread.session = Session()
+            self._thread.session.headers["User-Agent"] = self._agent
+            self._sessions.append(self._thread.session)
+        session: Session = self._thread.session
+        return session
+
+    def _open(self, method: str, url: str, *, follow: bool) -> requests.Response:
+        """Ask, and follow redirects without reading their bodies."""
+        timeout = (min(_CONNECT_TIMEOUT, self._limits.timeout), self._limits.timeout)
+        # A HEAD asks for the size of the file, not of a compressed copy.
+        headers = {"Accept-Encoding": "identity"} if method == "HEAD" else None
+        for _ in range(1 + _MOST_REDIRECTS):
+            response = self._session().request(method, url, headers=headers, stream=True, timeout=timeout)
+            if not (follow and response.is_redirect):
+                return response
+            response.close()
+            url = urljoin(url, response.headers["Location"])
+        raise FetchError("too many redirects")
+
+    def _check_status(self, response: requests.Response) -> None:
+        status = response.status_code
+        if status == 200:
+            return
+        reason = f"the server answered {status}"
+        if response.is_redirect:
+            reason += f", a redirect to {response.headers['Location'][:200]}"
+        wait = retry_after(response.headers.get("Retry-After"))
+        # Without a time to wait, a 503 may concern this address alone.
+        busy = status == 429 or (status == 503 and wait is not None)
+        again = busy or status in _TEMPORARY or status >= 500
+        raise FetchError(
+            reason, again=again, busy=busy, wait=wait, status=status, excerpt=self._excerpt(response)
+        )
+
+    def _excerpt(self, response: requests.Response) -> bytes:
+        import urllib3
+
+        try:
+            excerpt: bytes = response.raw.read1(_MOST_OF_A_REFUSAL, decode_content=True)
+        except (urllib3.exceptions.HTTPError, OSError):
+            return b""
+        return excerpt
+
+    def _read_into(
+        self, received: bytearray, response: requests.Response, stop: threading.Event | None
+    ) -> None:
+        most = self._limits.most_bytes
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            received += chunk
+            if len(received) > most:
+                raise FetchError(f"it is larger than {most / 1024**2:g} MiB")
+            if stop is not None and stop.is_set():
+                raise FetchError("stopped", again=True)
+
+    def _reason(self, error: Exception) -> str:
+        import requests
+        import urllib3
+
+        text = str(error)
+        if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
+            return f"no answer in {self._limits.timeout:g} s"
+        if isinstance(error, requests.exceptions.SSLError):
+            return "its certificate is not accepted"
+        if "NameResolution" in text or "getaddrinfo" in text:
+            return "there is no such host"
+        return "the host refuses connections" if "refused" in text else "no connection"
+
+
+class PatientClient:
+    """Asks when a budget allows it, and again when the server was busy or failed.
+
+    Args:
+        client: asks once.
+        budget: its ``requests`` are counted, each try.
+        first_pause: seconds before the second try, doubled before each further one.
+        waiting: called with the reason for each pause.
+    """
+
+    def __init__(self, client: Client, budget: Budget, *, first_pause: float, waiting: Waiting) -> None:
+        self._client = client
+        self._budget = budget
+        self._first_pause = first_pause
+        self._waiting = waiting
+
+    def fetch(self, url: str, read: Callable[[Answer], T], *, method: str = "GET", follow: bool = True) -> T:
+        """Return what ``read`` makes of the answer; it may raise ``FetchError``, too.
+
+        Raises:
+            FetchError: asking again does not help, or has not helped.
+            CounterGroundError: the daily budget is spent, or the server asks for a long pause.
+        """
+        for tries in range(1, _TRIES + 1):
+            self._wait_for_budget()
+            try:
+                return read(self._client.fetch(url, method=method, follow=follow))
+            except FetchError as error:
+                if not error.again or tries == _TRIES:
+                    raise
+                self._pause(tries, error)
+        raise AssertionError("the last try returns or raises")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _wait_for_budget(self) -> None:
+        while wait := self._budget.take("requests", 1):
+            refuse_long_wait(wait, "requests")
+            if wait > 5:
+                self._waiting(f"waiting {wait:,.0f} s: requests per minute are limited")
+            time.sleep(min(wait, 5.0))
+
+    def _pause(self, tries: int, error: FetchError) -> None:
+        if error.wait is not None and error.wait > _LONGEST_RETRY_AFTER:
+            raise CounterGroundError(
+                f"The server asks for a pause of {error.wait / 60:,.0f} minutes. What was fetched is kept: "
+                "run the same command again after that."
+            )
+        # Jitter keeps clients that were refused together from coming back together.
+        jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+        pause = max(error.wait or 0.0, jitter * backoff(tries, self._first_pause, _LONGEST_PAUSE))
+        self._waiting(f"{error.reason}: waiting {pause:,.0f} s")
+        time.sleep(pause)
+
+
+def backoff(failures: int, first: float, longest: float) -> float:
+    """Return the seconds to wait after so many failures in a row: ``first``, then doubled each time."""
+    return float(min(first * 2.0 ** (failures - 1), longest))
+
+
+def retry_after(value: str | None) -> float | None:
+    """Return the seconds a Retry-After header asks for, a number or a date; None if it is neither."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,125 @@
+"""Budgets: no window ever holds more than its limit, whoever spends."""
+
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from counterground.errors import CounterGroundError
+from counterground.http import (
+    DAY,
+    HOUR,
+    Budget,
+    Limit,
+    _budget,  # its clock is replaced: nobody waits for a day
+    refuse_long_wait,
+)
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self, now=1_000_000.0):
+        self.now = now
+
+    def time(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(_budget, "time", clock)
+    return clock
+
+
+def test_the_day_holds_for_requests_and_the_hour_for_bytes(clock, tmp_path):
+    limits = {"requests": (Limit(DAY, 3),), "bytes": (Limit(HOUR, 100),)}
+    budget = Budget("here", limits, tmp_path / "budget.sqlite")
+    assert [budget.take("requests", 1) for _ in range(3)] == [0, 0, 0]
+    assert budget.take("requests", 1) == pytest.approx(DAY)
+    assert budget.take("bytes", 60) == 0
+    clock.now += 100
+    assert budget.take("bytes", 60) == pytest.approx(HOUR - 100, abs=1.1)
+    budget.settle("bytes", -30)
+    assert budget.take("bytes", 60) == 0
+    clock.now += DAY
+    assert budget.take("requests", 1) == 0
+
+
+def test_what_exceeds_a_limit_alone_goes_when_nothing_else_does(clock, tmp_path):
+    budget = Budget("here", {"bytes": (Limit(HOUR, 100),)}, tmp_path / "budget.sqlite")
+    assert budget.take("bytes", 500) == 0
+    assert budget.take("bytes", 1) > 0
+
+
+def test_services_have_budgets_of_their_own(clock, tmp_path):
+    limits = {"requests": (Limit(DAY, 1),)}
+    here, there = (Budget(name, limits, tmp_path / "budget.sqlite") for name in ("here", "there"))
+    assert here.take("requests", 1) == there.take("requests", 1) == 0
+    assert here.take("requests", 1) > 0
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_waiting(clock, tmp_path):
+    budget = Budget("here", {"requests": (Limit(DAY, 1),)}, tmp_path / "budget.sqlite")
+    assert budget.take("requests", 1) == 0
+    clock.now -= 10 * DAY
+    assert budget.take("requests", 1) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 40), st.integers(1, 60)), max_size=25))
+def test_no_window_holds_more_than_its_limit(tmp_path_factory, steps):
+    clock, limit = Clock(), Limit(60, 100)
+    budget = Budget("here", {"bytes": (limit,)}, tmp_path_factory.mktemp("b") / "budget.sqlite")
+    spent = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_budget, "time", clock)
+        for pause, amount in steps:
+            clock.now += pause
+            if not budget.take("bytes", amount):
+                spent.append((clock.now, amount))
+    for at, _ in spent:
+        assert sum(amount for when, amount in spent if at <= when < at + 60) <= 100
+
+
+def test_processes_share_a_budget(tmp_path):
+    code = (
+        "import sys, pathlib\n"
+        "from counterground.http import DAY, Budget, Limit\n"
+        "limits = {'requests': (Limit(DAY, 40),)}\n"
+        "budget = Budget('here', limits, pathlib.Path(sys.argv[1]))\n"
+        "print(sum(not budget.take('requests', 1) for _ in range(60)))"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "budget.sqlite"]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    counts = [int(process.communicate()[0]) for process in running]
+    assert sum(counts) == 40
+
+
+def test_a_failure_in_the_middle_leaves_the_budget_as_it_was(clock, tmp_path):
+    file = tmp_path / "budget.sqlite"
+    budget = Budget("here", {"bytes": (Limit(HOUR, 100),)}, file)
+    assert budget.take("bytes", 60) == 0
+    clock.now += 2 * DAY
+    with pytest.raises(KeyError):
+        budget.take("unknown kind", 1)  # raised after rows of two days ago were deleted
+    with sqlite3.connect(file) as other:
+        assert other.execute("SELECT amount FROM spent").fetchall() == [(60,)]
+    assert budget.take("bytes", 60) == 0  # and it goes on
+
+
+def test_a_budget_that_cannot_be_kept_is_an_error(tmp_path):
+    file = tmp_path / "budget.sqlite"
+    file.write_bytes(b"no database, and long enough to be read as one" * 10)
+    with pytest.raises(CounterGroundError, match="Cannot keep count of requests"):
+        Budget("here", {}, file)
+
+
+def test_who_would_wait_for_another_day_gets_an_error_that_says_when_to_come_back():
+    refuse_long_wait(HOUR, "requests")
+    with pytest.raises(CounterGroundError, match=r"daily budget of requests is spent.*after \d{4}-.*UTC"):
+        refuse_long_wait(2 * HOUR, "requests")
