@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class CounterGroundError(Exception):
@@ -12,6 +13,25 @@ class CounterGroundError(Exception):
 
 class UsageError(CounterGroundError):
     """A name or value the user wrote cannot be used (exit status 2)."""
+
+
+def missing_extra(error: ModuleNotFoundError, extra: str) -> UsageError:
+    """Return the error that names a package that is not installed and the extra that brings it."""
+    return UsageError(
+        f"This needs the package {error.name}, which is not installed: "
+        f"run `pip install 'counterground[{extra}]'`."
+    )
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Turn the failed import of a package of others into ``missing_extra``."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "counterground":
+            raise
+        raise missing_extra(error, extra) from error
 
 
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:
