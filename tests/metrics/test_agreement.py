@@ -158,9 +158,7 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match="'nominale'"):
         krippendorff_alpha([[1, 2], [1, 1]], level="nominale")
     with pytest.raises(ValueError, match="column 'labels'"):
-        agreement(
-            pl.DataFrame({"path": ["p"], "class_name": [""], "annotator": [""], "task": [""]})
-        )
+        agreement(pl.DataFrame({"path": ["p"], "class_name": [""], "annotator": [""], "task": [""]}))
 
 
 SCENES = [(100, 2, 8, 0.1, 0.0), (20, 2, 3, 0.1, 0.0), (60, 4, 5, 0.3, 0.4)]

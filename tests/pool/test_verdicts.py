@@ -116,7 +116,9 @@ def play(step, pool, queue, paths, expected):
     by = queue if number % 2 else pool
     adjudicates = kind == "adjudicate"
     decision = {"annotator": who, "task": task, "labels": [label], "adjudicates": adjudicates}
-    expected.log.append([by.decide(path, token=token, **decision), path, who, task, label, adjudicates, False])
+    expected.log.append(
+        [by.decide(path, token=token, **decision), path, who, task, label, adjudicates, False]
+    )
 
 
 @settings(max_examples=30)

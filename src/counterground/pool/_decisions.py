@@ -82,7 +82,7 @@ def all_decisions(connection: Connection) -> pl.DataFrame:
 
 
 def _check(annotator: str, task: str, labels: Sequence[str], known: Mapping[str, Sequence[str]]) -> None:
-    """Refuse what is not a decision: no annotator, an unknown task or label, or labels that exclude others."""
+    """Refuse what is not a decision: no annotator, unknown tasks or labels, labels that exclude others."""
     if not annotator.strip():
         raise UsageError("A decision needs the name of its annotator.")
     if task not in known:

@@ -71,7 +71,7 @@ def test_undo_goes_back_and_shows_what_was_chosen(pool, serve, visit):
     ann.press("g")
     ann.press("u")
     assert ann.shown() == second
-    assert "Was: ground" in ann.page.inner_text("#before")
+    assert "Before: ground" in ann.page.inner_text("#before")
     ann.press("u")
     assert ann.shown() == first
     ann.press("s")
@@ -122,10 +122,10 @@ def test_the_end_says_what_comes_next(pool, serve, visit):
     ann.page.keyboard.press("w")
     ann.page.wait_for_selector("#end:not([hidden])")
     text = ann.page.inner_text("#end")
-    ann.page.wait_for_selector("#end .rest:not([hidden])")
-    assert "You decided on 8 photos now" in text
+    ann.page.wait_for_selector("#end .remaining:not([hidden])")
+    assert "You decided on 8 photos in this session" in text
     assert f"counterground discover {pool.root} --referee MODEL --out BENCHMARK" in text
-    assert "8 photos of yours wait for a second annotator" in ann.page.inner_text("#end .rest")
+    assert "8 of your photos await a second annotator" in ann.page.inner_text("#end .remaining")
     printed = server.stop()
     assert f"8 decisions (ann 8). Snapshot: {pool.root / 'photos.parquet'}" in printed
     assert pl.read_parquet(pool.root / "photos.parquet")["background"].to_list() == ["water"] * 8
@@ -152,22 +152,23 @@ def test_two_disagree_and_one_settles(pool, serve, visit):
     ann = visit(serve(pool, annotators=["cyd"]).links["cyd"])
     ann.page.goto(ann.page.url.replace("label", "disagreements"))
     ann.see()
-    votes = ann.page.locator(".vote").all_inner_texts()
-    assert sorted(vote.split(maxsplit=3)[3] for vote in votes) == ["grass, tree", "water"]
+    answers = [" ".join(text.split()) for text in ann.page.locator(".vote").all_inner_texts()]
+    # An answer of one label shows the key that decides so; no letter stands for an annotator.
+    assert sorted(answers) == ["Settle as grass, tree", "W Settle as water"]
     assert "ann" not in ann.page.inner_text("main")
     assert "ben" not in ann.page.inner_text("main")
     ann.press("s")
     ann.page.get_by_role("button", name="grass, tree").click()
     ann.page.wait_for_selector("#end:not([hidden])")
     ann.saved()
-    verdicts = pool.verdicts("background").filter(pl.col("status") == "settled")
+    verdicts = pool.verdicts("background").filter(pl.col("status") == "adjudicated")
     assert verdicts["labels"].to_list() == [["sand"], ["grass", "tree"]]
 
     ann.page.reload()
     ann.page.get_by_text("Settled: 2").click()
     ann.page.get_by_role("button", name="Undo: flamingo, grass, tree").click()
     ann.see()
-    assert pool.verdicts("background")["status"].to_list()[:2] == ["settled", "disagreed"]
+    assert pool.verdicts("background")["status"].to_list()[:2] == ["adjudicated", "disagreed"]
 
 
 def test_blind_pages_show_nothing_that_others_or_models_found(pool, serve, visit):
@@ -205,7 +206,7 @@ def test_suggestions_are_marked_and_recorded(pool, serve, visit, tiny_clip):
     ann = visit(server.links["ann"])
     ann.see()
     guess = ann.page.get_attribute(".choice.guess", "data-label")
-    assert "Guesses sway people" in ann.page.inner_text(".panel")
+    assert "Suggestions bias annotators" in ann.page.inner_text(".panel")
     ann.press("w")
     ann.saved()
     shown = json.loads(pool.decisions()["suggestion"][0])
@@ -251,7 +252,7 @@ def test_progress_and_agreement_tell_what_was_decided(pool, serve, visit):
     ann.page.goto(ann.page.url.replace("label/background", "progress"))
     text = ann.page.inner_text("main")
     assert "6 of 8 photos are decided" in text
-    assert "1 in dispute" in text
+    assert "1 disagreement" in text
     ann.page.goto(ann.page.url.replace("progress", "agreement"))
     text = " ".join(ann.page.inner_text("main").split())
-    assert "6 photos were labelled by two or more of 2 annotators; 83 % of the pairs agree." in text
+    assert "6 photos were labelled by two or more of 2 annotators; 83 % of pairs agree." in text

@@ -175,7 +175,7 @@ def test_who_signs_in_as_another_does_not_decide_under_the_wrong_name(pool, serv
     ben.wait_for_selector(".choice:enabled")
     ann.press("w")
     ann.page.wait_for_selector("#saved[data-state=away]")
-    assert "ben is signed in now, not ann" in ann.page.inner_text("#away")
+    assert "ben is now signed in in this browser, not ann" in ann.page.inner_text("#away")
     assert len(pool.decisions()) == 0
 
 

@@ -71,7 +71,9 @@ def card_facts(pool: Pool) -> CardFacts:
     from counterground.pool import IMPORTED, KEEP
 
     photos, review = pool.photos(), pool.verdicts("review")
-    people, votes = (frame.filter(pl.col("annotator") != IMPORTED) for frame in (pool.decisions(), pool.votes()))
+    people, votes = (
+        frame.filter(pl.col("annotator") != IMPORTED) for frame in (pool.decisions(), pool.votes())
+    )
     dropped = review.filter(pl.col("label").is_not_null() & (pl.col("label") != KEEP))["label"]
     discarded = dict(Counter(dropped.to_list()).most_common())
     if disputed := int((review["status"] == "disagreed").sum()):
