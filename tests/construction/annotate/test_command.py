@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from counterground.cli import main
 from counterground.cli.construction._label import label
 
-# The rules for labels and keys, tested where they are: each case through a server and a page would take seconds.
+# The rules for labels and keys, tested where they are: through a server and a page each case takes seconds.
 from counterground.construction.annotate._labels import COMMAND_KEYS, check_labels, label_keys, read_labels
 from counterground.construction.annotate._pages import duration
 from counterground.errors import CounterGroundError, UsageError

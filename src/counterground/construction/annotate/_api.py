@@ -111,7 +111,7 @@ def next_photos(state: AppState, body: Next) -> dict[str, Any]:
 
 
 def remaining(state: AppState, body: OfTask) -> dict[str, Any]:
-    """Say what an annotator who has decided on all may wait for, and on how many photos annotators disagree."""
+    """Say what an annotator who has decided on all may wait for, and how many disagreements there are."""
     found = state.queue.remaining(body.annotator, body.task)
     return {
         "waiting": found.waiting,
@@ -121,7 +121,7 @@ def remaining(state: AppState, body: OfTask) -> dict[str, Any]:
 
 
 def disagreements(state: AppState, body: OfTask) -> dict[str, Any]:
-    """Give all photos on which annotators disagree, the answers without names and in an order that tells nothing."""
+    """Give all photos on which annotators disagree, and their answers, anonymous and in no telling order."""
     found = state.queue.disagreements(body.task)
     photos = state.shown([disagreement.photo for disagreement in found], body.task, flags=True)
     for photo, disagreement in zip(photos, found, strict=True):
