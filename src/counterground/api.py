@@ -93,7 +93,8 @@ def export(
 
     opened = benchmark if isinstance(benchmark, Benchmark) else open_benchmark(benchmark)
     if "card" not in options and is_pool(opened.root):
-        options["card"] = card_facts(open_pool(opened.root))
+        with open_pool(opened.root) as pool:
+            options["card"] = card_facts(pool)
     chosen = [formats] if isinstance(formats, str) else list(formats)
     return export_benchmark(opened, Path(out), formats=chosen, **options)
 

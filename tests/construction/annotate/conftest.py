@@ -63,6 +63,11 @@ def fill_pool(folder, classes):
 
 
 @pytest.fixture
+def make_pool():
+    return fill_pool
+
+
+@pytest.fixture
 def pool(tmp_path):
     with fill_pool(tmp_path / "pool", {"flamingo": 4, "ice bear": 4}) as pool:
         yield pool

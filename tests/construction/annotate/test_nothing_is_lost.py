@@ -155,7 +155,7 @@ def test_what_is_not_accepted_is_shown_and_kept_until_it_is_dropped(pool, serve,
     ann.press("w")
     ann.page.wait_for_selector("#saved[data-state=refused]")
     ann.page.get_by_role("button", name="1 not accepted").click()
-    assert "'water' is no label" in ann.page.inner_text("#trouble")
+    assert "'water' is not a label of background" in ann.page.inner_text("#trouble")
     ann.page.keyboard.press("Escape")
     pool.set_setting("background_labels", ["moss", "water"])
     ann.page.reload()

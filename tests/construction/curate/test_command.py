@@ -23,7 +23,7 @@ def test_what_is_printed(make_pool, animals, spoil):
     shown = run(pool.root)
     assert shown.exit_code == 0
     text = " ".join(shown.stdout.split())
-    assert "2 of 3 photos are flagged; 3 were measured now" in text
+    assert "2 of 3 photos have a reason to be looked at; 3 were decoded now" in text
     assert "It cannot be read: not an image." in text
     assert f"counterground label {pool.root} --task review" in text
     assert "zebra/good.jpg" not in text

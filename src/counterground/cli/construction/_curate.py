@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     metavar="MODEL",
-    help="Also judge labels, ambiguity, clarity and similarity with this CLIP or classifier.",
+    help="Also judge labels, ambiguity, clarity and likeness, by this CLIP or classifier.",
 )
 @click.option(
     "--limit",
     "limits",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Override a threshold, e.g. hash_radius=4; repeatable. An unknown name lists them all.",
+    help="Another limit of a signal, e.g. hash_radius=4; repeatable. A wrong name lists them all.",
 )
 @click.option("--top", default=10, show_default=True, type=click.IntRange(min=0), help="Photos to list.")
 @model_options
 def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **running: Any) -> None:
-    """Rank the photos of POOL by how doubtful they are, with reasons; people decide, nothing is discarded.
+    """Rank the photos of POOL by how doubtful they are, and say why; people decide, nothing is discarded.
 
     Feature noise (unreadable, tiny, blurred, badly exposed, flat, nearly empty) and duplicates (same file,
     close perceptual hash) need no model. Without --label-space, --model ranks each class among ImageNet's
@@ -56,8 +56,8 @@ def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **r
     for note in report.notes:
         click.echo(f"Note: {one_line(note)}")
     click.echo(
-        f"{report.flagged:,} of {report.photos:,} photos are flagged; "
-        f"{report.measured:,} were measured now, the others before."
+        f"{report.flagged:,} of {report.photos:,} photos have a reason to be looked at; "
+        f"{report.measured:,} were decoded now, the others are known."
     )
     click.echo(f"Decide: counterground label {pool} --task review --order ranked --annotator YOUR-NAME")
 
