@@ -32,7 +32,7 @@ from sqlalchemy.exc import DBAPIError
 from counterground.errors import CounterGroundError
 from counterground.pool._schema import CANDIDATE_SCHEMA, CANDIDATE_STATES, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
 
-_APPLICATION = 0x43474E44  # "CGND": tells a pool from another program's database
+_APPLICATION = 0x43474E44  # "CGND": marks a pool, not another program's database
 _VERSION = 1
 _BUSY_MS = 30_000
 

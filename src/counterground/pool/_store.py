@@ -260,7 +260,7 @@ class Pool:
     # Signals and settings
 
     def write_signals(self, signals: pl.DataFrame) -> None:
-        """Write signals (``SIGNAL_SCHEMA``) in place of those there were of the same names."""
+        """Write signals (``SIGNAL_SCHEMA``) which replace those of the same names."""
         rows = signals.select(*SIGNAL_SCHEMA).to_dicts()
         names = signals["signal"].unique().to_list()
         with self.connect() as connection:

@@ -74,7 +74,8 @@ _VOTES = f"""
 _VERDICTS = f"""
     WITH vote AS MATERIALIZED ({LAST_DECISIONS} AND task = :task {BY_VOTER}),
          verdict AS ({verdicts_of("vote")})
-    SELECT photo.path, class_name, status, annotators, stands, final.labels
+    SELECT photo.path, class_name, coalesce(status, 'none'), coalesce(annotators, 0), coalesce(stands, 1),
+           final.labels
     FROM main.photo
     LEFT JOIN verdict ON verdict.path = photo.path
     LEFT JOIN main.decision AS final ON final.id = verdict.final
@@ -112,20 +113,11 @@ def read_verdicts(connection: Connection, task: str) -> pl.DataFrame:
     for path, _, _, labels in read_votes(connection).filter(pl.col("task") == task).iter_rows():
         given.setdefault(path, {}).update(dict.fromkeys(labels))
     rows = []
-    for path, class_name, status, annotators, stands, text_of_final in connection.execute(
+    for path, class_name, status, annotators, stands, final in connection.execute(
         text(_VERDICTS), {"task": task}
     ):
-        final = json.loads(text_of_final or "[]")
-        labels = final if status == "adjudicated" else list(given.get(path, ()))
-        rows.append(
-            (
-                path,
-                class_name,
-                final[0] if final else None,
-                labels or None,
-                status or "none",
-                annotators or 0,
-                status is None or bool(stands),
-            )
-        )
+        chosen = json.loads(final or "[]")
+        labels = chosen if status == "adjudicated" else list(given.get(path, ()))
+        label = chosen[0] if chosen else None
+        rows.append((path, class_name, label, labels or None, status, annotators, bool(stands)))
     return as_frame(rows, VERDICT_SCHEMA)

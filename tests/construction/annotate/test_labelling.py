@@ -5,7 +5,7 @@ import json
 import polars as pl
 
 
-def told(pool, task="background"):
+def standing(pool, task="background"):
     """Paths and labels of decisions that stand, in the order in which they were made."""
     rows = pool.decisions().filter(pl.col("undoes").is_null() & ~pl.col("undone") & (pl.col("task") == task))
     return [(row["path"], row["labels"]) for row in rows.iter_rows(named=True)]
@@ -20,10 +20,10 @@ def test_a_key_decides_and_the_next_photo_comes(pool, serve, visit):
     assert ann.shown() != first
     assert ann.page.inner_text("#count").startswith("3 of 8")
     ann.saved()
-    assert [labels for _, labels in told(pool)] == [["water"], ["ground"], ["sand"]]
+    assert [labels for _, labels in standing(pool)] == [["water"], ["ground"], ["sand"]]
     assert all(0 <= seconds < 60 for seconds in pool.decisions()["seconds"])
     assert pool.decisions()["suggestion"].null_count() == 3
-    assert len({path for path, _ in told(pool)}) == 3
+    assert len({path for path, _ in standing(pool)}) == 3
 
 
 def test_clicks_work_like_keys(pool, serve, visit):
@@ -40,7 +40,7 @@ def test_clicks_work_like_keys(pool, serve, visit):
         ann.page.get_by_role("button", name=name).click()
     ann.page.get_by_role("button", name="Confirm").click()
     ann.saved()
-    assert [labels for _, labels in told(pool, "review")] == [
+    assert [labels for _, labels in standing(pool, "review")] == [
         ["keep"], ["clarity"], ["label noise", "ambiguity"]
     ]  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_several_labels_by_shift(pool, serve, visit):
     ann.page.keyboard.press("Escape")
     ann.press("r")
     ann.saved()
-    assert [labels for _, labels in told(pool)] == [["water", "sand"], ["grass", "water"], ["grass"]]
+    assert [labels for _, labels in standing(pool)] == [["water", "sand"], ["grass", "water"], ["grass"]]
 
 
 def test_undo_goes_back_and_shows_what_was_chosen(pool, serve, visit):
@@ -78,7 +78,7 @@ def test_undo_goes_back_and_shows_what_was_chosen(pool, serve, visit):
     assert ann.shown() == second
     ann.press("Enter")  # what was undone there still stands in the note: Enter keeps it
     ann.saved()
-    assert [labels for _, labels in told(pool)] == [["sand"], ["ground"]]
+    assert [labels for _, labels in standing(pool)] == [["sand"], ["ground"]]
     assert pool.decisions()["undone"].sum() == 2
     assert len(pool.decisions()) == 6
 
@@ -88,7 +88,7 @@ def test_undo_goes_back_and_shows_what_was_chosen(pool, serve, visit):
     ann.press("u")
     assert ann.shown() == second
     ann.saved()
-    assert len(told(pool)) == 1
+    assert len(standing(pool)) == 1
 
 
 def test_postponed_photos_come_last_and_again(pool, serve, visit):
@@ -197,7 +197,7 @@ def test_blind_pages_show_nothing_that_others_or_models_found(pool, serve, visit
     assert "not blind" in ranked.page.inner_text(".bias")
     ranked.press("k")
     ranked.saved()
-    assert told(pool, "review")[-1] == (worst, ["keep"])
+    assert standing(pool, "review")[-1] == (worst, ["keep"])
     assert row
 
 
@@ -239,7 +239,7 @@ def test_labels_and_guidance_are_edited(pool, serve, visit):
     assert ann.page.inner_text("#guidance") == "Wet sand is water."
     ann.press("m")
     ann.saved()
-    assert told(pool)[-1][1] == ["moss"]
+    assert standing(pool)[-1][1] == ["moss"]
 
 
 def test_progress_and_agreement_tell_what_was_decided(pool, serve, visit):

@@ -94,6 +94,15 @@ def test_a_lease_ends(pool, monkeypatch):
     assert set(back.revoked) == set(free)
 
 
+def test_a_clock_that_was_ahead_keeps_no_photo_back(pool, monkeypatch):
+    queue = Queue(pool, second=0)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1_000_000)
+    queue.lease("ann", "review", count=8)
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert len(names(queue.lease("ben", "review", count=8))) == 8
+
+
 def test_leases_are_given_back(pool):
     queue = Queue(pool, second=0)
     queue.lease("ann", "review", count=8)

@@ -191,7 +191,7 @@ def _undo(state: AppState, connection: Connection, annotator: str, event: Undo) 
 def set_labels(state: AppState, body: Labels) -> dict[str, Any]:
     """Replace the label space that the page shows."""
     if state.pool.background_labels() != body.before:
-        raise UsageError("Somebody else changed the labels meanwhile: reload this page.")
+        raise UsageError("Somebody else has changed the labels: reload this page.")
     wanted = check_labels(body.labels, state.queue.uses("background"))
     meanings = {name: text.strip() for name, text in body.meanings.items() if name in wanted}
     state.pool.set_setting("label_meanings", label_meanings(state.pool) | meanings)
@@ -203,7 +203,7 @@ def set_guidance(state: AppState, body: Guidance) -> dict[str, Any]:
     """Replace the guidance text for a class that the page shows."""
     texts = guidance(state.pool)
     if texts.get(body.class_name, "") != body.before:
-        raise UsageError("Somebody else changed this text meanwhile: reload this page.")
+        raise UsageError("Somebody else has changed this text: reload this page.")
     texts[body.class_name] = body.text.strip()
     state.pool.set_setting("guidance", {name: text for name, text in sorted(texts.items()) if text})
     return {"text": body.text.strip()}

@@ -186,7 +186,7 @@ def _photo(state: AppState, row: int) -> Response:
         data, kind = picture(state.pool.photo_file(path))
     except UnreadablePhoto as error:
         return _error(415, f"This photo cannot be read: {error.reason}.")
-    except CounterGroundError:  # its message names the file, and that tells the source
+    except CounterGroundError:  # its message names the file, which reveals the source
         return _error(404, "The file of this photo is missing, or lies outside the pool.")
     return Response(data, media_type=kind)
 

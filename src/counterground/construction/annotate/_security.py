@@ -59,7 +59,7 @@ class SecurityMiddleware:
             return
         try:
             await self._app(scope, receive, sending)
-        except Exception as error:  # whatever it is, the server goes on and says so in one line
+        except Exception as error:  # whatever it is, the server keeps running and reports it in one line
             self._fail(error)
             if not started:
                 await _answer(sending, 500, "The server failed; see the terminal.")

@@ -1,8 +1,7 @@
-"""The label queue: which photo comes next for whom, asked in SQL so that several servers agree.
+"""The label queue: which photo each annotator gets next, in SQL so that several servers agree.
 
-Every connection keeps what follows from the log in temporary tables of its own. The log only grows, so they
-are brought up to date by what is new in it: asking stays fast with any number of decisions, and there is no
-second truth on the disk.
+Every connection keeps what follows from the log in its own temporary tables. The log only grows, so they are
+updated with what is new in it: queries stay fast with any number of decisions, and nothing derived is on disk.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Queue:
     """The queue of one pool; any number of them, in any number of processes, serve the same pool.
 
     A photo needs one annotator, and two where the hash of its content falls into the share ``second``;
-    imported labels are an annotator's. What is on screens of others counts as decided by them until its lease
+    imported labels count as an annotator's. What is on screens of others counts as decided by them until its lease
     ends. Backgrounds come class by class, only of photos that stand in the review; reviews over all classes;
     both in an order drawn from the hash of the content and the annotator's name. ``ranked`` reviews begin
     with what curation flagged when the queue was opened. Postponed photos come last.
@@ -242,13 +241,15 @@ class Queue:
     def _asked(self, annotator: str, task: str) -> dict[str, Any]:
         ranked = bool(self._ranks) and task == "review"
         # Digits of a content hash are independent: those the annotator's name picks give an order of its own.
+        now = time.time()
         here, there = (9 + digit % 52 for digit in hashlib.sha256(annotator.encode()).digest()[:2])
         return {
             "here": here,
             "there": there,
             "me": annotator,
             "task": task,
-            "now": time.time(),
+            "now": now,
+            "latest": now + LEASE_SECONDS,  # no lease lasts longer, though the clock was set back meanwhile
             "second": self._second,
             "ranked": ranked,
         }

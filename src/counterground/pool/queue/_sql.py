@@ -57,7 +57,8 @@ _WANTED = """
     LEFT JOIN temp.vote ON vote.task = :task AND vote.path = place.path AND voter = :me
     LEFT JOIN temp.rank ON :ranked AND rank.path = place.path
     LEFT JOIN (SELECT path, count(*) AS screens FROM main.lease
-               WHERE task = :task AND annotator <> :me AND until > :now GROUP BY path) AS held
+               WHERE task = :task AND annotator <> :me AND until > :now AND until <= :latest
+               GROUP BY path) AS held
            ON held.path = place.path
     WHERE TASK_voters < 1 + (photo_id < :second) AND TASK_status <> 'adjudicated'
       AND (:task = 'review' OR stands)

@@ -53,7 +53,7 @@ export class Deck {
     this.turn = 0;
   }
 
-  // Moves on to the next photo; null when there is none, undefined when the annotator went back meanwhile.
+  // Moves on to the next photo; null when there is none, undefined when the annotator has gone back.
   // Waits while the server is away.
   async next(waiting) {
     const turn = ++this.turn;

@@ -25,7 +25,7 @@ const deck = new Deck(adjudicating ? leaseDisagreements(task) : leaseNext(task),
   changed: (answer) => counter.heard(answer, outbox.waiting.length),
   revoked: () => {
     if (marked.length) return;
-    say("Somebody else decided on this photo meanwhile.");
+    say("Somebody else has decided on this photo.");
     void advance();
   },
 });
@@ -334,7 +334,7 @@ const clicks = {
 };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
 for (const button of document.querySelectorAll(".panel button, .zoom button")) {
-  // A click leaves the focus where it was, so that Space goes on to mean "later".
+  // A click leaves the focus where it was, so that Space continues to mean "later".
   button.addEventListener("pointerdown", (event) => event.pointerType === "mouse" && event.preventDefault());
   button.addEventListener("mousedown", (event) => event.preventDefault());
 }
