@@ -1,7 +1,8 @@
 """The label queue: which photo each annotator gets next, in SQL so that several servers agree.
 
 Every connection keeps what follows from the log in its own temporary tables. The log only grows, so they are
-updated with what is new in it: queries stay fast with any number of decisions, and nothing derived is on disk.
+updated with what is new in it: queries stay fast with any number of decisions, and nothing derived is
+on disk.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ class Queue:
     """The queue of one pool; any number of them, in any number of processes, serve the same pool.
 
     A photo needs one annotator, and two where the hash of its content falls into the share ``second``;
-    imported labels count as an annotator's. What is on screens of others counts as decided by them until its lease
-    ends. Backgrounds come class by class, only of photos that stand in the review; reviews over all classes;
-    both in an order drawn from the hash of the content and the annotator's name. ``ranked`` reviews begin
+    imported labels count as an annotator's. What is on screens of others counts as decided by them until its
+    lease ends. Backgrounds come class by class, only of photos that stand in the review; reviews over all
+    classes; both in an order drawn from the hash of content and the annotator's name. ``ranked`` reviews begin
     with what curation flagged when the queue was opened. Postponed photos come last.
 
     Args:
