@@ -54,7 +54,7 @@ from counterground.pool.queue._sql import (
 )
 
 LEASE_SECONDS = 180.0
-"""How long a photo is kept for the one who has it on screen, since the page was last heard of."""
+"""How long a photo is kept for the annotator who has it on screen, since the last request of the page."""
 
 Order = Literal["blind", "ranked"]
 
@@ -65,7 +65,7 @@ class Queue:
     A photo needs one annotator, and two where the hash of its content falls into the share ``second``;
     imported labels count as an annotator's. What is on screens of others counts as decided by them until its
     lease ends. Backgrounds come class by class, only of photos that stand in the review; reviews over all
-    classes; both in an order drawn from the hash of content and the annotator's name. ``ranked`` reviews begin
+    classes; both in an order drawn from the content hash and the annotator's name. ``ranked`` reviews begin
     with what curation flagged when the queue was opened. Postponed photos come last.
 
     Args:
