@@ -54,12 +54,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         queue = Queue(fill(Path(folder), decisions), second=1.0)
         started = time.perf_counter()
-        queue.take("ann", "background")
+        queue.lease("ann", "background")
         first = time.perf_counter() - started
         walls, cpus = [], []
         for number in range(ASKED):
             wall, cpu = time.perf_counter(), time.process_time()
-            batch = queue.take("ann", "background")
+            batch = queue.lease("ann", "background")
             walls.append(1000 * (time.perf_counter() - wall))
             cpus.append(1000 * (time.process_time() - cpu))
             if batch.photos:

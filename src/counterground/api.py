@@ -204,7 +204,8 @@ def export(
 
     opened = _opened(benchmark, show_progress)
     if card is None and is_pool(opened.root):
-        card = card_facts(open_pool(opened.root))
+        with open_pool(opened.root) as pool:
+            card = card_facts(pool)
     return export_benchmark(
         opened,
         Path(out),

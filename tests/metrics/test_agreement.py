@@ -158,9 +158,7 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match="'nominale'"):
         krippendorff_alpha([[1, 2], [1, 1]], level="nominale")
     with pytest.raises(ValueError, match="column 'labels'"):
-        agreement(
-            pl.DataFrame({"id": [1], "path": ["p"], "class_name": [""], "annotator": [""], "task": [""]})
-        )
+        agreement(pl.DataFrame({"path": ["p"], "class_name": [""], "annotator": [""], "task": [""]}))
 
 
 SCENES = [(100, 2, 8, 0.1, 0.0), (20, 2, 3, 0.1, 0.0), (60, 4, 5, 0.3, 0.4)]
@@ -220,23 +218,9 @@ def test_full_agreement_on_few_units_is_no_certainty():
 
 
 def votes(*rows, task="background"):
-    """(path, class, annotator, labels, options) -> decisions as a pool gives them, in this order."""
-    frame = [
-        {
-            "id": number,
-            "path": path,
-            "class_name": name,
-            "annotator": who,
-            "task": task,
-            "labels": labels,
-            "settles": False,
-            "undoes": None,
-            "undone": False,
-        }
-        | options
-        for number, (path, name, who, labels, options) in enumerate(rows, 1)
-    ]
-    return pl.DataFrame(frame, schema_overrides={"undoes": pl.Int64})
+    """(path, class, annotator, labels) -> votes as a pool gives them, in this order."""
+    names = ("path", "class_name", "annotator", "labels")
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(task=pl.lit(task))
 
 
 def only(frame, class_name=None, label=None):
@@ -258,7 +242,7 @@ def random_votes(annotators=2, photos=40, seed=0, share=1.0):
             first = truth if rng.random() < 0.7 else rng.integers(0, 4)
             second = (first + 1) % 4 if rng.random() < 0.3 else None
             labels = [str(WORDS[first])] + ([] if second is None else [str(WORDS[second])])
-            rows.append((f"{number}.jpg", f"class {number % 3}", f"annotator {who}", labels, {}))
+            rows.append((f"{number}.jpg", f"class {number % 3}", f"annotator {who}", labels))
     return rows
 
 
@@ -313,31 +297,8 @@ def test_more_than_two_annotators_give_the_mean_kappa_of_pairs_by_shared_photos(
     assert found["alpha"] == pytest.approx(krippendorff.alpha(codes, level_of_measurement="nominal"))
 
 
-def test_only_votes_that_stand_count_and_each_annotator_once():
-    agreed = [
-        (f"{k}.jpg", "bear", who, ["snow" if k % 2 else "sky"], {})
-        for k in range(6)
-        for who in ("ann", "bob")
-    ]
-    whole = only(agreement(votes(*agreed)))
-    assert (whole["photos"], whole["agreement"], whole["kappa"]) == (6, 1.0, 1.0)
-    noise = [
-        ("0.jpg", "bear", "cyd", ["grass"], {"settles": True}),
-        ("0.jpg", "bear", "dan", ["grass"], {"undone": True}),
-        ("0.jpg", "bear", "dan", [], {"undoes": 14}),
-        ("0.jpg", "bear", "eve", ["later"], {}),
-        ("7.jpg", "bear", "ann", ["snow"], {}),
-        ("7.jpg", "bear", "bob", ["later"], {}),
-    ]
-    for kind in ([noise[0]], noise[1:3], [noise[3]], noise[4:], noise):
-        assert only(agreement(votes(*agreed, *kind))) == whole
-    changed = only(agreement(votes(*agreed, *noise, ("0.jpg", "bear", "ann", ["grass"], {}))))
-    assert changed["photos"] == 6
-    assert changed["agreement"] == pytest.approx(5 / 6)
-
-
 def test_where_nobody_shares_a_photo_figures_are_null_and_never_zero():
-    rows = [("a.jpg", "bear", "ann", ["snow"], {}), ("b.jpg", "swan", "bob", ["water"], {})]
+    rows = [("a.jpg", "bear", "ann", ["snow"]), ("b.jpg", "swan", "bob", ["water"])]
     found = agreement(votes(*rows))
     assert found["photos"].to_list() == [0] * 5
     assert found["class_name"].drop_nulls().to_list() == ["bear", "swan"]
@@ -348,7 +309,7 @@ def test_where_nobody_shares_a_photo_figures_are_null_and_never_zero():
 
 def test_tasks_are_apart_and_clusters_widen_intervals():
     rows = random_votes(photos=60, seed=5)
-    review = [(path, name, who, ["keep"], {}) for path, name, who, _, _ in rows]
+    review = [(path, name, who, ["keep"]) for path, name, who, _ in rows]
     both = pl.concat([votes(*review, task="review"), votes(*rows)])
     found = agreement(both)
     assert found["task"].unique(maintain_order=True).to_list() == ["review", "background"]

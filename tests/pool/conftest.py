@@ -1,4 +1,4 @@
-"""A pool of eight photos in two classes."""
+"""Pools of small photos of noise."""
 
 import numpy as np
 import pytest
@@ -10,12 +10,12 @@ from counterground.pool import open_pool
 CLASSES = ("ice bear", "flamingo")
 
 
-@pytest.fixture
-def pool(tmp_path):
-    pool = open_pool(tmp_path / "pool", create=True)
+def fill_pool(folder, sizes):
+    """Make a pool with so many photos in each class."""
+    pool = open_pool(folder, create=True)
     rows = []
-    for class_name in CLASSES:
-        for number in range(4):
+    for class_name, count in sizes.items():
+        for number in range(count):
             path = f"files/{pool.class_folder(class_name)}/{number}.png"
             file = pool.root / path
             file.parent.mkdir(exist_ok=True)
@@ -26,3 +26,15 @@ def pool(tmp_path):
             )
     assert pool.add_photos(rows) == len(rows)
     return pool
+
+
+@pytest.fixture(scope="session")
+def make_pool():
+    return fill_pool
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """Eight photos in two classes."""
+    with fill_pool(tmp_path / "pool", dict.fromkeys(CLASSES, 4)) as pool:
+        yield pool

@@ -35,7 +35,7 @@ def test_a_photo_is_taken_in_once(pool):
     "path", ["files/../../etc/passwd", "/etc/passwd", "a.png", "files", "files//a.png", "files/x\\y"]
 )
 def test_places_outside_the_pool_are_refused(pool, path):
-    with pytest.raises(CounterGroundError, match="no path below files"):
+    with pytest.raises(CounterGroundError, match="not a path below files"):
         pool.add_photos([{"path": path, "photo_id": "0" * 64, "class_name": "x"}])
 
 
@@ -118,10 +118,12 @@ def test_disagreement_stands_until_it_is_settled(pool):
         "labels": None,
         "status": "disagreed",
         "annotators": 2,
+        "stands": True,
     }
-    decide(pool, path, "sky", by="eve", settles=True)
-    assert (verdict(pool, path)["label"], verdict(pool, path)["status"]) == ("sky", "settled")
-    pool.undo("eve", "background")
+    number = decide(pool, path, "sky", by="eve", adjudicates=True)
+    assert (verdict(pool, path)["label"], verdict(pool, path)["status"]) == ("sky", "adjudicated")
+    assert pool.undo("eve", "background") is None  # an adjudication is undone by its id only
+    pool.undo("ann", "background", of=number)
     assert verdict(pool, path)["status"] == "disagreed"
 
 
@@ -209,7 +211,7 @@ def test_freezing_says_what_is_left_out(pool):
     assert benchmark.notes == (
         "1 of 8 photos of the pool were discarded (clarity 1).",
         "1 of 8 photos are left out: annotators disagree on keeping them.",
-        "2 of 8 photos were taken in without a review.",
+        "2 of 8 photos were included without a review.",
         "2 of 6 photos have no background label yet.",
         "1 of 6 photos have no background: annotators disagree on it.",
     )
@@ -218,7 +220,7 @@ def test_freezing_says_what_is_left_out(pool):
 def test_a_pool_of_which_nothing_stands_has_no_benchmark(pool):
     for path in paths(pool):
         decide(pool, path, "clarity", task="review")
-    with pytest.raises(CounterGroundError, match="no photo that stands"):
+    with pytest.raises(CounterGroundError, match="no photo to keep"):
         pool.freeze()
 
 

@@ -62,8 +62,8 @@ DECIDED += " 0, '', 't' FROM photo LIMIT 1"
         (f"UPDATE photo SET licence = x'ff' {ONE}", "a column 'licence' holds"),
         (DECIDED.format("'{nope'"), "a decision has the labels '{nope'"),
         (DECIDED.format("'[1]'"), r"a decision has the labels '\[1\]'"),
-        ("INSERT INTO setting VALUES ('background_labels', '5')", "is no list of labels"),
-        ("INSERT INTO setting VALUES ('background_labels', '{nope')", "is no JSON"),
+        ("INSERT INTO setting VALUES ('background_labels', '5')", "is not a list of labels"),
+        ("INSERT INTO setting VALUES ('background_labels', '{nope')", "is not JSON"),
     ],
 )
 def test_what_no_pool_writes_is_one_line(pool, sql, message):

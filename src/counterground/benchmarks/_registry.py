@@ -60,7 +60,8 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
             f"{did_you_mean(str(name_or_path), names)}"
         )
     if is_pool(name_or_path):
-        return open_pool(name_or_path).freeze()
+        with open_pool(name_or_path) as pool:
+            return pool.freeze()
     return read_benchmark(name_or_path)
 
 

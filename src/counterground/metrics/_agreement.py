@@ -101,13 +101,11 @@ def alpha_interval(ratings: npt.ArrayLike, cluster: npt.ArrayLike | None = None)
     return _alpha_interval(coded, members)
 
 
-def agreement(decisions: pl.DataFrame) -> pl.DataFrame:
+def agreement(votes: pl.DataFrame) -> pl.DataFrame:
     """Return how far annotators agree: per task, and per task by class and by label.
 
     Rows with neither class nor label compare primary (first) labels of all photos; rows with ``class_name``
-    those of one class; rows with ``label`` whether it was among the labels given or not. Of each annotator
-    the last decision on a photo counts. Left out are decisions undone, postponed ("later"), and those that
-    settle, since who settles has seen what the others said.
+    those of one class; rows with ``label`` whether it was among the labels given or not.
 
     ``photos`` have two or more annotators. ``agreement`` is the share (fraction) of agreeing pairs of
     annotators, averaged over photos; ``kappa`` is Cohen's, of more than two annotators the mean over pairs,
@@ -115,8 +113,8 @@ def agreement(decisions: pl.DataFrame) -> pl.DataFrame:
     interval. What the photos cannot tell is null.
 
     Args:
-        decisions: ``id, path, class_name, annotator, task, labels, settles, undoes, undone``; with
-            ``cluster``, intervals count photos of one cluster together.
+        votes: ``path, class_name, annotator, task, labels``, one row per photo, task and annotator, as
+            ``Pool.votes`` has them; with ``cluster``, intervals count photos of one cluster together.
 
     Returns:
         The columns of ``AGREEMENT_SCHEMA``, tasks in order of appearance, then all photos, classes, labels.
@@ -124,12 +122,12 @@ def agreement(decisions: pl.DataFrame) -> pl.DataFrame:
     Raises:
         ValueError: a column is missing.
     """
-    wanted = ("id", "path", "class_name", "annotator", "task", "labels", "settles", "undoes", "undone")
-    if missing := [name for name in wanted if name not in decisions.columns]:
-        raise ValueError(f"The decisions lack the column {missing[0]!r}.")
+    wanted = ("path", "class_name", "annotator", "task", "labels")
+    if missing := [name for name in wanted if name not in votes.columns]:
+        raise ValueError(f"The votes lack the column {missing[0]!r}.")
     rows: list[tuple[Any, ...]] = []
-    for task in decisions["task"].unique(maintain_order=True):
-        rows += _rows_of_task(task, _standing(decisions.filter(pl.col("task") == task)))
+    for task in votes["task"].unique(maintain_order=True):
+        rows += _rows_of_task(task, votes.filter(pl.col("task") == task))
     return pl.DataFrame(rows, schema=AGREEMENT_SCHEMA, orient="row")
 
 
@@ -233,16 +231,6 @@ def _alpha_interval(coded: _Coded, cluster: Codes) -> Interval:
     share = share_interval(moment, "analytic")
     low, high = (None if v is None else 1 - (1 - v) / expected for v in (share.low, share.high))
     return Interval(1 - ratio, low if low is None else max(-1.0, low), high, units, clusters, "analytic")
-
-
-def _standing(decisions: pl.DataFrame) -> pl.DataFrame:
-    """The last decision of each annotator on each photo that stands as a vote."""
-    return (
-        decisions.filter(pl.col("undoes").is_null() & ~pl.col("undone") & ~pl.col("settles"))
-        .sort("id")
-        .unique(["path", "annotator"], keep="last", maintain_order=True)
-        .filter((pl.col("labels").list.len() > 0) & (pl.col("labels").list.first() != "later"))
-    )
 
 
 def _rows_of_task(task: str, votes: pl.DataFrame) -> Iterator[tuple[Any, ...]]:

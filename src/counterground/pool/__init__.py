@@ -1,12 +1,13 @@
-"""The pool: photos under curation, from the first candidate to the last decision."""
+"""The pool: photos under curation, from the first candidate to the last decision. See README.md."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from counterground.errors import needs_extra
 from counterground.pool._classes import check_class_names
-from counterground.pool._open import is_pool, open_pool
-from counterground.pool._paths import leads_out
+from counterground.pool._folder import is_pool, leads_out
+from counterground.pool._open import open_pool
 from counterground.pool._schema import (
     BACKGROUND_LABELS,
     CANDIDATE_SCHEMA,
@@ -19,22 +20,23 @@ from counterground.pool._schema import (
     SIGNAL_SCHEMA,
     TASKS,
     VERDICT_SCHEMA,
-)
-from counterground.pool.queue._ranking import review_queue
-from counterground.pool.queue._rows import (
-    AnnotatorProgress,
-    Batch,
-    ClassProgress,
-    Dispute,
-    Flag,
-    QueuedPhoto,
-    Rest,
-    Settled,
+    VOTE_SCHEMA,
 )
 
 if TYPE_CHECKING:
-    from counterground.pool._pool import Pool
-    from counterground.pool.queue._queue import Queue, pool_key
+    from counterground.pool._store import Pool
+    from counterground.pool.queue import (
+        Adjudication,
+        AnnotatorProgress,
+        Batch,
+        ClassProgress,
+        Disagreement,
+        Flag,
+        Queue,
+        QueuedPhoto,
+        Remaining,
+        review_queue,
+    )
 
 __all__ = [
     "BACKGROUND_LABELS",
@@ -48,33 +50,29 @@ __all__ = [
     "SIGNAL_SCHEMA",
     "TASKS",
     "VERDICT_SCHEMA",
+    "VOTE_SCHEMA",
+    "Adjudication",
     "AnnotatorProgress",
     "Batch",
     "ClassProgress",
-    "Dispute",
+    "Disagreement",
     "Flag",
     "Pool",
     "Queue",
     "QueuedPhoto",
-    "Rest",
-    "Settled",
+    "Remaining",
     "check_class_names",
     "is_pool",
     "leads_out",
     "open_pool",
-    "pool_key",
     "review_queue",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Load what needs SQLAlchemy when it is asked for."""
-    if name == "Pool":
-        from counterground.pool._pool import Pool
-
-        return Pool
-    if name in {"Queue", "pool_key"}:
-        from counterground.pool.queue import _queue
-
-        return getattr(_queue, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Load what needs SQLAlchemy, an optional package, when it is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with needs_extra("construction"):
+        from counterground.pool import _store, queue
+    return getattr(_store if name == "Pool" else queue, name)

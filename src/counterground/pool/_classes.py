@@ -9,7 +9,7 @@ from counterground.errors import CounterGroundError
 from counterground.photos import assign_classes
 
 if TYPE_CHECKING:
-    from counterground.pool._pool import Pool
+    from counterground.pool._store import Pool
 
 
 def check_class_names(

@@ -1,20 +1,22 @@
-"""Decisions as a log of events, and what follows from them for each photo."""
+"""Decisions as a log of events: nothing in it is ever changed, and sending twice writes once."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, literal_column, select
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.pool._errors import DamagedError
-from counterground.pool._schema import DECISION_SCHEMA, KEEP, LATER, TASKS, VERDICT_SCHEMA
-from counterground.pool._tables import DECISION, PHOTO, as_frame
+from counterground.pool._database import DECISION, PHOTO, DamagedError, as_frame, read_setting
+from counterground.pool._schema import BACKGROUND_LABELS, DECISION_SCHEMA, KEEP, LATER, REVIEW_LABELS, TASKS
+from counterground.pool._verdicts import UNDONE, check_labels_of_decisions
+
+_IS_UNDONE: ColumnElement[bool] = literal_column(UNDONE)
 
 
 def now() -> str:
@@ -22,145 +24,133 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def check_decision(annotator: str, task: str, labels: Sequence[str], known: Sequence[str]) -> None:
-    """Refuse what is no decision.
+def labels_of_tasks(connection: Connection) -> dict[str, Sequence[str]]:
+    """Return the labels to choose from, by task; those of backgrounds are the paper's or the pool's own.
 
     Raises:
-        UsageError: no annotator, an unknown task or label, a label twice, none, or "later" beside others.
+        DamagedError: the setting is not a list of labels.
     """
-    if not annotator.strip():
-        raise UsageError("A decision needs the name of its annotator.")
-    if task not in TASKS:
-        raise UsageError(f"Unknown task {task!r}: there are {', '.join(TASKS)}.{did_you_mean(task, TASKS)}")
-    if not labels or len(set(labels)) != len(labels) or (LATER in labels and len(labels) > 1):
-        raise UsageError(f"A decision needs one label or several different ones, not {list(labels)}.")
-    for label in labels:
-        if label != LATER and label not in known:
-            hint = did_you_mean(label, known)
-            raise UsageError(f"{label!r} is no label of task {task}: there are {', '.join(known)}.{hint}")
-    if task == "review" and KEEP in labels and len(labels) > 1:
-        raise UsageError(f"A photo is kept or discarded, not both: {list(labels)}.")
+    backgrounds = read_setting(connection, "background_labels", list(BACKGROUND_LABELS))
+    if not isinstance(backgrounds, list) or not all(isinstance(label, str) for label in backgrounds):
+        raise DamagedError("the setting 'background_labels' is not a list of labels")
+    return {"review": REVIEW_LABELS, "background": backgrounds}
 
 
-def record(connection: Connection, token: str | None, event: dict[str, Any]) -> int:
-    """Write an event once: a token that is there already gives the id it has.
+def record_decision(
+    connection: Connection,
+    known: Mapping[str, Sequence[str]],
+    *,
+    path: str,
+    annotator: str,
+    task: str,
+    labels: Sequence[str],
+    adjudicates: bool = False,
+    seconds: float | None = None,
+    suggestion: str | None = None,
+    token: str | None = None,
+) -> int:
+    """Write a decision and return its id; see ``Pool.decide``. ``known`` as ``labels_of_tasks`` gives it."""
+    event = {"path": path, "annotator": annotator, "task": task, "labels": labels, "adjudicates": adjudicates}
+    written = _written_before(connection, token, event)
+    if written is not None:  # the labels may have changed since: what was written stays accepted
+        return written
+    _check(annotator, task, labels, known)
+    if connection.execute(select(PHOTO.c.path).where(PHOTO.c.path == path)).first() is None:
+        raise UsageError(f"The pool has no photo {path!r}.")
+    return _write(connection, token, event | {"seconds": seconds, "suggestion": suggestion})
 
-    Raises:
-        UsageError: there is no such photo, or the token belongs to another event.
-    """
-    if token is not None:
-        columns = (DECISION.c.id, DECISION.c.path, DECISION.c.annotator, DECISION.c.task)
-        found = connection.execute(select(*columns).where(DECISION.c.token == token)).one_or_none()
-        if found is not None:
-            if found[1:] != (event["path"], event["annotator"], event["task"]):
-                raise UsageError(f"The token {token!r} belongs to the decision on {found[1]}.")
-            return int(found[0])
-    if connection.execute(select(PHOTO.c.path).where(PHOTO.c.path == event["path"])).first() is None:
-        raise UsageError(f"The pool has no photo {event['path']!r}.")
-    row = {"settles": False, "seconds": None, "suggestion": None, "undoes": None} | event
-    row |= {"at": now(), "token": token or uuid.uuid4().hex, "labels": json.dumps(row["labels"])}
-    return int(connection.execute(insert(DECISION).values(row).returning(DECISION.c.id)).scalar_one())
 
-
-def undo_last(connection: Connection, annotator: str, task: str, token: str | None) -> dict[str, Any] | None:
-    """Take back the annotator's last decision that stands; return its row, or None where there is none."""
-    if token is not None:
-        done = connection.execute(select(DECISION.c.undoes).where(DECISION.c.token == token)).scalar()
-        if done is not None:
-            return _row(connection, done)
-    taken_back = select(DECISION.c.undoes).where(DECISION.c.undoes.is_not(None))
-    last = connection.execute(
-        select(DECISION.c.id, DECISION.c.path)
-        .where(DECISION.c.annotator == annotator, DECISION.c.task == task, DECISION.c.undoes.is_(None))
-        .where(DECISION.c.id.not_in(taken_back))
-        .order_by(DECISION.c.id.desc())
-        .limit(1)
-    ).one_or_none()
-    if last is None:
+def undo_decision(
+    connection: Connection, annotator: str, task: str, *, of: str | int | None, token: str | None
+) -> dict[str, Any] | None:
+    """Take back a decision by an event of its own and return its row; see ``Pool.undo``."""
+    row = _to_undo(connection, annotator, task, of, token)
+    if row is None:
         return None
-    event = {"path": last.path, "annotator": annotator, "task": task, "labels": [], "undoes": last.id}
-    record(connection, token, event)
-    return _row(connection, last.id)
-
-
-def _row(connection: Connection, number: int) -> dict[str, Any]:
-    row = dict(connection.execute(select(DECISION).where(DECISION.c.id == number)).mappings().one())
-    return row | {"labels": _read_labels(row["labels"])}
-
-
-def _read_labels(text: str) -> list[str]:
-    try:
-        labels = json.loads(text)
-    except ValueError:
-        labels = None
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise DamagedError(f"a decision has the labels {str(text)[:60]!r}")
-    return labels
+    event = {"path": row["path"], "annotator": annotator, "task": task, "labels": (), "adjudicates": False}
+    if _written_before(connection, token, event) is None:
+        _write(connection, token, event | {"undoes": row["id"]})
+    return row
 
 
 def all_decisions(connection: Connection) -> pl.DataFrame:
     """Return every event, oldest first, as ``DECISION_SCHEMA``."""
-    rows = [dict(row) for row in connection.execute(select(DECISION).order_by(DECISION.c.id)).mappings()]
-    undone = {row["undoes"] for row in rows} - {None}
-    for row in rows:
-        row |= {"labels": _read_labels(row["labels"]), "undone": row["id"] in undone}
+    check_labels_of_decisions(connection)
+    query = select(*DECISION.c, _IS_UNDONE.label("undone")).order_by(DECISION.c.id)
+    rows = [_row(row) | {"undone": bool(row.undone)} for row in connection.execute(query)]
     return as_frame([tuple(row[name] for name in DECISION_SCHEMA) for row in rows], DECISION_SCHEMA)
 
 
-def standing(decisions: pl.DataFrame) -> pl.DataFrame:
-    """Keep each annotator's last decision per photo, task and kind that was not undone and is a verdict."""
-    return (
-        decisions.filter(pl.col("undoes").is_null() & ~pl.col("undone"))
-        .sort("id")
-        .unique(["path", "annotator", "task", "settles"], keep="last", maintain_order=True)
-        .filter(pl.col("labels").list.first() != LATER)
-    )
+def _check(annotator: str, task: str, labels: Sequence[str], known: Mapping[str, Sequence[str]]) -> None:
+    """Refuse what is not a decision: no annotator, unknown tasks or labels, labels that exclude others."""
+    if not annotator.strip():
+        raise UsageError("A decision needs the name of its annotator.")
+    if task not in known:
+        raise UsageError(f"Unknown task {task!r}: choose {' or '.join(TASKS)}.{did_you_mean(task, TASKS)}")
+    if not labels or len(set(labels)) != len(labels) or (LATER in labels and len(labels) > 1):
+        raise UsageError(f"A decision needs one label or several different ones, not {list(labels)}.")
+    for label in labels:
+        if label != LATER and label not in known[task]:
+            hint = did_you_mean(label, known[task])
+            raise UsageError(
+                f"{label!r} is not a label of {task}: choose from {', '.join(known[task])}.{hint}"
+            )
+    if task == "review" and KEEP in labels and len(labels) > 1:
+        raise UsageError(f"A photo is kept or discarded, not both: {list(labels)}.")
 
 
-def verdicts(photos: pl.DataFrame, decisions: pl.DataFrame, task: str) -> pl.DataFrame:
-    """Return what annotators concluded about each photo, as ``VERDICT_SCHEMA`` in the order of ``photos``.
+def _written_before(connection: Connection, token: str | None, event: Mapping[str, Any]) -> int | None:
+    """Return the id of the event with this token, None where there is none.
 
-    A settling decision outranks all. Else annotators agree where their first labels are the same; in a review
-    two who discard a photo agree whatever their reasons, and the earlier reason stands.
+    Raises:
+        UsageError: the token belongs to another event.
     """
-    current = standing(decisions.filter(pl.col("task") == task)).with_columns(
-        label=pl.col("labels").list.first()
+    if token is None:
+        return None
+    columns = (DECISION.c.id, DECISION.c.path, DECISION.c.annotator, DECISION.c.task)
+    found = connection.execute(select(*columns).where(DECISION.c.token == token)).one_or_none()
+    if found is None:
+        return None
+    if found[1:] != (event["path"], event["annotator"], event["task"]):
+        raise UsageError(f"The token {token!r} belongs to the decision on {found.path}.")
+    return int(found.id)
+
+
+def _write(connection: Connection, token: str | None, event: Mapping[str, Any]) -> int:
+    labels = json.dumps(list(event["labels"]))
+    row = {**event, "at": now(), "token": token or uuid.uuid4().hex, "labels": labels}
+    return int(connection.execute(insert(DECISION).values(row).returning(DECISION.c.id)).scalar_one())
+
+
+def _to_undo(
+    connection: Connection, annotator: str, task: str, of: str | int | None, token: str | None
+) -> dict[str, Any] | None:
+    """Return the row of the decision to take back; None where there is none and ``of`` names none."""
+    query = select(*DECISION.c, _IS_UNDONE.label("undone")).where(
+        DECISION.c.task == task, DECISION.c.undoes.is_(None)
     )
-    side = pl.col("label") == KEEP if task == "review" else pl.col("label")
-    votes = (
-        current.filter(~pl.col("settles"))
-        .group_by("path", maintain_order=True)
-        .agg(
-            label=pl.col("label").first(),
-            labels=pl.col("labels").explode().unique(maintain_order=True),
-            sides=side.n_unique(),
-            annotators=pl.col("annotator").n_unique(),
-        )
-    )
-    settled = current.filter("settles").unique("path", keep="last").select("path", final="labels")
-    agreed = pl.col("sides") == 1
-    status = (
-        pl.when(pl.col("final").is_not_null())
-        .then(pl.lit("settled"))
-        .when(pl.col("annotators").is_null())
-        .then(pl.lit("none"))
-        .when(~agreed)
-        .then(pl.lit("disagreed"))
-        .when(pl.col("annotators") == 1)
-        .then(pl.lit("single"))
-        .otherwise(pl.lit("agreed"))
-    )
-    joined = (
-        photos.select("path", "class_name")
-        .join(votes, on="path", how="left", maintain_order="left")
-        .join(settled, on="path", how="left", maintain_order="left")
-    )
-    final = pl.col("final")
-    return joined.select(
-        "path",
-        "class_name",
-        label=pl.when(final.is_not_null()).then(final.list.first()).when(agreed).then("label"),
-        labels=pl.coalesce("final", "labels"),
-        status=status,
-        annotators=pl.col("annotators").fill_null(0),
-    ).cast(dict(VERDICT_SCHEMA))  # type: ignore[arg-type]
+    sent_before = None
+    if token is not None:
+        sent_before = connection.execute(select(DECISION.c.undoes).where(DECISION.c.token == token)).scalar()
+    if sent_before is not None:
+        return _row(connection.execute(query.where(DECISION.c.id == sent_before)).one())
+    if of is None:
+        mine = query.where(DECISION.c.annotator == annotator, DECISION.c.adjudicates.is_(False))
+        query = mine.where(~_IS_UNDONE).order_by(DECISION.c.id.desc()).limit(1)
+    else:
+        query = query.where((DECISION.c.id if isinstance(of, int) else DECISION.c.token) == of)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        if of is None:
+            return None
+        raise UsageError(f"There is no decision {of!r} to undo.")
+    if row.annotator != annotator and not row.adjudicates:
+        raise UsageError("Only its annotator can undo a decision.")
+    if row.undone:
+        raise UsageError("That decision was undone before.")
+    return _row(row)
+
+
+def _row(row: Any) -> dict[str, Any]:
+    values = {column.key: row[place] for place, column in enumerate(DECISION.c)}
+    return values | {"labels": json.loads(values["labels"])}

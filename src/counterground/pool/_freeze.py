@@ -9,20 +9,23 @@ import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.photos import MANIFEST_SCHEMA, Benchmark, assign_classes
-from counterground.pool._decisions import verdicts
-from counterground.pool._schema import KEEP
 
 
-def freeze(root: Path, photos: pl.DataFrame, decisions: pl.DataFrame) -> Benchmark:
-    """Return the benchmark of the photos that stand; see ``Pool.freeze``."""
-    review = verdicts(photos, decisions, "review").rename({"label": "review"})
-    background = verdicts(photos, decisions, "background")
-    stands = (review["status"] != "disagreed") & (review["review"].fill_null(KEEP) == KEEP)
+def freeze(root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: pl.DataFrame) -> Benchmark:
+    """Return the benchmark of the photos that stand; see ``Pool.freeze``.
+
+    Args:
+        root: the pool.
+        photos: as ``PHOTO_SCHEMA``, sorted by path.
+        review: the verdicts on the same photos, as ``VERDICT_SCHEMA``.
+        background: likewise.
+    """
+    stands = review["stands"]
     kept, backgrounds = photos.filter(stands), background.filter(stands)
     if kept.is_empty():
         raise CounterGroundError(
-            f"The pool {root} has no photo that stands: of {len(photos)} all were discarded or "
-            "are in dispute. Collect or import photos, or keep some with `counterground label`."
+            f"The pool {root} has no photo to keep: all {len(photos)} were discarded, or annotators disagree "
+            "on them. Collect or import photos, or keep some with `counterground label`."
         )
     classes = assign_classes(kept["class_name"].unique().sort().to_list())
     indices = [classes.index[name] for name in kept["class_name"]]
@@ -38,7 +41,7 @@ def freeze(root: Path, photos: pl.DataFrame, decisions: pl.DataFrame) -> Benchma
 
 
 def _notes(review: pl.DataFrame, backgrounds: pl.DataFrame, stands: pl.Series, total: int) -> tuple[str, ...]:
-    discarded = review.filter(~stands & (pl.col("status") != "disagreed"))["review"].to_list()
+    discarded = review.filter(~stands & (pl.col("status") != "disagreed"))["label"].to_list()
     reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(discarded).most_common())
     disputed = int((review["status"] == "disagreed").sum())
     unseen = int((review["status"] == "none").sum())
@@ -48,7 +51,7 @@ def _notes(review: pl.DataFrame, backgrounds: pl.DataFrame, stands: pl.Series, t
     said = (
         (len(discarded), f"{len(discarded)} of {total} photos of the pool were discarded ({reasons})."),
         (disputed, f"{disputed} of {total} photos are left out: annotators disagree on keeping them."),
-        (unseen, f"{unseen} of {total} photos were taken in without a review."),
+        (unseen, f"{unseen} of {total} photos were included without a review."),
         (unlabelled, f"{unlabelled} of {kept} photos have no background label yet."),
         (unsettled, f"{unsettled} of {kept} photos have no background: annotators disagree on it."),
     )

@@ -1,37 +1,27 @@
-"""The door to a pool."""
+"""Opening a pool: the one step that says what to install where SQLAlchemy is missing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import check_writable
+from counterground.pool._folder import DATABASE_FILE, FILES, is_pool
 
 if TYPE_CHECKING:
-    from counterground.pool._pool import Pool
-
-DATABASE_FILE = "decisions.sqlite"
-
-
-def is_pool(path: str | Path) -> bool:
-    """Say whether the folder is a pool."""
-    return (Path(path) / DATABASE_FILE).is_file()
+    from counterground.pool._store import Pool
 
 
 def open_pool(path: str | Path, *, create: bool = False) -> Pool:
-    """Open the pool in a folder; ``create`` makes one where there is none.
+    """Open the pool in a folder; ``create`` makes one where there is none. Close it, or use ``with``.
 
     Raises:
         UsageError: there is no pool, or what a pool needs is not installed.
         CounterGroundError: the folder holds something else, cannot be written, or the database is damaged.
     """
-    try:
-        from counterground.pool._pool import Pool
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"Pools need the package {error.name}: run `pip install 'counterground[build]'`."
-        ) from error
+    with needs_extra("construction"):
+        from counterground.pool._store import Pool
     root = Path(path)
     if not is_pool(root):
         if not create:
@@ -41,7 +31,7 @@ def open_pool(path: str | Path, *, create: bool = False) -> Pool:
         check_writable(root)
         if others := [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]:
             raise CounterGroundError(
-                f"{root} is no pool and not empty (it holds {others[0]!r}): name a new folder for the pool."
+                f"{root} is not a pool, and not empty (it holds {others[0]!r}): name a new folder for one."
             )
     elif _is_emptied(root):
         raise CounterGroundError(
@@ -53,4 +43,4 @@ def open_pool(path: str | Path, *, create: bool = False) -> Pool:
 
 def _is_emptied(root: Path) -> bool:
     """Tell a database that was lost from one that was never filled: photos come after its tables."""
-    return not (root / DATABASE_FILE).stat().st_size and any((root / "files").glob("*/*"))
+    return not (root / DATABASE_FILE).stat().st_size and any((root / FILES).glob("*/*"))

@@ -11,7 +11,7 @@ TASKS: tuple[Task, ...] = ("review", "background")
 
 KEEP = "keep"
 LATER = "later"
-"""Postpones a photo: it is no verdict and no label space may hold it."""
+"""Postpones a photo: it is not a verdict, and no label space may hold it."""
 
 REVIEW_LABELS = (KEEP, "label noise", "feature noise", "ambiguity", "clarity", "duplicate")
 """Keep, the paper's four reasons to discard (section 2), and duplicates."""
@@ -84,7 +84,7 @@ DECISION_SCHEMA: dict[str, pl.DataType] = {
     "annotator": pl.String(),
     "task": pl.String(),
     "labels": pl.List(pl.String()),  # the first is the primary one; empty in an undo
-    "settles": pl.Boolean(),  # ends a disagreement between annotators
+    "adjudicates": pl.Boolean(),  # ends a disagreement between annotators
     "seconds": pl.Float64(),  # how long the photo was looked at
     "suggestion": pl.String(),  # JSON of what a model suggested on screen; null: nothing was shown
     "at": pl.String(),  # ISO, UTC
@@ -104,11 +104,19 @@ SIGNAL_SCHEMA: dict[str, pl.DataType] = {
     "related": pl.String(),  # path of the other photo, or name of the other class
 }
 
+VOTE_SCHEMA: dict[str, pl.DataType] = {
+    "path": pl.String(),
+    "task": pl.String(),
+    "annotator": pl.String(),
+    "labels": pl.List(pl.String()),  # the first is the primary one
+}
+
 VERDICT_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),
     "class_name": pl.String(),
-    "label": pl.String(),
-    "labels": pl.List(pl.String()),
-    "status": pl.String(),  # none, single, agreed, disagreed, settled
+    "label": pl.String(),  # null: none yet, or annotators disagree
+    "labels": pl.List(pl.String()),  # all that were given
+    "status": pl.String(),  # none, single, agreed, disagreed, adjudicated
     "annotators": pl.Int64(),
+    "stands": pl.Boolean(),  # whether the task keeps the photo in the benchmark; of backgrounds always
 }

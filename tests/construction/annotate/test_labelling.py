@@ -5,7 +5,7 @@ import json
 import polars as pl
 
 
-def told(pool, task="background"):
+def standing(pool, task="background"):
     """Paths and labels of decisions that stand, in the order in which they were made."""
     rows = pool.decisions().filter(pl.col("undoes").is_null() & ~pl.col("undone") & (pl.col("task") == task))
     return [(row["path"], row["labels"]) for row in rows.iter_rows(named=True)]
@@ -20,10 +20,10 @@ def test_a_key_decides_and_the_next_photo_comes(pool, serve, visit):
     assert ann.shown() != first
     assert ann.page.inner_text("#count").startswith("3 of 8")
     ann.saved()
-    assert [labels for _, labels in told(pool)] == [["water"], ["ground"], ["sand"]]
+    assert [labels for _, labels in standing(pool)] == [["water"], ["ground"], ["sand"]]
     assert all(0 <= seconds < 60 for seconds in pool.decisions()["seconds"])
     assert pool.decisions()["suggestion"].null_count() == 3
-    assert len({path for path, _ in told(pool)}) == 3
+    assert len({path for path, _ in standing(pool)}) == 3
 
 
 def test_clicks_work_like_keys(pool, serve, visit):
@@ -40,7 +40,7 @@ def test_clicks_work_like_keys(pool, serve, visit):
         ann.page.get_by_role("button", name=name).click()
     ann.page.get_by_role("button", name="Confirm").click()
     ann.saved()
-    assert [labels for _, labels in told(pool, "review")] == [
+    assert [labels for _, labels in standing(pool, "review")] == [
         ["keep"], ["clarity"], ["label noise", "ambiguity"]
     ]  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_several_labels_by_shift(pool, serve, visit):
     ann.page.keyboard.press("Escape")
     ann.press("r")
     ann.saved()
-    assert [labels for _, labels in told(pool)] == [["water", "sand"], ["grass", "water"], ["grass"]]
+    assert [labels for _, labels in standing(pool)] == [["water", "sand"], ["grass", "water"], ["grass"]]
 
 
 def test_undo_goes_back_and_shows_what_was_chosen(pool, serve, visit):
@@ -71,14 +71,14 @@ def test_undo_goes_back_and_shows_what_was_chosen(pool, serve, visit):
     ann.press("g")
     ann.press("u")
     assert ann.shown() == second
-    assert "Was: ground" in ann.page.inner_text("#before")
+    assert "Before: ground" in ann.page.inner_text("#before")
     ann.press("u")
     assert ann.shown() == first
     ann.press("s")
     assert ann.shown() == second
     ann.press("Enter")  # what was undone there still stands in the note: Enter keeps it
     ann.saved()
-    assert [labels for _, labels in told(pool)] == [["sand"], ["ground"]]
+    assert [labels for _, labels in standing(pool)] == [["sand"], ["ground"]]
     assert pool.decisions()["undone"].sum() == 2
     assert len(pool.decisions()) == 6
 
@@ -88,7 +88,7 @@ def test_undo_goes_back_and_shows_what_was_chosen(pool, serve, visit):
     ann.press("u")
     assert ann.shown() == second
     ann.saved()
-    assert len(told(pool)) == 1
+    assert len(standing(pool)) == 1
 
 
 def test_postponed_photos_come_last_and_again(pool, serve, visit):
@@ -122,10 +122,10 @@ def test_the_end_says_what_comes_next(pool, serve, visit):
     ann.page.keyboard.press("w")
     ann.page.wait_for_selector("#end:not([hidden])")
     text = ann.page.inner_text("#end")
-    ann.page.wait_for_selector("#end .rest:not([hidden])")
-    assert "You decided on 8 photos now" in text
+    ann.page.wait_for_selector("#end .remaining:not([hidden])")
+    assert "You decided on 8 photos in this session" in text
     assert f"counterground discover {pool.root} --referee MODEL --out BENCHMARK" in text
-    assert "8 photos of yours wait for a second annotator" in ann.page.inner_text("#end .rest")
+    assert "8 of your photos await a second annotator" in ann.page.inner_text("#end .remaining")
     printed = server.stop()
     assert f"8 decisions (ann 8). Snapshot: {pool.root / 'photos.parquet'}" in printed
     assert pl.read_parquet(pool.root / "photos.parquet")["background"].to_list() == ["water"] * 8
@@ -152,22 +152,23 @@ def test_two_disagree_and_one_settles(pool, serve, visit):
     ann = visit(serve(pool, annotators=["cyd"]).links["cyd"])
     ann.page.goto(ann.page.url.replace("label", "disagreements"))
     ann.see()
-    votes = ann.page.locator(".vote").all_inner_texts()
-    assert sorted(vote.split(maxsplit=3)[3] for vote in votes) == ["grass, tree", "water"]
+    answers = [" ".join(text.split()) for text in ann.page.locator(".vote").all_inner_texts()]
+    # An answer of one label shows the key that decides so; no letter stands for an annotator.
+    assert sorted(answers) == ["Settle as grass, tree", "W Settle as water"]
     assert "ann" not in ann.page.inner_text("main")
     assert "ben" not in ann.page.inner_text("main")
     ann.press("s")
     ann.page.get_by_role("button", name="grass, tree").click()
     ann.page.wait_for_selector("#end:not([hidden])")
     ann.saved()
-    verdicts = pool.verdicts("background").filter(pl.col("status") == "settled")
+    verdicts = pool.verdicts("background").filter(pl.col("status") == "adjudicated")
     assert verdicts["labels"].to_list() == [["sand"], ["grass", "tree"]]
 
     ann.page.reload()
     ann.page.get_by_text("Settled: 2").click()
     ann.page.get_by_role("button", name="Undo: flamingo, grass, tree").click()
     ann.see()
-    assert pool.verdicts("background")["status"].to_list()[:2] == ["settled", "disagreed"]
+    assert pool.verdicts("background")["status"].to_list()[:2] == ["adjudicated", "disagreed"]
 
 
 def test_blind_pages_show_nothing_that_others_or_models_found(pool, serve, visit):
@@ -196,7 +197,7 @@ def test_blind_pages_show_nothing_that_others_or_models_found(pool, serve, visit
     assert "not blind" in ranked.page.inner_text(".bias")
     ranked.press("k")
     ranked.saved()
-    assert told(pool, "review")[-1] == (worst, ["keep"])
+    assert standing(pool, "review")[-1] == (worst, ["keep"])
     assert row
 
 
@@ -205,7 +206,7 @@ def test_suggestions_are_marked_and_recorded(pool, serve, visit, tiny_clip):
     ann = visit(server.links["ann"])
     ann.see()
     guess = ann.page.get_attribute(".choice.guess", "data-label")
-    assert "Guesses sway people" in ann.page.inner_text(".panel")
+    assert "Suggestions bias annotators" in ann.page.inner_text(".panel")
     ann.press("w")
     ann.saved()
     shown = json.loads(pool.decisions()["suggestion"][0])
@@ -238,7 +239,7 @@ def test_labels_and_guidance_are_edited(pool, serve, visit):
     assert ann.page.inner_text("#guidance") == "Wet sand is water."
     ann.press("m")
     ann.saved()
-    assert told(pool)[-1][1] == ["moss"]
+    assert standing(pool)[-1][1] == ["moss"]
 
 
 def test_progress_and_agreement_tell_what_was_decided(pool, serve, visit):
@@ -251,7 +252,7 @@ def test_progress_and_agreement_tell_what_was_decided(pool, serve, visit):
     ann.page.goto(ann.page.url.replace("label/background", "progress"))
     text = ann.page.inner_text("main")
     assert "6 of 8 photos are decided" in text
-    assert "1 in dispute" in text
+    assert "1 disagreement" in text
     ann.page.goto(ann.page.url.replace("progress", "agreement"))
     text = " ".join(ann.page.inner_text("main").split())
-    assert "6 photos were labelled by two or more of 2 annotators; 83 % of the pairs agree." in text
+    assert "6 photos were labelled by two or more of 2 annotators; 83 % of pairs agree." in text

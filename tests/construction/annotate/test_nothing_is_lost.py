@@ -155,7 +155,7 @@ def test_what_is_not_accepted_is_shown_and_kept_until_it_is_dropped(pool, serve,
     ann.press("w")
     ann.page.wait_for_selector("#saved[data-state=refused]")
     ann.page.get_by_role("button", name="1 not accepted").click()
-    assert "'water' is no label" in ann.page.inner_text("#trouble")
+    assert "'water' is not a label of background" in ann.page.inner_text("#trouble")
     ann.page.keyboard.press("Escape")
     pool.set_setting("background_labels", ["moss", "water"])
     ann.page.reload()
@@ -175,7 +175,7 @@ def test_who_signs_in_as_another_does_not_decide_under_the_wrong_name(pool, serv
     ben.wait_for_selector(".choice:enabled")
     ann.press("w")
     ann.page.wait_for_selector("#saved[data-state=away]")
-    assert "ben is signed in now, not ann" in ann.page.inner_text("#away")
+    assert "ben is now signed in in this browser, not ann" in ann.page.inner_text("#away")
     assert len(pool.decisions()) == 0
 
 

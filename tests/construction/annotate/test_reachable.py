@@ -18,7 +18,7 @@ def busy(pool):
         for name, label in zip(("ben", "cyd"), labels, strict=True):
             pool.decide(path, annotator=name, task="background", labels=[label], seconds=1.5)
     pool.decide(paths[5], annotator="ben", task="background", labels=["sky"])
-    pool.decide(paths[5], annotator="ben", task="background", labels=["snow"], settles=True)
+    pool.decide(paths[5], annotator="ben", task="background", labels=["snow"], adjudicates=True)
     return pool
 
 
@@ -100,7 +100,7 @@ def test_help_opens_and_keys_can_be_switched_off(pool, serve, visit):
     ann.page.keyboard.press("?")
     assert "road" in ann.page.inner_text("#help")
     ann.page.keyboard.press("w")  # not while help is open
-    ann.page.get_by_label("Single keys decide").uncheck()
+    ann.page.get_by_label("One keypress decides").uncheck()
     ann.page.keyboard.press("Escape")
     ann.page.wait_for_selector("#help", state="hidden")
     for key in ("w", "l", "u", "Space"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+# Files that no pool takes in are put into this function directly.
 from counterground.construction.annotate._app import picture
 from counterground.photos import UnreadablePhoto, photo_id
 
@@ -67,7 +68,7 @@ def inside(client):
     return client
 
 
-NEXT = {"task": "background", "have": [], "count": 3}
+NEXT = {"task": "background", "leased": [], "count": 3}
 
 
 def test_a_link_opens_once_and_a_new_one_is_printed(client):
@@ -81,7 +82,7 @@ def test_a_link_opens_once_and_a_new_one_is_printed(client):
     mine, client.cookie = client.cookie, None
     again = client.enter(link)
     assert again.status == 403
-    assert b"used already" in again.text
+    assert b"already used" in again.text
     assert again.getheader("Set-Cookie") is None
     fresh = client.server.read_link()
     assert fresh != link
@@ -106,7 +107,7 @@ def test_nothing_without_a_session(pool, client):
     ):
         assert client.ask("GET", path).status == 401, path
         assert client.ask("GET", path, Cookie=f"counterground_{client.server.port}=guess").status == 401, path
-    for path in ("next", "events", "rest", "disputes", "labels", "guidance"):
+    for path in ("next", "events", "remaining", "disagreements", "labels", "guidance"):
         assert client.post(f"/api/{path}", {}).status == 401
     assert len(pool.decisions()) == 0
 
@@ -148,7 +149,7 @@ def test_only_json_is_taken(inside):
     assert inside.ask("GET", "/api/next").status == 405
     headers = {"Content_Type": "application/json", "Origin": f"http://{inside.host}"}
     assert inside.ask("POST", "/api/next", **headers).status == 411
-    assert inside.post("/api/next", {"have": ["x" * (1 << 20)]}).status == 413
+    assert inside.post("/api/next", {"leased": ["x" * (1 << 20)]}).status == 413
 
 
 def test_bodies_are_what_pages_send(inside, pool):
@@ -158,7 +159,7 @@ def test_bodies_are_what_pages_send(inside, pool):
         NEXT | {"more": 1},
         NEXT | {"task": "other"},
         NEXT | {"count": 1000},
-        NEXT | {"have": [1]},
+        NEXT | {"leased": [1]},
     ):
         assert inside.post("/api/next", body).status == 422, body
     assert inside.post("/api/next", NEXT | {"annotator": "ben"}).status == 409
@@ -170,7 +171,7 @@ def test_bodies_are_what_pages_send(inside, pool):
         {"token": "short"},
         {"seconds": -1.0},
         {"path": "files/none.png"},
-        {"settles": "yes"},
+        {"adjudicates": "yes"},
         {"kind": "delete"},
         {"suggestion": "snow"},
     )

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.construction.curate import CurateSettings, _measuring, curate
+from counterground.construction.curate import CurateSettings, _measures, curate
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import REVIEW_LABELS, SIGNAL_SCHEMA, open_pool
 
@@ -54,7 +54,7 @@ def test_each_kind_of_noise_is_flagged_and_explained(spoilt, flagged_of, rows_of
     assert rows_of(spoilt, "unreadable")["text.jpg"]["explanation"] == "It cannot be read: not an image."
     size = rows_of(spoilt, "size")["tiny.jpg"]["explanation"]
     assert size.startswith("Its shorter side has ")
-    assert size.endswith(" pixels (limit 128), less than in 100 % of the pool's photos.")
+    assert size.endswith(" pixels (limit 128), the lowest in the pool.")
     assert report.flagged == 7
     assert report.queue["score"].to_list()[7:] == [0.0] * 3
 
@@ -105,8 +105,8 @@ def test_only_new_photos_are_decoded(spoilt, make_pool, animals, monkeypatch):
     assert spoilt.signals().equals(signals)
     make_pool({"lion/new.jpg": animals["jaguar"], "lion/twin.jpg": animals["swans"]})
     decoded = []
-    plain = _measuring.measure
-    monkeypatch.setattr(_measuring, "measure", lambda image: decoded.append(image) or plain(image))
+    plain = _measures.measure
+    monkeypatch.setattr(_measures, "measure", lambda image: decoded.append(image) or plain(image))
     curate(spoilt.root)
     assert len(decoded) == 1  # the twin's content is known
     decoded.clear()
@@ -161,12 +161,12 @@ def test_a_changed_file_of_the_same_size_is_found_when_it_is_decoded(spoilt, row
 SCRIPT = """
 import sys, time
 from counterground.construction.curate import curate
-from counterground.construction.curate import _measuring
-plain = _measuring.measure
+from counterground.construction.curate import _measures
+plain = _measures.measure
 def slow(image):
     time.sleep(0.02)
     return plain(image)
-_measuring.measure = slow
+_measures.measure = slow
 curate(sys.argv[1])
 """
 

@@ -124,7 +124,7 @@ def test_a_photo_is_unclear_where_neither_it_nor_a_crop_is_sure(painted):
     assert unclear["flagged"]
     assert unclear["reason"] == "clarity"
     assert unclear["value"] == pytest.approx(0, abs=1e-6)
-    assert "sure of nothing in the whole photo and 5 crops" in unclear["explanation"]
+    assert "no confident prediction on the photo or any of 5 crops" in unclear["explanation"]
     corner = row_of(painted, "margin over crops", "red/corner.png")
     assert not corner["flagged"]
     logits = [10 * 250 / 255, 0, 0, 0]
@@ -169,10 +169,10 @@ def test_without_a_model_its_earlier_signals_stay_and_are_told(painted, make_poo
     ranks = painted.signals().filter(pl.col("signal") == "class rank")
     report = curate(painted.root)
     assert painted.signals().filter(pl.col("signal") == "class rank").equals(ranks)
-    assert report.notes == ("The signals that need a model are those that my_colours:colours gave before.",)
+    assert report.notes == ("The signals that need a model are from an earlier run of my_colours:colours.",)
     make_pool({"red/new.png": plain(240, 20, 20)})
     (note,) = curate(painted.root).notes
-    assert note.endswith("before to 8 of 9 photos: add --model my_colours:colours to have the others.")
+    assert note.endswith(", on 8 of 9 photos: add --model my_colours:colours to include the others.")
 
 
 def test_close_features_are_duplicates(make_pool, colours, flagged_of, rows_of):
@@ -220,12 +220,12 @@ def test_models_that_cannot_judge_are_refused_before_any_photo_is_read(painted, 
 
 def test_one_name_cannot_be_ranked(make_pool, colours):
     pool = make_pool({"red/1.png": plain(250, 20, 20)})
-    with pytest.raises(UsageError, match="no rank alone"):
+    with pytest.raises(UsageError, match="at least two names"):
         curate(pool.root, model="my_colours:colours", running=Settings(label_space="benchmark"))
 
 
 def test_confusable_names_are_refused(painted):
-    with pytest.raises(UsageError, match="All names compete"):
+    with pytest.raises(UsageError, match="among all names"):
         curate(
             painted.root,
             model="my_colours:colours",
@@ -237,7 +237,7 @@ def test_a_pool_of_unreadable_photos_is_still_curated(make_pool, colours):
     pool = make_pool({"red/1.jpg": b"no photo", "blue/2.jpg": b"nor this"})
     report = curate(pool.root, model="my_colours:colours")
     assert report.flagged == 2
-    assert report.notes == ("Not one photo can be read, so my_colours:colours was not asked.",)
+    assert report.notes == ("No photo can be read, so my_colours:colours was not run.",)
 
 
 def test_a_clip_ranks_the_classes_of_the_pool_among_imagenet(make_pool, animals, tiny_clip):

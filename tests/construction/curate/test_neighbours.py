@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+# The search behind two public signals, compared with brute force over many made-up pools.
 from counterground.construction.curate import _duplicates as _neighbours
 from counterground.construction.curate._duplicates import find_neighbours, hash_vectors
 
@@ -61,7 +62,7 @@ def test_hashes_equal_brute_force(photos):
     )
     better, foreign = one_by_one(distances, contents, classes, radius)
     assert found.better.tolist() == better
-    assert found.foreign.tolist() == foreign
+    assert found.other_class.tolist() == foreign
     for row, other in enumerate(better):
         if other >= 0:
             assert (64 - found.better_product[row]) / 2 == distances[row][other]
@@ -77,13 +78,13 @@ def test_features_equal_brute_force(seed, count):
     found = find_neighbours(vectors, contents, classes, least)
     better, foreign = one_by_one((-(vectors @ vectors.T)).tolist(), contents, classes, -least)
     assert found.better.tolist() == better
-    assert found.foreign.tolist() == foreign
+    assert found.other_class.tolist() == foreign
 
 
 def test_many_equal_hashes_give_one_neighbour_each():
     found = find_neighbours(hash_vectors(np.zeros(200, np.uint64)), np.arange(200), np.arange(200) % 2, 48)
     assert found.better.tolist() == [-1] + [0] * 199
-    assert found.foreign.tolist() == [1, 0] * 100
+    assert found.other_class.tolist() == [1, 0] * 100
 
 
 def test_bits_are_those_of_the_number():

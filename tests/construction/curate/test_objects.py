@@ -7,6 +7,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from counterground.construction.curate import curate
+
+# The geometry of a mask, which no file format may round.
 from counterground.construction.curate._objects import object_place
 
 

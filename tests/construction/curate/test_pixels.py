@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from counterground.construction.curate._measuring import measure, perceptual_hash, sharpness
+# Properties of each figure over many made-up photos; a pool of each would take long.
+from counterground.construction.curate._measures import measure, perceptual_hash, sharpness
 from counterground.construction.curate._settings import CurateSettings
 
 LIMITS = CurateSettings()

@@ -74,7 +74,7 @@ def pool(tmp_path):
             event(bears[5], "bob", "review", "duplicate"),
             event(bears[6], "ann", "review", "keep"),
             event(bears[6], "bob", "review", "label noise"),
-            event(bears[6], "cyd", "review", "keep", settles=True),
+            event(bears[6], "cyd", "review", "keep", adjudicates=True),
             event(bears[7], "ann", "review", "later", seconds=30.0, suggestion="{}"),
             # Flamingos: 2 kept, 2 discarded as label noise, 2 undecided.
             *(event(path, "ann", "review", "keep") for path in birds[:2]),

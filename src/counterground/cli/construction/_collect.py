@@ -120,13 +120,16 @@ def collect(
     counterground collect my-pool -c zebra -c "polar bear" --per-class 300
     counterground collect my-pool --classes counteranimal --dry-run
     """
-    from counterground.construction.ingest.collect import (
-        CollectOptions,
-        UnclearClasses,
-        plan_collection,
-        read_classes,
-    )
-    from counterground.construction.ingest.collect import collect as run_collection
+    from counterground.errors import needs_extra
+
+    with needs_extra("construction"):
+        from counterground.construction.ingest.collect import (
+            CollectOptions,
+            UnclearClasses,
+            plan_collection,
+            read_classes,
+        )
+        from counterground.construction.ingest.collect import collect as run_collection
 
     classes: list[str | WantedClass] = [*(read_classes(source) if source else []), *names]
     chosen = CollectOptions(

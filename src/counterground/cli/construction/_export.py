@@ -119,7 +119,10 @@ def _facts(root: Path, *, released: datetime | None, **stated: Any) -> CardFacts
     from counterground.construction.export import CardFacts, card_facts
     from counterground.pool import is_pool, open_pool
 
-    known = card_facts(open_pool(root)) if is_pool(root) else CardFacts()
+    known = CardFacts()
+    if is_pool(root):
+        with open_pool(root) as pool:
+            known = card_facts(pool)
     return replace(known, released=released and released.date(), **stated)
 
 

@@ -25,7 +25,8 @@ def pool(pool: Path, discovery: Path | None, html: Path | None) -> None:
     from counterground.pool import open_pool
     from counterground.report import PoolView, summarise_pool, write_pool_report
 
-    summary = summarise_pool(open_pool(pool))
+    with open_pool(pool) as opened:
+        summary = summarise_pool(opened)
     found = read_discovery(discovery) if discovery else None
     if discovery and found is None:
         raise UsageError(f"{discovery} was not written by discover: it has no discovery.json.")

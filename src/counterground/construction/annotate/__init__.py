@@ -1,5 +1,8 @@
 """A local web page for reviewing photos and labelling their backgrounds. See README.md."""
 
-from counterground.construction.annotate._serve import LabelSettings, Stopped, label_pool
+from counterground.errors import needs_extra
 
-__all__ = ["LabelSettings", "Stopped", "label_pool"]
+with needs_extra("construction"):
+    from counterground.construction.annotate._serve import LabelSettings, SessionSummary, label_pool
+
+__all__ = ["LabelSettings", "SessionSummary", "label_pool"]

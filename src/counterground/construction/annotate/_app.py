@@ -16,11 +16,10 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from counterground.construction.annotate import _actions as actions
-from counterground.construction.annotate import _bodies as bodies
+from counterground.construction.annotate import _api as api
 from counterground.construction.annotate import _pages as pages
-from counterground.construction.annotate._sessions import UsedLink
-from counterground.construction.annotate._state import Desk
+from counterground.construction.annotate._security import UsedLink
+from counterground.construction.annotate._state import AppState
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.pool import TASKS
@@ -33,10 +32,10 @@ def picture(path: Path) -> tuple[bytes, str]:
     """Return the bytes and the content type of a photo, which its first bytes decide, never its name.
 
     Files of formats that browsers show go out as they are. Others that ``load_photo`` reads are written anew,
-    small ones as PNG, large ones as JPEG; so are animations, of which models see the first frame.
+    small ones as PNG, large ones as JPEG; so are animations, since models see only the first frame.
 
     Raises:
-        UnreadablePhoto: it is missing, or none of the formats ``load_photo`` reads.
+        UnreadablePhoto: it is missing, or not in a format that ``load_photo`` reads.
     """
     try:
         data = path.read_bytes()
@@ -68,27 +67,27 @@ def _kind(data: bytes) -> str | None:
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def build_app(desk: Desk, *, port: int) -> Starlette:
+def build_app(state: AppState, *, port: int) -> Starlette:
     """Return the application; ``port`` names its cookie, since browsers share cookies between ports."""
-    door = _Door(desk, f"counterground_{port}")
+    auth = _AuthRoutes(state, f"counterground_{port}")
     routes = [
-        Route("/enter", door.enter),
-        Route("/", door.page(lambda _who, _request: RedirectResponse(f"/label/{desk.task}", 303))),
-        Route("/label/{task}", door.page(_task_page(desk, "label"))),
-        Route("/disagreements/{task}", door.page(_task_page(desk, "settle"))),
-        Route("/progress", door.page(lambda who, _: _html(pages.progress_page(desk, who)))),
-        Route("/agreement", door.page(lambda who, _: _html(pages.agreement_page(desk, who)))),
-        Route("/labels", door.page(lambda who, _: _html(pages.labels_page(desk, who)))),
-        Route("/photo/{row:int}", door.photo),
+        Route("/enter", auth.enter),
+        Route("/", auth.page(lambda _who, _request: RedirectResponse(f"/label/{state.task}", 303))),
+        Route("/label/{task}", auth.page(_task_page(state, "label"))),
+        Route("/disagreements/{task}", auth.page(_task_page(state, "adjudicate"))),
+        Route("/progress", auth.page(lambda who, _: _html(pages.progress_page(state, who)))),
+        Route("/agreement", auth.page(lambda who, _: _html(pages.agreement_page(state, who)))),
+        Route("/labels", auth.page(lambda who, _: _html(pages.labels_page(state, who)))),
+        Route("/photo/{row:int}", auth.photo),
         *(
-            Route(f"/api/{name}", door.action(action, body), methods=["POST"])
+            Route(f"/api/{name}", auth.action(action, body), methods=["POST"])
             for name, action, body in (
-                ("next", actions.next_photos, bodies.Next),
-                ("rest", actions.rest, bodies.OfTask),
-                ("disputes", actions.disputes, bodies.OfTask),
-                ("events", actions.record_events, bodies.Events),
-                ("labels", actions.set_labels, bodies.Labels),
-                ("guidance", actions.set_guidance, bodies.Guidance),
+                ("next", api.next_photos, api.Next),
+                ("remaining", api.remaining, api.OfTask),
+                ("disagreements", api.disagreements, api.OfTask),
+                ("events", api.record_events, api.Events),
+                ("labels", api.set_labels, api.Labels),
+                ("guidance", api.set_guidance, api.Guidance),
             )
         ),
         Mount("/static", StaticFiles(directory=str(files("counterground.construction.annotate") / "static"))),
@@ -96,30 +95,30 @@ def build_app(desk: Desk, *, port: int) -> Starlette:
     return Starlette(routes=routes, exception_handlers={404: _not_found})
 
 
-class _Door:
-    """Lets annotators in, and asks every request whose it is."""
+class _AuthRoutes:
+    """Routes that let annotators in, and check the session of every request."""
 
-    def __init__(self, desk: Desk, cookie: str) -> None:
-        self._desk = desk
+    def __init__(self, state: AppState, cookie: str) -> None:
+        self._state = state
         self._cookie = cookie
 
     async def enter(self, request: Request) -> Response:
         """Exchange a one-time link for a session."""
-        here = self._desk.sessions.annotator(request.cookies.get(self._cookie))
+        here = self._state.sessions.annotator(request.cookies.get(self._cookie))
         try:
-            cookie = self._desk.sessions.enter(request.query_params.get("token", ""))
+            cookie = self._state.sessions.enter(request.query_params.get("token", ""))
         except UsedLink as link:
             if link.annotator == here:
                 return RedirectResponse("/", 303)
-            self._desk.invite(link.annotator)
-            text = "Each link opens the page once. A new one was printed in the terminal: open that."
-            return _html(pages.message_page("This link was used already", text), 403)
+            self._state.invite(link.annotator)
+            text = "Each link opens the page once. A new one was printed in the terminal: open that one."
+            return _html(pages.message_page("This link was already used", text), 403)
         if cookie is None:
-            text = "Open the link that was printed in the terminal last."
-            return _html(pages.message_page("This is no link of this server", text), 403)
-        # The browser goes on by itself: had it come from a link on another site, it would not send a strict
+            text = "Open the last link printed in the terminal."
+            return _html(pages.message_page("This is not a link of this server", text), 403)
+        # The page reloads by itself: a browser that came from a link on another site would not send a strict
         # cookie along with a redirect.
-        page = pages.message_page("Welcome", "The page opens.", refresh="/")
+        page = pages.message_page("Welcome", "The page is opening.", refresh="/")
         answer = _html(page)
         answer.set_cookie(self._cookie, cookie, path="/", httponly=True, samesite="strict")
         return answer
@@ -128,10 +127,10 @@ class _Door:
         """Draw a page for whoever has a session."""
 
         async def handle(request: Request) -> Response:
-            annotator = self._desk.sessions.annotator(request.cookies.get(self._cookie))
+            annotator = self._state.sessions.annotator(request.cookies.get(self._cookie))
             if annotator is None:
-                text = "Open the link that was printed in the terminal last."
-                return _html(pages.message_page("Nobody is signed in here", text), 401)
+                text = "Open the last link printed in the terminal."
+                return _html(pages.message_page("You are not signed in", text), 401)
             try:
                 return await run_in_threadpool(draw, annotator, request)
             except CounterGroundError as error:
@@ -141,26 +140,26 @@ class _Door:
 
     async def photo(self, request: Request) -> Response:
         """Send a photo of the pool."""
-        if self._desk.sessions.annotator(request.cookies.get(self._cookie)) is None:
-            return _error(401, "Nobody is signed in here.")
-        return await run_in_threadpool(_photo, self._desk, int(request.path_params["row"]))
+        if self._state.sessions.annotator(request.cookies.get(self._cookie)) is None:
+            return _error(401, "You are not signed in.")
+        return await run_in_threadpool(_photo, self._state, int(request.path_params["row"]))
 
-    def action(self, act: Callable[[Desk, Any], dict[str, Any]], kind: type[bodies.Body]) -> Handler:
-        """Do what a page asks for, for the annotator it was opened for."""
+    def action(self, act: Callable[[AppState, Any], dict[str, Any]], kind: type[api.Body]) -> Handler:
+        """Do what a page asks for, on behalf of the annotator it was opened for."""
 
         async def handle(request: Request) -> Response:
-            annotator = self._desk.sessions.annotator(request.cookies.get(self._cookie))
+            annotator = self._state.sessions.annotator(request.cookies.get(self._cookie))
             if annotator is None:
-                return _error(401, "Open the link that was printed in the terminal last.")
+                return _error(401, "Open the last link printed in the terminal.")
             try:
                 body = kind.model_validate_json(await request.body())
             except ValidationError as error:
                 first = error.errors()[0]
                 return _error(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}.")
             if body.annotator != annotator:
-                return _error(409, f"In this browser {annotator} is signed in now, not {body.annotator}.")
+                return _error(409, f"{annotator} is now signed in in this browser, not {body.annotator}.")
             try:
-                return JSONResponse(await run_in_threadpool(act, self._desk, body))
+                return JSONResponse(await run_in_threadpool(act, self._state, body))
             except UsageError as error:
                 return _error(422, str(error))
             except CounterGroundError as error:
@@ -169,31 +168,31 @@ class _Door:
         return handle
 
 
-def _task_page(desk: Desk, mode: str) -> Callable[[str, Request], Response]:
+def _task_page(state: AppState, mode: str) -> Callable[[str, Request], Response]:
     def draw(annotator: str, request: Request) -> Response:
         task = request.path_params["task"]
         if task not in TASKS:
-            return _html(pages.message_page("There is no such page", "Go back to the first page."), 404)
-        return _html(pages.label_page(desk, annotator, task, mode))
+            return _html(pages.message_page("Page not found", "Go back to the first page."), 404)
+        return _html(pages.label_page(state, annotator, task, mode))
 
     return draw
 
 
-def _photo(desk: Desk, row: int) -> Response:
-    path = desk.queue.path_of(row) if row < 2**63 else None
+def _photo(state: AppState, row: int) -> Response:
+    path = state.queue.path_of(row) if row < 2**63 else None
     if path is None:
         return _error(404, "The pool has no such photo.")
     try:
-        data, kind = picture(desk.pool.photo_file(path))
+        data, kind = picture(state.pool.photo_file(path))
     except UnreadablePhoto as error:
         return _error(415, f"This photo cannot be read: {error.reason}.")
-    except CounterGroundError:  # its message names the file, and that tells the source
+    except CounterGroundError:  # its message names the file, which reveals the source
         return _error(404, "The file of this photo is missing, or lies outside the pool.")
     return Response(data, media_type=kind)
 
 
 async def _not_found(_request: Request, _error: Exception) -> Response:
-    return _html(pages.message_page("There is no such page", "Go back to the first page."), 404)
+    return _html(pages.message_page("Page not found", "Go back to the first page."), 404)
 
 
 def _html(text: str, status: int = 200) -> HTMLResponse:

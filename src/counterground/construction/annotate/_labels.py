@@ -1,4 +1,4 @@
-"""The labels to choose from, with their keys and what they mean; guidance per class."""
+"""The labels to choose from, with their keys and meanings; guidance per class."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SPARE = "1234567890"
 
 
 def label_keys(labels: Sequence[str]) -> dict[str, str | None]:
-    """Return each label's key: its first letter that is free, else any free letter, else a digit, else None.
+    """Return each label's key: its first free letter, else any free letter, else a digit, else None.
 
-    Keys go out in the order of the labels, so one that is added at the end leaves the others theirs.
+    Keys are given out in the order of the labels, so adding one at the end leaves the others unchanged.
     """
     free = dict.fromkeys([letter for letter in ascii_lowercase if letter not in COMMAND_KEYS])
     own: dict[str, str | None] = {}
@@ -81,7 +81,7 @@ def choices(pool: Pool, task: str) -> list[Choice]:
 
 
 def label_meanings(pool: Pool) -> dict[str, str]:
-    """Return what background labels mean, ours where the pool says nothing."""
+    """Return what background labels mean; ours where the pool has no text of its own."""
     return _MEANINGS | _texts(pool.setting("label_meanings", {}))
 
 
@@ -91,14 +91,14 @@ def guidance(pool: Pool) -> dict[str, str]:
 
 
 def _texts(value: Any) -> dict[str, str]:
-    """A stranger's pool may hold anything here."""
+    """Return the texts of a mapping: a pool from a stranger may hold anything here."""
     if not isinstance(value, Mapping):
         return {}
     return {str(name): text for name, text in value.items() if isinstance(text, str)}
 
 
 def check_labels(labels: Sequence[str], uses: Mapping[str, int]) -> list[str]:
-    """Return the labels, without spaces around them, as a label space that can take the place of the old one.
+    """Return the labels, without spaces around them, as a label space that can replace the old one.
 
     Args:
         labels: in order.
@@ -111,26 +111,27 @@ def check_labels(labels: Sequence[str], uses: Mapping[str, int]) -> list[str]:
     if not wanted:
         raise UsageError("A label space needs at least one label.")
     if len(wanted) > MOST_LABELS:
-        raise UsageError(f"{len(wanted)} labels are too many to choose from: {MOST_LABELS} at most.")
+        raise UsageError(f"{len(wanted)} labels are too many: use {MOST_LABELS} at most.")
     seen: set[str] = set()
     for label in wanted:
         if not label or len(label) > MOST_LETTERS or not label.isprintable():
-            raise UsageError(f"{label!r} is no label: 1 to {MOST_LETTERS} printable letters.")
+            raise UsageError(f"{label!r} cannot be a label: use 1 to {MOST_LETTERS} printable characters.")
         if label == LATER:
-            raise UsageError(f"{LATER!r} postpones a photo: call the label otherwise.")
+            raise UsageError(f"{LATER!r} postpones a photo: choose another name for the label.")
         if label.casefold() in seen:
-            raise UsageError(f"The label {label!r} is there twice.")
+            raise UsageError(f"The label {label!r} is listed twice.")
         seen.add(label.casefold())
     for label, count in uses.items():
         if count and label != LATER and label not in wanted:
             raise UsageError(
-                f"The label {label!r} was used {count} times: it can be neither renamed nor removed."
+                f"The label {label!r} was used {count} time{'s' if count > 1 else ''}: "
+                "it can be neither renamed nor removed."
             )
     return wanted
 
 
 def read_labels(path: Path) -> list[str]:
-    """Read a file of labels, one a line; empty lines and those that begin with # are left out.
+    """Read a file of labels, one per line; empty lines and those that begin with # are left out.
 
     Raises:
         UsageError: there is no such file, or it is not text.
@@ -140,5 +141,7 @@ def read_labels(path: Path) -> list[str]:
     except OSError as error:
         raise UsageError(f"Cannot read the labels in {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise CounterGroundError(f"{path} is not UTF-8 text: save it as UTF-8, one label a line.") from error
+        raise CounterGroundError(
+            f"{path} is not UTF-8 text: save it as UTF-8, one label per line."
+        ) from error
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

@@ -12,7 +12,7 @@ import polars as pl
 
 from counterground._version import __version__
 from counterground.construction.annotate._labels import MOST_GUIDANCE, MOST_LETTERS, choices, guidance
-from counterground.construction.annotate._state import Desk
+from counterground.construction.annotate._state import AppState
 from counterground.metrics import agreement
 from counterground.pool import TASKS, AnnotatorProgress
 
@@ -39,12 +39,12 @@ def render(template: str, context: Mapping[str, Any]) -> str:
 
 
 def message_page(title: str, text: str, *, refresh: str = "") -> str:
-    """Return a page that says one thing, and goes on to ``refresh`` where that is given."""
+    """Return a page with one message, which continues to ``refresh`` where that is given."""
     return render("message.html.j2", {"title": title, "text": text, "refresh": refresh})
 
 
 def duration(seconds: float | None) -> str:
-    """Return seconds as people say them."""
+    """Return seconds in the unit people use."""
     if seconds is None:
         return "–"
     if seconds < 90:
@@ -55,41 +55,41 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def label_page(desk: Desk, annotator: str, task: str, mode: str = "label") -> str:
-    """Return the page that shows one photo after the other; ``mode`` is "label" or "settle"."""
-    settled = desk.queue.settled(task)[:200] if mode == "settle" else []
+def label_page(state: AppState, annotator: str, task: str, mode: str = "label") -> str:
+    """Return the page that shows one photo after the other; ``mode`` is "label" or "adjudicate"."""
+    adjudicating = mode == "adjudicate"
     hints = {
-        "review": f"{_command(desk, 'label')} --task background",
-        "background": f"counterground discover {shlex.quote(desk.named)} --referee MODEL --out BENCHMARK",
+        "review": f"{_command(state, 'label')} --task background",
+        "background": f"counterground discover {shlex.quote(state.named)} --referee MODEL --out BENCHMARK",
     }
     return render(
         "label.html.j2",
-        _shared(desk, annotator, "disagreements" if mode == "settle" else "label", task)
+        _shared(state, annotator, "disagreements" if adjudicating else "label", task)
         | {
             "mode": mode,
-            "choices": choices(desk.pool, task),
-            "ranked": desk.ranked and task == "review",
-            "suggester": desk.suggester.spec if desk.suggester and task == "background" else "",
-            "settled": settled,
+            "choices": choices(state.pool, task),
+            "ranked": state.ranked and task == "review",
+            "suggester": state.suggester.spec if state.suggester and task == "background" else "",
+            "adjudications": state.queue.adjudications(task)[:200] if adjudicating else [],
             "hint": hints[task],
-            "another": f"{_command(desk, 'label')} --annotator NAME",
+            "another": f"{_command(state, 'label')} --annotator NAME",
         },
     )
 
 
-def progress_page(desk: Desk, annotator: str) -> str:
+def progress_page(state: AppState, annotator: str) -> str:
     """Return how far each task is: per class, and per annotator."""
     found = []
     for task in TASKS:
-        classes = desk.queue.progress(task)
-        people = desk.queue.annotators(task, desk.sessions.annotators)
+        classes = state.queue.progress(task)
+        people = state.queue.annotators(task, state.sessions.annotators)
         total = {
             name: sum(getattr(row, name) for row in classes)
-            for name in ("photos", "complete", "begun", "disputed")
+            for name in ("photos", "complete", "begun", "disagreed")
         }
         found.append({"task": task, "classes": classes, "people": people, "total": total})
     return render(
-        "progress.html.j2", _shared(desk, annotator, "progress", "") | {"found": found, "left": time_left}
+        "progress.html.j2", _shared(state, annotator, "progress", "") | {"found": found, "left": time_left}
     )
 
 
@@ -98,11 +98,10 @@ def time_left(person: AnnotatorProgress) -> float | None:
     return None if person.pace is None else person.pace * person.left
 
 
-def agreement_page(desk: Desk, annotator: str) -> str:
+def agreement_page(state: AppState, annotator: str) -> str:
     """Return how far annotators agree, per task, class and label."""
-    photos = desk.pool.photos().select("path", "class_name", cluster=pl.coalesce("cluster", "observation"))
-    decisions = desk.pool.decisions().join(photos, on="path", how="left")
-    table = agreement(decisions)
+    photos = state.pool.photos().select("path", "class_name", cluster=pl.coalesce("cluster", "observation"))
+    table = agreement(state.pool.votes().join(photos, on="path", how="left"))
     found = {
         task: {
             "all": rows.filter(pl.col("class_name").is_null() & pl.col("label").is_null()).to_dicts(),
@@ -112,39 +111,39 @@ def agreement_page(desk: Desk, annotator: str) -> str:
         for task in TASKS
         if not (rows := table.filter(pl.col("task") == task)).is_empty()
     }
-    return render("agreement.html.j2", _shared(desk, annotator, "agreement", "") | {"found": found})
+    return render("agreement.html.j2", _shared(state, annotator, "agreement", "") | {"found": found})
 
 
-def labels_page(desk: Desk, annotator: str) -> str:
-    """Return the label space and the guidance texts, to be edited."""
-    uses = desk.queue.uses("background")
-    texts = guidance(desk.pool)
+def labels_page(state: AppState, annotator: str) -> str:
+    """Return the page on which the label space and the guidance texts are edited."""
+    uses = state.queue.uses("background")
+    texts = guidance(state.pool)
     return render(
         "labels.html.j2",
-        _shared(desk, annotator, "labels", "")
+        _shared(state, annotator, "labels", "")
         | {
-            "choices": choices(desk.pool, "background"),
-            "reasons": choices(desk.pool, "review"),
+            "choices": choices(state.pool, "background"),
+            "reasons": choices(state.pool, "review"),
             "uses": uses,
             "classes": [
-                (row.class_name, texts.get(row.class_name, "")) for row in desk.queue.progress("review")
+                (row.class_name, texts.get(row.class_name, "")) for row in state.queue.progress("review")
             ],
             "longest": {"label": MOST_LETTERS, "guidance": MOST_GUIDANCE},
         },
     )
 
 
-def _shared(desk: Desk, annotator: str, page: str, task: str) -> dict[str, Any]:
+def _shared(state: AppState, annotator: str, page: str, task: str) -> dict[str, Any]:
     return {
         "annotator": annotator,
-        "key": desk.key,
+        "key": state.key,
         "page": page,
         "task": task,
-        "home": desk.task,
-        "pool_name": desk.pool.root.name,
+        "home": state.task,
+        "pool_name": state.pool.root.name,
         "refresh": "",
     }
 
 
-def _command(desk: Desk, name: str) -> str:
-    return f"counterground {name} {shlex.quote(desk.named)}"
+def _command(state: AppState, name: str) -> str:
+    return f"counterground {name} {shlex.quote(state.named)}"

@@ -1,9 +1,11 @@
-"""What every request passes before anything of ours sees it, and what every answer carries."""
+"""Who may come in: one-time links and sessions; what each request must pass and each answer carries."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,12 +26,12 @@ _HEADERS = {
 }
 
 
-class Guard:
-    """Lets requests through that a page of this server may have made.
+class SecurityMiddleware:
+    """Accepts only requests that a page of this server may have made.
 
     Another site can make a browser send requests here, even under a name of its own that it points to this
-    machine (DNS rebinding). So the host must be ours in every request; what changes anything must say that it
-    comes from our pages and carry JSON, which no form of another site can send.
+    machine (DNS rebinding). So every request must name our host; a request that changes anything must also
+    say that it comes from our pages, and carry JSON, which no form of another site can send.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: frozenset[str], fail: Callable[[Exception], None]) -> None:
@@ -57,10 +59,10 @@ class Guard:
             return
         try:
             await self._app(scope, receive, sending)
-        except Exception as error:  # whatever it is, the server goes on and says so in one line
+        except Exception as error:  # whatever it is, the server keeps running and reports it in one line
             self._fail(error)
             if not started:
-                await _answer(sending, 500, "The server failed; the terminal says more.")
+                await _answer(sending, 500, "The server failed; see the terminal.")
 
 
 def _refusal(method: str, headers: Mapping[str, str], hosts: frozenset[str]) -> tuple[int, str] | None:
@@ -73,11 +75,11 @@ def _refusal(method: str, headers: Mapping[str, str], hosts: frozenset[str]) -> 
     json_only = headers.get("content-type", "").split(";")[0].strip().lower() == "application/json"
     reads, posts = method in {"GET", "HEAD"}, method == "POST"
     wrong = (
-        (host not in hosts, 403, "This server answers under its own address only."),
-        (not reads and not posts, 405, "This is no method of this server."),
+        (host not in hosts, 403, "This server answers only under its own address."),
+        (not reads and not posts, 405, "This server does not support that method."),
         (posts and not ours, 403, "This request does not come from a page of this server."),
-        (posts and not json_only, 415, "Only JSON is taken."),
-        (posts and not counted, 411, "The request does not say how long it is."),
+        (posts and not json_only, 415, "Only JSON is accepted."),
+        (posts and not counted, 411, "The request does not state its length."),
         (
             posts and counted and (len(length) > 9 or int(length) > MOST_BYTES),
             413,
@@ -92,3 +94,53 @@ async def _answer(send: Send, status: int, error: str) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+class UsedLink(Exception):  # noqa: N818 - not a failure: somebody opened a link twice
+    """The link was opened before; ``annotator`` is the one it was made for."""
+
+    def __init__(self, annotator: str) -> None:
+        super().__init__(annotator)
+        self.annotator = annotator
+
+
+class Sessions:
+    """Who may come in. A link opens one session and is void afterwards; none of this is on disk."""
+
+    def __init__(self, annotators: Sequence[str]) -> None:
+        self.annotators = tuple(annotators)
+        self._open: dict[str, str] = {}  # unused link token -> annotator
+        self._used: dict[str, str] = {}
+        self._sessions: dict[str, str] = {}  # cookie -> annotator
+        self._lock = threading.Lock()
+
+    def new_token(self, annotator: str) -> str:
+        """Return the token of a link that was not opened yet, made where the annotator has none."""
+        with self._lock:
+            for token, owner in self._open.items():
+                if owner == annotator:
+                    return token
+            token = secrets.token_urlsafe(24)
+            self._open[token] = annotator
+            return token
+
+    def enter(self, token: str) -> str | None:
+        """Open a session for a token and return its cookie; None where the token is unknown.
+
+        Raises:
+            UsedLink: the token was used before.
+        """
+        with self._lock:
+            if token in self._used:
+                raise UsedLink(self._used[token])
+            annotator = self._open.pop(token, None)
+            if annotator is None:
+                return None
+            self._used[token] = annotator
+            cookie = secrets.token_urlsafe(32)
+            self._sessions[cookie] = annotator
+            return cookie
+
+    def annotator(self, cookie: str | None) -> str | None:
+        """Return whose session it is."""
+        return self._sessions.get(cookie or "")

@@ -1,4 +1,4 @@
-"""What all requests of one server share."""
+"""What all requests to one server share."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from counterground.construction.annotate._labels import guidance
-from counterground.construction.annotate._sessions import Sessions
+from counterground.construction.annotate._security import Sessions
 from counterground.construction.annotate._suggest import Suggester
 from counterground.errors import CounterGroundError
 from counterground.pool import Pool, Queue, QueuedPhoto
 
 
 @dataclass(frozen=True)
-class Desk:
+class AppState:
     """One server.
 
     Attributes:
@@ -44,7 +44,7 @@ class Desk:
     ) -> list[dict[str, Any]]:
         """Return what the page gets of photos: nothing that others decided, and no source.
 
-        Flags of the curation are there where reviews are ranked, or ``flags`` says so.
+        What curation flagged is included where reviews are ranked, or ``flags`` says so.
         """
         flags = self.ranked if flags is None else flags
         texts = guidance(self.pool)
@@ -76,6 +76,6 @@ class Desk:
             try:
                 files.append(self.pool.photo_file(photo.path))
             except CounterGroundError:
-                files.append(self.pool.files)  # a folder is no photo: nothing is suggested
+                files.append(self.pool.files)  # a folder is not a photo: nothing is suggested
         labels = self.suggester.suggest(files, self.pool.background_labels())
         return [None if label is None else {"model": self.suggester.spec, "label": label} for label in labels]

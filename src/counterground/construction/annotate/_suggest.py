@@ -23,8 +23,8 @@ class Suggester:
     """The label whose text is nearest to a photo, in the embedding space of one dual encoder.
 
     Raises:
-        UsageError: the specification is unknown, or the model is no dual encoder.
-        CounterGroundError: its weights cannot be had.
+        UsageError: the specification is unknown, or the model is not a dual encoder.
+        CounterGroundError: its weights cannot be loaded.
     """
 
     def __init__(self, spec: str) -> None:
@@ -33,7 +33,8 @@ class Suggester:
         model = load_model(spec)
         if model.kind != "dual_encoder":
             raise UsageError(
-                f"{spec} knows no texts, so it cannot suggest labels: name a CLIP, as open_clip:ARCH/TAG."
+                f"{spec} cannot encode text, so it cannot suggest labels: "
+                "name a CLIP, such as open_clip:ARCH/TAG."
             )
         self.spec = spec
         self._model = cast("DualEncoder", model)

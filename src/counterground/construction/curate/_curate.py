@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from counterground.construction.curate._duplicates import copies
+from counterground.construction.curate._duplicates import duplicate_signals
 from counterground.construction.curate._feature_noise import feature_noise
-from counterground.construction.curate._measuring import measure_photos
+from counterground.construction.curate._measures import measure_photos
+from counterground.construction.curate._model_signals import CLASS_RANK, model_signals
 from counterground.construction.curate._objects import object_signals
-from counterground.construction.curate._opinions import CLASS_RANK, model_signals
 from counterground.construction.curate._referee import Referee, load_referee
 from counterground.construction.curate._settings import CurateSettings
 from counterground.errors import CounterGroundError
@@ -31,10 +31,10 @@ class CurateReport:
     Attributes:
         pool: the folder.
         photos: how many photos the pool has.
-        measured: how many were decoded now; the others were known by content.
+        measured: how many were measured now; the others were measured before.
         counts: ``reason, signal, photos, flagged``: how many photos have the signal, and are flagged by it.
         queue: see ``review_queue``.
-        notes: sentences its reader must know.
+        notes: what the reader must know, one sentence each.
     """
 
     pool: Path
@@ -46,7 +46,7 @@ class CurateReport:
 
     @property
     def flagged(self) -> int:
-        """How many photos have a reason to be looked at."""
+        """How many photos are flagged for at least one reason."""
         return int((self.queue["score"] > 0).sum())
 
 
@@ -60,44 +60,53 @@ def curate(
 ) -> CurateReport:
     """Write signals for the paper's four reasons to discard, and for duplicates, into the pool (section 2).
 
-    Signals only rank photos for people to decide on. What was measured or encoded before is not done again;
-    a killed run goes on. Without ``model`` the signals that an earlier model gave stay.
+    Signals only rank photos for people to decide on. What was measured or encoded before is reused; a killed
+    run resumes. Without ``model`` the signals that an earlier model gave stay.
 
     Args:
         pool_path: the folder of the pool.
         settings: limits; None for the defaults.
-        model: spec of the model that judges labels, ambiguity, clarity and likeness; None for none.
-        running: how it is run, and which names compete.
+        model: spec of the model that judges labels, ambiguity, clarity and similarity; None for none.
+        running: how it is run, and the candidate names.
         show_progress: on standard error.
 
     Raises:
         UsageError: no pool there, or a model or name that cannot be used.
-        CounterGroundError: a pool without photos, a damaged one, or weights that cannot be had.
+        CounterGroundError: a pool without photos, a damaged one, or weights that cannot be loaded.
     """
     limits = settings or CurateSettings()
-    pool = open_pool(pool_path)
+    with open_pool(pool_path) as pool:
+        return _curate(pool, limits, model, replace(running or Settings(), show_progress=show_progress))
+
+
+def _curate(pool: Pool, limits: CurateSettings, model: str | None, running: Settings) -> CurateReport:
     photos = pool.photos()
     if photos.is_empty():
         raise CounterGroundError(
             f"The pool {pool.root} has no photos yet: add some with `counterground collect` or `import`."
         )
-    how = replace(running or Settings(), show_progress=show_progress)
-    referee = load_referee(model, pool, photos, how) if model else None
-    measured = measure_photos(pool, photos, show_progress=show_progress)
+    referee = load_referee(model, pool, photos, running) if model else None
+    measured = measure_photos(pool, photos, show_progress=running.show_progress)
     objects = object_signals(pool, photos, limits)
-    signals = [feature_noise(measured.frame, limits), copies(measured.frame, limits), objects.signals]
+    signals = [
+        feature_noise(measured.frame, limits),
+        duplicate_signals(measured.frame, limits),
+        objects.signals,
+    ]
     pool.write_signals(pl.concat(signals))
-    notes = [f"The mask {failure} cannot be read and tells nothing." for failure in objects.failures]
+    notes = [f"The mask {failure} cannot be read and was ignored." for failure in objects.failures]
     earlier = pool.setting(SETTING) or {}
     if referee:
-        notes += _ask(pool, measured.frame, referee, limits, masked=objects.paths, earlier=earlier)
+        notes += _write_model_signals(
+            pool, measured.frame, referee, limits, masked=objects.paths, earlier=earlier
+        )
     elif earlier.get("model"):
         notes += _stale(pool, earlier["model"], len(photos))
     _record(pool, limits, referee, earlier)
     return _report(pool, photos, measured.fresh, notes)
 
 
-def _ask(
+def _write_model_signals(
     pool: Pool,
     measured: pl.DataFrame,
     referee: Referee,
@@ -106,30 +115,30 @@ def _ask(
     masked: Collection[str],
     earlier: Mapping[str, Any],
 ) -> list[str]:
-    """Write the model's signals; return what must be said of them."""
+    """Write the model's signals; return notes on them."""
     if measured["unreadable"].is_not_null().all():
-        return [f"Not one photo can be read, so {referee.spec} was not asked."]
+        return [f"No photo can be read, so {referee.spec} was not run."]
     known: list[str] = []
     if earlier.get("fingerprint") == referee.model.fingerprint:
         known = pool.signals().filter(pl.col("signal") == CLASS_RANK)["path"].to_list()
     pool.write_signals(model_signals(pool, measured, referee, limits, masked=masked, known=known))
     caution = (
-        f"{referee.spec} also ranks a class low where the background misleads it, and those photos are what "
-        "a benchmark of backgrounds is made of: judge by looking, never by its rank."
+        f"{referee.spec} also ranks a class low where the background misleads it, and a background benchmark "
+        "needs exactly those photos: judge by looking, never by the rank."
     )
     return [caution]
 
 
 def _stale(pool: Pool, model: str, photos: int) -> list[str]:
     ranked = pool.signals().filter(pl.col("signal") == CLASS_RANK)["path"].n_unique()
-    given = f"The signals that need a model are those that {model} gave before"
+    earlier = f"The signals that need a model are from an earlier run of {model}"
     if ranked == photos:
-        return [f"{given}."]
-    return [f"{given} to {ranked:,} of {photos:,} photos: add --model {model} to have the others."]
+        return [f"{earlier}."]
+    return [f"{earlier}, on {ranked:,} of {photos:,} photos: add --model {model} to include the others."]
 
 
 def _record(pool: Pool, limits: CurateSettings, referee: Referee | None, earlier: Mapping[str, Any]) -> None:
-    """Keep how the signals came about; without a model its earlier signals stay, and so does its name."""
+    """Record how the signals were made; without a model, earlier ones and its name stay."""
     model = {"model": earlier.get("model"), "fingerprint": earlier.get("fingerprint")}
     if referee:
         model = {"model": referee.spec, "fingerprint": referee.model.fingerprint}

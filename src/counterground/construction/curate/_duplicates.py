@@ -9,27 +9,26 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from counterground.construction.curate._rows import Numbers, signal_rows
 from counterground.construction.curate._settings import CurateSettings
+from counterground.construction.curate._signals import Floats, Ints, signal_rows
 
 _ROWS = 1024
 
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
-_Whole = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Per photo the most similar one of two kinds, ``[n]`` each: its row (-1: none) and the inner product.
+    """Each photo's nearest neighbour of two kinds, ``[n]`` each: its row (-1: none) and the inner product.
 
-    ``better`` is among the rows before it that have another content, ``foreign`` among all rows of another
+    ``better`` is among the rows before it with other content, ``other_class`` among all rows of another
     class. Of equally similar ones it is the first row.
     """
 
-    better: _Whole
+    better: Ints
     better_product: _Vectors
-    foreign: _Whole
-    foreign_product: _Vectors
+    other_class: Ints
+    other_class_product: _Vectors
 
 
 def hash_vectors(hashes: np.ndarray[Any, np.dtype[np.uint64]]) -> _Vectors:
@@ -42,7 +41,7 @@ def hash_vectors(hashes: np.ndarray[Any, np.dtype[np.uint64]]) -> _Vectors:
     return bits.astype(np.float32) * 2 - 1
 
 
-def find_neighbours(vectors: _Vectors, contents: _Whole, classes: _Whole, least: float) -> Neighbours:
+def find_neighbours(vectors: _Vectors, contents: Ints, classes: Ints, least: float) -> Neighbours:
     """Return the nearest neighbours of rows whose inner product is at least ``least``.
 
     Every pair is compared: nothing is missed.
@@ -60,16 +59,16 @@ def find_neighbours(vectors: _Vectors, contents: _Whole, classes: _Whole, least:
         _keep(found.better, found.better_product, later[differ], earlier[differ], products[differ])
         differ = classes[later] != classes[earlier]
         pair = later[differ], earlier[differ]
-        _keep(found.foreign, found.foreign_product, *pair, products[differ])
-        _keep(found.foreign, found.foreign_product, *pair[::-1], products[differ])
+        _keep(found.other_class, found.other_class_product, *pair, products[differ])
+        _keep(found.other_class, found.other_class_product, *pair[::-1], products[differ])
     return found
 
 
-def _nothing(count: int) -> tuple[_Whole, _Vectors]:
+def _nothing(count: int) -> tuple[Ints, _Vectors]:
     return np.full(count, -1), np.full(count, -np.inf, dtype=np.float32)
 
 
-def _close_pairs(vectors: _Vectors, least: float) -> Iterator[tuple[_Whole, _Whole, _Vectors]]:
+def _close_pairs(vectors: _Vectors, least: float) -> Iterator[tuple[Ints, Ints, _Vectors]]:
     """Yield (later row, earlier row, inner product) of close pairs, a block of later rows at a time."""
     for start in range(0, len(vectors), _ROWS):
         for first in range(0, start + 1, 16 * _ROWS):
@@ -83,7 +82,7 @@ def _close_pairs(vectors: _Vectors, least: float) -> Iterator[tuple[_Whole, _Who
             yield later[before], earlier[before], value[before]
 
 
-def _keep(best: _Whole, product: _Vectors, who: _Whole, other: _Whole, products: _Vectors) -> None:
+def _keep(best: Ints, product: _Vectors, who: Ints, other: Ints, products: _Vectors) -> None:
     """Take over the most similar neighbour of each row, and of equal ones the first row."""
     order = np.lexsort((other, -products, who))
     who, other, products = who[order], other[order], products[order]
@@ -99,18 +98,18 @@ _BITS = 64
 
 
 @dataclass(frozen=True)
-class _Likeness:
-    """One way of being alike: the names of its signals, and what an inner product of vectors means.
+class _Similarity:
+    """One kind of similarity: the names of its signals, and what an inner product of vectors means.
 
     ``value`` is the figure of the signal, ``strength`` its priority (1 for equal photos, 0.5 at the limit),
-    ``told`` the beginning of the sentence, from a value and the path of the other photo.
+    ``sentence`` the beginning of the explanation, from a value and the path of the other photo.
     """
 
     signal: str
-    foreign_signal: str
-    value: Callable[[Numbers], Numbers]
-    strength: Callable[[Numbers], Numbers]
-    told: Callable[[float, str], str]
+    other_class_signal: str
+    value: Callable[[Floats], Floats]
+    strength: Callable[[Floats], Floats]
+    sentence: Callable[[float, str], str]
 
 
 def best_first(measured: pl.DataFrame) -> pl.DataFrame:
@@ -121,40 +120,40 @@ def best_first(measured: pl.DataFrame) -> pl.DataFrame:
     return readable.with_columns(area).sort(*order, descending=[True, True, False, False], nulls_last=True)
 
 
-def copies(measured: pl.DataFrame, settings: CurateSettings) -> pl.DataFrame:
+def duplicate_signals(measured: pl.DataFrame, settings: CurateSettings) -> pl.DataFrame:
     """Return the signals of equal contents and of close perceptual hashes, over the whole pool."""
     photos, radius = best_first(measured), settings.hash_radius
-    likeness = _Likeness(
+    similarity = _Similarity(
         "perceptual hash",
         "copy in another class",
         value=lambda product: (_BITS - product) / 2,
         strength=lambda product: 1 - (_BITS - product) / 4 / max(1, radius),
-        told=lambda value, other: (
+        sentence=lambda value, other: (
             f"It differs in {value:.0f} of {_BITS} bits of the perceptual hash (limit {radius}) from {other}"
         ),
     )
     vectors = hash_vectors(photos["phash"].to_numpy().astype(np.uint64))
-    return pl.concat([_same_content(photos), _near(photos, vectors, _BITS - 2 * radius, likeness)])
+    return pl.concat([_same_content(photos), _near(photos, vectors, _BITS - 2 * radius, similarity)])
 
 
-def similar_photos(
+def similarity_signals(
     measured: pl.DataFrame, paths: list[str], features: np.ndarray, model: str, settings: CurateSettings
 ) -> pl.DataFrame:
     """Return the signals of the cosine between features, ``[n, d]`` of the photos at ``paths``."""
     place = {path: row for row, path in enumerate(paths)}
     photos, least = best_first(measured).filter(pl.col("path").is_in(paths)), settings.min_similarity
-    likeness = _Likeness(
+    similarity = _Similarity(
         "similar features",
         "similar photo in another class",
         value=lambda product: product.clip(-1, 1),
         strength=lambda product: 0.5 + 0.5 * (product - least) / max(1e-6, 1 - least),
-        told=lambda value, other: (
+        sentence=lambda value, other: (
             f"Its features in {model} have cosine {value:.3f} (limit {least:g}) to {other}"
         ),
     )
     vectors = features[[place[path] for path in photos["path"]]].astype(np.float32)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
-    return _near(photos, vectors, least, likeness)
+    return _near(photos, vectors, least, similarity)
 
 
 def _same_content(photos: pl.DataFrame) -> pl.DataFrame:
@@ -163,13 +162,13 @@ def _same_content(photos: pl.DataFrame) -> pl.DataFrame:
         original=pl.col("path").first().over("photo_id"),
         later=pl.len().over("photo_id").cast(pl.Int64) - 1,
     ).with_columns(copy=pl.col("path") != pl.col("original"))
-    told, related = [], []
+    explanations, related = [], []
     for _, original, later, copy in first.iter_rows():
         related.append(original if copy else None)
         if copy:
-            told.append(f"It is the same file as {original}, which came first.")
+            explanations.append(f"It is the same file as {original}, which came first.")
         else:
-            told.append(
+            explanations.append(
                 f"It is the first of {later + 1} equal files." if later else "No other file is equal."
             )
     return signal_rows(
@@ -179,12 +178,12 @@ def _same_content(photos: pl.DataFrame) -> pl.DataFrame:
         value=first["later"].to_list(),
         flagged=first["copy"].to_list(),
         priority=first["copy"].cast(pl.Float64).to_list(),
-        explanation=told,
+        explanation=explanations,
         related=related,
     )
 
 
-def _near(photos: pl.DataFrame, vectors: np.ndarray, least: float, likeness: _Likeness) -> pl.DataFrame:
+def _near(photos: pl.DataFrame, vectors: np.ndarray, least: float, similarity: _Similarity) -> pl.DataFrame:
     contents, classes = (
         photos[name].rank("dense").cast(pl.Int64).to_numpy() for name in ("photo_id", "class_name")
     )
@@ -193,48 +192,50 @@ def _near(photos: pl.DataFrame, vectors: np.ndarray, least: float, likeness: _Li
     sizes, filed = list(sides), photos["class_name"].to_list()
     better = _pairs(
         photos["path"].to_list(),
-        (likeness.signal, "duplicate"),
+        (similarity.signal, "duplicate"),
         (found.better, found.better_product),
-        likeness,
+        similarity,
         lambda row, other: _why_better(sizes[row], sizes[other]),
     )
-    foreign = _pairs(
+    other_class = _pairs(
         photos["path"].to_list(),
-        (likeness.foreign_signal, "label noise"),
-        (found.foreign, found.foreign_product),
-        likeness,
+        (similarity.other_class_signal, "label noise"),
+        (found.other_class, found.other_class_product),
+        similarity,
         lambda _, other: f"is filed under {filed[other]!r}",
     )
-    return pl.concat([better, foreign])
+    return pl.concat([better, other_class])
 
 
 def _pairs(
     paths: list[str],
     names: tuple[str, str],
     nearest: tuple[np.ndarray, np.ndarray],
-    likeness: _Likeness,
+    similarity: _Similarity,
     which: Callable[[int, int], str],
 ) -> pl.DataFrame:
     """Return a row per photo: flagged where it has a ``nearest`` one, of which ``which`` says what it is."""
     flagged = nearest[0] >= 0
     product = np.where(flagged, nearest[1], 0).astype(np.float64)
-    value = [figure if flag else None for figure, flag in zip(likeness.value(product), flagged, strict=True)]
+    value = [
+        figure if flag else None for figure, flag in zip(similarity.value(product), flagged, strict=True)
+    ]
     kind = "better photo" if names[1] == "duplicate" else "photo of another class"
-    told, related = [], []
+    explanations, related = [], []
     for row, (other, figure) in enumerate(zip(nearest[0].tolist(), value, strict=True)):
         related.append(None if figure is None else paths[other])
-        told.append(
+        explanations.append(
             f"No {kind} is nearly the same."
             if figure is None
-            else f"{likeness.told(figure, paths[other])}, which {which(row, other)}."
+            else f"{similarity.sentence(figure, paths[other])}, which {which(row, other)}."
         )
     return signal_rows(
         *names,
         paths,
         value=value,
         flagged=flagged,
-        priority=np.where(flagged, likeness.strength(product).clip(0, 1), 0.0),
-        explanation=told,
+        priority=np.where(flagged, similarity.strength(product).clip(0, 1), 0.0),
+        explanation=explanations,
         related=related,
     )
 

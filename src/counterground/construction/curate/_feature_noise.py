@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from counterground.construction.curate._rows import among_others, percent, share_better, signal_rows
 from counterground.construction.curate._settings import CurateSettings
+from counterground.construction.curate._signals import among_others, percent, share_better, signal_rows
 
 _REASON = "feature noise"
 
 
 class _Check(NamedTuple):
-    """A figure (a column), the name of its limit, which side of it is bad, and the sentence that tells it."""
+    """A figure (a column), the name of its limit, which side is bad, and the sentence that explains it."""
 
     signal: str
     limit: str
@@ -52,7 +52,9 @@ def feature_noise(measured: pl.DataFrame, settings: CurateSettings) -> pl.DataFr
 def _unreadable(measured: pl.DataFrame) -> pl.DataFrame:
     reasons = measured["unreadable"]
     unread = reasons.is_not_null().to_numpy()
-    told = ["It can be read." if reason is None else f"It cannot be read: {reason}." for reason in reasons]
+    explanations = [
+        "It can be read." if reason is None else f"It cannot be read: {reason}." for reason in reasons
+    ]
     return signal_rows(
         "unreadable",
         _REASON,
@@ -60,18 +62,18 @@ def _unreadable(measured: pl.DataFrame) -> pl.DataFrame:
         value=unread.astype(np.float64),
         flagged=unread,
         priority=unread.astype(np.float64),
-        explanation=told,
+        explanation=explanations,
     )
 
 
 def _judged(readable: pl.DataFrame, check: _Check, settings: CurateSettings) -> pl.DataFrame:
     values, limit = readable[check.signal].to_numpy(), getattr(settings, check.limit)
     share = share_better(values, low_is_bad=check.low_is_bad)
-    told = []
+    explanations = []
     for value, part in zip(values, share, strict=True):
         figures = {"percent": percent(value), "limit_percent": percent(limit)}
         first = check.sentence.format(value=value, limit=limit, **figures)
-        told.append(f"{first}, {among_others(part, low_is_bad=check.low_is_bad)}.")
+        explanations.append(f"{first}, {among_others(part, low_is_bad=check.low_is_bad)}.")
     return signal_rows(
         check.signal,
         _REASON,
@@ -79,5 +81,5 @@ def _judged(readable: pl.DataFrame, check: _Check, settings: CurateSettings) -> 
         value=values,
         flagged=values < limit if check.low_is_bad else values > limit,
         priority=share,
-        explanation=told,
+        explanation=explanations,
     )

@@ -1,4 +1,4 @@
-"""Clarity where a mask says what the object is: its share of the photo, and how far off the centre it is."""
+"""Clarity where a mask marks the object: its share of the photo, and how far off-centre it is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from counterground.construction.curate._rows import share_better, signal_rows
 from counterground.construction.curate._settings import CurateSettings
+from counterground.construction.curate._signals import share_better, signal_rows
 from counterground.errors import CounterGroundError
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.pool import Pool
@@ -19,7 +19,7 @@ _HALF = 128
 
 
 class ObjectPlace(NamedTuple):
-    """Fraction of the pixels that are object, and way of its centre from the photo's (0) to its edge (1)."""
+    """Fraction of pixels that are object, and distance of its centre from the photo's (0) to the edge (1)."""
 
     area: float
     offset: float
@@ -67,7 +67,7 @@ def object_signals(pool: Pool, photos: pl.DataFrame, settings: CurateSettings) -
             value=area,
             flagged=area < limits[0],
             priority=share_better(area, low_is_bad=True),
-            explanation=[_told_area(part, limits[0]) for part in area.tolist()],
+            explanation=[_area_sentence(part, limits[0]) for part in area.tolist()],
         ),
         signal_rows(
             "object offset",
@@ -86,7 +86,7 @@ def object_signals(pool: Pool, photos: pl.DataFrame, settings: CurateSettings) -
     return MaskedPhotos(pl.concat(signals), paths, failures)
 
 
-def _told_area(area: float, limit: float) -> str:
+def _area_sentence(area: float, limit: float) -> str:
     if not area:
         return "Its mask marks no object."
     return f"The object covers {100 * area:.2g} % of the photo (limit {100 * limit:g} %)."

@@ -1,15 +1,14 @@
-"""The model that judges: it is loaded with the names that compete before any photo is read."""
+"""The model that judges, loaded with its candidate names before any photo is read."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from counterground.construction.curate._rows import Numbers
+from counterground.construction.curate._signals import Floats, Ints
 from counterground.errors import UsageError, did_you_mean
 from counterground.files import cache_dir
 from counterground.inference import Head, Settings, build_head, candidate_labels, encode_photos
@@ -17,33 +16,31 @@ from counterground.models import Classifier, Encoder, check_specs, expand_specs
 from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_label_space, prompt_templates
 from counterground.pool import Pool
 
-Whole = np.ndarray[Any, np.dtype[np.int64]]
-
 
 @dataclass(frozen=True)
-class Opinion:
-    """What a model says of ``n`` photos: rank of the class (1 is first), the two best names, probabilities.
+class Judgement:
+    """A model's judgement of ``n`` photos: rank of the class (1 is first), two best names, probabilities.
 
     ``own``, ``first`` and ``second`` are columns of the scores; probabilities are fractions.
     """
 
-    rank: Whole
-    own: Whole
-    first: Whole
-    second: Whole
-    first_probability: Numbers
-    second_probability: Numbers
+    rank: Ints
+    own: Ints
+    first: Ints
+    second: Ints
+    first_probability: Floats
+    second_probability: Floats
 
     @property
-    def margin(self) -> Numbers:
+    def margin(self) -> Floats:
         """Lead of the first name over the second."""
         return self.first_probability - self.second_probability
 
 
-def opinion(logits: np.ndarray, own: Whole) -> Opinion:
-    """Return the opinion that ``logits`` ``[n, k]`` hold on photos whose class is column ``own`` ``[n]``.
+def judgement(logits: np.ndarray, own: Ints) -> Judgement:
+    """Return the judgement in ``logits`` ``[n, k]`` on photos whose class is column ``own`` ``[n]``.
 
-    Equal logits share the better rank; of two that are first, the lower column is named first.
+    Equal logits share the better rank; of two that tie for the first, the lower column comes first.
     """
     logits = logits.astype(np.float64)
     row = np.arange(len(logits))
@@ -53,15 +50,15 @@ def opinion(logits: np.ndarray, own: Whole) -> Opinion:
     total = odds.sum(axis=1)
     odds[row, first] = -1
     second = odds.argmax(axis=1)
-    return Opinion(rank, own, first, second, 1 / total, odds[row, second] / total)
+    return Judgement(rank, own, first, second, 1 / total, odds[row, second] / total)
 
 
 _ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Entrants:
-    """Classes among which the pool's are judged, and the place in ``space`` of each of those."""
+class ClassSpace:
+    """The classes among which the pool's are judged, and the index in ``space`` of each of the pool's."""
 
     space: LabelSpace
     index: dict[str, int]
@@ -69,19 +66,19 @@ class Entrants:
 
 @dataclass(frozen=True)
 class Referee:
-    """A loaded model, the distinct names it tells apart (columns of ``head``) and each class's column."""
+    """A loaded model, its distinct names (columns of ``head``) and each class's column."""
 
     spec: str
     model: Encoder
     running: Settings
-    entrants: Entrants
+    classes: ClassSpace
     head: Head
     names: tuple[str, ...]
     column: dict[int, int]
 
     def benchmark(self, pool: Pool, photos: pl.DataFrame) -> Benchmark:
-        """Return photos of the pool as a benchmark, for those who encode them."""
-        return _benchmark(pool, photos, self.entrants)
+        """Return photos of the pool as a benchmark, which can be encoded."""
+        return _benchmark(pool, photos, self.classes)
 
     def encode(
         self, benchmark: Benchmark, known: Collection[str], view: Encoder | None = None
@@ -107,73 +104,77 @@ class Referee:
                 matrix[part], readable[part] = features.matrix, features.readable
         return matrix, readable
 
-    def judge(self, features: np.ndarray, class_indices: Iterable[int]) -> Opinion:
-        """Return the opinion on photos with these features and classes."""
+    def judge(self, features: np.ndarray, class_indices: Iterable[int]) -> Judgement:
+        """Return the judgement on photos with these features and classes."""
         own = np.array([self.column[index] for index in class_indices], dtype=np.int64)
         logits = [
             self.head.scores(features[start : start + _ROWS]) * self.head.scale
             for start in range(0, len(features), _ROWS)
         ]
-        return opinion(np.concatenate(logits), own)
+        return judgement(np.concatenate(logits), own)
 
 
 def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings) -> Referee:
-    """Load the model and see that it can rank every class of the pool.
+    """Load the model and check that it can rank every class of the pool.
 
-    The names that compete are those of ``running.label_space``; without one a classifier's outputs, or for a
-    dual encoder ImageNet's 1,000 names and with them the pool's classes that are none of ImageNet's: a photo
-    that shows something else needs a name to go to.
+    The candidate names are those of ``running.label_space``; without one, a classifier's outputs, or for a
+    dual encoder ImageNet's 1,000 names and those of the pool's classes that ImageNet lacks: a photo that
+    shows something else needs a name that fits.
 
     Raises:
-        UsageError: several models or one that scores no names, an unknown model, label space or name list, or
-            a class without an output.
-        CounterGroundError: weights cannot be had, or class names that cannot be resolved.
+        UsageError: several models, a generative one, an unknown model, label space or name list, or a class
+            without an output.
+        CounterGroundError: weights that cannot be loaded, or class names that cannot be resolved.
     """
     specs = expand_specs([spec])
     if len(specs) != 1:
-        raise UsageError(f"{spec} names {len(specs)} models, and one is asked for its opinion: choose it.")
+        raise UsageError(f"{spec} names {len(specs)} models, and curate needs one: choose it.")
     check_specs(specs)
     if running.label_space == "confusable":
-        raise UsageError("All names compete in curate: use --label-space benchmark, imagenet or a file.")
+        raise UsageError(
+            "curate ranks each class among all names: use --label-space benchmark, imagenet or a file."
+        )
     model = running.load(specs[0])
     if not isinstance(model, Encoder):
-        raise UsageError(f"{spec} answers in words; curate needs a CLIP or a classifier, which score names.")
-    entrants = _entrants(model, photos["class_name"].unique().sort().to_list(), running)
+        raise UsageError(f"{spec} is a generative model: curate needs a CLIP or a classifier.")
+    classes = _class_space(model, photos["class_name"].unique().sort().to_list(), running)
     candidates = candidate_labels(
-        _benchmark(pool, photos, entrants), running.label_space or "benchmark", running.names
+        _benchmark(pool, photos, classes), running.label_space or "benchmark", running.names
     )
     if candidates.space.candidates is not None:
-        raise UsageError(f"All names compete in curate, and {running.label_space} lets few: use another.")
+        raise UsageError(
+            f"curate ranks each class among all names, and {running.label_space} allows few: use another."
+        )
     templates = prompt_templates(running.prompts)
     head = build_head(model, candidates.space, candidates.texts, templates, cache_dir() / "heads")
-    # Names written alike are one name here: they share a column, and would tie.
+    # Equal names are one name here: they share a column, and would tie.
     columns, first, place = np.unique(head.columns, return_index=True, return_inverse=True)
     if len(columns) < 2:
-        raise UsageError("A name has no rank alone: add others with --label-space imagenet or a file.")
+        raise UsageError("A rank needs at least two names: add more with --label-space imagenet or a file.")
     return Referee(
         spec=specs[0],
         model=model,
         running=running,
-        entrants=entrants,
+        classes=classes,
         head=replace(head, columns=columns),
         names=tuple(candidates.space.names[index] for index in first),
         column={index: int(place[true]) for index, true in candidates.true_index.items() if true is not None},
     )
 
 
-def _entrants(model: Encoder, class_names: list[str], running: Settings) -> Entrants:
+def _class_space(model: Encoder, class_names: list[str], running: Settings) -> ClassSpace:
     assigned = assign_classes(class_names)
     own = assigned.label_space
     if running.label_space is not None:
-        return Entrants(own, assigned.index)
+        return ClassSpace(own, assigned.index)
     if isinstance(model, Classifier):
         space = LabelSpace("outputs", model.class_names, model.imagenet_columns)
         place = [_output(model, *names) for names in zip(own.names, own.imagenet, strict=True)]
-        return Entrants(space, {name: place[index] for name, index in assigned.index.items()})
+        return ClassSpace(space, {name: place[index] for name, index in assigned.index.items()})
     imagenet = imagenet_label_space()
     others = [index for index in range(len(imagenet)) if index not in own.imagenet]
     names = (*own.names, *(imagenet.names[index] for index in others))
-    return Entrants(LabelSpace("names", names, (*own.imagenet, *others)), assigned.index)
+    return ClassSpace(LabelSpace("names", names, (*own.imagenet, *others)), assigned.index)
 
 
 def _output(model: Classifier, name: str, imagenet: int | None) -> int:
@@ -183,14 +184,14 @@ def _output(model: Classifier, name: str, imagenet: int | None) -> int:
         return model.class_names.index(name)
     raise UsageError(
         f"{model.spec} has no output for class {name!r}.{did_you_mean(name, model.class_names)} "
-        "Use a CLIP, which can be asked for any name, or a model that was trained on this class."
+        "Use a CLIP, which accepts any name, or a model that was trained on this class."
     )
 
 
-def _benchmark(pool: Pool, photos: pl.DataFrame, entrants: Entrants) -> Benchmark:
-    indices = [entrants.index[name] for name in photos["class_name"]]
-    names = [entrants.space.names[index] for index in indices]
+def _benchmark(pool: Pool, photos: pl.DataFrame, classes: ClassSpace) -> Benchmark:
+    indices = [classes.index[name] for name in photos["class_name"]]
+    names = [classes.space.names[index] for index in indices]
     manifest = photos.select("path", "photo_id").with_columns(
         pl.Series("class_index", indices, pl.Int32), pl.Series("class_name", names, pl.String)
     )
-    return Benchmark(pool.root.name, pool.root, manifest, entrants.space)
+    return Benchmark(pool.root.name, pool.root, manifest, classes.space)

@@ -10,7 +10,7 @@ from counterground.errors import UsageError, did_you_mean
 
 @dataclass(frozen=True)
 class CurateSettings:
-    """Limits of the signals; README.md says how each was chosen and how often it flags good photos.
+    """Limits of the signals; README.md explains each and says how often it flags good photos.
 
     Attributes:
         min_side: pixels of the shorter side.
@@ -21,13 +21,13 @@ class CurateSettings:
         min_entropy: bits (of 8) of the histogram of grey levels.
         hash_radius: bits (of 64) by which perceptual hashes of near duplicates differ at most.
         min_similarity: cosine between features of near duplicates.
-        max_rank: rank of the class among the competing names, the first being 1.
+        max_rank: rank of the class among the candidate names, the first being 1.
         max_rank_share: the same as a fraction of the names; the stricter of the two holds.
         min_gap: difference of the two highest probabilities (fraction) under which a second class is close.
-        min_both: fraction that those two must have together; under it no class is likely.
+        min_both: fraction that those two must have together; below it no class is likely.
         min_margin: lead of the first name (fraction) that the photo or one of its crops must reach.
         min_area: fraction of the photo that is object, where there is a mask.
-        max_offset: way of its centre from the photo's centre (0) to the edge (1), where there is a mask.
+        max_offset: distance of its centre from the photo's centre (0) to the edge (1), where there is a mask.
 
     Raises:
         UsageError: a value outside its range.
@@ -53,14 +53,14 @@ class CurateSettings:
         for name, most in _MOST.items():
             value = getattr(self, name)
             if not 0 <= value <= most:
-                raise UsageError(f"{name} must lie between 0 and {most:g}, not be {value:g}.")
+                raise UsageError(f"{name} must lie between 0 and {most:g}, but is {value:g}.")
 
     @classmethod
     def with_limits(cls, words: Iterable[str]) -> CurateSettings:
         """Return the defaults with the limits that ``NAME=VALUE`` words set.
 
         Raises:
-            UsageError: an unknown name, or a value that is no number or outside its range.
+            UsageError: an unknown name, or a value that is not a number or outside its range.
         """
         kinds = {field.name: int if field.type == "int" else float for field in fields(cls)}
         chosen: dict[str, float] = {}

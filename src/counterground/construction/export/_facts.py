@@ -71,7 +71,9 @@ def card_facts(pool: Pool) -> CardFacts:
     from counterground.pool import IMPORTED, KEEP
 
     photos, review = pool.photos(), pool.verdicts("review")
-    people = pool.decisions().filter(pl.col("annotator") != IMPORTED)
+    people, votes = (
+        frame.filter(pl.col("annotator") != IMPORTED) for frame in (pool.decisions(), pool.votes())
+    )
     dropped = review.filter(pl.col("label").is_not_null() & (pl.col("label") != KEEP))["label"]
     discarded = dict(Counter(dropped.to_list()).most_common())
     if disputed := int((review["status"] == "disagreed").sum()):
@@ -79,15 +81,15 @@ def card_facts(pool: Pool) -> CardFacts:
     return CardFacts(
         chosen=_origins(photos),
         annotators=people["annotator"].n_unique(),
-        agreement=_agreement(people, photos),
+        agreement=_agreement(votes, photos),
         discarded=discarded,
     )
 
 
-def _agreement(decisions: pl.DataFrame, photos: pl.DataFrame) -> tuple[Agreement, ...]:
+def _agreement(votes: pl.DataFrame, photos: pl.DataFrame) -> tuple[Agreement, ...]:
     from counterground.metrics import agreement
 
-    known = decisions.join(photos.select("path", "class_name", "cluster"), on="path", how="inner")
+    known = votes.join(photos.select("path", "class_name", "cluster"), on="path", how="inner")
     table = agreement(known).filter(
         pl.col("class_name").is_null() & pl.col("label").is_null() & (pl.col("photos") > 0)
     )

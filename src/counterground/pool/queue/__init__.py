@@ -1,1 +1,28 @@
-"""Queue."""
+"""The label queue: which photo each annotator gets next. See README.md of the pool."""
+
+from counterground.pool.queue._queue import LEASE_SECONDS, Queue
+from counterground.pool.queue._ranking import review_queue
+from counterground.pool.queue._rows import (
+    Adjudication,
+    AnnotatorProgress,
+    Batch,
+    ClassProgress,
+    Disagreement,
+    Flag,
+    QueuedPhoto,
+    Remaining,
+)
+
+__all__ = [
+    "LEASE_SECONDS",
+    "Adjudication",
+    "AnnotatorProgress",
+    "Batch",
+    "ClassProgress",
+    "Disagreement",
+    "Flag",
+    "Queue",
+    "QueuedPhoto",
+    "Remaining",
+    "review_queue",
+]

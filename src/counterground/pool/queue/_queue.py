@@ -1,8 +1,8 @@
-"""The label queue: which photo comes next for whom, asked in SQL so that several servers agree.
+"""The label queue: which photo each annotator gets next, in SQL so that several servers agree.
 
-Every connection keeps what follows from the log in temporary tables of its own. The log only grows, so they
-are brought up to date by what is new in it: asking stays fast with any number of decisions, and there is no
-second truth on the disk.
+Every connection keeps what follows from the log in its own temporary tables. The log only grows, so they are
+updated with what is new in it: queries stay fast with any number of decisions, and nothing derived is
+on disk.
 """
 
 from __future__ import annotations
@@ -10,31 +10,32 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from statistics import median
 from typing import Any, Literal
 
-from sqlalchemy import Connection, TextClause, delete, select, text
+from sqlalchemy import Connection, TextClause, delete, text
 from sqlalchemy.dialects.sqlite import insert
 
 from counterground.errors import UsageError
-from counterground.pool._decisions import check_decision, record
-from counterground.pool._pool import Pool
-from counterground.pool._schema import BACKGROUND_LABELS, REVIEW_LABELS, TASKS
-from counterground.pool._tables import DECISION, LEASE, SETTING
+from counterground.pool._database import LEASE
+from counterground.pool._schema import TASKS
+from counterground.pool._store import Pool
+from counterground.pool._verdicts import check_labels_of_decisions
+from counterground.pool.queue._ranking import review_queue
 from counterground.pool.queue._rows import (
+    Adjudication,
     AnnotatorProgress,
     Batch,
     ClassProgress,
-    Dispute,
+    Disagreement,
     Flag,
     QueuedPhoto,
-    Rest,
-    Settled,
+    Remaining,
 )
 from counterground.pool.queue._sql import (
-    DISPUTES,
+    ADJUDICATIONS,
+    DISAGREEMENTS,
     DONE,
     FLAGS,
     LEFT,
@@ -45,8 +46,7 @@ from counterground.pool.queue._sql import (
     PROGRESS,
     RANK,
     REFRESH,
-    REST,
-    SETTLED,
+    REMAINING,
     STILL_WANTED,
     TABLES,
     USES,
@@ -54,7 +54,7 @@ from counterground.pool.queue._sql import (
 )
 
 LEASE_SECONDS = 180.0
-"""How long a photo is kept for the one who has it on screen, since the page was last heard of."""
+"""How long a photo is kept for the annotator who has it on screen, since the last request of the page."""
 
 Order = Literal["blind", "ranked"]
 
@@ -63,9 +63,9 @@ class Queue:
     """The queue of one pool; any number of them, in any number of processes, serve the same pool.
 
     A photo needs one annotator, and two where the hash of its content falls into the share ``second``;
-    imported labels are an annotator's. What is on screens of others counts as decided by them until its lease
-    ends. Backgrounds come class by class, only of photos that stand in the review; reviews over all classes;
-    both in an order drawn from the hash of the content and the annotator's name. ``ranked`` reviews begin
+    imported labels count as an annotator's. What is on screens of others counts as decided by them until its
+    lease ends. Backgrounds come class by class, only of photos that stand in the review; reviews over all
+    classes; both in an order drawn from the content hash and the annotator's name. ``ranked`` reviews begin
     with what curation flagged when the queue was opened. Postponed photos come last.
 
     Args:
@@ -76,66 +76,55 @@ class Queue:
 
     def __init__(self, pool: Pool, *, second: float = 0.1, order: Order = "blind") -> None:
         self.pool = pool
-        self._ranks = _ranks(pool) if order == "ranked" else []
+        self._ranks: list[dict[str, Any]] = []
+        if order == "ranked":
+            doubtful = review_queue(pool.signals(), pool.photos())
+            self._ranks = doubtful.select("path", "score").to_dicts()
         # Content hashes are uniform: comparing their first digits as text draws the share.
         self._second = "g" if second >= 1 else f"{int(second * 2**32):08x}"
 
-    def take(self, annotator: str, task: str, *, count: int = 6, have: Sequence[str] = ()) -> Batch:
-        """Give an annotator the next photos and keep them for that screen, with those of ``have``."""
+    def lease(self, annotator: str, task: str, *, count: int = 6, leased: Sequence[str] = ()) -> Batch:
+        """Give an annotator the next photos and keep them for that screen, with those of ``leased``."""
         asked = self._asked(annotator, task) | {
-            "count": count + len(have),
-            "have": json.dumps(list(have)),
+            "count": count + len(leased),
+            "leased": json.dumps(list(leased)),
         }
         with self.pool.connect() as connection:
             self._refresh(connection)
             rows = connection.execute(_query(NEXT, task), asked).all()
-            still = set(connection.execute(_query(STILL_WANTED, task), asked).scalars()) if have else set()
-            fresh = [row for row in rows if row.path not in have][:count]
+            still: set[str] = set()
+            if leased:
+                still.update(connection.execute(_query(STILL_WANTED, task), asked).scalars())
+            fresh = [row for row in rows if row.path not in leased][:count]
             _lease(connection, annotator, task, [*still, *(row.path for row in fresh)])
             done = connection.execute(text(DONE), asked).scalar_one()
             left = connection.execute(_query(LEFT, task), asked).scalar_one()
             seconds = connection.execute(text(PACE), asked).scalars().all()
         return Batch(
             photos=[_photo(row) for row in fresh],
-            lost=[path for path in have if path not in still],
+            revoked=[path for path in leased if path not in still],
             done=done,
             left=left,
             pace=median(seconds) if seconds else None,
         )
 
-    def rest(self, annotator: str, task: str) -> Rest:
-        """Say what an annotator who is through may wait for."""
+    def remaining(self, annotator: str, task: str) -> Remaining:
+        """Say what an annotator who has decided on all may wait for."""
         with self.pool.connect(writes=False) as connection:
             self._refresh(connection)
-            waiting, elsewhere = connection.execute(_query(REST, task), self._asked(annotator, task)).one()
-        return Rest(waiting, elsewhere)
+            asked = self._asked(annotator, task)
+            return Remaining(*connection.execute(_query(REMAINING, task), asked).one())
 
     def decide(
-        self,
-        path: str,
-        *,
-        annotator: str,
-        task: str,
-        labels: Sequence[str],
-        token: str,
-        settles: bool = False,
-        seconds: float | None = None,
-        suggestion: str | None = None,
-        within: Connection | None = None,
+        self, path: str, *, annotator: str, task: str, within: Connection | None = None, **decision: Any
     ) -> int:
-        """Record a decision, as ``Pool.decide`` does, and give the photo back; return the decision's id.
-
-        ``within`` is a transaction of ``Pool.connect`` of which this becomes a part: on disk with all of it.
-        """
-        event: dict[str, Any] = {"path": path, "annotator": annotator, "task": task, "labels": list(labels)}
-        event |= {"settles": settles, "seconds": seconds, "suggestion": suggestion}
-        with self._part(within) as connection:
-            known = _token_is_known(connection, token)
-            if not known:  # the labels may have changed since: what was written stays accepted
-                check_decision(annotator, task, labels, _known_labels(connection, task))
-            number = record(connection, token, event)
-            if not known:
-                connection.execute(delete(LEASE).where(*_same_lease(path, task, annotator)))
+        """Record a decision, as ``Pool.decide`` does, and give the photo back; return the decision's id."""
+        with self.pool.connect_within(within) as connection:
+            newest = connection.execute(text(NEWEST)).one().newest
+            number = self.pool.decide(path, annotator=annotator, task=task, within=connection, **decision)
+            if number > newest:  # what was sent twice may have been undone meanwhile, and be on screen again
+                same = LEASE.c.path == path, LEASE.c.task == task, LEASE.c.annotator == annotator
+                connection.execute(delete(LEASE).where(*same))
         return number
 
     def undo(
@@ -147,31 +136,18 @@ class Queue:
         token: str,
         within: Connection | None = None,
     ) -> tuple[QueuedPhoto, dict[str, Any]] | None:
-        """Take back a decision and keep its photo for the annotator; return both, or None: there is none.
-
-        Args:
-            annotator: who takes it back.
-            task: of the decision.
-            of: token or id of the decision (a settlement may be anyone's); None is the annotator's last one.
-            token: makes sending twice harmless.
-            within: as in ``decide``.
-
-        Raises:
-            UsageError: there is no such decision of the annotator, or it was taken back before.
-        """
-        with self._part(within) as connection:
-            row = _to_undo(connection, annotator, task, of, token)
+        """Take back a decision, as ``Pool.undo`` does, and keep its photo for the annotator; return both."""
+        with self.pool.connect_within(within) as connection:
+            row = self.pool.undo(annotator, task, of=of, token=token, within=connection)
             if row is None:
                 return None
-            event = {"path": row["path"], "annotator": annotator, "task": task, "labels": []}
-            record(connection, token, event | {"undoes": row["id"]})
-            if not row["settles"]:
+            if not row["adjudicates"]:
                 _lease(connection, annotator, task, [row["path"]])
             photo = connection.execute(
                 text("SELECT path, rowid, class_name, width, height, 0 FROM photo WHERE path = :path"),
                 {"path": row["path"]},
             ).one()
-        return _photo(photo), row | {"labels": json.loads(row["labels"])}
+        return _photo(photo), row
 
     def path_of(self, row: int) -> str | None:
         """Return the path of the photo with this number, None where there is none."""
@@ -179,23 +155,23 @@ class Queue:
             found = connection.execute(text("SELECT path FROM photo WHERE rowid = :row"), {"row": row})
             return found.scalar_one_or_none()
 
-    def disputes(self, task: str) -> list[Dispute]:
-        """Return the photos on which annotators disagree and nobody has settled, by class."""
+    def disagreements(self, task: str) -> list[Disagreement]:
+        """Return the photos on which annotators disagree and nobody has adjudicated, by class."""
         with self.pool.connect(writes=False) as connection:
             self._refresh(connection)
-            rows = connection.execute(_query(DISPUTES, task), {"task": task}).all()
-        found: dict[str, Dispute] = {}
+            rows = connection.execute(_query(DISAGREEMENTS, task), {"task": task}).all()
+        found: dict[str, Disagreement] = {}
         for row in rows:
-            dispute = found.setdefault(row.path, Dispute(_photo(row), {}))
-            dispute.votes[row.voter] = json.loads(row.labels)
+            disagreement = found.setdefault(row.path, Disagreement(_photo(row), {}))
+            disagreement.votes[row.voter] = json.loads(row.labels)
         return list(found.values())
 
-    def settled(self, task: str) -> list[Settled]:
-        """Return what was settled and stands, the last one first."""
+    def adjudications(self, task: str) -> list[Adjudication]:
+        """Return the adjudications that stand, the last one first."""
         with self.pool.connect(writes=False) as connection:
             self._refresh(connection)
-            rows = connection.execute(text(SETTLED), {"task": task}).all()
-        return [Settled(_photo(row), row.id, json.loads(row.labels), row.at) for row in rows]
+            rows = connection.execute(text(ADJUDICATIONS), {"task": task}).all()
+        return [Adjudication(_photo(row), row.id, json.loads(row.labels), row.at) for row in rows]
 
     def progress(self, task: str) -> list[ClassProgress]:
         """Return how far the task is, class by class."""
@@ -211,12 +187,12 @@ class Queue:
             names = connection.execute(text(VOTERS), {"task": task}).scalars().all()
         found = []
         for name in sorted({*names, *also}):
-            batch = self.take(name, task, count=0)
+            batch = self.lease(name, task, count=0)
             found.append(AnnotatorProgress(name, batch.done, batch.left, batch.pace))
         return found
 
     def uses(self, task: str) -> dict[str, int]:
-        """Return how often each label stands in the log, decisions that were undone included."""
+        """Return how often each label is in the log, decisions that were undone included."""
         with self.pool.connect(writes=False) as connection:
             rows = connection.execute(text(USES), {"task": task}).all()
         return {str(label): int(count) for label, count in rows}
@@ -240,7 +216,7 @@ class Queue:
             return int(connection.execute(text(NEWEST)).one().newest)
 
     def made_since(self, number: int) -> dict[str, int]:
-        """Return how many decisions later than this id stand, by annotator; postponing is none."""
+        """Return how many decisions later than this id stand, by annotator; postponing does not count."""
         with self.pool.connect(writes=False) as connection:
             rows = connection.execute(text(MADE_SINCE), {"id": number}).all()
         return {str(name): int(count) for name, count in rows}
@@ -249,16 +225,6 @@ class Queue:
         """Give back everything these annotators have on screen."""
         with self.pool.connect() as connection:
             connection.execute(delete(LEASE).where(LEASE.c.annotator.in_(annotators)))
-
-    @contextmanager
-    def _part(self, within: Connection | None) -> Iterator[Connection]:
-        """A transaction, or a part of one that fails alone."""
-        if within is None:
-            with self.pool.connect() as connection:
-                yield connection
-        else:
-            with within.begin_nested():
-                yield within
 
     def _refresh(self, connection: Connection) -> None:
         """Bring this connection's tables up to date."""
@@ -269,48 +235,30 @@ class Queue:
         if seen is None and self._ranks:
             connection.execute(text(RANK), self._ranks)
         if seen is None or tuple(seen.values()) != tuple(newest.values()):
+            check_labels_of_decisions(connection, since=seen["seen"] if seen else 0)
             for statement in REFRESH:
                 connection.execute(text(statement), {"seen": 0, "row": 0} | dict(seen or {}) | dict(newest))
 
     def _asked(self, annotator: str, task: str) -> dict[str, Any]:
         ranked = bool(self._ranks) and task == "review"
         # Digits of a content hash are independent: those the annotator's name picks give an order of its own.
+        now = time.time()
         here, there = (9 + digit % 52 for digit in hashlib.sha256(annotator.encode()).digest()[:2])
         return {
             "here": here,
             "there": there,
             "me": annotator,
             "task": task,
-            "now": time.time(),
+            "now": now,
+            "latest": now + LEASE_SECONDS,  # no lease lasts longer, though the clock was set back meanwhile
             "second": self._second,
             "ranked": ranked,
         }
 
 
-def pool_key(pool: Pool) -> str:
-    """Return a name of the pool that no other pool has, made when it is first asked for."""
-    fresh = json.dumps(hashlib.sha256(f"{pool.root}{time.time_ns()}".encode()).hexdigest()[:16])
-    with pool.connect() as connection:
-        statement = insert(SETTING).values(name="pool_key", value=fresh)
-        connection.execute(statement.on_conflict_do_nothing())
-        found = connection.execute(select(SETTING.c.value).where(SETTING.c.name == "pool_key"))
-        return str(json.loads(found.scalar_one()))
-
-
-def _token_is_known(connection: Connection, token: str) -> bool:
-    """Say whether an event with this token is in the log."""
-    return connection.execute(select(DECISION.c.id).where(DECISION.c.token == token)).first() is not None
-
-
-def _ranks(pool: Pool) -> list[dict[str, Any]]:
-    from counterground.pool.queue._ranking import review_queue
-
-    return review_queue(pool.signals(), pool.photos()).select("path", "score").to_dicts()
-
-
 def _query(template: str, task: str) -> TextClause:
     if task not in TASKS:
-        raise UsageError(f"Unknown task {task!r}: there are {', '.join(TASKS)}.")
+        raise UsageError(f"Unknown task {task!r}: choose {' or '.join(TASKS)}.")
     return text(template.replace("TASK", task))
 
 
@@ -334,43 +282,3 @@ def _lease(connection: Connection, annotator: str, task: str, paths: Sequence[st
         ),
         rows,
     )
-
-
-def _same_lease(path: str, task: str, annotator: str) -> tuple[Any, ...]:
-    return LEASE.c.path == path, LEASE.c.task == task, LEASE.c.annotator == annotator
-
-
-def _known_labels(connection: Connection, task: str) -> Sequence[str]:
-    if task == "review":
-        return REVIEW_LABELS
-    found = connection.execute(select(SETTING.c.value).where(SETTING.c.name == "background_labels")).scalar()
-    return BACKGROUND_LABELS if found is None else list(json.loads(found))
-
-
-def _to_undo(
-    connection: Connection, annotator: str, task: str, of: str | int | None, token: str
-) -> dict[str, Any] | None:
-    """Return the row of the decision that is to be taken back."""
-    before = connection.execute(select(DECISION.c.undoes).where(DECISION.c.token == token)).scalar()
-    query = select(DECISION).where(DECISION.c.task == task, DECISION.c.undoes.is_(None))
-    undone = select(DECISION.c.undoes).where(DECISION.c.undoes.is_not(None))
-    if before is not None:
-        query = query.where(DECISION.c.id == before)
-    elif of is None:
-        mine = query.where(DECISION.c.annotator == annotator, DECISION.c.settles.is_(False))
-        query = mine.where(DECISION.c.id.not_in(undone)).order_by(DECISION.c.id.desc()).limit(1)
-    elif isinstance(of, int):
-        query = query.where(DECISION.c.id == of)
-    else:
-        query = query.where(DECISION.c.token == of)
-    row = connection.execute(query).mappings().one_or_none()
-    if row is None:
-        if of is None:
-            return None
-        raise UsageError(f"There is no decision {of!r} to take back.")
-    if before is None:
-        if row["annotator"] != annotator and not row["settles"]:
-            raise UsageError("A decision can only be taken back by its annotator.")
-        if connection.execute(select(DECISION.c.id).where(DECISION.c.undoes == row["id"])).first():
-            raise UsageError("That decision was taken back before.")
-    return dict(row)

@@ -15,8 +15,8 @@ def review_queue(signals: pl.DataFrame, photos: pl.DataFrame) -> pl.DataFrame:
 
     The score counts the different reasons for which a photo is flagged, and adds its highest priority (times
     0.999): two reasons always rank above one, however many signals give that one. 0 is a photo without any.
-    Photos of equal score stay in the order of ``photos``. Reasons stand with the strongest first, and so do
-    the explanations.
+    Photos of equal score stay in the order of ``photos``. Reasons and
+    explanations are listed with the strongest first.
 
     Args:
         signals: as ``SIGNAL_SCHEMA``; those of photos that are not in ``photos`` are left out.
@@ -28,7 +28,7 @@ def review_queue(signals: pl.DataFrame, photos: pl.DataFrame) -> pl.DataFrame:
         place=pl.col("reason").replace_strict(order, return_dtype=pl.Int64),
     )
     sides = {"path": False, "strength": True, "place": False, "priority": True, "signal": False}
-    told = (
+    found = (
         flagged.sort(*sides, descending=list(sides.values()))
         .group_by("path", maintain_order=True)
         .agg(
@@ -40,7 +40,7 @@ def review_queue(signals: pl.DataFrame, photos: pl.DataFrame) -> pl.DataFrame:
     none = pl.lit([], dtype=pl.List(pl.String))
     return (
         photos.select("path", "class_name")
-        .join(told, on="path", how="left", maintain_order="left")
+        .join(found, on="path", how="left", maintain_order="left")
         .with_columns(
             pl.col("score").fill_null(0.0),
             pl.col("reasons").fill_null(none),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class QueuedPhoto:
-    """A photo on its way to the screen; ``row`` names it in addresses, which then do not tell its source."""
+    """A photo on its way to the screen; ``row`` stands for it in addresses, which then hide its source."""
 
     path: str
     row: int
@@ -23,25 +23,25 @@ class Batch:
 
     Attributes:
         photos: the next ones, kept for the annotator for ``LEASE_SECONDS``.
-        lost: those of ``have`` that are no longer wanted from the annotator.
+        revoked: those of ``leased`` that the annotator need no longer decide on.
         done: photos the annotator has decided on.
-        left: photos that wait for the annotator, those on screen included.
+        left: photos that await the annotator, those on screen included.
         pace: median seconds of the annotator's last 101 decisions; null where none was timed.
     """
 
     photos: list[QueuedPhoto]
-    lost: list[str]
+    revoked: list[str]
     done: int
     left: int
     pace: float | None
 
 
 @dataclass(frozen=True)
-class Rest:
-    """Photos not ready when an annotator is through.
+class Remaining:
+    """Photos that are not finished when an annotator has decided on all.
 
     Attributes:
-        waiting: the annotator decided; they wait for another one.
+        waiting: the annotator decided; they await another one.
         elsewhere: others have them on screen now.
     """
 
@@ -50,7 +50,7 @@ class Rest:
 
 
 @dataclass(frozen=True)
-class Dispute:
+class Disagreement:
     """A photo on which annotators disagree: the labels of each, by annotator."""
 
     photo: QueuedPhoto
@@ -58,8 +58,8 @@ class Dispute:
 
 
 @dataclass(frozen=True)
-class Settled:
-    """A settled photo: the id of the settling decision, its labels and its time (ISO, UTC)."""
+class Adjudication:
+    """The end of a disagreement: the id of the decision, its labels and its time (ISO, UTC)."""
 
     photo: QueuedPhoto
     id: int
@@ -84,21 +84,21 @@ class ClassProgress:
     Attributes:
         class_name: the class.
         photos: those the task is about (of backgrounds: those that stand in the review).
-        complete: as many annotators as they need have decided, or they are settled.
+        complete: as many annotators as they need have decided, or someone has adjudicated.
         begun: decided on, but by fewer annotators than they need.
-        disputed: annotators disagree, and nobody has settled it.
+        disagreed: annotators disagree, and nobody has adjudicated.
     """
 
     class_name: str
     photos: int
     complete: int
     begun: int
-    disputed: int
+    disagreed: int
 
 
 @dataclass(frozen=True)
 class AnnotatorProgress:
-    """How far an annotator is with a task: photos decided on, photos left, and median seconds a photo."""
+    """How far an annotator is with a task: photos decided on, photos left, and median seconds per photo."""
 
     name: str
     done: int

@@ -3,52 +3,41 @@
 
 from __future__ import annotations
 
+from counterground.pool._verdicts import BY_VOTER, LAST_DECISIONS, UNDONE, verdicts_of
+
 TABLES = (
     "CREATE TEMP TABLE IF NOT EXISTS seen (id, row)",
     """
     CREATE TEMP TABLE IF NOT EXISTS vote (
-      task, path, voter, id, label, PRIMARY KEY (task, path, voter)
+      task, path, voter, id UNIQUE, labels, label, PRIMARY KEY (task, path, voter)
     ) WITHOUT ROWID
     """,
     """
     CREATE TEMP TABLE IF NOT EXISTS place (
       row INTEGER PRIMARY KEY, path UNIQUE, photo_id, class_name, width, height,
-      review_voters, review_settled, background_voters, background_settled, stands
+      review_voters, review_status, background_voters, background_status, stands
     )
     """,
     "CREATE TEMP TABLE IF NOT EXISTS rank (path PRIMARY KEY, score)",
 )
 _TOUCHED = "(SELECT path FROM main.decision WHERE id > :seen)"
-# Who settles has no name here: the last settlement counts, whosever it is.
-_VOTES = f"""
-    INSERT INTO temp.vote
-    SELECT task, path, CASE WHEN settles THEN '' ELSE annotator END AS voter, max(id),
-           json_extract(labels, '$[0]')
-    FROM main.decision AS event
-    WHERE undoes IS NULL
-      AND NOT EXISTS (SELECT 1 FROM main.decision AS undo WHERE undo.undoes = event.id)
-      AND (:seen = 0 OR (task IN ('review', 'background') AND path IN {_TOUCHED}))
-    GROUP BY task, path, voter
-"""
-# A photo stands in the review as Pool.freeze takes it: settled as kept, or discarded by nobody.
 _PLACES = f"""
     INSERT OR REPLACE INTO temp.place
-    WITH tally AS (
-      SELECT task, path, sum(voter <> '') AS voters, max(voter = '') AS settled,
-             coalesce(max(CASE WHEN voter = '' THEN label = 'keep' END), min(label = 'keep')) AS stands
-      FROM temp.vote WHERE label <> 'later' AND (:seen = 0 OR path IN {_TOUCHED}) GROUP BY task, path
-    )
+    WITH verdict AS ({verdicts_of("temp.vote", f":seen = 0 OR path IN {_TOUCHED}")})
     SELECT photo.rowid, photo.path, photo_id, class_name, width, height,
-           coalesce(review.voters, 0), coalesce(review.settled, 0),
-           coalesce(background.voters, 0), coalesce(background.settled, 0), coalesce(review.stands, 1)
+           coalesce(review.annotators, 0), coalesce(review.status, 'none'),
+           coalesce(background.annotators, 0), coalesce(background.status, 'none'), coalesce(review.stands, 1)
     FROM main.photo
-    LEFT JOIN tally AS review ON review.task = 'review' AND review.path = photo.path
-    LEFT JOIN tally AS background ON background.task = 'background' AND background.path = photo.path
+    LEFT JOIN verdict AS review ON review.task = 'review' AND review.path = photo.path
+    LEFT JOIN verdict AS background ON background.task = 'background' AND background.path = photo.path
     WHERE photo.rowid > :row OR photo.path IN {_TOUCHED}
 """
 REFRESH = (
     f"DELETE FROM temp.vote WHERE path IN {_TOUCHED}",
-    _VOTES,
+    f"""
+    INSERT INTO temp.vote {LAST_DECISIONS}
+      AND (:seen = 0 OR (task IN ('review', 'background') AND path IN {_TOUCHED})) {BY_VOTER}
+    """,
     _PLACES,
     "DELETE FROM temp.seen",
     "INSERT INTO temp.seen VALUES (:newest, :last)",
@@ -68,9 +57,11 @@ _WANTED = """
     LEFT JOIN temp.vote ON vote.task = :task AND vote.path = place.path AND voter = :me
     LEFT JOIN temp.rank ON :ranked AND rank.path = place.path
     LEFT JOIN (SELECT path, count(*) AS screens FROM main.lease
-               WHERE task = :task AND annotator <> :me AND until > :now GROUP BY path) AS held
+               WHERE task = :task AND annotator <> :me AND until > :now AND until <= :latest
+               GROUP BY path) AS held
            ON held.path = place.path
-    WHERE TASK_voters < 1 + (photo_id < :second) AND NOT TASK_settled AND (:task = 'review' OR stands)
+    WHERE TASK_voters < 1 + (photo_id < :second) AND TASK_status <> 'adjudicated'
+      AND (:task = 'review' OR stands)
 """
 NEXT = f"""
     SELECT path, row, class_name, width, height, postponed IS NOT NULL
@@ -81,10 +72,10 @@ NEXT = f"""
 """
 LEFT = f"SELECT count(*) FROM ({_WANTED}) WHERE mine IS NOT TRUE AND voters + screens < needs"
 STILL_WANTED = f"""
-    SELECT path FROM ({_WANTED} AND place.path IN (SELECT value FROM json_each(:have)))
+    SELECT path FROM ({_WANTED} AND place.path IN (SELECT value FROM json_each(:leased)))
     WHERE mine IS NOT TRUE AND voters + screens < needs
 """
-REST = f"""
+REMAINING = f"""
     SELECT coalesce(sum(mine IS TRUE), 0),
            coalesce(sum(mine IS NOT TRUE AND voters + screens >= needs), 0)
     FROM ({_WANTED})
@@ -96,23 +87,18 @@ PACE = """
                          ORDER BY id DESC LIMIT 101)
     WHERE seconds IS NOT NULL
 """
-_DISPUTED = """
-    SELECT path FROM temp.vote WHERE task = :task AND voter <> '' AND label <> 'later'
-    GROUP BY path HAVING count(DISTINCT CASE WHEN :task = 'review' THEN label = 'keep' ELSE label END) > 1
-"""
-DISPUTES = f"""
+DISAGREEMENTS = """
     SELECT place.path, place.row, class_name, width, height, 0, voter, labels
     FROM temp.place
     JOIN temp.vote ON vote.task = :task AND vote.path = place.path AND voter <> '' AND vote.label <> 'later'
-    JOIN main.decision ON decision.id = vote.id
-    WHERE NOT TASK_settled AND (:task = 'review' OR stands) AND place.path IN ({_DISPUTED})
+    WHERE TASK_status = 'disagreed' AND (:task = 'review' OR stands)
     ORDER BY class_name, place.path, voter
 """
-SETTLED = """
-    SELECT place.path, place.row, class_name, width, height, 0, decision.id, labels, at
+ADJUDICATIONS = """
+    SELECT place.path, place.row, class_name, width, height, 0, decision.id, decision.labels, at
     FROM temp.vote
     JOIN temp.place ON place.path = vote.path JOIN main.decision ON decision.id = vote.id
-    WHERE vote.task = :task AND voter = '' ORDER BY decision.id DESC
+    WHERE vote.task = :task AND voter = '' AND vote.label <> 'later' ORDER BY decision.id DESC
 """
 USES = """
     SELECT value, count(*) FROM main.decision, json_each(labels) WHERE task = :task GROUP BY value
@@ -123,17 +109,16 @@ FLAGS = """
     WHERE flagged AND signal.path IN (SELECT value FROM json_each(:paths))
     ORDER BY signal.path, priority DESC
 """
-PROGRESS = f"""
+PROGRESS = """
     SELECT class_name, count(*),
-           sum(TASK_settled OR TASK_voters > (photo_id < :second)),
-           sum(NOT TASK_settled AND TASK_voters > 0 AND TASK_voters < 1 + (photo_id < :second)),
-           sum(NOT TASK_settled AND path IN ({_DISPUTED}))
+           sum(TASK_status = 'adjudicated' OR TASK_voters > (photo_id < :second)),
+           sum(TASK_status <> 'adjudicated' AND TASK_voters > 0 AND TASK_voters < 1 + (photo_id < :second)),
+           sum(TASK_status = 'disagreed')
     FROM temp.place WHERE :task = 'review' OR stands GROUP BY class_name ORDER BY class_name
 """
 VOTERS = "SELECT DISTINCT voter FROM temp.vote WHERE task = :task AND voter <> ''"
-MADE_SINCE = """
-    SELECT annotator, count(*) FROM main.decision AS event
-    WHERE id > :id AND undoes IS NULL AND labels <> '["later"]'
-      AND NOT EXISTS (SELECT 1 FROM main.decision AS undo WHERE undo.undoes = event.id)
+MADE_SINCE = f"""
+    SELECT annotator, count(*) FROM main.decision
+    WHERE id > :id AND undoes IS NULL AND labels <> '["later"]' AND NOT {UNDONE}
     GROUP BY annotator
 """

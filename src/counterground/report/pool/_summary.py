@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from counterground.metrics import agreement
-from counterground.pool import KEEP, LATER, REVIEW_LABELS
+from counterground.pool import LATER, REVIEW_LABELS
 from counterground.results import NOTHING, count, counted, percent
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def summarise_pool(pool: Pool) -> PoolSummary:
     """
     photos, decisions, candidates = pool.photos(), pool.decisions(), pool.candidates()
     state = _state(pool.verdicts("review"), pool.verdicts("background"))
-    votes = decisions.join(photos.select("path", "class_name", "cluster"), on="path", how="left")
+    votes = pool.votes().join(photos.select("path", "class_name", "cluster"), on="path", how="left")
     labels = _labels(pool.background_labels(), state.filter("stands"))
     found = _in_order(agreement(votes), labels)
     annotators = _annotators(decisions)
@@ -92,19 +92,19 @@ def summarise_pool(pool: Pool) -> PoolSummary:
 
 def _state(review: pl.DataFrame, background: pl.DataFrame) -> pl.DataFrame:
     """Each photo's side, whether it stands, and its labels and background's status."""
-    status, label = pl.col("status"), pl.col("label")
+    status = pl.col("status")
     side = (
         pl.when(status == "none")
         .then(pl.lit("undecided"))
         .when(status == "disagreed")
         .then(pl.lit("disputed"))
-        .when(label == KEEP)
+        .when("stands")
         .then(pl.lit("kept"))
         .otherwise(pl.lit("discarded"))
     )
-    return review.select("path", "class_name", label.alias("review"), side=side).join(
-        background.select("path", label.alias("background"), status.alias("labelling")), on="path"
-    ).with_columns(stands=pl.col("side").is_in(["kept", "undecided"]))  # fmt: skip
+    return review.select("path", "class_name", "stands", pl.col("label").alias("review"), side=side).join(
+        background.select("path", pl.col("label").alias("background"), status.alias("labelling")), on="path"
+    )
 
 
 def _classes(state: pl.DataFrame, candidates: pl.DataFrame) -> pl.DataFrame:

@@ -24,13 +24,13 @@ export async function post(name, body) {
   } catch {
     throw new Unreachable("server", "The server cannot be reached.");
   }
-  const told = await answer.json().catch(() => ({}));
-  if (answer.ok) return told;
-  if (answer.status in WHY) throw new Unreachable(WHY[answer.status], told.error);
+  const content = await answer.json().catch(() => ({}));
+  if (answer.ok) return content;
+  if (answer.status in WHY) throw new Unreachable(WHY[answer.status], content.error);
   if (answer.status >= 500 || answer.status === 403) {
-    throw new Unreachable("server", told.error ?? "The server failed.");
+    throw new Unreachable("server", content.error ?? "The server failed.");
   }
-  throw new Refused(told.error ?? `The server answered ${answer.status}.`);
+  throw new Refused(content.error ?? `The server answered ${answer.status}.`);
 }
 
 export const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));

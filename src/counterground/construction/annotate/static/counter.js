@@ -1,9 +1,11 @@
-// How many, how fast, and how long it will take.
+// How many photos, how fast, and how long it will take.
 import { duration, median } from "./clock.js";
 
+const disagreements = (left) => `${left.toLocaleString("en")} disagreement${left === 1 ? "" : "s"} left`;
+
 export class Counter {
-  constructor(settling) {
-    this.settling = settling;
+  constructor(adjudicating) {
+    this.adjudicating = adjudicating;
     this.done = 0;
     this.left = 0;
     this.pace = null;
@@ -42,7 +44,7 @@ export class Counter {
   }
 
   place() {
-    return this.settling ? `${this.left} in dispute` : `Photo ${this.done + 1} of ${this.done + this.left}`;
+    return this.adjudicating ? disagreements(this.left) : `Photo ${this.done + 1} of ${this.done + this.left}`;
   }
 
   draw() {
@@ -50,11 +52,11 @@ export class Counter {
     bar.max = Math.max(1, this.done + this.left);
     bar.value = this.done;
     const all = (this.done + this.left).toLocaleString("en");
-    const parts = this.settling
-      ? [`${this.left.toLocaleString("en")} in dispute`]
+    const parts = this.adjudicating
+      ? [disagreements(this.left)]
       : [`${this.done.toLocaleString("en")} of ${all}`];
     if (this.pace !== null) {
-      parts.push(`${duration(this.pace)} a photo`);
+      parts.push(`${duration(this.pace)} per photo`);
       if (this.left) parts.push(`about ${duration(this.pace * this.left)} left`);
     }
     document.getElementById("count").textContent = parts.join(" · ");

@@ -41,19 +41,19 @@ async function decode(photo) {
 }
 
 export class Deck {
-  // `fetch(have, count)` returns {photos, lost, done, left, pace}; `unsent()` the paths decided but not sent.
-  constructor(fetch, unsent, { changed, lost }) {
+  // `fetch(leased, count)` returns {photos, revoked, done, left, pace}; `unsent()` the paths decided but not sent.
+  constructor(fetch, unsent, { changed, revoked }) {
     this.fetch = fetch;
     this.unsent = unsent;
     this.changed = changed;
-    this.lostCurrent = lost;
+    this.currentRevoked = revoked;
     this.current = null;
     this.upcoming = [];
     this.filling = null;
     this.turn = 0;
   }
 
-  // Moves on to the next photo; null when there is none, undefined when the annotator went back meanwhile.
+  // Moves on to the next photo; null when there is none, undefined when the annotator has gone back.
   // Waits while the server is away.
   async next(waiting) {
     const turn = ++this.turn;
@@ -102,22 +102,22 @@ export class Deck {
     if (!this.filling) await this.#fill(0).catch(() => {});
   }
 
-  #have() {
+  #leased() {
     return [this.current, ...this.upcoming].filter(Boolean).map((photo) => photo.path);
   }
 
   async #fill(count) {
-    const have = [...new Set([...this.#have(), ...this.unsent()])];
-    const answer = await this.fetch(have, Math.max(0, count));
-    const known = new Set([...this.#have(), ...this.unsent()]);
+    const leased = [...new Set([...this.#leased(), ...this.unsent()])];
+    const answer = await this.fetch(leased, Math.max(0, count));
+    const known = new Set([...this.#leased(), ...this.unsent()]);
     this.upcoming.push(...answer.photos.filter((photo) => !known.has(photo.path)));
-    // The server may not have heard yet that a decision was taken back: its photo is not lost.
-    const lost = new Set(answer.lost ?? []);
-    const isLost = (photo) => lost.has(photo.path) && !photo.returned;
-    this.upcoming = this.upcoming.filter((photo) => !isLost(photo));
+    // The server may not have heard yet that a decision was undone: its photo stays.
+    const revoked = new Set(answer.revoked ?? []);
+    const isRevoked = (photo) => revoked.has(photo.path) && !photo.returned;
+    this.upcoming = this.upcoming.filter((photo) => !isRevoked(photo));
     this.#prepare();
     this.changed(answer);
-    if (this.current && isLost(this.current)) this.lostCurrent();
+    if (this.current && isRevoked(this.current)) this.currentRevoked();
   }
 
   #prepare() {
@@ -125,14 +125,14 @@ export class Deck {
   }
 }
 
-export const takeNext = (task) => (have, count) => post("next", { task, have, count });
+export const leaseNext = (task) => (leased, count) => post("next", { task, leased, count });
 
-// All disputes come at once; nothing comes after them.
-export function takeDisputes(task) {
+// All disagreements come at once; nothing comes after them.
+export function leaseDisagreements(task) {
   let asked = false;
   return async () => {
     if (asked) return { photos: [] };
-    const answer = await post("disputes", { task });
+    const answer = await post("disagreements", { task });
     asked = true;
     return answer;
   };

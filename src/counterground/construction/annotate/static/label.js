@@ -1,8 +1,8 @@
-// The page that shows one photo after the other: labelling, and settling disagreements.
+// The page that shows one photo after the other: labelling, and adjudicating disagreements.
 import { page, Refused, Unreachable } from "./api.js";
 import { Clock } from "./clock.js";
 import { Counter } from "./counter.js";
-import { Deck, load, takeDisputes, takeNext } from "./deck.js";
+import { Deck, load, leaseDisagreements, leaseNext } from "./deck.js";
 import { finish } from "./end.js";
 import { arrow, isTaken, keyName } from "./keys.js";
 import { Outbox } from "./outbox.js";
@@ -11,7 +11,7 @@ import { Zoom } from "./zoom.js";
 
 const $ = (id) => document.getElementById(id);
 const { task } = page;
-const settling = $("main").dataset.mode === "settle";
+const adjudicating = $("main").dataset.mode === "adjudicate";
 const buttons = [...document.querySelectorAll(".choice")];
 const buttonOf = new Map(buttons.map((button) => [button.dataset.label, button]));
 const HISTORY = 5; // photos that are kept decoded, to go back to
@@ -20,12 +20,12 @@ const BEAT = 45_000;
 const zoom = new Zoom($("view"));
 const clock = new Clock();
 const outbox = new Outbox(showSaved);
-const counter = new Counter(settling);
-const deck = new Deck(settling ? takeDisputes(task) : takeNext(task), () => outbox.paths(), {
+const counter = new Counter(adjudicating);
+const deck = new Deck(adjudicating ? leaseDisagreements(task) : leaseNext(task), () => outbox.paths(), {
   changed: (answer) => counter.heard(answer, outbox.waiting.length),
-  lost: () => {
+  revoked: () => {
     if (marked.length) return;
-    say("Somebody else decided on this photo meanwhile.");
+    say("Somebody else has decided on this photo.");
     void advance();
   },
 });
@@ -52,7 +52,7 @@ async function show(photo, saying = "") {
   $("main").dataset.over = "false";
   $("class").textContent = photo.class_name;
   text("guidance", photo.guidance);
-  text("before", photo.chosen ? `Was: ${photo.chosen.join(", ")}. Choose again, or Enter to keep it.` : "");
+  text("before", photo.chosen ? `Before: ${photo.chosen.join(", ")}. Choose again, or press Enter to keep it.` : "");
   drawFlags(photo.flags ?? []);
   drawVotes(photo.votes ?? []);
   marked = [];
@@ -93,7 +93,7 @@ function drawFlags(flags) {
   );
 }
 
-// Shows the other photo in place of this one, and back: two shots are told apart best by blinking.
+// Shows the other photo in place of this one, and back: two shots are compared best by blinking.
 function compareButton(row) {
   const small = element("img", { src: `/photo/${row}`, alt: "" });
   const button = element("button", { type: "button", class: "compare", "aria-pressed": "false" }, small);
@@ -108,19 +108,21 @@ function compareButton(row) {
 
 function drawVotes(votes) {
   $("votes")?.replaceChildren(
-    ...votes.map((vote) => {
-      const take = element("button", { type: "button", class: "vote" });
-      const aloud = element("span", { class: "unseen" }, "Settle as ");
-      take.append(aloud, element("b", {}, vote.name), " ", element("span", {}, vote.labels.join(", ")));
-      take.addEventListener("click", () => ifReady(() => decide(vote.labels)));
-      return element("li", {}, take);
+    ...votes.map((labels) => {
+      const accept = element("button", { type: "button", class: "vote" });
+      // The key of a label decides as the answer would, so that is the key to show; several labels have none.
+      const key = labels.length === 1 && buttonOf.get(labels[0])?.dataset.key;
+      if (key) accept.append(element("kbd", { "aria-hidden": "true" }, key), " ");
+      accept.append(element("span", { class: "unseen" }, "Settle as "), element("span", {}, labels.join(", ")));
+      accept.addEventListener("click", () => ifReady(() => decide(labels)));
+      return element("li", {}, accept);
     }),
   );
 }
 
 function drawChoices() {
   const photo = deck.current;
-  const voted = new Set((photo?.votes ?? []).flatMap((vote) => vote.labels));
+  const voted = new Set((photo?.votes ?? []).flat());
   for (const button of buttons) {
     const { label } = button.dataset;
     const place = marked.indexOf(label);
@@ -171,7 +173,7 @@ function decide(labels) {
     labels,
     seconds: clock.stop(),
     suggestion: photo.suggestion ?? null,
-    settles: settling,
+    adjudicates: adjudicating,
   };
   delete photo.chosen;
   delete photo.returned;
@@ -203,16 +205,16 @@ async function end() {
   zoom.show(null);
   notice("");
   $("main").dataset.over = "true";
-  $("class").textContent = settling ? "Nothing left" : "All done";
+  $("class").textContent = adjudicating ? "Nothing left" : "All done";
   for (const id of ["guidance", "before", "flags"]) $(id).hidden = true;
   drawVotes([]);
   drawChoices();
-  await finish(settling, task, counter, say, () => advance());
+  await finish(adjudicating, task, counter, say, () => advance());
 }
 
 function later() {
   const photo = deck.current;
-  if (settling) {
+  if (adjudicating) {
     deck.postpone(photo);
     void advance("Later. Next: ");
   } else {
@@ -242,7 +244,7 @@ function undoHere({ photo, event }) {
 
 // After a reload only the server knows what was last.
 async function undoThere() {
-  if (settling) return say("Nothing to undo. What was settled before is in the list of settled photos.");
+  if (adjudicating) return say("Nothing to undo here. Photos settled earlier are in the list of settled photos.");
   try {
     await outbox.flush();
     const { undone } = await outbox.ask({ kind: "undo", token: crypto.randomUUID(), task, of: null });
@@ -332,7 +334,7 @@ const clicks = {
 };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
 for (const button of document.querySelectorAll(".panel button, .zoom button")) {
-  // A click leaves the focus where it was, so that Space goes on to mean "later".
+  // A click leaves the focus where it was, so that Space continues to mean "later".
   button.addEventListener("pointerdown", (event) => event.pointerType === "mouse" && event.preventDefault());
   button.addEventListener("mousedown", (event) => event.preventDefault());
 }
@@ -359,6 +361,6 @@ try {
 
 setInterval(() => !document.hidden && void deck.beat(), BEAT);
 document.addEventListener("visibilitychange", () => !document.hidden && void deck.beat());
-await claimTab(settling ? "settle" : "label");
+await claimTab(adjudicating ? "adjudicate" : "label");
 void outbox.flush();
 await advance();

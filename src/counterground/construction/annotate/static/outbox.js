@@ -6,8 +6,8 @@ const AT_ONCE = 50;
 const WAITS = [300, 700, 1500, 3000];
 
 export class Outbox {
-  // `tell` is called with {waiting, refused, why, message} whenever that changes.
-  constructor(tell) {
+  // `notify` is called with {waiting, refused, why, message} whenever that changes.
+  constructor(notify) {
     this.events = new Map(); // token -> event, in order
     this.results = new Map(); // token -> {resolve, reject}
     this.stored = true;
@@ -15,7 +15,7 @@ export class Outbox {
     this.tries = 0;
     this.running = null;
     this.wake = () => {};
-    this.tell = tell;
+    this.notify = notify;
     this.#load();
     if (this.events.size) this.#report();
     addEventListener("online", () => this.wake());
@@ -157,7 +157,7 @@ export class Outbox {
   }
 
   #report() {
-    this.tell({
+    this.notify({
       waiting: this.waiting.length,
       refused: this.refused,
       why: this.trouble?.why ?? null,

@@ -1,9 +1,9 @@
-// Says whether everything is saved, and keeps a second page of the same annotator from deciding too.
+// Shows whether everything is saved, and keeps a second page of the same annotator from deciding too.
 import { page } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 
-const SLOW = 1500; // what is saved faster than this is not worth a voice
+const SLOW = 1500; // what is saved faster than this is not read aloud
 let timer = 0;
 let troubled = false;
 
@@ -17,7 +17,7 @@ export function showSaved({ waiting, refused, why, message, stored }) {
     saved: "Saved",
   }[state];
   const many = `${waiting} decision${waiting === 1 ? "" : "s"}`;
-  const kept = stored ? `${many} kept in this browser will be sent as soon as that works.` : "Leave this page open.";
+  const kept = stored ? `${many} kept in this browser will be sent as soon as possible.` : "Leave this page open.";
   const more = state === "away" ? `${message} ${kept}` : "";
   if (!pill.hidden && pill.dataset.words === words + more) return;
   Object.assign(pill.dataset, { state, words: words + more });
@@ -31,7 +31,7 @@ export function showSaved({ waiting, refused, why, message, stored }) {
   timer = setTimeout(() => speak(state, `${words}. ${more}`), SLOW);
 }
 
-// Only trouble and its end are said aloud: each decision is heard of with the next photo.
+// Only trouble and its end are read aloud: each decision is read with the next photo.
 function speak(state, words) {
   const trouble = state !== "saved";
   if (trouble || troubled) $("saved-said").textContent = words;
@@ -71,9 +71,9 @@ export async function claimTab(kind) {
       const box = document.createElement("dialog");
       box.append(
         element("h2", "Open in another tab"),
-        element("p", "Labelling goes on in the tab that was opened last. Nothing is lost."),
+        element("p", "Labelling continues in the tab that was opened last. Nothing is lost."),
       );
-      const here = element("button", "Go on here");
+      const here = element("button", "Continue here");
       here.className = "primary";
       here.addEventListener("click", () => location.reload());
       box.append(here);

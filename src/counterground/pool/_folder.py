@@ -1,4 +1,4 @@
-"""Where a pool's photos lie, and the refusal of any place outside it."""
+"""A pool as a folder: what makes one, where its photos lie, and the refusal of any place outside it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from pathlib import Path
 
 from counterground.errors import CounterGroundError
 
+DATABASE_FILE = "decisions.sqlite"
 FILES = "files"
 _PLAIN = re.compile(r"[a-z0-9]+(?:[ -][a-z0-9]+)*")
 _RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)\d")
+
+
+def is_pool(path: str | Path) -> bool:
+    """Say whether the folder is a pool."""
+    return (Path(path) / DATABASE_FILE).is_file()
 
 
 def class_folder(class_name: str) -> str:
@@ -31,7 +37,7 @@ def inside_files(root: Path, path: str) -> Path:
     parts = path.split("/")
     file = root / path
     if parts[0] != FILES or len(parts) < 2 or {"", ".", ".."} & set(parts) or "\\" in path or "\0" in path:
-        raise CounterGroundError(f"{path!r} is no path below {FILES}/ of the pool.")
+        raise CounterGroundError(f"{path!r} is not a path below {FILES}/ of the pool.")
     if file.is_symlink() or leads_out(root, file):
         raise CounterGroundError(f"{path!r} is a link, and a pool holds files only.")
     if not file.is_file():

@@ -1,9 +1,11 @@
-"""The tables of ``decisions.sqlite`` and the way it is opened."""
+"""The tables of ``decisions.sqlite``, the way it is opened, and what can go wrong with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,14 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    select,
 )
+from sqlalchemy.exc import DBAPIError
 
 from counterground.errors import CounterGroundError
-from counterground.pool._errors import DamagedError
 from counterground.pool._schema import CANDIDATE_SCHEMA, CANDIDATE_STATES, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
 
-_APPLICATION = 0x43474E44  # "CGND": tells a pool from another program's database
+_APPLICATION = 0x43474E44  # "CGND": marks a pool, not another program's database
 _VERSION = 1
 _BUSY_MS = 30_000
 
@@ -59,7 +62,7 @@ DECISION = Table(
     Column("annotator", String, nullable=False),
     Column("task", String, CheckConstraint(f"task IN {TASKS}"), nullable=False),
     Column("labels", String, nullable=False),  # JSON
-    Column("settles", Boolean, nullable=False),
+    Column("settles", Boolean, key="adjudicates", nullable=False),
     Column("seconds", Float),
     Column("suggestion", String),
     Column("at", String, nullable=False),
@@ -83,6 +86,39 @@ _TRIGGERS = {
 }
 
 
+_REMEDIES = (
+    (sqlite3.SQLITE_FULL, "the disk is full", "Free some space; nothing that was decided is lost"),
+    (sqlite3.SQLITE_READONLY, "it cannot be written", "Make the folder writable, or copy the pool"),
+    (sqlite3.SQLITE_CANTOPEN, "it cannot be opened", "Make the folder readable and writable"),
+    (sqlite3.SQLITE_PERM, "it may not be opened", "Make the folder readable and writable"),
+    (sqlite3.SQLITE_BUSY, "another program has kept it locked for long", "Close that program and try again"),
+    (sqlite3.SQLITE_IOERR, "the disk fails or is full", "Free some space or move the pool to another disk"),
+    (sqlite3.SQLITE_NOTADB, "it is damaged", "Put a copy of the file in its place"),
+    (sqlite3.SQLITE_CORRUPT, "it is damaged", "Put a copy of the file in its place"),
+)
+
+
+class DamagedError(Exception):
+    """A value that no pool writes; what was found is the message."""
+
+
+@contextmanager
+def database_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the database at ``path``, and values no pool writes, into one line with the remedy."""
+    try:
+        yield
+    except DamagedError as error:
+        raise CounterGroundError(
+            f"{path} was changed by something else: {error}. Put a copy of the file in its place."
+        ) from error
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        for known, what, remedy in _REMEDIES:
+            if code == known:
+                raise CounterGroundError(f"{path}: {what}. {remedy}.") from error
+        raise
+
+
 def open_database(path: Path, *, create: bool) -> Engine:
     """Return the engine of a pool's database, made when ``create``.
 
@@ -94,25 +130,33 @@ def open_database(path: Path, *, create: bool) -> Engine:
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_MS / 1000})
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
-    with engine.connect().execution_options(writes=create) as connection, connection.begin():
-        application, version = (
-            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-            for name in ("application_id", "user_version")
-        )
-        empty = not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-        if empty and create:
-            _make(connection)
-        elif application != _APPLICATION:
-            raise CounterGroundError(f"{path} is not the database of a pool: name another folder.")
-        elif version != _VERSION:
-            raise CounterGroundError(
-                f"{path} has version {version}, and this CounterGround reads version {_VERSION}: upgrade it."
-            )
-        else:
-            _check_tables(connection)
-    with closing(engine.raw_connection()) as raw:  # in no transaction, and only now that the file is ours
-        raw.cursor().execute("PRAGMA journal_mode = WAL").close()
+    try:
+        with engine.connect().execution_options(writes=create) as connection, connection.begin():
+            _make_or_check(connection, path, create=create)
+        with closing(engine.raw_connection()) as raw:  # in no transaction, and only now that the file is ours
+            raw.cursor().execute("PRAGMA journal_mode = WAL").close()
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
+
+
+def _make_or_check(connection: Connection, path: Path, *, create: bool) -> None:
+    application, version = (
+        connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+        for name in ("application_id", "user_version")
+    )
+    empty = not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+    if empty and create:
+        _make(connection)
+    elif application != _APPLICATION:
+        raise CounterGroundError(f"{path} is not the database of a pool: name another folder.")
+    elif version != _VERSION:
+        raise CounterGroundError(
+            f"{path} has version {version}, and this CounterGround reads version {_VERSION}: upgrade it."
+        )
+    else:
+        _check_tables(connection)
 
 
 def _make(connection: Connection) -> None:
@@ -154,6 +198,19 @@ def _on_begin(connection: Connection) -> None:
     # A transaction that writes takes the lock at once: taking it later fails when another one was faster.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def read_setting(connection: Connection, name: str, default: Any = None) -> Any:
+    """Return a setting (any JSON value), or ``default``.
+
+    Raises:
+        DamagedError: what is kept is not JSON.
+    """
+    found = connection.execute(select(SETTING.c.value).where(SETTING.c.name == name)).scalar()
+    try:
+        return default if found is None else json.loads(found)
+    except ValueError as error:
+        raise DamagedError(f"the setting {name!r} is not JSON") from error
 
 
 def as_frame(rows: Sequence[tuple[Any, ...]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import polars as pl
 from sqlalchemy import Connection, Table, bindparam, delete, select, update
@@ -15,27 +17,23 @@ from sqlalchemy.dialects.sqlite import insert
 from counterground.errors import CounterGroundError
 from counterground.files import write_parquet
 from counterground.photos import Benchmark
-from counterground.pool._decisions import all_decisions, check_decision, now, record, undo_last, verdicts
-from counterground.pool._errors import DamagedError, database_errors
-from counterground.pool._freeze import freeze
-from counterground.pool._open import DATABASE_FILE
-from counterground.pool._paths import FILES, class_folder, inside_files
-from counterground.pool._schema import (
-    BACKGROUND_LABELS,
-    CANDIDATE_SCHEMA,
-    PHOTO_SCHEMA,
-    REVIEW_LABELS,
-    SIGNAL_SCHEMA,
-)
-from counterground.pool._tables import (
+from counterground.pool._database import (
     CANDIDATE,
     PHOTO,
     SETTING,
     SIGNAL,
+    DamagedError,
     as_frame,
+    database_errors,
     kind_problem,
     open_database,
+    read_setting,
 )
+from counterground.pool._decisions import all_decisions, labels_of_tasks, now, record_decision, undo_decision
+from counterground.pool._folder import DATABASE_FILE, FILES, class_folder, inside_files
+from counterground.pool._freeze import freeze
+from counterground.pool._schema import CANDIDATE_SCHEMA, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
+from counterground.pool._verdicts import read_verdicts, read_votes
 
 SNAPSHOT_FILE = "photos.parquet"
 
@@ -70,22 +68,43 @@ class Pool:
         ):
             yield connection
 
+    @contextmanager
+    def connect_within(self, outer: Connection | None) -> Iterator[Connection]:
+        """Yield a transaction that writes, or a part of ``outer`` that fails alone."""
+        if outer is None:
+            with self.connect() as connection:
+                yield connection
+        else:
+            with outer.begin_nested():
+                yield outer
+
     def close(self) -> None:
         """Give back the file handles; the pool opens them again when it is used."""
         self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     # Photos and where they come from
 
     def photos(self) -> pl.DataFrame:
         """Return all photos as ``PHOTO_SCHEMA``, sorted by path; every path is below ``files/``."""
-        photos = self._read(PHOTO, PHOTO_SCHEMA, "path")
+        with self.connect(writes=False) as connection:
+            return self._photos(connection)
+
+    def _photos(self, connection: Connection) -> pl.DataFrame:
+        photos = _read(connection, PHOTO, PHOTO_SCHEMA).sort("path")
         astray = ~pl.col("path").str.starts_with(f"{FILES}/") | pl.col("path").str.contains(
             r"(^|/)\.*(/|$)|\\"
         )
         wrong = photos.filter(astray | pl.col("class_name").is_null())
         if len(wrong):
-            with database_errors(self._database):
-                raise DamagedError(f"the photo {wrong['path'][0]!r} has no class, or lies outside {FILES}/")
+            raise DamagedError(f"the photo {wrong['path'][0]!r} has no class, or lies outside {FILES}/")
         return photos
 
     def add_photos(self, rows: Sequence[Mapping[str, object]]) -> int:
@@ -117,7 +136,9 @@ class Pool:
     def candidates(self, class_name: str | None = None) -> pl.DataFrame:
         """Return what was found to be fetched, as ``CANDIDATE_SCHEMA``, by class and position."""
         where = {} if class_name is None else {"class_name": class_name}
-        return self._read(CANDIDATE, CANDIDATE_SCHEMA, "class_name", "position", "key", **where)
+        with self.connect(writes=False) as connection:
+            found = _read(connection, CANDIDATE, CANDIDATE_SCHEMA, **where)
+        return found.sort("class_name", "position", "key")
 
     def add_candidates(self, rows: Sequence[Mapping[str, object]]) -> int:
         """Note photos to be fetched; return how many are new (a key that its class has is left as it is)."""
@@ -148,10 +169,11 @@ class Pool:
         annotator: str,
         task: str,
         labels: Sequence[str],
-        settles: bool = False,
+        adjudicates: bool = False,
         seconds: float | None = None,
         suggestion: str | None = None,
         token: str | None = None,
+        within: Connection | None = None,
     ) -> int:
         """Record a decision and return its id; on disk when this returns.
 
@@ -160,58 +182,85 @@ class Pool:
             annotator: who decides.
             task: "review" or "background".
             labels: the first is the primary one; ``("later",)`` postpones the photo.
-            settles: ends a disagreement: outranks what annotators decided.
+            adjudicates: ends a disagreement: outranks what annotators decided.
             seconds: how long the photo was looked at.
             suggestion: JSON of what a model suggested on screen.
             token: makes sending twice harmless: the second time writes nothing and returns the first id.
+            within: a transaction of ``connect`` of which this becomes a part: on disk with all of it.
 
         Raises:
             UsageError: unknown photo, task or label, no annotator, no label, or another decision's token.
         """
-        known = REVIEW_LABELS if task == "review" else self.background_labels()
-        check_decision(annotator, task, labels, known)
-        event = {
-            "path": path,
-            "annotator": annotator,
-            "task": task,
-            "labels": list(labels),
-            "settles": settles,
-            "seconds": seconds,
-            "suggestion": suggestion,
-        }
-        with self.connect() as connection:
-            return record(connection, token, event)
+        with self.connect_within(within) as connection:
+            return record_decision(
+                connection,
+                labels_of_tasks(connection),
+                path=path,
+                annotator=annotator,
+                task=task,
+                labels=labels,
+                adjudicates=adjudicates,
+                seconds=seconds,
+                suggestion=suggestion,
+                token=token,
+            )
 
     def decide_all(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Record many decisions in one transaction: all of them, or none; keys as ``decide`` takes them."""
-        for event in events:
-            known = REVIEW_LABELS if event["task"] == "review" else self.background_labels()
-            check_decision(event["annotator"], event["task"], event["labels"], known)
         with self.connect() as connection:
+            known = labels_of_tasks(connection)
             for event in events:
-                record(connection, event.get("token"), {k: v for k, v in event.items() if k != "token"})
+                record_decision(connection, known, **event)
 
-    def undo(self, annotator: str, task: str, *, token: str | None = None) -> dict[str, Any] | None:
-        """Take back the annotator's last decision that stands, by an event of its own; return its row.
+    def undo(
+        self,
+        annotator: str,
+        task: str,
+        *,
+        of: str | int | None = None,
+        token: str | None = None,
+        within: Connection | None = None,
+    ) -> dict[str, Any] | None:
+        """Take back a decision by an event of its own; return its row, or None: there is none.
 
-        None where there is nothing to take back. The decision before it, on the same photo, stands again.
+        The decision before it, on the same photo, stands again.
+
+        Args:
+            annotator: who takes it back.
+            task: of the decision.
+            of: token or id of the decision; an adjudication may be anyone's. None is the annotator's last
+                vote that stands.
+            token: makes sending twice harmless.
+            within: as in ``decide``.
+
+        Raises:
+            UsageError: there is no such decision of the annotator, or it was undone before.
         """
-        with self.connect() as connection:
-            return undo_last(connection, annotator, task, token)
+        with self.connect_within(within) as connection:
+            return undo_decision(connection, annotator, task, of=of, token=token)
 
     def decisions(self) -> pl.DataFrame:
         """Return every event there ever was, oldest first, as ``DECISION_SCHEMA``."""
         with self.connect(writes=False) as connection:
             return all_decisions(connection)
 
+    def votes(self) -> pl.DataFrame:
+        """Return each annotator's decision on each photo that stands, as ``VOTE_SCHEMA``, oldest first.
+
+        Adjudications are left out, since who adjudicates has seen what others decided.
+        """
+        with self.connect(writes=False) as connection:
+            return read_votes(connection)
+
     def verdicts(self, task: str) -> pl.DataFrame:
         """Return what annotators concluded about each photo, as ``VERDICT_SCHEMA``, sorted by path."""
-        return verdicts(self.photos(), self.decisions(), task)
+        with self.connect(writes=False) as connection:
+            return read_verdicts(connection, task)
 
     # Signals and settings
 
     def write_signals(self, signals: pl.DataFrame) -> None:
-        """Write signals (``SIGNAL_SCHEMA``) in place of those there were of the same names."""
+        """Write signals (``SIGNAL_SCHEMA``) which replace those of the same names."""
         rows = signals.select(*SIGNAL_SCHEMA).to_dicts()
         names = signals["signal"].unique().to_list()
         with self.connect() as connection:
@@ -221,16 +270,13 @@ class Pool:
 
     def signals(self) -> pl.DataFrame:
         """Return the signals as ``SIGNAL_SCHEMA``, by path and name."""
-        return self._read(SIGNAL, SIGNAL_SCHEMA, "path", "signal")
+        with self.connect(writes=False) as connection:
+            return _read(connection, SIGNAL, SIGNAL_SCHEMA).sort("path", "signal")
 
     def setting(self, name: str, default: Any = None) -> Any:
         """Return a setting (any JSON value), or ``default``."""
         with self.connect(writes=False) as connection:
-            text = connection.execute(select(SETTING.c.value).where(SETTING.c.name == name)).scalar()
-            try:
-                return default if text is None else json.loads(text)
-            except ValueError as error:
-                raise DamagedError(f"the setting {name!r} is no JSON") from error
+            return read_setting(connection, name, default)
 
     def set_setting(self, name: str, value: Any) -> None:
         """Keep a setting."""
@@ -243,43 +289,44 @@ class Pool:
 
     def background_labels(self) -> list[str]:
         """Return the labels of backgrounds: the paper's, unless the pool has its own."""
-        labels = self.setting("background_labels", list(BACKGROUND_LABELS))
-        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            with database_errors(self._database):
-                raise DamagedError("the setting 'background_labels' is no list of labels")
-        return labels
+        with self.connect(writes=False) as connection:
+            return list(labels_of_tasks(connection)["background"])
+
+    def key(self) -> str:
+        """Return a name that no other pool has, made when it is first asked for."""
+        fresh = {"name": "pool_key", "value": json.dumps(secrets.token_hex(8))}
+        with self.connect() as connection:
+            connection.execute(insert(SETTING).values(fresh).on_conflict_do_nothing())
+            return str(read_setting(connection, "pool_key"))
 
     # What becomes of it
 
     def freeze(self) -> Benchmark:
-        """Return the benchmark of the photos that stand, and say in its notes what was left out.
+        """Return the benchmark of the photos that stand; its notes say what was left out.
 
-        Out are photos that were discarded, and those about which annotators disagree until one settles it.
+        Left out are discarded photos, and those on which annotators disagree until someone settles it.
         Photos nobody reviewed are in. A background that is not agreed is null.
 
         Raises:
             CounterGroundError: no photo is left.
         """
-        return freeze(self.root, self.photos(), self.decisions())
+        with self.connect(writes=False) as connection:
+            review, background = (read_verdicts(connection, task) for task in TASKS)
+            return freeze(self.root, self._photos(connection), review, background)
 
     def snapshot(self) -> Path:
         """Write ``photos.parquet``, the photos with their verdicts, for other programs; return its path.
 
         It is a copy of what the database says now; nothing of ours reads it.
         """
-        photos, decisions = self.photos(), self.decisions()
-        for task in ("review", "background"):
-            labels = verdicts(photos, decisions, task).select("path", pl.col("label").alias(task))
-            photos = photos.join(labels, on="path", how="left", maintain_order="left")
+        with self.connect(writes=False) as connection:
+            photos = self._photos(connection)
+            photos = photos.with_columns(
+                read_verdicts(connection, task)["label"].alias(task) for task in TASKS
+            )
         out = self.root / SNAPSHOT_FILE
         write_parquet(out, photos)
         return out
-
-    def _read(self, table: Table, schema: dict[str, pl.DataType], *order: str, **where: str) -> pl.DataFrame:
-        query = select(*(table.c[name] for name in schema)).filter_by(**where)
-        with self.connect(writes=False) as connection:
-            rows = [tuple(row) for row in connection.execute(query)]
-            return as_frame(rows, schema).sort(*order)
 
     def _add(self, table: Table, schema: dict[str, pl.DataType], rows: list[dict[str, Any]]) -> int:
         if not rows:
@@ -299,3 +346,8 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"Pool({str(self.root)!r})"
+
+
+def _read(connection: Connection, table: Table, schema: dict[str, pl.DataType], **where: str) -> pl.DataFrame:
+    query = select(*(table.c[name] for name in schema)).filter_by(**where)
+    return as_frame([tuple(row) for row in connection.execute(query)], schema)

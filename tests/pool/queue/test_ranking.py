@@ -6,8 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterground.pool import REVIEW_LABELS, SIGNAL_SCHEMA
-from counterground.pool.queue._ranking import review_queue
+from counterground.pool import REVIEW_LABELS, SIGNAL_SCHEMA, review_queue
 
 
 def queue(rows, paths):

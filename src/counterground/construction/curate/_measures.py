@@ -1,4 +1,4 @@
-"""Measure every photo of a pool, each decoded once and only if its content is not known yet."""
+"""Measure every photo of a pool; each is decoded once, and only if its content was not measured before."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import cache_dir, write_parquet
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.pool import Pool
@@ -29,9 +29,9 @@ _TILE = 32
 # Sharpness is that of the sixteenth of the tiles with most detail: a smooth sky or a blurred background does
 # not make a photo blurred, and one grain of dust does not make it sharp.
 _DETAILED = 16
-# Gradients of two grey levels are noise and rounding; without this, they would decide in smooth photos.
+# Gradients of two grey levels are noise and rounding; without this, they would dominate in smooth photos.
 _NOISE = 4.0
-# A direction with less detail than this, as a fraction of the most, says nothing: stripes are sharp across.
+# A direction with less detail than this fraction of the most is ignored: stripes are sharp across only.
 _LEAST_DETAIL = 0.02
 _DARK, _BRIGHT = 15, 250
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -127,7 +127,7 @@ def _tile_sums(values: np.ndarray) -> tuple[np.ndarray, int]:
     return whole.reshape(rows, _TILE, columns, _TILE).sum(axis=(1, 3)).ravel(), _TILE**2
 
 
-# Measures of another version are never read: raise it whenever a figure would come out differently.
+# Measures of another version are never read: increase it whenever a figure would change.
 _VERSION = 1
 
 MEASURE_SCHEMA: dict[str, pl.DataType] = {
@@ -148,7 +148,8 @@ class MeasureStore:
     """Measures of photos by content; one file per block that was measured together."""
 
     def __init__(self, root: Path) -> None:
-        from imagehash import __version__ as imagehash_version
+        with needs_extra("construction"):
+            from imagehash import __version__ as imagehash_version
         from PIL import __version__ as pillow_version
 
         # Decoders and resampling are Pillow's.
@@ -242,7 +243,7 @@ def _joined(photos: pl.DataFrame, measures: pl.DataFrame, unreadable: dict[str, 
 
 
 def _look(pool: Pool, job: _Job) -> Path | str:
-    """Return the file, or why it cannot be used; its size tells a changed file without reading it."""
+    """Return the file, or why it cannot be used; a changed size reveals a changed file without reading it."""
     try:
         file = pool.photo_file(job.path)
         size = file.stat().st_size

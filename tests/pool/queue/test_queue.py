@@ -1,6 +1,7 @@
 """Which photo comes next for whom."""
 
 import threading
+import time
 import uuid
 
 import polars as pl
@@ -8,7 +9,7 @@ import pytest
 
 from counterground.errors import UsageError
 from counterground.pool import Queue, open_pool
-from counterground.pool.queue import _queue
+from counterground.pool.queue import LEASE_SECONDS
 
 
 def names(batch):
@@ -22,7 +23,7 @@ def decide(queue, path, label, by="ann", task="background", **more):
 def work_off(queue, annotator, task="background", label="water"):
     """Decide on everything that comes, one by one; return it in order."""
     seen = []
-    while photos := queue.take(annotator, task, count=1).photos:
+    while photos := queue.lease(annotator, task, count=1).photos:
         seen.append(photos[0].path)
         decide(queue, photos[0].path, label, by=annotator, task=task)
     return seen
@@ -38,8 +39,8 @@ def test_classes_come_one_after_the_other_each_in_an_order_of_its_annotator(pool
 
 
 def test_the_order_is_the_same_in_every_process(pool):
-    first = names(Queue(pool).take("ann", "review", count=8))
-    assert names(Queue(open_pool(pool.root)).take("ann", "review", count=8)) == first
+    first = names(Queue(pool).lease("ann", "review", count=8))
+    assert names(Queue(open_pool(pool.root)).lease("ann", "review", count=8)) == first
     assert [path.split("/")[1] for path in first] not in (["flamingo"] * 4 + ["ice_bear"] * 4,)
 
 
@@ -50,7 +51,7 @@ def test_the_share_for_two_is_drawn_from_the_content(pool, share):
     assert [queue.needs(photo) for photo in pool.photos()["photo_id"]] == wanted
     work_off(queue, "ann")
     work_off(queue, "ben")
-    assert queue.take("cyd", "background").photos == []
+    assert queue.lease("cyd", "background").photos == []
     assert sorted(pool.verdicts("background")["annotators"]) == sorted(wanted)
 
 
@@ -63,68 +64,77 @@ def test_a_larger_share_keeps_the_photos_of_a_smaller_one(pool):
 
 def test_what_is_on_a_screen_is_not_given_to_another(pool):
     one, other = Queue(pool, second=0), Queue(open_pool(pool.root), second=0)
-    mine, theirs = names(one.take("ann", "review", count=4)), names(other.take("ben", "review", count=8))
+    mine, theirs = names(one.lease("ann", "review", count=4)), names(other.lease("ben", "review", count=8))
     assert set(mine) & set(theirs) == set()
     assert len(mine) + len(theirs) == 8
-    assert names(one.take("ann", "review", count=4)) == mine  # a page that is loaded again gets its own back
-    rest = other.rest("ben", "review")
+    assert names(one.lease("ann", "review", count=4)) == mine  # a page that is loaded again gets its own back
+    rest = other.remaining("ben", "review")
     assert (rest.waiting, rest.elsewhere) == (0, 4)
 
 
 def test_a_photo_for_two_is_on_two_screens_and_not_on_three(pool):
     queue = Queue(pool, second=1)
-    assert len(names(queue.take("ann", "review", count=8))) == 8
-    assert len(names(queue.take("ben", "review", count=8))) == 8
-    assert names(queue.take("cyd", "review", count=8)) == []
+    assert len(names(queue.lease("ann", "review", count=8))) == 8
+    assert len(names(queue.lease("ben", "review", count=8))) == 8
+    assert names(queue.lease("cyd", "review", count=8)) == []
 
 
 def test_a_lease_ends(pool, monkeypatch):
     queue = Queue(pool, second=0)
-    held = names(queue.take("ann", "review", count=8))
-    assert names(queue.take("ben", "review")) == []
-    now = _queue.time.time()
-    monkeypatch.setattr(_queue.time, "time", lambda: now + _queue.LEASE_SECONDS - 1)
-    queue.take("ann", "review", count=0, have=held[:2])  # the page is still there
-    assert names(queue.take("ben", "review", count=8)) == []
-    monkeypatch.setattr(_queue.time, "time", lambda: now + _queue.LEASE_SECONDS + 1)
-    free = names(queue.take("ben", "review", count=8))
+    held = names(queue.lease("ann", "review", count=8))
+    assert names(queue.lease("ben", "review")) == []
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + LEASE_SECONDS - 1)
+    queue.lease("ann", "review", count=0, leased=held[:2])  # the page is still there
+    assert names(queue.lease("ben", "review", count=8)) == []
+    monkeypatch.setattr(time, "time", lambda: now + LEASE_SECONDS + 1)
+    free = names(queue.lease("ben", "review", count=8))
     assert set(free) == set(held[2:])
-    back = queue.take("ann", "review", count=0, have=held)
-    assert set(back.lost) == set(free)
+    back = queue.lease("ann", "review", count=0, leased=held)
+    assert set(back.revoked) == set(free)
+
+
+def test_a_clock_that_was_ahead_keeps_no_photo_back(pool, monkeypatch):
+    queue = Queue(pool, second=0)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1_000_000)
+    queue.lease("ann", "review", count=8)
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert len(names(queue.lease("ben", "review", count=8))) == 8
 
 
 def test_leases_are_given_back(pool):
     queue = Queue(pool, second=0)
-    queue.take("ann", "review", count=8)
+    queue.lease("ann", "review", count=8)
     queue.release(["ann"])
-    assert len(names(queue.take("ben", "review", count=8))) == 8
+    assert len(names(queue.lease("ben", "review", count=8))) == 8
 
 
 def test_a_decision_gives_the_photo_back_and_an_undo_takes_it(pool):
     queue = Queue(pool, second=0)
-    path = names(queue.take("ann", "review", count=1))[0]
+    path = names(queue.lease("ann", "review", count=1))[0]
     decide(queue, path, "keep", task="review")
-    assert path not in names(queue.take("ben", "review", count=8))
+    assert path not in names(queue.lease("ben", "review", count=8))
     queue.release(["ben"])
     photo, row = queue.undo("ann", "review", of=None, token=str(uuid.uuid4()))
     assert (photo.path, row["labels"]) == (path, ["keep"])
-    assert path not in names(queue.take("ben", "review", count=8))  # it is on ann's screen again
+    assert path not in names(queue.lease("ben", "review", count=8))  # it is on ann's screen again
 
 
 def test_undo_names_its_decision_once(pool):
     queue = Queue(pool)
-    path = names(queue.take("ann", "review", count=1))[0]
+    path = names(queue.lease("ann", "review", count=1))[0]
     token, undo = str(uuid.uuid4()), str(uuid.uuid4())
     queue.decide(path, annotator="ann", task="review", labels=["keep"], token=token)
     for _ in range(2):  # the second time the answer was lost
         assert queue.undo("ann", "review", of=token, token=undo)[0].path == path
     assert len(pool.decisions()) == 2
-    with pytest.raises(UsageError, match="taken back before"):
+    with pytest.raises(UsageError, match="undone before"):
         queue.undo("ann", "review", of=token, token=str(uuid.uuid4()))
     with pytest.raises(UsageError, match="no decision"):
         queue.undo("ann", "review", of="another", token=str(uuid.uuid4()))
     other = decide(queue, path, "keep", task="review")
-    with pytest.raises(UsageError, match="its annotator"):
+    with pytest.raises(UsageError, match="Only its annotator"):
         queue.undo("ben", "review", of=other, token=str(uuid.uuid4()))
     assert queue.undo("ben", "review", of=None, token=str(uuid.uuid4())) is None
 
@@ -135,21 +145,21 @@ def test_what_was_sent_twice_is_accepted_though_its_label_is_gone(pool):
     first = queue.decide(path, annotator="ann", task="background", labels=["snow"], token=token)
     pool.set_setting("background_labels", ["moss"])
     assert queue.decide(path, annotator="ann", task="background", labels=["snow"], token=token) == first
-    with pytest.raises(UsageError, match="'snow' is no label"):
+    with pytest.raises(UsageError, match="'snow' is not a label of background"):
         decide(queue, path, "snow")
 
 
 def test_postponed_photos_come_last_the_longest_waiting_first(pool):
     queue = Queue(pool, second=0)
-    order = names(queue.take("ann", "background", count=8))
+    order = names(queue.lease("ann", "background", count=8))
     for path in (order[3], order[0]):
         decide(queue, path, "later")
-    batch = queue.take("ann", "background", count=8)
+    batch = queue.lease("ann", "background", count=8)
     kept = [path for path in order if path not in (order[3], order[0])]
     assert names(batch) == [*kept, order[3], order[0]]
     assert [photo.postponed for photo in batch.photos] == [False] * 6 + [True] * 2
     decide(queue, order[3], "later")
-    assert names(queue.take("ann", "background", count=8))[-2:] == [order[0], order[3]]
+    assert names(queue.lease("ann", "background", count=8))[-2:] == [order[0], order[3]]
     assert (batch.done, batch.left) == (0, 8)
 
 
@@ -157,8 +167,8 @@ def test_imported_labels_are_an_annotators(pool):
     first, second = pool.photos()["path"][:2]
     for path in (first, second):
         pool.decide(path, annotator="imported", task="background", labels=["grass"])
-    assert len(names(Queue(pool, second=0).take("ann", "background", count=8))) == 6
-    assert len(names(Queue(pool, second=1).take("ann", "background", count=8))) == 8
+    assert len(names(Queue(pool, second=0).lease("ann", "background", count=8))) == 6
+    assert len(names(Queue(pool, second=1).lease("ann", "background", count=8))) == 8
 
 
 def test_backgrounds_are_asked_of_photos_that_stand(pool):
@@ -172,8 +182,8 @@ def test_backgrounds_are_asked_of_photos_that_stand(pool):
     ):
         for name, label in zip(("ann", "ben"), labels, strict=True):
             decide(queue, path, label, by=name, task="review")
-    decide(queue, settled, "keep", by="cyd", task="review", settles=True)
-    waiting = names(queue.take("ann", "background", count=8))
+    decide(queue, settled, "keep", by="cyd", task="review", adjudicates=True)
+    waiting = names(queue.lease("ann", "background", count=8))
     assert set(pool.photos()["path"]) - set(waiting) == {dropped, disputed}
     assert set(waiting) == set(pool.freeze().photos["path"])
 
@@ -183,15 +193,15 @@ def test_what_is_settled_is_asked_of_nobody(pool):
     path = pool.photos()["path"][0]
     for name, label in (("ann", "snow"), ("ben", "sky")):
         decide(queue, path, label, by=name)
-    dispute = queue.disputes("background")[0]
-    assert (dispute.photo.path, dispute.votes) == (path, {"ann": ["snow"], "ben": ["sky"]})
-    number = decide(queue, path, "snow", by="cyd", settles=True)
-    assert queue.disputes("background") == []
-    assert path not in names(queue.take("dan", "background", count=8))
-    assert [(one.id, one.labels) for one in queue.settled("background")] == [(number, ["snow"])]
+    disagreement = queue.disagreements("background")[0]
+    assert (disagreement.photo.path, disagreement.votes) == (path, {"ann": ["snow"], "ben": ["sky"]})
+    number = decide(queue, path, "snow", by="cyd", adjudicates=True)
+    assert queue.disagreements("background") == []
+    assert path not in names(queue.lease("dan", "background", count=8))
+    assert [(one.id, one.labels) for one in queue.adjudications("background")] == [(number, ["snow"])]
     queue.undo("ann", "background", of=number, token=str(uuid.uuid4()))  # a settlement may be anyone's
-    assert [one.photo.path for one in queue.disputes("background")] == [path]
-    assert queue.settled("background") == []
+    assert [one.photo.path for one in queue.disagreements("background")] == [path]
+    assert queue.adjudications("background") == []
 
 
 def test_two_reasons_to_discard_are_no_dispute(pool):
@@ -199,7 +209,7 @@ def test_two_reasons_to_discard_are_no_dispute(pool):
     path = pool.photos()["path"][0]
     for name, label in (("ann", "clarity"), ("ben", "ambiguity")):
         decide(queue, path, label, by=name, task="review")
-    assert queue.disputes("review") == []
+    assert queue.disagreements("review") == []
     assert pool.verdicts("review")["status"][0] == "agreed"
 
 
@@ -217,9 +227,9 @@ def test_ranked_reviews_begin_with_what_is_most_doubtful(pool):
         pl.DataFrame([row | {"path": p, "flagged": f, "priority": s} for p, (f, s) in strengths.items()])
     )
     queue = Queue(pool, order="ranked")
-    assert names(queue.take("ann", "review", count=8))[:2] == [paths[2], paths[6]]
-    assert names(queue.take("ann", "background", count=8)) == names(
-        Queue(pool).take("ann", "background", count=8)
+    assert names(queue.lease("ann", "review", count=8))[:2] == [paths[2], paths[6]]
+    assert names(queue.lease("ann", "background", count=8)) == names(
+        Queue(pool).lease("ann", "background", count=8)
     )
     assert [flag.explanation for flag in queue.flags(paths)[paths[2]]] == ["Blurred."]
     assert paths[0] not in queue.flags(paths)
@@ -234,7 +244,7 @@ def test_photos_that_are_added_meanwhile_are_seen(pool):
     pool.add_photos(
         [{"path": "files/flamingo/new.png", "photo_id": row["photo_id"], "class_name": "flamingo"}]
     )
-    assert names(queue.take("ann", "review")) == ["files/flamingo/new.png"]
+    assert names(queue.lease("ann", "review")) == ["files/flamingo/new.png"]
 
 
 def test_progress_counts_what_verdicts_say(pool):
@@ -244,14 +254,14 @@ def test_progress_counts_what_verdicts_say(pool):
         for name, label in zip(("ann", "ben"), labels, strict=False):
             decide(queue, path, label, by=name, seconds=2.0)
     first, second = queue.progress("background")
-    assert (first.class_name, first.photos, first.complete, first.begun, first.disputed) == (
+    assert (first.class_name, first.photos, first.complete, first.begun, first.disagreed) == (
         "flamingo",
         4,
         2,
         1,
         1,
     )
-    assert (second.photos, second.complete, second.begun, second.disputed) == (4, 0, 0, 0)
+    assert (second.photos, second.complete, second.begun, second.disagreed) == (4, 0, 0, 0)
     people = {row.name: row for row in queue.annotators("background", ["cyd"])}
     assert (people["ann"].done, people["ann"].left, people["ann"].pace) == (3, 5, 2.0)
     assert (people["cyd"].done, people["cyd"].left, people["cyd"].pace) == (0, 6, None)
@@ -264,7 +274,7 @@ def test_servers_side_by_side_share_the_work(tmp_path_factory, make_pool):
     def work(name):
         try:
             queue = Queue(open_pool(root), second=0)
-            path = queue.take(name, "background", count=1).photos[0].path
+            path = queue.lease(name, "background", count=1).photos[0].path
             all_here.wait()  # each has a photo in hand before any decides
             decide(queue, path, "water", by=name)
             seen.extend([path, *work_off(queue, name)])

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from counterground.construction.curate._duplicates import similar_photos
-from counterground.construction.curate._referee import Opinion, Referee
-from counterground.construction.curate._rows import Flags, Numbers, percent, share_better, signal_rows
+from counterground.construction.curate._duplicates import similarity_signals
+from counterground.construction.curate._referee import Judgement, Referee
 from counterground.construction.curate._settings import CurateSettings
+from counterground.construction.curate._signals import Flags, Floats, percent, share_better, signal_rows
 from counterground.models import Encoder
 from counterground.photos import Benchmark
 from counterground.pool import Pool
@@ -54,7 +54,7 @@ class CroppedView(Encoder):
         return self.whole.preprocess(image.crop((left, top, left + width, top + height)))
 
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
-        """Return what the model makes of the crops."""
+        """Return the model's features of the crops."""
         return self.whole.encode(batch)
 
 
@@ -77,43 +77,47 @@ def model_signals(
         measured: see ``Measured``.
         referee: the model.
         settings: limits.
-        masked: photos whose clarity a mask has told already; they are not cropped.
+        masked: photos whose clarity a mask decides; they are not cropped.
         known: photos that were encoded by the same model before.
     """
     benchmark = referee.benchmark(pool, measured.filter(pl.col("unreadable").is_null()))
     matrix, readable = referee.encode(benchmark, known)
     matrix, paths = matrix[readable], benchmark.photos["path"].filter(pl.Series(readable)).to_list()
     photos = measured.filter(pl.col("path").is_in(paths))
-    opinion = referee.judge(matrix, benchmark.photos["class_index"].filter(pl.Series(readable)))
+    judgement = referee.judge(matrix, benchmark.photos["class_index"].filter(pl.Series(readable)))
     signals = [
-        _class_rank(photos, opinion, referee, settings),
-        _second_class(photos, opinion, referee, settings),
-        similar_photos(measured, paths, matrix, referee.spec, settings),
+        _class_rank(photos, judgement, referee, settings),
+        _second_class(photos, judgement, referee, settings),
+        similarity_signals(measured, paths, matrix, referee.spec, settings),
     ]
-    bare = ~photos["path"].is_in(list(masked)).to_numpy()
-    if bare.any():
-        margins = {"whole photo": opinion.margin[bare]}
+    unmasked = ~photos["path"].is_in(list(masked)).to_numpy()
+    if unmasked.any():
+        margins = {"whole photo": judgement.margin[unmasked]}
         unsure = margins["whole photo"] < settings.min_margin
         if unsure.any():
-            doubtful = referee.benchmark(pool, photos.filter(bare).filter(unsure))
+            doubtful = referee.benchmark(pool, photos.filter(unmasked).filter(unsure))
             margins |= _crop_margins(doubtful, unsure, referee, known)
-        signals.append(_clarity(photos.filter(bare), margins, referee, settings))
+        signals.append(_clarity(photos.filter(unmasked), margins, referee, settings))
     return pl.concat(signals)
 
 
 def _class_rank(
-    photos: pl.DataFrame, opinion: Opinion, referee: Referee, settings: CurateSettings
+    photos: pl.DataFrame, judgement: Judgement, referee: Referee, settings: CurateSettings
 ) -> pl.DataFrame:
-    names, rank = len(referee.names), opinion.rank.astype(np.float64)
+    names, rank = len(referee.names), judgement.rank.astype(np.float64)
     limit = min(settings.max_rank, max(1, int(settings.max_rank_share * names)))
-    told, related = [], []
+    explanations, related = [], []
     for filed, place, first, chance in zip(
-        photos["class_name"], opinion.rank.tolist(), opinion.first, opinion.first_probability, strict=True
+        photos["class_name"],
+        judgement.rank.tolist(),
+        judgement.first,
+        judgement.first_probability,
+        strict=True,
     ):
         best = referee.names[first]
         related.append(best if place > 1 else None)
         what = "it" if place == 1 else f"{best!r} is first and"
-        told.append(
+        explanations.append(
             f"{referee.spec} ranks {filed!r} {place:,} of {names:,} names (limit {limit:,}); "
             f"{what} has {percent(chance)}."
         )
@@ -124,30 +128,30 @@ def _class_rank(
         value=rank,
         flagged=rank > limit,
         priority=share_better(rank, low_is_bad=False),
-        explanation=told,
+        explanation=explanations,
         related=related,
     )
 
 
 def _second_class(
-    photos: pl.DataFrame, opinion: Opinion, referee: Referee, settings: CurateSettings
+    photos: pl.DataFrame, judgement: Judgement, referee: Referee, settings: CurateSettings
 ) -> pl.DataFrame:
     """Two classes are likely, the photo's is one of them, and neither leads by much."""
-    both = opinion.first_probability + opinion.second_probability
-    among = (opinion.first == opinion.own) | (opinion.second == opinion.own)
-    close = (opinion.margin < settings.min_gap) & (both >= settings.min_both)
-    told, related = [], []
+    both = judgement.first_probability + judgement.second_probability
+    among = (judgement.first == judgement.own) | (judgement.second == judgement.own)
+    close = (judgement.margin < settings.min_gap) & (both >= settings.min_both)
+    explanations, related = [], []
     for own, first, second, chance, other in zip(
-        opinion.own,
-        opinion.first,
-        opinion.second,
-        opinion.first_probability,
-        opinion.second_probability,
+        judgement.own,
+        judgement.first,
+        judgement.second,
+        judgement.first_probability,
+        judgement.second_probability,
         strict=True,
     ):
         rival = second if own == first else first
         related.append(referee.names[rival] if own in (first, second) else None)
-        told.append(
+        explanations.append(
             f"{referee.spec} gives {referee.names[first]!r} {percent(chance)} and "
             f"{referee.names[second]!r} {percent(other)} (limit of the gap {percent(settings.min_gap)})."
         )
@@ -155,22 +159,22 @@ def _second_class(
         "second class",
         "ambiguity",
         photos["path"],
-        value=opinion.margin,
+        value=judgement.margin,
         flagged=among & close,
-        priority=share_better(opinion.margin, low_is_bad=True),
-        explanation=told,
+        priority=share_better(judgement.margin, low_is_bad=True),
+        explanation=explanations,
         related=related,
     )
 
 
 def _crop_margins(
     doubtful: Benchmark, unsure: Flags, referee: Referee, known: Collection[str]
-) -> dict[str, Numbers]:
+) -> dict[str, Floats]:
     """Return the lead of the first name on each crop of the ``unsure`` photos, NaN for the others.
 
     A photo that is clear as a whole needs no crops, and those are most photos.
     """
-    margins: dict[str, Numbers] = {}
+    margins: dict[str, Floats] = {}
     for crop in CROPS:
         matrix, readable = referee.encode(doubtful, known, CroppedView(referee.model, crop))
         lead = referee.judge(matrix, doubtful.photos["class_index"]).margin
@@ -180,15 +184,15 @@ def _crop_margins(
 
 
 def _clarity(
-    photos: pl.DataFrame, margins: dict[str, Numbers], referee: Referee, settings: CurateSettings
+    photos: pl.DataFrame, margins: dict[str, Floats], referee: Referee, settings: CurateSettings
 ) -> pl.DataFrame:
-    """A photo is unclear where no view of it makes the model sure of anything."""
+    """A photo is unclear where the model has no confident prediction on any view of it."""
     views, stacked = list(margins), np.stack(list(margins.values()))
     which, best = np.nanargmax(stacked, axis=0), np.nanmax(stacked, axis=0)
     flagged = best < settings.min_margin
-    told = [
-        f"{referee.spec} is sure of nothing in the whole photo and {len(CROPS)} crops of it: its first name "
-        f"leads by {percent(lead)} at most (limit {percent(settings.min_margin)})."
+    explanations = [
+        f"{referee.spec} has no confident prediction on the photo or any of {len(CROPS)} crops: its first "
+        f"name leads by {percent(lead)} at most (limit {percent(settings.min_margin)})."
         if unclear
         else f"On the {views[view]} the first name of {referee.spec} leads by {percent(lead)}."
         for view, lead, unclear in zip(which, best, flagged, strict=True)
@@ -200,5 +204,5 @@ def _clarity(
         value=best,
         flagged=flagged,
         priority=share_better(best, low_is_bad=True),
-        explanation=told,
+        explanation=explanations,
     )

@@ -1,4 +1,4 @@
-"""Rows of signals: how every signal is written down, and how far out a photo lies among the others."""
+"""Rows of signals: how every signal is written, and how extreme a photo is among the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import polars as pl
 
 from counterground.pool import SIGNAL_SCHEMA
 
-Numbers = np.ndarray[Any, np.dtype[np.float64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
@@ -19,9 +20,9 @@ def signal_rows(
     reason: str,
     paths: Sequence[str] | pl.Series,
     *,
-    value: Sequence[float | None] | Numbers,
+    value: Sequence[float | None] | Floats,
     flagged: Sequence[bool] | Flags,
-    priority: Sequence[float] | Numbers,
+    priority: Sequence[float] | Floats,
     explanation: Sequence[str],
     related: Sequence[str | None] | None = None,
 ) -> pl.DataFrame:
@@ -41,7 +42,7 @@ def signal_rows(
     return pl.DataFrame(series)
 
 
-def share_better(values: Numbers, *, low_is_bad: bool) -> Numbers:
+def share_better(values: Floats, *, low_is_bad: bool) -> Floats:
     """Return the fraction of the other photos that are strictly better: 1 for the single worst."""
     if not low_is_bad:
         values = -values
@@ -50,8 +51,10 @@ def share_better(values: Numbers, *, low_is_bad: bool) -> Numbers:
 
 
 def among_others(share: float, *, low_is_bad: bool) -> str:
-    """Say where a photo lies in the pool: "less than in 99 % of the pool's photos"."""
-    return f"{'less' if low_is_bad else 'more'} than in {int(100 * share + 1e-9)} % of the pool's photos"
+    """Say where a photo lies in the pool: "lower than 99 % of the pool", or "the lowest in the pool"."""
+    if share == 1:
+        return f"the {'lowest' if low_is_bad else 'highest'} in the pool"
+    return f"{'lower' if low_is_bad else 'higher'} than {int(100 * share + 1e-9)} % of the pool"
 
 
 def percent(fraction: float) -> str:

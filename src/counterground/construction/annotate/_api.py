@@ -1,0 +1,209 @@
+"""What pages ask for and what they change: JSON in, each body typed, JSON out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from sqlalchemy import Connection
+
+from counterground.construction.annotate._labels import check_labels, guidance, label_meanings
+from counterground.construction.annotate._state import AppState
+from counterground.errors import UsageError
+from counterground.pool import Disagreement
+
+_Token = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+_Text = Annotated[str, Field(min_length=1, max_length=1000)]
+_Label = Annotated[str, Field(min_length=1, max_length=200)]
+_Task = Literal["review", "background"]
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Body(_Sent):
+    """Every request names the annotator its page was opened for: another link may have been opened since."""
+
+    annotator: _Text
+
+
+class Next(Body):
+    """Asks for more photos; ``leased`` are those the page has."""
+
+    task: _Task
+    leased: Annotated[list[_Text], Field(max_length=2000)]
+    count: Annotated[int, Field(ge=0, le=20)]
+
+
+class OfTask(Body):
+    """Asks about a task."""
+
+    task: _Task
+
+
+class Suggestion(_Sent):
+    """What was suggested on screen."""
+
+    model: _Text
+    label: _Label
+
+
+class Decide(_Sent):
+    """A decision."""
+
+    kind: Literal["decide"]
+    token: _Token
+    task: _Task
+    path: _Text
+    labels: Annotated[list[_Label], Field(min_length=1, max_length=60)]
+    seconds: Annotated[float | None, Field(ge=0, le=1e6)]
+    suggestion: Suggestion | None = None
+    adjudicates: bool = False
+
+
+class Undo(_Sent):
+    """Takes back a decision, by token or id; None is the last one."""
+
+    kind: Literal["undo"]
+    token: _Token
+    task: _Task
+    of: _Text | Annotated[int, Field(ge=1, lt=2**63)] | None
+
+
+class Events(Body):
+    """Decisions and undos in the order they were made; each is checked on its own."""
+
+    events: Annotated[list[dict[str, Any]], Field(max_length=200)]
+
+
+class Labels(Body):
+    """A new label space; ``before`` is the one the page shows."""
+
+    before: list[str]
+    labels: list[str]
+    meanings: dict[str, Annotated[str, Field(max_length=200)]]
+
+
+class Guidance(Body):
+    """A new guidance text for a class; ``before`` is the one the page shows."""
+
+    class_name: _Text
+    before: str
+    text: Annotated[str, Field(max_length=2000)]
+
+
+Event: TypeAdapter[Decide | Undo] = TypeAdapter(Annotated[Decide | Undo, Field(discriminator="kind")])
+
+
+def next_photos(state: AppState, body: Next) -> dict[str, Any]:
+    """Give the page its next photos, and say which of those it has need no decision any more."""
+    batch = state.queue.lease(body.annotator, body.task, count=body.count, leased=body.leased)
+    return {
+        "photos": state.shown(batch.photos, body.task),
+        "revoked": batch.revoked,
+        "done": batch.done,
+        "left": batch.left,
+        "pace": batch.pace,
+    }
+
+
+def remaining(state: AppState, body: OfTask) -> dict[str, Any]:
+    """Say what an annotator who has decided on all may wait for, and how many disagreements there are."""
+    found = state.queue.remaining(body.annotator, body.task)
+    return {
+        "waiting": found.waiting,
+        "elsewhere": found.elsewhere,
+        "disagreements": len(state.queue.disagreements(body.task)),
+    }
+
+
+def disagreements(state: AppState, body: OfTask) -> dict[str, Any]:
+    """Give all photos on which annotators disagree, and their answers, anonymous and in no telling order."""
+    found = state.queue.disagreements(body.task)
+    photos = state.shown([disagreement.photo for disagreement in found], body.task, flags=True)
+    for photo, disagreement in zip(photos, found, strict=True):
+        photo["suggestion"] = None
+        photo["votes"] = _anonymous(disagreement)
+    return {"photos": photos, "left": len(photos)}
+
+
+def _anonymous(disagreement: Disagreement) -> list[list[str]]:
+    def place(voter: str) -> bytes:
+        return hashlib.sha256(json.dumps([disagreement.photo.path, voter]).encode()).digest()
+
+    return [disagreement.votes[voter] for voter in sorted(disagreement.votes, key=place)]
+
+
+def record_events(state: AppState, body: Events) -> dict[str, Any]:
+    """Write events in their order, on disk when this returns; a refused one does not hold up the others."""
+    with state.pool.connect() as connection:
+        results = [_result(state, connection, body.annotator, raw) for raw in body.events]
+    for result in results:
+        if (undone := result.get("undone")) is not None:
+            undone["photo"] = state.shown([undone["photo"]], undone.pop("task"))[0]
+    return {"results": results}
+
+
+def _result(state: AppState, connection: Connection, annotator: str, raw: dict[str, Any]) -> dict[str, Any]:
+    token = str(raw.get("token"))
+    try:
+        event = Event.validate_python(raw)
+        if isinstance(event, Undo):
+            return {"token": token, "ok": True} | _undo(state, connection, annotator, event)
+        return {"token": token, "ok": True} | _decide(state, connection, annotator, event)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        return {"token": token, "ok": False, "error": f"{where}: {first['msg']}."}
+    except UsageError as error:
+        return {"token": token, "ok": False, "error": str(error)}
+
+
+def _decide(state: AppState, connection: Connection, annotator: str, event: Decide) -> dict[str, Any]:
+    shown = None
+    if event.suggestion is not None:
+        shown = json.dumps(event.suggestion.model_dump(), ensure_ascii=False, sort_keys=True)
+    number = state.queue.decide(
+        event.path,
+        annotator=annotator,
+        task=event.task,
+        labels=event.labels,
+        token=event.token,
+        adjudicates=event.adjudicates,
+        seconds=event.seconds,
+        suggestion=shown,
+        within=connection,
+    )
+    return {"id": number}
+
+
+def _undo(state: AppState, connection: Connection, annotator: str, event: Undo) -> dict[str, Any]:
+    found = state.queue.undo(annotator, event.task, of=event.of, token=event.token, within=connection)
+    if found is None:
+        return {"undone": None}
+    photo, row = found
+    return {"undone": {"photo": photo, "labels": row["labels"], "task": event.task}}
+
+
+def set_labels(state: AppState, body: Labels) -> dict[str, Any]:
+    """Replace the label space that the page shows."""
+    if state.pool.background_labels() != body.before:
+        raise UsageError("Somebody else has changed the labels: reload this page.")
+    wanted = check_labels(body.labels, state.queue.uses("background"))
+    meanings = {name: text.strip() for name, text in body.meanings.items() if name in wanted}
+    state.pool.set_setting("label_meanings", label_meanings(state.pool) | meanings)
+    state.pool.set_setting("background_labels", wanted)
+    return {"labels": wanted}
+
+
+def set_guidance(state: AppState, body: Guidance) -> dict[str, Any]:
+    """Replace the guidance text for a class that the page shows."""
+    texts = guidance(state.pool)
+    if texts.get(body.class_name, "") != body.before:
+        raise UsageError("Somebody else has changed this text: reload this page.")
+    texts[body.class_name] = body.text.strip()
+    state.pool.set_setting("guidance", {name: text for name, text in sorted(texts.items()) if text})
+    return {"text": body.text.strip()}
