@@ -87,4 +87,4 @@ def test_more_backgrounds_than_columns_go_into_blocks(tmp_path, make_pool):
 def test_an_empty_pool_is_no_error(tmp_path, page):
     pool = open_pool(tmp_path / "pool", create=True)
     assert "pool: 0 photos of 0 classes" in printed(PoolView(summarise_pool(pool)))
-    assert "Nothing was decided yet." in page(pool).text
+    assert "There are no decisions yet." in page(pool).text

@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from counterground.comparison import PUBLISHED, Comparison, EffectiveRobustness, effective_robustness
+from counterground.comparison import (
+    PUBLISHED,
+    Comparison,
+    EffectiveRobustness,
+    effective_robustness,
+    run_names,
+)
 from counterground.report._class_facts import class_facts
 from counterground.report._style import FAMILY_NAMES
 from counterground.report.page._class_drops import ClassDrops, draw_class_drops
@@ -166,7 +172,7 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
                 found.append(_Known(model, place, point))
             if point is not None:
                 taken.add(point["row"])
-    names = run_labels(runs)
+    names = run_names(runs)
     holders: dict[str, set[int]] = {}
     for known in found:
         holders.setdefault(known.model.setting.model, set()).add(known.run)
@@ -181,15 +187,6 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
 def unique(texts: Iterable[str]) -> list[str]:
     """The texts in order, each once."""
     return list(dict.fromkeys(texts))
-
-
-def run_labels(runs: Sequence[Run]) -> list[str]:
-    """What the page calls runs: their folders' names, or ``run 1`` where these are missing or alike."""
-    names = [run.path.name for run in runs]
-    return [
-        name if name and names.count(name) == 1 else f"run {position + 1}"
-        for position, name in enumerate(names)
-    ]
 
 
 def _point_of(points: pl.DataFrame, model: ModelScores) -> dict[str, Any] | None:
@@ -267,7 +264,7 @@ def _trends(lines: Mapping[str, EffectiveRobustness], version: str) -> list[Tren
 def _warnings(runs: Sequence[Run]) -> list[str]:
     found = []
     published = [run.info.as_published for run in runs]
-    for run, name in zip(runs, run_labels(runs), strict=True):
+    for run, name in zip(runs, run_names(runs), strict=True):
         info = run.info
         if info.as_published:
             which = "" if all(published) else f" ({name})"
