@@ -17,7 +17,7 @@ from counterground.photos._photo import (
 )
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
-from counterground.photos.shards._shards import EXPORT_FILE, PackedForm, write_packed
+from counterground.photos.shards import EXPORT_FILE, PackedForm, write_packed
 
 __all__ = [
     "EXPORT_FILE",

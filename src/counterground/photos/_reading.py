@@ -9,7 +9,7 @@ from counterground.photos._folders import read_folder
 from counterground.photos._manifest import Benchmark
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_written
 from counterground.photos._parquet import read_parquet_manifest
-from counterground.photos.shards._shards import EXPORT_FILE, packed_form, read_packed
+from counterground.photos.shards import EXPORT_FILE, packed_form, read_packed
 
 
 def read_benchmark(source: str | Path) -> Benchmark:
