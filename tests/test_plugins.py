@@ -34,13 +34,13 @@ def test_a_broken_package_is_named_and_breaks_no_other(site):
     assert [("'two'" in line, "mine" in line, "nothing_of_this_name" in line) for line in warnings] == [
         (True, True, True)
     ]
-    with pytest.raises(CounterGroundError, match="package mine cannot be loaded"):
+    with pytest.raises(CounterGroundError, match=r"package mine cannot provide 'two'.*nothing_of_this_name"):
         NUMBERS.find("two")
 
 
 def test_a_name_that_two_claim_is_refused_where_it_is_used(site):
     install(site, "mine", "ONE = 11", {"counterground.numbers": {"one": "mine:ONE"}})
-    with pytest.raises(UsageError, match=r"'one' is claimed .* \(counterground, mine\)"):
+    with pytest.raises(UsageError, match=r"'one' is claimed by several packages \(counterground, mine\)"):
         NUMBERS.find("one")
     warnings = []
     assert list(NUMBERS.each(warnings.append)) == [1]
@@ -49,5 +49,5 @@ def test_a_name_that_two_claim_is_refused_where_it_is_used(site):
 
 def test_a_thing_of_another_kind_is_refused(site):
     install(site, "mine", "TWO = 'two'", {"counterground.numbers": {"two": "mine:TWO"}})
-    with pytest.raises(CounterGroundError, match=r"is str; entry points of .* must be int"):
+    with pytest.raises(CounterGroundError, match="mine:TWO is not a int of that name"):
         NUMBERS.find("two")

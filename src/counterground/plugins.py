@@ -26,11 +26,13 @@ class Registry(Generic[T]):
         group: of the entry points, as in ``counterground.metrics``.
         kind: the class whose instances are registered.
         built_in: ours by name, in the order in which they are listed.
+        named_by: the attribute that holds the name, which that of an entry point must equal.
     """
 
     group: str
     kind: type[T]
     built_in: dict[str, T]
+    named_by: str = "name"
 
     def names(self) -> list[str]:
         """Return all names, ours first; nothing is imported."""
@@ -49,10 +51,14 @@ class Registry(Generic[T]):
         owners = [*(["counterground"] if name in self.built_in else []), *map(_package, claims)]
         if len(owners) > 1:
             raise UsageError(
-                f"{name!r} is claimed in {self.group} by several packages ({', '.join(owners)}): "
-                "keep one of them."
+                f"{name!r} is claimed by several packages ({', '.join(owners)}): keep one of them."
             )
         return self._load(claims[0])
+
+    def package(self, name: str) -> str | None:
+        """Return the package that adds this name, None for ours."""
+        claims = _entries(self.group, tuple(sys.path)).get(name, ())
+        return _package(claims[0]) if claims else None
 
     def each(self, warn: Callable[[str], object]) -> Iterator[T]:
         """Yield everything, ours first; call ``warn`` with one line for what cannot be loaded."""
@@ -66,18 +72,16 @@ class Registry(Generic[T]):
                 yield found
 
     def _load(self, entry: EntryPoint) -> T:
+        lead = f"The package {_package(entry)} cannot provide {entry.name!r} ({self.group}): {entry.value}"
         try:
             loaded = entry.load()
-        except Exception as error:  # whatever another package raises when it is imported
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+        except (Exception, SystemExit) as error:  # whatever another package raises when it is imported
             raise CounterGroundError(
-                f"{entry.name!r} of the package {_package(entry)} cannot be loaded ({reason}): "
-                "update or remove that package."
+                f"{lead} cannot be imported ({error!r}). Update or uninstall it."
             ) from error
-        if not isinstance(loaded, self.kind):
+        if not isinstance(loaded, self.kind) or getattr(loaded, self.named_by, entry.name) != entry.name:
             raise CounterGroundError(
-                f"{entry.name!r} of the package {_package(entry)} is {type(loaded).__name__}; "
-                f"entry points of {self.group} must be {self.kind.__name__}."
+                f"{lead} is not a {self.kind.__name__} of that name. Update or uninstall it."
             )
         return loaded
 

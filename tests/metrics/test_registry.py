@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
+from other_package import install
 
 from counterground.errors import CounterGroundError
 from counterground.metrics import SETTING_SCHEMA, registered_metrics, score_predictions
@@ -24,17 +27,14 @@ WRONG = Metric("wrong", (None,), lambda answers, group: 0.5, "Wrong", "Returns a
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Function: (object of the module) -> None, after installing a package that registers it."""
+    """Function: (name of an object of the module, of its entry point) -> None, after installing it."""
 
-    def install(name):
-        (tmp_path / "sure_metric.py").write_text(MODULE)
-        folder = tmp_path / "sure_metrics-1.0.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: sure-metrics\nVersion: 1.0\n")
-        (folder / "entry_points.txt").write_text(f"[counterground.metrics]\nsure = sure_metric:{name}\n")
+    def add(name, metric):
+        install(tmp_path, "sure_metrics", MODULE, {"counterground.metrics": {metric: f"sure_metrics:{name}"}})
         monkeypatch.syspath_prepend(str(tmp_path))
 
-    return install
+    yield add
+    sys.modules.pop("sure_metrics", None)
 
 
 def predictions():
@@ -60,7 +60,7 @@ def predictions():
 
 def test_a_package_adds_a_metric(package):
     before = score_predictions(predictions(), method="analytic")
-    package("CONFIDENT")
+    package("CONFIDENT", "confident")
     frame = predictions()
     scores = score_predictions(frame, method="analytic")
     added = scores.filter(metric="confident")
@@ -74,23 +74,18 @@ def test_a_package_adds_a_metric(package):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "metric", "reason"),
     [
-        (
-            "ABSENT",
-            r"'sure' of the package sure-metrics cannot be loaded \(AttributeError.*uninstall sure-metrics",
-        ),
-        ("TAKEN", "sure-metrics adds a metric 'drop', which CounterGround has"),
-        (
-            "NONE",
-            "sure_metric:NONE of the package sure-metrics is a float, not a counterground.metrics.Metric",
-        ),
-        ("WRONG", "'wrong' returned a float, not a counterground.metrics.Interval"),
+        ("ABSENT", "sure", r"^The package sure_metrics cannot provide 'sure' .*AttributeError.*uninstall it"),
+        ("TAKEN", "drop", r"'drop' is claimed by several packages \(counterground, sure_metrics\)"),
+        ("TAKEN", "sure", "sure_metrics:TAKEN is not a Metric of that name"),
+        ("NONE", "sure", "sure_metrics:NONE is not a Metric of that name"),
+        ("WRONG", "wrong", "'wrong' returned a float, not a counterground.metrics.Interval"),
     ],
 )
-def test_a_faulty_package_is_named(package, name, said):
-    package(name)
-    with pytest.raises(CounterGroundError, match=said):
+def test_a_faulty_package_is_named(package, name, metric, reason):
+    package(name, metric)
+    with pytest.raises(CounterGroundError, match=reason):
         score_predictions(predictions(), method="analytic")
 
 

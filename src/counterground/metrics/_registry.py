@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from importlib.metadata import EntryPoint, entry_points
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from counterground.errors import CounterGroundError
 from counterground.metrics._accuracy import BINS, confidence_bins, tied, within_top_k
 from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, as_flags
 from counterground.metrics._intervals import Interval, difference_interval, share_interval
 from counterground.metrics._sampling import Partition, Stratification, StratumMeans, mean_absolute_sum
+from counterground.plugins import Registry
 
-ENTRY_POINTS = "counterground.metrics"
 LAST = 1000
 _CODES = {"common": COMMON, "counter": COUNTER}
 
@@ -259,46 +256,14 @@ BUILT_IN = (
 )
 
 
+_METRICS = Registry("counterground.metrics", Metric, {metric.name: metric for metric in BUILT_IN})
+
+
 def registered_metrics() -> tuple[Metric, ...]:
     """Return the built-in metrics, then those of installed packages (entry points ``counterground.metrics``).
 
-    An entry point names a ``Metric``. Packages are looked up once.
-
     Raises:
-        CounterGroundError: the metric of a package cannot be loaded, is none, or takes a name that is taken.
+        CounterGroundError: the metric of a package cannot be loaded, is none, or has a name that is taken.
     """
-    return _registered(tuple(sys.path))
-
-
-@cache  # what is installed depends on where Python looks
-def _registered(_paths: tuple[str, ...]) -> tuple[Metric, ...]:
-    known = {metric.name: "CounterGround" for metric in BUILT_IN}
-    found = list(BUILT_IN)
-    for point in entry_points(group=ENTRY_POINTS):
-        package = point.dist.name if point.dist else point.value
-        metric = _load(point, package)
-        if metric.name in known:
-            raise CounterGroundError(
-                f"The package {package} adds a metric {metric.name!r}, which {known[metric.name]} has. "
-                f"Rename it, or uninstall {package}."
-            )
-        known[metric.name] = package
-        found.append(metric)
-    return tuple(found)
-
-
-def _load(point: EntryPoint, package: str) -> Metric:
-    remedy = f"Repair or uninstall {package}."
-    try:
-        metric = point.load()
-    except Exception as error:
-        raise CounterGroundError(
-            f"The metric {point.name!r} of the package {package} cannot be loaded "
-            f"({type(error).__name__}: {str(error).partition(chr(10))[0]}). {remedy}"
-        ) from error
-    if not isinstance(metric, Metric):
-        raise CounterGroundError(
-            f"{point.value} of the package {package} is a {type(metric).__name__}, not a "
-            f"counterground.metrics.Metric. {remedy}"
-        )
-    return metric
+    found = (_METRICS.find(name) for name in _METRICS.names())
+    return tuple(metric for metric in found if metric is not None)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from itertools import chain
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, missing_extra
@@ -23,10 +20,16 @@ from counterground.models.custom import ONNX, USER
 from counterground.models.generative import ENDPOINT, MINIGPT4
 from counterground.models.huggingface import HUGGING_FACE
 from counterground.models.open_clip import OPEN_CLIP, SHIPPED
+from counterground.plugins import Registry
 
-GROUP = "counterground.models"
 # In the order of `list_models`: those that need no network first.
 _BUILT_IN = (LITE, SHIPPED, TORCHVISION, OPEN_CLIP, HUGGING_FACE, MINIGPT4, TIMM, ONNX, ENDPOINT)
+_FAMILIES = Registry(
+    "counterground.models",
+    Family,
+    {**{family.prefix: family for family in _BUILT_IN}, "https": ENDPOINT},
+    named_by="prefix",
+)
 
 
 def find_family(spec: str) -> Family:
@@ -44,8 +47,7 @@ def find_family(spec: str) -> Family:
     if prefix == "paper":
         expand_specs([spec])
         raise UsageError(f"{spec} is a set of models; give it to -m, which expands it.")
-    built_in = next((family for family in _BUILT_IN if family.owns(spec)), None)
-    for family in (_from_package(prefix, built_in), built_in, USER):
+    for family in (_FAMILIES.find(prefix), *_BUILT_IN, USER):
         if family is not None and family.owns(spec):
             return family
     raise UsageError(f"Unknown model {spec!r}.{_suggestion(spec)}")
@@ -170,13 +172,12 @@ def list_models(
 
 def _listed(prefixes: str | None, warn: Callable[[str], object]) -> Iterator[ModelInfo]:
     """Yield the models of the families whose prefix matches a pattern, or of all."""
-    names = [*(family.prefix for family in _BUILT_IN), *_packages(tuple(sys.path))]
-    built_in = {family.prefix: family for family in _BUILT_IN}
-    for prefix in dict.fromkeys(names):
+    for prefix in _FAMILIES.names():
         if prefixes is not None and not fnmatch.fnmatchcase(prefix.lower(), prefixes):
             continue
         try:
-            family = _from_package(prefix, built_in.get(prefix)) or built_in[prefix]
+            family = _FAMILIES.find(prefix)
+            assert family is not None
             with _explained(f"{prefix}:", family):
                 yield from family.list()
         except CounterGroundError as error:
@@ -190,73 +191,25 @@ def _near(pattern: str, warn: Callable[[str], object]) -> str:
     return near or " 'counterground models' lists all."
 
 
-@cache
-def _packages(path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
-    """Return the entry points of other packages by the prefix they claim, for one ``sys.path``."""
-    del path  # reading what is installed takes time, and is needed again only where the path has changed
-    found: dict[str, tuple[EntryPoint, ...]] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, _package(entry))):
-        found[entry.name] = (*found.get(entry.name, ()), entry)
-    return found
-
-
-def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else entry.value
-
-
-def _from_package(prefix: str, built_in: Family | None) -> Family | None:
-    """Return the family of another package with this prefix, None where none claims it.
-
-    Raises:
-        UsageError: it is not the only one, or ``built_in`` has this prefix.
-        CounterGroundError: the package is broken.
-    """
-    claims = _packages(tuple(sys.path)).get(prefix, ())
-    if not claims:
-        return None
-    owners = [*(["counterground"] if built_in else []), *(_package(entry) for entry in claims)]
-    if len(owners) > 1:
-        raise UsageError(
-            f"The prefix {prefix!r} is claimed by several packages ({', '.join(owners)}): keep one of them."
-        )
-    return _load_entry(claims[0])
-
-
-def _load_entry(entry: EntryPoint) -> Family:
-    try:
-        family = entry.load()
-    except (Exception, SystemExit) as error:
-        raise CounterGroundError(
-            f"The package {_package(entry)} cannot provide the models {entry.name!r}: {entry.value} cannot "
-            f"be imported ({error!r}). Update or uninstall it."
-        ) from error
-    if not isinstance(family, Family) or family.prefix != entry.name:
-        raise CounterGroundError(
-            f"The package {_package(entry)} cannot provide the models {entry.name!r}: {entry.value} is not a "
-            f"counterground.models.Family with this prefix. Update or uninstall it."
-        )
-    return family
-
-
 @contextmanager
 def _explained(spec: str, family: Family) -> Iterator[None]:
     """Turn what a family fails with into one line: a missing library, or a mistake of another package."""
-    entries = () if family in (*_BUILT_IN, USER) else _packages(tuple(sys.path)).get(family.prefix, ())
+    package = None if family in (*_BUILT_IN, USER) else _FAMILIES.package(family.prefix)
     try:
         yield
     except CounterGroundError:
         raise
     except ModuleNotFoundError as error:
-        if family.extra is not None and not entries:
+        if family.extra is not None and package is None:
             raise UsageError(f"{spec}: {missing_extra(error, family.extra)}") from error
         raise CounterGroundError(
             f"{spec}: the package {error.name} is not installed: run pip install {error.name}."
         ) from error
     except Exception as error:
-        if not entries or out_of_memory(error):
+        if package is None or out_of_memory(error):
             raise
         raise CounterGroundError(
-            f"{spec}: the package {_package(entries[0])} failed ({error!r}). Use --debug to see where."
+            f"{spec}: the package {package} failed ({error!r}). Use --debug to see where."
         ) from error
 
 
@@ -266,8 +219,7 @@ def _suggestion(spec: str) -> str:
     if close := did_you_mean(spec, [*local, *SETS]):
         return close
     prefixes = [
-        *(family.prefix for family in _BUILT_IN if family.claims is None),
-        *_packages(tuple(sys.path)),
+        prefix for prefix in _FAMILIES.names() if prefix not in ("https", LITE.prefix, ENDPOINT.prefix)
     ]
     near = difflib.get_close_matches(prefix.lower(), prefixes, n=1)
     if colon and near:
