@@ -31,7 +31,7 @@ def test_a_drop_that_stands_out_leads(make_run):
     assert told["Does it lean more than the others?"].startswith(
         "Yes. Its drop is larger than that of the other"
     )
-    assert "< 0.001, corrected for 4 tests" in told["Does it lean more than the others?"]
+    assert "< 0.001, corrected for 1 pair" in told["Does it lean more than the others?"]
 
 
 def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run):
@@ -114,15 +114,15 @@ def test_many_models_are_tested_against_the_lead_for_all_pairs(make_run):
     lead = max(models, key=lambda model: model.get("drop").value)
     found = compare([run], by_run, lead.label)
     assert {pair.against for pair in found.pairs} == {lead.label}
-    assert found.corrected_for == 8 * 7 // 2 * 4
+    assert found.corrected_for == 8 * 7 // 2
+    from counterground.comparison import full_comparison
     from counterground.metrics import compare_models
 
-    raw = compare_models(run.predictions, lead.label)
-    wanted = {
-        (row["model_a"]): min(1.0, row["p_value"] * found.corrected_for)
-        for row in raw.iter_rows(named=True)
-        if row["metric"] == "drop"
-    }
+    tests = full_comparison([run], published=False, against=lead.label).tests
+    assert tests.filter(metric="drop")["p_holm"].equals(
+        compare_models(run.predictions, lead.label).filter(metric="drop")["p_holm"]
+    )
+    wanted = dict(tests.filter(metric="drop").select("model_a", "p_holm").iter_rows())
     for pair in found.pairs:
         test = next(test for test in pair.tests if test.title == "Drop")
         assert test.p_corrected == pytest.approx(wanted[pair.model])

@@ -21,7 +21,15 @@ from counterground.inference._candidates import Competition
 from counterground.inference._encode import Features
 from counterground.inference._request import Request
 from counterground.photos import Benchmark, LabelSpace
-from counterground.results import BenchmarkRecord, CountsRecord, LabelSpaceRecord, Run, RunInfo, open_run
+from counterground.results import (
+    BenchmarkRecord,
+    CountsRecord,
+    LabelSpaceRecord,
+    Run,
+    RunInfo,
+    open_run,
+    warning_about,
+)
 
 if TYPE_CHECKING:
     from counterground.inference._evaluate import Outcome
@@ -158,7 +166,7 @@ def _installed(distribution: str) -> bool:
 
 def _warnings(request: Request, outcomes: Sequence[Outcome], unreadable: pl.DataFrame) -> list[str]:
     warnings = [
-        f"{outcome.record.spec}: {warning}"
+        warning_about(outcome.record.spec, warning)
         for outcome in outcomes
         for warning in outcome.record.description.get("warnings", [])
     ]
@@ -191,12 +199,17 @@ def _spoken_warnings(request: Request, outcomes: Sequence[Outcome]) -> list[str]
         rows = 0 if spoken is None else len(spoken.predictions)
         if spoken and spoken.unmatched:
             warnings.append(
-                f"{spec}: {spoken.unmatched} of {rows} answers name no class that competes; they are counted "
-                "as wrong. answers.parquet holds them."
+                warning_about(
+                    spec,
+                    f"{spoken.unmatched} of {rows} answers name no class that competes; they are counted "
+                    "as wrong. answers.parquet holds them.",
+                )
             )
         if spoken and spoken.several:
             warnings.append(
-                f"{spec}: {spoken.several} of {rows} answers name several classes; the first counts."
+                warning_about(
+                    spec, f"{spoken.several} of {rows} answers name several classes; the first counts."
+                )
             )
     settings = request.settings
     asked = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")

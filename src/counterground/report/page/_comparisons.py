@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from counterground.metrics import KEYS, SETTING, comparable, compare_models
+from counterground.metrics import KEYS, SETTING, comparable, compare_models, tests_against
 from counterground.results import Estimate, ModelScores, Run, why_not_comparable
 
 ALL_PAIRS_UP_TO = 6
@@ -43,7 +43,7 @@ class Comparison:
 class Comparisons:
     """Pairs of models of a benchmark; ``against`` is the one all others were tested against, if one was.
 
-    ``corrected_for`` counts the tests that p-values are corrected for; ``obstacle`` says why there are none
+    ``corrected_for`` counts the pairs that p-values are corrected for; ``obstacle`` says why there are none
     where they were to be expected.
     """
 
@@ -58,8 +58,8 @@ def compare(
 ) -> Comparisons:
     """Test every pair of models that may be compared; with many models, each against the lead.
 
-    The lead is chosen for its drop, so its p-values are corrected for all the tests among which it was
-    chosen: those of every pair (Bonferroni). Where every pair is tested they are corrected by Holm.
+    p-values are corrected for every pair of models on the same quantity (``metrics.corrected``), since the
+    lead is chosen for its drop.
 
     Args:
         runs: runs on one benchmark.
@@ -75,10 +75,11 @@ def compare(
         return Comparisons([], obstacle=obstacle)
     against = (lead or labels[0]) if len(labels) > ALL_PAIRS_UP_TO else None
     try:
-        table = compare_models(labelled, against)
+        every = compare_models(labelled)
     except ValueError as error:
         return Comparisons([], obstacle=str(error))
-    tests = len(labels) * (len(labels) - 1) // 2
+    tests = every.filter(pl.col("metric") == "accuracy", pl.col("group").is_null()).height
+    table = every if against is None else tests_against(every, against)
     pairs: dict[tuple[str, str], list[Test]] = {}
     for row in table.iter_rows(named=True):
         difference = Estimate(row["difference"], row["low"], row["high"], row["n"], row["clusters"])

@@ -89,7 +89,7 @@ class _Ranking:
     def answer(self, comparisons: Comparisons) -> Answer:
         """Whether the lead leans more than the others."""
         question = "Does it lean more than the others?"
-        corrected = f"corrected for {counted(comparisons.corrected_for, 'test')}"
+        corrected = f"corrected for {counted(comparisons.corrected_for, 'pair')}"
         more = f" Asked in another way and not tested: {_listed(self.untested)}." if self.untested else ""
         if not self.p_values:
             return Answer(question, "Not tested.", comparisons.obstacle or "The models share no setting.")
@@ -123,7 +123,7 @@ def _sentence(lead: ModelScores, others: Sequence[ModelScores], ranking: _Rankin
             f"largest drop is that of {lead.label}, {drop.text} points {drop.interval}."
         )
     if not _is_shown(lead):
-        return f"{_shown(others)} {_largest(lead)}, which these photos cannot tell from no change."
+        return f"{_shown(others)} {_largest(lead)}, which is not statistically distinguishable from zero."
     loses = f"it loses {drop.text} points {drop.interval} when the background changes from common to counter"
     if not ranking.doubtful:
         return f"{lead.label} leans most on the background: {loses}."
