@@ -16,7 +16,7 @@ from counterground.comparison import (
     titles,
 )
 from counterground.errors import UsageError
-from counterground.metrics import compare_models, holm
+from counterground.metrics import compare_models, holm, score_predictions
 from counterground.results import select_models
 
 SIZES = np.full((6, 2), 40)
@@ -227,3 +227,17 @@ def test_two_results_of_one_model_are_compared(make_run):
     assert found.tests.select("source_a", "source_b").unique().rows() == [("a", "b")]
     assert "torchvision:a (a) minus torchvision:a (b)" in format_comparison(found, "markdown")
     assert not any("No paired tests" in sentence for sentence in found.warnings)
+
+
+@pytest.mark.parametrize("cluster", ["all", "own"])
+def test_photos_without_spread_are_compared(make_run, cluster):
+    """All class drops are equal, and all photos share one cluster, or each class has one."""
+    levels = {f"torchvision:{name}": (1.0, level) for name, level in (("a", 0.5), ("b", 0.5), ("c", 0.0))}
+    run = make_run(levels, sizes=np.full((4, 2), 4), name="s")
+    shared = pl.lit("all") if cluster == "all" else pl.col("class_index").cast(pl.String)
+    predictions = run.predictions.with_columns(cluster=shared)
+    run = type(run)(run.path, run.info, predictions, score_predictions(predictions, draws=50))
+    found = full_comparison(run, published=False)
+    assert found.points["drop"].to_list() == [0.5, 0.5, 1.0]
+    assert "torchvision:a minus torchvision:c" in format_comparison(found, "markdown")
+    assert "<table" in found._repr_html_()

@@ -79,7 +79,7 @@ def test_the_planted_reliance_is_found_and_its_twin_is_cleared(executed):
         assert low[model] < 0 < high[model], "the text says that these hold zero"
     _, html, _ = outputs(notebook, "run = cg.evaluate")
     assert re.search(r"counterground:stamps-biased loses [\d.]+ points", html)
-    assert html.count("cannot tell from no change") == 2
+    assert html.count("not statistically distinguishable from zero") == 2
 
 
 def test_photos_pairs_and_the_trap_are_shown(executed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict, replace
 
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from counterground.cli import main
 from counterground.models import expand_specs, list_models, references_of
+from counterground.photos import Discovered
 from counterground.results import ModelRecord, bibliography, model_cards
 from counterground.results._citations import _DATA, _FAMILIES, _of_model, _references
 from counterground.text import bibtex, bibtex_comment
@@ -89,6 +91,17 @@ def test_loading_as_published_is_part_of_a_result(make_run):
         (card,) = model_cards([make_run({"m": (0.8, 0.5)}, as_published=as_published)]).values()
         (result,) = front_matter(card)[0][0]["results"]
         assert result["dataset"]["args"].get("as_published") == ("as published" if as_published else None)
+
+
+def test_the_origin_of_a_discovered_benchmark_is_cited_whatever_its_name(make_run):
+    found = Discovered("m", "half", 5.0, "stamps@0123abcd", origin="stamps")
+    for name in ("stamps, pairs of m", "mine"):
+        run = make_run({"m": (0.8, 0.5)}, name=name)
+        record = run.info.benchmark.model_copy(update=asdict(found))
+        known = replace(run, info=run.info.model_copy(update={"benchmark": record}))
+        assert known.info.benchmark.discovery == found
+        assert "% For the photos of stamps\n@misc{tuxpaint" in bibliography([known])
+        assert "@misc{tuxpaint" not in bibliography([run])
 
 
 def test_a_strangers_words_stay_words_in_a_card(make_run):

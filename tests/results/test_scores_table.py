@@ -254,7 +254,7 @@ def test_the_headline_turns_a_negative_drop_into_a_gain(make_run):
 def test_the_headline_admits_what_the_photos_cannot_tell(make_run):
     model = regroup(make_run({"m": (0.7, 0.7)}).scores)[0]
     assert model.get("drop").low < 0 < model.get("drop").high
-    assert headline(model).endswith("which these photos cannot tell from no change")
+    assert headline(model).endswith("which is not statistically distinguishable from zero")
 
 
 def test_the_headline_without_groups_gives_no_drop(make_run):

@@ -1,4 +1,4 @@
-"""Do models lean on the same classes' backgrounds? Rank correlation of class-wise drops."""
+"""Do models rely on the same classes' backgrounds? Rank correlation of class-wise drops."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def drop_agreement(runs: Mapping[str, Run] | None = None, *, published: bool = T
     groups: dict[str, tuple[str, _Drops]] = {}
     if published:
         groups["paper"] = ("counteranimal", _printed())
-    listed = [held for name, run in (runs or {}).items() for held in _settings(name, run)]
-    for holder, row in deduplicate_results(listed):
-        on_paper = not why_not_paper(holder)
-        key = "paper" if on_paper else holder.info.benchmark.version
-        _, drops = groups.setdefault(key, (holder.info.benchmark.name, {}))
-        drops[row["label"], row["source"]] = _measured(holder, row, by_place=on_paper)
+    listed = [result for name, run in (runs or {}).items() for result in _settings(name, run)]
+    for holding, row in deduplicate_results(listed):
+        on_paper = not why_not_paper(holding)
+        key = "paper" if on_paper else holding.info.benchmark.version
+        _, drops = groups.setdefault(key, (holding.info.benchmark.name, {}))
+        drops[row["label"], row["source"]] = _measured(holding, row, by_place=on_paper)
     rows = [row for benchmark, drops in groups.values() for row in _pairs(benchmark, drops)]
     return pl.DataFrame(rows, schema=AGREEMENT_OF_DROPS_SCHEMA, orient="row")
 

@@ -140,10 +140,10 @@ def full_comparison(
 ) -> Comparison:
     """Compare runs with each other and, with ``published``, with the paper and its 2025 reproduction.
 
-    Runs on different photos stand beside each other with a warning; tested, ranked and fitted are models on
-    the same photos only. ``against`` narrows the tests that are told; ranks rest on all pairs. Where every
-    run lets the 20 confusable names compete, the paper's 1 vs. 20 rows stand beside them, otherwise those of
-    1 vs. 1000.
+    Runs on different photos are shown together with a warning; models are tested, ranked and fitted on the
+    same photos only. ``against`` selects which tests are shown; ranks and corrected p-values rest on all
+    pairs. Where every run lets the 20 confusable names compete, the paper's 1 vs. 20 rows are shown with
+    them, otherwise those of 1 vs. 1000.
 
     Args:
         runs: one or several.
@@ -164,7 +164,7 @@ def full_comparison(
     _check_against(listed, against)
     refuse_repeated(listed)
     named = dict(zip(run_names(listed), listed, strict=True))
-    points, holders = gather(listed, published=published, reproduction=published, setup=_setup(listed))
+    points, runs_of_points = gather(listed, published=published, reproduction=published, setup=_setup(listed))
     robustness = effective_robustness(points, baseline=baseline, scale=scale)
     tests, obstacles = _tests(named, against)
     unfair = comparability_warnings(named, published=published)
@@ -173,7 +173,7 @@ def full_comparison(
     return Comparison(
         points,
         robustness,
-        _ranks(points, holders),
+        _ranks(points, runs_of_points),
         scaling(points, robustness) if published else None,
         tests,
         drop_agreement(named, published=published),
@@ -267,7 +267,7 @@ def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
     return corrected(table.filter(read | pl.struct(figures).is_first_distinct()))
 
 
-def _ranks(points: pl.DataFrame, holders: Sequence[Run | None]) -> pl.DataFrame:
+def _ranks(points: pl.DataFrame, runs_of_points: Sequence[Run | None]) -> pl.DataFrame:
     """Rank the models of each benchmark version and label space among themselves."""
     indexed = points.with_row_index("row").filter(pl.col("source") != "reproduction")
     same = indexed.filter("comparable")
@@ -276,6 +276,6 @@ def _ranks(points: pl.DataFrame, holders: Sequence[Run | None]) -> pl.DataFrame:
     groups += [part for _, part in others.group_by("benchmark_version", "label_space", maintain_order=True)]
     frames = []
     for group in groups:
-        paired = paired_drops(group, [holders[row] for row in group["row"]])
+        paired = paired_drops(group, [runs_of_points[row] for row in group["row"]])
         frames.append(rank_models(group, paired=paired).with_columns(row=group["row"]))
     return pl.concat(frames) if frames else pl.DataFrame(schema=RANKS_SCHEMA)

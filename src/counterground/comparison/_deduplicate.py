@@ -13,10 +13,10 @@ from counterground.metrics import in_setting
 from counterground.results import Run
 
 _ANSWERS = ("path", "photo_id", "class_index", "group", "cluster", "predicted_index", "correct")
-_Held = tuple[Run, dict[str, Any]]
+_Result = tuple[Run, dict[str, Any]]
 
 
-def deduplicate_results(rows: Sequence[_Held]) -> list[_Held]:
+def deduplicate_results(rows: Sequence[_Result]) -> list[_Result]:
     """Make one row of those that are one result, in order of the first; its ``source`` names all runs.
 
     One result are rows of equal weights (specification and fingerprint) on the same version of a benchmark,
@@ -25,14 +25,14 @@ def deduplicate_results(rows: Sequence[_Held]) -> list[_Held]:
     """
     keys: list[Hashable] = [_asked(run, row) or place for place, (run, row) in enumerate(rows)]
     times = Counter(keys)
-    merged: dict[Any, _Held] = {}
+    merged: dict[Any, _Result] = {}
     for key, (run, row) in zip(keys, rows, strict=True):
         whole = key, _answers(run, row) if times[key] > 1 else ""
         if whole not in merged:
             merged[whole] = run, row
             continue
-        holder, first = merged[whole]
-        merged[whole] = holder, {**first, "source": f"{first['source']}, {row['source']}"}
+        holding, first = merged[whole]
+        merged[whole] = holding, {**first, "source": f"{first['source']}, {row['source']}"}
     return list(merged.values())
 
 

@@ -1,4 +1,4 @@
-"""Paired tests of drops for every two points on the same photos, whatever they were asked."""
+"""Paired tests of drops for every two points on the same photos, whatever their settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Answers(NamedTuple):
     cluster: list[Any]
 
 
-def paired_drops(points: pl.DataFrame, holders: Sequence[Run | None]) -> dict[Pair, float | None]:
+def paired_drops(points: pl.DataFrame, runs_of_points: Sequence[Run | None]) -> dict[Pair, float | None]:
     """Return p-values of the difference in drop by places (i < j) among the points.
 
     Pairs of which one saw other photos, or has none (the paper's rows), are left out. Names, prompts and ways
@@ -33,11 +33,11 @@ def paired_drops(points: pl.DataFrame, holders: Sequence[Run | None]) -> dict[Pa
 
     Args:
         points: columns of ``model_points``.
-        holders: the run that holds each point, None for published rows.
+        runs_of_points: the run that holds each point, None for published rows.
     """
     known = [
         (place, _answers(run, row))
-        for place, (run, row) in enumerate(zip(holders, points.iter_rows(named=True), strict=True))
+        for place, (run, row) in enumerate(zip(runs_of_points, points.iter_rows(named=True), strict=True))
         if run is not None
     ]
     found = {}

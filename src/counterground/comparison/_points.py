@@ -94,15 +94,15 @@ def gather(
         for row in run_rows(run, name, setup)
     ]
     merged = deduplicate_results(own)
-    holders: list[Run | None] = [None] * len(rows)
-    holders += [run for run, _ in merged]
+    runs_of_points: list[Run | None] = [None] * len(rows)
+    runs_of_points += [run for run, _ in merged]
     rows += [row for _, row in merged]
     if not rows:
-        return pl.DataFrame(schema=POINTS_SCHEMA), holders
+        return pl.DataFrame(schema=POINTS_SCHEMA), runs_of_points
     columns = {name: [row.get(name) for row in rows] for name in POINTS_SCHEMA}
     points = pl.DataFrame(columns, schema=POINTS_SCHEMA)
     paper_model = pl.when(pl.col("source").is_in(PUBLISHED)).then(pl.col("model")).otherwise("paper_model")
-    return points.with_columns(paper_model=paper_model), holders
+    return points.with_columns(paper_model=paper_model), runs_of_points
 
 
 def titles(points: pl.DataFrame) -> dict[str | None, str]:

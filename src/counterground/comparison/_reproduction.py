@@ -200,7 +200,7 @@ def _measured(name: str, run: Run) -> list[dict[str, Any]]:
 
 
 def _without_table(run: Run) -> dict[tuple[str, str], list[str]]:
-    """The paper's models that a run asked in a setting without a table, by prompts (or way) and space."""
+    """The paper's models in settings without a table, by prompts (or protocol) and label space."""
     found: dict[tuple[str, str], list[str]] = {}
     for row, setting, _ in _asked(run):
         table = _setup(row, setting)

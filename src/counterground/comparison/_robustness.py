@@ -323,18 +323,18 @@ def _populations(points: pl.DataFrame, baseline: str) -> Iterator[_Population]:
     paper, again = (points.filter(pl.col("source") == source) for source in PUBLISHED)
     same = points.filter(own & pl.col("comparable"))
     base = paper if paper.height else same
-    for line, measured, told in ((base, pl.concat([paper, same]), ""), (again, again, " (reproduction)")):
+    for line, measured, which in ((base, pl.concat([paper, same]), ""), (again, again, " (reproduction)")):
         if measured.height:
             names = measured["label_space"][0]
-            title = f"{measured['benchmark'][0]}{told}"
+            title = f"{measured['benchmark'][0]}{which}"
             yield _Population(None, names, title, line.filter(member), measured)
     named = titles(points)
     others = points.filter(own & ~pl.col("comparable"))
     for keys, part in others.group_by("benchmark_version", "label_space", maintain_order=True):
         version, space = (None if key is None else str(key) for key in keys)
         alike = others.filter(pl.col("benchmark_version").eq_missing(pl.lit(version)))
-        told = f", label space {space}" if alike["label_space"].n_unique() > 1 else ""
-        yield _Population(version, space, f"{named[version]}{told}", part.filter(member), part)
+        which = f", label space {space}" if alike["label_space"].n_unique() > 1 else ""
+        yield _Population(version, space, f"{named[version]}{which}", part.filter(member), part)
 
 
 def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLine | str:

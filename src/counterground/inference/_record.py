@@ -30,6 +30,7 @@ from counterground.results import (
     Run,
     RunInfo,
     open_run,
+    warning_about,
 )
 from counterground.text import counted
 
@@ -186,7 +187,7 @@ def _installed(distribution: str) -> bool:
 
 def _warnings(request: Request, outcomes: Sequence[ModelOutcome], unreadable: pl.DataFrame) -> list[str]:
     warnings = [
-        f"{outcome.record.spec}: {warning}"
+        warning_about(outcome.record.spec, warning)
         for outcome in outcomes
         for warning in outcome.record.description.get("warnings", [])
     ]
@@ -221,11 +222,15 @@ def _generative_warnings(request: Request, outcomes: Sequence[ModelOutcome]) -> 
         answers = counted(len(output.predictions), "answer")
         if output.unmatched:
             warnings.append(
-                f"{spec}: {output.unmatched} of {answers} name no candidate class and count as wrong; "
-                "answers.parquet holds them."
+                warning_about(
+                    spec,
+                    f"{output.unmatched} of {answers} name no candidate class and count as wrong; "
+                    "answers.parquet holds them.",
+                )
             )
         if output.several:
-            warnings.append(f"{spec}: {output.several} of {answers} name several classes; the first counts.")
+            text = f"{output.several} of {answers} name several classes; the first counts."
+            warnings.append(warning_about(spec, text))
     settings = request.settings
     chosen = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")
     if chosen and all(outcome.generative is None for outcome in outcomes):

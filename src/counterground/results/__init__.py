@@ -21,6 +21,7 @@ from counterground.results._schema import (
     LabelSpaceRecord,
     ModelRecord,
     RunInfo,
+    warning_about,
 )
 from counterground.results._scores_table import (
     PICTURE,
@@ -98,5 +99,6 @@ __all__ = [
     "short_name",
     "signed",
     "unfolding",
+    "warning_about",
     "why_not_comparable",
 ]

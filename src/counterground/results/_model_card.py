@@ -77,9 +77,9 @@ def model_cards(runs: Sequence[Run]) -> dict[str, str]:
     """Return, for each model, Markdown with a YAML front matter for the model's card.
 
     The front matter holds a `model-index` with the accuracies on common and counter photos and the drop
-    (fractions, with the 95 % interval in ``args``); the section says the drop with its interval, what was
-    asked, the limits, the warnings that concern the model, and the command. A model of several runs, or asked
-    in several ways, has several results in one card. Strangers' words are escaped.
+    (fractions, with the 95 % interval in ``args``); the section says the drop with its interval, the
+    settings, the limits, the warnings that concern the model, and the command. A model of several runs or
+    settings has several results in one card. Untrusted text is escaped.
 
     Args:
         runs: one or several.
@@ -191,9 +191,9 @@ def _stamp(as_published: bool) -> list[str]:
 
 
 def _own_warnings(result: _Result) -> list[str]:
-    """The warnings of the run without those that begin with the name of another model."""
-    others = [f"{record.spec}: " for record in result.run.info.models if record.spec != result.record.spec]
-    return [text for text in result.run.info.warnings if not text.startswith(tuple(others))]
+    """The warnings of the run without those about another model."""
+    others = [record.spec for record in result.run.info.models if record.spec != result.record.spec]
+    return result.run.info.warnings_without(others)
 
 
 def _bullets(title: str, sentences: Sequence[str]) -> str:

@@ -127,7 +127,7 @@ def headline(model: ModelScores) -> str:
     sentence = f"{model.label} {verb} {size} points {interval}".rstrip()
     sentence += " when the background changes from common to counter"
     if drop.low is not None and drop.high is not None and drop.low <= 0 <= drop.high:
-        sentence += ", which these photos cannot tell from no change"
+        sentence += ", which is not statistically distinguishable from zero"
     return sentence
 
 

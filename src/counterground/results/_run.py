@@ -1,4 +1,4 @@
-"""A run: predictions and scores of some models on one benchmark, and what was asked."""
+"""A run: predictions and scores of some models on one benchmark, and how they were made."""
 
 from __future__ import annotations
 
@@ -95,8 +95,7 @@ def select_models(runs: Mapping[Path, Run], specs: Sequence[str]) -> dict[Path, 
 
 def _with_models(run: Run, specs: Sequence[str]) -> Run:
     kept = [model for model in run.info.models if model.spec in specs]
-    left = tuple(f"{model.spec}: " for model in run.info.models if model not in kept)
-    warnings = [text for text in run.info.warnings if not text.startswith(left)]
+    warnings = run.info.warnings_without([model.spec for model in run.info.models if model not in kept])
     info = run.info.model_copy(update={"models": kept, "warnings": warnings})
     wanted = pl.col("model").is_in([model.spec for model in kept])
     return Run(run.path, info, run.predictions.filter(wanted), run.scores.filter(wanted))

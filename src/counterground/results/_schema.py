@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -29,6 +30,11 @@ PREDICTIONS_SCHEMA: dict[str, Any] = {
     "loss_sum": pl.Float32,
     "loss_mean": pl.Float32,
 }
+
+
+def warning_about(spec: str, text: str) -> str:
+    """Return a warning of a run that concerns one model; ``RunInfo.warnings_without`` finds it again."""
+    return f"{spec}: {text}"
 
 
 class _Record(BaseModel):
@@ -68,7 +74,7 @@ class BenchmarkRecord(_Record):
 
 
 class LabelSpaceRecord(_Record):
-    """The names that competed; ``version`` is a hash of them, their texts and who competes for whom."""
+    """The names that competed; ``version`` is a hash of them, their texts and who competes for each class."""
 
     name: str
     size: int
@@ -132,3 +138,11 @@ class RunInfo(_Record):
     loss: str = "mean"
     article: str = "a"
     aliases: dict[str, list[str]] = {}
+
+    def warnings_without(self, specs: Sequence[str]) -> list[str]:
+        """Return the warnings, but not those about some models (``warning_about``)."""
+        return [
+            text
+            for text in self.warnings
+            if not text.startswith(tuple(warning_about(spec, "") for spec in specs))
+        ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from counterground.construction.discover._discover import Discovery, Drop, discover_pairs, read_discovery
+    from counterground.construction.discover._discover import Discovery, discover_pairs, read_discovery
 
-__all__ = ["Discovery", "Drop", "discover_pairs", "read_discovery"]
+__all__ = ["Discovery", "discover_pairs", "read_discovery"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,16 +15,7 @@ from counterground.inference import Settings, evaluate_models
 from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, Discovered, read_benchmark, write_benchmark
 from counterground.pool import is_pool
-from counterground.results import Run
-
-
-@dataclass(frozen=True)
-class Drop:
-    """A drop with its 95 % interval, as fractions; null where it cannot be had."""
-
-    value: float | None
-    low: float | None
-    high: float | None
+from counterground.results import Estimate, Run
 
 
 @dataclass(frozen=True)
@@ -41,8 +32,8 @@ class Discovery:
     pairs: pl.DataFrame
     cells: pl.DataFrame
     classes_seen: int
-    chosen_drop: Drop
-    reported_drop: Drop | None
+    chosen_drop: Estimate
+    reported_drop: Estimate | None
     sentence: str
 
 
@@ -174,12 +165,12 @@ def _grouped(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     return kept.select(rows.columns)
 
 
-def _drop(predictions: pl.DataFrame) -> Drop:
+def _drop(predictions: pl.DataFrame) -> Estimate:
     scores = score_predictions(predictions, by_class=False).filter(pl.col("metric") == "drop")
-    return Drop(*scores.select("value", "low", "high").row(0))
+    return Estimate.of(scores.row(0, named=True))
 
 
-def _sentence(referee: str, chosen: Drop, reported: Drop | None) -> str:
+def _sentence(referee: str, chosen: Estimate, reported: Estimate | None) -> str:
     """Say in plain words what choosing and measuring on the same photos does."""
     if reported is None:
         return (
@@ -194,13 +185,10 @@ def _sentence(referee: str, chosen: Drop, reported: Drop | None) -> str:
     )
 
 
-def _points(drop: Drop) -> str:
+def _points(drop: Estimate) -> str:
     if drop.value is None:
         return "by an unknown amount"
-    interval = (
-        "" if drop.low is None or drop.high is None else f" [{100 * drop.low:.1f}, {100 * drop.high:.1f}]"
-    )
-    return f"{100 * drop.value:.1f} points{interval}".replace("-", "−")
+    return f"{drop.text} points {drop.interval}".rstrip()
 
 
 def read_discovery(folder: Path) -> Discovery | None:
@@ -220,8 +208,8 @@ def read_discovery(folder: Path) -> Discovery | None:
             pl.read_parquet(folder / "pairs.parquet"),
             pl.read_parquet(folder / "cells.parquet"),
             record["classes_seen"],
-            Drop(**record["chosen_drop"]),
-            None if reported is None else Drop(**reported),
+            Estimate(**record["chosen_drop"]),
+            None if reported is None else Estimate(**reported),
             record["sentence"],
         )
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:

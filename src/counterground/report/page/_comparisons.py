@@ -76,7 +76,7 @@ class Comparisons:
 
     @property
     def corrected_for(self) -> int:
-        """Over how many tests p-values are corrected: the most of any pair."""
+        """Over how many pairs of models p-values are corrected: the most of any quantity."""
         return max((test.corrected_for for pair in self.pairs for test in pair.tests), default=0)
 
     def between(self, first: str, second: str) -> Pair | None:
@@ -93,7 +93,7 @@ def tested_pairs(tests: pl.DataFrame, models: Sequence[ModelScores], lead: str |
         lead: label of the model with the largest drop.
     """
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    counted = pl.col("p_value").count().over("label_space").alias("corrected_for")
+    counted = pl.col("p_value").count().over("metric", "group").alias("corrected_for")
     for row in tests.with_columns(counted).iter_rows(named=True):
         rows.setdefault((row["model_a"], row["model_b"]), []).append(row)
     pairs = []

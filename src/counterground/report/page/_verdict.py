@@ -90,7 +90,7 @@ class _Ranking:
             [label for label, p in values.items() if p >= LEVEL],
             [model.label for model in others if model.label not in values],
             sorted(values.values()),
-            f"Holm-corrected over {counted(tests, 'test')}",
+            f"Holm-corrected over {counted(tests, 'pair')}",
         )
 
     @property
