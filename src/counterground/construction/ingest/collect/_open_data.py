@@ -111,7 +111,7 @@ def open_dump(folder: Path) -> Iterator[Dump]:
         import duckdb
     except ModuleNotFoundError as error:
         raise UsageError(
-            "Reading the open-data dump needs DuckDB: run `pip install 'counterground[build]'`."
+            "Reading the open-data dump needs DuckDB: run `pip install 'counterground[construction]'`."
         ) from error
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}: name the one with iNaturalist's photos.csv.gz.")
