@@ -1,8 +1,14 @@
-.PHONY: demo studies test check lint bench constraints clean
+.PHONY: demo studies test test-without-browser browser check lint bench constraints clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# Installs Debian packages where that can be done without asking: as root.
+APT := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+# Debian keeps what `python3 -m venv` needs in a package of its own.
+VENV = $(shell $(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])' 2>&- || echo python3-venv)
 
 demo: $(INSTALLED)  ## discover -> evaluate -> report on the built-in photos; writes demo/report.html
 	rm -rf demo
@@ -17,8 +23,15 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 	for study in theory multicoloredmnist coloredcoco; do \
 	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
-test: $(INSTALLED)  ## the whole suite, a process per core
-	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+test: $(INSTALLED) browser  ## the whole suite, a process per core
+	$(PYTEST)
+
+browser:  # Chromium, where it can be had: without it pytest skips some tests and says what to install
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
+	  { $(APT) chromium fonts-dejavu-core; } || true
+
+test-without-browser: $(INSTALLED)  ## once more what a browser is for: without one it is skipped, and nothing fails
+	env -u CI scripts/without-browser $(PYTEST) -m browser
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -35,13 +48,15 @@ bench: $(INSTALLED)  ## timings and figures; compare by ratio within one run
 $(INSTALLED): pyproject.toml constraints.txt
 	[ -e $@ ] || rm -rf .venv # what an interrupted install left behind
 	rm -f $@
+	@$(PYTHON) -c 'import ensurepip' 2>&- || { $(APT) $(VENV); } || \
+	  { echo '`$(PYTHON) -m venv` cannot work yet. Install what it needs: apt-get install $(VENV)' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-constraints: $(INSTALLED)  ## pin what is installed now
+constraints: $(INSTALLED)  ## pin what is installed now; with Python 3.11, which needs some packages more
 	(echo '# Everything but torch and torchvision (ranges in pyproject.toml). Made by `make constraints`.'; \
-	 $(BIN)/pip freeze --exclude-editable | grep -viE '^(torch|torchvision|triton|nvidia.*|pip|setuptools)(==| @)') > constraints.txt
+	 $(BIN)/pip freeze --exclude-editable | grep -viE '^(torch|torchvision|triton|nvidia.*|cuda.*|pip|setuptools)(==| @)') > constraints.txt
 
 clean:
 	rm -rf .venv demo studies .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,7 +20,7 @@ from transformers.utils import logging
 
 from counterground.models import load_model
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 import tiny_lvlm
 
 ANSWERS = 20

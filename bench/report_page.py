@@ -20,13 +20,14 @@ from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.published import published_models
 from counterground.report import write_report
-from counterground.results import Run, RunInfo
-from counterground.results._run import (
+from counterground.results import (
     PREDICTIONS_SCHEMA,
     BenchmarkRecord,
     CountsRecord,
     LabelSpaceRecord,
     ModelRecord,
+    Run,
+    RunInfo,
 )
 
 CLASSES, PHOTOS, FILES = 45, 13_100, 30
@@ -81,6 +82,8 @@ def make_run(benchmark: Benchmark, random: np.random.Generator) -> Run:
                 names=pl.lit("openai"),
                 prompts=pl.lit("simple"),
                 protocol=pl.lit("classification"),
+                as_published=pl.lit(value=False),
+                answer_score=pl.lit(None),
                 label_space=pl.lit("imagenet"),
                 predicted_index=pl.Series(guess),
                 predicted_name=pl.Series([benchmark.label_space.names[k] for k in guess]),

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from counterground.benchmarks import open_benchmark
-from counterground.inference._encode import encode_photos
+from counterground.inference import encode_photos
 from counterground.models import load_model
 from counterground.photos import Benchmark
 

@@ -27,9 +27,28 @@ ANIMALS = {"ice bear": ("snow", "grass"), "black swan": ("water", "earth"), "fla
 LONG = ("construction/test_end_to_end.py", "study/", "docs/", "report/figures/")
 
 
+NO_BROWSER = "Chromium is needed to see pages as their readers do: apt-get install chromium fonts-dejavu-core"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "browser: needs Chromium, or is in one file with a test that does")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items):
-    """Begin with the long ones, so that no process is left alone with one at the end."""
+    """Mark what a browser is for; begin with the long ones, so that no process is left alone with one."""
+    files = {item.path for item in items if "browser_program" in getattr(item, "fixturenames", ())}
+    for item in items:
+        if item.path in files:
+            item.add_marker("browser")
     items.sort(key=lambda item: not any(part in item.nodeid for part in LONG))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say in one line what to install for the tests that were skipped."""
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    if count := sum(NO_BROWSER in reason for reason in reasons):
+        terminalreporter.write_line(f"{count} tests were skipped. {NO_BROWSER}")
 
 
 @pytest.fixture(autouse=True)
@@ -40,17 +59,23 @@ def cache(tmp_path_factory, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    """The one real browser of all tests: Playwright cannot be started twice in a thread."""
+def browser_program() -> str:
+    """Chromium's path. All that needs a browser asks for it here, and is skipped where there is none."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None and not os.environ.get("CI"):
-        pytest.skip("Chromium is needed to see pages as their readers do: apt-get install chromium")
+        pytest.skip(NO_BROWSER)
     assert program, "continuous integration installs Chromium"
+    return program
+
+
+@pytest.fixture(scope="session")
+def chromium(browser_program):
+    """The one real browser of all tests: Playwright cannot be started twice in a thread."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=program, args=flags)
+        browser = playwright.chromium.launch(executable_path=browser_program, args=flags)
         yield browser
         browser.close()
 

@@ -1,47 +1,53 @@
-"""CounterGround tells how far a vision model leans on the background instead of the object."""
+"""CounterGround tells how much a vision model relies on the background rather than the object.
 
-from __future__ import annotations
+Each command has a function of its name: ``counterground compare`` is ``compare``. Where the name is a keyword
+or a package, the function says what it does: ``import_photos``, ``write_report``, ``write_figures``,
+``list_models``, ``list_benchmarks``, ``open_pool``.
+"""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from counterground._version import __version__
 
-if TYPE_CHECKING:
-    from counterground.api import compare, discover, evaluate, export, full_comparison, reproduce, scores
-    from counterground.benchmarks import open_benchmark
+if _TYPE_CHECKING:
+    from counterground.api import compare, discover, evaluate, export, reproduce, scores
+    from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
     from counterground.construction.curate import curate
     from counterground.construction.ingest.collect import collect
     from counterground.construction.ingest.imports import import_photos
+    from counterground.models import list_models
     from counterground.photos import Benchmark, LabelSpace
     from counterground.pool import Pool, open_pool
     from counterground.report import write_report
     from counterground.report.figures import write_figures
     from counterground.results import Run, bibliography, format_scores, model_cards, open_run
 
-_WHERE = {
-    "Benchmark": "counterground.photos",
-    "LabelSpace": "counterground.photos",
-    "Pool": "counterground.pool",
-    "Run": "counterground.results",
-    "bibliography": "counterground.results",
-    "collect": "counterground.construction.ingest.collect",
-    "compare": "counterground.api",
-    "curate": "counterground.construction.curate",
-    "discover": "counterground.api",
-    "evaluate": "counterground.api",
-    "export": "counterground.api",
-    "format_scores": "counterground.results",
-    "full_comparison": "counterground.api",
-    "import_photos": "counterground.construction.ingest.imports",
-    "model_cards": "counterground.results",
-    "open_benchmark": "counterground.benchmarks",
-    "open_pool": "counterground.pool",
-    "open_run": "counterground.results",
-    "reproduce": "counterground.api",
-    "scores": "counterground.api",
-    "write_figures": "counterground.report.figures",
-    "write_report": "counterground.report",
+_ROOMS = {
+    "Benchmark": "photos",
+    "LabelSpace": "photos",
+    "Pool": "pool",
+    "Run": "results",
+    "bibliography": "results",
+    "collect": "construction.ingest.collect",
+    "compare": "api",
+    "curate": "construction.curate",
+    "discover": "api",
+    "evaluate": "api",
+    "export": "api",
+    "format_scores": "results",
+    "get_benchmark": "benchmarks",
+    "import_photos": "construction.ingest.imports",
+    "list_benchmarks": "benchmarks",
+    "list_models": "models",
+    "model_cards": "results",
+    "open_benchmark": "benchmarks",
+    "open_pool": "pool",
+    "open_run": "results",
+    "reproduce": "api",
+    "scores": "api",
+    "write_figures": "report.figures",
+    "write_report": "report",
 }
 
 __all__ = [
@@ -58,8 +64,10 @@ __all__ = [
     "evaluate",
     "export",
     "format_scores",
-    "full_comparison",
+    "get_benchmark",
     "import_photos",
+    "list_benchmarks",
+    "list_models",
     "model_cards",
     "open_benchmark",
     "open_pool",
@@ -71,8 +79,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name when it is first used, so that the import itself stays quick."""
-    if name not in _WHERE:
+    if name not in _ROOMS:
         raise AttributeError(f"module 'counterground' has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+    return getattr(_import_module(f"counterground.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -4,70 +4,162 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
 from counterground.benchmarks import open_benchmark
-from counterground.comparison import Comparison
-from counterground.comparison import full_comparison as compare_fully
-from counterground.comparison import reproduce as put_beside
+from counterground.comparison import Comparison, full_comparison
+from counterground.comparison import reproduce as reproduce_paper
 from counterground.construction.discover import Discovery, discover_pairs
-from counterground.errors import UsageError
 from counterground.inference import Settings, evaluate_models
-from counterground.metrics import Scale, compare_models
+from counterground.metrics import Scale
+from counterground.models import Precision, Protocol
 from counterground.photos import Benchmark
 from counterground.pool import is_pool, open_pool
-from counterground.results import Run, open_run, why_not_comparable
+from counterground.results import Run, open_run
 
 if TYPE_CHECKING:
-    from counterground.construction.export import ExportReport
+    from counterground.construction.export import CardFacts, ExportReport, ShardSize
+
+AnyBenchmark = Benchmark | Path | str
+"""An opened benchmark, a built-in name, a folder, a manifest, or a pool."""
+
+AnyRuns = Run | Path | str | Sequence[Run | Path | str]
+"""One run or several, opened or by their folders."""
 
 
 def evaluate(
-    benchmark: Benchmark | Path | str, models: str | Sequence[str], *, out: Path | str, **settings: Any
+    benchmark: AnyBenchmark,
+    models: str | Sequence[str],
+    *,
+    out: Path | str,
+    label_space: str | None = None,
+    referee: str | None = None,
+    names: str = "openai",
+    prompts: str = "simple",
+    protocol: Protocol | None = None,
+    loss: Literal["mean", "sum"] = "mean",
+    article: Literal["a", "correct"] = "a",
+    aliases: str | None = None,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    batch_size: int = 32,
+    as_published: bool = False,
+    offline: bool = False,
+    show_progress: bool = False,
 ) -> Run:
-    """Evaluate one or more models on a benchmark; see ``Settings`` for the keywords.
+    """Evaluate one or more models on a benchmark and write the run into a folder.
+
+    A run that was stopped goes on where it was: features and answers are kept in the cache.
 
     Args:
-        benchmark: a built-in name, a folder, a manifest, or an opened benchmark.
+        benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
         models: one spec, or several.
         out: the folder of the run.
-        **settings: fields of ``Settings``: ``label_space``, ``names``, ``prompts``, ``device``, ...
+        label_space: ``benchmark``, ``imagenet``, ``confusable`` or a file; None for ``imagenet`` where every
+            class has an ImageNet index, else ``benchmark``.
+        referee: the model that chooses the confusable names.
+        names: how ImageNet classes are written in prompts: ``openai``, ``wordnet`` or a file.
+        prompts: ``simple`` ("A photo of {}."), ``openai`` (80 templates) or a file.
+        protocol: how generative models are asked; None for ``answer-loss``, or ``free-form`` where a model
+            gives no losses.
+        loss: mean or sum over the tokens of an answer.
+        article: ``a`` before every name, as in the paper, or the ``correct`` one.
+        aliases: a JSON file of other names of classes, for generative models.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
+        batch_size: photos in a forward pass.
+        as_published: load models as the paper seems to have done.
+        offline: never use the network.
+        show_progress: show bars on standard error.
+
+    Raises:
+        UsageError: an unknown model, name list, prompt file or label space, or a model that cannot be asked
+            under the protocol.
+        CounterGroundError: weights that cannot be had, photos none of which can be read, or an ``out`` that
+            cannot be written or holds another run.
     """
+    settings = Settings(
+        label_space=label_space,
+        referee=referee,
+        names=names,
+        prompts=prompts,
+        protocol=protocol,
+        loss=loss,
+        article=article,
+        aliases=aliases,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        as_published=as_published,
+        offline=offline,
+        show_progress=show_progress,
+    )
     specs = [models] if isinstance(models, str) else list(models)
-    chosen = Settings(**settings)
-    return evaluate_models(_opened(benchmark, chosen), specs, chosen, Path(out))
+    return evaluate_models(_opened(benchmark, show_progress), specs, settings, Path(out))
 
 
 def discover(
-    benchmark: Benchmark | Path | str,
+    benchmark: AnyBenchmark,
     referee: str,
     *,
     out: Path | str,
     min_drop: float = 5.0,
     min_photos: int = 2,
-    split: str = "half",
+    split: Literal["half", "none"] = "half",
     seed: int = 0,
-    **settings: Any,
+    label_space: str | None = None,
+    names: str = "openai",
+    prompts: str = "simple",
+    device: str = "auto",
+    precision: Precision = "fp32",
+    batch_size: int = 32,
+    as_published: bool = False,
+    offline: bool = False,
+    show_progress: bool = False,
 ) -> Discovery:
     """Find each class's best (common) and worst (counter) background for a referee (paper section 2).
 
     Args:
-        benchmark: photos with backgrounds.
+        benchmark: photos with backgrounds; see ``evaluate``.
         referee: spec of the model that decides.
         out: where the benchmark of the pairs is written.
         min_drop: percentage points by which a class's accuracy must vary.
         min_photos: photos a background needs, in each half, to be considered.
-        split: ``half`` chooses on one half of the photos and keeps the other; ``none`` flatters the referee.
+        split: ``half`` chooses on one half of the photos and keeps the other; ``none`` chooses and reports on
+            all of them, which inflates the referee's drop.
         seed: decides the halves.
-        **settings: fields of ``Settings``.
+        label_space: see ``evaluate``, as for all that follow.
+        names: how ImageNet classes are written in prompts.
+        prompts: the prompt templates.
+        device: where the referee runs.
+        precision: of the image side.
+        batch_size: photos in a forward pass.
+        as_published: load the referee as the paper seems to have done.
+        offline: never use the network.
+        show_progress: show bars on standard error.
+
+    Raises:
+        UsageError: an unknown model or split, a drop outside 0 to 100, or ``out`` holds something else.
+        CounterGroundError: photos without backgrounds, or no class that varies enough.
     """
-    chosen = Settings(referee=referee, **settings)
+    settings = Settings(
+        label_space=label_space,
+        referee=referee,
+        names=names,
+        prompts=prompts,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        as_published=as_published,
+        offline=offline,
+        show_progress=show_progress,
+    )
     return discover_pairs(
-        _opened(benchmark, chosen),
+        _opened(benchmark, show_progress),
         referee,
-        chosen,
+        settings,
         Path(out),
         min_drop=min_drop,
         min_photos=min_photos,
@@ -77,7 +169,17 @@ def discover(
 
 
 def export(
-    benchmark: Benchmark | Path | str, *, out: Path | str, formats: str | Sequence[str], **options: Any
+    benchmark: AnyBenchmark,
+    *,
+    out: Path | str,
+    formats: str | Sequence[str],
+    shared: bool = True,
+    all_licences: bool = False,
+    licence_for_unknown: str | None = None,
+    attribution_for_unknown: str | None = None,
+    card: CardFacts | None = None,
+    shard_size: ShardSize | None = None,
+    show_progress: bool = False,
 ) -> ExportReport:
     """Write a benchmark or a pool as folders that others can read, with a data card and all credits.
 
@@ -85,69 +187,73 @@ def export(
         benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
         out: the folder; with several formats each gets one of its own inside it.
         formats: one or several of ``counterground.construction.export.FORMATS``.
-        **options: those of ``construction.export.export``: ``shared``, ``all_licences``, ``card``, ...
-            Without a ``card`` it holds what the pool knows whose photos these are.
+        shared: for others: photos are left out whose licence is unknown or forbids passing them on.
+        all_licences: in a shared export too, on your own responsibility.
+        licence_for_unknown: the licence ("cc-by") of photos that state none: for photos of your own.
+        attribution_for_unknown: the credit line of those that have none.
+        card: what the data card says beyond the photos; None for what the pool knows of its making.
+        shard_size: of WebDataset and Hugging Face shards.
+        show_progress: show a bar on standard error.
+
+    Raises:
+        UsageError: an unknown format or licence, or ``out`` holds something else, or the benchmark itself.
+        CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
     """
     from counterground.construction.export import card_facts
     from counterground.construction.export import export as export_benchmark
 
-    opened = benchmark if isinstance(benchmark, Benchmark) else open_benchmark(benchmark)
-    if "card" not in options and is_pool(opened.root):
+    opened = _opened(benchmark, show_progress)
+    if card is None and is_pool(opened.root):
         with open_pool(opened.root) as pool:
-            options["card"] = card_facts(pool)
-    chosen = [formats] if isinstance(formats, str) else list(formats)
-    return export_benchmark(opened, Path(out), formats=chosen, **options)
+            card = card_facts(pool)
+    return export_benchmark(
+        opened,
+        Path(out),
+        formats=[formats] if isinstance(formats, str) else list(formats),
+        shared=shared,
+        all_licences=all_licences,
+        licence_for_unknown=licence_for_unknown,
+        attribution_for_unknown=attribution_for_unknown,
+        card=card,
+        shard_size=shard_size,
+        show_progress=show_progress,
+    )
 
 
 def scores(run: Run | Path | str) -> pl.DataFrame:
     """Return the scores of a run (fractions, with 95 % intervals), as in ``scores.parquet``."""
-    return (run if isinstance(run, Run) else open_run(run)).scores
+    return _opened_runs(run)[0].scores
 
 
 def compare(
-    runs: Run | Path | str | Sequence[Run | Path | str], *, against: str | None = None
-) -> pl.DataFrame:
-    """Return paired tests between models on the same photos, Holm-corrected; differences are fractions.
-
-    Raises:
-        UsageError: fewer than two models, ``against`` is none of them, or they saw different photos.
-    """
-    opened = _opened_runs(runs)
-    if obstacle := why_not_comparable(opened):
-        raise UsageError(obstacle)
-    try:
-        return compare_models(pl.concat([run.predictions for run in opened]), against=against)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def full_comparison(
-    runs: Run | Path | str | Sequence[Run | Path | str] = (),
+    runs: AnyRuns = (),
     *,
-    published: bool = True,
+    published: bool | None = None,
     against: str | None = None,
-    baseline: str = "imagenet",
+    baseline: Literal["imagenet", "clip", "lvlm", "other"] = "imagenet",
     scale: Scale = "probit",
 ) -> Comparison:
-    """Compare runs with each other and with the paper: points, effective robustness, ranks, tests, warnings.
+    """Compare runs with each other and with the paper: paired tests, ranks, effective robustness, warnings.
 
     Args:
-        runs: runs or their folders; none shows the paper and its 2025 reproduction alone.
-        published: put the paper's models beside them.
+        runs: runs or their folders; none for the paper's models and their 2025 reproduction alone.
+        published: put the paper's models beside them; None for: where there are no runs.
         against: test every model against this one only.
-        baseline: the family through whose models the line goes: ``imagenet``, ``clip``, ``lvlm``, ``other``.
+        baseline: the family that the line of effective robustness is fitted to.
         scale: ``probit`` or ``logit``.
 
     Raises:
         UsageError: there is nothing to compare, or a model, family or scale is unknown.
     """
-    return compare_fully(
-        _opened_runs(runs), published=published, against=against, baseline=baseline, scale=scale
-    )
+    opened = _opened_runs(runs)
+    beside_paper = not opened if published is None else published
+    return full_comparison(opened, published=beside_paper, against=against, baseline=baseline, scale=scale)
 
 
-def reproduce(runs: Run | Path | str | Sequence[Run | Path | str] = ()) -> pl.DataFrame:
+def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
     """Put values of runs on CounterAnimal beside the paper's rows: printed, ours, difference, known notes.
+
+    ``counterground compare --reproduce`` does the same.
 
     Args:
         runs: runs or their folders; none takes the values of the 2025 reproduction.
@@ -155,15 +261,15 @@ def reproduce(runs: Run | Path | str | Sequence[Run | Path | str] = ()) -> pl.Da
     Raises:
         UsageError: no run was measured on CounterAnimal.
     """
-    return put_beside(_opened_runs(runs))
+    return reproduce_paper(_opened_runs(runs))
 
 
-def _opened_runs(runs: Run | Path | str | Sequence[Run | Path | str]) -> list[Run]:
+def _opened_runs(runs: AnyRuns) -> list[Run]:
     listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
     return [run if isinstance(run, Run) else open_run(run) for run in listed]
 
 
-def _opened(benchmark: Benchmark | Path | str, settings: Settings) -> Benchmark:
+def _opened(benchmark: AnyBenchmark, show_progress: bool) -> Benchmark:
     if isinstance(benchmark, Benchmark):
         return benchmark
-    return open_benchmark(benchmark, show_progress=settings.show_progress)
+    return open_benchmark(benchmark, show_progress=show_progress)

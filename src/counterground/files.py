@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,19 +30,21 @@ def cache_dir() -> Path:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; renamed to ``path`` on success, removed on failure.
 
+    The file is made with the permissions of any new file: the kernel applies the umask, which belongs to the
+    whole process and cannot be read without changing it for all threads.
+
     Raises:
         CounterGroundError: the folder cannot be made or written (read-only, disk full, not a folder).
     """
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
-        os.close(handle)
+        unused = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.tmp")
+        os.close(os.open(unused, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+        temporary = unused
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("rb+") as written:  # Windows refuses to flush what is open for reading only
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise CounterGroundError(_advice(path, error)) from error
@@ -51,7 +54,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Make ``folder`` and see that a file can be made in it, before hours of work depend on it.
+    """Make ``folder`` and check that a file can be written in it, before hours of work depend on it.
 
     Raises:
         CounterGroundError: it cannot be made or written, or it is a file.
@@ -86,9 +89,3 @@ def _advice(path: Path, error: OSError) -> str:
     if path.is_relative_to(cache_dir()):
         remedy += "; the cache can be moved with COUNTERGROUND_CACHE"
     return f"Cannot write {path}: {error.strerror or error}. {remedy}."
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

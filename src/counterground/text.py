@@ -1,4 +1,4 @@
-"""Strangers' words on pages, in Markdown, LaTeX and BibTeX: shown as they are, and read as nothing else."""
+"""Untrusted text on pages, in Markdown, LaTeX and BibTeX: shown as it is, never read as markup."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LATEX = {
 _BIBTEX = {**_LATEX, "{": r"\textbraceleft{}", "}": r"\textbraceright{}"}
 
 
-# They keep a text that is written from right to left from reordering what stands beside it.
+# They keep right-to-left text from reordering the text beside it.
 _ISOLATE, _END = "\u2068", "\u2069"
 _KEPT = f"\t\n\r{_ISOLATE}{_END}"
 
@@ -35,6 +35,12 @@ def one_line(text: str) -> str:
     return " ".join(
         "".join(" " if char.isspace() else char for char in text if char.isspace() or _visible(char)).split()
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a count and what is counted: ``1 class``, ``2,300 photos``; the noun's plural is regular."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
 
 
 def legible(value: Any) -> Any:
@@ -49,7 +55,7 @@ def legible(value: Any) -> Any:
 
 
 def isolated(text: str) -> str:
-    """Return ``text`` so that, written from right to left, it leaves the sentence around it in order."""
+    """Return ``text`` wrapped so that, if it is right-to-left, the sentence around it keeps its order."""
     reorders = any(unicodedata.bidirectional(char) in {"R", "AL"} for char in text)
     return f"{_ISOLATE}{text}{_END}" if reorders else text
 
@@ -62,7 +68,7 @@ def _visible(char: str) -> bool:
 def markdown(text: str) -> str:
     """Return ``text`` so that Markdown and HTML show it as it is: no markup, no cell ends, no links."""
     escaped = re.sub(r"([\\`*_{}\[\]<>#|&~^$@!]|(?<=/)/)", r"\\\1", one_line(text))
-    # At the head of a line these begin a list.
+    # At the start of a line these begin a list.
     return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", escaped)
 
 

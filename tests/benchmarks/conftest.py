@@ -73,10 +73,10 @@ def tiny_debs(tmp_path_factory, make_deb) -> Path:
     for row in _photographs.cutout_rows():
         files["tuxpaint-stamps-default"][row["path"]] = stamp
     sizes: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
-    for row in _photographs._table("backgrounds"):
+    for row in _photographs.read_map("backgrounds"):
         right, bottom = (int(edge) for edge in row["box"].split()[2:])
         sizes[row["source"]] = (max(sizes[row["source"]][0], right), max(sizes[row["source"]][1], bottom))
-    for index, row in enumerate(_photographs._table("backgrounds")):
+    for index, row in enumerate(_photographs.read_map("backgrounds")):
         if row["package"] in _photographs.PACKAGES:
             colour = (index * 7 % 256, index * 31 % 256, 90)
             picture = Image.new("RGB", sizes[row["source"]], colour)

@@ -114,7 +114,7 @@ def test_by_name_from_an_archive_and_then_without_it(tmp_path, own_cache):
 
 
 def _available() -> bool:
-    return next(info for info in list_benchmarks() if info.name == "counteranimal").available
+    return next(info for info in list_benchmarks() if info.name == "counteranimal").is_ready()
 
 
 def test_a_folder_already_unpacked_is_read_where_it_lies(tmp_path, own_cache):

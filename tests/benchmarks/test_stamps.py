@@ -26,8 +26,7 @@ from counterground.benchmarks import (
     load_cutouts,
     open_benchmark,
 )
-from counterground.benchmarks import _registry as _builtin
-from counterground.benchmarks.stamps import _photographs
+from counterground.benchmarks.stamps import _photographs, _stamps
 from counterground.benchmarks.stamps._stamps import draw_placements
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
@@ -167,12 +166,12 @@ class TestNames:
     @pytest.fixture(autouse=True)
     def one_class(self, monkeypatch):
         # The names stand for all 45 classes; one is enough to see how names and folders play together.
-        monkeypatch.setattr(_builtin, "StampsSettings", partial(StampsSettings, classes=("zebra",)))
+        monkeypatch.setattr(_stamps, "StampsSettings", partial(StampsSettings, classes=("zebra",)))
 
     def test_built_on_first_use_and_then_without_packages(self, tiny_debs, own_cache):
-        assert not _stamps_info().available
+        assert not _stamps_info().is_ready()
         built = get_benchmark("stamps", packages=tiny_debs)
-        assert _stamps_info().available
+        assert _stamps_info().is_ready()
         assert open_benchmark(benchmark_folder("stamps")).version == built.version
         shutil.rmtree(own_cache / "packages")
         assert open_benchmark("stamps").version == built.version
@@ -200,8 +199,8 @@ class TestNames:
             (lambda: open_benchmark("stmaps"), "Did you mean 'stamps'"),
             (lambda: get_benchmark("stampss"), "Did you mean 'stamps'"),
             (lambda: benchmark_folder("stampss"), "Did you mean 'stamps'"),
-            (lambda: get_benchmark("stamps", archive=tmp_path), "not `--from`"),
-            (lambda: get_benchmark("counteranimal", packages=tmp_path), "not `--packages`"),
+            (lambda: get_benchmark("stamps", archive=tmp_path), "not --from"),
+            (lambda: get_benchmark("counteranimal", packages=tmp_path), "not --packages"),
             (lambda: build_stamps(StampsSettings(labels=("gras",))), "Did you mean 'grass'"),
             (lambda: StampsSettings(scale=(0.5, 1.2)), "fractions"),
             (lambda: StampsSettings(per_label=0), "photo per label"),
@@ -226,7 +225,7 @@ class TestFolder:
         debs = tmp_path / "debs"
         shutil.copytree(tiny_debs, debs)
         deb = next(debs.glob("budgie-backgrounds_*.deb"))
-        rows = [row for row in _photographs._table("backgrounds") if row["package"] == "budgie-backgrounds"]
+        rows = [row for row in _photographs.read_map("backgrounds") if row["package"] == "budgie-backgrounds"]
         small = io.BytesIO()
         Image.new("RGB", (64, 64)).save(small, "JPEG")
         paths = [*(row["source"] for row in rows), "/usr/share/doc/budgie-backgrounds/copyright"]

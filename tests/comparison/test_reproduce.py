@@ -7,7 +7,7 @@ from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, print
 from counterground.comparison import left_out, reproduce
 from counterground.comparison._matching import paper_row
 from counterground.errors import UsageError
-from counterground.models._spec import expand_specs
+from counterground.models import expand_specs
 from counterground.published import load_table, published_models
 
 
@@ -65,7 +65,7 @@ def test_the_activation_does_not_change_the_row_and_other_weights_have_none():
 def test_loading_as_published_is_told_apart(make_run):
     levels = {OPEN_CLIP_REFEREE: (0.67, 0.37)}
     trained = make_run({OPEN_CLIP_REFEREE: (0.70, 0.41)}, path="trained")
-    published = make_run(levels, path="published", protocol="classification, as published", as_published=True)
+    published = make_run(levels, path="published", as_published=True)
     rows = reproduce([trained, published])
     both = rows.filter((pl.col("model") == "CLIP-LAION400M-ViT/B/32") & pl.col("spec").is_not_null())
     assert both.select("source", "loading", "names").rows() == [

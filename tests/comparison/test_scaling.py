@@ -69,12 +69,14 @@ def test_the_three_answers(found):
     drop = {answer.question: answer for answer in found.of("drop", EVERY)}
     assert {question: answer.verdict for question, answer in drop.items()} == {
         "Do larger models help?": "yes",
-        "Does more data help?": "not told",
+        "Does more data help?": "inconclusive",
         "Does cleaner data help?": "yes",
     }
     assert drop["Do larger models help?"].effect == pytest.approx(-0.1153, abs=1e-4)
-    assert [a.verdict for a in found.of("drop", WITHOUT)] == ["yes", "not told", "yes"]
-    assert {a.verdict for s in (EVERY, WITHOUT) for a in found.of("effective robustness", s)} == {"not told"}
+    assert [a.verdict for a in found.of("drop", WITHOUT)] == ["yes", "inconclusive", "yes"]
+    assert {a.verdict for s in (EVERY, WITHOUT) for a in found.of("effective robustness", s)} == {
+        "inconclusive"
+    }
     for answer in found.answers:
         assert answer.low < answer.effect < answer.high
     # Data alone seems to help, since larger models had more of it.
@@ -85,7 +87,7 @@ def test_a_harmful_effect_is_a_no(points):
     import polars as pl
 
     turned = points.with_columns(drop=1 - pl.col("drop"))
-    assert [answer.verdict for answer in scaling(turned).of("drop", EVERY)] == ["no", "not told", "no"]
+    assert [answer.verdict for answer in scaling(turned).of("drop", EVERY)] == ["no", "inconclusive", "no"]
 
 
 def test_without_the_papers_clips_there_is_nothing_to_answer(points):
@@ -106,7 +108,7 @@ def test_one_answer_hangs_on_equal_scatter(points, found):
             fit = smf.ols("outcome ~ p + d + q", their_frame(points, outcome, subset))
             ends = fit.fit(cov_type="HC3", use_t=True).conf_int().loc[list("pdq")].to_numpy()
             for answer, (low, high) in zip(found.of(outcome, subset), ends, strict=True):
-                if (low <= 0 <= high) != (answer.verdict == "not told"):
+                if (low <= 0 <= high) != (answer.verdict == "inconclusive"):
                     changed[answer.question, subset, outcome] = [round(100 * end, 1) for end in (low, high)]
                     assert [round(100 * end, 1) for end in (answer.low, answer.high)] == [-0.2, 4.9]
     assert changed == {("Does more data help?", WITHOUT, "drop"): [0.1, 4.6]}

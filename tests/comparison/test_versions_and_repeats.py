@@ -9,7 +9,6 @@ from paper_sized import classifier_record
 
 import counterground as cg
 from counterground.comparison import (
-    comparison_html,
     effective_robustness,
     format_comparison,
     full_comparison,
@@ -17,6 +16,8 @@ from counterground.comparison import (
     titles,
 )
 from counterground.errors import UsageError
+from counterground.metrics import compare_models, holm
+from counterground.results import select_models
 
 SIZES = np.full((6, 2), 40)
 B32, L14 = "open_clip:ViT-B-32/openai", "open_clip:ViT-L-14/openai"
@@ -39,7 +40,7 @@ def lites(drop):
 
 def written(comparison, style):
     if style == "html":
-        return comparison_html(comparison)
+        return comparison._repr_html_()
     if style != "table":
         return format_comparison(comparison, style)
     from rich.console import Console
@@ -183,3 +184,46 @@ def test_what_two_runs_hold_alike_is_one_row_that_names_both(stamps):
 def test_what_is_not_the_same_result_stays_two_rows(stamps, differing):
     runs = [stamps("a", {"m": (0.7, 0.5)}), stamps("b", {"m": (0.7, 0.5)}, **differing)]
     assert model_points(runs, published=False)["source"].to_list() == ["a", "b"]
+
+
+def test_a_contrast_has_one_corrected_p_value(small_run):
+    """Whether a table shows every pair or those with one model, and whoever reads the tests."""
+    whole = full_comparison([small_run], published=False).tests
+    for model in small_run.info.models:
+        part = full_comparison([small_run], published=False, against=model.spec).tests
+        shown = {frozenset(pair): p for *pair, p in drops(part).iter_rows()}
+        assert shown == {frozenset(pair): p for *pair, p in drops(whole).iter_rows() if model.spec in pair}
+    alone = compare_models(small_run.predictions)
+    assert drops(alone).rows() == drops(whole).rows()
+
+
+def drops(tests):
+    return tests.filter(metric="drop").select("model_a", "model_b", "p_holm")
+
+
+def test_more_pairs_correct_more(small_run):
+    """The family is the pairs of all models, on one quantity: three of four models have fewer."""
+    chosen = select_models({small_run.path: small_run}, [m.spec for m in small_run.info.models][:3])
+    few = full_comparison(list(chosen.values()), published=False).tests
+    many = full_comparison([small_run], published=False).tests
+    pairs = few.select("model_a", "model_b", "metric", "group", few="p_holm").join(
+        many, on=["model_a", "model_b", "metric", "group"], nulls_equal=True
+    )
+    assert pairs.height == few.height == 12
+    assert (pairs["few"] <= pairs["p_holm"]).all()
+    assert (pairs["few"] < pairs["p_holm"]).any()
+    for _, part in many.group_by("metric", "group"):
+        assert part["p_holm"].to_list() == holm(part["p_value"])
+
+
+def test_two_results_of_one_model_are_compared(make_run):
+    levels = {"torchvision:a": (0.8, 0.6)}
+    sizes = np.full((4, 2), 30)
+    runs = [
+        make_run(levels, sizes=sizes, name="s", version="7" * 64, path=name, seed=k)
+        for k, name in enumerate("ab")
+    ]
+    found = full_comparison(runs, published=False)
+    assert found.tests.select("source_a", "source_b").unique().rows() == [("a", "b")]
+    assert "torchvision:a (a) minus torchvision:a (b)" in format_comparison(found, "markdown")
+    assert not any("No paired tests" in sentence for sentence in found.warnings)

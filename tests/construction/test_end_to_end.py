@@ -1,7 +1,8 @@
 """From a list of three animals to a benchmark and its scores, as the tutorial tells it, with real photos.
 
 The commands are those of docs/build-a-benchmark.md. iNaturalist is a server on loopback that fails as the
-real one does; the annotator is a real browser in which keys are pressed; processes are killed midway.
+real one does; the annotator is a real browser in which keys are pressed, and where there is none the rest
+goes on from decisions sent as its page would; processes are killed midway.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import polars as pl
 import pytest
+import requests
 from inaturalist_server import INaturalistServer
 from rcc import animal_photos
 
@@ -107,7 +110,7 @@ def run(desk, command: list[str], status: int = 0) -> str:
     return ran.stdout
 
 
-def collected(folder: Path) -> int:
+def count_photos(folder: Path) -> int:
     try:
         with sqlite3.connect(f"file:{folder}/my-pool/decisions.sqlite?mode=ro", uri=True) as raw:
             return raw.execute("SELECT count(*) FROM photo").fetchone()[0]
@@ -115,8 +118,10 @@ def collected(folder: Path) -> int:
         return 0
 
 
-def test_collecting_survives_kills_and_fetches_nothing_twice(desk, commands):
-    folder, environment, server = desk
+@pytest.fixture(scope="module")
+def collected(desk, commands) -> str:
+    """What the command said that at last collected the photos, after three that were killed."""
+    folder, environment, _ = desk
     dry, real = (command for command in commands if command[0] == "collect")
     assert "Nothing was fetched" in run(desk, dry)
     assert not (folder / "my-pool").exists()
@@ -125,11 +130,21 @@ def test_collecting_survives_kills_and_fetches_nothing_twice(desk, commands):
         running = subprocess.Popen(
             words(*real), cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        while collected(folder) < goal and running.poll() is None:
+        while count_photos(folder) < goal and running.poll() is None:
             time.sleep(0.01 + 0.02 * dice.random())
         os.kill(running.pid, signal.SIGKILL)
         running.wait()
-    shown = run(desk, real)
+    return run(desk, real)
+
+
+@pytest.fixture(scope="module")
+def curated(desk, collected, commands) -> str:
+    """What the command said that curated the photos."""
+    return run(desk, next(command for command in commands if command[0] == "curate"))
+
+
+def test_collecting_survives_kills_and_fetches_nothing_twice(desk, commands, collected):
+    folder, _, server = desk
     pool = open_pool(folder / "my-pool")
     found = pool.photos()
     whole = {int(key.removeprefix("inaturalist:")) for key in found["key"]}
@@ -141,15 +156,14 @@ def test_collecting_survives_kills_and_fetches_nothing_twice(desk, commands):
     # At most the four photos in flight at each of three kills were asked for again.
     assert sum(server.served[number] - 1 for number in whole) <= 12
     before = server.asked_below("/photos/")
-    run(desk, real)
+    run(desk, [command for command in commands if command[0] == "collect"][1])
     assert server.asked_below("/photos/") == before
     assert found["attribution"].null_count() == 0
-    assert "failed" in shown
+    assert "failed" in collected
 
 
-def test_curation_finds_the_animals_that_are_no_zebras(desk, commands, truth):
-    shown = run(desk, next(command for command in commands if command[0] == "curate"))
-    assert "Nothing is discarded" in shown or "looked at" in shown
+def test_curation_finds_the_animals_that_are_no_zebras(desk, curated, truth):
+    assert "Nothing is discarded" in curated or "looked at" in curated
     pool = open_pool(desk[0] / "my-pool")
     flagged = pool.signals().filter("flagged", reason="label noise")["path"].unique()
     aliens = {path for path in pool.photos()["path"] if kind(truth, path) == "alien"}
@@ -221,15 +235,53 @@ def label(desk, chromium, truth, command: list[str], task: str, *, most: int | N
     assert most or f"{made} decisions" in said
 
 
-@pytest.mark.parametrize("task", ["review", "background"])
-def test_people_decide_in_a_browser_while_the_server_is_killed(desk, chromium, commands, truth, task):
-    command = next(command for command in commands if command[0] == "label" and command[-1] == task)
-    for most in (20, None):
-        label(desk, chromium, truth, command, task, most=most)
+def label_without_browser(desk, truth, command: list[str], task: str) -> None:
+    """Decide on all that is left, with the requests that the page makes."""
+    server = Server(desk, command)
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy
+            session.get(server.link, timeout=30).raise_for_status()
+            session.headers["Origin"] = server.link[: server.link.index("/enter")]
+
+            def post(name: str, **body: object) -> dict:
+                body["annotator"] = command[command.index("--annotator") + 1]
+                answer = session.post(f"{session.headers['Origin']}/api/{name}", json=body, timeout=30)
+                answer.raise_for_status()
+                return answer.json()
+
+            while photos := post("next", task=task, have=[], count=20)["photos"]:
+                events = [
+                    {
+                        "kind": "decide",
+                        "token": str(uuid.uuid4()),
+                        "task": task,
+                        "path": photo["path"],
+                        "labels": [right_label(kind(truth, photo["path"]), task)],
+                        "seconds": 1.0,
+                    }
+                    for photo in photos
+                ]
+                results = post("events", events=events)["results"]
+                assert all(result["ok"] for result in results), results
+    finally:
+        server.process.send_signal(signal.SIGINT)
+        server.process.communicate()
+    assert server.process.returncode == 0
+
+
+def right_label(shown: str, task: str) -> str:
+    if task == "background":
+        return shown
+    return "label noise" if shown == "alien" else "keep"
+
+
+def check_decisions(desk, truth, task: str) -> None:
+    """Each photo has one decision, the right one."""
     pool = open_pool(desk[0] / "my-pool")
     shown = {path: kind(truth, path) for path in pool.photos()["path"]}
     expected = {
-        path: what if task == "background" else "label noise" if what == "alien" else "keep"
+        path: right_label(what, task)
         for path, what in shown.items()
         if task == "review" or what != "alien"  # what was discarded needs no background
     }
@@ -238,8 +290,31 @@ def test_people_decide_in_a_browser_while_the_server_is_killed(desk, chromium, c
     assert len(decisions) == len(expected)
 
 
-def test_the_rest_of_the_tutorial_ends_in_scores_and_exports(desk, commands):
-    folder = desk[0]
+@pytest.fixture(scope="module")
+def labelling(commands) -> dict[str, list[str]]:
+    """The command that labels, for each task."""
+    return {command[-1]: command for command in commands if command[0] == "label"}
+
+
+@pytest.mark.usefixtures("curated")
+@pytest.mark.parametrize("task", ["review", "background"])
+def test_people_decide_in_a_browser_while_the_server_is_killed(desk, chromium, labelling, truth, task):
+    for most in (20, None):
+        label(desk, chromium, truth, labelling[task], task, most=most)
+    check_decisions(desk, truth, task)
+
+
+@pytest.fixture(scope="module")
+def labelled(desk, curated, labelling, truth) -> Path:
+    """The folder with a pool in which all is decided, whether or not a browser did it before."""
+    for task in ("review", "background"):
+        label_without_browser(desk, truth, labelling[task], task)
+        check_decisions(desk, truth, task)
+    return desk[0]
+
+
+def test_the_rest_of_the_tutorial_ends_in_scores_and_exports(desk, commands, labelled):
+    folder = labelled
     rest = commands[[command[0] for command in commands].index("pool") :]
     for command in rest:
         run(desk, command)
@@ -266,8 +341,8 @@ def test_the_rest_of_the_tutorial_ends_in_scores_and_exports(desk, commands):
     print(json.dumps(counts))
 
 
-def test_the_tutorials_python_runs_as_it_stands(desk):
-    folder, environment, _ = desk
+def test_the_tutorials_python_runs_as_it_stands(desk, labelled):
+    folder, environment = labelled, desk[1]
     page = (ROOT / "docs" / "build-a-benchmark.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests import tiny_lvlm
+import tiny_lvlm
 from tests.conftest import ANIMALS, save_noise
-from tests.models.tiny_hf import build
+from tiny_hf import build
 
 from counterground.cli import main
 

@@ -117,7 +117,9 @@ def test_unreadable_photos_are_listed_with_reasons_and_counted(photos, tiny_clip
     assert len(run.predictions) == 48
     assert run.info.counts.photos == 51
     assert run.info.counts.unreadable == 3
-    assert any("3 of 51 photos could not be read" in warning for warning in run.info.warnings)
+    assert any(
+        "3 of 51 photos could not be read and are left out" in warning for warning in run.info.warnings
+    )
     again = run_on(photos, tiny_clip, tmp_path / "again")
     assert (tmp_path / "run/unreadable.csv").read_bytes() == (tmp_path / "again/unreadable.csv").read_bytes()
     assert again.predictions.equals(run.predictions)
@@ -143,7 +145,7 @@ def test_no_readable_photo_is_an_error(tmp_path, tiny_clip):
     photo = tmp_path / "photos" / "cat" / "a.jpg"
     photo.parent.mkdir(parents=True)
     photo.write_bytes(b"")
-    with pytest.raises(CounterGroundError, match="Not one of the 1 photos can be read"):
+    with pytest.raises(CounterGroundError, match="None of the 1 photos can be read"):
         run_on(tmp_path / "photos", tiny_clip, tmp_path / "run")
 
 
@@ -164,7 +166,7 @@ def test_names_written_alike_tie_exactly(photos, tiny_clip, tmp_path):
     assert not (run.predictions["predicted_index"] == 1).any()
     assert (swans["top2_gap"] == 0).all()
     assert run.info.counts.ties[run.info.models[0].spec] == len(swans) > 0
-    assert any("stand for several classes" in warning for warning in run.info.warnings)
+    assert any("Duplicate class names (swan)" in warning for warning in run.info.warnings)
 
 
 def test_a_folder_with_another_run_is_refused_before_work(photos, tiny_clip, tmp_path):
@@ -210,7 +212,7 @@ def test_a_photo_that_one_model_cannot_get_is_left_out_for_all(photos, tiny_clip
     assert run.predictions.group_by("model").len()["len"].to_list() == [47, 47]
     assert run.info.counts.unreadable == 1
     assert "flamingo/common-water/1.jpg" in (tmp_path / "b" / "unreadable.csv").read_text()
-    assert any("left out for all" in warning for warning in run.info.warnings)
+    assert any("left out for all models" in warning for warning in run.info.warnings)
 
 
 def test_user_code_that_fails_is_named_with_the_photo(photos, tmp_path, monkeypatch):
@@ -255,5 +257,7 @@ def test_wrong_settings_are_named(photos, tiny_clip, tmp_path):
 def test_as_published_is_stamped_on_every_row(photos, tiny_clip, tmp_path):
     run = run_on(photos, tiny_clip, tmp_path / "run", as_published=True)
     assert run.info.as_published
-    assert run.predictions["protocol"].unique().to_list() == ["classification, as published"]
-    assert run.scores["protocol"].unique().to_list() == ["classification, as published"]
+    for table in (run.predictions, run.scores):
+        assert table["as_published"].unique().to_list() == [True]
+        assert table["protocol"].unique().to_list() == ["classification"]
+        assert table["answer_score"].null_count() == table.height

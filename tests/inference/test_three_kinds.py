@@ -6,7 +6,7 @@ import json
 
 import polars as pl
 import pytest
-from tests import tiny_lvlm
+import tiny_lvlm
 
 from counterground.benchmarks.stamps._stamps import StampsSettings, build_stamps
 from counterground.cli import main

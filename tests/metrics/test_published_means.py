@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterground.metrics import balanced_mean, score_predictions
+from counterground.metrics import SETTING_SCHEMA, balanced_mean, score_predictions
 from counterground.published import load_table
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"
@@ -40,8 +40,7 @@ def rebuilt(model):
             parts.append(pl.DataFrame({"class_index": row["class_id"], "group": group, "correct": correct}))
     photos = pl.concat(parts).with_row_index("path")
     nothing = {
-        name: pl.lit(None, dtype=pl.String)
-        for name in ("cluster", "names", "prompts", "protocol", "label_space")
+        name: pl.lit(None, dtype=kind) for name, kind in {"cluster": pl.String, **SETTING_SCHEMA}.items()
     }
     return photos.with_columns(
         **nothing,

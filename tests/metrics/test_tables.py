@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 
 from counterground.metrics import (
     COMPARISON_SCHEMA,
+    KEY_SCHEMA,
     SCORES_SCHEMA,
     balanced_accuracy,
     balanced_interval,
@@ -16,7 +17,9 @@ from counterground.metrics import (
     compare_models,
     drop_interval,
     expected_calibration_error,
+    holm,
     mean_drop,
+    paired_test,
     plain_accuracy,
     proportion_interval,
     score_predictions,
@@ -52,15 +55,22 @@ def predictions(model="a", seed=0, n=300, skill=0.4, **labels):
         "confidence": np.random.default_rng(seed).random(n),
         "top2_gap": np.where(np.arange(n) % 50 == 0, 0.0, 0.1),
     }
-    setting = {"names": "openai", "prompts": "simple", "protocol": None, "label_space": "imagenet", **labels}
+    setting = {
+        "names": "openai",
+        "prompts": "simple",
+        "protocol": None,
+        "as_published": False,
+        "answer_score": None,
+        "label_space": "imagenet",
+        **labels,
+    }
     return (
         pl.DataFrame({**photos, "model": model, **setting, **outcome})
         .with_columns(
             pl.col("class_index").cast(pl.Int32),
             pl.col("true_rank").cast(pl.Int32),
-            pl.col("names").cast(pl.String),
         )
-        .cast({"protocol": pl.String, "confidence": pl.Float32})
+        .cast({**KEY_SCHEMA, "confidence": pl.Float32})
     )
 
 
@@ -216,7 +226,7 @@ def test_no_predictions_give_no_scores(frame):
 def test_bad_predictions_are_refused(frame):
     with pytest.raises(ValueError, match="lack the columns cluster, confidence"):
         score_predictions(frame.drop("cluster", "confidence"))
-    with pytest.raises(ValueError, match=r"'0000.jpg' stands 2 times under model 'a'"):
+    with pytest.raises(ValueError, match=r"'0000.jpg' occurs 2 times under model 'a'"):
         score_predictions(pl.concat([frame, frame.head(1)]))
 
 
@@ -243,20 +253,50 @@ def test_a_comparison_of_three_models():
     row = table.filter(pl.col("group") == "counter").row(0, named=True)
     assert row["difference"] == pytest.approx(value["a"] - value["b"])
     assert row["p_value"] < 0.01
-    assert (table["p_holm"] >= table["p_value"]).all()
-    assert (
-        table.filter(pl.col("p_value") == pl.col("p_value").min())
-        .select(pl.col("p_holm") == 12 * pl.col("p_value"))
-        .item()
-    )
+    for _, of_quantity in table.group_by("metric", "group"):
+        assert of_quantity["p_holm"].to_list() == holm(of_quantity["p_value"])
 
 
 def test_a_comparison_against_one_model():
     frame = pl.concat([predictions("a"), predictions("b", 1), predictions("c", 2)])
     table = compare_models(frame, against="b")
     assert table.select("model_a", "model_b").unique(maintain_order=True).rows() == [("a", "b"), ("c", "b")]
+    every = compare_models(frame)
+    kept = every.filter((pl.col("model_a") == "b") | (pl.col("model_b") == "b"))
+    assert table["p_holm"].to_list() == kept["p_holm"].to_list()
+    assert table.filter(model_a="a").equals(every.filter(model_a="a", model_b="b"))
+    turned = every.filter(model_a="b", model_b="c")
+    assert table.filter(model_a="c")["difference"].to_list() == (-turned["difference"]).to_list()
+    assert table.filter(model_a="c")["low"].to_list() == (-turned["high"]).to_list()
     with pytest.raises(ValueError, match=r"no predictions of 'd'.*'a', 'b', 'c'"):
         compare_models(frame, against="d")
+
+
+@pytest.mark.parametrize("quantity", ["accuracy", "common", "counter", "drop"])
+def test_the_table_holds_the_paired_test_of_each_pair(quantity):
+    first, second = predictions("a"), predictions("b", 1)
+    columns = (first[name].to_list() for name in ("group", "cluster"))
+    test = paired_test(first["correct"], second["correct"], first["class_index"], *columns, quantity=quantity)
+    group = quantity if quantity in ("common", "counter") else None
+    metric = "accuracy" if group else quantity
+    table = compare_models(pl.concat([first, second])).filter(metric=metric)
+    (row,) = table.filter(pl.col("group").eq_missing(pl.lit(group))).to_dicts()
+    for name in ("difference", "low", "high", "p_value"):
+        assert row[name] == pytest.approx(getattr(test, name), abs=1e-12)
+    assert (row["n"], row["clusters"]) == (test.n, test.clusters)
+
+
+def test_results_of_one_model_from_two_sources_are_compared():
+    frames = [
+        predictions(name, seed).with_columns(source=pl.lit(source))
+        for name, seed, source in (("a", 0, "old"), ("a", 1, "new"), ("b", 2, "new"))
+    ]
+    table = compare_models(pl.concat(frames))
+    sides = table.select("model_a", "source_a", "model_b", "source_b").unique(maintain_order=True)
+    assert sides.rows() == [("a", "old", "a", "new"), ("a", "old", "b", "new"), ("a", "new", "b", "new")]
+    plain = compare_models(pl.concat([frames[0], frames[2]]).drop("source"))
+    between = table.filter(source_a="old", model_b="b")
+    assert between["difference"].to_list() == plain["difference"].to_list()
 
 
 def test_a_comparison_without_groups_has_accuracy_only():
@@ -289,16 +329,19 @@ def test_other_photos_under_the_same_paths_are_not_compared():
 
 def test_an_encoder_is_compared_with_a_model_that_answers_in_words():
     clip = predictions("clip", protocol="classification")
-    lvlm = predictions("lvlm", 1, protocol="answer-loss", prompts="What is it? A {}")
+    lvlm = predictions("lvlm", 1, protocol="answer-loss", answer_score="mean", prompts="What is it? A {}")
     table = compare_models(pl.concat([clip, lvlm]))
     assert set(table["protocol"]) == {"classification / answer-loss"}
     assert set(table["prompts"]) == {"simple / What is it? A {}"}
+    assert set(table["answer_score"]) == {"mean"}
     same = compare_models(pl.concat([clip, predictions("lvlm", 1, protocol="classification")]))
-    assert_frame_equal(table.drop("protocol", "prompts"), same.drop("protocol", "prompts"))
+    assert_frame_equal(
+        table.drop("protocol", "prompts", "answer_score"), same.drop("protocol", "prompts", "answer_score")
+    )
     turned = compare_models(pl.concat([clip, lvlm]), against="clip")
     assert set(turned["model_b"]) == {"clip"}
     for label in (
-        {"protocol": "classification, as published"},
+        {"protocol": "classification", "as_published": True},
         {"protocol": "classification", "names": "wordnet"},
         {"protocol": "classification", "label_space": "confusable"},
         {"protocol": "yes-no"},

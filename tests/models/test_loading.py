@@ -11,9 +11,16 @@ import torchvision
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.models import Classifier, DualEncoder, check_specs, expand_specs, list_models, load_model
-from counterground.models._spec import split_spec
-from counterground.models.open_clip._activation import resolve_activation
+from counterground.models import (
+    Classifier,
+    DualEncoder,
+    check_specs,
+    expand_specs,
+    expected_kind,
+    list_models,
+    load_model,
+)
+from counterground.models.open_clip import resolve_activation
 
 UNKNOWN = [
     ("efficientnet-lite3", "efficientnet-lite2"),
@@ -83,7 +90,7 @@ def test_the_check_imports_no_torch_for_what_lies_here(tiny_clip):
 
 
 @pytest.mark.parametrize(
-    ("files", "message"), [([], "holds no open_clip_config.json"), (["config"], "holds no weights")]
+    ("files", "message"), [([], "has no open_clip_config.json"), (["config"], "has no weights")]
 )
 def test_the_check_looks_into_a_folder(files, message, tiny_clip, tmp_path):
     for _ in files:
@@ -199,8 +206,8 @@ def test_listing():
     assert models["hf:microsoft/resnet-50"].parameters == 25_557_032
     assert models["hf:llava-hf/llava-1.5-7b-hf"].kind == "generative"
     check_specs([spec for spec in models if spec.startswith("hf:")])
-    for spec in models:
-        split_spec(spec)
+    for spec, model in models.items():
+        assert model.kind == (expected_kind(spec) or model.kind)
 
 
 @pytest.mark.parametrize("pattern", ["vit-b-32", "*ViT-B-32*", "OPEN_CLIP:ViT-B-32/*"])
@@ -252,6 +259,9 @@ def tokenizer(texts):
 def named():
     return Net(3), small, ["ice bear", "great grey owl", "my own cat"]
 
+def doubled():
+    return Net(3), small, ["ice bear", "Ursus maritimus", "hen"]
+
 def thousand():
     return Net(1000), small
 
@@ -293,6 +303,15 @@ def test_a_users_classifier(user_module, photo):
     assert model.encode(model.preprocess(photo.convert("P"))[None]).shape == (1, 3)
     assert load_model(f"{user_module}:named", device="cpu").fingerprint == model.fingerprint
     assert load_model(f"{user_module}:thousand", device="cpu").imagenet_columns == tuple(range(1000))
+
+
+def test_two_names_for_one_class_in_a_users_classifier_match_nothing(user_module):
+    model = load_model(f"{user_module}:doubled", device="cpu")
+    assert model.imagenet_columns == (None, None, 8)
+    assert (
+        "2 class names (Ursus maritimus, ice bear) share an ImageNet class"
+        in model.description["warnings"][0]
+    )
 
 
 def test_a_users_dual_encoder(user_module, photo):

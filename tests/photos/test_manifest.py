@@ -203,7 +203,14 @@ def test_a_writing_that_was_cut_off_is_found_out(benchmark, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", "{}", '{"name": "x", "root": ".", "version": "v", "notes": null}']
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"name": "x", "root": ".", "version": "v", "notes": null}',
+        '{"name": "x", "root": ".", "version": "v", "notes": [], "referee": "m"}',
+    ],
 )
 def test_a_damaged_description(benchmark, tmp_path, text):
     out = write_benchmark(benchmark, tmp_path / "out")

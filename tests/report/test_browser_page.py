@@ -12,7 +12,7 @@ from PIL import Image
 
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.report import write_report
-from counterground.results._summary import regroup
+from counterground.results import regroup
 
 NASTY = "</script><script>window.hurt=1</script><img src=x onerror=window.hurt=1>\"'&{{7*7}}"
 

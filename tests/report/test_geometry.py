@@ -10,7 +10,7 @@ from counterground.report._style import FAMILY_COLOURS
 from counterground.report.page._classdrops import ClassFacts, class_facts, draw_class_drops
 from counterground.report.page.explorer._marks import mark
 from counterground.report.page.explorer._points import ProbitScale, fit_scale
-from counterground.results._summary import regroup
+from counterground.results import regroup
 
 
 def marked(run):

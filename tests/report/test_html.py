@@ -13,9 +13,7 @@ import pytest
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import compare_models
 from counterground.report import write_report
-from counterground.results._numbers import bounds, p_value, percent
-from counterground.results._provenance import repeat_command
-from counterground.results._summary import regroup
+from counterground.results import bounds, p_value, percent, regroup, repeat_command
 
 BREAKS = {"br", "td", "th", "dt", "dd", "p", "li", "tr", "caption", "summary"}
 VOID = {"meta", "br", "wbr", "input"}
@@ -132,12 +130,12 @@ def test_a_run_as_published_says_so_before_any_figure(page, make_run):
     levels = {"m": (0.8, 0.5)}
     published = make_run(levels, as_published=True, path="old")
     top = page(published).text.split("Percent, with 95")[0]
-    assert "prompts simple, protocol “classification, as published”." in top
+    assert "prompts simple, loaded as published." in top
     assert "As published: models were loaded the way the paper apparently loaded them" in top
     both = page(published, make_run(levels, path="new")).text
     top = both.split("Percent, with 95")[0]
     assert "As published (old): models were loaded" in top
-    assert "prompts simple, protocol “classification, as published”; 1 vs. 1000" in top
+    assert "prompts simple, loaded as published; 1 vs. 1000" in top
     assert "Does m (old) lean on the background at all?" in top
     assert "Which drops least? m (new), as measured:" in top
     assert "as published" not in page(make_run(levels)).text.split("Percent, with 95")[0].lower()

@@ -278,7 +278,7 @@ def test_words_of_a_confusion_name_both_backgrounds(scene):
 def test_the_figures_of_a_class_are_the_scores(four_models):
     predictions = four_models.predictions
     from counterground.report.page._classdrops import class_facts
-    from counterground.results._summary import regroup
+    from counterground.results import regroup
 
     models = regroup(four_models.scores)
     page = make_class_page(

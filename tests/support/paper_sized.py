@@ -1,15 +1,23 @@
 """Runs of the paper's size: 45 classes with figure 3's groups, right as often as it is said."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from counterground.metrics import score_predictions
+from counterground.metrics import SETTING, score_predictions
 from counterground.published import load_table
-from counterground.results import PREDICTIONS_SCHEMA, ModelRecord, Run, RunInfo
-from counterground.results._run import BenchmarkRecord, CountsRecord, LabelSpaceRecord
+from counterground.results import (
+    PREDICTIONS_SCHEMA,
+    BenchmarkRecord,
+    CountsRecord,
+    LabelSpaceRecord,
+    ModelRecord,
+    Run,
+    RunInfo,
+)
 
 OPEN_CLIP_REFEREE = "open_clip:ViT-B-32/laion400m_e31"
 
@@ -59,6 +67,8 @@ def predictions(accuracies, sizes, *, seed=0, **setting):
         "names": "wordnet",
         "prompts": "simple",
         "protocol": "classification",
+        "as_published": False,
+        "answer_score": None,
         "label_space": "imagenet",
         **setting,
     }
@@ -95,8 +105,7 @@ def predictions(accuracies, sizes, *, seed=0, **setting):
 
 def make_paper_run(accuracies, *, sizes=None, records=None, path="run", name="counteranimal", **options):
     sizes = paper_sizes() if sizes is None else sizes
-    keys = ("names", "prompts", "protocol", "label_space")
-    setting = {key: options.pop(key) for key in keys if key in options}
+    setting = {key: options.pop(key) for key in SETTING if key in options}
     found = predictions(accuracies, sizes, seed=options.pop("seed", 0), **setting)
     photos = found["path"].n_unique()
     space = setting.get("label_space", "imagenet")
@@ -116,13 +125,14 @@ def make_paper_run(accuracies, *, sizes=None, records=None, path="run", name="co
             version=options.pop("version", name.ljust(8, "0") * 8),
             n_photos=photos,
             notes=options.pop("notes", []),
+            **(asdict(discovery) if (discovery := options.pop("discovery", None)) else {}),
         ),
         "label_space": LabelSpaceRecord(
             name=space, size=1000, source="ImageNet-1K", version=options.pop("space_version", "1")
         ),
         "names": setting.get("names", "wordnet"),
         "prompts": setting.get("prompts", "simple"),
-        "as_published": False,
+        "as_published": setting.get("as_published", False),
         "models": records or [record_of(spec) for spec in accuracies],
         "warnings": [],
         "counts": CountsRecord(

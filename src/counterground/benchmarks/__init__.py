@@ -1,9 +1,8 @@
 """Benchmarks: the built-in ones by name, how they are made, and the photographs they are made of."""
 
+from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks._packages import open_packages
-from counterground.benchmarks._progress import progress_bar
 from counterground.benchmarks._registry import (
-    BenchmarkInfo,
     benchmark_folder,
     get_benchmark,
     list_benchmarks,
@@ -21,7 +20,7 @@ from counterground.benchmarks.stamps import (
 
 __all__ = [
     "Background",
-    "BenchmarkInfo",
+    "BuiltInBenchmark",
     "Cutout",
     "StampsSettings",
     "benchmark_folder",
@@ -33,5 +32,4 @@ __all__ = [
     "load_cutouts",
     "open_benchmark",
     "open_packages",
-    "progress_bar",
 ]

@@ -1,54 +1,30 @@
-"""Names to benchmarks: the built-in ones, and everything the photos room can read."""
+"""Names to benchmarks: the built-in ones, those of other packages, and what the photos room reads."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
-from counterground.benchmarks._progress import progress_bar
-from counterground.benchmarks.counteranimal._counteranimal import (
-    counteranimal_folder,
-    get_counteranimal,
-    is_complete,
-)
-from counterground.benchmarks.stamps._stamps import StampsSettings, build_stamps, stamps_folder
+from counterground.benchmarks._builtin import BuiltInBenchmark
+from counterground.benchmarks.counteranimal import COUNTERANIMAL
+from counterground.benchmarks.stamps import STAMPS
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import Benchmark, read_benchmark
+from counterground.plugins import Registry
 from counterground.pool import is_pool, open_pool
 
-BUILT_IN = ("counteranimal", "stamps")
+_BENCHMARKS = Registry(
+    "counterground.benchmarks",
+    BuiltInBenchmark,
+    {benchmark.name: benchmark for benchmark in (COUNTERANIMAL, STAMPS)},
+)
+_OPTIONS = {"archive": "--from ARCHIVE", "packages": "--packages FOLDER"}
 
 
-@dataclass(frozen=True)
-class BenchmarkInfo:
-    """A built-in benchmark: ``available`` says whether it can be opened without fetching anything."""
-
-    name: str
-    description: str
-    n_photos: int
-    available: bool
-
-
-def list_benchmarks() -> list[BenchmarkInfo]:
-    """Return the built-in benchmarks, by name."""
-    return [
-        BenchmarkInfo(
-            "counteranimal",
-            "45 animal classes photographed on common and counter backgrounds (Wang et al. 2024)",
-            13100,
-            is_complete(counteranimal_folder()),
-        ),
-        BenchmarkInfo(
-            "stamps",
-            "45 ImageNet classes: 51 photographic cut-outs on 28 photographs of 6 backgrounds",
-            1224,
-            _stamps_built(),
-        ),
-    ]
-
-
-def _stamps_built() -> bool:
-    return (stamps_folder(StampsSettings()) / "provenance.json").is_file()
+def list_benchmarks(*, warn: Callable[[str], object] = warnings.warn) -> list[BuiltInBenchmark]:
+    """Return the benchmarks that have a name; ``warn`` gets a line for each that cannot be loaded."""
+    return list(_BENCHMARKS.each(warn))
 
 
 def benchmark_folder(name: str) -> Path:
@@ -57,39 +33,31 @@ def benchmark_folder(name: str) -> Path:
     Raises:
         UsageError: unknown name.
     """
-    if name == "stamps":
-        return stamps_folder(StampsSettings())
-    if name == "counteranimal":
-        return counteranimal_folder()
-    raise _unknown(name)
+    return _named(name).folder()
 
 
 def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> Benchmark:
     """Return a benchmark by built-in name, folder, ``.parquet`` manifest or pool.
 
     Args:
-        name_or_path: ``stamps`` (built on first use), ``counteranimal`` (once got), or what
+        name_or_path: a name (``stamps`` is built on first use, ``counteranimal`` must be got first), what
             ``photos.read_benchmark`` reads, or a pool, which is frozen. A ``Path``, or a name with a slash,
             is never a built-in name.
-        show_progress: show a bar on standard error while ``stamps`` is built.
+        show_progress: show a bar on standard error while a benchmark is built.
 
     Raises:
         UsageError: neither a built-in name nor an existing path.
-        CounterGroundError: it cannot be built or read, or ``counteranimal`` has not been got yet.
+        CounterGroundError: it cannot be built or read, or must be got first.
     """
-    if name_or_path == "stamps":
-        return _build_stamps(None, show_progress=show_progress)
-    if name_or_path == "counteranimal":
-        if not is_complete(counteranimal_folder()):
-            raise CounterGroundError(
-                "counteranimal is not on this machine yet; run `counterground benchmarks get counteranimal`, "
-                "with `--from ARCHIVE` where you have the archive."
-            )
-        return read_benchmark(counteranimal_folder())
+    named = _BENCHMARKS.find(name_or_path) if isinstance(name_or_path, str) else None
+    if named is not None:
+        return _open(named, show_progress=show_progress)
     if not Path(name_or_path).exists():
+        names = _BENCHMARKS.names()
         raise UsageError(
-            f"{str(name_or_path)!r} is no built-in benchmark ({', '.join(BUILT_IN)}) and no existing path."
-            + did_you_mean(str(name_or_path), BUILT_IN)
+            f"{str(name_or_path)!r} is not a built-in benchmark ({', '.join(names)}), "
+            "and no such path exists."
+            f"{did_you_mean(str(name_or_path), names)}"
         )
     if is_pool(name_or_path):
         with open_pool(name_or_path) as pool:
@@ -109,8 +77,8 @@ def get_benchmark(
     It lies in ``benchmark_folder(name)``, where ``open_benchmark`` finds it by name.
 
     Args:
-        name: ``counteranimal`` or ``stamps``.
-        archive: CounterAnimal's archive or unpacked folder, where it should not be downloaded.
+        name: ``counteranimal``, ``stamps``, or one that another package adds.
+        archive: the archive or unpacked folder of a benchmark that should not be downloaded.
         packages: folder with the ``.deb`` files of ``stamps``, where there is no apt.
         show_progress: show bars of what takes long on standard error.
 
@@ -118,23 +86,31 @@ def get_benchmark(
         UsageError: unknown name, or an option that does not belong to it.
         CounterGroundError: it cannot be fetched, unpacked or built.
     """
-    if name == "stamps":
-        if archive is not None:
-            raise UsageError("stamps is built from Debian packages: give `--packages FOLDER`, not `--from`.")
-        return _build_stamps(packages, show_progress=show_progress)
-    if name == "counteranimal":
-        if packages is not None:
-            raise UsageError("counteranimal comes as an archive: give `--from ARCHIVE`, not `--packages`.")
-        return get_counteranimal(archive, show_progress=show_progress)
-    raise _unknown(name)
+    benchmark = _named(name)
+    given = {"archive": archive, "packages": packages}
+    for source, path in given.items():
+        if path is not None and source != benchmark.source:
+            raise UsageError(f"{name} takes {_OPTIONS[benchmark.source]}, not {_OPTIONS[source]}.")
+    return benchmark.get(given[benchmark.source], show_progress)
 
 
-def _build_stamps(packages: Path | None, *, show_progress: bool) -> Benchmark:
-    with progress_bar("Building stamps", "photos", shown=show_progress and not _stamps_built()) as progress:
-        return build_stamps(StampsSettings(), packages=packages, progress=progress)
+def _open(benchmark: BuiltInBenchmark, *, show_progress: bool) -> Benchmark:
+    if benchmark.on_demand:
+        return benchmark.get(None, show_progress)
+    if not benchmark.is_ready():
+        raise CounterGroundError(
+            f"{benchmark.name} is not on this machine yet; "
+            f"run `counterground benchmarks get {benchmark.name}`, "
+            f"with `{_OPTIONS[benchmark.source]}` if you already have it."
+        )
+    return read_benchmark(benchmark.folder())
 
 
-def _unknown(name: str) -> UsageError:
-    return UsageError(
-        f"No built-in benchmark {name!r}; there are {', '.join(BUILT_IN)}.{did_you_mean(name, BUILT_IN)}"
-    )
+def _named(name: str) -> BuiltInBenchmark:
+    found = _BENCHMARKS.find(name)
+    if found is None:
+        names = _BENCHMARKS.names()
+        raise UsageError(
+            f"No built-in benchmark {name!r}; there are {', '.join(names)}.{did_you_mean(name, names)}"
+        )
+    return found

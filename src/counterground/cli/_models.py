@@ -17,4 +17,7 @@ def models(pattern: str | None, as_json: bool) -> None:
     from counterground.cli._show import show_models
     from counterground.models import list_models
 
-    show_models(list_models(pattern), as_json=as_json)
+    def warn(line: str) -> None:
+        click.echo(f"Warning: {line}", err=True)
+
+    show_models(list_models(pattern, warn=warn), as_json=as_json)

@@ -109,10 +109,11 @@ def _could_be_confused(runs: Mapping[Path, Run]) -> bool:
     """Whether the runs saw different benchmarks, or two hold the same model in the same setting."""
     import polars as pl
 
+    from counterground.metrics import KEYS
+
     if len({run.info.benchmark.version for run in runs.values()}) > 1:
         return True
-    keys = ["model", "names", "prompts", "protocol", "label_space"]
-    return bool(pl.concat([run.scores.select(keys).unique() for run in runs.values()]).is_duplicated().any())
+    return bool(pl.concat([run.scores.select(KEYS).unique() for run in runs.values()]).is_duplicated().any())
 
 
 def _class_names(runs: Iterable[Run]) -> dict[int, str]:

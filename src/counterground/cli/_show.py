@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from counterground.benchmarks import BenchmarkInfo
+    from counterground.benchmarks import BuiltInBenchmark
     from counterground.construction.discover import Discovery
     from counterground.models import ModelInfo
     from counterground.results import Run
@@ -90,12 +90,12 @@ def show_models(models: Sequence[ModelInfo], *, as_json: bool) -> None:
     )
 
 
-def show_benchmarks(benchmarks: Sequence[BenchmarkInfo]) -> None:
+def show_benchmarks(benchmarks: Sequence[BuiltInBenchmark]) -> None:
     """Print the built-in benchmarks."""
     table = Table("name", "photos", "here", "what it is")
     table.columns[1].justify = "right"
     for info in benchmarks:
-        table.add_row(info.name, f"{info.n_photos:,}", "yes" if info.available else "no", info.description)
+        table.add_row(info.name, f"{info.n_photos:,}", "yes" if info.is_ready() else "no", info.description)
     _console.print(table)
 
 

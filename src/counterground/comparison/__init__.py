@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from counterground.comparison._agreement import AGREEMENT_OF_DROPS_SCHEMA, drop_agreement
-from counterground.comparison._comparability import REFEREE, unfairness
+from counterground.comparison._comparability import REFEREE, comparability_warnings
 from counterground.comparison._comparison import TESTS_SCHEMA, Comparison, full_comparison
+from counterground.comparison._format import TablesView, format_comparison, format_reproduction
 from counterground.comparison._points import POINTS_SCHEMA, model_points, refuse_repeated, run_names, titles
 from counterground.comparison._published_points import PUBLISHED
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
@@ -16,9 +17,6 @@ from counterground.comparison._robustness import (
     effective_robustness,
 )
 from counterground.comparison._scaling import EVERY, TERMS, WITHOUT, Answer, Scaling, ScalingFit, scaling
-from counterground.comparison._settings import SETTING
-from counterground.comparison.tables._notebook import comparison_html, robustness_html, scaling_html
-from counterground.comparison.tables._view import SectionsView, format_comparison, format_reproduction
 
 __all__ = [
     "AGREEMENT_OF_DROPS_SCHEMA",
@@ -29,7 +27,6 @@ __all__ = [
     "REFEREE",
     "REPRODUCTION_SCHEMA",
     "RESIDUALS_SCHEMA",
-    "SETTING",
     "TERMS",
     "TESTS_SCHEMA",
     "WITHOUT",
@@ -39,8 +36,8 @@ __all__ = [
     "RobustnessLine",
     "Scaling",
     "ScalingFit",
-    "SectionsView",
-    "comparison_html",
+    "TablesView",
+    "comparability_warnings",
     "drop_agreement",
     "effective_robustness",
     "format_comparison",
@@ -51,10 +48,7 @@ __all__ = [
     "rank_models",
     "refuse_repeated",
     "reproduce",
-    "robustness_html",
     "run_names",
     "scaling",
-    "scaling_html",
     "titles",
-    "unfairness",
 ]

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from counterground.comparison._deduplicate import deduplicate_results
 from counterground.comparison._run_points import why_not_paper
-from counterground.comparison._settings import SETTING, merge
-from counterground.metrics import rank_correlation
+from counterground.metrics import KEYS, SETTING, in_setting, rank_correlation
 from counterground.published import load_table
-from counterground.results import Run
+from counterground.results import Run, setting_text
 
 AGREEMENT_OF_DROPS_SCHEMA: dict[str, Any] = {
     "model_a": pl.String,
@@ -52,7 +52,7 @@ def drop_agreement(runs: Mapping[str, Run] | None = None, *, published: bool = T
     if published:
         groups["paper"] = ("counteranimal", _printed())
     listed = [held for name, run in (runs or {}).items() for held in _settings(name, run)]
-    for holder, row in merge(listed):
+    for holder, row in deduplicate_results(listed):
         on_paper = not why_not_paper(holder)
         key = "paper" if on_paper else holder.info.benchmark.version
         _, drops = groups.setdefault(key, (holder.info.benchmark.name, {}))
@@ -72,16 +72,17 @@ def _printed() -> _Drops:
 
 def _settings(name: str, run: Run) -> list[tuple[Run, dict[str, Any]]]:
     """The models of a run that have drops by class, each under each setting; labels tell settings apart."""
-    rows = _by_class(run).select("model", *SETTING).unique(maintain_order=True)
-    several = rows["model"].is_duplicated().any()
+    rows = _by_class(run).select(KEYS).unique(maintain_order=True)
+    differing = [part for part in SETTING if rows[part].n_unique() > 1]
+    repeated = rows["model"].is_duplicated().any()
     return [
-        (run, {**row, "label": _label(row) if several else row["model"], "source": name})
+        (run, {**row, "label": _label(row, differing) if repeated else row["model"], "source": name})
         for row in rows.iter_rows(named=True)
     ]
 
 
-def _label(row: dict[str, Any]) -> str:
-    return f"{row['model']} ({', '.join(str(row[part]) for part in SETTING)})"
+def _label(row: dict[str, Any], differing: Sequence[str]) -> str:
+    return f"{row['model']} ({', '.join(setting_text(part, row[part]) for part in differing)})"
 
 
 def _by_class(run: Run) -> pl.DataFrame:
@@ -93,8 +94,7 @@ def _measured(run: Run, row: dict[str, Any], *, by_place: bool) -> dict[int, flo
     """Drops by class index, or by place among the classes (the paper's class number)."""
     scores = _by_class(run)
     places = {index: place for place, index in enumerate(sorted(set(scores["class_index"])), start=1)}
-    wanted = [pl.col(name).eq_missing(pl.lit(row[name], pl.String)) for name in ("model", *SETTING)]
-    drops = scores.filter(wanted).select("class_index", "value").iter_rows()
+    drops = scores.filter(in_setting(row)).select("class_index", "value").iter_rows()
     return {places[index] if by_place else index: value for index, value in drops}
 
 

@@ -1,36 +1,37 @@
-"""Where a comparison is unfair, in sentences."""
+"""Where a comparison cannot be trusted, in sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import polars as pl
 
 from counterground.comparison._matching import paper_row
 from counterground.comparison._run_points import is_counteranimal, why_not_paper
-from counterground.comparison._settings import SETTING
-from counterground.results import Run
+from counterground.metrics import CLASSIFICATION, SETTING
+from counterground.results import Run, setting_text
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"
-_PAIRS_OF = ", pairs of "
-_SAME_PHOTOS = "on these very photos"
-_AS_PUBLISHED = ", as published"
-_HOW = {
+_ENCODERS, _GENERATIVE = "Encoders", "Generative models"
+_DIFFERENCES = {
     "names": "write class names in different ways",
     "prompts": "use different prompts",
+    "protocol": "are evaluated with different protocols",
+    "answer_score": "score answers in different ways",
 }
 
 
-def unfairness(runs: Mapping[str, Run], *, published: bool) -> list[str]:
+def comparability_warnings(runs: Mapping[str, Run], *, published: bool) -> list[str]:
     """Return a sentence for each reason not to trust a comparison of these runs, or with the paper.
 
-    Told are: other photos or another version of a benchmark, photos that only some could read; other names,
-    prompts, label space, ways of asking, loading or precision; and models that chose the very pairs of
+    Reasons are: other photos or another version of a benchmark, photos that only some could read; other
+    names, prompts, label space, protocol, loading or precision; and models that chose the very pairs of
     backgrounds they are measured on.
 
     Args:
-        runs: by the name that tells them apart.
-        published: whether the paper's rows stand beside them.
+        runs: by name.
+        published: whether the paper's rows are part of the comparison.
     """
     sentences = [*_photos(runs), *_referees(runs)]
     for together in _by_benchmark(runs).values():
@@ -51,7 +52,7 @@ def _photos(runs: Mapping[str, Run]) -> Iterator[str]:
     groups = _by_benchmark(runs)
     if len(groups) > 1:
         named = [(next(iter(group.values())).info.benchmark, group) for group in groups.values()]
-        listed = "; ".join(f"{_listed(group)} on {benchmark.name}" for benchmark, group in named)
+        listed = "; ".join(f"{', '.join(group)} on {benchmark.name}" for benchmark, group in named)
         alike = len({benchmark.name for benchmark, _ in named}) == 1
         kind = "different versions of one benchmark" if alike else "different photos"
         yield f"These runs are on {kind} ({listed}): figures are compared within each only."
@@ -63,7 +64,7 @@ def _photos(runs: Mapping[str, Run]) -> Iterator[str]:
 
 
 def _settings(runs: Mapping[str, Run]) -> Iterator[str]:
-    """Settings that differ between encoders, or between models that answer in words.
+    """Settings that differ between encoders, or between generative models.
 
     Classifiers read neither names nor prompts, but which names compete matters for every model.
     """
@@ -73,38 +74,35 @@ def _settings(runs: Mapping[str, Run]) -> Iterator[str]:
             spaces.setdefault(str(space), []).append(run_name)
     if len(spaces) > 1:
         yield f"Models let different names compete: {_values(spaces)}."
-    kinds: tuple[tuple[str, Callable[[str], bool]], ...] = (
-        ("Encoders", lambda protocol: protocol.startswith("classification")),
-        ("Models that answer in words", lambda protocol: not protocol.startswith("classification")),
-    )
-    for kind, of_kind in kinds:
-        found: dict[str, dict[str, list[str]]] = {name: {} for name in SETTING}
+    for kind in (_ENCODERS, _GENERATIVE):
+        found: dict[str, dict[str, list[str]]] = {name: {} for name in _DIFFERENCES}
         for run_name, run in runs.items():
-            for setting in _asked(run):
-                if not of_kind(setting["protocol"]):
-                    continue
-                for column in SETTING:
-                    found[column].setdefault(setting[column], []).append(run_name)
-        for column, how in _HOW.items():
+            for setting in _settings_read(run):
+                if _kind(setting) == kind:
+                    for column, values in found.items():
+                        text = setting_text(column, setting[column])
+                        values.setdefault(text, []).append(run_name)
+        for column, how in _DIFFERENCES.items():
             if len(found[column]) > 1:
                 yield f"{kind} {how}: {_values(found[column])}."
-        ways = {way.removesuffix(_AS_PUBLISHED): names for way, names in found["protocol"].items()}
-        if len(ways) > 1:
-            yield f"{kind} are asked in different ways: {_values(ways)}."
 
 
-def _asked(run: Run) -> list[dict[str, str]]:
-    """The settings of the run's models that read names."""
+def _kind(setting: Mapping[str, Any]) -> str:
+    return _ENCODERS if setting["protocol"] == CLASSIFICATION else _GENERATIVE
+
+
+def _settings_read(run: Run) -> list[dict[str, Any]]:
+    """Return the settings of the run's models that read names, which classifiers do not."""
     reads = [record.spec for record in run.info.models if record.kind != "classifier"]
     rows = run.scores.filter(pl.col("model").is_in(reads)).select(SETTING).unique(maintain_order=True)
-    return [{name: str(row[name]) for name in SETTING} for row in rows.iter_rows(named=True)]
+    return rows.to_dicts()
 
 
 def _loading(runs: Mapping[str, Run]) -> Iterator[str]:
     loaded: dict[str, list[str]] = {}
     precisions: dict[str, list[str]] = {}
     for name, run in runs.items():
-        loaded.setdefault("as published" if run.info.as_published else "as trained", []).append(name)
+        loaded.setdefault(setting_text("as_published", run.info.as_published), []).append(name)
         precisions.setdefault(run.info.precision, []).append(name)
     if len(loaded) > 1:
         yield f"Models are loaded in different ways: {_values(loaded)}."
@@ -121,44 +119,55 @@ def _label_spaces(runs: Mapping[str, Run]) -> Iterator[str]:
     for (space_name, _), group in versions.items():
         if len(group) > 1:
             several = " and ".join(", ".join(names) for names in group.values())
-            yield f"The {space_name} names of {several} differ, though they are called the same."
+            yield f"The {space_name} names of {several} differ, although they have the same name."
 
 
 def _referees(runs: Mapping[str, Run]) -> Iterator[str]:
     for name, run in runs.items():
-        benchmark = run.info.benchmark
-        for referee in benchmark.name.split(_PAIRS_OF)[1:]:
-            if referee not in {record.spec for record in run.info.models}:
-                continue
-            if any(_SAME_PHOTOS in note and referee in note for note in benchmark.notes):
-                yield (
-                    f"In {name} the pairs of backgrounds were chosen by {referee} on the very photos it is "
-                    "measured on: its drop counts what chance made large, which no other model's does."
-                )
-            else:
-                yield (
-                    f"In {name} the pairs of backgrounds are those where {referee} itself does best and "
-                    "worst: they were made for its habits and not for those of the other models."
-                )
+        yield from _own_referees(name, run)
         for record in run.info.models:
             row = paper_row(record)
             if row and row.model == REFEREE and (is_counteranimal(run) or not why_not_paper(run)):
                 yield (
                     f"In {name} {record.spec} is the model that chose CounterAnimal's backgrounds, on these "
-                    "very photos: its drop counts what chance made large, which no other model's does."
+                    f"very photos: {_INFLATED}"
                 )
+
+
+_INFLATED = "selection inflates its drop, and no other model's."
+
+
+def _own_referees(name: str, run: Run) -> Iterator[str]:
+    """Models of the run that chose the pairs of backgrounds themselves."""
+    discovery = run.info.benchmark.discovery
+    if discovery is None:
+        return
+    measured = {record.spec for record in run.info.models}
+    for referee in dict.fromkeys((discovery.referee, *discovery.earlier_referees)):
+        if referee not in measured:
+            continue
+        if referee == discovery.referee and discovery.split == "none":
+            yield (
+                f"In {name} the pairs of backgrounds were chosen by {referee} on the very photos it is "
+                f"measured on: {_INFLATED}"
+            )
+        else:
+            yield (
+                f"In {name} the pairs of backgrounds are those where {referee} itself does best and "
+                "worst: they suit its weaknesses and not those of the other models."
+            )
 
 
 def _beside_the_paper(runs: Mapping[str, Run]) -> Iterator[str]:
     yield (
-        f"The paper's backgrounds were chosen by {REFEREE} on the photos of the table: its drop counts what "
-        "chance made large; what that does to its kin (ViT/B/32, LAION400M) is not known."
+        f"The paper's backgrounds were chosen by {REFEREE} on the photos of the table: selection inflates "
+        "its drop; the effect on related models (ViT/B/32, LAION400M) is not known."
     )
     for name, run in runs.items():
         if why := why_not_paper(run):
-            yield f"{name}: {why} It has no place among the paper's models."
+            yield f"{name}: {why} It is not listed among the paper's models."
             continue
-        for setting in _asked(run):
+        for setting in _settings_read(run):
             if setting["names"] != "wordnet":
                 yield (
                     f"{name} writes names as {setting['names']}; the reproduction that met the paper within "
@@ -176,10 +185,6 @@ def _referee_loading(name: str, run: Run) -> Iterator[str]:
             f"{name} loads {REFEREE} as it was trained (QuickGELU), the paper seems to have loaded it with "
             "GELU: --as-published does the same."
         )
-
-
-def _listed(names: Mapping[str, Run]) -> str:
-    return ", ".join(names)
 
 
 def _values(found: Mapping[str, list[str]]) -> str:

@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import polars as pl
 
 from counterground.comparison._agreement import drop_agreement
-from counterground.comparison._comparability import unfairness
+from counterground.comparison._comparability import comparability_warnings
+from counterground.comparison._deduplicate import fingerprint
 from counterground.comparison._pairing import paired_drops
-from counterground.comparison._points import gather, refuse_repeated, run_names
-from counterground.comparison._published_points import Setup
+from counterground.comparison._points import gather, refuse_repeated, run_names, titles
+from counterground.comparison._published_points import PUBLISHED, Setup
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
-from counterground.comparison._scaling import Scaling, scaling
-from counterground.comparison._settings import SETTING
+from counterground.comparison._scaling import Scaling, scaling, scaling_table
+from counterground.comparison._tables import (
+    agreement_table,
+    drop_tests_table,
+    models_tables,
+    models_with_pictures,
+    tests_table,
+)
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import COMPARISON_SCHEMA, Scale, compare_models, holm
-from counterground.results import Run
+from counterground.metrics import (
+    COMPARISON_SCHEMA,
+    KEYS,
+    SETTING,
+    Scale,
+    compare_models,
+    corrected,
+    tests_against,
+)
+from counterground.results import Run, Table, block, count, folded, html_paragraphs, html_table, unfolding
 
 TESTS_SCHEMA: dict[str, Any] = {
     "benchmark": pl.String,
     "benchmark_version": pl.String,
     **COMPARISON_SCHEMA,
+    "source_a": pl.String,
+    "source_b": pl.String,
 }
 """Columns of ``Comparison.tests``: those of ``metrics.compare_models``, the benchmark and its version."""
 
@@ -35,10 +53,12 @@ _READ = (
     "class_index",
     "group",
     "cluster",
-    "model",
-    *SETTING,
+    *KEYS,
     "correct",
 )
+
+
+_SENTENCES = 4
 
 
 @dataclass(frozen=True)
@@ -71,10 +91,43 @@ class Comparison:
         joined = pl.concat([self.points, renamed], how="horizontal").with_row_index("row")
         return joined.join(ranks, on="row", how="left", maintain_order="left").drop("row")
 
-    def _repr_html_(self) -> str:
-        from counterground.comparison.tables._notebook import comparison_html
+    @property
+    def tables(self) -> list[Table]:
+        """Models benchmark by benchmark, paired tests, agreement, and the scaling answers."""
+        robustness = self.robustness
+        tables = models_tables(self.models, titles(self.points), robustness.lines, robustness.baseline)
+        if self.tests.height:
+            tables.append(tests_table(self.tests))
+        if self.agreement["correlation"].drop_nulls().len():
+            tables.append(agreement_table(self.agreement))
+        if self.scaling is not None:
+            tables.append(scaling_table(self.scaling))
+        return tables
 
-        return comparison_html(self)
+    def _repr_html_(self) -> str:
+        """Models with lines and ranks, paired tests of drops, the scaling answers and all warnings."""
+        models = self.models
+        mine = ~pl.col("source").is_in(PUBLISHED)
+        first = pl.concat([models.filter(mine), models.filter(pl.col("source") == "paper")])
+        again = models.filter(pl.col("source") == "reproduction")
+        drops = drop_tests_table(self.tests)
+        warnings = [f"Warning: {sentence}" for sentence in self.warnings]
+        return block(
+            f"<p><b>{escape(_numbers_of_models(models))}</b></p>",
+            unfolding(models_with_pictures(first), "model"),
+            folded(html_table(models_with_pictures(again)), again.height, "reproduced model"),
+            html_paragraphs(self.robustness.sentences(), _SENTENCES, "line", fine=True),
+            unfolding(drops, "test") if drops.rows else "",
+            "" if self.scaling is None else self.scaling._repr_html_(),
+            html_paragraphs(warnings, _SENTENCES, "warning", fine=True),
+        )
+
+
+def _numbers_of_models(models: pl.DataFrame) -> str:
+    number = models["source"].value_counts(sort=True)
+    of = {"paper": "of the paper", "reproduction": "of its 2025 reproduction"}
+    numbers = [f"{count(n)} {of.get(source, f'of {source}')}" for source, n in number.iter_rows()]
+    return f"Models: {', '.join(numbers)}"
 
 
 def full_comparison(
@@ -114,7 +167,7 @@ def full_comparison(
     points, holders = gather(listed, published=published, reproduction=published, setup=_setup(listed))
     robustness = effective_robustness(points, baseline=baseline, scale=scale)
     tests, obstacles = _tests(named, against)
-    unfair = unfairness(named, published=published)
+    unfair = comparability_warnings(named, published=published)
     if not published:
         obstacles += _alone(points, tests)
     return Comparison(
@@ -144,7 +197,7 @@ def _check_against(runs: Sequence[Run], against: str | None) -> None:
 
 
 def _setup(runs: Sequence[Run]) -> Setup:
-    spaces = {run.info.label_space.name.partition("@")[0] for run in runs}
+    spaces = {run.info.label_space.name for run in runs}
     return "1v20" if spaces == {"confusable"} else "1v1000"
 
 
@@ -158,42 +211,60 @@ def _alone(points: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
 
 
 def _tests(runs: Mapping[str, Run], against: str | None) -> tuple[pl.DataFrame, list[str]]:
-    """Paired tests on each benchmark version, Holm-corrected there, and why there are none elsewhere."""
-    groups: dict[tuple[str, str], list[Run]] = {}
+    """Paired tests on each benchmark version and label space, corrected there, and why there are none."""
+    groups: dict[tuple[str, str], dict[str, Run]] = {}
     versions = {run.info.benchmark.version: run.info.benchmark.name for run in runs.values()}
     times = Counter(versions.values())
-    for run in runs.values():
+    for name, run in runs.items():
         space = run.info.label_space
-        groups.setdefault((run.info.benchmark.version, f"{space.name} {space.version}"), []).append(run)
+        key = (run.info.benchmark.version, f"{space.name} {space.version}")
+        groups.setdefault(key, {})[name] = run
     frames, obstacles = [], []
     for (version, _), group in groups.items():
-        name = group[0].info.benchmark.name
+        benchmark = versions[version]
         try:
-            table = compare_models(pl.concat([run.predictions.select(_READ) for run in group]), against)
+            table = _table_of(group, against)
         except ValueError as error:
-            if len(runs) > 1 or len(group[0].info.models) > 1:
-                told = f"{name} (version {version[:8]})" if times[name] > 1 else name
-                obstacles.append(f"No paired tests on {told}: {error}")
+            if len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values()):
+                title = f"{benchmark} (version {version[:8]})" if times[benchmark] > 1 else benchmark
+                obstacles.append(f"No paired tests on {title}: {error}")
             continue
-        distinct = _once(table, group)
-        frames.append(
-            distinct.select(
-                pl.lit(name).alias("benchmark"), pl.lit(version).alias("benchmark_version"), pl.all()
-            )
-        )
+        place = (pl.lit(benchmark).alias("benchmark"), pl.lit(version).alias("benchmark_version"))
+        frames.append(table.select(*place, pl.all()))
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
     return tests, obstacles
 
 
-def _once(table: pl.DataFrame, runs: Sequence[Run]) -> pl.DataFrame:
+def _table_of(runs: Mapping[str, Run], against: str | None) -> pl.DataFrame:
+    """Paired tests of runs on the same photos; a ValueError says why there are none."""
+    predictions = _predictions(runs)
+    if against is not None and against not in set(predictions["model"]):
+        raise ValueError(f"There are no predictions of {against!r} there.")
+    table = _without_repeats(compare_models(predictions), runs.values())
+    return table if against is None else tests_against(table, against)
+
+
+def _predictions(runs: Mapping[str, Run]) -> pl.DataFrame:
+    """The predictions of runs on the same photos, with ``source``: the names of the runs that hold them.
+
+    What several runs hold alike is there once. Results of one model that differ (another precision, other
+    weights under the same name) are results of their own.
+    """
+    found: dict[tuple[Any, ...], tuple[pl.DataFrame, list[str]]] = {}
+    for name, run in runs.items():
+        parts = run.predictions.select(_READ).partition_by(KEYS, as_dict=True, maintain_order=True)
+        for key, part in parts.items():
+            kept = (*key, fingerprint(part.drop(SETTING).sort("path")))
+            found.setdefault(kept, (part, []))[1].append(name)
+    return pl.concat(part.with_columns(source=pl.lit(", ".join(names))) for part, names in found.values())
+
+
+def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
     """Leave out what classifiers repeat under other names and prompts, which they do not read."""
     classifiers = [r.spec for run in runs for r in run.info.models if r.kind == "classifier"]
     figures = ["model_a", "model_b", "metric", "group", "difference", "low", "high", "p_value"]
     read = ~pl.all_horizontal(pl.col("model_a", "model_b").is_in(classifiers))
-    kept = table.filter(read | pl.struct(figures).is_first_distinct())
-    if kept.height == table.height:
-        return table
-    return kept.with_columns(p_holm=pl.Series(holm(kept["p_value"]), dtype=pl.Float64))
+    return corrected(table.filter(read | pl.struct(figures).is_first_distinct()))
 
 
 def _ranks(points: pl.DataFrame, holders: Sequence[Run | None]) -> pl.DataFrame:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from counterground.comparison._deduplicate import fingerprint, predictions_of
 from counterground.comparison._ranks import Pair
-from counterground.comparison._settings import fingerprint, predictions_of
 from counterground.metrics import paired_test
 from counterground.results import Run
 

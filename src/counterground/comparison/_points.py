@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from counterground.comparison._deduplicate import deduplicate_results
 from counterground.comparison._published_points import PUBLISHED, Setup, paper_rows, reproduction_rows
 from counterground.comparison._run_points import run_rows
-from counterground.comparison._settings import merge
 from counterground.errors import UsageError
+from counterground.metrics import SETTING_SCHEMA
 from counterground.results import Run
 
 POINTS_SCHEMA: dict[str, Any] = {
@@ -35,10 +36,7 @@ POINTS_SCHEMA: dict[str, Any] = {
     "drop_high": pl.Float64,
     "n_common": pl.Int64,
     "n_counter": pl.Int64,
-    "names": pl.String,
-    "prompts": pl.String,
-    "protocol": pl.String,
-    "label_space": pl.String,
+    **SETTING_SCHEMA,
     "benchmark": pl.String,
     "benchmark_version": pl.String,
     "comparable": pl.Boolean,
@@ -95,7 +93,7 @@ def gather(
         for run, name in zip(runs, run_names(runs), strict=True)
         for row in run_rows(run, name, setup)
     ]
-    merged = merge(own)
+    merged = deduplicate_results(own)
     holders: list[Run | None] = [None] * len(rows)
     holders += [run for run, _ in merged]
     rows += [row for _, row in merged]

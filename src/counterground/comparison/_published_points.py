@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from counterground.metrics import CLASSIFICATION
 from counterground.published import load_table, published_models
 
 Setup = Literal["1v1000", "1v20"]
@@ -31,7 +32,6 @@ def paper_rows(setup: Setup) -> list[dict[str, Any]]:
             high_quality=pl.lit(value=False),
         )
         frame = pl.concat([frame, generative.select(frame.columns)])
-    protocols = {"lvlm": "answer-loss"}
     sizes = load_table("group_sizes").sum()
     return [
         {
@@ -43,7 +43,8 @@ def paper_rows(setup: Setup) -> list[dict[str, Any]]:
             "n_common": sizes["n_common"][0],
             "n_counter": sizes["n_counter"][0],
             "prompts": "simple",
-            "protocol": protocols.get(row["family"], "classification"),
+            "protocol": "answer-loss" if row["family"] == "lvlm" else CLASSIFICATION,
+            "answer_score": "mean" if row["family"] == "lvlm" else None,
             "label_space": LABEL_SPACE[setup],
             "benchmark": BENCHMARK,
             "comparable": True,
@@ -74,7 +75,8 @@ def reproduction_rows(setup: Setup) -> list[dict[str, Any]]:
                 **_fractions(row),
                 "names": "wordnet",
                 "prompts": "simple",
-                "protocol": "classification",
+                "protocol": CLASSIFICATION,
+                "as_published": False,
                 "label_space": LABEL_SPACE[setup],
                 "benchmark": BENCHMARK,
                 "comparable": True,

@@ -11,10 +11,10 @@ from counterground.comparison._matching import PaperRow, paper_row
 from counterground.comparison._points import refuse_repeated, run_names
 from counterground.comparison._published_points import reproduction_rows
 from counterground.comparison._run_points import why_not_paper
-from counterground.comparison._settings import SETTING
 from counterground.errors import UsageError
+from counterground.metrics import KEYS
 from counterground.published import load_table, published_models
-from counterground.results import Run
+from counterground.results import Cell, Column, Run, Table, percent, setting_text, short_name, signed
 
 REPRODUCTION_SCHEMA: dict[str, Any] = {
     "table": pl.String,
@@ -192,7 +192,7 @@ def _measured(name: str, run: Run) -> list[dict[str, Any]]:
                 "source": name,
                 "spec": setting["model"],
                 "names": setting["names"],
-                "loading": "as published" if setting["protocol"].endswith("as published") else "as trained",
+                "loading": setting_text("as_published", setting["as_published"]),
                 **_values(part),
             }
         )
@@ -216,8 +216,8 @@ def _asked(run: Run) -> Iterator[tuple[PaperRow, dict[str, str], pl.DataFrame]]:
         if row := paper_row(record):
             rows[record.spec] = row
     overall = run.scores.filter(pl.col("class_index").is_null() & pl.col("model").is_in(list(rows)))
-    for key, part in overall.group_by("model", *SETTING, maintain_order=True):
-        setting = dict(zip(("model", *SETTING), map(str, key), strict=True))
+    for key, part in overall.group_by(KEYS, maintain_order=True):
+        setting = dict(zip(KEYS, key, strict=True))
         yield rows[setting["model"]], setting, part
 
 
@@ -225,9 +225,8 @@ def _setup(row: PaperRow, setting: dict[str, str]) -> tuple[str | None, str]:
     """How many names compete and the prompts, as the paper's tables have them."""
     prompts, protocol = setting["prompts"], setting["protocol"]
     if row.table == "Table 5":
-        prompts = "simple" if protocol.startswith("answer-loss") else protocol
-    space = setting["label_space"].partition("@")[0]
-    return {"imagenet": "1v1000", "confusable": "1v20"}.get(space), prompts
+        prompts = "simple" if protocol == "answer-loss" else protocol
+    return {"imagenet": "1v1000", "confusable": "1v20"}.get(setting["label_space"]), prompts
 
 
 def _values(part: pl.DataFrame) -> dict[str, float | None]:
@@ -237,3 +236,68 @@ def _values(part: pl.DataFrame) -> dict[str, float | None]:
         "counter": figures.get(("accuracy", "counter")),
         "drop": figures.get(("drop", None)),
     }
+
+
+def reproduction_tables(frame: pl.DataFrame) -> list[Table]:
+    """Return the paper's rows beside our values, one table for each of the paper's.
+
+    Args:
+        frame: what ``reproduce`` returns.
+    """
+    tables = []
+    for table, part in frame.group_by("table", maintain_order=True):
+        if part["common_ours"].null_count() < part.height or str(table[0]) in ("Table 3", "Table 4"):
+            tables.append(_beside_ours(str(table[0]), part))
+    return tables
+
+
+def _beside_ours(table: str, part: pl.DataFrame) -> Table:
+    columns = [Column("Model")]
+    for group in ("Common", "Counter", "Drop"):
+        columns += [Column(f"{group} paper", True), Column("ours", True), Column("diff.", True, below=True)]
+    ways = part.select("source", "names", "loading").drop_nulls("source").unique()
+    notes: list[str] = []
+    rows = []
+    for row in part.iter_rows(named=True):
+        name = short_name(row["model"])
+        if row["checkpoint"]:
+            name += f" {row['checkpoint']}"
+        if row["note"]:
+            if row["note"] not in notes:
+                notes.append(row["note"])
+            name += f" ({notes.index(row['note']) + 1})"
+        if ways.height > 1 and row["source"]:
+            name += f" [{_way(row)}]"
+        cells = [Cell(name)]
+        for figure in ("common", "counter", "drop"):
+            cells.append(Cell(percent(row[f"{figure}_printed"])))
+            cells.append(Cell(percent(row[f"{figure}_ours"])))
+            difference = row[f"{figure}_difference"]
+            cells.append(Cell("" if difference is None else signed(difference)))
+        rows.append(cells)
+    title = f"{table} of the paper and our values"
+    run = part.filter(pl.col("common_ours").is_not_null())
+    sentences = [
+        f"{run['model', 'checkpoint'].unique().height} of {_rows(part)} rows were run.",
+        *_summary(ways, run),
+    ]
+    sentences += [f"({number}) {note}" for number, note in enumerate(notes, start=1)]
+    return Table(columns, rows, f"{title}. {' '.join(sentences)}", title, tuple(sentences))
+
+
+def _rows(part: pl.DataFrame) -> int:
+    return part.select("model", "checkpoint").unique().height
+
+
+def _summary(ways: pl.DataFrame, run: pl.DataFrame) -> list[str]:
+    """How the values were measured, and how far they lie off on the whole."""
+    if not run.height:
+        return []
+    how = "; ".join(sorted(_way(row) for row in ways.iter_rows(named=True)))
+    offs = [abs(value) for name in ("common", "counter") for value in run[f"{name}_difference"].drop_nulls()]
+    mean, most = percent(sum(offs) / len(offs)), percent(max(offs))
+    return [f"Ours: {how}.", f"Accuracies differ by {mean} points on average, at most {most}."]
+
+
+def _way(row: dict[str, Any]) -> str:
+    return f"{row['source']}, {row['names']} names, loaded {row['loading']}"

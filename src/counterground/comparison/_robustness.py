@@ -10,12 +10,14 @@ import numpy as np
 import polars as pl
 from scipy.special import expit, stdtr
 
+from counterground.comparison._lines import equation
 from counterground.comparison._points import titles
 from counterground.comparison._published_points import PUBLISHED
 from counterground.comparison._run_points import FAMILIES
 from counterground.comparison._standard_errors import NORMAL, Figure, standard_error
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import FEWEST, LineFit, Scale, fit_line, from_scale, outside, to_scale
+from counterground.metrics import FEWEST, GROUPS, LineFit, Scale, fit_line, from_scale, outside, to_scale
+from counterground.results import Cell, Column, Estimate, Table, block, html_paragraphs, percent, unfolding
 
 
 class Deviation(NamedTuple):
@@ -108,7 +110,8 @@ def _correlation(point: dict[str, Any]) -> float:
     return float(np.clip((common**2 + counter**2 - drop**2) / (2 * common * counter), -1, 1))
 
 
-_DRAWN_ON = 0.25
+_EXTRAPOLATED = 0.25
+_SENTENCES = 4
 _NOISE = 0.1
 
 
@@ -140,11 +143,11 @@ def _clipped(title: str, measured: pl.DataFrame) -> list[str]:
 
 
 def _far(title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale) -> list[str]:
-    """Tell of models so far from those of the line that it must be drawn on to reach them."""
+    """Name models so far from those of the line that it must be extrapolated to reach them."""
     inside, places = (
         to_scale(points["common"], scale, photos(points, "n_common")) for points in (members, measured)
     )
-    room = _DRAWN_ON * float(np.ptp(inside))
+    room = _EXTRAPOLATED * float(np.ptp(inside))
     away = (places < inside.min() - room) | (places > inside.max() + room)
     if not away.any():
         return []
@@ -152,7 +155,7 @@ def _far(title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale
     ends = members["common"].to_numpy()
     sentence = (
         f"The line on {title} rests on common accuracies from {100 * ends.min():.1f} to "
-        f"{100 * ends.max():.1f} %; it is drawn on for {named}."
+        f"{100 * ends.max():.1f} %; it is extrapolated for {named}."
     )
     return [sentence]
 
@@ -234,9 +237,32 @@ class EffectiveRobustness:
         return self.lines[0].fit if self.lines else None
 
     def _repr_html_(self) -> str:
-        from counterground.comparison.tables._notebook import robustness_html
+        columns = (
+            Column("Model"),
+            Column("From"),
+            Column("Common", True, "Accuracy on common photos, percent."),
+            Column("Counter", True, "Accuracy on counter photos, percent."),
+            Column("Above the line", True, "Effective robustness in points, with its 95 % interval."),
+        )
+        rows = []
+        for row in self.residuals.iter_rows(named=True):
+            found = Estimate.of(row, "residual")
+            sides = (Cell(percent(row[group])) for group in GROUPS)
+            distance = Cell("" if found.value is None else found.signed, found.interval)
+            rows.append([Cell(row["label"]), Cell(row["source"]), *sides, distance])
+        return block(
+            html_paragraphs(self.sentences(), _SENTENCES, "line"),
+            unfolding(Table(columns, rows), "model"),
+            html_paragraphs([f"Warning: {text}" for text in self.warnings], _SENTENCES, "warning", fine=True),
+        )
 
-        return robustness_html(self)
+    def sentences(self) -> list[str]:
+        """Each line in words, with its equation."""
+        return [
+            f"Line of {self.baseline} models on {line.title} ({line.source}): {equation(line.fit)}, "
+            f"{line.fit.n} models."
+            for line in self.lines
+        ]
 
 
 def effective_robustness(
@@ -299,7 +325,7 @@ def _populations(points: pl.DataFrame, baseline: str) -> Iterator[_Population]:
     base = paper if paper.height else same
     for line, measured, told in ((base, pl.concat([paper, same]), ""), (again, again, " (reproduction)")):
         if measured.height:
-            names = str(measured["label_space"][0]).partition("@")[0]
+            names = measured["label_space"][0]
             title = f"{measured['benchmark'][0]}{told}"
             yield _Population(None, names, title, line.filter(member), measured)
     named = titles(points)

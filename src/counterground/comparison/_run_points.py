@@ -15,9 +15,9 @@ from counterground.comparison._published_points import (
     is_filtered,
     parameters_of,
 )
-from counterground.comparison._settings import SETTING
+from counterground.metrics import KEYS
 from counterground.published import load_table
-from counterground.results import ModelRecord, Run
+from counterground.results import ModelRecord, Run, short_name
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
 # Unreadable photos, and what figure 3 and the paper's accuracies disagree on.
@@ -32,15 +32,15 @@ def run_rows(run: Run, source: str, setup: Setup) -> list[dict[str, Any]]:
     photos = _photos(run.predictions)
     rows = []
     overall = run.scores.filter(pl.col("class_index").is_null())
-    for key, part in overall.group_by("model", *SETTING, maintain_order=True):
+    for key, part in overall.group_by(KEYS, maintain_order=True):
         figures = _figures(part)
         if figures.get("drop") is None:
             continue
-        spec, setting = str(key[0]), dict(zip(SETTING, key[1:], strict=True))
+        setting = dict(zip(KEYS, key, strict=True))
         notes = [obstacle or _other_space(setting["label_space"], setup)]
         rows.append(
             {
-                **_identity(spec, records.get(spec)),
+                **_identity(setting["model"], records.get(setting["model"])),
                 "source": source,
                 **figures,
                 **photos,
@@ -94,8 +94,7 @@ def is_counteranimal(run: Run) -> bool:
 
 
 def _other_space(label_space: str | None, setup: Setup) -> str:
-    # A set of confusable names carries a hash or a file's name behind its own.
-    if label_space is not None and label_space.partition("@")[0] == LABEL_SPACE[setup]:
+    if label_space == LABEL_SPACE[setup]:
         return ""
     return f"Other names compete ({label_space}) than in the paper's rows ({LABEL_SPACE[setup]})."
 
@@ -103,7 +102,7 @@ def _other_space(label_space: str | None, setup: Setup) -> str:
 def _identity(spec: str, record: ModelRecord | None) -> dict[str, Any]:
     """Who a model is: in the paper's words where it is one of the paper's."""
     if record is None:
-        return {"model": spec, "label": _short(spec), "family": "other", "high_quality": False}
+        return {"model": spec, "label": short_name(spec), "family": "other", "high_quality": False}
     row = paper_row(record)
     data = _training_data(record, row)
     parameters = record.description.get("parameters")
@@ -111,7 +110,7 @@ def _identity(spec: str, record: ModelRecord | None) -> dict[str, Any]:
         parameters = parameters_of(row.model) if row else None
     return {
         "model": spec,
-        "label": _short(spec),
+        "label": short_name(spec),
         "family": family_of(record),
         "backbone": row.backbone if row else record.description.get("architecture"),
         "pretrain_dataset": data,
@@ -128,11 +127,6 @@ def _training_data(record: ModelRecord, row: PaperRow | None) -> str | None:
         return row.pretrain_dataset
     stated = record.description.get("training_data")
     return stated if isinstance(stated, str) else None
-
-
-def _short(spec: str) -> str:
-    library, colon, rest = spec.partition(":")
-    return rest if colon and library not in {"http", "https"} else spec
 
 
 def _figures(part: pl.DataFrame) -> dict[str, float | None]:

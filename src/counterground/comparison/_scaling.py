@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,9 +10,20 @@ import polars as pl
 
 from counterground.comparison._robustness import EffectiveRobustness
 from counterground.metrics import Coefficient, Regression, ordinary_least_squares
+from counterground.results import (
+    Cell,
+    Column,
+    Table,
+    block,
+    bounds,
+    heading,
+    html_paragraphs,
+    html_table,
+    signed,
+)
 
 Outcome = Literal["drop", "effective robustness"]
-Verdict = Literal["yes", "no", "not told"]
+Verdict = Literal["yes", "no", "inconclusive"]
 
 PARAMETERS, PAIRS, FILTERED = "log10(parameters)", "log10(pairs)", "filtered"
 TERMS = (PARAMETERS, PAIRS, FILTERED)
@@ -22,6 +33,11 @@ QUESTIONS = {
     PAIRS: ("Does more data help?", "ten times the training pairs"),
     FILTERED: ("Does cleaner data help?", "filtered data (DataComp, DFN)"),
 }
+_OUTCOMES: tuple[tuple[Outcome, str], ...] = (
+    ("drop", "Drop (points; less is better)"),
+    ("effective robustness", "Effective robustness (points off the line; more is better)"),
+)
+_VERDICTS = {"yes": "yes", "no": "no, harms", "inconclusive": "inconclusive"}
 _BACKBONES = ("ViT/B/32", "ViT/B/32-256")
 _NAMES = {"drop": "drop", "effective robustness": "robustness"}
 
@@ -44,7 +60,7 @@ class Answer:
     ``effect`` (fraction) is what tenfold parameters, tenfold pairs or filtered data change while the other
     two are held; ``alone`` is the term of its regression on nothing else. A lower drop, or higher effective
     robustness, helps: ``verdict`` is ``yes`` where the 95 % interval leaves out 0, ``no`` where it does so
-    on the harmful side, else ``not told``.
+    on the harmful side, else ``inconclusive``.
     """
 
     question: str
@@ -73,9 +89,9 @@ class Scaling:
         return tuple(a for a in self.answers if (a.outcome, a.subset) == (outcome, subset))
 
     def _repr_html_(self) -> str:
-        from counterground.comparison.tables._notebook import scaling_html
-
-        return scaling_html(self)
+        table = scaling_table(self)
+        caveats = html_paragraphs(self.caveats, len(self.caveats), fine=True)
+        return block(html_table(replace(table, caption="")), caveats)
 
 
 def scaling(points: pl.DataFrame, robustness: EffectiveRobustness | None = None) -> Scaling:
@@ -131,7 +147,7 @@ def _answer(fit: ScalingFit, term: str) -> Answer:
     effect = fit.joint[term]
     alone = fit.single[TERMS.index(term)][term]
     better = -1 if fit.outcome == "drop" else 1
-    verdict: Verdict = "not told"
+    verdict: Verdict = "inconclusive"
     if effect.low > 0 or effect.high < 0:
         verdict = "yes" if effect.value * better > 0 else "no"
     question, change = QUESTIONS[term]
@@ -159,3 +175,57 @@ def _caveats(clips: pl.DataFrame) -> tuple[str, ...]:
         "independent of each other, which narrows them."
     )
     return few, "Models were not assigned to sizes or data by lot: an effect here is an association."
+
+
+def scaling_table(scaling: Scaling) -> Table:
+    """Return the three answers for each outcome and set of CLIPs."""
+    counts = {fit.subset: fit.joint.n for fit in scaling.fits}
+    columns = [Column("Over the paper's CLIPs")]
+    columns += [Column(f"{subset} ({counts[subset]})", True) for subset in (EVERY, WITHOUT)]
+    rows: list[list[Cell]] = []
+    headings = set()
+    for outcome, title in _OUTCOMES:
+        if not scaling.of(outcome):
+            continue
+        headings.add(len(rows))
+        rows.append(heading(title, len(columns)))
+        pairs = zip(scaling.of(outcome, EVERY), scaling.of(outcome, WITHOUT), strict=True)
+        rows += [
+            [Cell(every.question, every.change), *map(_answer_cell, (every, without))]
+            for every, without in pairs
+        ]
+    joint = scaling.fits[0].joint
+    strength = ", ".join(
+        f"{fit.joint.r_squared:.2f} ({fit.outcome}, {fit.joint.n})"
+        for fit in scaling.fits
+        if fit.joint.r_squared is not None
+    )
+    formula = (
+        f"{joint.formula}, and the same for robustness: ordinary least squares, 95 % intervals from t; each "
+        f"effect with the other two held. R² {strength}."
+    )
+    sentences = (formula, *_alone(scaling), *scaling.caveats)
+    title = "Do size, more data and cleaner data help?"
+    caption = f"{title} {' '.join(sentences)}"
+    return Table(columns, rows, caption, title, sentences, headings=frozenset(headings))
+
+
+def _answer_cell(answer: Answer) -> Cell:
+    return Cell(f"{_VERDICTS[answer.verdict]}: {signed(answer.effect)}", bounds(answer.low, answer.high))
+
+
+def _alone(scaling: Scaling) -> list[str]:
+    """What each term says alone, and what effective robustness adds, in words."""
+    found = scaling.of("drop", EVERY)
+    single = "; ".join(
+        f"{answer.change} {signed(answer.alone.value)} {bounds(answer.alone.low, answer.alone.high)}"
+        for answer in found
+    )
+    sentences = [f"Alone, over all {found[0].n}, the drop changes by: {single}."]
+    off_line = [a for a in scaling.answers if a.outcome == "effective robustness"]
+    if off_line and len(off_line) == 2 * len(TERMS) and all(a.verdict == "inconclusive" for a in off_line):
+        sentences.append(
+            "What helps the drop is not shown to help effective robustness: models that drop less are more "
+            "accurate on common photos too, by about as much as the line says."
+        )
+    return sentences

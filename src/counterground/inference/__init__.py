@@ -1,20 +1,20 @@
-"""Encode the photos that are missing, keep the features, score them, write a run. See README.md."""
+"""Encode the photos that are missing, store the features, score them, write a run. See README.md."""
 
-from counterground.inference._candidates import Competition, competition, default_label_space
+from counterground.inference._candidates import CandidateLabels, candidate_labels, default_label_space
 from counterground.inference._encode import encode_photos
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
-from counterground.inference._progress import photo_progress
-from counterground.inference._settings import Settings
+from counterground.inference._settings import Article, Loss, Settings
 
 __all__ = [
-    "Competition",
+    "Article",
+    "CandidateLabels",
     "Head",
+    "Loss",
     "Settings",
     "build_head",
-    "competition",
+    "candidate_labels",
     "default_label_space",
     "encode_photos",
     "evaluate_models",
-    "photo_progress",
 ]

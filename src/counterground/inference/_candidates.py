@@ -1,8 +1,9 @@
-"""Which names compete: the benchmark's own, ImageNet's 1000, 20 confusable ones, or a file's."""
+"""Candidate labels: the benchmark's own, ImageNet's 1000, 20 confusable ones per class, or a file's."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +20,14 @@ _BUILT_IN = ("benchmark", "imagenet", "confusable")
 
 
 @dataclass(frozen=True)
-class Competition:
-    """A label space, how its names are written, and where each class of the benchmark stands in it.
+class CandidateLabels:
+    """The labels a prediction is chosen from, and which of them is true for each class of the benchmark.
 
-    ``true_index`` maps a class of the benchmark to its index in ``space`` (None where the space lacks it).
+    Attributes:
+        space: names, ImageNet indices and, where not all names are candidates for each class, which are.
+        texts: how each name is written in prompts.
+        true_index: index in ``space`` of each class of the benchmark, None where the space lacks it.
+        source: where the labels come from, for ``run.json``.
     """
 
     space: LabelSpace
@@ -31,21 +36,17 @@ class Competition:
     source: str
 
     def version(self) -> str:
-        """Hash of the names, how they are written and which compete for which class."""
+        """Hash of the names, how they are written and which are candidates for which class."""
         return short_hash(self.space.to_json(), *self.texts)
 
-    def candidates(self, class_index: int) -> np.ndarray:
-        """Return the indices that compete for photos of a class of the benchmark."""
-        true = self.true_index[class_index]
+    def indices(self, class_index: int) -> np.ndarray:
+        """Return the indices in ``space`` of the candidates for photos of a class of the benchmark."""
         if self.space.candidates is None:
             return np.arange(len(self.space))
-        chosen = None if true is None else self.space.candidates.get(true)
-        if chosen is None:
-            raise UsageError(
-                f"The confusable set has no candidates for class index {class_index}. "
-                "Make one for this benchmark with --label-space confusable --referee MODEL."
-            )
-        return np.array(chosen)
+        true = self.true_index[class_index]
+        if true is None or true not in self.space.candidates:
+            raise UsageError(_without_candidates(self.source, [f"with index {class_index}"]))
+        return np.array(self.space.candidates[true])
 
 
 def default_label_space(benchmark: Benchmark) -> str:
@@ -53,38 +54,45 @@ def default_label_space(benchmark: Benchmark) -> str:
     return "benchmark" if None in benchmark.label_space.imagenet else "imagenet"
 
 
-def competition(benchmark: Benchmark, which: str, names: str) -> Competition:
+def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> CandidateLabels:
     """Resolve ``--label-space`` and ``--names``; ``confusable`` gives the names the 20 are chosen from.
 
     Raises:
-        UsageError: an unknown label space, a class without an ImageNet index, a name that matches nothing.
+        UsageError: an unknown label space, a class without an ImageNet index, a list of names that does not
+            fit.
     """
     own = benchmark.label_space
-    if which == "confusable":
-        return competition(benchmark, default_label_space(benchmark), names)
-    if which == "benchmark":
+    if label_space == "confusable":
+        return candidate_labels(benchmark, default_label_space(benchmark), names)
+    if label_space == "benchmark":
         true: dict[int, int | None] = {index: index for index in range(len(own))}
-        return Competition(
-            replace(own, name="benchmark"), _texts(own, names), true, "the benchmark's classes"
-        )
-    if which == "imagenet":
-        space = imagenet_label_space()
-        return Competition(space, _texts(space, names), _by_imagenet(own, space), "ImageNet-1K")
-    path = Path(which)
-    if not path.is_file():
-        raise UsageError(
-            f"Unknown label space {which!r}: neither one of {', '.join(_BUILT_IN)} nor a file."
-            + did_you_mean(which, _BUILT_IN)
-        )
-    if path.suffix == ".json":
-        space = LabelSpace.load(path)
+        space, source = replace(own, name="benchmark"), "the benchmark's classes"
+    elif label_space == "imagenet":
+        space, source = imagenet_label_space(), "ImageNet-1K"
+        true = _by_imagenet(own, space)
     else:
-        listed = read_class_names(path)
-        space = LabelSpace(f"{path.name}@{short_hash(*listed)}", listed, (None,) * len(listed))
-    return Competition(space, _texts(space, names), _by_index_or_name(own, space, path), str(path))
+        space, source = _read_label_space(label_space), label_space
+        true = _by_index_or_name(own, space, source)
+    return CandidateLabels(space, _texts(space, names), true, source)
 
 
-def with_confusable(base: Competition, mean_scores: np.ndarray, referee: str) -> Competition:
+def check_candidates(benchmark: Benchmark, labels: CandidateLabels) -> None:
+    """Check that every class of the photos has candidates, before any photo is encoded.
+
+    Raises:
+        UsageError: some have none.
+    """
+    known = labels.space.candidates
+    if known is None:
+        return
+    own = benchmark.label_space.names
+    present = sorted(benchmark.photos["class_index"].unique())
+    missing = [repr(own[index]) for index in present if labels.true_index[index] not in known]
+    if missing:
+        raise UsageError(_without_candidates(labels.source, missing))
+
+
+def with_confusable(base: CandidateLabels, mean_scores: np.ndarray, referee: str) -> CandidateLabels:
     """Keep, per class, the 20 names with the highest mean score over its photos (paper appendix C.1).
 
     Args:
@@ -100,17 +108,65 @@ def with_confusable(base: Competition, mean_scores: np.ndarray, referee: str) ->
         chosen[true] = tuple(int(index) for index in best_first)
     space = replace(base.space, name="confusable", candidates=chosen)
     source = f"per class the {CONFUSABLE} of {len(base.space)} names closest to its photos for {referee}"
-    return Competition(space, base.texts, base.true_index, source)
+    return CandidateLabels(space, base.texts, base.true_index, source)
+
+
+def read_aliases(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Read other words for classes: a JSON object from a class to a list of them.
+
+    Args:
+        path: the file.
+        names: the candidate classes; each key must be one of them.
+
+    Raises:
+        UsageError: no such file, another form, or a class that is not a candidate.
+    """
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"Cannot read the aliases {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise UsageError(f'{path} is not JSON ({error}); write {{"ice bear": ["polar bear"]}}.') from error
+    if not isinstance(given, dict):
+        raise UsageError(f'{path} must map classes to lists of aliases: {{"ice bear": ["polar bear"]}}.')
+    for name, words in given.items():
+        if name not in names:
+            raise UsageError(f"{path}: {name!r} is not a candidate class.{did_you_mean(name, names)}")
+        if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
+            raise UsageError(
+                f'{path}: the aliases of {name!r} must be a list of words, as in ["polar bear"].'
+            )
+    return {name: tuple(words) for name, words in given.items()}
 
 
 def short_hash(*parts: str) -> str:
-    """Eight hexadecimal digits that tell one content from another under the same name."""
+    """Return eight hexadecimal digits that identify a content."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
 def named_by_content(choice: str, built_in: Sequence[str], content: Sequence[str]) -> str:
-    """Return a built-in name as it is, a file as ``name@hash``: a changed file is another setting."""
+    """Return a built-in name unchanged, a file as ``name@hash``: a changed file is another setting."""
     return choice if choice in built_in else f"{Path(choice).name}@{short_hash(*content)}"
+
+
+def _read_label_space(name: str) -> LabelSpace:
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(
+            f"Unknown label space {name!r}: neither one of {', '.join(_BUILT_IN)} nor a file."
+            + did_you_mean(name, _BUILT_IN)
+        )
+    if path.suffix == ".json":
+        return LabelSpace.load(path)
+    listed = read_class_names(path)
+    return LabelSpace(f"{path.name}@{short_hash(*listed)}", listed, (None,) * len(listed))
+
+
+def _without_candidates(source: str, classes: Sequence[str]) -> str:
+    return (
+        f"{source}: no candidates for {_listed(classes)}. "
+        "Choose a set for this benchmark with --label-space confusable --referee MODEL."
+    )
 
 
 def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
@@ -131,22 +187,25 @@ def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
     if len(listed) == 1000 and None not in space.imagenet:
         return tuple(listed[index] for index in space.imagenet if index is not None)
     raise UsageError(
-        f"{path} lists {len(listed)} names, but {len(space)} compete. Write one line per name, in order."
+        f"{path} lists {len(listed)} names for {len(space)} candidate classes. "
+        "Write one line per class, in order."
     )
 
 
 def _by_imagenet(own: LabelSpace, space: LabelSpace) -> dict[int, int | None]:
     position = {index: at for at, index in enumerate(space.imagenet)}
-    missing = [name for name, index in zip(own.names, own.imagenet, strict=True) if index not in position]
+    missing = [
+        repr(name) for name, index in zip(own.names, own.imagenet, strict=True) if index not in position
+    ]
     if missing:
         raise UsageError(
-            f"{_some(missing)} of the benchmark have no ImageNet index. "
+            f"No ImageNet index for {_listed(missing)} of the benchmark. "
             "Use --label-space benchmark, or name the classes as ImageNet does."
         )
     return {at: position[index] for at, index in enumerate(own.imagenet)}
 
 
-def _by_index_or_name(own: LabelSpace, space: LabelSpace, path: Path) -> dict[int, int | None]:
+def _by_index_or_name(own: LabelSpace, space: LabelSpace, source: str) -> dict[int, int | None]:
     position = {index: at for at, index in enumerate(space.imagenet) if index is not None}
     true: dict[int, int | None] = {}
     for at, (name, index) in enumerate(zip(own.names, own.imagenet, strict=True)):
@@ -156,11 +215,12 @@ def _by_index_or_name(own: LabelSpace, space: LabelSpace, path: Path) -> dict[in
             true[at] = space.index_of(name)
         else:
             raise UsageError(
-                f"{path} lacks the class {name!r}.{did_you_mean(name, space.names)} Add it to the file."
+                f"{source} lacks the class {name!r}.{did_you_mean(name, space.names)} Add it to the file."
             )
     return true
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return f"Classes {shown}" + (f" and {len(names) - most} more" if len(names) > most else "")
+def _listed(classes: Sequence[str], most: int = 3) -> str:
+    shown = ", ".join(classes[:most])
+    more = f" and {len(classes) - most} more" if len(classes) > most else ""
+    return f"class{'es' if len(classes) > 1 else ''} {shown}{more}"

@@ -1,4 +1,4 @@
-"""Encode the photos a store does not hold yet, in fixed blocks, decoding ahead of the forward pass."""
+"""Encode the photos that a store does not hold yet, in fixed blocks, decoding ahead of the forward pass."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from counterground.errors import CounterGroundError
-from counterground.inference._progress import photo_progress
+from counterground.errors import CounterGroundError, error_summary
 from counterground.inference._store import Block, FeatureStore
 from counterground.photos import Benchmark, UnreadablePhoto, load_photo, photo_id
+from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
     import torch
@@ -43,26 +43,28 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Task:
+class EncodeFn:
     """What turns photos into rows of ``dim`` numbers; ``spec`` names the model in messages.
 
-    ``prepare`` is called in threads, ``run`` gets a block of what it returned, None for unreadable photos,
-    and gives ``[n, dim]`` float32.
+    ``prepare`` is called in threads; ``encode`` gets a block of what it returned, None for unreadable photos,
+    and returns ``[n, dim]`` float32.
     """
 
     spec: str
     dim: int
     convert_rgb_first: bool
     prepare: Callable[[Image.Image], Any]
-    run: Callable[[Sequence[Any]], np.ndarray]
+    encode: Callable[[Sequence[Any]], np.ndarray]
 
 
 @dataclass(frozen=True)
 class _Decoded:
+    """A photo ready to be encoded, or why it is unreadable; ``permanent`` if its content is the reason."""
+
     prepared: Any = None
     converted: bool = False
     reason: str | None = None
-    lasting: bool = True
+    permanent: bool = True
 
 
 def encode_photos(
@@ -74,35 +76,41 @@ def encode_photos(
     last one is padded, since features change in the seventh digit with the size of a batch.
 
     Raises:
-        CounterGroundError: not one photo can be read.
+        CounterGroundError: no photo can be read.
     """
     store = FeatureStore.open(
         store_root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
     )
-    run = partial(_forward, model, batch_size)
-    task = Task(model.spec, model.dim, model.convert_rgb_first, model.preprocess, run)
-    work = Work.plan(task, benchmark, benchmark.photos, store, batch_size)
-    with photo_progress(model.spec, work.missing, shown=show_progress and work.missing > 0) as advance:
-        features = work.finish(advance)
+    encode = partial(_forward, model, batch_size)
+    function = EncodeFn(model.spec, model.dim, model.convert_rgb_first, model.preprocess, encode)
+    job = EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
+    shown = show_progress and job.missing > 0
+    with progress_bar(model.spec, total=job.missing, shown=shown, keep=True) as bar:
+        features = job.run(bar.advance)
     require_readable(features)
     return features
 
 
 @dataclass(frozen=True)
-class Work:
-    """A task on some photos, of which the store may hold a part; ``found`` stands beside ``blocks``."""
+class EncodingJob:
+    """Some photos to be encoded in blocks; ``stored`` holds, for each block, what the store has of it."""
 
-    task: Task
+    function: EncodeFn
     store: FeatureStore
     photo_ids: list[str]
     first_path: dict[str, Path]
     blocks: list[list[str]]
-    found: list[Block | None]
+    stored: list[Block | None]
 
     @classmethod
     def plan(
-        cls, task: Task, benchmark: Benchmark, photos: pl.DataFrame, store: FeatureStore, batch_size: int
-    ) -> Work:
+        cls,
+        function: EncodeFn,
+        benchmark: Benchmark,
+        photos: pl.DataFrame,
+        store: FeatureStore,
+        batch_size: int,
+    ) -> EncodingJob:
         """Look up what the store holds of ``photos``, rows of the benchmark's manifest."""
         photo_ids = photos["photo_id"].to_list()
         first_path: dict[str, Path] = {}
@@ -110,21 +118,22 @@ class Work:
             first_path.setdefault(photo, benchmark.photo_path(path))
         unique = list(first_path)
         blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
-        return cls(task, store, photo_ids, first_path, blocks, [store.get(block) for block in blocks])
+        return cls(function, store, photo_ids, first_path, blocks, [store.get(block) for block in blocks])
 
     @property
     def missing(self) -> int:
-        """How many contents the store lacks."""
-        return sum(len(block) for block, found in zip(self.blocks, self.found, strict=True) if found is None)
+        """How many photos are to be encoded, copies counted once."""
+        pairs = zip(self.blocks, self.stored, strict=True)
+        return sum(len(block) for block, stored in pairs if stored is None)
 
-    def finish(self, advance: Callable[[int], None]) -> Features:
-        """Do what is missing, keep it, and return a row for every photo, in their order."""
-        missing = [number for number, block in enumerate(self.found) if block is None]
+    def run(self, advance: Callable[[int], None]) -> Features:
+        """Encode what is missing, store it, and return a row for every photo, in their order."""
+        missing = [number for number, block in enumerate(self.stored) if block is None]
         named = [[(photo, self.first_path[photo]) for photo in self.blocks[number]] for number in missing]
-        blocks = list(self.found)
-        for number, photos in zip(missing, _decode_ahead(self.task, named), strict=True):
-            blocks[number] = block = _run_block(self.task, photos)
-            if all(photo.lasting for photo in photos):
+        blocks = list(self.stored)
+        for number, photos in zip(missing, _decode_ahead(self.function, named), strict=True):
+            blocks[number] = block = _encode_block(self.function, photos)
+            if all(photo.permanent for photo in photos):
                 self.store.put(self.blocks[number], block)
             advance(len(photos))
         return _in_order(self.photo_ids, self.blocks, [block for block in blocks if block is not None])
@@ -134,23 +143,25 @@ def require_readable(features: Features) -> None:
     """Fail if no photo could be read.
 
     Raises:
-        CounterGroundError: there is not one.
+        CounterGroundError: that is so.
     """
     if not features.readable.any():
         raise CounterGroundError(
-            f"Not one of the {len(features.readable)} photos can be read; the first: {features.reasons[0]}. "
+            f"None of the {len(features.readable)} photos can be read; the first: {features.reasons[0]}. "
             "Check that they are image files and still where the manifest says."
         )
 
 
-def _decode_ahead(task: Task, blocks: Sequence[Sequence[tuple[str, Path]]]) -> Iterator[list[_Decoded]]:
+def _decode_ahead(
+    function: EncodeFn, blocks: Sequence[Sequence[tuple[str, Path]]]
+) -> Iterator[list[_Decoded]]:
     """Yield decoded blocks in order, while the next few are being decoded by threads."""
     workers = min(32, (os.cpu_count() or 1) + 1)
     waiting: deque[list[Future[_Decoded]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         try:
             for block in blocks:
-                waiting.append([pool.submit(_decode, task, photo, path) for photo, path in block])
+                waiting.append([pool.submit(_decode, function, photo, path) for photo, path in block])
                 if len(waiting) > _BLOCKS_AHEAD:
                     yield [future.result() for future in waiting.popleft()]
             while waiting:
@@ -159,26 +170,28 @@ def _decode_ahead(task: Task, blocks: Sequence[Sequence[tuple[str, Path]]]) -> I
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode(task: Task, content: str, path: Path) -> _Decoded:
+def _decode(function: EncodeFn, content: str, path: Path) -> _Decoded:
     try:
-        photo = load_photo(path, rgb=task.convert_rgb_first, expect_id=content)
+        photo = load_photo(path, rgb=function.convert_rgb_first, expect_id=content)
     except UnreadablePhoto as error:
-        return _Decoded(reason=error.reason, lasting=holds_content(path, content))
+        return _Decoded(reason=error.reason, permanent=_holds_content(path, content))
     try:
-        prepared = task.prepare(photo.image)
+        prepared = function.prepare(photo.image)
     except (Exception, SystemExit) as error:
-        raise CounterGroundError(f"{task.spec}: preprocessing {path} failed: {said(error)}.") from error
+        raise CounterGroundError(
+            f"{function.spec}: preprocessing {path} failed: {error_summary(error)}."
+        ) from error
     return _Decoded(prepared, converted=photo.converted)
 
 
-def _run_block(task: Task, photos: Sequence[_Decoded]) -> Block:
-    rows = np.zeros((len(photos), task.dim), dtype=np.float32)
+def _encode_block(function: EncodeFn, photos: Sequence[_Decoded]) -> Block:
+    rows = np.zeros((len(photos), function.dim), dtype=np.float32)
     reasons = tuple(photo.reason for photo in photos)
     readable = np.array([reason is None for reason in reasons])
     if readable.any():
-        given = task.run([photo.prepared for photo in photos])
-        rows[readable] = given[readable]
-        _refuse_nan(task, rows)
+        encoded = function.encode([photo.prepared for photo in photos])
+        rows[readable] = encoded[readable]
+        _refuse_nan(function.spec, rows)
     converted = np.array([photo.converted for photo in photos], dtype=bool)
     return Block(rows, converted, reasons)
 
@@ -194,45 +207,43 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[torch.Tensor | Non
         encoded = model.encode(torch.stack(slots))
     except (Exception, SystemExit) as error:
         hint = " Use a smaller --batch-size." if "memory" in str(error).lower() else ""
-        raise CounterGroundError(f"{model.spec}: encoding photos failed: {said(error)}.{hint}") from error
+        raise CounterGroundError(
+            f"{model.spec}: encoding photos failed: {error_summary(error)}.{hint}"
+        ) from error
     shape = tuple(getattr(encoded, "shape", ()))
     if shape != (len(slots), model.dim):
         raise CounterGroundError(
-            f"{model.spec} gave features {shape} for {len(slots)} photos, not {model.dim} each."
+            f"{model.spec} returned features of shape {shape} for {len(slots)} photos, "
+            f"not {model.dim} for each."
         )
     return np.asarray(encoded.numpy())[: len(block)]
 
 
-def said(error: BaseException) -> str:
-    """Return the kind of an error and its words in one line, without a final stop."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
-
-
-def _refuse_nan(task: Task, rows: np.ndarray) -> None:
+def _refuse_nan(spec: str, rows: np.ndarray) -> None:
     if not np.isfinite(rows).all():
         raise CounterGroundError(
-            f"{task.spec} gave features that are not numbers. Use --precision fp32, or check its weights."
+            f"{spec} returned features that are not finite. Use --precision fp32, or check its weights."
         )
 
 
-def holds_content(path: Path, content: str) -> bool:
-    """Whether the file still holds this content: a reason that lies in the content itself can be kept."""
+def _holds_content(path: Path, content: str) -> bool:
+    """Whether the file still holds this content: then the content is the reason, which can be stored."""
     try:
         return photo_id(path) == content
     except (OSError, UnreadablePhoto):
         return False
 
 
-def _in_order(photo_ids: Sequence[str], blocks: Sequence[Sequence[str]], found: Sequence[Block]) -> Features:
-    assert len(blocks) == len(found), "every block is either stored or encoded"
+def _in_order(photo_ids: Sequence[str], blocks: Sequence[Sequence[str]], stored: Sequence[Block]) -> Features:
+    assert len(blocks) == len(stored), "every block is either stored or encoded"
     row_of = {photo: row for row, photo in enumerate(photo for block in blocks for photo in block)}
     order = np.array([row_of[photo] for photo in photo_ids])
-    reasons = [reason for block in found for reason in block.reasons]
+    reasons = [reason for block in stored for reason in block.reasons]
     assert len(reasons) == len(row_of), "every photo arrives exactly once"
     readable = np.array([reason is None for reason in reasons])[order]
     return Features(
-        matrix=np.concatenate([block.features for block in found])[order],
+        matrix=np.concatenate([block.features for block in stored])[order],
         readable=readable,
-        converted=np.concatenate([block.converted for block in found])[order],
+        converted=np.concatenate([block.converted for block in stored])[order],
         reasons={row: str(reasons[index]) for row, index in enumerate(order) if reasons[index] is not None},
     )

@@ -25,7 +25,7 @@ class Head:
     """Turns features into scores of ``k`` names; ``scale`` makes them logits.
 
     ``weights`` is ``[d, u]``, None where features are logits already; ``columns`` ``[k]`` picks each name's
-    column, so names written alike get scores that are equal to the last bit.
+    column, so names with the same text get scores that are equal to the last bit.
     """
 
     weights: np.ndarray | None
@@ -52,9 +52,9 @@ def build_head(
     """
     if model.kind == "classifier":
         return Head(None, _columns(model, space), 1.0)  # type: ignore[arg-type]
-    written = list(dict.fromkeys(texts))
-    columns = np.array([written.index(text) for text in texts])
-    return Head(_text_head(model, written, templates, cache), columns, model.logit_scale)  # type: ignore[arg-type, attr-defined]
+    column_of = {text: column for column, text in enumerate(dict.fromkeys(texts))}
+    columns = np.array([column_of[text] for text in texts])
+    return Head(_text_head(model, list(column_of), templates, cache), columns, model.logit_scale)  # type: ignore[arg-type, attr-defined]
 
 
 def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str], cache: Path) -> np.ndarray:
@@ -66,7 +66,7 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
     try:
         return np.asarray(safetensors.numpy.load_file(path)["head"])
     except (OSError, SafetensorError, KeyError):
-        pass  # absent or damaged: it is built anew
+        pass  # absent or damaged: it is built again
     embeddings = model.encode_texts(prompts).reshape(len(texts), len(templates), -1)
     mean = embeddings.mean(axis=1, dtype=np.float32)
     head = np.ascontiguousarray((mean / np.linalg.norm(mean, axis=1, keepdims=True)).T)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
-from counterground.inference._candidates import Competition
+from counterground.inference._candidates import CandidateLabels
 from counterground.inference._encode import Features
 from counterground.inference._heads import Head
 from counterground.photos import Benchmark
@@ -25,39 +27,39 @@ def class_mean_scores(benchmark: Benchmark, features: Features, head: Head) -> n
 
 
 def predict(
-    benchmark: Benchmark, features: Features, head: Head, contest: Competition, labels: dict[str, str]
+    benchmark: Benchmark, features: Features, head: Head, candidates: CandidateLabels, labels: dict[str, Any]
 ) -> pl.DataFrame:
     """Return one row per readable photo, in manifest order, with the columns of ``predictions.parquet``.
 
-    ``true_rank`` is 0 where the prediction is right and null where the true name does not compete;
+    ``true_rank`` is 0 where the prediction is right and null where the true name is not a candidate;
     equal scores are ordered by index. ``top2_gap`` is in units of the score (cosine, or logit).
     """
     rows = np.flatnonzero(features.readable)
     photos = benchmark.photos[rows.tolist()]
     classes = photos["class_index"].to_numpy()
-    competes, true = competitors(contest, np.unique(classes), len(benchmark.label_space))
+    allowed, true = candidate_masks(candidates, np.unique(classes), len(benchmark.label_space))
     parts = []
     for start in range(0, len(rows), _ROWS):
         part = slice(start, start + _ROWS)
         matrix = features.matrix[rows[part]]
         padding = np.zeros((_ROWS - len(matrix), matrix.shape[1]), dtype=np.float32)
         scores = head.scores(np.concatenate([matrix, padding]))[: len(matrix)]
-        scores[~competes[classes[part]]] = -np.inf
-        parts.append(outcome_of(scores, true[classes[part]], head.scale))
-    return table_of(photos, pl.concat(parts), contest, labels)
+        scores[~allowed[classes[part]]] = -np.inf
+        parts.append(result_columns(scores, true[classes[part]], head.scale))
+    return prediction_table(photos, pl.concat(parts), candidates, labels)
 
 
-def table_of(
-    photos: pl.DataFrame, outcome: pl.DataFrame, contest: Competition, labels: dict[str, str]
+def prediction_table(
+    photos: pl.DataFrame, results: pl.DataFrame, candidates: CandidateLabels, labels: dict[str, Any]
 ) -> pl.DataFrame:
-    """Return the rows of ``predictions.parquet`` for photos and what came of each; what is absent is null."""
-    names = dict(enumerate(contest.space.names))
-    about = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
-    absent = [column for column in ("loss_sum", "loss_mean") if column not in outcome.columns]
-    predicted = [names.get(index) for index in outcome["predicted_index"].to_list()]
+    """Return rows of ``predictions.parquet``: photos with their result columns; absent columns are null."""
+    names = dict(enumerate(candidates.space.names))
+    copied = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
+    absent = [column for column in ("loss_sum", "loss_mean") if column not in results.columns]
+    predicted = [names.get(index) for index in results["predicted_index"].to_list()]
     return (
-        photos.select(about)
-        .hstack(outcome)
+        photos.select(copied)
+        .hstack(results)
         .with_columns(
             **{column: pl.lit(value) for column, value in labels.items()},
             **dict.fromkeys(absent, pl.lit(None)),
@@ -67,19 +69,21 @@ def table_of(
     )
 
 
-def competitors(contest: Competition, classes: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Per class: which names compete ``[c, k]``, and which is the true one ``[c]`` (-1 if it does not)."""
-    competes = np.zeros((n_classes, len(contest.space)), dtype=bool)
+def candidate_masks(
+    candidates: CandidateLabels, classes: np.ndarray, n_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Per class: which names are candidates ``[c, k]``, and which is true ``[c]`` (-1: not a candidate)."""
+    allowed = np.zeros((n_classes, len(candidates.space)), dtype=bool)
     true = np.full(n_classes, -1)
     for index in classes.tolist():
-        competes[index, contest.candidates(index)] = True
-        place = contest.true_index[index]
-        if place is not None and competes[index, place]:
-            true[index] = place
-    return competes, true
+        allowed[index, candidates.indices(index)] = True
+        own = candidates.true_index[index]
+        if own is not None and allowed[index, own]:
+            true[index] = own
+    return allowed, true
 
 
-def outcome_of(scores: np.ndarray, true: np.ndarray, scale: float) -> pl.DataFrame:
+def result_columns(scores: np.ndarray, true: np.ndarray, scale: float) -> pl.DataFrame:
     """Arg-max, rank of the true name, probability of the best and gap to the second, of ``[n, k]`` scores."""
     row = np.arange(len(scores))
     best = scores.argmax(axis=1)

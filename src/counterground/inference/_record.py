@@ -7,38 +7,61 @@ import platform
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError
 from counterground.files import check_writable, write_parquet, write_text
-from counterground.inference._candidates import Competition
+from counterground.inference._candidates import CandidateLabels
 from counterground.inference._encode import Features
 from counterground.inference._request import Request
+from counterground.inference.generative import GenerativeOutput
 from counterground.photos import Benchmark, LabelSpace
-from counterground.results import BenchmarkRecord, CountsRecord, LabelSpaceRecord, Run, RunInfo, open_run
-
-if TYPE_CHECKING:
-    from counterground.inference._evaluate import Outcome
+from counterground.results import (
+    BenchmarkRecord,
+    CountsRecord,
+    LabelSpaceRecord,
+    ModelRecord,
+    Run,
+    RunInfo,
+    open_run,
+)
+from counterground.text import counted
 
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
 
 
-def check_free(out: Path, asked: str) -> None:
-    """Refuse a folder that is not ours to write, before any photo is read.
+@dataclass(frozen=True)
+class ModelOutcome:
+    """What one model gave on a benchmark; ``generative`` where it is a generative one."""
+
+    record: ModelRecord
+    predictions: pl.DataFrame
+    features: Features
+    device: str
+    generative: GenerativeOutput | None = None
+
+    @property
+    def rows_per_photo(self) -> int:
+        """How many rows a photo has: one for each prompt of a generative model."""
+        return 1 if self.generative is None else len(self.generative.asked)
+
+
+def check_free(out: Path, request_hash: str) -> None:
+    """Refuse a folder that must not be written, before any photo is read.
 
     Raises:
         CounterGroundError: ``out`` holds a run of another request, or cannot be written.
     """
     if (out / "run.json").exists():
         info = open_run(out).info
-        if info.request != asked:
+        if info.request != request_hash:
             raise CounterGroundError(
                 f"{out} holds another run ({info.benchmark.name}, {len(info.models)} models, {info.created})."
                 " Choose another --out, or delete that folder."
@@ -47,12 +70,12 @@ def check_free(out: Path, asked: str) -> None:
 
 
 def run_info(
-    request: Request, outcomes: Sequence[Outcome], predictions: pl.DataFrame, unreadable: pl.DataFrame
+    request: Request, outcomes: Sequence[ModelOutcome], predictions: pl.DataFrame, unreadable: pl.DataFrame
 ) -> RunInfo:
     """Collect everything needed to repeat the run; its hash and seconds are filled in by the caller."""
     import torch
 
-    benchmark, settings, contest = request.benchmark, request.settings, request.contest
+    benchmark, settings, candidates = request.benchmark, request.settings, request.candidates
     return RunInfo(
         counterground_version=__version__,
         git=_git_hash(),
@@ -64,17 +87,12 @@ def run_info(
         precision=settings.precision,
         batch_size=settings.batch_size,
         threads=torch.get_num_threads(),
-        benchmark=BenchmarkRecord(
-            name=benchmark.name,
-            version=benchmark.version,
-            n_photos=len(benchmark.photos),
-            notes=list(benchmark.notes),
-        ),
+        benchmark=BenchmarkRecord.of(benchmark),
         label_space=LabelSpaceRecord(
-            name=contest.space.name,
-            size=len(contest.space),
-            source=contest.source,
-            version=contest.version(),
+            name=candidates.space.name,
+            size=len(candidates.space),
+            source=candidates.source,
+            version=candidates.version(),
         ),
         names=settings.names,
         prompts=settings.prompts,
@@ -84,7 +102,7 @@ def run_info(
         counts=_counts(benchmark, outcomes, predictions, unreadable),
         seconds=0.0,
         templates=list(request.templates),
-        texts=list(contest.texts),
+        texts=list(candidates.texts),
         protocol=settings.protocol,
         loss=settings.loss,
         article=settings.article,
@@ -95,7 +113,7 @@ def run_info(
 def unreadable_photos(benchmark: Benchmark, features: Sequence[Features]) -> pl.DataFrame:
     """Return ``path, photo_id, reason`` of the photos that could not be read for every model.
 
-    A photo that one model could not get is left out for all: models are compared on the same photos.
+    A photo that one model could not read is left out for all: models are compared on the same photos.
     """
     reasons: dict[int, str] = {}
     for each in features:
@@ -105,16 +123,17 @@ def unreadable_photos(benchmark: Benchmark, features: Sequence[Features]) -> pl.
     return benchmark.photos[rows].select("path", "photo_id").with_columns(listed)
 
 
-def spoken_answers(outcomes: Sequence[Outcome]) -> pl.DataFrame | None:
-    """Return what models said in their own words, and the class that was read from it; None if none did."""
-    spoken = [each.spoken.answers for each in outcomes if each.spoken and each.spoken.answers is not None]
-    return pl.concat(spoken).select(_ANSWERS) if spoken else None
+def generated_answers(outcomes: Sequence[ModelOutcome]) -> pl.DataFrame | None:
+    """Return the answers that models generated, and the class each of them names; None without any."""
+    outputs = [outcome.generative for outcome in outcomes if outcome.generative]
+    tables = [output.answers for output in outputs if output.answers is not None]
+    return pl.concat(tables).select(_ANSWERS) if tables else None
 
 
 def write_run(
     run: Run, space: LabelSpace, unreadable: pl.DataFrame, answers: pl.DataFrame | None = None
 ) -> None:
-    """Write the files of a run, each atomically; ``run.json`` goes first and comes last."""
+    """Write the files of a run, each atomically; ``run.json`` is removed first and written last."""
     (run.path / "run.json").unlink(missing_ok=True)
     (run.path / "answers.parquet").unlink(missing_ok=True)
     if answers is not None:
@@ -127,7 +146,10 @@ def write_run(
 
 
 def _counts(
-    benchmark: Benchmark, outcomes: Sequence[Outcome], predictions: pl.DataFrame, unreadable: pl.DataFrame
+    benchmark: Benchmark,
+    outcomes: Sequence[ModelOutcome],
+    predictions: pl.DataFrame,
+    unreadable: pl.DataFrame,
 ) -> CountsRecord:
     ties = predictions.group_by("model").agg((pl.col("top2_gap") == 0).sum())
     return CountsRecord(
@@ -139,17 +161,18 @@ def _counts(
     )
 
 
-def _unmatched(outcomes: Sequence[Outcome]) -> dict[str, int]:
+def _unmatched(outcomes: Sequence[ModelOutcome]) -> dict[str, int]:
     return {
-        each.record.spec: each.spoken.unmatched
-        for each in outcomes
-        if each.spoken and each.spoken.unmatched is not None
+        outcome.record.spec: outcome.generative.unmatched
+        for outcome in outcomes
+        if outcome.generative and outcome.generative.unmatched is not None
     }
 
 
-def _used(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+def _used(outcomes: Sequence[ModelOutcome]) -> tuple[str, ...]:
     """Distributions whose versions are recorded: transformers only where a model uses it."""
-    uses = any("transformers" in each.record.description.get("libraries", {}) for each in outcomes)
+    descriptions = [outcome.record.description for outcome in outcomes]
+    uses = any("transformers" in description.get("libraries", {}) for description in descriptions)
     return (*_LIBRARIES, "transformers") if uses and _installed("transformers") else _LIBRARIES
 
 
@@ -161,7 +184,7 @@ def _installed(distribution: str) -> bool:
     return True
 
 
-def _warnings(request: Request, outcomes: Sequence[Outcome], unreadable: pl.DataFrame) -> list[str]:
+def _warnings(request: Request, outcomes: Sequence[ModelOutcome], unreadable: pl.DataFrame) -> list[str]:
     warnings = [
         f"{outcome.record.spec}: {warning}"
         for outcome in outcomes
@@ -170,62 +193,60 @@ def _warnings(request: Request, outcomes: Sequence[Outcome], unreadable: pl.Data
     photos = len(outcomes[0].features.readable)
     if len(unreadable):
         warnings.append(
-            f"{len(unreadable)} of {photos} photos could not be read and are in no figure; "
+            f"{len(unreadable)} of {counted(photos, 'photo')} could not be read and are left out; "
             "unreadable.csv lists them with reasons."
         )
     partly = len(unreadable) - min(len(outcome.features.reasons) for outcome in outcomes)
     if partly:
-        warnings.append(f"{partly} of them could be read for some models; they are left out for all.")
+        warnings.append(f"{partly} of them could be read for some models; they are left out for all models.")
     absent = _absent(request, unreadable)
     if absent:
-        warnings.append(f"For {absent} photos the true name does not compete; they are counted as wrong.")
-    duplicates = _written_alike(request.contest)
+        warnings.append(f"The true class of {counted(absent, 'photo')} is not a candidate: counted as wrong.")
+    duplicates = _duplicate_texts(request.candidates)
     if duplicates and any(outcome.record.kind != "classifier" for outcome in outcomes):
+        more = ", ..." if len(duplicates) > 3 else ""
         warnings.append(
-            f"Names that stand for several classes ({', '.join(duplicates[:3])}"
-            f"{', ...' if len(duplicates) > 3 else ''}): their equal scores go to the first index."
+            f"Duplicate class names ({', '.join(duplicates[:3])}{more}): ties count for the lower index."
         )
-    return [*warnings, *_spoken_warnings(request, outcomes)]
+    return [*warnings, *_generative_warnings(request, outcomes)]
 
 
-def _spoken_warnings(request: Request, outcomes: Sequence[Outcome]) -> list[str]:
-    """What the reader of answers in words must know, and options that changed nothing."""
+def _generative_warnings(request: Request, outcomes: Sequence[ModelOutcome]) -> list[str]:
+    """What readers of generated answers must know, and options that had no effect."""
     warnings = []
     for outcome in outcomes:
-        spoken, spec = outcome.spoken, outcome.record.spec
-        rows = 0 if spoken is None else len(spoken.predictions)
-        if spoken and spoken.unmatched:
+        output, spec = outcome.generative, outcome.record.spec
+        if output is None:
+            continue
+        answers = counted(len(output.predictions), "answer")
+        if output.unmatched:
             warnings.append(
-                f"{spec}: {spoken.unmatched} of {rows} answers name no class that competes; they are counted "
-                "as wrong. answers.parquet holds them."
+                f"{spec}: {output.unmatched} of {answers} name no candidate class and count as wrong; "
+                "answers.parquet holds them."
             )
-        if spoken and spoken.several:
-            warnings.append(
-                f"{spec}: {spoken.several} of {rows} answers name several classes; the first counts."
-            )
+        if output.several:
+            warnings.append(f"{spec}: {output.several} of {answers} name several classes; the first counts.")
     settings = request.settings
-    asked = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")
-    if asked and all(outcome.spoken is None for outcome in outcomes):
-        warnings.append(
-            "No model answers in words: --protocol, --loss, --article and --aliases change nothing."
-        )
+    chosen = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")
+    if chosen and all(outcome.generative is None for outcome in outcomes):
+        warnings.append("No model is generative: --protocol, --loss, --article and --aliases have no effect.")
     return warnings
 
 
 def _absent(request: Request, unreadable: pl.DataFrame) -> int:
-    """How many photos that were read have a true name that does not compete for them."""
+    """How many photos that were read have a true class that is not among their candidates."""
     seen = request.benchmark.photos.join(unreadable, on="path", how="anti")
     counts = seen.group_by("class_index").len()
-    contest = request.contest
+    candidates = request.candidates
     return sum(
         count
         for index, count in counts.iter_rows()
-        if contest.true_index[index] not in contest.candidates(index)
+        if candidates.true_index[index] not in candidates.indices(index)
     )
 
 
-def _written_alike(contest: Competition) -> list[str]:
-    return sorted(text for text, count in Counter(contest.texts).items() if count > 1)
+def _duplicate_texts(candidates: CandidateLabels) -> list[str]:
+    return sorted(text for text, count in Counter(candidates.texts).items() if count > 1)
 
 
 def _git_hash() -> str | None:

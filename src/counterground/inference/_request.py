@@ -1,22 +1,24 @@
-"""What one evaluation asks: photos, models, names and prompts, and how to run them."""
+"""One evaluation as requested: photos, models, names and prompts, and how to run them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from counterground.inference._candidates import (
     BUILT_IN_NAMES,
     BUILT_IN_PROMPTS,
-    Competition,
+    CandidateLabels,
     named_by_content,
     short_hash,
 )
+from counterground.inference._prompt_specs import PromptSpec
 from counterground.inference._settings import Settings
-from counterground.inference.generative._protocol import Asking, writings
+from counterground.metrics import CLASSIFICATION
 from counterground.photos import Benchmark
 
 
@@ -30,56 +32,57 @@ class Request:
     benchmark: Benchmark
     specs: tuple[str, ...]
     settings: Settings
-    contest: Competition
+    candidates: CandidateLabels
     templates: tuple[str, ...]
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def hash(self) -> str:
-        """Return a hash of all of it; two requests with the same one give the same run."""
-        asked = {**asdict(self.settings), "show_progress": None, "offline": None}
-        for name in ("protocol", "loss", "article", "aliases"):
-            if asked[name] == getattr(Settings, name):
-                del asked[name]  # runs of before there were generative models keep their hash
-        if self.aliases:
-            asked["aliases"] = self._aliases_hash()
-        parts = [self.benchmark.version, *self.specs, *self.templates, self.contest.version()]
-        return hashlib.sha256("\n".join([*parts, json.dumps(asked, sort_keys=True)]).encode()).hexdigest()
+        """Return a hash of all of it; two requests with the same hash give the same run."""
+        chosen = asdict(replace(self.settings, show_progress=False, offline=False))
+        chosen["aliases"] = self._aliases_hash()
+        parts = [self.benchmark.version, *self.specs, *self.templates, self.candidates.version()]
+        return hashlib.sha256("\n".join([*parts, json.dumps(chosen, sort_keys=True)]).encode()).hexdigest()
 
-    def labels(self, spec: str) -> dict[str, str]:
-        """Return the columns by which the predictions of an encoder are told apart from others."""
+    def labels(self, spec: str) -> dict[str, Any]:
+        """Return the columns that identify the predictions of an encoder."""
         return {
             "model": spec,
-            "names": named_by_content(self.settings.names, BUILT_IN_NAMES, self.contest.texts),
+            "names": named_by_content(self.settings.names, BUILT_IN_NAMES, self.candidates.texts),
             "prompts": named_by_content(self.settings.prompts, BUILT_IN_PROMPTS, self.templates),
-            "protocol": "classification" + (", as published" if self.settings.as_published else ""),
-            "label_space": self.contest.space.name,
+            "protocol": CLASSIFICATION,
+            "as_published": self.settings.as_published,
+            "answer_score": None,
+            "label_space": self.candidates.space.name,
         }
 
-    def answer_labels(self, spec: str, asking: Asking) -> dict[str, str]:
-        """Return the same columns for a generative model and one way of asking it."""
+    def answer_labels(self, spec: str, prompt: PromptSpec) -> dict[str, Any]:
+        """Return the same columns for a generative model and one prompt."""
         names = self.labels(spec)["names"]
         if self.settings.aliases and self.aliases:
             names += f" + {Path(self.settings.aliases).name}@{self._aliases_hash()}"
-        by_sum = asking.answer is not None and self.settings.loss == "sum"
-        protocol = f"{asking.protocol}{', sum' if by_sum else ''}"
-        if self.settings.as_published:
-            protocol += ", as published"
-        return {**self.labels(spec), "names": names, "prompts": asking.label, "protocol": protocol}
+        return {
+            **self.labels(spec),
+            "names": names,
+            "prompts": prompt.label,
+            "protocol": prompt.protocol,
+            "answer_score": None if prompt.answer is None else self.settings.loss,
+        }
 
-    def names_for(self, class_index: int) -> tuple[int, ...]:
-        """Return the names that compete for photos of a class of the benchmark.
+    def candidate_indices(self, class_index: int) -> tuple[int, ...]:
+        """Return the candidates for photos of a class of the benchmark.
 
-        A class none of whose photos the referee could read has no set; its own name stands in, so that the
-        photos are listed with the reason like any others.
+        A class none of whose photos the referee could read has no candidates; its own name stands in, so that
+        the photos are listed with the reason like any others.
         """
-        candidates, true = self.contest.space.candidates, self.contest.true_index[class_index]
-        if candidates is not None and true is not None and true not in candidates:
+        known, true = self.candidates.space.candidates, self.candidates.true_index[class_index]
+        if known is not None and true is not None and true not in known:
             return (true,)
-        return tuple(self.contest.candidates(class_index).tolist())
+        return tuple(self.candidates.indices(class_index).tolist())
 
-    def writings(self) -> list[tuple[str, ...]]:
-        """Return all ways each competing class is written."""
-        return writings(self.contest.space.names, self.contest.texts, self.aliases)
+    def surface_forms(self) -> list[tuple[str, ...]]:
+        """Return all ways each candidate is written: its text, then its aliases, each one once."""
+        pairs = zip(self.candidates.space.names, self.candidates.texts, strict=True)
+        return [tuple(dict.fromkeys([text, *self.aliases.get(name, ())])) for name, text in pairs]
 
     def _aliases_hash(self) -> str:
         return short_hash(json.dumps(self.aliases, sort_keys=True))

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.inference.generative._protocol import check_protocol
-from counterground.models import Model, Protocol, load_model
+from counterground.models import Model, Precision, Protocol, load_model
 
-LOSSES = ("mean", "sum")
-ARTICLES = ("a", "correct")
+Loss = Literal["mean", "sum"]
+Article = Literal["a", "correct"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """How models are run.
 
-    ``label_space`` is ``benchmark``, ``imagenet``, ``confusable`` or a file (None: ``imagenet`` where every
-    class has an ImageNet index, else ``benchmark``); ``names`` and ``prompts`` are built-in names or files;
-    ``referee`` chooses the confusable names. The rest is for generative models: ``protocol`` (None:
-    ``answer-loss``, or ``free-form`` where a model gives no losses), ``loss`` (``mean`` over the tokens of an
-    answer, as the paper's models report it, or ``sum``), ``article`` (``a`` before every name, as in the
-    paper, or the ``correct`` one) and ``aliases``, a JSON file of other words for classes.
+    Attributes:
+        label_space: ``benchmark``, ``imagenet``, ``confusable`` or a file; None is ``imagenet`` where every
+            class of the benchmark has an ImageNet index, else ``benchmark``.
+        referee: spec of the model that chooses the confusable names.
+        names: how ImageNet classes are written: ``openai``, ``wordnet`` or a file.
+        prompts: ``simple``, ``openai`` or a file of templates.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: of the image tower.
+        batch_size: photos in one forward pass of an encoder.
+        as_published: load models as the paper seems to have done.
+        offline: use only weights that are on this machine.
+        show_progress: show progress bars, and what calls to an endpoint will cost.
+        protocol: how generative models are asked; None is ``answer-loss``, or ``free-form`` for a model that
+            gives no losses.
+        loss: how the losses of an answer's tokens become one: ``mean``, as the paper's models report it, or
+            ``sum``.
+        article: ``a`` before every name, as in the paper, or the ``correct`` one.
+        aliases: a JSON file of other words for classes, for generative models.
 
     Raises:
         UsageError: a batch size under 1, ``confusable`` without a referee, or an unknown word.
@@ -32,23 +44,21 @@ class Settings:
     names: str = "openai"
     prompts: str = "simple"
     device: str = "auto"
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     batch_size: int = 32
     as_published: bool = False
     offline: bool = False
     show_progress: bool = False
     protocol: Protocol | None = None
-    loss: str = "mean"
-    article: str = "a"
+    loss: Loss = "mean"
+    article: Article = "a"
     aliases: str | None = None
 
     def __post_init__(self) -> None:
-        check_protocol(self.protocol)
-        for what, chosen, known in (("loss", self.loss, LOSSES), ("article", self.article, ARTICLES)):
-            if chosen not in known:
-                raise UsageError(
-                    f"Unknown {what} {chosen!r}; use {' or '.join(known)}.{did_you_mean(chosen, known)}"
-                )
+        if self.protocol is not None:
+            _check("protocol", self.protocol, get_args(Protocol))
+        _check("loss", self.loss, get_args(Loss))
+        _check("article", self.article, get_args(Article))
         if self.batch_size < 1:
             raise UsageError(f"The batch size must be at least 1, not {self.batch_size}.")
         if self.label_space == "confusable" and self.referee is None:
@@ -65,4 +75,12 @@ class Settings:
             precision=self.precision,
             as_published=self.as_published,
             offline=self.offline,
+        )
+
+
+def _check(what: str, chosen: str, known: tuple[str, ...]) -> None:
+    if chosen not in known:
+        raise UsageError(
+            f"Unknown {what} {chosen!r}; use {', '.join(known[:-1])} or {known[-1]}."
+            f"{did_you_mean(chosen, known)}"
         )

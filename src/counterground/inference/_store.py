@@ -1,7 +1,7 @@
 """Features on disk, keyed by what a photo contains and by what encoded it.
 
 One shard per block: ``<name>.safetensors`` (the matrix) and ``<name>.parquet`` (its index: photo, row,
-reason where it could not be read). The index is written last, so a shard with an index is whole. Names are
+reason where it could not be read). The index is written last, so a shard with an index is complete. Names are
 hashes of the block's photos: two processes that encode the same block write the same file.
 """
 
@@ -47,7 +47,7 @@ class FeatureStore:
         return exact if exact is not None else self._assemble(photo_ids)
 
     def put(self, photo_ids: Sequence[str], block: Block) -> None:
-        """Keep a block; the index is written after the matrix, each atomically."""
+        """Store a block; the index is written after the matrix, each atomically."""
         name = _shard_name(photo_ids)
         matrix = {"features": np.ascontiguousarray(block.features)}
         write_bytes(self.folder / f"{name}.safetensors", safetensors.numpy.save(matrix))
@@ -64,7 +64,7 @@ class FeatureStore:
         try:
             features = safetensors.numpy.load_file(self.folder / f"{name}.safetensors")["features"]
         except (OSError, SafetensorError, KeyError):
-            return None  # damaged: it is encoded anew and overwritten
+            return None  # damaged: it is encoded again and overwritten
         if len(features) != len(index):
             return None
         return Block(features, index["converted"].to_numpy(), tuple(index["reason"]))

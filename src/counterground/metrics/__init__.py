@@ -9,6 +9,7 @@ from counterground.metrics._accuracy import (
     balanced_mean,
     class_accuracy,
     class_drops,
+    expected_calibration_error,
     mean_drop,
     plain_accuracy,
     tie_rate,
@@ -22,8 +23,7 @@ from counterground.metrics._agreement import (
     cohen_kappa,
     krippendorff_alpha,
 )
-from counterground.metrics._calibration import expected_calibration_error
-from counterground.metrics._correlation import Correlation, rank_correlation
+from counterground.metrics._codes import GROUPS
 from counterground.metrics._intervals import (
     LEVEL,
     Interval,
@@ -35,31 +35,58 @@ from counterground.metrics._line import EDGE, FEWEST, LineFit, Scale, fit_line, 
 from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
     PairedTest,
-    comparable,
     compare_models,
+    corrected,
     holm,
     paired_test,
+    tests_against,
 )
-from counterground.metrics._regression import INTERCEPT, Coefficient, Regression, ordinary_least_squares
+from counterground.metrics._registry import Answers, Metric, TableColumn, registered_metrics
+from counterground.metrics._regression import (
+    INTERCEPT,
+    Coefficient,
+    Correlation,
+    Regression,
+    ordinary_least_squares,
+    rank_correlation,
+)
 from counterground.metrics._scores import SCORES_SCHEMA, score_predictions
+from counterground.metrics._settings import (
+    CLASSIFICATION,
+    KEY_SCHEMA,
+    KEYS,
+    SETTING,
+    SETTING_SCHEMA,
+    comparable,
+    in_setting,
+)
 
 __all__ = [
     "AGREEMENT_SCHEMA",
+    "CLASSIFICATION",
     "COMPARISON_SCHEMA",
     "EDGE",
     "FEWEST",
+    "GROUPS",
     "INTERCEPT",
+    "KEYS",
+    "KEY_SCHEMA",
     "LEVEL",
     "SCORES_SCHEMA",
+    "SETTING",
+    "SETTING_SCHEMA",
+    "Answers",
     "ClassAccuracies",
     "ClassDrops",
     "Coefficient",
     "Correlation",
     "Interval",
     "LineFit",
+    "Metric",
     "PairedTest",
     "Regression",
     "Scale",
+    "TableColumn",
     "agreement",
     "alpha_interval",
     "balanced_accuracy",
@@ -70,11 +97,13 @@ __all__ = [
     "cohen_kappa",
     "comparable",
     "compare_models",
+    "corrected",
     "drop_interval",
     "expected_calibration_error",
     "fit_line",
     "from_scale",
     "holm",
+    "in_setting",
     "krippendorff_alpha",
     "mean_drop",
     "ordinary_least_squares",
@@ -83,7 +112,9 @@ __all__ = [
     "plain_accuracy",
     "proportion_interval",
     "rank_correlation",
+    "registered_metrics",
     "score_predictions",
+    "tests_against",
     "tie_rate",
     "to_scale",
     "top_k_accuracy",

@@ -12,7 +12,7 @@ import polars as pl
 
 from counterground.metrics._codes import Codes, Floats, cluster_codes, is_null
 from counterground.metrics._intervals import Interval, share_interval
-from counterground.metrics._sampling import Moment, effective_clusters, tally
+from counterground.metrics._sampling import InfluenceEstimate, effective_clusters, sum_by_code
 
 Level = Literal["nominal", "ordinal", "interval"]
 MISSING = -1
@@ -219,14 +219,14 @@ def _alpha_interval(coded: _Coded, cluster: Codes) -> Interval:
     moves = (n - 1) * disagreement / unlike
     moves += ratio * (ratings / (n - 1) - 2 * (n * ratings - counts @ totals) / unlike)
     expected = unlike / (n * (n - 1))
-    moved = tally(members, moves, clusters)
+    moved = sum_by_code(members, moves, clusters)
     scale = np.sqrt(clusters / (clusters - 1)) if clusters > 1 else 0.0
-    moment = Moment(
+    moment = InfluenceEstimate(
         1 - ratio * expected,
         expected * scale * (moved - moved.mean()),
         units,
         clusters,
-        effective_clusters(tally(members, ratings, clusters)),
+        effective_clusters(sum_by_code(members, ratings, clusters)),
     )
     share = share_interval(moment, "analytic")
     low, high = (None if v is None else 1 - (1 - v) / expected for v in (share.low, share.high))

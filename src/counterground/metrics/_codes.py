@@ -11,6 +11,9 @@ Flags = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
 
+GROUPS = ("common", "counter")
+"""What a photo's background is to its class; null for neither."""
+
 COMMON, COUNTER, NEITHER = 0, 1, 2
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
-from counterground.metrics._codes import Strata, as_flags, cluster_codes
-from counterground.metrics._sampling import Method, Moment, Partition, Sampling, StratumMeans
+from counterground.metrics._codes import as_flags, same_length
+from counterground.metrics._distributions import t_quantile
+from counterground.metrics._sampling import InfluenceEstimate, Method, Stratification, StratumMeans
 
 LEVEL = 0.95
 _NO_SPREAD = 1e-12
@@ -50,9 +50,10 @@ def proportion_interval(
     flags = as_flags(correct)
     if not flags.size:
         return Interval(None, None, None, 0, 0, method)
-    sampling = Sampling(*cluster_codes(cluster, len(flags)), method, seed, draws)
-    partition = Partition(sampling, np.zeros(len(flags), dtype=np.intp), 1)
-    return share_interval(StratumMeans(partition, flags).average(np.array([0])), method)
+    photos = Stratification(
+        np.zeros(len(flags), dtype=np.intp), None, cluster, method=method, seed=seed, draws=draws
+    )
+    return share_interval(StratumMeans(photos.whole, flags).average(np.array([0])), method)
 
 
 def balanced_interval(
@@ -77,10 +78,9 @@ def balanced_interval(
     flags = as_flags(correct)
     if not flags.size:
         return Interval(None, None, None, 0, 0, method)
-    strata = Strata.of(class_index, None, len(flags))
-    sampling = Sampling(*cluster_codes(cluster, len(flags)), method, seed, draws)
-    partition = Partition(sampling, strata.by_class, len(strata.classes))
-    return share_interval(StratumMeans(partition, flags).average(np.arange(len(strata.classes))), method)
+    same_length(len(flags), np.asarray(class_index), "class_index")
+    photos = Stratification(class_index, None, cluster, method=method, seed=seed, draws=draws)
+    return share_interval(StratumMeans(photos.by_class, flags).average(np.arange(photos.c)), method)
 
 
 def drop_interval(
@@ -105,22 +105,21 @@ def drop_interval(
         draws: how many draws.
     """
     flags = as_flags(correct)
-    strata = Strata.of(class_index, group, len(flags))
-    if not len(strata.paired):
+    same_length(len(flags), np.asarray(class_index), "class_index")
+    photos = Stratification(class_index, group, cluster, method=method, seed=seed, draws=draws)
+    paired = photos.strata.paired
+    if not len(paired):
         return Interval(None, None, None, 0, 0, method)
-    sampling = Sampling(*cluster_codes(cluster, len(flags)), method, seed, draws)
-    partition = Partition(sampling, strata.by_cell, 2 * len(strata.classes))
-    cells = 2 * strata.paired[:, None] + np.arange(2)
-    common, counter = StratumMeans(partition, flags).averages(cells)
+    common, counter = StratumMeans(photos.by_cell, flags).averages(2 * paired[:, None] + np.arange(2))
     return difference_interval(common, counter, method)
 
 
-def critical(moment: Moment) -> float:
+def critical(moment: InfluenceEstimate) -> float:
     """The t value of a 95 % interval with one degree of freedom less than effective clusters."""
-    return float(stdtrit(moment.effective - 1, (1 + LEVEL) / 2))
+    return t_quantile(moment.effective - 1, (1 + LEVEL) / 2)
 
 
-def share_interval(moment: Moment, method: Method) -> Interval:
+def share_interval(moment: InfluenceEstimate, method: Method) -> Interval:
     """Return the score (Wilson) interval of a share, with as many effective photos as its variance tells.
 
     Close to estimate +- t x standard error, but inside [0, 1], and wide where nothing varies: four right of
@@ -130,7 +129,7 @@ def share_interval(moment: Moment, method: Method) -> Interval:
     return Interval(moment.value, low, high, moment.n, moment.clusters, method)
 
 
-def difference_interval(common: Moment, counter: Moment, method: Method) -> Interval:
+def difference_interval(common: InfluenceEstimate, counter: InfluenceEstimate, method: Method) -> Interval:
     """Return the interval of ``common - counter`` from the intervals of both and their correlation.
 
     Zou and Donner 2008 (MOVER): close to estimate +- t x standard error of the difference, with the score
@@ -152,7 +151,7 @@ def difference_interval(common: Moment, counter: Moment, method: Method) -> Inte
     return Interval(value, low, high, n, common.clusters, method)
 
 
-def _score_limits(moment: Moment) -> tuple[float | None, float | None]:
+def _score_limits(moment: InfluenceEstimate) -> tuple[float | None, float | None]:
     if moment.clusters < 2:
         return None, None
     p, error, t = moment.value, np.sqrt(moment.variance), critical(moment)

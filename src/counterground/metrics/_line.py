@@ -7,9 +7,15 @@ from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit, ndtr, ndtri, stdtrit
 
 from counterground.metrics._codes import Floats
+from counterground.metrics._distributions import (
+    logistic_cdf,
+    logistic_quantile,
+    normal_cdf,
+    normal_quantile,
+    t_quantile,
+)
 from counterground.metrics._intervals import LEVEL
 from counterground.metrics._regression import ordinary_least_squares
 
@@ -37,13 +43,13 @@ def to_scale(accuracy: npt.ArrayLike, scale: Scale, photos: npt.ArrayLike | None
         raise ValueError(f"The scale is 'probit' or 'logit', not {scale!r}.")
     values, edge = _fractions(accuracy), _edge(accuracy, photos)
     clipped = np.clip(values, edge, 1 - edge)
-    return np.asarray(ndtri(clipped) if scale == "probit" else logit(clipped), dtype=np.float64)
+    return normal_quantile(clipped) if scale == "probit" else logistic_quantile(clipped)
 
 
 def from_scale(position: npt.ArrayLike, scale: Scale) -> Floats:
     """Return probits or logits as accuracies (fractions)."""
     values = np.asarray(position, dtype=np.float64)
-    return np.asarray(ndtr(values) if scale == "probit" else expit(values), dtype=np.float64)
+    return normal_cdf(values) if scale == "probit" else logistic_cdf(values)
 
 
 def outside(accuracy: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
@@ -78,7 +84,7 @@ class LineFit:
     @property
     def critical(self) -> float:
         """The t value of the 95 % intervals."""
-        return float(stdtrit(self.n - 2, (1 + LEVEL) / 2))
+        return t_quantile(self.n - 2, (1 + LEVEL) / 2)
 
     def predict(self, common: npt.ArrayLike) -> Floats:
         """Return the counter accuracies that go with common ones, both fractions."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.special import stdtr
 
-from counterground.metrics._codes import COMMON, COUNTER, Strata, as_flags, cluster_codes, same_length
+from counterground.metrics._codes import COMMON, COUNTER, as_flags, same_length
+from counterground.metrics._distributions import t_cdf
 from counterground.metrics._intervals import critical
-from counterground.metrics._predictions import SETTING, by_key, checked
-from counterground.metrics._sampling import Moment, Partition, Sampling, StratumMeans
+from counterground.metrics._sampling import (
+    PHOTO,
+    InfluenceEstimate,
+    Stratification,
+    Stratifications,
+    StratumMeans,
+)
+from counterground.metrics._settings import SETTING_SCHEMA, by_key, checked, comparable
 
 Quantity = Literal["accuracy", "common", "counter", "drop"]
 _NO_SPREAD = 1e-12
@@ -66,11 +72,11 @@ def paired_test(
     """
     first, second = as_flags(correct_a, "correct_a"), as_flags(correct_b, "correct_b")
     same_length(len(first), second, "correct_b")
-    strata = Strata.of(class_index, group, len(first))
-    sampling = Sampling(*cluster_codes(cluster, len(first)), "analytic")
-    change = first.astype(np.float64) - second
-    moment = _change(change, strata, sampling, quantity)
-    return _tested(moment, 2.0 if quantity == "drop" else 1.0)
+    if quantity not in get_args(Quantity):
+        raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
+    same_length(len(first), np.asarray(class_index), "class_index")
+    photos = Stratification(class_index, group, cluster, method="analytic")
+    return _tested(_estimates(first.astype(np.float64) - second, photos).get(quantity), quantity)
 
 
 def holm(p_values: Iterable[float | None]) -> list[float | None]:
@@ -85,55 +91,97 @@ def holm(p_values: Iterable[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _change(
-    change: npt.NDArray[np.float64], strata: Strata, sampling: Sampling, quantity: Quantity
-) -> Moment | None:
-    if quantity == "accuracy":
-        if not change.size:
-            return None
-        partition = Partition(sampling, strata.by_class, len(strata.classes))
-        return StratumMeans(partition, change).average(np.arange(len(strata.classes)))
-    cells = 2 * strata.paired[:, None] + np.arange(2)
-    if quantity in ("common", "counter"):
-        side = COMMON if quantity == "common" else COUNTER
-        cells = 2 * np.flatnonzero(strata.cell_sizes[:, side])[:, None] + side
-    elif quantity != "drop":
-        raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
-    if not len(cells):
-        return None
-    means = StratumMeans(Partition(sampling, strata.by_cell, 2 * len(strata.classes)), change)
-    if quantity != "drop":
-        return means.average(cells[:, 0])
-    common, counter = means.averages(cells)
-    return Moment(
-        common.value - counter.value,
-        common.deviations - counter.deviations,
-        common.n + counter.n,
-        common.clusters,
-        common.effective,
+def corrected(tests: pl.DataFrame) -> pl.DataFrame:
+    """Return paired tests with ``p_holm``: corrected for all pairs of models tested on the same quantity.
+
+    Whoever reads a comparison looks at every model and then asks about the best, so a pair is one of all the
+    pairs that could have been picked, whichever of them are shown: give all of them, and filter afterwards
+    (``tests_against``). Each quantity is a question of its own and is corrected on its own (Holm 1979).
+
+    Args:
+        tests: all pairs on one set of photos, the columns of ``COMPARISON_SCHEMA`` but perhaps ``p_holm``.
+    """
+    values = pl.Series("p_holm", [None] * tests.height, dtype=pl.Float64)
+    quantities = tests.select("metric", "group").with_row_index("row")
+    for _, part in quantities.group_by("metric", "group", maintain_order=True):
+        values[part["row"].to_list()] = pl.Series(
+            holm(tests["p_value"].gather(part["row"])), dtype=pl.Float64
+        )
+    columns = [name for name in tests.columns if name != "p_holm"]
+    columns.insert(columns.index("p_value") + 1, "p_holm")
+    return tests.with_columns(values).select(columns)
+
+
+def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
+    """Return the tests of a model against each other one, with that model as ``model_b``.
+
+    Corrected p-values stay: they count every pair that could have been picked.
+    """
+    turn = (pl.col("model_a") == model) & (pl.col("model_b") != model)
+    sides = [name.removesuffix("_a") for name in tests.columns if name.endswith("_a")]
+    swapped = {
+        f"{name}_{end}": pl.when(turn).then(f"{name}_{other}").otherwise(f"{name}_{end}")
+        for name in sides
+        for end, other in (("a", "b"), ("b", "a"))
+    }
+    signs = {
+        name: pl.when(turn).then(-pl.col(source)).otherwise(name)
+        for name, source in (("difference", "difference"), ("low", "high"), ("high", "low"))
+    }
+    return tests.filter(turn | (pl.col("model_b") == model)).with_columns(**swapped, **signs)
+
+
+def _estimates(values: npt.NDArray[np.float64], photos: Stratification) -> dict[Quantity, InfluenceEstimate]:
+    """Return the quantities that these photos allow, for one value per photo (a hit, or a change)."""
+    if not values.size:
+        return {}
+    classes, sizes = np.arange(photos.c), photos.strata.cell_sizes
+    found: dict[Quantity, InfluenceEstimate] = {
+        "accuracy": StratumMeans(photos.by_class, values).average(classes)
+    }
+    cells = StratumMeans(photos.by_cell, values)
+    sides: tuple[tuple[Quantity, int], ...] = (("common", COMMON), ("counter", COUNTER))
+    for name, side in sides:
+        filled = np.flatnonzero(sizes[:, side])
+        if len(filled):
+            found[name] = cells.average(2 * filled + side)
+    if len(photos.strata.paired):
+        common, counter = cells.averages(2 * photos.strata.paired[:, None] + np.arange(2))
+        found["drop"] = _difference(common, counter, n=common.n + counter.n)
+    return found
+
+
+def _difference(first: InfluenceEstimate, second: InfluenceEstimate, *, n: int) -> InfluenceEstimate:
+    return InfluenceEstimate(
+        first.value - second.value,
+        first.deviations - second.deviations,
+        n,
+        first.clusters,
+        first.effective,
     )
 
 
-def _tested(moment: Moment | None, largest: float) -> PairedTest:
-    if moment is None:
+def _tested(estimate: InfluenceEstimate | None, quantity: Quantity) -> PairedTest:
+    if estimate is None:
         return PairedTest(None, None, None, None, 0, 0)
-    difference, clusters = moment.value, moment.clusters
+    largest = 2.0 if quantity == "drop" else 1.0
+    difference, clusters = estimate.value, estimate.clusters
     if clusters < 2:
-        return PairedTest(difference, None, None, None, moment.n, clusters)
-    error, t = float(np.sqrt(moment.variance)), critical(moment)
+        return PairedTest(difference, None, None, None, estimate.n, clusters)
+    error, t = float(np.sqrt(estimate.variance)), critical(estimate)
     if error > _NO_SPREAD:
         half = t * error
-        p_value = float(2 * stdtr(moment.effective - 1, -abs(difference) / error))
+        p_value = float(2 * t_cdf(estimate.effective - 1, -abs(difference) / error))
     else:
         # No cluster differs from another: the true share of photos that would is under t^2 / (t^2 + n - 1).
-        half = largest * t * t / (t * t + moment.n - 1)
+        half = largest * t * t / (t * t + estimate.n - 1)
         p_value = 1.0 if abs(difference) <= _NO_SPREAD else 2.0 ** (1 - clusters)
     low, high = max(-largest, difference - half), min(largest, difference + half)
-    return PairedTest(difference, low, high, p_value, moment.n, clusters)
+    return PairedTest(difference, low, high, p_value, estimate.n, clusters)
 
 
 COMPARISON_SCHEMA: dict[str, Any] = {
-    **dict.fromkeys(SETTING, pl.String),
+    **SETTING_SCHEMA,
     "model_a": pl.String,
     "model_b": pl.String,
     "metric": pl.String,
@@ -148,25 +196,42 @@ COMPARISON_SCHEMA: dict[str, Any] = {
 }
 """Columns of a comparison; ``difference`` (a - b), ``low`` and ``high`` are fractions."""
 
-_PHOTO = ["path", "photo_id", "class_index", "group", "cluster"]
-_CLASSIFICATION, _PUBLISHED = "classification", ", as published"
-_Setting = tuple[str | None, ...]
-_Key = tuple[str, _Setting]
+_PHOTO = (*PHOTO, "photo_id")
+_QUANTITIES: dict[Quantity, tuple[str, str | None]] = {
+    "accuracy": ("accuracy", None),
+    "common": ("accuracy", "common"),
+    "counter": ("accuracy", "counter"),
+    "drop": ("drop", None),
+}
+
+
+class _Model(NamedTuple):
+    """One model under one setting, its rows by path, and what they estimate."""
+
+    name: str
+    source: str | None
+    setting: tuple[Any, ...]
+    rows: pl.DataFrame
+    photos: Stratification
+    estimates: dict[Quantity, InfluenceEstimate]
 
 
 def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.DataFrame:
-    """Test the differences between models that share names, label space, photos and a way of asking.
+    """Test the differences between models that share names, label space, photos, loading and protocol.
 
-    Models of one kind are compared under the same prompts and protocol. An encoder and a model that answers
-    in words cannot share those and are compared all the same; their row names both, as in
+    Models of one kind are compared under the same prompts and protocol. An encoder and a generative model
+    cannot share those and are compared all the same; their row names both, as in
     ``classification / answer-loss``.
 
     Metrics: ``accuracy`` (balanced; ``group`` null for all photos, ``common``, ``counter``) and ``drop``. A
-    benchmark without groups has the first only. ``p_holm`` is corrected over all rows of the table.
+    benchmark without groups has the first only. ``p_holm`` is corrected for all pairs on the same quantity
+    (``corrected``), also where ``against`` selects some of them.
 
     Args:
-        predictions: the columns of ``predictions.parquet``; rows that repeat exactly are read once.
-        against: compare every model with this one (as ``model_b``) only; by default every pair, in order.
+        predictions: the columns of ``predictions.parquet``; rows that repeat exactly are read once. With a
+            column ``source``, results of one model from several sources are compared too, and the table
+            has ``source_a`` and ``source_b``.
+        against: return the tests against this model (as ``model_b``) only; by default every pair, in order.
 
     Returns:
         The columns of ``COMPARISON_SCHEMA``.
@@ -174,100 +239,98 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
     Raises:
         ValueError: there is nothing to compare, ``against`` is unknown, or two models saw different photos.
     """
-    distinct = predictions.unique(maintain_order=True)
-    parts = {
-        (str(key[0]), key[1:]): photos for key, photos in by_key(distinct, checked(distinct, ("photo_id",)))
-    }
-    rows: list[list[Any]] = []
-    for first, second in _pairs(list(parts), against):
-        setting = [_both(*pair) for pair in zip(first[1], second[1], strict=True)]
-        compared = _compared(first[0], second[0], parts[first], parts[second])
-        rows += [[*setting, *row] for row in compared]
-    if not rows:
-        raise ValueError(_nothing_compared({model for model, _ in parts}, against))
-    frame = pl.DataFrame(
-        rows, schema={k: t for k, t in COMPARISON_SCHEMA.items() if k != "p_holm"}, orient="row"
-    )
-    corrected = pl.Series("p_holm", holm(frame["p_value"].to_list()), dtype=pl.Float64)
-    return frame.with_columns(corrected).select(list(COMPARISON_SCHEMA))
+    sources = "source" in predictions.columns
+    models = _models(predictions.unique(maintain_order=True))
+    rows = [row for pair in _pairs(models) for row in _compared(*pair, sources=sources)]
+    if against is not None and against not in {model.name for model in models}:
+        raise ValueError(_nothing_compared(models, against))
+    schema = {name: kind for name, kind in COMPARISON_SCHEMA.items() if name != "p_holm"}
+    if sources:
+        schema |= {"source_a": pl.String, "source_b": pl.String}
+    table = corrected(pl.DataFrame(rows, schema=schema, orient="row"))
+    table = table if against is None else tests_against(table, against)
+    if table.is_empty():
+        raise ValueError(_nothing_compared(models, against))
+    return table
 
 
-def comparable(first: Sequence[str | None], second: Sequence[str | None]) -> bool:
-    """Return whether models under two settings (names, prompts, protocol, label space) may be compared."""
-    if tuple(first) == tuple(second):
-        return True
-    one, other = (dict(zip(SETTING, setting, strict=True)) for setting in (first, second))
-    if any(one[name] != other[name] for name in ("names", "label_space")):
-        return False
-    protocols = [setting["protocol"] or "" for setting in (one, other)]
-    by_label = [protocol.removesuffix(_PUBLISHED) == _CLASSIFICATION for protocol in protocols]
-    published = {protocol.endswith(_PUBLISHED) for protocol in protocols}
-    return all(protocols) and by_label[0] != by_label[1] and len(published) == 1
+def _models(predictions: pl.DataFrame) -> list[_Model]:
+    sources = "source" in predictions.columns
+    parts = predictions.partition_by("source", maintain_order=True) if sources else [predictions]
+    stratifications, models = Stratifications("analytic"), []
+    for part in parts:
+        source = part["source"][0] if sources else None
+        for key, rows in by_key(part, checked(part, ("photo_id",))):
+            photos = stratifications.of(rows, identity=_PHOTO)
+            values = as_flags(rows["correct"].to_numpy()).astype(np.float64)
+            models.append(_Model(str(key[0]), source, key[1:], rows, photos, _estimates(values, photos)))
+    return models
 
 
-def _pairs(keys: list[_Key], against: str | None) -> list[tuple[_Key, _Key]]:
+def _pairs(models: list[_Model]) -> list[tuple[_Model, _Model]]:
     """Pairs under the same setting first, setting by setting, then those across kinds."""
-    settings = list(dict.fromkeys(setting for _, setting in keys))
+    settings = list(dict.fromkeys(model.setting for model in models))
     alike = [
-        pair for setting in settings for pair in combinations([key for key in keys if key[1] == setting], 2)
+        pair
+        for setting in settings
+        for pair in combinations([model for model in models if model.setting == setting], 2)
     ]
-    across = [pair for pair in combinations(keys, 2) if pair[0][1] != pair[1][1] and comparable(*_sets(pair))]
-    if against is None:
-        return [*alike, *across]
-    turned = [pair if pair[1][0] == against else (pair[1], pair[0]) for pair in (*alike, *across)]
-    return [pair for pair in turned if pair[1][0] == against]
+    across = [
+        (first, second)
+        for first, second in combinations(models, 2)
+        if first.setting != second.setting and comparable(first.setting, second.setting)
+    ]
+    return [*alike, *across]
 
 
-def _sets(pair: tuple[_Key, _Key]) -> tuple[_Setting, _Setting]:
-    return pair[0][1], pair[1][1]
+def _both(first: Any, second: Any) -> Any:
+    """One setting's value for a pair; what only one of them has (how answers are scored) is that one's."""
+    if first == second or second is None:
+        return first
+    return second if first is None else f"{first} / {second}"
 
 
-def _both(first: str | None, second: str | None) -> str | None:
-    return first if first == second else f"{first} / {second}"
-
-
-def _compared(first: str, second: str, a: pl.DataFrame, b: pl.DataFrame) -> list[list[Any]]:
-    _check_same_photos(first, second, a, b)
-    has_groups = a["group"].null_count() < a.height
+def _compared(a: _Model, b: _Model, *, sources: bool) -> list[list[Any]]:
+    if a.photos is not b.photos:
+        raise ValueError(_different_photos(a, b))
+    setting = [_both(*values) for values in zip(a.setting, b.setting, strict=True)]
+    has_groups = bool(a.photos.strata.cell_sizes.any())
     rows = []
-    quantities: tuple[Quantity, ...] = get_args(Quantity) if has_groups else ("accuracy",)
-    for quantity in quantities:
-        test = paired_test(
-            a["correct"].to_numpy(),
-            b["correct"].to_numpy(),
-            a["class_index"].to_numpy(),
-            a["group"].to_list(),
-            a["cluster"].to_list(),
-            quantity=quantity,
-        )
-        group = quantity if quantity in ("common", "counter") else None
-        metric = "accuracy" if group else quantity
+    for quantity, (metric, group) in _QUANTITIES.items():
+        if quantity != "accuracy" and not has_groups:
+            continue
+        estimate = None
+        if quantity in a.estimates:
+            first, second = a.estimates[quantity], b.estimates[quantity]
+            estimate = _difference(first, second, n=first.n)
+        test = _tested(estimate, quantity)
         figures = (test.difference, test.low, test.high, test.p_value, test.n, test.clusters)
-        rows.append([first, second, metric, group, *figures])
+        row = [*setting, a.name, b.name, metric, group, *figures]
+        rows.append([*row, a.source, b.source] if sources else row)
     return rows
 
 
-def _check_same_photos(first: str, second: str, a: pl.DataFrame, b: pl.DataFrame) -> None:
-    if a.select(_PHOTO).equals(b.select(_PHOTO)):
-        return
+def _different_photos(first: _Model, second: _Model) -> str:
+    a, b = first.rows, second.rows
     only_a, only_b = a.join(b, on="path", how="anti"), b.join(a, on="path", how="anti")
-    lead = f"Models {first!r} and {second!r} cannot be compared"
+    lead = f"Models {first.name!r} and {second.name!r} cannot be compared"
     if only_a.height or only_b.height:
         example = (only_a if only_a.height else only_b)["path"][0]
-        raise ValueError(
+        return (
             f"{lead}: {only_a.height} photos were seen by the first only and {only_b.height} by the second "
             f"only, such as {example!r}; evaluate both on the same photos."
         )
-    other = a.join(b, on=_PHOTO, how="anti", nulls_equal=True)
-    raise ValueError(
+    other = a.join(b, on=list(_PHOTO), how="anti", nulls_equal=True)
+    return (
         f"{lead}: {other.height} photos differ in content, class, group or cluster, such as "
         f"{other['path'][0]!r}; evaluate both on the same benchmark."
     )
 
 
-def _nothing_compared(models: set[str], against: str | None) -> str:
-    listed = ", ".join(repr(model) for model in sorted(models)) or "none"
-    if against is not None and against not in models:
+def _nothing_compared(models: list[_Model], against: str | None) -> str:
+    names = sorted({model.name for model in models})
+    listed = ", ".join(map(repr, names)) or "none"
+    if against is not None and against not in names:
         return f"There are no predictions of {against!r} to compare with; there are: {listed}."
     return (
         "A comparison needs two models with the same names, prompts, protocol and label space; "

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import polars as pl
 
-from counterground.metrics._codes import Codes, Floats
+from counterground.metrics._codes import Codes, Floats, Strata, cluster_codes
 
+PHOTO = ("path", "class_index", "group", "cluster")
 Method = Literal["bootstrap", "analytic"]
 _CHUNK = 2_000_000
 
 
 @dataclass(frozen=True)
-class Moment:
+class InfluenceEstimate:
     """An estimate and its deviations; for two estimates, the products add to the covariance.
 
     ``n`` photos in ``clusters`` clusters stand behind it, which tell as much as ``effective`` equal clusters.
@@ -98,10 +99,12 @@ class Partition:
     def sums(self, values: npt.NDArray[np.generic]) -> Floats:
         """Sum of ``values`` ``[n]`` in each pair."""
         weights = values[self._inside].astype(np.float64)
-        return tally(self._pair, weights, len(self.pair_stratum))
+        return sum_by_code(self._pair, weights, len(self.pair_stratum))
 
     def drawn(self, pair_sums: Floats) -> Floats:
         """Sums of each stratum in each draw, ``[draws, strata]``."""
+        from scipy import sparse
+
         shape = (self.sampling.size, self.size)
         matrix = sparse.csr_matrix((pair_sums, (self.pair_cluster, self.pair_stratum)), shape=shape)
         weights = self.sampling.weights
@@ -143,11 +146,11 @@ class StratumMeans:
         self.values = np.full(partition.size, np.nan)
         np.divide(totals, partition.photos, out=self.values, where=partition.photos > 0)
 
-    def average(self, strata: Codes) -> Moment:
+    def average(self, strata: Codes) -> InfluenceEstimate:
         """Unweighted average of the means of some strata, none of them empty."""
         return self.averages(strata[:, None])[0]
 
-    def averages(self, strata: Codes) -> list[Moment]:
+    def averages(self, strata: Codes) -> list[InfluenceEstimate]:
         """Averages over the rows of ``strata`` ``[m, q]``, one for each column, comparable."""
         n, clusters = self._partition.count(np.unique(strata))
         bootstrap = self._partition.sampling.method == "bootstrap"
@@ -157,16 +160,16 @@ class StratumMeans:
         effective = self._effective(strata)
         if strata.shape[1] > 1:
             return [
-                Moment(float(value), row, int(count), clusters, effective)
+                InfluenceEstimate(float(value), row, int(count), clusters, effective)
                 for value, row, count in zip(values, deviations, counts, strict=True)
             ]
-        return [Moment(float(values[0]), deviations[0], n, clusters, effective)]
+        return [InfluenceEstimate(float(values[0]), deviations[0], n, clusters, effective)]
 
     def _effective(self, strata: Codes) -> float:
         part = self._partition
         pairs = part.pairs_of(np.unique(strata))
         weights = part.pair_photos[pairs] / part.photos[part.pair_stratum[pairs]]
-        return effective_clusters(tally(part.pair_cluster[pairs], weights, part.sampling.size))
+        return effective_clusters(sum_by_code(part.pair_cluster[pairs], weights, part.sampling.size))
 
     @cached_property
     def _scores(self) -> Floats:
@@ -194,7 +197,7 @@ class StratumMeans:
                 # average stands in for it, which errs on the wide side.
                 away = self.values[part.pair_stratum[pairs]] - self.values[column].mean()
                 weights = np.where(alone, away / np.sqrt(m * (m - 1)), weights)
-            found.append(tally(part.pair_cluster[pairs], weights, part.sampling.size))
+            found.append(sum_by_code(part.pair_cluster[pairs], weights, part.sampling.size))
         return found
 
     @cached_property
@@ -215,7 +218,73 @@ class StratumMeans:
         return [scaled_draws(column, clusters) for column in averages.T]
 
 
-def tally(codes: Codes, weights: npt.NDArray[np.generic], size: int) -> Floats:
+class Stratification:
+    """The strata that estimates on one set of photos share; models that saw these photos share one object.
+
+    Args:
+        class_index: ``[n]`` integers.
+        group: ``[n]`` of ``common``, ``counter`` or null; None: no photo has one.
+        cluster: ``[n]``; null is a cluster of its own; None: every photo is.
+        method: how variances are estimated.
+        seed: decides the draws of the bootstrap.
+        draws: how many draws.
+    """
+
+    def __init__(
+        self,
+        class_index: npt.ArrayLike,
+        group: npt.ArrayLike | None,
+        cluster: npt.ArrayLike | None,
+        *,
+        method: Method,
+        seed: int = 0,
+        draws: int = 2000,
+    ) -> None:
+        n = len(np.asarray(class_index))
+        self.method: Method = method
+        self.strata = Strata.of(class_index, group, n)
+        self.sampling = Sampling(*cluster_codes(cluster, n), method, seed, draws)
+        self.c = len(self.strata.classes)
+
+    @cached_property
+    def by_class(self) -> Partition:
+        """A stratum for each class that has photos."""
+        return Partition(self.sampling, self.strata.by_class, self.c)
+
+    @cached_property
+    def by_cell(self) -> Partition:
+        """A stratum for each class and group, at ``2 * class + group``."""
+        return Partition(self.sampling, self.strata.by_cell, 2 * self.c)
+
+    @cached_property
+    def by_group(self) -> Partition:
+        """Common photos, counter photos, the others."""
+        return Partition(self.sampling, self.strata.group, 3)
+
+    @cached_property
+    def whole(self) -> Partition:
+        """All photos as one stratum."""
+        return Partition(self.sampling, np.zeros(len(self.strata.group), dtype=np.intp), 1)
+
+
+class Stratifications:
+    """Stratifications of tables of predictions, made once for models that saw the same photos."""
+
+    def __init__(self, method: Method, seed: int = 0, draws: int = 2000) -> None:
+        self._options: dict[str, Any] = {"method": method, "seed": seed, "draws": draws}
+        self._known: dict[bytes, Stratification] = {}
+
+    def of(self, photos: pl.DataFrame, *, identity: tuple[str, ...] = PHOTO) -> Stratification:
+        """Return the stratification of the rows of one model; equal photos give the same object."""
+        key = photos.select(identity).hash_rows(seed=0).to_numpy().tobytes()
+        if key not in self._known:
+            group, cluster = photos["group"].to_list(), photos["cluster"].to_list()
+            index = photos["class_index"].to_numpy()
+            self._known[key] = Stratification(index, group, cluster, **self._options)
+        return self._known[key]
+
+
+def sum_by_code(codes: Codes, weights: npt.NDArray[np.generic], size: int) -> Floats:
     """Sum of weights for each code 0 .. size - 1."""
     return np.bincount(codes, weights=weights, minlength=size).astype(np.float64)
 
@@ -241,18 +310,20 @@ def scaled_draws(draws: Floats, clusters: int) -> Floats:
     return scale * np.where(missing, 0.0, draws - np.nanmean(draws))
 
 
-def mean_absolute_sum(partition: Partition, values: npt.NDArray[np.generic]) -> Moment:
+def mean_absolute_sum(partition: Partition, values: npt.NDArray[np.generic]) -> InfluenceEstimate:
     """Sum over strata of the absolute sum of ``values`` ``[n]``, over the photos: calibration errors."""
     sampling, pair_sums = partition.sampling, partition.sums(values)
     sums = np.bincount(partition.pair_stratum, weights=pair_sums, minlength=partition.size)
     n, clusters = partition.count(np.arange(partition.size))
     value = float(np.abs(sums).sum() / n)
-    effective = effective_clusters(tally(partition.pair_cluster, partition.pair_photos / n, sampling.size))
+    effective = effective_clusters(
+        sum_by_code(partition.pair_cluster, partition.pair_photos / n, sampling.size)
+    )
     if sampling.method == "bootstrap":
         photos = partition.drawn_photos.sum(axis=1)
         errors = np.abs(partition.drawn(pair_sums)).sum(axis=1) / photos
-        return Moment(value, scaled_draws(errors, clusters), n, clusters, effective)
+        return InfluenceEstimate(value, scaled_draws(errors, clusters), n, clusters, effective)
     pulls = (np.sign(sums)[partition.pair_stratum] * pair_sums - value * partition.pair_photos) / n
     scale = float(np.sqrt(clusters / (clusters - 1))) if clusters > 1 else 0.0
-    deviations = scale * tally(partition.pair_cluster, pulls, sampling.size)
-    return Moment(value, deviations, n, clusters, effective)
+    deviations = scale * sum_by_code(partition.pair_cluster, pulls, sampling.size)
+    return InfluenceEstimate(value, deviations, n, clusters, effective)

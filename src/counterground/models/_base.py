@@ -1,4 +1,4 @@
-"""What every model offers: its own preprocessing, an encoder or a voice, and a fingerprint."""
+"""What every model offers: its own preprocessing, an encoder or a generator, and a fingerprint."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Model(ABC):
 
     Attributes:
         spec: the specification it was loaded from, as the user wrote it.
-        kind: ``"dual_encoder"`` (embeddings), ``"classifier"`` (logits) or ``"generative"`` (words).
+        kind: ``"dual_encoder"`` (embeddings), ``"classifier"`` (logits) or ``"generative"`` (text).
         fingerprint: SHA-256 over weights, configuration, preprocessing, activation, dtype and library
             versions; features stored under it may be reused, whatever the specification was called.
         device: torch device, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         dtype: ``"fp32"``, ``"bf16"`` or ``"fp16"``: the precision of the image tower.
-        description: JSON-ready account for ``run.json``: architecture, weights, activation,
+        description: JSON-ready summary for ``run.json``: architecture, weights, activation,
             preprocessing, parameters, training data, library versions, ``as_published`` and ``warnings``.
         convert_rgb_first: whether photos become RGB before anything else happens to them.
     """
@@ -95,13 +95,13 @@ class Classifier(Encoder):
 
 
 class Generative(Model):
-    """A model that answers questions about a photo in words: an LVLM here or behind an address.
+    """A model that answers questions about a photo with text: a local LVLM, or one behind an HTTP API.
 
-    One of a user's own (``module:function``) must define `generate` only; what else it sets holds.
+    A user's own model (``module:function``) must define `generate` only; what else it sets is kept.
 
     Attributes:
-        protocols: what it can be asked; without ``"answer-loss"`` it gives no losses.
-        concurrency: how many photos it can be asked about at once.
+        protocols: the protocols it supports; without ``"answer-loss"`` it gives no losses.
+        concurrency: how many photos can be sent to it at once.
         price: cost of one call, in whatever unit the user gave it; None where calls cost nothing.
     """
 
@@ -113,7 +113,7 @@ class Generative(Model):
     def losses(
         self, image: Image.Image, questions: Sequence[str], answers: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return how much each answer surprises the model after its question, about one photo.
+        """Return the loss of each answer after its question, about one photo.
 
         Args:
             image: an RGB photo.
@@ -125,17 +125,17 @@ class Generative(Model):
             ``[k]`` int64, how many tokens that are.
 
         Raises:
-            UsageError: the model answers in words only.
+            UsageError: the model generates text only.
         """
         del image, questions, answers
         raise UsageError(f"{self.spec} gives no losses; use --protocol free-form or yes-no.")
 
     @abstractmethod
     def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
-        """Return the model's own answer about one photo; the most likely one, never a sample."""
+        """Return the answer the model generates about one photo, decoded greedily."""
 
     def stop(self) -> None:
-        """Give up waiting, since the run is ending: called from another thread than `generate`."""
+        """Stop waiting, since the run is ending; called from another thread than `generate`."""
 
     def prompt(self, question: str, answer: str | None = None) -> str:
         """Return the text the model is given for a question, and the answer to be scored, as recorded."""

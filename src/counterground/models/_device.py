@@ -64,6 +64,6 @@ def autocast(device: str, precision: str) -> AbstractContextManager[object]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device or this machine has no memory left."""
+    """Whether an error means that a device or this machine is out of memory."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said

@@ -1,21 +1,43 @@
-"""Fingerprints: content hashes that change whenever a number the model gives could change."""
+"""Fingerprints: content hashes that change whenever a number the model gives could change.
+
+Of a user's own model they cover the code too, as far as it can be known without running it: weights and
+``repr`` leave out a function's body, so a changed preprocessing would find old features again.
+"""
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
 import json
+import logging
 import re
+import sys
+import sysconfig
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
 from importlib import metadata
+from pathlib import Path, PurePath
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from counterground._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import torch
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_PROCESS = uuid.uuid4().hex
+_PACKAGE = Path(__file__).parent.parent
+_STANDARD = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+_LEAVES = (bool, int, float, complex, str, bytes, Enum, PurePath)
+# Of a torch.nn.Module: whether it is in training is the caller's doing.
+_NOT_SETTINGS = frozenset({"training"})
+_WEIGHTS = "_parameters"
+# Far beyond the nesting of any network; a chain of objects longer than this would exhaust the stack.
+_DEEPEST = 100
 
 
 def plain_repr(value: object) -> str:
@@ -55,3 +77,232 @@ def library_versions(*distributions: str) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             versions[name] = "unknown"
     return dict(sorted(versions.items()))
+
+
+@dataclass(frozen=True)
+class CodeFingerprint:
+    """What was found behind some objects.
+
+    Attributes:
+        parts: JSON-ready, for a fingerprint: SHA-256 of each source file, versions of installed packages,
+            settings of the objects; unique to this process where a source is missing.
+        warnings: a sentence for the description where a source is missing.
+    """
+
+    parts: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def code_fingerprint(module: ModuleType, *objects: Any, weights: bool = False) -> CodeFingerprint:
+    """Return what is known of the code of ``objects`` and of the user's ``module``.
+
+    ``weights`` of networks among the objects are left out, since most callers hash them by name.
+
+    Followed are the classes of the objects and of what they hold, functions with their defaults and
+    closures, and every module outside the installed packages that these modules refer to. What the code
+    reads from elsewhere (files, environment) is not seen.
+    """
+    hasher = CodeHasher(module.__name__, weights=weights)
+    settings = [hasher.describe(value) for value in (module, *objects)]
+    parts: dict[str, Any] = {
+        "files": sorted([path.name, digest] for path, digest in hasher.files.items()),
+        "versions": hasher.versions,
+        "settings": settings,
+    }
+    if not hasher.missing:
+        return CodeFingerprint(parts, ())
+    warning = (
+        f"The source of {', '.join(sorted(hasher.missing)[:3])} cannot be found, so a change in it would go "
+        "unnoticed: features of this model are not reused by later runs."
+    )
+    return CodeFingerprint({**parts, "process": _PROCESS}, (warning,))
+
+
+class CodeHasher:
+    """Visits objects once each and gathers the source files behind them."""
+
+    def __init__(self, module_name: str, *, weights: bool = False) -> None:
+        self.files: dict[Path, str] = {}
+        self.versions: dict[str, str] = {}
+        self.missing: set[str] = set()
+        self._own, self._weights = module_name.partition(".")[0], weights
+        # Values, not only ids: an id is free to be given again once its object is gone.
+        self._seen: dict[int, Any] = {}
+
+    def describe(self, value: Any, depth: int = 0) -> Any:
+        """Return a JSON-ready account of ``value`` that is the same in every process."""
+        if value is None or isinstance(value, _LEAVES) or depth > _DEEPEST:
+            return plain_repr(value)
+        if isinstance(value, tuple | frozenset | set | list | Mapping):
+            self._add_class(type(value))
+        if isinstance(value, tuple | frozenset | set):
+            found = [self.describe(each, depth + 1) for each in value]
+            return found if isinstance(value, tuple) else sorted(found, key=repr)
+        if id(value) in self._seen:
+            return "described before"
+        self._seen[id(value)] = value
+        if isinstance(value, list | Mapping):
+            each_of = value if isinstance(value, list) else value.items()
+            return [self.describe(each, depth + 1) for each in each_of]
+        return self._named(value) or self._held(value, depth + 1)
+
+    def _named(self, value: Any) -> str | None:
+        """Gather the source of a module, class or function; return the name of the first two."""
+        if isinstance(value, FunctionType):
+            self._add_function(value)
+        if isinstance(value, ModuleType):
+            self._add_module(value)
+            return value.__name__
+        if isinstance(value, type):
+            self._add_class(value)
+            return value.__qualname__
+        return None
+
+    def _held(self, value: Any, depth: int) -> Any:
+        """Return what an object or a function holds, by name."""
+        import numpy as np
+        import torch
+
+        if isinstance(value, logging.Logger | logging.Handler | logging.LoggerAdapter):
+            return type(value).__qualname__  # they lead to the state of the whole process
+        if isinstance(value, np.ndarray):
+            return _array_digest(value)
+        if isinstance(value, torch.Tensor) and not value.is_meta:
+            return tensor_digests({"": value})[""]
+        held = _state(value)
+        if not self._weights and isinstance(value, torch.nn.Module):
+            held.pop(_WEIGHTS, None)
+        if not isinstance(value, FunctionType | MethodType):
+            self._add_class(type(value))
+        if not held:
+            return plain_repr(value)
+        name = getattr(value, "__qualname__", type(value).__qualname__)
+        return [name, {key: self.describe(each, depth) for key, each in held.items()}]
+
+    def _add_function(self, function: FunctionType) -> None:
+        path, module = Path(function.__code__.co_filename), sys.modules.get(function.__module__ or "")
+        if path.is_file():
+            if module is not None:
+                self._add_module(module)
+            self._add_file(path, function.__module__ or "")
+        elif not self._add_compiled(module):
+            self.missing.add(f"{function.__module__}.{function.__qualname__}")
+
+    def _add_class(self, klass: type) -> None:
+        for base in klass.__mro__:
+            name = base.__module__
+            if name.partition(".")[0] in sys.stdlib_module_names:
+                continue
+            module = sys.modules.get(name)
+            path = _module_file(module)
+            if module is not None and path is not None:
+                self._add_module(module)
+                if self._is_installed(path, name):
+                    continue
+            # Without a module the functions tell whether there is Python code at all, or only compiled code.
+            for key, member in vars(base).items():
+                # Other special methods are often generated, as those of a dataclass are.
+                if isinstance(member, FunctionType) and (key == "__call__" or not key.startswith("__")):
+                    self._add_function(member)
+
+    def _add_module(self, module: ModuleType) -> None:
+        path = _module_file(module)
+        if path is None:
+            if not hasattr(module, "__path__") and module.__name__ not in sys.stdlib_module_names:
+                self.missing.add(module.__name__)
+            return
+        if not self._add_file(path, module.__name__) or self._is_installed(path, module.__name__):
+            return
+        names = _imported(path, module.__package__ or "")
+        for value in list(vars(module).values()):
+            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            names |= {name} if isinstance(name, str) else set()
+        for name in sorted(names):
+            other = sys.modules.get(name)
+            other_path = _module_file(other)
+            if other is not None and other_path and not self._is_installed(other_path, name):
+                self._add_module(other)
+
+    def _add_compiled(self, module: ModuleType | None) -> bool:
+        """Take the module's own file for a function without one: compiled, or generated by a library."""
+        path = _module_file(module)
+        if module is None or path is None:
+            return False
+        if path.suffix == ".py" and not self._is_installed(path, module.__name__):
+            return False
+        self._add_module(module)
+        return True
+
+    def _add_file(self, path: Path, module_name: str) -> bool:
+        """Hash a file; return False if it was hashed before."""
+        if path in self.files or _is_under(path, (_PACKAGE, *_STANDARD)):
+            return False
+        self.files[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+        top = module_name.partition(".")[0]
+        version = getattr(sys.modules.get(top), "__version__", None)
+        if isinstance(version, str):
+            self.versions[top] = version
+        return True
+
+    def _is_installed(self, path: Path | None, module_name: str) -> bool:
+        if path is None or module_name.partition(".")[0] == self._own:
+            return False
+        in_packages = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+        return in_packages or _is_under(path, (_PACKAGE, *_STANDARD))
+
+
+def _state(value: Any) -> dict[str, Any]:
+    """Return the settings an object holds: attributes, slots, closure, bound object, generated code."""
+    held = {name: each for name, each in getattr(value, "__dict__", {}).items() if name not in _NOT_SETTINGS}
+    if isinstance(value, FunctionType):
+        defaults = {"defaults": value.__defaults__, "keywords": value.__kwdefaults__}
+        return {**held, **defaults, "closure": tuple(_contents(cell) for cell in value.__closure__ or ())}
+    if isinstance(value, MethodType):
+        return {"function": value.__func__, "self": value.__self__}
+    if isinstance(value, functools.partial):
+        return {**held, "function": value.func, "arguments": value.args, "keywords": value.keywords}
+    for klass in type(value).__mro__:
+        slots = vars(klass).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                held[name] = getattr(value, name)
+    if isinstance(code := getattr(value, "code", None), str):  # of a traced or scripted network
+        held["code"] = code
+    return held
+
+
+def _contents(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # the variable is not assigned yet
+        return None
+
+
+def _imported(path: Path, package: str) -> set[str]:
+    """Return the modules that a source file imports, and what may be modules among the names it takes."""
+    if path.suffix != ".py":
+        return set()
+    names = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def _array_digest(array: Any) -> str:
+    content = plain_repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
+    return hashlib.sha256(f"{array.dtype} {array.shape} ".encode() + content).hexdigest()
+
+
+def _module_file(module: ModuleType | None) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return Path(file) if isinstance(file, str) and Path(file).is_file() else None
+
+
+def _is_under(path: Path, folders: tuple[Path, ...]) -> bool:
+    packages = {"site-packages", "dist-packages"}
+    return packages.isdisjoint(path.parts) and any(path.is_relative_to(folder) for folder in folders)

@@ -1,7 +1,7 @@
-"""Which ImageNet-1K class each logit of a classifier stands for, by the names its author gave.
+"""Which ImageNet-1K class each logit of a classifier means, by the names its author gave.
 
 Names are matched strictly and never guessed: a name that may mean two classes means none, unless the other
-999 or so names show that the logits stand in ImageNet's usual order.
+999 or so names show that the logits are in ImageNet's usual order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import find_imagenet_index, imagenet_names, read_class_names
 
 _NO_NAME = re.compile(r"(label|class)?[ _]?\d*", re.IGNORECASE)
 
@@ -49,7 +48,7 @@ def match_labels(spec: str, names: Sequence[str], labels: str | None = None) -> 
     Args:
         spec: for messages.
         names: what the model's author calls each logit; may be empty.
-        labels: None to match ``names``; ``imagenet`` where the user says that the 1000 logits stand in
+        labels: None to match ``names``; ``imagenet`` where the user says that the 1000 logits are in
             ImageNet's usual order; or a file of names, one a line.
 
     Raises:
@@ -59,6 +58,8 @@ def match_labels(spec: str, names: Sequence[str], labels: str | None = None) -> 
     if labels == "imagenet":
         return _in_imagenet_order(spec, names)
     if labels is not None:
+        from counterground.photos import read_class_names
+
         listed = read_class_names(Path(labels).expanduser())
         if names and len(listed) != len(names):
             raise UsageError(f"{spec}: {labels} lists {len(listed)} names for {len(names)} logits.")
@@ -69,10 +70,11 @@ def match_labels(spec: str, names: Sequence[str], labels: str | None = None) -> 
             f"{spec.partition('?')[0]}?labels=FILE with one name a line, or ?labels=imagenet if they are the "
             "1000 of ImageNet-1K in their usual order."
         )
-    return _match(names)
+    return match_names(names)
 
 
-def _match(names: Sequence[str]) -> Labels:
+def match_names(names: Sequence[str]) -> Labels:
+    """Match names with ImageNet-1K; those of which several mean one class are not matched, with a warning."""
     columns = _settle_ambiguous(names, [_index(name) for name in names])
     doubled = {index for index, count in Counter(columns).items() if index is not None and count > 1}
     kept = tuple(None if index in doubled else index for index in columns)
@@ -94,7 +96,7 @@ def _match(names: Sequence[str]) -> Labels:
 
 
 def _settle_ambiguous(names: Sequence[str], columns: list[int | None]) -> list[int | None]:
-    """Give equal names ("crane" twice) their places where all other names stand in ImageNet's order."""
+    """Resolve equal names ("crane" twice) by position where all other names are in ImageNet's order."""
     matched = [at for at, index in enumerate(columns) if index is not None]
     ordered = len(names) == 1000 and matched and all(columns[at] == at for at in matched)
     if not ordered:
@@ -103,6 +105,8 @@ def _settle_ambiguous(names: Sequence[str], columns: list[int | None]) -> list[i
 
 
 def _may_be(name: str, index: int) -> bool:
+    from counterground.photos import find_imagenet_index
+
     try:
         return find_imagenet_index(f"{index} {name}") == index
     except UsageError:
@@ -118,12 +122,22 @@ def _in_imagenet_order(spec: str, names: Sequence[str]) -> Labels:
                 f"{spec}: labels=imagenet contradicts the model's own names: logit {at} is called {name!r}. "
                 "Leave the option out, and the names are matched."
             )
-    warning = "The 1000 logits are taken to be ImageNet-1K in its usual order, as labels=imagenet says."
-    return Labels(imagenet_names("openai"), tuple(range(1000)), (warning,))
+    return imagenet_order(
+        "The 1000 logits are taken to be ImageNet-1K in its usual order, as labels=imagenet says."
+    )
+
+
+def imagenet_order(*warnings: str) -> Labels:
+    """Return the labels of 1000 logits in ImageNet-1K's usual order."""
+    from counterground.photos import imagenet_names
+
+    return Labels(imagenet_names("openai"), tuple(range(1000)), warnings)
 
 
 def _index(name: str) -> int | None:
-    """Return the class a name means; bare numbers are nobody's name for a class."""
+    """Return the class a name means; a bare number is not the name of a class."""
+    from counterground.photos import find_imagenet_index
+
     if not _is_name(name):
         return None
     try:

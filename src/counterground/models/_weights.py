@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.models._device import out_of_memory
 
 if TYPE_CHECKING:
@@ -19,16 +20,29 @@ if TYPE_CHECKING:
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
 
 
-def weights_file(text: str, spec: str) -> Path:
-    """Return the file a user named after ``@``.
+def split_file(spec: str) -> tuple[str, Path | None]:
+    """Return NAME and FILE of ``PREFIX:NAME@FILE``, or NAME and None of ``PREFIX:NAME``.
 
     Raises:
         UsageError: there is no such file.
     """
-    path = Path(text).expanduser()
-    if not path.is_file():
+    name, at, file = spec.partition(":")[2].partition("@")
+    path = Path(file).expanduser()
+    if at and not path.is_file():
         raise UsageError(f"{spec}: there is no weights file {str(path)!r}.")
-    return path
+    return name, path if at else None
+
+
+def read_json(path: Path, spec: str) -> Any:
+    """Return what a configuration file holds.
+
+    Raises:
+        CounterGroundError: it is not readable JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CounterGroundError(f"{spec}: {path} is not readable JSON ({error}).") from error
 
 
 @contextmanager
@@ -50,7 +64,7 @@ def refusing_code(path: Path | str, spec: str) -> Iterator[None]:
         ) from error
     except (SafetensorError, EOFError, OSError) as error:
         raise CounterGroundError(
-            f"{spec}: {path} is not a readable weights file ({_line(error)})."
+            f"{spec}: {path} is not a readable weights file ({error_message(error)})."
         ) from error
     except RuntimeError as error:
         if out_of_memory(error):
@@ -61,11 +75,11 @@ def refusing_code(path: Path | str, spec: str) -> Iterator[None]:
                 "Save its state_dict() as safetensors first."
             ) from error
         raise CounterGroundError(
-            f"{spec}: {path} does not fit this architecture ({_line(error)})."
+            f"{spec}: {path} does not fit this architecture ({error_message(error)})."
         ) from error
     except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
         raise CounterGroundError(
-            f"{spec}: {path} is not a state_dict of this architecture ({_line(error)})."
+            f"{spec}: {path} is not a state_dict of this architecture ({error_message(error)})."
         ) from error
 
 
@@ -98,8 +112,8 @@ def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
 def fetching(spec: str, *, offline: bool, remedy: str, hub: bool = False) -> Iterator[None]:
     """Fetch weights inside; failures become one line that names ``spec`` and ``remedy``.
 
-    With ``offline`` the Hugging Face libraries are told to read their cache only; so they are when the
-    ``hub`` cannot be reached, since they would retry for most of a minute before looking there.
+    With ``offline`` the Hugging Face libraries read their cache only; likewise when the ``hub``
+    cannot be reached, since they would retry for most of a minute before looking there.
 
     Raises:
         CounterGroundError: not in the cache, no network, or the host refused.
@@ -114,8 +128,10 @@ def fetching(spec: str, *, offline: bool, remedy: str, hub: bool = False) -> Ite
         if out_of_memory(error):
             raise
         if isinstance(error, ImportError) or "pip install" in str(error):
-            raise CounterGroundError(f"{spec} needs a package that is missing: {_line(error)}") from error
-        reason = _line(error)
+            raise CounterGroundError(
+                f"{spec} needs a package that is missing: {error_message(error)}"
+            ) from error
+        reason = error_message(error)
         if offline:
             reason = "they are not in the local cache, and --offline forbids fetching"
         elif unreachable:
@@ -123,18 +139,22 @@ def fetching(spec: str, *, offline: bool, remedy: str, hub: bool = False) -> Ite
         raise CounterGroundError(f"Cannot fetch the weights of {spec}: {reason}. {remedy}") from error
 
 
-def cached_url(url: str, folder: Path, spec: str) -> None:
-    """Check that a file fetched by address is in ``folder`` already.
+def check_cached(url: str, spec: str, folder: Path | None = None) -> None:
+    """Check that a file is in ``folder``, by default PyTorch's own cache; call it inside `fetching`.
 
     Raises:
         OSError: it is not.
     """
-    if not (folder / url.rsplit("/", 1)[-1]).is_file():
-        raise FileNotFoundError(f"{spec}: {folder / url.rsplit('/', 1)[-1]} is missing")
+    import torch
+
+    path = (folder or Path(torch.hub.get_dir()) / "checkpoints") / url.rsplit("/", 1)[-1]
+    if not path.is_file():
+        raise FileNotFoundError(f"{spec}: {path} is missing")
 
 
 @contextmanager
 def hub_offline() -> Iterator[None]:
+    """Let the Hugging Face libraries read their cache only."""
     # huggingface_hub reads the variable once at import, so both it and the constant are set.
     from huggingface_hub import constants
 
@@ -167,9 +187,3 @@ def _hub_reachable() -> bool:
     except OSError:
         return False
     return True
-
-
-def _line(error: BaseException) -> str:
-    """Return the first line of an error, without a final stop."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return (text if len(text) <= 240 else text[:237] + "...").rstrip(".")

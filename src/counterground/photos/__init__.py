@@ -3,12 +3,14 @@
 from counterground.photos._classes import ClassAssignment, assign_classes
 from counterground.photos._imagenet import find_imagenet_index, imagenet_names, imagenet_wnids
 from counterground.photos._label_space import LabelSpace, imagenet_label_space
-from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, validate_manifest
+from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, Discovered, validate_manifest
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
+    ImageType,
     LoadedPhoto,
     UnreadablePhoto,
+    image_type,
     is_special,
     load_photo,
     photo_id,
@@ -23,12 +25,15 @@ __all__ = [
     "MANIFEST_SCHEMA",
     "Benchmark",
     "ClassAssignment",
+    "Discovered",
+    "ImageType",
     "LabelSpace",
     "LoadedPhoto",
     "PackedForm",
     "UnreadablePhoto",
     "assign_classes",
     "find_imagenet_index",
+    "image_type",
     "imagenet_label_space",
     "imagenet_names",
     "imagenet_wnids",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from counterground.errors import CounterGroundError, did_you_mean
+from counterground.metrics import GROUPS
 from counterground.photos._label_space import LabelSpace
-
-GROUPS = ("common", "counter")
 
 MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),  # relative to the benchmark's root, with forward slashes
@@ -107,6 +108,43 @@ def _refuse(photos: pl.DataFrame, wrong: pl.Expr, what: str, column: str = "") -
     raise CounterGroundError(f"Photo {first['path']!r}{more}: {what}{value}.")
 
 
+@dataclass(frozen=True)
+class Discovered:
+    """Which model chose the pairs of backgrounds of a benchmark, and how.
+
+    Attributes:
+        referee: specification of the model.
+        split: ``half`` where the pairs were chosen on other photos than the benchmark holds, ``none`` where
+            on the same.
+        min_drop: by how many percentage points a class had to vary.
+        discovered_from: name and first eight digits of the version of the benchmark that was searched,
+            ``name@version``; for readers, not to be parsed.
+        origin: name of the benchmark before any discovery.
+        referee_as_published: the referee was loaded as the paper apparently did.
+        earlier_referees: models that had chosen pairs of the benchmark that was searched, first to last.
+    """
+
+    referee: str
+    split: str
+    min_drop: float
+    discovered_from: str
+    origin: str
+    referee_as_published: bool = False
+    earlier_referees: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Discovered | None:
+        """Read the fields among the keys of ``benchmark.json``; None where no model chose pairs.
+
+        Raises:
+            KeyError: a field is missing.
+        """
+        if content.get("referee") is None:
+            return None
+        values = {field.name: content[field.name] for field in fields(cls)}
+        return cls(**{**values, "earlier_referees": tuple(values["earlier_referees"])})
+
+
 @dataclass(frozen=True, eq=False)
 class Benchmark:
     """Photos with class, background and group, and the label space their ``class_index`` indexes.
@@ -117,6 +155,7 @@ class Benchmark:
         photos: ``MANIFEST_SCHEMA``, sorted by path; validated and completed when the benchmark is made.
         label_space: the classes in order; a class may have no photo.
         notes: sentences that every output must repeat.
+        discovery: how a model chose its pairs of backgrounds; None where none did.
 
     Raises:
         CounterGroundError: see ``validate_manifest``.
@@ -127,6 +166,7 @@ class Benchmark:
     photos: pl.DataFrame
     label_space: LabelSpace
     notes: tuple[str, ...] = ()
+    discovery: Discovered | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
@@ -138,7 +178,7 @@ class Benchmark:
     def version(self) -> str:
         """SHA-256 over what scores depend on: the manifest up to ``cluster``, and the label space.
 
-        The name, the notes, the root and the order of the rows play no part.
+        The name, the notes, the discovery, the root and the order of the rows play no part.
         """
         digest = hashlib.sha256(self.label_space.to_json().encode())
         for row in self.photos.select(_VERSIONED).iter_rows():

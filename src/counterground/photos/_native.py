@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,7 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.files import write_parquet, write_text
 from counterground.photos._label_space import LabelSpace
-from counterground.photos._manifest import Benchmark
+from counterground.photos._manifest import Benchmark, Discovered
 
 MANIFEST_FILE = "photos.parquet"
 LABEL_SPACE_FILE = "label_space.json"
@@ -36,6 +37,7 @@ def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
         "notes": benchmark.notes,
         "root": _way(out.resolve(), benchmark.root.resolve()),
         "version": benchmark.version,
+        **(asdict(benchmark.discovery) if benchmark.discovery else {}),
     }
     write_text(out / BENCHMARK_FILE, json.dumps(description, ensure_ascii=False, indent=1) + "\n")
     return out
@@ -59,6 +61,7 @@ def read_written(folder: Path) -> Benchmark:
         content = json.loads((folder / BENCHMARK_FILE).read_text(encoding="utf-8"))
         name, root, version = (str(content[key]) for key in ("name", "root", "version"))
         notes = tuple(str(note) for note in content["notes"])
+        discovery = Discovered.from_json(content)
         photos = pl.read_parquet(folder / MANIFEST_FILE)
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
@@ -70,7 +73,7 @@ def read_written(folder: Path) -> Benchmark:
         raise CounterGroundError(
             f"The photos of the benchmark in {folder} are not at {at} any more: move them back there."
         )
-    benchmark = Benchmark(name, at, photos, LabelSpace.load(folder / LABEL_SPACE_FILE), notes)
+    benchmark = Benchmark(name, at, photos, LabelSpace.load(folder / LABEL_SPACE_FILE), notes, discovery)
     if benchmark.version != version:
         raise CounterGroundError(
             f"{MANIFEST_FILE} or {LABEL_SPACE_FILE} in {folder} is not what {BENCHMARK_FILE} was written for:"

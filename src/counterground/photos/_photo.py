@@ -1,49 +1,51 @@
-"""Hashing many photos at once."""
+"""Photos as files: hashing them, telling their type, and decoding one safely."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from counterground.errors import CounterGroundError
 
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".mpo",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-    }
-    | {".webp"}
-)
+_SUFFIXES = "avif bmp gif jfif jpe jpeg jpg mpo pgm png ppm tif tiff webp"
+IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 """Lower-case suffixes of the files that readers take for photos."""
 
-# PIL's other plugins read documents and icons, and one starts a PostScript interpreter.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 # Where PIL raises instead of warning: twice its default limit, whatever the host program set that limit to.
 _MOST_PIXELS = 2 * (1024**3 // 4 // 3)
 # Resizing the shorter side of 1 x 60,000 pixels to 224 would take gigabytes.
 _LARGEST_RATIO = 200
 _SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
+
+
+class ImageType(NamedTuple):
+    """The usual suffix of a type of image, with the dot, and its MIME type."""
+
+    suffix: str
+    mime: str
+
+
+# PIL's other plugins read documents and icons, and one starts a PostScript interpreter.
+_TYPES = {
+    "JPEG": ImageType(".jpg", "image/jpeg"),
+    "PNG": ImageType(".png", "image/png"),
+    "WEBP": ImageType(".webp", "image/webp"),
+    "GIF": ImageType(".gif", "image/gif"),
+    "BMP": ImageType(".bmp", "image/bmp"),
+    "TIFF": ImageType(".tif", "image/tiff"),
+    "PPM": ImageType(".ppm", "image/x-portable-anymap"),
+    "AVIF": ImageType(".avif", "image/avif"),
+}
 
 
 class UnreadablePhoto(CounterGroundError):  # noqa: N818 - the field speaks of unreadable photos
@@ -71,6 +73,23 @@ class LoadedPhoto:
     image: Image.Image
     converted: bool
     mode: str
+
+
+def image_type(head: bytes) -> ImageType | None:
+    """Return the type of an image by its first 16 bytes or more, None where they are not an image's.
+
+    Suffixes, addresses and headers of a server are not asked: they are often wrong.
+    """
+    return next((_TYPES[name] for name in _formats(head[:16])), None)
+
+
+def _formats(prefix: bytes) -> Iterator[str]:
+    """Names of PIL's formats that the first bytes of a file may be of, in the order of ``_TYPES``."""
+    Image.init()
+    for name in _TYPES:
+        _, accept = Image.OPEN.get(name, (None, None))
+        if accept is not None and accept(prefix) is True:
+            yield name
 
 
 def is_special(path: Path) -> bool:
@@ -157,13 +176,9 @@ def _open(path: Path, data: bytes) -> Image.Image:
 
     That warning could only be silenced for the whole process: ``warnings.catch_warnings`` is not thread-safe.
     """
-    Image.init()
-    prefix = data[:16]
     damaged = ""
-    for name in _FORMATS:
-        factory, accept = Image.OPEN.get(name, (None, None))
-        if factory is None or accept is None or accept(prefix) is not True:
-            continue
+    for name in _formats(data[:16]):
+        factory, _ = Image.OPEN[name]
         try:
             return factory(BytesIO(data), "")
         except (SyntaxError, IndexError, TypeError, struct.error) as error:

@@ -6,29 +6,16 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
 
-from counterground.errors import UsageError
-from counterground.models import split_spec
+from counterground.models import references_of
+from counterground.results._run import Run
+from counterground.results._schema import ModelRecord
 from counterground.text import bibtex, bibtex_comment
-
-if TYPE_CHECKING:
-    from counterground.results._run import ModelRecord, Run
-
 
 METHOD = "wang2024counteranimal"
 OURS = "counterground"
 _URL = r"% In the preamble: \usepackage{url} (or hyperref), for \url."
 _IMAGENET = ("deng2009imagenet", "russakovsky2015imagenet")
-_LOADERS = {
-    "open_clip": ("radford2021clip", "ilharco2021openclip", "cherti2023scaling"),
-    "counterground": ("radford2021clip", "ilharco2021openclip", "tuxpaint"),
-    "hf": ("wolf2020transformers",),
-    "timm": ("wightman2019timm",),
-    "torchvision": ("torchvision2016",),
-    "lite": ("tan2019efficientnet", "liu2020efficientnetlite"),
-    "minigpt4": ("zhu2024minigpt4", "li2023blip2", "chiang2023vicuna"),
-}
 # The names of training data in a model's description, and what describes them. All that match count.
 _DATA = (
     ("WIT-400M", ("radford2021clip",)),
@@ -127,7 +114,9 @@ def bibliography(runs: Sequence[Run]) -> str:
             for key in keys:
                 reasons.setdefault(key, []).append(why)
             remarks += missing
-    entries = {**_references(), OURS: _our_entry(runs)}
+    # A model family of another package brings whole entries, not keys.
+    given = {reference: reference.strip() for reference in reasons if "{" in reference}
+    entries = {**_references(), **given, OURS: _our_entry(runs)}
     blocks = [f"% {_listed(why)}\n{entries[key]}" for key, why in reasons.items()]
     comments = [f"% {bibtex_comment(remark)}" for remark in dict.fromkeys(remarks)]
     needs = [_URL] if any(r"\url{" in entries[key] for key in reasons) else []
@@ -139,8 +128,9 @@ _Found = tuple[str, list[str], list[str]]
 
 def _of_benchmark(run: Run) -> _Found:
     record = run.info.benchmark
-    kind = record.name.partition(",")[0].casefold()  # discovery adds ", pairs of <referee>"
-    why = f"the photos of {record.name.partition(',')[0]}"
+    origin = record.origin or record.name
+    kind = origin.casefold()
+    why = f"the photos of {origin}"
     observed = run.predictions["path"].str.contains(r"(^|/)inaturalist-[^/]*$").any()
     keys = ["inaturalist"] if observed or kind == "counteranimal" else []
     if kind == "stamps":
@@ -160,9 +150,8 @@ def _of_names(run: Run) -> _Found:
 
 
 def _of_model(model: ModelRecord) -> _Found:
-    loader = _loader(model.spec)
     described = model.description
-    keys = [*_LOADERS.get(loader, ())]
+    own = references_of(model.spec)
     data = described.get("training_data") or ""
     trained = [key for pattern, found in _DATA if re.search(pattern, data) for key in found]
     name = f"{model.spec.partition(':')[2] or model.spec} {described.get('architecture') or ''}".lower()
@@ -170,18 +159,12 @@ def _of_model(model: ModelRecord) -> _Found:
     if "chuang2025metaclip2" in built:  # the hub's names say MetaCLIP of both
         trained = ["chuang2025metaclip2" if key == "xu2024metaclip" else key for key in trained]
     missing = []
-    if not built and loader not in ("lite", "minigpt4", "open_clip", "counterground"):
+    architectures = {key for _, found in _FAMILIES for key in found}
+    if not built and not any(reference in architectures or "{" in reference for reference in own):
         missing.append(f"No entry for the architecture of {model.spec}.")
     if not trained:
         missing.append(f"No entry for what {model.spec} was trained on; its own model card may say.")
-    return model.spec, list(dict.fromkeys([*keys, *built, *trained])), missing
-
-
-def _loader(spec: str) -> str:
-    try:
-        return split_spec(spec)[0]
-    except UsageError:  # a model of a version that knew other specifications
-        return ""
+    return model.spec, list(dict.fromkeys([*own, *built, *trained])), missing
 
 
 def _our_entry(runs: Sequence[Run]) -> str:

@@ -5,45 +5,60 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from counterground.results._numbers import count
-from counterground.results._provenance import repeat_command
-from counterground.results._summary import (
-    BALANCED,
-    COMMON,
-    COUNTER,
-    DROP,
-    Estimate,
-    ModelScores,
-    headline,
-    regroup,
-)
+from counterground.results._model_scores import ModelScores, headline, regroup
+from counterground.results._numbers import Estimate, count
+from counterground.results._run import Run
+from counterground.results._run_facts import repeat_command
+from counterground.results._schema import ModelRecord
 from counterground.text import code, markdown, one_line
-
-if TYPE_CHECKING:
-    from counterground.results._run import ModelRecord, Run
-
 
 PAPER = "https://arxiv.org/abs/2403.11497"
 _ZERO_SHOT = ("zero-shot-image-classification", "Zero-Shot Image Classification")
 _TASKS = {"classifier": ("image-classification", "Image Classification")}
-_METRICS = (
-    (COMMON, "accuracy", "Accuracy on common backgrounds"),
-    (COUNTER, "accuracy", "Accuracy on counter backgrounds"),
-    (DROP, "accuracy_drop", "Drop: accuracy on common minus on counter backgrounds"),
+
+
+class _Row(NamedTuple):
+    """A figure of the card: where it is in the scores, its type and name for the hub, and the row's title."""
+
+    metric: str
+    group: str | None
+    kind: str
+    name: str
+    title: str
+
+
+_WITH_GROUPS = (
+    _Row(
+        "accuracy",
+        "common",
+        "accuracy",
+        "Accuracy on common backgrounds",
+        "accuracy on common backgrounds, %",
+    ),
+    _Row(
+        "accuracy",
+        "counter",
+        "accuracy",
+        "Accuracy on counter backgrounds",
+        "accuracy on counter backgrounds, %",
+    ),
+    _Row(
+        "drop",
+        None,
+        "accuracy_drop",
+        "Drop: accuracy on common minus on counter backgrounds",
+        "**drop, points**",
+    ),
 )
-_WITHOUT_GROUPS = ((BALANCED, "accuracy", "Accuracy, mean over classes"),)
-_ROWS = {
-    COMMON: "accuracy on common backgrounds, %",
-    COUNTER: "accuracy on counter backgrounds, %",
-    DROP: "**drop, points**",
-    BALANCED: "accuracy, mean over classes, %",
-}
+_WITHOUT_GROUPS = (
+    _Row("accuracy", None, "accuracy", "Accuracy, mean over classes", "accuracy, mean over classes, %"),
+)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Result:
     """One model of one run, under one setting."""
 
     run: Run
@@ -51,11 +66,11 @@ class _Asked:
     scores: ModelScores
 
     @property
-    def metrics(self) -> list[tuple[str, str, str, Estimate]]:
-        """Type, name, row and figure of what there is: the drop and its two sides, or the accuracy."""
-        chosen = _METRICS if self.scores.has_groups else _WITHOUT_GROUPS
-        figures = ((kind, name, _ROWS[m], self.scores.get(m.metric, m.group)) for m, kind, name in chosen)
-        return [row for row in figures if row[3].value is not None]
+    def metrics(self) -> list[tuple[_Row, Estimate]]:
+        """What is known: the drop and its two sides, or the accuracy."""
+        chosen = _WITH_GROUPS if self.scores.has_groups else _WITHOUT_GROUPS
+        figures = ((row, self.scores.get(row.metric, row.group)) for row in chosen)
+        return [(row, figure) for row, figure in figures if figure.value is not None]
 
 
 def model_cards(runs: Sequence[Run]) -> dict[str, str]:
@@ -72,31 +87,31 @@ def model_cards(runs: Sequence[Run]) -> dict[str, str]:
     Returns:
         specification of the model -> its card, in order of first appearance.
     """
-    found: dict[str, list[_Asked]] = {}
-    for asked in _each(runs):
-        found.setdefault(asked.record.spec, []).append(asked)
+    found: dict[str, list[_Result]] = {}
+    for result in _each(runs):
+        found.setdefault(result.record.spec, []).append(result)
     return {spec: _card(spec, results) for spec, results in found.items()}
 
 
-def _each(runs: Sequence[Run]) -> Iterator[_Asked]:
+def _each(runs: Sequence[Run]) -> Iterator[_Result]:
     for run in runs:
         records = {record.spec: record for record in run.info.models}
         for scores in regroup(run.scores):
-            yield _Asked(run, records[scores.setting.model], scores)
+            yield _Result(run, records[scores.setting.model], scores)
 
 
-def _card(spec: str, results: Sequence[_Asked]) -> str:
+def _card(spec: str, results: Sequence[_Result]) -> str:
     import yaml
 
-    index = [{"name": one_line(spec), "results": [_result(asked) for asked in results if asked.metrics]}]
+    index = [{"name": one_line(spec), "results": [_result(result) for result in results if result.metrics]}]
     front = yaml.safe_dump({"model-index": index}, sort_keys=False, allow_unicode=True, width=110)
     return "\n".join(["---", f"{front}---", "", "## Reliance on the background", *map(_section, results)])
 
 
-def _result(asked: _Asked) -> dict[str, Any]:
-    info, setting = asked.run.info, asked.scores.setting
-    task, title = _TASKS.get(asked.record.kind, _ZERO_SHOT)
-    how = {key: one_line(value) for key, value in setting._asdict().items() if value and key != "model"}
+def _result(result: _Result) -> dict[str, Any]:
+    info, setting = result.run.info, result.scores.setting
+    task, title = _TASKS.get(result.record.kind, _ZERO_SHOT)
+    how = {name: one_line(setting.text(name)) for name in setting._fields[1:] if getattr(setting, name)}
     name = one_line(info.benchmark.name)
     return {
         "task": {"type": task, "name": title},
@@ -106,11 +121,11 @@ def _result(asked: _Asked) -> dict[str, Any]:
             "revision": info.benchmark.version,
             "args": {**how, "photos": info.counts.photos},
         },
-        "metrics": [_metric(kind, name, figure) for kind, name, _, figure in asked.metrics],
+        "metrics": [_metric(row, figure) for row, figure in result.metrics],
     }
 
 
-def _metric(kind: str, name: str, figure: Estimate) -> dict[str, Any]:
+def _metric(row: _Row, figure: Estimate) -> dict[str, Any]:
     said = {"low": figure.low, "high": figure.high}
     interval: dict[str, Any] = {key: round(value, 4) for key, value in said.items() if value is not None}
     if interval:
@@ -118,30 +133,30 @@ def _metric(kind: str, name: str, figure: Estimate) -> dict[str, Any]:
     if figure.clusters is not None:
         interval["clusters"] = figure.clusters
     return {
-        "type": kind,
+        "type": row.kind,
         "value": round(figure.value or 0.0, 4),
-        "name": name,
+        "name": row.name,
         "args": {**interval, "photos": figure.n},
     }
 
 
-def _section(asked: _Asked) -> str:
-    info = asked.run.info
-    rows = [f"| {row} | {figure.text} | {figure.interval} |" for _, _, row, figure in asked.metrics]
+def _section(result: _Result) -> str:
+    info = result.run.info
+    rows = [f"| {row.title} | {figure.text} | {figure.interval} |" for row, figure in result.metrics]
     parts = [
-        f"{markdown(headline(asked.scores))}.",
+        f"{markdown(headline(result.scores))}.",
         "\n".join(["| | value | 95 % interval |", "| :--- | ---: | ---: |", *rows]),
-        f"{_meaning(asked)}{_asked(asked)}",
+        f"{_meaning(result)}{_conditions(result)}",
         _bullets("Limits", [*_stamp(info.as_published), *info.benchmark.notes]),
-        _bullets("Warnings", _own_warnings(asked)),
-        _repeat(asked),
+        _bullets("Warnings", _own_warnings(result)),
+        _repeat(result),
         f"The method is that of Wang et al., NeurIPS 2024 ([arXiv 2403.11497]({PAPER})).",
     ]
     return "\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _meaning(asked: _Asked) -> str:
-    if not asked.scores.has_groups:
+def _meaning(result: _Result) -> str:
+    if not result.scores.has_groups:
         return ""
     return (
         "Each class is photographed on a common background and on a counter background, where models do"
@@ -149,36 +164,36 @@ def _meaning(asked: _Asked) -> str:
     )
 
 
-def _asked(asked: _Asked) -> str:
-    info, setting = asked.run.info, asked.scores.setting
-    classes = asked.run.predictions["class_index"].n_unique()
-    clusters = asked.scores.photos.clusters
+def _conditions(result: _Result) -> str:
+    info, setting = result.run.info, result.scores.setting
+    classes = result.run.predictions["class_index"].n_unique()
+    clusters = result.scores.photos.clusters
     settings = (("names", setting.names), ("prompts", setting.prompts), ("protocol", setting.protocol))
     how = ", ".join(f"{title} {markdown(value)}" for title, value in settings if value)
     from_clusters = f" in {count(clusters)} clusters, which the intervals draw" if clusters else ""
     return (
-        f"**What was asked.** {count(info.counts.photos)} photos of {count(classes)} classes{from_clusters}:"
+        f"**What was result.** {count(info.counts.photos)} photos of {count(classes)} classes{from_clusters}:"
         f" {markdown(info.benchmark.name)}, version {code(info.benchmark.version[:12])}."
         f" Label space {markdown(info.label_space.name)} ({count(info.label_space.size)} names), {how}."
         f" Run on {markdown(info.device)} in {markdown(info.precision)}, {info.created[:10]}."
     )
 
 
-def _repeat(asked: _Asked) -> str:
-    name = asked.run.info.benchmark.name
+def _repeat(result: _Result) -> str:
+    name = result.run.info.benchmark.name
     where = "" if name in ("stamps", "counteranimal") else ", with the path of the benchmark for BENCHMARK"
-    sentence = markdown(f"Repeat it with CounterGround {asked.run.info.counterground_version}{where}:")
-    return f"{sentence} {code(repeat_command(asked.run, asked.record.spec))}"
+    sentence = markdown(f"Repeat it with CounterGround {result.run.info.counterground_version}{where}:")
+    return f"{sentence} {code(repeat_command(result.run, result.record.spec))}"
 
 
 def _stamp(as_published: bool) -> list[str]:
     return ["Loaded as the paper seems to have loaded it, not as the weights were trained."] * as_published
 
 
-def _own_warnings(asked: _Asked) -> list[str]:
+def _own_warnings(result: _Result) -> list[str]:
     """The warnings of the run without those that begin with the name of another model."""
-    others = [f"{record.spec}: " for record in asked.run.info.models if record.spec != asked.record.spec]
-    return [text for text in asked.run.info.warnings if not text.startswith(tuple(others))]
+    others = [f"{record.spec}: " for record in result.run.info.models if record.spec != result.record.spec]
+    return [text for text in result.run.info.warnings if not text.startswith(tuple(others))]
 
 
 def _bullets(title: str, sentences: Sequence[str]) -> str:

@@ -1,6 +1,14 @@
-"""How a fraction is written: percent with one decimal, a true minus sign, an en dash where there is none."""
+"""A figure with its interval, and how it is written.
+
+Percent with one decimal, a true minus sign, an en dash where there is none.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 NOTHING = "–"
 
@@ -20,6 +28,12 @@ def bounds(low: float | None, high: float | None, *, minus: str = "−") -> str:
     return f"[{percent(low, minus=minus)}, {percent(high, minus=minus)}]"
 
 
+def signed(value: float | None) -> str:
+    """Write a fraction as percent with its sign; 0.0 has none."""
+    text = percent(value)
+    return text if value is None or text == "0.0" or text.startswith("−") else f"+{text}"
+
+
 def count(value: int | None) -> str:
     """Write a count with thousands separators; None -> ``–``."""
     return NOTHING if value is None else f"{value:,}"
@@ -36,3 +50,46 @@ def p_value(value: float | None) -> str:
     if value is None:
         return NOTHING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval (fractions), the photos and the clusters behind it; None: unknown."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    clusters: int | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], name: str = "value", *, bounds: str = "") -> Estimate:
+        """Read a row of a table; what is no finite number is unknown.
+
+        Args:
+            row: a row with the columns ``name``, and its ends: ``low`` and ``high`` after the prefix
+                ``bounds``, as in ``drop_low``; ``n`` and ``clusters`` where the row has them.
+            name: the column of the figure.
+            bounds: what the columns of the ends begin with.
+        """
+        value, low, high = (_finite(row[column]) for column in (name, f"{bounds}low", f"{bounds}high"))
+        return cls(value, low, high, row.get("n") or 0, row.get("clusters"))
+
+    @property
+    def text(self) -> str:
+        """Percent with one decimal, or an en dash."""
+        return percent(self.value)
+
+    @property
+    def signed(self) -> str:
+        """Percent with its sign, or an en dash."""
+        return signed(self.value)
+
+    @property
+    def interval(self) -> str:
+        """``[low, high]`` in percent, or empty."""
+        return bounds(self.low, self.high) if self.value is not None else ""
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

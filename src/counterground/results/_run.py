@@ -1,120 +1,18 @@
-"""A run: what was asked, on what, with what, and what came out."""
+"""A run: predictions and scores of some models on one benchmark, and what was asked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.metrics import SCORES_SCHEMA
-
-PREDICTIONS_SCHEMA: dict[str, Any] = {
-    "path": pl.String,
-    "photo_id": pl.String,
-    "class_index": pl.Int32,
-    "class_name": pl.String,
-    "background": pl.String,
-    "group": pl.String,
-    "cluster": pl.String,
-    "model": pl.String,
-    "names": pl.String,
-    "prompts": pl.String,
-    "protocol": pl.String,
-    "label_space": pl.String,
-    "predicted_index": pl.Int32,
-    "predicted_name": pl.String,
-    "correct": pl.Boolean,
-    "true_rank": pl.Int32,
-    "confidence": pl.Float32,
-    "top2_gap": pl.Float32,
-    "loss_sum": pl.Float32,
-    "loss_mean": pl.Float32,
-}
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BenchmarkRecord(_Record):
-    """The benchmark a run was made on."""
-
-    name: str
-    version: str
-    n_photos: int
-    notes: list[str]
-
-
-class LabelSpaceRecord(_Record):
-    """The names that competed; ``version`` is a hash of them, their texts and who competes for whom."""
-
-    name: str
-    size: int
-    source: str
-    version: str = ""
-
-
-class ModelRecord(_Record):
-    """One model of a run."""
-
-    spec: str
-    kind: str
-    fingerprint: str
-    description: dict[str, Any]
-
-
-class CountsRecord(_Record):
-    """How many photos were in the manifest, could not be read, were not RGB; exact top-2 ties per model.
-
-    ``unmatched`` counts, per model that answered in its own words, the answers that name no competing class.
-    """
-
-    photos: int
-    unreadable: int
-    converted_to_rgb: int
-    ties: dict[str, int]
-    unmatched: dict[str, int] = {}
-
-
-class RunInfo(_Record):
-    """``run.json``: everything needed to repeat the run.
-
-    ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of all
-    that was asked: runs with the same one may replace each other. ``protocol`` (None: each model's own),
-    ``loss``, ``article`` and ``aliases`` say how generative models were asked.
-    """
-
-    counterground_version: str
-    git: str | None
-    created: str
-    python: str
-    platform: str
-    libraries: dict[str, str]
-    device: str
-    precision: str
-    batch_size: int
-    threads: int
-    benchmark: BenchmarkRecord
-    label_space: LabelSpaceRecord
-    names: str
-    prompts: str
-    as_published: bool
-    models: list[ModelRecord]
-    warnings: list[str]
-    counts: CountsRecord
-    seconds: float
-    templates: list[str] = []
-    texts: list[str] = []
-    request: str = ""
-    protocol: str | None = None
-    loss: str = "mean"
-    article: str = "a"
-    aliases: dict[str, list[str]] = {}
+from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
+from counterground.results._scores_table import run_html
 
 
 @dataclass(frozen=True)
@@ -127,9 +25,7 @@ class Run:
     scores: pl.DataFrame
 
     def _repr_html_(self) -> str:
-        from counterground.results.tables._scores import scores_html
-
-        return scores_html(self)
+        return run_html(self.info, self.predictions["class_index"].n_unique(), self.scores)
 
 
 def open_run(path: Path | str) -> Run:
@@ -143,7 +39,7 @@ def open_run(path: Path | str) -> Run:
         raise UsageError(f"{folder} is a file; a run is a folder: give {folder.parent}.")
     if not (folder / "run.json").is_file():
         raise CounterGroundError(
-            f"{folder} holds no run (run.json is missing). Make one with `counterground evaluate`."
+            f"{folder} is not a run folder (run.json is missing). Make one with `counterground evaluate`."
         )
     try:
         info = RunInfo.model_validate_json((folder / "run.json").read_bytes())

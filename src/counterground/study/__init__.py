@@ -1,12 +1,11 @@
 """Studies that show why: the theorem, ColoredCOCO, MultiColoredMNIST (paper section 6, appendix D)."""
 
-from counterground.study.coco._study import QUICK as QUICK_COLOREDCOCO
-from counterground.study.coco._study import TABLE_7, study_coloredcoco
-from counterground.study.coco._trials import CocoSettings
-from counterground.study.mnist._study import QUICK as QUICK_MULTICOLOREDMNIST
-from counterground.study.mnist._study import ColoredSettings, study_multicoloredmnist
-from counterground.study.theory._study import QUICK as QUICK_THEORY
-from counterground.study.theory._study import TheorySettings, study_theory
+from counterground.study.coco import QUICK as QUICK_COLOREDCOCO
+from counterground.study.coco import TABLE_7, CocoSettings, study_coloredcoco
+from counterground.study.mnist import QUICK as QUICK_MULTICOLOREDMNIST
+from counterground.study.mnist import ColoredSettings, study_multicoloredmnist
+from counterground.study.theory import QUICK as QUICK_THEORY
+from counterground.study.theory import TheorySettings, study_theory
 
 __all__ = [
     "QUICK_COLOREDCOCO",

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import write_bytes
+from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
     import torch
@@ -99,30 +96,6 @@ def _restore_layout(state: dict[int, dict[str, torch.Tensor]], optimizer: torch.
 
 
 _SMOOTHING = 0.95
-
-
-@contextmanager
-def step_progress(title: str | None, total: int, *, done: int = 0) -> Iterator[Callable[[float], None]]:
-    """Show a bar if there is a title; yield what counts a step and takes its loss."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=title is None) as bar:
-        task = bar.add_task(title or "", total=total, completed=done, loss="-")
-        smoothed: float | None = None
-
-        def advance(loss: float) -> None:
-            nonlocal smoothed
-            smoothed = loss if smoothed is None else _SMOOTHING * smoothed + (1 - _SMOOTHING) * loss
-            bar.update(task, advance=1, loss=f"{smoothed:.3f}")
-
-        yield advance
-
-
 Batch = TypeVar("Batch")
 
 
@@ -191,13 +164,18 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         losses = load_checkpoint(checkpoint, model, optimizer, identity).losses
     model.train()
-    with step_progress(progress, schedule.steps, done=len(losses)) as advance:
+    smoothed: float | None = None
+    with progress_bar(progress or "", "steps", shown=progress is not None, keep=True) as bar:
         for batch in _ahead(batch_at, len(losses), schedule.steps):
             losses.append(_step(model, batch, loss, optimizer, schedule, step=len(losses), seed=seed))
             due = len(losses) % checkpoint_every == 0 or len(losses) == schedule.steps
             if checkpoint is not None and due:
                 save_checkpoint(checkpoint, model, optimizer, Checkpoint(losses, identity))
-            advance(losses[-1])
+            smoothed = (
+                losses[-1] if smoothed is None else _SMOOTHING * smoothed + (1 - _SMOOTHING) * losses[-1]
+            )
+            bar.update(len(losses), schedule.steps)
+            bar.note(f"loss {smoothed:.3f}")
             if on_step is not None:
                 on_step(len(losses), losses[-1])
     model.eval()

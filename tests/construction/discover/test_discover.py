@@ -10,7 +10,7 @@ from counterground.construction.discover import discover_pairs, read_discovery
 from counterground.construction.discover._pairs import background_accuracy, choose_pairs, split_halves
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings
-from counterground.photos import read_benchmark
+from counterground.photos import Discovered, read_benchmark
 from counterground.pool import open_pool
 
 MODULE = """
@@ -139,6 +139,11 @@ def test_discover_writes_a_benchmark_of_the_other_half(photos, referee, tmp_path
     assert any(found.sentence == note for note in again.notes)
     assert read_discovery(tmp_path / "pairs").pairs.equals(found.pairs)
     assert read_discovery(tmp_path) is None
+    description = json.loads((tmp_path / "pairs" / "benchmark.json").read_text())
+    came_from = f"photos@{benchmark.version[:8]}"
+    known = {"referee": referee, "split": "half", "min_drop": 0, "discovered_from": came_from}
+    assert {name: description[name] for name in known} == known
+    assert again.discovery == found.benchmark.discovery == Discovered(referee, "half", 0, came_from, "photos")
     record = json.loads((tmp_path / "pairs" / "discovery.json").read_text())
     assert record["chosen_drop"]["value"] == pytest.approx(found.pairs["drop"].mean())
 

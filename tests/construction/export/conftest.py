@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark
+from counterground.photos import Benchmark, Discovered, LabelSpace, photo_id, read_benchmark
 
 LICENCES = ("cc-by", "cc0", "cc-by-nc", "cc-by-sa")
 
@@ -38,6 +38,7 @@ def grouped(photos) -> Benchmark:
             pl.Series("source", [None if n % 7 == 0 else f"https://example.org/{n}" for n in range(count)]),
         ),
         notes=("Drawn, not taken.",),
+        discovery=Discovered("a:model", "half", 5.0, "drawn@0123abcd", "drawn", earlier_referees=("b",)),
     )
 
 

@@ -123,7 +123,7 @@ import importlib, os, signal, sys, time
 from pathlib import Path
 from counterground.construction.export import export
 from counterground.construction.export import _copying
-from counterground.construction.export.formats import _folder
+from counterground.construction.export import _folder
 from counterground.construction.export import _shards
 from counterground.photos import read_benchmark
 
@@ -172,8 +172,10 @@ def test_kill_9_leaves_the_earlier_export_or_nothing_and_the_next_one_clears_up(
     out, moments = tmp_path / "out", random.Random(1)
     for form in ("parquet", "webdataset", "huggingface"):
         before = tree(out) if out.exists() else None
-        process = start(form, slow=0.01)
-        time.sleep(moments.uniform(0.02, 0.35))
+        process = start(form, slow=0.1)
+        while not drafts(out) and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert len(drafts(out)) == 1

@@ -28,6 +28,7 @@ def assert_same(back, benchmark):
     assert back.photos.equals(benchmark.photos)
     assert back.label_space == benchmark.label_space
     assert (back.name, back.notes, back.version) == (benchmark.name, benchmark.notes, benchmark.version)
+    assert back.discovery == benchmark.discovery
 
 
 @pytest.mark.parametrize("form", KEPT_PATHS)

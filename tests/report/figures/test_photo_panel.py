@@ -11,7 +11,7 @@ from counterground.errors import UsageError
 from counterground.metrics import score_predictions
 from counterground.photos import read_benchmark
 from counterground.report.figures._material import Material
-from counterground.results._run import PREDICTIONS_SCHEMA
+from counterground.results import PREDICTIONS_SCHEMA
 
 GROUNDS = {"snow": (235, 240, 245), "grass": (90, 150, 60), "water": (60, 110, 170), "sky": (150, 200, 240)}
 ANIMALS = {"ice bear": ("snow", "grass"), "flamingo": ("water", "sky")}
@@ -41,7 +41,12 @@ def run_on(benchmark, make_run, right):
         rows.append(
             {key: photo[key] for key in ("path", "photo_id", "class_index", "background", "group")}
             | {"class_name": name, "cluster": photo["path"], "model": "efficientnet-lite0", "names": "openai"}
-            | {"prompts": "simple", "protocol": "classification", "label_space": "imagenet"}
+            | {
+                "prompts": "simple",
+                "protocol": "classification",
+                "as_published": False,
+                "label_space": "imagenet",
+            }
             | {"predicted_index": 0, "predicted_name": name if correct else "$wolf$", "correct": correct}
             | {"true_rank": 0, "confidence": 0.5, "top2_gap": 0.1, "loss_sum": None, "loss_mean": None}
         )

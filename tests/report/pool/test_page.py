@@ -12,7 +12,7 @@ from counterground.errors import UsageError
 from counterground.inference import Settings
 from counterground.report import summarise_pool, write_pool_report
 from counterground.report.pool._heat import background_counts, discard_counts, referee_accuracy
-from counterground.results._numbers import bounds, percent
+from counterground.results import bounds, percent
 
 
 def test_the_page_says_what_the_pool_says(pool, tmp_path, page, cells, nasty):

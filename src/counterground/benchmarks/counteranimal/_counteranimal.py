@@ -10,12 +10,14 @@ from pathlib import Path
 
 import polars as pl
 
+from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks._packages import sha256
-from counterground.benchmarks._progress import progress_bar
 from counterground.benchmarks.counteranimal._archive import BrokenArchiveError, is_archive, unpack
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
+from counterground.metrics import GROUPS
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.progress import progress_bar
 from counterground.published import load_table
 
 _RETRIES = 3
@@ -96,7 +98,6 @@ _REMEDY = (
     "Get the archive by hand from the authors' site, counteranimal.github.io, "
     "and give it with `--from ARCHIVE`."
 )
-_GROUPS = ("common", "counter")
 _DEPTH = 4  # LAION-final/<class>/common-<background> inside a folder or two of the unpacker's
 
 
@@ -128,8 +129,8 @@ def get_counteranimal(
     downloaded: Path | None = None
     if archive is None:
         store = cache_dir() / "downloads" / "CounterAnimal"
-        with progress_bar("Downloading CounterAnimal", "bytes", shown=show_progress) as progress:
-            archive = downloaded = download_archive(url, store, remedy=_REMEDY, progress=progress)
+        with progress_bar("Downloading CounterAnimal", "bytes", shown=show_progress) as bar:
+            archive = downloaded = download_archive(url, store, remedy=_REMEDY, progress=bar.update)
     elif not archive.exists():
         raise UsageError(f"{archive} does not exist.")
     try:
@@ -155,8 +156,8 @@ def _unpack(archive: Path, folder: Path, *, show_progress: bool) -> Path:
     except OSError as error:
         raise CounterGroundError(f"Cannot read {archive}: {error.strerror or error}.") from error
     try:
-        with progress_bar("Unpacking CounterAnimal", "files", shown=show_progress) as progress:
-            unpack(archive, unpacked, progress)
+        with progress_bar("Unpacking CounterAnimal", "files", shown=show_progress) as bar:
+            unpack(archive, unpacked, bar.update)
     except BrokenArchiveError:
         shutil.rmtree(unpacked, ignore_errors=True)
         raise
@@ -196,7 +197,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _is_group(folder: Path) -> bool:
-    return folder.name.startswith(tuple(f"{group}-" for group in _GROUPS))
+    return folder.name.startswith(tuple(f"{group}-" for group in GROUPS))
 
 
 def compare_with_paper(photos: pl.DataFrame, imagenet: tuple[int | None, ...]) -> tuple[str, ...]:
@@ -232,7 +233,7 @@ def compare_with_paper(photos: pl.DataFrame, imagenet: tuple[int | None, ...]) -
     for row in classes.iter_rows(named=True):
         if row["imagenet_index"] in present:
             mine = found.filter(pl.col("imagenet_index") == row["imagenet_index"])
-            for group in _GROUPS:
+            for group in GROUPS:
                 lines += _compare_group(row, group, mine.filter(pl.col("group") == group))
     return tuple(lines)
 
@@ -256,3 +257,14 @@ def _compare_group(row: dict[str, object], group: str, photos: pl.DataFrame) -> 
     if n and backgrounds != [expected]:
         lines.append(f"{label}, {group}: background {' and '.join(backgrounds)}, the paper has {expected}.")
     return lines
+
+
+COUNTERANIMAL = BuiltInBenchmark(
+    name="counteranimal",
+    description="45 animal classes photographed on common and counter backgrounds (Wang et al. 2024)",
+    n_photos=13100,
+    folder=counteranimal_folder,
+    is_ready=lambda: is_complete(counteranimal_folder()),
+    get=lambda archive, show_progress: get_counteranimal(archive, show_progress=show_progress),
+    cite=("inaturalist",),
+)

@@ -10,9 +10,10 @@ from counterground.benchmarks.stamps._photographs import (
     read_map,
     solid,
 )
-from counterground.benchmarks.stamps._stamps import StampsSettings, build_stamps
+from counterground.benchmarks.stamps._stamps import STAMPS, StampsSettings, build_stamps
 
 __all__ = [
+    "STAMPS",
     "STAMPS_PACKAGE",
     "Background",
     "Cutout",

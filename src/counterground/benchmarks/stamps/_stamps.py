@@ -23,6 +23,7 @@ import numpy as np
 import PIL
 import polars as pl
 
+from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks._packages import sweep
 from counterground.benchmarks.stamps._compositing import composite
 from counterground.benchmarks.stamps._photographs import (
@@ -40,6 +41,7 @@ from counterground.benchmarks.stamps._photographs import (
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import cache_dir
 from counterground.photos import MANIFEST_SCHEMA, Benchmark, LabelSpace, read_benchmark, write_benchmark
+from counterground.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -344,3 +346,25 @@ def _rename(draft: Path, folder: Path) -> None:
         # Another process finished the same benchmark first: its bytes are ours.
         if not (folder / "provenance.json").is_file():
             raise
+
+
+def _get(packages: Path | None, show_progress: bool) -> Benchmark:
+    with progress_bar("Building stamps", "photos", shown=show_progress and not _is_built()) as bar:
+        return build_stamps(packages=packages, progress=bar.update)
+
+
+def _is_built() -> bool:
+    return (stamps_folder(StampsSettings()) / "provenance.json").is_file()
+
+
+STAMPS = BuiltInBenchmark(
+    name="stamps",
+    description="45 ImageNet classes: 51 photographic cut-outs on 28 photographs of 6 backgrounds",
+    n_photos=1224,
+    folder=lambda: stamps_folder(StampsSettings()),
+    is_ready=_is_built,
+    get=_get,
+    source="packages",
+    on_demand=True,
+    cite=("tuxpaint",),
+)

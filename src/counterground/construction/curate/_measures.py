@@ -15,9 +15,9 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import cache_dir, write_parquet
-from counterground.inference import photo_progress
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.pool import Pool
+from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -215,13 +215,14 @@ def measure_photos(pool: Pool, photos: pl.DataFrame, *, show_progress: bool) -> 
         elif job.photo not in before:
             todo.append((job, found))
     fresh: dict[str, PixelMeasures] = {}
-    with photo_progress("measuring", len(todo), shown=show_progress and bool(todo)) as advance:
+    shown = show_progress and bool(todo)
+    with progress_bar("measuring", total=len(todo), shown=shown, keep=True) as bar:
         for block in _measured(todo):
             measures = {job.photo: found for job, found in block if isinstance(found, PixelMeasures)}
             store.put(measures)
             fresh |= measures
             seen |= {job.path: found for job, found in block if isinstance(found, str)}
-            advance(len(block))
+            bar.advance(len(block))
     rows = [(photo, *values) for photo, values in fresh.items()]
     new = pl.DataFrame(rows, schema=MEASURE_SCHEMA, orient="row")
     measures_of = pl.concat([known.filter(~pl.col("photo_id").is_in(list(fresh))), new])

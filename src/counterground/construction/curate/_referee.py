@@ -11,7 +11,7 @@ import polars as pl
 from counterground.construction.curate._signals import Floats, Ints
 from counterground.errors import UsageError, did_you_mean
 from counterground.files import cache_dir
-from counterground.inference import Head, Settings, build_head, competition, encode_photos
+from counterground.inference import Head, Settings, build_head, candidate_labels, encode_photos
 from counterground.models import Classifier, Encoder, check_specs, expand_specs
 from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_label_space, prompt_templates
 from counterground.pool import Pool
@@ -138,7 +138,7 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
     if not isinstance(model, Encoder):
         raise UsageError(f"{spec} is a generative model: curate needs a CLIP or a classifier.")
     classes = _class_space(model, photos["class_name"].unique().sort().to_list(), running)
-    candidates = competition(
+    candidates = candidate_labels(
         _benchmark(pool, photos, classes), running.label_space or "benchmark", running.names
     )
     if candidates.space.candidates is not None:

@@ -13,7 +13,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.files import write_parquet, write_text
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import score_predictions
-from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.photos import Benchmark, Discovered, read_benchmark, write_benchmark
 from counterground.pool import is_pool
 from counterground.results import Run
 
@@ -86,12 +86,28 @@ def discover_pairs(
         name=f"{benchmark.name}, pairs of {referee}",
         photos=_grouped(photos, pairs).select(benchmark.photos.columns).sort("path"),
         notes=(*benchmark.notes, sentence, *_left_out(run, seen)),
+        discovery=_provenance(benchmark, referee, settings, min_drop=min_drop, split=split),
     )
     discovery = Discovery(
         found, referee, pairs, cells, seen["class_index"].n_unique(), chosen_drop, reported_drop, sentence
     )
     _write(discovery, out, {"min_drop": min_drop, "min_photos": min_photos, "split": split, "seed": seed})
     return discovery
+
+
+def _provenance(
+    benchmark: Benchmark, referee: str, settings: Settings, *, min_drop: float, split: str
+) -> Discovered:
+    earlier = benchmark.discovery
+    return Discovered(
+        referee,
+        split,
+        min_drop,
+        discovered_from=f"{benchmark.name}@{benchmark.version[:8]}",
+        origin=earlier.origin if earlier else benchmark.name,
+        referee_as_published=settings.as_published,
+        earlier_referees=(*earlier.earlier_referees, earlier.referee) if earlier else (),
+    )
 
 
 def _pairs(cells: pl.DataFrame, name: str, *, min_drop: float, min_photos: int) -> pl.DataFrame:

@@ -1,15 +1,26 @@
 """Export: a benchmark as a folder that others can read, with its card and everybody's credit."""
 
+from counterground.construction.export._copying import Tick, copy_photos, photo_bytes
 from counterground.construction.export._export import FORMATS, ExportReport, export
 from counterground.construction.export._facts import Agreement, CardFacts, card_facts
+from counterground.construction.export._format import ExportFormat, Statement
+from counterground.construction.export._layout import Contents, counteranimal_paths, keep_paths
 from counterground.construction.export._shards import ShardSize
 
 __all__ = [
     "FORMATS",
     "Agreement",
     "CardFacts",
+    "Contents",
+    "ExportFormat",
     "ExportReport",
     "ShardSize",
+    "Statement",
+    "Tick",
     "card_facts",
+    "copy_photos",
+    "counteranimal_paths",
     "export",
+    "keep_paths",
+    "photo_bytes",
 ]

@@ -6,12 +6,12 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from counterground.construction.export._facts import Agreement, CardFacts
+from counterground.construction.export._format import Statement
 from counterground.construction.export._licences import read_licence
 from counterground.photos import Benchmark
 from counterground.text import markdown, one_line
@@ -49,44 +49,10 @@ def _harmless(value: object) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-_FIRST_LINES = {
-    "counteranimal": "The layout of CounterAnimal (`<class>/<group>-<background>/`), and a manifest.",
-    "parquet": "Photos in folders, and a manifest (`photos.parquet`) with one row for each.",
-    "webdataset": "WebDataset shards: `<key>.jpg` with `<key>.json`, which has every field of the manifest.",
-    "huggingface": "Parquet shards with the photos in them, for the `datasets` library.",
-    "croissant": "Photos in folders, a manifest (`photos.parquet`), and `croissant.json` that tells of both.",
-}
-_READERS = {  # in the folder of the export
-    "counteranimal": 'from torchvision.datasets import ImageFolder\n\nphotos = ImageFolder(".")',
-    "parquet": 'import polars as pl\n\nphotos = pl.read_parquet("photos.parquet")',
-    "webdataset": (
-        'import glob, webdataset\n\nshards = sorted(glob.glob("*.tar"))\n'
-        'photos = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")'
-    ),
-    "huggingface": (
-        'import os, datasets\n\n# Not ".": load_dataset wants the name of the folder.\n'
-        'photos = datasets.load_dataset(os.getcwd(), split="test")'
-    ),
-    "croissant": 'import mlcroissant\n\nphotos = mlcroissant.Dataset("croissant.json").records("photos")',
-}
 _METHOD = (
     "Wang et al., A Sober Look at the Robustness of CLIPs to Spurious Features, NeurIPS 2024"
     " (arXiv 2403.11497)"
 )
-
-
-@dataclass(frozen=True)
-class Statement:
-    """What the card of one export says besides the photos: its form, the facts, and remarks."""
-
-    form: str
-    facts: CardFacts
-    shared: bool
-    remarks: tuple[str, ...]
-
-    def title(self, benchmark: Benchmark) -> str:
-        """Return what the collection is called."""
-        return self.facts.title or benchmark.name
 
 
 def write_card(benchmark: Benchmark, statement: Statement, folder: Path, front_matter: str = "") -> None:
@@ -97,7 +63,7 @@ def write_card(benchmark: Benchmark, statement: Statement, folder: Path, front_m
         _counts(benchmark),
         _how_chosen(statement.facts),
         _licences(benchmark, statement),
-        _reading(statement.form),
+        _reading(statement.format.reader),
         _citing(benchmark, statement),
     )
     text = front_matter + "\n".join(sections)
@@ -113,7 +79,7 @@ def _heading(benchmark: Benchmark, statement: Statement) -> str:
     return (
         f"# {markdown(statement.title(benchmark))}\n\n{'' if statement.shared else private}{about}\n\n"
         f"{_counted(len(benchmark), 'photo')} of {classes:,} {'class' if classes == 1 else 'classes'}. "
-        f"{_FIRST_LINES[statement.form]}\n"
+        f"{statement.format.summary}\n"
     )
 
 
@@ -205,12 +171,9 @@ def _permits(obstacle: str, noncommercial: bool, verbatim: bool) -> str:
     return ", ".join(limits) or "yes"
 
 
-def _reading(form: str) -> str:
+def _reading(reader: str) -> str:
     evaluate = "counterground evaluate . -m MODEL --out ../run"
-    return (
-        f"## Reading it\n\nIn this folder:\n\n```python\n{_READERS[form]}\n```\n\n"
-        f"```console\n{evaluate}\n```\n"
-    )
+    return f"## Reading it\n\nIn this folder:\n\n```python\n{reader}\n```\n\n```console\n{evaluate}\n```\n"
 
 
 def _citing(benchmark: Benchmark, statement: Statement) -> str:

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 import polars as pl
 
 from counterground._version import __version__
-from counterground.benchmarks import progress_bar
-from counterground.construction.export._card import Statement, write_attribution, write_card, write_left_out
+from counterground.construction.export._card import write_attribution, write_card, write_left_out
 from counterground.construction.export._copying import Tick
 from counterground.construction.export._facts import CardFacts
-from counterground.construction.export._layout import Contents, counteranimal_paths, keep_paths
+from counterground.construction.export._folder import check_replaceable, new_folder, write_mark
+from counterground.construction.export._format import ExportFormat, Statement
+from counterground.construction.export._layout import Contents
 from counterground.construction.export._selection import Selection, Terms, select_photos
 from counterground.construction.export._shards import ShardSize
-from counterground.construction.export.formats._croissant import write_croissant
-from counterground.construction.export.formats._folder import check_replaceable, new_folder, write_mark
-from counterground.construction.export.formats._huggingface import front_matter, write_huggingface
-from counterground.construction.export.formats._open_formats import write_counteranimal, write_parquet_folder
-from counterground.construction.export.formats._webdataset import write_webdataset
+from counterground.construction.export.formats import (
+    COUNTERANIMAL,
+    CROISSANT,
+    HUGGINGFACE,
+    PARQUET,
+    WEBDATASET,
+)
 from counterground.errors import UsageError, did_you_mean
 from counterground.photos import Benchmark
+from counterground.plugins import Registry
+from counterground.progress import progress_bar
 
-FORMATS = ("counteranimal", "croissant", "huggingface", "parquet", "webdataset")
+_FORMATS = Registry(
+    "counterground.exports",
+    ExportFormat,
+    {each.name: each for each in (COUNTERANIMAL, CROISSANT, HUGGINGFACE, PARQUET, WEBDATASET)},
+)
+FORMATS = tuple(_FORMATS.built_in)
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,8 @@ def export(
     Args:
         benchmark: what is exported.
         out: the folder; a new one, an empty one, or an earlier export, which is replaced.
-        formats: some of ``FORMATS``; one is written to ``out``, several to ``out/<format>``.
+        formats: some of ``FORMATS``, or of those other packages add; one is written to ``out``, several to
+            ``out/<format>``.
         shared: for others: photos are left out whose licence is unknown or forbids passing them on.
         all_licences: in a shared export too, on your own responsibility.
         licence_for_unknown: the licence ("cc-by") of photos that state none: for photos of your own.
@@ -82,34 +92,32 @@ def export(
     out = _target(benchmark, Path(out))
     terms = Terms(shared, all_licences, licence_for_unknown, attribution_for_unknown)
     selection = select_photos(benchmark, terms)
-    contents = {form: _lay_out(form, selection.benchmark) for form in chosen}
+    contents = {each.name: each.lay_out(selection.benchmark) for each in chosen}
     total, facts = len(selection.benchmark) * len(chosen), card or CardFacts()
-    numbers, size = count(1), shard_size or ShardSize()
-    with progress_bar("Exporting", "photos", shown=show_progress) as bar, new_folder(out) as draft:
-        for form, held in contents.items():
-            statement = Statement(form, facts, shared, (*selection.notes, *held.notes))
-            folder = _folder_of(form, draft, chosen)
-            _write(held, selection, statement, folder, size=size, tick=lambda: bar(next(numbers), total))
+    size = shard_size or ShardSize()
+    folders = {each.name: out / each.name if len(chosen) > 1 else out for each in chosen}
+    with progress_bar("Exporting", total=total, shown=show_progress) as bar, new_folder(out) as draft:
+        for each in chosen:
+            held = contents[each.name]
+            statement = Statement(each, facts, shared, (*selection.notes, *held.notes))
+            folder = draft / folders[each.name].relative_to(out)
+            _write(held, selection, statement, folder, size=size, tick=bar.advance)
         if len(chosen) > 1:
-            write_mark(draft, {"made_by": f"counterground {__version__}", "formats": list(chosen)})
+            write_mark(draft, {"made_by": f"counterground {__version__}", "formats": list(contents)})
     notes = dict.fromkeys([*selection.notes, *(note for held in contents.values() for note in held.notes)])
-    folders = {form: _folder_of(form, out, chosen) for form in chosen}
     return ExportReport(folders, len(selection.benchmark), selection.left_out, tuple(notes))
 
 
-def _folder_of(form: str, out: Path, formats: Sequence[str]) -> Path:
-    return out / form if len(formats) > 1 else out
-
-
-def _known_formats(formats: Sequence[str]) -> tuple[str, ...]:
-    for form in formats:
-        if form not in FORMATS:
-            raise UsageError(
-                f"Unknown format {form!r}: use {', '.join(FORMATS)}.{did_you_mean(form, FORMATS)}"
-            )
-    if not formats:
-        raise UsageError(f"Name at least one format: {', '.join(FORMATS)}.")
-    return tuple(dict.fromkeys(formats))
+def _known_formats(names: Sequence[str]) -> list[ExportFormat]:
+    known = _FORMATS.names()
+    if not names:
+        raise UsageError(f"Name at least one format: {', '.join(known)}.")
+    chosen = []
+    for name in dict.fromkeys(names):
+        if (found := _FORMATS.find(name)) is None:
+            raise UsageError(f"Unknown format {name!r}: use {', '.join(known)}.{did_you_mean(name, known)}")
+        chosen.append(found)
+    return chosen
 
 
 def _target(benchmark: Benchmark, out: Path) -> Path:
@@ -119,10 +127,6 @@ def _target(benchmark: Benchmark, out: Path) -> Path:
         raise UsageError(f"{out} holds the benchmark that is to be exported: choose another folder.")
     check_replaceable(target)
     return target
-
-
-def _lay_out(form: str, benchmark: Benchmark) -> Contents:
-    return counteranimal_paths(benchmark) if form == "counteranimal" else keep_paths(benchmark)
 
 
 def _write(
@@ -135,25 +139,17 @@ def _write(
     tick: Tick,
 ) -> None:
     folder.mkdir(exist_ok=True)
-    benchmark, head = contents.benchmark, ""
-    if statement.form == "counteranimal":
-        write_counteranimal(contents, folder, tick)
-    elif statement.form == "webdataset":
-        write_webdataset(contents, folder, size, tick)
-    elif statement.form == "huggingface":
-        write_huggingface(contents, folder, size, tick)
-        title = statement.title(benchmark)
-        head = front_matter(benchmark, folder, title=title, licence=statement.facts.licence)
-    else:
-        write_parquet_folder(contents, folder, tick)
+    benchmark, form = contents.benchmark, statement.format
+    form.write(contents, folder, size, tick)
+    head = form.card_head(benchmark, statement, folder) if form.card_head else ""
     write_attribution(benchmark, folder)
     write_left_out(selection.left_out, folder)
     write_card(benchmark, statement, folder, head)
-    if statement.form == "croissant":
-        write_croissant(benchmark, statement, folder)
+    if form.finish:
+        form.finish(benchmark, statement, folder)
     record = {
         "made_by": f"counterground {__version__}",
-        "format": statement.form,
+        "format": form.name,
         "shared": statement.shared,
         "photos": len(benchmark),
         "left_out": len(selection.left_out),

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import IMAGE_SUFFIXES, Benchmark, find_imagenet_index, imagenet_names
+from counterground.photos import IMAGE_SUFFIXES, Benchmark, find_imagenet_index, image_type, imagenet_names
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _RESERVED = re.compile(
@@ -244,7 +244,8 @@ def _file_name(path: str, benchmark: Benchmark) -> str:
     name = safe_name(PurePosixPath(path).name)
     if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
         return name
-    return f"{name}.{image_kind(_head(benchmark.photo_path(path)))}"
+    kind = image_type(_head(benchmark.photo_path(path)))
+    return f"{name}{kind.suffix if kind else '.jpg'}"
 
 
 def _head(path: Path) -> bytes:
@@ -253,24 +254,3 @@ def _head(path: Path) -> bytes:
             return file.read(16)
     except OSError:
         return b""  # copying says what is wrong with it
-
-
-_KINDS = (
-    (b"\xff\xd8\xff", "jpg"),
-    (b"\x89PNG", "png"),
-    (b"GIF8", "gif"),
-    (b"BM", "bmp"),
-    (b"II*\0", "tif"),
-    (b"MM\0*", "tif"),
-    (b"P5", "pgm"),
-    (b"P6", "ppm"),
-)
-
-
-def image_kind(head: bytes) -> str:
-    """Return the usual suffix of a photo by its first 16 bytes; ``jpg`` where they say nothing."""
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head[4:8] == b"ftyp":
-        return "avif"
-    return next((suffix for magic, suffix in _KINDS if head.startswith(magic)), "jpg")

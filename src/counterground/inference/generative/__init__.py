@@ -1,1 +1,9 @@
-"""Generative."""
+"""Generative models on a benchmark: losses of candidate answers, or generated answers that are read."""
+
+from counterground.inference.generative._evaluate import (
+    GenerativeOutput,
+    check_generative,
+    evaluate_generative,
+)
+
+__all__ = ["GenerativeOutput", "check_generative", "evaluate_generative"]

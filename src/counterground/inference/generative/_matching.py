@@ -1,4 +1,4 @@
-"""Which class a model's own words name: one explicit rule, kept in run.json."""
+"""Which class a generated answer names: one explicit rule, recorded in run.json."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 RULE = (
-    "Answers, names and aliases are cut into words: lower case, without accents and punctuation; a name with "
-    "commas counts as several. A class is named where all words of one of its names stand in a row, the last "
-    "one also in the plural (-s, -es). The first name in the answer wins, of two that begin at the same word "
-    "the longer one, of two written alike the lower index. An answer that names no class is unmatched: it is "
-    "counted as wrong and told apart."
+    "Answers, names and aliases are split into words: lower case, without accents and punctuation; a name "
+    "with commas counts as several. A class is named where all words of one of its names occur in a row, the "
+    "last one also in the plural (-s, -es). The first name in the answer wins, the longer of two that begin "
+    "at the same word, the lower index of two with the same text. An answer that names no class is "
+    "unmatched: it counts as wrong and is reported separately."
 )
 _WORDS = re.compile(r"[a-z0-9]+")
 _LIGATURES = str.maketrans({"æ": "ae", "œ": "oe", "ß": "ss", "ø": "o", "ł": "l", "đ": "d"})
@@ -27,35 +27,35 @@ class Match:
 
 
 class Matcher:
-    """Finds classes in answers; ``writings`` are the ways each class is written."""
+    """Finds classes in answers; ``surface_forms`` are the ways each class is written."""
 
-    def __init__(self, writings: Sequence[Sequence[str]]) -> None:
+    def __init__(self, surface_forms: Sequence[Sequence[str]]) -> None:
         self._names: dict[tuple[str, ...], list[int]] = {}
-        for index, written in enumerate(writings):
-            for name in written:
+        for index, forms in enumerate(surface_forms):
+            for name in forms:
                 for part in [name, *name.split(",")]:
                     words = split_words(part)
                     if words and index not in self._names.setdefault(words, []):
                         self._names[words].append(index)
         self._longest = max((len(words) for words in self._names), default=0)
 
-    def match(self, answer: str, competing: set[int]) -> Match:
-        """Return the class that an answer names among those that compete."""
+    def match(self, answer: str, candidates: set[int]) -> Match:
+        """Return the class among the candidates that an answer names."""
         words = split_words(answer)
         found: list[int] = []
         at = 0
         while at < len(words):
-            length, index = self._at(words, at, competing)
+            length, index = self._at(words, at, candidates)
             if index is not None:
                 found.append(index)
             at += max(length, 1)
         return Match(found[0] if found else None, len(set(found)) > 1)
 
-    def _at(self, words: Sequence[str], at: int, competing: set[int]) -> tuple[int, int | None]:
+    def _at(self, words: Sequence[str], at: int, candidates: set[int]) -> tuple[int, int | None]:
         for length in range(min(self._longest, len(words) - at), 0, -1):
             *first, last = words[at : at + length]
             for ending in _singular(last):
-                named = [index for index in self._names.get((*first, ending), ()) if index in competing]
+                named = [index for index in self._names.get((*first, ending), ()) if index in candidates]
                 if named:
                     return length, min(named)
         return 0, None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
-from counterground.models._base import Classifier, Precision
+from counterground.models._base import Classifier
 from counterground.models._device import autocast
+from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ class NetworkClassifier(Classifier):
         description: what is known of the weights; completed here.
         configuration: JSON-ready account of what was built; enters the fingerprint.
         libraries: distributions whose versions enter the fingerprint.
-        device: resolved torch device.
-        precision: fp32, bf16 or fp16.
+        options: device and precision.
     """
 
     def __init__(
@@ -46,15 +46,13 @@ class NetworkClassifier(Classifier):
         description: dict[str, Any],
         configuration: dict[str, Any],
         libraries: tuple[str, ...],
-        device: str = "cpu",
-        precision: Precision = "fp32",
-        as_published: bool = False,
+        options: LoadOptions,
     ) -> None:
         if len(class_names) != len(imagenet_columns):
             raise CounterGroundError(
                 f"{spec}: {len(class_names)} class names for {len(imagenet_columns)} logits."
             )
-        self.spec, self.device, self.dtype = spec, device, precision
+        self.spec, self.device, self.dtype = spec, options.device, options.precision
         self.class_names, self.imagenet_columns = class_names, imagenet_columns
         self.dim = len(class_names)
         self._transform = transform
@@ -65,21 +63,21 @@ class NetworkClassifier(Classifier):
             configuration=configuration,
             preprocessing=preprocessing,
             classes=class_names,
-            dtype=precision,
+            dtype=self.dtype,
             libraries=versions,
         )
-        self._network = network.eval().requires_grad_(requires_grad=False).to(device)
+        self._network = network.eval().requires_grad_(requires_grad=False).to(self.device)
         final = final_linear(network, self.dim)
-        if precision != "fp32" and final is not None:
-            keep_float32(final[1], device)
+        if self.dtype != "fp32" and final is not None:
+            keep_float32(final[1], self.device)
         self.description = {
             **description,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "classes": self.dim,
             "preprocessing": preprocessing,
-            "final_layer": _final_layer_note(final[0] if final else None, precision),
+            "final_layer": _final_layer_note(final[0] if final else None, self.dtype),
             "libraries": versions,
-            "as_published": as_published,
+            "as_published": options.as_published,
             "warnings": list(description.get("warnings", [])),
         }
 
@@ -125,12 +123,6 @@ def keep_float32(layer: torch.nn.Module, device: str) -> None:
             return forward(features.float())  # type: ignore[no-any-return]
 
     layer.forward = forward_float32
-
-
-def no_published_way(as_published: bool) -> list[str]:
-    """Return the warning that ``--as-published`` means nothing for a model, where it was asked for."""
-    said = "There is no published way to load this model: --as-published changes nothing."
-    return [said] if as_published else []
 
 
 def _final_layer_note(name: str | None, precision: str) -> str:

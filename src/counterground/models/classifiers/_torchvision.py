@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.models._weights import cached_url, fetching, read_state_dict, refusing_code, weights_file
+from counterground.models._family import Family, LoadOptions, ModelInfo
+from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code, split_file
 from counterground.models.classifiers._classifier import NetworkClassifier
-
-if TYPE_CHECKING:
-    from counterground.models._base import Precision
-
 
 # DenseNet's published checkpoints spell "denselayer1.norm.1", its modules "denselayer1.norm1".
 _DENSE_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)()")
@@ -22,17 +20,15 @@ _REMEDY = (
 )
 
 
-def load_torchvision(
-    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
-) -> NetworkClassifier:
+def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
     """Load ``torchvision:NAME``, ``torchvision:NAME/WEIGHTS`` or ``torchvision:NAME@FILE``.
 
     Raises:
         UsageError: unknown name, weights or file.
         CounterGroundError: weights cannot be fetched or do not fit.
     """
-    name, weights, path, warnings = find_torchvision(spec, rest)
-    state = read_state_dict(path, spec) if path else _fetch(spec, weights, offline=offline)
+    name, weights, path, warnings = _resolve(spec)
+    state = read_state_dict(path, spec) if path else _fetch(spec, weights, offline=options.offline)
     network, names = _network(spec, name, weights, state, path)
     if tuple(names) != tuple(weights.meta["categories"]):
         warnings.append(
@@ -49,40 +45,37 @@ def load_torchvision(
         description={
             "architecture": name,
             "weights": path.name if path else weights.name,
-            "training_data": torchvision_training_data(weights.name) if not path else None,
+            "training_data": _training_data(weights.name) if not path else None,
             "published_accuracy": weights.meta.get("_metrics", {}).get("ImageNet-1K") if not path else None,
             "warnings": warnings,
         },
         configuration={"library": "torchvision", "name": name, "num_classes": len(names)},
         libraries=("torchvision",),
-        device=device,
-        precision=precision,
-        as_published=as_published,
+        options=options,
     )
 
 
-def find_torchvision(spec: str, rest: str) -> tuple[str, Any, Path | None, list[str]]:
+def _resolve(spec: str) -> tuple[str, Any, Path | None, list[str]]:
     """Return name, torchvision's weights entry, file if one is given, and warnings.
 
     Raises:
         UsageError: unknown name, weights or file.
     """
-    name, at, file = rest.partition("@")
+    name, path = split_file(spec)
     name, _, wanted = name.partition("/")
     available = _weights_of(spec, name)
-    if not at:
-        return name, _pick(available, wanted, spec, name), None, []
-    path = weights_file(file, spec)
-    weights, warnings = _weights_for_file(available, path, wanted, name)
+    if path is None or wanted:
+        return name, _pick(available, wanted, spec, name), path, []
+    weights, warnings = _weights_for_file(available, path, name)
     return name, weights, path, warnings
 
 
-def torchvision_training_data(weights: str) -> str:
+def _training_data(weights: str) -> str:
     """Return the training data of a torchvision weights name."""
     return "Instagram-3.6B, then ImageNet-1K" if "SWAG" in weights else "ImageNet-1K"
 
 
-def classification_models() -> list[str]:
+def _names() -> list[str]:
     """Return the names of torchvision's ImageNet classifiers."""
     from torchvision import models
 
@@ -92,18 +85,16 @@ def classification_models() -> list[str]:
 def _weights_of(spec: str, name: str) -> Any:
     from torchvision import models
 
-    names = classification_models()
+    names = _names()
     if name not in names:
         raise UsageError(f"{spec}: torchvision has no classifier {name!r}.{did_you_mean(name, names)}")
     return models.get_model_weights(name)
 
 
 def _pick(available: Any, wanted: str, spec: str, name: str) -> Any:
-    if not wanted:
+    if wanted in ("", "DEFAULT"):
         return available.DEFAULT
     names = [entry.name for entry in available]
-    if wanted == "DEFAULT":
-        return available.DEFAULT
     if wanted not in names:
         raise UsageError(
             f"{spec}: torchvision has no weights {wanted!r} for {name}; use one of {', '.join(names)}."
@@ -112,10 +103,8 @@ def _pick(available: Any, wanted: str, spec: str, name: str) -> Any:
     return available[wanted]
 
 
-def _weights_for_file(available: Any, path: Path, wanted: str, name: str) -> tuple[Any, list[str]]:
-    """Return the entry whose preprocessing goes with a file: as written, by file name, or the default."""
-    if wanted:
-        return _pick(available, wanted, f"torchvision:{name}/{wanted}@{path}", name), []
+def _weights_for_file(available: Any, path: Path, name: str) -> tuple[Any, list[str]]:
+    """Return the entry whose preprocessing goes with a file, by the file's name or the default."""
     for entry in available:
         if entry.url.rsplit("/", 1)[-1] == path.name:
             return entry, []
@@ -131,7 +120,7 @@ def _fetch(spec: str, weights: Any, *, offline: bool) -> Any:
 
     with fetching(spec, offline=offline, remedy=_REMEDY):
         if offline:
-            cached_url(weights.url, Path(torch.hub.get_dir()) / "checkpoints", spec)
+            check_cached(weights.url, spec)
         return torch.hub.load_state_dict_from_url(
             weights.url, map_location="cpu", check_hash=True, weights_only=True
         )
@@ -170,3 +159,30 @@ def _builder_options(name: str, weights: Any, state: dict[str, Any]) -> dict[str
     if name == "maxvit_t":
         return {"input_size": weights.meta["min_size"]}
     return {}
+
+
+def _list() -> Iterator[ModelInfo]:
+    from torchvision import models
+
+    for name in _names():
+        available = models.get_model_weights(name)
+        for weights in available:
+            yield ModelInfo(
+                f"torchvision:{name}/{weights.name}",
+                "classifier",
+                weights.meta["num_params"],
+                _training_data(weights.name),
+                needs_network=True,
+                note="default" if weights is available.DEFAULT else "",
+            )
+
+
+TORCHVISION = Family(
+    prefix="torchvision",
+    usage="torchvision:NAME",
+    resolve=_resolve,
+    load=_load,
+    kind=lambda _spec: "classifier",
+    list=_list,
+    cite=lambda _spec: ("torchvision2016",),
+)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.models._base import Classifier, Precision
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message
+from counterground.models._base import Classifier
+from counterground.models._family import Family, LoadOptions, require
 from counterground.models._fingerprint import combine, library_versions, plain_repr
 from counterground.models._labels import Labels, match_labels
-from counterground.models.classifiers._classifier import no_published_way
+from counterground.models._weights import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -62,32 +61,25 @@ class OnnxSource:
     output_name: str | None
 
 
-def find_onnx(spec: str, rest: str) -> OnnxSource:
+def find_onnx(spec: str) -> OnnxSource:
     """Return the file that ``onnx:FILE`` names, with its sidecar ``FILE.json`` read and checked.
 
     Raises:
         UsageError: no such file or sidecar, or a sidecar with missing, unknown or impossible values.
-        CounterGroundError: a package is missing, or the sidecar is not JSON.
+        CounterGroundError: the sidecar is not JSON.
+        ModuleNotFoundError: a package is missing.
     """
-    missing = [package for package in ("onnx", "onnxruntime") if find_spec(package) is None]
-    if missing:
-        raise CounterGroundError(
-            f"{spec} needs the package {' and '.join(missing)}: run pip install 'counterground[onnx]'."
-        )
-    file = Path(rest).expanduser()
+    require("onnx", "onnxruntime")
+    file = Path(spec.partition(":")[2]).expanduser()
     if not file.is_file():
         raise UsageError(f"{spec}: there is no file {str(file)!r}.")
     sidecar = file.with_name(f"{file.name}.json")
     if not sidecar.is_file():
         raise UsageError(
-            f"{spec}: an ONNX file says nothing of preprocessing and class names; write them into {sidecar}, "
-            f"such as {_EXAMPLE}."
+            f"{spec}: an ONNX file contains neither preprocessing nor class names; write them into "
+            f"{sidecar}, such as {_EXAMPLE}."
         )
-    try:
-        values = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CounterGroundError(f"{spec}: {sidecar} is not readable JSON ({error}).") from error
-    return _checked(spec, file, sidecar, values)
+    return _checked(spec, file, sidecar, read_json(sidecar, spec))
 
 
 def _checked(spec: str, file: Path, sidecar: Path, values: Any) -> OnnxSource:
@@ -175,21 +167,10 @@ class OnnxClassifier(Classifier):
         source: the file and what its sidecar says.
         labels: names and ImageNet-1K indices of the logits.
         graph: the opened file.
-        precision: what was asked for; anything but fp32 is warned of.
-        device: likewise, for other devices than the CPU.
-        as_published: likewise.
+        options: a warning is added where they ask for anything but fp32 on the CPU.
     """
 
-    def __init__(
-        self,
-        source: OnnxSource,
-        labels: Labels,
-        graph: _Graph,
-        *,
-        precision: Precision,
-        device: str,
-        as_published: bool,
-    ) -> None:
+    def __init__(self, source: OnnxSource, labels: Labels, graph: _Graph, options: LoadOptions) -> None:
         self.spec, self.device, self.dtype = source.spec, "cpu", "fp32"
         self.class_names, self.imagenet_columns = labels.names, labels.columns
         self.dim = len(labels.names)
@@ -216,8 +197,8 @@ class OnnxClassifier(Classifier):
             "final_layer": f"as exported; {source.output}",
             "provider": "CPUExecutionProvider",
             "libraries": versions,
-            "as_published": as_published,
-            "warnings": [*labels.warnings, *_not_as_asked(precision, device, as_published=as_published)],
+            "as_published": options.as_published,
+            "warnings": [*labels.warnings, *_not_as_asked(options)],
         }
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
@@ -285,26 +266,23 @@ class _Graph:
         try:
             (made,) = self._session.run([self.output], {self._input: given})
         except Exception as error:
-            raise CounterGroundError(f"{self._spec}: onnxruntime cannot run it ({_line(error)}).") from error
+            raise CounterGroundError(
+                f"{self._spec}: onnxruntime cannot run it ({error_message(error)})."
+            ) from error
         return np.asarray(made)
 
 
-def load_onnx(
-    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
-) -> OnnxClassifier:
+def load_onnx(spec: str, options: LoadOptions) -> OnnxClassifier:
     """Load ``onnx:FILE``, a classifier; an image tower without its text tower cannot be scored.
 
     Raises:
         UsageError: no such file or sidecar, or a sidecar that does not fit the graph.
         CounterGroundError: the graph cannot be read or run.
     """
-    del offline  # nothing is fetched
-    source = find_onnx(spec, rest)
+    source = find_onnx(spec)
     graph = _Graph(source)
     labels = match_labels(spec, [f"class {index}" for index in range(graph.classes)], source.labels)
-    return OnnxClassifier(
-        source, labels, graph, precision=precision, device=device, as_published=as_published
-    )
+    return OnnxClassifier(source, labels, graph, options)
 
 
 def _open(source: OnnxSource) -> Any:
@@ -317,7 +295,9 @@ def _open(source: OnnxSource) -> Any:
     try:
         return onnxruntime.InferenceSession(str(source.file), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise CounterGroundError(f"{source.spec}: onnxruntime cannot open it ({_line(error)}).") from error
+        raise CounterGroundError(
+            f"{source.spec}: onnxruntime cannot open it ({error_message(error)})."
+        ) from error
 
 
 def _image_input(source: OnnxSource, session: Any) -> tuple[str, Any, bool, int | None, list[int | None]]:
@@ -327,7 +307,7 @@ def _image_input(source: OnnxSource, session: Any) -> tuple[str, Any, bool, int 
         names = ", ".join(each.name for each in inputs)
         raise UsageError(
             f"{source.spec}: the graph takes {len(inputs)} inputs ({names}); only classifiers with one "
-            "image input can be scored. Wrap others in a function of yours: module:function."
+            "image input can be scored. Wrap others in a function of your own: module:function."
         )
     given = inputs[0]
     if given.type not in _FLOATS or len(given.shape) != 4:
@@ -345,9 +325,9 @@ def _image_input(source: OnnxSource, session: Any) -> tuple[str, Any, bool, int 
 
 
 def _agreed_size(source: OnnxSource, fixed: list[int | None]) -> tuple[int, int]:
-    asked = source.size or (None, None)
+    given = source.size or (None, None)
     sides = []
-    for name, said, graph in zip(("height", "width"), asked, fixed, strict=True):
+    for name, said, graph in zip(("height", "width"), given, fixed, strict=True):
         if said is None and graph is None:
             raise UsageError(
                 f'{source.spec}: the graph takes any {name}; write "size" into {source.file}.json.'
@@ -386,7 +366,7 @@ def _initializers(source: OnnxSource) -> tuple[int, list[Path]]:
         graph = onnx.load(str(source.file), load_external_data=False).graph
     except Exception as error:
         raise CounterGroundError(
-            f"{source.spec}: {source.file} is not an ONNX file ({_line(error)})."
+            f"{source.spec}: {source.file} is not an ONNX file ({error_message(error)})."
         ) from error
     files = {
         entry.value
@@ -422,14 +402,22 @@ def _file_digests(file: Path, external: list[Path]) -> dict[str, str]:
     return digests
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:240].rstrip(".")
+def _not_as_asked(options: LoadOptions) -> list[str]:
+    warnings = options.warnings()
+    if options.precision != "fp32":
+        warnings.append(
+            f"An ONNX file runs in the precision it was written in, not in {options.precision} as requested."
+        )
+    if options.device != "cpu":
+        warnings.append(f"An ONNX file runs on the CPU here, not on {options.device}.")
+    return warnings
 
 
-def _not_as_asked(precision: str, device: str, *, as_published: bool) -> list[str]:
-    warnings = []
-    if precision != "fp32":
-        warnings.append(f"An ONNX file runs in the precision it was written in, not in {precision} as asked.")
-    if device != "cpu":
-        warnings.append(f"An ONNX file runs on the CPU here, not on {device}.")
-    return [*warnings, *no_published_way(as_published)]
+ONNX = Family(
+    prefix="onnx",
+    usage="onnx:FILE",
+    resolve=find_onnx,
+    load=load_onnx,
+    kind=lambda _spec: "classifier",
+    extra="onnx",
+)

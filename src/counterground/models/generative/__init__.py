@@ -1,1 +1,17 @@
-"""Generative."""
+"""Generative models: losses of answers, models behind an HTTP API, and MiniGPT-4."""
+
+from counterground.models.generative._conversation import Candidate, Conversation, PhotoInputs, placed
+from counterground.models.generative._endpoint import ENDPOINT
+from counterground.models.generative._losses import NotShareableError, Scorer
+from counterground.models.generative._minigpt4 import MINIGPT4
+
+__all__ = [
+    "ENDPOINT",
+    "MINIGPT4",
+    "Candidate",
+    "Conversation",
+    "NotShareableError",
+    "PhotoInputs",
+    "Scorer",
+    "placed",
+]

@@ -1,4 +1,4 @@
-"""``http:`` and ``https:``: a model behind an address that speaks the OpenAI chat protocol with images."""
+"""``http:`` and ``https:``: a model behind an HTTP API that speaks the OpenAI chat protocol with images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import re
 import threading
 import time
 import urllib.error
@@ -16,8 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.models._base import Generative, Precision, Protocol
+from counterground.errors import CounterGroundError, UsageError
+from counterground.models._base import Generative, Protocol
+from counterground.models._family import Family, LoadOptions, read_options
 from counterground.models._fingerprint import combine
 
 if TYPE_CHECKING:
@@ -30,12 +32,12 @@ FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 _LARGEST_ANSWER = 4 * 2**20
 # Too early, too many, or a fault of the server's: the same call may succeed later.
-_PASSING = {408, 409, 425, 429, *range(500, 600)}
-_KEPT = "Answers so far are kept; the same command goes on from there"
+_TRANSIENT = {408, 409, 425, 429, *range(500, 600)}
+_KEPT = "Answers so far are kept; the same command continues from there"
 
 
-class _Passing(Exception):  # noqa: N818 - a reason to try again, not an error yet
-    """The call failed in a way that may pass; ``wait`` is what the server asked for, in seconds."""
+class _TransientError(Exception):
+    """The call failed and may succeed later; ``wait`` is the pause the server requested, in seconds."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -54,8 +56,8 @@ class Caller:
         spec: names the model in messages.
         url: the address of chat completions.
         key: sent as a bearer token; never part of a message.
-        timeout: seconds for one call in all.
-        retries: how often a call that failed in a passing way is repeated.
+        timeout: seconds for one whole call.
+        retries: how often a call with a transient failure is repeated.
     """
 
     def __init__(self, spec: str, url: str, *, key: str | None, timeout: float, retries: int) -> None:
@@ -66,11 +68,11 @@ class Caller:
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._stopped = threading.Event()
 
-    def ask(self, body: dict[str, Any]) -> str:
+    def call(self, body: dict[str, Any]) -> str:
         """Return the text of the answer.
 
         Raises:
-            CounterGroundError: the server refuses the call, or keeps failing.
+            CounterGroundError: the server rejects the request, or keeps failing.
         """
         data = json.dumps(body).encode()
         for attempt in range(self._retries + 1):
@@ -78,7 +80,7 @@ class Caller:
                 break
             try:
                 return _text(self._post(data))
-            except _Passing as error:
+            except _TransientError as error:
                 reason = str(error)
                 if attempt < self._retries:
                     self._stopped.wait(error.wait if error.wait is not None else _backoff(attempt))
@@ -89,7 +91,7 @@ class Caller:
         )
 
     def stop(self) -> None:
-        """Let calls that wait for another attempt give up."""
+        """Stop calls that wait for another attempt."""
         self._stopped.set()
 
     def _post(self, data: bytes) -> bytes:
@@ -100,20 +102,22 @@ class Caller:
                 return _read(response, deadline)
         except urllib.error.HTTPError as error:
             with error:
-                said = _excerpt(_read_quietly(error, deadline))
-            if error.code in _PASSING:
-                raise _Passing(f"the server said {error.code}{said}", _asked_wait(error.headers)) from error
-            raise CounterGroundError(self._refused(error.code, said, error.headers)) from error
+                excerpt = _excerpt(_read_quietly(error, deadline))
+            if error.code in _TRANSIENT:
+                raise _TransientError(
+                    f"the server answered {error.code}{excerpt}", _retry_after(error.headers)
+                ) from error
+            raise CounterGroundError(self._rejected(error.code, excerpt, error.headers)) from error
         except TimeoutError as error:
-            raise _Passing(f"no answer within {self._timeout:g} s") from error
+            raise _TransientError(f"no answer within {self._timeout:g} s") from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, TimeoutError):
-                raise _Passing(f"no answer within {self._timeout:g} s") from error
-            raise _Passing(f"it cannot be reached ({error.reason})") from error
+                raise _TransientError(f"no answer within {self._timeout:g} s") from error
+            raise _TransientError(f"it cannot be reached ({error.reason})") from error
         except (OSError, http.client.HTTPException) as error:
-            raise _Passing(f"the connection broke ({type(error).__name__})") from error
+            raise _TransientError(f"the connection broke ({type(error).__name__})") from error
 
-    def _refused(self, code: int, said: str, headers: Message) -> str:
+    def _rejected(self, code: int, excerpt: str, headers: Message) -> str:
         remedy = {
             401: " Set COUNTERGROUND_API_KEY.",
             403: " Check COUNTERGROUND_API_KEY and what it may use.",
@@ -121,18 +125,18 @@ class Caller:
         }.get(code, "")
         if 300 <= code < 400:
             remedy = f" It points to {headers.get('Location')}; give that address if you trust it."
-        return f"{self._spec}: the server refused with {code}{said}.{remedy} {_KEPT}."
+        return f"{self._spec}: the server rejected the request with {code}{excerpt}.{remedy} {_KEPT}."
 
 
 def _read(response: Any, deadline: float) -> bytes:
-    """Read a body; a server that trickles it must not hold the call beyond its time."""
+    """Read a body; a slow server must not hold the call beyond its deadline."""
     parts: list[bytes] = []
     size = 0
     while part := response.read1(65536):
         parts.append(part)
         size += len(part)
         if size > _LARGEST_ANSWER:
-            raise _Passing(f"an answer of more than {_LARGEST_ANSWER} bytes")
+            raise _TransientError(f"an answer of more than {_LARGEST_ANSWER} bytes")
         if time.monotonic() > deadline:
             raise TimeoutError
     return b"".join(parts)
@@ -141,20 +145,20 @@ def _read(response: Any, deadline: float) -> bytes:
 def _read_quietly(response: Any, deadline: float) -> bytes:
     try:
         return _read(response, deadline)
-    except (OSError, http.client.HTTPException, _Passing):
+    except (OSError, http.client.HTTPException, _TransientError):
         return b""
 
 
 def _text(body: bytes) -> str:
-    """Return the words in a chat completion; a body that holds none may be a passing fault."""
+    """Return the text of a chat completion; a body without one may be a transient fault."""
     try:
         content = json.loads(body)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise _Passing(f"an answer that is no chat completion{_excerpt(body)}") from error
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        raise _TransientError(f"an answer that is not a chat completion{_excerpt(body)}") from error
     if isinstance(content, list):  # some servers answer in parts
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if not isinstance(content, str):
-        raise _Passing(f"a chat completion without text{_excerpt(body)}")
+        raise _TransientError(f"a chat completion without text{_excerpt(body)}")
     return content.strip()
 
 
@@ -163,9 +167,10 @@ def _excerpt(body: bytes) -> str:
     return f" ({text[:160]})" if text else ""
 
 
-def _asked_wait(headers: Message) -> float | None:
-    asked = headers.get("Retry-After", "")
-    return min(float(asked), _LONGEST_WAIT) if asked.replace(".", "", 1).isdigit() else None
+def _retry_after(headers: Message) -> float | None:
+    """Return the seconds of a ``Retry-After`` header, None without a number in it."""
+    seconds = headers.get("Retry-After", "")
+    return min(float(seconds), _LONGEST_WAIT) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", seconds) else None
 
 
 def _backoff(attempt: int) -> float:
@@ -182,7 +187,7 @@ _HERE = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass(frozen=True)
 class EndpointSource:
-    """``URL#MODEL?OPTIONS`` taken apart; ``url`` ends in ``/chat/completions``."""
+    """``URL#MODEL?OPTIONS``, parsed; ``url`` ends in ``/chat/completions``."""
 
     spec: str
     url: str
@@ -198,7 +203,7 @@ class EndpointSource:
         return urlsplit(self.url).hostname in _HERE
 
 
-def find_endpoint(spec: str, rest: str) -> EndpointSource:
+def find_endpoint(spec: str) -> EndpointSource:
     """Return what ``http://HOST/v1#MODEL[?OPTIONS]`` names; nothing is called.
 
     Options, joined by ``&``: ``jobs=4`` photos at once, ``timeout=120`` seconds, ``retries=5`` and
@@ -207,9 +212,8 @@ def find_endpoint(spec: str, rest: str) -> EndpointSource:
     Raises:
         UsageError: no host or no model is named, an unknown option, or a password in the address.
     """
-    del rest
     address, _, fragment = spec.partition("#")
-    model, _, asked = fragment.partition("?")
+    model, _, query = fragment.partition("?")
     try:
         parts = urlsplit(address)
         known = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -222,10 +226,10 @@ def find_endpoint(spec: str, rest: str) -> EndpointSource:
         )
     if parts.username or parts.password:
         raise UsageError(
-            f"The address {parts.hostname} holds a name or a password, which would be kept in the run. "
-            f"Put the key into the environment variable {API_KEY} instead."
+            f"The address {parts.hostname} contains a user name or a password, which would be kept in the "
+            f"run. Put the key into the environment variable {API_KEY} instead."
         )
-    options = _options(spec, asked)
+    options = _options(spec, query)
     path = parts.path.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
     return EndpointSource(
         spec,
@@ -238,29 +242,26 @@ def find_endpoint(spec: str, rest: str) -> EndpointSource:
     )
 
 
-def load_endpoint(
-    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
-) -> Generative:
-    """Make ready to ask a model behind an address; nothing is called yet.
+def load_endpoint(spec: str, options: LoadOptions) -> Generative:
+    """Prepare to call a model behind an HTTP API; nothing is called yet.
 
     Raises:
         UsageError: see `find_endpoint`.
         CounterGroundError: ``offline``, and the address is another machine's.
     """
-    del device
-    source = find_endpoint(spec, rest)
-    if offline and not source.local:
-        raise CounterGroundError(f"{spec} is on another machine, and --offline forbids asking it.")
-    return Endpoint(source, precision=precision, as_published=as_published)
+    source = find_endpoint(spec)
+    if options.offline and not source.local:
+        raise CounterGroundError(f"{spec} is on another machine, and --offline forbids calling it.")
+    return Endpoint(source, options)
 
 
 class Endpoint(Generative):
-    """A model behind an address. Its weights cannot be seen, so its fingerprint is its name and address."""
+    """A model behind an HTTP API. Its weights cannot be seen, so its fingerprint is its name and address."""
 
     protocols = _PROTOCOLS
 
-    def __init__(self, source: EndpointSource, *, precision: Precision, as_published: bool) -> None:
-        self.spec, self.device, self.dtype = source.spec, "remote", precision
+    def __init__(self, source: EndpointSource, options: LoadOptions) -> None:
+        self.spec, self.device, self.dtype = source.spec, "remote", options.precision
         self.concurrency, self.price = source.jobs, source.price
         self._source = source
         key = _key()
@@ -268,7 +269,7 @@ class Endpoint(Generative):
             source.spec, source.url, key=key, timeout=source.timeout, retries=source.retries
         )
         self._request = {"model": source.model, "temperature": 0}
-        # No library, number of jobs or price is in it: what was paid for is not paid again after an update.
+        # Libraries, jobs and price are left out: answers that were paid for stay valid after an update.
         self.fingerprint = combine(url=source.url, request=self._request, sent=_SENT)
         self.description = {
             "architecture": source.model,
@@ -284,9 +285,9 @@ class Endpoint(Generative):
             "retries": source.retries,
             "price_per_call": source.price,
             "libraries": {},
-            "as_published": as_published,
+            "as_published": options.as_published,
             "warnings": [
-                "What answers at this address can change without notice, and no fingerprint would show it.",
+                "The model behind this address can change without notice, and no fingerprint would show it.",
                 *_unsafe(source, key),
             ],
         }
@@ -301,32 +302,26 @@ class Endpoint(Generative):
             "max_tokens": max_new_tokens,
             "messages": [{"role": "user", "content": content}],
         }
-        return self._caller.ask(body)
+        return self._caller.call(body)
 
     def stop(self) -> None:
         self._caller.stop()
 
 
 def _key() -> str | None:
-    """Return the key from the environment; a file of it often ends in a line break, which no header takes."""
+    """Return the key from the environment, without the line break that one read from a file often ends in."""
     key = os.environ.get(API_KEY, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise UsageError(f"{API_KEY} holds characters that no key has; set it anew.")
+        raise UsageError(f"{API_KEY} contains characters that no key has; set it again.")
     return key or None
 
 
-def _options(spec: str, asked: str) -> dict[str, Any]:
+def _options(spec: str, query: str) -> dict[str, Any]:
     options: dict[str, Any] = dict(_OPTIONS)
-    for part in asked.split("&") if asked else []:
-        name, _, value = part.partition("=")
-        if name not in _OPTIONS:
-            raise UsageError(
-                f"{spec}: unknown option {name!r}; there are {', '.join(_OPTIONS)}."
-                f"{did_you_mean(name, _OPTIONS)}"
-            )
+    for name, value in read_options(spec, query, _OPTIONS).items():
         lowest = {"jobs": 1, "timeout": 0.01}.get(name, 0)
         try:
-            options[name] = float(value)
+            options[name] = float(value or "")
         except ValueError:
             options[name] = -1.0
         whole = name in ("jobs", "retries")
@@ -351,3 +346,13 @@ def _data_url(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=95, subsampling=0)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+ENDPOINT = Family(
+    prefix="http",
+    usage="http://HOST/v1#MODEL",
+    claims=lambda spec: spec.startswith(("http:", "https:")) and bool(spec.partition(":")[2].strip("/")),
+    resolve=find_endpoint,
+    load=load_endpoint,
+    kind=lambda _spec: "generative",
+)

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterground.models.generative._texts import Candidate, PhotoInputs, common_length, placed, precision_of
+from counterground.models.generative._conversation import (
+    Candidate,
+    PhotoInputs,
+    common_length,
+    placed,
+    precision_of,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +48,7 @@ class Scorer:
         return np.array([self._full_loss(photo, candidate) for candidate in candidates], dtype=np.float32)
 
     def decoder_losses(self, inputs: dict[str, Any], answers: Sequence[Sequence[int]]) -> np.ndarray:
-        """Return summed losses ``[k]`` of answers that a decoder writes apart from the question."""
+        """Return summed losses ``[k]`` of answers of an encoder-decoder, whose decoder sees no question."""
         import torch
 
         given = placed(inputs, self.network)
@@ -168,5 +174,5 @@ def _nll(logits: torch.Tensor, targets: Sequence[int]) -> float:
     """Return the negative log-likelihood of ``targets`` ``[t]`` under ``logits`` ``[t, v]``, in float32."""
     import torch
 
-    wanted = torch.tensor(list(targets), device=logits.device)
-    return float(torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="sum"))
+    labels = torch.tensor(list(targets), device=logits.device)
+    return float(torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum"))

@@ -1,4 +1,4 @@
-"""``minigpt4:DIR``: MiniGPT-4 from the user's own checkout, since there is no package of it."""
+"""``minigpt4:DIR``: MiniGPT-4 from the user's own checkout, since no package of it exists."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterground.errors import CounterGroundError, UsageError
-from counterground.models._base import Generative, Precision, Protocol
+from counterground.errors import CounterGroundError, UsageError, error_message
+from counterground.models._base import Generative, Protocol
+from counterground.models._family import Family, LoadOptions, ModelInfo
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ class Checkout:
     config: Path
 
 
-def find_minigpt4(spec: str, rest: str) -> Checkout:
+def find_minigpt4(spec: str) -> Checkout:
     """Return the checkout that ``minigpt4:DIR`` or ``minigpt4:DIR@CONFIG`` names; nothing of it is run.
 
     Raises:
         UsageError: there is none; the message says what to install and where.
     """
-    place, _, config = rest.partition("@")
+    place, _, config = spec.partition(":")[2].partition("@")
     folder = Path(place).expanduser()
     if not (folder / "minigpt4" / "common" / "config.py").is_file():
         raise UsageError(
@@ -60,33 +61,29 @@ def find_minigpt4(spec: str, rest: str) -> Checkout:
     return Checkout(spec, folder, path)
 
 
-def load_minigpt4(
-    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
-) -> Generative:
+def load_minigpt4(spec: str, options: LoadOptions) -> Generative:
     """Load MiniGPT-4 with the code of a checkout, which naming it here allows to run.
 
     Raises:
         UsageError: there is no checkout.
         CounterGroundError: its code fails, lacks a package or its weights, or is older than October 2023.
     """
-    del offline  # its configuration names files; what its code fetches is out of our hands
-    checkout = find_minigpt4(spec, rest)
+    checkout = find_minigpt4(spec)
     with _importing(checkout):
         try:
-            model, photo_processor, settings = _build(checkout, device)
+            model, photo_processor, settings = _build(checkout, options.device)
         except ImportError as error:
             raise CounterGroundError(
                 f"{spec} needs a package that is missing: {error}. Install those of "
                 f"{checkout.folder / 'environment.yml'}."
             ) from error
         except (Exception, SystemExit) as error:
-            said = " ".join(str(error).split())[:240].rstrip(".")
             raise CounterGroundError(
-                f"{spec}: MiniGPT-4 could not be loaded ({type(error).__name__}: {said}). Check llama_model "
-                f"in minigpt4/configs/models/minigpt4_vicuna0.yaml and ckpt in {checkout.config}."
+                f"{spec}: MiniGPT-4 could not be loaded ({type(error).__name__}: {error_message(error)}). "
+                "Check llama_model in minigpt4/configs/models/minigpt4_vicuna0.yaml and ckpt in "
+                f"{checkout.config}."
             ) from error
-    options: dict[str, Any] = {"device": device, "precision": precision, "as_published": as_published}
-    return MiniGpt4(checkout, model, photo_processor, settings, **options)
+    return MiniGpt4(checkout, model, photo_processor, settings, options)
 
 
 class MiniGpt4(Generative):
@@ -103,12 +100,9 @@ class MiniGpt4(Generative):
         model: Any,
         photo_processor: Any,
         settings: dict[str, Any],
-        *,
-        device: str,
-        precision: Precision,
-        as_published: bool,
+        options: LoadOptions,
     ) -> None:
-        self.spec, self.device, self.dtype = checkout.spec, device, precision
+        self.spec, self.device, self.dtype = checkout.spec, options.device, options.precision
         for name in ("preparing_embedding", "encode_img", "llama_tokenizer", "generate"):
             if not hasattr(model, name):
                 raise CounterGroundError(
@@ -136,8 +130,8 @@ class MiniGpt4(Generative):
             "chat_template": self._template,
             "key_value_sharing": "no: its forward pass takes whole answers; the image is encoded once",
             "libraries": libraries,
-            "as_published": as_published,
-            "warnings": [f"The precision is what {checkout.config.name} says, not --precision {precision}."],
+            "as_published": options.as_published,
+            "warnings": [f"The precision is what {checkout.config.name} says, not --precision {self.dtype}."],
         }
 
     def losses(
@@ -228,3 +222,19 @@ def _code(checkout: Checkout) -> str:
         if path.suffix in (".py", ".yaml") and path.is_file():
             digest.update(str(path.relative_to(checkout.folder)).encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _list() -> list[ModelInfo]:
+    note = "a folder with a checkout of its repository"
+    return [ModelInfo("minigpt4:MiniGPT-4", "generative", None, None, needs_network=False, note=note)]
+
+
+MINIGPT4 = Family(
+    prefix="minigpt4",
+    usage="minigpt4:DIR",
+    resolve=find_minigpt4,
+    load=load_minigpt4,
+    kind=lambda _spec: "generative",
+    list=_list,
+    cite=lambda _spec: ("zhu2024minigpt4", "li2023blip2", "chiang2023vicuna"),
+)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from counterground.models._family import LoadOptions
 from counterground.models._labels import match_labels, names_of
-from counterground.models.classifiers._classifier import NetworkClassifier, no_published_way
-from counterground.models.huggingface._dual import LIBRARIES, weights_name
+from counterground.models.classifiers import NetworkClassifier
 from counterground.models.huggingface._images import HfTransform, load_transform
-from counterground.models.huggingface._loading import code_identity, read_network
+from counterground.models.huggingface._loading import LIBRARIES, code_parts, read_network, weights_name
 from counterground.models.huggingface._source import HfSource
 
 if TYPE_CHECKING:
-    from counterground.models._base import Precision
+    import torch
 
 
-def load_hf_classifier(
-    source: HfSource, *, device: str, precision: Precision, as_published: bool
-) -> NetworkClassifier:
+def load_hf_classifier(source: HfSource, options: LoadOptions) -> NetworkClassifier:
     """Load a classifier; call it inside `reading`.
 
     Raises:
@@ -39,17 +37,15 @@ def load_hf_classifier(
             "architecture": type(model).__name__,
             "weights": weights_name(source),
             "training_data": None,
-            "warnings": [*labels.warnings, *no_published_way(as_published)],
+            "warnings": [*labels.warnings, *options.warnings()],
         },
         configuration={
             "library": "transformers",
             "config": model.config.to_json_string(),
-            "code": code_identity(source, model, transform.processor),
+            "code": code_parts(source, model, transform.processor),
         },
         libraries=LIBRARIES,
-        device=device,
-        precision=precision,
-        as_published=as_published,
+        options=options,
     )
 
 

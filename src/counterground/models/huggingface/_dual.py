@@ -1,4 +1,4 @@
-"""Dual encoders of transformers: CLIP, SigLIP, SigLIP 2 (fixed and NaFlex), ALIGN and their kin."""
+"""Dual encoders of transformers: CLIP, SigLIP, SigLIP 2 (fixed and NaFlex), ALIGN and related models."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
-from counterground.models._base import DualEncoder, Precision
-from counterground.models._device import autocast
+from counterground.models._dual import TorchDualEncoder
+from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
-from counterground.models.classifiers._classifier import keep_float32, no_published_way
+from counterground.models.classifiers import keep_float32
 from counterground.models.huggingface._images import HfTransform, load_transform
-from counterground.models.huggingface._loading import code_identity, from_pretrained, read_network
+from counterground.models.huggingface._loading import (
+    LIBRARIES,
+    code_parts,
+    from_pretrained,
+    read_network,
+    weights_name,
+)
 from counterground.models.huggingface._source import HfSource
 from counterground.models.huggingface._texts import (
     HfTextEncoder,
@@ -24,21 +30,14 @@ from counterground.models.huggingface._texts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
     import torch
-    from PIL import Image
 
 
-LIBRARIES = ("transformers", "tokenizers", "torchvision")
-
-
-class HfDualEncoder(DualEncoder):
+class HfDualEncoder(TorchDualEncoder):
     """A dual encoder of transformers with its own image processor and tokenizer.
 
-    The image tower runs in ``precision`` under autocast, its projection and the text tower in float32.
-    Photos become ``[3, h, w]``; for SigLIP 2 NaFlex ``[patches, width + 3]`` (see `HfTransform`).
+    The projection of the image tower runs in float32 too. Photos become ``[3, h, w]``; for SigLIP 2 NaFlex
+    ``[patches, width + 3]`` (see `HfTransform`).
 
     Args:
         source: where it comes from.
@@ -47,10 +46,10 @@ class HfDualEncoder(DualEncoder):
         tokenizer: of transformers.
         how: how its family's texts are tokenised.
         description: what is known of the weights; completed here.
-        device: resolved torch device.
-        precision: of the image tower.
-        as_published: stamped on the description.
+        options: device and precision.
     """
+
+    transform: HfTransform
 
     def __init__(
         self,
@@ -61,21 +60,19 @@ class HfDualEncoder(DualEncoder):
         how: Tokenization,
         *,
         description: dict[str, Any],
-        device: str = "cpu",
-        precision: Precision = "fp32",
-        as_published: bool = False,
+        options: LoadOptions,
     ) -> None:
-        self.spec, self.device, self.dtype = source.spec, device, precision
-        self._transform = transform
+        self.spec, self.device, self.dtype = source.spec, options.device, options.precision
+        self.transform = transform
         libraries = library_versions(*LIBRARIES)
         words = tokenizer_identity(tokenizer, how)
-        code = code_identity(source, model, tokenizer, transform.processor)
+        code = code_parts(source, model, tokenizer, transform.processor)
         self.fingerprint, self.text_fingerprint = _fingerprints(
-            model, transform, words, libraries=libraries, code=code, dtype=precision
+            model, transform, words, libraries=libraries, code=code, dtype=options.precision
         )
-        self._model = model.to(device)
-        if precision != "fp32" and hasattr(model, "visual_projection"):
-            keep_float32(model.visual_projection, device)
+        self.network = model.to(options.device)
+        if options.precision != "fp32" and hasattr(model, "visual_projection"):
+            keep_float32(model.visual_projection, options.device)
         self.logit_scale, bias = _scale(model)
         if not math.isfinite(self.logit_scale):
             raise CounterGroundError(f"{source.spec}: the weights hold a logit scale of {self.logit_scale}.")
@@ -87,31 +84,17 @@ class HfDualEncoder(DualEncoder):
             "logit_scale": self.logit_scale,
             "logit_bias": bias,
             "libraries": libraries,
-            "as_published": as_published,
-            "warnings": list(description.get("warnings", [])),
+            "as_published": options.as_published,
         }
-        self._encode_texts = HfTextEncoder(
-            self._model, tokenizer, how, device, warn=self.description["warnings"].append
-        )
+        warn = self.description["warnings"].append
+        self.texts = HfTextEncoder(self.network, tokenizer, how, options.device, warn=warn)
         self.dim = int(self.encode_texts(["a photo"]).shape[1])
 
-    def preprocess(self, image: Image.Image) -> torch.Tensor:
-        return self._transform(image if image.mode == "RGB" else image.convert("RGB"))
-
-    def encode(self, batch: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        with torch.inference_mode():
-            inputs = self._transform.inputs(batch.to(self.device))
-            with autocast(self.device, self.dtype):
-                features = pooled(self._model.get_image_features(**inputs))
-            return torch.nn.functional.normalize(features.float(), dim=-1).cpu()
-
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        return self._encode_texts(texts)
+    def image_features(self, batch: torch.Tensor) -> torch.Tensor:
+        return pooled(self.network.get_image_features(**self.transform.inputs(batch)))
 
 
-def load_hf_dual(source: HfSource, *, device: str, precision: Precision, as_published: bool) -> HfDualEncoder:
+def load_hf_dual(source: HfSource, options: LoadOptions) -> HfDualEncoder:
     """Load a dual encoder; call it inside `reading`.
 
     Raises:
@@ -123,7 +106,7 @@ def load_hf_dual(source: HfSource, *, device: str, precision: Precision, as_publ
     for method in ("get_image_features", "get_text_features"):
         if not hasattr(model, method):
             raise CounterGroundError(
-                f"{source.spec}: {type(model).__name__} has no {method}(): no dual encoder."
+                f"{source.spec}: {type(model).__name__} has no {method}(), so it is not a dual encoder."
             )
     tokenizer = from_pretrained(AutoTokenizer, source)
     check_vocabulary(source.spec, model.config, tokenizer)
@@ -141,19 +124,10 @@ def load_hf_dual(source: HfSource, *, device: str, precision: Precision, as_publ
             "activation": getattr(vision, "hidden_act", None),
             "activation_source": "config.json",
             "training_data": None,
-            "warnings": [*warnings, *no_published_way(as_published)],
+            "warnings": [*warnings, *options.warnings()],
         },
-        device=device,
-        precision=precision,
-        as_published=as_published,
+        options=options,
     )
-
-
-def weights_name(source: HfSource) -> str:
-    """Return the folder's name, or ``owner/name@commit``."""
-    if source.folder is not None:
-        return source.folder.resolve().name
-    return f"{source.name}@{source.revision}" if source.revision else source.name
 
 
 def _scale(model: Any) -> tuple[float, float | None]:

@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
+from counterground.models.huggingface._loading import from_pretrained
+from counterground.models.huggingface._source import HfSource
 
 if TYPE_CHECKING:
     import torch
@@ -80,15 +82,13 @@ class HfTransform:
             )
 
 
-def load_transform(source: Any) -> HfTransform:
+def load_transform(source: HfSource) -> HfTransform:
     """Return the transform of a source; call it inside `reading`.
 
     Raises:
         CounterGroundError: see `HfTransform`.
     """
     from transformers import AutoImageProcessor
-
-    from counterground.models.huggingface._loading import from_pretrained
 
     chosen = {} if source.backend is None else {"backend": source.backend}
     return HfTransform(source.spec, from_pretrained(AutoImageProcessor, source, **chosen))

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from counterground.errors import CounterGroundError
-from counterground.models._code import source_identity
+from counterground.errors import CounterGroundError, error_message
+from counterground.models._fingerprint import code_fingerprint
 from counterground.models._weights import fetching, hub_offline, refusing_code
 from counterground.models.huggingface._source import HfSource, folder_config
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 
+# Of these the versions enter a fingerprint.
+LIBRARIES = ("transformers", "tokenizers", "torchvision")
 _REMEDY = (
     "Connect to the network, put the files into the Hugging Face cache (HF_HOME), or give a folder: hf:DIR."
 )
@@ -30,7 +32,7 @@ def reading(source: HfSource, *, offline: bool) -> Iterator[None]:
 
     Raises:
         CounterGroundError: not in the cache, no network, a missing package, a pickle that could run code,
-            weights that do not fit, or code that lies with the weights and was not asked for.
+            weights that do not fit, or code beside the weights that the user did not allow.
     """
     with quiet():
         if source.folder is not None:
@@ -38,12 +40,12 @@ def reading(source: HfSource, *, offline: bool) -> Iterator[None]:
                 yield
         else:
             fetched = fetching(source.spec, offline=offline, remedy=_REMEDY, hub=True)
-            with refusing_code(_place(source), source.spec), fetched, _explained(source):
+            with refusing_code(weights_name(source), source.spec), fetched, _explained(source):
                 yield
 
 
 def pinned(source: HfSource) -> HfSource:
-    """Return a repository's source with the commit it stands for now; call it inside `reading`."""
+    """Return a repository's source pinned to its current commit; call it inside `reading`."""
     from transformers.utils.hub import resolve_revision
 
     if source.folder is not None:
@@ -68,7 +70,7 @@ def read_config(source: HfSource) -> dict[str, Any]:
 
 
 def from_pretrained(auto: Any, source: HfSource, **options: Any) -> Any:
-    """Call ``auto.from_pretrained`` on the source; code that lies with the weights runs only if asked for."""
+    """Call ``auto.from_pretrained``; code beside the weights runs only if the user allowed it."""
     return auto.from_pretrained(
         source.name, revision=source.revision, trust_remote_code=source.trust_remote_code, **options
     )
@@ -102,12 +104,12 @@ def read_network(auto: Any, source: HfSource, *, dtype: torch.dtype | None = Non
     return network.eval().requires_grad_(requires_grad=False)
 
 
-def code_identity(source: HfSource, *objects: Any) -> dict[str, Any]:
+def code_parts(source: HfSource, *objects: Any) -> dict[str, Any]:
     """Return what is known of code that came with the weights, for a fingerprint; nothing unless trusted."""
     if not source.trust_remote_code:
         return {}
     classes = [type(each) for each in objects]
-    return source_identity(sys.modules[classes[0].__module__], *classes).parts
+    return code_fingerprint(sys.modules[classes[0].__module__], *classes).parts
 
 
 @contextmanager
@@ -140,7 +142,7 @@ def _explained(source: HfSource) -> Iterator[None]:
     except Exception as error:
         if source.folder is not None and isinstance(error, OSError):
             raise CounterGroundError(
-                f"{source.spec}: {source.folder} is no complete model ({_first_sentence(error)}). "
+                f"{source.spec}: {source.folder} is not a complete model ({_first_sentence(error)}). "
                 "Save model, image processor and tokenizer into it with save_pretrained()."
             ) from error
         if "trust_remote_code" in str(error):
@@ -149,14 +151,17 @@ def _explained(source: HfSource) -> Iterator[None]:
                 f"it, write {source.spec}{'&' if '?' in source.spec else '?'}trust_remote_code."
             ) from error
         if isinstance(error, AttributeError | KeyError | TypeError | ValueError):
-            said = f"{type(error).__name__}: {_first_sentence(error)}"
-            raise CounterGroundError(f"{source.spec}: transformers cannot load it ({said}).") from error
+            reason = f"{type(error).__name__}: {_first_sentence(error)}"
+            raise CounterGroundError(f"{source.spec}: transformers cannot load it ({reason}).") from error
         raise
 
 
 def _first_sentence(error: BaseException) -> str:
-    return " ".join(str(error).split()).partition(". ")[0][:240].rstrip(".")
+    return error_message(error).partition(". ")[0]
 
 
-def _place(source: HfSource) -> Any:
+def weights_name(source: HfSource) -> str:
+    """Return the folder's name, or ``owner/name@commit``."""
+    if source.folder is not None:
+        return source.folder.resolve().name
     return f"{source.name}@{source.revision}" if source.revision else source.name

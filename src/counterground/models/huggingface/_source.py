@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.errors import CounterGroundError, UsageError
+from counterground.models._base import Kind
+from counterground.models._family import read_options, require
+from counterground.models._labels import match_labels, names_of
+from counterground.models._weights import read_json
 
 CONFIG_NAME = "config.json"
-HfKind = Literal["dual_encoder", "classifier", "generative"]
 _KIND_NAMES = {
     "classifier": "classifier",
     "dual_encoder": "dual encoder",
-    "generative": "model that answers in words",
+    "generative": "generative model",
 }
 OPTIONS = ("trust_remote_code", "labels", "backend")
 BACKENDS = ("pil", "torchvision")
@@ -40,14 +41,14 @@ _GENERATIVE = re.compile(r"For(ConditionalGeneration|CausalLM|Vision2Seq|VisionT
 
 @dataclass(frozen=True)
 class HfSource:
-    """A folder in transformers' layout, or a repository on the hub, with what was asked about it.
+    """A folder in transformers' layout, or a repository on the hub, with its options.
 
     Attributes:
         spec: as the user wrote it.
         name: path of the folder, or ``owner/name``: what ``from_pretrained`` is given.
         folder: the folder, None for a repository.
         revision: branch, tag or commit of a repository.
-        trust_remote_code: whether the user asked by name to run the code that lies with the weights.
+        trust_remote_code: whether the user allowed the code beside the weights to run.
         labels: ``imagenet`` or a file of class names, instead of the model's own ``id2label``.
         backend: ``pil`` or ``torchvision``, None for the library's own choice.
     """
@@ -61,19 +62,16 @@ class HfSource:
     backend: str | None = None
 
 
-def parse_hf(spec: str, rest: str) -> HfSource:
-    """Return what REST of ``hf:REST`` names: ``DIR`` or ``OWNER/NAME[@REVISION]``, then ``?OPTION&OPTION``.
+def parse_hf(spec: str) -> HfSource:
+    """Return what ``hf:DIR`` or ``hf:OWNER/NAME[@REVISION]`` names, with its ``?OPTION&OPTION``.
 
     Raises:
         UsageError: neither a folder nor the form of a repository's name, or an unknown option.
-        CounterGroundError: transformers is not installed.
+        ModuleNotFoundError: transformers is not installed.
     """
-    if find_spec("transformers") is None:
-        raise CounterGroundError(
-            f"{spec} needs the package transformers: run pip install 'counterground[hf]'."
-        )
-    place, _, asked = rest.partition("?")
-    options = _options(spec, asked)
+    require("transformers")
+    place, _, query = spec.partition(":")[2].partition("?")
+    options = _options(spec, query)
     if options.get("backend") not in (None, *BACKENDS):
         raise UsageError(f"{spec}: backend is {' or '.join(BACKENDS)}, not {options['backend']!r}.")
     common: dict[str, Any] = {
@@ -93,20 +91,19 @@ def parse_hf(spec: str, rest: str) -> HfSource:
     return HfSource(spec, name, revision=revision or None, **common)
 
 
-def find_hf(spec: str, rest: str) -> HfSource:
-    """Return the source, with a folder's configuration and class names checked; a hub is not asked.
+def find_hf(spec: str) -> HfSource:
+    """Return the source, with a folder's configuration and class names checked; the hub is not contacted.
 
     Raises:
         UsageError: as `parse_hf`; a folder without configuration, of a kind that cannot be scored, or a
             classifier whose classes have no names.
         CounterGroundError: the configuration is broken.
+        ModuleNotFoundError: transformers is not installed.
     """
-    source = parse_hf(spec, rest)
+    source = parse_hf(spec)
     if source.folder is not None:
         config = folder_config(source)
         if kind_of(source, config) == "classifier" and ("id2label" in config or source.labels):
-            from counterground.models._labels import match_labels, names_of
-
             match_labels(spec, names_of(spec, config.get("id2label", {})), source.labels)
     return source
 
@@ -123,24 +120,21 @@ def folder_config(source: HfSource) -> dict[str, Any]:
     if not path.is_file():
         other = (source.folder / "open_clip_config.json").is_file()
         hint = f" It is an OpenCLIP folder: write open_clip:{source.folder}." if other else ""
-        raise UsageError(f"{source.spec}: {source.folder} holds no {CONFIG_NAME}.{hint}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CounterGroundError(f"{source.spec}: {path} is not readable JSON ({error}).") from error
+        raise UsageError(f"{source.spec}: {source.folder} has no {CONFIG_NAME}.{hint}")
+    config = read_json(path, source.spec)
     if not isinstance(config, dict):
-        raise CounterGroundError(f"{source.spec}: {path} holds no configuration of a model.")
+        raise CounterGroundError(f"{source.spec}: {path} is not the configuration of a model.")
     return config
 
 
-def kind_of(source: HfSource, config: Mapping[str, Any]) -> HfKind:
+def kind_of(source: HfSource, config: Mapping[str, Any]) -> Kind:
     """Return which kind of model a configuration describes.
 
     The class the weights were saved from decides; the model type alone only where none is named.
 
     Raises:
         UsageError: it is of no kind that can be scored: a tower alone, a network without a head, ...; or an
-            option was given that means nothing for its kind.
+            option was given that does not apply to its kind.
     """
     kind = _described_kind(source, config)
     for option, value, kinds in (
@@ -148,11 +142,11 @@ def kind_of(source: HfSource, config: Mapping[str, Any]) -> HfKind:
         ("backend", source.backend, ("classifier", "dual_encoder")),
     ):
         if value is not None and kind not in kinds:
-            raise UsageError(f"{source.spec}: {option}=... means nothing for a {_KIND_NAMES[kind]}.")
+            raise UsageError(f"{source.spec}: {option}=... does not apply to a {_KIND_NAMES[kind]}.")
     return kind
 
 
-def _described_kind(source: HfSource, config: Mapping[str, Any]) -> HfKind:
+def _described_kind(source: HfSource, config: Mapping[str, Any]) -> Kind:
     named = config.get("architectures") or [""]
     architecture, model_type = str(named[0]), str(config.get("model_type", ""))
     if "ForImageClassification" in architecture or {"architecture", "num_classes"} <= set(config):
@@ -170,23 +164,17 @@ def _described_kind(source: HfSource, config: Mapping[str, Any]) -> HfKind:
     if "AutoModel" in own_code:
         return "dual_encoder"
     raise UsageError(
-        f"{source.spec}: {architecture or model_type or 'what lies there'} cannot be scored: neither an "
+        f"{source.spec}: {architecture or model_type or 'this model'} cannot be scored: neither an "
         f"image and a text tower in one space ({', '.join(DUAL_ENCODERS)}), nor ...ForImageClassification, "
         "nor a model that writes about images (...ForConditionalGeneration)."
     )
 
 
-def _options(spec: str, asked: str) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for part in asked.split("&") if asked else []:
-        name, equals, value = part.partition("=")
-        if name not in OPTIONS:
-            raise UsageError(
-                f"{spec}: no option {name!r}; there are {', '.join(OPTIONS)}.{did_you_mean(name, OPTIONS)}"
-            )
-        if (name == "trust_remote_code") == bool(equals) or (equals and not value):
+def _options(spec: str, query: str) -> dict[str, str | None]:
+    options = read_options(spec, query, OPTIONS)
+    for name, value in options.items():
+        if (name == "trust_remote_code") != (value is None) or value == "":
             raise UsageError(
                 f"{spec}: trust_remote_code takes no value, labels=... and backend=... take one."
             )
-        options[name] = value
     return options

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterground.errors import CounterGroundError
+from counterground.models._dual import TOKENS, TextEncoder, unit_length
 from counterground.models._fingerprint import combine, plain_repr
-from counterground.models._texts import TOKENS
 from counterground.models.huggingface._loading import quiet
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Tokenization:
         tokenizer: class of the tokenizer.
         padding: ``max_length`` or ``longest`` (of the texts encoded together).
         max_length: tokens a text may have; longer ones are cut.
-        mask: whether the tower is told which tokens are padding. SigLIP's was trained without.
+        mask: whether the tower gets a mask of the padding. SigLIP's was trained without.
         lower_case: whether texts are lower-cased before the tokenizer sees them.
     """
 
@@ -89,7 +89,7 @@ def tokenization(config: Any, tokenizer: Any) -> tuple[Tokenization, list[str]]:
     )
 
 
-class HfTextEncoder:
+class HfTextEncoder(TextEncoder):
     """Encodes texts in float32, each distinct one once, those of like length together.
 
     Args:
@@ -103,38 +103,28 @@ class HfTextEncoder:
     def __init__(
         self, model: Any, tokenizer: Any, how: Tokenization, device: str, *, warn: Callable[[str], None]
     ) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._how = how
-        self._device = device
-        self._warn = warn
+        super().__init__(model, tokenizer, device)
+        self._how, self._warn = how, warn
 
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Return unit-length embeddings ``[n, dim]`` float32 in the order of ``texts``."""
-        if not texts:
-            return self(["a text, to learn the width"])[:0]
-        distinct = list(dict.fromkeys(texts))
+    def encode(self, texts: list[str]) -> np.ndarray:
         with quiet():
-            tokens = self._tokens(distinct)
+            tokens = self._tokens(texts)
             order = np.argsort([len(ids) for ids in tokens], kind="stable")
-            embedded: np.ndarray | None = None
-            for batch in self._batches(tokens, order):
-                part = self._embed([tokens[at] for at in batch])
-                if embedded is None:
-                    embedded = np.empty((len(distinct), part.shape[1]), np.float32)
-                embedded[batch] = part
-        assert embedded is not None
-        rows = {text: row for row, text in enumerate(distinct)}
-        return np.take(embedded, [rows[text] for text in texts], axis=0)
+            batches = self._batches(tokens, order)
+            parts = [self._embed([tokens[at] for at in batch]) for batch in batches]
+        embedded = np.empty((len(texts), parts[0].shape[1]), np.float32)
+        for batch, part in zip(batches, parts, strict=True):
+            embedded[batch] = part
+        return embedded
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         how = self._how
         written = [text.lower() for text in texts] if how.lower_case else list(texts)
-        tokens: list[list[int]] = self._tokenizer(written, truncation=True, max_length=how.max_length)[
+        tokens: list[list[int]] = self.tokenizer(written, truncation=True, max_length=how.max_length)[
             "input_ids"
         ]
         full = [text for text, ids in zip(written, tokens, strict=True) if len(ids) == how.max_length]
-        cut = sum(len(ids) > how.max_length for ids in self._tokenizer(full)["input_ids"]) if full else 0
+        cut = sum(len(ids) > how.max_length for ids in self.tokenizer(full)["input_ids"]) if full else 0
         if cut:
             self._warn(f"{cut} texts have more than {how.max_length} tokens and are cut.")
         return tokens
@@ -152,19 +142,14 @@ class HfTextEncoder:
         return [*batches, order[start:]]
 
     def _embed(self, tokens: list[list[int]]) -> np.ndarray:
-        import torch
-
         how = self._how
-        inputs = self._tokenizer.pad(
+        inputs = self.tokenizer.pad(
             {"input_ids": tokens}, padding=how.padding, max_length=how.max_length, return_tensors="pt"
         )
-        given = {"input_ids": inputs["input_ids"].to(self._device)}
+        given = {"input_ids": inputs["input_ids"].to(self.device)}
         if how.mask and "attention_mask" in inputs:
-            given["attention_mask"] = inputs["attention_mask"].to(self._device)
-        with torch.inference_mode():
-            features = pooled(self._model.get_text_features(**given))
-            unit: np.ndarray = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-        return unit
+            given["attention_mask"] = inputs["attention_mask"].to(self.device)
+        return unit_length(pooled(self.network.get_text_features(**given)))
 
 
 def pooled(output: Any) -> torch.Tensor:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
-from counterground.models._base import DualEncoder, Precision
-from counterground.models._device import autocast
+from counterground.models._dual import TorchDualEncoder
+from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
-from counterground.models._texts import TextEncoder, can_trim
-from counterground.models._training_data import open_clip_training_data
-from counterground.models._weights import cached_url, fetching, refusing_code
+from counterground.models._weights import check_cached, fetching, refusing_code
 from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
 from counterground.models.open_clip._source import (
     CONFIG_NAME,
@@ -20,14 +18,11 @@ from counterground.models.open_clip._source import (
     folder_configuration,
     folder_weights,
 )
+from counterground.models.open_clip._texts import TrimmedTextEncoder
+from counterground.models.open_clip._training_data import training_data_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
     import torch
-    from PIL import Image
-
 
 _REMEDY = (
     "Connect to the network, put the file into the Hugging Face cache (HF_HOME), or give the weights "
@@ -35,11 +30,8 @@ _REMEDY = (
 )
 
 
-class OpenClipEncoder(DualEncoder):
+class OpenClipEncoder(TorchDualEncoder):
     """An OpenCLIP model with its own preprocessing and tokenizer.
-
-    The image tower runs in ``precision`` under autocast, the text tower always in float32; both are
-    normalised in float32.
 
     Args:
         spec: as the user wrote it.
@@ -47,9 +39,7 @@ class OpenClipEncoder(DualEncoder):
         tokenizer: list of texts -> tokens.
         configuration: what the model was built from, JSON-ready; enters the fingerprint.
         description: what is known of the weights; completed here.
-        device: resolved torch device.
-        precision: of the image tower.
-        as_published: keep the library's order, resizing before conversion to RGB.
+        options: under ``as_published`` the library's order is kept, resizing before conversion to RGB.
     """
 
     def __init__(
@@ -60,26 +50,24 @@ class OpenClipEncoder(DualEncoder):
         *,
         configuration: dict[str, Any],
         description: dict[str, Any],
-        device: str = "cpu",
-        precision: Precision = "fp32",
-        as_published: bool = False,
+        options: LoadOptions,
     ) -> None:
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
-        self.spec, self.device, self.dtype = spec, device, precision
-        self.convert_rgb_first = not as_published
+        self.spec, self.device, self.dtype = spec, options.device, options.precision
+        self.convert_rgb_first = not options.as_published
         settings = dict(model.visual.preprocess_cfg)
-        self._transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
+        self.transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
         preprocessing = {
             "settings": settings,
-            "transform": repr(self._transform),
+            "transform": repr(self.transform),
             "convert_rgb_first": self.convert_rgb_first,
         }
         libraries = library_versions("open_clip_torch", "timm", "torchvision", "transformers")
         self.fingerprint, self.text_fingerprint = _fingerprints(
-            model, tokenizer, configuration, libraries, preprocessing=preprocessing, dtype=precision
+            model, tokenizer, configuration, libraries, preprocessing=preprocessing, dtype=options.precision
         )
-        self._model = model.eval().requires_grad_(requires_grad=False).to(device)
+        self.network = model.eval().requires_grad_(requires_grad=False).to(options.device)
         scale = model.logit_scale.detach().float().exp().reshape(-1)
         self.logit_scale = float(scale[0])
         self.description = {
@@ -87,60 +75,36 @@ class OpenClipEncoder(DualEncoder):
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "preprocessing": preprocessing,
             "libraries": libraries,
-            "as_published": as_published,
+            "as_published": options.as_published,
             "warnings": list(description.get("warnings", [])),
         }
-        self._encode_texts = TextEncoder(
-            self._model, tokenizer, device, trim=can_trim(model), warn=self.description["warnings"].append
-        )
+        warn = self.description["warnings"].append
+        self.texts = TrimmedTextEncoder(self.network, tokenizer, options.device, warn=warn)
         self.dim = int(configuration["model_cfg"]["embed_dim"])
         if not math.isfinite(self.logit_scale):
             raise CounterGroundError(f"{spec}: the weights hold a logit scale of {self.logit_scale}.")
 
-    def preprocess(self, image: Image.Image) -> torch.Tensor:
-        if self.convert_rgb_first and image.mode != "RGB":
-            image = image.convert("RGB")
-        return self._transform(image)  # type: ignore[no-any-return]
-
-    def encode(self, batch: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        with torch.inference_mode():
-            with autocast(self.device, self.dtype):
-                features = self._model.encode_image(batch.to(self.device), normalize=False)
-            return torch.nn.functional.normalize(features.float(), dim=-1).cpu()
-
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        return self._encode_texts(texts)
+    def image_features(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.network.encode_image(batch, normalize=False)  # type: ignore[no-any-return]
 
 
-def load_open_clip(
-    spec: str, rest: str, *, device: str, precision: Precision, as_published: bool, offline: bool
-) -> OpenClipEncoder:
-    """Load ``open_clip:REST``, REST being ARCH/TAG, DIR or NAME@FILE.
+def load_open_clip(spec: str, options: LoadOptions) -> OpenClipEncoder:
+    """Load ``open_clip:ARCH/TAG``, ``open_clip:DIR`` or ``open_clip:NAME@FILE``.
 
     Raises:
         UsageError: unknown name, tag, folder or file.
         CounterGroundError: weights cannot be fetched or do not fit.
     """
-    source = find_open_clip(spec, rest)
-    options: dict[str, Any] = {"device": device, "precision": precision, "as_published": as_published}
+    source = find_open_clip(spec)
     if source.folder is not None:
-        return load_open_clip_folder(spec, source.folder, offline=offline, **options)
+        return load_folder(spec, source.folder, options)
     if source.file is not None:
-        return _load_file(spec, source.name, source.file, offline=offline, **options)
-    return _load_tag(spec, source.name, source.tag, offline=offline, **options)
+        return _load_file(spec, source.name, source.file, options)
+    return _load_tag(spec, source.name, source.tag, options)
 
 
-def load_open_clip_folder(
-    spec: str,
-    folder: Path,
-    *,
-    device: str,
-    precision: Precision,
-    as_published: bool,
-    offline: bool,
-    description: dict[str, Any] | None = None,
+def load_folder(
+    spec: str, folder: Path, options: LoadOptions, *, training_data: str | None = None
 ) -> OpenClipEncoder:
     """Load a folder that holds ``open_clip_config.json`` and weights (.safetensors preferred).
 
@@ -150,63 +114,57 @@ def load_open_clip_folder(
     """
     configuration = folder_configuration(spec, folder)
     weights = folder_weights(spec, folder)
-    model = _build(spec, f"local-dir:{folder}", None, weights, offline=offline)
-    tokenizer = _tokenizer(spec, f"local-dir:{folder}", offline=offline)
-    quick_gelu = bool(configuration["model_cfg"].get("quick_gelu", False))
-    account = {
-        "architecture": configuration["model_cfg"].get("architecture", folder.resolve().name),
-        "weights": weights.name,
-        "activation": activation_name(quick_gelu),
-        "activation_source": CONFIG_NAME,
-        "training_data": None,
-        "warnings": [],
-        **(description or {}),
-    }
+    name = f"local-dir:{folder}"
+    model_cfg = configuration["model_cfg"]
     return OpenClipEncoder(
         spec,
-        model,
-        tokenizer,
+        _build(spec, name, None, weights, offline=options.offline),
+        _tokenizer(spec, name, offline=options.offline),
         configuration=configuration,
-        description=account,
-        device=device,
-        precision=precision,
-        as_published=as_published,
+        description={
+            "architecture": model_cfg.get("architecture", folder.resolve().name),
+            "weights": weights.name,
+            "activation": activation_name(bool(model_cfg.get("quick_gelu", False))),
+            "activation_source": CONFIG_NAME,
+            "training_data": training_data,
+        },
+        options=options,
     )
 
 
-def _load_tag(spec: str, name: str, tag: str, *, offline: bool, **options: Any) -> OpenClipEncoder:
+def _load_tag(spec: str, name: str, tag: str, options: LoadOptions) -> OpenClipEncoder:
     import open_clip
     from open_clip.pretrained import download_pretrained
 
-    activation = resolve_activation(name, tag, as_published=options["as_published"])
+    activation = resolve_activation(name, tag, as_published=options.as_published)
     weights_cfg = open_clip.get_pretrained_cfg(activation.name, activation.tag)
-    with fetching(spec, offline=offline, remedy=_REMEDY, hub=bool(weights_cfg.get("hf_hub"))):
-        if offline and not weights_cfg.get("hf_hub"):
-            cached_url(weights_cfg["url"], Path("~/.cache/clip").expanduser(), spec)
+    hub = bool(weights_cfg.get("hf_hub"))
+    with fetching(spec, offline=options.offline, remedy=_REMEDY, hub=hub):
+        if options.offline and not hub:
+            check_cached(weights_cfg["url"], spec, Path("~/.cache/clip").expanduser())
         path = Path(download_pretrained(weights_cfg))
     keys = ("mean", "std", "interpolation", "resize_mode")
     preprocess = {key: weights_cfg[key] for key in keys if weights_cfg.get(key) is not None}
-    model = _build(spec, activation.name, activation.quick_gelu, path, preprocess=preprocess, offline=offline)
-    model_cfg = open_clip.get_model_config(activation.name) | {"quick_gelu": activation.quick_gelu}
+    quick_gelu = activation.quick_gelu
     return OpenClipEncoder(
         spec,
-        model,
-        _tokenizer(spec, activation.name, offline=offline),
-        configuration={"model_cfg": model_cfg},
+        _build(spec, activation.name, quick_gelu, path, preprocess=preprocess, offline=options.offline),
+        _tokenizer(spec, activation.name, offline=options.offline),
+        configuration={"model_cfg": open_clip.get_model_config(activation.name) | {"quick_gelu": quick_gelu}},
         description={
             "architecture": activation.name,
             "weights": activation.tag,
-            "activation": activation_name(activation.quick_gelu),
+            "activation": activation_name(quick_gelu),
             "activation_source": "OpenCLIP's table of pretrained weights",
             "trained_activation": activation_name(activation.trained_quick_gelu),
-            "training_data": open_clip_training_data(activation.tag),
-            "warnings": list(activation.warnings),
+            "training_data": training_data_of(activation.tag),
+            "warnings": activation.warnings,
         },
-        **options,
+        options=options,
     )
 
 
-def _load_file(spec: str, name: str, path: Path, *, offline: bool, **options: Any) -> OpenClipEncoder:
+def _load_file(spec: str, name: str, path: Path, options: LoadOptions) -> OpenClipEncoder:
     import open_clip
 
     model_cfg = open_clip.get_model_config(name)
@@ -220,8 +178,8 @@ def _load_file(spec: str, name: str, path: Path, *, offline: bool, **options: An
         warning += f" If the weights were trained with {activation_name(not quick_gelu)}, write {other!r}."
     return OpenClipEncoder(
         spec,
-        _build(spec, name, quick_gelu, path, offline=offline),
-        _tokenizer(spec, name, offline=offline),
+        _build(spec, name, quick_gelu, path, offline=options.offline),
+        _tokenizer(spec, name, offline=options.offline),
         configuration={"model_cfg": model_cfg},
         description={
             "architecture": name,
@@ -231,7 +189,7 @@ def _load_file(spec: str, name: str, path: Path, *, offline: bool, **options: An
             "training_data": None,
             "warnings": [warning],
         },
-        **options,
+        options=options,
     )
 
 

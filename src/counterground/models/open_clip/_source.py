@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.models._weights import weights_file
+from counterground.models._weights import read_json, split_file
 from counterground.models.open_clip._activation import base_name, resolve_activation
 
 CONFIG_NAME = "open_clip_config.json"
@@ -35,13 +34,14 @@ class OpenClipSource:
     file: Path | None = None
 
 
-def find_open_clip(spec: str, rest: str) -> OpenClipSource:
-    """Return what REST of ``open_clip:REST`` names: ARCH/TAG, DIR or NAME@FILE.
+def find_open_clip(spec: str) -> OpenClipSource:
+    """Return what ``open_clip:`` is followed by: ARCH/TAG, DIR or NAME@FILE.
 
     Raises:
         UsageError: unknown name, tag, folder or file.
         CounterGroundError: the folder's configuration is broken.
     """
+    rest = spec.partition(":")[2]
     architecture, slash, tag = rest.rpartition("/")
     # No architecture begins like a path, and OpenCLIP takes seconds to import.
     named = bool(slash) and rest[0] not in "./~"
@@ -52,11 +52,10 @@ def find_open_clip(spec: str, rest: str) -> OpenClipSource:
         folder_configuration(spec, folder)
         folder_weights(spec, folder)
         return OpenClipSource(folder=folder)
-    name, at, file = rest.partition("@")
-    if at:
-        path = weights_file(file, spec)
+    name, file = split_file(spec)
+    if file is not None:
         _check_architecture(name)
-        return OpenClipSource(name, file=path)
+        return OpenClipSource(name, file=file)
     if named:
         resolve_activation(architecture, tag)  # says what is wrong with the name or the tag
     raise _neither(spec, rest)
@@ -101,11 +100,8 @@ def folder_configuration(spec: str, folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG_NAME
     if not path.is_file():
-        raise UsageError(f"{spec}: {folder} holds no {CONFIG_NAME}.")
-    try:
-        configuration = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CounterGroundError(f"{spec}: {path} is not readable JSON ({error}).") from error
+        raise UsageError(f"{spec}: {folder} has no {CONFIG_NAME}.")
+    configuration = read_json(path, spec)
     if not isinstance(configuration, dict) or "embed_dim" not in configuration.get("model_cfg", {}):
         raise CounterGroundError(f"{spec}: {path} lacks 'model_cfg' with 'embed_dim'.")
     return configuration
@@ -124,8 +120,8 @@ def folder_weights(spec: str, folder: Path) -> Path:
     if len(files) == 1:
         return files[0]
     if not files:
-        raise UsageError(f"{spec}: {folder} holds no weights (.safetensors, .bin or .pth).")
+        raise UsageError(f"{spec}: {folder} has no weights (.safetensors, .bin or .pth).")
     raise UsageError(
-        f"{spec}: {folder} holds several weights ({', '.join(path.name for path in files)}); "
+        f"{spec}: {folder} has several weights files ({', '.join(path.name for path in files)}); "
         f"name the one to use {_WEIGHT_NAMES[0]}."
     )

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.files import cache_dir, write_text
 from counterground.photos._label_space import LabelSpace
-from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, describe_gaps
+from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, Discovered, describe_gaps
 from counterground.photos._native import (
     BENCHMARK_FILE,
     LABEL_SPACE_FILE,
@@ -220,6 +220,7 @@ def write_packed(benchmark: Benchmark, out: Path, form: PackedForm, shards: Sequ
         "packed": form,
         "shards": {shard.relative_to(out).as_posix(): _sha256(shard) for shard in sorted(shards)},
         "version": benchmark.version,
+        **(asdict(benchmark.discovery) if benchmark.discovery else {}),
     }
     write_text(out / BENCHMARK_FILE, json.dumps(description, ensure_ascii=False, indent=1) + "\n")
     return out
@@ -256,7 +257,7 @@ def _open_pack(folder: Path, form: PackedForm) -> _Pack:
     description = _describe(folder)
     try:
         expected: dict[str, str] = dict(description["shards"])
-        _ = [description[key] for key in ("name", "notes", "version")]
+        _ = [description[key] for key in ("name", "notes", "version")], Discovered.from_json(description)
     except (KeyError, TypeError, ValueError) as error:
         raise CounterGroundError(f"{folder / BENCHMARK_FILE} is damaged: export again.") from error
     for name, digest in expected.items():
@@ -334,7 +335,8 @@ def _fill(pack: _Pack, draft: Path) -> None:
         raise CounterGroundError(f"{pack.folder}: {error}") from error
     if pack.description is not None:
         name, notes = str(pack.description["name"]), tuple(map(str, pack.description["notes"]))
-        found = replace(found, name=name, notes=notes)
+        discovery = Discovered.from_json(pack.description)
+        found = replace(found, name=name, notes=notes, discovery=discovery)
         if found.version != pack.description["version"]:
             raise CounterGroundError(
                 f"The photos in {pack.folder} are not those that {BENCHMARK_FILE} was written for:"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from counterground.metrics import GROUPS, SETTING
 from counterground.published import load_table
 from counterground.report._style import shade
 from counterground.report.figures._bar_marks import (
@@ -28,7 +29,6 @@ from counterground.report.figures._material import (
 )
 from counterground.report.figures._style import (
     COLUMN,
-    GROUPS,
     INK,
     PAGE,
     TITLE,
@@ -170,7 +170,7 @@ def _own_panels(points: pl.DataFrame, kind: str, measures: Sequence[str], where:
         starts = range(0, len(points), each)
         return [_own_panel("", points[k : k + each], "shown", measures, where) for k in starts]
     fixed, varied = ("pretrain_dataset", "backbone") if kind == "data" else ("backbone", "pretrain_dataset")
-    settings = [fixed, "names", "prompts", "protocol"]
+    settings = [fixed, *(name for name in SETTING if name != "label_space")]
     return [
         _own_panel(str(key[0]), part.unique(varied, maintain_order=True), varied, measures, where)
         for key, part in points.drop_nulls([fixed, varied]).group_by(settings, maintain_order=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from counterground.metrics import GROUPS
 from counterground.published import load_table
 from counterground.report._style import family_colour
 from counterground.report.figures._bar_marks import (
@@ -26,7 +27,6 @@ from counterground.report.figures._material import (
     stamp,
 )
 from counterground.report.figures._style import (
-    GROUPS,
     INK,
     PAGE,
     TINY,
@@ -195,7 +195,7 @@ def _own_drops(
     panels = [
         (
             shorten(model.label, TITLE[PAGE] - 20 * (1 + (len(places) > 1)))
-            + stamp(model.setting.protocol)
+            + stamp(model.setting.as_published)
             + (f" ({shorten(place, 30)})" if len(places) > 1 else ""),
             family_colour(family.get(model.setting.model, "other")),
             order.select("name").join(frame, on="name", how="left", maintain_order="left"),

@@ -74,9 +74,9 @@ def own(stem: str, place: int = 0) -> str:
     return f"{stem}-own{f'-{place + 1}' if place else ''}"
 
 
-def stamp(protocol: str | None) -> str:
+def stamp(as_published: bool | None) -> str:
     """What every output says of models that were loaded as the paper seems to have loaded them."""
-    return " (as published)" if protocol is not None and protocol.endswith("as published") else ""
+    return " (as published)" if as_published else ""
 
 
 def distinct_notes(frame: pl.DataFrame) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ import polars as pl
 from PIL import Image
 
 from counterground.errors import UsageError, did_you_mean
+from counterground.metrics import GROUPS, in_setting
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.report._style import family_colour
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, own, stamp
-from counterground.report.figures._style import COLUMN, GROUPS, PAGE, SMALL, new_figure
+from counterground.report.figures._style import COLUMN, PAGE, SMALL, new_figure
 from counterground.report.page._photos import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.results import ModelScores, regroup
 from counterground.text import one_line
@@ -65,7 +66,7 @@ def draw_panel(material: Material) -> list[Outcome]:
     notes += [f"Left out, as it cannot be read: {reason}." for reason in unreadable]
     caption = f"{name}: photos of the common and the counter group"
     if model:
-        label = f"{model[1].label}{stamp(model[1].setting.protocol)}"
+        label = f"{model[1].label}{stamp(model[1].setting.as_published)}"
         caption += f", with the accuracy of {label}; under each photo what it answered"
         caption += "" if material.class_name else ". The class of the largest drop"
     caption += "."
@@ -133,10 +134,7 @@ def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None
         accuracy = scores.get("accuracy", group, part["class_index"][0])
         heading += f", {accuracy.text} % correct {accuracy.interval}".rstrip()
         said = run.predictions.filter(
-            *(
-                pl.col(key).eq_missing(getattr(scores.setting, key))
-                for key in ("model", "names", "prompts", "protocol", "label_space")
-            ),
+            in_setting(scores.setting._asdict()),
             pl.col("photo_id").is_in(part["photo_id"].to_list()),
         )
         answers = {

@@ -17,7 +17,6 @@ COLUMN, PAGE = 3.3, 6.9
 TEXT, SMALL, TINY = 7.0, 6.0, 5.0
 """Points, at the size of print."""
 INK, QUIET, GRID = "#1F2328", "#5B6470", "#E3E7EB"
-GROUPS = ("common", "counter")
 TITLE = {COLUMN: 42, PAGE: 90}
 """Signs of a title that fit into a panel of this width."""
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import polars as pl
 
+from counterground.metrics import GROUPS
 from counterground.report.page.explorer._marks import Mark
-from counterground.results import GROUPS, NOTHING, Estimate, ModelScores, mean_drop, percent
+from counterground.results import NOTHING, Estimate, ModelScores, mean_drop, percent
 
 MODELS_SHOWN = 6
 _LANE = 13

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from counterground.metrics import comparable, compare_models
-from counterground.results import KEY_COLUMNS, Estimate, ModelScores, Run, why_not_comparable
+from counterground.metrics import KEYS, SETTING, comparable, compare_models
+from counterground.results import Estimate, ModelScores, Run, why_not_comparable
 
 ALL_PAIRS_UP_TO = 6
 _TITLES = {
@@ -68,7 +68,7 @@ def compare(
     """
     labelled = labelled_predictions(runs, models)
     labels = [model.label for run in models for model in run]
-    settings = [model.setting[1:5] for run in models for model in run]
+    settings = [model.setting[1 : 1 + len(SETTING)] for run in models for model in run]
     if not any(comparable(*pair) for pair in combinations(settings, 2)):
         return Comparisons([])
     if obstacle := why_not_comparable(runs):
@@ -78,9 +78,7 @@ def compare(
         table = compare_models(labelled, against)
     except ValueError as error:
         return Comparisons([], obstacle=str(error))
-    tests = table.height if against is None else table.height * len(labels) // 2
-    if against is not None:
-        table = table.with_columns(p_holm=(pl.col("p_value") * tests).clip(upper_bound=1.0))
+    tests = len(labels) * (len(labels) - 1) // 2
     pairs: dict[tuple[str, str], list[Test]] = {}
     for row in table.iter_rows(named=True):
         difference = Estimate(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
@@ -101,7 +99,7 @@ def labelled_predictions(runs: Sequence[Run], models: Sequence[Sequence[ModelSco
 
 
 def _labelled(predictions: pl.DataFrame, models: Sequence[ModelScores]) -> pl.DataFrame:
-    keys = list(KEY_COLUMNS)
+    keys = list(KEYS)
     rows = [(*(getattr(model.setting, key) for key in keys), model.label) for model in models]
     schema: dict[str, Any] = {**{key: predictions.schema[key] for key in keys}, "label": pl.String}
     names = pl.DataFrame(rows, schema=schema, orient="row")

@@ -21,7 +21,7 @@ from counterground.report.page._comparisons import labelled_predictions
 from counterground.report.page._photos import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.report.page._section import Row, Section, make_section, unique
 from counterground.report.page._telling import telling_photos
-from counterground.results import MEASURES, ModelScores, mean_drop, run_facts
+from counterground.results import ModelScores, mean_drop, measures, run_facts
 
 if TYPE_CHECKING:
     from counterground.results import Run
@@ -157,7 +157,7 @@ def _render(sections: Sequence[Section], runs: Sequence[Run], discovery: Discove
         sections=sections,
         runs=[run_facts(run) for run in runs],
         discovery=_discovered(discovery),
-        measures=MEASURES,
+        measures=measures(),
     )
 
 

@@ -39,7 +39,7 @@ def built_in_benchmarks(runs: Sequence[Run]) -> list[Benchmark]:
     named = {run.info.benchmark.name for run in runs}
     found = []
     for benchmark in list_benchmarks():
-        if benchmark.available and benchmark.name in named:
+        if benchmark.is_ready() and benchmark.name in named:
             try:
                 found.append(open_benchmark(benchmark.name))
             except CounterGroundError:

@@ -231,9 +231,4 @@ def _setting(run: Run) -> str:
         # Its size counts the names the few that compete were chosen from.
         space = f"Confusable names ({info.label_space.source})"
     asked = f"{space}, names {info.names}, prompts {info.prompts}"
-    if not info.as_published:
-        return asked
-    protocols = " and ".join(
-        f"“{protocol}”" for protocol in run.scores["protocol"].drop_nulls().unique().sort()
-    )
-    return f"{asked}, protocol {protocols}"
+    return f"{asked}, loaded as published" if info.as_published else asked

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from counterground.comparison import EffectiveRobustness, effective_robustness, model_points
+from counterground.metrics import in_setting
 from counterground.report._style import FAMILY_NAMES
 from counterground.report.page.explorer._explorer import Trend
 from counterground.results import Estimate, ModelScores
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from counterground.results import Run
 
 
-_KEY = ("model", "names", "prompts", "protocol", "label_space")
 _ENDS = (0.001, 0.999)
 BASELINE = "imagenet"
 
@@ -37,8 +37,7 @@ def run_points(runs: Sequence[Run]) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def point_of(points: pl.DataFrame, run: int, model: ModelScores) -> dict[str, Any] | None:
     """The row of a model, None where it has no drop."""
-    wanted = [pl.col(column).eq_missing(pl.lit(getattr(model.setting, column))) for column in _KEY]
-    rows = points.filter(pl.col("run") == run, *wanted)
+    rows = points.filter(pl.col("run") == run, in_setting(model.setting._asdict()))
     return rows.row(0, named=True) if rows.height else None
 
 

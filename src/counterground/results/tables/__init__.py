@@ -1,1 +1,34 @@
-"""Tables."""
+"""A table of figures with intervals, and its four writers."""
+
+from counterground.results.tables._html import (
+    block,
+    folded,
+    html_paragraphs,
+    html_table,
+    interval_picture,
+    small,
+    unfolding,
+)
+from counterground.results.tables._latex import LATEX_FIGURES, latex_table
+from counterground.results.tables._markdown import markdown_table
+from counterground.results.tables._rich import figures_that_fit, rich_table
+from counterground.results.tables._table import Cell, Column, Table, heading
+
+__all__ = [
+    "LATEX_FIGURES",
+    "Cell",
+    "Column",
+    "Table",
+    "block",
+    "figures_that_fit",
+    "folded",
+    "heading",
+    "html_paragraphs",
+    "html_table",
+    "interval_picture",
+    "latex_table",
+    "markdown_table",
+    "rich_table",
+    "small",
+    "unfolding",
+]

@@ -1,130 +1,78 @@
-"""Scores as cells of text, the same for every format in percent."""
+"""A table of figures with intervals, before anyone has decided how it is written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePath
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-import polars as pl
-
-from counterground.results._numbers import count
-from counterground.results._summary import (
-    BALANCED,
-    COMMON,
-    COUNTER,
-    DROP,
-    MEASURES,
-    WORST_GROUP,
-    Measure,
-    ModelScores,
-    Setting,
-    regroup,
-    vary,
-)
-
-BY_CLASS = (COMMON, COUNTER, DROP)
-TITLES = {
-    "names": "Names",
-    "prompts": "Prompts",
-    "protocol": "Protocol",
-    "label_space": "Label space",
-    "run": "Run",
-}
-Cell = tuple[str, str]
+from counterground.results._numbers import Estimate
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column's title, and whether figures stand in it."""
+class Column(NamedTuple):
+    """A column.
+
+    ``meaning`` is a sentence that explains it; ``below`` says that it may be written below the column before
+    it where there is no room; of a ``picture`` only HTML has a use.
+    """
 
     title: str
-    numeric: bool
+    numeric: bool = False
+    meaning: str = ""
+    below: bool = False
+    picture: bool = False
+
+
+class Cell(NamedTuple):
+    """A value as text, with its interval or what else belongs below it.
+
+    ``picture`` holds the accuracies on common and on counter photos that HTML draws instead.
+    """
+
+    value: str = ""
+    interval: str = ""
+    picture: tuple[Estimate, Estimate] | None = None
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """Cells as (value, interval) texts; the first ``heads`` columns name a model in its setting."""
+class Table:
+    """Columns and rows of cells.
 
-    heads: int
-    columns: list[Column]
-    rows: list[list[Cell]]
-    caption: str
-
-
-def make_sheet(
-    scores: pl.DataFrame,
-    by_class: bool,
-    class_names: Mapping[int, str] | None,
-    *,
-    most: int | None = None,
-) -> Sheet:
-    """Lay scores out as cells: a row per model, or per model and class.
-
-    Args:
-        scores: columns of ``scores.parquet``, and ``run`` where several runs stand together.
-        by_class: one row per model and class.
-        class_names: names to write for class indices.
-        most: how many figures a row may have; the minor ones are left out.
+    Attributes:
+        columns: the columns.
+        rows: a cell for each column.
+        caption: units, settings, and what a reader of the table alone must know.
+        title: what a table among others is called; else empty.
+        notes: sentences below the table, where the caption is not written.
+        heads: the first columns, which name a model in its setting.
+        grouped: rows with the same heads belong together, and the heads are written once.
+        headings: rows of which the first cell is the title of those below.
+        bold: rows that stand out.
     """
-    models = regroup(_with_run_names(scores))
-    varying = vary(models)
-    columns = [Column("Model", False), *(Column(TITLES[name], False) for name in varying)]
-    heads = len(columns)
-    if by_class:
-        columns.append(Column("Class", False))
-    measures = shown_measures(models, by_class)[:most]
-    columns += [Column(measure.title, True) for measure in measures] + [Column("n", True)]
-    rows = []
-    for model in models:
-        head = [(model.setting.model, ""), *((str(getattr(model.setting, name)), "") for name in varying)]
-        if not by_class:
-            rows.append([*head, *_cells(model, measures, None), (count(model.photos.n), "")])
-            continue
-        for index in sorted(model.classes):
-            name = (class_names or {}).get(index, str(index))
-            n = count(model.get("accuracy", None, index).n)
-            rows.append([*head, (name, ""), *_cells(model, measures, index), (n, "")])
-    return Sheet(heads, columns, rows, caption(models, varying, by_class))
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+    title: str = ""
+    notes: tuple[str, ...] = ()
+    heads: int = 1
+    grouped: bool = False
+    headings: frozenset[int] = frozenset()
+    bold: frozenset[int] = frozenset()
+
+    def as_text(self) -> Table:
+        """Return the table without its pictures."""
+        kept = [place for place, column in enumerate(self.columns) if not column.picture]
+        if len(kept) == len(self.columns):
+            return self
+        rows = [[row[place] for place in kept] for row in self.rows]
+        return replace(self, columns=[self.columns[place] for place in kept], rows=rows)
+
+    def rows_from(self, start: int, stop: int | None = None) -> Table:
+        """Return some of the rows of a table without headings."""
+        return replace(self, rows=self.rows[start:stop])
 
 
-def shown_measures(models: Sequence[ModelScores], by_class: bool) -> Sequence[Measure]:
-    """The figures to show: where no model has groups, none that only groups can have."""
-    if not models or any(model.has_groups for model in models):
-        return BY_CLASS if by_class else MEASURES
-    if by_class:
-        return (BALANCED._replace(title="Accuracy"),)
-    return [measure for measure in MEASURES if measure not in (*BY_CLASS, WORST_GROUP)]
-
-
-def caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool) -> str:
-    """Say the units, where the intervals come from, and the settings that all rows share."""
-    if not models:
-        return "No scores."
-    same = [
-        f"{TITLES[name].lower()} {getattr(models[0].setting, name)}"
-        for name in Setting._fields[1:]
-        if name not in varying and getattr(models[0].setting, name) is not None
-    ]
-    clusters = sorted({model.photos.clusters for model in models if model.photos.clusters is not None})
-    counted = f" from {' or '.join(count(n) for n in clusters)} clusters" if clusters and not by_class else ""
-    listed = ", ".join(same)
-    settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
-    drop = " drop in points;" if any(model.has_groups for model in models) else ""
-    return f"Percent;{drop} 95 % intervals{counted}.{settings}"
-
-
-def _with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
-    """Runs by the name of their folder; by its path, as given, where two folders have one name."""
-    if "run" not in scores.columns:
-        return scores
-    paths = scores["run"].unique(maintain_order=True).to_list()
-    names = {path: PurePath(path).name or path for path in paths}
-    if len(set(names.values())) < len(paths):
-        return scores
-    return scores.with_columns(pl.col("run").replace(names))
-
-
-def _cells(model: ModelScores, measures: Sequence[Measure], index: int | None) -> list[Cell]:
-    figures = [model.get(measure.metric, measure.group, index) for measure in measures]
-    return [(figure.text, figure.interval) for figure in figures]
+def heading(text: str, width: int) -> list[Cell]:
+    """Return a row that is the title of those below."""
+    return [Cell(text), *[Cell()] * (width - 1)]

@@ -1,1 +1,61 @@
-"""Coco."""
+"""ColoredCOCO and ColoredStamps (paper section 6): fine-tuning on colours that predict the class."""
+
+from counterground.study.coco._coco import COCO_CLASSES, load_coco_objects
+from counterground.study.coco._estimate import estimate
+from counterground.study.coco._finetune import OBJECTIVES, Machine, Recipe, before, finetune, photos_of
+from counterground.study.coco._losses import clip_loss, siglip_loss
+from counterground.study.coco._objects import (
+    BIASED,
+    COLORS,
+    OTHERS,
+    Objects,
+    caption_obj,
+    caption_objbkg,
+    on_color,
+    paint,
+    paint_elsewhere,
+)
+from counterground.study.coco._results import choose, compare_objectives, draw_sweep, interval, summarise
+from counterground.study.coco._stamps import load_stamps_objects
+from counterground.study.coco._start import load_start, small_start
+from counterground.study.coco._study import QUICK, TABLE_7, study_coloredcoco
+from counterground.study.coco._trials import CocoSettings, Source, file_of, run_trials, trials
+
+__all__ = [
+    "BIASED",
+    "COCO_CLASSES",
+    "COLORS",
+    "OBJECTIVES",
+    "OTHERS",
+    "QUICK",
+    "TABLE_7",
+    "CocoSettings",
+    "Machine",
+    "Objects",
+    "Recipe",
+    "Source",
+    "before",
+    "caption_obj",
+    "caption_objbkg",
+    "choose",
+    "clip_loss",
+    "compare_objectives",
+    "draw_sweep",
+    "estimate",
+    "file_of",
+    "finetune",
+    "interval",
+    "load_coco_objects",
+    "load_stamps_objects",
+    "load_start",
+    "on_color",
+    "paint",
+    "paint_elsewhere",
+    "photos_of",
+    "run_trials",
+    "siglip_loss",
+    "small_start",
+    "study_coloredcoco",
+    "summarise",
+    "trials",
+]

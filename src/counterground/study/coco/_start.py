@@ -74,9 +74,8 @@ def load_start(spec: str, *, offline: bool = False) -> Start:
         )
     encoder = load_model(spec, device="cpu", offline=offline)
     assert isinstance(encoder, OpenClipEncoder)
-    # Fine-tuning needs the modules themselves, which evaluation rightly keeps to itself.
-    model, tokenize = encoder._model, encoder._encode_texts._tokenizer  # noqa: SLF001
-    return Start(spec, encoder.fingerprint, model, encoder.preprocess, tokenize, encoder.dim)
+    network, tokenize = encoder.network, encoder.texts.tokenizer
+    return Start(spec, encoder.fingerprint, network, encoder.preprocess, tokenize, encoder.dim)
 
 
 def small_start(objects: Objects, seed: int, folder: Path) -> Start:

@@ -13,6 +13,7 @@ import polars as pl
 from counterground.errors import UsageError
 from counterground.models import check_specs
 from counterground.published import load_table
+from counterground.study._grid import use_one_thread
 from counterground.study._study import Study, Table, check_out, write_study
 from counterground.study.coco._coco import check_coco
 from counterground.study.coco._finetune import Machine
@@ -33,7 +34,6 @@ from counterground.study.coco._trials import (
     default_jobs,
     estimate_sentence,
     file_of,
-    one_thread,
     run_trials,
     trials,
 )
@@ -109,7 +109,7 @@ def study_coloredcoco(
         check_coco(coco)
     machine = _machine(device, precision)
     if machine.device == "cpu":
-        one_thread()  # with a training per core; and the number of threads changes the last digits
+        use_one_thread()
     workers = jobs or default_jobs(machine.device)
     source = Source(coco, size, packages, out / "small", offline)
     wanted = trials(settings, names)

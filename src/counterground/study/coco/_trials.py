@@ -6,17 +6,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from multiprocessing import get_context
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
-from counterground.errors import CounterGroundError
-from counterground.files import write_text
+from counterground.study._grid import read_figures, run_grid, visible_gpus
 from counterground.study.coco._coco import load_coco_objects
 from counterground.study.coco._estimate import estimate
 from counterground.study.coco._finetune import (
@@ -32,10 +29,6 @@ from counterground.study.coco._finetune import (
 from counterground.study.coco._objects import Objects, Strength
 from counterground.study.coco._stamps import load_stamps_objects
 from counterground.study.coco._start import SMALL, Start, load_start, small_start
-
-if TYPE_CHECKING:
-    from multiprocessing.sharedctypes import Synchronized
-
 
 ZERO_SHOT = "zero shot"
 MEAN_CAPTION = "objbkg, mean caption"  # trained as objbkg, answers with its own captions
@@ -206,59 +199,12 @@ def run_trials(
     Raises:
         CounterGroundError: a file of figures or a checkpoint is damaged, or a training failed.
     """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
     files = {trial: file_of(trial, source, machine, folder) for trial in found}
-    missing = [trial for trial in found if not files[trial].is_file()]
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not show_progress) as bar:
-        task = bar.add_task("Trainings", total=len(found), completed=len(found) - len(missing))
-        for _ in _run_all(missing, files, source, machine, jobs):
-            bar.advance(task)
+    gpus = visible_gpus() if machine.device == "cuda" else ()
+    train = partial(_train, source, machine, folder)
+    run_grid(files, train, jobs=jobs, gpus=gpus, show_progress=show_progress)
     rows = [row for trial in found for row in _read(trial, files[trial])]
     return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def _run_all(
-    missing: Sequence[Trial], files: Mapping[Trial, Path], source: Source, machine: Machine, jobs: int
-) -> Iterator[None]:
-    if jobs == 1 or len(missing) < 2:
-        for trial in missing:
-            _run(trial, files[trial], source, machine)
-            yield
-        return
-    context = get_context("spawn")
-    gpus = visible_gpus() if machine.device == "cuda" else []
-    with ProcessPoolExecutor(jobs, context, begin, (gpus, context.Value("i", 0))) as pool:
-        waiting = [pool.submit(_run, trial, files[trial], source, machine) for trial in missing]
-        for done in as_completed(waiting):
-            done.result()
-            yield
-
-
-def visible_gpus() -> list[str]:
-    """Return the names by which CUDA knows the GPUs that this process may use."""
-    import torch
-
-    named = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
-    return named or [str(gpu) for gpu in range(torch.cuda.device_count())]
-
-
-def begin(gpus: Sequence[str], processes: Synchronized[int]) -> None:
-    """Take the next GPU for this process, before PyTorch looks for any; in turns if there are fewer."""
-    if gpus:
-        with processes.get_lock():
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[processes.value % len(gpus)]
-            processes.value += 1
-    one_thread()
-
-
-def one_thread() -> None:
-    """Let PyTorch use one thread in this process."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def default_jobs(device: str) -> int:
@@ -268,39 +214,34 @@ def default_jobs(device: str) -> int:
     return max(1, len(visible_gpus())) if device == "cuda" else 1
 
 
-def _run(trial: Trial, file: Path, source: Source, machine: Machine) -> None:
-    """Run one trial and keep its figures; its checkpoint is removed once they stand."""
+def _train(
+    source: Source, machine: Machine, folder: Path, trial: Trial, checkpoint: Path
+) -> Mapping[str, Any]:
     start, objects = source.start(trial.model, trial.seed), source.objects(trial.seed)
     photos = _photos(source, trial.model, trial.strength, trial.seed)
-    checkpoint = file.with_suffix(".safetensors")
     if trial.recipe is None or trial.objective is None:
-        found = before(start, objects, photos, machine)
-    else:
-        found = finetune(
-            start,
-            objects,
-            photos,
-            trial.objective,
-            trial.recipe,
-            seed=trial.seed,
-            machine=machine,
-            checkpoint=checkpoint,
-            identity=f"{start.fingerprint} {file.stem}",
-        )
-    write_text(file, json.dumps(found) + "\n")
-    checkpoint.unlink(missing_ok=True)
+        return before(start, objects, photos, machine)
+    return finetune(
+        start,
+        objects,
+        photos,
+        trial.objective,
+        trial.recipe,
+        seed=trial.seed,
+        machine=machine,
+        checkpoint=checkpoint,
+        identity=f"{start.fingerprint} {file_of(trial, source, machine, folder).stem}",
+    )
 
 
 def _read(trial: Trial, file: Path) -> list[dict[str, Any]]:
     """Return a trial's row, and of *objbkg* another one for the mean caption."""
     kinds = {trial.name: ""} | ({MEAN_CAPTION: "_mean_caption"} if trial.objective == "objbkg" else {})
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        rows = []
-        for name, suffix in kinds.items():
-            figures = {part: float(found[part + suffix]) for part in ("validation", "id", "ood", "follows")}
-            rest = {"drop": figures["id"] - figures["ood"], "train_loss": found.get("train_loss")}
-            rows.append(trial.row() | {"objective": name} | figures | rest)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CounterGroundError(f"{file} is damaged: delete it and run the study again.") from error
+    parts = ("validation", "id", "ood", "follows")
+    found = read_figures(file, [part + suffix for suffix in kinds.values() for part in parts])
+    rows = []
+    for name, suffix in kinds.items():
+        figures = {part: found[part + suffix] for part in parts}
+        rest = {"drop": figures["id"] - figures["ood"], "train_loss": found.get("train_loss")}
+        rows.append(trial.row() | {"objective": name} | figures | rest)
     return rows

@@ -1,1 +1,31 @@
-"""Mnist."""
+"""MultiColoredMNIST (paper appendix D): contrastive and supervised training, beside Table 8."""
+
+from counterground.study.mnist._digits import PALETTE, Setting, color_digits
+from counterground.study.mnist._mnist import Digits, load_mnist
+from counterground.study.mnist._study import (
+    QUICK,
+    ColoredSettings,
+    compare_methods,
+    draw_colored,
+    run_cells,
+    study_multicoloredmnist,
+    summarise,
+)
+from counterground.study.mnist._training import Cell, train_cell
+
+__all__ = [
+    "PALETTE",
+    "QUICK",
+    "Cell",
+    "ColoredSettings",
+    "Digits",
+    "Setting",
+    "color_digits",
+    "compare_methods",
+    "draw_colored",
+    "load_mnist",
+    "run_cells",
+    "study_multicoloredmnist",
+    "summarise",
+    "train_cell",
+]

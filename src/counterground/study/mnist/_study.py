@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +14,8 @@ import numpy as np
 import polars as pl
 from scipy.stats import t as student
 
-from counterground.errors import CounterGroundError
-from counterground.files import write_text
 from counterground.published import load_table
+from counterground.study._grid import read_figures, run_grid, use_one_thread
 from counterground.study._study import Study, Table, check_out, write_study
 from counterground.study.mnist._digits import Setting
 from counterground.study.mnist._mnist import Digits, load_mnist
@@ -98,44 +95,15 @@ def run_cells(
     show_progress: bool = False,
 ) -> pl.DataFrame:
     """Train what ``folder`` has no result of; return a row per training, accuracies as fractions."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    cells = list(_grid(settings))
-    files = {cell: folder / _file(cell, settings.epochs, digits.source) for cell in cells}
-    missing = [cell for cell in cells if not files[cell].is_file()]
-    with Progress(console=Console(stderr=True), disable=not show_progress) as bar:
-        task = bar.add_task("Trainings", total=len(cells), completed=len(cells) - len(missing))
-        for cell, found in _train_all(digits, missing, settings.epochs, jobs):
-            write_text(files[cell], json.dumps(found) + "\n")
-            bar.advance(task)
-    return pl.DataFrame([_read(cell, files[cell]) for cell in cells])
+    files = {cell: folder / _file(cell, settings.epochs, digits.source) for cell in _grid(settings)}
+    use_one_thread()
+    train = partial(_train, digits, settings.epochs)
+    run_grid(files, train, jobs=jobs or os.cpu_count() or 1, show_progress=show_progress)
+    return pl.DataFrame([_row(cell, files[cell]) for cell in files])
 
 
-def _train_all(
-    digits: Digits, cells: Sequence[Cell], epochs: int, jobs: int | None
-) -> Iterator[tuple[Cell, dict[str, float]]]:
-    workers = min(jobs or os.cpu_count() or 1, max(1, len(cells)))
-    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread, (digits,)) as pool:
-        futures = {pool.submit(_train_one, cell, epochs): cell for cell in cells}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-
-
-_digits: Digits | None = None
-
-
-def _one_thread(digits: Digits) -> None:
-    import torch
-
-    global _digits  # noqa: PLW0603 - sent once to each process, not with each training
-    torch.set_num_threads(1)
-    _digits = digits
-
-
-def _train_one(cell: Cell, epochs: int) -> dict[str, float]:
-    assert _digits is not None
-    return train_cell(_digits, cell, epochs)
+def _train(digits: Digits, epochs: int, cell: Cell, _checkpoint: Path) -> dict[str, float]:
+    return train_cell(digits, cell, epochs)
 
 
 def _file(cell: Cell, epochs: int, source: str) -> str:
@@ -144,12 +112,8 @@ def _file(cell: Cell, epochs: int, source: str) -> str:
     return f"{digits}-{epochs}-k{s.k}-inv{s.p_inv:g}-spu{s.p_spu:g}-{cell.method}-{cell.seed}.json"
 
 
-def _read(cell: Cell, file: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return asdict(cell.setting) | {"method": cell.method, "seed": cell.seed} | found
-    except (OSError, ValueError, TypeError) as error:
-        raise CounterGroundError(f"{file} is damaged: delete it and run the study again.") from error
+def _row(cell: Cell, file: Path) -> dict[str, Any]:
+    return asdict(cell.setting) | {"method": cell.method, "seed": cell.seed} | read_figures(file, _MEASURES)
 
 
 def summarise(cells: pl.DataFrame) -> pl.DataFrame:

@@ -1,1 +1,46 @@
-"""Theory."""
+"""Definition 6.1 and theorem 6.2 (paper section 6): simulated, exact, and as printed."""
+
+from counterground.study.theory._study import QUICK, TheorySettings, draw_theory, study_theory
+from counterground.study.theory._theory import (
+    MEAN_OF_CLASS,
+    OBJECT_ONLY,
+    PROMPTS,
+    Definition,
+    contrastive_loss,
+    cross_covariance,
+    descend,
+    dictionaries,
+    draw,
+    exact_accuracy,
+    gradients,
+    minimiser,
+    moments,
+    printed_bounds,
+    printed_moments,
+    prompt,
+    zero_shot_correct,
+)
+
+__all__ = [
+    "MEAN_OF_CLASS",
+    "OBJECT_ONLY",
+    "PROMPTS",
+    "QUICK",
+    "Definition",
+    "TheorySettings",
+    "contrastive_loss",
+    "cross_covariance",
+    "descend",
+    "dictionaries",
+    "draw",
+    "draw_theory",
+    "exact_accuracy",
+    "gradients",
+    "minimiser",
+    "moments",
+    "printed_bounds",
+    "printed_moments",
+    "prompt",
+    "study_theory",
+    "zero_shot_correct",
+]

@@ -11,8 +11,10 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from counterground.construction.export._card import Statement, citation
+from counterground.construction.export._card import citation
+from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._licences import read_licence
+from counterground.construction.export.formats._folders import write_folder
 from counterground.errors import CounterGroundError
 from counterground.files import write_text
 from counterground.photos import MANIFEST_SCHEMA, Benchmark
@@ -68,7 +70,7 @@ _IMAGE_TYPES = {
 }
 
 
-def write_croissant(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
+def _finish(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
     """Write ``croissant.json`` for a folder of photos; check it where mlcroissant is installed.
 
     Raises:
@@ -200,3 +202,12 @@ def _check(path: Path) -> None:
         raise CounterGroundError(
             f"mlcroissant refuses {path.name}: {' '.join(str(error).split())}"
         ) from error
+
+
+CROISSANT = ExportFormat(
+    name="croissant",
+    summary="Photos in folders, a manifest (`photos.parquet`), and `croissant.json`, which describes both.",
+    reader='import mlcroissant\n\nphotos = mlcroissant.Dataset("croissant.json").records("photos")',
+    write=write_folder,
+    finish=_finish,
+)

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from counterground.construction.export._copying import Tick
+from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._layout import Contents
 from counterground.construction.export._shards import PackedPhoto, ShardSize, in_shards, packed_photos
 from counterground.photos import Benchmark, write_packed
@@ -30,7 +31,7 @@ _TEXTS = (
 _GROUP_MEGABYTES = 16  # a row group is what a reader loads at once
 
 
-def write_huggingface(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
+def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
     """Write ``data/test-00000-of-00003.parquet`` and so on; the card's front matter says what they hold.
 
     ``label`` is the class (its number, a ``ClassLabel``), ``image`` and ``mask`` are images; a shard's photos
@@ -83,13 +84,17 @@ def unique_names(benchmark: Benchmark) -> list[str]:
     return unique
 
 
-def front_matter(benchmark: Benchmark, folder: Path, *, title: str, licence: str) -> str:
+def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> str:
     """Return the YAML at the head of the card: configurations, features, licence and tags.
 
     Texts are quoted as YAML has them in double quotes, so nothing in a class name is ever read as YAML.
     """
     count, size = len(benchmark), sum(shard.stat().st_size for shard in (folder / "data").iterdir())
-    lines = ["---", f"pretty_name: {quote(title)}", *_licence_lines(licence)]
+    lines = [
+        "---",
+        f"pretty_name: {quote(statement.title(benchmark))}",
+        *_licence_lines(statement.facts.licence),
+    ]
     lines += ["task_categories:", "- image-classification", "- zero-shot-image-classification"]
     lines += ["tags:", "- counterground", "- robustness", "- spurious-correlations"]
     lines += ["size_categories:", f"- {_size_category(count)}"]
@@ -133,3 +138,15 @@ def _escape(char: str) -> str:
         return char
     code = ord(char)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+
+
+HUGGINGFACE = ExportFormat(
+    name="huggingface",
+    summary="Parquet shards with the photos in them, for the `datasets` library.",
+    reader=(
+        'import os, datasets\n\n# Not ".": load_dataset needs the name of the folder.\n'
+        'photos = datasets.load_dataset(os.getcwd(), split="test")'
+    ),
+    write=_write,
+    card_head=front_matter,
+)

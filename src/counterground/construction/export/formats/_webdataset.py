@@ -9,12 +9,13 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from counterground.construction.export._copying import Tick
-from counterground.construction.export._layout import Contents, image_kind, slug
+from counterground.construction.export._format import ExportFormat
+from counterground.construction.export._layout import Contents, slug
 from counterground.construction.export._shards import PackedPhoto, ShardSize, in_shards, packed_photos
-from counterground.photos import write_packed
+from counterground.photos import image_type, write_packed
 
 
-def write_webdataset(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
+def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
     """Write ``<name>-000000.tar`` and so on: ``<key>.jpg``, ``<key>.json``, with a mask ``<key>.mask.png``.
 
     The json has every field of the manifest. Keys number the photos in the order of the manifest; times and
@@ -34,7 +35,8 @@ def write_webdataset(contents: Contents, folder: Path, size: ShardSize, tick: Ti
 def _add_sample(tar: tarfile.TarFile, photo: PackedPhoto) -> None:
     key = f"{photo.number:07d}"
     # By content: WebDataset chooses decoders by suffix, and knows neither .JPG nor .jfif.
-    _add(tar, f"{key}.{image_kind(photo.photo[:16])}", photo.photo)
+    kind = image_type(photo.photo)
+    _add(tar, f"{key}{kind.suffix if kind else '.jpg'}", photo.photo)
     _add(tar, f"{key}.json", json.dumps(photo.row, ensure_ascii=False, sort_keys=True).encode())
     if photo.mask is not None:
         suffix = PurePosixPath(photo.row["mask"]).suffix.lower() or ".png"
@@ -45,3 +47,14 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(data), 0o644
     tar.addfile(info, io.BytesIO(data))
+
+
+WEBDATASET = ExportFormat(
+    name="webdataset",
+    summary="WebDataset shards: `<key>.jpg` with `<key>.json`, which has every field of the manifest.",
+    reader=(
+        'import glob, webdataset\n\nshards = sorted(glob.glob("*.tar"))\n'
+        'photos = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")'
+    ),
+    write=_write,
+)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.benchmarks import progress_bar
 from counterground.construction.ingest.download import DownloadSettings, download_photos
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
 from counterground.construction.ingest.imports._huggingface import is_data_set, read_data_set
@@ -17,6 +16,7 @@ from counterground.construction.ingest.imports._options import ImportOptions, ch
 from counterground.construction.ingest.imports._report import ImportReport, NotImported, write_missed
 from counterground.construction.ingest.imports._table import AddressTable, is_address_table, read_addresses
 from counterground.pool import open_pool
+from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
@@ -60,9 +60,13 @@ def import_photos(
 
 def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> ImportReport:
     backgrounds = Backgrounds(pool, options.annotator)
-    with progress_bar("Copying", "photos", shown=options.show_progress) as progress:
+    with progress_bar("Copying", "photos", shown=options.show_progress) as bar:
         taken = take_in(
-            pool, read.items, backgrounds, jobs=options.jobs, progress=lambda done: progress(done, read.total)
+            pool,
+            read.items,
+            backgrounds,
+            jobs=options.jobs,
+            progress=lambda done: bar.update(done, read.total),
         )
     missed = (*read.missed, *taken.missed)
     pool.snapshot()
@@ -90,9 +94,9 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
     settings = DownloadSettings(
         jobs=options.jobs, per_host=min(2, options.jobs), first_pause=options.first_pause
     )
-    with progress_bar("Fetching", "photos", shown=options.show_progress) as progress:
+    with progress_bar("Fetching", "photos", shown=options.show_progress) as bar:
         report = download_photos(
-            pool, _rows_of(pool, table), settings, fields=table.cluster_of, progress=progress
+            pool, _rows_of(pool, table), settings, fields=table.cluster_of, progress=bar.update
         )
     backgrounds = _label(pool, table, options)
     pool.snapshot()

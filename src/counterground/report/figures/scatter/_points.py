@@ -6,11 +6,13 @@ from typing import Literal
 
 import polars as pl
 
+from counterground.metrics import SETTING
 from counterground.report.figures._material import Material, stamp
 from counterground.report.figures._style import shorten
 
 Setup = Literal["1v1000", "1v20"]
-_SETTING = ("names", "prompts", "protocol", "label_space", "source")
+# How models were loaded is stamped on every name.
+_DIFFERING = (*(name for name in SETTING if name != "as_published"), "source")
 _LONGEST = 40
 PHOTOS = ("benchmark_version", "label_space", "comparable")
 """Models that agree in these columns may stand in one picture."""
@@ -41,7 +43,7 @@ def _shown(points: pl.DataFrame) -> pl.DataFrame:
     shown = []
     for row in points.iter_rows(named=True):
         alike = points.filter(pl.col("label") == row["label"])
-        differ = [row[name] for name in _SETTING if alike[name].n_unique() > 1]
-        extra = f" ({', '.join(str(value) for value in differ)})" if differ else ""
-        shown.append(shorten(f"{row['label']}{extra}", _LONGEST) + stamp(row["protocol"]))
+        differ = [row[name] for name in _DIFFERING if alike[name].n_unique() > 1]
+        extra = f" ({', '.join(str(value) for value in differ if value is not None)})" if differ else ""
+        shown.append(shorten(f"{row['label']}{extra}", _LONGEST) + stamp(row["as_published"]))
     return points.with_columns(shown=pl.Series(shown, dtype=pl.String))

@@ -1,0 +1,1 @@
+"""What CounterGround can be given from outside, one file for each kind."""

@@ -1,0 +1,74 @@
+"""A line of effective robustness in words: its equation, and who lies off it."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from counterground.metrics import LineFit
+
+FAMILIES = {
+    "clip": "CLIPs",
+    "imagenet": "ImageNet models",
+    "lvlm": "vision-language models",
+    "other": "other models",
+}
+_UNLIKELY = 0.05
+
+
+def equation(fit: LineFit) -> str:
+    """Write a line with its 95 % intervals: ``probit(counter) = 0.6 [...] + 1.2 [...] × probit(common)``."""
+    intercept, slope = _with_ends(fit, "intercept"), _with_ends(fit, "slope")
+    term = f"({slope})" if slope.startswith("−") else slope
+    return f"{fit.scale}(counter) = {intercept} + {term} × {fit.scale}(common)"
+
+
+def about_line(fit: LineFit, baseline: str, models: pl.DataFrame) -> list[str]:
+    """Explain the column of distances from the line, and count the paper's models that differ from it.
+
+    Args:
+        fit: the line of a table.
+        baseline: the family through whose models it goes.
+        models: the rows of the table, columns of ``Comparison.models``.
+    """
+    strength = f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else ""
+    explained = (
+        f"Above line: effective robustness, counter accuracy minus what the line through the {fit.n} "
+        f"{FAMILIES[baseline]} gives at "
+        f"the same common accuracy, {equation(fit)}{strength}. Each of these, and a run of the same weights, "
+        "is compared with the line through the others. Its interval includes the "
+        "uncertainty of the line and of the model's own accuracies."
+    )
+    sentences = [explained]
+    paper = models.filter((pl.col("source") == "paper") & pl.col("residual_low").is_not_null())
+    whole, unlike = [], []
+    for (family,), part in paper.group_by("family", maintain_order=True):
+        noun = FAMILIES[str(family)]
+        below, above = _count(part, pl.col("residual_high") < 0, pl.col("residual_low") > 0)
+        whole.append(f"{below} of {part.height} {noun} below, {above} above")
+        if family != baseline:
+            far = pl.col("p_value") < _UNLIKELY
+            below, above = _count(part, far & (pl.col("residual") < 0), far & (pl.col("residual") > 0))
+            unlike.append(f"{below} {noun} below, {above} above")
+    if whole:
+        sentences.append(f"With the whole interval off the line: {'; '.join(whole)}.")
+    if unlike:
+        sentences.append(
+            f"Further off than one more of the {FAMILIES[baseline]} is likely to be (p < 0.05; each p is in "
+            f"csv and json): {'; '.join(unlike)}."
+        )
+    return sentences
+
+
+def _count(models: pl.DataFrame, below: pl.Expr, above: pl.Expr) -> tuple[int, int]:
+    counts = models.select(below.sum().alias("below"), above.sum().alias("above")).row(0)
+    return int(counts[0]), int(counts[1])
+
+
+def _with_ends(fit: LineFit, name: str) -> str:
+    value, low, high = (_plain(getattr(fit, f"{name}{end}")) for end in ("", "_low", "_high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _plain(value: float) -> str:
+    text = f"{value:.3f}"
+    return "0.000" if text == "-0.000" else text.replace("-", "−")

@@ -1,0 +1,307 @@
+"""Models of a comparison, their tests and the agreement of their drops as tables, from plain frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from counterground.comparison._lines import about_line
+from counterground.comparison._published_points import PUBLISHED
+from counterground.comparison._robustness import RobustnessLine
+from counterground.metrics import GROUPS, SETTING
+from counterground.results import (
+    NOTHING,
+    PICTURE,
+    TITLES,
+    Cell,
+    Column,
+    Estimate,
+    Table,
+    counted,
+    heading,
+    p_value,
+    percent,
+    setting_text,
+    short_name,
+)
+
+_METRICS = {
+    ("drop", None): "drop",
+    ("accuracy", "common"): "accuracy, common",
+    ("accuracy", "counter"): "accuracy, counter",
+    ("accuracy", None): "accuracy",
+}
+MOST_PAIRS = 12
+ABOUT_P = (
+    "p is corrected (Holm) for all pairs of these models on the same quantity, shown or not, since models "
+    "are picked after looking."
+)
+_MOST_DROPS = 8
+
+
+def models_tables(
+    models: pl.DataFrame, titles: Mapping[str | None, str], lines: Sequence[RobustnessLine], baseline: str
+) -> list[Table]:
+    """Return a table per benchmark and label space; runs on the paper's photos are among its models.
+
+    Args:
+        models: columns of ``Comparison.models``.
+        titles: what benchmarks are called, by version.
+        lines: those of effective robustness.
+        baseline: the family that makes the lines.
+    """
+    shown = models.filter(pl.col("source") != "reproduction")
+    again = models.filter(pl.col("source") == "reproduction")
+    same = shown.filter("comparable")
+    groups = [same] if same.height else []
+    others = shown.filter(~pl.col("comparable"))
+    groups += [part for _, part in others.group_by("benchmark_version", "label_space", maintain_order=True)]
+    by_place = {
+        (line.benchmark_version, line.label_space): line for line in lines if line.source != "reproduction"
+    }
+    tables = []
+    for group in groups:
+        first = group.row(0, named=True)
+        version, space = first["benchmark_version"], first["label_space"]
+        # On the paper's photos one line serves all versions.
+        place = (None, space) if first["comparable"] else (version, space)
+        title = first["benchmark"] if first["comparable"] else titles[version]
+        paper = "paper" in group["source"]
+        ordered = group.sort("residual", "drop", descending=[True, False], nulls_last=True)
+        together = _Group(
+            ordered, f"{title}, label space {space}", by_place.get(place), again if paper else None
+        )
+        tables.append(_group(together, baseline))
+    return tables
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Models in one table, their line, and the reproduction's rows where it is the paper's table."""
+
+    models: pl.DataFrame
+    title: str
+    line: RobustnessLine | None
+    again: pl.DataFrame | None
+
+
+def _group(group: _Group, baseline: str) -> Table:
+    models, line, again = group.models, group.line, group.again
+    columns = [Column("Model"), *(Column(title, True) for title in ("Common", "Counter", "Drop"))]
+    columns += [Column("Drop 2025", True)] if again is not None else []
+    columns += [Column("Above line", True), Column("95 %", True, below=True)] if line else []
+    columns += [Column("Rank", True)]
+    runs = models.filter(~pl.col("source").is_in(PUBLISHED))["source"].n_unique()
+    later = {} if again is None else dict(again.select("model", "drop").iter_rows())
+    rows, bold = [], set()
+    for place, row in enumerate(models.iter_rows(named=True)):
+        own = row["source"] not in PUBLISHED
+        cells: list[Cell] = [Cell(_name(row, several=runs > 1))]
+        # More intervals would push the names off a terminal; `counterground scores` has them all.
+        cells += [Cell(percent(row[name])) for name in ("common", "counter")]
+        drop = Estimate.of(row, "drop", bounds="drop_")
+        cells.append(Cell(drop.text, "" if again is not None else drop.interval))
+        if again is not None:
+            cells.append(Cell(percent(later.get(row["model"])) if row["source"] == "paper" else ""))
+        if line:
+            residual = Estimate.of(row, "residual", bounds="residual_")
+            cells += [Cell(residual.signed), Cell(residual.interval)]
+        cells.append(Cell(_rank(row)))
+        rows.append(cells)
+        if own and again is not None:
+            bold.add(place)
+    title = f"{counted(len(rows), 'model')} on {group.title}"
+    sentences = [*_own_drops(models, again), *_about(group, baseline)]
+    caption = f"{title}, percent. {' '.join(sentences)}"
+    return Table(columns, rows, caption, title, tuple(sentences), bold=frozenset(bold))
+
+
+def _name(row: dict[str, Any], *, several: bool) -> str:
+    """The paper's data set and backbone, with an asterisk for filtered data; a run's model as written."""
+    if row["source"] in PUBLISHED:
+        if row["family"] == "imagenet":
+            return f"ImageNet {row['backbone']}"
+        return f"{row['label']}*" if row["high_quality"] else str(row["label"])
+    return f"{row['label']} ({row['source']})" if several else str(row["label"])
+
+
+def _rank(row: dict[str, Any]) -> str:
+    if row["rank"] is None:
+        return NOTHING
+    return f"{row['rank']} {row['rank_low']}–{row['rank_high']}"
+
+
+def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None) -> list[str]:
+    """The drops of the runs' models with their intervals, where the table has no room for them."""
+    own = models.filter(~pl.col("source").is_in(PUBLISHED))
+    if again is None or own.is_empty():
+        return []
+    drops = [
+        f"{row['label']} {drop.text} {drop.interval}".rstrip()
+        for row in own.head(_MOST_DROPS).iter_rows(named=True)
+        for drop in [Estimate.of(row, "drop", bounds="drop_")]
+    ]
+    more = f"; {own.height - _MOST_DROPS} more in --format csv" if own.height > _MOST_DROPS else ""
+    return [f"Drops of the runs, with 95 % intervals: {'; '.join(drops)}{more}."]
+
+
+def _about(group: _Group, baseline: str) -> list[str]:
+    sentences = about_line(group.line.fit, baseline, group.models) if group.line else []
+    sentences.append("Rank by drop, with the ranks that cannot be ruled out (all pairs tested, Holm).")
+    if group.again is not None:
+        sentences.append(
+            "Drop 2025: an independent reproduction. *: filtered data. The paper prints no intervals: the "
+            "sampling error of its rows, in ranks and in intervals off the line, is binomial from the group "
+            "sizes, an approximation."
+        )
+    return sentences
+
+
+def tests_table(tests: pl.DataFrame) -> Table:
+    """Return paired tests, a heading for each pair (columns of ``TESTS_SCHEMA``)."""
+    varying = [name for name in SETTING if tests[name].n_unique() > 1]
+    several = {row["model_a"] for row in tests.filter(pl.col("model_a") == pl.col("model_b")).to_dicts()}
+    places = _places(tests)
+    columns = (
+        Column("Metric"),
+        Column("Difference", True),
+        Column("95 %", True, below=True),
+        Column("p (Holm)", True),
+    )
+    rows: list[list[Cell]] = []
+    headings = set()
+    above = None
+    for row in tests.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
+        pair = " minus ".join(_side(row, side, several=several) for side in "ab")
+        pair += places[row["benchmark_version"]]
+        pair += "".join(f", {TITLES[name].lower()} {setting_text(name, row[name])}" for name in varying)
+        if pair != above:
+            above = pair
+            headings.add(len(rows))
+            rows.append(heading(pair, len(columns)))
+        p = p_value(row["p_holm"]) if row["p_holm"] is not None else ""
+        metric = _METRICS[row["metric"], row["group"]]
+        found = Estimate.of(row, "difference")
+        rows.append([Cell(metric), Cell(found.signed), Cell(found.interval), Cell(p)])
+    title = "Paired differences on the same photos (percentage points)"
+    return Table(columns, rows, f"{title}. {ABOUT_P}", title, (ABOUT_P,), headings=frozenset(headings))
+
+
+def _side(row: dict[str, Any], side: str, *, several: set[str]) -> str:
+    """A model of a pair, with its runs where several runs have other results of it."""
+    name = str(row[f"model_{side}"])
+    return f"{name} ({row[f'source_{side}']})" if name in several else name
+
+
+def _places(tests: pl.DataFrame) -> dict[str, str]:
+    """What tells the benchmarks of tests apart, by version; nothing where there is one."""
+    versions = dict(tests.select("benchmark_version", "benchmark").unique(maintain_order=True).iter_rows())
+    if len(versions) == 1:
+        return dict.fromkeys(versions, "")
+    names = list(versions.values())
+    return {
+        version: f", on {name} (version {version[:8]})" if names.count(name) > 1 else f", on {name}"
+        for version, name in versions.items()
+    }
+
+
+def agreement_table(agreement: pl.DataFrame) -> Table:
+    """Return the rank correlations of drops by class (columns of ``AGREEMENT_OF_DROPS_SCHEMA``)."""
+    known = agreement.filter(pl.col("correlation").is_not_null())
+    shown = _most_informative(known).sort("correlation", descending=True)
+    columns = [
+        Column("Models"),
+        Column("Spearman", True),
+        Column("95 %", True, below=True),
+        Column("Classes", True),
+    ]
+    sources = {*known["source_a"], *known["source_b"]} - set(PUBLISHED)
+    rows: list[list[Cell]] = []
+    for row in shown.iter_rows(named=True):
+        pair = " and ".join(
+            _short(row[f"model_{side}"], row[f"source_{side}"], several=len(sources) > 1) for side in "ab"
+        )
+        interval = "" if row["low"] is None else f"[{_two(row['low'])}, {_two(row['high'])}]"
+        rows.append([Cell(pair), Cell(_two(row["correlation"])), Cell(interval), Cell(str(row["classes"]))])
+    title = "Do models rely on the backgrounds of the same classes?"
+    left = known.height - shown.height
+    sentences = ["Rank correlation of the drops class by class; 1 means the same order of classes."]
+    if left:
+        sentences.append(f"{left} more pairs are in --format json.")
+    return Table(columns, rows, f"{title} {' '.join(sentences)}", title, tuple(sentences))
+
+
+def _most_informative(known: pl.DataFrame) -> pl.DataFrame:
+    """All pairs where they are few; else those of the runs first, then the paper's."""
+    if known.height <= MOST_PAIRS:
+        return known
+    theirs = pl.col("source_a").is_in(PUBLISHED).cast(pl.Int8) + pl.col("source_b").is_in(PUBLISHED)
+    return known.sort(theirs, maintain_order=True).head(MOST_PAIRS)
+
+
+def _short(model: str, source: str, *, several: bool) -> str:
+    if source in PUBLISHED:
+        return short_name(model)
+    return f"{model} ({source})" if several else model
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def models_with_pictures(models: pl.DataFrame) -> Table:
+    """Return models with a picture of each drop, for HTML (columns of ``Comparison.models``)."""
+    columns = (
+        Column("Model"),
+        Column("From"),
+        Column("Common", True, "Accuracy on common photos, percent."),
+        Column("Counter", True, "Accuracy on counter photos, percent."),
+        Column("Drop", True, "Common minus counter, points."),
+        PICTURE,
+        Column(
+            "Above the line",
+            True,
+            "Effective robustness: counter accuracy above what the baseline family has at the same common "
+            "accuracy; the interval includes the uncertainty of the line and of the model's own accuracies.",
+        ),
+        Column("Rank", True, "By drop, 1 is the smallest; with the range of ranks the photos allow."),
+    )
+    rows = []
+    for row in models.iter_rows(named=True):
+        sides = [Estimate.of(row, group, bounds=f"{group}_") for group in GROUPS]
+        drop = Estimate.of(row, "drop", bounds="drop_")
+        residual = Estimate.of(row, "residual", bounds="residual_")
+        rank = Cell()
+        if row["rank"] is not None:
+            rank = Cell(f"{row['rank']} of {row['of']}", f"{row['rank_low']} to {row['rank_high']}")
+        rows.append(
+            [
+                Cell(row["label"]),
+                Cell(row["source"]),
+                *(Cell(figure.text, figure.interval) for figure in (*sides, drop)),
+                Cell(picture=(sides[0], sides[1])),
+                Cell("" if residual.value is None else residual.signed, residual.interval),
+                rank,
+            ]
+        )
+    return Table(columns, rows)
+
+
+def drop_tests_table(tests: pl.DataFrame) -> Table:
+    """Return the tests of drops alone, a row for each pair (columns of ``TESTS_SCHEMA``)."""
+    columns = (
+        Column("Drop of"),
+        Column("minus that of"),
+        Column("Points", True, "Difference of the two drops on the same photos."),
+        Column("p (Holm)", True, ABOUT_P),
+    )
+    drops = tests.filter(pl.col("metric") == "drop", pl.col("difference").is_not_null())
+    rows = []
+    for row in drops.iter_rows(named=True):
+        found = Estimate.of(row, "difference")
+        pair = (Cell(row["model_a"]), Cell(row["model_b"]))
+        rows.append([*pair, Cell(found.signed, found.interval), Cell(p_value(row["p_holm"]))])
+    return Table(columns, rows)

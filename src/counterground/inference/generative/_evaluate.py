@@ -1,0 +1,123 @@
+"""Ask a generative model under its protocol: check first, say what it costs, then score or generate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+
+from counterground.errors import UsageError
+from counterground.inference._encode import Features
+from counterground.inference._prompt_specs import PromptSpec, prompt_specs
+from counterground.inference._request import Request
+from counterground.inference.generative._answer_losses import score_answers
+from counterground.inference.generative._free_form import count_calls, generate_and_read
+from counterground.inference.generative._generation import MAX_NEW_TOKENS
+from counterground.inference.generative._matching import RULE
+from counterground.models import Generative, expected_kind
+
+_MAX_SCORED = 100
+
+
+@dataclass(frozen=True)
+class GenerativeOutput:
+    """What a generative model gave: predictions, which photos were read, and its answers.
+
+    ``asked`` is a JSON-ready account of the prompts; ``unmatched`` counts generated answers that name no
+    candidate and ``several`` those that name more than one.
+    """
+
+    predictions: pl.DataFrame
+    features: Features
+    asked: list[dict[str, Any]]
+    answers: pl.DataFrame | None = None
+    unmatched: int | None = None
+    several: int = 0
+
+
+def check_generative(request: Request) -> None:
+    """Refuse what generative models cannot be asked, and say what calls will cost, before any other work.
+
+    Models whose specification does not tell their kind are checked when they are evaluated.
+
+    Raises:
+        UsageError: a model cannot be asked under this protocol, or there are too many candidates to score.
+    """
+    for spec in request.specs:
+        if expected_kind(spec) != "generative":
+            continue
+        if not spec.startswith(("http:", "https:")):
+            _check_candidate_count(request, spec)
+            continue
+        model = request.settings.load(spec)
+        assert isinstance(model, Generative)
+        _announce_calls(request, model, _checked_prompts(request, model))
+
+
+def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput:
+    """Ask a generative model about every photo.
+
+    Raises:
+        UsageError: see `check_generative`.
+        CounterGroundError: the model fails, or no photo can be read.
+    """
+    prompts = _checked_prompts(request, model)
+    if model.price is not None and expected_kind(model.spec) is None:  # else it was announced before
+        _announce_calls(request, model, prompts)
+    asked = [_account(request, model, prompt) for prompt in prompts]
+    if prompts[0].answer is None:
+        given = generate_and_read(request, model, prompts)
+        unmatched = given.predictions["predicted_index"].null_count()
+        return GenerativeOutput(
+            given.predictions, given.features, asked, given.answers, unmatched, given.several
+        )
+    scored = [score_answers(request, model, prompt) for prompt in prompts]
+    return GenerativeOutput(pl.concat([table for table, _ in scored]), scored[0][1], asked)
+
+
+def _checked_prompts(request: Request, model: Generative) -> list[PromptSpec]:
+    prompts = prompt_specs(model, request.settings.protocol, request.settings.article)
+    if prompts[0].protocol != "free-form":
+        _check_candidate_count(request, model.spec)
+    return prompts
+
+
+def _check_candidate_count(request: Request, spec: str) -> None:
+    """Refuse to score too many answers for each photo; ``free-form`` scores none."""
+    if request.settings.protocol == "free-form":
+        return
+    classes = request.benchmark.photos["class_index"].unique().to_list()
+    most = max(len(request.candidate_indices(index)) for index in classes)
+    if most > _MAX_SCORED:
+        raise UsageError(
+            f"{spec} scores an answer for every candidate, which is {most:,} for each photo. "
+            "Use --label-space confusable --referee MODEL, which leaves 20."
+        )
+
+
+def _announce_calls(request: Request, model: Generative, prompts: Sequence[PromptSpec]) -> None:
+    """Say on standard error how many calls are to be made, and what they cost where that is known."""
+    if not request.settings.show_progress or prompts[0].answer is not None:
+        return
+    calls, cached = count_calls(request, model, prompts)
+    cost = "" if model.price is None else f", at {model.price:g} per call {calls * model.price:,.2f} in total"
+    Console(stderr=True, highlight=False, markup=False, emoji=False).print(
+        f"{model.spec}: {calls:,} calls to make{cost}; {cached:,} answers are cached."
+    )
+
+
+def _account(request: Request, model: Generative, prompt: PromptSpec) -> dict[str, Any]:
+    """Describe a prompt, with one question written out as the model got it."""
+    example, answer = prompt.about(request.candidates.texts[0])
+    account: dict[str, Any] = {
+        "protocol": prompt.protocol,
+        "question": prompt.question,
+        "example": model.prompt(example, answer if prompt.answer else None),
+    }
+    if prompt.answer is None:
+        rule = RULE if prompt.protocol == "free-form" else "The first word of the answer is yes or no."
+        return {**account, "max_new_tokens": MAX_NEW_TOKENS, "rule": rule}
+    return {**account, "answer": prompt.answer, "lowest": f"{request.settings.loss} of token losses"}

@@ -1,0 +1,175 @@
+"""Generated answers: what to ask, and the class that is read from each of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from counterground.files import cache_dir
+from counterground.inference._encode import Features, require_readable
+from counterground.inference._predict import prediction_table
+from counterground.inference._prompt_specs import PromptSpec
+from counterground.inference._request import Request
+from counterground.inference.generative._generation import (
+    MAX_NEW_TOKENS,
+    Answer,
+    count_missing,
+    generate_all,
+)
+from counterground.inference.generative._matching import Matcher, says_yes
+from counterground.progress import progress_bar
+
+if TYPE_CHECKING:
+    from counterground.models import Generative
+
+_Answers = Mapping[tuple[str, str], Answer]
+
+
+@dataclass(frozen=True)
+class GeneratedAnswers:
+    """Predictions, which photos were read, the answers, and how many of them name several classes."""
+
+    predictions: pl.DataFrame
+    features: Features
+    answers: pl.DataFrame
+    several: int
+
+
+def generate_and_read(request: Request, model: Generative, prompts: Sequence[PromptSpec]) -> GeneratedAnswers:
+    """Ask about every photo, and read the answers: the class they name, or yes and no.
+
+    Raises:
+        CounterGroundError: the model fails, or no photo can be read.
+    """
+    photos, benchmark = request.benchmark.photos, request.benchmark
+    questions = _questions(request, prompts)
+    paths: dict[str, Path] = {}
+    for photo, path in zip(photos["photo_id"], photos["path"], strict=True):
+        paths.setdefault(photo, benchmark.photo_path(path))
+    with progress_bar(model.spec, total=len(paths), shown=request.settings.show_progress, keep=True) as bar:
+        answers, reasons = generate_all(model, paths, questions, _answers_file(model), bar.advance)
+    features = _features(photos, questions, answers, reasons)
+    require_readable(features)
+    readable = photos[np.flatnonzero(features.readable).tolist()]
+    read = _read_names if prompts[0].protocol == "free-form" else _read_yes_or_no
+    tables, texts, several = [], [], 0
+    for prompt in prompts:
+        results, named, ambiguous = read(request, prompt, readable, answers)
+        labels = request.answer_labels(model.spec, prompt)
+        tables.append(prediction_table(readable, results, request.candidates, labels))
+        texts.append(named.with_columns(model=pl.lit(model.spec), prompts=pl.lit(prompt.label)))
+        several += ambiguous
+    return GeneratedAnswers(pl.concat(tables), features, pl.concat(texts), several)
+
+
+def count_calls(request: Request, model: Generative, prompts: Sequence[PromptSpec]) -> tuple[int, int]:
+    """Return how many answers are still to be generated, and how many are stored."""
+    questions = _questions(request, prompts)
+    total = sum(len(asked) for asked in questions.values())
+    missing = count_missing(_answers_file(model), questions)
+    return missing, total - missing
+
+
+def _read_names(
+    request: Request, prompt: PromptSpec, photos: pl.DataFrame, answers: _Answers
+) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Let the first name in an answer win; see ``RULE``."""
+    question, _ = prompt.about("")
+    matcher, candidates = Matcher(request.surface_forms()), request.candidates
+    allowed = {index: set(candidates.indices(index).tolist()) for index in photos["class_index"].unique()}
+    texts = [answers[photo, question].text for photo in photos["photo_id"]]
+    matches = [
+        matcher.match(text, allowed[index]) for text, index in zip(texts, photos["class_index"], strict=True)
+    ]
+    predicted = [match.index for match in matches]
+    true = [candidates.true_index[index] for index in photos["class_index"]]
+    correct = [index is not None and index == own for index, own in zip(predicted, true, strict=True)]
+    names = [None if index is None else candidates.space.names[index] for index in predicted]
+    named = photos.select("path").with_columns(
+        question=pl.lit(question), answer=pl.Series(texts), named=pl.Series(names, dtype=pl.String)
+    )
+    return _results(predicted, correct, None, None), named, sum(match.several for match in matches)
+
+
+def _read_yes_or_no(
+    request: Request, prompt: PromptSpec, photos: pl.DataFrame, answers: _Answers
+) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Let the names that get a yes win, the lower index of several; a photo without one is unmatched."""
+    candidates, forms = request.candidates, request.surface_forms()
+    predicted: list[int | None] = []
+    correct, ranks, gaps, rows, several = [], [], [], [], 0
+    for path, photo, index in photos.select("path", "photo_id", "class_index").iter_rows():
+        yes = []
+        for name in candidates.indices(index).tolist():
+            questions = dict.fromkeys(prompt.about(text)[0] for text in forms[name])
+            texts = [answers[photo, question].text for question in questions]
+            rows += [
+                (path, *pair, candidates.space.names[name]) for pair in zip(questions, texts, strict=True)
+            ]
+            if any(says_yes(text) for text in texts):
+                yes.append(name)
+        own = candidates.true_index[index]
+        predicted.append(min(yes) if yes else None)
+        correct.append(bool(yes) and min(yes) == own)
+        ranks.append(sum(name < own for name in yes) if own in yes else None)
+        gaps.append(None if not yes else float(len(yes) == 1))
+        several += len(yes) > 1
+    columns = {"path": pl.String, "question": pl.String, "answer": pl.String, "named": pl.String}
+    named = pl.DataFrame(rows, schema=columns, orient="row").with_columns(
+        named=pl.when(pl.col("answer").map_elements(says_yes, return_dtype=pl.Boolean)).then("named")
+    )
+    return _results(predicted, correct, ranks, gaps), named, several
+
+
+def _results(
+    predicted: list[int | None], correct: list[bool], ranks: list[int | None] | None, gaps: list[Any] | None
+) -> pl.DataFrame:
+    unknown = [None] * len(predicted)
+    return pl.DataFrame(
+        {
+            "predicted_index": pl.Series(predicted, dtype=pl.Int32),
+            "correct": pl.Series(correct, dtype=pl.Boolean),
+            "true_rank": pl.Series(ranks or unknown, dtype=pl.Int32),
+            "confidence": pl.Series(unknown, dtype=pl.Float32),
+            "top2_gap": pl.Series(gaps or unknown, dtype=pl.Float32),
+        }
+    )
+
+
+def _questions(request: Request, prompts: Sequence[PromptSpec]) -> dict[str, list[str]]:
+    """Return the questions to ask about each photo, by content."""
+    forms, photos = request.surface_forms(), request.benchmark.photos
+    about_class: dict[int, list[str]] = {}
+    for index in photos["class_index"].unique().to_list():
+        names = request.candidate_indices(index) if "{}" in prompts[0].question else ()
+        texts = [text for name in names for text in forms[name]] or [""]
+        about_class[index] = list(
+            dict.fromkeys(prompt.about(text)[0] for prompt in prompts for text in texts)
+        )
+    questions: dict[str, list[str]] = {}
+    for photo, index in photos.select("photo_id", "class_index").iter_rows():
+        questions[photo] = list(dict.fromkeys([*questions.get(photo, ()), *about_class[index]]))
+    return questions
+
+
+def _features(
+    photos: pl.DataFrame, questions: Mapping[str, list[str]], answers: _Answers, failed: Mapping[str, str]
+) -> Features:
+    """Return which photos were read: there is an answer to the first question about each of them."""
+    contents = photos["photo_id"].to_list()
+    first = [answers.get((photo, questions[photo][0])) for photo in contents]
+    reasons = {row: failed[photo] for row, photo in enumerate(contents) if photo in failed}
+    readable = np.array([row not in reasons for row in range(len(contents))])
+    converted = np.array([answer is not None and answer.converted for answer in first])
+    return Features(np.zeros((len(contents), 0), dtype=np.float32), readable, converted, reasons)
+
+
+def _answers_file(model: Generative) -> Path:
+    key = f"{model.fingerprint}\n{model.device}\n{model.convert_rgb_first}\n{MAX_NEW_TOKENS}"
+    return cache_dir() / "answers" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.sqlite"

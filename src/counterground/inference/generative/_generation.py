@@ -1,0 +1,191 @@
+"""Answers that models generate: each one stored as soon as it is there, so that none is paid for twice."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from counterground.errors import CounterGroundError, error_summary
+from counterground.files import check_writable
+from counterground.photos import UnreadablePhoto, load_photo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from counterground.models import Generative
+
+
+MAX_NEW_TOKENS = 64
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    photo_id TEXT NOT NULL, question TEXT NOT NULL, answer TEXT NOT NULL, converted INTEGER NOT NULL,
+    PRIMARY KEY (photo_id, question)
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered about a photo, and whether the photo had to be converted to RGB."""
+
+    text: str
+    converted: bool
+
+
+class AnswerStore:
+    """Answers of one model on disk, by the content of the photo and the question.
+
+    Every answer is a transaction of its own: after a crash it is there as a whole or not at all. If two
+    processes ask the same question, both use the answer that came first.
+
+    Raises:
+        CounterGroundError: the file cannot be written or is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        check_writable(path.parent)
+        try:
+            self._connection = sqlite3.connect(
+                path, timeout=60, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute(_SCHEMA)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def get(self, photo_id: str, question: str) -> Answer | None:
+        """Return a stored answer."""
+        with self._lock:
+            try:
+                row = self._connection.execute(
+                    "SELECT answer, converted FROM answers WHERE photo_id = ? AND question = ?",
+                    (photo_id, question),
+                ).fetchone()
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+        return None if row is None else Answer(str(row[0]), bool(row[1]))
+
+    def put(self, photo_id: str, question: str, answer: Answer) -> Answer:
+        """Store an answer and return the one that counts: the first."""
+        with self._lock:
+            try:
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)",
+                    (photo_id, question, answer.text, int(answer.converted)),
+                )
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+        return self.get(photo_id, question) or answer
+
+    def _failed(self, error: sqlite3.Error) -> CounterGroundError:
+        return CounterGroundError(
+            f"The answers in {self._path} cannot be read or written ({error}). Free some space, or move that "
+            "file away to generate them again."
+        )
+
+
+def count_missing(store: Path, questions: Mapping[str, Iterable[str]]) -> int:
+    """Return how many answers to these questions, by photo, are not stored yet."""
+    with closing(AnswerStore(store)) as answers:
+        return sum(len(missing) for missing in _look_up(answers, questions)[1].values())
+
+
+def generate_all(
+    model: Generative,
+    paths: Mapping[str, Path],
+    questions: Mapping[str, Iterable[str]],
+    store: Path,
+    advance: Callable[[int], None],
+) -> tuple[dict[tuple[str, str], Answer], dict[str, str]]:
+    """Generate the answers that are not stored yet, about as many photos at once as the model allows.
+
+    After an interrupt or a failed call, calls under way are let finish and their answers are stored.
+
+    Args:
+        model: what is asked.
+        paths: where each photo is, by content.
+        questions: the questions about each photo, by content.
+        store: the file of answers.
+        advance: called when a photo is done.
+
+    Returns:
+        the answers by content and question, and why photos could not be read, by content.
+
+    Raises:
+        CounterGroundError: the model fails, or the answers cannot be stored.
+    """
+    reasons: dict[str, str] = {}
+    with closing(AnswerStore(store)) as kept:
+        answers, missing = _look_up(kept, questions)
+        pool = ThreadPoolExecutor(max(1, model.concurrency), thread_name_prefix="ask")
+        try:
+            asked = {
+                pool.submit(_ask, model, kept, photo, paths[photo], about): photo
+                for photo, about in missing.items()
+            }
+            for future in as_completed(asked):
+                given = future.result()
+                if isinstance(given, str):
+                    reasons[asked[future]] = given
+                else:
+                    answers.update(given)
+                advance(1)
+        except BaseException:
+            model.stop()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return answers, reasons
+
+
+def _look_up(
+    kept: AnswerStore, questions: Mapping[str, Iterable[str]]
+) -> tuple[dict[tuple[str, str], Answer], dict[str, list[str]]]:
+    """Return the answers that are stored, and the questions about each photo without an answer."""
+    answers: dict[tuple[str, str], Answer] = {}
+    missing: dict[str, list[str]] = {}
+    for photo, about in questions.items():
+        for question in about:
+            known = kept.get(photo, question)
+            if known is None:
+                missing.setdefault(photo, []).append(question)
+            else:
+                answers[photo, question] = known
+    return answers, missing
+
+
+def _ask(
+    model: Generative, kept: AnswerStore, content: str, path: Path, questions: list[str]
+) -> dict[tuple[str, str], Answer] | str:
+    """Return the answers about one photo, or why it cannot be read."""
+    try:
+        photo = load_photo(path, rgb=model.convert_rgb_first, expect_id=content)
+    except UnreadablePhoto as error:
+        return error.reason
+    answers = {}
+    for question in questions:
+        try:
+            text = model.generate(photo.image, question, max_new_tokens=MAX_NEW_TOKENS)
+        except CounterGroundError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise CounterGroundError(
+                f"{model.spec}: asking about {path} failed: {error_summary(error)}."
+            ) from error
+        if not isinstance(text, str):
+            raise CounterGroundError(f"{model.spec} answered {type(text).__name__}, not text, about {path}.")
+        # Half a surrogate pair, as a server may send in \ud83d, cannot be written to a file.
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        answers[content, question] = kept.put(content, question, Answer(text, photo.converted))
+    return answers

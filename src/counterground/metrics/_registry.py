@@ -1,0 +1,304 @@
+"""The metrics that a table of scores holds: one open list, which other packages may add to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, entry_points
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from counterground.errors import CounterGroundError
+from counterground.metrics._accuracy import BINS, confidence_bins, tied, within_top_k
+from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, as_flags
+from counterground.metrics._intervals import Interval, difference_interval, share_interval
+from counterground.metrics._sampling import Partition, Stratification, StratumMeans, mean_absolute_sum
+
+ENTRY_POINTS = "counterground.metrics"
+LAST = 1000
+_CODES = {"common": COMMON, "counter": COUNTER}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model answered under one setting: what a metric is computed from.
+
+    Attributes:
+        rows: the model's rows of ``predictions.parquet``, by path.
+        photos: their strata and clusters.
+        classes: positions among ``photos.strata.classes`` of the classes that count: all, or a single one.
+    """
+
+    rows: pl.DataFrame
+    photos: Stratification
+    classes: Codes
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, photos: Stratification) -> Answers:
+        """Take all classes into account."""
+        return cls(rows, photos, np.arange(photos.c))
+
+    def of_class(self, place: int) -> Answers:
+        """Return the answers with one class only, sharing what was computed."""
+        chosen = replace(self, classes=np.array([place]))
+        for name in ("correct", "class_means", "cell_means"):
+            chosen.__dict__[name] = getattr(self, name)
+        return chosen
+
+    @cached_property
+    def correct(self) -> Flags:
+        """``[n]`` Booleans."""
+        return as_flags(self.rows["correct"].to_numpy())
+
+    @cached_property
+    def class_means(self) -> StratumMeans:
+        """Accuracy of each class."""
+        return StratumMeans(self.photos.by_class, self.correct)
+
+    @cached_property
+    def cell_means(self) -> StratumMeans:
+        """Accuracy of each class and group."""
+        return StratumMeans(self.photos.by_cell, self.correct)
+
+    @property
+    def unknown(self) -> Interval:
+        """The interval of what these photos do not show."""
+        return Interval(None, None, None, 0, 0, self.photos.method)
+
+    def knows(self, column: str) -> bool:
+        """Whether a column has a value for any photo."""
+        return self.rows[column].null_count() < self.rows.height
+
+    def balanced_share(self, hits: npt.NDArray[np.bool_], group: str | None) -> Interval:
+        """Return the share of hits in each class, averaged over classes, of all photos or of a group."""
+        if group is None:
+            return self.share(StratumMeans(self.photos.by_class, hits), self.classes)
+        return self.share(StratumMeans(self.photos.by_cell, hits), self.cells(group))
+
+    def plain_share(self, hits: npt.NDArray[np.bool_], group: str | None) -> Interval:
+        """Return the share of hits over all photos, or over those of a group."""
+        partition, stratum = (
+            (self.photos.whole, 0) if group is None else (self.photos.by_group, _CODES[group])
+        )
+        chosen = np.array([stratum]) if partition.photos[stratum] else np.array([], dtype=np.intp)
+        return self.share(StratumMeans(partition, hits), chosen)
+
+    def share(self, means: StratumMeans, strata: Codes) -> Interval:
+        """Return the unweighted average of the means of some strata; unknown where there are none."""
+        return share_interval(means.average(strata), self.photos.method) if len(strata) else self.unknown
+
+    def cells(self, group: str) -> Codes:
+        """The cells of a group that have photos, among the classes that count."""
+        sizes = self.photos.strata.cell_sizes[self.classes, _CODES[group]]
+        return np.asarray(2 * self.classes[sizes > 0] + _CODES[group])
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """A column of the tables of scores; columns are ordered by ``place``, the lowest first."""
+
+    group: str | None
+    title: str
+    meaning: str
+    place: int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of the table of scores.
+
+    Attributes:
+        name: what ``scores.parquet`` calls it.
+        groups: what it is computed for: None (all photos), ``common``, ``counter``.
+        function: (answers, group) -> its value and interval, fractions; ``answers.unknown`` where the photos
+            do not show it.
+        title: what tables call it.
+        meaning: a sentence that explains it.
+        place: where its column is in tables, which leave out the last ones where they lack room; None: it
+            has none.
+        by_class: computed for each class too, through ``answers.classes``.
+        needs_groups: of no use to a benchmark without common and counter photos.
+        group_columns: further columns, of its groups.
+    """
+
+    name: str
+    groups: tuple[str | None, ...]
+    function: Callable[[Answers, str | None], Interval]
+    title: str
+    meaning: str
+    place: int | None = LAST
+    by_class: bool = False
+    needs_groups: bool = False
+    group_columns: tuple[TableColumn, ...] = ()
+
+    @property
+    def table_columns(self) -> tuple[TableColumn, ...]:
+        """The columns that tables show."""
+        if self.place is None:
+            return self.group_columns
+        return (*self.group_columns, TableColumn(self.groups[0], self.title, self.meaning, self.place))
+
+
+def _accuracy(answers: Answers, group: str | None) -> Interval:
+    if group is None:
+        return answers.share(answers.class_means, answers.classes)
+    return answers.share(answers.cell_means, answers.cells(group))
+
+
+def _plain_accuracy(answers: Answers, group: str | None) -> Interval:
+    return answers.plain_share(answers.correct, group)
+
+
+def _drop(answers: Answers, _group: str | None) -> Interval:
+    paired = answers.classes[np.isin(answers.classes, answers.photos.strata.paired)]
+    if not len(paired):
+        return answers.unknown
+    common, counter = answers.cell_means.averages(2 * paired[:, None] + np.arange(2))
+    return difference_interval(common, counter, answers.photos.method)
+
+
+def _worst_group(answers: Answers, _group: str | None) -> Interval:
+    sizes, values = answers.photos.strata.cell_sizes, answers.cell_means.values
+    if not sizes.any(axis=0).all():
+        return answers.unknown
+    lowest = np.flatnonzero(values == np.nanmin(values))
+    cell = lowest[np.argmax(sizes.ravel()[lowest])]
+    return answers.share(answers.cell_means, np.array([cell]))
+
+
+def _top5(answers: Answers, group: str | None) -> Interval:
+    if not answers.knows("true_rank"):
+        return answers.unknown
+    return answers.balanced_share(within_top_k(answers.rows["true_rank"].to_numpy()), group)
+
+
+def _calibration(answers: Answers, _group: str | None) -> Interval:
+    if not answers.knows("confidence"):
+        return answers.unknown
+    confidence = answers.rows["confidence"].cast(pl.Float64).to_numpy()
+    bins = Partition(answers.photos.sampling, confidence_bins(confidence), BINS)
+    return share_interval(mean_absolute_sum(bins, confidence - answers.correct), answers.photos.method)
+
+
+def _ties(answers: Answers, _group: str | None) -> Interval:
+    if not answers.knows("top2_gap"):
+        return answers.unknown
+    return answers.plain_share(tied(answers.rows["top2_gap"].to_numpy()), None)
+
+
+_ALL_AND_GROUPS = (None, *GROUPS)
+BUILT_IN = (
+    Metric(
+        "accuracy",
+        _ALL_AND_GROUPS,
+        _accuracy,
+        "Balanced",
+        "Class-wise accuracy on all photos, averaged over classes.",
+        place=4,
+        by_class=True,
+        group_columns=tuple(
+            TableColumn(
+                group,
+                group.capitalize(),
+                f"Class-wise accuracy on {group} photos, averaged over classes.",
+                at,
+            )
+            for at, group in enumerate(GROUPS, start=1)
+        ),
+    ),
+    Metric(
+        "plain_accuracy",
+        _ALL_AND_GROUPS,
+        _plain_accuracy,
+        "Plain",
+        "Share of photos classified correctly.",
+        place=None,
+    ),
+    Metric(
+        "drop",
+        (None,),
+        _drop,
+        "Drop",
+        "Mean over classes of common minus counter accuracy, in points.",
+        place=3,
+        by_class=True,
+        needs_groups=True,
+    ),
+    Metric(
+        "worst_group_accuracy",
+        (None,),
+        _worst_group,
+        "Worst group",
+        "Accuracy in the class and group where it is lowest; with few photos in each, 0 is common.",
+        place=5,
+        needs_groups=True,
+    ),
+    Metric(
+        "top5_accuracy",
+        _ALL_AND_GROUPS,
+        _top5,
+        "Top-5",
+        "Share of photos whose true class is among the five highest.",
+        place=6,
+    ),
+    Metric(
+        "ece",
+        (None,),
+        _calibration,
+        "ECE",
+        "Expected calibration error: how far confidence lies from accuracy, 15 bins. Less is better.",
+        place=7,
+    ),
+    Metric(
+        "tie_rate", (None,), _ties, "Ties", "Share of photos whose two highest scores are equal.", place=None
+    ),
+)
+
+
+def registered_metrics() -> tuple[Metric, ...]:
+    """Return the built-in metrics, then those of installed packages (entry points ``counterground.metrics``).
+
+    An entry point names a ``Metric``. Packages are looked up once.
+
+    Raises:
+        CounterGroundError: the metric of a package cannot be loaded, is none, or takes a name that is taken.
+    """
+    return _registered(tuple(sys.path))
+
+
+@cache  # what is installed depends on where Python looks
+def _registered(_paths: tuple[str, ...]) -> tuple[Metric, ...]:
+    known = {metric.name: "CounterGround" for metric in BUILT_IN}
+    found = list(BUILT_IN)
+    for point in entry_points(group=ENTRY_POINTS):
+        package = point.dist.name if point.dist else point.value
+        metric = _load(point, package)
+        if metric.name in known:
+            raise CounterGroundError(
+                f"The package {package} adds a metric {metric.name!r}, which {known[metric.name]} has. "
+                f"Rename it, or uninstall {package}."
+            )
+        known[metric.name] = package
+        found.append(metric)
+    return tuple(found)
+
+
+def _load(point: EntryPoint, package: str) -> Metric:
+    remedy = f"Repair or uninstall {package}."
+    try:
+        metric = point.load()
+    except Exception as error:
+        raise CounterGroundError(
+            f"The metric {point.name!r} of the package {package} cannot be loaded "
+            f"({type(error).__name__}: {str(error).partition(chr(10))[0]}). {remedy}"
+        ) from error
+    if not isinstance(metric, Metric):
+        raise CounterGroundError(
+            f"{point.value} of the package {package} is a {type(metric).__name__}, not a "
+            f"counterground.metrics.Metric. {remedy}"
+        )
+    return metric

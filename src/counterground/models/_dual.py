@@ -1,0 +1,103 @@
+"""Dual encoders in PyTorch: images under autocast, texts in float32, both of unit length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from counterground.models._base import DualEncoder
+from counterground.models._device import autocast
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+# Tokens in one forward pass: enough to fill the cores, few enough to stay near their caches.
+TOKENS = 4096
+
+
+class TextEncoder:
+    """Encodes texts in float32, each distinct one once.
+
+    Args:
+        network: has ``encode_text``, from tokens to embeddings.
+        tokenizer: list of texts -> ``[n, context]`` tokens.
+        device: where the network lives.
+    """
+
+    def __init__(self, network: Any, tokenizer: Any, device: str) -> None:
+        self.network, self.tokenizer, self.device = network, tokenizer, device
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit-length embeddings ``[n, dim]`` float32 in the order of ``texts``."""
+        import torch
+
+        if not texts:
+            return self(["a text, to learn the width"])[:0]
+        distinct = list(dict.fromkeys(texts))
+        rows = {text: row for row, text in enumerate(distinct)}
+        with torch.inference_mode():
+            embedded = self.encode(distinct)
+        return np.take(embedded, [rows[text] for text in texts], axis=0)
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Return the embeddings of distinct texts."""
+        return self.encode_tokens(self.tokenizer(texts))
+
+    def encode_tokens(self, tokens: torch.Tensor) -> np.ndarray:
+        """Return the embeddings of tokens ``[n, context]`` at their full length."""
+        import torch
+
+        parts = torch.split(tokens, max(1, TOKENS // tokens.shape[1]))
+        return np.concatenate([unit_length(self.features(part.to(self.device))) for part in parts])
+
+    def features(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return what the network makes of tokens, of any length."""
+        return self.network.encode_text(tokens)  # type: ignore[no-any-return]
+
+
+class TorchDualEncoder(DualEncoder):
+    """A dual encoder whose two towers are one PyTorch network.
+
+    The image tower runs in ``dtype`` under autocast, the text tower always in float32; both are normalised in
+    float32. Subclasses set these attributes and `image_features`.
+
+    Attributes:
+        network: the towers, in evaluation mode on ``device``.
+        transform: photo -> tensor.
+        texts: encodes texts.
+    """
+
+    network: Any
+    transform: Callable[[Image.Image], torch.Tensor]
+    texts: TextEncoder
+
+    def image_features(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return embeddings of any length for a batch on ``device``; runs under autocast."""
+        return self.network.encode_image(batch)  # type: ignore[no-any-return]
+
+    def preprocess(self, image: Image.Image) -> torch.Tensor:
+        if self.convert_rgb_first and image.mode != "RGB":
+            image = image.convert("RGB")
+        return self.transform(image)
+
+    def encode(self, batch: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode():
+            with autocast(self.device, self.dtype):
+                features = self.image_features(batch.to(self.device))
+            return torch.nn.functional.normalize(features.float(), dim=-1).cpu()
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        return self.texts(texts)
+
+
+def unit_length(features: torch.Tensor) -> np.ndarray:
+    """Return embeddings ``[n, dim]`` of unit length, float32 on the CPU."""
+    import torch
+
+    unit: np.ndarray = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+    return unit

@@ -1,0 +1,131 @@
+"""What a family of models is: how its specifications are written, checked, loaded, listed and cited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from importlib.util import find_spec
+
+from counterground.errors import UsageError, did_you_mean
+from counterground.models._base import Kind, Model, Precision
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model is to be loaded; `load_model` has checked the values.
+
+    Attributes:
+        device: torch device, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: of the image side.
+        as_published: load as the paper apparently did, where that differs.
+        offline: never use the network.
+    """
+
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    as_published: bool = False
+    offline: bool = False
+
+    def warnings(self) -> list[str]:
+        """Return the warning for a model without a published way of loading, if one was requested."""
+        warning = "There is no published way to load this model: --as-published changes nothing."
+        return [warning] if self.as_published else []
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One line of ``counterground models``.
+
+    Attributes:
+        spec: what to give to ``-m``.
+        kind: ``"dual_encoder"``, ``"classifier"`` or ``"generative"``.
+        parameters: number of parameters, None where it is not known without the network.
+        training_data: what the weights were trained on, None where their tag does not say.
+        needs_network: whether the weights are fetched on first use (or come from a local cache).
+        note: a remark, often empty.
+    """
+
+    spec: str
+    kind: Kind
+    parameters: int | None
+    training_data: str | None
+    needs_network: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models that are named and loaded in one way, such as ``timm:NAME``.
+
+    Each function takes the specification as the user wrote it, prefix included, and raises `UsageError` for
+    what the user can correct, with one line that names the specification and the remedy. None of them runs
+    before a specification of this family is used, and only ``load`` may read weights.
+
+    Attributes:
+        prefix: the part before the first colon, and the name of another package's entry point.
+        usage: how a specification is written, for messages: ``timm:NAME``.
+        resolve: checks that what a specification names exists.
+        load: returns the model, on the device and in the precision of the options.
+        kind: returns the kind of the model, None where it is known only after loading.
+        list: returns what ``counterground models`` shows of this family, without loading any.
+        cite: returns what to cite for a specification besides its architecture and training data: keys of
+            the references kept in ``results``, or whole BibTeX entries.
+        claims: whether a specification belongs to this family, where the prefix alone does not decide.
+        extra: the extra of CounterGround that installs the libraries of this family.
+    """
+
+    prefix: str
+    usage: str
+    resolve: Callable[[str], object]
+    load: Callable[[str, LoadOptions], Model]
+    kind: Callable[[str], Kind | None]
+    list: Callable[[], Iterable[ModelInfo]] = tuple
+    cite: Callable[[str], Sequence[str]] = lambda _spec: ()
+    claims: Callable[[str], bool] | None = None
+    extra: str | None = None
+
+    def owns(self, spec: str) -> bool:
+        """Whether ``spec`` is written as this family's specifications are."""
+        if self.claims is not None:
+            return self.claims(spec)
+        prefix, colon, rest = spec.partition(":")
+        return prefix == self.prefix and bool(colon and rest)
+
+
+def require(*packages: str) -> None:
+    """Check that packages are installed, without importing them.
+
+    Raises:
+        ModuleNotFoundError: one is not; the message names the extra of the family, if it has one.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+
+def read_options(spec: str, text: str, known: Iterable[str]) -> dict[str, str | None]:
+    """Return the options of ``NAME=VALUE&NAME``, None for those without a value.
+
+    Raises:
+        UsageError: an option that is not ``known``.
+    """
+    options: dict[str, str | None] = {}
+    for part in text.split("&") if text else []:
+        name, equals, value = part.partition("=")
+        if name not in known:
+            raise UsageError(
+                f"{spec}: unknown option {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}"
+            )
+        options[name] = value if equals else None
+    return options
+
+
+@cache
+def counted_parameters(library: str) -> dict[str, int]:
+    """Return the number of parameters of each architecture of ``open_clip`` or ``timm``, by name."""
+    text = (resources.files("counterground.models") / "data" / "parameters.json").read_text(encoding="utf-8")
+    counted: dict[str, int] = json.loads(text)[library]
+    return counted

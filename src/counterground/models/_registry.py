@@ -1,0 +1,276 @@
+"""All families of models, our own and those of other packages, and what is done with a specification."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from itertools import chain
+
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, missing_extra
+from counterground.models._base import Kind, Model
+from counterground.models._device import check_precision, out_of_memory, resolve_device
+from counterground.models._family import Family, LoadOptions, ModelInfo
+from counterground.models._paper import SETS, expand_specs
+from counterground.models.classifiers import LITE, TIMM, TORCHVISION
+from counterground.models.custom import ONNX, USER
+from counterground.models.generative import ENDPOINT, MINIGPT4
+from counterground.models.huggingface import HUGGING_FACE
+from counterground.models.open_clip import OPEN_CLIP, SHIPPED
+
+GROUP = "counterground.models"
+# In the order of `list_models`: those that need no network first.
+_BUILT_IN = (LITE, SHIPPED, TORCHVISION, OPEN_CLIP, HUGGING_FACE, MINIGPT4, TIMM, ONNX, ENDPOINT)
+
+
+def find_family(spec: str) -> Family:
+    """Return the family that a specification belongs to.
+
+    A family of another package is imported only when its prefix is used. ``module:function`` comes last,
+    since it looks like any of them.
+
+    Raises:
+        UsageError: nothing like it is known (the message suggests what was meant), or a prefix that two
+            packages claim.
+        CounterGroundError: the package that claims the prefix is broken.
+    """
+    prefix = spec.partition(":")[0]
+    if prefix == "paper":
+        expand_specs([spec])
+        raise UsageError(f"{spec} is a set of models; give it to -m, which expands it.")
+    built_in = next((family for family in _BUILT_IN if family.owns(spec)), None)
+    for family in (_from_package(prefix, built_in), built_in, USER):
+        if family is not None and family.owns(spec):
+            return family
+    raise UsageError(f"Unknown model {spec!r}.{_suggestion(spec)}")
+
+
+def check_specs(specs: Sequence[str]) -> None:
+    """Check that every specification names something that exists, before any work is done; sets are allowed.
+
+    No weights are read or fetched. PyTorch is imported only where a library has to list its names;
+    for ``module:function`` the module is imported, but the function is not called.
+
+    Raises:
+        UsageError: the first unknown one, with the message `load_model` would give.
+        CounterGroundError: a package is missing, or a user's module cannot be imported.
+    """
+    for spec in expand_specs(specs):
+        family = find_family(spec)
+        with _explained(spec, family):
+            family.resolve(spec)
+
+
+def load_model(
+    spec: str,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    as_published: bool = False,
+    offline: bool = False,
+) -> Model:
+    """Load one model with the preprocessing and the activation its weights were trained with.
+
+    Args:
+        spec: ``open_clip:ARCH/TAG``, ``open_clip:DIR``, ``open_clip:NAME@FILE``, ``hf:OWNER/NAME``,
+            ``hf:DIR``, ``torchvision:NAME``, ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE``,
+            ``timm:NAME.tag``, ``timm:NAME@FILE``, ``onnx:FILE``, ``efficientnet-lite0`` (1, 2),
+            ``counterground:stamps-biased``, ``minigpt4:DIR``, ``http://HOST/v1#MODEL``,
+            ``module:function``, or what a family of another package takes.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
+        as_published: reproduce how the paper apparently loaded ViT-B/32 LAION400M (GELU), and resize
+            before converting to RGB where the library does; stamped on the description.
+        offline: never use the network.
+
+    Raises:
+        UsageError: an unknown specification, device or precision.
+        CounterGroundError: weights cannot be fetched, read or fitted, or memory does not suffice.
+    """
+    family = find_family(spec)
+    options = LoadOptions(resolve_device(device), check_precision(precision), as_published, offline)
+    try:
+        with _explained(spec, family):
+            model = family.load(spec, options)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise CounterGroundError(
+            f"{spec} does not fit into the memory of {options.device}. Use --device cpu, a smaller model, "
+            "or --precision bf16, in which language models take half of it."
+        ) from error
+    if not isinstance(model, Model):
+        raise CounterGroundError(
+            f"{spec}: its family returned {type(model).__name__}; it must return a DualEncoder, Classifier "
+            "or Generative."
+        )
+    return model
+
+
+def expected_kind(spec: str) -> Kind | None:
+    """Return the kind of model that ``spec`` names, None where it is known only after loading.
+
+    Raises:
+        UsageError: an unknown specification.
+    """
+    family = find_family(spec)
+    with _explained(spec, family):
+        return family.kind(spec)
+
+
+def references_of(spec: str) -> tuple[str, ...]:
+    """Return what its family says to cite for ``spec``: keys of known references, or BibTeX entries.
+
+    Empty for a specification that nothing installed here knows, such as one of an old run.
+    """
+    try:
+        family = find_family(spec)
+        with _explained(spec, family):
+            return tuple(family.cite(spec))
+    except CounterGroundError:
+        return ()
+
+
+def list_models(
+    pattern: str | None = None, *, warn: Callable[[str], object] = warnings.warn
+) -> list[ModelInfo]:
+    """Return the models whose specification matches ``pattern``, those that need no network first.
+
+    Args:
+        pattern: a part of the specification, a pattern with ``*`` and ``?`` (case does not matter), or one
+            of the paper's sets. None lists all. The part before a colon selects families; no library of the
+            others is imported.
+        warn: called with one line for each package whose family is broken; the others are listed.
+
+    Raises:
+        UsageError: nothing matches, or an unknown set.
+    """
+    if pattern is None:
+        return list(_listed(None, warn))
+    if pattern.startswith("paper:"):
+        # OpenCLIP's models are listed under the plain name, and the tag decides the activation.
+        members = {spec.replace("-quickgelu/", "/") for spec in expand_specs([pattern])}
+        return [model for model in _listed(None, warn) if model.spec in members]
+    wanted = pattern.lower()
+    if not any(sign in wanted for sign in "*?["):
+        wanted = f"*{wanted}*"
+    prefixes, colon, _ = wanted.partition(":")
+    some = prefixes if colon and "[" not in prefixes else None
+    found = [model for model in _listed(some, warn) if fnmatch.fnmatchcase(model.spec.lower(), wanted)]
+    if not found:
+        raise UsageError(f"No model matches {pattern!r}.{_near(pattern, warn)}")
+    return found
+
+
+def _listed(prefixes: str | None, warn: Callable[[str], object]) -> Iterator[ModelInfo]:
+    """Yield the models of the families whose prefix matches a pattern, or of all."""
+    names = [*(family.prefix for family in _BUILT_IN), *_packages(tuple(sys.path))]
+    built_in = {family.prefix: family for family in _BUILT_IN}
+    for prefix in dict.fromkeys(names):
+        if prefixes is not None and not fnmatch.fnmatchcase(prefix.lower(), prefixes):
+            continue
+        try:
+            family = _from_package(prefix, built_in.get(prefix)) or built_in[prefix]
+            with _explained(f"{prefix}:", family):
+                yield from family.list()
+        except CounterGroundError as error:
+            warn(str(error))
+
+
+def _near(pattern: str, warn: Callable[[str], object]) -> str:
+    specs = [model.spec for model in _listed(None, warn)]
+    architectures = {re.split(r"[/.]", spec.partition(":")[2])[0] for spec in specs}
+    near = did_you_mean(re.sub(r"[*?\[\]]", "", pattern), chain(architectures, specs))
+    return near or " 'counterground models' lists all."
+
+
+@cache
+def _packages(path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
+    """Return the entry points of other packages by the prefix they claim, for one ``sys.path``."""
+    del path  # reading what is installed takes time, and is needed again only where the path has changed
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, _package(entry))):
+        found[entry.name] = (*found.get(entry.name, ()), entry)
+    return found
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.value
+
+
+def _from_package(prefix: str, built_in: Family | None) -> Family | None:
+    """Return the family of another package with this prefix, None where none claims it.
+
+    Raises:
+        UsageError: it is not the only one, or ``built_in`` has this prefix.
+        CounterGroundError: the package is broken.
+    """
+    claims = _packages(tuple(sys.path)).get(prefix, ())
+    if not claims:
+        return None
+    owners = [*(["counterground"] if built_in else []), *(_package(entry) for entry in claims)]
+    if len(owners) > 1:
+        raise UsageError(
+            f"The prefix {prefix!r} is claimed by several packages ({', '.join(owners)}): keep one of them."
+        )
+    return _load_entry(claims[0])
+
+
+def _load_entry(entry: EntryPoint) -> Family:
+    try:
+        family = entry.load()
+    except (Exception, SystemExit) as error:
+        raise CounterGroundError(
+            f"The package {_package(entry)} cannot provide the models {entry.name!r}: {entry.value} cannot "
+            f"be imported ({error!r}). Update or uninstall it."
+        ) from error
+    if not isinstance(family, Family) or family.prefix != entry.name:
+        raise CounterGroundError(
+            f"The package {_package(entry)} cannot provide the models {entry.name!r}: {entry.value} is not a "
+            f"counterground.models.Family with this prefix. Update or uninstall it."
+        )
+    return family
+
+
+@contextmanager
+def _explained(spec: str, family: Family) -> Iterator[None]:
+    """Turn what a family fails with into one line: a missing library, or a mistake of another package."""
+    entries = () if family in (*_BUILT_IN, USER) else _packages(tuple(sys.path)).get(family.prefix, ())
+    try:
+        yield
+    except CounterGroundError:
+        raise
+    except ModuleNotFoundError as error:
+        if family.extra is not None and not entries:
+            raise UsageError(f"{spec}: {missing_extra(error, family.extra)}") from error
+        raise CounterGroundError(
+            f"{spec}: the package {error.name} is not installed: run pip install {error.name}."
+        ) from error
+    except Exception as error:
+        if not entries or out_of_memory(error):
+            raise
+        raise CounterGroundError(
+            f"{spec}: the package {_package(entries[0])} failed ({error!r}). Use --debug to see where."
+        ) from error
+
+
+def _suggestion(spec: str) -> str:
+    prefix, colon, rest = spec.partition(":")
+    local = [model.spec for family in (LITE, SHIPPED) for model in family.list()]
+    if close := did_you_mean(spec, [*local, *SETS]):
+        return close
+    prefixes = [
+        *(family.prefix for family in _BUILT_IN if family.claims is None),
+        *_packages(tuple(sys.path)),
+    ]
+    near = difflib.get_close_matches(prefix.lower(), prefixes, n=1)
+    if colon and near:
+        return f" Did you mean {near[0]}:{rest}?"
+    forms = ", ".join(family.usage for family in (*_BUILT_IN, USER))
+    return f" Use {forms}; 'counterground models' lists them."

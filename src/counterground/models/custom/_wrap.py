@@ -1,0 +1,310 @@
+"""What a user's own code makes, wrapped as a model: its fingerprint, its description and its mistakes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, get_args
+
+from counterground.errors import UsageError
+from counterground.models._base import Classifier, DualEncoder, Generative, Model, Precision, Protocol
+from counterground.models._dual import TextEncoder, TorchDualEncoder
+from counterground.models._family import LoadOptions
+from counterground.models._fingerprint import (
+    CodeFingerprint,
+    code_fingerprint,
+    combine,
+    library_versions,
+    plain_repr,
+    tensor_digests,
+)
+from counterground.models._labels import Labels, imagenet_order, match_names
+from counterground.models.classifiers import NetworkClassifier, final_linear
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+
+ACCEPTED = (
+    "return a DualEncoder, Classifier or Generative, (network, preprocess), "
+    "(network, preprocess, class_names) or (clip, preprocess, tokenizer)"
+)
+_NEED_LOSSES: frozenset[Protocol] = frozenset({"answer-loss", "describe"})
+_NEEDED = ("fingerprint", "device", "dtype")
+_NEEDED_BY_ENCODERS: dict[type[Model], tuple[str, ...]] = {
+    DualEncoder: ("dim", "logit_scale", "text_fingerprint"),
+    Classifier: ("dim", "class_names", "imagenet_columns"),
+}
+_FindSource = Callable[..., CodeFingerprint]
+
+
+def wrap_model(
+    spec: str,
+    made: Any,
+    options: LoadOptions,
+    *,
+    made_by: Callable[..., Any],
+    module: ModuleType | None = None,
+) -> Model:
+    """Return what a function of the user's (or of another package) made as a model.
+
+    ``made`` is one of
+
+    - a `DualEncoder`, a `Classifier` or a `Generative`, used as it is;
+    - ``(network, preprocess)`` or ``(network, preprocess, class_names)``: a classifier. ``network`` is a
+      torch.nn.Module from ``[n, 3, h, w]`` to logits, ``preprocess`` turns an RGB PIL image into
+      ``[3, h, w]``, ``class_names`` names the logits; without names there must be 1000 logits, taken to be
+      ImageNet-1K in its usual order;
+    - ``(clip, preprocess, tokenizer)``: a dual encoder. ``clip`` is a torch.nn.Module with
+      ``encode_image(batch)``, ``encode_text(tokens)`` and, if it has one, ``logit_scale`` (a logarithm, as in
+      OpenCLIP); ``tokenizer`` turns a list of texts into a tensor.
+
+    The source files of ``module`` (by default that of ``made_by``) and of what was made enter the
+    fingerprint; where one cannot be found, the fingerprint holds for this process only and the description
+    warns. A model that is used as it is keeps its author's fingerprint; a `Generative` needs ``generate`` and
+    nothing else: protocols follow from whether it has ``losses``, the fingerprint from its code, settings
+    and weights, device and precision from its weights.
+
+    Raises:
+        UsageError: it is something else, lacks what cannot be derived, or holds impossible values.
+    """
+    find_source: _FindSource = partial(code_fingerprint, module or sys.modules[made_by.__module__], made_by)
+    if isinstance(made, DualEncoder | Classifier | Generative):
+        return _ready(spec, made, find_source, options)
+    if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[1]):
+        raise UsageError(f"{spec} returned {type(made).__name__}; it must {ACCEPTED}.")
+    network, preprocess, third = (*made, None)[:3]
+    _check_network(spec, network)
+    if callable(third):
+        return _dual_encoder(spec, network, preprocess, third, find_source=find_source, options=options)
+    return _classifier(spec, network, preprocess, third, find_source=find_source, options=options)
+
+
+def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOptions) -> Model:
+    """Use a ready model as it is, and warn where it differs from what was requested."""
+    made.spec = spec
+    seen = hasattr(made, "device") or _first_weights(made) is not None
+    if isinstance(made, Generative):
+        _complete(made, find_source)
+    else:
+        _check_encoder(made)
+    description = dict(made.description) if hasattr(made, "description") else {}
+    published = bool(description.get("as_published", False))
+    warnings = list(description.get("warnings", []))
+    requested = (("device", made.device, options.device), ("precision", made.dtype, options.precision))
+    for what, actual, wanted in requested:
+        if seen and actual.removesuffix(":0") != wanted.removesuffix(":0"):
+            warnings.append(
+                f"{spec} returned a ready model, whose {what} is {actual}, not {wanted} as requested."
+            )
+    if published != options.as_published:
+        say = (
+            "was loaded as published, which was not requested" if published else "was not loaded as published"
+        )
+        warnings.append(f"{spec} returned a ready model, which {say}.")
+    made.description = {**description, "as_published": published, "warnings": list(dict.fromkeys(warnings))}
+    _check_json(made)
+    return made
+
+
+def _check_encoder(made: Model) -> None:
+    kind = next(kind for kind in _NEEDED_BY_ENCODERS if isinstance(made, kind))
+    missing = [name for name in (*_NEEDED, *_NEEDED_BY_ENCODERS[kind]) if not hasattr(made, name)]
+    if missing:
+        raise UsageError(
+            f"{made.spec} returned a {kind.__name__} without {', '.join(missing)}; its class must set "
+            f"{'it' if len(missing) == 1 else 'them'}."
+        )
+
+
+def _complete(made: Generative, find_source: _FindSource) -> None:
+    """Fill in what the author of a generative model left out."""
+    weights = _first_weights(made)
+    made.protocols = _protocols(made)
+    _check_calls(made)
+    given = getattr(made, "description", {})
+    if not isinstance(given, dict):
+        raise UsageError(f"{made.spec}: description must be a dict, not {type(given).__name__}.")
+    warnings = list(given.get("warnings", []))
+    name = f"{type(made).__module__}.{type(made).__qualname__}"
+    if not hasattr(made, "fingerprint"):
+        source = find_source(made, weights=True)
+        made.fingerprint = combine(model=name, source=source.parts)
+        warnings += source.warnings
+    elif not isinstance(made.fingerprint, str) or not made.fingerprint:
+        raise UsageError(f"{made.spec}: fingerprint must be a text, not {made.fingerprint!r}.")
+    elif not name.startswith("counterground."):
+        made.fingerprint = combine(model=name, fingerprint=made.fingerprint)  # two models may say "1"
+    if not hasattr(made, "device"):
+        made.device = "cpu" if weights is None else weights.device.type
+    if not hasattr(made, "dtype"):
+        made.dtype = "fp32" if weights is None else _precision(weights)
+    known = {"architecture": type(made).__name__, "weights": made.spec, "training_data": None}
+    made.description = {"chat_template": "the author's own", **known, **given, "warnings": warnings}
+
+
+def _protocols(made: Generative) -> frozenset[Protocol]:
+    scores = type(made).losses is not Generative.losses
+    known: frozenset[Protocol] = frozenset(get_args(Protocol))
+    given = getattr(made, "protocols", known if scores else known - _NEED_LOSSES)
+    try:
+        protocols = frozenset(given)
+    except TypeError:
+        protocols = frozenset()
+    if isinstance(given, str) or not protocols or protocols - known:
+        raise UsageError(
+            f"{made.spec}: protocols is {given!r}; it must be a set of {', '.join(get_args(Protocol))}."
+        )
+    if protocols & _NEED_LOSSES and not scores:
+        raise UsageError(
+            f"{made.spec} has no losses(), which answer-loss and describe need; leave them out of protocols."
+        )
+    return protocols
+
+
+def _check_calls(made: Generative) -> None:
+    if type(made.concurrency) is not int or made.concurrency < 1:
+        raise UsageError(f"{made.spec}: concurrency must be a whole number from 1, not {made.concurrency!r}.")
+    if made.price is not None and (type(made.price) not in (int, float) or not 0 <= made.price < 1e6):
+        raise UsageError(f"{made.spec}: price must be the cost of one call, or None, not {made.price!r}.")
+
+
+def _check_json(made: Model) -> None:
+    """The description goes into run.json when all work is done: too late to find that it cannot."""
+    try:
+        json.dumps(made.description)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{made.spec}: its description cannot be written as JSON: {error}.") from error
+
+
+def _first_weights(made: Model) -> torch.Tensor | None:
+    import torch
+
+    held = [made, *getattr(made, "__dict__", {}).values()]
+    networks = [each for each in held if isinstance(each, torch.nn.Module)]
+    return next((weights for network in networks for weights in network.parameters()), None)
+
+
+def _precision(weights: torch.Tensor) -> Precision:
+    return {"bfloat16": "bf16", "float16": "fp16"}.get(str(weights.dtype).rpartition(".")[2], "fp32")  # type: ignore[return-value]
+
+
+def _dual_encoder(
+    spec: str,
+    network: Any,
+    preprocess: Any,
+    tokenizer: Any,
+    *,
+    find_source: _FindSource,
+    options: LoadOptions,
+) -> DualEncoder:
+    for method in ("encode_image", "encode_text"):
+        if not callable(getattr(network, method, None)):
+            raise UsageError(f"{spec}: a dual encoder needs {method}(); the function must {ACCEPTED}.")
+    sources = (find_source(network, preprocess, tokenizer), find_source(network, tokenizer))
+    return _WrappedDualEncoder(spec, network, preprocess, tokenizer, sources=sources, options=options)
+
+
+def _classifier(
+    spec: str, network: Any, preprocess: Any, named: Any, *, find_source: _FindSource, options: LoadOptions
+) -> Classifier:
+    labels = _labels(spec, network, named)
+    source = find_source(network, preprocess)
+    return NetworkClassifier(
+        spec,
+        network,
+        preprocess,
+        class_names=labels.names,
+        imagenet_columns=labels.columns,
+        description={
+            "architecture": type(network).__name__,
+            "weights": spec,
+            "training_data": None,
+            "warnings": [*labels.warnings, *source.warnings, *options.warnings()],
+        },
+        configuration={
+            "library": "user",
+            "class": type(network).__qualname__,
+            "network": plain_repr(network),
+            "source": source.parts,
+        },
+        libraries=("torchvision", "timm"),
+        options=options,
+    )
+
+
+class _WrappedDualEncoder(TorchDualEncoder):
+    """The user's own image and text towers, made to give float32 embeddings of unit length.
+
+    ``sources`` are those of the whole model and those of its text side.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        network: Any,
+        preprocess: Callable[[Image.Image], torch.Tensor],
+        tokenizer: Callable[[list[str]], torch.Tensor],
+        *,
+        sources: tuple[CodeFingerprint, CodeFingerprint],
+        options: LoadOptions,
+    ) -> None:
+        import torch
+
+        self.spec, self.device, self.dtype = spec, options.device, options.precision
+        self.transform = preprocess
+        self.network = network.eval().requires_grad_(requires_grad=False).to(options.device)
+        scale = getattr(network, "logit_scale", None)
+        self.logit_scale = float(torch.as_tensor(scale).exp().reshape(-1)[0]) if scale is not None else 100.0
+        libraries = library_versions("open_clip_torch", "transformers")
+        whole, text = sources
+        configuration = {
+            "class": type(network).__qualname__,
+            "network": plain_repr(network),
+            "libraries": libraries,
+            "weights": tensor_digests(network.state_dict()),
+        }
+        preprocessing = plain_repr(preprocess)
+        self.fingerprint = combine(
+            preprocessing=preprocessing, dtype=options.precision, source=whole.parts, **configuration
+        )
+        self.text_fingerprint = combine(tokenizer=plain_repr(tokenizer), source=text.parts, **configuration)
+        self.description = {
+            "architecture": type(network).__name__,
+            "weights": spec,
+            "training_data": None,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "preprocessing": preprocessing,
+            "libraries": libraries,
+            "as_published": options.as_published,
+            "warnings": [
+                *([] if scale is not None else ["The model has no logit_scale; 100 is assumed."]),
+                *whole.warnings,
+                *options.warnings(),
+            ],
+        }
+        self.texts = TextEncoder(self.network, tokenizer, options.device)
+        self.dim = int(self.encode_texts(["a photo"]).shape[1])
+
+
+def _check_network(spec: str, network: Any) -> None:
+    import torch
+
+    if not isinstance(network, torch.nn.Module):
+        raise UsageError(
+            f"{spec}: the first of what it returns is {type(network).__name__}, not a torch.nn.Module."
+        )
+
+
+def _labels(spec: str, network: torch.nn.Module, named: Any) -> Labels:
+    if named is not None:
+        return match_names(tuple(named))
+    if final_linear(network, 1000) is None:
+        raise UsageError(f"{spec}: without class_names the network must end in 1000 ImageNet logits.")
+    return imagenet_order(
+        "No class names were given: the 1000 logits are taken to be ImageNet-1K in its usual order."
+    )

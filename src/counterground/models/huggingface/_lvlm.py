@@ -1,0 +1,274 @@
+"""LVLMs of transformers: generative models, scored by the loss of an answer about a photo."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from counterground.errors import CounterGroundError, error_message
+from counterground.models._base import Generative, Precision, Protocol
+from counterground.models._device import out_of_memory
+from counterground.models._family import LoadOptions
+from counterground.models._fingerprint import combine, library_versions, tensor_digests
+from counterground.models.generative import (
+    Candidate,
+    Conversation,
+    NotShareableError,
+    PhotoInputs,
+    Scorer,
+    placed,
+)
+from counterground.models.huggingface._loading import LIBRARIES, from_pretrained, quiet, read_network
+from counterground.models.huggingface._source import HfSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from PIL import Image
+
+
+# Families whose losses are compared with transformers' own forward pass by this package's tests.
+TESTED = ("instructblip", "llava", "llava_next", "qwen2_5_vl", "qwen2_vl")
+_PROTOCOLS: frozenset[Protocol] = frozenset({"answer-loss", "describe", "yes-no", "free-form"})
+_PROBE = ("What is the main object in the image?", ("A zebra", "An African chameleon on a branch", "An ox"))
+# Absolute (nats) and relative, of summed losses.
+_TOLERANCE = {"fp32": (1e-4, 1e-5), "bf16": (5e-2, 5e-2), "fp16": (1e-2, 1e-2)}
+
+
+def read_lvlm(source: HfSource, precision: Precision) -> tuple[Any, Any]:
+    """Return the network, its weights held in ``precision``, and the processor; call it inside `reading`.
+
+    Raises:
+        CounterGroundError: tensors are missing.
+    """
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    processor = from_pretrained(AutoProcessor, source)
+    return read_network(AutoModelForImageTextToText, source, dtype=dtype), processor
+
+
+class Lvlm(Generative):
+    """A network of transformers with its processor.
+
+    The last matrix product and the losses are float32 in any precision. On a small probe the losses with
+    shared keys and values are compared with those of full forward passes; where they differ, full passes are
+    used and the description says so.
+
+    Raises:
+        UsageError: a processor without a chat template.
+        CounterGroundError: it fails on a probe photo.
+    """
+
+    protocols = _PROTOCOLS
+
+    def __init__(
+        self,
+        source: HfSource,
+        network: Any,
+        processor: Any,
+        options: LoadOptions,
+    ) -> None:
+        self.spec, self.device, self.dtype = source.spec, options.device, options.precision
+        self._network = network.to(options.device)
+        config = network.config
+        text_config = config.get_text_config()
+        self._decoder_apart = bool(config.is_encoder_decoder or text_config.is_encoder_decoder)
+        self._reads_question = hasattr(network, "qformer")
+        image_token = getattr(config, "image_token_id", None)
+        self._conversation = Conversation(self.spec, processor, config.model_type, image_token)
+        self._scorer = Scorer(network, options.device)
+        weights = tensor_digests(network.state_dict())
+        if options.precision != "fp32":
+            _float32_output(network)
+        self.shares, sharing = self._try_sharing()
+        libraries = library_versions(*LIBRARIES)
+        settings = _processor_settings(processor)
+        self.fingerprint = combine(
+            weights=weights,
+            configuration=_plain(config.to_dict()),
+            processor=settings,
+            template=self._conversation.template,
+            dtype=options.precision,
+            sharing=self.shares,
+            libraries=libraries,
+        )
+        self.description = {
+            **self._describe(source, sharing),
+            "preprocessing": settings["images"],
+            "libraries": libraries,
+            "as_published": options.as_published,
+        }
+
+    def _describe(self, source: HfSource, sharing: str) -> dict[str, Any]:
+        """Describe the network and its prompts, with warnings."""
+        network, family = self._network, self._network.config.model_type
+        warnings = [] if family in TESTED else [_untested(family)]
+        if not self.shares:
+            warnings.append(f"Answers are scored by full forward passes, one each: {sharing}.")
+        return {
+            "architecture": type(network).__name__,
+            "weights": source.name,
+            "revision": source.revision,
+            "training_data": None,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "processor": type(self._conversation.processor).__name__,
+            "chat_template": self._conversation.template or "none: the prompt is the question itself",
+            "key_value_sharing": sharing,
+            "output_layer": "float32",
+            "trust_remote_code": source.trust_remote_code,
+            "warnings": warnings,
+        }
+
+    def losses(
+        self, image: Image.Image, questions: Sequence[str], answers: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        import torch
+
+        sums = np.zeros(len(answers), dtype=np.float32)
+        tokens = np.zeros(len(answers), dtype=np.int64)
+        with torch.inference_mode():
+            for rows in self._batches(questions):
+                asked = [questions[row] for row in rows]
+                given = [answers[row] for row in rows]
+                sums[rows], tokens[rows] = self._scored(image, asked, given, shared=self.shares)
+        return sums, tokens
+
+    def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
+        import torch
+
+        given = placed(self._conversation.prepared(image, question), self._network)
+        ids = given["input_ids"]
+        greedy = {"do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None}
+        with quiet(), torch.inference_mode():
+            written = self._network.generate(**given, max_new_tokens=max_new_tokens, **greedy)[0]
+        if not self._decoder_apart and written[: ids.shape[1]].tolist() == ids[0].tolist():
+            written = written[ids.shape[1] :]
+        text = self._conversation.processor.tokenizer.decode(written, skip_special_tokens=True)
+        return str(text).strip()
+
+    def prompt(self, question: str, answer: str | None = None) -> str:
+        if answer is None:
+            return self._conversation.prompt(question)
+        if self._decoder_apart:
+            return f"{self._conversation.prompt(question)} -> {answer}"
+        return self._conversation.lead(question, answer) + answer
+
+    def _batches(self, questions: Sequence[str]) -> list[list[int]]:
+        """Rows that one encoding of the image serves: all, or those of one question where it reads that."""
+        if not self._reads_question and not self._decoder_apart:
+            return [list(range(len(questions)))]
+        by_question: dict[str, list[int]] = {}
+        for row, question in enumerate(questions):
+            by_question.setdefault(question, []).append(row)
+        return list(by_question.values())
+
+    def _scored(
+        self, image: Image.Image, questions: Sequence[str], answers: Sequence[str], *, shared: bool
+    ) -> tuple[np.ndarray, list[int]]:
+        if self._decoder_apart:
+            written = [self._conversation.answer_tokens(answer) for answer in answers]
+            inputs = self._conversation.prepared(image, questions[0])
+            return self._scorer.decoder_losses(inputs, written), [len(tokens) for tokens in written]
+        photo, candidates = self._candidates(image, questions, answers)
+        tokens = [len(candidate.scored) for candidate in candidates]
+        if shared:
+            try:
+                return self._scorer.shared_losses(photo, candidates), tokens
+            except NotShareableError:
+                pass  # these questions begin with different tokens; full passes give the same losses
+        return self._scorer.full_losses(photo, candidates), tokens
+
+    def _candidates(
+        self, image: Image.Image, questions: Sequence[str], answers: Sequence[str]
+    ) -> tuple[PhotoInputs, list[Candidate]]:
+        photo = self._conversation.inputs(image, questions[0])
+        pairs = zip(questions, answers, strict=True)
+        return photo, [self._conversation.candidate(photo, *pair) for pair in pairs]
+
+    def _try_sharing(self) -> tuple[bool, str]:
+        """Whether shared keys and values give the losses of full forward passes, and what to say of it."""
+        import torch
+
+        if self._decoder_apart:
+            return False, "an encoder-decoder, whose answers are decoded one by one"
+        question, answers = _PROBE
+        with torch.inference_mode():
+            try:
+                photo, candidates = self._candidates(_probe_photo(), [question] * len(answers), answers)
+                full = self._scorer.full_losses(photo, candidates)
+            except CounterGroundError:
+                raise
+            except Exception as error:
+                if out_of_memory(error):
+                    raise
+                raise CounterGroundError(
+                    f"{self.spec}: it fails on a probe photo ({error_message(error, 200)}). "
+                    "Check its chat template and its processor; this family of models may not be supported."
+                ) from error
+            try:
+                shared = self._scorer.shared_losses(photo, candidates)
+                in_parts = self._scorer.shared_losses(photo, candidates, packed=1)
+            except NotShareableError as error:
+                return False, str(error)
+            except Exception as error:
+                return False, f"sharing failed ({error_message(error, 120)})"
+        gap = float(np.abs(np.stack([shared, in_parts]) - full).max())
+        absolute, relative = _TOLERANCE[self.dtype]
+        if not gap <= absolute + relative * float(full.max()):
+            return False, f"shared keys and values gave other losses on a probe (by {gap:.2g})"
+        return True, "image and question are encoded once for all answers; checked on a probe"
+
+
+def _probe_photo() -> Image.Image:
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def _float32_output(network: Any) -> None:
+    """Compute logits in float32: in bf16 the two best answers tie in a fifth of cases."""
+    import torch
+
+    layer = network.get_output_embeddings()
+    if layer is None or not hasattr(layer, "weight"):
+        raise CounterGroundError(f"{type(network).__name__} has no output layer; use --precision fp32.")
+    weight, bias = layer.weight.float(), getattr(layer, "bias", None)
+    bias = None if bias is None else bias.float()
+
+    def forward(hidden: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(hidden.float(), weight, bias)
+
+    layer.forward = forward
+
+
+def _untested(model_type: str) -> str:
+    return (
+        f"Models of the family {model_type} are loaded through the common interface of transformers; only "
+        f"those of {', '.join(TESTED)} are tested against its own forward pass."
+    )
+
+
+def _plain(settings: Any) -> Any:
+    """Drop what differs between two places the same files lie at."""
+    if isinstance(settings, dict):
+        return {key: _plain(value) for key, value in settings.items() if key != "_name_or_path"}
+    return settings
+
+
+def _processor_settings(processor: Any) -> dict[str, Any]:
+    tokenizer = processor.tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    written = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    return {
+        "class": type(processor).__name__,
+        "images": json.dumps(_plain(processor.image_processor.to_dict()), sort_keys=True, default=str),
+        "tokenizer": hashlib.sha256(written.encode()).hexdigest(),
+        "special_tokens": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+    }

@@ -1,0 +1,165 @@
+"""Scores regrouped for reading: one `ModelScores` per model and setting, one `Estimate` per figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import polars as pl
+
+from counterground.errors import UsageError
+from counterground.metrics import KEYS
+from counterground.results._numbers import NOTHING, Estimate, bounds, percent
+
+TITLES = {
+    "names": "Names",
+    "prompts": "Prompts",
+    "protocol": "Protocol",
+    "as_published": "Loaded",
+    "answer_score": "Answer score",
+    "label_space": "Label space",
+    "run": "Run",
+}
+"""What the columns of a setting are called."""
+
+
+def setting_text(name: str, value: object) -> str:
+    """Write one value of a setting for a reader: a Boolean and null in words."""
+    if name == "as_published":
+        return "as published" if value else "as trained"
+    return NOTHING if value is None else str(value)
+
+
+class Setting(NamedTuple):
+    """What tells one row of results from another; ``run`` only where several runs stand together."""
+
+    model: str
+    names: str | None
+    prompts: str | None
+    protocol: str | None
+    as_published: bool | None
+    answer_score: str | None
+    label_space: str | None
+    run: str | None = None
+
+    def text(self, name: str) -> str:
+        """One field for a reader: a Boolean and null in words."""
+        return setting_text(name, getattr(self, name))
+
+
+MISSING = Estimate()
+_Figures = dict[tuple[str, str | None], Estimate]
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """All figures of one model in one setting; ``label`` is unique within its table."""
+
+    setting: Setting
+    label: str
+    overall: _Figures = field(default_factory=dict)
+    classes: dict[int, _Figures] = field(default_factory=dict)
+
+    def get(self, metric: str, group: str | None = None, class_index: int | None = None) -> Estimate:
+        """The figure asked for; `MISSING` where there is none, never 0."""
+        figures = self.overall if class_index is None else self.classes.get(class_index, {})
+        return figures.get((metric, group), MISSING)
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether a drop could be computed."""
+        return self.get("drop").value is not None
+
+    @property
+    def photos(self) -> Estimate:
+        """The estimate that carries the number of photos and clusters behind the row."""
+        return self.get("accuracy")
+
+
+def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
+    """Regroup a scores frame by model and setting, in order of first appearance.
+
+    Args:
+        scores: columns of ``scores.parquet``; values are fractions. A column ``run`` tells runs apart.
+        suffix: appended to every label, to tell runs apart.
+
+    Raises:
+        UsageError: a figure stands twice, as when runs were joined without a column ``run``.
+    """
+    columns = (*KEYS, "run") if "run" in scores.columns else KEYS
+    found: dict[Setting, ModelScores] = {}
+    for row in scores.iter_rows(named=True):
+        setting = Setting(*(row[column] for column in columns))
+        entry = found.setdefault(setting, ModelScores(setting, setting.model))
+        index = row["class_index"]
+        figures = entry.overall if index is None else entry.classes.setdefault(index, {})
+        figure = (row["metric"], row["group"])
+        if figure in figures:
+            raise UsageError(
+                f"The scores hold the {row['metric']} of {setting.model!r} twice in the same setting; "
+                "name the run of each row in a column 'run'."
+            )
+        figures[figure] = Estimate.of(row)
+    return _labelled(list(found.values()), suffix)
+
+
+def mean_drop(models: Sequence[ModelScores], class_index: int) -> float | None:
+    """The mean over models of their drops in a class (fraction); None where none has one."""
+    drops = [model.get("drop", None, class_index).value for model in models]
+    known = [drop for drop in drops if drop is not None]
+    return sum(known) / len(known) if known else None
+
+
+def headline(model: ModelScores) -> str:
+    """Say the drop in one plain sentence: points with one decimal and the 95 % interval."""
+    drop = model.get("drop")
+    if drop.value is None:
+        accuracy = model.get("accuracy")
+        level = (
+            f"{accuracy.text} % {accuracy.interval}".rstrip() if accuracy.value is not None else "no photos"
+        )
+        return f"{model.label} has no drop: no class has both common and counter photos (accuracy {level})"
+    verb = "gains" if drop.value < 0 else "loses"
+    size = percent(abs(drop.value))
+    edges = (drop.low, drop.high) if drop.value >= 0 else (_negative(drop.high), _negative(drop.low))
+    interval = bounds(*edges)
+    sentence = f"{model.label} {verb} {size} points {interval}".rstrip()
+    sentence += " when the background changes from common to counter"
+    if drop.low is not None and drop.high is not None and drop.low <= 0 <= drop.high:
+        sentence += ", which these photos cannot tell from no change"
+    return sentence
+
+
+def short_name(spec: str) -> str:
+    """Return a model's specification without its library, which tables and charts have no room for.
+
+    An address stays whole. The paper's CLIPs are named by data set and backbone: ``LAION2B ViT/B/32``.
+    """
+    if spec.startswith("CLIP-"):
+        return spec.removeprefix("CLIP-").replace("-", " ", 1)
+    library, colon, rest = spec.partition(":")
+    return rest if colon and library not in {"http", "https"} else spec
+
+
+def vary(models: Sequence[ModelScores]) -> list[str]:
+    """Names of the settings, apart from the model, in which the rows differ."""
+    return [column for column in Setting._fields[1:] if len({getattr(m.setting, column) for m in models}) > 1]
+
+
+def _labelled(models: list[ModelScores], suffix: str) -> list[ModelScores]:
+    columns = vary(models)
+    repeated = {
+        m.setting.model for m in models if sum(o.setting.model == m.setting.model for o in models) > 1
+    }
+    labelled = []
+    for model in models:
+        parts = [model.setting.text(column) for column in columns]
+        extra = f" ({', '.join(parts)})" if model.setting.model in repeated else ""
+        label = f"{model.setting.model}{extra}{suffix}"
+        labelled.append(ModelScores(model.setting, label, model.overall, model.classes))
+    return labelled
+
+
+def _negative(value: float | None) -> float | None:
+    return None if value is None else -value

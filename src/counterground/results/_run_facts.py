@@ -1,0 +1,139 @@
+"""What was run and on what: the facts of run.json in reading order, and the command that repeats them."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from counterground.benchmarks import list_benchmarks
+from counterground.results._numbers import count
+from counterground.results._run import Run
+
+_LABEL_SPACES = ("benchmark", "imagenet")
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """One model of a run: spec, kind, fingerprint and its description as (name, value) texts."""
+
+    spec: str
+    kind: str
+    fingerprint: str
+    description: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run for the page: (name, value) texts, its models and the command.
+
+    ``built_in`` says whether the command names its benchmark; else it says ``BENCHMARK``.
+    """
+
+    name: str
+    benchmark: str
+    version: str
+    built_in: bool
+    facts: list[tuple[str, str]]
+    models: list[ModelFacts]
+    command: str
+
+
+def run_facts(run: Run) -> RunFacts:
+    """Collect everything of ``run.json`` that a reader needs to judge or repeat the run."""
+    info = run.info
+    counts, space = info.counts, info.label_space
+    ties = ", ".join(f"{spec}: {count(n)}" for spec, n in counts.ties.items()) or "none"
+    unmatched = ", ".join(f"{spec}: {count(n)}" for spec, n in counts.unmatched.items())
+    facts = [
+        ("Benchmark", info.benchmark.name),
+        ("Benchmark version", info.benchmark.version),
+        ("Photos", f"{count(counts.photos)} of {count(info.benchmark.n_photos)} in the manifest"),
+        ("Unreadable photos", _unreadable(counts.unreadable)),
+        ("Converted to RGB", count(counts.converted_to_rgb)),
+        ("Exact top-2 ties", ties),
+        *([("Answers that name no class", unmatched)] if unmatched else []),
+        ("Label space", f"{space.name} ({count(space.size)} names): {space.source}"),
+        ("Names", info.names),
+        ("Prompts", info.prompts),
+        ("As published", "yes" if info.as_published else "no"),
+        ("Device", info.device),
+        ("Precision", info.precision),
+        ("Batch size", count(info.batch_size)),
+        ("Threads", count(info.threads)),
+        ("Made", info.created),
+        ("Took", _duration(info.seconds)),
+        ("CounterGround", info.counterground_version + (f" (git {info.git})" if info.git else "")),
+        ("Python", info.python),
+        ("Platform", info.platform),
+        ("Libraries", ", ".join(f"{name} {version}" for name, version in sorted(info.libraries.items()))),
+    ]
+    if counts.photos == info.benchmark.n_photos:
+        facts[2] = ("Photos", count(counts.photos))
+    models = [
+        ModelFacts(m.spec, m.kind.replace("_", " "), m.fingerprint, _flat(m.description)) for m in info.models
+    ]
+    name, version = info.benchmark.name, info.benchmark.version
+    command = repeat_command(run)
+    return RunFacts(run.path.name or str(run.path), name, version, _is_built_in(name), facts, models, command)
+
+
+def repeat_command(run: Run, only: str | None = None) -> str:
+    """The command line that asks for the same run, or for one model of it, quoted for a shell.
+
+    A benchmark that is not built in is ``BENCHMARK``: where its folder or manifest lies is not recorded.
+    """
+    info = run.info
+    space = info.label_space.name
+    if space not in _LABEL_SPACES:
+        # What a referee or a file chose is kept in the run and can be given as it is.
+        space = f"{run.path.name or '.'}/label_space.json"
+    benchmark = info.benchmark.name if _is_built_in(info.benchmark.name) else "BENCHMARK"
+    words = ["counterground", "evaluate", benchmark]
+    models = [model for model in info.models if only in (None, model.spec)]
+    for model in models:
+        words += ["-m", model.spec]
+    words += ["--label-space", space, "--names", info.names, "--prompts", info.prompts]
+    device = "auto" if info.device == "remote" else info.device
+    words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
+    if info.as_published:
+        words.append("--as-published")
+    if any(model.kind == "generative" for model in models):
+        words += ["--protocol", info.protocol] if info.protocol else []
+        words += ["--loss", info.loss, "--article", info.article]
+        words += ["--aliases", "aliases.json"] if info.aliases else []
+    return shlex.join([*words, "--out", run.path.name or "run"])
+
+
+def _is_built_in(benchmark: str) -> bool:
+    return any(benchmark == known.name for known in list_benchmarks())
+
+
+def _unreadable(n: int) -> str:
+    return "0" if n == 0 else f"{count(n)}, listed with reasons in unreadable.csv of the run"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} seconds"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def _flat(description: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (key.replace("_", " "), _text(value))
+        for key, value in description.items()
+        if value not in (None, [], {})
+    ]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(item) for item in value)
+    return str(value)

@@ -1,0 +1,134 @@
+"""The schema of a run: the columns of its predictions, and ``run.json``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from counterground.metrics import KEY_SCHEMA
+from counterground.photos import Benchmark, Discovered
+
+PREDICTIONS_SCHEMA: dict[str, Any] = {
+    "path": pl.String,
+    "photo_id": pl.String,
+    "class_index": pl.Int32,
+    "class_name": pl.String,
+    "background": pl.String,
+    "group": pl.String,
+    "cluster": pl.String,
+    **KEY_SCHEMA,
+    "predicted_index": pl.Int32,
+    "predicted_name": pl.String,
+    "correct": pl.Boolean,
+    "true_rank": pl.Int32,
+    "confidence": pl.Float32,
+    "top2_gap": pl.Float32,
+    "loss_sum": pl.Float32,
+    "loss_mean": pl.Float32,
+}
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BenchmarkRecord(_Record):
+    """The benchmark a run was made on; the fields of `Discovered` where a model chose its pairs."""
+
+    name: str
+    version: str
+    n_photos: int
+    notes: list[str]
+    referee: str | None = None
+    split: str | None = None
+    min_drop: float | None = None
+    discovered_from: str | None = None
+    origin: str | None = None
+    referee_as_published: bool = False
+    earlier_referees: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, benchmark: Benchmark) -> BenchmarkRecord:
+        """Describe a benchmark."""
+        return cls(
+            name=benchmark.name,
+            version=benchmark.version,
+            n_photos=len(benchmark.photos),
+            notes=list(benchmark.notes),
+            **(asdict(benchmark.discovery) if benchmark.discovery else {}),
+        )
+
+    @property
+    def discovery(self) -> Discovered | None:
+        """How a model chose the pairs of backgrounds; None where none did."""
+        return Discovered.from_json(self.model_dump())
+
+
+class LabelSpaceRecord(_Record):
+    """The names that competed; ``version`` is a hash of them, their texts and who competes for whom."""
+
+    name: str
+    size: int
+    source: str
+    version: str = ""
+
+
+class ModelRecord(_Record):
+    """One model of a run."""
+
+    spec: str
+    kind: str
+    fingerprint: str
+    description: dict[str, Any]
+
+
+class CountsRecord(_Record):
+    """How many photos were in the manifest, could not be read, were not RGB; exact top-2 ties per model.
+
+    ``unmatched`` counts, per model that answered in its own words, the answers that name no competing class.
+    """
+
+    photos: int
+    unreadable: int
+    converted_to_rgb: int
+    ties: dict[str, int]
+    unmatched: dict[str, int] = {}
+
+
+class RunInfo(_Record):
+    """``run.json``: everything needed to repeat the run.
+
+    ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of all
+    that was asked: runs with the same one may replace each other. ``protocol`` (None: each model's own),
+    ``loss``, ``article`` and ``aliases`` say how generative models were asked.
+    """
+
+    counterground_version: str
+    git: str | None
+    created: str
+    python: str
+    platform: str
+    libraries: dict[str, str]
+    device: str
+    precision: str
+    batch_size: int
+    threads: int
+    benchmark: BenchmarkRecord
+    label_space: LabelSpaceRecord
+    names: str
+    prompts: str
+    as_published: bool
+    models: list[ModelRecord]
+    warnings: list[str]
+    counts: CountsRecord
+    seconds: float
+    templates: list[str] = []
+    texts: list[str] = []
+    request: str = ""
+    protocol: str | None = None
+    loss: str = "mean"
+    article: str = "a"
+    aliases: dict[str, list[str]] = {}

@@ -1,0 +1,291 @@
+"""The table of scores: percent with intervals for people, fractions for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
+
+import polars as pl
+
+from counterground.errors import UsageError, did_you_mean
+from counterground.metrics import GROUPS, registered_metrics
+from counterground.results._model_scores import TITLES, ModelScores, Setting, headline, regroup, vary
+from counterground.results._numbers import count
+from counterground.results._schema import RunInfo
+from counterground.results.tables import (
+    LATEX_FIGURES,
+    Cell,
+    Column,
+    Table,
+    block,
+    figures_that_fit,
+    html_paragraphs,
+    html_table,
+    latex_table,
+    markdown_table,
+    rich_table,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table as RichTable
+
+_HEADLINES = 4
+_NOTES = 3
+PICTURE = Column(
+    "common ● counter ○",
+    meaning="0 to 100 %: a disc at common accuracy, a ring at counter, thin lines: intervals.",
+    picture=True,
+)
+
+
+class Measure(NamedTuple):
+    """One figure of the overall table: which rows of the scores it comes from and what it is called."""
+
+    metric: str
+    group: str | None
+    title: str
+    meaning: str
+
+
+def measures() -> tuple[Measure, ...]:
+    """Return the columns of the tables of scores, of built-in metrics and of those that packages add."""
+    placed = [
+        (column.place, Measure(metric.name, column.group, column.title, column.meaning))
+        for metric in registered_metrics()
+        for column in metric.table_columns
+    ]
+    return tuple(measure for _, measure in sorted(placed, key=lambda pair: pair[0]))
+
+
+def scores_as_table(
+    scores: pl.DataFrame,
+    by_class: bool = False,
+    class_names: Mapping[int, str] | None = None,
+    *,
+    most: int | None = None,
+    pictures: bool = False,
+) -> Table:
+    """Lay scores out as cells: a row per model, or per model and class.
+
+    Args:
+        scores: columns of ``scores.parquet``, and ``run`` where several runs are in one table.
+        by_class: one row per model and class.
+        class_names: names to write for class indices.
+        most: how many figures a row may have; the minor ones are left out.
+        pictures: draw the accuracies of the groups beside each drop.
+    """
+    models = regroup(_with_run_names(scores))
+    varying = vary(models)
+    columns = [Column("Model"), *(Column(TITLES[name]) for name in varying)]
+    heads = len(columns)
+    shown = _shown(models, by_class)[:most]
+    columns += [Column("Class")] * by_class
+    for measure in shown:
+        columns += [Column(measure.title, True, measure.meaning)]
+        columns += [PICTURE] * (pictures and measure.metric == "drop")
+    columns.append(Column("n", True, "Photos."))
+    rows = []
+    for model in models:
+        head = [Cell(model.setting.model), *(Cell(model.setting.text(name)) for name in varying)]
+        for index in sorted(model.classes) if by_class else [None]:
+            name = [] if index is None else [Cell((class_names or {}).get(index, str(index)))]
+            figures = _cells(model, shown, index, pictures=pictures)
+            rows.append([*head, *name, *figures, Cell(count(model.get("accuracy", None, index).n))])
+    return Table(columns, rows, _caption(models, varying, by_class), heads=heads, grouped=by_class)
+
+
+def _cells(model: ModelScores, shown: Sequence[Measure], index: int | None, *, pictures: bool) -> list[Cell]:
+    cells = []
+    for measure in shown:
+        found = model.get(measure.metric, measure.group, index)
+        cells.append(Cell(found.text, found.interval))
+        if pictures and measure.metric == "drop":
+            common, counter = (model.get("accuracy", group, index) for group in GROUPS)
+            cells.append(Cell(picture=(common, counter)))
+    return cells
+
+
+def _shown(models: Sequence[ModelScores], by_class: bool) -> list[Measure]:
+    """The figures to show: of metrics that the scores have, and without groups none that need them."""
+    registered = {metric.name: metric for metric in registered_metrics()}
+    has_groups = not models or any(model.has_groups for model in models)
+    held = {metric for model in models for metric, _ in model.overall} or set(registered)
+    chosen = [
+        measure
+        for measure in measures()
+        if measure.metric in held
+        and (has_groups or not (measure.group or registered[measure.metric].needs_groups))
+        and (not by_class or registered[measure.metric].by_class)
+    ]
+    if not by_class:
+        return chosen
+    if not has_groups:
+        return [measure._replace(title="Accuracy") for measure in chosen]
+    return [measure for measure in chosen if measure.group or registered[measure.metric].needs_groups]
+
+
+def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool) -> str:
+    """Say the units, where the intervals come from, and the settings that all rows share."""
+    if not models:
+        return "No scores."
+    same = [
+        f"{TITLES[name].lower()} {models[0].setting.text(name)}"
+        for name in Setting._fields[1:]
+        if name not in varying and getattr(models[0].setting, name) not in (None, False)
+    ]
+    clusters = sorted({model.photos.clusters for model in models if model.photos.clusters is not None})
+    counted = f" from {' or '.join(count(n) for n in clusters)} clusters" if clusters and not by_class else ""
+    listed = ", ".join(same)
+    settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
+    drop = " drop in points;" if any(model.has_groups for model in models) else ""
+    return f"Percent;{drop} 95 % intervals{counted}.{settings}"
+
+
+def _with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
+    """Runs by the name of their folder; by its path, as given, where two folders have one name."""
+    if "run" not in scores.columns:
+        return scores
+    paths = scores["run"].unique(maintain_order=True).to_list()
+    names = {path: PurePath(path).name or path for path in paths}
+    if len(set(names.values())) < len(paths):
+        return scores
+    return scores.with_columns(pl.col("run").replace(names))
+
+
+TextFormat = Literal["csv", "json", "markdown", "latex"]
+_FORMATS = ("table", "csv", "json", "markdown", "latex")
+
+
+@overload
+def format_scores(
+    scores: pl.DataFrame,
+    format: TextFormat,
+    by_class: bool = False,
+    class_names: Mapping[int, str] | None = None,
+) -> str: ...
+@overload
+def format_scores(
+    scores: pl.DataFrame,
+    format: Literal["table"] = "table",
+    by_class: bool = False,
+    class_names: Mapping[int, str] | None = None,
+) -> ScoresView: ...
+@overload
+def format_scores(
+    scores: pl.DataFrame,
+    format: str,
+    by_class: bool = False,
+    class_names: Mapping[int, str] | None = None,
+) -> str | ScoresView: ...
+def format_scores(
+    scores: pl.DataFrame,
+    format: str = "table",  # noqa: A002 - the command's option has this name
+    by_class: bool = False,
+    class_names: Mapping[int, str] | None = None,
+) -> str | ScoresView:
+    """Write scores for a person or a program.
+
+    Args:
+        scores: columns of ``scores.parquet``, fractions; where several runs stand together, a column ``run``
+            first with the folder of each, which csv and json keep and tables show by its name.
+        format: ``table`` (a rich renderable that fits its console), ``markdown`` and ``latex`` (booktabs)
+            give percent with 95 % intervals; ``csv`` and ``json`` give the rows as they are, fractions.
+        by_class: one row per model and class instead of one per model.
+        class_names: names to write for class indices; csv and json by class get a ``class_name`` column.
+
+    Raises:
+        UsageError: an unknown format, or a figure that stands twice in the same setting and run.
+    """
+    if format not in _FORMATS:
+        raise UsageError(
+            f"There is no format {format!r}; choose one of {', '.join(_FORMATS)}."
+            + did_you_mean(format, _FORMATS)
+        )
+    if format == "table":
+        return ScoresView(scores, by_class, class_names)
+    if format in ("csv", "json"):
+        frame = score_rows(scores, by_class, class_names)
+        if format == "csv":
+            return frame.write_csv().rstrip("\n")
+        return json.dumps(frame.to_dicts(), ensure_ascii=False, indent=1, allow_nan=False)
+    most = LATEX_FIGURES if format == "latex" else None
+    table = scores_as_table(scores, by_class, class_names, most=most)
+    return latex_table(table) if format == "latex" else markdown_table(table)
+
+
+def score_rows(
+    scores: pl.DataFrame, by_class: bool = False, class_names: Mapping[int, str] | None = None
+) -> pl.DataFrame:
+    """Return the rows of all classes together, or of each class, as csv, json and parquet hold them.
+
+    Args:
+        scores: columns of ``scores.parquet``; what is no number becomes null.
+        by_class: the rows of single classes instead of those of all together.
+        class_names: names by class index, for a column ``class_name``.
+    """
+    chosen = pl.col("class_index").is_not_null() if by_class else pl.col("class_index").is_null()
+    frame = scores.filter(chosen).with_columns(pl.col("value", "low", "high").fill_nan(None))
+    if not by_class or class_names is None:
+        return frame
+    names = [None if index is None else class_names.get(index) for index in frame["class_index"]]
+    place = frame.get_column_index("class_index") + 1
+    return frame.insert_column(place, pl.Series("class_name", names, dtype=pl.String))
+
+
+def scores_table(
+    scores: pl.DataFrame,
+    by_class: bool = False,
+    class_names: Mapping[int, str] | None = None,
+    *,
+    width: int | None = None,
+) -> RichTable:
+    """Return a rich table in percent; at less than about 140 columns the minor figures are left out.
+
+    Args:
+        scores: columns of ``scores.parquet``.
+        by_class: one row per model and class.
+        class_names: names to write for class indices.
+        width: columns of the terminal; by default those of rich's own console.
+    """
+    from rich import get_console
+
+    width = get_console().width if width is None else width
+    table = scores_as_table(scores, by_class, class_names)
+    if not by_class:
+        table = scores_as_table(scores, most=figures_that_fit(table, width))
+    return rich_table(table, width)
+
+
+@dataclass(frozen=True)
+class ScoresView:
+    """Scores for a reader: a table that fits its console, and in a notebook a table of HTML."""
+
+    scores: pl.DataFrame
+    by_class: bool = False
+    class_names: Mapping[int, str] | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Build the table for the width at hand."""
+        yield scores_table(self.scores, self.by_class, self.class_names, width=options.max_width)
+
+    def _repr_html_(self) -> str:
+        return html_table(scores_as_table(self.scores, self.by_class, self.class_names, pictures=True))
+
+
+def run_html(info: RunInfo, classes: int, scores: pl.DataFrame) -> str:
+    """Return benchmark, headlines, table with 95 % intervals, notes and warnings of a run, in percent."""
+    stamp = ["Loaded as published, not as the weights were trained."] if info.as_published else []
+    photos = f"{count(info.counts.photos)} photos of {count(classes)} classes"
+    return block(
+        f"<p><b>{escape(info.benchmark.name)}</b>, {photos}</p>",
+        html_paragraphs([f"{headline(model)}." for model in regroup(scores)], _HEADLINES, "model"),
+        html_paragraphs(stamp, 1),
+        html_table(scores_as_table(scores, pictures=True)),
+        html_paragraphs(info.benchmark.notes, _NOTES, "note", fine=True),
+        html_paragraphs([f"Warning: {text}" for text in info.warnings], _NOTES, "warning", fine=True),
+    )

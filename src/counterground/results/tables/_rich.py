@@ -1,0 +1,168 @@
+"""Tables for a terminal of any width."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from counterground.results.tables._table import Cell, Column, Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+_INTERVAL = 14  # "[-12.0, 100.0]" without padding
+_BREAKS = re.compile(r"(?<=[/:_@-])(?=[^/:_@-])")
+
+
+def rich_table(table: Table, width: int) -> RichTable:
+    """Return a table of at most ``width`` columns, if the names allow it.
+
+    Intervals are below their figures, in a grouped table beside them where they fit. Where the longest word
+    of a name has no room, columns marked ``below`` go below the one before them; words are broken only where
+    nothing else helps, behind one of ``/ : _ @ -``.
+    """
+    table = table.as_text()
+    return _grouped(table, width) if table.grouped or table.heads != 1 else _by_name(table, width)
+
+
+def figures_that_fit(table: Table, width: int) -> int:
+    """Return how many columns of figures with intervals a terminal has room for, at least three."""
+    texts = sum(not column.numeric for column in table.columns)
+    return max(3, (width - 18 * texts - 8) // (_INTERVAL + 1))
+
+
+def _grouped(table: Table, width: int) -> RichTable:
+    """A table with several columns of names; what a row shares with the one above is not repeated."""
+    gap = " " if table.grouped and _one_line_width(table) <= width else "\n"
+    drawn = _empty(table, collapse_padding=True)
+    for column in table.columns:
+        if column.numeric:
+            drawn.add_column(column.title, justify="right", no_wrap=True)
+        else:
+            drawn.add_column(column.title, overflow="fold", min_width=min(12, len(column.title)))
+    above: Sequence[Cell] | None = None
+    for row in table.rows:
+        head = row[: table.heads]
+        repeated = table.grouped and head == above
+        if table.grouped and above is not None and not repeated:
+            drawn.add_section()
+        above = head
+        shown = [*[Cell()] * table.heads, *row[table.heads :]] if repeated else row
+        drawn.add_row(*(_figure(cell, gap) for cell in shown))
+    return drawn
+
+
+def _by_name(table: Table, width: int) -> RichTable:
+    """A table of one column of names, to which all the room that figures leave is given."""
+    columns, rows = [_narrow(column) for column in table.columns], table.rows
+    words = max(
+        len(word) for cell in (Cell(columns[0].title), *(row[0] for row in rows)) for word in _words(cell)
+    )
+    room = _room(columns, rows, width)
+    if room < words and any(column.below for column in columns):
+        columns, rows = _stacked(columns, rows)
+        room = _room(columns, rows, width)
+    drawn = _empty(table, show_edge=False, padding=0, collapse_padding=True)
+    for column in columns:
+        drawn.add_column(_text(column.title), justify="right" if column.numeric else "left", overflow="fold")
+    for place, row in enumerate(rows):
+        heading = place in table.headings
+        if heading and place:
+            drawn.add_section()
+        name = row[0]
+        if room < words:
+            name = Cell(_wrapped(name.value, room), _wrapped(name.interval, room))
+        style = "bold" if heading or place in table.bold else ""
+        drawn.add_row(*(_figure(cell, "\n") for cell in (name, *row[1:])), style=style)
+    return drawn
+
+
+def _empty(table: Table, **options: object) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    words = {"title": table.title, "title_justify": "left"} if table.title else {}
+    caption = {} if table.title else {"caption": table.caption, "caption_justify": "left"}
+    return RichTable(box=box.SIMPLE_HEAD, pad_edge=False, **words, **caption, **options)  # type: ignore[arg-type]
+
+
+def _figure(cell: Cell, gap: str) -> Text:
+    """Return a figure with its interval dim beside it, or below where ``gap`` is a new line."""
+    text = _text(cell.value)
+    if cell.interval:
+        text.append(f"{gap}{cell.interval:>{_INTERVAL if gap == ' ' else 0}}", style="dim")
+    return text
+
+
+def _text(value: str) -> Text:
+    from rich.text import Text
+
+    return Text(value)
+
+
+def _one_line_width(table: Table) -> int:
+    """Columns that a table needs which has intervals beside the figures."""
+    wide = 0
+    for place, column in enumerate(table.columns):
+        texts = [column.title, *(row[place].value for row in table.rows)]
+        spread = 1 + _INTERVAL if any(row[place].interval for row in table.rows) else 0
+        wide += max(map(len, texts)) + spread + 2
+    return wide
+
+
+def _words(cell: Cell) -> list[str]:
+    return [*cell.value.split(" "), *cell.interval.split(" ")]
+
+
+def _room(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> int:
+    """The columns of a terminal that are left for names; titles may be broken between words."""
+    taken = 0
+    for place, column in enumerate(columns[1:], start=1):
+        parts = [part for row in rows for part in row[place][:2]]
+        lines = [*column.title.split(), *(line for part in parts for line in part.split("\n"))]
+        taken += 1 + max(map(len, lines))
+    return width - taken
+
+
+def _stacked(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
+) -> tuple[list[Column], list[list[Cell]]]:
+    """Put columns that may be below another there."""
+    kept: list[list[int]] = []
+    for place, column in enumerate(columns):
+        if place and column.below:
+            kept[-1].append(place)
+        else:
+            kept.append([place])
+    titles = ["\n".join(columns[place].title for place in places) for places in kept]
+    joined = [columns[places[0]]._replace(title=title) for places, title in zip(kept, titles, strict=True)]
+    return joined, [[_below([row[place] for place in places]) for places in kept] for row in rows]
+
+
+def _below(cells: Sequence[Cell]) -> Cell:
+    first, *others = cells
+    lines = [first.interval, *(part for cell in others for part in cell[:2])]
+    return Cell(first.value, "\n".join(line for line in lines if line))
+
+
+def _wrapped(text: str, room: int) -> str:
+    """Break a text into lines of ``room`` columns, inside words only where one alone is longer."""
+    lines = [""]
+    for word in text.split(" "):
+        pieces = [word] if len(word) <= room else _BREAKS.split(word)
+        for place, piece in enumerate(pieces):
+            joint = " " if lines[-1] and not place else ""
+            if lines[-1] and len(lines[-1]) + len(joint) + len(piece) > room:
+                lines.append(piece)
+            else:
+                lines[-1] += f"{joint}{piece}"
+    return "\n".join(lines)
+
+
+def _narrow(column: Column) -> Column:
+    """A short title of a figure in two lines leaves the room to the names."""
+    title = column.title
+    short = column.numeric and len(title) < 14 and title[-1] != "%"
+    return column._replace(title=title.replace(" ", "\n")) if short else column

@@ -1,0 +1,136 @@
+"""A grid of trainings: each leaves a file of figures, so that a killed grid goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from counterground.errors import CounterGroundError
+from counterground.files import write_text
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
+Cell = TypeVar("Cell")
+Train = Callable[[Cell, Path], Mapping[str, Any]]
+"""Train one cell and return its figures; a checkpoint may be kept at the path meanwhile."""
+
+
+def run_grid(
+    files: Mapping[Cell, Path],
+    train: Train[Cell],
+    *,
+    jobs: int,
+    gpus: Sequence[str] = (),
+    show_progress: bool = False,
+) -> None:
+    """Train the cells that have no file of figures yet, and write one for each.
+
+    Every training runs on one thread, so that its figures do not depend on ``jobs``. With one job they run in
+    this process, otherwise in ``jobs`` processes, which take the GPUs in turns and end with this one.
+
+    Args:
+        files: where the figures of each cell are kept, as JSON.
+        train: what trains a cell; with several jobs it must be picklable.
+        jobs: trainings at once.
+        gpus: the names by which CUDA knows the GPUs; none for other devices.
+        show_progress: show a bar on standard error.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    missing = {cell: file for cell, file in files.items() if not file.is_file()}
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not show_progress) as bar:
+        task = bar.add_task("Trainings", total=len(files), completed=len(files) - len(missing))
+        for _ in _train_all(missing, train, jobs, gpus):
+            bar.advance(task)
+
+
+def read_figures(file: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of a cell.
+
+    Raises:
+        CounterGroundError: the file is damaged, or lacks one of the names.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return dict(found) | {name: float(found[name]) for name in names}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CounterGroundError(f"{file} is damaged: delete it and run the study again.") from error
+
+
+def visible_gpus() -> list[str]:
+    """Return the names by which CUDA knows the GPUs that this process may use."""
+    import torch
+
+    named = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    return named or [str(gpu) for gpu in range(torch.cuda.device_count())]
+
+
+def use_one_thread() -> None:
+    """Let PyTorch use one thread in this process: the number of threads changes the last digits."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _train_all(
+    missing: Mapping[Cell, Path], train: Train[Cell], jobs: int, gpus: Sequence[str]
+) -> Iterator[None]:
+    if jobs == 1 or len(missing) < 2:
+        for cell, file in missing.items():
+            _train_one(train, cell, file)
+            yield
+        return
+    context = get_context("spawn")
+    workers = min(jobs, len(missing))
+    with ProcessPoolExecutor(workers, context, _begin, (train, gpus, context.Value("i", 0))) as pool:
+        waiting = [pool.submit(_train_here, cell, file) for cell, file in missing.items()]
+        for done in as_completed(waiting):
+            done.result()
+            yield
+
+
+def _train_one(train: Train[Cell], cell: Cell, file: Path) -> None:
+    checkpoint = file.with_suffix(".safetensors")
+    write_text(file, json.dumps(train(cell, checkpoint)) + "\n")
+    checkpoint.unlink(missing_ok=True)
+
+
+_train: Train[Any] | None = None  # may hold the data: sent once to each process, not with each training
+
+
+def _begin(train: Train[Any], gpus: Sequence[str], processes: Synchronized[int]) -> None:
+    global _train  # noqa: PLW0603 - a process has no other place to keep it
+    _train = train
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    take_gpu(gpus, processes)
+    use_one_thread()
+
+
+def _train_here(cell: Any, file: Path) -> None:
+    assert _train is not None
+    _train_one(_train, cell, file)
+
+
+def take_gpu(gpus: Sequence[str], processes: Synchronized[int]) -> None:
+    """Take the next GPU for this process, before PyTorch looks for any; in turns if there are fewer."""
+    if gpus:
+        with processes.get_lock():
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[processes.value % len(gpus)]
+            processes.value += 1
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its processes; each would train on for nobody."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,142 @@
+"""Each thing that makes a comparison unfair is told, and nothing is told of a fair one."""
+
+import numpy as np
+import pytest
+from paper_sized import OPEN_CLIP_REFEREE, clip_record
+
+from counterground.comparison import comparability_warnings
+from counterground.photos import Discovered
+
+SIZES = np.full((3, 2), 10)
+CLIP = "open_clip:ViT-B-32/laion2b_s34b_b79k"
+
+
+@pytest.fixture
+def two(make_run):
+    """Function: (**what differs in the second run) -> sentences about both."""
+
+    def tell(**differing):
+        same = {"sizes": SIZES, "name": "stamps"}
+        first = make_run({CLIP: (0.8, 0.6)}, path="a", **same)
+        second = make_run({CLIP: (0.8, 0.6)}, path="b", **{**same, **differing})
+        return comparability_warnings({"a": first, "b": second}, published=False)
+
+    return tell
+
+
+def test_equal_runs_are_fair(two):
+    assert two() == []
+
+
+@pytest.mark.parametrize(
+    ("differing", "said"),
+    [
+        ({"name": "other"}, "different photos (a on stamps; b on other)"),
+        ({"version": "9" * 64}, "different versions of one benchmark (a on stamps; b on stamps)"),
+        ({"names": "openai"}, "Encoders write class names in different ways: wordnet in a; openai in b."),
+        ({"prompts": "openai"}, "Encoders use different prompts: simple in a; openai in b."),
+        ({"label_space": "benchmark"}, "let different names compete: imagenet in a; benchmark in b."),
+        ({"as_published": True}, "as trained in a; as published in b"),
+        ({"precision": "fp16"}, "different precision: fp32 in a; fp16 in b"),
+        ({"space_version": "2"}, "The imagenet names of a and b differ"),
+        ({"unreadable": 3}, "could not read the same photos (unread a: 0, b: 3)"),
+    ],
+)
+def test_each_difference_is_told_once(two, differing, said):
+    sentences = two(**differing)
+    assert len(sentences) == 1
+    assert said in sentences[0]
+
+
+def test_classifiers_read_no_names(make_run):
+    runs = {
+        name: make_run({"torchvision:a": (0.8, 0.6)}, sizes=SIZES, name="stamps", names=names)
+        for name, names in (("a", "wordnet"), ("b", "openai"))
+    }
+    assert comparability_warnings(runs, published=False) == []
+
+
+def test_names_that_compete_matter_for_classifiers_too(make_run):
+    runs = {
+        name: make_run({"torchvision:a": (0.8, 0.6)}, sizes=SIZES, name="stamps", label_space=space)
+        for name, space in (("a", "imagenet"), ("b", "benchmark"))
+    }
+    assert comparability_warnings(runs, published=False) == [
+        "Models let different names compete: imagenet in a; benchmark in b."
+    ]
+
+
+def test_models_that_answer_in_words_are_asked_alike(make_run):
+    record = clip_record("hf:llava").model_copy(update={"kind": "generative"})
+    runs = {
+        name: make_run({"hf:llava": (0.8, 0.6)}, sizes=SIZES, name="s", records=[record], protocol=protocol)
+        for name, protocol in (("a", "answer-loss"), ("b", "yes-no"))
+    }
+    assert comparability_warnings(runs, published=False) == [
+        "Generative models are evaluated with different protocols: answer-loss in a; yes-no in b."
+    ]
+
+
+def test_how_answers_are_scored_is_part_of_the_setting(make_run):
+    record = clip_record("hf:llava").model_copy(update={"kind": "generative"})
+    options = {"sizes": SIZES, "name": "s", "records": [record], "protocol": "answer-loss"}
+    runs = {
+        score: make_run({"hf:llava": (0.8, 0.6)}, answer_score=score, **options) for score in ("mean", "sum")
+    }
+    assert comparability_warnings(runs, published=False) == [
+        "Generative models score answers in different ways: mean in mean; sum in sum."
+    ]
+
+
+def discovered(split, **more):
+    return Discovered(CLIP, split, 5.0, "stamps@0123abcd", "stamps", **more)
+
+
+@pytest.mark.parametrize(
+    ("split", "said"), [("none", "selection inflates its drop"), ("half", "suit its weaknesses")]
+)
+def test_the_referee_among_the_models_is_reported(make_run, split, said):
+    run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=discovered(split))
+    (sentence,) = comparability_warnings({"mine": run}, published=False)
+    assert CLIP in sentence
+    assert said in sentence
+    other = make_run({"torchvision:a": (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=discovered(split))
+    assert comparability_warnings({"mine": other}, published=False) == []
+
+
+def test_an_earlier_referee_is_reported_too(make_run):
+    found = Discovered("torchvision:b", "none", 5.0, "mine@0", "stamps", earlier_referees=(CLIP,))
+    run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=found)
+    (sentence,) = comparability_warnings({"mine": run}, published=False)
+    assert f"those where {CLIP} itself does best" in sentence
+
+
+@pytest.mark.parametrize("discovery", [None, discovered("none"), discovered("half")])
+def test_neither_the_name_nor_the_notes_of_a_benchmark_decide(make_run, discovery):
+    note = f"The pairs were chosen by {CLIP} on these very photos, where it drops 20.0 points: ..."
+    told = []
+    for name, notes in (("stamps", []), (f"stamps, pairs of {CLIP}", [note]), ("a, b@c", [f"{CLIP}@{CLIP}"])):
+        run = make_run(
+            {CLIP: (0.8, 0.6)}, sizes=SIZES, name=name, notes=notes, version="9" * 64, discovery=discovery
+        )
+        told.append(comparability_warnings({"mine": run}, published=False))
+    assert told[0] == told[1] == told[2]
+    assert len(told[0]) == (discovery is not None)
+
+
+def test_the_papers_referee_names_and_loading_are_told(referee_run, make_run):
+    sentences = " ".join(comparability_warnings({"mine": referee_run}, published=True))
+    assert f"{OPEN_CLIP_REFEREE} is the model that chose CounterAnimal's backgrounds" in sentences
+    assert "--as-published does the same" in sentences
+    assert "writes names" not in sentences
+    openai = make_run({CLIP: (0.8, 0.6)}, names="openai", prompts="openai")
+    said = " ".join(comparability_warnings({"mine": openai}, published=True))
+    assert "mine writes names as openai" in said
+    assert "uses 80 prompts" in said
+    assert "chose CounterAnimal's backgrounds, on these" not in said
+
+
+def test_runs_elsewhere_have_no_place_among_the_papers_models(small_run):
+    said = " ".join(comparability_warnings({"small": small_run}, published=True))
+    assert "small: Measured on stamps" in said
+    assert "not listed among the paper's models" in said

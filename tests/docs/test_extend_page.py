@@ -1,0 +1,50 @@
+"""docs/extend.md: its examples are the files of a package, which is installed and used."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "examples" / "counterground-extras"
+
+
+def test_the_page_shows_the_files_of_the_package():
+    shown = re.findall(r"```(?:python|toml)\n(.*?)```", (ROOT / "docs" / "extend.md").read_text(), re.DOTALL)
+    files = [PACKAGE / "pyproject.toml", *sorted((PACKAGE / "src").glob("*/[!_]*.py"))]
+    assert sorted(shown) == sorted(file.read_text() for file in files)
+    assert all(len(file.read_text().splitlines()) < 60 for file in files)
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory, shared_cache):
+    """Run ``counterground`` where the package is installed."""
+    site = tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site)]
+    subprocess.run([*pip, str(PACKAGE)], check=True)
+    found = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
+
+    def run(*arguments: str) -> str:
+        given = [sys.executable, "-m", "counterground", *arguments]
+        environment = {**os.environ, "PYTHONPATH": found}
+        done = subprocess.run(given, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_package_adds_a_model_a_metric_a_benchmark_and_a_format(command, tmp_path):
+    assert "colour:0" in command("models", "colour:*")
+    assert "plain-colours" in command("benchmarks")
+    command("evaluate", "plain-colours", "-m", "colour:0", "--out", str(tmp_path / "run"))
+    scores = pl.read_parquet(tmp_path / "run" / "scores.parquet").filter(metric="top3_accuracy")
+    assert scores["n"].to_list() == [16, 8, 8]
+    assert "top3_accuracy" in command("scores", str(tmp_path / "run"), "--format", "csv")
+    assert "Top-3" in command("scores", str(tmp_path / "run"), "--format", "markdown")
+    command("export", "plain-colours", "--format", "jsonl", "--private", "--out", str(tmp_path / "out"))
+    assert len((tmp_path / "out" / "photos.jsonl").read_text().splitlines()) == 16

@@ -1,0 +1,283 @@
+"""Generative models of the user's own, through ``module:function``."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import numpy as np
+import polars as pl
+import pytest
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.inference import Settings, evaluate_models
+from counterground.models import load_model
+from counterground.photos import read_benchmark
+
+MODULE = """
+import numpy as np
+import torch
+
+from counterground.models import Classifier, Generative
+
+class Words(Generative):
+    def generate(self, image, question, *, max_new_tokens):
+        ASKED.append(question)
+        return "a flamingo"
+
+ASKED = []
+
+class Scores(Words):
+    def losses(self, image, questions, answers):
+        return [float(len(answer)) for answer in answers], [len(answer.split()) for answer in answers]
+
+class Weighs(Words):
+    def __init__(self):
+        self.parts = [torch.nn.Linear(2, 2)]
+        torch.nn.init.constant_(self.parts[0].weight, 1)
+        torch.nn.init.zeros_(self.parts[0].bias)
+
+class Half(Words):
+    def __init__(self):
+        self.network = torch.nn.Linear(2, 2).to(torch.bfloat16)
+
+class Signed(Words):
+    fingerprint, device, dtype = "1", "cpu", "fp32"
+    description = {"training_data": "a book", "warnings": ["Slow."]}
+
+class AlsoSigned(Signed):
+    pass
+
+class Paid(Words):
+    price, concurrency = 0.5, 3
+
+class Halved(Words):
+    def generate(self, image, question, *, max_new_tokens):
+        return "a flamingo \\ud83d"
+
+class Mute(Words):
+    def generate(self, image, question, *, max_new_tokens):
+        return None
+
+class Leaves(Words):
+    def generate(self, image, question, *, max_new_tokens):
+        raise SystemExit(3)
+
+class Few(Scores):
+    def losses(self, image, questions, answers):
+        return np.zeros(2), np.ones(2)
+
+class One(Scores):
+    def losses(self, image, questions, answers):
+        return 1.0, 2
+
+class Lost(Scores):
+    def losses(self, image, questions, answers):
+        return [float("nan")] * len(answers), [1] * len(answers)
+
+class Empty(Scores):
+    def losses(self, image, questions, answers):
+        return [1.0] * len(answers), [0] * len(answers)
+
+class Far(Scores):
+    def losses(self, image, questions, answers):
+        return [2.0, 2.0, 500.0], [1, 1, 500]
+
+class NoSuchProtocol(Words):
+    protocols = {"answerloss"}
+
+class Claims(Words):
+    protocols = {"answer-loss"}
+
+class NoWorkers(Words):
+    concurrency = 0
+
+class Dear(Words):
+    price = "much"
+
+class Unwritable(Words):
+    description = {"network": object()}
+
+class OnlyYes(Scores):
+    protocols = {"yes-no"}
+
+class Bare(Classifier):
+    device = "cpu"
+    def preprocess(self, image): return image
+    def encode(self, batch): return batch
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The folder of a module with models; what was imported of it is forgotten."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_models.py").write_text(MODULE)
+    yield tmp_path
+    forget()
+
+
+def forget() -> None:
+    sys.modules.pop("own_models", None)
+
+
+def load(name: str):
+    forget()
+    return load_model(f"own_models:{name}", device="cpu")
+
+
+def run_on(photos, name, out, **settings):
+    asked = Settings(**{"label_space": "benchmark", "device": "cpu", **settings})
+    return evaluate_models(read_benchmark(photos), [f"own_models:{name}"], asked, out)
+
+
+def test_a_method_that_answers_is_enough(own, photos, tmp_path):
+    run = run_on(photos, "Words", tmp_path / "free")
+    assert set(run.predictions["protocol"]) == {"free-form"}
+    assert set(run.predictions["predicted_name"]) == {"flamingo"}
+    assert run.info.models[0].kind == "generative"
+    assert run.info.models[0].description["warnings"] == []
+    asked = sys.modules["own_models"].ASKED
+    assert asked == ["What is the main object in the image?"] * 48
+    assert run_on(photos, "Words", tmp_path / "again").predictions.equals(run.predictions)
+    assert len(asked) == 48, "answers that are kept are asked for again"
+    both = run_on(photos, "Words", tmp_path / "yes-no", protocol="yes-no")
+    assert both.predictions.height == 96
+    with pytest.raises(UsageError, match=r"gives no losses.*--protocol yes-no or free-form"):
+        run_on(photos, "Words", tmp_path / "loss", protocol="answer-loss")
+
+
+@pytest.mark.parametrize("loss", ["mean", "sum"])
+def test_losses_of_ones_own_decide(own, photos, tmp_path, loss):
+    run = run_on(photos, "Scores", tmp_path / "run", loss=loss)
+    wanted = min(
+        run.info.texts, key=lambda name: len(f"A {name}") / (len(f"A {name}".split()) ** (loss == "mean"))
+    )
+    assert set(run.predictions["protocol"]) == {"answer-loss"}
+    assert set(run.predictions["answer_score"]) == {loss}
+    assert set(run.predictions["predicted_name"]) == {wanted}
+    assert set(run.predictions["loss_sum"]) == {float(len(f"A {wanted}"))}
+    assert not sys.modules["own_models"].ASKED
+    generated = run_on(photos, "Scores", tmp_path / "words", protocol="free-form")
+    assert set(generated.predictions["predicted_name"]) == {"flamingo"}
+
+
+def test_a_sum_far_above_the_others_is_no_overflow(own, photos, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        run = run_on(photos, "Far", tmp_path / "run")
+    assert set(run.predictions["predicted_index"]) == {2}
+    assert set(run.predictions["confidence"]) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("Words", '"a flamingo"', '"an ice bear"'),
+        ("Weighs", "weight, 1", "weight, 2"),
+        ("Weighs", "zeros_(self.parts[0].bias)", "ones_(self.parts[0].bias)"),
+    ],
+)
+def test_an_edit_is_never_answered_from_what_was_kept(own, photos, name, old, new):
+    before = load(name).fingerprint
+    assert load(name).fingerprint == before
+    (own / "own_models.py").write_text(MODULE.replace(old, new))
+    assert load(name).fingerprint != before
+
+
+def test_weights_from_a_file_enter_the_fingerprint(own):
+    import torch
+
+    more = """
+class Reads(Words):
+    def __init__(self):
+        self.inner = {"network": torch.nn.Linear(2, 2)}
+        self.inner["network"].load_state_dict(torch.load(%r, weights_only=True))
+"""
+    file = own / "weights.pt"
+    (own / "own_models.py").write_text(MODULE + more % str(file))
+    found = []
+    for value in (1.0, 2.0, 1.0):
+        torch.save({"weight": torch.full((2, 2), value), "bias": torch.zeros(2)}, file)
+        found.append(load("Reads").fingerprint)
+    assert found[0] == found[2] != found[1]
+
+
+def test_what_the_author_said_holds(own):
+    first, second = load("Signed"), load("AlsoSigned")
+    assert first.fingerprint != second.fingerprint, "two models that both say 1"
+    assert first.fingerprint == load("Signed").fingerprint
+    assert first.description["training_data"] == "a book"
+    assert first.description["warnings"] == ["Slow."]
+    assert (load("Half").device, load("Half").dtype) == ("cpu", "bf16")
+    assert any("precision is bf16, not fp32" in warning for warning in load("Half").description["warnings"])
+    assert load("OnlyYes").protocols == {"yes-no"}
+
+
+def test_a_protocol_that_was_left_out_is_not_asked(own, photos, tmp_path):
+    run = run_on(photos, "OnlyYes", tmp_path / "run")
+    assert set(run.predictions["protocol"]) == {"yes-no"}
+    with pytest.raises(UsageError, match="cannot be asked under free-form; use --protocol yes-no"):
+        run_on(photos, "OnlyYes", tmp_path / "other", protocol="free-form")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("NoSuchProtocol", "protocols is .*answerloss.*must be a set of answer-loss, describe"),
+        ("Claims", r"has no losses\(\), which answer-loss and describe need"),
+        ("NoWorkers", "concurrency must be a whole number from 1"),
+        ("Dear", "price must be the cost of one call"),
+        ("Unwritable", "cannot be written as JSON"),
+        (
+            "Bare",
+            "a Classifier without fingerprint, dtype, dim, class_names, imagenet_columns; its class must",
+        ),
+    ],
+)
+def test_what_cannot_be_is_told_at_loading(own, name, said):
+    with pytest.raises(UsageError, match=f"own_models:{name}.*{said}") as caught:
+        load(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("Mute", {}, "answered NoneType, not text, about .*jpg"),
+        ("Leaves", {}, "asking about .* failed: SystemExit: 3"),
+        ("Few", {}, r"losses of shape \(2,\) and token counts of shape \(2,\) for 3 answers"),
+        ("One", {}, r"losses of shape \(\) and token counts of shape \(\) for 3 answers"),
+        ("Lost", {}, "losses that are not finite"),
+        ("Empty", {}, "returned 0 tokens for an answer"),
+    ],
+)
+def test_answers_that_are_none_are_told_in_one_line(own, photos, tmp_path, name, settings, said):
+    with pytest.raises(CounterGroundError, match=f"own_models:{name}.*{said}") as caught:
+        run_on(photos, name, tmp_path / "run", **settings)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_half_a_character_is_kept_as_a_question_mark(own, photos, tmp_path):
+    run = run_on(photos, "Halved", tmp_path / "run")
+    answers = pl.read_parquet(tmp_path / "run" / "answers.parquet")
+    assert set(answers["answer"]) == {"a flamingo ?"}
+    assert set(run.predictions["predicted_name"]) == {"flamingo"}
+
+
+def test_calls_that_cost_are_told_before_they_are_made(own, photos, tmp_path, capsys):
+    run_on(photos, "Paid", tmp_path / "run", show_progress=True)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "own_models:Paid: 48 calls to make, at 0.5 per call 24.00 in total; 0 answers are cached" in said
+    run_on(photos, "Words", tmp_path / "free", show_progress=True)
+    assert "calls to make" not in capsys.readouterr().err
+
+
+def test_a_thousand_answers_are_not_scored(own, photos, tmp_path):
+    with pytest.raises(UsageError, match="--label-space confusable"):
+        run_on(photos, "Scores", tmp_path / "run", label_space="imagenet")
+    run = run_on(photos, "Words", tmp_path / "free", label_space="imagenet")
+    assert run.info.label_space.size == 1000
+    assert np.isclose(run.predictions["correct"].mean(), 1 / 3)

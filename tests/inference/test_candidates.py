@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from counterground.errors import UsageError
+from counterground.inference import Settings, candidate_labels, evaluate_models
+from counterground.photos import LabelSpace, imagenet_names, read_benchmark
+
+
+@pytest.fixture
+def benchmark(photos):
+    return read_benchmark(photos)
+
+
+def test_confusable_keeps_the_20_closest_names_and_can_be_reused(benchmark, tiny_clip, tmp_path):
+    model = f"open_clip:{tiny_clip}"
+    chosen = Settings(label_space="confusable", referee=model)
+    run = evaluate_models(benchmark, [model], chosen, tmp_path / "a")
+    space = LabelSpace.load(tmp_path / "a" / "label_space.json")
+    assert space.candidates is not None
+    assert {len(names) for names in space.candidates.values()} == {20}
+    assert set(space.candidates) == set(benchmark.label_space.imagenet)
+    for row in run.predictions.iter_rows(named=True):
+        index = benchmark.label_space.imagenet[row["class_index"]]
+        assert row["predicted_index"] in space.candidates[index]
+        assert row["true_rank"] is None or 0 <= row["true_rank"] < 20
+    saved = Settings(label_space=str(tmp_path / "a" / "label_space.json"))
+    again = evaluate_models(benchmark, [model], saved, tmp_path / "b")
+    assert again.predictions.equals(run.predictions)
+
+
+def test_the_20_are_those_with_the_highest_mean_similarity(benchmark, tiny_clip, tmp_path):
+    import open_clip
+    import torch
+    from PIL import Image
+
+    evaluate_models(
+        benchmark,
+        [f"open_clip:{tiny_clip}"],
+        Settings(label_space="confusable", referee=f"open_clip:{tiny_clip}"),
+        tmp_path / "a",
+    )
+    network, _, transform = open_clip.create_model_and_transforms(f"local-dir:{tiny_clip}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{tiny_clip}")
+    network.eval()
+    names = imagenet_names("openai")
+    space = LabelSpace.load(tmp_path / "a" / "label_space.json")
+    with torch.no_grad():
+        texts = network.encode_text(tokenizer([f"A photo of {name}." for name in names]), normalize=True)
+        for name, index in zip(benchmark.label_space.names, benchmark.label_space.imagenet, strict=True):
+            paths = benchmark.photos.filter(benchmark.photos["class_name"] == name)["path"]
+            batch = torch.stack([transform(Image.open(benchmark.photo_path(path))) for path in paths])
+            mean = (network.encode_image(batch, normalize=True) @ texts.T).mean(0).numpy()
+            kept = list(space.candidates[index])
+            assert mean[kept].min() >= np.delete(mean, kept).max() - 1e-6
+
+
+def test_a_true_class_outside_the_set_is_counted_as_wrong_with_a_warning(benchmark, tiny_clip, tmp_path):
+    own = benchmark.label_space
+    crowd = tuple(index for index in range(900, 920))
+    space = dict.fromkeys(own.imagenet, crowd)
+    saved = LabelSpace("confusable", imagenet_names("openai"), tuple(range(1000)), space)
+    saved.save(tmp_path / "set.json")
+    settings = Settings(label_space=str(tmp_path / "set.json"))
+    run = evaluate_models(benchmark, [f"open_clip:{tiny_clip}"], settings, tmp_path / "run")
+    assert len(run.predictions) == 48
+    assert not run.predictions["correct"].any()
+    assert run.predictions["true_rank"].null_count() == 48
+    assert any("true class of 48 photos is not a candidate" in warning for warning in run.info.warnings)
+
+
+def test_a_set_without_candidates_for_a_class_is_refused_before_any_photo(
+    benchmark, tiny_clip, tmp_path, cache
+):
+    own = benchmark.label_space
+    some = {own.imagenet[own.index_of("ice bear")]: tuple(range(900, 920))}
+    LabelSpace("confusable", imagenet_names("openai"), tuple(range(1000)), some).save(tmp_path / "set.json")
+    settings = Settings(label_space=str(tmp_path / "set.json"))
+    with pytest.raises(UsageError, match=r"set\.json.*'black swan', 'flamingo'.*--referee") as caught:
+        evaluate_models(benchmark, [f"open_clip:{tiny_clip}"], settings, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert "ice bear" not in str(caught.value)
+    assert not list(cache.rglob("*"))
+
+
+def test_a_set_needs_no_candidates_for_a_class_without_photos(benchmark, tiny_clip, tmp_path):
+    own = benchmark.label_space
+    bears = replace(benchmark, photos=benchmark.photos.filter(benchmark.photos["class_name"] == "ice bear"))
+    some = {own.imagenet[own.index_of("ice bear")]: tuple(range(290, 300))}
+    LabelSpace("confusable", imagenet_names("openai"), tuple(range(1000)), some).save(tmp_path / "set.json")
+    settings = Settings(label_space=str(tmp_path / "set.json"))
+    run = evaluate_models(bears, [f"open_clip:{tiny_clip}"], settings, tmp_path / "run")
+    assert run.predictions["predicted_index"].is_between(290, 299).all()
+
+
+def test_new_confusable_names_replace_the_benchmarks_own_set(benchmark, tiny_clip, tmp_path):
+    own = replace(benchmark.label_space, imagenet=(None,) * 3, candidates={0: (0, 1)})
+    limited = replace(benchmark, label_space=own)
+    model = f"open_clip:{tiny_clip}"
+    with pytest.raises(UsageError, match="no candidates for classes"):
+        evaluate_models(limited, [model], Settings(label_space="benchmark"), tmp_path / "own")
+    chosen = Settings(label_space="confusable", referee=model)
+    assert len(evaluate_models(limited, [model], chosen, tmp_path / "chosen").predictions) == 48
+
+
+def test_a_list_of_names_must_hold_every_class(benchmark, tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("ice bear\nblack swan\nflaming\n")
+    with pytest.raises(UsageError, match=r"flamingo.*Did you mean 'flaming'"):
+        candidate_labels(benchmark, str(path), "openai")
+    path.write_text("zebra\nflamingo\nice bear\nblack swan\n")
+    candidates = candidate_labels(benchmark, str(path), "openai")
+    assert [candidates.space.names[candidates.true_index[i]] for i in range(3)] == list(
+        benchmark.label_space.names
+    )
+
+
+def test_label_space_files_are_plain_json(benchmark, tiny_clip, tmp_path):
+    evaluate_models(
+        benchmark, [f"open_clip:{tiny_clip}"], Settings(label_space="benchmark"), tmp_path / "run"
+    )
+    written = json.loads((tmp_path / "run" / "label_space.json").read_text())
+    assert written["names"] == list(benchmark.label_space.names)
+
+
+def test_runs_with_other_names_under_one_title_are_not_compared(benchmark, tiny_clip, tmp_path):
+    from counterground import compare
+
+    model = f"open_clip:{tiny_clip}"
+    for name, prompts in (("a", "simple"), ("b", "openai")):
+        settings = Settings(label_space="confusable", referee=model, prompts=prompts)
+        evaluate_models(benchmark, [model], settings, tmp_path / name)
+    with pytest.raises(UsageError, match="different confusable names"):
+        compare([tmp_path / "a", tmp_path / "b"])
+    reused = Settings(label_space=str(tmp_path / "a" / "label_space.json"), names="wordnet")
+    evaluate_models(benchmark, [model, "counterground:stamps-biased"], reused, tmp_path / "c")
+    compared = compare([tmp_path / "a", tmp_path / "c"])
+    assert set(compared["names"]) == {"wordnet"}
+    own = benchmark.label_space
+    for name, more in (("d", ()), ("e", ("zebra",))):
+        LabelSpace("mine", (*own.names, *more), (*own.imagenet, *([340] * len(more)))).save(
+            tmp_path / f"{name}.json"
+        )
+        spaces = Settings(label_space=str(tmp_path / f"{name}.json"))
+        evaluate_models(benchmark, [model], spaces, tmp_path / name)
+    with pytest.raises(UsageError, match="different mine names"):
+        compare([tmp_path / "d", tmp_path / "e"])

@@ -1,0 +1,291 @@
+"""Models of the user's own: what enters the fingerprint, and what is said when they are not as requested."""
+
+import subprocess
+import sys
+
+import pytest
+import torchvision.transforms as T
+
+from counterground.errors import CounterGroundError
+from counterground.models import LoadOptions, check_specs, load_model, wrap_model
+
+MODULE = """
+import functools
+import logging
+import sys
+
+import torch
+import torchvision.transforms as T
+from torchvision.transforms.functional import pil_to_tensor
+
+import my_settings
+import third_party
+from my_settings import SIDE
+
+def small(image):
+    return pil_to_tensor(image.resize((SIDE, SIDE))).float() / 255
+
+def scaled(image, by):
+    return small(image) * by
+
+class Scaler:
+    def __init__(self, by):
+        self.by = by
+        self.names = {"a", "b", "c", "d"}
+    def __call__(self, image):
+        return small(image) * self.by
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.last = torch.nn.Linear(192, 3)
+    def forward(self, batch):
+        return self.last(batch.flatten(1)) * 1
+
+class Clip(Net):
+    def encode_image(self, batch):
+        return self(batch)
+    def encode_text(self, tokens):
+        return tokens.float()
+
+def tokenizer(texts):
+    return torch.tensor([[len(text), 1, 2] for text in texts])
+
+NAMES = ["ice bear", "great grey owl", "hen"]
+
+def with_function():
+    return Net(), small, NAMES
+
+def with_lambda():
+    return Net(), T.Compose([T.Resize((8, 8)), T.ToTensor(), T.Lambda(lambda pixels: pixels * 2)]), NAMES
+
+class Logging(Scaler):
+    def __init__(self):
+        super().__init__(1)
+        self.log = logging.getLogger("my_models")
+
+def with_logger():
+    return Net(), Logging(), NAMES
+
+def with_object():
+    return Net(), Scaler(my_settings.by()), NAMES
+
+def with_partial():
+    return Net(), functools.partial(scaled, by=my_settings.by()), NAMES
+
+def with_closure():
+    by = my_settings.by()
+    return Net(), lambda image: small(image) * by, NAMES
+
+def with_list():
+    return Net(), third_party.made_elsewhere(), NAMES
+
+def with_hook():
+    network = Net()
+    network.last.register_forward_hook(lambda layer, inputs, output: output + 1)
+    return network, small, NAMES
+
+def clip():
+    return Clip(), small, tokenizer
+
+def library_clip():
+    import open_clip
+    tokenizer = open_clip.get_tokenizer("RN50")
+    return Clip(), small, lambda texts: tokenizer(texts)[:, :3]
+
+def sourceless():
+    made = {"__name__": "made_up", "small": small}
+    exec("def twice(image): return small(image) * 2", made)
+    return Net(), made["twice"], NAMES
+
+def sourceless_class():
+    made = {"__name__": "made_up"}
+    exec("class Twice:\\n    def __call__(self, image): return image", made)
+    return Net(), made["Twice"](), NAMES
+
+def clip_sourceless():
+    return Clip(), sourceless()[1], tokenizer
+
+def leaving():
+    sys.exit(3)
+
+def ready():
+    from counterground.models import load_model
+    return load_model("my_models:with_function", device="cpu")
+
+def ready_as_published():
+    from counterground.models import load_model
+    return load_model("my_models:with_function", device="cpu", as_published=True)
+"""
+SETTINGS = """
+import os
+
+SIDE = 8
+
+def by():
+    return float(os.environ.get("BY", "1"))
+"""
+# Found through the object alone: no module the user wrote imports my_steps by name.
+THIRD_PARTY = """
+import importlib
+
+def made_elsewhere():
+    return importlib.import_module("my_steps").Steps([2.0])
+"""
+STEPS = """
+import my_settings
+
+class Steps(list):
+    def __call__(self, image):
+        from torchvision.transforms.functional import pil_to_tensor
+        return pil_to_tensor(image.resize((8, 8))).float() * self[0]
+"""
+FUNCTIONS = [
+    "with_function",
+    "with_lambda",
+    "with_logger",
+    "with_object",
+    "with_partial",
+    "with_closure",
+    "with_hook",
+    "clip",
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    # A cached compilation would hide an edit of the same length within the same second.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_models.py").write_text(MODULE)
+    (tmp_path / "my_settings.py").write_text(SETTINGS)
+    (tmp_path / "third_party.py").write_text(THIRD_PARTY)
+    (tmp_path / "my_steps.py").write_text(STEPS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    forget()
+
+
+def forget():
+    for name in ("my_models", "my_settings", "my_steps", "third_party"):
+        sys.modules.pop(name, None)
+
+
+def load_afresh(function, **options):
+    forget()
+    return load_model(f"my_models:{function}", device="cpu", **options)
+
+
+@pytest.mark.parametrize(
+    ("function", "file", "old", "new"),
+    [
+        ("with_function", "my_models.py", ".float() / 255", ".float() / 127"),
+        ("with_lambda", "my_models.py", "pixels * 2", "pixels * 3"),
+        ("with_object", "my_models.py", "* self.by", "+ self.by"),
+        ("with_function", "my_models.py", "flatten(1)) * 1", "flatten(1)) * 2"),
+        ("with_function", "my_settings.py", "SIDE = 8", "SIDE = 9"),
+        ("with_list", "my_steps.py", "* self[0]", "+ self[0]"),
+        ("clip", "my_models.py", "flatten(1)) * 1", "flatten(1)) * 2"),
+        ("clip", "my_models.py", ".float() / 255", ".float() / 127"),
+        ("clip", "my_models.py", "[len(text), 1, 2]", "[len(text), 1, 3]"),
+    ],
+)
+def test_an_edit_changes_the_fingerprint(function, file, old, new, folder):
+    before = load_afresh(function)
+    assert load_afresh(function).fingerprint == before.fingerprint
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new))
+    after = load_afresh(function)
+    assert after.fingerprint != before.fingerprint
+    if function == "clip":
+        assert after.text_fingerprint != before.text_fingerprint
+
+
+@pytest.mark.parametrize("function", ["with_object", "with_partial", "with_closure"])
+def test_a_setting_of_the_preprocessing_changes_the_fingerprint(function, folder, monkeypatch):
+    before = load_afresh(function).fingerprint
+    monkeypatch.setenv("BY", "2")
+    assert load_afresh(function).fingerprint != before
+
+
+def fingerprints_elsewhere(functions):
+    code = (
+        "from counterground.models import load_model\n"
+        f"for name in {functions!r}:\n"
+        "    model = load_model(f'my_models:{name}', device='cpu')\n"
+        "    print(model.fingerprint, getattr(model, 'text_fingerprint', ''))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_another_process_finds_the_features_again_where_the_source_is_known(folder):
+    functions = [*FUNCTIONS, "sourceless", "clip_sourceless"]
+    first, second = (dict(zip(functions, fingerprints_elsewhere(functions), strict=True)) for _ in range(2))
+    assert {name for name in functions if first[name] != second[name]} == {"sourceless", "clip_sourceless"}
+    # The texts do not depend on the preprocessing.
+    assert first["clip_sourceless"].split()[1] == second["clip_sourceless"].split()[1]
+
+
+def test_known_sources_give_no_warning(folder):
+    for function in FUNCTIONS:
+        assert not any("source" in warning for warning in load_afresh(function).description["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        ("sourceless", "made_up.twice"),
+        ("sourceless_class", "made_up.Twice.__call__"),
+        ("clip_sourceless", "made_up.twice"),
+    ],
+)
+def test_a_missing_source_is_said(function, name, folder):
+    warnings = load_afresh(function).description["warnings"]
+    assert any(f"{name} cannot be found" in warning and "not reused" in warning for warning in warnings)
+
+
+def test_reprs_hold_no_memory_address(folder):
+    assert " at 0x" not in str(load_afresh("with_lambda").description)
+    assert " at 0x" not in str(load_afresh("clip").description)
+    assert " at 0x" in repr(T.Compose([test_reprs_hold_no_memory_address]))
+
+
+def test_a_function_that_ends_the_program_gets_one_line(folder):
+    with pytest.raises(CounterGroundError, match=r"my_models:leaving ended the program \(SystemExit\(3\)\)"):
+        load_afresh("leaving")
+    (folder / "my_models.py").write_text("raise SystemExit('usage: my_models')")
+    forget()
+    for act in (load_model, lambda spec: check_specs([spec])):
+        with pytest.raises(CounterGroundError, match=r"importing my_models ended the program"):
+            act("my_models:leaving")
+
+
+def test_a_ready_model_that_is_not_as_asked_says_so(folder):
+    assert not any("ready model" in line for line in load_afresh("ready").description["warnings"])
+    model = load_afresh("ready", precision="bf16", as_published=True)
+    assert (model.dtype, model.description["as_published"]) == ("fp32", False)
+    text = " ".join(model.description["warnings"])
+    assert "precision is fp32, not bf16" in text
+    assert "was not loaded as published" in text
+    model = load_afresh("ready_as_published")
+    assert model.description["as_published"] is True
+    assert "was loaded as published, which was not requested" in " ".join(model.description["warnings"])
+
+
+@pytest.mark.parametrize(("asked", "differs"), [("cuda", True), ("cpu", False)])
+def test_a_ready_model_on_another_device_says_so(asked, differs, folder):
+    ready = load_afresh("ready")  # load_model refuses a device that this machine lacks
+    model = wrap_model("my_models:ready", ready, LoadOptions(asked), made_by=load_afresh)
+    assert any("device is cpu, not cuda" in line for line in model.description["warnings"]) == differs
+
+
+@pytest.mark.parametrize("function", ["clip", "with_function"])
+def test_as_published_is_recorded_and_said_to_change_nothing(function, folder):
+    description = load_afresh(function).description
+    assert description["as_published"] is False
+    published = load_afresh(function, as_published=True).description
+    assert published["as_published"] is True
+    assert any("--as-published changes nothing" in warning for warning in published["warnings"])

@@ -1,0 +1,107 @@
+"""A repository is fetched from a hub: a real server on this machine, with the library's own client."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from tiny_hf import build
+
+from counterground.models import load_model
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ASKED = """
+from counterground.errors import CounterGroundError
+from counterground.models import load_model
+
+for spec, offline in SPECS:
+    try:
+        model = load_model(spec, device="cpu", offline=offline)
+        print(model.fingerprint, model.description["weights"], flush=True)
+    except CounterGroundError as error:
+        print(error, flush=True)
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Serves one repository, ``some/clip``; ``gated/clip`` may not be read, and there is no other."""
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        path = self.path.partition("?")[0]
+        self.server.asked.append(path)
+        answers = {
+            "/api/models/some/clip": {"id": "some/clip", "sha": COMMIT, "siblings": []},
+            "/api/models/some/clip/revision/main": {"id": "some/clip", "sha": COMMIT, "siblings": []},
+            f"/api/models/some/clip/tree/{COMMIT}/additional_chat_templates": [],
+        }
+        if path in answers:
+            return self.answer(200, json.dumps(answers[path]).encode())
+        if "gated/clip" in path:
+            return self.answer(403, error="GatedRepo")
+        if not path.startswith(f"/some/clip/resolve/{COMMIT}/"):
+            return self.answer(404, error="RevisionNotFound" if "some/clip" in path else "RepoNotFound")
+        file = self.server.folder / path.rpartition("/")[2]
+        if not file.is_file():
+            return self.answer(404, error="EntryNotFound")
+        return self.answer(200, file.read_bytes())
+
+    def answer(self, status, content=b"", error=None):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
+        if error:
+            self.send_header("X-Error-Code", error)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.folder, server.asked = build("clip", tmp_path / "clip"), []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def test_a_repository_is_fetched_once_pinned_and_found_again(hub, tmp_path):
+    specs = [
+        ("hf:some/clip", True),
+        ("hf:some/clip", False),
+        ("hf:some/clip@main", True),
+        ("hf:some/clip@nosuch", False),
+        ("hf:some/other", False),
+        ("hf:gated/clip", False),
+    ]
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*"}
+    environment["HF_ENDPOINT"] = f"http://127.0.0.1:{hub.server_port}"
+    code = ASKED.replace("SPECS", repr(specs))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    absent, fetched, again, revision, other, gated = done.stdout.splitlines()
+    assert "--offline forbids fetching" in absent
+    expected = load_model(f"hf:{hub.folder}", device="cpu").fingerprint
+    assert fetched == again == f"{expected} some/clip@{COMMIT}"
+    assert "hf:some/clip@nosuch" in revision
+    assert "nosuch is not a valid" in revision
+    assert "hf:some/other" in other
+    assert "is not a valid model identifier" in other
+    assert "access a gated repo" in gated
+    assert all("give a folder: hf:DIR" in line for line in (revision, other, gated))
+    assert hub.asked.count(f"/some/clip/resolve/{COMMIT}/model.safetensors") <= 2, "asked for, then read"

@@ -1,0 +1,190 @@
+"""Families of models in other packages: real distributions on the path, found by their entry points."""
+
+import json
+import os
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.models import check_specs, expected_kind, list_models, load_model, references_of
+from counterground.results import bibliography, open_run
+
+# What another package needs in all: a module and an entry point.
+TINY = '''
+import torch
+from torchvision.transforms.functional import pil_to_tensor
+
+from counterground.errors import UsageError
+from counterground.models import Family, ModelInfo, wrap_model
+
+NAMES = ["ice bear", "black swan", "flamingo"]
+BIBTEX = """@misc{tiny2026,
+  title = {Tiny Models},
+  author = {Someone},
+}"""
+
+def resolve(spec):
+    if spec != "tiny:colours":
+        raise UsageError(f"{spec}: there is tiny:colours only.")
+
+def preprocess(image):
+    return pil_to_tensor(image.resize((8, 8))).float() / 255
+
+def build():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3)), preprocess, NAMES
+
+FAMILY = Family(
+    prefix="tiny",
+    usage="tiny:colours",
+    resolve=resolve,
+    load=lambda spec, options: wrap_model(spec, build(), options, made_by=build),
+    kind=lambda spec: "classifier",
+    list=lambda: [ModelInfo("tiny:colours", "classifier", 579, None, needs_network=False)],
+    cite=lambda spec: (BIBTEX,),
+)
+'''
+
+
+def install(folder, package, prefix, value, code):
+    """Write what pip would: a module and the metadata of its distribution."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{package}.py").write_text(code)
+    info = folder / f"{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[counterground.models]\n{prefix} = {value}\n")
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder of installed packages, as other processes see it too."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    before = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+            del sys.modules[name]
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "counterground", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_family_of_another_package_is_evaluated_listed_and_cited(site, photos, tmp_path):
+    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
+    out = tmp_path / "run"
+    done = run(
+        "evaluate",
+        photos,
+        "-m",
+        "tiny:colours",
+        "--label-space",
+        "benchmark",
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    )
+    assert done.returncode == 0, done.stderr
+    predictions = pl.read_parquet(out / "predictions.parquet")
+    assert len(predictions) == 48
+    assert set(predictions["model"]) == {"tiny:colours"}
+    assert set(predictions["predicted_name"]) <= {"ice bear", "black swan", "flamingo"}
+    listed = run("models", "tiny:*", "--json")
+    assert [model["spec"] for model in json.loads(listed.stdout)] == ["tiny:colours"]
+    assert expected_kind("tiny:colours") == "classifier"
+    cited = bibliography([open_run(out)])
+    assert "% For tiny:colours\n@misc{tiny2026," in cited
+    assert "No entry for the architecture" not in cited
+
+
+def test_its_mistakes_are_told_as_those_of_our_own_families(site):
+    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
+    with pytest.raises(UsageError, match=r"^tiny:colors: there is tiny:colours only"):
+        check_specs(["tiny:colors"])
+    with pytest.raises(UsageError, match=r"Did you mean tiny:my-colours\?"):
+        check_specs(["tiiny:my-colours"])
+    with pytest.raises(UsageError, match="Unknown model 'tiny'"):
+        check_specs(["tiny"])
+
+
+BROKEN = [
+    ("broken:FAMILY", "import no_such_library", r"ModuleNotFoundError\(.*no_such_library"),
+    ("broken:FAMILY", "raise SystemExit(3)", r"SystemExit\(3\)"),
+    ("broken:ABSENT", TINY, "ABSENT"),
+    ("broken:NAMES", TINY, r"not a counterground\.models\.Family with this prefix"),
+    ("broken:FAMILY", TINY, "with this prefix"),  # it says tiny, its entry point bad
+]
+
+
+@pytest.mark.parametrize(("value", "code", "reason"), BROKEN)
+def test_a_broken_package_is_named_and_breaks_no_other(value, code, reason, site):
+    install(site, "broken", "bad", value, code)
+    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
+    check_specs(["tiny:colours", "efficientnet-lite0"])
+    with pytest.raises(CounterGroundError, match=rf"^The package broken cannot .*'bad'.*{reason}") as caught:
+        check_specs(["bad:x"])
+    assert "\n" not in str(caught.value)
+    assert references_of("bad:x") == ()
+    told = []
+    specs = [model.spec for model in list_models(warn=told.append)]
+    assert told == [str(caught.value)]
+    assert {"tiny:colours", "efficientnet-lite0"} <= set(specs)
+
+
+def test_the_command_warns_of_a_broken_package_and_lists_the_others(site):
+    install(site, "broken", "bad", "broken:FAMILY", "1 / 0")
+    listed = run("models", "*d*:*stamps*", "--json")
+    assert listed.returncode == 0
+    assert listed.stderr.startswith("Warning: The package broken cannot")
+    assert len(listed.stderr.splitlines()) == 1
+    assert any(model["spec"] == "counterground:stamps-biased" for model in json.loads(listed.stdout))
+
+
+def test_a_failure_inside_a_package_names_it(site):
+    code = TINY.replace("torch.manual_seed(0)", "raise KeyError('lost')")
+    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", code)
+    wrong = TINY.replace("wrap_model(spec, build(), options, made_by=build)", "build()")
+    install(site, "wrong_models", "wrong", "wrong_models:FAMILY", wrong.replace('"tiny', '"wrong'))
+    reason = r"^tiny:colours: the package tiny_models failed \(KeyError\('lost'\)\)"
+    with pytest.raises(CounterGroundError, match=reason):
+        load_model("tiny:colours", device="cpu")
+    with pytest.raises(CounterGroundError, match="family returned tuple"):
+        load_model("wrong:colours", device="cpu")
+
+
+@pytest.mark.parametrize("prefix", ["tiny", "timm", "https"])
+def test_a_prefix_that_is_taken_is_refused(prefix, site):
+    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
+    install(site, "second", prefix, "second:FAMILY", TINY)
+    owner = "second, tiny_models" if prefix == "tiny" else "counterground, second"
+    with pytest.raises(
+        UsageError, match=f"{prefix!r} is claimed by several packages \\({owner}\\)"
+    ) as caught:
+        check_specs([f"{prefix}://colours#x"])
+    assert "\n" not in str(caught.value)
+    check_specs(["efficientnet-lite0"])
+
+
+def test_a_package_is_imported_only_when_its_models_are_named(site):
+    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", f"print('imported')\n{TINY}")
+    code = "import sys, counterground.models as m; m.check_specs(['efficientnet-lite0', 'json:dumps'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+
+
+def test_listing_one_family_imports_no_other():
+    code = (
+        "import sys, counterground.models as m; m.list_models('hf:*'); m.list_models('minigpt4:*');"
+        "print({*sys.modules} & {'torch', 'open_clip', 'timm', 'torchvision', 'transformers'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

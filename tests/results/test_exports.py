@@ -1,0 +1,304 @@
+"""What goes into a paper or a model card: model-index metadata, BibTeX, and files of scores."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+import pytest
+import yaml
+from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub.repocard_data import model_index_to_eval_results
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counterground.cli import main
+from counterground.models import expand_specs, list_models, references_of
+from counterground.results import ModelRecord, bibliography, model_cards
+from counterground.results._citations import _DATA, _FAMILIES, _of_model, _references
+from counterground.text import bibtex, bibtex_comment
+
+LEVELS = {"efficientnet-lite0": (0.8, 0.5), "counterground:stamps-biased": (0.7, 0.2)}
+NASTY = 'a|b_c & 50% {x #1 ~^\\ <i>"q"</i> @misc{z,\n---\nx: [1'
+
+
+def front_matter(card):
+    _, front, body = card.split("---\n", 2)
+    return yaml.safe_load(front)["model-index"], body
+
+
+def figure(run, model, metric, group, column):
+    overall = run.scores.filter(pl.col("class_index").is_null(), model=model, metric=metric)
+    return overall.filter(pl.col("group").eq_missing(pl.lit(group, pl.String)))[column].item()
+
+
+def with_kinds(run, **kinds):
+    models = [
+        m.model_copy(update={"kind": kinds.get(m.spec.rpartition(":")[2], m.kind)}) for m in run.info.models
+    ]
+    return type(run)(run.path, run.info.model_copy(update={"models": models}), run.predictions, run.scores)
+
+
+def parse_bibtex(text):
+    """Key -> fields, by counting braces as BibTeX does: what stands between entries is a comment."""
+    found = {}
+    at = 0
+    while (at := text.find("@", at)) >= 0:
+        head = re.compile(r"@(\w+)\{([^,\s]+),").match(text, at)
+        assert head, text[at : at + 60]
+        depth, end = 1, head.end()
+        while depth:
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        assert head[2] not in found, f"{head[2]} stands twice"
+        found[head[2]] = dict(re.findall(r"^  (\w+) = \{(.*)\},$", text[head.end() : end - 1], re.MULTILINE))
+        assert all(field.count("{") == field.count("}") for field in found[head[2]].values())
+        at = end
+    return found
+
+
+def test_the_hub_reads_each_models_figures_from_its_card(make_run):
+    run = with_kinds(make_run(LEVELS), **{"stamps-biased": "dual_encoder"})
+    cards = model_cards([run])
+    assert list(cards) == list(LEVELS)
+    for model, card in cards.items():
+        index, _ = front_matter(card)
+        name, results = model_index_to_eval_results(index)
+        assert name == model
+        assert [r.metric_type for r in results] == ["accuracy", "accuracy", "accuracy_drop"]
+        task = "image-classification" if model == "efficientnet-lite0" else "zero-shot-image-classification"
+        # The figures stand in no paper and at no address.
+        assert all("source" not in one for one in index[0]["results"])
+        for result, metric, group in zip(
+            results, ("accuracy", "accuracy", "drop"), ("common", "counter", None), strict=True
+        ):
+            assert result.task_type == task
+            assert result.dataset_revision == run.info.benchmark.version
+            assert result.dataset_args["names"] == "openai"
+            assert result.metric_value == pytest.approx(figure(run, model, metric, group, "value"), abs=5e-5)
+            for bound in ("low", "high"):
+                expected = figure(run, model, metric, group, bound)
+                assert result.metric_args[bound] == pytest.approx(expected, abs=5e-5)
+            assert result.metric_args["clusters"] == figure(run, model, metric, group, "clusters")
+        assert len(ModelCardData(model_name=model, eval_results=results).eval_results) == 3
+        assert ModelCard(card).data.eval_results == results
+
+
+def test_loading_as_published_is_part_of_a_result(make_run):
+    for as_published in (True, False):
+        (card,) = model_cards([make_run({"m": (0.8, 0.5)}, as_published=as_published)]).values()
+        (result,) = front_matter(card)[0][0]["results"]
+        assert result["dataset"]["args"].get("as_published") == ("as published" if as_published else None)
+
+
+def test_a_strangers_words_stay_words_in_a_card(make_run):
+    run = make_run({NASTY: (0.8, 0.5)}, name=f"photos {NASTY}", notes=[NASTY], warnings=[f"* {NASTY}"])
+    (card,) = model_cards([run]).values()
+    index, body = front_matter(card)
+    assert index[0]["name"] == " ".join(NASTY.split())
+    assert index[0]["results"][0]["dataset"]["name"] == f"photos {' '.join(NASTY.split())}"
+    assert re.fullmatch(r"[a-z0-9-]+", index[0]["results"][0]["dataset"]["type"])
+    assert "\n---" not in body
+    outside = re.sub(r"(`+).*?\1", "", body)
+    assert not re.search(r"(?<!\\)[<@]", outside)
+
+
+def test_a_card_says_limits_and_its_own_warnings_and_how_to_repeat(make_run):
+    warnings = ["efficientnet-lite0: its own", "counterground:stamps-biased: another's", "of all"]
+    run = make_run(LEVELS, notes=["Conditional on 51 cut-outs."], warnings=warnings, as_published=True)
+    body = model_cards([run])["efficientnet-lite0"].split("---\n", 2)[2]
+    assert "Conditional on 51 cut-outs." in body
+    assert "its own" in body
+    assert "of all" in body
+    assert "another's" not in body
+    assert "not as the weights were trained" in body
+    assert "counterground evaluate stamps -m efficientnet-lite0 --label-space imagenet" in body
+    assert "stamps-biased" not in body
+
+
+def test_without_groups_a_card_gives_the_accuracy_and_no_drop(make_run):
+    run = make_run({"m": (0.7, 0.7)}, groups=False)
+    index, body = front_matter(model_cards([run])["m"])
+    (metric,) = index[0]["results"][0]["metrics"]
+    assert metric["value"] == pytest.approx(figure(run, "m", "accuracy", None, "value"), abs=5e-5)
+    assert "counter background" not in body
+
+
+def test_a_model_of_two_runs_has_two_results_in_one_card(make_run):
+    runs = [
+        make_run({"m": (0.8, 0.5)}, name=name, version=2 * letter * 32)
+        for name, letter in (("a", "a"), ("b", "b"))
+    ]
+    (card,) = model_cards(runs).values()
+    assert [result["dataset"]["name"] for result in front_matter(card)[0][0]["results"]] == ["a", "b"]
+
+
+def test_the_bibliography_names_the_method_the_program_and_what_models_rest_on(make_run):
+    run = make_run(
+        {"open_clip:ViT-B-32/laion400m_e31": (0.8, 0.5), "hf:llava-hf/llava-1.5-7b-hf": (0.6, 0.4)},
+        name="counteranimal",
+    )
+    data = ["LAION-400M", None]
+    models = [
+        model.model_copy(update={"description": {"training_data": data}})
+        for model, data in zip(run.info.models, data, strict=True)
+    ]
+    info = run.info.model_copy(update={"models": models, "names": "wordnet"})
+    found = parse_bibtex(bibliography([type(run)(run.path, info, run.predictions, run.scores)]))
+    assert list(found)[:2] == ["wang2024counteranimal", "counterground"]
+    expected = {"inaturalist", "miller1995wordnet", "ilharco2021openclip", "radford2021clip"}
+    expected |= {"schuhmann2021laion400m", "liu2023llava", "liu2024llava15", "wolf2020transformers"}
+    assert expected <= set(found)
+    assert "version 0.1.0" in found["counterground"]["howpublished"]
+    assert not {"schuhmann2022laion5b", "torchvision2016", "tuxpaint"} & set(found)
+
+
+def test_photos_that_were_collected_are_inaturalists_whatever_the_benchmark_is_called(make_run):
+    run = make_run({"m": (0.8, 0.5)}, name="my-pool")
+    assert "inaturalist" not in parse_bibtex(bibliography([run]))
+    collected = run.predictions.with_columns(
+        path="x/inaturalist-" + pl.int_range(pl.len()).cast(pl.String) + ".jpg"
+    )
+    assert "inaturalist" in parse_bibtex(bibliography([type(run)(run.path, run.info, collected, run.scores)]))
+
+
+@given(st.text(max_size=40) | st.text("{}\\\\@%,= a\n", max_size=20))
+def test_any_text_keeps_the_braces_of_bibtex_matched(text):
+    entry = f"@misc{{key,\n  title = {{{bibtex(text)}}},\n  year = {{2024}},\n}}"
+    assert set(parse_bibtex(f"% {bibtex_comment(text)}\n{entry}")["key"]) == {"title", "year"}
+
+
+def test_a_strangers_words_begin_no_entry(make_run):
+    run = make_run({NASTY: (0.8, 0.5)}, name=f"photos @book{{evil, {NASTY}")
+    text = bibliography([run])
+    assert "evil" in text
+    assert not {"evil", "z"} & set(parse_bibtex(text))
+
+
+def test_what_is_not_covered_is_said(make_run):
+    text = bibliography([make_run({"my_models:load": (0.8, 0.5)}, name="my-photos")])
+    assert f"% No entry for the benchmark my-photos (version {('ab12' * 16)[:12]}): cite who made it." in text
+    assert "% No entry for the architecture of my_models:load." in text
+
+
+def test_entries_are_complete_and_every_one_can_be_reached():
+    entries = parse_bibtex("\n".join(_references().values()))
+    assert set(entries) == set(_references())
+    rules = [*_DATA, *_FAMILIES]
+    families = {model.spec.partition(":")[0]: model.spec for model in list_models()}.values()
+    reached = {key for _, keys in rules for key in keys}
+    reached |= {key for spec in families for key in references_of(spec)}
+    assert reached <= set(entries)
+    fixed = {"wang2024counteranimal", "inaturalist", "miller1995wordnet", "deng2009imagenet"}
+    assert set(entries) - reached <= fixed
+    for key, fields in entries.items():
+        assert {"title", "author"} <= set(fields), key
+        assert ("year" in fields) == bool(re.search(r"\d{4}", key)), key
+        assert fields.get("year", "") in key
+        assert not re.search(
+            r"(?<!\\)[%&#_]", re.sub(r"\\url\{.*?\}|10\.\S+|https?:\S+", "", " ".join(fields.values()))
+        )
+
+
+def test_the_papers_models_and_all_of_torchvision_and_openclip_are_covered():
+    known = {model.spec: model for model in list_models()}
+    specs = [
+        *expand_specs(["paper:imagenet"]),
+        *(s for s in known if s.startswith(("torchvision:", "open_clip:"))),
+    ]
+    for spec in specs:
+        model = known[spec]
+        record = ModelRecord(
+            spec=spec, kind=model.kind, fingerprint="f", description={"training_data": model.training_data}
+        )
+        assert _of_model(record)[2] == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "keys"),
+    [
+        ("hf:facebook/metaclip-2-worldwide-huge-quickgelu", {"chuang2025metaclip2"}),
+        ("open_clip:ViT-H-14-worldwide-quickgelu/metaclip2_worldwide", {"chuang2025metaclip2"}),
+        ("hf:facebook/metaclip-b16-400m", {"xu2024metaclip"}),
+        ("hf:facebook/metaclip-h14-fullcc2.5b", {"xu2024metaclip"}),
+        ("timm:beit_base_patch16_224.in22k_ft_in22k_in1k", {"bao2022beit"}),
+        ("timm:beitv2_base_patch16_224.in1k_ft_in22k_in1k", {"peng2022beitv2"}),
+        ("hf:microsoft/beit-base-patch16-224", {"bao2022beit"}),
+        ("timm:swin_base_patch4_window7_224.ms_in1k", {"liu2021swin"}),
+        ("timm:swinv2_base_window8_256.ms_in1k", {"liu2022swinv2"}),
+        ("torchvision:swin_v2_t", {"liu2022swinv2"}),
+        ("hf:microsoft/swinv2-tiny-patch4-window8-256", {"liu2022swinv2"}),
+        ("timm:inception_v3.tv_in1k", {"szegedy2016inception"}),
+        ("timm:inception_v4.tf_in1k", {"szegedy2017inception"}),
+        ("timm:inception_resnet_v2.tf_in1k", {"szegedy2017inception"}),
+        ("hf:microsoft/resnet-50", {"he2016resnet"}),
+        ("torchvision:wide_resnet50_2", {"zagoruyko2016wide"}),
+        *((f"timm:{name}", set()) for name in ("inception_next_base.sail_in1k", "swin_s3_base_224.ms_in1k")),
+        *(
+            (f"timm:{name}", set())
+            for name in ("convnextv2_base.fcmae_ft_in1k", "deit3_base_patch16_224.fb_in1k")
+        ),
+        *((f"timm:{name}", set()) for name in ("resnetv2_50.a1h_in1k", "seresnext50_32x4d.racm_in1k")),
+        ("timm:eva02_base_patch14_448.mim_in22k_ft_in1k", set()),
+    ],
+)
+def test_relatives_are_not_cited_for_each_other(spec, keys):
+    """Each architecture has its own paper, or a remark that it is not covered."""
+    described = {"training_data": "MetaCLIP" if "metaclip" in spec else "ImageNet-1K"}
+    record = ModelRecord(spec=spec, kind="classifier", fingerprint="f", description=described)
+    _, found, missing = _of_model(record)
+    families = {key for _, group in _FAMILIES for key in group} - {"radford2021clip", "dosovitskiy2021vit"}
+    assert set(found) & families == keys
+    assert missing == ([] if keys else [f"No entry for the architecture of {spec}."])
+
+
+def test_every_miscellany_says_where_and_addresses_their_package(make_run):
+    for key, entry in _references().items():
+        if entry.startswith("@misc"):
+            assert "howpublished = {" in entry, key
+    first = bibliography([make_run(LEVELS)]).splitlines()[0]
+    assert first == r"% In the preamble: \usepackage{url} (or hyperref), for \url."
+
+
+@pytest.fixture
+def folder(make_run, tmp_path):
+    run = make_run(LEVELS)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(run.info.model_dump_json(), "utf-8")
+    run.predictions.write_parquet(tmp_path / "run" / "predictions.parquet")
+    run.scores.write_parquet(tmp_path / "run" / "scores.parquet")
+    return tmp_path / "run"
+
+
+def test_the_command_writes_each_form(folder, tmp_path, capsys):
+    def shown(*words):
+        assert main(["scores", str(folder), *words]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    cards = shown("--format", "model-card")
+    assert cards.count("model-index:") == 2
+    one = tmp_path / "card.md"
+    shown("--format", "model-card", "-m", "efficientnet-lite0", "--out", str(one))
+    assert ModelCard.load(one).data.model_name == "efficientnet-lite0"
+    assert "counterground" in parse_bibtex(shown("--format", "bibtex"))
+    shown("--format", "parquet", "--by", "class", "--out", str(tmp_path / "scores.parquet"))
+    table = pl.read_parquet(tmp_path / "scores.parquet")
+    assert table["class_name"].null_count() == 0
+    assert table["model"].n_unique() == 2
+    shown("--out", str(tmp_path / "scores.txt"))
+    assert "efficientnet-lite0" in (tmp_path / "scores.txt").read_text("utf-8")
+    assert "stamps-biased" not in shown("-m", "efficientnet-lite0")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--format", "parquet"], "--out FILE"),
+        (["--format", "bibtex", "--by", "class"], "leave --by out"),
+        (["-m", "efficientnet-lite1"], "Did you mean 'efficientnet-lite0'"),
+        (["--format", "model-card", "--out", "x.md"], "add -m MODEL"),
+    ],
+)
+def test_what_cannot_be_written_is_wrong_usage(folder, words, said, capsys):
+    assert main(["scores", str(folder), *words]) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,130 @@
+"""`counterground scores` on one run and on several."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from counterground.cli import main
+from counterground.metrics import SCORES_SCHEMA
+from counterground.results import PREDICTIONS_SCHEMA
+
+LEVELS = {"m": (0.8, 0.5)}
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Function: (run) -> its path, after writing it as the folder of this path under an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(run):
+        folder = tmp_path / run.path
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(run.info.model_dump_json(), "utf-8")
+        run.predictions.write_parquet(folder / "predictions.parquet")
+        run.scores.write_parquet(folder / "scores.parquet")
+        return str(run.path)
+
+    return write
+
+
+@pytest.fixture
+def shown(capsys):
+    def run(*words):
+        assert main(["scores", *words]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def two_benchmarks(make_run, write):
+    """One model in one setting on two benchmarks."""
+    first = make_run(LEVELS, path="runs/first")
+    second = make_run({"m": (0.6, 0.1)}, path="runs/second", name="other", version="cd34" * 16)
+    return write(first), write(second)
+
+
+def rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_one_run_has_the_columns_of_its_scores(make_run, write, shown):
+    run = write(make_run(LEVELS))
+    assert list(rows(shown(run, "--format", "csv"))[0]) == list(SCORES_SCHEMA)
+    assert list(json.loads(shown(run, "--format", "json"))[0]) == list(SCORES_SCHEMA)
+    assert "run" not in shown(run, "--format", "markdown").lower()
+
+
+def test_one_model_on_two_benchmarks_has_two_rows(two_benchmarks, shown):
+    lines = shown(*two_benchmarks, "--format", "markdown").splitlines()
+    assert lines[0].startswith("| Model | Run |")
+    assert [line.split("|")[2].strip() for line in lines[2:4]] == ["first", "second"]
+    assert lines[2].split("|")[3:] != lines[3].split("|")[3:]
+    table = shown(*two_benchmarks)
+    assert "first" in table
+    assert "second" in table
+
+
+def test_csv_and_json_of_several_runs_begin_with_the_folder_as_given(two_benchmarks, shown):
+    table = rows(shown(*two_benchmarks, "--format", "csv"))
+    assert list(table[0]) == ["run", *SCORES_SCHEMA]
+    drops = {row["run"]: row["value"] for row in table if row["metric"] == "drop"}
+    assert list(drops) == ["runs/first", "runs/second"]
+    records = json.loads(shown(*two_benchmarks, "--format", "json", "--by", "class"))
+    assert next(iter(records[0])) == "run"
+    assert {record["run"] for record in records} == set(two_benchmarks)
+    assert {record["class_name"] for record in records if record["class_index"] == 2} == {"flamingo"}
+
+
+def test_other_models_on_the_same_benchmark_need_no_run_to_be_told_apart(make_run, write, shown):
+    folders = write(make_run(LEVELS, path="one")), write(make_run({"k": (0.7, 0.6)}, path="two"))
+    assert shown(*folders, "--format", "markdown").startswith("| Model | Common |")
+    assert next(iter(rows(shown(*folders, "--format", "csv"))[0])) == "run"
+
+
+def test_other_models_on_another_benchmark_name_their_runs(make_run, write, shown):
+    first = write(make_run(LEVELS, path="one"))
+    second = write(make_run({"k": (0.7, 0.6)}, path="two", version="cd34" * 16))
+    assert shown(first, second, "--format", "markdown").startswith("| Model | Run |")
+
+
+def test_the_same_model_evaluated_twice_is_shown_twice(make_run, write, shown):
+    folders = write(make_run(LEVELS, path="one")), write(make_run(LEVELS, path="two"))
+    lines = shown(*folders, "--format", "latex").splitlines()
+    assert [line.split(" & ")[1] for line in lines if line.strip().startswith("m & ")] == ["one", "two"]
+
+
+def test_a_folder_given_twice_is_shown_once(make_run, write, shown):
+    run = write(make_run(LEVELS))
+    assert len(rows(shown(run, run, "--format", "csv"))) == len(rows(shown(run, "--format", "csv")))
+
+
+def test_an_empty_run_says_so_and_how_to_mend_it(make_run, write, capsys):
+    run = make_run(LEVELS)
+    folder = write(type(run)(run.path, run.info, run.predictions.clear(), run.scores.clear()))
+    assert run.predictions.schema == PREDICTIONS_SCHEMA
+    for words in ([], ["--by", "class"], ["--format", "model-card"], ["--format", "csv"]):
+        assert main(["scores", folder, *words]) == 1
+        said = capsys.readouterr().err
+        assert "is empty (predictions.parquet has no rows). Delete the folder and evaluate again" in said
+
+
+def test_a_run_that_forgot_a_model_names_the_file(make_run, write, capsys):
+    run = make_run({"m": (0.8, 0.5), "k": (0.7, 0.6)})
+    info = run.info.model_copy(update={"models": run.info.models[:1]})
+    folder = write(type(run)(run.path, info, run.predictions, run.scores))
+    for words in (["scores", folder], ["scores", folder, "--format", "model-card"], ["compare", folder]):
+        assert main(words) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert f"{run.path}/run.json lacks k, which predictions.parquet holds" in said
+        assert "evaluate again" in said
+
+
+def test_the_file_of_a_run_is_answered_with_its_folder(make_run, write, capsys):
+    folder = write(make_run(LEVELS))
+    for command in ("scores", "compare"):
+        assert main([command, f"{folder}/run.json"]) == 2
+        assert f"a run is a folder: give {folder}." in capsys.readouterr().err

@@ -1,0 +1,270 @@
+import csv
+import io
+import json
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from counterground.errors import UsageError
+from counterground.results import bounds, format_scores, headline, p_value, percent, regroup, scores_table
+
+
+def text(renderable, width):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def value_of(scores, model, metric, group=None, column="value"):
+    rows = scores.filter(
+        pl.col("model") == model,
+        pl.col("metric") == metric,
+        pl.col("group").eq_missing(pl.lit(group, dtype=pl.String)),
+        pl.col("class_index").is_null(),
+    )
+    return rows[column].item()
+
+
+@pytest.mark.parametrize(
+    ("fraction", "written"),
+    [(0.2134, "21.3"), (0.0, "0.0"), (-0.0001, "0.0"), (-0.052, "−5.2"), (1.0, "100.0"), (None, "–")],
+)
+def test_a_fraction_is_written_as_percent_with_one_decimal(fraction, written):
+    assert percent(fraction) == written
+
+
+def test_bounds_and_p_values():
+    assert bounds(-0.02, 0.3) == "[−2.0, 30.0]"
+    assert bounds(None, 0.3) == ""
+    assert [p_value(p) for p in (0.0004, 0.04, 1.0, None)] == ["< 0.001", "0.040", "1.000", "–"]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_table_fits_and_holds_the_scores(four_models, width):
+    shown = text(format_scores(four_models.scores), width)
+    assert max(map(len, shown.splitlines())) <= width
+    for model in ("efficientnet-lite0", "counterground:stamps-biased"):
+        low, high = (value_of(four_models.scores, model, "drop", column=c) for c in ("low", "high"))
+        assert percent(value_of(four_models.scores, model, "drop")) in shown
+        assert bounds(low, high) in shown
+    assert ("Top-5" in shown) == (width == 140)
+    assert "…" not in shown
+
+
+def test_the_table_by_class_names_each_model_once(four_models):
+    shown = text(scores_table(four_models.scores, by_class=True, class_names={0: "ice bear"}, width=80), 80)
+    assert shown.count("ice bear") == 4
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_table_shows_the_settings_that_differ(four_models):
+    other = four_models.scores.with_columns(prompts=pl.lit("openai"))
+    shown = text(format_scores(pl.concat([four_models.scores, other])), 140)
+    assert "Prompts" in shown
+    assert "Names openai" in shown
+
+
+def test_the_caption_keeps_names_as_they_are_written(four_models):
+    mine = four_models.scores.with_columns(names=pl.lit("MyNames"))
+    assert format_scores(mine, "markdown").splitlines()[-1].startswith("Percent;")
+    assert "Names MyNames, prompts simple" in format_scores(mine, "markdown")
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+@pytest.mark.parametrize("style", ["table", "csv", "json", "markdown", "latex"])
+def test_no_scores_are_said_and_do_no_harm(four_models, style, by_class):
+    empty = four_models.scores.clear()
+    shown = text(format_scores(empty, style, by_class=by_class, class_names={0: "ice bear"}), 200).strip()
+    if style == "csv":
+        columns = list(empty.columns)
+        if by_class:
+            columns.insert(columns.index("class_index") + 1, "class_name")
+        assert shown == ",".join(columns)
+    elif style == "json":
+        assert json.loads(shown) == []
+    else:
+        assert "No scores." in shown
+
+
+def with_run(run, folder):
+    return run.scores.select(pl.lit(folder).alias("run"), pl.all())
+
+
+def test_the_same_row_of_two_runs_stands_twice_under_the_name_of_each(make_run):
+    runs = [
+        make_run({"m": level}, path=f"runs/{name}")
+        for level, name in (((0.8, 0.5), "one"), ((0.6, 0.1), "two"))
+    ]
+    joined = pl.concat([with_run(run, str(run.path)) for run in runs])
+    lines = format_scores(joined, "markdown").splitlines()
+    assert lines[0].startswith("| Model | Run | Common |")
+    for run, line in zip(runs, lines[2:4], strict=True):
+        assert line.startswith(f"| m | {run.path.name} |")
+        assert percent(value_of(run.scores, "m", "drop")) in line
+    assert max(map(len, text(format_scores(joined), 80).splitlines())) <= 80
+    by_class = text(format_scores(joined, by_class=True), 140)
+    assert by_class.count("one") == by_class.count("two") == 1
+    assert sum(line.split()[:1] == ["m"] for line in by_class.splitlines()) == 2
+
+
+def test_folders_of_one_name_are_told_apart_by_their_paths(make_run):
+    run = make_run({"m": (0.8, 0.5)})
+    joined = pl.concat([with_run(run, folder) for folder in ("a/run", "b/run")])
+    lines = format_scores(joined, "markdown").splitlines()
+    assert [line.split("|")[2].strip() for line in lines[2:4]] == ["a/run", "b/run"]
+
+
+def test_a_figure_that_stands_twice_is_refused_not_overwritten(make_run):
+    scores = make_run({"m": (0.8, 0.5)}).scores
+    with pytest.raises(UsageError, match=r"the accuracy of 'm' twice in the same setting.*column 'run'"):
+        format_scores(pl.concat([scores, scores]), "markdown")
+
+
+def test_missing_figures_are_a_dash_never_zero(make_run):
+    run = make_run({"m": (0.7, 0.7)}, groups=False)
+    plain = text(format_scores(run.scores), 80)
+    assert "Balanced" in plain
+    assert "Drop" not in plain
+    assert "Accuracy" in text(format_scores(run.scores, by_class=True), 80)
+    run = make_run({"m": (0.7, 0.7)}, lacking={0: "counter"})
+    row = format_scores(run.scores, "markdown", by_class=True).splitlines()[2].split("|")
+    assert "–" not in row[3]
+    assert [cell.strip() for cell in row[4:6]] == ["–", "–"]
+
+
+def test_csv_and_json_hold_fractions_as_they_are(four_models):
+    rows = list(csv.DictReader(io.StringIO(format_scores(four_models.scores, "csv"))))
+    overall = four_models.scores.filter(pl.col("class_index").is_null())
+    assert len(rows) == overall.height
+    assert [float(row["value"]) for row in rows] == overall["value"].to_list()
+    records = json.loads(
+        format_scores(four_models.scores, "json", by_class=True, class_names={0: "ice bear"})
+    )
+    assert len(records) == four_models.scores.height - overall.height
+    assert {r["class_name"] for r in records if r["class_index"] == 0} == {"ice bear"}
+
+
+def test_json_writes_what_is_missing_as_null(make_run):
+    run = make_run({"m": (0.7, 0.7)}, lacking={0: "common"})
+    scores = run.scores.with_columns(value=pl.col("value").fill_null(float("nan")))
+    records = json.loads(format_scores(scores, "json", by_class=True))
+    assert [r["value"] for r in records if r["class_index"] == 0 and r["metric"] == "drop"] == [None]
+
+
+def test_markdown_and_latex_escape_names(make_run):
+    run = make_run({r"a|b_c & 50% {x} #1 ~^\ <i>": (0.8, 0.5)})
+    markdown = format_scores(run.scores, "markdown").splitlines()
+    assert markdown[2].replace("\\|", "").count("|") == markdown[0].count("|")
+    assert "<i>" not in markdown[2]
+    latex = format_scores(run.scores, "latex")
+    assert r"a\textbar{}b\_c \& 50\% \{x\} \#1 \textasciitilde{}\textasciicircum{}" in latex
+    assert r"\textasciicircum{}\textbackslash{} \textless{}i\textgreater{}" in latex
+    assert all(rule in latex for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    body = latex.split(r"\midrule")[1].split(r"\bottomrule")[0].replace(r"\&", "")
+    columns = len(latex.split(r"\begin{tabular}{@{}")[1].split("@{}")[0])
+    assert [line.count(" & ") for line in body.strip().splitlines()] == [columns - 1] * 2
+
+
+def test_latex_takes_no_name_for_an_argument(make_run):
+    """After a row's end LaTeX reads [..] as a distance and * as a prohibition to break the page."""
+    run = make_run({"[m]": (0.8, 0.5), "*m*": (0.7, 0.4)})
+    latex = format_scores(run.scores, "latex").splitlines()
+    assert sum(line.strip().startswith(("{}[m]", "{}*m*")) for line in latex) == 2
+    by_class = format_scores(run.scores, "latex", by_class=True, class_names={0: "[ice] bear", 1: "*"})
+    assert r"\\*" + "\n  {}[ice] bear & " in by_class
+    assert "\n  {}* & " in by_class
+    assert by_class.count(r"\multicolumn{5}") == 2
+    assert by_class.count(r" \\") >= 18
+
+
+def test_latex_prints_smaller_what_would_not_fit_the_page(make_run, four_models):
+    assert r"\centering\small" in format_scores(four_models.scores, "latex")
+    wide = make_run({f"a-model-with-a-rather-long-name/and-a-tag-{n}": (0.8, 0.5) for n in range(2)})
+    assert r"\centering\scriptsize" in format_scores(wide.scores, "latex")
+
+
+def test_latex_sets_what_is_longer_than_a_page_as_a_longtable(make_run):
+    many = make_run({f"m{n}": (0.8, 0.5) for n in range(20)}, classes=["ice bear", "hen"])
+    latex = format_scores(many.scores, "latex")
+    assert latex.startswith(r"% In the preamble: \usepackage{booktabs,longtable}")
+    assert latex.count("\n  m1") == 11
+    assert r"\begin{table}" not in latex
+
+
+def test_by_class_intervals_stand_beside_the_figures_where_there_is_room(four_models):
+    shown = {width: text(format_scores(four_models.scores, by_class=True), width) for width in (80, 130)}
+    assert 2 * len(shown[130].splitlines()) < 1.3 * len(shown[80].splitlines())
+    for width, table in shown.items():
+        assert max(map(len, table.splitlines())) <= width
+
+
+def test_a_notebook_shows_scores_as_a_table_with_a_picture_of_each_drop(make_run):
+    run = make_run({"<b>m</b>": (0.8, 0.5)})
+    view = format_scores(run.scores, by_class=True, class_names={0: "<i>ice</i> bear"})
+    shown = view._repr_html_()
+    assert "<b>m" not in shown
+    assert "<i>" not in shown
+    assert "&lt;i&gt;ice&lt;/i&gt; bear" in shown
+    assert shown.count("<svg") == 9
+    assert shown.count("<tr>") == 1 + 1 + 9  # heads, model, classes
+    overall = format_scores(run.scores)._repr_html_()
+    low, high = (value_of(run.scores, "<b>m</b>", "drop", column=c) for c in ("low", "high"))
+    assert bounds(low, high) in overall
+    disc, ring = (float(part.split('"')[0]) for part in overall.split('cx="')[1:])
+    common, counter = (value_of(run.scores, "<b>m</b>", "accuracy", g) for g in ("common", "counter"))
+    assert (disc - 8) / 144 == pytest.approx(common, abs=0.001)
+    assert (ring - 8) / 144 == pytest.approx(counter, abs=0.001)
+
+
+def test_many_models_and_warnings_are_folded_in_a_notebook(make_run):
+    run = make_run(
+        {f"m{number}": (0.7, 0.5) for number in range(6)},
+        warnings=[f"w{n}" for n in range(5)],
+        as_published=True,
+    )
+    shown = run._repr_html_()
+    assert "<summary>2 more models</summary>" in shown
+    assert "<summary>2 more warnings</summary>" in shown
+    assert shown.index("as published") < shown.index("<table")
+
+
+def test_an_unknown_format_is_wrong_usage(four_models):
+    with pytest.raises(UsageError, match="Did you mean 'markdown'"):
+        format_scores(four_models.scores, "markdwn")
+
+
+def test_the_headline_says_the_drop_with_its_interval(four_models):
+    model = regroup(four_models.scores)[0]
+    drop = model.get("drop")
+    assert headline(model) == (
+        f"efficientnet-lite0 loses {percent(drop.value)} points {bounds(drop.low, drop.high)} "
+        "when the background changes from common to counter"
+    )
+
+
+def test_the_headline_turns_a_negative_drop_into_a_gain(make_run):
+    model = regroup(make_run({"m": (0.3, 0.9)}).scores)[0]
+    drop = model.get("drop")
+    assert headline(model).startswith(
+        f"m gains {percent(-drop.value)} points {bounds(-drop.high, -drop.low)} when"
+    )
+
+
+def test_the_headline_admits_what_the_photos_cannot_tell(make_run):
+    model = regroup(make_run({"m": (0.7, 0.7)}).scores)[0]
+    assert model.get("drop").low < 0 < model.get("drop").high
+    assert headline(model).endswith("which these photos cannot tell from no change")
+
+
+def test_the_headline_without_groups_gives_no_drop(make_run):
+    sentence = headline(regroup(make_run({"m": (0.7, 0.7)}, groups=False).scores)[0])
+    assert "has no drop" in sentence
+
+
+def test_the_notebook_fragment_is_escaped_and_repeats_the_notes(make_run):
+    run = make_run({"<script>alert(1)</script>": (0.8, 0.5)}, notes=["Conditional on <51> cut-outs."])
+    fragment = run._repr_html_()
+    assert "<script" not in fragment
+    assert "Conditional on &lt;51&gt; cut-outs." in fragment
+    assert percent(value_of(run.scores, "<script>alert(1)</script>", "drop")) in fragment

@@ -1,0 +1,71 @@
+"""What the study of coloured objects chooses and says of its trainings' figures."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from counterground.study.coco import choose, compare_objectives, draw_sweep, interval, summarise
+
+
+def rows(objective, values, strength=0.8, rate=1e-3, validation=None):
+    keys = {"model": "m", "strength": strength, "objective": objective}
+    setting = {"learning_rate": rate, "weight_decay": 0.1, "warmup_steps": 0}
+    if objective == "zero shot":
+        setting = dict.fromkeys(setting)
+    return [
+        keys
+        | {"seed": seed, "id": value, "ood": ood, "drop": value - ood, "follows": 0.5, "train_loss": None}
+        | setting
+        | {"validation": value if validation is None else validation}
+        for seed, (value, ood) in enumerate(values)
+    ]
+
+
+def frame(*parts):
+    return pl.DataFrame([row for part in parts for row in part], infer_schema_length=None)
+
+
+def test_the_setting_is_chosen_by_validation_in_distribution_alone():
+    found = choose(
+        frame(
+            rows("zero shot", [(0.2, 0.2)] * 2, strength=None),
+            rows("obj", [(0.9, 0.0), (0.9, 0.0)], rate=1e-3, validation=0.7),
+            rows("obj", [(0.6, 0.6), (0.6, 0.6)], rate=1e-4, validation=0.8),
+            rows("obj", [(0.5, 0.5), (0.5, 0.5)], rate=1e-5, validation=0.8),
+        )
+    )
+    assert found.filter(objective="obj")["learning_rate"].to_list() == [1e-4, 1e-4]
+    assert len(found) == 4
+
+
+def test_intervals_and_differences_over_seeds_are_students():
+    table = frame(
+        rows("obj", [(0.8, 0.10), (0.8, 0.20), (0.8, 0.30)]),
+        rows("supervised", [(0.9, 0.12), (0.9, 0.24), (0.9, 0.36)]),
+        rows("obj", [(0.5, 0.5), (0.5, 0.5), (0.5, 0.5)], strength=None),
+    )
+    results = summarise(table)
+    found = results.row(0, named=True)
+    reach = 4.302653 * 0.1 / 3**0.5
+    assert (found["ood"], found["ood_low"], found["ood_high"]) == pytest.approx((0.2, 0.0, 0.2 + reach))
+    difference = compare_objectives(table).row(0, named=True)
+    reach = 4.302653 * 0.02 / 3**0.5
+    assert difference["objective"] == "supervised"
+    assert [difference[key] for key in ("difference", "low", "high")] == pytest.approx(
+        [0.04, 0.04 - reach, 0.04 + reach]
+    )
+    assert difference["p_holm"] >= difference["p"] > 0.05
+    assert interval(np.array([0.3]))[1:] == (None, None)
+    marks = {tuple(np.round(line.get_ydata(), 6)) for line in draw_sweep(results, "m").axes[0].get_lines()}
+    assert {(80.0,), (20.0,), (90.0,), (24.0,), (50.0,)} <= marks
+
+
+def test_intervals_end_where_accuracies_do():
+    rows = [
+        {"model": "m", "strength": 0.8, "objective": "obj", "seed": seed, "learning_rate": 1.0}
+        | {"weight_decay": 0.0, "warmup_steps": 0, "id": ood + 0.1, "ood": ood, "drop": 0.1, "follows": 0.9}
+        for seed, ood in enumerate((0.1, 0.8))
+    ]
+    row = summarise(pl.DataFrame(rows)).row(0, named=True)
+    assert (row["ood_low"], row["ood_high"]) == (0.0, 1.0)
+    assert row["drop_low"] == pytest.approx(0.1)

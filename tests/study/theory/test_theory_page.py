@@ -1,0 +1,75 @@
+"""The study as a user runs it: one command, a page, figures, numbers that belong together."""
+
+import json
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from counterground.cli import main
+from counterground.study import QUICK_THEORY
+from counterground.study.theory import MEAN_OF_CLASS, Definition, draw_theory, exact_accuracy
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "theory"
+    assert main(["study", "theory", "--quick", "--out", str(folder)]) == 0
+    return folder
+
+
+def test_all_files_are_there(out):
+    expected = {"grid.parquet", "index.html", "run.json", "sweeps.parquet"}
+    assert expected | {f"theory.{kind}" for kind in ("svg", "png", "pdf")} == {
+        path.name for path in out.iterdir()
+    }
+    record = json.loads((out / "run.json").read_text())
+    assert record["settings"]["n"] == QUICK_THEORY.n
+    assert record["study"] == "theory"
+
+
+def test_simulation_agrees_with_the_exact_formula_everywhere(out):
+    for name in ("grid", "sweeps"):
+        rows = pl.read_parquet(out / f"{name}.parquet")
+        if name == "sweeps":
+            rows = rows.filter(~((pl.col("sweep") == "pairs") & (pl.col("value") < 1000)))
+        gap = (rows["error_misleads"] - rows["exact_error_misleads"]).abs().max()
+        assert gap < 0.03
+        assert rows["exact_error_misleads"].is_between(0, 1).all()
+
+
+def test_rho_changes_nothing_and_noise_does(out):
+    rows = pl.read_parquet(out / "sweeps.parquet").filter(prompt=MEAN_OF_CLASS)
+    rho = rows.filter(sweep="rho")["error_misleads"]
+    assert rho.max() - rho.min() < 1e-12
+    noise = rows.filter(sweep="noise")["exact_error_misleads"]
+    assert noise.max() - noise.min() > 0.01
+
+
+def test_the_figure_shows_the_numbers(out):
+    grid = pl.read_parquet(out / "grid.parquet")
+    left, right = draw_theory(grid, QUICK_THEORY).axes
+    shown = {
+        tuple(np.round(np.asarray(line.get_ydata(), float), 6))
+        for axes in (left, right)
+        for line in axes.get_lines()
+    }
+    seen = grid.filter(mu_spu=1.5, prompt=MEAN_OF_CLASS)
+    assert tuple(np.round(100 * seen["accuracy_fits"].to_numpy(), 6)) in shown
+    exact = [exact_accuracy(Definition(1.5, p), MEAN_OF_CLASS)[1] for p in np.linspace(0.5, 1, 101)]
+    assert tuple(np.round(100 * np.array(exact), 6)) in shown
+
+
+def test_the_page_stands_alone_and_says_what_came_out(out):
+    page = (out / "index.html").read_text()
+    answer = json.loads((out / "run.json").read_text())["answer"]
+    assert answer.split(",")[0] in page
+    assert not re.search(r"(src|href)=.https?:", page)
+    assert len(set(re.findall(r'\bid="([^"]+)"', page))) == len(re.findall(r'\bid="([^"]+)"', page))
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
+    (tmp_path / "run.json").write_text("{}")
+    assert main(["study", "theory", "--quick", "--out", str(tmp_path)]) == 1
+    assert "something else" in capsys.readouterr().err

@@ -1,0 +1,152 @@
+"""Runs with made-up predictions and real scores: the columns and records of a real run, without a model."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from counterground.metrics import score_predictions
+from counterground.results import (
+    PREDICTIONS_SCHEMA,
+    BenchmarkRecord,
+    CountsRecord,
+    LabelSpaceRecord,
+    ModelRecord,
+    Run,
+    RunInfo,
+)
+
+ANIMALS = [
+    "ice bear",
+    "black swan",
+    "flamingo",
+    "vulture",
+    "ostrich",
+    "brambling",
+    "bulbul",
+    "dung beetle",
+    "goose",
+]
+BACKGROUNDS = ["snow", "grass", "water", "sky", "forest"]
+
+
+def make_predictions(
+    levels: dict[str, tuple[float, float]],
+    *,
+    classes: list[str],
+    per_group: int = 20,
+    groups: bool = True,
+    lacking: dict[int, str] | None = None,
+    label_space: str = "imagenet",
+    as_published: bool = False,
+) -> pl.DataFrame:
+    """``levels``: accuracies a model is drawn with; ``lacking``: class -> its group without photos."""
+    rows = []
+    for place, (model, level) in enumerate(levels.items()):
+        rng = np.random.default_rng(place)
+        for index, name in enumerate(classes):
+            shift = 0.2 * np.sin(2.3 * index)
+            for side, group in enumerate(("common", "counter")):
+                if (lacking or {}).get(index) == group:
+                    continue
+                for photo in range(per_group):
+                    right = bool(rng.random() < np.clip(level[side] + shift * (side - 0.5), 0.02, 0.98))
+                    background = BACKGROUNDS[(index + side) % len(BACKGROUNDS)]
+                    rows.append(
+                        {
+                            "path": f"{index}/{group}/{photo}.jpg",
+                            "photo_id": f"{index}-{group}-{photo}",
+                            "class_index": index,
+                            "class_name": name,
+                            "background": background,
+                            "group": group if groups else None,
+                            "cluster": f"{background}-{photo % 5}",
+                            "model": model,
+                            "names": "openai",
+                            "prompts": "simple",
+                            "protocol": "classification",
+                            "as_published": as_published,
+                            "answer_score": None,
+                            "label_space": label_space,
+                            "predicted_index": index if right else (index + 1) % len(classes),
+                            "predicted_name": name,
+                            "correct": right,
+                            "true_rank": 0 if right else int(rng.integers(1, 12)),
+                            "confidence": float(rng.uniform(0.3, 0.99)),
+                            "top2_gap": float(rng.uniform(0.01, 0.4)),
+                            "loss_sum": None,
+                            "loss_mean": None,
+                        }
+                    )
+    return pl.DataFrame(rows, schema=PREDICTIONS_SCHEMA)
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory):
+    """Function: (levels, **options of make_predictions and of RunInfo) -> Run."""
+
+    def make(
+        levels,
+        *,
+        classes=None,
+        name="stamps",
+        notes=(),
+        warnings=(),
+        path="run",
+        version="ab12" * 16,
+        as_published=False,
+        **options,
+    ):
+        predictions = make_predictions(
+            levels, classes=classes or ANIMALS, as_published=as_published, **options
+        )
+        photos = predictions["path"].n_unique()
+        info = RunInfo(
+            counterground_version="0.1.0",
+            git="0123abc",
+            created="2025-11-25T10:00:00+00:00",
+            python="3.11.9",
+            platform="Linux, 2 cores",
+            libraries={"torch": "2.13.0", "timm": "1.0.20"},
+            device="cpu",
+            precision="fp32",
+            batch_size=32,
+            threads=2,
+            benchmark=BenchmarkRecord(name=name, version=version, n_photos=photos, notes=list(notes)),
+            label_space=LabelSpaceRecord(name="imagenet", size=1000, source="ImageNet-1K"),
+            names="openai",
+            prompts="simple",
+            as_published=as_published,
+            models=[
+                ModelRecord(
+                    spec=spec,
+                    kind="classifier",
+                    fingerprint="f" * 64,
+                    description={"parameters": 4652008, "training_data": "ImageNet-1K", "warnings": []},
+                )
+                for spec in levels
+            ],
+            warnings=list(warnings),
+            counts=CountsRecord(
+                photos=photos, unreadable=0, converted_to_rgb=3, ties=dict.fromkeys(levels, 0)
+            ),
+            seconds=75.5,
+        )
+        return Run(Path(path), info, predictions, score_predictions(predictions, draws=200))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def four_models(make_run):
+    """The demo's shape: two ImageNet models and the two small CLIPs on one benchmark with groups."""
+    return make_run(
+        {
+            "efficientnet-lite0": (0.81, 0.52),
+            "efficientnet-lite1": (0.84, 0.61),
+            "counterground:stamps-biased": (0.74, 0.31),
+            "counterground:stamps-balanced": (0.70, 0.66),
+        },
+        notes=["Results are conditional on the 51 cut-outs; the cluster is the background photograph."],
+    )

@@ -1,0 +1,80 @@
+"""Atomic writes: whole files with ordinary permissions, whatever other threads do."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import polars as pl
+import pytest
+
+from counterground.errors import CounterGroundError
+from counterground.files import atomic_path, write_bytes, write_parquet, write_text
+
+
+@pytest.fixture
+def narrow_umask():
+    """A umask under which files are 0640, and threads that change places as often as they can."""
+    before, interval = os.umask(0o027), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield 0o027
+    sys.setswitchinterval(interval)
+    os.umask(before)
+
+
+def test_many_threads_leave_permissions_and_umask_alone(tmp_path, narrow_umask):
+    def write(number: int) -> int:
+        path = tmp_path / f"{number}.bin"
+        write_bytes(path, bytes(number % 7))
+        return stat.S_IMODE(path.stat().st_mode)
+
+    with ThreadPoolExecutor(16) as threads:
+        modes = set(threads.map(write, range(1000)))
+    after = os.umask(narrow_umask)
+    assert modes == {0o640}
+    assert after == narrow_umask
+
+
+def test_a_write_never_touches_the_umask_of_the_process(tmp_path, monkeypatch):
+    changes = []
+    monkeypatch.setattr(os, "umask", lambda mask: changes.append(mask) or 0o022)
+    write_text(tmp_path / "a.txt", "a")
+    write_parquet(tmp_path / "a.parquet", pl.DataFrame({"a": [1]}))
+    assert not changes
+
+
+def test_what_is_flushed_to_disk_is_open_for_writing(tmp_path, monkeypatch):
+    """Windows refuses to flush a handle that is open for reading only."""
+    flush, modes = os.fsync, []
+
+    def watched(handle: int) -> None:
+        modes.append(fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE)
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_bytes(tmp_path / "a", b"a")
+    assert modes == [os.O_RDWR]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "a.txt"
+    write_text(target, "old")
+
+    def fail() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise InterruptedError
+
+    with pytest.raises(CounterGroundError):
+        fail()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_cannot_be_written_is_named_with_a_remedy(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CounterGroundError, match=r"Cannot write .*file/a\.txt: .*\. Choose another folder"):
+        write_text(tmp_path / "file" / "a.txt", "a")

@@ -1,0 +1,53 @@
+"""Registries, filled by packages that are installed as pip leaves them."""
+
+import sys
+
+import pytest
+from other_package import install
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.plugins import Registry
+
+NUMBERS = Registry("counterground.numbers", int, {"one": 1})
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    yield tmp_path / "site"
+    for name in ("mine", "yours"):
+        sys.modules.pop(name, None)
+
+
+def test_what_another_package_adds_stands_after_ours(site):
+    install(site, "mine", "TWO = 2", {"counterground.numbers": {"two": "mine:TWO"}})
+    assert NUMBERS.names() == ["one", "two"]
+    assert "mine" not in sys.modules
+    assert [NUMBERS.find(name) for name in ("one", "two", "three")] == [1, 2, None]
+
+
+def test_a_broken_package_is_named_and_breaks_no_other(site):
+    install(site, "mine", "import nothing_of_this_name", {"counterground.numbers": {"two": "mine:TWO"}})
+    install(site, "yours", "THREE = 3", {"counterground.numbers": {"three": "yours:THREE"}})
+    warnings = []
+    assert list(NUMBERS.each(warnings.append)) == [1, 3]
+    assert [("'two'" in line, "mine" in line, "nothing_of_this_name" in line) for line in warnings] == [
+        (True, True, True)
+    ]
+    with pytest.raises(CounterGroundError, match="package mine cannot be loaded"):
+        NUMBERS.find("two")
+
+
+def test_a_name_that_two_claim_is_refused_where_it_is_used(site):
+    install(site, "mine", "ONE = 11", {"counterground.numbers": {"one": "mine:ONE"}})
+    with pytest.raises(UsageError, match=r"'one' is claimed .* \(counterground, mine\)"):
+        NUMBERS.find("one")
+    warnings = []
+    assert list(NUMBERS.each(warnings.append)) == [1]
+    assert len(warnings) == 1
+
+
+def test_a_thing_of_another_kind_is_refused(site):
+    install(site, "mine", "TWO = 'two'", {"counterground.numbers": {"two": "mine:TWO"}})
+    with pytest.raises(CounterGroundError, match=r"is str; entry points of .* must be int"):
+        NUMBERS.find("two")
