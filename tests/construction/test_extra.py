@@ -62,5 +62,5 @@ def test_one_line_says_what_to_install(tmp_path, photos, missing, names):
     for name, (status, said) in zip(names, answers, strict=True):
         assert status == 2, (name, said)
         assert said.count("\n") == 1, (name, said)
-        assert f"the package {missing}" in said, name
+        assert f"package {missing}" in said, name
         assert "pip install 'counterground[construction]'" in said, name
