@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
-from counterground.comparison._deduplicate import fingerprint, predictions_of
-from counterground.comparison._standard_errors import standard_error
+from counterground.comparison.points import fingerprint, predictions_of, standard_error
 from counterground.metrics import LEVEL, holm, paired_test
 from counterground.results import Run
 
