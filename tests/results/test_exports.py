@@ -17,6 +17,8 @@ from counterground.cli import main
 from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
 from counterground.results import ModelRecord, bibliography, model_cards
+
+# The table of references itself: a bibliography holds only the entries that its runs reach.
 from counterground.results._citations import _DATA, _FAMILIES, _of_model, _references
 from counterground.text import bibtex, bibtex_comment
 

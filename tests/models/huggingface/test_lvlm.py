@@ -15,7 +15,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.models import load_model
 from counterground.models.generative import Scorer
 
-# Private: what keeps a network from sharing shows only with weights that no test has.
+# What keeps a network from sharing shows only with weights that no test has.
 from counterground.models.generative._losses import _obstacle
 
 QUESTION = "What is the main object in the image?"

@@ -10,6 +10,8 @@ from scipy.stats import norm
 
 from counterground.comparison import effective_robustness, full_comparison, model_points
 from counterground.published import published_models
+
+# Where marks and names go, and in what colours, is data that no page shows as text.
 from counterground.report._placement import Box, text_width
 from counterground.report._style import (
     FAMILY_COLOURS,
@@ -23,8 +25,6 @@ from counterground.report._style import (
 from counterground.report.page._marks import mark
 from counterground.report.page._section import family_lines, make_section
 from counterground.report.page.explorer import Item, Trend, draw_explorer
-
-# Where marks and names go is data that no page shows as text.
 from counterground.report.page.explorer._points import FRAMES, domain, own_points, quantile
 
 NASTY = "<script>alert('x')</script>\"&"

@@ -4,11 +4,17 @@ import pytest
 
 from counterground.construction.ingest.collect import CollectOptions
 
-# The pacer and the budgets of a collection are parts of it; only with a clock of our own can hours pass.
+# Parts of a collection that a whole one shows only over hours.
 from counterground.construction.ingest.collect._collect import BytePacer
 from counterground.construction.ingest.collect._session import open_budget
 from counterground.errors import UsageError
-from counterground.http import DAY, HOUR, Budget, Limit, _budget
+from counterground.http import (
+    DAY,
+    HOUR,
+    Budget,
+    Limit,
+    _budget,  # its clock is replaced: nobody waits for a day
+)
 
 LOCAL = "http://127.0.0.1:1/v1"
 
