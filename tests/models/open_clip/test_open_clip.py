@@ -303,7 +303,7 @@ def test_photos_are_resized_by_pil(tmp_path, photos):
     [
         ((), "has no open_clip_config.json"),
         (("open_clip_config.json",), "has no weights"),
-        (("open_clip_config.json", "a.bin", "b.bin"), "holds several weights"),
+        (("open_clip_config.json", "a.bin", "b.bin"), "has several weights"),
     ],
 )
 def test_an_incomplete_folder_says_what_it_lacks(files, message, tmp_path):
