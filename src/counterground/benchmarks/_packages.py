@@ -70,7 +70,7 @@ def read_deb(deb: Path, wanted: Iterable[str]) -> dict[str, bytes]:
                     break
     except (tarfile.TarError, lzma.LZMAError, EOFError, OSError, ValueError) as error:
         raise CounterGroundError(
-            f"{deb} is not a whole Debian package ({error}); delete it and get it again."
+            f"{deb} is not a complete Debian package ({error}); delete it and get it again."
         ) from error
     return found
 
@@ -127,7 +127,7 @@ def _zstd(section: IO[bytes], deb: Path) -> IO[bytes]:
         return cast("IO[bytes]", opener(section, "rb"))
     raise CounterGroundError(
         f"{deb} is packed with zstd, which this Python cannot read; run `pip install zstandard` "
-        "or bring Debian's own package, which is packed with xz."
+        "or provide Debian's own package, which is packed with xz."
     )
 
 
@@ -180,8 +180,8 @@ class Package:
         found = self.folder / path.lstrip("/")
         if not found.is_file():
             raise CounterGroundError(
-                f"{self.name} {self.version} holds no {path}; the stamps benchmark was made for the "
-                "packages of Debian 13, so bring those with `--packages FOLDER`."
+                f"{self.name} {self.version} does not hold {path}; the stamps benchmark was made for the "
+                "packages of Debian 13, so provide those with `--packages FOLDER`."
             )
         return found
 
@@ -199,7 +199,7 @@ def open_packages(wanted: Mapping[str, Iterable[str]], packages: Path | None = N
 
     Raises:
         CounterGroundError: a package is missing, cut short or corrupt, or there is no apt; the message names
-            the packages and the way to bring them oneself.
+            the packages and how to provide them.
     """
     files = {name: sorted(set(paths)) for name, paths in wanted.items()}
     found = {} if packages else {n: p for n in files if (p := _cached(n, files[n])) is not None}
@@ -239,7 +239,7 @@ def _brought(name: str, packages: Path) -> Path:
         raise CounterGroundError(
             f"{packages} holds several versions of {name}; keep one of {', '.join(d.name for d in debs)}."
         )
-    raise CounterGroundError(f"{packages} holds no {name}_*.deb. {_how_to_bring([name])}")
+    raise CounterGroundError(f"{packages} has no {name}_*.deb. {_how_to_bring([name])}")
 
 
 def _how_to_bring(names: list[str]) -> str:
@@ -336,7 +336,7 @@ def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package
     absent = sorted(set(paths) - set(contents))
     if absent:
         raise CounterGroundError(
-            f"{deb.name} holds no {absent[0]}; the stamps benchmark was made for the packages of Debian 13. "
+            f"{deb.name} does not hold {absent[0]}; the stamps benchmark was made for the packages of Debian 13. "
             + _how_to_bring([name])
         )
     try:

@@ -40,14 +40,14 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
     """Return a benchmark by built-in name, folder, ``.parquet`` manifest or pool.
 
     Args:
-        name_or_path: a name (``stamps`` is built on first use, ``counteranimal`` must be got first), what
+        name_or_path: a name (``stamps`` is built on first use, ``counteranimal`` must be fetched first), what
             ``photos.read_benchmark`` reads, or a pool, which is frozen. A ``Path``, or a name with a slash,
             is never a built-in name.
         show_progress: show a bar on standard error while a benchmark is built.
 
     Raises:
         UsageError: neither a built-in name nor an existing path.
-        CounterGroundError: it cannot be built or read, or must be got first.
+        CounterGroundError: it cannot be built or read, or must be fetched first.
     """
     named = _BENCHMARKS.find(name_or_path) if isinstance(name_or_path, str) else None
     if named is not None:
@@ -111,6 +111,6 @@ def _named(name: str) -> BuiltInBenchmark:
     if found is None:
         names = _BENCHMARKS.names()
         raise UsageError(
-            f"No built-in benchmark {name!r}; there are {', '.join(names)}.{did_you_mean(name, names)}"
+            f"No built-in benchmark {name!r}; available: {', '.join(names)}.{did_you_mean(name, names)}"
         )
     return found

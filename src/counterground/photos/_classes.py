@@ -1,4 +1,4 @@
-"""From what folders or rows call their classes to a label space, never guessing."""
+"""From class names as folders or rows write them to a label space, without guessing."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _read_numbered(written: str, number: int, name: str) -> _Reading:
         except UsageError as error:
             raise CounterGroundError(f"Class {error}") from error
     problem = (
-        f"{name!r} is no class of ImageNet-1K, as the number suggests.{did_you_mean(name, suggestions())}"
+        f"{name!r} is not a class of ImageNet-1K, although the number suggests one.{did_you_mean(name, suggestions())}"
     )
     return _Reading(written, written.strip(), None, problem if number < IMAGENET_SIZE else "")
 

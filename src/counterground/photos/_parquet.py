@@ -94,7 +94,7 @@ def _classify_by_index(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, t
     if present and not 0 <= present[0] <= present[-1] < IMAGENET_SIZE:
         wrong = present[0] if present[0] < 0 else present[-1]
         raise CounterGroundError(
-            f"class_index {wrong} is no ImageNet-1K index, which it must be without a column 'class_name'."
+            f"class_index {wrong} is not an ImageNet-1K index, which is required without a column 'class_name'."
         )
     space = LabelSpace(
         "benchmark", tuple(imagenet_names("openai")[index] for index in present), tuple(present)
@@ -114,24 +114,24 @@ def _with_classes(frame: pl.DataFrame, space: LabelSpace, positions: list[int]) 
 def _one_to_one(frame: pl.DataFrame, column: str) -> dict[str, int | None]:
     """Return the value of ``column`` per class name; each class must have one."""
     pairs = frame.select("class_name", column).unique().sort("class_name", column)
-    twice = pairs.filter(pl.col("class_name").is_duplicated())
-    if len(twice):
-        name = twice["class_name"][0]
-        values = twice.filter(pl.col("class_name") == name)[column].to_list()
+    repeated = pairs.filter(pl.col("class_name").is_duplicated())
+    if len(repeated):
+        name = repeated["class_name"][0]
+        values = repeated.filter(pl.col("class_name") == name)[column].to_list()
         raise CounterGroundError(f"Class {name!r} has more than one {column}: {values}.")
     return dict(pairs.iter_rows())
 
 
 def _reorder(
-    space: LabelSpace, index: dict[str, int], wanted: dict[str, int | None]
+    space: LabelSpace, index: dict[str, int], numbers: dict[str, int | None]
 ) -> tuple[LabelSpace, dict[str, int]]:
     """Put the classes where the manifest's own class_index says."""
-    if sorted(position for position in wanted.values() if position is not None) != list(range(len(space))):
+    if sorted(position for position in numbers.values() if position is not None) != list(range(len(space))):
         raise CounterGroundError(
             f"class_index must number the {len(space)} classes from 0 to {len(space) - 1}, one class each;"
             " leave the column out, or call it imagenet_index if it is that."
         )
-    order = sorted(wanted, key=lambda name: wanted[name] or 0)
+    order = sorted(numbers, key=lambda name: numbers[name] or 0)
     old = [index[name] for name in order]
     return (
         LabelSpace(

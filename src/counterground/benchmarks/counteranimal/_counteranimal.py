@@ -31,11 +31,11 @@ def download_archive(
     Args:
         url: http(s) address.
         target: file to write; where it exists it is complete, and a half of it goes on where it stopped.
-        remedy: sentence that ends every message: what to do where the download is dead.
+        remedy: sentence that ends every message: what to do if the download fails.
         progress: called with (bytes done, bytes in all; 0 where unknown).
 
     Raises:
-        CounterGroundError: no network, the file is gone or over its quota, or what came is no archive.
+        CounterGroundError: no network, the file is gone or over its quota, or the result is not an archive.
     """
     import gdown
     import requests
@@ -120,7 +120,7 @@ def get_counteranimal(
         show_progress: show bars of the download and the unpacking on standard error.
 
     Raises:
-        CounterGroundError: the download is dead, the archive is unsafe or broken, or no class is the paper's.
+        CounterGroundError: the download fails, the archive is unsafe or broken, or no class is the paper's.
         UsageError: ``archive`` does not exist.
     """
     folder = counteranimal_folder()

@@ -189,7 +189,7 @@ def build_stamps(
     if (folder / "provenance.json").is_file():
         return _open_built(folder, settings, packages)
     if folder.is_dir() and any(folder.iterdir()):
-        raise CounterGroundError(f"{folder} holds something else; choose an empty or a new folder.")
+        raise CounterGroundError(f"{folder} holds other files; choose an empty or a new folder.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         sweep(folder.parent, f".{folder.name}-*")
@@ -215,7 +215,7 @@ def _open_built(folder: Path, settings: StampsSettings, packages: Path | None) -
         raise CounterGroundError(f"{folder} is damaged; delete it to build it again.") from error
     if built != settings.record():
         raise CounterGroundError(
-            f"{folder} holds a stamps benchmark of other settings; choose another folder."
+            f"{folder} holds a stamps benchmark with other settings; choose another folder."
         )
     if packages is not None and used != _records(settings, packages):
         raise CounterGroundError(
@@ -278,7 +278,7 @@ def _notes(cutouts: Sequence[Cutout], settings: StampsSettings) -> tuple[str, ..
     )
     composites = (
         f"Photos are composites, made at {settings.size} px with seed {settings.seed}: "
-        "their drops tell models apart, and are not those of photos taken outdoors."
+        "use these drops to compare models, not to predict drops on real photos."
     )
     return conditional, composites
 

@@ -1,4 +1,4 @@
-"""Split photos in two halves that share no cluster."""
+"""How pairs are chosen: accuracy per background, best and worst background, two halves of the photos."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def background_accuracy(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def choose_pairs(cells: pl.DataFrame, *, min_drop: float, min_photos: int) -> pl.DataFrame:
-    """Return ``class_index, common, counter, drop``: best and worst background of classes that vary enough.
+    """Return ``class_index, common, counter, drop``: best and worst background of each class that is kept.
 
     Equal accuracies go to the background with more photos, then to the first by name.
 
     Args:
         cells: as ``background_accuracy`` gives them.
-        min_drop: a class is kept when its accuracy varies by more than this fraction (paper section 2: 0.05).
+        min_drop: a class is kept if its accuracy differs by more than this fraction (paper section 2: 0.05).
         min_photos: backgrounds with fewer photos of the class are not considered.
     """
     considered = cells.filter(pl.col("n") >= min_photos)
@@ -74,9 +74,9 @@ def choose_pairs(cells: pl.DataFrame, *, min_drop: float, min_photos: int) -> pl
 
 
 def split_halves(photos: pl.DataFrame, seed: int) -> pl.Series:
-    """Assign whole clusters to two halves that are as alike as can be in class x background counts.
+    """Assign whole clusters to two halves with class x background counts as similar as possible.
 
-    Clusters (photos without one stand alone) are taken in a random order, the largest first, and go where
+    Clusters (a photo without one is its own) are taken in a random order, the largest first, and go where
     their classes and backgrounds are rarer. Accuracy plays no part.
 
     Args:

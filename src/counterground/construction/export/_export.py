@@ -1,4 +1,4 @@
-"""Export a benchmark: choose, lay out, copy, describe; in one rename."""
+"""Export a benchmark: select, lay out, copy and describe its photos; the folder appears in one rename."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _target(benchmark: Benchmark, out: Path) -> Path:
     """Return where ``out`` is, through a link, once it is known that it may be written there."""
     target = out.resolve() if out.is_symlink() else out.absolute()
     if benchmark.root.resolve().is_relative_to(target.resolve()):
-        raise UsageError(f"{out} holds the benchmark that is to be exported: choose another folder.")
+        raise UsageError(f"{out} holds the benchmark to be exported: choose another folder.")
     check_replaceable(target)
     return target
 

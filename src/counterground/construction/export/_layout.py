@@ -19,7 +19,7 @@ _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(?=\.|$)", re.IGNORECASE
 )
-_JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})  # readers take these for litter
+_JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})  # readers ignore these
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _LONGEST = 150  # bytes: file systems end at 255, Windows paths at 260 in all
 
@@ -165,7 +165,7 @@ def keep_paths(benchmark: Benchmark) -> Contents:
         pl.Series("mask", [mask and new_masks[mask] for mask in photos["mask"]], pl.String),
     )
     notes = (
-        (f"{renamed:,} files were renamed, to names that every system keeps, so the version is another.",)
+        (f"{renamed:,} files were renamed, to names that every system supports, so the version differs.",)
         if renamed
         else ()
     )
@@ -214,7 +214,7 @@ def counteranimal_paths(benchmark: Benchmark) -> Contents:
     paths = place(wanted, OWN_FILES)
     origins = {new: benchmark.photo_path(old) for old, new in zip(photos["path"], paths, strict=True)}
     masks = photos["mask"].drop_nulls().len()
-    notes = (f"{masks:,} masks were left behind: this layout has no place for them.",) if masks else ()
+    notes = (f"{masks:,} masks were left out: this layout cannot hold them.",) if masks else ()
     moved = photos.with_columns(pl.Series("path", paths, pl.String), pl.lit(None, pl.String).alias("mask"))
     return Contents(replace(benchmark, photos=moved), origins, notes)
 

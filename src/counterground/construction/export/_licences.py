@@ -1,4 +1,4 @@
-"""What a licence lets one do with a photo: as far as sharing goes, and no further.
+"""Whether a licence lets a photo be shared.
 
 Codes and texts are matched strictly; what is not known is not shared. This is not legal advice.
 """

@@ -1,4 +1,4 @@
-"""Which photos of a benchmark go into an export, and what is said of those that do not."""
+"""Which photos of a benchmark are exported, and which are left out and why."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def select_photos(benchmark: Benchmark, terms: Terms) -> Selection:
     """Choose the photos that may be passed on; all of them where the export is not shared.
 
     Raises:
-        UsageError: the licence for photos without is no licence that we know, or there is only a credit line.
+        UsageError: the licence for photos without one is unknown, or there is only a credit line.
         CounterGroundError: no photo is left.
     """
     photos, stated = _state(benchmark.photos, terms.licence_for_unknown, terms.attribution_for_unknown)

@@ -1,7 +1,6 @@
 """Benchmarks whose photos are packed in shards (WebDataset, Hugging Face), unpacked once into the cache.
 
-A shard may come from a stranger: every name and size is checked before anything is written, and nothing in it
-is run.
+Shards are untrusted: every name and size is checked before anything is written, and nothing in them is run.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | N
         rows.append(_write_sample(sample, number, into, space))
         unused |= {name for name in sample.fields if name not in _USED}
     if not rows:
-        raise CounterGroundError("there is no photo in the shards.")
+        raise CounterGroundError("the shards hold no photos.")
     notes = (f"Fields of the samples that were not used: {', '.join(sorted(unused))}.",) if unused else ()
     return _benchmark(rows, into, space, notes)
 
@@ -72,7 +71,7 @@ def _write_sample(sample: Sample, number: int, into: Path, space: LabelSpace | N
     path = str(fields.get("path") or f"files/{number:07d}{sample.suffix}")
     digest = hashlib.sha256(sample.photo).hexdigest()
     if fields.get("photo_id") not in (None, digest):
-        raise CounterGroundError(f"{sample.where} is not the photo it says it is: its bytes were changed.")
+        raise CounterGroundError(f"{sample.where} does not match its photo_id: its bytes were changed.")
     _write(sample.where, into, path, sample.photo)
     row: dict[str, Any] = {name: _text(fields.get(name)) for name in _TEXTS}
     row |= {"path": path, "photo_id": digest, "mask": None}
@@ -100,12 +99,12 @@ def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | Non
     if name is not None:
         return {"class_name": name}
     if index is None:
-        wanted = ", ".join(_CLASS_FIELDS)
-        raise CounterGroundError(f"{sample.where} has no class: wanted is one of the fields {wanted}.")
+        expected = ", ".join(_CLASS_FIELDS)
+        raise CounterGroundError(f"{sample.where} has no class: expected one of the fields {expected}.")
     if sample.class_names is None:
         raise CounterGroundError(
-            f"{sample.where} has class number {index}, and nothing says what that is called: put the names, "
-            "one a line in the order of the numbers, into classnames.txt beside the shards."
+            f"{sample.where} has class number {index}, and its name is unknown: put the names, "
+            "one per line in the order of the numbers, into classnames.txt beside the shards."
         )
     if not 0 <= index < len(sample.class_names):
         raise CounterGroundError(
@@ -166,7 +165,7 @@ _STALE_SECONDS = 6 * 3600
 
 @dataclass(frozen=True)
 class _Pack:
-    """A packed folder and what its description says; a stranger's has none."""
+    """A packed folder and its description; folders that we did not write have none."""
 
     folder: Path
     form: PackedForm
@@ -243,7 +242,7 @@ def read_packed(folder: Path, form: PackedForm) -> Benchmark:
     if found is None:
         _unpack(pack, target)
         found = read_written(target)
-    # A stranger's folder is called as it is called here, wherever its content was first met.
+    # The name of a folder that we did not write is its name here, wherever its content was first read.
     name = found.name if pack.description else folder.resolve().name
     return replace(found, name=name)
 
@@ -268,7 +267,7 @@ def _open_pack(folder: Path, form: PackedForm) -> _Pack:
                 f"The shard {folder / name} is not as it was exported (cut short or changed): copy it again."
             )
     if extra := sorted(set(hashes) - set(expected)):
-        raise CounterGroundError(f"{folder / extra[0]} is no shard of this benchmark: move it elsewhere.")
+        raise CounterGroundError(f"{folder / extra[0]} is not a shard of this benchmark: move it elsewhere.")
     return _Pack(folder, form, hashes, description)
 
 
@@ -298,7 +297,7 @@ def _sha256(path: Path) -> str:
 
 
 def _open_unpacked(target: Path) -> Benchmark | None:
-    """Return what was unpacked before; None where nothing was, or somebody has tidied photos away."""
+    """Return what was unpacked before; None where nothing was, or photos were deleted."""
     if not (target / BENCHMARK_FILE).is_file():
         return None
     try:
