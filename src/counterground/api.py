@@ -125,7 +125,7 @@ def discover(
         benchmark: photos with backgrounds; see ``evaluate``.
         referee: spec of the model that decides.
         out: where the benchmark of the pairs is written.
-        min_drop: a class is kept if its accuracy differs between backgrounds by more percentage points than this.
+        min_drop: keep classes whose accuracy differs between backgrounds by more percentage points than this.
         min_photos: photos a background needs, in each half, to be considered.
         split: ``half`` chooses on one half of the photos and keeps the other; ``none`` chooses and reports on
             all of them, which inflates the referee's drop.
@@ -187,7 +187,7 @@ def export(
         benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
         out: the folder; with several formats each gets one of its own inside it.
         formats: one or several of ``counterground.construction.export.FORMATS``.
-        shared: for others: photos are left out whose licence is unknown or forbids passing them on.
+        shared: for others: photos are left out whose licence is unknown or forbids sharing.
         all_licences: in a shared export too, on your own responsibility.
         licence_for_unknown: the licence ("cc-by") of photos that state none: for photos of your own.
         attribution_for_unknown: the credit line of those that have none.

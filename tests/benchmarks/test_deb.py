@@ -78,7 +78,7 @@ class TestBroughtPackages:
 
     def test_missing_package_names_it_and_the_way(self, tmp_path, own_cache):
         with pytest.raises(
-            CounterGroundError, match=r"holds no pack_\*\.deb.*apt-get download pack.*--packages"
+            CounterGroundError, match=r"has no pack_\*\.deb.*apt-get download pack.*--packages"
         ):
             open_packages({"pack": ["/usr/a"]}, tmp_path)
 
@@ -90,7 +90,7 @@ class TestBroughtPackages:
 
     def test_another_release_without_the_file_is_said(self, tmp_path, make_deb, own_cache):
         make_deb(tmp_path / "pack_1_all.deb", [("./usr/b", b"b")])
-        with pytest.raises(CounterGroundError, match=r"holds no /usr/a; .*Debian 13"):
+        with pytest.raises(CounterGroundError, match=r"does not hold /usr/a; .*Debian 13"):
             open_packages({"pack": ["/usr/a"]}, tmp_path)
 
     def test_corrupt_package_leaves_nothing_behind(self, tmp_path, own_cache):

@@ -86,11 +86,11 @@ def test_the_notes_hold_for_any_of_the_photos(tiny_debs, own_cache, tmp_path):
     assert " ".join(built.notes) == (
         "Results are conditional on the cut-outs: stamps, which these photos come from, was made from "
         "4 cut-outs of 3 classes, most having one; the cluster of the intervals is the background photograph."
-        " Photos are composites, made at 256 px with seed 0: their drops tell models apart, and are not those"
-        " of photos taken outdoors."
+        " Photos are composites, made at 256 px with seed 0: use these drops to compare models, "
+        "not to predict drops on real photos."
     )
     lions = build_stamps(StampsSettings(classes=("lion",)), packages=tiny_debs, out=tmp_path / "lions")
-    assert "2 cut-outs of 1 classes; the cluster" in lions.notes[0]
+    assert "2 cut-outs of 1 class; the cluster" in lions.notes[0]
 
 
 def test_every_cutout_meets_four_photographs_of_each_label(few):

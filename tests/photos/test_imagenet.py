@@ -111,7 +111,7 @@ def test_a_name_of_one_class_wins_over_a_synonym_of_another():
     ("text", "pattern"),
     [
         ("blak swan", "Did you mean 'black swan'"),
-        ("dipper fish", "no class of ImageNet-1K"),
+        ("dipper fish", "not a class of ImageNet-1K"),
         ("101 black swan", "'101 black swan': index and name disagree.*tusker"),
         ("100 blak swan", "disagree"),
         ("1000", "outside ImageNet-1K"),

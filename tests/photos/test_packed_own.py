@@ -92,7 +92,7 @@ def test_missing_cut_changed_and_added_shards_are_named(own):
         read_benchmark(out)
     shard.write_bytes(data)
     shutil.copy(shard, out / "x-000002.tar")
-    with pytest.raises(CounterGroundError, match=r"x-000002\.tar is no shard of this benchmark"):
+    with pytest.raises(CounterGroundError, match=r"x-000002\.tar is not a shard of this benchmark"):
         read_benchmark(out)
 
 

@@ -336,7 +336,7 @@ def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package
     absent = sorted(set(paths) - set(contents))
     if absent:
         raise CounterGroundError(
-            f"{deb.name} does not hold {absent[0]}; the stamps benchmark was made for the packages of Debian 13. "
+            f"{deb.name} does not hold {absent[0]}; the stamps benchmark needs the packages of Debian 13. "
             + _how_to_bring([name])
         )
     try:

@@ -57,8 +57,8 @@ def compare(
     counterground compare runs/a --published     yours among them
     counterground compare runs/paper --reproduce printed and measured values, row by row
 
-    Differences are tested on the same photos only (paired, Holm-corrected); warnings name comparisons that are
-    not fair. Without RUN, --reproduce shows the 2025 reproduction.
+    Differences are tested on the same photos only (paired, Holm-corrected); warnings name comparisons
+    that are not fair. Without RUN, --reproduce shows the 2025 reproduction.
     """
     from counterground.cli._show import print_text
     from counterground.comparison import format_comparison, full_comparison

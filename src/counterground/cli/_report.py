@@ -56,9 +56,7 @@ def report(
     from counterground.results import open_run
 
     if benchmarks and not photos:
-        raise UsageError(
-            "--benchmark says where photos are and --no-photos leaves them out: use only one."
-        )
+        raise UsageError("--benchmark says where photos are and --no-photos leaves them out: use only one.")
     found = read_discovery(discovery) if discovery else None
     if discovery and found is None:
         raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")

@@ -50,7 +50,9 @@ def scores(
         opened = select_models(opened, models)
     written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by == "class")
     if style == "model-card" and out is not None and len(_models(opened)) > 1:
-        raise UsageError("A model card describes one model: add -m MODEL, or leave out --out to see them all.")
+        raise UsageError(
+            "A model card describes one model: add -m MODEL, or leave out --out to see them all."
+        )
     _deliver(written, out)
 
 

@@ -1,4 +1,4 @@
-"""What the commands print: rich tables on a terminal, plain text in a pipe."""
+"""What the commands print: tables on a terminal, plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
-from rich.table import Table
+
+from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
     from counterground.benchmarks import BuiltInBenchmark
@@ -42,34 +43,61 @@ def plain_text(text: RenderableType, *, width: int = 120) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numeric: Sequence[str] = (),
+    title: str = "",
+) -> None:
+    """Print a table of texts; ``numeric`` columns are right-aligned."""
+    from counterground.results import Cell, Column, Table, rich_table
+
+    table = Table(
+        [Column(name, name in numeric) for name in columns],
+        [[Cell(one_line(value)) for value in row] for row in rows],
+        title=title,
+        heads=sum(name not in numeric for name in columns),
+    )
+    print_text(rich_table(table, _console.width))
+
+
+def print_sentences(sentences: Sequence[str], kind: str) -> None:
+    """Print notes or warnings, one after the other, wrapped as the terminal asks."""
+    for sentence in sentences:
+        _console.print(f"{kind}: {one_line(sentence)}")
+
+
 def show_run(run: Run) -> None:
     """Print the scores of a run, and what its reader must know."""
     from counterground.results import format_scores
 
     print_text(format_scores(run.scores, "table"))
     info = run.info
-    _sentences(info.benchmark.notes, "Note")
-    _sentences(info.warnings, "Warning")
+    print_sentences(info.benchmark.notes, "Note")
+    print_sentences(info.warnings, "Warning")
     read = info.counts.photos - info.counts.unreadable
     _console.print(
-        f"{read:,} of {info.counts.photos:,} photos, "
-        f"{_counted(len(info.models), 'model')}, {info.seconds:,.1f} s. "
-        f"Intervals are 95 %. Run: {run.path}"
+        f"{read:,} of {counted(info.counts.photos, 'photo')}, {counted(len(info.models), 'model')}, "
+        f"{info.seconds:,.1f} s. Intervals are 95 %. Run: {run.path}"
     )
 
 
 def show_discovery(discovery: Discovery) -> None:
     """Print the chosen pairs and the effect of choosing them."""
-    table = Table("class", "common", "counter", title=f"Pairs chosen by {discovery.referee}")
-    table.add_column("drop where chosen", justify="right")
-    for row in discovery.pairs.iter_rows(named=True):
-        table.add_row(row["class_name"], row["common"], row["counter"], f"{100 * row['drop']:.1f}")
-    _console.print(table)
+    drop = "drop" if discovery.reported_drop is None else "drop on the selection half"
+    rows = [
+        (row["class_name"], row["common"], row["counter"], f"{100 * row['drop']:.1f}")
+        for row in discovery.pairs.iter_rows(named=True)
+    ]
+    title = f"Pairs chosen by {discovery.referee}"
+    print_table(("class", "common", "counter", drop), rows, numeric=[drop], title=title)
     _console.print(
-        f"{len(discovery.pairs)} of {discovery.classes_seen} classes vary enough; "
-        f"the benchmark holds {len(discovery.benchmark.photos):,} photos."
+        f"{len(rows)} of {counted(discovery.classes_seen, 'class')} differ by more than "
+        f"{discovery.min_drop:g} points between backgrounds; the benchmark holds "
+        f"{counted(len(discovery.benchmark.photos), 'photo')}."
     )
-    _sentences(discovery.benchmark.notes, "Note")
+    print_sentences(discovery.benchmark.notes, "Note")
 
 
 def show_models(models: Sequence[ModelInfo], *, as_json: bool) -> None:
@@ -77,32 +105,27 @@ def show_models(models: Sequence[ModelInfo], *, as_json: bool) -> None:
     if as_json:
         print_text(json.dumps([asdict(model) for model in models], indent=2))
         return
-    table = Table("model", "kind", "parameters", "training data", "network")
-    table.columns[2].justify = "right"
-    table.columns[0].overflow = "fold"
-    for model in models:
-        size = "" if model.parameters is None else f"{model.parameters / 1e6:,.1f} M"
-        needs = "needed" if model.needs_network else "no"
-        table.add_row(model.spec, model.kind.replace("_", " "), size, model.training_data, needs)
-    _console.print(table)
+    rows = [
+        (
+            model.spec,
+            model.kind.replace("_", " "),
+            "" if model.parameters is None else f"{model.parameters / 1e6:,.1f} M",
+            model.training_data or "",
+            "needed" if model.needs_network else "no",
+        )
+        for model in models
+    ]
+    columns = ("model", "kind", "parameters", "training data", "network")
+    print_table(columns, rows, numeric=["parameters"])
     _console.print(
-        f"{len(models):,} models. A pattern narrows the list: counterground models 'timm:convnext*'"
+        f"{counted(len(models), 'model')}. A pattern narrows the list: counterground models 'timm:convnext*'"
     )
 
 
 def show_benchmarks(benchmarks: Sequence[BuiltInBenchmark]) -> None:
     """Print the built-in benchmarks."""
-    table = Table("name", "photos", "here", "what it is")
-    table.columns[1].justify = "right"
-    for info in benchmarks:
-        table.add_row(info.name, f"{info.n_photos:,}", "yes" if info.is_ready() else "no", info.description)
-    _console.print(table)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _sentences(sentences: Sequence[str], kind: str) -> None:
-    for sentence in sentences:
-        _console.print(f"{kind}: {sentence}")
+    rows = [
+        (info.name, f"{info.n_photos:,}", "yes" if info.is_ready() else "no", info.description)
+        for info in benchmarks
+    ]
+    print_table(("name", "photos", "here", "what it is"), rows, numeric=["photos"])

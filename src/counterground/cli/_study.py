@@ -101,9 +101,7 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     "--packages", type=click.Path(path_type=Path), help="Folder with the .deb file, where there is no apt."
 )
 @click.option("--offline", is_flag=True, help="Use only weights that are on this machine.")
-@click.option(
-    "--estimate", "only_estimate", is_flag=True, help="Estimate time and memory; train nothing."
-)
+@click.option("--estimate", "only_estimate", is_flag=True, help="Estimate time and memory; train nothing.")
 @out_option("Folder of the results, figures and page; a killed study resumes from there.")
 def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, **options: Any) -> None:
     """Fine-tune CLIPs on objects whose background colour predicts their class, beside Table 7."""

@@ -96,9 +96,8 @@ def _read_numbered(written: str, number: int, name: str) -> _Reading:
             find_imagenet_index(written)
         except UsageError as error:
             raise CounterGroundError(f"Class {error}") from error
-    problem = (
-        f"{name!r} is not a class of ImageNet-1K, although the number suggests one.{did_you_mean(name, suggestions())}"
-    )
+    hint = did_you_mean(name, suggestions())
+    problem = f"{name!r} is not a class of ImageNet-1K, although the number suggests one.{hint}"
     return _Reading(written, written.strip(), None, problem if number < IMAGENET_SIZE else "")
 
 

@@ -82,6 +82,7 @@ def read_folder(source: Path) -> Benchmark:
         "group": found.groups,
     }
     photos = pl.DataFrame(columns, schema={name: MANIFEST_SCHEMA[name] for name in columns})
+    benchmark = Benchmark(source.resolve().name, root, photos, space)
     beside = [entry.name for entry in _entries(root) if _is_photo(entry)]
     stepped = (
         (f"The classes are the folders inside the single folder {root.name!r}.",) if root != source else ()
@@ -89,11 +90,11 @@ def read_folder(source: Path) -> Benchmark:
     notes = (
         *stepped,
         *classes.notes,
-        *describe_gaps(photos, space),
+        *describe_gaps(benchmark),
         *_note_files(beside, "photos beside the class folders belong to no class and were not read"),
         *_note_files(found.others, "files among the photos are not of a known image type and were not read"),
     )
-    return Benchmark(source.resolve().name, root, photos, space, notes)
+    return benchmark.described(notes=notes)
 
 
 _EXPECTED = (

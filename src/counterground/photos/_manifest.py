@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -185,13 +186,27 @@ class Benchmark:
             digest.update(json.dumps(row).encode() + b"\n")
         return digest.hexdigest()
 
+    def described(
+        self,
+        *,
+        name: str | None = None,
+        notes: Iterable[str] | None = None,
+        discovery: Discovered | None = None,
+    ) -> Benchmark:
+        """Return the same photos with another name, notes or discovery, without validating them again."""
+        described = copy.copy(self)
+        changes = {"name": name, "notes": None if notes is None else tuple(notes), "discovery": discovery}
+        vars(described).update({field: value for field, value in changes.items() if value is not None})
+        return described
+
     def photo_path(self, row_path: str) -> Path:
         """Return the file of a manifest path."""
         return self.root / row_path
 
 
-def describe_gaps(photos: pl.DataFrame, label_space: LabelSpace) -> tuple[str, ...]:
+def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
     """Return notes on classes without a photo and, in a benchmark with groups, without one of the groups."""
+    photos, label_space = benchmark.photos, benchmark.label_space
     present = set(photos["class_index"])
     notes = [_note_classes(label_space, set(range(len(label_space))) - present, "no photo")]
     groups = {group: set(photos.filter(pl.col("group") == group)["class_index"]) for group in GROUPS}

@@ -17,7 +17,8 @@ def prompt_templates(kind: str | Path = "simple") -> tuple[str, ...]:
     """Return prompt templates, each with exactly one ``{}`` for the class name.
 
     ``simple`` is the paper's "A photo of {}." (section 4); ``openai`` OpenAI's 80 templates for ImageNet
-    (table 10), a pinned copy, so that no release of a library changes the numbers; else a file with one template per line.
+    (table 10), a pinned copy, so that no release of a library changes the numbers; else a file with one
+    template per line.
     Fill with ``template.replace("{}", name)``: other braces, and braces in names, are then kept.
 
     Raises:
@@ -51,7 +52,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
     Raises:
         UsageError: there is no such file.
-        CounterGroundError: an empty line, a repeated or missing index, or a line without an index where others have one.
+        CounterGroundError: an empty line, a repeated or missing index, or some lines without an index.
     """
     path = Path(path)
     lines = _read_lines(path, "class names: a file, one name a line")

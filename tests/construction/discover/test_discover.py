@@ -193,7 +193,7 @@ def test_wrong_asks_are_named(photos, referee, tmp_path):
         ask(split="third")
     with pytest.raises(UsageError, match="0 to 100"):
         ask(min_drop=-1)
-    with pytest.raises(CounterGroundError, match=r"No class of .* varies by more than 99 points"):
+    with pytest.raises(CounterGroundError, match=r"No class of .* differs by more than 99 points"):
         ask(min_drop=99, min_photos=30)
     single = benchmark.photos.filter(pl.col("group") == "common")
     bare = type(benchmark)("bare", benchmark.root, single, benchmark.label_space)

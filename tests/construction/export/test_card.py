@@ -61,8 +61,8 @@ def test_the_card_says_what_there_is(grouped, tmp_path):
         "The newest 16 photos of each. 2 people decided which photos stay",
         "| review | 40 | 92.5 % | 0.810 | undefined |",
         "| label noise | 7 |",
-        "The collection (choice and labels): cc-by-4.0.",
-        "| CC BY-NC 4.0 | 12 | not commercially | <https://creativecommons.org/licenses/by-nc/4.0/> |",
+        "The collection (selection and labels): cc-by-4.0.",
+        "| CC BY-NC 4.0 | 12 | non-commercial | <https://creativecommons.org/licenses/by-nc/4.0/> |",
         "Zoë, 三郎. Three animals, version 2.1.0 (2026).",
         "arXiv 2403.11497",
         f"`{grouped.version}`",
@@ -189,7 +189,7 @@ def test_a_pool_says_how_it_was_made(photos, tmp_path):
     assert facts.annotators == 2
     assert facts.discarded == {"label noise": 1, "in dispute between annotators": 1}
     assert facts.chosen == (
-        "Collected were 8 photos (inaturalist 8). They were taken from 2026-05-01 to 2026-05-08.",
+        "8 photos collected (inaturalist 8). They were taken from 2026-05-01 to 2026-05-08.",
     )
     (agreement,) = facts.agreement
     assert (agreement.task, agreement.photos, agreement.alike) == ("review", 4, 0.75)

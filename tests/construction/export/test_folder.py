@@ -78,7 +78,7 @@ def test_what_is_no_export_is_never_replaced(grouped, tmp_path, tree):
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.tex").write_text("x")
-    with pytest.raises(UsageError, match="holds something that is no export"):
+    with pytest.raises(UsageError, match="holds files that are not an export"):
         export(grouped, out, formats=["parquet"])
     (out / "export.json").write_text('{"entries": ["export.json", "thesis.tex"]}')
     with pytest.raises(UsageError, match="no export"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -141,7 +140,7 @@ def get_counteranimal(
         raise
     benchmark = read_benchmark(_find_classes(unpacked))
     differences = compare_with_paper(benchmark.photos, benchmark.label_space.imagenet)
-    benchmark = replace(benchmark, name="counteranimal", notes=(*benchmark.notes, *differences))
+    benchmark = benchmark.described(name="counteranimal", notes=(*benchmark.notes, *differences))
     write_benchmark(benchmark, folder)
     _remove_other_photos(folder, benchmark.root)
     if downloaded is not None:

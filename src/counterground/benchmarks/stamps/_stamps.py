@@ -42,6 +42,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import cache_dir
 from counterground.photos import MANIFEST_SCHEMA, Benchmark, LabelSpace, read_benchmark, write_benchmark
 from counterground.progress import progress_bar
+from counterground.text import counted
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _generator(*key: object) -> np.random.Generator:
 
 
 Progress = Callable[[int, int], None]
-_BUILDER = 2  # raise it when the same settings would give other photos or notes
+_BUILDER = 3  # raise it when the same settings would give other photos or notes
 _JPEG = {"quality": 95, "subsampling": 0}  # colour at full resolution: cut-outs have sharp coloured edges
 
 
@@ -271,7 +272,10 @@ def _notes(cutouts: Sequence[Cutout], settings: StampsSettings) -> tuple[str, ..
     # A benchmark of some of the photos inherits these sentences: they must hold for any of them.
     per_class = Counter(cutout.class_name for cutout in cutouts)
     one_each = 2 * list(per_class.values()).count(1) > len(per_class)
-    made_from = f"{len(cutouts)} cut-outs of {len(per_class)} classes" + ", most having one" * one_each
+    made_from = (
+        f"{counted(len(cutouts), 'cut-out')} of {counted(len(per_class), 'class')}"
+        + ", most having one" * one_each
+    )
     conditional = (
         "Results are conditional on the cut-outs: stamps, which these photos come from, was made from "
         f"{made_from}; the cluster of the intervals is the background photograph."

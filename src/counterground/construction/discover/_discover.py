@@ -24,7 +24,8 @@ class Discovery:
 
     ``pairs``: ``class_index, class_name, common, counter`` and the drop on the photos that chose.
     ``cells``: accuracy per half, class and background. ``chosen_drop`` is measured on the photos that chose
-    (biased upwards), ``reported_drop`` on held-out ones (null without a split). Fractions.
+    (biased upwards), ``reported_drop`` on held-out ones (null without a split). Fractions, but ``min_drop``,
+    which is in points.
     """
 
     benchmark: Benchmark
@@ -32,6 +33,7 @@ class Discovery:
     pairs: pl.DataFrame
     cells: pl.DataFrame
     classes_seen: int
+    min_drop: float
     chosen_drop: Estimate
     reported_drop: Estimate | None
     sentence: str
@@ -80,9 +82,17 @@ def discover_pairs(
         discovery=_provenance(benchmark, referee, settings, min_drop=min_drop, split=split),
     )
     discovery = Discovery(
-        found, referee, pairs, cells, seen["class_index"].n_unique(), chosen_drop, reported_drop, sentence
+        found,
+        referee,
+        pairs,
+        cells,
+        seen["class_index"].n_unique(),
+        min_drop,
+        chosen_drop,
+        reported_drop,
+        sentence,
     )
-    _write(discovery, out, {"min_drop": min_drop, "min_photos": min_photos, "split": split, "seed": seed})
+    _write(discovery, out, {"min_photos": min_photos, "split": split, "seed": seed})
     return discovery
 
 
@@ -174,8 +184,8 @@ def _sentence(referee: str, chosen: Estimate, reported: Estimate | None) -> str:
     """Say which figure to report, and how choosing and measuring on the same photos biases it."""
     if reported is None:
         return (
-            f"{referee} chose the pairs on these same photos, where it drops {_points(chosen)}: that figure is "
-            "optimistically biased by the selection. Evaluate other models, or use --split half."
+            f"{referee} chose the pairs on these same photos, where it drops {_points(chosen)}: that figure "
+            "is optimistically biased by the selection. Evaluate other models, or use --split half."
         )
     return (
         f"On the selection half {referee} drops {_points(chosen)}, on held-out photos {_points(reported)}: "
@@ -206,6 +216,7 @@ def read_discovery(folder: Path) -> Discovery | None:
             pl.read_parquet(folder / "pairs.parquet"),
             pl.read_parquet(folder / "cells.parquet"),
             record["classes_seen"],
+            record["min_drop"],
             Estimate(**record["chosen_drop"]),
             None if reported is None else Estimate(**reported),
             record["sentence"],
@@ -222,6 +233,7 @@ def _write(discovery: Discovery, out: Path, choices: dict[str, object]) -> None:
     write_parquet(out / "pairs.parquet", discovery.pairs)
     record = {
         "referee": discovery.referee,
+        "min_drop": discovery.min_drop,
         **choices,
         "classes_seen": discovery.classes_seen,
         "classes_kept": len(discovery.pairs),

@@ -14,7 +14,7 @@ from counterground.construction.export._facts import Agreement, CardFacts
 from counterground.construction.export._format import Statement
 from counterground.construction.export._licences import read_licence
 from counterground.photos import Benchmark
-from counterground.text import markdown, one_line
+from counterground.text import counted, markdown, one_line
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -78,7 +78,7 @@ def _heading(benchmark: Benchmark, statement: Statement) -> str:
     classes = benchmark.photos["class_index"].n_unique()
     return (
         f"# {markdown(statement.title(benchmark))}\n\n{'' if statement.shared else private}{about}\n\n"
-        f"{_counted(len(benchmark), 'photo')} of {classes:,} {'class' if classes == 1 else 'classes'}. "
+        f"{counted(len(benchmark), 'photo')} of {counted(classes, 'class')}. "
         f"{statement.format.summary}\n"
     )
 
@@ -88,10 +88,6 @@ def _what_for(benchmark: Benchmark, statement: Statement) -> str:
     if not notes:
         return ""
     return "## Notes\n\n" + "".join(f"- {markdown(note)}\n" for note in notes)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _counts(benchmark: Benchmark) -> str:
@@ -113,7 +109,7 @@ def _counts(benchmark: Benchmark) -> str:
     said = [f"{group} {groups[group]:,}" for group in ("common", "counter") if groups[group]]
     clusters = benchmark.photos["cluster"].drop_nulls().n_unique()
     if clusters:
-        said.append(f"{_counted(clusters, 'cluster')} of related photos")
+        said.append(f"{counted(clusters, 'cluster')} of related photos")
     total = "; ".join([f"Photos: {len(benchmark):,}", *said])
     return f"## Counts\n\n{total}.\n\n{markdown_table(head, rows)}"
 
@@ -173,7 +169,9 @@ def _permits(obstacle: str, noncommercial: bool, verbatim: bool) -> str:
 
 def _reading(reader: str) -> str:
     evaluate = "counterground evaluate . -m MODEL --out ../run"
-    return f"## How to read it\n\nIn this folder:\n\n```python\n{reader}\n```\n\n```console\n{evaluate}\n```\n"
+    return (
+        f"## How to read it\n\nIn this folder:\n\n```python\n{reader}\n```\n\n```console\n{evaluate}\n```\n"
+    )
 
 
 def _citing(benchmark: Benchmark, statement: Statement) -> str:

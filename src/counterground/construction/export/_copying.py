@@ -21,7 +21,9 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
     """
     source = contents.origins[path]
     if photo_id is None and not source.resolve().is_relative_to(contents.benchmark.root.resolve()):
-        raise CounterGroundError(f"The mask {source} is a link that leaves the folder: put a copy there instead.")
+        raise CounterGroundError(
+            f"The mask {source} is a link that leaves the folder: put a copy there instead."
+        )
     try:
         data = source.read_bytes()
     except FileNotFoundError as error:

@@ -76,7 +76,7 @@ def export(
         out: the folder; a new one, an empty one, or an earlier export, which is replaced.
         formats: some of ``FORMATS``, or of those other packages add; one is written to ``out``, several to
             ``out/<format>``.
-        shared: for others: photos are left out whose licence is unknown or forbids passing them on.
+        shared: for others: photos are left out whose licence is unknown or forbids sharing.
         all_licences: in a shared export too, on your own responsibility.
         licence_for_unknown: the licence ("cc-by") of photos that state none: for photos of your own.
         attribution_for_unknown: the credit line of those that have none.
@@ -86,7 +86,7 @@ def export(
 
     Raises:
         UsageError: an unknown format or licence, or ``out`` holds something else, or the benchmark itself.
-        CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
+        CounterGroundError: no photo may be shared; a file is missing or changed; it cannot be written.
     """
     chosen = _known_formats(formats)
     out = _target(benchmark, Path(out))

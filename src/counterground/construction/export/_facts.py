@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from counterground.text import counted
+
 if TYPE_CHECKING:
     from counterground.pool import Pool
 

@@ -29,7 +29,7 @@ from counterground.photos._native import (
     read_written,
     write_benchmark,
 )
-from counterground.photos._parquet import read_parquet_manifest
+from counterground.photos._parquet import benchmark_of_frame
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._tar import tar_samples
@@ -137,17 +137,12 @@ def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = Fal
 def _benchmark(
     rows: list[dict[str, Any]], into: Path, space: LabelSpace | None, notes: tuple[str, ...]
 ) -> Benchmark:
-    if space is not None:
-        photos = pl.DataFrame(rows, schema=MANIFEST_SCHEMA)
-        found = Benchmark("", into, photos, space, notes)
-        gaps = describe_gaps(found.photos, space)
-    else:
+    if space is None:
         schema = {name: kind for name, kind in MANIFEST_SCHEMA.items() if name != "class_index"}
-        manifest = into.with_name("samples.parquet")
-        pl.DataFrame(rows, schema=schema).write_parquet(manifest)
-        found, gaps = read_parquet_manifest(manifest), ()
-        manifest.unlink()
-    return Benchmark("", into, found.photos, found.label_space, (*notes, *found.notes, *gaps))
+        found = benchmark_of_frame(pl.DataFrame(rows, schema=schema), into, "")
+        return found.described(notes=(*notes, *found.notes))
+    found = Benchmark("", into, pl.DataFrame(rows, schema=MANIFEST_SCHEMA), space)
+    return found.described(notes=(*notes, *describe_gaps(found)))
 
 
 PackedForm = Literal["huggingface", "webdataset"]
@@ -244,7 +239,7 @@ def read_packed(folder: Path, form: PackedForm) -> Benchmark:
         found = read_written(target)
     # The name of a folder that we did not write is its name here, wherever its content was first read.
     name = found.name if pack.description else folder.resolve().name
-    return replace(found, name=name)
+    return found.described(name=name)
 
 
 def _open_pack(folder: Path, form: PackedForm) -> _Pack:
@@ -335,7 +330,7 @@ def _fill(pack: _Pack, draft: Path) -> None:
     if pack.description is not None:
         name, notes = str(pack.description["name"]), tuple(map(str, pack.description["notes"]))
         discovery = Discovered.from_json(pack.description)
-        found = replace(found, name=name, notes=notes, discovery=discovery)
+        found = found.described(name=name, notes=notes, discovery=discovery)
         if found.version != pack.description["version"]:
             raise CounterGroundError(
                 f"The photos in {pack.folder} are not those that {BENCHMARK_FILE} was written for:"
