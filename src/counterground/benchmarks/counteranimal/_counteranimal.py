@@ -12,7 +12,7 @@ import polars as pl
 from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks._packages import sha256
 from counterground.benchmarks.counteranimal._archive import BrokenArchiveError, is_archive, unpack
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import cache_dir
 from counterground.metrics import GROUPS
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
@@ -34,11 +34,13 @@ def download_archive(
         progress: called with (bytes done, bytes in all; 0 where unknown).
 
     Raises:
+        MissingExtraError: gdown is not installed.
         CounterGroundError: no network, the file is gone or over its quota, or the result is not an archive.
     """
-    import gdown
-    import requests
-    from gdown.exceptions import DownloadError
+    with needs_extra("counteranimal"):
+        import gdown
+        import requests
+        from gdown.exceptions import DownloadError
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
