@@ -52,8 +52,7 @@ RUN = ["-m", CLIP, "--label-space", "benchmark"]
 WORKING = {
     "evaluate": (["evaluate", "photos", *RUN, "--out", "run"], "48 of 48 photos, 1 model"),
     "discover": (
-        ["discover", "photos", "--referee", "open_clip:tiny", "--min-drop", "0", "--split", "none"]
-        + ["--label-space", "benchmark", "--out", "pairs"],
+        "discover photos --referee open_clip:tiny --label-space benchmark --split none --min-drop 0 --out pairs".split(),
         "Benchmark: pairs",
     ),
     "scores": (["scores", "run"], "stamps-biased"),

@@ -117,10 +117,10 @@ def test_a_name_of_one_class_wins_over_a_synonym_of_another():
         ("1000", "outside ImageNet-1K"),
         ("1000 tench", "outside ImageNet-1K"),
         ("n99999999", "wnids"),
-        ("", "no class"),
-        (",", "no class"),
-        ("swan", "no class"),  # part of a name is not the name
-        ("black swan, tench", "no class"),
+        ("", "not a class"),
+        (",", "not a class"),
+        ("swan", "not a class"),  # part of a name is not the name
+        ("black swan, tench", "not a class"),
     ],
 )
 def test_misses_are_usage_errors_with_one_line(text, pattern):

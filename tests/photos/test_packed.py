@@ -99,7 +99,7 @@ def test_numbered_classes_need_names(tmp_path):
     LabelSpace("mine", ("zero", "one", "two"), (None,) * 3).save(tmp_path / "wds" / "label_space.json")
     found = read_benchmark(tmp_path / "wds")
     assert found.photos["class_name"].to_list() == ["one", "zero"]
-    assert "1 of 3 classes have no photo: two." in found.notes
+    assert "No photo of 1 of 3 classes: two." in found.notes
 
 
 def test_webdatasets_own_writer_is_read(tmp_path):
@@ -229,7 +229,7 @@ def test_binary_columns_and_numbers(tmp_path):
     frame = pl.DataFrame({"img": [jpeg(1), jpeg(2)], "label": [1, 0]})
     (tmp_path / "hf").mkdir()
     frame.write_parquet(tmp_path / "hf" / "x.parquet")
-    with pytest.raises(CounterGroundError, match=r"row 1 has class number 1, and nothing says"):
+    with pytest.raises(CounterGroundError, match=r"row 1 has class number 1, and its name is unknown"):
         read_benchmark(tmp_path / "hf")
     (tmp_path / "hf" / "classnames.txt").write_text("tench\nhen\n")
     assert read_benchmark(tmp_path / "hf").photos["class_name"].to_list() == ["hen", "tench"]

@@ -50,8 +50,8 @@ def test_optional_columns_are_kept_and_others_noted(write):
     assert benchmark.photos["cluster"].to_list() == ["7", "8", "7"]
     assert benchmark.notes == (
         "Columns of the manifest that were not used: backgroud.",
-        "1 of 2 classes have no common photo, so no drop: tench.",
-        "1 of 2 classes have no counter photo, so no drop: tench.",
+        "No common photo, so no drop, for 1 of 2 classes: tench.",
+        "No counter photo, so no drop, for 1 of 2 classes: tench.",
     )
 
 

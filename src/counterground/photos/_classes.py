@@ -122,7 +122,7 @@ def _note_unmatched(readings: Sequence[_Reading]) -> str:
     unmatched = sorted(reading.name for reading in readings if reading.imagenet is None)
     if not unmatched or len(unmatched) == len(readings):
         return ""
-    return f"{len(unmatched)} of {len(readings)} classes have no ImageNet index: {', '.join(unmatched)}."
+    return f"No ImageNet index for {len(unmatched)} of {len(readings)} classes: {', '.join(unmatched)}."
 
 
 def _note_bare_numbers(readings: Sequence[_Reading]) -> str:

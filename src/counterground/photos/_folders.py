@@ -17,6 +17,7 @@ from counterground.photos._classes import assign_classes
 from counterground.photos._imagenet import find_imagenet_index, imagenet_candidates
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, describe_gaps
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
+from counterground.text import counted
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
 _SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
@@ -91,8 +92,8 @@ def read_folder(source: Path) -> Benchmark:
         *stepped,
         *classes.notes,
         *describe_gaps(benchmark),
-        *_note_files(beside, "photos beside the class folders belong to no class and were not read"),
-        *_note_files(found.others, "files among the photos are not of a known image type and were not read"),
+        *_note_files(beside, "photo", "beside the class folders"),
+        *_note_files(found.others, "file", "of unknown type"),
     )
     return benchmark.described(notes=notes)
 
@@ -222,8 +223,8 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _note_files(names: list[str], what: str) -> tuple[str, ...]:
+def _note_files(names: list[str], noun: str, which: str) -> tuple[str, ...]:
     if not names:
         return ()
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (f"{len(names)} {what}: {', '.join(names[:3])}{more}.",)
+    return (f"Skipped {counted(len(names), noun)} {which}: {', '.join(names[:3])}{more}.",)

@@ -16,6 +16,7 @@ import polars as pl
 from counterground.errors import CounterGroundError, did_you_mean
 from counterground.metrics import GROUPS
 from counterground.photos._label_space import LabelSpace
+from counterground.text import counted
 
 MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),  # relative to the benchmark's root, with forward slashes
@@ -208,18 +209,18 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
     """Return notes on classes without a photo and, in a benchmark with groups, without one of the groups."""
     photos, label_space = benchmark.photos, benchmark.label_space
     present = set(photos["class_index"])
-    notes = [_note_classes(label_space, set(range(len(label_space))) - present, "no photo")]
+    notes = [_note_classes(label_space, set(range(len(label_space))) - present, "No photo of")]
     groups = {group: set(photos.filter(pl.col("group") == group)["class_index"]) for group in GROUPS}
     if any(groups.values()):
         notes += [
-            _note_classes(label_space, present - have, f"no {group} photo, so no drop")
+            _note_classes(label_space, present - have, f"No {group} photo, so no drop, for")
             for group, have in groups.items()
         ]
     return tuple(note for note in notes if note)
 
 
-def _note_classes(label_space: LabelSpace, classes: set[int], lack: str) -> str:
+def _note_classes(label_space: LabelSpace, classes: set[int], lacking: str) -> str:
     if not classes:
         return ""
     named = ", ".join(label_space.names[index] for index in sorted(classes))
-    return f"{len(classes)} of {len(label_space)} classes have {lack}: {named}."
+    return f"{lacking} {len(classes)} of {counted(len(label_space), 'class')}: {named}."

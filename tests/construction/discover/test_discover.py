@@ -148,13 +148,13 @@ def test_discover_writes_a_benchmark_of_the_other_half(photos, referee, tmp_path
     assert record["chosen_drop"]["value"] == pytest.approx(found.pairs["drop"].mean())
 
 
-def test_without_a_split_the_sentence_says_that_the_drop_is_flattered(photos, referee, tmp_path):
+def test_without_a_split_the_sentence_says_that_the_drop_is_biased(photos, referee, tmp_path):
     found = discover_pairs(
         read_benchmark(photos), referee, Settings(label_space="benchmark"),
         tmp_path / "pairs", min_drop=0, min_photos=1, split="none", seed=0,
     )  # fmt: skip
     assert found.reported_drop is None
-    assert "flattered" in found.sentence
+    assert "optimistically biased" in found.sentence
     assert len(found.benchmark.photos) == 16 * len(found.pairs)
 
 
@@ -191,7 +191,7 @@ def test_wrong_asks_are_named(photos, referee, tmp_path):
 
     with pytest.raises(UsageError, match="half or none"):
         ask(split="third")
-    with pytest.raises(UsageError, match="0 to 100"):
+    with pytest.raises(UsageError, match="at least 0 and below 100"):
         ask(min_drop=-1)
     with pytest.raises(CounterGroundError, match=r"No class of .* differs by more than 99 points"):
         ask(min_drop=99, min_photos=30)

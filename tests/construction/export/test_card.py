@@ -55,7 +55,7 @@ def test_the_card_says_what_there_is(grouped, tmp_path):
     for said in (
         "# Three animals\n\nDrawn photos for a test.\n\n48 photos of 3 classes.",
         "- Drawn, not taken.\n",
-        "Photos: 48; common 24; counter 24; 16 clusters of photos that belong together.",
+        "Photos: 48; common 24; counter 24; 16 clusters of related photos.",
         "| ice bear | snow | common | 8 |",
         "| black swan | earth | counter | 8 |",
         "The newest 16 photos of each. 2 people decided which photos stay",

@@ -50,7 +50,7 @@ def test_photos_without_licence_are_left_out_and_the_way_is_shown(run, photos, t
     result = run(str(photos), "--format", "parquet", "--out", "mine", "--private")
     assert result.exit_code == 0
     result = run(str(photos), "--format", "parquet", "--out", "shared", "--licence-for-unknown", "cc0")
-    assert "Note: 48 photos had no licence; whoever exported them stated cc0." in result.output
+    assert "Note: Licence stated by the exporter (cc0): 48 photos." in result.output
     assert set(read_benchmark("shared").photos["licence"]) == {"cc0"}
     result = run(str(photos), "--format", "parquet", "--out", "shared", "--all-licences")
     assert "Note: 48 photos are in although their licence is not known to allow it" in result.output

@@ -114,7 +114,7 @@ def test_a_shared_export_leaves_out_what_may_not_be_passed_on_and_lists_it(mixed
             "24 of 48 photos left out of this export, because the licence does not allow sharing "
             "(no licence is stated: 16; all rights are reserved: 8)."
         ),
-        "That left no photo in: class flamingo, group counter of class ice bear.",
+        "No photo is left in: class flamingo, group counter of class ice bear.",
     )
     assert report.notes == said
     assert back.notes == (*mixed.notes, *said)
@@ -140,14 +140,14 @@ def test_all_licences_is_on_record(mixed, tmp_path):
         "Shared although the licence is not known to allow it, at the exporter's risk: 24 photos.",
     )
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "24 photos are in although" in card
+    assert "Shared although the licence is not known" in card
     assert "Not for redistribution" not in card
 
 
 def test_a_licence_can_be_stated_for_photos_of_ones_own(mixed, tmp_path):
     report = export(mixed, tmp_path / "out", formats=["parquet"], licence_for_unknown="cc-by-sa")
     assert report.photos == 40
-    assert "16 photos had no licence; whoever exported them stated cc-by-sa." in report.notes
+    assert "Licence stated by the exporter (cc-by-sa): 16 photos." in report.notes
     back = read_benchmark(tmp_path / "out").photos
     assert set(back.filter(pl.col("class_name") == "flamingo")["licence"]) == {"cc-by-sa"}
     with pytest.raises(UsageError, match=r"--licence-for-unknown 'mine'.*cc-by"):

@@ -156,7 +156,7 @@ def test_unsafe_paths_are_renamed_which_is_said(one_photo, tmp_path):
     for form in ("parquet", "webdataset", "huggingface", "croissant"):
         report = export(benchmark, tmp_path / form, formats=[form])
         assert report.notes == (
-            "4 files were renamed, to names that every system keeps, so the version is another.",
+            "Renamed 4 files to names that every system supports, so the version differs.",
         )
         back = read_benchmark(tmp_path / form)
         found = back.photos["path"].to_list()

@@ -18,6 +18,7 @@ from counterground.metrics import GROUPS
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 from counterground.progress import progress_bar
 from counterground.published import load_table
+from counterground.text import counted
 
 _RETRIES = 3
 
@@ -245,13 +246,13 @@ def _compare_group(row: dict[str, object], group: str, photos: pl.DataFrame) -> 
     lines = []
     if n != printed and n == implied:
         lines.append(
-            f"{label}, {group}: {n:,} photos, as the paper's accuracies imply; figure 3 prints {printed}."
+            f"{label}, {group}: {counted(n, 'photo')}, as the paper's accuracies imply; figure 3 prints {printed}."
         )
     elif n != printed:
-        lines.append(f"{label}, {group}: {n:,} photos, the paper has {printed:,}.")
+        lines.append(f"{label}, {group}: {counted(n, 'photo')}, the paper has {printed:,}.")
     elif printed != implied:
         lines.append(
-            f"{label}, {group}: {n:,} photos as figure 3 prints; the paper's accuracies imply {implied}."
+            f"{label}, {group}: {counted(n, 'photo')} as figure 3 prints; the paper's accuracies imply {implied}."
         )
     backgrounds = sorted(set(photos["background"].drop_nulls()))
     expected = row[f"{group}_background"]

@@ -16,6 +16,7 @@ from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, Discovered, read_benchmark, write_benchmark
 from counterground.pool import is_pool
 from counterground.results import Estimate, Run
+from counterground.text import counted
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _left_out(run: Run, seen: pl.DataFrame) -> list[str]:
     ]
     bare = len(run.predictions) - len(seen)
     if bare:
-        notes.append(f"{bare} photos have no background label and were not used to choose pairs.")
+        notes.append(f"Not used to choose pairs, for lack of a background label: {counted(bare, 'photo')}.")
     return notes
 
 
