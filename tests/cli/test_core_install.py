@@ -49,10 +49,21 @@ for words in json.loads(sys.argv[1]):
 """
 CLIP = "counterground:stamps-biased"
 RUN = ["-m", CLIP, "--label-space", "benchmark"]
+PAIRS = ["--label-space", "benchmark", "--min-drop", "0"]
 WORKING = {
     "evaluate": (["evaluate", "photos", *RUN, "--out", "run"], "48 of 48 photos, 1 model"),
     "discover": (
-        "discover photos --referee open_clip:tiny --label-space benchmark --split none --min-drop 0 --out pairs".split(),
+        [
+            "discover",
+            "photos",
+            "--referee",
+            "colour_model:brightness",
+            "--split",
+            "none",
+            *PAIRS,
+            "--out",
+            "pairs",
+        ],
         "Benchmark: pairs",
     ),
     "scores": (["scores", "run"], "stamps-biased"),

@@ -242,18 +242,17 @@ def compare_with_paper(photos: pl.DataFrame, imagenet: tuple[int | None, ...]) -
 
 def _compare_group(row: dict[str, object], group: str, photos: pl.DataFrame) -> list[str]:
     label, n = row["object_label"], len(photos)
+    found = counted(n, "photo")
     printed, implied = row[f"n_{group}"], row[f"n_{group}_implied"]
     lines = []
     if n != printed and n == implied:
         lines.append(
-            f"{label}, {group}: {counted(n, 'photo')}, as the paper's accuracies imply; figure 3 prints {printed}."
+            f"{label}, {group}: {found}, as the paper's accuracies imply; figure 3 prints {printed}."
         )
     elif n != printed:
-        lines.append(f"{label}, {group}: {counted(n, 'photo')}, the paper has {printed:,}.")
+        lines.append(f"{label}, {group}: {found}, the paper has {printed:,}.")
     elif printed != implied:
-        lines.append(
-            f"{label}, {group}: {counted(n, 'photo')} as figure 3 prints; the paper's accuracies imply {implied}."
-        )
+        lines.append(f"{label}, {group}: {found} as figure 3 prints; the paper's accuracies imply {implied}.")
     backgrounds = sorted(set(photos["background"].drop_nulls()))
     expected = row[f"{group}_background"]
     if n and backgrounds != [expected]:
