@@ -27,7 +27,7 @@ class BuiltInBenchmark:
         source: which option of ``benchmarks get`` names that folder or archive: ``--from`` an archive, or
             ``--packages`` a folder of packages.
         on_demand: whether opening it by name may fetch it; else it must be fetched first.
-        cite: keys of its entries in the bibliography.
+        cite: keys of known references, or BibTeX entries of its own.
     """
 
     name: str

@@ -27,6 +27,18 @@ def list_benchmarks(*, warn: Callable[[str], object] = warnings.warn) -> list[Bu
     return list(_BENCHMARKS.each(warn))
 
 
+def benchmark_references(name: str) -> tuple[str, ...]:
+    """Return what a built-in benchmark says to cite: keys of known references, or BibTeX entries.
+
+    Empty for a name that nothing installed here knows, such as that of an old run.
+    """
+    try:
+        found = _BENCHMARKS.find(name)
+    except CounterGroundError:
+        return ()
+    return found.cite if found else ()
+
+
 def benchmark_folder(name: str) -> Path:
     """Return the folder of a built-in benchmark in the cache, fetched or not; ``open_benchmark`` reads it.
 

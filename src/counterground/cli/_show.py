@@ -6,30 +6,29 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING
-
-from rich.console import Console, RenderableType
 
 from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
     from counterground.benchmarks import BuiltInBenchmark
     from counterground.construction.discover import Discovery
     from counterground.models import ModelInfo
     from counterground.results import Run
-
-_console = Console(highlight=False, markup=False, emoji=False)
 
 
 def print_text(text: RenderableType) -> None:
     """Print text as it is (a pipe must get valid CSV), or a table fitted to the terminal."""
     if isinstance(text, str):
         print(text)
-    elif _console.is_terminal:
-        _console.print(text)
+    elif _console().is_terminal:
+        _console().print(text)
     else:
-        with _console.capture() as capture:
-            _console.print(text)
+        with _console().capture() as capture:
+            _console().print(text)
         print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
@@ -37,6 +36,8 @@ def plain_text(text: RenderableType, *, width: int = 120) -> str:
     """Return text as it is, or a table as it stands on a terminal of ``width`` columns, for a file."""
     if isinstance(text, str):
         return text
+    from rich.console import Console
+
     console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
         console.print(text)
@@ -49,23 +50,33 @@ def print_table(
     *,
     numeric: Sequence[str] = (),
     title: str = "",
+    grouped: bool = False,
 ) -> None:
-    """Print a table of texts; ``numeric`` columns are right-aligned."""
+    """Print a table of texts.
+
+    Args:
+        columns: their titles.
+        rows: a text for each column; untrusted text is made harmless.
+        numeric: the columns that are right-aligned.
+        title: what stands above it.
+        grouped: rows with the same first cell belong together, and it is written once.
+    """
     from counterground.results import Cell, Column, Table, rich_table
 
     table = Table(
         [Column(name, name in numeric) for name in columns],
-        [[Cell(one_line(value)) for value in row] for row in rows],
+        [[Cell("\n".join(map(one_line, value.split("\n")))) for value in row] for row in rows],
         title=title,
-        heads=sum(name not in numeric for name in columns),
+        heads=1 if grouped else sum(name not in numeric for name in columns),
+        grouped=grouped,
     )
-    print_text(rich_table(table, _console.width))
+    print_text(rich_table(table, _console().width))
 
 
 def print_sentences(sentences: Sequence[str], kind: str) -> None:
     """Print notes or warnings, one after the other, wrapped as the terminal asks."""
     for sentence in sentences:
-        _console.print(f"{kind}: {one_line(sentence)}")
+        _console().print(f"{kind}: {one_line(sentence)}")
 
 
 def show_run(run: Run) -> None:
@@ -77,7 +88,7 @@ def show_run(run: Run) -> None:
     print_sentences(info.benchmark.notes, "Note")
     print_sentences(info.warnings, "Warning")
     read = info.counts.photos - info.counts.unreadable
-    _console.print(
+    _console().print(
         f"{read:,} of {counted(info.counts.photos, 'photo')}, {counted(len(info.models), 'model')}, "
         f"{info.seconds:,.1f} s. Intervals are 95 %. Run: {run.path}"
     )
@@ -92,7 +103,7 @@ def show_discovery(discovery: Discovery) -> None:
     ]
     title = f"Pairs chosen by {discovery.referee}"
     print_table(("class", "common", "counter", drop), rows, numeric=[drop], title=title)
-    _console.print(
+    _console().print(
         f"{len(rows)} of {counted(discovery.classes_seen, 'class')} differ by more than "
         f"{discovery.min_drop:g} points between backgrounds; the benchmark holds "
         f"{counted(len(discovery.benchmark.photos), 'photo')}."
@@ -117,7 +128,7 @@ def show_models(models: Sequence[ModelInfo], *, as_json: bool) -> None:
     ]
     columns = ("model", "kind", "parameters", "training data", "network")
     print_table(columns, rows, numeric=["parameters"])
-    _console.print(
+    _console().print(
         f"{counted(len(models), 'model')}. A pattern narrows the list: counterground models 'timm:convnext*'"
     )
 
@@ -129,3 +140,10 @@ def show_benchmarks(benchmarks: Sequence[BuiltInBenchmark]) -> None:
         for info in benchmarks
     ]
     print_table(("name", "photos", "here", "what it is"), rows, numeric=["photos"])
+
+
+@cache
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False)
