@@ -187,5 +187,5 @@ def test_wrong_asks_are_named(photos, tmp_path):
     with pytest.raises(UsageError, match="not made by discover"):
         ask(out=tmp_path / "other")
     open_pool(tmp_path / "pool", create=True)
-    with pytest.raises(UsageError, match="is a pool, and a benchmark does not belong in it"):
+    with pytest.raises(UsageError, match="is a pool: choose another"):
         ask(out=tmp_path / "pool")
