@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from counterground.benchmarks.counteranimal import _archive
+
+# Hostile archives need no benchmark in them.
 from counterground.benchmarks.counteranimal._archive import unpack
 from counterground.errors import CounterGroundError
 

@@ -27,6 +27,8 @@ from counterground.benchmarks import (
     open_benchmark,
 )
 from counterground.benchmarks.stamps import _photographs, _stamps
+
+# Where cut-outs go is tested on thousands of draws, without painting them.
 from counterground.benchmarks.stamps._stamps import draw_placements
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
@@ -236,7 +238,7 @@ class TestFolder:
     def test_something_else_there_is_left_alone(self, tiny_debs, own_cache, tmp_path):
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "thesis.txt").write_text("dear")
-        with pytest.raises(CounterGroundError, match="holds something else"):
+        with pytest.raises(CounterGroundError, match="holds other files"):
             build_stamps(FEW, packages=tiny_debs, out=tmp_path / "mine")
         assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 

@@ -65,7 +65,7 @@ def test_json_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (((), ()), "not a class"),
+        (((), ()), "it has no classes"),
         ((("a", " "), (None, None)), "class 1 has an empty name"),
         ((("a",), (None, None)), "1 names but 2 ImageNet indices"),
         ((("a",), (1000,)), "1000 is not an ImageNet-1K index"),

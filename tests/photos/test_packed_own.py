@@ -143,10 +143,10 @@ def test_a_cache_that_cannot_be_written_is_one_line(own, cache, monkeypatch):
 
 
 def test_more_than_the_limit_is_refused(own, monkeypatch):
-    from counterground.photos.shards import _shards as _packed_unpack
+    from counterground.photos.shards import _shards
 
     out, _ = own
-    monkeypatch.setattr(_packed_unpack, "MAX_TOTAL_BYTES", 1000)
+    monkeypatch.setattr(_shards, "MAX_TOTAL_BYTES", 1000)
     with pytest.raises(CounterGroundError, match="more than 64 GiB in all"):
         read_benchmark(out)
 

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from counterground.construction.export import FORMATS, Agreement, CardFacts, card_facts, export
+
+# Any text at all is tried with these two; a whole export for each would take hours.
 from counterground.construction.export._card import csv_text
 from counterground.construction.export.formats._huggingface import quote
 from counterground.photos import LabelSpace, photo_id
@@ -58,7 +60,7 @@ def test_the_card_says_what_there_is(grouped, tmp_path):
         "Photos: 48; common 24; counter 24; 16 clusters of related photos.",
         "| ice bear | snow | common | 8 |",
         "| black swan | earth | counter | 8 |",
-        "The newest 16 photos of each. 2 people decided which photos stay",
+        "The newest 16 photos of each. 2 people decided which photos to keep",
         "| review | 40 | 92.5 % | 0.810 | undefined |",
         "| label noise | 7 |",
         "The collection (selection and labels): cc-by-4.0.",

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from counterground.construction.export import FORMATS, export
+
+# Any text at all is tried with these; a whole export for each would take hours.
 from counterground.construction.export._layout import place, safe_name, safe_path, slug
 from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark
 

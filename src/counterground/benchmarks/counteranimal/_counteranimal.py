@@ -62,7 +62,7 @@ def download_archive(
             ) from error
         if "byte range" in str(error):
             _drop_halves(target)
-            remedy = f"The next try starts anew. {remedy}"
+            remedy = f"The next try starts from the beginning. {remedy}"
         raise CounterGroundError(f"Cannot download {url}: {_first_line(error)} {remedy}") from error
     except requests.RequestException as error:
         raise CounterGroundError(f"Cannot download {url}: {_reason(error)}. {remedy}") from error

@@ -211,7 +211,7 @@ def _region(path: Path, box: tuple[int, int, int, int]) -> Image.Image:
         if right > width or bottom > height:
             raise CounterGroundError(
                 f"{path} is {width} x {height}, not the photograph that was labelled; "
-                "bring the package of Debian 13."
+                "provide the package of Debian 13."
             )
         # JPEG decodes to a half or a quarter for a fraction of the work.
         stored.draft("RGB", (round(width * shrink), round(height * shrink)))
