@@ -298,11 +298,11 @@ def test_a_killed_build_leaves_no_half_benchmark(tiny_debs, own_cache, tmp_path)
     out = tmp_path / "out" / "stamps"
     process = _start(tiny_debs, out)
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list(tmp_path.glob("out/.stamps-*/photos/*/*/*.jpg")):
+    while time.monotonic() < deadline and not list(tmp_path.glob("out/.stamps.*.draft/photos/*/*/*.jpg")):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert list(tmp_path.glob("out/.stamps-*")), "killed before the first photo or after the last"
+    assert list(tmp_path.glob("out/.stamps.*.draft")), "killed before the first photo or after the last"
     assert not out.exists()
     assert len(build_stamps(StampsSettings(classes=("lion", "zebra")), packages=tiny_debs, out=out)) == 72
 

@@ -124,10 +124,10 @@ def test_two_processes_unpack_at_once(own, cache):
 
 def test_a_killed_unpacking_is_no_benchmark_and_is_swept_away(own, cache, monkeypatch):
     out, _ = own
-    old = cache / "unpacked" / ".draft-killed"
+    old = cache / "unpacked" / ".a.killed.draft"
     old.mkdir(parents=True)
     os.utime(old, (time.time() - 7 * 3600,) * 2)
-    young = cache / "unpacked" / ".draft-at-work"
+    young = cache / "unpacked" / ".b.at-work.draft"
     young.mkdir()
     read_benchmark(out)
     assert not old.exists()

@@ -10,8 +10,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,6 @@ import PIL
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark
-from counterground.benchmarks._packages import sweep
 from counterground.benchmarks.stamps._compositing import composite
 from counterground.benchmarks.stamps._photographs import (
     CUTOUT_LICENCE,
@@ -39,7 +36,7 @@ from counterground.benchmarks.stamps._photographs import (
     stamps_packages,
 )
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.files import cache_dir
+from counterground.files import cache_dir, draft_folder
 from counterground.photos import MANIFEST_SCHEMA, Benchmark, LabelSpace, read_benchmark, write_benchmark
 from counterground.progress import progress_bar
 from counterground.text import counted
@@ -192,15 +189,9 @@ def build_stamps(
     if folder.is_dir() and any(folder.iterdir()):
         raise CounterGroundError(f"{folder} holds other files; choose an empty or a new folder.")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep(folder.parent, f".{folder.name}-*")
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with draft_folder(folder) as draft:
             _build(draft, settings, packages, progress)
-            draft.chmod(0o755)
             _rename(draft, folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise CounterGroundError(
             f"Cannot write {folder}: {error.strerror or error}. Free some space or choose another folder."

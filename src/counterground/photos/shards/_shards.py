@@ -9,8 +9,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any, Literal
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.files import cache_dir, write_text
+from counterground.files import cache_dir, draft_folder, write_text
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, Discovered, describe_gaps
 from counterground.photos._native import (
@@ -155,7 +153,6 @@ _SHARDS: dict[PackedForm, tuple[str, ...]] = {
 }
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
 _LAYOUT = 1  # of the unpacked folders: another number, another folder
-_STALE_SECONDS = 6 * 3600
 
 
 @dataclass(frozen=True)
@@ -305,14 +302,9 @@ def _open_unpacked(target: Path) -> Benchmark | None:
 def _unpack(pack: _Pack, target: Path) -> None:
     """Unpack beside ``target`` and rename: a killed unpacking leaves a draft that a later one removes."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
-        try:
+        with draft_folder(target) as draft:
             _fill(pack, draft)
             _put_in_place(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise CounterGroundError(
             f"Cannot unpack {pack.folder} into {target.parent}: {error.strerror or error}. Free some space"
@@ -361,7 +353,6 @@ def _class_names(path: Path) -> list[str] | None:
 
 
 def _put_in_place(draft: Path, target: Path) -> None:
-    draft.chmod(0o755)
     try:
         draft.rename(target)
     except OSError:
@@ -369,13 +360,3 @@ def _put_in_place(draft: Path, target: Path) -> None:
             return
         shutil.rmtree(target, ignore_errors=True)
         draft.rename(target)
-
-
-def _sweep(folder: Path) -> None:
-    for left in folder.glob(".draft-*"):
-        try:
-            age = time.time() - left.stat().st_mtime
-        except OSError:
-            continue
-        if age > _STALE_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
