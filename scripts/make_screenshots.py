@@ -261,9 +261,6 @@ def shoot_report(browser: Browser, report: Path, out: Path) -> None:
         page.goto(report.as_uri())
         page.wait_for_selector(".chart[data-drawn]")
         page.locator(top).first.evaluate("e => scrollTo(0, e.getBoundingClientRect().top + scrollY - 12)")
-        if name == "report-chart":
-            page.locator(".chart").focus()
-            page.keyboard.press("ArrowLeft")  # the last, which covers least
         if name == "report-class":
             page.locator("[data-pick=class]").select_option(label="ice bear")
             page.wait_for_selector(".gallery img")
