@@ -1,6 +1,6 @@
 """Draw pictures, label and evaluate them, and take the screenshots of the label page and the report.
 
-Run by hand: ``python scripts/make_screenshots.py [FOLDER]``; writes docs/images. Needs Chromium and Playwright.
+Run by hand: ``python scripts/make_screenshots.py [FOLDER]`` (docs/images). It needs Chromium and Playwright.
 """
 
 from __future__ import annotations
