@@ -116,7 +116,7 @@ def test_models_are_listed_without_a_network(capsys):
         (["evaluate", "EMPTY", "-m", "efficientnet-lite0"], 1, "EMPTY"),
         (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--device", "tpu"], 2, "tpu"),
         (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--label-space", "confusable"], 2, "--referee"),
-        (["discover", "PHOTOS", "--referee", "efficientnet-lite0", "--min-drop", "200"], 2, "0 to 100"),
+        (["discover", "PHOTOS", "--referee", "efficientnet-lite0", "--min-drop", "200"], 2, "below 100"),
     ],
 )
 def test_a_mistake_gets_one_line_and_its_status(words, status, line, photos, tmp_path, capsys):
