@@ -40,15 +40,6 @@ def photo(size: tuple[int, int], seed: int = 0) -> Image.Image:
 PHOTOS = [photo(size, seed) for seed, size in enumerate(SIZES)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """For networks this small, threads cost more than they bring."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("lvlms")
