@@ -92,7 +92,7 @@ def test_three_kinds_give_one_predictions_file_and_one_report(few, tiny_clip, cl
     scores = cg.scores(tmp_path / "run")
     assert scores.filter((pl.col("metric") == "drop") & pl.col("class_index").is_null()).height == 3
     compared = cg.compare(run)
-    pairs = set(compared.select("model_a", "model_b").rows())
+    pairs = set(compared.tests.select("model_a", "model_b").rows())
     assert pairs == {(specs[0], specs[1]), (specs[0], specs[2]), (specs[1], specs[2])}
     thousand = cg.evaluate(few, specs[:2], out=tmp_path / "thousand", label_space="imagenet")
     assert len(thousand.predictions) == 36
