@@ -129,7 +129,7 @@ def test_a_mistake_gets_one_line_and_its_status(words, status, line, photos, tmp
 
 def test_a_folder_without_a_run_and_a_damaged_one(tmp_path, capsys):
     status, said = failed(capsys, "scores", tmp_path)
-    assert (status, "holds no run" in said) == (1, True)
+    assert (status, "is not a run folder" in said) == (1, True)
     (tmp_path / "run.json").write_text("{}")
     status, said = failed(capsys, "scores", tmp_path)
     assert (status, "damaged" in said) == (1, True)

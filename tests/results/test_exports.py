@@ -307,7 +307,7 @@ def test_the_command_writes_each_form(folder, tmp_path, capsys):
     ("words", "said"),
     [
         (["--format", "parquet"], "--out FILE"),
-        (["--format", "bibtex", "--by", "class"], "leave --by out"),
+        (["--format", "bibtex", "--by", "class"], "leave out --by"),
         (["-m", "efficientnet-lite1"], "Did you mean 'efficientnet-lite0'"),
         (["--format", "model-card", "--out", "x.md"], "add -m MODEL"),
     ],

@@ -1,4 +1,4 @@
-"""ColoredCOCO and ColoredStamps: does any caption or objective keep a model from leaning on colour?"""
+"""ColoredCOCO and ColoredStamps: does any caption or objective keep a model from relying on colour?"""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _study(trainings: pl.DataFrame, objects: Objects, settings: CocoSettings, mo
     figures |= {f"sweep{place or ''}": draw_sweep(results, model) for place, model in enumerate(models)}
     return Study(
         "coloredcoco",
-        "Do captions or objectives keep a model from leaning on colour?",
+        "Do captions or objectives keep a model from relying on colour?",
         answer(results, comparisons),
         {
             "source": objects.source,

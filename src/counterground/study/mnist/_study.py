@@ -67,7 +67,7 @@ def study_multicoloredmnist(
     table, differences = summarise(cells), compare_methods(cells)
     study = Study(
         "multicoloredmnist",
-        "Does contrastive training lean on colour more than supervised training?",
+        "Does contrastive training rely on colour more than supervised training?",
         _answer(differences),
         {"source": digits.source, "rows": _rows(table), "differences": _difference_rows(differences)},
         {"cells": cells, "table8": table, "differences": differences},
@@ -169,12 +169,12 @@ def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
 def _answer(differences: pl.DataFrame) -> str:
     rev = differences.row(by_predicate=pl.col("measure") == "rev", named=True)
     if rev["low"] is None:
-        return "One seed alone cannot tell the two apart: run more seeds."
+        return "One seed alone cannot show a difference: run more seeds."
     points = f"{100 * rev['difference']:+.1f} points [{100 * rev['low']:+.1f}, {100 * rev['high']:+.1f}]"
     verdict = (
-        "the two cannot be told apart"
+        "the difference is not significant"
         if rev["low"] <= 0 <= rev["high"]
-        else f"the {'contrastive' if rev['difference'] < 0 else 'supervised'} one leans on it more"
+        else f"the {'contrastive' if rev['difference'] < 0 else 'supervised'} one relies on it more"
     )
     return (
         f"Where colour misleads, contrastive minus supervised accuracy is {points} over {rev['seeds']} "
