@@ -16,7 +16,6 @@ from counterground.inference import Settings, evaluate_models
 from counterground.metrics import Scale
 from counterground.models import Precision, Protocol
 from counterground.photos import Benchmark
-from counterground.pool import is_pool, open_pool
 from counterground.results import Run, open_run
 
 if TYPE_CHECKING:
@@ -199,13 +198,10 @@ def export(
         UsageError: an unknown format or licence, or ``out`` holds something else, or the benchmark itself.
         CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
     """
-    from counterground.construction.export import card_facts
     from counterground.construction.export import export as export_benchmark
+    from counterground.construction.export import known_facts
 
     opened = _opened(benchmark, show_progress)
-    if card is None and is_pool(opened.root):
-        with open_pool(opened.root) as pool:
-            card = card_facts(pool)
     return export_benchmark(
         opened,
         Path(out),
@@ -214,7 +210,7 @@ def export(
         all_licences=all_licences,
         licence_for_unknown=licence_for_unknown,
         attribution_for_unknown=attribution_for_unknown,
-        card=card,
+        card=known_facts(opened) if card is None else card,
         shard_size=shard_size,
         show_progress=show_progress,
     )
