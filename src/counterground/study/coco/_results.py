@@ -130,15 +130,15 @@ def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
     swept = trained.filter(pl.col("strength").is_not_null())
     at = main_strength(swept["strength"].unique().to_list())
     rows = swept.filter(strength=at)
-    reliance = ", all objectives rely on it" if rows["drop"].to_numpy().min() > 0.1 else ""
+    lean = ", all objectives lean on it" if rows["drop"].to_numpy().min() > 0.1 else ""
     text = (
-        f"Where the colour predicts the class of {100 * at:g} % of the training photos{reliance}: "
+        f"Where the colour tells the class of {100 * at:g} % of the training photos{lean}: "
         f"in-distribution accuracy is {_range(rows['id'])} %, out of distribution {_range(rows['ood'])} %; "
     )
     text += _verdict(comparisons.filter(model=model, strength=at, measure="ood"))
     control = trained.filter(pl.col("strength").is_null())
     if len(control):
-        text += f" Where colours are uninformative the drop is {_range(control['drop'])} points."
+        text += f" Where colours tell nothing the drop is {_range(control['drop'])} points."
     return text
 
 
@@ -149,18 +149,17 @@ def _range(values: pl.Series) -> str:
 
 def _verdict(rows: pl.DataFrame) -> str:
     if not len(rows) or rows["low"].is_null().any():
-        return "one seed alone cannot show a difference between the objectives."
-    significant = rows.filter(pl.col("p_holm") < 0.05)
+        return "one seed alone cannot tell the objectives apart."
+    told = rows.filter(pl.col("p_holm") < 0.05)
     parts = [
         f"{NAMES[row['objective']]} {100 * row['difference']:+.1f} points "
         f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
-        for row in (significant if len(significant) else rows).to_dicts()
+        for row in (told if len(told) else rows).to_dicts()
     ]
     against = (
         f"out of distribution, against {NAMES['obj']} over {rows['seeds'][0]} seeds: {'; '.join(parts)}."
     )
-    found = "significant differences" if len(significant) else "no significant differences between objectives"
-    return f"{found} {against}"
+    return ("told apart " if len(told) else "no caption and no objective can be told apart ") + against
 
 
 def draw_sweep(results: pl.DataFrame, model: str) -> Figure:

@@ -15,8 +15,9 @@ import polars as pl
 from scipy.stats import t as student
 
 from counterground.published import load_table
+from counterground.results import Table
 from counterground.study._grid import read_figures, run_grid, use_one_thread
-from counterground.study._study import Study, Table, check_out, write_study
+from counterground.study._study import Study, check_out, text_table, write_study
 from counterground.study.mnist._digits import Setting
 from counterground.study.mnist._mnist import Digits, load_mnist
 from counterground.study.mnist._training import METHODS, Cell, train_cell
@@ -67,7 +68,7 @@ def study_multicoloredmnist(
     table, differences = summarise(cells), compare_methods(cells)
     study = Study(
         "multicoloredmnist",
-        "Does contrastive training rely on colour more than supervised training?",
+        "Does contrastive training lean on colour more than supervised training?",
         _answer(differences),
         {"source": digits.source, "rows": _rows(table), "differences": _difference_rows(differences)},
         {"cells": cells, "table8": table, "differences": differences},
@@ -169,12 +170,12 @@ def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
 def _answer(differences: pl.DataFrame) -> str:
     rev = differences.row(by_predicate=pl.col("measure") == "rev", named=True)
     if rev["low"] is None:
-        return "One seed alone cannot show a difference: run more seeds."
+        return "One seed alone cannot tell the two apart: run more seeds."
     points = f"{100 * rev['difference']:+.1f} points [{100 * rev['low']:+.1f}, {100 * rev['high']:+.1f}]"
     verdict = (
-        "the difference is not significant"
+        "the two cannot be told apart"
         if rev["low"] <= 0 <= rev["high"]
-        else f"the {'contrastive' if rev['difference'] < 0 else 'supervised'} one relies on it more"
+        else f"the {'contrastive' if rev['difference'] < 0 else 'supervised'} one leans on it more"
     )
     return (
         f"Where colour misleads, contrastive minus supervised accuracy is {points} over {rev['seeds']} "
@@ -195,7 +196,9 @@ def _rows(table: pl.DataFrame) -> Table:
                 _spread(row[f"printed_{name}_mean"], row[f"printed_{name}_std"], 1),
             ]
         rows.append(cells)
-    return Table("Accuracy, percent: mean and s.d. over seeds, ours and as Table 8 prints it", heads, rows)
+    return text_table(
+        "Accuracy, percent: mean and s.d. over seeds, ours and as Table 8 prints it", heads, rows
+    )
 
 
 def _spread(mean: float | None, std: float | None, scale: float) -> str:
@@ -215,7 +218,7 @@ def _difference_rows(differences: pl.DataFrame) -> Table:
         )
         for row in differences.to_dicts()
     ]
-    return Table(
+    return text_table(
         "Contrastive minus supervised, points, 95 % interval over seeds",
         ("test", "mean", "low", "high", "p"),
         rows,
