@@ -1,6 +1,6 @@
-"""Draw pictures, label and evaluate them, and photograph the label pages and the report for the documents.
+"""Draw pictures, label and evaluate them, and take the screenshots of the label page and the report.
 
-Run by hand: ``python scripts/make_screenshots.py [FOLDER]`` (docs/images). Needs chromium and playwright.
+Run by hand: ``python scripts/make_screenshots.py [FOLDER]`` (docs/images). It needs Chromium and Playwright.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def _shrink(out: Path) -> None:
 
 
 def shoot_report(browser: Browser, report: Path, out: Path) -> None:
-    """Photograph the verdict, the chart on a phone, and a class with its photos."""
+    """Take screenshots of the first screen, the chart on a phone, and a class with its photos."""
     views = {
         "report-verdict": ({"width": 1280, "height": 860}, "light", "header"),
         "report-chart": ({"width": 390, "height": 844}, "dark", "[id^=scatter]"),
@@ -261,9 +261,6 @@ def shoot_report(browser: Browser, report: Path, out: Path) -> None:
         page.goto(report.as_uri())
         page.wait_for_selector(".chart[data-drawn]")
         page.locator(top).first.evaluate("e => scrollTo(0, e.getBoundingClientRect().top + scrollY - 12)")
-        if name == "report-chart":
-            page.locator(".chart").focus()
-            page.keyboard.press("ArrowLeft")  # the last, which covers least
         if name == "report-class":
             page.locator("[data-pick=class]").select_option(label="ice bear")
             page.wait_for_selector(".gallery img")

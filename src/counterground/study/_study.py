@@ -20,6 +20,7 @@ import polars as pl
 from counterground._version import __version__
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import check_writable, write_bytes, write_parquet, write_text
+from counterground.results import Cell, Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,13 +28,9 @@ if TYPE_CHECKING:
 _KINDS = ("svg", "png", "pdf")
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as it is read: a caption, column heads, and rows of text that begin with their head."""
-
-    caption: str
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
+def text_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of texts: a caption, column heads, and rows that begin with their head."""
+    return Table([Column(head) for head in heads], [list(map(Cell, row)) for row in rows], caption)
 
 
 @dataclass(frozen=True)
