@@ -95,7 +95,7 @@ def make_dump(folder: Path, photos: int) -> None:
 def measure(folder: Path) -> dict[str, float]:
     """In a process of its own: list, and say how long it took and how much memory was needed at most."""
     from counterground.construction.ingest.collect._open_data import list_open_data
-    from counterground.construction.ingest.collect._source import DumpNames
+    from counterground.construction.ingest.collect._session import DumpNames
 
     # 15 genera, among whose species are common and rare ones, and 30 of the common species.
     names = {f"genus {i}": f"Genus{40 * i + 3}" for i in range(15)}

@@ -7,10 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
-from PIL import Image
+from noise_photos import save_animals
 
 # Each of several test processes computes with one thread: more would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -19,8 +18,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # A busy machine is no reason to fail.
 settings.register_profile("counterground", deadline=None)
 settings.load_profile("counterground")
-
-ANIMALS = {"ice bear": ("snow", "grass"), "black swan": ("water", "earth"), "flamingo": ("water", "sky")}
 
 
 # Files with few long tests.
@@ -119,20 +116,7 @@ def tiny_clip(tmp_path_factory) -> Path:
     return folder
 
 
-def save_noise(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path, quality=95)
-    return path
-
-
 @pytest.fixture
 def photos(tmp_path) -> Path:
     """Three classes in the CounterAnimal layout, eight photographs per group."""
-    root = tmp_path / "photos"
-    seed = 0
-    for animal, backgrounds in ANIMALS.items():
-        for group, background in zip(("common", "counter"), backgrounds, strict=True):
-            for number in range(8):
-                save_noise(root / animal / f"{group}-{background}" / f"{number}.jpg", seed := seed + 1)
-    return root
+    return save_animals(tmp_path / "photos")

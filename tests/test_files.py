@@ -6,13 +6,14 @@ import fcntl
 import os
 import stat
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pytest
 
 from counterground.errors import CounterGroundError
-from counterground.files import atomic_path, write_bytes, write_parquet, write_text
+from counterground.files import atomic_path, draft_folder, write_bytes, write_parquet, write_text
 
 
 @pytest.fixture
@@ -78,3 +79,19 @@ def test_what_cannot_be_written_is_named_with_a_remedy(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CounterGroundError, match=r"Cannot write .*file/a\.txt: .*\. Choose another folder"):
         write_text(tmp_path / "file" / "a.txt", "a")
+
+
+def test_drafts_of_killed_processes_are_removed_and_young_ones_are_not(tmp_path):
+    target = tmp_path / "benchmark"
+    for name, hours in (("killed", 7), ("at-work", 0)):
+        left = tmp_path / f".other.{name}.draft"
+        left.mkdir()
+        os.utime(left, (time.time() - 3600 * hours,) * 2)
+    with draft_folder(target) as draft:
+        (draft / "photo").write_bytes(b"1")
+        draft.rename(target)
+    with pytest.raises(RuntimeError), draft_folder(target) as draft:
+        (draft / "photo").write_bytes(b"2")
+        raise RuntimeError
+    assert (target / "photo").read_bytes() == b"1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.at-work.draft", "benchmark"]

@@ -51,7 +51,7 @@ def evaluate(
 ) -> Run:
     """Evaluate one or more models on a benchmark and write the run into a folder.
 
-    A run that was stopped goes on where it was: features and answers are kept in the cache.
+    An interrupted run resumes: features and answers are kept in the cache.
 
     Args:
         benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
@@ -125,7 +125,7 @@ def discover(
         benchmark: photos with backgrounds; see ``evaluate``.
         referee: spec of the model that decides.
         out: where the benchmark of the pairs is written.
-        min_drop: percentage points by which a class's accuracy must vary.
+        min_drop: keep classes whose accuracy differs between backgrounds by more percentage points than this.
         min_photos: photos a background needs, in each half, to be considered.
         split: ``half`` chooses on one half of the photos and keeps the other; ``none`` chooses and reports on
             all of them, which inflates the referee's drop.
@@ -142,7 +142,7 @@ def discover(
 
     Raises:
         UsageError: an unknown model or split, a drop outside 0 to 100, or ``out`` holds something else.
-        CounterGroundError: photos without backgrounds, or no class that varies enough.
+        CounterGroundError: photos without backgrounds, or no class whose accuracy differs enough.
     """
     settings = Settings(
         label_space=label_space,
@@ -187,7 +187,7 @@ def export(
         benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
         out: the folder; with several formats each gets one of its own inside it.
         formats: one or several of ``counterground.construction.export.FORMATS``.
-        shared: for others: photos are left out whose licence is unknown or forbids passing them on.
+        shared: for others: photos are left out whose licence is unknown or forbids sharing.
         all_licences: in a shared export too, on your own responsibility.
         licence_for_unknown: the licence ("cc-by") of photos that state none: for photos of your own.
         attribution_for_unknown: the credit line of those that have none.
@@ -237,8 +237,8 @@ def compare(
 
     Args:
         runs: runs or their folders; none for the paper's models and their 2025 reproduction alone.
-        published: put the paper's models beside them; None for: where there are no runs.
-        against: test every model against this one only.
+        published: include the paper's models; None includes them if there are no runs.
+        against: compare every model with this one only.
         baseline: the family that the line of effective robustness is fitted to.
         scale: ``probit`` or ``logit``.
 

@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees the old file or the new one, never half of either.
+"""Atomic writes of files and folders: a reader sees the old one or the new one, never half of either.
 
 Guaranteed: temporary file in the target's folder, fsync, rename. Given up: the folder entry itself is
 not fsynced, so after a power cut the old file may be the one that remains.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,9 @@ from counterground.errors import CounterGroundError
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+_STALE_SECONDS = 6 * 3600  # longer than any download or build takes
 
 
 def cache_dir() -> Path:
@@ -51,6 +56,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def draft_folder(target: Path) -> Iterator[Path]:
+    """Yield a new hidden folder beside ``target``, for the caller to fill and rename; removed if it is left.
+
+    Drafts there that killed processes left hours ago are removed, too.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(".*.draft"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    draft = target.with_name(f".{target.name}.{secrets.token_urlsafe(6)}.draft")
+    draft.mkdir()
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def check_writable(folder: Path) -> None:

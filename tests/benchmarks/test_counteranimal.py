@@ -14,9 +14,8 @@ import pytest
 from PIL import Image
 
 from counterground.benchmarks import benchmark_folder, get_benchmark, list_benchmarks, open_benchmark
-from counterground.benchmarks.counteranimal import _archive
+from counterground.benchmarks.counteranimal import _archive, compare_with_paper, get_counteranimal
 from counterground.benchmarks.counteranimal import _counteranimal as _download
-from counterground.benchmarks.counteranimal._counteranimal import compare_with_paper, get_counteranimal
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import imagenet_names

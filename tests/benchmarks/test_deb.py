@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from counterground.benchmarks import _packages as _deb
-from counterground.benchmarks._packages import open_packages, read_deb
+from counterground.benchmarks import open_packages
+
+# Damaged packages, byte by byte, without apt.
+from counterground.benchmarks._packages import read_deb
 from counterground.errors import CounterGroundError
 
 
@@ -53,7 +56,7 @@ def test_a_deb_cut_short_is_one_clear_line(tmp_path, make_deb, keep):
     deb = make_deb(tmp_path / "a_1_all.deb", [("./a", os.urandom(50_000)), ("./b", b"b")])
     whole = deb.read_bytes()
     deb.write_bytes(whole[: keep if isinstance(keep, int) else int(len(whole) * keep)])
-    with pytest.raises(CounterGroundError, match=r"a_1_all\.deb is not a whole Debian package") as caught:
+    with pytest.raises(CounterGroundError, match=r"a_1_all\.deb is not a complete Debian package") as caught:
         read_deb(deb, ["/a", "/b"])
     assert "\n" not in str(caught.value)
 
@@ -63,7 +66,7 @@ def test_a_flipped_byte_is_found(tmp_path, make_deb):
     whole = bytearray(deb.read_bytes())
     whole[len(whole) // 2] ^= 0xFF
     deb.write_bytes(whole)
-    with pytest.raises(CounterGroundError, match="not a whole Debian package"):
+    with pytest.raises(CounterGroundError, match="not a complete Debian package"):
         read_deb(deb, ["/a", "/b"])
 
 
@@ -78,7 +81,7 @@ class TestBroughtPackages:
 
     def test_missing_package_names_it_and_the_way(self, tmp_path, own_cache):
         with pytest.raises(
-            CounterGroundError, match=r"holds no pack_\*\.deb.*apt-get download pack.*--packages"
+            CounterGroundError, match=r"has no pack_\*\.deb.*apt-get download pack.*--packages"
         ):
             open_packages({"pack": ["/usr/a"]}, tmp_path)
 
@@ -90,12 +93,12 @@ class TestBroughtPackages:
 
     def test_another_release_without_the_file_is_said(self, tmp_path, make_deb, own_cache):
         make_deb(tmp_path / "pack_1_all.deb", [("./usr/b", b"b")])
-        with pytest.raises(CounterGroundError, match=r"holds no /usr/a; .*Debian 13"):
+        with pytest.raises(CounterGroundError, match=r"does not hold /usr/a; .*Debian 13"):
             open_packages({"pack": ["/usr/a"]}, tmp_path)
 
     def test_corrupt_package_leaves_nothing_behind(self, tmp_path, own_cache):
         (tmp_path / "pack_1_all.deb").write_bytes(b"<html>not found</html>")
-        with pytest.raises(CounterGroundError, match="not a whole Debian package"):
+        with pytest.raises(CounterGroundError, match="not a complete Debian package"):
             open_packages({"pack": ["/usr/a"]}, tmp_path)
         assert not list(own_cache.rglob("package.json"))
 

@@ -27,6 +27,8 @@ from counterground.benchmarks import (
     open_benchmark,
 )
 from counterground.benchmarks.stamps import _photographs, _stamps
+
+# Where cut-outs go is tested on thousands of draws, without painting them.
 from counterground.benchmarks.stamps._stamps import draw_placements
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
@@ -86,11 +88,11 @@ def test_the_notes_hold_for_any_of_the_photos(tiny_debs, own_cache, tmp_path):
     assert " ".join(built.notes) == (
         "Results are conditional on the cut-outs: stamps, which these photos come from, was made from "
         "4 cut-outs of 3 classes, most having one; the cluster of the intervals is the background photograph."
-        " Photos are composites, made at 256 px with seed 0: their drops tell models apart, and are not those"
-        " of photos taken outdoors."
+        " Photos are composites, made at 256 px with seed 0: use these drops to compare models, "
+        "not to predict drops on real photos."
     )
     lions = build_stamps(StampsSettings(classes=("lion",)), packages=tiny_debs, out=tmp_path / "lions")
-    assert "2 cut-outs of 1 classes; the cluster" in lions.notes[0]
+    assert "2 cut-outs of 1 class; the cluster" in lions.notes[0]
 
 
 def test_every_cutout_meets_four_photographs_of_each_label(few):
@@ -236,7 +238,7 @@ class TestFolder:
     def test_something_else_there_is_left_alone(self, tiny_debs, own_cache, tmp_path):
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "thesis.txt").write_text("dear")
-        with pytest.raises(CounterGroundError, match="holds something else"):
+        with pytest.raises(CounterGroundError, match="holds other files"):
             build_stamps(FEW, packages=tiny_debs, out=tmp_path / "mine")
         assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
@@ -296,11 +298,11 @@ def test_a_killed_build_leaves_no_half_benchmark(tiny_debs, own_cache, tmp_path)
     out = tmp_path / "out" / "stamps"
     process = _start(tiny_debs, out)
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list(tmp_path.glob("out/.stamps-*/photos/*/*/*.jpg")):
+    while time.monotonic() < deadline and not list(tmp_path.glob("out/.stamps.*.draft/photos/*/*/*.jpg")):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert list(tmp_path.glob("out/.stamps-*")), "killed before the first photo or after the last"
+    assert list(tmp_path.glob("out/.stamps.*.draft")), "killed before the first photo or after the last"
     assert not out.exists()
     assert len(build_stamps(StampsSettings(classes=("lion", "zebra")), packages=tiny_debs, out=out)) == 72
 

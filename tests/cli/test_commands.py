@@ -116,7 +116,7 @@ def test_models_are_listed_without_a_network(capsys):
         (["evaluate", "EMPTY", "-m", "efficientnet-lite0"], 1, "EMPTY"),
         (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--device", "tpu"], 2, "tpu"),
         (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--label-space", "confusable"], 2, "--referee"),
-        (["discover", "PHOTOS", "--referee", "efficientnet-lite0", "--min-drop", "200"], 2, "0 to 100"),
+        (["discover", "PHOTOS", "--referee", "efficientnet-lite0", "--min-drop", "200"], 2, "below 100"),
     ],
 )
 def test_a_mistake_gets_one_line_and_its_status(words, status, line, photos, tmp_path, capsys):
@@ -129,7 +129,7 @@ def test_a_mistake_gets_one_line_and_its_status(words, status, line, photos, tmp
 
 def test_a_folder_without_a_run_and_a_damaged_one(tmp_path, capsys):
     status, said = failed(capsys, "scores", tmp_path)
-    assert (status, "holds no run" in said) == (1, True)
+    assert (status, "is not a run folder" in said) == (1, True)
     (tmp_path / "run.json").write_text("{}")
     status, said = failed(capsys, "scores", tmp_path)
     assert (status, "damaged" in said) == (1, True)

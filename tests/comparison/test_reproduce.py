@@ -5,7 +5,7 @@ import pytest
 from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, printed_accuracies
 
 from counterground.comparison import left_out, reproduce
-from counterground.comparison._matching import paper_row
+from counterground.comparison.points import paper_row
 from counterground.errors import UsageError
 from counterground.models import expand_specs
 from counterground.published import load_table, published_models

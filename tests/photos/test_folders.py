@@ -106,9 +106,7 @@ def test_junk_is_ignored_and_other_files_are_noted(tmp_path):
     benchmark = read_benchmark(root)
     assert benchmark.photos.height == 4
     beside, others = benchmark.notes
-    assert beside.startswith(
-        "1 photos beside the class folders belong to no class and were not read: beside.jpg"
-    )
+    assert beside.startswith("Skipped 1 photo beside the class folders: beside.jpg")
     assert others.startswith("4 files among the photos")
     assert "and 1 more" in others
 
@@ -127,7 +125,7 @@ def test_unreadable_photos_stay_in_the_manifest(tmp_path):
         ("1000 black swan", "outside ImageNet-1K"),
         (
             "100 blak swan",
-            "'blak swan' is no class of ImageNet-1K, as the number suggests. Did you mean 'black swan'",
+            "although the number suggests one. Did you mean 'black swan'",
         ),
         ("crane", "'crane' is ambiguous in ImageNet-1K: 134"),
         ("missile", "'missile' is ambiguous in ImageNet-1K: 657"),
@@ -165,7 +163,7 @@ def test_a_few_classes_without_imagenet_index_are_noted(tmp_path):
     benchmark = read_benchmark(fill(tmp_path / "x", *groups("tench", "Angler fish", "goldfish")))
     assert benchmark.label_space.names == ("Angler fish", "goldfish", "tench")
     assert benchmark.label_space.imagenet == (None, 1, 0)
-    assert benchmark.notes == ("1 of 3 classes have no ImageNet index: Angler fish.",)
+    assert benchmark.notes == ("No ImageNet index for 1 of 3 classes: Angler fish.",)
 
 
 def test_gaps_are_noted_by_class(tmp_path):
@@ -179,9 +177,9 @@ def test_gaps_are_noted_by_class(tmp_path):
     benchmark = read_benchmark(root)
     assert benchmark.label_space.names == ("tench", "goldfish", "cock", "hen", "ostrich")
     assert benchmark.notes == (
-        "1 of 5 classes have no photo: ostrich.",
-        "1 of 5 classes have no common photo, so no drop: cock.",
-        "1 of 5 classes have no counter photo, so no drop: hen.",
+        "No photo of 1 of 5 classes: ostrich.",
+        "No common photo, so no drop, for 1 of 5 classes: cock.",
+        "No counter photo, so no drop, for 1 of 5 classes: hen.",
     )
 
 
@@ -206,8 +204,8 @@ def test_empty_and_missing_folders(tmp_path):
     (tmp_path / "x" / "tench").mkdir()
     (tmp_path / "x" / "tench" / "a.txt").write_text("")
     refused(tmp_path / "x", "There is no photo in")
-    refused(fill(tmp_path / "flat", "1.jpg", "2.jpg"), "wanted is <class>/*.jpg")
-    refused(tmp_path / "none", "There is no", UsageError)
+    refused(fill(tmp_path / "flat", "1.jpg", "2.jpg"), "expected <class>/*.jpg")
+    refused(tmp_path / "none", "does not exist", UsageError)
     (tmp_path / "x.zip").write_text("")
     refused(tmp_path / "x.zip", "neither a folder of photos nor a .parquet manifest", UsageError)
 
@@ -270,11 +268,11 @@ def test_links_stay_inside_the_folder(tmp_path):
     assert read_benchmark(root).photos.height == 3
     for link, target in (("tench/3.jpg", outside / "a.jpg"), ("ostrich", outside)):
         (root / link).symlink_to(target)
-        refused(root, f"{link} is a link out of the folder")
+        refused(root, f"{link} is a link that leaves the folder")
         (root / link).unlink()
     for link in ("tench/3.jpg", "ostrich"):
         (root / link).symlink_to(tmp_path / "nothing")
-        refused(root, f"{link} is a link to nothing")
+        refused(root, f"{link} is a broken link")
         (root / link).unlink()
 
 

@@ -10,6 +10,8 @@ from timm.data import ImageNetInfo
 
 from counterground.errors import UsageError
 from counterground.photos import find_imagenet_index, imagenet_names, imagenet_wnids
+
+# All 1,000 classes by each of their names, also the ambiguous ones, which the public function refuses.
 from counterground.photos._imagenet import imagenet_candidates
 
 # index, wnid, OpenAI name, WordNet name, label as the paper's table 2 prints it
@@ -111,16 +113,16 @@ def test_a_name_of_one_class_wins_over_a_synonym_of_another():
     ("text", "pattern"),
     [
         ("blak swan", "Did you mean 'black swan'"),
-        ("dipper fish", "no class of ImageNet-1K"),
+        ("dipper fish", "not a class of ImageNet-1K"),
         ("101 black swan", "'101 black swan': index and name disagree.*tusker"),
         ("100 blak swan", "disagree"),
         ("1000", "outside ImageNet-1K"),
         ("1000 tench", "outside ImageNet-1K"),
         ("n99999999", "wnids"),
-        ("", "no class"),
-        (",", "no class"),
-        ("swan", "no class"),  # part of a name is not the name
-        ("black swan, tench", "no class"),
+        ("", "not a class"),
+        (",", "not a class"),
+        ("swan", "not a class"),  # part of a name is not the name
+        ("black swan, tench", "not a class"),
     ],
 )
 def test_misses_are_usage_errors_with_one_line(text, pattern):

@@ -30,7 +30,7 @@ def test_index_of_is_strict_and_names_the_candidates():
     assert space.index_of("n04008634") == 744
     with pytest.raises(UsageError, match="Did you mean 'black swan'"):
         space.index_of("blak swan")
-    with pytest.raises(UsageError, match="no class of label space"):
+    with pytest.raises(UsageError, match="not a class of label space"):
         space.index_of("100")  # a bare number could be an index of the space or of ImageNet
 
 
@@ -39,7 +39,7 @@ def test_index_of_counts_in_the_space_not_in_imagenet():
     assert space.index_of("n01440764") == 1
     assert space.index_of("0 tench") == 1
     assert space.index_of("hammer drill") == 2
-    with pytest.raises(UsageError, match="no class"):
+    with pytest.raises(UsageError, match="not a class"):
         space.index_of("n01443537")
     with pytest.raises(UsageError, match="disagree"):
         space.index_of("5 tench")
@@ -65,10 +65,10 @@ def test_json_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (((), ()), "no class"),
+        (((), ()), "it has no classes"),
         ((("a", " "), (None, None)), "class 1 has an empty name"),
         ((("a",), (None, None)), "1 names but 2 ImageNet indices"),
-        ((("a",), (1000,)), "1000 is no ImageNet-1K index"),
+        ((("a",), (1000,)), "1000 is not an ImageNet-1K index"),
         ((("a", "b"), (3, 3)), "two classes have ImageNet index 3"),
         ((("a", "b"), (3, 4), {0: ()}), "no candidate competes for class 0"),
         ((("a", "b"), (3, 4), {0: (1, 1)}), "name a class twice"),

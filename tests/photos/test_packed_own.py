@@ -92,7 +92,7 @@ def test_missing_cut_changed_and_added_shards_are_named(own):
         read_benchmark(out)
     shard.write_bytes(data)
     shutil.copy(shard, out / "x-000002.tar")
-    with pytest.raises(CounterGroundError, match=r"x-000002\.tar is no shard of this benchmark"):
+    with pytest.raises(CounterGroundError, match=r"x-000002\.tar is not a shard of this benchmark"):
         read_benchmark(out)
 
 
@@ -124,10 +124,10 @@ def test_two_processes_unpack_at_once(own, cache):
 
 def test_a_killed_unpacking_is_no_benchmark_and_is_swept_away(own, cache, monkeypatch):
     out, _ = own
-    old = cache / "unpacked" / ".draft-killed"
+    old = cache / "unpacked" / ".a.killed.draft"
     old.mkdir(parents=True)
     os.utime(old, (time.time() - 7 * 3600,) * 2)
-    young = cache / "unpacked" / ".draft-at-work"
+    young = cache / "unpacked" / ".b.at-work.draft"
     young.mkdir()
     read_benchmark(out)
     assert not old.exists()
@@ -143,10 +143,10 @@ def test_a_cache_that_cannot_be_written_is_one_line(own, cache, monkeypatch):
 
 
 def test_more_than_the_limit_is_refused(own, monkeypatch):
-    from counterground.photos.shards import _shards as _packed_unpack
+    from counterground.photos.shards import _shards
 
     out, _ = own
-    monkeypatch.setattr(_packed_unpack, "MAX_TOTAL_BYTES", 1000)
+    monkeypatch.setattr(_shards, "MAX_TOTAL_BYTES", 1000)
     with pytest.raises(CounterGroundError, match="more than 64 GiB in all"):
         read_benchmark(out)
 

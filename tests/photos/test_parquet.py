@@ -50,8 +50,8 @@ def test_optional_columns_are_kept_and_others_noted(write):
     assert benchmark.photos["cluster"].to_list() == ["7", "8", "7"]
     assert benchmark.notes == (
         "Columns of the manifest that were not used: backgroud.",
-        "1 of 2 classes have no common photo, so no drop: tench.",
-        "1 of 2 classes have no counter photo, so no drop: tench.",
+        "No common photo, so no drop, for 1 of 2 classes: tench.",
+        "No counter photo, so no drop, for 1 of 2 classes: tench.",
     )
 
 
@@ -115,9 +115,9 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
         ({"class_index": [2**40, 0, 2**40]}, "'class_index' must be Int32, not Int64"),
         ({"imagenet_index": [8, 0, 9]}, "Class 'hen' has more than one imagenet_index"),
         ({"imagenet_index": [8, 8, 8]}, "two classes have ImageNet index 8"),
-        ({"imagenet_index": [1000, 0, 1000]}, "1000 is no ImageNet-1K index"),
-        ({"class_name": None, "class_index": [0, 1000, 0]}, "class_index 1000 is no ImageNet-1K index"),
-        ({"class_name": None, "class_index": [0, -1, 0]}, "class_index -1 is no ImageNet-1K index"),
+        ({"imagenet_index": [1000, 0, 1000]}, "1000 is not an ImageNet-1K index"),
+        ({"class_name": None, "class_index": [0, 1000, 0]}, "class_index 1000 is not an ImageNet-1K index"),
+        ({"class_name": None, "class_index": [0, -1, 0]}, "class_index -1 is not an ImageNet-1K index"),
         ({"path": ["0.png", "9.png", "1.png"]}, "9.png: missing"),
         ({"path": ["0.png", "0.png", "1.png"]}, "its path occurs more than once"),
         ({"path": ["0.png", "../x.png", "1.png"], "photo_id": ["0" * 64] * 3}, "must be relative"),

@@ -24,6 +24,8 @@ from counterground.training import (
     train_stamps,
 )
 from counterground.training.__main__ import main
+
+# What a recipe shows a model, without training one.
 from counterground.training._stamps import stamps_batches
 
 DATA = Path(str(resources.files("counterground.models") / "data"))

@@ -1,4 +1,4 @@
-"""What the package must know of a benchmark that has a name."""
+"""The record of a built-in benchmark."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class BuiltInBenchmark:
             bar on standard error or without.
         source: which option of ``benchmarks get`` names that folder or archive: ``--from`` an archive, or
             ``--packages`` a folder of packages.
-        on_demand: whether opening it by name may fetch it; else it must be got first.
-        cite: keys of its entries in the bibliography.
+        on_demand: whether opening it by name may fetch it; else it must be fetched first.
+        cite: keys of known references, or BibTeX entries of its own.
     """
 
     name: str

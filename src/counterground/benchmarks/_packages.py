@@ -18,8 +18,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -28,7 +26,7 @@ from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import unquote
 
 from counterground.errors import CounterGroundError
-from counterground.files import cache_dir
+from counterground.files import cache_dir, draft_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -70,7 +68,7 @@ def read_deb(deb: Path, wanted: Iterable[str]) -> dict[str, bytes]:
                     break
     except (tarfile.TarError, lzma.LZMAError, EOFError, OSError, ValueError) as error:
         raise CounterGroundError(
-            f"{deb} is not a whole Debian package ({error}); delete it and get it again."
+            f"{deb} is not a complete Debian package ({error}); delete it and get it again."
         ) from error
     return found
 
@@ -127,7 +125,7 @@ def _zstd(section: IO[bytes], deb: Path) -> IO[bytes]:
         return cast("IO[bytes]", opener(section, "rb"))
     raise CounterGroundError(
         f"{deb} is packed with zstd, which this Python cannot read; run `pip install zstandard` "
-        "or bring Debian's own package, which is packed with xz."
+        "or provide Debian's own package, which is packed with xz."
     )
 
 
@@ -157,7 +155,6 @@ class _Section(io.RawIOBase):
         return len(chunk)
 
 
-_STALE_SECONDS = 2 * 3600  # longer than any fetch or build takes
 _APT_SECONDS = 1800  # 81 MB is the largest package; slower lines than 50 kB/s are given up
 
 
@@ -180,8 +177,8 @@ class Package:
         found = self.folder / path.lstrip("/")
         if not found.is_file():
             raise CounterGroundError(
-                f"{self.name} {self.version} holds no {path}; the stamps benchmark was made for the "
-                "packages of Debian 13, so bring those with `--packages FOLDER`."
+                f"{self.name} {self.version} does not hold {path}; the stamps benchmark was made for the "
+                "packages of Debian 13, so provide those with `--packages FOLDER`."
             )
         return found
 
@@ -199,7 +196,7 @@ def open_packages(wanted: Mapping[str, Iterable[str]], packages: Path | None = N
 
     Raises:
         CounterGroundError: a package is missing, cut short or corrupt, or there is no apt; the message names
-            the packages and the way to bring them oneself.
+            the packages and how to provide them.
     """
     files = {name: sorted(set(paths)) for name, paths in wanted.items()}
     found = {} if packages else {n: p for n in files if (p := _cached(n, files[n])) is not None}
@@ -239,7 +236,7 @@ def _brought(name: str, packages: Path) -> Path:
         raise CounterGroundError(
             f"{packages} holds several versions of {name}; keep one of {', '.join(d.name for d in debs)}."
         )
-    raise CounterGroundError(f"{packages} holds no {name}_*.deb. {_how_to_bring([name])}")
+    raise CounterGroundError(f"{packages} has no {name}_*.deb. {_how_to_bring([name])}")
 
 
 def _how_to_bring(names: list[str]) -> str:
@@ -258,10 +255,9 @@ def _download(names: list[str]) -> dict[str, Path]:
         )
     store = cache_dir() / "packages"
     try:
-        store.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=store) as folder:
-            _apt_download(names, Path(folder))
-            return {name: _verified(name, Path(folder), store) for name in names}
+        with draft_folder(store / "downloads") as folder:
+            _apt_download(names, folder)
+            return {name: _verified(name, folder, store) for name in names}
     except OSError as error:
         raise _cannot_write(store, error) from error
 
@@ -336,23 +332,18 @@ def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package
     absent = sorted(set(paths) - set(contents))
     if absent:
         raise CounterGroundError(
-            f"{deb.name} holds no {absent[0]}; the stamps benchmark was made for the packages of Debian 13. "
+            f"{deb.name} does not hold {absent[0]}; the stamps benchmark needs the packages of Debian 13. "
             + _how_to_bring([name])
         )
     try:
-        store.mkdir(parents=True, exist_ok=True)
-        sweep(store, ".*")
-        draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=store))
-        try:
+        with draft_folder(folder) as draft:
             for path, data in contents.items():
                 target = draft / path.lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
             (draft / "package.json").write_text(json.dumps(package.record(), indent=1) + "\n")
             if package != _cached(name, paths):
-                place(draft, package.folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+                _place(draft, folder)
     except OSError as error:
         raise _cannot_write(store, error) from error
     return package
@@ -364,33 +355,19 @@ def _cannot_write(folder: Path, error: OSError) -> CounterGroundError:
     )
 
 
-def place(draft: Path, target: Path) -> None:
+def _place(draft: Path, target: Path) -> None:
     """Rename the finished folder ``draft`` to ``target``; an older ``target`` is moved away first.
 
     Two processes may place the same target at once: the last one stays, and neither fails.
     """
-    draft.chmod(0o755)
     for _ in range(20):
         try:
             draft.rename(target)
         except OSError:
             if not target.exists():
                 raise
-            old = Path(tempfile.mkdtemp(prefix=".old-", dir=target.parent))
-            try:
+            with draft_folder(target) as old, contextlib.suppress(FileNotFoundError):
                 target.rename(old / "replaced")
-            except FileNotFoundError:
-                pass
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
         else:
             return
     raise CounterGroundError(f"Cannot put {target} in place: other processes keep writing it. Try again.")
-
-
-def sweep(folder: Path, pattern: str) -> None:
-    """Remove what killed processes left in ``folder``: names that match ``pattern`` and are hours old."""
-    for left in folder.glob(pattern):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)

@@ -27,6 +27,18 @@ def list_benchmarks(*, warn: Callable[[str], object] = warnings.warn) -> list[Bu
     return list(_BENCHMARKS.each(warn))
 
 
+def benchmark_references(name: str) -> tuple[str, ...]:
+    """Return what a built-in benchmark says to cite: keys of known references, or BibTeX entries.
+
+    Empty for a name that nothing installed here knows, such as that of an old run.
+    """
+    try:
+        found = _BENCHMARKS.find(name)
+    except CounterGroundError:
+        return ()
+    return found.cite if found else ()
+
+
 def benchmark_folder(name: str) -> Path:
     """Return the folder of a built-in benchmark in the cache, fetched or not; ``open_benchmark`` reads it.
 
@@ -40,14 +52,14 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
     """Return a benchmark by built-in name, folder, ``.parquet`` manifest or pool.
 
     Args:
-        name_or_path: a name (``stamps`` is built on first use, ``counteranimal`` must be got first), what
+        name_or_path: a name (``stamps`` is built on first use, ``counteranimal`` must be fetched first), what
             ``photos.read_benchmark`` reads, or a pool, which is frozen. A ``Path``, or a name with a slash,
             is never a built-in name.
         show_progress: show a bar on standard error while a benchmark is built.
 
     Raises:
         UsageError: neither a built-in name nor an existing path.
-        CounterGroundError: it cannot be built or read, or must be got first.
+        CounterGroundError: it cannot be built or read, or must be fetched first.
     """
     named = _BENCHMARKS.find(name_or_path) if isinstance(name_or_path, str) else None
     if named is not None:
@@ -111,6 +123,6 @@ def _named(name: str) -> BuiltInBenchmark:
     if found is None:
         names = _BENCHMARKS.names()
         raise UsageError(
-            f"No built-in benchmark {name!r}; there are {', '.join(names)}.{did_you_mean(name, names)}"
+            f"No built-in benchmark {name!r}; available: {', '.join(names)}.{did_you_mean(name, names)}"
         )
     return found

@@ -36,7 +36,7 @@ class _InOrderOfTheWork(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__)
-@click.option("--debug", is_flag=True, help="Show the traceback of an error (may stand anywhere).")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error (anywhere in the command).")
 def counterground(debug: bool) -> None:
     """Measure how much a vision model relies on the background rather than the object."""
 

@@ -29,7 +29,7 @@ def benchmarks(context: click.Context) -> None:
     help="Folder with the .deb files of stamps, where there is no apt.",
 )
 def get(name: str, archive: Path | None, packages: Path | None) -> None:
-    """Fetch or build a built-in benchmark, check it, and say what differs from the paper."""
+    """Fetch or build a built-in benchmark, check it, and list differences from the paper."""
     from counterground.benchmarks import benchmark_folder, get_benchmark
 
     benchmark = get_benchmark(name, archive=archive, packages=packages, show_progress=True)

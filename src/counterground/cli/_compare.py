@@ -10,26 +10,26 @@ from click.core import ParameterSource
 
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--published", is_flag=True, help="Beside the paper's models and its 2025 reproduction.")
+@click.option("--published", is_flag=True, help="Include the paper's models and their 2025 reproduction.")
 @click.option("--against", metavar="MODEL", help="Test every model against this one only.")
 @click.option(
     "--baseline",
     default="imagenet",
     show_default=True,
     type=click.Choice(["imagenet", "clip", "lvlm", "other"]),
-    help="The family through whose models the line of effective robustness goes.",
+    help="Family of models that the line of effective robustness is fitted to.",
 )
 @click.option(
     "--scale",
     default="probit",
     show_default=True,
     type=click.Choice(["probit", "logit"]),
-    help="What accuracies are turned into before the line is fitted.",
+    help="Transform of the accuracies before the line is fitted.",
 )
 @click.option(
     "--reproduce",
     is_flag=True,
-    help="The paper's rows beside our values: printed, ours, difference, and what is known of it.",
+    help="The paper's rows beside our values: printed, ours, difference, known notes.",
 )
 @click.option(
     "--format",
@@ -57,8 +57,8 @@ def compare(
     counterground compare runs/a --published     yours among them
     counterground compare runs/paper --reproduce printed and measured values, row by row
 
-    Tested are differences on the same photos only (paired, Holm-corrected); what is unfair in a comparison is
-    said. Without RUN, --reproduce shows the 2025 reproduction.
+    Differences are tested on the same photos only (paired, Holm-corrected); warnings name comparisons
+    that are not fair. Without RUN, --reproduce shows the 2025 reproduction.
     """
     from counterground.cli._show import print_text
     from counterground.comparison import format_comparison, full_comparison
@@ -84,7 +84,7 @@ def compare(
 
 
 def _reproduce(runs: tuple[Path, ...], style: str) -> None:
-    """Print the paper's rows beside ours; warnings say what has none, on stderr beside csv or json."""
+    """Print the paper's rows beside ours; warnings name what is left out, on stderr beside csv or json."""
     from counterground.cli._show import print_text
     from counterground.comparison import format_reproduction, left_out, reproduce
     from counterground.errors import UsageError
@@ -94,7 +94,7 @@ def _reproduce(runs: tuple[Path, ...], style: str) -> None:
     for option in ("against", "baseline", "scale"):
         if context.get_parameter_source(option) is not ParameterSource.DEFAULT:
             raise UsageError(
-                f"--reproduce puts printed and measured values side by side; leave --{option} out."
+                f"--reproduce puts printed and measured values side by side: leave out --{option}."
             )
     opened = [open_run(folder) for folder in runs]
     rows, warnings = reproduce(opened), left_out(opened)

@@ -12,7 +12,7 @@ _OPTIONS = (
     click.option(
         "--label-space",
         metavar="benchmark|imagenet|confusable|FILE",
-        help="Which names compete: the benchmark's classes, ImageNet's 1000 (the default where every class "
+        help="The candidate labels: the benchmark's classes, ImageNet's 1000 (the default where every class "
         "has an ImageNet index), 20 per class chosen by --referee, or those of a file.",
     ),
     click.option(
@@ -27,7 +27,7 @@ _OPTIONS = (
         default="simple",
         show_default=True,
         metavar="simple|openai|FILE",
-        help='"A photo of {}.", the mean of 80 templates, or one template a line.',
+        help='"A photo of {}.", the mean of 80 templates, or a file with one template per line.',
     ),
     click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps"),
     click.option(
@@ -37,7 +37,7 @@ _OPTIONS = (
     click.option(
         "--as-published",
         is_flag=True,
-        help="Load models as the paper seems to have done; stamped on outputs.",
+        help="Load models as the paper seems to have done; outputs say so.",
     ),
     click.option("--offline", is_flag=True, help="Use only weights that are on this machine."),
 )
@@ -47,15 +47,15 @@ _GENERATIVE = (
     click.option(
         "--protocol",
         type=click.Choice(["answer-loss", "describe", "yes-no", "free-form"]),
-        help="How models that answer in words are asked: the answer with the lowest loss wins (answer-loss, "
-        "the default; describe; yes-no), or their own words are read (free-form).",
+        help="How generative models answer: the answer with the lowest loss wins (answer-loss, the default; "
+        "describe; yes-no), or generated text is matched to the classes (free-form).",
     ),
     click.option(
         "--loss",
         default="mean",
         show_default=True,
         type=click.Choice(["mean", "sum"]),
-        help="Over the tokens of an answer; both are in predictions.parquet.",
+        help="Loss of an answer: over its tokens; both are in predictions.parquet.",
     ),
     click.option(
         "--article",
@@ -78,7 +78,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def generative_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of ``Settings`` for models that answer in words."""
+    """Add the options of ``Settings`` for generative models."""
     for option in reversed(_GENERATIVE):
         command = option(command)
     return command

@@ -21,14 +21,14 @@ from counterground.cli._options import out_option
     "benchmarks",
     multiple=True,
     metavar="BENCHMARK",
-    help="Where the photos of the runs are: a folder, a .parquet manifest or a pool. The built-in benchmarks "
-    "and that of --discovery are found without it.",
+    help="Where the photos of the runs are: a folder, a .parquet manifest or a pool. Not needed for built-in "
+    "benchmarks and that of --discovery.",
 )
 @click.option(
     "--photos/--no-photos",
     default=True,
     show_default=True,
-    help="Whether small copies of photos are put into the page.",
+    help="Include small copies of photos in the page.",
 )
 @click.option(
     "--photo-budget",
@@ -38,7 +38,7 @@ from counterground.cli._options import out_option
     type=click.FloatRange(min=0, min_open=True),
     help="Megabytes that photos may add to the page.",
 )
-@out_option("The HTML file that is written.")
+@out_option("HTML file to write.")
 def report(
     runs: tuple[Path, ...],
     out: Path,
@@ -56,12 +56,10 @@ def report(
     from counterground.results import open_run
 
     if benchmarks and not photos:
-        raise UsageError(
-            "--benchmark says where photos are and --no-photos leaves them out: give one of them."
-        )
+        raise UsageError("--benchmark says where photos are and --no-photos leaves them out: use only one.")
     found = read_discovery(discovery) if discovery else None
     if discovery and found is None:
-        raise UsageError(f"{discovery} was not written by discover (discovery.json is missing).")
+        raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
     path = write_report(
         [open_run(run) for run in runs],
         out,

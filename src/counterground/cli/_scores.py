@@ -27,7 +27,7 @@ _DOCUMENTS = ("model-card", "bibtex")
     default="table",
     show_default=True,
     type=click.Choice(get_args(Style)),
-    help="How to write them; model-card is Markdown with the hub's model-index, bibtex what to cite.",
+    help="Output format; model-card is Markdown with the hub's model-index, bibtex lists what to cite.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of the screen.")
 def scores(
@@ -35,22 +35,24 @@ def scores(
 ) -> None:
     """Show the scores of one or more RUN folders: percent in tables, fractions in csv, json and parquet.
 
-    With more than one RUN, csv, json and parquet name the run of each row in a column of its own; tables do
-    where the rows could be confused.
+    With more than one RUN, csv, json and parquet have a column that names the run; tables have it if rows
+    could be confused.
     """
     from counterground.errors import UsageError
     from counterground.results import open_run, select_models
 
     if by and style in _DOCUMENTS:
-        raise UsageError(f"There is no {style} by class; leave --by out.")
+        raise UsageError(f"{style} is not available by class: leave out --by.")
     if style == "parquet" and out is None:
-        raise UsageError("Parquet is no text: add --out FILE.")
+        raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
     if models:
         opened = select_models(opened, models)
     written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by == "class")
     if style == "model-card" and out is not None and len(_models(opened)) > 1:
-        raise UsageError("A model card is about one model: add -m MODEL, or leave --out out to see them all.")
+        raise UsageError(
+            "A model card describes one model: add -m MODEL, or leave out --out to see them all."
+        )
     _deliver(written, out)
 
 

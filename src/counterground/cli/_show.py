@@ -1,4 +1,4 @@
-"""What the commands print: rich tables on a terminal, plain text in a pipe."""
+"""What the commands print: tables on a terminal, plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
-from rich.table import Table
+from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
     from counterground.benchmarks import BuiltInBenchmark
     from counterground.construction.discover import Discovery
     from counterground.models import ModelInfo
     from counterground.results import Run
-
-_console = Console(highlight=False, markup=False, emoji=False)
 
 
 def print_text(text: RenderableType) -> None:
     """Print text as it is (a pipe must get valid CSV), or a table fitted to the terminal."""
     if isinstance(text, str):
         print(text)
-    elif _console.is_terminal:
-        _console.print(text)
+    elif _console().is_terminal:
+        _console().print(text)
     else:
-        with _console.capture() as capture:
-            _console.print(text)
+        with _console().capture() as capture:
+            _console().print(text)
         print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
@@ -36,10 +36,47 @@ def plain_text(text: RenderableType, *, width: int = 120) -> str:
     """Return text as it is, or a table as it stands on a terminal of ``width`` columns, for a file."""
     if isinstance(text, str):
         return text
+    from rich.console import Console
+
     console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
         console.print(text)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numeric: Sequence[str] = (),
+    title: str = "",
+    grouped: bool = False,
+) -> None:
+    """Print a table of texts.
+
+    Args:
+        columns: their titles.
+        rows: a text for each column; untrusted text is made harmless.
+        numeric: the columns that are right-aligned.
+        title: what stands above it.
+        grouped: rows with the same first cell belong together, and it is written once.
+    """
+    from counterground.results import Cell, Column, Table, rich_table
+
+    table = Table(
+        [Column(name, name in numeric) for name in columns],
+        [[Cell("\n".join(map(one_line, value.split("\n")))) for value in row] for row in rows],
+        title=title,
+        heads=1 if grouped else sum(name not in numeric for name in columns),
+        grouped=grouped,
+    )
+    print_text(rich_table(table, _console().width))
+
+
+def print_sentences(sentences: Sequence[str], kind: str) -> None:
+    """Print notes or warnings, one after the other, wrapped as the terminal asks."""
+    for sentence in sentences:
+        _console().print(f"{kind}: {one_line(sentence)}")
 
 
 def show_run(run: Run) -> None:
@@ -48,28 +85,30 @@ def show_run(run: Run) -> None:
 
     print_text(format_scores(run.scores, "table"))
     info = run.info
-    _sentences(info.benchmark.notes, "Note")
-    _sentences(info.warnings, "Warning")
+    print_sentences(info.benchmark.notes, "Note")
+    print_sentences(info.warnings, "Warning")
     read = info.counts.photos - info.counts.unreadable
-    _console.print(
-        f"{read:,} of {info.counts.photos:,} photos, "
-        f"{_counted(len(info.models), 'model')}, {info.seconds:,.1f} s. "
-        f"Intervals are 95 %. Run: {run.path}"
+    _console().print(
+        f"{read:,} of {counted(info.counts.photos, 'photo')}, {counted(len(info.models), 'model')}, "
+        f"{info.seconds:,.1f} s. Intervals are 95 %. Run: {run.path}"
     )
 
 
 def show_discovery(discovery: Discovery) -> None:
     """Print the chosen pairs and the effect of choosing them."""
-    table = Table("class", "common", "counter", title=f"Pairs chosen by {discovery.referee}")
-    table.add_column("drop where chosen", justify="right")
-    for row in discovery.pairs.iter_rows(named=True):
-        table.add_row(row["class_name"], row["common"], row["counter"], f"{100 * row['drop']:.1f}")
-    _console.print(table)
-    _console.print(
-        f"{len(discovery.pairs)} of {discovery.classes_seen} classes vary enough; "
-        f"the benchmark holds {len(discovery.benchmark.photos):,} photos."
+    drop = "drop" if discovery.reported_drop is None else "drop on the selection half"
+    rows = [
+        (row["class_name"], row["common"], row["counter"], f"{100 * row['drop']:.1f}")
+        for row in discovery.pairs.iter_rows(named=True)
+    ]
+    title = f"Pairs chosen by {discovery.referee}"
+    print_table(("class", "common", "counter", drop), rows, numeric=[drop], title=title)
+    _console().print(
+        f"{len(rows)} of {counted(discovery.classes_seen, 'class')} differ by more than "
+        f"{discovery.min_drop:g} points between backgrounds; the benchmark holds "
+        f"{counted(len(discovery.benchmark.photos), 'photo')}."
     )
-    _sentences(discovery.benchmark.notes, "Note")
+    print_sentences(discovery.benchmark.notes, "Note")
 
 
 def show_models(models: Sequence[ModelInfo], *, as_json: bool) -> None:
@@ -77,32 +116,34 @@ def show_models(models: Sequence[ModelInfo], *, as_json: bool) -> None:
     if as_json:
         print_text(json.dumps([asdict(model) for model in models], indent=2))
         return
-    table = Table("model", "kind", "parameters", "training data", "network")
-    table.columns[2].justify = "right"
-    table.columns[0].overflow = "fold"
-    for model in models:
-        size = "" if model.parameters is None else f"{model.parameters / 1e6:,.1f} M"
-        needs = "needed" if model.needs_network else "no"
-        table.add_row(model.spec, model.kind.replace("_", " "), size, model.training_data, needs)
-    _console.print(table)
-    _console.print(
-        f"{len(models):,} models. A pattern narrows the list: counterground models 'timm:convnext*'"
+    rows = [
+        (
+            model.spec,
+            model.kind.replace("_", " "),
+            "" if model.parameters is None else f"{model.parameters / 1e6:,.1f} M",
+            model.training_data or "",
+            "needed" if model.needs_network else "no",
+        )
+        for model in models
+    ]
+    columns = ("model", "kind", "parameters", "training data", "network")
+    print_table(columns, rows, numeric=["parameters"])
+    _console().print(
+        f"{counted(len(models), 'model')}. A pattern narrows the list: counterground models 'timm:convnext*'"
     )
 
 
 def show_benchmarks(benchmarks: Sequence[BuiltInBenchmark]) -> None:
     """Print the built-in benchmarks."""
-    table = Table("name", "photos", "here", "what it is")
-    table.columns[1].justify = "right"
-    for info in benchmarks:
-        table.add_row(info.name, f"{info.n_photos:,}", "yes" if info.is_ready() else "no", info.description)
-    _console.print(table)
+    rows = [
+        (info.name, f"{info.n_photos:,}", "yes" if info.is_ready() else "no", info.description)
+        for info in benchmarks
+    ]
+    print_table(("name", "photos", "here", "what it is"), rows, numeric=["photos"])
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+@cache
+def _console() -> Console:
+    from rich.console import Console
 
-
-def _sentences(sentences: Sequence[str], kind: str) -> None:
-    for sentence in sentences:
-        _console.print(f"{kind}: {sentence}")
+    return Console(highlight=False, markup=False, emoji=False)

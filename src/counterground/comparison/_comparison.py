@@ -12,11 +12,7 @@ import polars as pl
 
 from counterground.comparison._agreement import drop_agreement
 from counterground.comparison._comparability import comparability_warnings
-from counterground.comparison._deduplicate import fingerprint
-from counterground.comparison._pairing import paired_drops
-from counterground.comparison._points import gather, refuse_repeated, run_names, titles
-from counterground.comparison._published_points import PUBLISHED, Setup
-from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
+from counterground.comparison._ranks import RANKS_SCHEMA, paired_drops, rank_models
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
 from counterground.comparison._scaling import Scaling, scaling, scaling_table
 from counterground.comparison._tables import (
@@ -25,6 +21,15 @@ from counterground.comparison._tables import (
     models_tables,
     models_with_pictures,
     tests_table,
+)
+from counterground.comparison.points import (
+    PUBLISHED,
+    Setup,
+    fingerprint,
+    gather,
+    refuse_repeated,
+    run_names,
+    titles,
 )
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import (

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
-from counterground.comparison._standard_errors import standard_error
-from counterground.metrics import LEVEL, holm
+from counterground.comparison.points import fingerprint, predictions_of, standard_error
+from counterground.metrics import LEVEL, holm, paired_test
+from counterground.results import Run
 
 RANKS_SCHEMA: dict[str, Any] = {
     "row": pl.UInt32,
@@ -28,6 +29,15 @@ RANKS_SCHEMA: dict[str, Any] = {
 
 Pair = tuple[int, int]
 _Values = np.ndarray[Any, Any]
+_PHOTO = ("path", "photo_id", "class_index", "group", "cluster")
+
+
+class _Answers(NamedTuple):
+    photos: str
+    correct: np.ndarray[Any, Any]
+    class_index: np.ndarray[Any, Any]
+    group: list[Any]
+    cluster: list[Any]
 
 
 def rank_models(points: pl.DataFrame, *, paired: Mapping[Pair, float | None] | None = None) -> pl.DataFrame:
@@ -49,7 +59,7 @@ def rank_models(points: pl.DataFrame, *, paired: Mapping[Pair, float | None] | N
     # Equal drops differ in the last digit of a sum.
     drops = points["drop"].round(9).to_numpy()
     errors = np.array([standard_error(row, "drop") for row in points.iter_rows(named=True)])
-    better, worse = _told_apart(drops, errors, paired or {})
+    better, worse = _significant(drops, errors, paired or {})
     n = len(drops)
     return pl.DataFrame(
         {
@@ -67,7 +77,7 @@ def rank_models(points: pl.DataFrame, *, paired: Mapping[Pair, float | None] | N
     )
 
 
-def _told_apart(
+def _significant(
     drops: _Values, errors: _Values, paired: Mapping[Pair, float | None]
 ) -> tuple[_Values, _Values]:
     """Count, for each model, those shown to be better and those shown to be worse."""
@@ -92,3 +102,37 @@ def _p_value(
     if not np.isfinite(spread) or spread <= 0:
         return None
     return float(2 * ndtr(-abs(drops[pair[0]] - drops[pair[1]]) / spread))
+
+
+def paired_drops(points: pl.DataFrame, runs_of_points: Sequence[Run | None]) -> dict[Pair, float | None]:
+    """Return p-values of the difference in drop by places (i < j) among the points.
+
+    Pairs of which one saw other photos, or has none (the paper's rows), are left out. Names, prompts and ways
+    of asking may differ: the photos are what is paired.
+
+    Args:
+        points: columns of ``model_points``.
+        runs_of_points: the run that holds each point, None for published rows.
+    """
+    known = [
+        (place, _answers(run, row))
+        for place, (run, row) in enumerate(zip(runs_of_points, points.iter_rows(named=True), strict=True))
+        if run is not None
+    ]
+    found = {}
+    for (first, a), (second, b) in combinations(known, 2):
+        if a.photos == b.photos:
+            test = paired_test(a.correct, b.correct, a.class_index, a.group, a.cluster, quantity="drop")
+            found[first, second] = test.p_value
+    return found
+
+
+def _answers(run: Run, row: dict[str, Any]) -> _Answers:
+    found = predictions_of(run, row)
+    return _Answers(
+        fingerprint(found.select(_PHOTO)),
+        found["correct"].to_numpy(),
+        found["class_index"].to_numpy(),
+        found["group"].to_list(),
+        found["cluster"].to_list(),
+    )

@@ -7,10 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison._matching import PaperRow, paper_row
-from counterground.comparison._points import refuse_repeated, run_names
-from counterground.comparison._published_points import reproduction_rows
-from counterground.comparison._run_points import why_not_paper
+from counterground.comparison.points import (
+    PaperRow,
+    paper_row,
+    refuse_repeated,
+    reproduction_rows,
+    run_names,
+    why_not_paper,
+)
 from counterground.errors import UsageError
 from counterground.metrics import KEYS
 from counterground.published import load_table, published_models

@@ -11,10 +11,7 @@ import polars as pl
 from scipy.special import expit, stdtr
 
 from counterground.comparison._lines import equation
-from counterground.comparison._points import titles
-from counterground.comparison._published_points import PUBLISHED
-from counterground.comparison._run_points import FAMILIES
-from counterground.comparison._standard_errors import NORMAL, Figure, standard_error
+from counterground.comparison.points import FAMILIES, NORMAL, PUBLISHED, Figure, standard_error, titles
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import FEWEST, GROUPS, LineFit, Scale, fit_line, from_scale, outside, to_scale
 from counterground.results import Cell, Column, Estimate, Table, block, html_paragraphs, percent, unfolding

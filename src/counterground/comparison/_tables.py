@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from counterground.comparison._lines import about_line
-from counterground.comparison._published_points import PUBLISHED
 from counterground.comparison._robustness import RobustnessLine
+from counterground.comparison.points import PUBLISHED
 from counterground.metrics import GROUPS, SETTING
 from counterground.results import (
     NOTHING,

@@ -1,4 +1,4 @@
-"""From what folders or rows call their classes to a label space, never guessing."""
+"""From class names as folders or rows write them to a label space, without guessing."""
 
 from __future__ import annotations
 
@@ -96,9 +96,8 @@ def _read_numbered(written: str, number: int, name: str) -> _Reading:
             find_imagenet_index(written)
         except UsageError as error:
             raise CounterGroundError(f"Class {error}") from error
-    problem = (
-        f"{name!r} is no class of ImageNet-1K, as the number suggests.{did_you_mean(name, suggestions())}"
-    )
+    hint = did_you_mean(name, suggestions())
+    problem = f"{name!r} is not a class of ImageNet-1K, although the number suggests one.{hint}"
     return _Reading(written, written.strip(), None, problem if number < IMAGENET_SIZE else "")
 
 
@@ -123,7 +122,7 @@ def _note_unmatched(readings: Sequence[_Reading]) -> str:
     unmatched = sorted(reading.name for reading in readings if reading.imagenet is None)
     if not unmatched or len(unmatched) == len(readings):
         return ""
-    return f"{len(unmatched)} of {len(readings)} classes have no ImageNet index: {', '.join(unmatched)}."
+    return f"No ImageNet index for {len(unmatched)} of {len(readings)} classes: {', '.join(unmatched)}."
 
 
 def _note_bare_numbers(readings: Sequence[_Reading]) -> str:

@@ -1,6 +1,6 @@
 """Benchmarks that are folders of photos: with groups (CounterAnimal), with backgrounds, flat (ImageFolder).
 
-Nothing is skipped in silence: what is not read is either known junk, or noted, or an error.
+Nothing is skipped silently: what is not read is known junk, is noted, or is an error.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from counterground.photos._classes import assign_classes
 from counterground.photos._imagenet import find_imagenet_index, imagenet_candidates
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, describe_gaps
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
+from counterground.text import counted
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
 _SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
@@ -35,7 +36,7 @@ class _Found:
     others: list[str] = field(default_factory=list)
 
     def add(self, entry: Path, folder: str, group: str | None = None, background: str | None = None) -> None:
-        """Take a photo in, or note that the file is none."""
+        """Add a photo, or note a file that is not one."""
         if not _is_photo(entry):
             self.others.append(entry.relative_to(self.root).as_posix())
             return
@@ -48,8 +49,8 @@ class _Found:
 def read_folder(source: Path) -> Benchmark:
     """Read ``<class>/<common|counter>-<background>/*``, ``<class>/<background>/*`` or ``<class>/*``.
 
-    A single folder around the class folders is stepped into and noted, unless it is named as a class of
-    ImageNet-1K is: then it is the class. Class folders are named as ``assign_classes`` reads them. Clusters
+    A single folder around the class folders is entered and noted, unless its name is a class of ImageNet-1K:
+    then it is the class. Class folders are named as ``assign_classes`` reads them. Clusters
     are null: nothing in a folder says which photos belong together.
 
     Raises:
@@ -69,7 +70,7 @@ def read_folder(source: Path) -> Benchmark:
         else:
             _walk_photos(folder, found, folder.name)
     if not found.paths:
-        raise CounterGroundError(f"There is no photo in {source}: {_WANTED}.")
+        raise CounterGroundError(f"There is no photo in {source}: {_EXPECTED}.")
     classes = assign_classes([folder.name for folder in folders])
     space = classes.label_space
     indices = [classes.index[folder] for folder in found.folders]
@@ -82,6 +83,7 @@ def read_folder(source: Path) -> Benchmark:
         "group": found.groups,
     }
     photos = pl.DataFrame(columns, schema={name: MANIFEST_SCHEMA[name] for name in columns})
+    benchmark = Benchmark(source.resolve().name, root, photos, space)
     beside = [entry.name for entry in _entries(root) if _is_photo(entry)]
     stepped = (
         (f"The classes are the folders inside the single folder {root.name!r}.",) if root != source else ()
@@ -89,15 +91,15 @@ def read_folder(source: Path) -> Benchmark:
     notes = (
         *stepped,
         *classes.notes,
-        *describe_gaps(photos, space),
-        *_note_files(beside, "photos beside the class folders belong to no class and were not read"),
-        *_note_files(found.others, "files among the photos are not of a known image type and were not read"),
+        *describe_gaps(benchmark),
+        *_note_files(beside, "photo", "beside the class folders"),
+        *_note_files(found.others, "file", "of unknown type"),
     )
-    return Benchmark(source.resolve().name, root, photos, space, notes)
+    return benchmark.described(notes=notes)
 
 
-_WANTED = (
-    "wanted is <class>/*.jpg, <class>/<background>/*.jpg, or <class>/common-<background>/*.jpg "
+_EXPECTED = (
+    "expected <class>/*.jpg, <class>/<background>/*.jpg, or <class>/common-<background>/*.jpg "
     "with <class>/counter-<background>/*.jpg"
 )
 
@@ -192,21 +194,21 @@ def _walk_photos(
         if entry.is_dir():
             if _holds_photos(entry):
                 where = entry.relative_to(found.root).as_posix()
-                raise CounterGroundError(f"Photos in {where!r} are too deep: {_WANTED}.")
+                raise CounterGroundError(f"Photos in {where!r} are too deep: {_EXPECTED}.")
             continue
         _inside(entry, found.root)
         found.add(entry, class_folder, group, background)
 
 
 def _inside(entry: Path, root: Path) -> None:
-    """Refuse links out of the folder, which would break when it is moved, and links to nothing."""
+    """Refuse links that leave the folder, which would break when it is moved, and broken links."""
     if not entry.is_symlink():
         return
     target = entry.resolve()
     if not target.exists():
-        raise CounterGroundError(f"{entry} is a link to nothing: remove or mend it.")
+        raise CounterGroundError(f"{entry} is a broken link: remove or repair it.")
     if not target.is_relative_to(root.resolve()):
-        raise CounterGroundError(f"{entry} is a link out of the folder: put a copy there instead.")
+        raise CounterGroundError(f"{entry} is a link that leaves the folder: put a copy there instead.")
 
 
 def _holds_photos(folder: Path) -> bool:
@@ -221,8 +223,8 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _note_files(names: list[str], what: str) -> tuple[str, ...]:
+def _note_files(names: list[str], noun: str, which: str) -> tuple[str, ...]:
     if not names:
         return ()
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (f"{len(names)} {what}: {', '.join(names[:3])}{more}.",)
+    return (f"Skipped {counted(len(names), noun)} {which}: {', '.join(names[:3])}{more}.",)

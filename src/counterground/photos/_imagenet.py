@@ -1,4 +1,4 @@
-"""The 1000 classes of ImageNet-1K: names, wnids, and strict matching of what people call them."""
+"""The 1000 classes of ImageNet-1K: names, wnids, and strict matching of the names people use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def imagenet_names(kind: Literal["openai", "wordnet"] = "openai") -> tuple[str, 
         UsageError: another ``kind``.
     """
     if kind not in ("openai", "wordnet"):
-        raise UsageError(f"There are no ImageNet names called {kind!r}; use 'openai' or 'wordnet'.")
+        raise UsageError(f"ImageNet names are not available as {kind!r}; use 'openai' or 'wordnet'.")
     return tuple(row.openai if kind == "openai" else row.wordnet for row in _rows())
 
 
@@ -117,7 +117,7 @@ def find_imagenet_index(text: str) -> int:
     wanted = text.strip()
     if _WNID.fullmatch(wanted.lower()):
         if (index := _by_wnid().get(wanted.lower())) is None:
-            raise UsageError(f"{wanted!r} is none of the 1000 wnids of ImageNet-1K.")
+            raise UsageError(f"{wanted!r} is not one of the 1000 wnids of ImageNet-1K.")
         return index
     if (numbered := split_number(wanted)) is not None:
         return _find_numbered(wanted, *numbered)
@@ -127,7 +127,7 @@ def find_imagenet_index(text: str) -> int:
     if found:
         raise UsageError(_ambiguous(wanted, found))
     raise UsageError(
-        f"{wanted!r} is no class of ImageNet-1K.{did_you_mean(wanted, suggestions())}"
+        f"{wanted!r} is not a class of ImageNet-1K.{did_you_mean(wanted, suggestions())}"
         " Use an OpenAI name, a WordNet name, a wnid or an index."
     )
 

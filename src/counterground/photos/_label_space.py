@@ -1,4 +1,4 @@
-"""Label spaces: ordered class names, their ImageNet indices, and which names compete for a class."""
+"""Label spaces: ordered class names, their ImageNet indices, and the candidate names of each class."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class LabelSpace:
 
     def _problem(self) -> str:
         if not self.names:
-            return "it has no class"
+            return "it has no classes"
         if empty := [index for index, name in enumerate(self.names) if not name.strip()]:
             return f"class {empty[0]} has an empty name"
         if len(self.names) != len(self.imagenet):
             return f"{len(self.names)} names but {len(self.imagenet)} ImageNet indices"
         known = [index for index in self.imagenet if index is not None]
         if wrong := [index for index in known if not 0 <= index < IMAGENET_SIZE]:
-            return f"{wrong[0]} is no ImageNet-1K index (0 to {IMAGENET_SIZE - 1})"
+            return f"{wrong[0]} is not an ImageNet-1K index (0 to {IMAGENET_SIZE - 1})"
         if twice := [index for index, count in Counter(known).items() if count > 1]:
             return f"two classes have ImageNet index {twice[0]}"
         return self._candidates_problem()
@@ -98,7 +98,7 @@ class LabelSpace:
         if (index := self._find_by_imagenet(name)) is not None:
             return index
         raise UsageError(
-            f"{name!r} is no class of label space {self.name!r}.{did_you_mean(name, self.names)}"
+            f"{name!r} is not a class of label space {self.name!r}.{did_you_mean(name, self.names)}"
         )
 
     def _find_by_imagenet(self, name: str) -> int | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ import polars as pl
 from counterground.errors import CounterGroundError, did_you_mean
 from counterground.metrics import GROUPS
 from counterground.photos._label_space import LabelSpace
+from counterground.text import counted
 
 MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),  # relative to the benchmark's root, with forward slashes
@@ -185,26 +187,40 @@ class Benchmark:
             digest.update(json.dumps(row).encode() + b"\n")
         return digest.hexdigest()
 
+    def described(
+        self,
+        *,
+        name: str | None = None,
+        notes: Iterable[str] | None = None,
+        discovery: Discovered | None = None,
+    ) -> Benchmark:
+        """Return the same photos with another name, notes or discovery, without validating them again."""
+        described = copy.copy(self)
+        changes = {"name": name, "notes": None if notes is None else tuple(notes), "discovery": discovery}
+        vars(described).update({field: value for field, value in changes.items() if value is not None})
+        return described
+
     def photo_path(self, row_path: str) -> Path:
         """Return the file of a manifest path."""
         return self.root / row_path
 
 
-def describe_gaps(photos: pl.DataFrame, label_space: LabelSpace) -> tuple[str, ...]:
+def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
     """Return notes on classes without a photo and, in a benchmark with groups, without one of the groups."""
+    photos, label_space = benchmark.photos, benchmark.label_space
     present = set(photos["class_index"])
-    notes = [_note_classes(label_space, set(range(len(label_space))) - present, "no photo")]
+    notes = [_note_classes(label_space, set(range(len(label_space))) - present, "No photo of")]
     groups = {group: set(photos.filter(pl.col("group") == group)["class_index"]) for group in GROUPS}
     if any(groups.values()):
         notes += [
-            _note_classes(label_space, present - have, f"no {group} photo, so no drop")
+            _note_classes(label_space, present - have, f"No {group} photo, so no drop, for")
             for group, have in groups.items()
         ]
     return tuple(note for note in notes if note)
 
 
-def _note_classes(label_space: LabelSpace, classes: set[int], lack: str) -> str:
+def _note_classes(label_space: LabelSpace, classes: set[int], lacking: str) -> str:
     if not classes:
         return ""
     named = ", ".join(label_space.names[index] for index in sorted(classes))
-    return f"{len(classes)} of {len(label_space)} classes have {lack}: {named}."
+    return f"{lacking} {len(classes)} of {counted(len(label_space), 'class')}: {named}."

@@ -31,12 +31,17 @@ def read_parquet_manifest(source: Path) -> Benchmark:
         reason = str(error).splitlines()[0]
         raise CounterGroundError(f"Cannot read the manifest {source}: {reason}.") from error
     try:
-        return _read(frame, source)
+        return benchmark_of_frame(frame, source.parent, source.stem)
     except CounterGroundError as error:
         raise CounterGroundError(f"{source}: {error}") from error
 
 
-def _read(frame: pl.DataFrame, source: Path) -> Benchmark:
+def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
+    """Return the benchmark of a manifest as ``read_parquet_manifest`` describes it; paths are below ``root``.
+
+    Raises:
+        CounterGroundError: see there.
+    """
     if "path" not in frame.columns:
         raise CounterGroundError("The manifest has no column 'path'.")
     known = {*MANIFEST_SCHEMA, "imagenet_index"}
@@ -44,14 +49,13 @@ def _read(frame: pl.DataFrame, source: Path) -> Benchmark:
     frame = _cast_keys(frame.drop(unused))
     space, frame, notes = _classify(frame)
     if "photo_id" not in frame.columns:
-        ids = photo_ids([source.parent / path for path in frame["path"]])
+        ids = photo_ids([root / path for path in frame["path"]])
         frame = frame.with_columns(pl.Series("photo_id", ids, pl.String))
     if unused:
         notes = (*notes, f"Columns of the manifest that were not used: {', '.join(unused)}.")
     photos = frame.drop("imagenet_index", strict=False)
-    benchmark = Benchmark(source.stem, source.parent, photos, space, notes)
-    gaps = describe_gaps(benchmark.photos, space)
-    return Benchmark(benchmark.name, benchmark.root, benchmark.photos, space, (*notes, *gaps))
+    benchmark = Benchmark(name, root, photos, space)
+    return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
 
 
 def _cast_keys(frame: pl.DataFrame) -> pl.DataFrame:
@@ -94,7 +98,7 @@ def _classify_by_index(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, t
     if present and not 0 <= present[0] <= present[-1] < IMAGENET_SIZE:
         wrong = present[0] if present[0] < 0 else present[-1]
         raise CounterGroundError(
-            f"class_index {wrong} is no ImageNet-1K index, which it must be without a column 'class_name'."
+            f"class_index {wrong} is not an ImageNet-1K index: add a column 'class_name', or correct it."
         )
     space = LabelSpace(
         "benchmark", tuple(imagenet_names("openai")[index] for index in present), tuple(present)
@@ -114,24 +118,24 @@ def _with_classes(frame: pl.DataFrame, space: LabelSpace, positions: list[int]) 
 def _one_to_one(frame: pl.DataFrame, column: str) -> dict[str, int | None]:
     """Return the value of ``column`` per class name; each class must have one."""
     pairs = frame.select("class_name", column).unique().sort("class_name", column)
-    twice = pairs.filter(pl.col("class_name").is_duplicated())
-    if len(twice):
-        name = twice["class_name"][0]
-        values = twice.filter(pl.col("class_name") == name)[column].to_list()
+    repeated = pairs.filter(pl.col("class_name").is_duplicated())
+    if len(repeated):
+        name = repeated["class_name"][0]
+        values = repeated.filter(pl.col("class_name") == name)[column].to_list()
         raise CounterGroundError(f"Class {name!r} has more than one {column}: {values}.")
     return dict(pairs.iter_rows())
 
 
 def _reorder(
-    space: LabelSpace, index: dict[str, int], wanted: dict[str, int | None]
+    space: LabelSpace, index: dict[str, int], numbers: dict[str, int | None]
 ) -> tuple[LabelSpace, dict[str, int]]:
     """Put the classes where the manifest's own class_index says."""
-    if sorted(position for position in wanted.values() if position is not None) != list(range(len(space))):
+    if sorted(position for position in numbers.values() if position is not None) != list(range(len(space))):
         raise CounterGroundError(
             f"class_index must number the {len(space)} classes from 0 to {len(space) - 1}, one class each;"
             " leave the column out, or call it imagenet_index if it is that."
         )
-    order = sorted(wanted, key=lambda name: wanted[name] or 0)
+    order = sorted(numbers, key=lambda name: numbers[name] or 0)
     old = [index[name] for name in order]
     return (
         LabelSpace(

@@ -1,4 +1,4 @@
-"""Photos as files: hashing them, telling their type, and decoding one safely."""
+"""Photos as files: their hashes, their types, and decoding one safely."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ class LoadedPhoto:
 
 
 def image_type(head: bytes) -> ImageType | None:
-    """Return the type of an image by its first 16 bytes or more, None where they are not an image's.
+    """Return the type of an image by its first 16 bytes or more, None where they are not an image.
 
-    Suffixes, addresses and headers of a server are not asked: they are often wrong.
+    Suffixes, URLs and HTTP headers are ignored: they are often wrong.
     """
     return next((_TYPES[name] for name in _formats(head[:16])), None)
 
@@ -101,10 +101,10 @@ def photo_id(path: Path) -> str:
     """Return the SHA-256 of the file's bytes in hex.
 
     Raises:
-        UnreadablePhoto: the file is missing, may not be read, or is none.
+        UnreadablePhoto: the file is missing, may not be read, or is not a file.
     """
     if is_special(Path(path)):
-        raise UnreadablePhoto(Path(path), "no regular file")
+        raise UnreadablePhoto(Path(path), "not a regular file")
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -139,14 +139,14 @@ def load_photo(path: Path, *, rgb: bool = True, expect_id: str | None = None) ->
         return LoadedPhoto(_to_rgb(path, image), converted=True, mode=mode)
     except UnreadablePhoto:
         raise
-    # Decoders of strangers' bytes raise whatever they like; each of it means that this photo cannot be read.
+    # Decoders raise all kinds of errors on untrusted bytes; each means that this photo cannot be read.
     except Exception as error:
         raise UnreadablePhoto(path, _decoding_reason(error)) from error
 
 
 def _read_bytes(path: Path, expect_id: str | None) -> bytes:
     if is_special(path):
-        raise UnreadablePhoto(path, "no regular file")
+        raise UnreadablePhoto(path, "not a regular file")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -237,4 +237,4 @@ def photo_ids(paths: Sequence[Path]) -> list[str]:
         try:
             return list(pool.map(photo_id, paths, chunksize=1))
         except UnreadablePhoto as error:
-            raise CounterGroundError(f"{error} Mend its path or its rights, or take it out.") from error
+            raise CounterGroundError(f"{error} Fix its path or permissions, or remove it.") from error

@@ -17,11 +17,12 @@ def prompt_templates(kind: str | Path = "simple") -> tuple[str, ...]:
     """Return prompt templates, each with exactly one ``{}`` for the class name.
 
     ``simple`` is the paper's "A photo of {}." (section 4); ``openai`` OpenAI's 80 templates for ImageNet
-    (table 10), a pinned copy, so that no release of a library moves the numbers; else a file, one a line.
-    Fill with ``template.replace("{}", name)``: other braces and braces in names then mean nothing.
+    (table 10), a pinned copy, so that no release of a library changes the numbers; else a file with one
+    template per line.
+    Fill with ``template.replace("{}", name)``: other braces, and braces in names, are then kept.
 
     Raises:
-        UsageError: no such kind and no such file.
+        UsageError: the kind is unknown and there is no such file.
         CounterGroundError: a line of the file without exactly one ``{}``, or no line at all.
     """
     if kind == "simple":
@@ -51,7 +52,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
     Raises:
         UsageError: there is no such file.
-        CounterGroundError: an empty line, a doubled or missing index, or a line without one among many with.
+        CounterGroundError: an empty line, a repeated or missing index, or some lines without an index.
     """
     path = Path(path)
     lines = _read_lines(path, "class names: a file, one name a line")
@@ -79,18 +80,18 @@ def _starts_counting(numbered: list[re.Match[str] | None]) -> bool:
     return {0, 1} <= {int(match[1]) for match in numbered if match}
 
 
-def _read_lines(path: Path, wanted: str) -> list[str]:
+def _read_lines(path: Path, expected: str) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(
-            f"Cannot read {str(path)!r}: {error.strerror or error}. Wanted are {wanted}."
+            f"Cannot read {str(path)!r}: {error.strerror or error}. Expected {expected}."
         ) from error
     except UnicodeDecodeError as error:
         raise CounterGroundError(f"{path} is not UTF-8 text: {error.reason}. Save it as UTF-8.") from error
     lines = [line.strip() for line in text.rstrip().split("\n")]
     if lines == [""]:
-        raise CounterGroundError(f"{path} is empty; wanted are {wanted}.")
+        raise CounterGroundError(f"{path} is empty; expected {expected}.")
     if "" in lines:
         raise CounterGroundError(f"{path}, line {lines.index('') + 1} is empty; remove it.")
     return lines

@@ -1,4 +1,4 @@
-"""One entrance for every form a benchmark has on disk."""
+"""Read a benchmark in any of its forms on disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_benchmark(source: str | Path) -> Benchmark:
     """
     path = Path(source)
     if not path.exists():
-        raise UsageError(f"There is no {str(path)!r}: name a folder of photos or a .parquet manifest.")
+        raise UsageError(f"{str(path)!r} does not exist: name a folder of photos or a .parquet manifest.")
     if path.is_dir():
         if (form := packed_form(path)) is not None:
             return read_packed(path, form)
@@ -35,8 +35,8 @@ def read_benchmark(source: str | Path) -> Benchmark:
             return read_written(path)
         if (path / MANIFEST_FILE).is_file():
             raise CounterGroundError(
-                f"{path} has {MANIFEST_FILE} but no {BENCHMARK_FILE}, so its writing was cut off: write it"
-                f" again, or name {path / MANIFEST_FILE} if that is a manifest of your own."
+                f"{path} has {MANIFEST_FILE} but no {BENCHMARK_FILE}, so writing it was interrupted:"
+                f" write it again, or name {path / MANIFEST_FILE} if that is a manifest of your own."
             )
         if (path / EXPORT_FILE).is_file():
             formats = sorted(entry.parent.name for entry in path.glob(f"*/{BENCHMARK_FILE}"))

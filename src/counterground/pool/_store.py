@@ -173,7 +173,6 @@ class Pool:
         seconds: float | None = None,
         suggestion: str | None = None,
         token: str | None = None,
-        within: Connection | None = None,
     ) -> int:
         """Record a decision and return its id; on disk when this returns.
 
@@ -186,12 +185,11 @@ class Pool:
             seconds: how long the photo was looked at.
             suggestion: JSON of what a model suggested on screen.
             token: makes sending twice harmless: the second time writes nothing and returns the first id.
-            within: a transaction of ``connect`` of which this becomes a part: on disk with all of it.
 
         Raises:
             UsageError: unknown photo, task or label, no annotator, no label, or another decision's token.
         """
-        with self.connect_within(within) as connection:
+        with self.connect() as connection:
             return record_decision(
                 connection,
                 labels_of_tasks(connection),
@@ -219,7 +217,6 @@ class Pool:
         *,
         of: str | int | None = None,
         token: str | None = None,
-        within: Connection | None = None,
     ) -> dict[str, Any] | None:
         """Take back a decision by an event of its own; return its row, or None: there is none.
 
@@ -231,12 +228,11 @@ class Pool:
             of: token or id of the decision; an adjudication may be anyone's. None is the annotator's last
                 vote that stands.
             token: makes sending twice harmless.
-            within: as in ``decide``.
 
         Raises:
             UsageError: there is no such decision of the annotator, or it was undone before.
         """
-        with self.connect_within(within) as connection:
+        with self.connect() as connection:
             return undo_decision(connection, annotator, task, of=of, token=token)
 
     def decisions(self) -> pl.DataFrame:

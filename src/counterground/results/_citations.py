@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
+from counterground.benchmarks import benchmark_references
 from counterground.models import references_of
 from counterground.results._run import Run
 from counterground.results._schema import ModelRecord
@@ -15,6 +16,7 @@ from counterground.text import bibtex, bibtex_comment
 METHOD = "wang2024counteranimal"
 OURS = "counterground"
 _URL = r"% In the preamble: \usepackage{url} (or hyperref), for \url."
+_COLLECTED = r"(^|/)inaturalist-[^/]*$"  # the names of files that `collect` writes
 _IMAGENET = ("deng2009imagenet", "russakovsky2015imagenet")
 # The names of training data in a model's description, and what describes them. All that match count.
 _DATA = (
@@ -129,12 +131,10 @@ _Found = tuple[str, list[str], list[str]]
 def _of_benchmark(run: Run) -> _Found:
     record = run.info.benchmark
     origin = record.origin or record.name
-    kind = origin.casefold()
     why = f"the photos of {origin}"
-    observed = run.predictions["path"].str.contains(r"(^|/)inaturalist-[^/]*$").any()
-    keys = ["inaturalist"] if observed or kind == "counteranimal" else []
-    if kind == "stamps":
-        keys.append("tuxpaint")
+    keys = list(benchmark_references(origin))
+    if "inaturalist" not in keys and run.predictions["path"].str.contains(_COLLECTED).any():
+        keys.append("inaturalist")
     if keys:
         return why, keys, []
     missing = f"No entry for the benchmark {record.name} (version {record.version[:12]}): cite who made it."

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground._version import __version__
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import check_writable, write_bytes, write_parquet, write_text
+from counterground.results import Cell, Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,13 +28,9 @@ if TYPE_CHECKING:
 _KINDS = ("svg", "png", "pdf")
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as it is read: a caption, column heads, and rows of text that begin with their head."""
-
-    caption: str
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
+def text_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of texts: a caption, column heads, and rows that begin with their head."""
+    return Table([Column(head) for head in heads], [list(map(Cell, row)) for row in rows], caption)
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,17 @@ class Study:
 
 
 def check_out(out: Path, name: str) -> None:
-    """Refuse a folder that holds something else, before any work is done.
+    """Refuse a folder that holds other files, before any work is done.
 
     Raises:
+        MissingExtraError: matplotlib, which draws every study, is not installed.
         CounterGroundError: it holds another study or run, or cannot be written.
     """
+    with needs_extra("figures"):
+        import_module("matplotlib")
     record = out / "run.json"
     if record.exists() and _name_in(record) != name:
-        raise CounterGroundError(f"{out} holds something else than a study {name}: choose another --out.")
+        raise CounterGroundError(f"{out} does not hold a study {name}: choose another --out.")
     check_writable(out)
 
 

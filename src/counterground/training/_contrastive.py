@@ -93,10 +93,10 @@ def captioned_batch(
 
 
 def contrastive_loss(model: Any, batch: CaptionedBatch) -> torch.Tensor:
-    """Return CLIP's symmetric loss in which captions that name the same class count as equally right.
+    """Return CLIP's symmetric loss in which all captions of a class are positives.
 
     With 45 classes a batch holds many such captions, and treating them as negatives would teach the model
-    to tell equals apart (as in UniCL, Yang et al., 2022).
+    to separate photos of one class (as in UniCL, Yang et al., 2022).
     """
     from torch.nn.functional import log_softmax, normalize
 

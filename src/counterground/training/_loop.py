@@ -1,4 +1,4 @@
-"""The one training loop: seeded, resumable, indifferent to what is trained."""
+"""The training loop: seeded, resumable, for any model."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def load_checkpoint(
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise CounterGroundError(
-            f"Cannot read checkpoint {path}: {error}. Delete it to start anew."
+            f"Cannot read checkpoint {path}: {error}. Delete it to start again."
         ) from error
     model.load_state_dict(
         {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}

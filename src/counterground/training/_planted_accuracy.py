@@ -1,4 +1,4 @@
-"""Did the plant take? Accuracy on planted and other backgrounds, on photos made like the benchmark's."""
+"""Accuracy on planted and other backgrounds, on photos made like those of the benchmark."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PlantedAccuracy:
 
     @property
     def drop(self) -> float:
-        """How much accuracy the planted background is worth."""
+        """How much the planted background helps, as a fraction."""
         return self.planted - self.elsewhere
 
 

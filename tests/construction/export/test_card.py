@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from counterground.construction.export import FORMATS, Agreement, CardFacts, card_facts, export
+
+# Any text at all is tried with these two; a whole export for each would take hours.
 from counterground.construction.export._card import csv_text
 from counterground.construction.export.formats._huggingface import quote
 from counterground.photos import LabelSpace, photo_id
@@ -55,14 +57,14 @@ def test_the_card_says_what_there_is(grouped, tmp_path):
     for said in (
         "# Three animals\n\nDrawn photos for a test.\n\n48 photos of 3 classes.",
         "- Drawn, not taken.\n",
-        "Photos: 48; common 24; counter 24; 16 clusters of photos that belong together.",
+        "Photos: 48; common 24; counter 24; 16 clusters of related photos.",
         "| ice bear | snow | common | 8 |",
         "| black swan | earth | counter | 8 |",
-        "The newest 16 photos of each. 2 people decided which photos stay",
+        "The newest 16 photos of each. 2 people decided which photos to keep",
         "| review | 40 | 92.5 % | 0.810 | undefined |",
         "| label noise | 7 |",
-        "The collection (choice and labels): cc-by-4.0.",
-        "| CC BY-NC 4.0 | 12 | not commercially | <https://creativecommons.org/licenses/by-nc/4.0/> |",
+        "The collection (selection and labels): cc-by-4.0.",
+        "| CC BY-NC 4.0 | 12 | non-commercial | <https://creativecommons.org/licenses/by-nc/4.0/> |",
         "Zoë, 三郎. Three animals, version 2.1.0 (2026).",
         "arXiv 2403.11497",
         f"`{grouped.version}`",
@@ -189,7 +191,7 @@ def test_a_pool_says_how_it_was_made(photos, tmp_path):
     assert facts.annotators == 2
     assert facts.discarded == {"label noise": 1, "in dispute between annotators": 1}
     assert facts.chosen == (
-        "Collected were 8 photos (inaturalist 8). They were taken from 2026-05-01 to 2026-05-08.",
+        "8 photos collected (inaturalist 8). They were taken from 2026-05-01 to 2026-05-08.",
     )
     (agreement,) = facts.agreement
     assert (agreement.task, agreement.photos, agreement.alike) == ("review", 4, 0.75)

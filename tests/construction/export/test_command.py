@@ -35,7 +35,7 @@ def test_a_benchmark_is_exported_and_evaluated_from_there(run, grouped, tmp_path
     assert result.exit_code == 0
     assert "48 photos exported.\n" in result.output
     assert "webdataset: " in result.output
-    assert "Note: 12 photos are for purposes that are not commercial (NC)." in result.output
+    assert "Note: For non-commercial use only (NC): 12 photos." in result.output
     for form in ("webdataset", "huggingface"):
         assert read_benchmark(f"shared/{form}").version == grouped.version
         assert "Three animals" in (tmp_path / "shared" / form / "README.md").read_text()
@@ -50,10 +50,10 @@ def test_photos_without_licence_are_left_out_and_the_way_is_shown(run, photos, t
     result = run(str(photos), "--format", "parquet", "--out", "mine", "--private")
     assert result.exit_code == 0
     result = run(str(photos), "--format", "parquet", "--out", "shared", "--licence-for-unknown", "cc0")
-    assert "Note: 48 photos had no licence; whoever exported them stated cc0." in result.output
+    assert "Note: Licence stated by the exporter (cc0): 48 photos." in result.output
     assert set(read_benchmark("shared").photos["licence"]) == {"cc0"}
     result = run(str(photos), "--format", "parquet", "--out", "shared", "--all-licences")
-    assert "Note: 48 photos are in although their licence is not known to allow it" in result.output
+    assert "Note: Shared although the licence is not known to allow it" in result.output
 
 
 def test_a_pool_and_pairs_of_it_say_how_they_were_made(run, photos, tmp_path):
@@ -77,7 +77,7 @@ def test_a_pool_and_pairs_of_it_say_how_they_were_made(run, photos, tmp_path):
     run("pairs", "--format", "webdataset", "--out", "pairs-shared")
     for folder in ("shared", "pairs-shared"):
         text = (tmp_path / folder / "README.md").read_text()
-        assert "Collected were 48 photos (file 48). 1 person decided" in text
+        assert "48 photos collected (file 48). 1 person decided" in text
         assert "| clarity | 1 |" in text
         assert "1 of 48 photos of the pool were discarded" in text
 

@@ -1,4 +1,4 @@
-"""What may be passed on, and what is left out and said."""
+"""Which photos may be shared, and what is left out and noted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 
 from counterground.construction.export import FORMATS, export
+
+# Hundreds of ways to write a licence: a pure function, exported by nothing but the card.
 from counterground.construction.export._licences import read_licence
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import read_benchmark
@@ -111,16 +113,16 @@ def test_a_shared_export_leaves_out_what_may_not_be_passed_on_and_lists_it(mixed
     assert [row["path"] for row in listed] == report.left_out["path"].to_list()
     said = (
         (
-            "24 of 48 photos were left out of this export because their licence does not let it be passed on "
+            "24 of 48 photos left out of this export, because the licence does not allow sharing "
             "(no licence is stated: 16; all rights are reserved: 8)."
         ),
-        "That left no photo in: class flamingo, group counter of class ice bear.",
+        "No photo is left in: class flamingo, group counter of class ice bear.",
     )
     assert report.notes == said
     assert back.notes == (*mixed.notes, *said)
     card = (tmp_path / "out" / "README.md").read_text()
     assert "class flamingo, group counter of class ice bear" in card
-    assert "24 of 48 photos were left out" in card
+    assert "24 of 48 photos left out" in card
 
 
 def test_a_private_export_has_all_photos_and_is_marked(mixed, tmp_path):
@@ -137,17 +139,17 @@ def test_all_licences_is_on_record(mixed, tmp_path):
     report = export(mixed, tmp_path / "out", formats=["parquet"], all_licences=True)
     assert report.photos == 48
     assert report.notes == (
-        "24 photos are in although their licence is not known to allow it, on the exporter's word.",
+        "Shared although the licence is not known to allow it, at the exporter's risk: 24 photos.",
     )
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "24 photos are in although" in card
+    assert "Shared although the licence is not known" in card
     assert "Not for redistribution" not in card
 
 
 def test_a_licence_can_be_stated_for_photos_of_ones_own(mixed, tmp_path):
     report = export(mixed, tmp_path / "out", formats=["parquet"], licence_for_unknown="cc-by-sa")
     assert report.photos == 40
-    assert "16 photos had no licence; whoever exported them stated cc-by-sa." in report.notes
+    assert "Licence stated by the exporter (cc-by-sa): 16 photos." in report.notes
     back = read_benchmark(tmp_path / "out").photos
     assert set(back.filter(pl.col("class_name") == "flamingo")["licence"]) == {"cc-by-sa"}
     with pytest.raises(UsageError, match=r"--licence-for-unknown 'mine'.*cc-by"):
@@ -185,9 +187,9 @@ def test_terms_that_bind_the_reader_and_missing_credits_are_said(grouped, tmp_pa
     )
     report = export(replace(grouped, photos=photos), tmp_path / "out", formats=["parquet"])
     assert report.notes == (
-        "8 photos are for purposes that are not commercial (NC).",
-        "4 photos may be passed on only as they are (ND): share no crops or edits of them.",
-        "6 photos are under a licence that wants a credit line, and have none: add it before you share.",
+        "For non-commercial use only (NC): 8 photos.",
+        "To be shared only unchanged, without crops or edits (ND): 4 photos.",
+        "Credit line required by the licence but missing: add it before sharing: 6 photos.",
     )
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| CC BY-NC-ND 4.0 | 4 | not commercially, unchanged |" in card
+    assert "| CC BY-NC-ND 4.0 | 4 | non-commercial, unchanged |" in card

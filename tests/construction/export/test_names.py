@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from counterground.construction.export import FORMATS, export
+
+# Any text at all is tried with these; a whole export for each would take hours.
 from counterground.construction.export._layout import place, safe_name, safe_path, slug
 from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark
 
@@ -156,7 +158,7 @@ def test_unsafe_paths_are_renamed_which_is_said(one_photo, tmp_path):
     for form in ("parquet", "webdataset", "huggingface", "croissant"):
         report = export(benchmark, tmp_path / form, formats=[form])
         assert report.notes == (
-            "4 files were renamed, to names that every system keeps, so the version is another.",
+            "Renamed 4 files to names that every system supports, so the version differs.",
         )
         back = read_benchmark(tmp_path / form)
         found = back.photos["path"].to_list()

@@ -120,7 +120,7 @@ def test_masks_survive_in_folders_of_their_own(masked, form, tmp_path, tree):
 
 def test_masks_are_left_behind_by_the_layout_and_that_is_said(masked, tmp_path):
     report = export(masked, tmp_path / "out", formats=["counteranimal"])
-    assert report.notes == ("5 masks were left behind: this layout has no place for them.",)
+    assert report.notes == ("Left out 5 masks: this layout cannot hold them.",)
     assert read_benchmark(tmp_path / "out").photos["mask"].null_count() == 6
 
 

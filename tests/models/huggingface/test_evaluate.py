@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from noise_photos import save_noise
 from PIL import Image
-from tests.conftest import save_noise
 from tiny_hf import build
 
 from counterground.cli import main

@@ -120,7 +120,7 @@ def test_nothing_to_draw_is_a_failure_with_its_reason(tmp_path, capsys):
 
 
 def test_what_is_no_run_and_what_is_no_format(tmp_path):
-    with pytest.raises(CounterGroundError, match="holds no run"):
+    with pytest.raises(CounterGroundError, match="is not a run folder"):
         write_figures(tmp_path, out=tmp_path / "out")
     with pytest.raises(UsageError, match="'gif'"):
         write_figures(out=tmp_path, formats=["gif"])

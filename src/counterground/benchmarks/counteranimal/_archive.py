@@ -1,4 +1,4 @@
-"""Unpack a stranger's archive: nothing lands outside the target, nothing explodes, nothing is done twice."""
+"""Unpack an untrusted archive: nothing lands outside the target, sizes are limited, no work is repeated."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _checked(archive: Path, members: Iterator[_Member]) -> Iterator[tuple[_Membe
         if _escapes(member.name):
             _refuse(archive, member, "would land outside its folder")
         if member.kind not in ("file", "folder"):
-            _refuse(archive, member, f"is no plain file ({member.kind})")
+            _refuse(archive, member, f"is not a regular file ({member.kind})")
         total += member.size
         if member.size > MAX_MEMBER_BYTES or total > MAX_TOTAL_BYTES or count > MAX_MEMBERS:
             _refuse(archive, member, "goes beyond 64 GiB in all, 256 MiB a file or 200,000 members")

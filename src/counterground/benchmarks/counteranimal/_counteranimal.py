@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -13,12 +12,13 @@ import polars as pl
 from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks._packages import sha256
 from counterground.benchmarks.counteranimal._archive import BrokenArchiveError, is_archive, unpack
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import cache_dir
 from counterground.metrics import GROUPS
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 from counterground.progress import progress_bar
 from counterground.published import load_table
+from counterground.text import counted
 
 _RETRIES = 3
 
@@ -31,15 +31,17 @@ def download_archive(
     Args:
         url: http(s) address.
         target: file to write; where it exists it is complete, and a half of it goes on where it stopped.
-        remedy: sentence that ends every message: what to do where the download is dead.
+        remedy: sentence that ends every message: what to do if the download fails.
         progress: called with (bytes done, bytes in all; 0 where unknown).
 
     Raises:
-        CounterGroundError: no network, the file is gone or over its quota, or what came is no archive.
+        MissingExtraError: gdown is not installed.
+        CounterGroundError: no network, the file is gone or over its quota, or the result is not an archive.
     """
-    import gdown
-    import requests
-    from gdown.exceptions import DownloadError
+    with needs_extra("counteranimal"):
+        import gdown
+        import requests
+        from gdown.exceptions import DownloadError
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ def download_archive(
             ) from error
         if "byte range" in str(error):
             _drop_halves(target)
-            remedy = f"The next try starts anew. {remedy}"
+            remedy = f"The next try starts from the beginning. {remedy}"
         raise CounterGroundError(f"Cannot download {url}: {_first_line(error)} {remedy}") from error
     except requests.RequestException as error:
         raise CounterGroundError(f"Cannot download {url}: {_reason(error)}. {remedy}") from error
@@ -120,7 +122,7 @@ def get_counteranimal(
         show_progress: show bars of the download and the unpacking on standard error.
 
     Raises:
-        CounterGroundError: the download is dead, the archive is unsafe or broken, or no class is the paper's.
+        CounterGroundError: the download fails, the archive is unsafe or broken, or no class is the paper's.
         UsageError: ``archive`` does not exist.
     """
     folder = counteranimal_folder()
@@ -141,7 +143,7 @@ def get_counteranimal(
         raise
     benchmark = read_benchmark(_find_classes(unpacked))
     differences = compare_with_paper(benchmark.photos, benchmark.label_space.imagenet)
-    benchmark = replace(benchmark, name="counteranimal", notes=(*benchmark.notes, *differences))
+    benchmark = benchmark.described(name="counteranimal", notes=(*benchmark.notes, *differences))
     write_benchmark(benchmark, folder)
     _remove_other_photos(folder, benchmark.root)
     if downloaded is not None:
@@ -240,18 +242,17 @@ def compare_with_paper(photos: pl.DataFrame, imagenet: tuple[int | None, ...]) -
 
 def _compare_group(row: dict[str, object], group: str, photos: pl.DataFrame) -> list[str]:
     label, n = row["object_label"], len(photos)
+    found = counted(n, "photo")
     printed, implied = row[f"n_{group}"], row[f"n_{group}_implied"]
     lines = []
     if n != printed and n == implied:
         lines.append(
-            f"{label}, {group}: {n:,} photos, as the paper's accuracies imply; figure 3 prints {printed}."
+            f"{label}, {group}: {found}, as the paper's accuracies imply; figure 3 prints {printed}."
         )
     elif n != printed:
-        lines.append(f"{label}, {group}: {n:,} photos, the paper has {printed:,}.")
+        lines.append(f"{label}, {group}: {found}, the paper has {printed:,}.")
     elif printed != implied:
-        lines.append(
-            f"{label}, {group}: {n:,} photos as figure 3 prints; the paper's accuracies imply {implied}."
-        )
+        lines.append(f"{label}, {group}: {found} as figure 3 prints; the paper's accuracies imply {implied}.")
     backgrounds = sorted(set(photos["background"].drop_nulls()))
     expected = row[f"{group}_background"]
     if n and backgrounds != [expected]:

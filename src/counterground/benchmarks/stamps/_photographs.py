@@ -28,7 +28,7 @@ LABELS = ("grass", "rock", "shrub", "sky", "tree", "water")
 #: Packages whose backgrounds are used unless others are asked for.
 PACKAGES = ("budgie-backgrounds", "lomiri-wallpapers-16.04", "mate-backgrounds", "tuxpaint-data")
 _REGION_SIDE = 512  # shorter side kept of a background: twice the photos' side, a fiftieth of the memory
-_FAINT = 8  # alpha (of 255) that no eye sees
+_FAINT = 8  # alpha (of 255) that is invisible
 _TRANSLUCENT = 250  # with less alpha than this in half of it, a body lets the background through
 
 
@@ -103,7 +103,7 @@ def load_backgrounds(
         labels: backgrounds wanted.
         from_packages: Debian packages to take them from; ``extremetuxracer-data``,
             ``plasma-workspace-wallpapers`` and ``stellarium-data`` are known besides the default.
-        textures: also take tiling textures, which are no photographs of a scene.
+        textures: also take tiling textures, which are not photographs of a scene.
 
     Raises:
         UsageError: no photograph of one of the labels in these packages.
@@ -211,7 +211,7 @@ def _region(path: Path, box: tuple[int, int, int, int]) -> Image.Image:
         if right > width or bottom > height:
             raise CounterGroundError(
                 f"{path} is {width} x {height}, not the photograph that was labelled; "
-                "bring the package of Debian 13."
+                "provide the package of Debian 13."
             )
         # JPEG decodes to a half or a quarter for a fraction of the work.
         stored.draft("RGB", (round(width * shrink), round(height * shrink)))

@@ -10,8 +10,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,6 @@ import PIL
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark
-from counterground.benchmarks._packages import sweep
 from counterground.benchmarks.stamps._compositing import composite
 from counterground.benchmarks.stamps._photographs import (
     CUTOUT_LICENCE,
@@ -39,9 +36,10 @@ from counterground.benchmarks.stamps._photographs import (
     stamps_packages,
 )
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.files import cache_dir
+from counterground.files import cache_dir, draft_folder
 from counterground.photos import MANIFEST_SCHEMA, Benchmark, LabelSpace, read_benchmark, write_benchmark
 from counterground.progress import progress_bar
+from counterground.text import counted
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ def _generator(*key: object) -> np.random.Generator:
 
 
 Progress = Callable[[int, int], None]
-_BUILDER = 2  # raise it when the same settings would give other photos or notes
+_BUILDER = 3  # raise it when the same settings would give other photos or notes
 _JPEG = {"quality": 95, "subsampling": 0}  # colour at full resolution: cut-outs have sharp coloured edges
 
 
@@ -189,17 +187,11 @@ def build_stamps(
     if (folder / "provenance.json").is_file():
         return _open_built(folder, settings, packages)
     if folder.is_dir() and any(folder.iterdir()):
-        raise CounterGroundError(f"{folder} holds something else; choose an empty or a new folder.")
+        raise CounterGroundError(f"{folder} holds other files; choose an empty or a new folder.")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep(folder.parent, f".{folder.name}-*")
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with draft_folder(folder) as draft:
             _build(draft, settings, packages, progress)
-            draft.chmod(0o755)
             _rename(draft, folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise CounterGroundError(
             f"Cannot write {folder}: {error.strerror or error}. Free some space or choose another folder."
@@ -215,7 +207,7 @@ def _open_built(folder: Path, settings: StampsSettings, packages: Path | None) -
         raise CounterGroundError(f"{folder} is damaged; delete it to build it again.") from error
     if built != settings.record():
         raise CounterGroundError(
-            f"{folder} holds a stamps benchmark of other settings; choose another folder."
+            f"{folder} holds a stamps benchmark with other settings; choose another folder."
         )
     if packages is not None and used != _records(settings, packages):
         raise CounterGroundError(
@@ -271,14 +263,17 @@ def _notes(cutouts: Sequence[Cutout], settings: StampsSettings) -> tuple[str, ..
     # A benchmark of some of the photos inherits these sentences: they must hold for any of them.
     per_class = Counter(cutout.class_name for cutout in cutouts)
     one_each = 2 * list(per_class.values()).count(1) > len(per_class)
-    made_from = f"{len(cutouts)} cut-outs of {len(per_class)} classes" + ", most having one" * one_each
+    made_from = (
+        f"{counted(len(cutouts), 'cut-out')} of {counted(len(per_class), 'class')}"
+        + ", most having one" * one_each
+    )
     conditional = (
         "Results are conditional on the cut-outs: stamps, which these photos come from, was made from "
         f"{made_from}; the cluster of the intervals is the background photograph."
     )
     composites = (
         f"Photos are composites, made at {settings.size} px with seed {settings.seed}: "
-        "their drops tell models apart, and are not those of photos taken outdoors."
+        "use these drops to compare models, not to predict drops on real photos."
     )
     return conditional, composites
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from counterground.cli._show import print_table, print_text
 from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from counterground.construction.ingest.collect import (
         CollectionPlan,
         CollectReport,
@@ -150,39 +149,30 @@ def collect(
 
 def _show_choices(unclear: UnclearClasses) -> None:
     """Print the taxa that unclear names may mean."""
-    from rich.table import Table
-
+    columns = ("id", "name", "rank", "common name", "observations")
     for name, choices in unclear.choices.items():
-        if choices:
-            table = Table("id", "name", "rank", "common name", title=f"Taxa that {one_line(name)!r} may mean")
-            table.add_column("observations", justify="right")
-            table.columns[0].justify = "right"
-            for taxon in choices:
-                shown = (taxon.name, taxon.rank, taxon.common_name)
-                table.add_row(str(taxon.id), *map(one_line, shown), f"{taxon.observations:,}")
-            _print(table)
-
-
-def _counts(title: str, *numbers: str) -> Table:
-    """Return an empty table of classes that leaves room for names in 80 columns."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("class", overflow="fold")
-    table.add_column("taxon", overflow="fold")
-    for heading in numbers:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
+        rows = [
+            (str(taxon.id), taxon.name, taxon.rank, taxon.common_name, f"{taxon.observations:,}")
+            for taxon in choices
+        ]
+        if rows:
+            title = f"Taxa that {one_line(name)!r} may mean"
+            print_table(columns, rows, numeric=("id", "observations"), title=title)
 
 
 def _show_report(report: CollectReport, pool: Path) -> None:
-    table = _counts("Photos from iNaturalist", "wanted", "added", "present", "failed", "missing", "MB")
-    for one in report.classes:
-        counts = (one.wanted, one.added, one.present, one.failed, one.missing)
-        names = map(one_line, (one.class_name, _short(one.taxon)))
-        table.add_row(*names, *(f"{n:,}" for n in counts), _megabytes(one.bytes))
-    _print(table)
+    counts = ("wanted", "added", "present", "failed", "missing")
+    rows = [
+        (
+            one.class_name,
+            _short(one.taxon),
+            *(f"{getattr(one, count):,}" for count in counts),
+            _megabytes(one.bytes),
+        )
+        for one in report.classes
+    ]
+    numeric = (*counts, "MB")
+    print_table(("class", "taxon", *numeric), rows, numeric=numeric, title="Photos from iNaturalist")
     added, received = (sum(getattr(one, name) for one in report.classes) for name in ("added", "bytes"))
     _print(f"{counted(added, 'photo')} added, {_megabytes(received)} MB.")
     _print_notes(report.notes)
@@ -196,14 +186,14 @@ def _show_report(report: CollectReport, pool: Path) -> None:
 
 
 def _show_plan(plan: CollectionPlan) -> None:
-    headings = ("wanted", "available", "present", "to\nlist", "to\nfetch", "about\nMB")
-    table = _counts("Dry run: photos that would be fetched", *headings)
+    rows = []
     for one in plan.classes:
         counts = (one.wanted, one.available, one.present, max(0, one.to_fetch - one.listed), one.to_fetch)
         size = "" if one.bytes is None else _megabytes(one.bytes)
-        names = map(one_line, (one.class_name, _short(one.taxon)))
-        table.add_row(*names, *(f"{n:,}" for n in counts), size)
-    _print(table)
+        rows.append((one.class_name, _short(one.taxon), *(f"{count:,}" for count in counts), size))
+    numeric = ("wanted", "available", "present", "to\nlist", "to\nfetch", "about\nMB")
+    title = "Dry run: photos that would be fetched"
+    print_table(("class", "taxon", *numeric), rows, numeric=numeric, title=title)
     total = sum(one.to_fetch for one in plan.classes)
     size = _megabytes(sum(one.bytes or 0 for one in plan.classes))
     _print(
@@ -228,11 +218,7 @@ def _print_notes(notes: Sequence[str]) -> None:
         _print(f"Note: {note}")
 
 
-def _print(what: Any) -> None:
-    from counterground.cli._show import print_text
+def _print(line: str) -> None:
+    from rich.text import Text
 
-    if isinstance(what, str):
-        from rich.text import Text
-
-        what = Text(one_line(what))
-    print_text(what)
+    print_text(Text(one_line(line)))

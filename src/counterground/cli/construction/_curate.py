@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from counterground.cli._options import model_options
+from counterground.cli._show import print_table
+from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from counterground.construction.curate import CurateReport
 
 
@@ -42,17 +42,15 @@ def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **r
     counterground curate my-pool
     counterground curate my-pool --model efficientnet-lite0
     """
-    from counterground.cli._show import print_text
     from counterground.construction.curate import CurateSettings
     from counterground.construction.curate import curate as run_curation
     from counterground.inference import Settings
-    from counterground.text import counted, one_line
 
     settings = CurateSettings.with_limits(limits)
     report = run_curation(pool, settings, model=model, running=Settings(**running), show_progress=True)
-    print_text(_counts(report))
+    _show_counts(report)
     if report.flagged and top:
-        print_text(_queue(report, top))
+        _show_queue(report, top)
     for note in report.notes:
         click.echo(f"Note: {one_line(note)}")
     click.echo(
@@ -62,30 +60,19 @@ def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **r
     click.echo(f"Next: counterground label {pool} --task review --order ranked --annotator YOUR-NAME")
 
 
-def _counts(report: CurateReport) -> Table:
-    from rich.table import Table
-
-    table = Table("reason", "signal", title="Why photos are flagged")
-    for heading in ("flagged", "of"):
-        table.add_column(heading, justify="right")
-    above = None
-    for reason, signal, photos, flagged in report.counts.iter_rows():
-        if reason != above:
-            table.add_section()
-        table.add_row("" if reason == above else reason, signal, f"{flagged:,}", f"{photos:,}")
-        above = reason
-    return table
+def _show_counts(report: CurateReport) -> None:
+    rows = [
+        (reason, signal, f"{flagged:,}", f"{photos:,}")
+        for reason, signal, photos, flagged in report.counts.iter_rows()
+    ]
+    columns = ("reason", "signal", "flagged", "of")
+    print_table(columns, rows, numeric=columns[2:], title="Why photos are flagged", grouped=True)
 
 
-def _queue(report: CurateReport, top: int) -> Table:
-    from rich.table import Table
-
-    from counterground.text import one_line
-
-    table = Table("photo", "why", title="The most doubtful photos", show_lines=True)
-    for column in table.columns:
-        column.overflow = "fold"
-    for row in report.queue.head(top).iter_rows(named=True):
-        if row["score"] > 0:
-            table.add_row(one_line(row["path"]), "\n".join(map(one_line, row["explanations"])))
-    return table
+def _show_queue(report: CurateReport, top: int) -> None:
+    rows = [
+        (one_line(row["path"]), "\n".join(map(one_line, row["explanations"])))
+        for row in report.queue.head(top).iter_rows(named=True)
+        if row["score"] > 0
+    ]
+    print_table(("photo", "why"), rows, title="The most doubtful photos", grouped=True)

@@ -19,7 +19,7 @@ from counterground.cli._options import model_options, out_option
     "--min-drop",
     default=5.0,
     show_default=True,
-    help="Points by which a class's accuracy must differ between backgrounds.",
+    help="Keep classes whose accuracy differs between backgrounds by more points than this.",
 )
 @click.option(
     "--min-photos",

@@ -29,7 +29,7 @@ def pool(pool: Path, discovery: Path | None, html: Path | None) -> None:
         summary = summarise_pool(opened)
     found = read_discovery(discovery) if discovery else None
     if discovery and found is None:
-        raise UsageError(f"{discovery} was not written by discover: it has no discovery.json.")
+        raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
     cells, referee = (found.cells, found.referee) if found else (None, "")
     print_text(PoolView(summary, cells, referee))
     if html:

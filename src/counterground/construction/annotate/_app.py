@@ -21,11 +21,11 @@ from counterground.construction.annotate import _pages as pages
 from counterground.construction.annotate._security import UsedLink
 from counterground.construction.annotate._state import AppState
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import UnreadablePhoto, load_photo
+from counterground.photos import UnreadablePhoto, image_type, load_photo
 from counterground.pool import TASKS
 
 _LOSSLESS_PIXELS = 2_000_000
-_TYPES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"BM", "image/bmp"))
+_SHOWN_BY_BROWSERS = {".jpg", ".png", ".webp", ".avif", ".bmp"}  # as they are; GIFs may be animations
 
 
 def picture(path: Path) -> tuple[bytes, str]:
@@ -41,9 +41,9 @@ def picture(path: Path) -> tuple[bytes, str]:
         data = path.read_bytes()
     except OSError as error:
         raise UnreadablePhoto(path, (error.strerror or str(error)).lower()) from error
-    kind = _kind(data)
-    if kind is not None:
-        return data, kind
+    kind = image_type(data)
+    if kind is not None and kind.suffix in _SHOWN_BY_BROWSERS:
+        return data, kind.mime
     image = load_photo(path).image
     written = BytesIO()
     if image.width * image.height <= _LOSSLESS_PIXELS:
@@ -51,17 +51,6 @@ def picture(path: Path) -> tuple[bytes, str]:
         return written.getvalue(), "image/png"
     image.save(written, "JPEG", quality=95)
     return written.getvalue(), "image/jpeg"
-
-
-def _kind(data: bytes) -> str | None:
-    for start, kind in _TYPES:
-        if data.startswith(start):
-            return kind
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    if data[4:8] == b"ftyp" and data[8:12] in {b"avif", b"avis"}:
-        return "image/avif"
-    return None
 
 
 Handler = Callable[[Request], Awaitable[Response]]

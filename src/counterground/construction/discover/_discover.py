@@ -1,4 +1,4 @@
-"""Discover the backgrounds a referee leans on, and write them as a benchmark (paper section 2)."""
+"""Discover the backgrounds a referee relies on, and write them as a benchmark (paper section 2)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, Discovered, read_benchmark, write_benchmark
 from counterground.pool import is_pool
 from counterground.results import Estimate, Run
+from counterground.text import counted
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Discovery:
 
     ``pairs``: ``class_index, class_name, common, counter`` and the drop on the photos that chose.
     ``cells``: accuracy per half, class and background. ``chosen_drop`` is measured on the photos that chose
-    (flattering), ``reported_drop`` on those that did not (null without a split). Fractions.
+    (biased upwards), ``reported_drop`` on held-out ones (null without a split). Fractions, but ``min_drop``,
+    which is in points.
     """
 
     benchmark: Benchmark
@@ -32,6 +34,7 @@ class Discovery:
     pairs: pl.DataFrame
     cells: pl.DataFrame
     classes_seen: int
+    min_drop: float
     chosen_drop: Estimate
     reported_drop: Estimate | None
     sentence: str
@@ -54,8 +57,8 @@ def discover_pairs(
     (whole clusters together) and the benchmark holds the other half; with ``"none"`` it holds all photos.
 
     Raises:
-        UsageError: an unknown split, a drop outside 0 to 100, or a folder that holds something else.
-        CounterGroundError: photos without backgrounds, or no class that varies enough.
+        UsageError: an unknown split, a drop outside 0 to 100, or a folder that holds other files.
+        CounterGroundError: photos without backgrounds, or no class whose accuracy differs enough.
     """
     _check(benchmark, out, min_drop, split)
     run = evaluate_models(benchmark, [referee], settings, out / "referee")
@@ -80,9 +83,17 @@ def discover_pairs(
         discovery=_provenance(benchmark, referee, settings, min_drop=min_drop, split=split),
     )
     discovery = Discovery(
-        found, referee, pairs, cells, seen["class_index"].n_unique(), chosen_drop, reported_drop, sentence
+        found,
+        referee,
+        pairs,
+        cells,
+        seen["class_index"].n_unique(),
+        min_drop,
+        chosen_drop,
+        reported_drop,
+        sentence,
     )
-    _write(discovery, out, {"min_drop": min_drop, "min_photos": min_photos, "split": split, "seed": seed})
+    _write(discovery, out, {"min_photos": min_photos, "split": split, "seed": seed})
     return discovery
 
 
@@ -111,7 +122,7 @@ def _pairs(cells: pl.DataFrame, name: str, *, min_drop: float, min_photos: int) 
     pairs = choose_pairs(eligible, min_drop=min_drop / 100, min_photos=min_photos)
     if pairs.is_empty():
         raise CounterGroundError(
-            f"No class of {name} varies by more than {min_drop:g} points between backgrounds with at least "
+            f"No class of {name} differs by more than {min_drop:g} points between backgrounds with at least "
             f"{min_photos} photos{' in each half' if halves > 1 else ''}. "
             "Lower --min-drop or --min-photos, add photos, or use --split none."
         )
@@ -124,9 +135,9 @@ def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None
     if split not in {"half", "none"}:
         raise UsageError(f"Unknown split {split!r}: use half or none.")
     if not 0 <= min_drop < 100:
-        raise UsageError(f"The least drop is {min_drop:g} points; give a number from 0 to 100.")
+        raise UsageError(f"The minimum drop is {min_drop:g} points: it must be at least 0 and below 100.")
     if is_pool(out):
-        raise UsageError(f"{out} is a pool, and a benchmark does not belong in it. Choose another --out.")
+        raise UsageError(f"{out} is a pool: choose another --out.")
     if (out / "photos.parquet").exists() and not (out / "discovery.json").exists():
         raise UsageError(f"{out} holds a benchmark that was not made by discover. Choose another --out.")
     backgrounds = benchmark.photos.group_by("class_index").agg(pl.col("background").drop_nulls().n_unique())
@@ -139,14 +150,14 @@ def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None
 
 
 def _left_out(run: Run, seen: pl.DataFrame) -> list[str]:
-    """Say what discovery did not look at, and what its run warned of."""
+    """Return notes on photos that discovery ignored, and the warnings of its run."""
     notes = [
         f"When the pairs were chosen: {warning.replace('unreadable.csv', 'referee/unreadable.csv')}"
         for warning in run.info.warnings
     ]
     bare = len(run.predictions) - len(seen)
     if bare:
-        notes.append(f"{bare} photos have no background label and took no part in choosing pairs.")
+        notes.append(f"Not used to choose pairs, for lack of a background label: {counted(bare, 'photo')}.")
     return notes
 
 
@@ -171,17 +182,15 @@ def _drop(predictions: pl.DataFrame) -> Estimate:
 
 
 def _sentence(referee: str, chosen: Estimate, reported: Estimate | None) -> str:
-    """Say in plain words what choosing and measuring on the same photos does."""
+    """Say which figure to report, and how choosing and measuring on the same photos biases it."""
     if reported is None:
         return (
-            f"The pairs were chosen by {referee} on these very photos, where it drops "
-            f"{_points(chosen)}: that figure is flattered, since differences "
-            "that chance made large were chosen too. Measure other models, or use --split half."
+            f"{referee} chose the pairs on these same photos, where it drops {_points(chosen)}: that figure "
+            "is optimistically biased by the selection. Evaluate other models, or use --split half."
         )
     return (
-        f"On the photos that chose the pairs {referee} drops {_points(chosen)}, on the photos kept aside "
-        f"{_points(reported)}: quote the second, since the first counts differences that were chosen "
-        "because chance made them large."
+        f"On the selection half {referee} drops {_points(chosen)}, on held-out photos {_points(reported)}: "
+        "report the held-out figure; the first is inflated by selection."
     )
 
 
@@ -208,6 +217,7 @@ def read_discovery(folder: Path) -> Discovery | None:
             pl.read_parquet(folder / "pairs.parquet"),
             pl.read_parquet(folder / "cells.parquet"),
             record["classes_seen"],
+            record["min_drop"],
             Estimate(**record["chosen_drop"]),
             None if reported is None else Estimate(**reported),
             record["sentence"],
@@ -224,6 +234,7 @@ def _write(discovery: Discovery, out: Path, choices: dict[str, object]) -> None:
     write_parquet(out / "pairs.parquet", discovery.pairs)
     record = {
         "referee": discovery.referee,
+        "min_drop": discovery.min_drop,
         **choices,
         "classes_seen": discovery.classes_seen,
         "classes_kept": len(discovery.pairs),

@@ -1,4 +1,4 @@
-"""Split photos in two halves that share no cluster."""
+"""How pairs are chosen: accuracy per background, best and worst background, two halves of the photos."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ import polars as pl
 
 from counterground.metrics import proportion_interval
 
+_CELLS = {
+    "class_index": pl.Int32,
+    "class_name": pl.String,
+    "background": pl.String,
+    "n": pl.Int64,
+    "clusters": pl.Int64,
+    "accuracy": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+}
+
 
 def background_accuracy(predictions: pl.DataFrame) -> pl.DataFrame:
     """Return ``class_index, class_name, background, n, clusters, accuracy, low, high`` (fractions), sorted.
@@ -16,46 +27,21 @@ def background_accuracy(predictions: pl.DataFrame) -> pl.DataFrame:
     Intervals are 95 %; photos of one cluster count together.
     """
     rows = []
-    cells = predictions.filter(pl.col("background").is_not_null()).with_columns(
-        cluster=pl.coalesce("cluster", "path")
-    )
-    for (index, name, background), cell in cells.group_by(
-        "class_index", "class_name", "background", maintain_order=True
-    ):
-        interval = proportion_interval(cell["correct"].to_numpy(), cell["cluster"].to_numpy())
-        rows.append(
-            {
-                "class_index": index,
-                "class_name": name,
-                "background": background,
-                "n": interval.n,
-                "clusters": interval.clusters,
-                "accuracy": interval.value,
-                "low": interval.low,
-                "high": interval.high,
-            }
-        )
-    schema = {
-        "class_index": pl.Int32,
-        "class_name": pl.String,
-        "background": pl.String,
-        "n": pl.Int64,
-        "clusters": pl.Int64,
-        "accuracy": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-    }
-    return pl.DataFrame(rows, schema=schema).sort("class_index", "background")
+    cells = predictions.filter(pl.col("background").is_not_null())
+    for key, cell in cells.group_by("class_index", "class_name", "background", maintain_order=True):
+        found = proportion_interval(cell["correct"].to_numpy(), cell["cluster"].to_numpy())
+        rows.append((*key, found.n, found.clusters, found.value, found.low, found.high))
+    return pl.DataFrame(rows, schema=_CELLS, orient="row").sort("class_index", "background")
 
 
 def choose_pairs(cells: pl.DataFrame, *, min_drop: float, min_photos: int) -> pl.DataFrame:
-    """Return ``class_index, common, counter, drop``: best and worst background of classes that vary enough.
+    """Return ``class_index, common, counter, drop``: best and worst background of each class that is kept.
 
     Equal accuracies go to the background with more photos, then to the first by name.
 
     Args:
         cells: as ``background_accuracy`` gives them.
-        min_drop: a class is kept when its accuracy varies by more than this fraction (paper section 2: 0.05).
+        min_drop: a class is kept if its accuracy differs by more than this fraction (paper section 2: 0.05).
         min_photos: backgrounds with fewer photos of the class are not considered.
     """
     considered = cells.filter(pl.col("n") >= min_photos)
@@ -74,9 +60,9 @@ def choose_pairs(cells: pl.DataFrame, *, min_drop: float, min_photos: int) -> pl
 
 
 def split_halves(photos: pl.DataFrame, seed: int) -> pl.Series:
-    """Assign whole clusters to two halves that are as alike as can be in class x background counts.
+    """Assign whole clusters to two halves with class x background counts as similar as possible.
 
-    Clusters (photos without one stand alone) are taken in a random order, the largest first, and go where
+    Clusters (a photo without one is its own) are taken in a random order, the largest first, and go where
     their classes and backgrounds are rarer. Accuracy plays no part.
 
     Args:
@@ -99,8 +85,8 @@ def split_halves(photos: pl.DataFrame, seed: int) -> pl.Series:
     for number in order.tolist():
         _, rows, cells, backgrounds = clusters.row(number)
         counts = Counter([*cells, *(f"background {name}" for name in backgrounds)])
-        lean = sum(balance[key] * count for key, count in counts.items())
-        side = 1 if lean < 0 or (lean == 0 and number % 2 == 0) else -1
+        surplus = sum(balance[key] * count for key, count in counts.items())
+        side = 1 if surplus < 0 or (surplus == 0 and number % 2 == 0) else -1
         for key, count in counts.items():
             balance[key] += side * count
         chooses[rows] = side == 1

@@ -1,4 +1,4 @@
-"""Export: a benchmark as a folder that others can read, with its card and everybody's credit."""
+"""Export a benchmark as a folder that others can read, with a data card and all credits."""
 
 from counterground.construction.export._copying import Tick, copy_photos, photo_bytes
 from counterground.construction.export._export import FORMATS, ExportReport, export

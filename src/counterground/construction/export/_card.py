@@ -1,4 +1,4 @@
-"""The data card, and the files that name every photo's author."""
+"""The data card, the credits of all photos, and the list of photos left out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from counterground.construction.export._facts import Agreement, CardFacts
 from counterground.construction.export._format import Statement
 from counterground.construction.export._licences import read_licence
 from counterground.photos import Benchmark
-from counterground.text import markdown, one_line
+from counterground.text import counted, markdown, one_line
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table; numbers stand right."""
+    """Return a Markdown table; numbers are right-aligned."""
     body = [list(row) for row in rows]
     right = [bool(body) and all(isinstance(row[column], int) for row in body) for column in range(len(head))]
     lines = [
@@ -73,12 +73,12 @@ def write_card(benchmark: Benchmark, statement: Statement, folder: Path, front_m
 def _heading(benchmark: Benchmark, statement: Statement) -> str:
     private = "**Not for redistribution.** This export was made for private use.\n\n"
     about = markdown(statement.facts.description) or (
-        "A benchmark of how far vision models lean on the background instead of the object."
+        "A benchmark of how much vision models rely on the background rather than the object."
     )
     classes = benchmark.photos["class_index"].n_unique()
     return (
         f"# {markdown(statement.title(benchmark))}\n\n{'' if statement.shared else private}{about}\n\n"
-        f"{_counted(len(benchmark), 'photo')} of {classes:,} {'class' if classes == 1 else 'classes'}. "
+        f"{counted(len(benchmark), 'photo')} of {counted(classes, 'class')}. "
         f"{statement.format.summary}\n"
     )
 
@@ -87,11 +87,7 @@ def _what_for(benchmark: Benchmark, statement: Statement) -> str:
     notes = [*benchmark.notes, *(remark for remark in statement.remarks if remark not in benchmark.notes)]
     if not notes:
         return ""
-    return "## What a reader must know\n\n" + "".join(f"- {markdown(note)}\n" for note in notes)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return "## Notes\n\n" + "".join(f"- {markdown(note)}\n" for note in notes)
 
 
 def _counts(benchmark: Benchmark) -> str:
@@ -113,7 +109,7 @@ def _counts(benchmark: Benchmark) -> str:
     said = [f"{group} {groups[group]:,}" for group in ("common", "counter") if groups[group]]
     clusters = benchmark.photos["cluster"].drop_nulls().n_unique()
     if clusters:
-        said.append(f"{_counted(clusters, 'cluster')} of photos that belong together")
+        said.append(f"{counted(clusters, 'cluster')} of related photos")
     total = "; ".join([f"Photos: {len(benchmark):,}", *said])
     return f"## Counts\n\n{total}.\n\n{markdown_table(head, rows)}"
 
@@ -122,15 +118,15 @@ def _how_chosen(facts: CardFacts) -> str:
     sentences = [markdown(sentence) for sentence in facts.chosen]
     if facts.annotators is not None:
         people = "1 person" if facts.annotators == 1 else f"{facts.annotators:,} people"
-        decided = f"{people} decided which photos stay and what their backgrounds are."
+        decided = f"{people} decided which photos to keep and labelled their backgrounds."
         sentences.append(decided if facts.annotators else "No annotator has reviewed or labelled them.")
     text = "## How the photos were chosen\n\n" + (" ".join(sentences) or "Not stated.") + "\n"
     if facts.agreement:
-        head = ("task", "photos with two opinions", "alike", "Cohen's kappa", "Krippendorff's alpha")
+        head = ("task", "photos with two annotators", "agreement", "Cohen's kappa", "Krippendorff's alpha")
         text += "\nAgreement of annotators:\n\n" + markdown_table(head, map(_agreement_row, facts.agreement))
     if facts.discarded:
         rows = [(markdown(reason), count) for reason, count in facts.discarded.items()]
-        text += "\nDiscarded:\n\n" + markdown_table(("reason", "photos"), rows)
+        text += "\nDiscarded photos:\n\n" + markdown_table(("reason", "photos"), rows)
     return text
 
 
@@ -153,27 +149,29 @@ def _licences(benchmark: Benchmark, statement: Statement) -> str:
     ]
     own = statement.facts.licence
     collection = (
-        f"The collection (choice and labels): {markdown(own)}. "
+        f"The collection (selection and labels): {markdown(own)}. "
         if own
-        else "No licence is stated for the collection (choice and labels). "
+        else "No licence is stated for the collection (selection and labels). "
     )
     return (
         f"## Licences\n\n{collection}Each photo keeps its author's licence; `ATTRIBUTION.csv` has author,"
         " licence and source of every one. Licences stated without a version are shown as 4.0.\n\n"
-        + markdown_table(("licence", "photos", "passing on", "text"), rows)
+        + markdown_table(("licence", "photos", "redistribution", "text"), rows)
     )
 
 
 def _permits(obstacle: str, noncommercial: bool, verbatim: bool) -> str:
     if obstacle:
         return f"**no**: {markdown(obstacle)}"
-    limits = [*(["not commercially"] if noncommercial else []), *(["unchanged"] if verbatim else [])]
+    limits = [*(["non-commercial"] if noncommercial else []), *(["unchanged"] if verbatim else [])]
     return ", ".join(limits) or "yes"
 
 
 def _reading(reader: str) -> str:
     evaluate = "counterground evaluate . -m MODEL --out ../run"
-    return f"## Reading it\n\nIn this folder:\n\n```python\n{reader}\n```\n\n```console\n{evaluate}\n```\n"
+    return (
+        f"## How to read it\n\nIn this folder:\n\n```python\n{reader}\n```\n\n```console\n{evaluate}\n```\n"
+    )
 
 
 def _citing(benchmark: Benchmark, statement: Statement) -> str:
@@ -185,7 +183,7 @@ def _citing(benchmark: Benchmark, statement: Statement) -> str:
         f"{by}{markdown(statement.title(benchmark))}, version {facts.version}{year}.{where}"
     )
     return (
-        f"## Citing it\n\n{citation}\n\nThe method is that of {_METHOD}.\n\n"
+        f"## Citation\n\n{citation}\n\nMethod: {_METHOD}.\n\n"
         f"Content: `{benchmark.version}` (hash of manifest and classes).\n"
     )
 

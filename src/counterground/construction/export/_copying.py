@@ -1,4 +1,4 @@
-"""Read each photo once, and believe nothing but its hash."""
+"""Read each photo once, and check its hash."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
 
     Raises:
         CounterGroundError: the file is missing, may not be read, or is not the one of the manifest; or it is
-            a mask, for which no hash vouches, and a link out of the benchmark.
+            a mask, which has no hash, and a link that leaves the benchmark.
     """
     source = contents.origins[path]
     if photo_id is None and not source.resolve().is_relative_to(contents.benchmark.root.resolve()):
-        raise CounterGroundError(f"The mask {source} is a link out of the folder: put a copy there instead.")
+        raise CounterGroundError(
+            f"The mask {source} is a link that leaves the folder: put a copy there instead."
+        )
     try:
         data = source.read_bytes()
     except FileNotFoundError as error:
         raise CounterGroundError(
-            f"The file {source} is missing: bring it back, or leave it out of the benchmark."
+            f"The file {source} is missing: restore it, or remove it from the benchmark."
         ) from error
     except OSError as error:
         raise CounterGroundError(f"Cannot read {source}: {error.strerror or error}.") from error
     if photo_id is not None and hashlib.sha256(data).hexdigest() != photo_id:
         raise CounterGroundError(
-            f"The photo {source} has changed since the manifest was written: bring the old file back, write"
-            " the manifest again, or leave it out (of a pool by discarding it in the review)."
+            f"The photo {source} has changed since the manifest was written: restore the old file, write"
+            " the manifest again, or remove it (from a pool by discarding it in the review)."
         )
     return data
 

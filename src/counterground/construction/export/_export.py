@@ -1,4 +1,4 @@
-"""Export a benchmark: choose, lay out, copy, describe; in one rename."""
+"""Export a benchmark: select, lay out, copy and describe its photos; the folder appears in one rename."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def export(
         out: the folder; a new one, an empty one, or an earlier export, which is replaced.
         formats: some of ``FORMATS``, or of those other packages add; one is written to ``out``, several to
             ``out/<format>``.
-        shared: for others: photos are left out whose licence is unknown or forbids passing them on.
+        shared: for others: photos are left out whose licence is unknown or forbids sharing.
         all_licences: in a shared export too, on your own responsibility.
         licence_for_unknown: the licence ("cc-by") of photos that state none: for photos of your own.
         attribution_for_unknown: the credit line of those that have none.
@@ -86,7 +86,7 @@ def export(
 
     Raises:
         UsageError: an unknown format or licence, or ``out`` holds something else, or the benchmark itself.
-        CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
+        CounterGroundError: no photo may be shared; a file is missing or changed; it cannot be written.
     """
     chosen = _known_formats(formats)
     out = _target(benchmark, Path(out))
@@ -124,7 +124,7 @@ def _target(benchmark: Benchmark, out: Path) -> Path:
     """Return where ``out`` is, through a link, once it is known that it may be written there."""
     target = out.resolve() if out.is_symlink() else out.absolute()
     if benchmark.root.resolve().is_relative_to(target.resolve()):
-        raise UsageError(f"{out} holds the benchmark that is to be exported: choose another folder.")
+        raise UsageError(f"{out} holds the benchmark to be exported: choose another folder.")
     check_replaceable(target)
     return target
 

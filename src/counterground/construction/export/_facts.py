@@ -1,4 +1,4 @@
-"""What a data card says beyond the photos themselves: plain values, whoever counted them."""
+"""What a data card says beyond the photos themselves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from counterground.text import counted
+
 if TYPE_CHECKING:
     from counterground.pool import Pool
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far annotators agree on one task.
+    """How much annotators agree on one task.
 
     Attributes:
         task: "review" or "background".
@@ -35,7 +37,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the data card states; everything may stay empty, and is then said to be unknown.
+    """What the data card states; every field may stay empty: the card then says that it is unknown.
 
     Attributes:
         title: of the collection; the benchmark's name where empty.
@@ -47,7 +49,7 @@ class CardFacts:
         creators: who made the collection.
         url: its page.
         citation: how to cite it.
-        licence: of the collection (choice and labels), where one holds for all of it.
+        licence: of the collection (selection and labels), if one holds for all of it.
         released: the day it is published.
         version: of the collection, MAJOR.MINOR.PATCH.
     """
@@ -67,7 +69,7 @@ class CardFacts:
 
 
 def card_facts(pool: Pool) -> CardFacts:
-    """Return what a pool knows: where its photos are from, what was discarded, how far people agree."""
+    """Return what a pool knows: where its photos are from, what was discarded, how much annotators agree."""
     from counterground.pool import IMPORTED, KEEP
 
     photos, review = pool.photos(), pool.verdicts("review")
@@ -105,4 +107,4 @@ def _origins(photos: pl.DataFrame) -> tuple[str, ...]:
     counts = ", ".join(f"{source} {count:,}" for source, count in Counter(keys).most_common())
     days = photos["observed_on"].drop_nulls()
     span = f" They were taken from {days.sort()[0]} to {days.sort()[-1]}." if len(days) else ""
-    return (f"Collected were {len(photos):,} photos ({counts}).{span}",)
+    return (f"{counted(len(photos), 'photo')} collected ({counts}).{span}",)

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, and takes the place of an earlier export only."""
+"""A folder that appears complete or not at all, and replaces only an earlier export."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ try:
 except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_STALE_SECONDS = 6 * 3600  # where there are no locks to ask
+_STALE_SECONDS = 6 * 3600  # where folders cannot be locked
 _NO_LOCK = -1
 _MARK = "counterground_export"
 
@@ -81,7 +81,7 @@ def check_replaceable(out: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         known = None
     if known is None:
-        raise UsageError(f"{out} holds something that is no export: choose an empty or a new folder.")
+        raise UsageError(f"{out} holds files that are not an export: choose an empty or a new folder.")
     if extra := sorted(found - known):
         raise UsageError(
             f"{out} holds {extra[0]!r} beside an earlier export: move it elsewhere, or choose another folder."

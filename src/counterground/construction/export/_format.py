@@ -1,4 +1,4 @@
-"""What an export must know of a format, and what the card of one export states."""
+"""The record of an export format, and what the card of one export states."""
 
 from __future__ import annotations
 

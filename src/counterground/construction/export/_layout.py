@@ -14,12 +14,13 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import IMAGE_SUFFIXES, Benchmark, find_imagenet_index, image_type, imagenet_names
+from counterground.text import counted
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(?=\.|$)", re.IGNORECASE
 )
-_JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})  # readers take these for litter
+_JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})  # readers ignore these
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _LONGEST = 150  # bytes: file systems end at 255, Windows paths at 260 in all
 
@@ -165,7 +166,7 @@ def keep_paths(benchmark: Benchmark) -> Contents:
         pl.Series("mask", [mask and new_masks[mask] for mask in photos["mask"]], pl.String),
     )
     notes = (
-        (f"{renamed:,} files were renamed, to names that every system keeps, so the version is another.",)
+        (f"Renamed {counted(renamed, 'file')} to names that every system supports, so the version differs.",)
         if renamed
         else ()
     )
@@ -214,7 +215,7 @@ def counteranimal_paths(benchmark: Benchmark) -> Contents:
     paths = place(wanted, OWN_FILES)
     origins = {new: benchmark.photo_path(old) for old, new in zip(photos["path"], paths, strict=True)}
     masks = photos["mask"].drop_nulls().len()
-    notes = (f"{masks:,} masks were left behind: this layout has no place for them.",) if masks else ()
+    notes = (f"Left out {counted(masks, 'mask')}: this layout cannot hold them.",) if masks else ()
     moved = photos.with_columns(pl.Series("path", paths, pl.String), pl.lit(None, pl.String).alias("mask"))
     return Contents(replace(benchmark, photos=moved), origins, notes)
 

@@ -1,4 +1,4 @@
-"""What a licence lets one do with a photo: as far as sharing goes, and no further.
+"""Whether a licence lets a photo be shared.
 
 Codes and texts are matched strictly; what is not known is not shared. This is not legal advice.
 """
@@ -52,9 +52,9 @@ class Licence:
     Attributes:
         name: as the tables show it.
         url: its text; empty where there is none.
-        obstacle: why the photo must not be passed on; empty where it may.
+        obstacle: why the photo must not be shared; empty if it may.
         needs_credit: the author must be named.
-        noncommercial: only for purposes that are not commercial.
+        noncommercial: for non-commercial purposes only.
         verbatim: only unchanged (no derivatives).
     """
 
@@ -72,7 +72,7 @@ def read_licence(text: str | None) -> Licence:
 
     Known are the Creative Commons licences (codes, names, URLs; without a version 4.0, as iNaturalist's are),
     CC0 and public domain, the usual free licences, and "all rights reserved". Several, separated by ``;`` or
-    "or", with remarks in brackets, hold all at once: a photo may be passed on only where each allows it.
+    "or", with remarks in brackets, hold all at once: a photo may be shared only if each allows it.
     """
     if text is None or not text.strip():
         return Licence("not stated", obstacle="no licence is stated")

@@ -1,4 +1,4 @@
-"""Which photos of a benchmark go into an export, and what is said of those that do not."""
+"""Which photos of a benchmark are exported, and which are left out and why."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import polars as pl
 from counterground.construction.export._licences import read_licence
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import Benchmark
+from counterground.text import counted
 
 LEFT_OUT_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),
@@ -45,10 +46,10 @@ class Selection:
 
 
 def select_photos(benchmark: Benchmark, terms: Terms) -> Selection:
-    """Choose the photos that may be passed on; all of them where the export is not shared.
+    """Choose the photos that may be shared; all of them where the export is not shared.
 
     Raises:
-        UsageError: the licence for photos without is no licence that we know, or there is only a credit line.
+        UsageError: the licence for photos without one is unknown, or there is only a credit line.
         CounterGroundError: no photo is left.
     """
     photos, stated = _state(benchmark.photos, terms.licence_for_unknown, terms.attribution_for_unknown)
@@ -92,14 +93,14 @@ def _known(text: str) -> str:
 
 
 def _nothing_left(benchmark: Benchmark, left_out: pl.DataFrame) -> str:
-    reasons = _counted(left_out["reason"])
+    reasons = _tally(left_out["reason"])
     return (
-        f"None of the {len(left_out):,} photos of {benchmark.name} may be passed on ({reasons}). If they are "
-        "yours, state their licence with --licence-for-unknown; for your own use export with --private."
+        f"None of the {len(left_out):,} photos of {benchmark.name} may be shared ({reasons}). If they are "
+        "yours, state their licence with --licence-for-unknown; for your own use, export with --private."
     )
 
 
-def _counted(values: Iterable[str]) -> str:
+def _tally(values: Iterable[str]) -> str:
     return "; ".join(f"{value}: {count:,}" for value, count in Counter(values).most_common())
 
 
@@ -124,33 +125,24 @@ def _left_out_notes(left_out: pl.DataFrame, total: int, gaps: list[str]) -> Iter
     if left_out.is_empty():
         return
     yield (
-        f"{len(left_out):,} of {total:,} photos were left out of this export because their licence does not "
-        f"let it be passed on ({_counted(left_out['reason'])})."
+        f"{len(left_out):,} of {counted(total, 'photo')} left out of this export, because the licence does "
+        f"not allow sharing ({_tally(left_out['reason'])})."
     )
     if gaps:
-        yield f"That left no photo in: {', '.join(gaps)}."
+        yield f"No photo is left in: {', '.join(gaps)}."
 
 
-def _remarks(kept: pl.DataFrame, forbidden: int, stated: int, own_words: str) -> Iterable[str]:
+def _remarks(kept: pl.DataFrame, forbidden: int, stated: int, stated_licence: str) -> Iterable[str]:
     licences = [read_licence(text) for text in kept["licence"]]
     credits_missing = sum(
         licence.needs_credit and not (credit or "").strip()
         for licence, credit in zip(licences, kept["attribution"], strict=True)
     )
-    said = (
-        (
-            forbidden,
-            "{} photos are in although their licence is not known to allow it, on the exporter's word.",
-        ),
-        (stated, f"{{}} photos had no licence; whoever exported them stated {own_words}."),
-        (sum(x.noncommercial for x in licences), "{} photos are for purposes that are not commercial (NC)."),
-        (
-            sum(x.verbatim for x in licences),
-            "{} photos may be passed on only as they are (ND): share no crops or edits of them.",
-        ),
-        (
-            credits_missing,
-            "{} photos are under a licence that wants a credit line, and have none: add it before you share.",
-        ),
+    remarks = (
+        (forbidden, "Shared although the licence is not known to allow it, at the exporter's risk"),
+        (stated, f"Licence stated by the exporter ({stated_licence})"),
+        (sum(x.noncommercial for x in licences), "For non-commercial use only (NC)"),
+        (sum(x.verbatim for x in licences), "To be shared only unchanged, without crops or edits (ND)"),
+        (credits_missing, "Credit line required by the licence but missing: add it before sharing"),
     )
-    return [sentence.format(f"{count:,}") for count, sentence in said if count]
+    return [f"{sentence}: {counted(count, 'photo')}." for count, sentence in remarks if count]

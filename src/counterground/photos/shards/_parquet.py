@@ -36,7 +36,7 @@ def parquet_samples(shard: Path) -> Iterator[Sample]:
     a column of images called mask gives masks. A ``ClassLabel`` gives the names of its numbers.
 
     Raises:
-        CounterGroundError: no Parquet, damaged, no or several columns of images, or a photo without bytes.
+        CounterGroundError: not Parquet, damaged, no or several columns of images, or a photo without bytes.
     """
     try:
         lazy = pl.scan_parquet(shard)
@@ -49,7 +49,7 @@ def parquet_samples(shard: Path) -> Iterator[Sample]:
                 yield _sample(f"{shard.name}, row {number + 1}", row, columns)
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CounterGroundError(f"{shard.name} is damaged or no Parquet file ({reason}).") from error
+        raise CounterGroundError(f"{shard.name} is damaged or not a Parquet file ({reason}).") from error
 
 
 def _columns(shard: Path, schema: Mapping[str, pl.DataType]) -> _Columns:
@@ -59,9 +59,9 @@ def _columns(shard: Path, schema: Mapping[str, pl.DataType]) -> _Columns:
     if not images:
         images = [name for name in _BINARY_NAMES if schema.get(name) == pl.Binary][:1]
     if len(images) != 1:
-        what = f"the columns {', '.join(images)} are all" if images else "no column is one"
+        what = f"found {', '.join(images)}" if images else "found none"
         raise CounterGroundError(
-            f"{shard.name}: wanted is one column of images (structs of bytes and path); {what}. "
+            f"{shard.name}: expected one column of images (structs of bytes and path); {what}. "
             f"It has: {', '.join(schema)}."
         )
     labels = _class_labels(shard)

@@ -1,4 +1,4 @@
-"""One sample of a shard, whatever the shard's form, and the limits of what is believed."""
+"""One sample of a shard in any format, and the sizes that are accepted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Benchmarks whose photos are packed in shards (WebDataset, Hugging Face), unpacked once into the cache.
 
-A shard may come from a stranger: every name and size is checked before anything is written, and nothing in it
-is run.
+Shards are untrusted: every name and size is checked before anything is written, and nothing in them is run.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +17,7 @@ from typing import Any, Literal
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.files import cache_dir, write_text
+from counterground.files import cache_dir, draft_folder, write_text
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, Discovered, describe_gaps
 from counterground.photos._native import (
@@ -30,7 +27,7 @@ from counterground.photos._native import (
     read_written,
     write_benchmark,
 )
-from counterground.photos._parquet import read_parquet_manifest
+from counterground.photos._parquet import benchmark_of_frame
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._tar import tar_samples
@@ -62,7 +59,7 @@ def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | N
         rows.append(_write_sample(sample, number, into, space))
         unused |= {name for name in sample.fields if name not in _USED}
     if not rows:
-        raise CounterGroundError("there is no photo in the shards.")
+        raise CounterGroundError("the shards hold no photos.")
     notes = (f"Fields of the samples that were not used: {', '.join(sorted(unused))}.",) if unused else ()
     return _benchmark(rows, into, space, notes)
 
@@ -72,7 +69,7 @@ def _write_sample(sample: Sample, number: int, into: Path, space: LabelSpace | N
     path = str(fields.get("path") or f"files/{number:07d}{sample.suffix}")
     digest = hashlib.sha256(sample.photo).hexdigest()
     if fields.get("photo_id") not in (None, digest):
-        raise CounterGroundError(f"{sample.where} is not the photo it says it is: its bytes were changed.")
+        raise CounterGroundError(f"{sample.where} does not match its photo_id: its bytes were changed.")
     _write(sample.where, into, path, sample.photo)
     row: dict[str, Any] = {name: _text(fields.get(name)) for name in _TEXTS}
     row |= {"path": path, "photo_id": digest, "mask": None}
@@ -100,12 +97,12 @@ def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | Non
     if name is not None:
         return {"class_name": name}
     if index is None:
-        wanted = ", ".join(_CLASS_FIELDS)
-        raise CounterGroundError(f"{sample.where} has no class: wanted is one of the fields {wanted}.")
+        expected = ", ".join(_CLASS_FIELDS)
+        raise CounterGroundError(f"{sample.where} has no class: expected one of the fields {expected}.")
     if sample.class_names is None:
         raise CounterGroundError(
-            f"{sample.where} has class number {index}, and nothing says what that is called: put the names, "
-            "one a line in the order of the numbers, into classnames.txt beside the shards."
+            f"{sample.where} has class number {index}, and its name is unknown: put the names, "
+            "one per line in the order of the numbers, into classnames.txt beside the shards."
         )
     if not 0 <= index < len(sample.class_names):
         raise CounterGroundError(
@@ -138,17 +135,12 @@ def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = Fal
 def _benchmark(
     rows: list[dict[str, Any]], into: Path, space: LabelSpace | None, notes: tuple[str, ...]
 ) -> Benchmark:
-    if space is not None:
-        photos = pl.DataFrame(rows, schema=MANIFEST_SCHEMA)
-        found = Benchmark("", into, photos, space, notes)
-        gaps = describe_gaps(found.photos, space)
-    else:
+    if space is None:
         schema = {name: kind for name, kind in MANIFEST_SCHEMA.items() if name != "class_index"}
-        manifest = into.with_name("samples.parquet")
-        pl.DataFrame(rows, schema=schema).write_parquet(manifest)
-        found, gaps = read_parquet_manifest(manifest), ()
-        manifest.unlink()
-    return Benchmark("", into, found.photos, found.label_space, (*notes, *found.notes, *gaps))
+        found = benchmark_of_frame(pl.DataFrame(rows, schema=schema), into, "")
+        return found.described(notes=(*notes, *found.notes))
+    found = Benchmark("", into, pl.DataFrame(rows, schema=MANIFEST_SCHEMA), space)
+    return found.described(notes=(*notes, *describe_gaps(found)))
 
 
 PackedForm = Literal["huggingface", "webdataset"]
@@ -161,12 +153,11 @@ _SHARDS: dict[PackedForm, tuple[str, ...]] = {
 }
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
 _LAYOUT = 1  # of the unpacked folders: another number, another folder
-_STALE_SECONDS = 6 * 3600
 
 
 @dataclass(frozen=True)
 class _Pack:
-    """A packed folder and what its description says; a stranger's has none."""
+    """A packed folder and its description; folders that we did not write have none."""
 
     folder: Path
     form: PackedForm
@@ -243,9 +234,9 @@ def read_packed(folder: Path, form: PackedForm) -> Benchmark:
     if found is None:
         _unpack(pack, target)
         found = read_written(target)
-    # A stranger's folder is called as it is called here, wherever its content was first met.
+    # The name of a folder that we did not write is its name here, wherever its content was first read.
     name = found.name if pack.description else folder.resolve().name
-    return replace(found, name=name)
+    return found.described(name=name)
 
 
 def _open_pack(folder: Path, form: PackedForm) -> _Pack:
@@ -268,7 +259,7 @@ def _open_pack(folder: Path, form: PackedForm) -> _Pack:
                 f"The shard {folder / name} is not as it was exported (cut short or changed): copy it again."
             )
     if extra := sorted(set(hashes) - set(expected)):
-        raise CounterGroundError(f"{folder / extra[0]} is no shard of this benchmark: move it elsewhere.")
+        raise CounterGroundError(f"{folder / extra[0]} is not a shard of this benchmark: move it elsewhere.")
     return _Pack(folder, form, hashes, description)
 
 
@@ -298,7 +289,7 @@ def _sha256(path: Path) -> str:
 
 
 def _open_unpacked(target: Path) -> Benchmark | None:
-    """Return what was unpacked before; None where nothing was, or somebody has tidied photos away."""
+    """Return what was unpacked before; None where nothing was, or photos were deleted."""
     if not (target / BENCHMARK_FILE).is_file():
         return None
     try:
@@ -311,14 +302,9 @@ def _open_unpacked(target: Path) -> Benchmark | None:
 def _unpack(pack: _Pack, target: Path) -> None:
     """Unpack beside ``target`` and rename: a killed unpacking leaves a draft that a later one removes."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
-        try:
+        with draft_folder(target) as draft:
             _fill(pack, draft)
             _put_in_place(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise CounterGroundError(
             f"Cannot unpack {pack.folder} into {target.parent}: {error.strerror or error}. Free some space"
@@ -336,7 +322,7 @@ def _fill(pack: _Pack, draft: Path) -> None:
     if pack.description is not None:
         name, notes = str(pack.description["name"]), tuple(map(str, pack.description["notes"]))
         discovery = Discovered.from_json(pack.description)
-        found = replace(found, name=name, notes=notes, discovery=discovery)
+        found = found.described(name=name, notes=notes, discovery=discovery)
         if found.version != pack.description["version"]:
             raise CounterGroundError(
                 f"The photos in {pack.folder} are not those that {BENCHMARK_FILE} was written for:"
@@ -367,7 +353,6 @@ def _class_names(path: Path) -> list[str] | None:
 
 
 def _put_in_place(draft: Path, target: Path) -> None:
-    draft.chmod(0o755)
     try:
         draft.rename(target)
     except OSError:
@@ -375,13 +360,3 @@ def _put_in_place(draft: Path, target: Path) -> None:
             return
         shutil.rmtree(target, ignore_errors=True)
         draft.rename(target)
-
-
-def _sweep(folder: Path) -> None:
-    for left in folder.glob(".draft-*"):
-        try:
-            age = time.time() - left.stat().st_mtime
-        except OSError:
-            continue
-        if age > _STALE_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)

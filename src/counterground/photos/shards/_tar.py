@@ -23,8 +23,8 @@ def tar_samples(shard: Path) -> Iterator[Sample]:
     fields, ``cls`` one field of that name, ``mask.*`` the mask, images the photo; others are fields not used.
 
     Raises:
-        CounterGroundError: the tar is damaged or cut short, a member is a link, a device, too large or named
-            out of its folder, or a sample has no photo or two.
+        CounterGroundError: the tar is damaged or cut short, a member is a link, a device, too large or would
+            land outside its folder, or a sample has no photo or two.
     """
     try:
         with tarfile.open(shard, "r:") as tar:
@@ -52,7 +52,7 @@ def _split(shard: Path, info: tarfile.TarInfo) -> tuple[str, str]:
     parts = info.name.split("/")
     unsafe = info.name.startswith("/") or "\\" in info.name or "\0" in info.name or ".." in parts
     if unsafe or not info.isreg() or info.issparse():
-        what = "would land outside its folder" if unsafe else "is no plain file"
+        what = "would land outside its folder" if unsafe else "is not a regular file"
         raise CounterGroundError(f"{shard.name} is not safe to unpack: {info.name!r} {what}.")
     folder, _, last = info.name.rpartition("/")
     stem, _, suffix = last.partition(".")
@@ -91,7 +91,7 @@ def _sample(shard: Path, key: str, parts: dict[str, bytes]) -> Sample:
     masks = {name: data for name, data in images.items() if name.startswith("mask.")}
     photos = {name: data for name, data in images.items() if name not in masks}
     if len(photos) != 1:
-        raise CounterGroundError(f"{where}: wanted is one photo, not {len(photos)}.")
+        raise CounterGroundError(f"{where}: expected one photo, not {len(photos)}.")
     unused = {name: None for name in parts if name not in images and _kind(name) not in {".json", ".cls"}}
     ((suffix, photo),) = photos.items()
     return Sample(
@@ -108,7 +108,7 @@ def _fields(where: str, parts: dict[str, bytes]) -> dict[str, Any]:
             elif _kind(name) == ".cls":
                 text = data.decode().strip()
                 fields["cls"] = int(text) if text.isdecimal() else text
-        json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is not text
     except (ValueError, TypeError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise CounterGroundError(f"{where}: its fields cannot be read ({reason}).") from error

@@ -19,6 +19,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from counterground.errors import UsageError
 from counterground.pool._database import LEASE
+from counterground.pool._decisions import labels_of_tasks, record_decision, undo_decision
 from counterground.pool._schema import TASKS
 from counterground.pool._store import Pool
 from counterground.pool._verdicts import check_labels_of_decisions
@@ -118,10 +119,14 @@ class Queue:
     def decide(
         self, path: str, *, annotator: str, task: str, within: Connection | None = None, **decision: Any
     ) -> int:
-        """Record a decision, as ``Pool.decide`` does, and give the photo back; return the decision's id."""
+        """Record a decision, as ``Pool.decide`` does, and give the photo back; return the decision's id.
+
+        ``within`` is a transaction of ``Pool.connect`` of which this becomes a part: on disk with all of it.
+        """
         with self.pool.connect_within(within) as connection:
             newest = connection.execute(text(NEWEST)).one().newest
-            number = self.pool.decide(path, annotator=annotator, task=task, within=connection, **decision)
+            known = labels_of_tasks(connection)
+            number = record_decision(connection, known, path=path, annotator=annotator, task=task, **decision)
             if number > newest:  # what was sent twice may have been undone meanwhile, and be on screen again
                 same = LEASE.c.path == path, LEASE.c.task == task, LEASE.c.annotator == annotator
                 connection.execute(delete(LEASE).where(*same))
@@ -138,7 +143,7 @@ class Queue:
     ) -> tuple[QueuedPhoto, dict[str, Any]] | None:
         """Take back a decision, as ``Pool.undo`` does, and keep its photo for the annotator; return both."""
         with self.pool.connect_within(within) as connection:
-            row = self.pool.undo(annotator, task, of=of, token=token, within=connection)
+            row = undo_decision(connection, annotator, task, of=of, token=token)
             if row is None:
                 return None
             if not row["adjudicates"]:
@@ -250,7 +255,9 @@ class Queue:
             "me": annotator,
             "task": task,
             "now": now,
-            "latest": now + LEASE_SECONDS,  # no lease lasts longer, though the clock was set back meanwhile
+            # A lease that ends later was made before the clock was set back. Twice its length, since others
+            # make leases while this request waits for the lock.
+            "latest": now + 2 * LEASE_SECONDS,
             "second": self._second,
             "ranked": ranked,
         }

@@ -8,14 +8,14 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.study.coco._objects import CLASSES, Array, Objects, Part
 
 #: Classes of Ahmed et al. (2021), in their order: class i has biased colour i.
@@ -93,11 +93,10 @@ def check_coco(folder: Path) -> Path:
     """Return the annotations' file of COCO 2017 under ``folder``, before any work is done.
 
     Raises:
-        UsageError: no COCO there.
-        CounterGroundError: pycocotools is missing.
+        UsageError: no COCO there, or pycocotools is not installed.
     """
-    if find_spec("pycocotools") is None:
-        raise CounterGroundError("Reading COCO needs pycocotools: run `pip install 'counterground[coco]'`.")
+    with needs_extra("coco"):
+        import_module("pycocotools")
     file = folder / _ANNOTATIONS
     if not file.is_file():
         raise UsageError(f"No {file}: {_GET}.")

@@ -13,8 +13,9 @@ import polars as pl
 from counterground.errors import UsageError
 from counterground.models import check_specs
 from counterground.published import load_table
+from counterground.results import Table
 from counterground.study._grid import use_one_thread
-from counterground.study._study import Study, Table, check_out, write_study
+from counterground.study._study import Study, check_out, text_table, write_study
 from counterground.study.coco._coco import check_coco
 from counterground.study.coco._finetune import Machine
 from counterground.study.coco._objects import BIASED, Objects, paint, paint_elsewhere
@@ -174,7 +175,7 @@ def _result_table(results: pl.DataFrame) -> Table:
         cells = [_with_interval(row, name) for name in ("id", "ood", "drop", "follows")]
         rows.append([f"{head}{strength}, {NAMES[row['objective']]}", *cells, *_setting(row, shown=grid)])
     heads = ("colour, objective", "in distribution", "out of distribution", "drop", "named by colour")
-    return Table(
+    return text_table(
         "Percent, mean and 95 % interval over seeds",
         (*heads, "rate, decay, warm-up") if grid else heads,
         rows,
@@ -204,7 +205,7 @@ def _comparison_table(comparisons: pl.DataFrame) -> Table:
         ]
         p = "–" if row["p_holm"] is None else f"{row['p_holm']:.3f}"
         rows.append([f"{NAMES[row['objective']]}, {measure}, {where}", *shown, p])
-    return Table(
+    return text_table(
         f"Points more than {NAMES['obj']}, 95 % interval over seeds; p after Holm",
         ("objective, measure, colour", "mean", "low", "high", "p"),
         rows,
@@ -225,7 +226,7 @@ def _published_table(results: pl.DataFrame) -> Table:
         cells = [cell for pair in zip(found, printed, strict=True) for cell in pair]
         rows.append([f"{row['backbone']}, {NAMES[row['approach']]}", *cells])
     heads = [head for name in ("in", "out", "drop") for head in (name, f"{name}, printed")]
-    return Table("Table 7, percent", ("model", *heads), rows)
+    return text_table("Table 7, percent", ("model", *heads), rows)
 
 
 def _backbone(model: str) -> str:

@@ -15,8 +15,9 @@ import polars as pl
 from scipy.stats import t as student
 
 from counterground.published import load_table
+from counterground.results import Table
 from counterground.study._grid import read_figures, run_grid, use_one_thread
-from counterground.study._study import Study, Table, check_out, write_study
+from counterground.study._study import Study, check_out, text_table, write_study
 from counterground.study.mnist._digits import Setting
 from counterground.study.mnist._mnist import Digits, load_mnist
 from counterground.study.mnist._training import METHODS, Cell, train_cell
@@ -195,7 +196,9 @@ def _rows(table: pl.DataFrame) -> Table:
                 _spread(row[f"printed_{name}_mean"], row[f"printed_{name}_std"], 1),
             ]
         rows.append(cells)
-    return Table("Accuracy, percent: mean and s.d. over seeds, ours and as Table 8 prints it", heads, rows)
+    return text_table(
+        "Accuracy, percent: mean and s.d. over seeds, ours and as Table 8 prints it", heads, rows
+    )
 
 
 def _spread(mean: float | None, std: float | None, scale: float) -> str:
@@ -215,7 +218,7 @@ def _difference_rows(differences: pl.DataFrame) -> Table:
         )
         for row in differences.to_dicts()
     ]
-    return Table(
+    return text_table(
         "Contrastive minus supervised, points, 95 % interval over seeds",
         ("test", "mean", "low", "high", "p"),
         rows,

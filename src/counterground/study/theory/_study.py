@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from counterground.study._study import Study, Table, check_out, write_study
+from counterground.results import Table
+from counterground.study._study import Study, check_out, text_table, write_study
 from counterground.study.theory._theory import (
     MEAN_OF_CLASS,
     OBJECT_ONLY,
@@ -179,7 +180,7 @@ def _held(inside: pl.DataFrame, kind: str) -> dict[str, object]:
 
 def _table(rows: pl.DataFrame, where: str, name: Callable[[dict[str, Any]], str]) -> Table:
     keys = ("error_misleads", "error_misleads_sd", "exact_error_misleads", "printed_least_error_misleads")
-    return Table(
+    return text_table(
         f"Error where the background misleads, percent{where}",
         (
             "mu_spu, p_spu, prompt" if not where else "varied, prompt",

@@ -130,7 +130,7 @@ def test_the_manifest_for_other_programs_is_there_after_an_import(tmp_path, labe
 
 def test_pipes_among_the_photos_do_not_hold_up_an_import(tmp_path, labelled):
     os.mkfifo(labelled / "zebra/grass/pipe.jpg")
-    with pytest.raises(CounterGroundError, match=r"pipe\.jpg: no regular file"):
+    with pytest.raises(CounterGroundError, match=r"pipe\.jpg: not a regular file"):
         import_photos(tmp_path / "pool", labelled)
     report = import_photos(tmp_path / "flat", labelled / "zebra/grass", ImportOptions(class_name="zebra"))
     assert [one.reason for one in report.rejected] == ["not a regular file"]

@@ -30,7 +30,7 @@ from counterground.construction.ingest.collect._session import (
 )
 from counterground.construction.ingest.collect._taxa import Choice
 from counterground.construction.ingest.download import DownloadReport, DownloadSettings, download_photos
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, needs_extra
 from counterground.http import Budget, Waiting, refuse_long_wait
 from counterground.pool import CANDIDATE_SCHEMA, open_pool
 from counterground.progress import progress_bar
@@ -46,7 +46,8 @@ LOCK_FILE = ".collect.lock"
 @contextmanager
 def exclusive_lock(root: Path, waiting: Waiting) -> Iterator[None]:
     """Wait until no other process collects into the pool; the system frees the lock of a killed one."""
-    from filelock import FileLock
+    with needs_extra("construction"):
+        from filelock import FileLock
 
     file = root / LOCK_FILE
     lock = FileLock(file)

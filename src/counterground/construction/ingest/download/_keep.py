@@ -9,7 +9,7 @@ from pathlib import Path
 
 from counterground.errors import CounterGroundError
 from counterground.files import atomic_path
-from counterground.photos import UnreadablePhoto, load_photo
+from counterground.photos import UnreadablePhoto, image_type, load_photo
 from counterground.pool import leads_out
 
 _PLAIN_KEY = re.compile(r"[a-z]{1,20}:[a-z0-9]{1,40}")
@@ -52,7 +52,8 @@ def keep_photo(root: Path, folder: str, stem: str, data: bytes, origin: Path | N
         UnreadablePhoto: the bytes cannot be decoded as a photo; nothing is written.
         CounterGroundError: the pool cannot be written, or a link in it leads elsewhere.
     """
-    target = root / "files" / folder / f"{stem}{_suffix(data)}"
+    kind = image_type(data)  # by content: addresses and headers are often wrong
+    target = root / "files" / folder / f"{stem}{kind.suffix if kind else '.jpg'}"
     if leads_out(root, target.parent):
         raise CounterGroundError(f"{target.parent} is a link out of the pool: replace it with a folder.")
     with atomic_path(target) as temporary:
@@ -79,21 +80,3 @@ def find_photo(root: Path, folder: str, stem: str) -> KeptPhoto | None:
             path = target.relative_to(root).as_posix()
             return KeptPhoto(path, hashlib.sha256(data).hexdigest(), *image.size, len(data))
     return None
-
-
-def _suffix(data: bytes) -> str:
-    """Name the format by content: addresses and headers lie."""
-    head = data[:16]
-    if head[:4] == b"RIFF":
-        return ".webp"
-    if head[4:8] == b"ftyp":
-        return ".avif"
-    starts = {
-        b"\x89PNG": ".png",
-        b"GIF8": ".gif",
-        b"BM": ".bmp",
-        b"II*\0": ".tif",
-        b"MM\0*": ".tif",
-        b"P": ".ppm",
-    }
-    return next((suffix for start, suffix in starts.items() if head.startswith(start)), ".jpg")

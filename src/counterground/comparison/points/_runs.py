@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison._matching import PaperRow, paper_row
-from counterground.comparison._published_points import (
+from counterground.comparison.points._matching import PaperRow, paper_row
+from counterground.comparison.points._published import (
     BENCHMARK,
     LABEL_SPACE,
     Setup,

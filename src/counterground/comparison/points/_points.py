@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison._deduplicate import deduplicate_results
-from counterground.comparison._published_points import PUBLISHED, Setup, paper_rows, reproduction_rows
-from counterground.comparison._run_points import run_rows
+from counterground.comparison.points._deduplicate import deduplicate_results
+from counterground.comparison.points._published import PUBLISHED, Setup, paper_rows, reproduction_rows
+from counterground.comparison.points._runs import run_rows
 from counterground.errors import UsageError
 from counterground.metrics import SETTING_SCHEMA
 from counterground.results import Run

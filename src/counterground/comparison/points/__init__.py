@@ -1,0 +1,44 @@
+"""Points: one result of one model each, of runs, of the paper and of its reproduction, in one table."""
+
+from counterground.comparison.points._deduplicate import deduplicate_results, fingerprint, predictions_of
+from counterground.comparison.points._matching import PaperRow, paper_row
+from counterground.comparison.points._points import (
+    POINTS_SCHEMA,
+    gather,
+    model_points,
+    refuse_repeated,
+    run_names,
+    titles,
+)
+from counterground.comparison.points._published import (
+    NORMAL,
+    PUBLISHED,
+    Figure,
+    Setup,
+    reproduction_rows,
+    standard_error,
+)
+from counterground.comparison.points._runs import FAMILIES, is_counteranimal, why_not_paper
+
+__all__ = [
+    "FAMILIES",
+    "NORMAL",
+    "POINTS_SCHEMA",
+    "PUBLISHED",
+    "Figure",
+    "PaperRow",
+    "Setup",
+    "deduplicate_results",
+    "fingerprint",
+    "gather",
+    "is_counteranimal",
+    "model_points",
+    "paper_row",
+    "predictions_of",
+    "refuse_repeated",
+    "reproduction_rows",
+    "run_names",
+    "standard_error",
+    "titles",
+    "why_not_paper",
+]

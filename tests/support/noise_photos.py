@@ -1,0 +1,27 @@
+"""Photographs of noise, and folders of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ANIMALS = {"ice bear": ("snow", "grass"), "black swan": ("water", "earth"), "flamingo": ("water", "sky")}
+
+
+def save_noise(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path, quality=95)
+    return path
+
+
+def save_animals(root: Path) -> Path:
+    """Write three classes in the CounterAnimal layout, eight photographs per group; return ``root``."""
+    seed = 0
+    for animal, backgrounds in ANIMALS.items():
+        for group, background in zip(("common", "counter"), backgrounds, strict=True):
+            for number in range(8):
+                save_noise(root / animal / f"{group}-{background}" / f"{number}.jpg", seed := seed + 1)
+    return root
