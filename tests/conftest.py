@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,41 @@ def tiny_clip(tmp_path_factory) -> Path:
     )
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     return folder
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch) -> Path:
+    """A folder of installed packages, on the path of this process and of those that it starts."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    before = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def serve_chat(monkeypatch):
+    """Function: what answers a call -> a running `ChatServer`. Failed calls are tried again at once."""
+    from chat_server import ChatServer
+
+    # How long a call waits before the second try is not for users to set.
+    from counterground.models.generative import _endpoint
+
+    monkeypatch.setattr(_endpoint, "FIRST_WAIT", 0.01)
+    servers = []
+
+    def start(reply) -> ChatServer:
+        servers.append(ChatServer(reply))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
 
 
 @pytest.fixture

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import polars as pl
 import pytest
@@ -25,7 +20,6 @@ from counterground.inference import Settings, evaluate_models
 # The rule that reads answers and the articles of prompts have many cases, each of which would be a run.
 from counterground.inference._prompt_specs import PromptSpec, takes_an
 from counterground.inference.generative._matching import Matcher, says_yes
-from counterground.models.generative import _endpoint as _endpoint_calls
 from counterground.photos import read_benchmark
 
 SURFACE_FORMS = (
@@ -123,76 +117,18 @@ def test_files_of_aliases_are_checked(photos, tmp_path):
         run_on(photos, "efficientnet-lite0", tmp_path / "run", aliases=str(tmp_path / "none.json"))
 
 
-class Endpoint(ThreadingHTTPServer):
-    """Answers with ``reply(image, question, number)``; a number is an HTTP status to fail with."""
-
-    daemon_threads = True
-
-    def __init__(self, reply) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.reply, self.lock, self.number = reply, threading.Lock(), 0
-        self.answered: Counter[tuple[str, str]] = Counter()
-        self.at_once = self.most_at_once = 0
-
-    @property
-    def spec(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1#tiny"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        picture, text = body["messages"][0]["content"]
-        data = base64.b64decode(picture["image_url"]["url"].partition(",")[2])
-        with self.server.lock:
-            self.server.number += 1
-            number = self.server.number
-            self.server.at_once += 1
-            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
-        reply = self.server.reply(data, text["text"], number)
-        with self.server.lock:
-            self.server.at_once -= 1
-            if not isinstance(reply, int):
-                self.server.answered[hashlib.sha256(data).hexdigest(), text["text"]] += 1
-        payload = json.dumps({"choices": [{"message": {"content": reply}}]}).encode()
-        self.send_response(reply if isinstance(reply, int) else 200)
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)
-
-    def log_message(self, *args) -> None:
-        pass
-
-
-@pytest.fixture
-def serve(monkeypatch):
-    monkeypatch.setattr(_endpoint_calls, "FIRST_WAIT", 0.01)
-    servers = []
-
-    def start(reply) -> Endpoint:
-        server = Endpoint(reply)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        servers.append(server)
-        return server
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
 def run_on(photos, spec, out, **settings):
     return evaluate_models(
         read_benchmark(photos), [spec], Settings(**{"label_space": "benchmark", **settings}), out
     )
 
 
-def test_an_endpoint_is_asked_once_a_photo(photos, serve, tmp_path):
-    def reply(data, question, number):
-        assert Image.open(io.BytesIO(data)).size == (48, 40)
-        return "It is a flamingo, I think." if number % 2 else "Nonsense 42"
+def test_an_endpoint_is_asked_once_a_photo(photos, serve_chat, tmp_path):
+    def reply(call):
+        assert Image.open(io.BytesIO(call.photo)).size == (48, 40)
+        return "It is a flamingo, I think." if call.number % 2 else "Nonsense 42"
 
-    server = serve(reply)
+    server = serve_chat(reply)
     run = run_on(photos, server.spec, tmp_path / "run")
     assert sum(server.answered.values()) == len(server.answered) == 48
     assert set(run.predictions["protocol"]) == {"free-form"}
@@ -207,14 +143,14 @@ def test_an_endpoint_is_asked_once_a_photo(photos, serve, tmp_path):
     assert sum(server.answered.values()) == 48
 
 
-def test_calls_and_their_cost_are_shown_before_they_are_made(photos, serve, tmp_path, capsys):
+def test_calls_and_their_cost_are_shown_before_they_are_made(photos, serve_chat, tmp_path, capsys):
     seen_before = []
 
-    def reply(data, question, number):
-        seen_before.append(capsys.readouterr().err if number == 1 else "")
+    def reply(call):
+        seen_before.append(capsys.readouterr().err if call.number == 1 else "")
         return "a flamingo"
 
-    server = serve(reply)
+    server = serve_chat(reply)
     run_on(photos, f"{server.spec}?price=0.002&jobs=1", tmp_path / "run", show_progress=True)
     said = " ".join(seen_before[0].split())
     assert "48 calls to make, at 0.002 per call 0.10 in total; 0 answers are cached." in said
@@ -222,18 +158,20 @@ def test_calls_and_their_cost_are_shown_before_they_are_made(photos, serve, tmp_
     assert "0 calls to make" in " ".join(capsys.readouterr().err.split())
 
 
-def test_photos_are_asked_about_at_once_but_not_too_many(photos, serve, tmp_path):
-    def reply(data, question, number):
-        time.sleep(0.02)
+def test_photos_are_asked_about_at_once_but_not_too_many(photos, serve_chat, tmp_path):
+    three = threading.Barrier(3)  # nobody passes alone: 48 photos are 16 times three
+
+    def reply(call):
+        three.wait(timeout=30)
         return "a flamingo"
 
-    server = serve(reply)
+    server = serve_chat(reply)
     run_on(photos, f"{server.spec}?jobs=3", tmp_path / "run")
     assert server.most_at_once == 3
 
 
-def test_a_run_that_failed_does_not_pay_twice(photos, serve, tmp_path):
-    server = serve(lambda data, question, number: 400 if number == 20 else "a black swan")
+def test_a_run_that_failed_does_not_pay_twice(photos, serve_chat, tmp_path):
+    server = serve_chat(lambda call: 400 if call.number == 20 else "a black swan")
     with pytest.raises(CounterGroundError, match=r"rejected the request with 400.*kept"):
         run_on(photos, server.spec, tmp_path / "run")
     before = sum(server.answered.values())
@@ -255,20 +193,26 @@ evaluate_models(read_benchmark(photos), [model], Settings(label_space="benchmark
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_killed_pays_at_most_for_calls_under_way(photos, serve, tmp_path, cache, how):
-    def reply(data, question, number):
-        time.sleep(0.05)
+def test_a_run_that_was_killed_pays_at_most_for_calls_under_way(photos, serve_chat, tmp_path, cache, how):
+    killed = threading.Event()
+
+    def reply(call):
+        if call.number > 10:
+            killed.wait(30)
+            time.sleep(0.05)
         return "a black swan"
 
-    server = serve(reply)
+    server = serve_chat(reply)
     command = [sys.executable, "-c", SCRIPT, str(photos), f"{server.spec}?jobs=2", str(tmp_path / "run")]
     environment = {**os.environ, "COUNTERGROUND_CACHE": str(cache)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     while process.poll() is None and sum(server.answered.values()) < 10:
         time.sleep(0.005)
     process.send_signal(how)
+    killed.set()
     assert process.wait(timeout=30) != 0
-    time.sleep(0.2)
+    while server.at_once:
+        time.sleep(0.005)
     assert sum(server.answered.values()) < 40
     assert subprocess.run(command, env=environment, check=False).returncode == 0
     twice = [count for count in server.answered.values() if count > 1]
@@ -276,15 +220,15 @@ def test_a_run_that_was_killed_pays_at_most_for_calls_under_way(photos, serve, t
     assert sum(twice) - len(twice) <= (2 if how == signal.SIGKILL else 0)
 
 
-def test_yes_and_no_at_an_endpoint(photos, serve, tmp_path):
+def test_yes_and_no_at_an_endpoint(photos, serve_chat, tmp_path):
     asked = set()
 
-    def reply(data, question, number):
-        asked.add(question)
-        assert question.endswith(" Answer yes or no.")
-        return "Yes." if "flamingo" in question else "No, there is not."
+    def reply(call):
+        asked.add(call.question)
+        assert call.question.endswith(" Answer yes or no.")
+        return "Yes." if "flamingo" in call.question else "No, there is not."
 
-    server = serve(reply)
+    server = serve_chat(reply)
     run = run_on(photos, server.spec, tmp_path / "run", protocol="yes-no")
     assert len(asked) == 6
     assert sum(server.answered.values()) == 48 * 6
@@ -296,32 +240,32 @@ def test_yes_and_no_at_an_endpoint(photos, serve, tmp_path):
     assert set(right["true_rank"]) == {0}
 
 
-def test_a_yes_to_all_is_a_tie_and_a_yes_to_none_is_unmatched(photos, serve, tmp_path):
-    run = run_on(photos, serve(lambda *_: "Yes").spec, tmp_path / "all", protocol="yes-no")
+def test_a_yes_to_all_is_a_tie_and_a_yes_to_none_is_unmatched(photos, serve_chat, tmp_path):
+    run = run_on(photos, serve_chat(lambda *_: "Yes").spec, tmp_path / "all", protocol="yes-no")
     assert (run.predictions["top2_gap"] == 0).all()
     assert (run.predictions["predicted_index"] == 0).all()
     assert any("name several classes" in warning for warning in run.info.warnings)
-    run = run_on(photos, serve(lambda *_: "I cannot say").spec, tmp_path / "none", protocol="yes-no")
+    run = run_on(photos, serve_chat(lambda *_: "I cannot say").spec, tmp_path / "none", protocol="yes-no")
     assert run.predictions["predicted_index"].null_count() == 96
     assert not run.predictions["correct"].any()
 
 
-def test_losses_cannot_be_asked_of_an_endpoint(photos, serve, tmp_path):
-    server = serve(lambda *_: "a flamingo")
+def test_losses_cannot_be_asked_of_an_endpoint(photos, serve_chat, tmp_path):
+    server = serve_chat(lambda *_: "a flamingo")
     with pytest.raises(UsageError, match="use --protocol yes-no or free-form"):
         run_on(photos, server.spec, tmp_path / "run", protocol="answer-loss")
     assert not server.answered
 
 
-def test_an_endpoint_may_be_asked_freely_against_a_thousand_names(photos, serve, tmp_path):
-    run = run_on(photos, serve(lambda *_: "a polar bear").spec, tmp_path / "run", label_space="imagenet")
+def test_an_endpoint_may_be_asked_freely_against_a_thousand_names(photos, serve_chat, tmp_path):
+    run = run_on(photos, serve_chat(lambda *_: "a polar bear").spec, tmp_path / "run", label_space="imagenet")
     assert run.predictions["correct"].mean() == pytest.approx(1 / 3)
     assert run.info.label_space.size == 1000
 
 
-def test_unreadable_photos_cost_nothing(photos, serve, tmp_path):
+def test_unreadable_photos_cost_nothing(photos, serve_chat, tmp_path):
     (photos / "flamingo/common-water/0.jpg").write_text("no photo")
-    server = serve(lambda *_: "a flamingo")
+    server = serve_chat(lambda *_: "a flamingo")
     run = run_on(photos, server.spec, tmp_path / "run")
     assert sum(server.answered.values()) == 47
     assert run.info.counts.unreadable == 1

@@ -7,10 +7,10 @@ import pytest
 
 from counterground.metrics import score_predictions
 from counterground.published import load_table
+from counterground.report.figures import FIGURES
 
 # The drawings themselves, before they are files: tests read off their marks what the tables print.
-from counterground.report.figures._catalogue import FIGURES
-from counterground.report.figures._material import Drawing, Material
+from counterground.report.figures._material import Drawing, Material, read_study
 from counterground.report.figures._style import print_style
 from counterground.report.figures._write import draw_figures
 from counterground.results import ModelRecord
@@ -67,8 +67,9 @@ def own_run(make_run):
     return describe(make_run(levels | KNOWN, path="own", lacking={3: "counter"}))
 
 
-def draw_all(material, names=tuple(FIGURES)):
+def draw_all(names=tuple(FIGURES), *, published=False, studies=(), **material):
     """Stem -> drawing; and the lines about what is absent."""
+    material = Material(published, studies=[read_study(folder) for folder in studies], **material)
     with print_style():
         outcomes = list(draw_figures(material, list(names)))
     drawings = {outcome.stem: outcome for outcome in outcomes if isinstance(outcome, Drawing)}
@@ -77,20 +78,20 @@ def draw_all(material, names=tuple(FIGURES)):
 
 @pytest.fixture(scope="session")
 def draw():
-    """Function: (material, names) -> drawings by stem, and the lines about what is absent."""
+    """Function: (names, what they are drawn from) -> drawings by stem, and the lines about what is absent."""
     return draw_all
 
 
 @pytest.fixture(scope="session")
 def paper():
-    return draw_all(Material(published=True))
+    return draw_all(published=True)
 
 
 @pytest.fixture(scope="session")
 def beside(counteranimal_run):
-    return draw_all(Material(published=True, runs=[counteranimal_run]))
+    return draw_all(published=True, runs=[counteranimal_run])
 
 
 @pytest.fixture(scope="session")
 def own(own_run):
-    return draw_all(Material(published=False, runs=[own_run]))
+    return draw_all(runs=[own_run])

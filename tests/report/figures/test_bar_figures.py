@@ -13,9 +13,8 @@ from paper_sized import make_paper_run
 from counterground.comparison import model_points
 from counterground.published import load_table
 
-# What room a bar's text takes is a rule of its own.
+# What room a bar's text takes, and what a missing value becomes, are rules of their own.
 from counterground.report.figures._bars import Bars, draw_bars, room_for_texts
-from counterground.report.figures._material import Material
 from counterground.report.figures._style import GRID, QUIET, new_figure, wrap
 from counterground.results import ModelRecord
 
@@ -180,7 +179,7 @@ def test_values_stand_at_their_bars_beside_the_line_of_the_interval(own, stem):
 def test_drops_stay_within_100_points(make_run, draw):
     """Two photos a class give intervals and bars that reach the ends of the scale."""
     run = make_run({"efficientnet-lite0": (0.99, 0.02)}, per_group=2, path="few")
-    drawings, _ = draw(Material(published=False, runs=[run]), ["4", "15"])
+    drawings, _ = draw(["4", "15"], runs=[run])
     for drawing in drawings.values():
         for axes in drawing.figure.axes:
             low, high = axes.get_ylim()
@@ -199,7 +198,7 @@ def test_panels_of_several_benchmarks_are_told_apart(make_run, draw):
         make_run({"efficientnet-lite0": (0.8, 0.5)}, path=name, name=name, version=name * 8)
         for name in ("forest", "harbour")
     ]
-    drawings, _ = draw(Material(published=False, runs=runs), ["15"])
+    drawings, _ = draw(["15"], runs=runs)
     titles = [axes.get_title(loc="left") for axes in drawings["figure-15-own"].figure.axes]
     assert ["forest" in titles[0], "harbour" in titles[1]] == [True, True]
     assert "forest, imagenet; harbour, imagenet" in drawings["figure-15-own"].caption
@@ -209,7 +208,7 @@ def test_the_key_is_grey_where_panels_differ_in_colour(draw):
     clips = ("open_clip:ViT-B-32/laion2b_s34b_b79k", "open_clip:ViT-B-16/laion2b_s34b_b88k")
     classifiers = ("torchvision:vit_b_32", "torchvision:vit_b_16")
     run = make_paper_run(dict.fromkeys((*clips, *classifiers), (0.8, 0.6)), sizes=[(20, 20)] * 3)
-    figure = draw(Material(published=False, runs=[run]), ["7"])[0]["figure-7-own"].figure
+    figure = draw(["7"], runs=[run])[0]["figure-7-own"].figure
     colours = {
         to_hex(group[0].get_facecolor())
         for axes in figure.axes
@@ -234,7 +233,7 @@ def test_titles_and_labels_keep_their_words(make_run, draw):
         for record in run.info.models
     ]
     run = replace(run, info=run.info.model_copy(update={"models": records}))
-    drawings, _ = draw(Material(published=False, runs=[run]), ["7"])
+    drawings, _ = draw(["7"], runs=[run])
     title = drawings["figure-7-own"].figure.axes[0].get_title(loc="left")
     assert " ".join(title.split("\n")) == words
     long = wrap(f"{words}; " * 4, 42)
@@ -244,7 +243,7 @@ def test_titles_and_labels_keep_their_words(make_run, draw):
 
 def test_bars_of_many_models_are_as_wide_in_every_line(make_run, draw):
     models = {f"efficientnet-lite{k}-{k:02}": (0.5 + k / 50, 0.4) for k in range(14)}
-    drawings, _ = draw(Material(published=False, runs=[make_run(models, path="fourteen")]), ["5"])
+    drawings, _ = draw(["5"], runs=[make_run(models, path="fourteen")])
     panels = drawings["figure-5-own"].figure.axes
     assert [len(labels(axes)) for axes in panels] == [7, 7]
     assert len({axes.get_xlim() for axes in panels}) == 1

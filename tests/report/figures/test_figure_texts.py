@@ -8,9 +8,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from counterground.report.figures import FIGURES
+
 # The drawings themselves: no file knows which texts overlap.
-from counterground.report.figures._catalogue import FIGURES
-from counterground.report.figures._material import Material
 from counterground.report.figures._style import print_style
 from counterground.report.figures._write import save
 
@@ -86,7 +86,7 @@ def test_strangers_names_are_shown_as_they_are(make_run, draw, tmp_path):
     about = {"training_data": "composites of everything that was at hand, " * 4, "parameters": 4_000_000}
     records = [record.model_copy(update={"description": about}) for record in run.info.models]
     run = replace(run, info=run.info.model_copy(update={"models": records}))
-    drawings, absent = draw(Material(published=False, runs=[run]), list(FIGURES))
+    drawings, absent = draw(list(FIGURES), runs=[run])
     assert len(drawings) >= 6
     assert any(line.startswith("2b: ") for line in absent)
     for drawing in drawings.values():

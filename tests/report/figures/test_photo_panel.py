@@ -10,9 +10,6 @@ from PIL import Image, ImageDraw
 from counterground.errors import UsageError
 from counterground.metrics import score_predictions
 from counterground.photos import read_benchmark
-
-# The drawing itself, before it is a file.
-from counterground.report.figures._material import Material
 from counterground.results import PREDICTIONS_SCHEMA
 
 GROUNDS = {"snow": (235, 240, 245), "grass": (90, 150, 60), "water": (60, 110, 170), "sky": (150, 200, 240)}
@@ -69,7 +66,7 @@ def test_photos_of_both_groups_with_what_the_model_answered(drawn, make_run, dra
     right = {("ice bear", "common"): True, ("ice bear", "counter"): False}
     right |= {("flamingo", "common"): True, ("flamingo", "counter"): True}
     run = run_on(drawn, make_run, right)
-    drawings, absent = draw(Material(published=False, runs=[run], photos=drawn), ["1"])
+    drawings, absent = draw(["1"], runs=[run], photos=drawn)
     assert absent == []
     drawing = drawings["figure-1-own"]
     assert drawing.caption.startswith("ice bear: ")  # its drop is the largest
@@ -87,22 +84,22 @@ def test_photos_of_both_groups_with_what_the_model_answered(drawn, make_run, dra
 
 
 def test_the_class_that_is_asked_for(drawn, draw):
-    drawings, _ = draw(Material(published=False, photos=drawn, class_name="Flamingo"), ["1"])
+    drawings, _ = draw(["1"], photos=drawn, class_name="Flamingo")
     assert headings(drawings["figure-1-own"].figure) == ["common: water", "counter: sky"]
     with pytest.raises(UsageError, match=r"no class 'flaming'.* Did you mean 'flamingo'"):
-        draw(Material(published=False, photos=drawn, class_name="flaming"), ["1"])
+        draw(["1"], photos=drawn, class_name="flaming")
 
 
 def test_a_changed_photo_is_left_out_and_told(drawn, draw):
     first = drawn.photos.filter(pl.col("group") == "common", pl.col("class_index") == 0).sort("photo_id")
     drawn.photo_path(first["path"][0]).write_bytes(b"no photo")
-    drawings, _ = draw(Material(published=False, photos=drawn, class_name="flamingo"), ["1"])
+    drawings, _ = draw(["1"], photos=drawn, class_name="flamingo")
     assert len(pictures(drawings["figure-1-own"].figure)) == 11
     assert "cannot be read" in drawings["figure-1-own"].notes[0]
 
 
 def test_without_photos_one_line_says_what_is_needed(make_run, draw):
     run = make_run({"efficientnet-lite0": (0.8, 0.5)})
-    drawings, absent = draw(Material(published=True, runs=[run]), ["1"])
+    drawings, absent = draw(["1"], published=True, runs=[run])
     assert drawings == {}
     assert absent == ["1: no photos at hand: name the benchmark that holds them with --photos BENCHMARK."]

@@ -14,10 +14,9 @@ from counterground.comparison import model_points
 from counterground.metrics import score_predictions
 from counterground.published import load_table
 
-# Ticks of any axis, and the drawings themselves, before they are files.
+# The colours and the ticks that every scatter shares, which no file spells out.
 from counterground.report._axes import ticks
 from counterground.report._style import FAMILY_COLOURS, shade
-from counterground.report.figures._material import Material
 from counterground.report.figures._scatter import pale_colour
 from counterground.report.figures._style import INK
 
@@ -314,7 +313,7 @@ def test_accuracies_of_0_and_100_are_drawn_at_the_edge(make_run, draw):
     run = make_run({"efficientnet-lite0": (0.9, 0.1)}, path="edge")
     predictions = run.predictions.with_columns(correct=pl.col("group") == "common")
     run = replace(run, predictions=predictions, scores=score_predictions(predictions, draws=20))
-    drawings, _ = draw(Material(published=False, runs=[run]), ["2a"])
+    drawings, _ = draw(["2a"], runs=[run])
     offsets = np.asarray(axes_of(drawings["figure-2a-own"]).collections[0].get_offsets())
     assert offsets.tolist() == [[99.9, 0.1]]
     pixels = axes_of(drawings["figure-2a-own"]).transData.transform(offsets)

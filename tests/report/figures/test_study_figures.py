@@ -10,22 +10,18 @@ from matplotlib.container import BarContainer
 
 from counterground.errors import CounterGroundError
 from counterground.published import load_table
-
-# The drawing itself, before it is a file.
-from counterground.report.figures._material import Material, read_study
-from counterground.study.coco._results import choose, compare_objectives, summarise
-from counterground.study.mnist._study import compare_methods
-from counterground.study.mnist._study import summarise as summarise_digits
-from counterground.study.theory._study import Definition, TheorySettings, simulate_grid
-from counterground.study.theory._theory import printed_bounds
+from counterground.report.figures import write_figures
+from counterground.study.coco import choose, compare_objectives, summarise
+from counterground.study.mnist import compare_methods
+from counterground.study.mnist import summarise as summarise_digits
+from counterground.study.theory import Definition, TheorySettings, printed_bounds, simulate_grid
 
 
 @pytest.fixture(scope="module")
 def theory(tmp_path_factory):
     out = tmp_path_factory.mktemp("theory")
     settings = TheorySettings(n=500, seeds=2, mu_spu=(1.0, 1.5, 2.0), p_spu=(0.6, 0.9))
-    _write("theory", {"grid": simulate_grid(settings)}, out)
-    return read_study(out)
+    return _write("theory", {"grid": simulate_grid(settings)}, out)
 
 
 def digit_cells():
@@ -52,8 +48,7 @@ def digit_cells():
 def digits(tmp_path_factory):
     out, cells = tmp_path_factory.mktemp("digits"), digit_cells()
     results = {"cells": cells, "table8": summarise_digits(cells), "differences": compare_methods(cells)}
-    _write("multicoloredmnist", results, out)
-    return read_study(out)
+    return _write("multicoloredmnist", results, out)
 
 
 def object_trainings():
@@ -79,22 +74,23 @@ def object_trainings():
 def objects(tmp_path_factory):
     out, trainings = tmp_path_factory.mktemp("objects"), object_trainings()
     chosen = choose(trainings)
-    _write("coloredcoco", {"results": summarise(chosen), "comparisons": compare_objectives(chosen)}, out)
-    return read_study(out)
+    results = {"results": summarise(chosen), "comparisons": compare_objectives(chosen)}
+    return _write("coloredcoco", results, out)
 
 
-def _write(name, results, out: Path):
+def _write(name, results, out: Path) -> Path:
     """Tables and run.json as `write_study` leaves them; its page does not matter here."""
     for stem, frame in results.items():
         frame.write_parquet(out / f"{stem}.parquet")
     (out / "run.json").write_text(json.dumps({"study": name}))
+    return out
 
 
 def test_theory_is_drawn_from_its_grid(theory, draw):
-    (drawings, absent) = draw(Material(published=True, studies=[theory]), ["12"])
+    (drawings, absent) = draw(["12"], published=True, studies=[theory])
     assert absent == []
     left, right = drawings["figure-12-own"].figure.axes
-    grid = theory.frames["grid"]
+    grid = pl.read_parquet(theory / "grid.parquet")
     rows = grid.filter(mu_spu=1.5, prompt="mean of the class").sort("p_spu")
     drawn = {tuple(line.get_ydata()) for line in left.get_lines()}
     for key in ("accuracy_fits", "exact_fits"):
@@ -113,12 +109,12 @@ def test_theory_is_drawn_from_its_grid(theory, draw):
 
 
 def test_digits_stand_beside_the_printed_ones(digits, draw):
-    drawings, _ = draw(Material(published=False, studies=[digits]), ["11"])
+    drawings, _ = draw(["11"], studies=[digits])
     panels = drawings["figure-11-own"].figure.axes
     assert len(panels) == 2
     (legend,) = drawings["figure-11-own"].figure.legends
     assert "as printed" in [text.get_text() for text in legend.get_texts()]
-    table = digits.frames["table8"].filter(p_spu=0.9)
+    table = pl.read_parquet(digits / "table8.parquet").filter(p_spu=0.9)
     printed = load_table("multicoloredmnist_results").filter(p_inv=0.75, p_spu=0.9)
     for place, (method, test) in enumerate(
         (m, t) for m in ("contrastive", "supervised") for t in ("rand", "rev")
@@ -142,12 +138,12 @@ def test_printed_digits_are_table_8(paper):
 
 
 def test_objects_are_drawn_at_the_papers_strength(objects, draw):
-    drawings, _ = draw(Material(published=False, studies=[objects]), ["10"])
+    drawings, _ = draw(["10"], studies=[objects])
     (axes,) = drawings["figure-10-own"].figure.axes
     words = [label.get_text() for label in axes.get_xticklabels()]
     assert words == ["zero shot", "supervised", "obj", "objbkg"]
     outside = [c for c in axes.containers if isinstance(c, BarContainer)][1]
-    results = objects.frames["results"]
+    results = pl.read_parquet(objects / "results.parquet")
     swept = results.filter((pl.col("strength") == 0.8) | (pl.col("objective") == "zero shot"))
     expected = [swept.filter(objective=word)["ood"] for word in words]
     np.testing.assert_allclose(
@@ -156,16 +152,19 @@ def test_objects_are_drawn_at_the_papers_strength(objects, draw):
     assert "80 %" in drawings["figure-10-own"].caption
 
 
-def test_real_folders_can_be_read_and_others_are_refused(theory, tmp_path):
-    assert set(theory.frames) == {"grid"}
-    with pytest.raises(CounterGroundError, match="no finished study"):
-        read_study(tmp_path)
-    (tmp_path / "run.json").write_text('{"study": "else"}')
-    with pytest.raises(CounterGroundError, match="no study that figures are drawn from"):
-        read_study(tmp_path)
-    (tmp_path / "run.json").write_text('{"study": "theory"}')
-    with pytest.raises(CounterGroundError, match=r"grid\.parquet is missing or damaged"):
-        read_study(tmp_path)
-    theory.frames["grid"].drop("prompt").write_parquet(tmp_path / "grid.parquet")
-    with pytest.raises(CounterGroundError, match="no column 'prompt'"):
-        read_study(tmp_path)
+def test_folders_without_a_sound_study_are_refused(theory, tmp_path):
+    study, out = tmp_path / "study", tmp_path / "out"
+    study.mkdir()
+
+    def refused(message):
+        with pytest.raises(CounterGroundError, match=message):
+            write_figures(studies=[study], out=out)
+
+    refused("no finished study")
+    (study / "run.json").write_text('{"study": "else"}')
+    refused("no study that figures are drawn from")
+    (study / "run.json").write_text('{"study": "theory"}')
+    refused(r"grid\.parquet is missing or damaged")
+    pl.read_parquet(theory / "grid.parquet").drop("prompt").write_parquet(study / "grid.parquet")
+    refused("no column 'prompt'")
+    assert not out.exists()

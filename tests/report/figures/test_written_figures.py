@@ -14,6 +14,9 @@ from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.report.figures import FIGURES, write_figures
 
+# Which figures a choice means, without drawing them.
+from counterground.report.figures._catalogue import chosen_names
+
 PROGRAM = (
     "import sys; from counterground.report.figures import write_figures;"
     "write_figures(out=sys.argv[1], only=['2a', '5'], formats=['pdf', 'svg', 'png'])"
@@ -74,10 +77,8 @@ def test_captions_repeat_what_a_run_says_of_itself(make_run, tmp_path):
 
 
 def test_models_loaded_as_published_say_so(make_run, draw):
-    from counterground.report.figures._material import Material
-
     run = make_run({"efficientnet-lite0": (0.8, 0.5)}, as_published=True)
-    drawings, _ = draw(Material(published=False, runs=[run]), ["2a", "4", "5"])
+    drawings, _ = draw(["2a", "4", "5"], runs=[run])
     for stem in ("figure-2a-own", "figure-5-own", "figure-4-own"):
         axes = drawings[stem].figure.axes[0]
         texts = [text.get_text() for text in (*axes.texts, *axes.get_xticklabels(), axes._left_title)]
@@ -85,8 +86,6 @@ def test_models_loaded_as_published_say_so(make_run, draw):
 
 
 def test_only_takes_numbers_in_any_dress():
-    from counterground.report.figures._catalogue import chosen_names
-
     assert chosen_names(["2"]) == ["2a", "2b"]
     assert chosen_names(["figure-4", "2B"]) == ["2b", "4"]
     assert chosen_names(["1"]) == ["1"]

@@ -1,6 +1,6 @@
 """Definition 6.1 and theorem 6.2 (paper section 6): simulated, exact, and as printed."""
 
-from counterground.study.theory._study import QUICK, TheorySettings, draw_theory, study_theory
+from counterground.study.theory._study import QUICK, TheorySettings, draw_theory, simulate_grid, study_theory
 from counterground.study.theory._theory import (
     MEAN_OF_CLASS,
     OBJECT_ONLY,
@@ -41,6 +41,7 @@ __all__ = [
     "printed_bounds",
     "printed_moments",
     "prompt",
+    "simulate_grid",
     "study_theory",
     "zero_shot_correct",
 ]
