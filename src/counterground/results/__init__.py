@@ -11,7 +11,17 @@ from counterground.results._model_scores import (
     setting_text,
     short_name,
 )
-from counterground.results._numbers import NOTHING, Estimate, bounds, count, counted, p_value, percent, signed
+from counterground.results._numbers import (
+    NOTHING,
+    Estimate,
+    bounds,
+    count,
+    counted,
+    p_equals,
+    p_value,
+    percent,
+    signed,
+)
 from counterground.results._run import Run, open_run, select_models, why_not_comparable
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
@@ -85,6 +95,7 @@ __all__ = [
     "measures",
     "model_cards",
     "open_run",
+    "p_equals",
     "p_value",
     "percent",
     "regroup",

@@ -172,8 +172,8 @@ def _conditions(result: _Result) -> str:
     how = ", ".join(f"{title} {markdown(value)}" for title, value in settings if value)
     from_clusters = f" in {count(clusters)} clusters, which the intervals draw" if clusters else ""
     return (
-        f"**What was result.** {count(info.counts.photos)} photos of {count(classes)} classes{from_clusters}:"
-        f" {markdown(info.benchmark.name)}, version {code(info.benchmark.version[:12])}."
+        f"**What was evaluated.** {count(info.counts.photos)} photos of {count(classes)} classes{from_clusters}"
+        f": {markdown(info.benchmark.name)}, version {code(info.benchmark.version[:12])}."
         f" Label space {markdown(info.label_space.name)} ({count(info.label_space.size)} names), {how}."
         f" Run on {markdown(info.device)} in {markdown(info.precision)}, {info.created[:10]}."
     )
