@@ -49,7 +49,7 @@ def show_run(run: Run) -> None:
     print_text(format_scores(run.scores, "table"))
     info = run.info
     _sentences(info.benchmark.notes, "Note")
-    _sentences(info.warnings, "Warning")
+    _sentences(info.all_warnings, "Warning")
     read = info.counts.photos - info.counts.unreadable
     _console.print(
         f"{read:,} of {info.counts.photos:,} photos, "

@@ -31,7 +31,6 @@ from counterground.results._schema import (
     LabelSpaceRecord,
     ModelRecord,
     RunInfo,
-    warning_about,
 )
 from counterground.results._scores_table import (
     PICTURE,
@@ -110,6 +109,5 @@ __all__ = [
     "short_name",
     "signed",
     "unfolding",
-    "warning_about",
     "why_not_comparable",
 ]

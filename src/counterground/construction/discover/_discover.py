@@ -142,7 +142,7 @@ def _left_out(run: Run, seen: pl.DataFrame) -> list[str]:
     """Say what discovery did not look at, and what its run warned of."""
     notes = [
         f"When the pairs were chosen: {warning.replace('unreadable.csv', 'referee/unreadable.csv')}"
-        for warning in run.info.warnings
+        for warning in run.info.all_warnings
     ]
     bare = len(run.predictions) - len(seen)
     if bare:

@@ -273,9 +273,7 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
                 "loaded them, not the way their weights were trained. Do not quote these figures as the "
                 "models' own."
             )
-        found += info.warnings
-        for model in info.models:
-            found += [f"{model.spec}: {warning}" for warning in model.description.get("warnings") or []]
+        found += info.all_warnings
     return unique(found)
 
 
