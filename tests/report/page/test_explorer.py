@@ -21,7 +21,7 @@ from counterground.report._style import (
     shade,
 )
 from counterground.report.page._marks import mark
-from counterground.report.page._section import family_lines, make_section
+from counterground.report.page._section import make_section
 from counterground.report.page.explorer import Item, Trend, draw_explorer
 
 # Where marks and names go is data that no page shows as text.
@@ -37,7 +37,7 @@ def items_of(run):
 
 def section_of(run):
     comparison = full_comparison([run])
-    return make_section(1, [run], comparison, family_lines(comparison), lambda *_: None)
+    return make_section(1, [run], comparison, lambda *_: None)
 
 
 def explorer_of(run):

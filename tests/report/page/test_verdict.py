@@ -5,13 +5,13 @@ import pytest
 from counterground.comparison import full_comparison
 
 # Its sentences are read here one by one, which the page as a whole does not allow.
-from counterground.report.page._section import family_lines, make_section
+from counterground.report.page._section import make_section
 from counterground.results import regroup
 
 
 def section_of(*runs):
     comparison = full_comparison(runs)
-    return make_section(1, runs, comparison, family_lines(comparison), lambda *_: None)
+    return make_section(1, runs, comparison, lambda *_: None)
 
 
 def verdict_of(*runs):
