@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from typing import Any
 
@@ -23,6 +24,7 @@ from counterground.comparison._tables import (
     tests_table,
 )
 from counterground.comparison.points import (
+    FAMILIES,
     PUBLISHED,
     Setup,
     fingerprint,
@@ -74,7 +76,7 @@ class Comparison:
     the columns of ``RANKS_SCHEMA``, ``row`` being the place among ``points``; the reproduction is not ranked.
     ``scaling`` is None without the paper. ``tests`` are paired tests (columns of ``TESTS_SCHEMA``) within
     each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is
-    unfair.
+    not comparable.
     """
 
     points: pl.DataFrame
@@ -95,6 +97,18 @@ class Comparison:
         ranks = self.ranks.select("row", "rank", "rank_low", "rank_high", "of")
         joined = pl.concat([self.points, renamed], how="horizontal").with_row_index("row")
         return joined.join(ranks, on="row", how="left", maintain_order="left").drop("row")
+
+    @cached_property
+    def family_lines(self) -> dict[str, EffectiveRobustness]:
+        """The line of each family that has models, through the paper's models and the runs' (for charts)."""
+        own = self.robustness
+        return {
+            family: own
+            if family == own.baseline and own.scale == "probit"
+            else effective_robustness(self.points, baseline=family)
+            for family in FAMILIES
+            if family in self.points["family"]
+        }
 
     @property
     def tables(self) -> list[Table]:
@@ -172,7 +186,7 @@ def full_comparison(
     points, runs_of_points = gather(listed, published=published, reproduction=published, setup=_setup(listed))
     robustness = effective_robustness(points, baseline=baseline, scale=scale)
     tests, obstacles = _tests(named, against)
-    unfair = comparability_warnings(named, published=published)
+    comparability = comparability_warnings(named, published=published)
     if not published:
         obstacles += _alone(points, tests)
     return Comparison(
@@ -182,7 +196,7 @@ def full_comparison(
         scaling(points, robustness) if published else None,
         tests,
         drop_agreement(named, published=published),
-        tuple(dict.fromkeys((*unfair, *obstacles, *robustness.warnings))),
+        tuple(dict.fromkeys((*comparability, *obstacles, *robustness.warnings))),
     )
 
 

@@ -11,7 +11,17 @@ from counterground.results._model_scores import (
     setting_text,
     short_name,
 )
-from counterground.results._numbers import NOTHING, Estimate, bounds, count, counted, p_value, percent, signed
+from counterground.results._numbers import (
+    NOTHING,
+    Estimate,
+    bounds,
+    count,
+    counted,
+    p_equals,
+    p_value,
+    percent,
+    signed,
+)
 from counterground.results._run import Run, join_scores, open_run, select_models, why_not_comparable
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
@@ -21,7 +31,6 @@ from counterground.results._schema import (
     LabelSpaceRecord,
     ModelRecord,
     RunInfo,
-    warning_about,
 )
 from counterground.results._scores_table import (
     PICTURE,
@@ -86,6 +95,7 @@ __all__ = [
     "measures",
     "model_cards",
     "open_run",
+    "p_equals",
     "p_value",
     "percent",
     "regroup",
@@ -100,6 +110,5 @@ __all__ = [
     "short_name",
     "signed",
     "unfolding",
-    "warning_about",
     "why_not_comparable",
 ]

@@ -148,7 +148,7 @@ def _section(result: _Result) -> str:
         "\n".join(["| | value | 95 % interval |", "| :--- | ---: | ---: |", *rows]),
         f"{_meaning(result)}{_conditions(result)}",
         _bullets("Limits", [*_stamp(info.as_published), *info.benchmark.notes]),
-        _bullets("Warnings", _own_warnings(result)),
+        _bullets("Warnings", info.with_models([result.record.spec]).all_warnings),
         _repeat(result),
         f"The method is that of Wang et al., NeurIPS 2024 ([arXiv 2403.11497]({PAPER})).",
     ]
@@ -172,8 +172,8 @@ def _conditions(result: _Result) -> str:
     how = ", ".join(f"{title} {markdown(value)}" for title, value in settings if value)
     from_clusters = f" in {count(clusters)} clusters, which the intervals draw" if clusters else ""
     return (
-        f"**What was result.** {count(info.counts.photos)} photos of {count(classes)} classes{from_clusters}:"
-        f" {markdown(info.benchmark.name)}, version {code(info.benchmark.version[:12])}."
+        f"**What was evaluated.** {count(info.counts.photos)} photos of {count(classes)} classes"
+        f"{from_clusters}: {markdown(info.benchmark.name)}, version {code(info.benchmark.version[:12])}."
         f" Label space {markdown(info.label_space.name)} ({count(info.label_space.size)} names), {how}."
         f" Run on {markdown(info.device)} in {markdown(info.precision)}, {info.created[:10]}."
     )
@@ -188,12 +188,6 @@ def _repeat(result: _Result) -> str:
 
 def _stamp(as_published: bool) -> list[str]:
     return ["Loaded as the paper seems to have loaded it, not as the weights were trained."] * as_published
-
-
-def _own_warnings(result: _Result) -> list[str]:
-    """The warnings of the run without those about another model."""
-    others = [record.spec for record in result.run.info.models if record.spec != result.record.spec]
-    return result.run.info.warnings_without(others)
 
 
 def _bullets(title: str, sentences: Sequence[str]) -> str:

@@ -52,6 +52,13 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def p_equals(value: float | None, *, at_most: bool = False) -> str:
+    """Write a p-value as an equation: ``p = 0.012``, ``p < 0.001``; ``p ≤ 0.012`` of an upper bound."""
+    if value is None or value < 0.001:
+        return f"p {p_value(value)}"
+    return f"p {'≤' if at_most else '='} {p_value(value)}"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A figure with its 95 % interval (fractions), the photos and the clusters behind it; None: unknown."""

@@ -287,5 +287,5 @@ def run_html(info: RunInfo, classes: int, scores: pl.DataFrame) -> str:
         html_paragraphs(stamp, 1),
         html_table(scores_as_table(scores, pictures=True)),
         html_paragraphs(info.benchmark.notes, _NOTES, "note", fine=True),
-        html_paragraphs([f"Warning: {text}" for text in info.warnings], _NOTES, "warning", fine=True),
+        html_paragraphs([f"Warning: {text}" for text in info.all_warnings], _NOTES, "warning", fine=True),
     )

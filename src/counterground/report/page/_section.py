@@ -12,7 +12,6 @@ from counterground.comparison import (
     PUBLISHED,
     Comparison,
     EffectiveRobustness,
-    effective_robustness,
     run_names,
 )
 from counterground.report._class_facts import class_facts
@@ -101,7 +100,6 @@ def make_section(
     number: int,
     runs: Sequence[Run],
     comparison: Comparison,
-    lines: Mapping[str, EffectiveRobustness],
     class_page: Any,
 ) -> Section:
     """Gather everything the page says of runs on one benchmark.
@@ -110,7 +108,6 @@ def make_section(
         number: place of the section on the page, from 1.
         runs: runs on the same version of a benchmark.
         comparison: of these runs, and of others on the page.
-        lines: as `family_lines` returns them.
         class_page: function of the runs, their labelled models and the rows in the page's order.
     """
     benchmark = runs[0].info.benchmark
@@ -136,22 +133,14 @@ def make_section(
         rows=rows,
         settings=unique(_setting(run) for run in runs),
         explorer=draw_explorer(
-            items, comparison.points.filter(source="paper"), _trends(lines, benchmark.version)
+            items,
+            comparison.points.filter(source="paper"),
+            _trends(comparison.family_lines, benchmark.version),
         ),
         class_drops=draw_class_drops([(row.model, row.mark) for row in rows], class_facts(photos)),
         comparisons=compared,
         class_page=class_page(runs, by_run, rows),
     )
-
-
-def family_lines(comparison: Comparison) -> dict[str, EffectiveRobustness]:
-    """Return the comparison's line of each family that has models, over the paper's models and the runs'."""
-    known = comparison.robustness
-    lines = {}
-    for family in (name for name in FAMILY_NAMES if name in comparison.points["family"]):
-        same = family == known.baseline and known.scale == "probit"
-        lines[family] = known if same else effective_robustness(comparison.points, baseline=family)
-    return lines
 
 
 def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
@@ -273,9 +262,7 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
                 "loaded them, not the way their weights were trained. Do not quote these figures as the "
                 "models' own."
             )
-        found += info.warnings
-        for model in info.models:
-            found += [f"{model.spec}: {warning}" for warning in model.description.get("warnings") or []]
+        found += info.all_warnings
     return unique(found)
 
 
