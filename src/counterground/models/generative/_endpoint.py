@@ -263,7 +263,6 @@ class Endpoint(Generative):
     def __init__(self, source: EndpointSource, options: LoadOptions) -> None:
         self.spec, self.device, self.dtype = source.spec, "remote", options.precision
         self.concurrency, self.price = source.jobs, source.price
-        self._source = source
         key = _key()
         self._caller = Caller(
             source.spec, source.url, key=key, timeout=source.timeout, retries=source.retries

@@ -176,7 +176,7 @@ class ClassCollection:
     def _next_batch(self, number: int, class_of: Mapping[str, str]) -> list[Row]:
         """Return up to ``number`` candidates to fetch, newest first; list more if there are too few."""
         while True:
-            self._settle_known(class_of)
+            self._mark_known(class_of)
             waiting = [
                 row for row in self._ours() if row["status"] == "wanted" and row["key"] not in self.postponed
             ]
@@ -220,7 +220,7 @@ class ClassCollection:
         states = setting_by_class(self.pool, "queries")
         self.pool.set_setting("queries", states | {self.choice.class_name: self.state.to_setting()})
 
-    def _settle_known(self, class_of: Mapping[str, str]) -> None:
+    def _mark_known(self, class_of: Mapping[str, str]) -> None:
         """Mark candidates whose photo the pool has: of this class after a kill, or of another one."""
         marks: list[tuple[str, str, str, str | None]] = []
         for row in self._ours():
