@@ -1,8 +1,8 @@
-"""CounterGround tells how much a vision model relies on the background rather than the object.
+"""CounterGround measures how much a vision model relies on the background rather than the object.
 
 Each command has a function of its name: ``counterground compare`` is ``compare``. Where the name is a keyword
-or a package, the function says what it does: ``import_photos``, ``write_report``, ``write_figures``,
-``list_models``, ``list_benchmarks``, ``open_pool``.
+or a package, the function says what it does: ``import_photos``, ``label_pool``, ``write_report``,
+``write_figures``, ``list_models``, ``list_benchmarks``, ``open_pool``, ``study_theory``.
 """
 
 from importlib import import_module as _import_module
@@ -11,24 +11,58 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from counterground._version import __version__
 
 if _TYPE_CHECKING:
-    from counterground.api import compare, discover, evaluate, export, reproduce, scores
+    from counterground.api import (
+        bibliography,
+        compare,
+        discover,
+        evaluate,
+        export,
+        model_cards,
+        reproduce,
+        scores,
+        write_report,
+    )
     from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
-    from counterground.construction.curate import curate
-    from counterground.construction.ingest.collect import collect
-    from counterground.construction.ingest.imports import import_photos
+    from counterground.comparison import Comparison
+    from counterground.construction.annotate import LabelSettings, label_pool
+    from counterground.construction.curate import CurateSettings, curate
+    from counterground.construction.discover import Discovery
+    from counterground.construction.export import CardFacts, ShardSize
+    from counterground.construction.ingest.collect import CollectOptions, collect
+    from counterground.construction.ingest.imports import ImportOptions, import_photos
+    from counterground.inference import Settings
     from counterground.models import list_models
     from counterground.photos import Benchmark, LabelSpace
     from counterground.pool import Pool, open_pool
-    from counterground.report import write_report
     from counterground.report.figures import write_figures
-    from counterground.results import Run, bibliography, format_scores, model_cards, open_run
+    from counterground.results import Run, format_scores, open_run
+    from counterground.study import (
+        CocoSettings,
+        ColoredSettings,
+        TheorySettings,
+        study_coloredcoco,
+        study_multicoloredmnist,
+        study_theory,
+    )
 
 _ROOMS = {
     "Benchmark": "photos",
+    "CardFacts": "construction.export",
+    "CocoSettings": "study",
+    "CollectOptions": "construction.ingest.collect",
+    "ColoredSettings": "study",
+    "Comparison": "comparison",
+    "CurateSettings": "construction.curate",
+    "Discovery": "construction.discover",
+    "ImportOptions": "construction.ingest.imports",
+    "LabelSettings": "construction.annotate",
     "LabelSpace": "photos",
     "Pool": "pool",
     "Run": "results",
-    "bibliography": "results",
+    "Settings": "inference",
+    "ShardSize": "construction.export",
+    "TheorySettings": "study",
+    "bibliography": "api",
     "collect": "construction.ingest.collect",
     "compare": "api",
     "curate": "construction.curate",
@@ -38,23 +72,39 @@ _ROOMS = {
     "format_scores": "results",
     "get_benchmark": "benchmarks",
     "import_photos": "construction.ingest.imports",
+    "label_pool": "construction.annotate",
     "list_benchmarks": "benchmarks",
     "list_models": "models",
-    "model_cards": "results",
+    "model_cards": "api",
     "open_benchmark": "benchmarks",
     "open_pool": "pool",
     "open_run": "results",
     "reproduce": "api",
     "scores": "api",
+    "study_coloredcoco": "study",
+    "study_multicoloredmnist": "study",
+    "study_theory": "study",
     "write_figures": "report.figures",
-    "write_report": "report",
+    "write_report": "api",
 }
 
 __all__ = [
     "Benchmark",
+    "CardFacts",
+    "CocoSettings",
+    "CollectOptions",
+    "ColoredSettings",
+    "Comparison",
+    "CurateSettings",
+    "Discovery",
+    "ImportOptions",
+    "LabelSettings",
     "LabelSpace",
     "Pool",
     "Run",
+    "Settings",
+    "ShardSize",
+    "TheorySettings",
     "__version__",
     "bibliography",
     "collect",
@@ -66,6 +116,7 @@ __all__ = [
     "format_scores",
     "get_benchmark",
     "import_photos",
+    "label_pool",
     "list_benchmarks",
     "list_models",
     "model_cards",
@@ -74,6 +125,9 @@ __all__ = [
     "open_run",
     "reproduce",
     "scores",
+    "study_coloredcoco",
+    "study_multicoloredmnist",
+    "study_theory",
     "write_figures",
     "write_report",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,13 +12,15 @@ import polars as pl
 from counterground.benchmarks import open_benchmark
 from counterground.comparison import Comparison, full_comparison
 from counterground.comparison import reproduce as reproduce_paper
-from counterground.construction.discover import Discovery, discover_pairs
+from counterground.construction.discover import Discovery, discover_pairs, read_discovery
+from counterground.errors import MissingExtraError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import Scale
 from counterground.models import Precision, Protocol
 from counterground.photos import Benchmark
-from counterground.pool import is_pool, open_pool
-from counterground.results import Run, open_run
+from counterground.results import Run, join_scores, open_run
+from counterground.results import bibliography as bibliography_of
+from counterground.results import model_cards as model_cards_of
 
 if TYPE_CHECKING:
     from counterground.construction.export import CardFacts, ExportReport, ShardSize
@@ -48,8 +51,10 @@ def evaluate(
     as_published: bool = False,
     offline: bool = False,
     show_progress: bool = False,
+    report: bool = True,
+    warn: Callable[[str], object] = warnings.warn,
 ) -> Run:
-    """Evaluate one or more models on a benchmark and write the run into a folder.
+    """Evaluate one or more models on a benchmark and write the run, with its report, into a folder.
 
     An interrupted run resumes: features and answers are kept in the cache.
 
@@ -73,6 +78,8 @@ def evaluate(
         as_published: load models as the paper seems to have done.
         offline: never use the network.
         show_progress: show bars on standard error.
+        report: write ``report.html``; single photos are only in the pages of ``write_report``.
+        warn: called with one line if the report needs a package that is not installed.
 
     Raises:
         UsageError: an unknown model, name list, prompt file or label space, or a model that cannot be asked
@@ -97,7 +104,20 @@ def evaluate(
         show_progress=show_progress,
     )
     specs = [models] if isinstance(models, str) else list(models)
-    return evaluate_models(_opened(benchmark, show_progress), specs, settings, Path(out))
+    opened = _opened(benchmark, show_progress)
+    run = evaluate_models(opened, specs, settings, Path(out))
+    if report:
+        _write_page(run, None if isinstance(benchmark, Benchmark) else benchmark, warn)
+    return run
+
+
+def _write_page(run: Run, benchmark: Path | str | None, warn: Callable[[str], object]) -> None:
+    path = run.path / "report.html"
+    discovery = None if benchmark is None else read_discovery(Path(benchmark))
+    try:
+        write_report(run, path, discovery=discovery, photos=False)
+    except MissingExtraError as error:
+        warn(f"{path} was not written: {error} Then: counterground report {run.path} --out {path}")
 
 
 def discover(
@@ -199,13 +219,10 @@ def export(
         UsageError: an unknown format or licence, or ``out`` holds something else, or the benchmark itself.
         CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
     """
-    from counterground.construction.export import card_facts
     from counterground.construction.export import export as export_benchmark
+    from counterground.construction.export import known_facts
 
     opened = _opened(benchmark, show_progress)
-    if card is None and is_pool(opened.root):
-        with open_pool(opened.root) as pool:
-            card = card_facts(pool)
     return export_benchmark(
         opened,
         Path(out),
@@ -214,15 +231,19 @@ def export(
         all_licences=all_licences,
         licence_for_unknown=licence_for_unknown,
         attribution_for_unknown=attribution_for_unknown,
-        card=card,
+        card=known_facts(opened) if card is None else card,
         shard_size=shard_size,
         show_progress=show_progress,
     )
 
 
-def scores(run: Run | Path | str) -> pl.DataFrame:
-    """Return the scores of a run (fractions, with 95 % intervals), as in ``scores.parquet``."""
-    return _opened_runs(run)[0].scores
+def scores(runs: AnyRuns) -> pl.DataFrame:
+    """Return the scores of runs (fractions, with 95 % intervals), as in ``scores.parquet``.
+
+    With several runs, a first column ``run`` has the folder of each.
+    """
+    opened = _opened_runs(runs)
+    return join_scores(opened, named=len(opened) > 1)
 
 
 def compare(
@@ -262,6 +283,64 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
         UsageError: no run was measured on CounterAnimal.
     """
     return reproduce_paper(_opened_runs(runs))
+
+
+def write_report(
+    runs: AnyRuns,
+    out: Path | str,
+    *,
+    comparison: Comparison | None = None,
+    discovery: Discovery | Path | str | None = None,
+    benchmarks: Sequence[AnyBenchmark] = (),
+    photos: bool = True,
+    photo_budget: float = 15.0,
+) -> Path:
+    """Write one self-contained HTML file about runs and return its path.
+
+    Args:
+        runs: runs or their folders.
+        out: the file, or an existing folder (the file is then ``report.html`` in it).
+        comparison: what ``compare`` returned for these runs; made here by default.
+        discovery: how the benchmark's pairs were chosen, or the folder that ``discover`` wrote.
+        benchmarks: benchmarks that hold the photos of the runs; built-in ones are found without.
+        photos: include small copies of photos.
+        photo_budget: megabytes (10^6 bytes of the page) that photos may take.
+
+    Raises:
+        UsageError: no runs, a run given twice, a file that does not end in .html, a budget that is not
+            positive, a folder that ``discover`` did not write, or no altair for the chart (extra ``report``).
+        CounterGroundError: a run cannot be read, or the file cannot be written.
+    """
+    from counterground.report import write_report as write_page
+
+    return write_page(
+        _opened_runs(runs),
+        Path(out),
+        comparison=comparison,
+        discovery=_opened_discovery(discovery),
+        benchmarks=[_opened(benchmark, show_progress=False) for benchmark in benchmarks],
+        photos=photos,
+        photo_budget=photo_budget,
+    )
+
+
+def bibliography(runs: AnyRuns) -> str:
+    """Return BibTeX of what must be cited for these runs, each entry with a line that says for what."""
+    return bibliography_of(_opened_runs(runs))
+
+
+def model_cards(runs: AnyRuns) -> dict[str, str]:
+    """Return the model card of each model of these runs: Markdown with a YAML front matter."""
+    return model_cards_of(_opened_runs(runs))
+
+
+def _opened_discovery(discovery: Discovery | Path | str | None) -> Discovery | None:
+    if discovery is None or isinstance(discovery, Discovery):
+        return discovery
+    found = read_discovery(Path(discovery))
+    if found is None:
+        raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
+    return found
 
 
 def _opened_runs(runs: AnyRuns) -> list[Run]:

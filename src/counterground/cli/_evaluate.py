@@ -29,19 +29,11 @@ def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings
     """
     from counterground.api import evaluate as run_evaluation
     from counterground.cli._show import show_run
-    from counterground.construction.discover import read_discovery
-    from counterground.errors import MissingExtraError
-    from counterground.report import write_report
 
-    run = run_evaluation(benchmark, model_specs, out=out, show_progress=True, **settings)
-    # Photos are put into a page only by `counterground report`, where one can say whether they may be.
-    path = out / "report.html"
-    discovery = read_discovery(Path(benchmark))
-    try:
-        write_report([run], path, discovery=discovery, photos=False)
-    except MissingExtraError as error:
-        show_run(run)
-        click.echo(f"{path} was not written: {error} Then: counterground report {out} --out {path}", err=True)
-        return
+    missing: list[str] = []
+    run = run_evaluation(benchmark, model_specs, out=out, show_progress=True, warn=missing.append, **settings)
     show_run(run)
-    click.echo(f"Report: {path}")
+    for line in missing:
+        click.echo(line, err=True)
+    if not missing:
+        click.echo(f"Report: {out / 'report.html'}")

@@ -49,22 +49,16 @@ def report(
     photo_budget: float,
 ) -> None:
     """Write one self-contained HTML file about one or more RUN folders."""
-    from counterground.benchmarks import open_benchmark
-    from counterground.construction.discover import read_discovery
+    from counterground.api import write_report
     from counterground.errors import UsageError
-    from counterground.report import write_report
-    from counterground.results import open_run
 
     if benchmarks and not photos:
         raise UsageError("--benchmark says where photos are and --no-photos leaves them out: use only one.")
-    found = read_discovery(discovery) if discovery else None
-    if discovery and found is None:
-        raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
     path = write_report(
-        [open_run(run) for run in runs],
+        runs,
         out,
-        discovery=found,
-        benchmarks=[open_benchmark(name) for name in benchmarks],
+        discovery=discovery,
+        benchmarks=benchmarks,
         photos=photos,
         photo_budget=photo_budget,
     )

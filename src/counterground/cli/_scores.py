@@ -64,11 +64,11 @@ def _document(runs: Mapping[Path, Run], style: str) -> str:
 
 
 def _table(runs: Mapping[Path, Run], style: Style, by_class: bool) -> str | ScoresView | pl.DataFrame:
-    from counterground.results import format_scores, score_rows
+    from counterground.results import format_scores, join_scores, score_rows
 
     names = _class_names(runs.values()) if by_class else None
     rows = style in ("csv", "json", "parquet")
-    joined = _joined(runs, named=len(runs) > 1 and (rows or _could_be_confused(runs)))
+    joined = join_scores(list(runs.values()), named=len(runs) > 1 and (rows or _could_be_confused(runs)))
     if style == "parquet":
         return score_rows(joined, by_class, names)
     return format_scores(joined, style, by_class, names)
@@ -93,18 +93,6 @@ def _deliver(written: str | ScoresView | pl.DataFrame, out: Path | None) -> None
 
 def _models(runs: Mapping[Path, Run]) -> set[str]:
     return {model.spec for run in runs.values() for model in run.info.models}
-
-
-def _joined(runs: Mapping[Path, Run], *, named: bool) -> pl.DataFrame:
-    import polars as pl
-
-    frames = [run.scores for run in runs.values()]
-    if named:
-        frames = [
-            frame.select(pl.lit(str(folder)).alias("run"), pl.all())
-            for folder, frame in zip(runs, frames, strict=True)
-        ]
-    return pl.concat(frames)
 
 
 def _could_be_confused(runs: Mapping[Path, Run]) -> bool:

@@ -12,7 +12,7 @@ from counterground.results._model_scores import (
     short_name,
 )
 from counterground.results._numbers import NOTHING, Estimate, bounds, count, counted, p_value, percent, signed
-from counterground.results._run import Run, open_run, select_models, why_not_comparable
+from counterground.results._run import Run, join_scores, open_run, select_models, why_not_comparable
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
     PREDICTIONS_SCHEMA,
@@ -79,6 +79,7 @@ __all__ = [
     "headline",
     "html_paragraphs",
     "html_table",
+    "join_scores",
     "latex_table",
     "markdown_table",
     "mean_drop",

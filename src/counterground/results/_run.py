@@ -123,3 +123,14 @@ def why_not_comparable(runs: Sequence[Run]) -> str:
                 "--label-space to the other."
             )
     return ""
+
+
+def join_scores(runs: Sequence[Run], *, named: bool) -> pl.DataFrame:
+    """Return the scores of several runs; ``named`` puts a column ``run`` with the folder of each in front."""
+    frames = [run.scores for run in runs]
+    if named:
+        frames = [
+            frame.select(pl.lit(str(run.path)).alias("run"), pl.all())
+            for run, frame in zip(runs, frames, strict=True)
+        ]
+    return pl.concat(frames)
