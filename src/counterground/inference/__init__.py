@@ -1,6 +1,6 @@
 """Encode the photos that are missing, store the features, score them, write a run. See README.md."""
 
-from counterground.inference._candidates import CandidateLabels, candidate_labels, default_label_space
+from counterground.inference._candidates import CandidateLabels, candidate_labels
 from counterground.inference._encode import encode_photos
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
@@ -14,7 +14,6 @@ __all__ = [
     "Settings",
     "build_head",
     "candidate_labels",
-    "default_label_space",
     "encode_photos",
     "evaluate_models",
 ]

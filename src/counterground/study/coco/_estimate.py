@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from counterground.study.coco._finetune import Learner, Machine, Objective, Photos, Recipe, caption_rows
+from counterground.text import duration
 
 if TYPE_CHECKING:
     from counterground.study.coco._objects import Objects
@@ -39,7 +40,7 @@ class Estimate:
             "of GPU memory" if device.startswith("cuda") else "of memory for each training, without photos"
         )
         return (
-            f"{trainings} trainings, about {_duration(self.seconds * trainings / jobs)} ({jobs} at a time), "
+            f"{trainings} trainings, about {duration(self.seconds * trainings / jobs)} ({jobs} at a time), "
             f"{_bytes(self.memory)} {where}, {_bytes(self.checkpoint)} of disk for a checkpoint."
         )
 
@@ -83,13 +84,6 @@ def estimate(
         memory=torch.cuda.max_memory_allocated() if cuda else weights + 3 * moments // 2,
         checkpoint=weights + moments,
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _bytes(number: int) -> str:
