@@ -131,6 +131,29 @@ def site(tmp_path, monkeypatch) -> Path:
             del sys.modules[name]
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """PyTorch computes with one thread: several cost small networks time, and change last bits of sums."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of HTTP budgets, which the test turns: nobody waits for a day."""
+    from fake_time import Clock
+
+    from counterground.http import _budget
+
+    clock = Clock()
+    monkeypatch.setattr(_budget, "time", clock)
+    return clock
+
+
 @pytest.fixture
 def serve_chat(monkeypatch):
     """Function: what answers a call -> a running `ChatServer`. Failed calls are tried again at once."""

@@ -11,14 +11,6 @@ from counterground.plugins import Registry
 NUMBERS = Registry("counterground.numbers", int, {"one": 1})
 
 
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    yield tmp_path / "site"
-    for name in ("mine", "yours"):
-        sys.modules.pop(name, None)
-
-
 def test_what_another_package_adds_stands_after_ours(site):
     install(site, "mine", "TWO = 2", {"counterground.numbers": {"two": "mine:TWO"}})
     assert NUMBERS.names() == ["one", "two"]

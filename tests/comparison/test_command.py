@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from paper_sized import OPEN_CLIP_REFEREE, make_paper_run, printed_accuracies, write
+from made_runs import write_run
+from paper_sized import OPEN_CLIP_REFEREE, make_paper_run, printed_accuracies
 
 import counterground as cg
 from counterground.errors import UsageError
@@ -24,11 +25,11 @@ def folders(tmp_path_factory):
     """Two runs: of the paper's size, and small on another benchmark."""
     root = tmp_path_factory.mktemp("runs")
     levels = {OPEN_CLIP_REFEREE: printed_accuracies("CLIP-LAION400M-ViT/B/32"), L14: (0.855, 0.704)}
-    write(make_paper_run(levels, path="mine", names="openai"), root / "mine")
+    write_run(make_paper_run(levels, path="mine", names="openai"), root / "mine")
     small = {f"efficientnet-lite{k}": (0.7 + 0.05 * k, 0.55 + 0.07 * k) for k in range(3)}
     small["counterground:stamps-biased"] = (0.6, 0.2)
-    write(make_paper_run(small, sizes=np.full((8, 2), 40), name="stamps", path="small"), root / "small")
-    write(
+    write_run(make_paper_run(small, sizes=np.full((8, 2), 40), name="stamps", path="small"), root / "small")
+    write_run(
         make_paper_run({"efficientnet-lite0": (0.7, 0.5)}, sizes=np.full((4, 2), 9), name="one"), root / "one"
     )
     return root
@@ -188,7 +189,7 @@ def test_a_model_to_test_against_must_be_there(folders):
 def test_names_of_models_are_only_text(tmp_path):
     spec = "mine:a|b_<b>[red]x[/red]"
     levels = {spec: (0.8, 0.6), "mine:b": (0.7, 0.6)}
-    folder = write(make_paper_run(levels, sizes=np.full((4, 2), 9), name="s"), tmp_path / "r")
+    folder = write_run(make_paper_run(levels, sizes=np.full((4, 2), 9), name="s"), tmp_path / "r")
     assert "[red]x[/red]" in ran(folder, width=200)
     assert r"a\|b\_\<b\>" in ran(folder, "--format", "markdown")
     assert r"a\textbar{}b\_\textless{}b\textgreater{}" in ran(folder, "--format", "latex")
@@ -255,7 +256,7 @@ def test_one_model_each_is_shown_with_a_warning(tmp_path):
         ("n3", OPEN_CLIP_REFEREE, (0.9, 0.2), "other", "wordnet"),
     ):
         run = make_paper_run({spec: level}, sizes=sizes, name=name, names=names, path=path)
-        folders[path] = write(run, tmp_path / path)
+        folders[path] = write_run(run, tmp_path / path)
     names = " ".join(ran(folders["n1"], folders["n2"]).split())
     assert "Encoders write class names in different ways" in names
     assert "No paired tests on stamps: A comparison needs two models" in names

@@ -6,11 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 import statsmodels.api as sm
-from paper_sized import OPEN_CLIP_REFEREE, printed_accuracies
+from paper_sized import OPEN_CLIP_REFEREE, paper_sizes, printed_accuracies
 from scipy.special import logit, ndtr, ndtri
 from scipy.stats import logistic, norm
 
 from counterground.comparison import effective_robustness, model_points
+
+# A distance from a line without error, which no fit gives.
+from counterground.comparison._robustness import deviation
 from counterground.errors import UsageError
 from counterground.published import load_table
 
@@ -91,13 +94,9 @@ def test_the_interval_adds_the_models_own_sampling_error(referee_run):
     row = effective_robustness(points).residuals.row(-1, named=True)
     line = effective_robustness(points).fit
     exact = replace(line, residual_sd=0.0)
-    from counterground.comparison._robustness import deviation
-
     point = points.row(-1, named=True)
     alone = deviation(point, exact)
     levels = printed_accuracies("CLIP-LAION400M-ViT/B/32")
-    from paper_sized import paper_sizes
-
     rng = np.random.default_rng(0)
     sizes = paper_sizes()
     drawn = rng.binomial(sizes, levels, size=(4000, *sizes.shape)) / sizes

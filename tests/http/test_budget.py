@@ -5,35 +5,11 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from counterground.errors import CounterGroundError
-from counterground.http import (
-    DAY,
-    HOUR,
-    Budget,
-    Limit,
-    _budget,  # its clock is replaced: nobody waits for a day
-    refuse_long_wait,
-)
-
-
-class Clock:
-    """Time that passes when it is told to."""
-
-    def __init__(self, now=1_000_000.0):
-        self.now = now
-
-    def time(self):
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(_budget, "time", clock)
-    return clock
+from counterground.http import DAY, HOUR, Budget, Limit, refuse_long_wait
 
 
 def test_the_day_holds_for_requests_and_the_hour_for_bytes(clock, tmp_path):
@@ -70,18 +46,16 @@ def test_a_clock_that_was_set_back_keeps_nobody_waiting(clock, tmp_path):
     assert budget.take("requests", 1) == 0
 
 
-@settings(max_examples=30, deadline=None)
+# Each example has a budget of its own, and time only goes on.
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.floats(0, 40), st.integers(1, 60)), max_size=25))
-def test_no_window_holds_more_than_its_limit(tmp_path_factory, steps):
-    clock, limit = Clock(), Limit(60, 100)
+def test_no_window_holds_more_than_its_limit(tmp_path_factory, clock, steps):
+    limit, spent = Limit(60, 100), []
     budget = Budget("here", {"bytes": (limit,)}, tmp_path_factory.mktemp("b") / "budget.sqlite")
-    spent = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_budget, "time", clock)
-        for pause, amount in steps:
-            clock.now += pause
-            if not budget.take("bytes", amount):
-                spent.append((clock.now, amount))
+    for pause, amount in steps:
+        clock.now += pause
+        if not budget.take("bytes", amount):
+            spent.append((clock.now, amount))
     for at, _ in spent:
         assert sum(amount for when, amount in spent if at <= when < at + 60) <= 100
 

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from counterground._version import __version__
+from counterground import __version__
 from counterground.errors import CounterGroundError
 from counterground.http import (
     DAY,

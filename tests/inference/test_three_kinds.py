@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import tiny_lvlm
 
-from counterground.benchmarks.stamps._stamps import StampsSettings, build_stamps
+from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.cli import main
 
 CLIP, IMAGENET = "counterground:stamps-biased", "efficientnet-lite0"

@@ -22,6 +22,8 @@ from counterground.metrics import (
     top_k_accuracy,
     worst_group_accuracy,
 )
+
+# The variance of one stratum, whatever the clusters: public figures are already averages over classes.
 from counterground.metrics._codes import Strata, cluster_codes
 from counterground.metrics._sampling import Partition, Sampling, StratumMeans
 

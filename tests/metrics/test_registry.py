@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import polars as pl
 import pytest
@@ -26,15 +24,14 @@ WRONG = Metric("wrong", (None,), lambda answers, group: 0.5, "Wrong", "Returns a
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch):
+def package(request):
     """Function: (name of an object of the module, of its entry point) -> None, after installing it."""
 
     def add(name, metric):
-        install(tmp_path, "sure_metrics", MODULE, {"counterground.metrics": {metric: f"sure_metrics:{name}"}})
-        monkeypatch.syspath_prepend(str(tmp_path))
+        site = request.getfixturevalue("site")  # only now, since packages are looked for once a path
+        install(site, "sure_metrics", MODULE, {"counterground.metrics": {metric: f"sure_metrics:{name}"}})
 
-    yield add
-    sys.modules.pop("sure_metrics", None)
+    return add
 
 
 def predictions():

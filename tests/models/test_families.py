@@ -1,12 +1,12 @@
 """Families of models in other packages: real distributions on the path, found by their entry points."""
 
 import json
-import os
 import subprocess
 import sys
 
 import polars as pl
 import pytest
+from other_package import install
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import check_specs, expected_kind, list_models, load_model, references_of
@@ -49,28 +49,8 @@ FAMILY = Family(
 '''
 
 
-def install(folder, package, prefix, value, code):
-    """Write what pip would: a module and the metadata of its distribution."""
-    folder.mkdir(exist_ok=True)
-    (folder / f"{package}.py").write_text(code)
-    info = folder / f"{package}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[counterground.models]\n{prefix} = {value}\n")
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    """A folder of installed packages, as other processes see it too."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
-    before = set(sys.modules)
-    yield folder
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
-            del sys.modules[name]
+def install_family(site, package, prefix, value, code):
+    install(site, package, code, {"counterground.models": {prefix: value}})
 
 
 def run(*arguments):
@@ -79,7 +59,7 @@ def run(*arguments):
 
 
 def test_a_family_of_another_package_is_evaluated_listed_and_cited(site, photos, tmp_path):
-    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
+    install_family(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
     out = tmp_path / "run"
     done = run(
         "evaluate",
@@ -107,7 +87,7 @@ def test_a_family_of_another_package_is_evaluated_listed_and_cited(site, photos,
 
 
 def test_its_mistakes_are_told_as_those_of_our_own_families(site):
-    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
+    install_family(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
     with pytest.raises(UsageError, match=r"^tiny:colors: there is tiny:colours only"):
         check_specs(["tiny:colors"])
     with pytest.raises(UsageError, match=r"Did you mean tiny:my-colours\?"):
@@ -127,8 +107,8 @@ BROKEN = [
 
 @pytest.mark.parametrize(("value", "code", "reason"), BROKEN)
 def test_a_broken_package_is_named_and_breaks_no_other(value, code, reason, site):
-    install(site, "broken", "bad", value, code)
-    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
+    install_family(site, "broken", "bad", value, code)
+    install_family(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
     check_specs(["tiny:colours", "efficientnet-lite0"])
     with pytest.raises(CounterGroundError, match=rf"^The package broken cannot .*'bad'.*{reason}") as caught:
         check_specs(["bad:x"])
@@ -141,7 +121,7 @@ def test_a_broken_package_is_named_and_breaks_no_other(value, code, reason, site
 
 
 def test_the_command_warns_of_a_broken_package_and_lists_the_others(site):
-    install(site, "broken", "bad", "broken:FAMILY", "1 / 0")
+    install_family(site, "broken", "bad", "broken:FAMILY", "1 / 0")
     listed = run("models", "*d*:*stamps*", "--json")
     assert listed.returncode == 0
     assert listed.stderr.startswith("Warning: The package broken cannot")
@@ -151,9 +131,9 @@ def test_the_command_warns_of_a_broken_package_and_lists_the_others(site):
 
 def test_a_failure_inside_a_package_names_it(site):
     code = TINY.replace("torch.manual_seed(0)", "raise KeyError('lost')")
-    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", code)
+    install_family(site, "tiny_models", "tiny", "tiny_models:FAMILY", code)
     wrong = TINY.replace("wrap_model(spec, build(), options, made_by=build)", "build()")
-    install(site, "wrong_models", "wrong", "wrong_models:FAMILY", wrong.replace('"tiny', '"wrong'))
+    install_family(site, "wrong_models", "wrong", "wrong_models:FAMILY", wrong.replace('"tiny', '"wrong'))
     reason = r"^tiny:colours: the package tiny_models failed \(KeyError\('lost'\)\)"
     with pytest.raises(CounterGroundError, match=reason):
         load_model("tiny:colours", device="cpu")
@@ -163,8 +143,8 @@ def test_a_failure_inside_a_package_names_it(site):
 
 @pytest.mark.parametrize("prefix", ["tiny", "timm", "https"])
 def test_a_prefix_that_is_taken_is_refused(prefix, site):
-    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
-    install(site, "second", prefix, "second:FAMILY", TINY)
+    install_family(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
+    install_family(site, "second", prefix, "second:FAMILY", TINY)
     owner = "second, tiny_models" if prefix == "tiny" else "counterground, second"
     with pytest.raises(
         UsageError, match=f"{prefix!r} is claimed by several packages \\({owner}\\)"
@@ -175,7 +155,7 @@ def test_a_prefix_that_is_taken_is_refused(prefix, site):
 
 
 def test_a_package_is_imported_only_when_its_models_are_named(site):
-    install(site, "tiny_models", "tiny", "tiny_models:FAMILY", f"print('imported')\n{TINY}")
+    install_family(site, "tiny_models", "tiny", "tiny_models:FAMILY", f"print('imported')\n{TINY}")
     code = "import sys, counterground.models as m; m.check_specs(['efficientnet-lite0', 'json:dumps'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == ""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from evil_pickle import Evil
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
@@ -117,14 +118,6 @@ def test_offline_without_a_cache_names_the_spec_and_the_remedy(spec, tmp_path, m
     assert spec in str(caught.value)
     assert "@FILE" in str(caught.value)
     assert not isinstance(caught.value, UsageError)
-
-
-class Evil:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
 
 
 @pytest.mark.parametrize("spec", ["torchvision:resnet18@", "timm:resnet10t@", "open_clip:RN50@"])

@@ -12,11 +12,14 @@ from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from hypothesis import given
 from hypothesis import strategies as st
+from made_runs import write_run
 
 from counterground.cli import main
 from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
 from counterground.results import ModelRecord, bibliography, model_cards
+
+# The table of references itself: a bibliography holds only the entries that its runs reach.
 from counterground.results._citations import _DATA, _FAMILIES, _of_model, _references
 from counterground.text import bibtex, bibtex_comment
 
@@ -275,12 +278,7 @@ def test_every_miscellany_says_where_and_addresses_their_package(make_run):
 
 @pytest.fixture
 def folder(make_run, tmp_path):
-    run = make_run(LEVELS)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text(run.info.model_dump_json(), "utf-8")
-    run.predictions.write_parquet(tmp_path / "run" / "predictions.parquet")
-    run.scores.write_parquet(tmp_path / "run" / "scores.parquet")
-    return tmp_path / "run"
+    return write_run(make_run(LEVELS), tmp_path / "run")
 
 
 def test_the_command_writes_each_form(folder, tmp_path, capsys):
@@ -307,7 +305,7 @@ def test_the_command_writes_each_form(folder, tmp_path, capsys):
     ("words", "said"),
     [
         (["--format", "parquet"], "--out FILE"),
-        (["--format", "bibtex", "--by", "class"], "leave --by out"),
+        (["--format", "bibtex", "--by", "class"], "leave out --by"),
         (["-m", "efficientnet-lite1"], "Did you mean 'efficientnet-lite0'"),
         (["--format", "model-card", "--out", "x.md"], "add -m MODEL"),
     ],

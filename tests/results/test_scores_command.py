@@ -5,6 +5,7 @@ import io
 import json
 
 import pytest
+from made_runs import write_run
 
 from counterground.cli import main
 from counterground.metrics import SCORES_SCHEMA
@@ -19,11 +20,7 @@ def write(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def write(run):
-        folder = tmp_path / run.path
-        folder.mkdir(parents=True)
-        (folder / "run.json").write_text(run.info.model_dump_json(), "utf-8")
-        run.predictions.write_parquet(folder / "predictions.parquet")
-        run.scores.write_parquet(folder / "scores.parquet")
+        write_run(run, tmp_path / run.path)
         return str(run.path)
 
     return write

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+# The runner itself: no study has cells that never end.
 PROGRAM = """
 import sys, time
 from pathlib import Path

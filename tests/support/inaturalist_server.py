@@ -169,6 +169,7 @@ class INaturalistServer:
         return server
 
     def _taxa_of(self, class_name: str) -> list[Taxon]:
+        # The taxa of a built-in class, which the public lists leave out.
         from counterground.construction.ingest.collect._classes import find_animal
 
         animal = find_animal(class_name)

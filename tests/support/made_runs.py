@@ -82,6 +82,15 @@ def make_predictions(
     return pl.DataFrame(rows, schema=PREDICTIONS_SCHEMA)
 
 
+def write_run(run, folder):
+    """Write the files of a run that ``open_run`` reads; return the folder."""
+    folder.mkdir(parents=True)
+    run.predictions.write_parquet(folder / "predictions.parquet")
+    run.scores.write_parquet(folder / "scores.parquet")
+    (folder / "run.json").write_text(run.info.model_dump_json(), "utf-8")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def make_run(tmp_path_factory):
     """Function: (levels, **options of make_predictions and of RunInfo) -> Run."""

@@ -1,6 +1,5 @@
 """Runs of the paper's size: 45 classes with figure 3's groups, right as often as it is said."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -141,12 +140,3 @@ def make_paper_run(accuracies, *, sizes=None, records=None, path="run", name="co
         "seconds": 1.0,
     }
     return Run(Path(path), RunInfo(**{**info, **options}), found, score_predictions(found, method="analytic"))
-
-
-def write(run, folder):
-    """Write the files of a run that ``open_run`` reads."""
-    folder.mkdir(parents=True)
-    run.predictions.write_parquet(folder / "predictions.parquet")
-    run.scores.write_parquet(folder / "scores.parquet")
-    (folder / "run.json").write_text(json.dumps(run.info.model_dump(mode="json")))
-    return folder

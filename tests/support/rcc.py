@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from counterground.benchmarks._packages import open_packages
+from counterground.benchmarks import open_packages
 
 _ZLIB, _FOLDER, _ZSTD = 1, 2, 4
 _PACKAGE = "gcompris-qt-data"

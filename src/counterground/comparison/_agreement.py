@@ -1,4 +1,4 @@
-"""Do models rely on the same classes' backgrounds? Rank correlation of class-wise drops."""
+"""Whether models drop on the same classes: rank correlation of class-wise drops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that can be said of some runs and of the paper beside each other."""
+"""The full comparison of runs with each other and with the paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of comparisons: models against each other on the same photos."""
+"""Paired tests of models on the same photos, their Holm correction, and the table of both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tells one row of results from another, and predictions checked and split by it."""
+"""The settings that identify a row of results, and predictions checked and split by them."""
 
 from __future__ import annotations
 

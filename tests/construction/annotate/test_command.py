@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from counterground.cli import main
-from counterground.cli.construction._label import label
+from counterground.cli.construction import label
 
 # The rules for labels and keys, tested where they are: through a server and a page each case takes seconds.
 from counterground.construction.annotate._labels import COMMAND_KEYS, check_labels, label_keys, read_labels

@@ -12,7 +12,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.construction.curate import CurateSettings, _measures, curate
+from counterground.construction.curate import (
+    CurateSettings,
+    _measures,  # to count the photos that are decoded
+    curate,
+)
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import REVIEW_LABELS, SIGNAL_SCHEMA, open_pool
 
@@ -158,6 +162,7 @@ def test_a_changed_file_of_the_same_size_is_found_when_it_is_decoded(spoilt, row
     assert "content changed" in rows_of(spoilt, "unreadable")["blurred.jpg"]["explanation"]
 
 
+# Slowed down from within, so that it can be killed between two photos.
 SCRIPT = """
 import sys, time
 from counterground.construction.curate import curate

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 # The search behind two public signals, compared with brute force over many made-up pools.
-from counterground.construction.curate import _duplicates as _neighbours
+from counterground.construction.curate import _duplicates
 from counterground.construction.curate._duplicates import find_neighbours, hash_vectors
 
 
@@ -16,7 +16,7 @@ from counterground.construction.curate._duplicates import find_neighbours, hash_
 def small_blocks():
     """Blocks so small that a few photos fill several, in both directions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_neighbours, "_ROWS", 3)
+        patch.setattr(_duplicates, "_ROWS", 3)
         yield
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 import pytest
 import tiny_lvlm
-import torch
 from PIL import Image
 
 import counterground as cg
@@ -41,12 +40,7 @@ def load(): return Network(), preprocess
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="session")

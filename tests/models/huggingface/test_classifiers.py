@@ -12,6 +12,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.models import Classifier, check_specs, load_model
 
 # Private: names are matched for a thousand logits, of which no tiny model has that many.
+# A thousand names in many orders, without a network of a thousand logits for each.
 from counterground.models._labels import match_labels, names_of
 from counterground.photos import imagenet_names, imagenet_wnids
 

@@ -13,7 +13,7 @@ from tiny_hf import KIN, build, edit_json
 
 from counterground.models import DualEncoder, load_model
 
-# Private: that each of these families has a test.
+# The list itself: each of its families must have a test here.
 from counterground.models.huggingface._source import DUAL_ENCODERS
 
 FAMILIES = ("clip", "siglip", "siglip2", "naflex", "align", "chinese_clip")

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from evil_pickle import Evil
 from safetensors.torch import load_file, save_file
 from tiny_hf import build, edit_json
 
@@ -115,14 +116,6 @@ def test_weights_that_would_be_random_are_refused(shape, folder):
     message = refused(f"hf:{folder}")
     assert "visual_projection.weight" in message
     assert "would be random" in message
-
-
-class Evil:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
 
 
 def test_a_pickle_that_runs_code_is_refused_and_not_run(folder, tmp_path):

@@ -15,7 +15,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.models import load_model
 from counterground.models.generative import Scorer
 
-# Private: what keeps a network from sharing shows only with weights that no test has.
+# What keeps a network from sharing shows only with weights that no test has.
 from counterground.models.generative._losses import _obstacle
 
 QUESTION = "What is the main object in the image?"
@@ -38,15 +38,6 @@ def photo(size: tuple[int, int], seed: int = 0) -> Image.Image:
 
 
 PHOTOS = [photo(size, seed) for seed, size in enumerate(SIZES)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """For networks this small, threads cost more than they bring."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ TEMPLATES = [
     "itap of the {}.",
     "a {} in a video game, far away and small.",
 ]
-# Private: from outside, a tower whose texts are trimmed looks like one whose texts are not.
+# From outside, a tower whose texts are trimmed looks like one whose texts are not.
 TRIMMED = "counterground.models.open_clip._texts.encode_trimmed"
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3}
 VIT = {"image_size": 64, "layers": 3, "width": 64, "head_width": 32, "patch_size": 16}
@@ -225,10 +225,7 @@ def test_texts_keep_their_order_and_duplicates(tmp_path):
 def test_a_tower_that_sees_the_padding_is_not_trimmed(tmp_path, monkeypatch):
     text = TEXT | {"pool_type": "last", "no_causal_mask": True}
     model = load_model(f"open_clip:{write_model(tmp_path, text=text, custom_text=True)}", device="cpu")
-    # Private: from outside a tower that is not trimmed looks like one that is.
-    monkeypatch.setattr(
-        "counterground.models.open_clip._texts.encode_trimmed", lambda *_: pytest.fail("trimmed")
-    )
+    monkeypatch.setattr(TRIMMED, lambda *_: pytest.fail("trimmed"))
     texts = [f"a photo of {name}" for name in NAMES]
     full = model.network.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts), normalize=True)
     np.testing.assert_allclose(model.encode_texts(texts), full.detach(), atol=1e-6)
@@ -239,7 +236,7 @@ def test_a_trimming_that_differs_is_given_up_with_a_warning(tmp_path, monkeypatc
     texts = [template.format(name) for name in NAMES for template in TEMPLATES]
     right = model.encode_texts(texts)
     monkeypatch.setattr(
-        "counterground.models.open_clip._texts.encode_trimmed",
+        TRIMMED,
         lambda _, tokens, ends: torch.ones(len(ends), 48),
     )
     np.testing.assert_allclose(model.encode_texts(texts), right, atol=1e-5)
@@ -306,7 +303,7 @@ def test_photos_are_resized_by_pil(tmp_path, photos):
     [
         ((), "has no open_clip_config.json"),
         (("open_clip_config.json",), "has no weights"),
-        (("open_clip_config.json", "a.bin", "b.bin"), "holds several weights"),
+        (("open_clip_config.json", "a.bin", "b.bin"), "has several weights"),
     ],
 )
 def test_an_incomplete_folder_says_what_it_lacks(files, message, tmp_path):

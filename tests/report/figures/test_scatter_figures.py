@@ -269,11 +269,11 @@ def test_names_are_nearest_to_their_own_points_or_led_there(stem, request, count
         assert gap(box, end) < 2, name
         # What is seen of it begins at the edge of its own marker and runs over no other and through no name.
         seen = [start + share * (end - start) for share in np.linspace(0, 1, 200)]
+        others = [place for place in named if np.hypot(*np.subtract(place, own)) > 1e-6]
+        radii = {
+            place: discs[min(discs, key=lambda at: np.hypot(*np.subtract(at, place)))] for place in others
+        }
         for point in (point for point in seen if np.hypot(*(point - start)) >= discs[own]):
-            others = [place for place in named if np.hypot(*np.subtract(place, own)) > 1e-6]
-            radii = {
-                place: discs[min(discs, key=lambda at: np.hypot(*np.subtract(at, place)))] for place in others
-            }
             assert all(np.hypot(*(point - place)) > radius for place, radius in radii.items()), name
             assert all(gap(other, point) > 0 for text, other in boxes.items() if text != name), name
 

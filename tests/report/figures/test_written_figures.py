@@ -7,6 +7,7 @@ import sys
 
 import polars as pl
 import pytest
+from made_runs import write_run
 from PIL import Image
 
 import counterground as cg
@@ -135,11 +136,7 @@ def test_a_run_alone_is_drawn_without_the_paper(own_run, tmp_path):
 
 
 def test_runs_are_opened_by_folder(own_run, tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "run.json").write_text(own_run.info.model_dump_json())
-    own_run.predictions.write_parquet(folder / "predictions.parquet")
-    own_run.scores.write_parquet(folder / "scores.parquet")
+    folder = write_run(own_run, tmp_path / "run")
     assert main(["figures", str(folder), "--only", "5", "--format", "svg", "--out", str(tmp_path / "f")]) == 0
     assert (tmp_path / "f" / "figure-5-own.svg").is_file()
     assert isinstance(pl.read_parquet(folder / "scores.parquet"), pl.DataFrame)

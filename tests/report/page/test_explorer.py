@@ -10,6 +10,8 @@ from scipy.stats import norm
 
 from counterground.comparison import effective_robustness, full_comparison, model_points
 from counterground.published import published_models
+
+# Where marks and names go, and in what colours, is data that no page shows as text.
 from counterground.report._placement import Box, text_width
 from counterground.report._style import (
     FAMILY_COLOURS,
@@ -21,10 +23,7 @@ from counterground.report._style import (
     shade,
 )
 from counterground.report.page._marks import mark
-from counterground.report.page._section import family_lines, make_section
 from counterground.report.page.explorer import Item, Trend, draw_explorer
-
-# Where marks and names go is data that no page shows as text.
 from counterground.report.page.explorer._points import FRAMES, domain, own_points, quantile
 
 NASTY = "<script>alert('x')</script>\"&"
@@ -35,13 +34,9 @@ def items_of(run):
     return [Item(row, row["model"], mark(place, row["family"])) for place, row in enumerate(rows)]
 
 
-def section_of(run):
-    comparison = full_comparison([run])
-    return make_section(1, [run], comparison, family_lines(comparison), lambda *_: None)
-
-
-def explorer_of(run):
-    return section_of(run).explorer
+@pytest.fixture
+def explorer_of(section_of):
+    return lambda run: section_of(run).explorer
 
 
 def tables_of(node):
@@ -67,7 +62,7 @@ def paper_rows(found):
     return next(rows for rows in tables_of(found.spec) if "tip" in rows[0] and "dx" not in rows[0])
 
 
-def test_points_lie_at_the_quantiles_of_the_scores(four_models):
+def test_points_lie_at_the_quantiles_of_the_scores(four_models, explorer_of):
     rows = own_rows(explorer_of(four_models))
     overall = four_models.scores.filter(pl.col("class_index").is_null(), pl.col("metric") == "accuracy")
     for row in rows:
@@ -81,7 +76,7 @@ def test_points_lie_at_the_quantiles_of_the_scores(four_models):
     assert len(rows) == 4
 
 
-def test_the_papers_43_models_stand_behind_with_the_printed_numbers(four_models):
+def test_the_papers_43_models_stand_behind_with_the_printed_numbers(four_models, explorer_of):
     drawn = paper_rows(explorer_of(four_models))
     published = published_models()
     assert len(drawn) == 43
@@ -90,7 +85,7 @@ def test_the_papers_43_models_stand_behind_with_the_printed_numbers(four_models)
     assert {row["shape"] for row in drawn} == {FAMILY_SHAPES["clip"], FAMILY_SHAPES["imagenet"]}
 
 
-def test_on_the_papers_photos_its_models_are_shown_at_once(four_models):
+def test_on_the_papers_photos_its_models_are_shown_at_once(four_models, explorer_of):
     published = model_points()
     lines = [Trend.of(effective_robustness(published, baseline="clip").fit, "clip", paper=True)]
     items = [item._replace(row={**item.row, "comparable": True}) for item in items_of(four_models)[:2]]
@@ -104,7 +99,7 @@ def test_on_the_papers_photos_its_models_are_shown_at_once(four_models):
     assert elsewhere.still.count('aria-roledescription="point"') == 4
 
 
-def test_lines_are_those_of_the_comparison(four_models):
+def test_lines_are_those_of_the_comparison(four_models, section_of):
     section = section_of(four_models)
     published = model_points()
     for family, name in (("clip", "CLIP"), ("imagenet", "ImageNet models")):
@@ -118,7 +113,7 @@ def test_lines_are_those_of_the_comparison(four_models):
     assert {row.model.label: row.residual.value for row in section.rows} == expected
 
 
-def test_drawn_lines_have_the_slope_of_the_fit(four_models):
+def test_drawn_lines_have_the_slope_of_the_fit(four_models, explorer_of):
     rows = next(rows for rows in tables_of(explorer_of(four_models).spec) if "x2" in rows[0])
     fit = effective_robustness(model_points(), baseline="clip").fit
     row = next(row for row in rows if row["family"] == "clip" and row["paper"])
@@ -126,7 +121,7 @@ def test_drawn_lines_have_the_slope_of_the_fit(four_models):
     assert row["y"] == pytest.approx(fit.intercept + fit.slope * row["x"], abs=1e-3)
 
 
-def test_a_line_needs_three_models(make_run):
+def test_a_line_needs_three_models(make_run, section_of):
     section = section_of(make_run({"a": (0.8, 0.5), "b": (0.7, 0.5)}))
     assert not [words for words, paper in section.explorer.lines if not paper]
     assert not section.has_residuals
@@ -173,27 +168,27 @@ def _distance(box, point):
     return np.hypot(across, max(box.top - point[1], 0, point[1] - box.bottom))
 
 
-def test_of_many_models_the_ends_of_the_ranking_are_named(make_run):
+def test_of_many_models_the_ends_of_the_ranking_are_named(make_run, explorer_of):
     levels = {f"model-{k}": (0.7, 0.65 - 0.02 * k) for k in range(14)}
     rows = own_rows(explorer_of(make_run(levels, per_group=40)))
     assert 2 <= sum(bool(row["text"][0]) for row in rows) <= 6
 
 
-def test_hostile_names_are_texts_in_picture_and_data(make_run):
+def test_hostile_names_are_texts_in_picture_and_data(make_run, explorer_of):
     found = explorer_of(make_run({NASTY: (0.8, 0.5), "</svg><img src=x onerror=alert(1)>": (0.7, 0.6)}))
     assert "<script" not in found.still
     assert "<img" not in found.still
     assert NASTY in json.dumps(found.spec, ensure_ascii=False).replace('\\"', '"')
 
 
-def test_the_still_picture_follows_the_theme_by_variables(four_models):
+def test_the_still_picture_follows_the_theme_by_variables(four_models, explorer_of):
     still = explorer_of(four_models).still
     assert "var(--f-imagenet)" in still
     # No fixed colour, which one of the themes could not show.
     assert not re.findall(r'(?:fill|stroke)="#[0-9a-fA-F]{3,6}"', still)
 
 
-def test_a_section_orders_models_by_drop_and_gives_each_a_sparkline(four_models):
+def test_a_section_orders_models_by_drop_and_gives_each_a_sparkline(four_models, section_of):
     section = section_of(four_models)
     drops = [row.model.get("drop").value for row in section.rows]
     assert drops == sorted(drops, reverse=True)
@@ -225,7 +220,7 @@ def test_more_data_is_a_stronger_shade_and_more_parameters_a_larger_mark():
 
 
 @pytest.mark.parametrize("sign", ["\0", "\a", "\x1b", "\x1c", "\ufffe", "\uffff"])
-def test_signs_that_no_page_can_hold_are_left_out(make_run, sign):
+def test_signs_that_no_page_can_hold_are_left_out(make_run, sign, explorer_of):
     found = explorer_of(make_run({f"a{sign}b": (0.8, 0.5)}, classes=[f"ice{sign} bear", "x"]))
     assert ">ab</text>" in found.still
     assert own_rows(found)[0]["label"] == "ab"

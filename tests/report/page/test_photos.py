@@ -17,10 +17,10 @@ from counterground.cli import counterground as command
 from counterground.errors import UsageError
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.report import write_report
-from counterground.report._class_facts import class_facts
-from counterground.report._photos import photo_sources
 
 # Which photos are chosen, and how small they get, are rules of their own that a whole page blurs.
+from counterground.report._class_facts import class_facts
+from counterground.report._photos import photo_sources
 from counterground.report.page._classes import (
     background_confusions,
     confusions,

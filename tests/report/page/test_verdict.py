@@ -3,19 +3,12 @@
 import pytest
 
 from counterground.comparison import full_comparison
-
-# Its sentences are read here one by one, which the page as a whole does not allow.
-from counterground.report.page._section import family_lines, make_section
 from counterground.results import regroup
 
 
-def section_of(*runs):
-    comparison = full_comparison(runs)
-    return make_section(1, runs, comparison, family_lines(comparison), lambda *_: None)
-
-
-def verdict_of(*runs):
-    return section_of(*runs).verdict
+@pytest.fixture
+def verdict_of(section_of):
+    return lambda *runs: section_of(*runs).verdict
 
 
 def models_of(run):
@@ -26,7 +19,7 @@ def answers(verdict):
     return {answer.question: f"{answer.answer} {answer.reason}" for answer in verdict.answers}
 
 
-def test_a_drop_that_stands_out_leads(make_run):
+def test_a_drop_that_stands_out_leads(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60))
     assert verdict.lead == "a"
     assert verdict.sentence.startswith("a relies most on the background: it loses ")
@@ -38,13 +31,13 @@ def test_a_drop_that_stands_out_leads(make_run):
     assert "< 0.001, Holm-corrected over 1 pair" in told["More than the other models?"]
 
 
-def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run):
+def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.8, 0.5), "b": (0.8, 0.5), "c": (0.8, 0.52)}))
     assert verdict.sentence.startswith("It is not clear which model relies most on the background.")
     assert answers(verdict)["More than the other models?"].startswith("Inconclusive. Its drop is not signif")
 
 
-def test_some_told_apart_and_some_not(make_run):
+def test_some_told_apart_and_some_not(make_run, verdict_of):
     run = make_run({"a": (0.9, 0.3), "b": (0.9, 0.3), "c": (0.9, 0.89)}, per_group=60)
     verdict = verdict_of(run)
     assert "has the largest drop: it loses" in verdict.sentence
@@ -52,7 +45,7 @@ def test_some_told_apart_and_some_not(make_run):
     assert "more than c; not significantly different from" in answers(verdict)["More than the other models?"]
 
 
-def test_no_drop_shown_is_said(make_run):
+def test_no_drop_shown_is_said(make_run, verdict_of):
     run = make_run({"a": (0.8, 0.7), "b": (0.8, 0.71)}, per_group=5)
     verdict = verdict_of(run)
     lead = max(models_of(run), key=lambda model: model.get("drop").value)
@@ -62,7 +55,7 @@ def test_no_drop_shown_is_said(make_run):
     )
 
 
-def test_a_model_whose_drop_is_shown_is_named_though_another_has_a_larger_one(make_run):
+def test_a_model_whose_drop_is_shown_is_named_though_another_has_a_larger_one(make_run, verdict_of):
     wide = make_run({"a": (0.9, 0.55)}, path="one", classes=["x", "y", "z"], per_group=2)
     sure = make_run({"b": (0.9, 0.8)}, path="two", per_group=80, classes=["x", "y", "z"])
     (a,), (b,) = models_of(wide), models_of(sure)
@@ -76,7 +69,7 @@ def test_a_model_whose_drop_is_shown_is_named_though_another_has_a_larger_one(ma
     assert "The largest drop is that of a" in verdict.sentence
 
 
-def test_the_least_is_told_apart_or_not(make_run):
+def test_the_least_is_told_apart_or_not(make_run, verdict_of):
     near = answers(verdict_of(make_run({"a": (0.9, 0.3), "b": (0.9, 0.31), "c": (0.9, 0.32)}, per_group=60)))
     assert near["Smallest measured drop"].endswith(" are statistically tied with it.")
     far = answers(verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60)))
@@ -84,19 +77,19 @@ def test_the_least_is_told_apart_or_not(make_run):
     assert "tied" not in far["Smallest measured drop"]
 
 
-def test_a_gain_is_no_loss(make_run):
+def test_a_gain_is_no_loss(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.3, 0.9), "b": (0.3, 0.95)}, per_group=40))
     assert verdict.sentence.startswith("No model lost accuracy on these photos when the background changed")
 
 
-def test_one_model_is_told_alone(make_run):
+def test_one_model_is_told_alone(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.9, 0.3)}))
     assert verdict.sentence.startswith("a loses")
     assert "More than the other models?" not in answers(verdict)
     assert "inflated" not in str(answers(verdict))
 
 
-def test_without_groups_there_is_no_lead(make_run):
+def test_without_groups_there_is_no_lead(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.9, 0.3)}, groups=False))
     assert verdict.lead is None
     assert verdict.sentence.startswith("a has no drop")
@@ -104,14 +97,14 @@ def test_without_groups_there_is_no_lead(make_run):
     assert two.sentence == "No model has a drop: no class has both common and counter photos."
 
 
-def test_few_clusters_are_said(make_run):
+def test_few_clusters_are_said(make_run, verdict_of):
     assert (
         "With so few, intervals are wide"
         in answers(verdict_of(make_run({"a": (0.9, 0.3)}, classes=["x", "y"])))["Sample size"]
     )
 
 
-def test_of_many_models_the_page_shows_the_pairs_of_the_lead_corrected_for_all_pairs(make_run):
+def test_of_many_models_the_page_shows_the_pairs_of_the_lead_corrected_for_all_pairs(make_run, section_of):
     run = make_run({f"m{k}": (0.8, 0.6 - 0.04 * k) for k in range(8)}, per_group=40)
     found = section_of(run)
     lead = max(models_of(run), key=lambda model: model.get("drop").value).label
@@ -127,7 +120,7 @@ def test_of_many_models_the_page_shows_the_pairs_of_the_lead_corrected_for_all_p
         assert pair.drop.difference.low <= pair.drop.difference.value <= pair.drop.difference.high
 
 
-def test_other_photos_are_no_test(make_run):
+def test_other_photos_are_no_test(make_run, verdict_of):
     whole = make_run({"a": (0.9, 0.2)}, path="one")
     part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
     assert answers(verdict_of(whole, part))["More than the other models?"].startswith("Not tested.")

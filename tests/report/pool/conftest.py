@@ -1,11 +1,9 @@
 """A small pool whose every count is known, a large one, and what reads their pages."""
 
-import re
-from html.parser import HTMLParser
-
 import numpy as np
 import polars as pl
 import pytest
+from html_page import Page
 from PIL import Image
 
 from counterground.metrics import proportion_interval
@@ -138,40 +136,6 @@ CELLS = pl.DataFrame(
     schema=["class_name", "background", "n", "accuracy", "low", "high", "half"],
     orient="row",
 )
-
-
-class Page(HTMLParser):
-    """Checks that tags nest, and collects tags, hover texts and the text of the page."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.tags, self.words, self.titles = [], [], [], []
-        self.feed(html)
-        self.close()
-        assert not self.open, f"unclosed: {self.open}"
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        self.words.append(" " if tag in {"td", "th", "p", "li", "h1", "h2", "caption"} else "")
-        if tag not in {"meta", "wbr"}:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, f"</{tag}> does not close the innermost element"
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            (self.titles if self.open and self.open[-1] == "title" else self.words).append(data)
-
-    @property
-    def text(self):
-        return re.sub(r"\s+", " ", "".join(self.words))
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture

@@ -1,28 +1,10 @@
 """A pool's page as a browser lays it out. Needs Chromium (Debian: apt-get install chromium)."""
 
-import json
-import re
-import subprocess
-from html import unescape
-
 import pytest
 
 from counterground.report import write_pool_report
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-]
-# A headless window is never narrower than 500 pixels, so the page is measured in a frame of the wanted width.
-OUTER = """<!DOCTYPE html><iframe src="probed.html" style="border:0;width:{width}px;height:900px"></iframe>
-<script>addEventListener("message", e => {{ document.documentElement.dataset.probe = e.data; }});</script>"""
-PROBE = """<script>
-addEventListener("load", () => {
+PROBE = """() => {
   document.querySelectorAll("details").forEach(d => d.open = true);
   const root = document.documentElement, width = root.clientWidth, box = e => e.getBoundingClientRect();
   const inScroller = e => e.closest(".scroll") && !e.classList.contains("scroll");
@@ -58,40 +40,35 @@ addEventListener("load", () => {
     const [a, b] = [lum(getComputedStyle(text).fill), lum(under)].sort((x, y) => x - y);
     lowest = Math.min(lowest, (b + .05) / (a + .05));
   });
-  parent.postMessage(JSON.stringify({width, scrollWidth: root.scrollWidth, wide: wide.slice(0, 5), heads,
-    headsOver, headsCut, cells, spilled, lowest, dark: lum(page) < .2}), "*");
-});
-</script></body>"""
+  return {width, scrollWidth: root.scrollWidth, wide: wide.slice(0, 5), heads, headsOver, headsCut, cells,
+    spilled, lowest, dark: lum(page) < .2};
+}"""
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory, browser_program):
-    def run(page, *options):
-        profile = tmp_path_factory.mktemp("profile")
-        line = [browser_program, *FLAGS, f"--user-data-dir={profile}", *options, page.as_uri()]
-        return subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stdout
+@pytest.fixture
+def measure(chromium):
+    """Function: (report, width, dark) -> what the page measures of itself at this width."""
+    contexts = []
 
-    return run
+    def run(report, width, *, dark=False):
+        scheme = "dark" if dark else "light"
+        contexts.append(chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
+        tab = contexts[-1].new_page()
+        tab.goto(report.as_uri())
+        return tab.evaluate(PROBE)
 
-
-def probe(chromium, report, width, dark):
-    """Let a copy of the page measure itself; only the copy may run a script."""
-    html = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", report.read_text("utf-8"))
-    report.with_name("probed.html").write_text(html.replace("</body>", PROBE), "utf-8")
-    outer = report.with_name("outer.html")
-    outer.write_text(OUTER.format(width=width), "utf-8")
-    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
-    dom = chromium(outer, "--window-size=1400,1000", scheme, "--virtual-time-budget=3000", "--dump-dom")
-    return json.loads(unescape(re.search(r'data-probe="([^"]*)"', dom).group(1)))
+    yield run
+    for context in contexts:
+        context.close()
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (800, False), (1280, True)])
-def test_heat_maps_of_45_classes_fit_and_can_be_read(chromium, big, tmp_path, width, dark):
+def test_heat_maps_of_45_classes_fit_and_can_be_read(measure, big, tmp_path, width, dark):
     summary, cells = big
     report = write_pool_report(
         summary, tmp_path / "pool.html", cells=cells, referee="a:referee/of-a-long-name"
     )
-    seen = probe(chromium, report, width, dark)
+    seen = measure(report, width, dark=dark)
     assert (seen["width"], seen["dark"]) == (width, dark)
     assert seen["scrollWidth"] <= width
     assert seen["wide"] == []
@@ -101,10 +78,10 @@ def test_heat_maps_of_45_classes_fit_and_can_be_read(chromium, big, tmp_path, wi
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_strange_names_and_many_labels_fit_too(chromium, pool, tmp_path, width, cells):
+def test_strange_names_and_many_labels_fit_too(measure, pool, tmp_path, width, cells):
     labels = [f"{'long ' * (k % 4)}background {k}" for k in range(23)]
     pool.set_setting("background_labels", [*labels, "snow", "water"])
-    seen = probe(chromium, write_pool_report(pool, tmp_path / "pool.html", cells=cells), width, dark=False)
+    seen = measure(write_pool_report(pool, tmp_path / "pool.html", cells=cells), width)
     assert seen["scrollWidth"] <= width
     assert seen["wide"] == []
     assert (seen["headsOver"], seen["headsCut"], seen["spilled"]) == (0, 0, 0)

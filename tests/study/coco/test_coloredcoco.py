@@ -22,7 +22,9 @@ from torch.nn.functional import normalize
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.study import QUICK_COLOREDCOCO, TABLE_7
-from counterground.study._grid import take_gpu, visible_gpus  # what a process without a GPU can be asked
+
+# Which process takes which GPU, asked where there is none.
+from counterground.study._grid import take_gpu, visible_gpus
 from counterground.study.coco import (
     BIASED,
     COLORS,

@@ -1,4 +1,4 @@
-"""Results that several runs hold alike."""
+"""Results that several runs share, kept once."""
 
 from __future__ import annotations
 

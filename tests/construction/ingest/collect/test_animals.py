@@ -3,6 +3,8 @@
 import pytest
 
 from counterground.construction.ingest.collect import WantedClass, read_classes
+
+# The built-in rows themselves, which the public lists give as names.
 from counterground.construction.ingest.collect._classes import animals, check_classes, find_animal
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import assign_classes, find_imagenet_index, imagenet_names

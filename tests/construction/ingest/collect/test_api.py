@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from counterground._version import __version__
+from counterground import __version__
 from counterground.construction.ingest.collect import CollectOptions
 
-# Collections go through this client; alone, its requests can be counted and its pauses left out.
+# Collections go through this client; alone, its requests can be counted one by one.
 from counterground.construction.ingest.collect._api import PER_PAGE, INaturalist
 from counterground.construction.ingest.collect._listing import (
     ListingState,
@@ -23,7 +23,7 @@ from counterground.construction.ingest.collect._listing import (
 from counterground.construction.ingest.collect._session import open_budget
 from counterground.construction.ingest.collect._taxa import Choice, Taxon
 from counterground.errors import CounterGroundError
-from counterground.http import _client
+from counterground.http import _client  # its pauses are left out
 
 
 @pytest.fixture

@@ -4,29 +4,13 @@ import pytest
 
 from counterground.construction.ingest.collect import CollectOptions
 
-# The pacer and the budgets of a collection are parts of it; only with a clock of our own can hours pass.
+# Parts of a collection that a whole one shows only over hours.
 from counterground.construction.ingest.collect._collect import BytePacer
 from counterground.construction.ingest.collect._session import open_budget
 from counterground.errors import UsageError
-from counterground.http import DAY, HOUR, Budget, Limit, _budget
+from counterground.http import DAY, HOUR, Budget, Limit
 
 LOCAL = "http://127.0.0.1:1/v1"
-
-
-class Clock:
-    """Time that passes when it is told to."""
-
-    now = 1_000_000.0
-
-    def time(self):
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(_budget, "time", clock)
-    return clock
 
 
 def test_the_published_limits_hold_and_bursts_are_short(clock):

@@ -105,7 +105,7 @@ def test_interrupted_it_stops_at_once_and_says_what_to_do(server, zebras, tmp_pa
     zebras(60)
     server.delay = 0.02
     process = start(server, tmp_path / "pool", 60)
-    while server.asked_below("/photos") < 10:
+    while process.poll() is None and server.asked_below("/photos") < 10:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()

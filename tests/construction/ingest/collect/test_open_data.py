@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+# The rows themselves: a collection would fetch every photo of theirs.
 from counterground.construction.ingest.collect._open_data import MEDIA_URL, list_open_data
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import CANDIDATE_SCHEMA, open_pool
