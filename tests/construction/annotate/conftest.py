@@ -9,12 +9,8 @@ import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from PIL import Image
-
-from counterground.photos import photo_id
-from counterground.pool import open_pool
+from made_pools import fill_pool
 
 # Servers are forked from a process that has loaded everything: starting one takes a moment, not two seconds.
 NURSERY = """
@@ -46,30 +42,15 @@ def nursery():
         process.stdin.close()
 
 
-def fill_pool(folder, classes):
-    """Make a pool with so many photos in each class, each of another colour."""
-    pool = open_pool(folder, create=True)
-    rows = []
-    for place, (class_name, count) in enumerate(classes.items()):
-        for number in range(count):
-            path = f"files/{pool.class_folder(class_name)}/{number:03d}.png"
-            file = pool.root / path
-            file.parent.mkdir(exist_ok=True)
-            colour = np.random.default_rng([place, number]).integers(0, 255, 3, np.uint8)
-            Image.fromarray(np.broadcast_to(colour, (30, 40, 3))).save(file)
-            rows.append({"path": path, "photo_id": photo_id(file), "class_name": class_name})
-    pool.add_photos(rows)
-    return pool
-
-
 @pytest.fixture
 def make_pool():
-    return fill_pool
+    """Function: (folder, class name -> number of photos) -> Pool."""
+    return lambda folder, sizes: fill_pool(folder, sizes, width=40, height=30)
 
 
 @pytest.fixture
-def pool(tmp_path):
-    with fill_pool(tmp_path / "pool", {"flamingo": 4, "ice bear": 4}) as pool:
+def pool(tmp_path, make_pool):
+    with make_pool(tmp_path / "pool", {"flamingo": 4, "ice bear": 4}) as pool:
         yield pool
 
 

@@ -4,34 +4,24 @@ import numpy as np
 import polars as pl
 import pytest
 from html_page import Page
-from PIL import Image
+from made_pools import fill_pool
 
 from counterground.metrics import proportion_interval
-from counterground.photos import photo_id
-from counterground.pool import BACKGROUND_LABELS, open_pool
+from counterground.pool import BACKGROUND_LABELS
 from counterground.report import summarise_pool, write_pool_report
 
 NASTY = "<script>alert('x')</script>\"&[bold]"
 LICENCES = ("cc0", "cc-by", "cc-by-nc", None)
 
 
-def pool_of(root, sizes, *, size=8):
-    """A pool of photos of noise; ``sizes``: class name -> how many."""
-    pool = open_pool(root, create=True)
-    rows = []
-    for name, number in sizes.items():
-        folder = pool.files / pool.class_folder(name)
-        folder.mkdir()
-        for k in range(number):
-            file = folder / f"inaturalist-{k:03}.png"
-            seed = [k, *name.encode()]
-            noise = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
-            Image.fromarray(noise).save(file)
-            path = file.relative_to(pool.root).as_posix()
-            row = {"path": path, "photo_id": photo_id(file), "class_name": name, "licence": LICENCES[k % 4]}
-            rows.append(row | {"cluster": f"observer {k // 2}"})
-    pool.add_photos(rows)
-    return pool
+def pool_of(root, sizes):
+    """A pool of photos of several licences, two by each observer; ``sizes``: class name -> how many."""
+    return fill_pool(
+        root,
+        sizes,
+        licence=lambda number: LICENCES[number % 4],
+        cluster=lambda number: f"observer {number // 2}",
+    )
 
 
 @pytest.fixture(scope="session")

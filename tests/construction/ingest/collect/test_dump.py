@@ -1,11 +1,11 @@
 """Collecting by the open-data dump: its list in place of the API's, photos from where they lie."""
 
-import gzip
 import uuid
 
 import polars as pl
 import pytest
 from inaturalist_server import Photo
+from open_data_dump import write_dump
 
 from counterground.construction.ingest.collect import (
     CollectOptions,
@@ -27,10 +27,6 @@ TAXA = [
     (21, "48460/1", 20, "genus", "Agama", "true"),
 ]
 
-OBSERVATIONS = (
-    "observation_uuid observer_id latitude longitude positional_accuracy taxon_id quality_grade observed_on"
-)
-
 
 @pytest.fixture
 def dump(tmp_path, server, drawn):
@@ -42,25 +38,9 @@ def dump(tmp_path, server, drawn):
         observations.append((identity, 1 + number % 5, 1, 2, 3, taxon, "research", "2024-05-01"))
         photos.append((identity, 900 + number, identity, 1 + number % 5, "jpg", "CC-BY", 2048, 1536, 0))
     server.photos |= {row[1]: Photo(row[1], drawn[row[1] % 64]) for row in photos}
-    folder = tmp_path / "dump"
-    folder.mkdir()
-    for name, header, rows in (
-        ("taxa", "taxon_id ancestry rank_level rank name active", TAXA),
-        (
-            "observations",
-            OBSERVATIONS,
-            observations,
-        ),
-        (
-            "photos",
-            "photo_uuid photo_id observation_uuid observer_id extension license width height position",
-            photos,
-        ),
-        ("observers", "observer_id login name", [(n, f"login{n}", "") for n in range(1, 6)]),
-    ):
-        lines = ["\t".join(map(str, row)) for row in [header.split(), *rows]]
-        (folder / f"{name}.csv.gz").write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
-    return folder
+    observers = [(n, f"login{n}", "") for n in range(1, 6)]
+    tables = {"taxa": TAXA, "observations": observations, "photos": photos, "observers": observers}
+    return write_dump(tmp_path / "dump", tables)
 
 
 @pytest.fixture

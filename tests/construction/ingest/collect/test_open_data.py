@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from open_data_dump import write_dump, write_table
 
 # The rows themselves: a collection would fetch every photo of theirs.
 from counterground.construction.ingest.collect._open_data import MEDIA_URL, list_open_data
@@ -30,19 +31,6 @@ TAXA = [
 LICENCES = ["CC-BY-NC", "CC0", "CC-BY", "PD", "CC-BY-NC-SA"]
 GRADES = ["research", "needs_id", "casual"]
 DAYS = ["2019-05-01", "2021-01-31", "2024-12-24", ""]
-
-
-def write(folder: Path, name: str, header: str, rows, *, gz=True) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    text = "".join("\t".join(map(str, row)) + "\n" for row in [header.split(), *rows])
-    data = text.encode()
-    (folder / f"{name}.csv{'.gz' if gz else ''}").write_bytes(gzip.compress(data) if gz else data)
-
-
-OBSERVATIONS = (
-    "observation_uuid observer_id latitude longitude positional_accuracy taxon_id quality_grade observed_on"
-)
-PHOTOS = "photo_uuid photo_id observation_uuid observer_id extension license width height position"
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +58,7 @@ def tables():
 
 @pytest.fixture
 def dump(tmp_path, tables) -> Path:
-    folder = tmp_path / "dump [1]*"
-    write(folder, "taxa", "taxon_id ancestry rank_level rank name active", tables["taxa"])
-    write(folder, "observations", OBSERVATIONS, tables["observations"])
-    write(folder, "photos", PHOTOS, tables["photos"])
-    write(folder, "observers", "observer_id login name", tables["observers"])
-    return folder
+    return write_dump(tmp_path / "dump [1]*", tables)
 
 
 def reference(tables, taxa, *, per_class, quality, licences, since, until, per_observation):
@@ -165,12 +148,9 @@ def test_the_rows_are_candidates_a_pool_takes(dump, tmp_path):
 
 
 def test_plain_files_mirrors_more_columns_and_dates_are_read(tmp_path, dump, tables):
-    plain = tmp_path / "plain"
-    write(plain, "taxa", "taxon_id ancestry rank_level rank name active", tables["taxa"], gz=False)
+    plain = write_dump(tmp_path / "plain", tables, gz=False)
     scored = [(*row, "0.3") for row in tables["observations"]]
-    write(plain, "observations", f"{OBSERVATIONS} anomaly_score", scored, gz=False)
-    write(plain, "photos", PHOTOS, tables["photos"], gz=False)
-    write(plain, "observers", "observer_id login name", tables["observers"], gz=False)
+    write_table(plain, "observations", scored, more_columns="anomaly_score", gz=False)
     options = {"since": date(2021, 1, 31), "per_class": 30, "media_url": "http://127.0.0.1:8080/mirror/"}
     frame = list_open_data(plain, {"magpie": 40}, **options)
     assert frame.equals(list_open_data(dump, {"magpie": 40}, **options))
@@ -188,7 +168,7 @@ def test_values_are_values_not_sql(dump):
 
 
 def test_an_observer_the_dump_has_not_is_credited_by_number(dump, tables):
-    write(dump, "observers", "observer_id login name", tables["observers"][:10])
+    write_table(dump, "observers", tables["observers"][:10])
     frame = list_open_data(dump, {"bird": 3}, quality="any", per_class=9999)
     strangers = frame.filter(pl.col("observer").str.contains(r"^\d+$"))
     assert len(strangers)
@@ -265,7 +245,7 @@ def test_damaged_files_are_one_line_that_names_the_file(dump, table, change, mes
 
 def test_an_extension_that_would_leave_its_place_is_refused(dump, tables):
     rows = [(*row[:4], "jpg/../../x", *row[5:]) for row in tables["photos"]]
-    write(dump, "photos", PHOTOS, rows)
+    write_table(dump, "photos", rows)
     with pytest.raises(CounterGroundError, match=r"has the extension 'jpg/\.\./\.\./x'"):
         list_open_data(dump, {"bird": 3}, quality="any")
 
