@@ -284,6 +284,14 @@ def test_different_results_of_one_model_carry_the_names_of_their_runs(page, make
     assert "No paired tests on stamps" in text
 
 
+def test_other_weights_of_one_name_are_two_models_though_their_figures_are_equal(page, make_run):
+    first, second = (make_run({"m": (0.8, 0.5)}, path=path) for path in ("a", "b"))
+    records = [record.model_copy(update={"fingerprint": "0" * 64}) for record in second.info.models]
+    second = replace(second, info=second.info.model_copy(update={"models": records}))
+    text = page(first, second).text
+    assert {"m (a)", "m (b)"} <= set(re.findall(r"m \(\w+\)", text))
+
+
 def test_runs_on_different_photos_say_why_they_are_not_compared(page, make_run):
     whole = make_run({"a": (0.8, 0.5)}, path="one")
     part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
