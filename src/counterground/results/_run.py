@@ -97,27 +97,3 @@ def _with_models(run: Run, specs: Sequence[str]) -> Run:
     selected = pl.col("model").is_in(specs)
     info = run.info.with_models(specs)
     return Run(run.path, info, run.predictions.filter(selected), run.scores.filter(selected))
-
-
-def why_not_comparable(runs: Sequence[Run]) -> str:
-    """Return why the models of these runs cannot be compared, or an empty string.
-
-    Models are compared on the same photos, against the same names.
-    """
-    benchmarks = {run.info.benchmark.version: run for run in runs}
-    if len(benchmarks) > 1:
-        listed = [
-            f"{run.path} on {run.info.benchmark.name}, version {version[:8]}"
-            for version, run in benchmarks.items()
-        ]
-        return f"These runs are on different photos ({'; '.join(listed)})."
-    spaces: dict[tuple[str, str, str], str] = {}
-    for run in runs:
-        space = run.info.label_space
-        key = (space.name, run.info.names, run.info.benchmark.version)
-        if spaces.setdefault(key, space.version) != space.version:
-            return (
-                f"These runs have different {space.name} names; give the label_space.json of one run as "
-                "--label-space to the other."
-            )
-    return ""

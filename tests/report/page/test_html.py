@@ -136,11 +136,11 @@ def test_a_run_as_published_says_so_before_any_figure(page, make_run):
     top = page(published).text.split("Percent, with 95")[0]
     assert "prompts simple, legacy loading (as in the paper)." in top
     assert (
-        "Legacy loading, as in the paper: models were loaded the way the paper apparently loaded them" in top
+        "Legacy loading (as in the paper): models were loaded the way the paper apparently loaded them" in top
     )
     both = page(published, make_run(levels, path="new")).text
     top = both.split("Percent, with 95")[0]
-    assert "Legacy loading, as in the paper (old): models were loaded" in top
+    assert "Legacy loading (as in the paper) of old: models were loaded" in top
     assert "prompts simple, legacy loading (as in the paper); 1 vs. 1000" in top
     assert "Does m (old) rely on the background?" in top
     assert "Smallest measured drop m (new):" in top

@@ -230,12 +230,8 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     for run, name in zip(runs, run_names(runs), strict=True):
         info = run.info
         if info.as_published:
-            which = "" if all(published) else f" ({name})"
-            found.append(
-                f"Legacy loading, as in the paper{which}: models were loaded the way the paper apparently "
-                "loaded them, not the way their weights were trained. Do not quote these figures as the "
-                "models' own."
-            )
+            note = info.loading_note("" if all(published) else name)
+            found.append(f"{note} Do not quote these figures as the models' own.")
         found += info.all_warnings
     return unique(found)
 
