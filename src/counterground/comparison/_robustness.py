@@ -76,7 +76,7 @@ def _at(point: dict[str, Any], group: str, line: LineFit, name: str | None = Non
 def _own(point: dict[str, Any], line: LineFit, place: float, height: float) -> tuple[float, float] | None:
     """How far sampling may have moved the distance, down and up, on the scale; None where not known."""
     if point["source"] in PUBLISHED:
-        common, counter = (error_on_scale(point, group, line.scale) for group in GROUPS)
+        common, counter = (error_on_scale(point, group, line.scale) for group in ("common", "counter"))
         half = NORMAL * float(np.hypot(counter, line.slope * common))
         return half, half
     ends = [point[f"{group}_{end}"] for group in GROUPS for end in ("low", "high")]

@@ -20,13 +20,13 @@ from counterground.results import (
     Column,
     Estimate,
     Table,
-    counted,
     heading,
     p_value,
     percent,
     setting_text,
     short_name,
 )
+from counterground.text import counted
 
 _METRICS = {
     ("drop", None): "drop",
