@@ -133,7 +133,7 @@ def test_a_card_says_limits_and_its_own_warnings_and_how_to_repeat(make_run):
     assert "its own" in body
     assert "of all" in body
     assert "another's" not in body
-    assert "not as the weights were trained" in body
+    assert "not the way their weights were trained" in body
     assert "counterground evaluate stamps -m efficientnet-lite0 --label-space imagenet" in body
     assert "stamps-biased" not in body
 

@@ -29,6 +29,7 @@ from counterground.comparison.points import (
     Setup,
     fingerprint,
     gather,
+    place_key,
     refuse_repeated,
     run_names,
     titles,
@@ -76,7 +77,7 @@ class Comparison:
     the columns of ``RANKS_SCHEMA``, ``row`` being the place among ``points``; the reproduction is not ranked.
     ``scaling`` is None without the paper. ``tests`` are paired tests (columns of ``TESTS_SCHEMA``) within
     each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is
-    not comparable.
+    not comparable. ``place_of`` finds the row of a run's model.
     """
 
     points: pl.DataFrame
@@ -86,6 +87,16 @@ class Comparison:
     tests: pl.DataFrame
     agreement: pl.DataFrame
     warnings: tuple[str, ...]
+    places: Mapping[tuple[Any, ...], int]
+
+    def place_of(self, run: Run, setting: Mapping[str, Any]) -> int | None:
+        """Return which row of ``models`` is a model of a run; None where it is none, as without a drop.
+
+        Args:
+            run: one of the compared runs.
+            setting: the model and its setting, the columns of ``metrics.KEYS``.
+        """
+        return self.places.get(place_key(run, setting))
 
     @property
     def models(self) -> pl.DataFrame:
@@ -183,7 +194,9 @@ def full_comparison(
     _check_against(listed, against)
     refuse_repeated(listed)
     named = dict(zip(run_names(listed), listed, strict=True))
-    points, runs_of_points = gather(listed, published=published, reproduction=published, setup=_setup(listed))
+    points, runs_of_points, places = gather(
+        listed, published=published, reproduction=published, setup=_setup(listed)
+    )
     robustness = effective_robustness(points, baseline=baseline, scale=scale)
     tests, obstacles = _tests(named, against)
     comparability = comparability_warnings(named, published=published)
@@ -197,6 +210,7 @@ def full_comparison(
         tests,
         drop_agreement(named, published=published),
         tuple(dict.fromkeys((*comparability, *obstacles, *robustness.warnings))),
+        places,
     )
 
 

@@ -20,13 +20,13 @@ from counterground.results import (
     Column,
     Estimate,
     Table,
-    counted,
     heading,
     p_value,
     percent,
     setting_text,
     short_name,
 )
+from counterground.text import counted
 
 _METRICS = {
     ("drop", None): "drop",
@@ -101,7 +101,7 @@ def _group(group: _Group, baseline: str) -> Table:
         own = row["source"] not in PUBLISHED
         cells: list[Cell] = [Cell(_name(row, several=runs > 1))]
         # More intervals would push the names off a terminal; `counterground scores` has them all.
-        cells += [Cell(percent(row[name])) for name in ("common", "counter")]
+        cells += [Cell(percent(row[name])) for name in GROUPS]
         drop = Estimate.of(row, "drop", bounds="drop_")
         cells.append(Cell(drop.text, "" if again is not None else drop.interval))
         if again is not None:

@@ -16,13 +16,12 @@ from counterground.results._numbers import (
     Estimate,
     bounds,
     count,
-    counted,
     p_equals,
     p_value,
     percent,
     signed,
 )
-from counterground.results._run import Run, join_scores, open_run, select_models, why_not_comparable
+from counterground.results._run import Run, join_scores, open_run, select_models
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
     PREDICTIONS_SCHEMA,
@@ -40,7 +39,6 @@ from counterground.results._scores_table import (
     format_scores,
     measures,
     score_rows,
-    scores_as_table,
     scores_table,
 )
 from counterground.results.tables import (
@@ -81,7 +79,6 @@ __all__ = [
     "block",
     "bounds",
     "count",
-    "counted",
     "folded",
     "format_scores",
     "heading",
@@ -103,12 +100,10 @@ __all__ = [
     "rich_table",
     "run_facts",
     "score_rows",
-    "scores_as_table",
     "scores_table",
     "select_models",
     "setting_text",
     "short_name",
     "signed",
     "unfolding",
-    "why_not_comparable",
 ]

@@ -147,7 +147,7 @@ def _section(result: _Result) -> str:
         f"{markdown(headline(result.scores))}.",
         "\n".join(["| | value | 95 % interval |", "| :--- | ---: | ---: |", *rows]),
         f"{_meaning(result)}{_conditions(result)}",
-        _bullets("Limits", [*_stamp(info.as_published), *info.benchmark.notes]),
+        _bullets("Limits", [*filter(None, [info.loading_note()]), *info.benchmark.notes]),
         _bullets("Warnings", info.with_models([result.record.spec]).all_warnings),
         _repeat(result),
         f"The method is that of Wang et al., NeurIPS 2024 ([arXiv 2403.11497]({PAPER})).",
@@ -184,10 +184,6 @@ def _repeat(result: _Result) -> str:
     where = "" if name in ("stamps", "counteranimal") else ", with the path of the benchmark for BENCHMARK"
     sentence = markdown(f"Repeat it with CounterGround {result.run.info.counterground_version}{where}:")
     return f"{sentence} {code(repeat_command(result.run, result.record.spec))}"
-
-
-def _stamp(as_published: bool) -> list[str]:
-    return ["Loaded as the paper seems to have loaded it, not as the weights were trained."] * as_published
 
 
 def _bullets(title: str, sentences: Sequence[str]) -> str:

@@ -39,12 +39,6 @@ def count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
-def counted(value: int | None, noun: str) -> str:
-    """Write a count and what is counted: ``1 class``, ``2,300 photos``; the noun's plural is regular."""
-    ending = "" if value == 1 else "es" if noun.endswith("s") else "s"
-    return f"{count(value)} {noun}{ending}"
-
-
 def p_value(value: float | None) -> str:
     """Write a p-value with three decimals, never as zero."""
     if value is None:

@@ -99,30 +99,6 @@ def _with_models(run: Run, specs: Sequence[str]) -> Run:
     return Run(run.path, info, run.predictions.filter(selected), run.scores.filter(selected))
 
 
-def why_not_comparable(runs: Sequence[Run]) -> str:
-    """Return why the models of these runs cannot be compared, or an empty string.
-
-    Models are compared on the same photos, against the same names.
-    """
-    benchmarks = {run.info.benchmark.version: run for run in runs}
-    if len(benchmarks) > 1:
-        listed = [
-            f"{run.path} on {run.info.benchmark.name}, version {version[:8]}"
-            for version, run in benchmarks.items()
-        ]
-        return f"These runs are on different photos ({'; '.join(listed)})."
-    spaces: dict[tuple[str, str, str], str] = {}
-    for run in runs:
-        space = run.info.label_space
-        key = (space.name, run.info.names, run.info.benchmark.version)
-        if spaces.setdefault(key, space.version) != space.version:
-            return (
-                f"These runs have different {space.name} names; give the label_space.json of one run as "
-                "--label-space to the other."
-            )
-    return ""
-
-
 def join_scores(runs: Sequence[Run], *, named: bool) -> pl.DataFrame:
     """Return the scores of several runs; ``named`` puts a column ``run`` with the folder of each in front."""
     frames = [run.scores for run in runs]

@@ -89,7 +89,7 @@ class ModelRecord(_Record):
 class CountsRecord(_Record):
     """How many photos were in the manifest, could not be read, were not RGB; exact top-2 ties per model.
 
-    ``unmatched`` counts, per model that answered in its own words, the answers that name no competing class.
+    ``unmatched`` counts, per generative model, the answers that name no competing class.
     """
 
     photos: int
@@ -135,6 +135,20 @@ class RunInfo(_Record):
     article: str = "a"
     aliases: dict[str, list[str]] = {}
     model_warnings: dict[str, list[str]] = {}
+
+    def loading_note(self, of: str = "") -> str:
+        """Return what readers must know of how models were loaded; empty where that is as trained.
+
+        Args:
+            of: the name of the run, where others are beside it.
+        """
+        if not self.as_published:
+            return ""
+        named = f" of {of}" if of else ""
+        return (
+            f"Legacy loading (as in the paper){named}: models were loaded the way the paper apparently "
+            "loaded them, not the way their weights were trained."
+        )
 
     @property
     def all_warnings(self) -> list[str]:

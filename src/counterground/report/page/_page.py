@@ -13,6 +13,7 @@ import polars as pl
 from counterground.comparison import Comparison, full_comparison
 from counterground.errors import UsageError
 from counterground.files import write_text
+from counterground.metrics import GROUPS
 from counterground.photos import Benchmark
 from counterground.report._class_facts import class_facts
 from counterground.report._photos import PhotoSource, built_in_benchmarks, photo_sources
@@ -196,7 +197,7 @@ def _discovered(discovery: DiscoverySummary | None) -> dict[str, object] | None:
     groups = {
         (row["class_index"], row[group]): group
         for row in discovery.pairs.iter_rows(named=True)
-        for group in ("common", "counter")
+        for group in GROUPS
     }
     kept = set(discovery.pairs["class_index"])
     cells = [

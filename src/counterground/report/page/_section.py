@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from counterground.comparison import (
-    PUBLISHED,
     Comparison,
     EffectiveRobustness,
     run_names,
@@ -148,26 +147,23 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
 
     The run's name is added to labels where two runs hold different results of the same model.
     """
-    version = runs[0].info.benchmark.version
-    points = comparison.models.with_row_index("row").filter(
-        pl.col("benchmark_version") == version, ~pl.col("source").is_in(PUBLISHED)
-    )
+    points = comparison.models.rows(named=True)
     found: list[_Known] = []
     taken: set[int] = set()
-    for place, run in enumerate(runs):
+    for number, run in enumerate(runs):
         for model in regroup(run.scores):
-            point = _point_of(points, model)
-            if point is None or point["row"] not in taken:
-                found.append(_Known(model, place, point))
-            if point is not None:
-                taken.add(point["row"])
+            place = comparison.place_of(run, model.setting._asdict())
+            if place not in taken:
+                found.append(_Known(model, number, None if place is None else points[place]))
+            if place is not None:
+                taken.add(place)
     names = run_names(runs)
-    holders: dict[str, set[int]] = {}
+    runs_of_model: dict[str, set[int]] = {}
     for known in found:
-        holders.setdefault(known.model.setting.model, set()).add(known.run)
+        runs_of_model.setdefault(known.model.setting.model, set()).add(known.run)
     return [
         known
-        if len(holders[known.model.setting.model]) == 1
+        if len(runs_of_model[known.model.setting.model]) == 1
         else replace(known, model=replace(known.model, label=f"{known.model.label} ({names[known.run]})"))
         for known in found
     ]
@@ -176,28 +172,6 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
 def unique(texts: Iterable[str]) -> list[str]:
     """The texts in order, each once."""
     return list(dict.fromkeys(texts))
-
-
-def _point_of(points: pl.DataFrame, model: ModelScores) -> dict[str, Any] | None:
-    """The row with a model's own figures; of several, as of runs with other prompts, the one most alike."""
-    figures = {
-        name: model.get(metric, group).value
-        for name, metric, group in (
-            ("common", "accuracy", "common"),
-            ("counter", "accuracy", "counter"),
-            ("drop", "drop", None),
-        )
-    }
-    rows = points.filter(
-        pl.col("model") == model.setting.model,
-        *(pl.col(name).eq_missing(pl.lit(value, pl.Float64)) for name, value in figures.items()),
-    )
-    fields = [name for name in model.setting._fields if name in points.columns]
-    return max(
-        rows.iter_rows(named=True),
-        key=lambda row: sum(row[name] == getattr(model.setting, name) for name in fields),
-        default=None,
-    )
 
 
 def _rows(known: Sequence[_Known]) -> list[Row]:
@@ -256,12 +230,8 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     for run, name in zip(runs, run_names(runs), strict=True):
         info = run.info
         if info.as_published:
-            which = "" if all(published) else f" ({name})"
-            found.append(
-                f"Legacy loading, as in the paper{which}: models were loaded the way the paper apparently "
-                "loaded them, not the way their weights were trained. Do not quote these figures as the "
-                "models' own."
-            )
+            note = info.loading_note("" if all(published) else name)
+            found.append(f"{note} Do not quote these figures as the models' own.")
         found += info.all_warnings
     return unique(found)
 

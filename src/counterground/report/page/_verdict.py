@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from counterground.report.page._comparisons import Comparisons
-from counterground.results import ModelScores, count, counted, headline, p_equals
+from counterground.results import ModelScores, count, headline, p_equals
+from counterground.text import counted
 
 LEVEL = 0.05
 FEW_CLUSTERS = 20
@@ -203,7 +204,7 @@ def _least(models: Sequence[ModelScores], comparisons: Comparisons) -> Answer:
 
 def _sample_size(lead: ModelScores) -> Answer:
     drop = lead.get("drop")
-    answer = f"{counted(drop.n, 'photo')} in {counted(drop.clusters, 'cluster')}."
+    answer = f"{counted(drop.n, 'photo')} in {counted(drop.clusters or 0, 'cluster')}."
     reason = "Photos of one cluster are not independent; intervals and tests count clusters."
     if drop.clusters == drop.n:
         answer = f"{counted(drop.n, 'photo')}, treated as independent."

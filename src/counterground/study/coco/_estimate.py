@@ -21,7 +21,7 @@ _TIMED = 3
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TrainingCost:
     """Time and memory of one training.
 
     Attributes:
@@ -53,7 +53,7 @@ def estimate(
     recipe: Recipe,
     *,
     machine: Machine,
-) -> Estimate:
+) -> TrainingCost:
     """Time a few steps on a copy of the model, and count what a training holds."""
     import torch
 
@@ -78,7 +78,7 @@ def estimate(
     weights = sum(p.numel() * p.element_size() for p in learner.module.parameters())
     moments = 2 * sum(p.numel() * p.element_size() for p in trained)
     evaluated = sum(len(photos[part]) for part in ("validation", "id", "ood")) / len(rows)
-    return Estimate(
+    return TrainingCost(
         seconds=step
         * (recipe.steps(len(photos["train"])) + evaluated / 3),  # a forward pass: a third of a step
         memory=torch.cuda.max_memory_allocated() if cuda else weights + 3 * moments // 2,
