@@ -18,7 +18,6 @@ from counterground.inference import Settings, evaluate_models
 from counterground.metrics import Scale
 from counterground.models import Precision, Protocol
 from counterground.photos import Benchmark
-from counterground.pool import is_pool, open_pool
 from counterground.results import Run, join_scores, open_run
 from counterground.results import bibliography as bibliography_of
 from counterground.results import model_cards as model_cards_of
@@ -220,13 +219,10 @@ def export(
         UsageError: an unknown format or licence, or ``out`` holds something else, or the benchmark itself.
         CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
     """
-    from counterground.construction.export import card_facts
     from counterground.construction.export import export as export_benchmark
+    from counterground.construction.export import known_facts
 
     opened = _opened(benchmark, show_progress)
-    if card is None and is_pool(opened.root):
-        with open_pool(opened.root) as pool:
-            card = card_facts(pool)
     return export_benchmark(
         opened,
         Path(out),
@@ -235,7 +231,7 @@ def export(
         all_licences=all_licences,
         licence_for_unknown=licence_for_unknown,
         attribution_for_unknown=attribution_for_unknown,
-        card=card,
+        card=known_facts(opened) if card is None else card,
         shard_size=shard_size,
         show_progress=show_progress,
     )

@@ -43,6 +43,18 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{ending}"
 
 
+def duration(seconds: float | None) -> str:
+    """Return a time as people say it: ``2.3 s``, ``45 s``, ``10 min``, ``2 h 05 min``; None is a dash."""
+    if seconds is None:
+        return "–"
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def legible(value: Any) -> Any:
     """Drop from all texts of JSON-like data what `one_line` drops, but keep white space and `isolated`."""
     if isinstance(value, str):

@@ -91,7 +91,7 @@ def test_every_kind_of_difference_is_said_and_nothing_refused():
     rows[0] = rows[0] | {"n_common": 1, "counter_background": "snow"}
     rows[1] = rows[1] | {"imagenet_index": 999, "object_label": "toilet tissue"}
     text = "\n".join(compare_with_paper(*_manifest(rows)))
-    assert "ostrich, struthio camelus, common: 1 photos, the paper has 206." in text
+    assert "ostrich, struthio camelus, common: 1 photo, the paper has 206." in text
     assert "ostrich, struthio camelus, counter: background snow, the paper has water." in text
     assert "brambling, Fringilla montifringilla: the paper has this class, the archive does not." in text
     assert "toilet tissue: the archive has this class, the paper does not." in text
@@ -109,7 +109,7 @@ def test_by_name_from_an_archive_and_then_without_it(tmp_path, own_cache):
     assert open_benchmark("counteranimal").version == got.version
     assert get_benchmark("counteranimal").version == got.version
     assert got.photos["class_name"].n_unique() == 45
-    assert any("1 photos, the paper has 206" in note for note in got.notes)
+    assert any("1 photo, the paper has 206" in note for note in got.notes)
 
 
 def _available() -> bool:
@@ -308,7 +308,7 @@ class TestDownload:
     def test_a_server_that_cannot_resume_does_not_block_the_way_for_ever(self, tmp_path, own_cache, server):
         server.body = _release(tmp_path / "a.zip", _paper(), padding=4_000_000).read_bytes()
         server.cut, server.resumes = len(server.body) // 2, False
-        for message in ("Cannot download", "next try starts anew"):
+        for message in ("Cannot download", "next try starts from"):
             with pytest.raises(CounterGroundError, match=message):
                 get_counteranimal(url=server.url)
             server.cut = None

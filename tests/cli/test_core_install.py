@@ -9,6 +9,7 @@ import pytest
 from noise_photos import save_animals
 
 from counterground.cli import counterground
+from counterground.photos import photo_id, write_benchmark
 from counterground.pool import open_pool
 
 # What the extras install, by import name. Nothing else that the package needs brings these.
@@ -70,6 +71,10 @@ WORKING = {
     "compare": (["compare", "run", "--published"], "stamps-biased"),
     "models": (["models", "counterground:*"], "2 models"),
     "benchmarks": (["benchmarks"], "counteranimal"),
+    "export what a pool was frozen to": (
+        ["export", "frozen", "--private", "--format", "parquet", "--out", "frozen-out"],
+        "1 photo exported",
+    ),
     "export": (["export", "photos", "--private", "--format", "webdataset", "--out", "out"], "48 photos"),
 }
 REFUSED = {
@@ -105,7 +110,8 @@ def core(tmp_path_factory, tiny_clip):
     with open_pool(folder / "pool", create=True) as pool:
         file = pool.files / "photo.jpg"
         file.write_bytes(next(photos.rglob("*.jpg")).read_bytes())
-        pool.add_photos([{"path": "files/photo.jpg", "photo_id": "0" * 64, "class_name": "ice bear"}])
+        pool.add_photos([{"path": "files/photo.jpg", "photo_id": photo_id(file), "class_name": "ice bear"}])
+        write_benchmark(pool.freeze(), folder / "frozen")
 
     def run(absent: str, commands: list[list[str]]) -> list[tuple[int, str, str]]:
         site = tmp_path_factory.mktemp("site")

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import tiny_lvlm
-from tests.conftest import ANIMALS, save_noise
+from noise_photos import ANIMALS, save_noise
 from tiny_hf import build
 
 from counterground.cli import main

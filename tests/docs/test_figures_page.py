@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from noise_photos import ANIMALS, save_noise
 
 import counterground as cg
 from counterground.cli import main
@@ -22,8 +23,6 @@ LINES = BLOCK.strip().splitlines()
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory, tiny_clip):
     """Photos of noise, a run of a tiny CLIP on them, and the grid of a theory study."""
-    from tests.conftest import ANIMALS, save_noise
-
     root = tmp_path_factory.mktemp("workplace")
     seed = 0
     for animal, places in ANIMALS.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from noise_photos import ANIMALS, save_noise
 
 import counterground as cg
 from counterground.cli import main
@@ -20,8 +21,6 @@ LINES = [line for block in BLOCKS for line in block.strip().splitlines()]
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory, tiny_clip):
     """A folder with a run of a tiny CLIP on two classes of noise."""
-    from tests.conftest import ANIMALS, save_noise
-
     root = tmp_path_factory.mktemp("workplace")
     for number, (animal, places) in enumerate(ANIMALS.items()):
         for group, place in zip(("common", "counter"), places, strict=True):

@@ -96,6 +96,19 @@ def test_a_body_is_bounded_as_it_is_decompressed(raw_server, reply, packed):
     assert error.received < 300_000
 
 
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("http://nowhere.invalid/refused", "there is no such host"),
+        ("http://127.0.0.1:9/getaddrinfo", "the host refuses connections"),
+        ("http://255.255.255.255/refused", "no connection"),
+    ],
+)
+def test_why_there_is_no_connection_is_not_read_from_the_address(address, reason):
+    error = failure(Client("me", QUICK), address)
+    assert (error.reason, error.again) == (reason, True)
+
+
 def test_redirects_are_followed_and_their_bodies_are_not_read(raw_server, reply):
     def answer(connection, request):
         if "GET /photo" in request:

@@ -107,7 +107,7 @@ def test_junk_is_ignored_and_other_files_are_noted(tmp_path):
     assert benchmark.photos.height == 4
     beside, others = benchmark.notes
     assert beside.startswith("Skipped 1 photo beside the class folders: beside.jpg")
-    assert others.startswith("4 files among the photos")
+    assert others.startswith("Skipped 4 files of unknown type: ")
     assert "and 1 more" in others
 
 

@@ -105,7 +105,7 @@ def test_sending_twice_decides_once(pool):
         decide(pool, paths(pool)[1], "snow", token="t")
 
 
-def test_disagreement_stands_until_it_is_settled(pool):
+def test_disagreement_stands_until_it_is_adjudicated(pool):
     path = paths(pool)[0]
     decide(pool, path, "snow")
     decide(pool, path, "snow", by="ben")

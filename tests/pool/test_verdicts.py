@@ -165,7 +165,7 @@ def check_frames(pool, paths, expected):
             pool.freeze()
     summary = summarise_pool(pool)
     sides = Counter(expected.verdict(path, "review")[0] for path in paths)
-    assert summary.total("disputed") == sides["disagreed"]
+    assert summary.total("disagreed") == sides["disagreed"]
     assert summary.total("undecided") == sides["none"]
     assert summary.total("kept") + summary.total("undecided") == len(standing)
     backgrounds = [expected.verdict(path, "background") for path in standing]

@@ -120,14 +120,20 @@ def test_a_strangers_words_stay_words_in_a_card(make_run):
 
 
 def test_a_card_says_limits_and_its_own_warnings_and_how_to_repeat(make_run):
-    warnings = ["efficientnet-lite0: its own", "counterground:stamps-biased: another's", "of all"]
-    run = make_run(LEVELS, notes=["Conditional on 51 cut-outs."], warnings=warnings, as_published=True)
+    own = {"efficientnet-lite0": ["its own"], "counterground:stamps-biased": ["another's"]}
+    run = make_run(
+        LEVELS,
+        notes=["Conditional on 51 cut-outs."],
+        warnings=["of all"],
+        model_warnings=own,
+        as_published=True,
+    )
     body = model_cards([run])["efficientnet-lite0"].split("---\n", 2)[2]
     assert "Conditional on 51 cut-outs." in body
     assert "its own" in body
     assert "of all" in body
     assert "another's" not in body
-    assert "not as the weights were trained" in body
+    assert "not the way their weights were trained" in body
     assert "counterground evaluate stamps -m efficientnet-lite0 --label-space imagenet" in body
     assert "stamps-biased" not in body
 

@@ -7,7 +7,16 @@ import pytest
 from rich.console import Console
 
 from counterground.errors import UsageError
-from counterground.results import bounds, format_scores, headline, p_value, percent, regroup, scores_table
+from counterground.results import (
+    bounds,
+    format_scores,
+    headline,
+    p_equals,
+    p_value,
+    percent,
+    regroup,
+    scores_table,
+)
 
 
 def text(renderable, width):
@@ -38,6 +47,8 @@ def test_bounds_and_p_values():
     assert bounds(-0.02, 0.3) == "[−2.0, 30.0]"
     assert bounds(None, 0.3) == ""
     assert [p_value(p) for p in (0.0004, 0.04, 1.0, None)] == ["< 0.001", "0.040", "1.000", "–"]
+    assert [p_equals(p) for p in (0.0004, 0.04, None)] == ["p < 0.001", "p = 0.040", "p –"]
+    assert [p_equals(p, at_most=True) for p in (0.0004, 0.04)] == ["p < 0.001", "p ≤ 0.040"]
 
 
 @pytest.mark.parametrize("width", [80, 140])
@@ -226,7 +237,7 @@ def test_many_models_and_warnings_are_folded_in_a_notebook(make_run):
     shown = run._repr_html_()
     assert "<summary>2 more models</summary>" in shown
     assert "<summary>2 more warnings</summary>" in shown
-    assert shown.index("as published") < shown.index("<table")
+    assert shown.index("Legacy loading") < shown.index("<table")
 
 
 def test_an_unknown_format_is_wrong_usage(four_models):

@@ -102,6 +102,7 @@ def make_run(tmp_path_factory):
         name="stamps",
         notes=(),
         warnings=(),
+        model_warnings=None,
         path="run",
         version="ab12" * 16,
         as_published=False,
@@ -137,6 +138,7 @@ def make_run(tmp_path_factory):
                 for spec in levels
             ],
             warnings=list(warnings),
+            model_warnings=model_warnings or {},
             counts=CountsRecord(
                 photos=photos, unreadable=0, converted_to_rgb=3, ties=dict.fromkeys(levels, 0)
             ),

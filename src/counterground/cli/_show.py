@@ -86,7 +86,7 @@ def show_run(run: Run) -> None:
     print_text(format_scores(run.scores, "table"))
     info = run.info
     print_sentences(info.benchmark.notes, "Note")
-    print_sentences(info.warnings, "Warning")
+    print_sentences(info.all_warnings, "Warning")
     read = info.counts.photos - info.counts.unreadable
     _console().print(
         f"{read:,} of {counted(info.counts.photos, 'photo')}, {counted(len(info.models), 'model')}, "

@@ -1,4 +1,4 @@
-"""Do models rely on the same classes' backgrounds? Rank correlation of class-wise drops."""
+"""Whether models drop on the same classes: rank correlation of class-wise drops."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def drop_agreement(runs: Mapping[str, Run] | None = None, *, published: bool = T
     if published:
         groups["paper"] = ("counteranimal", _printed())
     listed = [result for name, run in (runs or {}).items() for result in _settings(name, run)]
-    for holding, row in deduplicate_results(listed):
+    for holding, row, _ in deduplicate_results(listed):
         on_paper = not why_not_paper(holding)
         key = "paper" if on_paper else holding.info.benchmark.version
         _, drops = groups.setdefault(key, (holding.info.benchmark.name, {}))

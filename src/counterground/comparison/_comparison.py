@@ -1,10 +1,11 @@
-"""Everything that can be said of some runs and of the paper beside each other."""
+"""The full comparison of runs with each other and with the paper."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from typing import Any
 
@@ -23,10 +24,12 @@ from counterground.comparison._tables import (
     tests_table,
 )
 from counterground.comparison.points import (
+    FAMILIES,
     PUBLISHED,
     Setup,
     fingerprint,
     gather,
+    place_key,
     refuse_repeated,
     run_names,
     titles,
@@ -74,7 +77,7 @@ class Comparison:
     the columns of ``RANKS_SCHEMA``, ``row`` being the place among ``points``; the reproduction is not ranked.
     ``scaling`` is None without the paper. ``tests`` are paired tests (columns of ``TESTS_SCHEMA``) within
     each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is
-    unfair.
+    not comparable. ``place_of`` finds the row of a run's model.
     """
 
     points: pl.DataFrame
@@ -84,6 +87,16 @@ class Comparison:
     tests: pl.DataFrame
     agreement: pl.DataFrame
     warnings: tuple[str, ...]
+    places: Mapping[tuple[Any, ...], int]
+
+    def place_of(self, run: Run, setting: Mapping[str, Any]) -> int | None:
+        """Return which row of ``models`` is a model of a run; None where it is none, as without a drop.
+
+        Args:
+            run: one of the compared runs.
+            setting: the model and its setting, the columns of ``metrics.KEYS``.
+        """
+        return self.places.get(place_key(run, setting))
 
     @property
     def models(self) -> pl.DataFrame:
@@ -95,6 +108,18 @@ class Comparison:
         ranks = self.ranks.select("row", "rank", "rank_low", "rank_high", "of")
         joined = pl.concat([self.points, renamed], how="horizontal").with_row_index("row")
         return joined.join(ranks, on="row", how="left", maintain_order="left").drop("row")
+
+    @cached_property
+    def family_lines(self) -> dict[str, EffectiveRobustness]:
+        """The line of each family that has models, through the paper's models and the runs' (for charts)."""
+        own = self.robustness
+        return {
+            family: own
+            if family == own.baseline and own.scale == "probit"
+            else effective_robustness(self.points, baseline=family)
+            for family in FAMILIES
+            if family in self.points["family"]
+        }
 
     @property
     def tables(self) -> list[Table]:
@@ -169,10 +194,12 @@ def full_comparison(
     _check_against(listed, against)
     refuse_repeated(listed)
     named = dict(zip(run_names(listed), listed, strict=True))
-    points, runs_of_points = gather(listed, published=published, reproduction=published, setup=_setup(listed))
+    points, runs_of_points, places = gather(
+        listed, published=published, reproduction=published, setup=_setup(listed)
+    )
     robustness = effective_robustness(points, baseline=baseline, scale=scale)
     tests, obstacles = _tests(named, against)
-    unfair = comparability_warnings(named, published=published)
+    comparability = comparability_warnings(named, published=published)
     if not published:
         obstacles += _alone(points, tests)
     return Comparison(
@@ -182,7 +209,8 @@ def full_comparison(
         scaling(points, robustness) if published else None,
         tests,
         drop_agreement(named, published=published),
-        tuple(dict.fromkeys((*unfair, *obstacles, *robustness.warnings))),
+        tuple(dict.fromkeys((*comparability, *obstacles, *robustness.warnings))),
+        places,
     )
 
 

@@ -16,7 +16,7 @@ from counterground.comparison.points import (
     why_not_paper,
 )
 from counterground.errors import UsageError
-from counterground.metrics import KEYS
+from counterground.metrics import GROUPS, KEYS
 from counterground.published import load_table, published_models
 from counterground.results import Cell, Column, Run, Table, percent, setting_text, short_name, signed
 
@@ -102,9 +102,9 @@ def left_out(runs: Run | Sequence[Run]) -> list[str]:
         if why := why_not_paper(run):
             sentences.append(f"{name} is left out. {why}")
             continue
-        strangers = [record.spec for record in run.info.models if paper_row(record) is None]
-        if strangers:
-            sentences.append(f"{name}: the paper has no row for {', '.join(strangers)}.")
+        not_in_paper = [record.spec for record in run.info.models if paper_row(record) is None]
+        if not_in_paper:
+            sentences.append(f"{name}: the paper has no row for {', '.join(not_in_paper)}.")
         for setting, specs in _without_table(run).items():
             sentences.append(
                 f"{name}: the paper has no table for {', '.join(specs)} with label space {setting[1]} and "
@@ -298,7 +298,7 @@ def _summary(ways: pl.DataFrame, run: pl.DataFrame) -> list[str]:
     if not run.height:
         return []
     how = "; ".join(sorted(_way(row) for row in ways.iter_rows(named=True)))
-    offs = [abs(value) for name in ("common", "counter") for value in run[f"{name}_difference"].drop_nulls()]
+    offs = [abs(value) for name in GROUPS for value in run[f"{name}_difference"].drop_nulls()]
     mean, most = percent(sum(offs) / len(offs)), percent(max(offs))
     return [f"Ours: {how}.", f"Accuracies differ by {mean} points on average, at most {most}."]
 

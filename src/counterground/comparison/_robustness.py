@@ -79,7 +79,7 @@ def _own(point: dict[str, Any], line: LineFit, place: float, height: float) -> t
         common, counter = (error_on_scale(point, group, line.scale) for group in ("common", "counter"))
         half = NORMAL * float(np.hypot(counter, line.slope * common))
         return half, half
-    ends = [point[f"{group}_{end}"] for group in ("common", "counter") for end in ("low", "high")]
+    ends = [point[f"{group}_{end}"] for group in GROUPS for end in ("low", "high")]
     if any(end is None for end in ends):
         return None
     below_common, above_common, below, above = (
@@ -127,7 +127,7 @@ def photos(points: pl.DataFrame, column: str) -> np.ndarray[Any, Any]:
 
 
 def _clipped(title: str, measured: pl.DataFrame) -> list[str]:
-    moved = [outside(measured[group], photos(measured, f"n_{group}")) for group in ("common", "counter")]
+    moved = [outside(measured[group], photos(measured, f"n_{group}")) for group in GROUPS]
     number = int((moved[0] | moved[1]).sum())
     if not number:
         return []

@@ -11,7 +11,7 @@ import polars as pl
 from counterground.comparison._lines import about_line
 from counterground.comparison._robustness import RobustnessLine
 from counterground.comparison.points import PUBLISHED
-from counterground.metrics import GROUPS, SETTING
+from counterground.metrics import BY_SIDE, GROUPS, SETTING
 from counterground.results import (
     NOTHING,
     PICTURE,
@@ -20,13 +20,13 @@ from counterground.results import (
     Column,
     Estimate,
     Table,
-    counted,
     heading,
     p_value,
     percent,
     setting_text,
     short_name,
 )
+from counterground.text import counted
 
 _METRICS = {
     ("drop", None): "drop",
@@ -101,7 +101,7 @@ def _group(group: _Group, baseline: str) -> Table:
         own = row["source"] not in PUBLISHED
         cells: list[Cell] = [Cell(_name(row, several=runs > 1))]
         # More intervals would push the names off a terminal; `counterground scores` has them all.
-        cells += [Cell(percent(row[name])) for name in ("common", "counter")]
+        cells += [Cell(percent(row[name])) for name in GROUPS]
         drop = Estimate.of(row, "drop", bounds="drop_")
         cells.append(Cell(drop.text, "" if again is not None else drop.interval))
         if again is not None:
@@ -162,7 +162,9 @@ def _about(group: _Group, baseline: str) -> list[str]:
 
 def tests_table(tests: pl.DataFrame) -> Table:
     """Return paired tests, a heading for each pair (columns of ``TESTS_SCHEMA``)."""
-    varying = [name for name in SETTING if tests[name].n_unique() > 1]
+    varying = [
+        name for name in SETTING if len({_setting(row, name) for row in tests.iter_rows(named=True)}) > 1
+    ]
     several = {row["model_a"] for row in tests.filter(pl.col("model_a") == pl.col("model_b")).to_dicts()}
     places = _places(tests)
     columns = (
@@ -177,7 +179,7 @@ def tests_table(tests: pl.DataFrame) -> Table:
     for row in tests.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
         pair = " minus ".join(_side(row, side, several=several) for side in "ab")
         pair += places[row["benchmark_version"]]
-        pair += "".join(f", {TITLES[name].lower()} {setting_text(name, row[name])}" for name in varying)
+        pair += "".join(f", {TITLES[name].lower()} {_setting(row, name)}" for name in varying)
         if pair != above:
             above = pair
             headings.add(len(rows))
@@ -188,6 +190,13 @@ def tests_table(tests: pl.DataFrame) -> Table:
         rows.append([Cell(metric), Cell(found.signed), Cell(found.interval), Cell(p)])
     title = "Paired differences on the same photos (percentage points)"
     return Table(columns, rows, f"{title}. {ABOUT_P}", title, (ABOUT_P,), headings=frozenset(headings))
+
+
+def _setting(row: dict[str, Any], name: str) -> str:
+    """A setting of a pair, that of both models where they differ; what one of them lacks is the other's."""
+    values = [row[f"{name}_{side}"] for side in "ab"] if name in BY_SIDE else [row[name]]
+    known = dict.fromkeys(setting_text(name, value) for value in values if value is not None)
+    return " / ".join(known) or setting_text(name, None)
 
 
 def _side(row: dict[str, Any], side: str, *, several: set[str]) -> str:

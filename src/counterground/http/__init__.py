@@ -2,6 +2,7 @@
 
 from counterground.http._budget import DAY, HOUR, MINUTE, Budget, Limit, Waiting, refuse_long_wait
 from counterground.http._client import (
+    TRANSIENT,
     Answer,
     Client,
     FetchError,
@@ -9,6 +10,7 @@ from counterground.http._client import (
     RequestLimits,
     backoff,
     retry_after,
+    retry_pause,
     user_agent,
 )
 from counterground.http._hosts import HostQueue, Task
@@ -17,6 +19,7 @@ __all__ = [
     "DAY",
     "HOUR",
     "MINUTE",
+    "TRANSIENT",
     "Answer",
     "Budget",
     "Client",
@@ -30,5 +33,6 @@ __all__ = [
     "backoff",
     "refuse_long_wait",
     "retry_after",
+    "retry_pause",
     "user_agent",
 ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
+import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -27,7 +29,9 @@ _CHUNK = 1 << 16
 _CONNECT_TIMEOUT = 10.0
 _MOST_REDIRECTS = 5
 _MOST_OF_A_REFUSAL = 4096
-_TEMPORARY = (408, 425)
+
+TRANSIENT = frozenset({408, 409, 425, 429, *range(500, 600)})
+"""Statuses of an answer that may be another one later: too early, too many, or a fault of the server's."""
 
 _TRIES = 6
 _LONGEST_PAUSE = 120.0
@@ -183,7 +187,7 @@ class Client:
         wait = retry_after(response.headers.get("Retry-After"))
         # Without a time to wait, a 503 may concern this address alone.
         busy = status == 429 or (status == 503 and wait is not None)
-        again = busy or status in _TEMPORARY or status >= 500
+        again = status in TRANSIENT
         raise FetchError(
             reason, again=again, busy=busy, wait=wait, status=status, excerpt=self._excerpt(response)
         )
@@ -212,14 +216,22 @@ class Client:
         import requests
         import urllib3
 
-        text = str(error)
         if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
             return f"no answer in {self._limits.timeout:g} s"
         if isinstance(error, requests.exceptions.SSLError):
             return "its certificate is not accepted"
-        if "NameResolution" in text or "getaddrinfo" in text:
+        causes = list(_causes(error))
+        if any(isinstance(cause, socket.gaierror) for cause in causes):
             return "there is no such host"
-        return "the host refuses connections" if "refused" in text else "no connection"
+        refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
+        return "the host refuses connections" if refused else "no connection"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class PatientClient:
@@ -272,9 +284,7 @@ class PatientClient:
                 f"The server asks for a pause of {error.wait / 60:,.0f} minutes. What was fetched is kept: "
                 "run the same command again after that."
             )
-        # Jitter keeps clients that were refused together from coming back together.
-        jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
-        pause = max(error.wait or 0.0, jitter * backoff(tries, self._first_pause, _LONGEST_PAUSE))
+        pause = retry_pause(tries, self._first_pause, _LONGEST_PAUSE, error.wait)
         self._waiting(f"{error.reason}: waiting {pause:,.0f} s")
         time.sleep(pause)
 
@@ -284,12 +294,19 @@ def backoff(failures: int, first: float, longest: float) -> float:
     return float(min(first * 2.0 ** (failures - 1), longest))
 
 
+def retry_pause(failures: int, first: float, longest: float, requested: float | None) -> float:
+    """Return the seconds to wait before asking again: ``backoff``, or what the server requests if longer."""
+    # Jitter keeps clients that were refused together from coming back together.
+    jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+    return max(requested or 0.0, jitter * backoff(failures, first, longest))
+
+
 def retry_after(value: str | None) -> float | None:
     """Return the seconds a Retry-After header asks for, a number or a date; None if it is neither."""
     if value is None:
         return None
     text = value.strip()
-    if text.isdecimal():
+    if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     try:
         date = parsedate_to_datetime(text)

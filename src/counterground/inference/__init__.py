@@ -1,7 +1,7 @@
 """Encode the photos that are missing, store the features, score them, write a run. See README.md."""
 
-from counterground.inference._candidates import CandidateLabels, candidate_labels, default_label_space
-from counterground.inference._encode import encode_photos
+from counterground.inference._candidates import CandidateLabels, candidate_labels
+from counterground.inference._encode import encode_photos, map_blocks
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
 from counterground.inference._settings import Article, Loss, Settings
@@ -14,7 +14,7 @@ __all__ = [
     "Settings",
     "build_head",
     "candidate_labels",
-    "default_label_space",
     "encode_photos",
     "evaluate_models",
+    "map_blocks",
 ]

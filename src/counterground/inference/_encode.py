@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from counterground.models import Encoder
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _BLOCKS_AHEAD = 3
 
@@ -131,7 +134,8 @@ class EncodingJob:
         missing = [number for number, block in enumerate(self.stored) if block is None]
         named = [[(photo, self.first_path[photo]) for photo in self.blocks[number]] for number in missing]
         blocks = list(self.stored)
-        for number, photos in zip(missing, _decode_ahead(self.function, named), strict=True):
+        decoded = map_blocks(partial(_decode, self.function), named, ahead=_BLOCKS_AHEAD)
+        for number, photos in zip(missing, decoded, strict=True):
             blocks[number] = block = _encode_block(self.function, photos)
             if all(photo.permanent for photo in photos):
                 self.store.put(self.blocks[number], block)
@@ -152,25 +156,26 @@ def require_readable(features: Features) -> None:
         )
 
 
-def _decode_ahead(
-    function: EncodeFn, blocks: Sequence[Sequence[tuple[str, Path]]]
-) -> Iterator[list[_Decoded]]:
-    """Yield decoded blocks in order, while the next few are being decoded by threads."""
+def map_blocks(
+    function: Callable[[T], R], blocks: Iterable[Sequence[T]], *, ahead: int = 0
+) -> Iterator[list[R]]:
+    """Yield the results of each block in order, while threads compute those of ``ahead`` more blocks."""
     workers = min(32, (os.cpu_count() or 1) + 1)
-    waiting: deque[list[Future[_Decoded]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+    waiting: deque[list[Future[R]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as threads:
         try:
             for block in blocks:
-                waiting.append([pool.submit(_decode, function, photo, path) for photo, path in block])
-                if len(waiting) > _BLOCKS_AHEAD:
+                waiting.append([threads.submit(function, item) for item in block])
+                if len(waiting) > ahead:
                     yield [future.result() for future in waiting.popleft()]
             while waiting:
                 yield [future.result() for future in waiting.popleft()]
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode(function: EncodeFn, content: str, path: Path) -> _Decoded:
+def _decode(function: EncodeFn, photo_and_path: tuple[str, Path]) -> _Decoded:
+    content, path = photo_and_path
     try:
         photo = load_photo(path, rgb=function.convert_rgb_first, expect_id=content)
     except UnreadablePhoto as error:

@@ -30,7 +30,6 @@ from counterground.results import (
     Run,
     RunInfo,
     open_run,
-    warning_about,
 )
 from counterground.text import counted
 
@@ -100,6 +99,7 @@ def run_info(
         as_published=settings.as_published,
         models=[outcome.record for outcome in outcomes],
         warnings=_warnings(request, outcomes, unreadable),
+        model_warnings=_model_warnings(outcomes),
         counts=_counts(benchmark, outcomes, predictions, unreadable),
         seconds=0.0,
         templates=list(request.templates),
@@ -186,11 +186,7 @@ def _installed(distribution: str) -> bool:
 
 
 def _warnings(request: Request, outcomes: Sequence[ModelOutcome], unreadable: pl.DataFrame) -> list[str]:
-    warnings = [
-        warning_about(outcome.record.spec, warning)
-        for outcome in outcomes
-        for warning in outcome.record.description.get("warnings", [])
-    ]
+    warnings = []
     photos = len(outcomes[0].features.readable)
     if len(unreadable):
         warnings.append(
@@ -209,32 +205,35 @@ def _warnings(request: Request, outcomes: Sequence[ModelOutcome], unreadable: pl
         warnings.append(
             f"Duplicate class names ({', '.join(duplicates[:3])}{more}): ties count for the lower index."
         )
-    return [*warnings, *_generative_warnings(request, outcomes)]
-
-
-def _generative_warnings(request: Request, outcomes: Sequence[ModelOutcome]) -> list[str]:
-    """What readers of generated answers must know, and options that had no effect."""
-    warnings = []
-    for outcome in outcomes:
-        output, spec = outcome.generative, outcome.record.spec
-        if output is None:
-            continue
-        answers = counted(len(output.predictions), "answer")
-        if output.unmatched:
-            warnings.append(
-                warning_about(
-                    spec,
-                    f"{output.unmatched} of {answers} name no candidate class and count as wrong; "
-                    "answers.parquet holds them.",
-                )
-            )
-        if output.several:
-            text = f"{output.several} of {answers} name several classes; the first counts."
-            warnings.append(warning_about(spec, text))
     settings = request.settings
     chosen = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")
     if chosen and all(outcome.generative is None for outcome in outcomes):
         warnings.append("No model is generative: --protocol, --loss, --article and --aliases have no effect.")
+    return warnings
+
+
+def _model_warnings(outcomes: Sequence[ModelOutcome]) -> dict[str, list[str]]:
+    """What models say of themselves, and what readers of generated answers must know."""
+    found = {}
+    for outcome in outcomes:
+        warnings = list(outcome.record.description.get("warnings", []))
+        if outcome.generative is not None:
+            warnings += _answer_warnings(outcome.generative)
+        if warnings:
+            found[outcome.record.spec] = warnings
+    return found
+
+
+def _answer_warnings(output: GenerativeOutput) -> list[str]:
+    warnings = []
+    answers = counted(len(output.predictions), "answer")
+    if output.unmatched:
+        warnings.append(
+            f"{output.unmatched} of {answers} name no candidate class and count as wrong; "
+            "answers.parquet holds them."
+        )
+    if output.several:
+        warnings.append(f"{output.several} of {answers} name several classes; the first counts.")
     return warnings
 
 

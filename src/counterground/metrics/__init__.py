@@ -52,6 +52,7 @@ from counterground.metrics._regression import (
 )
 from counterground.metrics._scores import SCORES_SCHEMA, score_predictions
 from counterground.metrics._settings import (
+    BY_SIDE,
     CLASSIFICATION,
     KEY_SCHEMA,
     KEYS,
@@ -63,6 +64,7 @@ from counterground.metrics._settings import (
 
 __all__ = [
     "AGREEMENT_SCHEMA",
+    "BY_SIDE",
     "CLASSIFICATION",
     "COMPARISON_SCHEMA",
     "EDGE",

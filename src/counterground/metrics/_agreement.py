@@ -1,4 +1,4 @@
-"""How far annotators agree: Cohen's kappa, Krippendorff's alpha, and the table of both."""
+"""Agreement of annotators: Cohen's kappa, Krippendorff's alpha, and the table of both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of comparisons: models against each other on the same photos."""
+"""Paired tests of models on the same photos, their Holm correction, and the table of both."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from counterground.metrics._sampling import (
     Stratifications,
     StratumMeans,
 )
-from counterground.metrics._settings import SETTING_SCHEMA, by_key, checked, comparable
+from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, by_key, checked, comparable
 
 Quantity = Literal["accuracy", "common", "counter", "drop"]
 _NO_SPREAD = 1e-12
@@ -193,8 +193,12 @@ COMPARISON_SCHEMA: dict[str, Any] = {
     "p_holm": pl.Float64,
     "n": pl.Int64,
     "clusters": pl.Int64,
+    **{f"{name}_{side}": SETTING_SCHEMA[name] for name in BY_SIDE for side in "ab"},
 }
-"""Columns of a comparison; ``difference`` (a - b), ``low`` and ``high`` are fractions."""
+"""Columns of a comparison; ``difference`` (a - b), ``low`` and ``high`` are fractions.
+
+A setting is null where the two models differ in it; ``prompts_a``, ``prompts_b``, ... are those of each.
+"""
 
 _PHOTO = (*PHOTO, "photo_id")
 _QUANTITIES: dict[Quantity, tuple[str, str | None]] = {
@@ -220,8 +224,8 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
     """Test the differences between models that share names, label space, photos, loading and protocol.
 
     Models of one kind are compared under the same prompts and protocol. An encoder and a generative model
-    cannot share those and are compared all the same; their row names both, as in
-    ``classification / answer-loss``.
+    cannot share those and are compared all the same: ``protocol`` is then null, and ``protocol_a`` and
+    ``protocol_b`` are theirs.
 
     Metrics: ``accuracy`` (balanced; ``group`` null for all photos, ``common``, ``counter``) and ``drop``. A
     benchmark without groups has the first only. ``p_holm`` is corrected for all pairs on the same quantity
@@ -283,17 +287,11 @@ def _pairs(models: list[_Model]) -> list[tuple[_Model, _Model]]:
     return [*alike, *across]
 
 
-def _both(first: Any, second: Any) -> Any:
-    """One setting's value for a pair; what only one of them has (how answers are scored) is that one's."""
-    if first == second or second is None:
-        return first
-    return second if first is None else f"{first} / {second}"
-
-
 def _compared(a: _Model, b: _Model, *, sources: bool) -> list[list[Any]]:
     if a.photos is not b.photos:
         raise ValueError(_different_photos(a, b))
-    setting = [_both(*values) for values in zip(a.setting, b.setting, strict=True)]
+    setting = [first if first == second else None for first, second in zip(a.setting, b.setting, strict=True)]
+    sides = [model.setting[SETTING.index(name)] for name in BY_SIDE for model in (a, b)]
     has_groups = bool(a.photos.strata.cell_sizes.any())
     rows = []
     for quantity, (metric, group) in _QUANTITIES.items():
@@ -305,7 +303,7 @@ def _compared(a: _Model, b: _Model, *, sources: bool) -> list[list[Any]]:
             estimate = _difference(first, second, n=first.n)
         test = _tested(estimate, quantity)
         figures = (test.difference, test.low, test.high, test.p_value, test.n, test.clusters)
-        row = [*setting, a.name, b.name, metric, group, *figures]
+        row = [*setting, a.name, b.name, metric, group, *figures, *sides]
         rows.append([*row, a.source, b.source] if sources else row)
     return rows
 

@@ -1,4 +1,4 @@
-"""How an estimate would move had other clusters been drawn: deviations whose squares add to its variance."""
+"""Sampling error over clusters: influence values, whose squares add to the variance, and bootstrap draws."""
 
 from __future__ import annotations
 

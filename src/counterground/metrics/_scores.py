@@ -58,7 +58,7 @@ def score_predictions(
         The columns of ``SCORES_SCHEMA``, models in order of appearance.
 
     Raises:
-        ValueError: a column is missing, a photo stands twice under a model, or a value is impossible.
+        ValueError: a column is missing, a photo occurs twice under a model, or a value is impossible.
     """
     rows_of_photos = checked(predictions, ("true_rank", "confidence", "top2_gap"))
     stratifications = Stratifications(method, seed, draws)

@@ -1,4 +1,4 @@
-"""What tells one row of results from another, and predictions checked and split by it."""
+"""The settings that identify a row of results, and predictions checked and split by them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ SETTING_SCHEMA: dict[str, Any] = {
 an answer where a protocol compares losses, null otherwise.
 """
 SETTING = tuple(SETTING_SCHEMA)
+BY_SIDE = ("prompts", "protocol", "answer_score")
+"""What may differ between two models that are compared: an encoder and a generative model (`comparable`)."""
 KEY_SCHEMA: dict[str, Any] = {"model": pl.String, **SETTING_SCHEMA}
 KEYS = tuple(KEY_SCHEMA)
 _PHOTO = ("path", "class_index", "group", "cluster", "correct")
@@ -44,7 +46,7 @@ def comparable(first: Sequence[Any], second: Sequence[Any]) -> bool:
     if tuple(first) == tuple(second):
         return True
     one, other = (dict(zip(SETTING, setting, strict=True)) for setting in (first, second))
-    if any(one[name] != other[name] for name in ("names", "label_space", "as_published")):
+    if any(one[name] != other[name] for name in SETTING if name not in BY_SIDE):
         return False
     encoder = [setting["protocol"] == CLASSIFICATION for setting in (one, other)]
     return None not in (one["protocol"], other["protocol"]) and encoder[0] != encoder[1]

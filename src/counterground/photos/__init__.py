@@ -17,7 +17,7 @@ from counterground.photos._photo import (
 )
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
-from counterground.photos.shards import EXPORT_FILE, PackedForm, write_packed
+from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards
 
 __all__ = [
     "EXPORT_FILE",
@@ -29,9 +29,10 @@ __all__ = [
     "ImageType",
     "LabelSpace",
     "LoadedPhoto",
-    "PackedForm",
+    "ShardFormat",
     "UnreadablePhoto",
     "assign_classes",
+    "describe_shards",
     "find_imagenet_index",
     "image_type",
     "imagenet_label_space",
@@ -45,5 +46,4 @@ __all__ = [
     "read_class_names",
     "validate_manifest",
     "write_benchmark",
-    "write_packed",
 ]

@@ -50,7 +50,7 @@ def _way(start: Path, end: Path) -> str:
         return end.as_posix()
 
 
-def read_written(folder: Path) -> Benchmark:
+def read_native(folder: Path) -> Benchmark:
     """Read what ``write_benchmark`` wrote.
 
     Raises:

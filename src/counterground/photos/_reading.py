@@ -7,9 +7,9 @@ from pathlib import Path
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._folders import read_folder
 from counterground.photos._manifest import Benchmark
-from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_written
+from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
 from counterground.photos._parquet import read_parquet_manifest
-from counterground.photos.shards import EXPORT_FILE, packed_form, read_packed
+from counterground.photos.shards import EXPORT_FILE, read_shards, shard_format
 
 
 def read_benchmark(source: str | Path) -> Benchmark:
@@ -29,10 +29,10 @@ def read_benchmark(source: str | Path) -> Benchmark:
     if not path.exists():
         raise UsageError(f"{str(path)!r} does not exist: name a folder of photos or a .parquet manifest.")
     if path.is_dir():
-        if (form := packed_form(path)) is not None:
-            return read_packed(path, form)
+        if (kind := shard_format(path)) is not None:
+            return read_shards(path, kind)
         if (path / BENCHMARK_FILE).is_file():
-            return read_written(path)
+            return read_native(path)
         if (path / MANIFEST_FILE).is_file():
             raise CounterGroundError(
                 f"{path} has {MANIFEST_FILE} but no {BENCHMARK_FILE}, so writing it was interrupted:"
@@ -45,5 +45,5 @@ def read_benchmark(source: str | Path) -> Benchmark:
     if path.suffix.lower() != ".parquet":
         raise UsageError(f"{path} is neither a folder of photos nor a .parquet manifest.")
     if path.name == MANIFEST_FILE and (path.parent / BENCHMARK_FILE).is_file():
-        return read_written(path.parent)
+        return read_native(path.parent)
     return read_parquet_manifest(path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from counterground.errors import needs_extra
 from counterground.pool._classes import check_class_names
 from counterground.pool._folder import is_pool, leads_out
+from counterground.pool._key import PhotoKey, is_from
 from counterground.pool._open import open_pool
 from counterground.pool._schema import (
     BACKGROUND_LABELS,
@@ -57,11 +58,13 @@ __all__ = [
     "ClassProgress",
     "Disagreement",
     "Flag",
+    "PhotoKey",
     "Pool",
     "Queue",
     "QueuedPhoto",
     "Remaining",
     "check_class_names",
+    "is_from",
     "is_pool",
     "leads_out",
     "open_pool",

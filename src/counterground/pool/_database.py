@@ -53,7 +53,7 @@ CANDIDATE = Table(
     Index("candidate_order", "class_name", "position"),
 )
 SIGNAL = Table("signal", METADATA, *_columns(SIGNAL_SCHEMA), Index("signal_path", "path"))
-SETTING = Table("setting", METADATA, Column("name", String, primary_key=True), Column("value", String))
+SETTINGS_TABLE = Table("setting", METADATA, Column("name", String, primary_key=True), Column("value", String))
 DECISION = Table(
     "decision",
     METADATA,
@@ -206,7 +206,7 @@ def read_setting(connection: Connection, name: str, default: Any = None) -> Any:
     Raises:
         DamagedError: what is kept is not JSON.
     """
-    found = connection.execute(select(SETTING.c.value).where(SETTING.c.name == name)).scalar()
+    found = connection.execute(select(SETTINGS_TABLE.c.value).where(SETTINGS_TABLE.c.name == name)).scalar()
     try:
         return default if found is None else json.loads(found)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""From a pool to a benchmark: what stands, and what is said of the rest."""
+"""From a pool to a benchmark: the photos that stand, and notes that count the others."""
 
 from __future__ import annotations
 
@@ -46,13 +46,16 @@ def _notes(review: pl.DataFrame, backgrounds: pl.DataFrame, stands: pl.Series, t
     disputed = int((review["status"] == "disagreed").sum())
     unseen = int((review["status"] == "none").sum())
     unlabelled = int((backgrounds["status"] == "none").sum())
-    unsettled = int((backgrounds["status"] == "disagreed").sum())
+    background_disputed = int((backgrounds["status"] == "disagreed").sum())
     kept = int(stands.sum())
-    said = (
+    notes = (
         (len(discarded), f"{len(discarded)} of {total} photos of the pool were discarded ({reasons})."),
         (disputed, f"{disputed} of {total} photos are left out: annotators disagree on keeping them."),
         (unseen, f"{unseen} of {total} photos were included without a review."),
         (unlabelled, f"{unlabelled} of {kept} photos have no background label yet."),
-        (unsettled, f"{unsettled} of {kept} photos have no background: annotators disagree on it."),
+        (
+            background_disputed,
+            f"{background_disputed} of {kept} photos have no background: annotators disagree on it.",
+        ),
     )
-    return tuple(sentence for count, sentence in said if count)
+    return tuple(sentence for count, sentence in notes if count)

@@ -20,7 +20,7 @@ from counterground.photos import Benchmark
 from counterground.pool._database import (
     CANDIDATE,
     PHOTO,
-    SETTING,
+    SETTINGS_TABLE,
     SIGNAL,
     DamagedError,
     as_frame,
@@ -277,7 +277,7 @@ class Pool:
     def set_setting(self, name: str, value: Any) -> None:
         """Keep a setting."""
         row = {"name": name, "value": json.dumps(value, ensure_ascii=False)}
-        statement = insert(SETTING).values(row)
+        statement = insert(SETTINGS_TABLE).values(row)
         with self.connect() as connection:
             connection.execute(
                 statement.on_conflict_do_update(index_elements=["name"], set_={"value": row["value"]})
@@ -292,7 +292,7 @@ class Pool:
         """Return a name that no other pool has, made when it is first asked for."""
         fresh = {"name": "pool_key", "value": json.dumps(secrets.token_hex(8))}
         with self.connect() as connection:
-            connection.execute(insert(SETTING).values(fresh).on_conflict_do_nothing())
+            connection.execute(insert(SETTINGS_TABLE).values(fresh).on_conflict_do_nothing())
             return str(read_setting(connection, "pool_key"))
 
     # What becomes of it
@@ -300,7 +300,7 @@ class Pool:
     def freeze(self) -> Benchmark:
         """Return the benchmark of the photos that stand; its notes say what was left out.
 
-        Left out are discarded photos, and those on which annotators disagree until someone settles it.
+        Left out are discarded photos, and those on which annotators disagree until someone adjudicates.
         Photos nobody reviewed are in. A background that is not agreed is null.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from counterground.metrics import EDGE, from_scale, to_scale
+from counterground.metrics import EDGE, GROUPS, from_scale, to_scale
 
 _ROUND = (50, 20, 80, 10, 90, 1, 99, 5, 95, 30, 70, 40, 60, 2, 98, 15, 85, 25, 75, 35, 45, 55, 65)
 _TAILS = (97, 3, 0.5, 99.5, 0.2, 99.8)
@@ -37,9 +37,7 @@ def accuracy(quantiles: Any) -> Any:
     return from_scale(quantiles, "probit")
 
 
-def shown_values(
-    rows: Iterable[Mapping[str, Any]], groups: Sequence[str] = ("common", "counter")
-) -> list[float]:
+def shown_values(rows: Iterable[Mapping[str, Any]], groups: Sequence[str] = GROUPS) -> list[float]:
     """Accuracies that an axis must hold: all points, and ends of intervals unless they are near 0 or 1.
 
     On this scale such an end is far away: an interval may run off the axis, a point may not.

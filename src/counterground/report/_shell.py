@@ -16,8 +16,8 @@ from markupsafe import Markup, escape
 
 from counterground.errors import CounterGroundError, missing_extra
 from counterground.report._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
-from counterground.results import bounds, count, counted, p_value, percent
-from counterground.text import legible
+from counterground.results import bounds, count, p_equals, percent
+from counterground.text import counted, legible
 
 _NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'"
 # What readers call the halves of the photos of a discovery.
@@ -99,7 +99,7 @@ def render_page(template: str, **values: object) -> str:
         percent=percent,
         count=count,
         counted=counted,
-        p_value=p_value,
+        p_equals=p_equals,
         breakable=_breakable,
         unbroken=_unbroken,
     )

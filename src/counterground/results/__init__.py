@@ -11,8 +11,17 @@ from counterground.results._model_scores import (
     setting_text,
     short_name,
 )
-from counterground.results._numbers import NOTHING, Estimate, bounds, count, counted, p_value, percent, signed
-from counterground.results._run import Run, join_scores, open_run, select_models, why_not_comparable
+from counterground.results._numbers import (
+    NOTHING,
+    Estimate,
+    bounds,
+    count,
+    p_equals,
+    p_value,
+    percent,
+    signed,
+)
+from counterground.results._run import Run, join_scores, open_run, select_models
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
     PREDICTIONS_SCHEMA,
@@ -21,7 +30,6 @@ from counterground.results._schema import (
     LabelSpaceRecord,
     ModelRecord,
     RunInfo,
-    warning_about,
 )
 from counterground.results._scores_table import (
     PICTURE,
@@ -31,7 +39,6 @@ from counterground.results._scores_table import (
     format_scores,
     measures,
     score_rows,
-    scores_as_table,
     scores_table,
 )
 from counterground.results.tables import (
@@ -72,7 +79,6 @@ __all__ = [
     "block",
     "bounds",
     "count",
-    "counted",
     "folded",
     "format_scores",
     "heading",
@@ -86,6 +92,7 @@ __all__ = [
     "measures",
     "model_cards",
     "open_run",
+    "p_equals",
     "p_value",
     "percent",
     "regroup",
@@ -93,13 +100,10 @@ __all__ = [
     "rich_table",
     "run_facts",
     "score_rows",
-    "scores_as_table",
     "scores_table",
     "select_models",
     "setting_text",
     "short_name",
     "signed",
     "unfolding",
-    "warning_about",
-    "why_not_comparable",
 ]

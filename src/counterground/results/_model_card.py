@@ -147,8 +147,8 @@ def _section(result: _Result) -> str:
         f"{markdown(headline(result.scores))}.",
         "\n".join(["| | value | 95 % interval |", "| :--- | ---: | ---: |", *rows]),
         f"{_meaning(result)}{_conditions(result)}",
-        _bullets("Limits", [*_stamp(info.as_published), *info.benchmark.notes]),
-        _bullets("Warnings", _own_warnings(result)),
+        _bullets("Limits", [*filter(None, [info.loading_note()]), *info.benchmark.notes]),
+        _bullets("Warnings", info.with_models([result.record.spec]).all_warnings),
         _repeat(result),
         f"The method is that of Wang et al., NeurIPS 2024 ([arXiv 2403.11497]({PAPER})).",
     ]
@@ -172,8 +172,8 @@ def _conditions(result: _Result) -> str:
     how = ", ".join(f"{title} {markdown(value)}" for title, value in settings if value)
     from_clusters = f" in {count(clusters)} clusters, which the intervals draw" if clusters else ""
     return (
-        f"**What was result.** {count(info.counts.photos)} photos of {count(classes)} classes{from_clusters}:"
-        f" {markdown(info.benchmark.name)}, version {code(info.benchmark.version[:12])}."
+        f"**What was evaluated.** {count(info.counts.photos)} photos of {count(classes)} classes"
+        f"{from_clusters}: {markdown(info.benchmark.name)}, version {code(info.benchmark.version[:12])}."
         f" Label space {markdown(info.label_space.name)} ({count(info.label_space.size)} names), {how}."
         f" Run on {markdown(info.device)} in {markdown(info.precision)}, {info.created[:10]}."
     )
@@ -184,16 +184,6 @@ def _repeat(result: _Result) -> str:
     where = "" if name in ("stamps", "counteranimal") else ", with the path of the benchmark for BENCHMARK"
     sentence = markdown(f"Repeat it with CounterGround {result.run.info.counterground_version}{where}:")
     return f"{sentence} {code(repeat_command(result.run, result.record.spec))}"
-
-
-def _stamp(as_published: bool) -> list[str]:
-    return ["Loaded as the paper seems to have loaded it, not as the weights were trained."] * as_published
-
-
-def _own_warnings(result: _Result) -> list[str]:
-    """The warnings of the run without those about another model."""
-    others = [record.spec for record in result.run.info.models if record.spec != result.record.spec]
-    return result.run.info.warnings_without(others)
 
 
 def _bullets(title: str, sentences: Sequence[str]) -> str:

@@ -39,17 +39,18 @@ def count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
-def counted(value: int | None, noun: str) -> str:
-    """Write a count and what is counted: ``1 class``, ``2,300 photos``; the noun's plural is regular."""
-    ending = "" if value == 1 else "es" if noun.endswith("s") else "s"
-    return f"{count(value)} {noun}{ending}"
-
-
 def p_value(value: float | None) -> str:
     """Write a p-value with three decimals, never as zero."""
     if value is None:
         return NOTHING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def p_equals(value: float | None, *, at_most: bool = False) -> str:
+    """Write a p-value as an equation: ``p = 0.012``, ``p < 0.001``; ``p ≤ 0.012`` of an upper bound."""
+    if value is None or value < 0.001:
+        return f"p {p_value(value)}"
+    return f"p {'≤' if at_most else '='} {p_value(value)}"
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,9 @@ def _unusable(folder: Path, info: RunInfo, predictions: pl.DataFrame, scores: pl
     for name, table in tables.items():
         if table.is_empty():
             return f"The run in {folder} is empty ({name} has no rows)."
-        strangers = sorted(set(table["model"]) - {model.spec for model in info.models})
-        if strangers:
-            listed = ", ".join(strangers)
+        unknown = sorted(set(table["model"]) - {model.spec for model in info.models})
+        if unknown:
+            listed = ", ".join(unknown)
             return (
                 f"The run in {folder} is damaged ({folder / 'run.json'} lacks {listed}, which {name} holds)."
             )
@@ -94,35 +94,9 @@ def select_models(runs: Mapping[Path, Run], specs: Sequence[str]) -> dict[Path, 
 
 
 def _with_models(run: Run, specs: Sequence[str]) -> Run:
-    kept = [model for model in run.info.models if model.spec in specs]
-    warnings = run.info.warnings_without([model.spec for model in run.info.models if model not in kept])
-    info = run.info.model_copy(update={"models": kept, "warnings": warnings})
-    wanted = pl.col("model").is_in([model.spec for model in kept])
-    return Run(run.path, info, run.predictions.filter(wanted), run.scores.filter(wanted))
-
-
-def why_not_comparable(runs: Sequence[Run]) -> str:
-    """Return why the models of these runs cannot be compared, or an empty string.
-
-    Models are compared on the same photos, against the same names.
-    """
-    benchmarks = {run.info.benchmark.version: run for run in runs}
-    if len(benchmarks) > 1:
-        listed = [
-            f"{run.path} on {run.info.benchmark.name}, version {version[:8]}"
-            for version, run in benchmarks.items()
-        ]
-        return f"These runs are on different photos ({'; '.join(listed)})."
-    spaces: dict[tuple[str, str, str], str] = {}
-    for run in runs:
-        space = run.info.label_space
-        key = (space.name, run.info.names, run.info.benchmark.version)
-        if spaces.setdefault(key, space.version) != space.version:
-            return (
-                f"These runs have different {space.name} names; give the label_space.json of one run as "
-                "--label-space to the other."
-            )
-    return ""
+    selected = pl.col("model").is_in(specs)
+    info = run.info.with_models(specs)
+    return Run(run.path, info, run.predictions.filter(selected), run.scores.filter(selected))
 
 
 def join_scores(runs: Sequence[Run], *, named: bool) -> pl.DataFrame:

@@ -32,11 +32,6 @@ PREDICTIONS_SCHEMA: dict[str, Any] = {
 }
 
 
-def warning_about(spec: str, text: str) -> str:
-    """Return a warning of a run that concerns one model; ``RunInfo.warnings_without`` finds it again."""
-    return f"{spec}: {text}"
-
-
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -94,7 +89,7 @@ class ModelRecord(_Record):
 class CountsRecord(_Record):
     """How many photos were in the manifest, could not be read, were not RGB; exact top-2 ties per model.
 
-    ``unmatched`` counts, per model that answered in its own words, the answers that name no competing class.
+    ``unmatched`` counts, per generative model, the answers that name no competing class.
     """
 
     photos: int
@@ -109,7 +104,8 @@ class RunInfo(_Record):
 
     ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of all
     that was asked: runs with the same one may replace each other. ``protocol`` (None: each model's own),
-    ``loss``, ``article`` and ``aliases`` say how generative models were asked.
+    ``loss``, ``article`` and ``aliases`` say how generative models were asked. ``warnings`` concern the whole
+    run, ``model_warnings`` one model each (by its specification).
     """
 
     counterground_version: str
@@ -138,11 +134,35 @@ class RunInfo(_Record):
     loss: str = "mean"
     article: str = "a"
     aliases: dict[str, list[str]] = {}
+    model_warnings: dict[str, list[str]] = {}
 
-    def warnings_without(self, specs: Sequence[str]) -> list[str]:
-        """Return the warnings, but not those about some models (``warning_about``)."""
-        return [
-            text
-            for text in self.warnings
-            if not text.startswith(tuple(warning_about(spec, "") for spec in specs))
-        ]
+    def loading_note(self, of: str = "") -> str:
+        """Return what readers must know of how models were loaded; empty where that is as trained.
+
+        Args:
+            of: the name of the run, where others are beside it.
+        """
+        if not self.as_published:
+            return ""
+        named = f" of {of}" if of else ""
+        return (
+            f"Legacy loading (as in the paper){named}: models were loaded the way the paper apparently "
+            "loaded them, not the way their weights were trained."
+        )
+
+    @property
+    def all_warnings(self) -> list[str]:
+        """The warnings as readers see them: those about a model after its name, then those of the run."""
+        named = [f"{spec}: {text}" for spec, texts in self.model_warnings.items() for text in texts]
+        return [*named, *self.warnings]
+
+    def with_models(self, specs: Sequence[str]) -> RunInfo:
+        """Return the record with some of the models only, and without the warnings about others."""
+        return self.model_copy(
+            update={
+                "models": [model for model in self.models if model.spec in specs],
+                "model_warnings": {
+                    spec: texts for spec, texts in self.model_warnings.items() if spec in specs
+                },
+            }
+        )

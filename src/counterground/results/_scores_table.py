@@ -279,13 +279,13 @@ class ScoresView:
 
 def run_html(info: RunInfo, classes: int, scores: pl.DataFrame) -> str:
     """Return benchmark, headlines, table with 95 % intervals, notes and warnings of a run, in percent."""
-    stamp = ["Loaded as published, not as the weights were trained."] if info.as_published else []
+    loading = [info.loading_note()] if info.as_published else []
     photos = f"{count(info.counts.photos)} photos of {count(classes)} classes"
     return block(
         f"<p><b>{escape(info.benchmark.name)}</b>, {photos}</p>",
         html_paragraphs([f"{headline(model)}." for model in regroup(scores)], _HEADLINES, "model"),
-        html_paragraphs(stamp, 1),
+        html_paragraphs(loading, 1),
         html_table(scores_as_table(scores, pictures=True)),
         html_paragraphs(info.benchmark.notes, _NOTES, "note", fine=True),
-        html_paragraphs([f"Warning: {text}" for text in info.warnings], _NOTES, "warning", fine=True),
+        html_paragraphs([f"Warning: {text}" for text in info.all_warnings], _NOTES, "warning", fine=True),
     )

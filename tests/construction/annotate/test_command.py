@@ -10,7 +10,6 @@ from counterground.cli.construction import label
 
 # The rules for labels and keys, tested where they are: through a server and a page each case takes seconds.
 from counterground.construction.annotate._labels import COMMAND_KEYS, check_labels, label_keys, read_labels
-from counterground.construction.annotate._pages import duration
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import BACKGROUND_LABELS, open_pool
 
@@ -135,16 +134,6 @@ def test_labels_in_any_script_get_keys_while_there_are_any():
     assert len(given) == len(set(given)) == 33  # 26 letters but three, and ten digits
     assert keys["a"] == "a"
     assert None in keys.values()
-
-
-def test_times_read_as_people_say_them():
-    assert [duration(seconds) for seconds in (None, 2.34, 45, 600, 7500)] == [
-        "–",
-        "2.3 s",
-        "45 s",
-        "10 min",
-        "2 h 05 min",
-    ]
 
 
 def test_classifiers_are_refused_as_suggesters(pool):

@@ -144,7 +144,7 @@ def test_tasks_can_be_switched_and_backgrounds_are_asked_of_what_stands(pool, se
     assert ann.page.inner_text("#count").startswith("0 of 6")
 
 
-def test_two_disagree_and_one_settles(pool, serve, visit):
+def test_two_disagree_and_one_adjudicates(pool, serve, visit):
     paths = pool.photos()["path"].to_list()
     for name, labels in (("ann", ["water"]), ("ben", ["grass", "tree"])):
         for path in paths[:2]:
@@ -154,7 +154,7 @@ def test_two_disagree_and_one_settles(pool, serve, visit):
     ann.see()
     answers = [" ".join(text.split()) for text in ann.page.locator(".vote").all_inner_texts()]
     # An answer of one label shows the key that decides so; no letter stands for an annotator.
-    assert sorted(answers) == ["Settle as grass, tree", "W Settle as water"]
+    assert sorted(answers) == ["Adjudicate as grass, tree", "W Adjudicate as water"]
     assert "ann" not in ann.page.inner_text("main")
     assert "ben" not in ann.page.inner_text("main")
     ann.press("s")
@@ -165,7 +165,7 @@ def test_two_disagree_and_one_settles(pool, serve, visit):
     assert verdicts["labels"].to_list() == [["sand"], ["grass", "tree"]]
 
     ann.page.reload()
-    ann.page.get_by_text("Settled: 2").click()
+    ann.page.get_by_text("Adjudicated: 2").click()
     ann.page.get_by_role("button", name="Undo: flamingo, grass, tree").click()
     ann.see()
     assert pool.verdicts("background")["status"].to_list()[:2] == ["adjudicated", "disagreed"]

@@ -1,4 +1,4 @@
-"""The tool finds what was planted: a referee trained to lean on backgrounds, through the real command."""
+"""The tool finds what was planted: a referee trained to rely on backgrounds, through the real command."""
 
 from __future__ import annotations
 

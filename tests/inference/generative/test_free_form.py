@@ -244,7 +244,7 @@ def test_a_yes_to_all_is_a_tie_and_a_yes_to_none_is_unmatched(photos, serve_chat
     run = run_on(photos, serve_chat(lambda *_: "Yes").spec, tmp_path / "all", protocol="yes-no")
     assert (run.predictions["top2_gap"] == 0).all()
     assert (run.predictions["predicted_index"] == 0).all()
-    assert any("name several classes" in warning for warning in run.info.warnings)
+    assert any("name several classes" in warning for warning in run.info.all_warnings)
     run = run_on(photos, serve_chat(lambda *_: "I cannot say").spec, tmp_path / "none", protocol="yes-no")
     assert run.predictions["predicted_index"].null_count() == 96
     assert not run.predictions["correct"].any()

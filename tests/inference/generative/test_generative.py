@@ -259,7 +259,7 @@ def test_free_form_answers_are_written_and_unmatched_ones_counted(few, llava, tm
     assert run.info.counts.unmatched == {spec: unmatched}
     assert run.predictions["predicted_index"].null_count() == unmatched > 0
     assert not run.predictions.filter(pl.col("predicted_index").is_null())["correct"].any()
-    assert any("name no candidate class" in warning for warning in run.info.warnings)
+    assert any("name no candidate class" in warning for warning in run.info.all_warnings)
     model = load_model(f"hf:{llava}", device="cpu")
     first = answers.row(0, named=True)
     image = Image.open(few / first["path"]).convert("RGB")

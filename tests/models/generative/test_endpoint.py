@@ -6,6 +6,9 @@ import io
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import partial
 
 import pytest
@@ -197,6 +200,20 @@ def test_stopping_ends_the_wait_for_another_attempt(serve, monkeypatch):
     thread.join(timeout=10)
     assert not thread.is_alive()
     assert "stopped" in caught[0]
+
+
+def test_a_date_to_wait_for_is_waited_for(serve):
+    later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    server = serve((429, b"", {"Retry-After": later}), OK)
+    model = load_model(server.spec)
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(model.generate, Image.new("RGB", (4, 4)), QUESTION, max_new_tokens=4)
+        with pytest.raises(TimeoutError):  # without the date, the next call follows in 0.01 s
+            answer.result(timeout=1)
+        model.stop()
+        with pytest.raises(CounterGroundError, match="stopped"):
+            answer.result()
+    assert len(server.calls) == 1
 
 
 def test_the_fingerprint_is_the_address_and_the_model(serve):

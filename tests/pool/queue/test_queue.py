@@ -173,22 +173,22 @@ def test_imported_labels_are_an_annotators(pool):
 
 def test_backgrounds_are_asked_of_photos_that_stand(pool):
     queue = Queue(pool, second=1)
-    kept, dropped, disputed, settled, *_ = pool.photos()["path"].to_list()
+    kept, dropped, disputed, adjudicated, *_ = pool.photos()["path"].to_list()
     for path, labels in (
         (kept, ["keep", "keep"]),
         (dropped, ["clarity", "duplicate"]),
         (disputed, ["keep", "clarity"]),
-        (settled, ["keep", "clarity"]),
+        (adjudicated, ["keep", "clarity"]),
     ):
         for name, label in zip(("ann", "ben"), labels, strict=True):
             decide(queue, path, label, by=name, task="review")
-    decide(queue, settled, "keep", by="cyd", task="review", adjudicates=True)
+    decide(queue, adjudicated, "keep", by="cyd", task="review", adjudicates=True)
     waiting = names(queue.lease("ann", "background", count=8))
     assert set(pool.photos()["path"]) - set(waiting) == {dropped, disputed}
     assert set(waiting) == set(pool.freeze().photos["path"])
 
 
-def test_what_is_settled_is_asked_of_nobody(pool):
+def test_what_is_adjudicated_is_asked_of_nobody(pool):
     queue = Queue(pool, second=1)
     path = pool.photos()["path"][0]
     for name, label in (("ann", "snow"), ("ben", "sky")):
@@ -199,7 +199,7 @@ def test_what_is_settled_is_asked_of_nobody(pool):
     assert queue.disagreements("background") == []
     assert path not in names(queue.lease("dan", "background", count=8))
     assert [(one.id, one.labels) for one in queue.adjudications("background")] == [(number, ["snow"])]
-    queue.undo("ann", "background", of=number, token=str(uuid.uuid4()))  # a settlement may be anyone's
+    queue.undo("ann", "background", of=number, token=str(uuid.uuid4()))  # an adjudication may be anyone's
     assert [one.photo.path for one in queue.disagreements("background")] == [path]
     assert queue.adjudications("background") == []
 

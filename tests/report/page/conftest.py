@@ -5,7 +5,7 @@ import pytest
 from counterground.comparison import full_comparison
 
 # What a section says is read here item by item, which the page as a whole does not allow.
-from counterground.report.page._section import family_lines, make_section
+from counterground.report.page._section import make_section
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +14,6 @@ def section_of():
 
     def make(*runs):
         comparison = full_comparison(runs)
-        return make_section(1, runs, comparison, family_lines(comparison), lambda *_: None)
+        return make_section(1, runs, comparison, lambda *_: None)
 
     return make

@@ -96,11 +96,11 @@ def test_a_run_as_published_says_so_before_any_figure(page, make_run):
     top = page(published).text.split("Percent, with 95")[0]
     assert "prompts simple, legacy loading (as in the paper)." in top
     assert (
-        "Legacy loading, as in the paper: models were loaded the way the paper apparently loaded them" in top
+        "Legacy loading (as in the paper): models were loaded the way the paper apparently loaded them" in top
     )
     both = page(published, make_run(levels, path="new")).text
     top = both.split("Percent, with 95")[0]
-    assert "Legacy loading, as in the paper (old): models were loaded" in top
+    assert "Legacy loading (as in the paper) of old: models were loaded" in top
     assert "prompts simple, legacy loading (as in the paper); 1 vs. 1000" in top
     assert "Does m (old) rely on the background?" in top
     assert "Smallest measured drop m (new):" in top
@@ -241,6 +241,14 @@ def test_different_results_of_one_model_carry_the_names_of_their_runs(page, make
     assert {"m (one)", "m (two)"} <= set(re.findall(r"m \(\w+\)", text))
     # Each result is tested as that of its run.
     assert "Significantly more than m (one); not significantly different from x" in text
+
+
+def test_other_weights_of_one_name_are_two_models_though_their_figures_are_equal(page, make_run):
+    first, second = (make_run({"m": (0.8, 0.5)}, path=path) for path in ("a", "b"))
+    records = [record.model_copy(update={"fingerprint": "0" * 64}) for record in second.info.models]
+    second = replace(second, info=second.info.model_copy(update={"models": records}))
+    text = page(first, second).text
+    assert {"m (a)", "m (b)"} <= set(re.findall(r"m \(\w+\)", text))
 
 
 def test_runs_on_different_photos_say_why_they_are_not_compared(page, make_run):

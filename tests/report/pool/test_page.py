@@ -28,7 +28,7 @@ def test_the_page_says_what_the_pool_says(pool, tmp_path, page, cells, nasty):
     assert "ice bear: snow 2, grass 1" in said
     assert f"{nasty}: none" in said
     text = shown.text
-    assert "8: 5 kept, 1 undecided, 1 disputed, 1 discarded" in text
+    assert "8: 5 kept, 1 undecided, 1 disagreed, 1 discarded" in text
     assert "dugong no photos yet" in text
     assert "3 of 7 labelled" not in text
     assert "3 of 6 labelled" in text

@@ -31,13 +31,18 @@ def test_every_photo_is_counted_once_on_one_side(pool, nasty):
         "reviewed": 7,
         "kept": 5,
         "undecided": 1,
-        "disputed": 1,
+        "disagreed": 1,
         "discarded": 1,
         "labelled": 3,
         "unlabelled": 2,
         "unsettled": 1,
     }
-    assert [rows["flamingo"][name] for name in ("kept", "discarded", "disputed", "undecided")] == [2, 2, 0, 2]
+    assert [rows["flamingo"][name] for name in ("kept", "discarded", "disagreed", "undecided")] == [
+        2,
+        2,
+        0,
+        2,
+    ]
     assert [rows["flamingo"][name] for name in ("labelled", "unlabelled", "unsettled")] == [2, 2, 0]
     assert rows[nasty]["undecided"] == rows[nasty]["unlabelled"] == 2
     assert set(rows["dugong"].values()) == {"dugong", 0}

@@ -22,8 +22,8 @@ def printed(view, width=80, **options):
 def test_the_terminal_tells_it_all_without_colour(pool, cells):
     text = printed(PoolView(summarise_pool(pool), cells, "a referee"))
     flat = re.sub(r"\s+", " ", text)
-    assert "pool: 16 photos of 4 classes: 7 kept, 3 discarded, 1 disputed, 5 undecided." in flat
-    assert "6 have no background label yet and 1 have disputed backgrounds" in flat
+    assert "pool: 16 photos of 4 classes: 7 kept, 3 discarded, 1 disagreed, 5 undecided." in flat
+    assert "6 have no background label yet and 1 have backgrounds on which annotators disagree" in flat
     assert re.search(r"ice bear +8 +5 +1 +1 +1 +2\b", text)
     assert re.search(r"all +16 +7 +3 +1 +5 +6\b", text)
     assert re.search(r"ann +review +9 +9 +1 +0 +2\.0", text)

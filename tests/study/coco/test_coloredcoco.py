@@ -344,7 +344,7 @@ def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_ca
     assert sorted(file.suffix for file in kept) == [".json"] * 3
     record = json.loads((out / "run.json").read_text())
     assert record["settings"]["objectives"] == ["obj", "supervised"]
-    assert "one seed alone" in record["answer"]
+    assert "one seed is not enough" in record["answer"]
     assert main([*command, "--out", str(out)]) == 0
     assert all(file.stat().st_mtime_ns == made for file, made in kept.items())
     assert main(["study", "theory", "--quick", "--out", str(out)]) == 1

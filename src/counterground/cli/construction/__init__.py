@@ -1,4 +1,4 @@
-"""The commands that make a benchmark from photos; see ``cli/README.md``."""
+"""The commands that make a benchmark from photos; see README.md of ``cli``."""
 
 from counterground.cli.construction._collect import collect
 from counterground.cli.construction._curate import curate

@@ -165,7 +165,7 @@ def _show_report(report: CollectReport, pool: Path) -> None:
     rows = [
         (
             one.class_name,
-            _short(one.taxon),
+            _short(one.taxa),
             *(f"{getattr(one, count):,}" for count in counts),
             _megabytes(one.bytes),
         )
@@ -190,7 +190,7 @@ def _show_plan(plan: CollectionPlan) -> None:
     for one in plan.classes:
         counts = (one.wanted, one.available, one.present, max(0, one.to_fetch - one.listed), one.to_fetch)
         size = "" if one.bytes is None else _megabytes(one.bytes)
-        rows.append((one.class_name, _short(one.taxon), *(f"{count:,}" for count in counts), size))
+        rows.append((one.class_name, _short(one.taxa), *(f"{count:,}" for count in counts), size))
     numeric = ("wanted", "available", "present", "to\nlist", "to\nfetch", "about\nMB")
     title = "Dry run: photos that would be fetched"
     print_table(("class", "taxon", *numeric), rows, numeric=numeric, title=title)
@@ -203,9 +203,9 @@ def _show_plan(plan: CollectionPlan) -> None:
     _print_notes(plan.notes)
 
 
-def _short(taxon: str) -> str:
+def _short(taxa: Sequence[str]) -> str:
     """Shorten several taxa to the first one."""
-    first, *others = taxon.split(" + ")
+    first, *others = taxa
     return f"{first} + {len(others)} more" if others else first
 
 

@@ -12,7 +12,7 @@ from counterground.cli._options import out_option
 from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
-    from counterground.construction.export import CardFacts, ExportReport
+    from counterground.construction.export import ExportReport
 
 
 _MOST_NOTES = 20
@@ -82,6 +82,7 @@ def export(
     attribution_for_unknown: str | None,
     shard_megabytes: int,
     shard_photos: int,
+    released: datetime | None,
     **facts: Any,
 ) -> None:
     """Export a benchmark or a pool in formats that others can read, with a data card and all credits.
@@ -92,38 +93,26 @@ def export(
     counterground export my-pool --format huggingface --format croissant --out shared
     counterground export pairs --format counteranimal --private --out mine
     """
+    from dataclasses import replace
+
+    from counterground.api import export as run_export
     from counterground.benchmarks import open_benchmark
-    from counterground.construction.export import ShardSize
-    from counterground.construction.export import export as export_benchmark
+    from counterground.construction.export import ShardSize, known_facts
 
     benchmark = open_benchmark(source, show_progress=True)
-    report = export_benchmark(
+    report = run_export(
         benchmark,
-        out,
+        out=out,
         formats=formats,
         shared=not private,
         all_licences=all_licences,
         licence_for_unknown=licence_for_unknown,
         attribution_for_unknown=attribution_for_unknown,
-        card=_facts(benchmark.root, **facts),
+        card=replace(known_facts(benchmark), released=released and released.date(), **facts),
         shard_size=ShardSize(shard_megabytes, shard_photos),
         show_progress=True,
     )
     _show(report)
-
-
-def _facts(root: Path, *, released: datetime | None, **stated: Any) -> CardFacts:
-    """Join what the options state with what is known from the pool of the photos."""
-    from dataclasses import replace
-
-    from counterground.construction.export import CardFacts, card_facts
-    from counterground.pool import is_pool, open_pool
-
-    known = CardFacts()
-    if is_pool(root):
-        with open_pool(root) as pool:
-            known = card_facts(pool)
-    return replace(known, released=released and released.date(), **stated)
 
 
 def _show(report: ExportReport) -> None:

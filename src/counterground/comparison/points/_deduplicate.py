@@ -1,11 +1,11 @@
-"""Results that several runs hold alike."""
+"""Results that several runs share, kept once."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -16,8 +16,16 @@ _ANSWERS = ("path", "photo_id", "class_index", "group", "cluster", "predicted_in
 _Result = tuple[Run, dict[str, Any]]
 
 
-def deduplicate_results(rows: Sequence[_Result]) -> list[_Result]:
-    """Make one row of those that are one result, in order of the first; its ``source`` names all runs.
+class Deduplicated(NamedTuple):
+    """A result: the first run that holds it, its row (``source`` names all runs), and the row of each run."""
+
+    run: Run
+    row: dict[str, Any]
+    held: tuple[_Result, ...]
+
+
+def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
+    """Make one row of those that are one result, in order of the first.
 
     One result are rows of equal weights (specification and fingerprint) on the same version of a benchmark,
     against the same names, with the same answer to every photo; and under the same names and prompts, but for
@@ -25,15 +33,15 @@ def deduplicate_results(rows: Sequence[_Result]) -> list[_Result]:
     """
     keys: list[Hashable] = [_asked(run, row) or place for place, (run, row) in enumerate(rows)]
     times = Counter(keys)
-    merged: dict[Any, _Result] = {}
+    groups: dict[Any, list[_Result]] = {}
     for key, (run, row) in zip(keys, rows, strict=True):
-        whole = key, _answers(run, row) if times[key] > 1 else ""
-        if whole not in merged:
-            merged[whole] = run, row
-            continue
-        holding, first = merged[whole]
-        merged[whole] = holding, {**first, "source": f"{first['source']}, {row['source']}"}
-    return list(merged.values())
+        groups.setdefault((key, _answers(run, row) if times[key] > 1 else ""), []).append((run, row))
+    return [
+        Deduplicated(
+            held[0][0], {**held[0][1], "source": ", ".join(row["source"] for _, row in held)}, tuple(held)
+        )
+        for held in groups.values()
+    ]
 
 
 def predictions_of(run: Run, row: dict[str, Any]) -> pl.DataFrame:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -12,7 +12,7 @@ from counterground.comparison.points._deduplicate import deduplicate_results
 from counterground.comparison.points._published import PUBLISHED, Setup, paper_rows, reproduction_rows
 from counterground.comparison.points._runs import run_rows
 from counterground.errors import UsageError
-from counterground.metrics import SETTING_SCHEMA
+from counterground.metrics import KEYS, SETTING_SCHEMA
 from counterground.results import Run
 
 POINTS_SCHEMA: dict[str, Any] = {
@@ -76,13 +76,25 @@ def model_points(
     Raises:
         UsageError: an unknown setup.
     """
-    return gather(runs, published=published, reproduction=reproduction, setup=setup)[0]
+    return gather(runs, published=published, reproduction=reproduction, setup=setup).points
 
 
-def gather(
-    runs: Sequence[Run], *, published: bool, reproduction: bool, setup: Setup
-) -> tuple[pl.DataFrame, list[Run | None]]:
-    """Return ``model_points`` and, for each point, the (first) run that holds it; None for published rows."""
+class Gathered(NamedTuple):
+    """Points, and where they come from.
+
+    Attributes:
+        points: what ``model_points`` returns.
+        runs: the (first) run that holds each point; None for published rows.
+        places: what ``place_key`` returns -> place among the points, for every result of every run.
+    """
+
+    points: pl.DataFrame
+    runs: list[Run | None]
+    places: dict[tuple[Any, ...], int]
+
+
+def gather(runs: Sequence[Run], *, published: bool, reproduction: bool, setup: Setup) -> Gathered:
+    """Return ``model_points`` with the runs that hold each point."""
     if setup not in ("1v1000", "1v20"):
         raise UsageError(f"The setup is '1v1000' or '1v20', not {setup!r}.")
     rows: list[dict[str, Any]] = paper_rows(setup) if published else []
@@ -93,16 +105,26 @@ def gather(
         for run, name in zip(runs, run_names(runs), strict=True)
         for row in run_rows(run, name, setup)
     ]
-    merged = deduplicate_results(own)
+    results = deduplicate_results(own)
+    places = {
+        place_key(run, row): place
+        for place, result in enumerate(results, start=len(rows))
+        for run, row in result.held
+    }
     runs_of_points: list[Run | None] = [None] * len(rows)
-    runs_of_points += [run for run, _ in merged]
-    rows += [row for _, row in merged]
+    runs_of_points += [result.run for result in results]
+    rows += [result.row for result in results]
     if not rows:
-        return pl.DataFrame(schema=POINTS_SCHEMA), runs_of_points
+        return Gathered(pl.DataFrame(schema=POINTS_SCHEMA), runs_of_points, places)
     columns = {name: [row.get(name) for row in rows] for name in POINTS_SCHEMA}
     points = pl.DataFrame(columns, schema=POINTS_SCHEMA)
     paper_model = pl.when(pl.col("source").is_in(PUBLISHED)).then(pl.col("model")).otherwise("paper_model")
-    return points.with_columns(paper_model=paper_model), runs_of_points
+    return Gathered(points.with_columns(paper_model=paper_model), runs_of_points, places)
+
+
+def place_key(run: Run, setting: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What identifies one model under one setting of one run: the run's folder and the values of ``KEYS``."""
+    return (run.path.resolve(), *(setting[name] for name in KEYS))
 
 
 def titles(points: pl.DataFrame) -> dict[str | None, str]:

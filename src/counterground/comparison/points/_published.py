@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri
 
-from counterground.metrics import CLASSIFICATION, LEVEL
+from counterground.metrics import CLASSIFICATION, GROUPS, LEVEL
 from counterground.published import load_table, published_models
 
 Setup = Literal["1v1000", "1v20"]
@@ -142,7 +142,7 @@ def standard_error(point: dict[str, Any], figure: Figure) -> float:
         return float((high - low) / (2 * NORMAL))
     if point["source"] not in PUBLISHED:
         return float("nan")
-    groups = ("common", "counter") if figure == "drop" else (figure,)
+    groups = GROUPS if figure == "drop" else (figure,)
     return float(np.sqrt(sum(_binomial(point[group], group) for group in groups)))
 
 

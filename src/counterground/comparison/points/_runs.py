@@ -15,7 +15,7 @@ from counterground.comparison.points._published import (
     is_filtered,
     parameters_of,
 )
-from counterground.metrics import KEYS
+from counterground.metrics import GROUPS, KEYS
 from counterground.published import load_table
 from counterground.results import ModelRecord, Run, short_name
 
@@ -55,7 +55,7 @@ def run_rows(run: Run, source: str, setup: Setup) -> list[dict[str, Any]]:
 
 
 def family_of(record: ModelRecord) -> str:
-    """Return ``clip`` (dual encoders), ``lvlm`` (models that answer in words), ``imagenet`` or ``other``.
+    """Return ``clip`` (dual encoders), ``lvlm`` (generative models), ``imagenet`` or ``other``.
 
     ``imagenet`` are classifiers trained on ImageNet-1K and nothing else, as the paper's are.
     """
@@ -141,7 +141,7 @@ def _figures(part: pl.DataFrame) -> dict[str, float | None]:
 
 def _photos(predictions: pl.DataFrame) -> dict[str, int]:
     seen = predictions.select("path", "group").unique()
-    return {f"n_{group}": int((seen["group"] == group).sum()) for group in ("common", "counter")}
+    return {f"n_{group}": int((seen["group"] == group).sum()) for group in GROUPS}
 
 
 def _group_sizes(predictions: pl.DataFrame) -> list[tuple[int, int]]:

@@ -15,6 +15,7 @@ from counterground.construction.annotate._labels import MOST_GUIDANCE, MOST_LETT
 from counterground.construction.annotate._state import AppState
 from counterground.metrics import agreement
 from counterground.pool import TASKS, AnnotatorProgress
+from counterground.text import duration
 
 _TASK_TITLES = {"review": "Review", "background": "Backgrounds"}
 
@@ -41,18 +42,6 @@ def render(template: str, context: Mapping[str, Any]) -> str:
 def message_page(title: str, text: str, *, refresh: str = "") -> str:
     """Return a page with one message, which continues to ``refresh`` where that is given."""
     return render("message.html.j2", {"title": title, "text": text, "refresh": refresh})
-
-
-def duration(seconds: float | None) -> str:
-    """Return seconds in the unit people use."""
-    if seconds is None:
-        return "–"
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def label_page(state: AppState, annotator: str, task: str, mode: str = "label") -> str:

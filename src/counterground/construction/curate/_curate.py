@@ -21,7 +21,7 @@ from counterground.errors import CounterGroundError
 from counterground.inference import Settings
 from counterground.pool import Pool, open_pool, review_queue
 
-SETTING = "curate"
+STATE_KEY = "curate"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _curate(pool: Pool, limits: CurateSettings, model: str | None, running: Sett
     ]
     pool.write_signals(pl.concat(signals))
     notes = [f"The mask {failure} cannot be read and was ignored." for failure in objects.failures]
-    earlier = pool.setting(SETTING) or {}
+    earlier = pool.setting(STATE_KEY) or {}
     if referee:
         notes += _write_model_signals(
             pool, measured.frame, referee, limits, masked=objects.paths, earlier=earlier
@@ -143,7 +143,7 @@ def _record(pool: Pool, limits: CurateSettings, referee: Referee | None, earlier
     if referee:
         model = {"model": referee.spec, "fingerprint": referee.model.fingerprint}
     at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    pool.set_setting(SETTING, {"limits": asdict(limits), "at": at, **model})
+    pool.set_setting(STATE_KEY, {"limits": asdict(limits), "at": at, **model})
 
 
 def _report(pool: Pool, photos: pl.DataFrame, fresh: int, notes: list[str]) -> CurateReport:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +13,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import cache_dir, write_parquet
+from counterground.inference import map_blocks
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.pool import Pool
 from counterground.progress import progress_bar
@@ -258,13 +257,9 @@ def _look(pool: Pool, job: _Job) -> Path | str:
 
 def _measured(todo: Sequence[tuple[_Job, Path]]) -> Iterator[list[tuple[_Job, PixelMeasures | str]]]:
     """Yield blocks of photos with their measures, or why they cannot be read; decoding runs in threads."""
-    with ThreadPoolExecutor(min(32, os.cpu_count() or 1), thread_name_prefix="measure") as threads:
-        try:
-            for start in range(0, len(todo), _BLOCK):
-                block = todo[start : start + _BLOCK]
-                yield list(zip((job for job, _ in block), threads.map(_measure_one, block), strict=True))
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+    blocks = [todo[start : start + _BLOCK] for start in range(0, len(todo), _BLOCK)]
+    for block, found in zip(blocks, map_blocks(_measure_one, blocks), strict=True):
+        yield list(zip((job for job, _ in block), found, strict=True))
 
 
 def _measure_one(job: tuple[_Job, Path]) -> PixelMeasures | str:

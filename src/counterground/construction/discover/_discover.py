@@ -153,7 +153,7 @@ def _left_out(run: Run, seen: pl.DataFrame) -> list[str]:
     """Return notes on photos that discovery ignored, and the warnings of its run."""
     notes = [
         f"When the pairs were chosen: {warning.replace('unreadable.csv', 'referee/unreadable.csv')}"
-        for warning in run.info.warnings
+        for warning in run.info.all_warnings
     ]
     bare = len(run.predictions) - len(seen)
     if bare:

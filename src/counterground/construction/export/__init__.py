@@ -2,7 +2,7 @@
 
 from counterground.construction.export._copying import Tick, copy_photos, photo_bytes
 from counterground.construction.export._export import FORMATS, ExportReport, export
-from counterground.construction.export._facts import Agreement, CardFacts, card_facts
+from counterground.construction.export._facts import Agreement, CardFacts, card_facts, known_facts
 from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._layout import Contents, counteranimal_paths, keep_paths
 from counterground.construction.export._shards import ShardSize
@@ -22,5 +22,6 @@ __all__ = [
     "counteranimal_paths",
     "export",
     "keep_paths",
+    "known_facts",
     "photo_bytes",
 ]

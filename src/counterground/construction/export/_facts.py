@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from counterground.errors import MissingExtraError
+from counterground.photos import Benchmark
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -66,6 +68,22 @@ class CardFacts:
     licence: str = ""
     released: date | None = None
     version: str = "1.0.0"
+
+
+def known_facts(benchmark: Benchmark) -> CardFacts:
+    """Return what a pool knows of the photos of a benchmark, if they are a pool's; else nothing.
+
+    Exporting needs no package that reads pools: without it the card says that the pool was not read.
+    """
+    from counterground.pool import is_pool, open_pool
+
+    if not is_pool(benchmark.root):
+        return CardFacts()
+    try:
+        with open_pool(benchmark.root) as pool:
+            return card_facts(pool)
+    except MissingExtraError:
+        return CardFacts(chosen=("From a pool, whose decisions were not read for this export.",))
 
 
 def card_facts(pool: Pool) -> CardFacts:

@@ -31,7 +31,7 @@ class ShardSize:
 
 
 @dataclass(frozen=True)
-class PackedPhoto:
+class Sample:
     """One row of the manifest with its bytes; ``number`` counts over all shards, from 0."""
 
     number: int
@@ -45,16 +45,16 @@ class PackedPhoto:
         return len(self.photo) + len(self.mask or b"")
 
 
-def packed_photos(contents: Contents, tick: Tick) -> Iterator[PackedPhoto]:
+def samples(contents: Contents, tick: Tick) -> Iterator[Sample]:
     """Yield every photo in the order of the manifest, one in memory at a time."""
     for number, row in enumerate(contents.benchmark.photos.iter_rows(named=True)):
         photo = photo_bytes(contents, row["path"], row["photo_id"])
         mask = None if row["mask"] is None else photo_bytes(contents, row["mask"])
-        yield PackedPhoto(number, row, photo, mask)
+        yield Sample(number, row, photo, mask)
         tick()
 
 
-def in_shards(photos: Iterator[PackedPhoto], size: ShardSize) -> Iterator[tuple[int, PackedPhoto]]:
+def in_shards(photos: Iterator[Sample], size: ShardSize) -> Iterator[tuple[int, Sample]]:
     """Yield every photo with the number of the shard it goes to."""
     shard, count, total = 0, 0, 0
     for photo in photos:

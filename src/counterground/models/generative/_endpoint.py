@@ -7,8 +7,6 @@ import http.client
 import io
 import json
 import os
-import random
-import re
 import threading
 import time
 import urllib.error
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.http import TRANSIENT, retry_after, retry_pause
 from counterground.models._base import Generative, Protocol
 from counterground.models._family import Family, LoadOptions, read_options
 from counterground.models._fingerprint import combine
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 _LARGEST_ANSWER = 4 * 2**20
-# Too early, too many, or a fault of the server's: the same call may succeed later.
-_TRANSIENT = {408, 409, 425, 429, *range(500, 600)}
 _KEPT = "Answers so far are kept; the same command continues from there"
 
 
@@ -83,7 +80,8 @@ class Caller:
             except _TransientError as error:
                 reason = str(error)
                 if attempt < self._retries:
-                    self._stopped.wait(error.wait if error.wait is not None else _backoff(attempt))
+                    pause = retry_pause(attempt + 1, FIRST_WAIT, _LONGEST_WAIT, error.wait)
+                    self._stopped.wait(min(pause, _LONGEST_WAIT))
         if self._stopped.is_set():
             raise CounterGroundError(f"{self._spec}: stopped. {_KEPT}.")
         raise CounterGroundError(
@@ -103,10 +101,9 @@ class Caller:
         except urllib.error.HTTPError as error:
             with error:
                 excerpt = _excerpt(_read_quietly(error, deadline))
-            if error.code in _TRANSIENT:
-                raise _TransientError(
-                    f"the server answered {error.code}{excerpt}", _retry_after(error.headers)
-                ) from error
+            if error.code in TRANSIENT:
+                wait = retry_after(error.headers.get("Retry-After"))
+                raise _TransientError(f"the server answered {error.code}{excerpt}", wait) from error
             raise CounterGroundError(self._rejected(error.code, excerpt, error.headers)) from error
         except TimeoutError as error:
             raise _TransientError(f"no answer within {self._timeout:g} s") from error
@@ -165,16 +162,6 @@ def _text(body: bytes) -> str:
 def _excerpt(body: bytes) -> str:
     text = " ".join(body[:400].decode("utf-8", errors="replace").split())
     return f" ({text[:160]})" if text else ""
-
-
-def _retry_after(headers: Message) -> float | None:
-    """Return the seconds of a ``Retry-After`` header, None without a number in it."""
-    seconds = headers.get("Retry-After", "")
-    return min(float(seconds), _LONGEST_WAIT) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", seconds) else None
-
-
-def _backoff(attempt: int) -> float:
-    return min(_LONGEST_WAIT, FIRST_WAIT * 2.0**attempt) * (0.5 + random.random() / 2)  # noqa: S311 - spread, not secrecy
 
 
 API_KEY = "COUNTERGROUND_API_KEY"
@@ -263,7 +250,6 @@ class Endpoint(Generative):
     def __init__(self, source: EndpointSource, options: LoadOptions) -> None:
         self.spec, self.device, self.dtype = source.spec, "remote", options.precision
         self.concurrency, self.price = source.jobs, source.price
-        self._source = source
         key = _key()
         self._caller = Caller(
             source.spec, source.url, key=key, timeout=source.timeout, retries=source.retries

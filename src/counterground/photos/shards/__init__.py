@@ -2,10 +2,10 @@
 
 from counterground.photos.shards._shards import (
     EXPORT_FILE,
-    PackedForm,
-    packed_form,
-    read_packed,
-    write_packed,
+    ShardFormat,
+    describe_shards,
+    read_shards,
+    shard_format,
 )
 
-__all__ = ["EXPORT_FILE", "PackedForm", "packed_form", "read_packed", "write_packed"]
+__all__ = ["EXPORT_FILE", "ShardFormat", "describe_shards", "read_shards", "shard_format"]

@@ -24,7 +24,7 @@ from counterground.photos._native import (
     BENCHMARK_FILE,
     LABEL_SPACE_FILE,
     MANIFEST_FILE,
-    read_written,
+    read_native,
     write_benchmark,
 )
 from counterground.photos._parquet import benchmark_of_frame
@@ -143,11 +143,11 @@ def _benchmark(
     return found.described(notes=(*notes, *describe_gaps(found)))
 
 
-PackedForm = Literal["huggingface", "webdataset"]
+ShardFormat = Literal["huggingface", "webdataset"]
 
 EXPORT_FILE = "export.json"  # at the top of every export, also of one that holds several formats
 CLASS_NAMES_FILE = "classnames.txt"  # what others' tars of numbered classes have beside them
-_SHARDS: dict[PackedForm, tuple[str, ...]] = {
+_SHARDS: dict[ShardFormat, tuple[str, ...]] = {
     "webdataset": ("*.tar",),
     "huggingface": ("data/*.parquet", "*.parquet"),
 }
@@ -156,11 +156,11 @@ _LAYOUT = 1  # of the unpacked folders: another number, another folder
 
 
 @dataclass(frozen=True)
-class _Pack:
-    """A packed folder and its description; folders that we did not write have none."""
+class _ShardFolder:
+    """A folder of shards and its description; folders that we did not write have none."""
 
     folder: Path
-    form: PackedForm
+    kind: ShardFormat
     hashes: dict[str, str]
     description: dict[str, Any] | None
 
@@ -170,32 +170,32 @@ class _Pack:
 
     def key(self) -> str:
         """Hash of all that the unpacked benchmark depends on, wherever the folder lies."""
-        digest = hashlib.sha256(json.dumps([_LAYOUT, self.form, self.hashes]).encode())
+        digest = hashlib.sha256(json.dumps([_LAYOUT, self.kind, self.hashes]).encode())
         for name in (BENCHMARK_FILE, LABEL_SPACE_FILE, CLASS_NAMES_FILE):
             beside = self.folder / name
             digest.update(beside.read_bytes() if beside.is_file() else b"\0")
         return digest.hexdigest()
 
 
-def packed_form(folder: Path) -> PackedForm | None:
-    """Return how the photos of a folder are packed, or None where they lie open.
+def shard_format(folder: Path) -> ShardFormat | None:
+    """Return the format of the shards in a folder, or None if its photos are files.
 
     Our own exports say so; of others' folders, one with tar files and no folders is a WebDataset, one with
     ``data/*.parquet``, or Parquet files and no folders, a Hugging Face data set.
     """
     if (folder / BENCHMARK_FILE).is_file():
-        form = _describe(folder).get("packed")
-        return form if form in _SHARDS else None
+        kind = _describe(folder).get("packed")
+        return kind if kind in _SHARDS else None
     if (folder / MANIFEST_FILE).is_file():
         return None
     if any((folder / "data").glob("*.parquet")):
         return "huggingface"
     if any(entry.is_dir() for entry in folder.glob("[!.]*")):
         return None
-    return next((form for form, patterns in _SHARDS.items() if any(folder.glob(patterns[-1]))), None)
+    return next((kind for kind, patterns in _SHARDS.items() if any(folder.glob(patterns[-1]))), None)
 
 
-def write_packed(benchmark: Benchmark, out: Path, form: PackedForm, shards: Sequence[Path]) -> Path:
+def describe_shards(benchmark: Benchmark, out: Path, kind: ShardFormat, shards: Sequence[Path]) -> Path:
     """Describe a benchmark whose photos are packed in ``shards`` under ``out``; return ``out``.
 
     The label space, and in ``benchmark.json`` name, notes, version and the hash of every shard: by those a
@@ -208,7 +208,7 @@ def write_packed(benchmark: Benchmark, out: Path, form: PackedForm, shards: Sequ
     description = {
         "name": benchmark.name,
         "notes": benchmark.notes,
-        "packed": form,
+        "packed": kind,
         "shards": {shard.relative_to(out).as_posix(): _sha256(shard) for shard in sorted(shards)},
         "version": benchmark.version,
         **(asdict(benchmark.discovery) if benchmark.discovery else {}),
@@ -217,7 +217,7 @@ def write_packed(benchmark: Benchmark, out: Path, form: PackedForm, shards: Sequ
     return out
 
 
-def read_packed(folder: Path, form: PackedForm) -> Benchmark:
+def read_shards(folder: Path, kind: ShardFormat) -> Benchmark:
     """Read a folder of shards; its photos are unpacked into the cache the first time.
 
     The unpacked folder is found again by the content of the shards. Classes come from ``label_space.json``
@@ -228,23 +228,23 @@ def read_packed(folder: Path, form: PackedForm) -> Benchmark:
         CounterGroundError: a shard is missing, damaged or unsafe; a sample has no photo or no class; or the
             cache cannot be written.
     """
-    pack = _open_pack(folder, form)
-    target = cache_dir() / "unpacked" / pack.key()
+    source = _open_folder(folder, kind)
+    target = cache_dir() / "unpacked" / source.key()
     found = _open_unpacked(target)
     if found is None:
-        _unpack(pack, target)
-        found = read_written(target)
+        _unpack(source, target)
+        found = read_native(target)
     # The name of a folder that we did not write is its name here, wherever its content was first read.
-    name = found.name if pack.description else folder.resolve().name
+    name = found.name if source.description else folder.resolve().name
     return found.described(name=name)
 
 
-def _open_pack(folder: Path, form: PackedForm) -> _Pack:
-    shards = sorted({path for pattern in _SHARDS[form] for path in folder.glob(pattern)})
+def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
+    shards = sorted({path for pattern in _SHARDS[kind] for path in folder.glob(pattern)})
     hashes = {shard.relative_to(folder).as_posix(): _sha256(shard) for shard in shards}
     if not (folder / BENCHMARK_FILE).is_file():
         _refuse_splits(folder, hashes)
-        return _Pack(folder, form, hashes, None)
+        return _ShardFolder(folder, kind, hashes, None)
     description = _describe(folder)
     try:
         expected: dict[str, str] = dict(description["shards"])
@@ -260,7 +260,7 @@ def _open_pack(folder: Path, form: PackedForm) -> _Pack:
             )
     if extra := sorted(set(hashes) - set(expected)):
         raise CounterGroundError(f"{folder / extra[0]} is not a shard of this benchmark: move it elsewhere.")
-    return _Pack(folder, form, hashes, description)
+    return _ShardFolder(folder, kind, hashes, description)
 
 
 def _refuse_splits(folder: Path, names: Iterable[str]) -> None:
@@ -276,7 +276,7 @@ def _describe(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads((folder / BENCHMARK_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}  # read_written says what is wrong with it
+        return {}  # read_native says what is wrong with it
     return content if isinstance(content, dict) else {}
 
 
@@ -293,48 +293,48 @@ def _open_unpacked(target: Path) -> Benchmark | None:
     if not (target / BENCHMARK_FILE).is_file():
         return None
     try:
-        found = read_written(target)
+        found = read_native(target)
     except CounterGroundError:
         return None
     return found if all(found.photo_path(path).is_file() for path in found.photos["path"]) else None
 
 
-def _unpack(pack: _Pack, target: Path) -> None:
+def _unpack(source: _ShardFolder, target: Path) -> None:
     """Unpack beside ``target`` and rename: a killed unpacking leaves a draft that a later one removes."""
     try:
         with draft_folder(target) as draft:
-            _fill(pack, draft)
+            _fill(source, draft)
             _put_in_place(draft, target)
     except OSError as error:
         raise CounterGroundError(
-            f"Cannot unpack {pack.folder} into {target.parent}: {error.strerror or error}. Free some space"
+            f"Cannot unpack {source.folder} into {target.parent}: {error.strerror or error}. Free some space"
             " there; the cache can be moved with COUNTERGROUND_CACHE."
         ) from error
 
 
-def _fill(pack: _Pack, draft: Path) -> None:
-    space_file = pack.folder / LABEL_SPACE_FILE
+def _fill(source: _ShardFolder, draft: Path) -> None:
+    space_file = source.folder / LABEL_SPACE_FILE
     space = LabelSpace.load(space_file) if space_file.is_file() else None
     try:
-        found = unpack_samples(_samples(pack), draft, space)
+        found = unpack_samples(_samples(source), draft, space)
     except CounterGroundError as error:
-        raise CounterGroundError(f"{pack.folder}: {error}") from error
-    if pack.description is not None:
-        name, notes = str(pack.description["name"]), tuple(map(str, pack.description["notes"]))
-        discovery = Discovered.from_json(pack.description)
+        raise CounterGroundError(f"{source.folder}: {error}") from error
+    if source.description is not None:
+        name, notes = str(source.description["name"]), tuple(map(str, source.description["notes"]))
+        discovery = Discovered.from_json(source.description)
         found = found.described(name=name, notes=notes, discovery=discovery)
-        if found.version != pack.description["version"]:
+        if found.version != source.description["version"]:
             raise CounterGroundError(
-                f"The photos in {pack.folder} are not those that {BENCHMARK_FILE} was written for:"
+                f"The photos in {source.folder} are not those that {BENCHMARK_FILE} was written for:"
                 " export the benchmark again."
             )
     write_benchmark(found, draft)
 
 
-def _samples(pack: _Pack) -> Iterable[Sample]:
-    names = _class_names(pack.folder / CLASS_NAMES_FILE)
-    reader = tar_samples if pack.form == "webdataset" else parquet_samples
-    for shard in pack.shards:
+def _samples(source: _ShardFolder) -> Iterable[Sample]:
+    names = _class_names(source.folder / CLASS_NAMES_FILE)
+    reader = tar_samples if source.kind == "webdataset" else parquet_samples
+    for shard in source.shards:
         yield from _with_names(reader(shard), names)
 
 

@@ -1,4 +1,4 @@
-"""The label queue: which photo each annotator gets next. See README.md of the pool."""
+"""The label queue: which photo each annotator gets next. See README.md of ``pool``."""
 
 from counterground.pool.queue._queue import LEASE_SECONDS, Queue
 from counterground.pool.queue._ranking import review_queue

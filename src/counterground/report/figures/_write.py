@@ -134,7 +134,7 @@ def _captions(
         about = run.info.benchmark
         lines += [f"- **{markdown(run.path.name)}**: {markdown(about.name)}, {about.n_photos:,} photos."]
         lines += [f"  - Note: {markdown(note)}" for note in about.notes]
-        lines += [f"  - Warning: {markdown(warning)}" for warning in run.info.warnings]
+        lines += [f"  - Warning: {markdown(warning)}" for warning in run.info.all_warnings]
     if tables:
         lines += ["", "# Tables", "", "As printed, in `tables/` as csv, parquet and tex.", ""]
         lines += [f"- **table-{table.number:02d}**: {markdown(table.title)}" for table in paper_tables()]

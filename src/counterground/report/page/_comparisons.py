@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from counterground.metrics import BY_SIDE, SETTING
 from counterground.results import Estimate, ModelScores
 
 ALL_PAIRS_UP_TO = 6
@@ -114,17 +115,12 @@ def _test(row: dict[str, Any]) -> Test:
 
 
 def _is_of(row: dict[str, Any], first: ModelScores, second: ModelScores) -> bool:
-    """Whether a test is of these two settings; where they differ the test names both, or the one there is."""
-    for name in first.setting._fields:
-        if name in ("model", "run") or name not in row:
-            continue
-        own, other = getattr(first.setting, name), getattr(second.setting, name)
-        expected = (
-            {own} if own == other else {own, other} - {None} if None in (own, other) else {f"{own} / {other}"}
-        )
-        if row[name] not in expected:
-            return False
-    return True
+    """Whether a test is of these two models under their settings."""
+    return all(
+        row[f"{name}_{side}" if name in BY_SIDE else name] == getattr(model.setting, name)
+        for name in SETTING
+        for side, model in (("a", first), ("b", second))
+    )
 
 
 def _negative(estimate: Estimate) -> Estimate:

@@ -17,7 +17,8 @@ from PIL import Image
 from counterground.errors import UsageError
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.report._photos import PhotoSource
-from counterground.results import count, counted
+from counterground.results import count
+from counterground.text import counted
 
 MEGABYTE = 1_000_000
 _BATCH = 32

@@ -13,6 +13,7 @@ import polars as pl
 from counterground.comparison import Comparison, full_comparison
 from counterground.errors import UsageError
 from counterground.files import write_text
+from counterground.metrics import GROUPS
 from counterground.photos import Benchmark
 from counterground.report._class_facts import class_facts
 from counterground.report._photos import PhotoSource, built_in_benchmarks, photo_sources
@@ -20,7 +21,7 @@ from counterground.report._shell import as_data, as_script, page_policy, page_sc
 from counterground.report._style import FAMILY_NAMES
 from counterground.report.page._classes import ClassPage, informative_photos, make_class_page
 from counterground.report.page._gallery import PER_CELL, Gallery, make_gallery
-from counterground.report.page._section import Row, Section, family_lines, make_section, unique
+from counterground.report.page._section import Row, Section, make_section, unique
 from counterground.results import ModelScores, Run, mean_drop, measures, run_facts
 
 PHOTO_BUDGET = 15.0
@@ -99,9 +100,8 @@ def write_report(
     together = _by_benchmark(runs)
     at_hand = _photos(runs, discovery, benchmarks) if photos else {}
     available = _Photos(at_hand, photo_budget / len(together) if photos else None)
-    lines = family_lines(compared)
     sections = [
-        make_section(number, group, compared, lines, partial(_class_page, available))
+        make_section(number, group, compared, partial(_class_page, available))
         for number, group in enumerate(together, start=1)
     ]
     write_text(path, _render(sections, runs, compared, discovery))
@@ -197,7 +197,7 @@ def _discovered(discovery: DiscoverySummary | None) -> dict[str, object] | None:
     groups = {
         (row["class_index"], row[group]): group
         for row in discovery.pairs.iter_rows(named=True)
-        for group in ("common", "counter")
+        for group in GROUPS
     }
     kept = set(discovery.pairs["class_index"])
     cells = [

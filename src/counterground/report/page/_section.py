@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from counterground.comparison import (
-    PUBLISHED,
     Comparison,
     EffectiveRobustness,
-    effective_robustness,
     run_names,
 )
 from counterground.report._class_facts import class_facts
@@ -101,7 +99,6 @@ def make_section(
     number: int,
     runs: Sequence[Run],
     comparison: Comparison,
-    lines: Mapping[str, EffectiveRobustness],
     class_page: Any,
 ) -> Section:
     """Gather everything the page says of runs on one benchmark.
@@ -110,7 +107,6 @@ def make_section(
         number: place of the section on the page, from 1.
         runs: runs on the same version of a benchmark.
         comparison: of these runs, and of others on the page.
-        lines: as `family_lines` returns them.
         class_page: function of the runs, their labelled models and the rows in the page's order.
     """
     benchmark = runs[0].info.benchmark
@@ -136,7 +132,9 @@ def make_section(
         rows=rows,
         settings=unique(_setting(run) for run in runs),
         explorer=draw_explorer(
-            items, comparison.points.filter(source="paper"), _trends(lines, benchmark.version)
+            items,
+            comparison.points.filter(source="paper"),
+            _trends(comparison.family_lines, benchmark.version),
         ),
         class_drops=draw_class_drops([(row.model, row.mark) for row in rows], class_facts(photos)),
         comparisons=compared,
@@ -144,41 +142,28 @@ def make_section(
     )
 
 
-def family_lines(comparison: Comparison) -> dict[str, EffectiveRobustness]:
-    """Return the comparison's line of each family that has models, over the paper's models and the runs'."""
-    known = comparison.robustness
-    lines = {}
-    for family in (name for name in FAMILY_NAMES if name in comparison.points["family"]):
-        same = family == known.baseline and known.scale == "probit"
-        lines[family] = known if same else effective_robustness(comparison.points, baseline=family)
-    return lines
-
-
 def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
     """The models of the runs, in order; what the comparison holds as one result is one model.
 
     The run's name is added to labels where two runs hold different results of the same model.
     """
-    version = runs[0].info.benchmark.version
-    points = comparison.models.with_row_index("row").filter(
-        pl.col("benchmark_version") == version, ~pl.col("source").is_in(PUBLISHED)
-    )
+    points = comparison.models.rows(named=True)
     found: list[_Known] = []
     taken: set[int] = set()
-    for place, run in enumerate(runs):
+    for number, run in enumerate(runs):
         for model in regroup(run.scores):
-            point = _point_of(points, model)
-            if point is None or point["row"] not in taken:
-                found.append(_Known(model, place, point))
-            if point is not None:
-                taken.add(point["row"])
+            place = comparison.place_of(run, model.setting._asdict())
+            if place not in taken:
+                found.append(_Known(model, number, None if place is None else points[place]))
+            if place is not None:
+                taken.add(place)
     names = run_names(runs)
-    holders: dict[str, set[int]] = {}
+    runs_of_model: dict[str, set[int]] = {}
     for known in found:
-        holders.setdefault(known.model.setting.model, set()).add(known.run)
+        runs_of_model.setdefault(known.model.setting.model, set()).add(known.run)
     return [
         known
-        if len(holders[known.model.setting.model]) == 1
+        if len(runs_of_model[known.model.setting.model]) == 1
         else replace(known, model=replace(known.model, label=f"{known.model.label} ({names[known.run]})"))
         for known in found
     ]
@@ -187,28 +172,6 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
 def unique(texts: Iterable[str]) -> list[str]:
     """The texts in order, each once."""
     return list(dict.fromkeys(texts))
-
-
-def _point_of(points: pl.DataFrame, model: ModelScores) -> dict[str, Any] | None:
-    """The row with a model's own figures; of several, as of runs with other prompts, the one most alike."""
-    figures = {
-        name: model.get(metric, group).value
-        for name, metric, group in (
-            ("common", "accuracy", "common"),
-            ("counter", "accuracy", "counter"),
-            ("drop", "drop", None),
-        )
-    }
-    rows = points.filter(
-        pl.col("model") == model.setting.model,
-        *(pl.col(name).eq_missing(pl.lit(value, pl.Float64)) for name, value in figures.items()),
-    )
-    fields = [name for name in model.setting._fields if name in points.columns]
-    return max(
-        rows.iter_rows(named=True),
-        key=lambda row: sum(row[name] == getattr(model.setting, name) for name in fields),
-        default=None,
-    )
 
 
 def _rows(known: Sequence[_Known]) -> list[Row]:
@@ -267,15 +230,9 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     for run, name in zip(runs, run_names(runs), strict=True):
         info = run.info
         if info.as_published:
-            which = "" if all(published) else f" ({name})"
-            found.append(
-                f"Legacy loading, as in the paper{which}: models were loaded the way the paper apparently "
-                "loaded them, not the way their weights were trained. Do not quote these figures as the "
-                "models' own."
-            )
-        found += info.warnings
-        for model in info.models:
-            found += [f"{model.spec}: {warning}" for warning in model.description.get("warnings") or []]
+            note = info.loading_note("" if all(published) else name)
+            found.append(f"{note} Do not quote these figures as the models' own.")
+        found += info.all_warnings
     return unique(found)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from counterground.report.page._comparisons import Comparisons
-from counterground.results import ModelScores, count, counted, headline, p_value
+from counterground.results import ModelScores, count, headline, p_equals
+from counterground.text import counted
 
 LEVEL = 0.05
 FEW_CLUSTERS = 20
@@ -105,20 +106,16 @@ class _Ranking:
         if not self.p_values:
             return Answer(question, "Not tested.", _UNTESTED)
         if not self.tied:
-            largest = p_value(self.p_values[-1])
-            sign = "" if largest.startswith("<") else "≤ "
             others = _all_of(self.apart, "each")
-            evidence = f"p {sign}{largest}, {self.corrected}"
+            evidence = f"{p_equals(self.p_values[-1], at_most=True)}, {self.corrected}"
             reason = f"Its drop is significantly larger than that of {others} ({evidence}).{more}"
             return Answer(question, "Yes." if not self.untested else "As far as tested.", reason)
         if not self.apart:
-            smallest = p_value(self.p_values[0])
-            equals = "" if smallest.startswith("<") else "= "
             reason = f"Its drop is not significantly different from that of {_all_of(self.tied, 'any')}"
             return Answer(
                 question,
                 "Inconclusive.",
-                f"{reason} (smallest p {equals}{smallest}, {self.corrected}).{more}",
+                f"{reason} (smallest {p_equals(self.p_values[0])}, {self.corrected}).{more}",
             )
         reason = (
             f"Significantly more than {_listed(self.apart)}; not significantly different from "
@@ -207,7 +204,7 @@ def _least(models: Sequence[ModelScores], comparisons: Comparisons) -> Answer:
 
 def _sample_size(lead: ModelScores) -> Answer:
     drop = lead.get("drop")
-    answer = f"{counted(drop.n, 'photo')} in {counted(drop.clusters, 'cluster')}."
+    answer = f"{counted(drop.n, 'photo')} in {counted(drop.clusters or 0, 'cluster')}."
     reason = "Photos of one cluster are not independent; intervals and tests count clusters."
     if drop.clusters == drop.n:
         answer = f"{counted(drop.n, 'photo')}, treated as independent."

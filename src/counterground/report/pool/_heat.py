@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from counterground.report.pool._summary import REASONS, PoolSummary
-from counterground.results import bounds, count, counted, percent
+from counterground.results import bounds, count, percent
+from counterground.text import counted
 
 WEAK_BELOW = 5
 COLUMNS_AT_MOST = 16

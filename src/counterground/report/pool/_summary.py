@@ -10,14 +10,15 @@ import polars as pl
 
 from counterground.metrics import agreement
 from counterground.pool import LATER, REVIEW_LABELS
-from counterground.results import NOTHING, count, counted, percent
+from counterground.results import NOTHING, count, percent
+from counterground.text import counted
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
 
 
 REASONS = REVIEW_LABELS[1:]
-SIDES = ("kept", "undecided", "disputed", "discarded")
+SIDES = ("kept", "undecided", "disagreed", "discarded")
 FEW_PHOTOS = 50
 FEW_IN_CLASS = 10
 _BY_NAME = (pl.col("class_name").str.to_lowercase(), pl.col("class_name"))
@@ -29,7 +30,7 @@ class PoolSummary:
 
     Attributes:
         name: the pool's folder.
-        classes: ``class_name``, ``photos`` = ``kept`` + ``discarded`` + ``disputed`` (annotators disagree)
+        classes: ``class_name``, ``photos`` = ``kept`` + ``discarded`` + ``disagreed`` (annotators differ)
             + ``undecided`` (nobody reviewed it), ``reviewed`` (all but the undecided); of those kept
             or undecided (as in ``Pool.freeze``) ``labelled``, ``unlabelled`` and ``unsettled``
             backgrounds. Classes of which only candidates are known have 0 photos.
@@ -78,13 +79,15 @@ def summarise_pool(pool: Pool) -> PoolSummary:
     return PoolSummary(
         pool.root.name,
         _classes(state, candidates),
-        _tally(state.filter("stands"), "background", "background"),
+        _counts_by_class(state.filter("stands"), "background", "background"),
         labels,
-        _tally(state.filter(pl.col("side") == "discarded"), "review", "reason"),
+        _counts_by_class(state.filter(pl.col("side") == "discarded"), "review", "reason"),
         annotators,
         found,
         _candidates(candidates),
-        _tally(candidates.filter(pl.col("status") == "failed"), "reason", "reason", "no reason kept"),
+        _counts_by_class(
+            candidates.filter(pl.col("status") == "failed"), "reason", "reason", "no reason kept"
+        ),
         _licences(photos, state),
         tuple(_warnings(found, annotators)),
     )
@@ -97,7 +100,7 @@ def _state(review: pl.DataFrame, background: pl.DataFrame) -> pl.DataFrame:
         pl.when(status == "none")
         .then(pl.lit("undecided"))
         .when(status == "disagreed")
-        .then(pl.lit("disputed"))
+        .then(pl.lit("disagreed"))
         .when("stands")
         .then(pl.lit("kept"))
         .otherwise(pl.lit("discarded"))
@@ -122,7 +125,7 @@ def _classes(state: pl.DataFrame, candidates: pl.DataFrame) -> pl.DataFrame:
     return names.join(counted, on="class_name", how="left").with_columns(counts).sort(*_BY_NAME)
 
 
-def _tally(frame: pl.DataFrame, column: str, name: str, absent: str | None = None) -> pl.DataFrame:
+def _counts_by_class(frame: pl.DataFrame, column: str, name: str, absent: str | None = None) -> pl.DataFrame:
     """``class_name``, the column's values under ``name`` (nulls as ``absent``, or left out) and ``n``."""
     values = pl.col(column) if absent is None else pl.col(column).fill_null(absent)
     return (
@@ -220,14 +223,14 @@ def pool_sentence(summary: PoolSummary) -> str:
     """Say in one or two sentences what the pool holds and what is left to do."""
     photos, classes = summary.total("photos"), summary.classes.height
     sides = [
-        f"{count(summary.total(side))} {side}" for side in ("kept", "discarded", "disputed", "undecided")
+        f"{count(summary.total(side))} {side}" for side in ("kept", "discarded", "disagreed", "undecided")
     ]
     sentence = f"{counted(photos, 'photo')} of {counted(classes, 'class')}: {', '.join(sides)}."
     open_ones = [
         f"{count(number)} {what}"
         for number, what in (
             (summary.total("unlabelled"), "have no background label yet"),
-            (summary.total("unsettled"), "have disputed backgrounds"),
+            (summary.total("unsettled"), "have backgrounds on which annotators disagree"),
         )
         if number
     ]

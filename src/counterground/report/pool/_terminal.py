@@ -110,7 +110,7 @@ def _add(table: Table, *cells: object, style: str = "") -> None:
 
 
 def _classes(summary: PoolSummary) -> Table:
-    columns = ("photos", "kept", "discarded", "disputed", "undecided", "unlabelled")
+    columns = ("photos", "kept", "discarded", "disagreed", "undecided", "unlabelled")
     table = _table("Photos per class", "class", *columns)
     for row in summary.classes.iter_rows(named=True):
         _add(table, row["class_name"], *(row[name] for name in columns))

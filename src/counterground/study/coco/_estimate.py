@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from counterground.study.coco._finetune import Learner, Machine, Objective, Photos, Recipe, caption_rows
+from counterground.text import duration
 
 if TYPE_CHECKING:
     from counterground.study.coco._objects import Objects
@@ -20,7 +21,7 @@ _TIMED = 3
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TrainingCost:
     """Time and memory of one training.
 
     Attributes:
@@ -39,7 +40,7 @@ class Estimate:
             "of GPU memory" if device.startswith("cuda") else "of memory for each training, without photos"
         )
         return (
-            f"{trainings} trainings, about {_duration(self.seconds * trainings / jobs)} ({jobs} at a time), "
+            f"{trainings} trainings, about {duration(self.seconds * trainings / jobs)} ({jobs} at a time), "
             f"{_bytes(self.memory)} {where}, {_bytes(self.checkpoint)} of disk for a checkpoint."
         )
 
@@ -52,7 +53,7 @@ def estimate(
     recipe: Recipe,
     *,
     machine: Machine,
-) -> Estimate:
+) -> TrainingCost:
     """Time a few steps on a copy of the model, and count what a training holds."""
     import torch
 
@@ -77,19 +78,12 @@ def estimate(
     weights = sum(p.numel() * p.element_size() for p in learner.module.parameters())
     moments = 2 * sum(p.numel() * p.element_size() for p in trained)
     evaluated = sum(len(photos[part]) for part in ("validation", "id", "ood")) / len(rows)
-    return Estimate(
+    return TrainingCost(
         seconds=step
         * (recipe.steps(len(photos["train"])) + evaluated / 3),  # a forward pass: a third of a step
         memory=torch.cuda.max_memory_allocated() if cuda else weights + 3 * moments // 2,
         checkpoint=weights + moments,
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _bytes(number: int) -> str:

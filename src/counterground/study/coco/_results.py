@@ -149,17 +149,20 @@ def _range(values: pl.Series) -> str:
 
 def _verdict(rows: pl.DataFrame) -> str:
     if not len(rows) or rows["low"].is_null().any():
-        return "one seed alone cannot tell the objectives apart."
-    told = rows.filter(pl.col("p_holm") < 0.05)
+        return "one seed is not enough to compare the objectives."
+    significant = rows.filter(pl.col("p_holm") < 0.05)
     parts = [
         f"{NAMES[row['objective']]} {100 * row['difference']:+.1f} points "
         f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
-        for row in (told if len(told) else rows).to_dicts()
+        for row in (significant if len(significant) else rows).to_dicts()
     ]
     against = (
         f"out of distribution, against {NAMES['obj']} over {rows['seeds'][0]} seeds: {'; '.join(parts)}."
     )
-    return ("told apart " if len(told) else "no caption and no objective can be told apart ") + against
+    found = (
+        "significantly different" if len(significant) else "no caption and no objective differs significantly"
+    )
+    return f"{found} {against}"
 
 
 def draw_sweep(results: pl.DataFrame, model: str) -> Figure:

@@ -13,7 +13,7 @@ import polars as pl
 from counterground.errors import UsageError
 from counterground.models import check_specs
 from counterground.published import load_table
-from counterground.results import Table
+from counterground.results import Table, p_value
 from counterground.study._grid import use_one_thread
 from counterground.study._study import Study, check_out, text_table, write_study
 from counterground.study.coco._coco import check_coco
@@ -203,8 +203,7 @@ def _comparison_table(comparisons: pl.DataFrame) -> Table:
         shown = [
             "–" if row[key] is None else f"{100 * row[key]:+.1f}" for key in ("difference", "low", "high")
         ]
-        p = "–" if row["p_holm"] is None else f"{row['p_holm']:.3f}"
-        rows.append([f"{NAMES[row['objective']]}, {measure}, {where}", *shown, p])
+        rows.append([f"{NAMES[row['objective']]}, {measure}, {where}", *shown, p_value(row["p_holm"])])
     return text_table(
         f"Points more than {NAMES['obj']}, 95 % interval over seeds; p after Holm",
         ("objective, measure, colour", "mean", "low", "high", "p"),

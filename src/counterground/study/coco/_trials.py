@@ -135,7 +135,7 @@ class Trial:
         return self.objective or ZERO_SHOT
 
     def row(self) -> dict[str, Any]:
-        """Return what tells trials apart, as a row of ``trainings.parquet``."""
+        """Return what identifies a trial, as a row of ``trainings.parquet``."""
         recipe = asdict(self.recipe) if self.recipe else dict.fromkeys(asdict(Recipe(0, 0, 0, 0, 0)))
         kept = {name: recipe[name] for name in ("learning_rate", "weight_decay", "warmup_steps")}
         names = {"model": self.model, "strength": self.strength, "objective": self.name}

@@ -15,7 +15,7 @@ import polars as pl
 from scipy.stats import t as student
 
 from counterground.published import load_table
-from counterground.results import Table
+from counterground.results import Table, p_value
 from counterground.study._grid import read_figures, run_grid, use_one_thread
 from counterground.study._study import Study, check_out, text_table, write_study
 from counterground.study.mnist._digits import Setting
@@ -170,10 +170,10 @@ def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
 def _answer(differences: pl.DataFrame) -> str:
     rev = differences.row(by_predicate=pl.col("measure") == "rev", named=True)
     if rev["low"] is None:
-        return "One seed alone cannot tell the two apart: run more seeds."
+        return "One seed is not enough to compare the two: run more seeds."
     points = f"{100 * rev['difference']:+.1f} points [{100 * rev['low']:+.1f}, {100 * rev['high']:+.1f}]"
     verdict = (
-        "the two cannot be told apart"
+        "the difference is not significant"
         if rev["low"] <= 0 <= rev["high"]
         else f"the {'contrastive' if rev['difference'] < 0 else 'supervised'} one leans on it more"
     )
@@ -214,7 +214,7 @@ def _difference_rows(differences: pl.DataFrame) -> Table:
                 row["measure"]
             ],
             *("–" if row[key] is None else f"{100 * row[key]:+.2f}" for key in ("difference", "low", "high")),
-            "–" if row["p"] is None else f"{row['p']:.3f}",
+            p_value(row["p"]),
         )
         for row in differences.to_dicts()
     ]

@@ -1,4 +1,4 @@
-"""The theorem against simulation: how far background misleads, and how tight the printed bound is."""
+"""The theorem against simulation: how much the background misleads, and how tight the printed bound is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _TEST = 40_000
 _NOISE_POINTS = 1.0  # what a simulation may be off by
-_FITS, _MISLEADS, _BOUND = "#0072b2", "#d55e00", "#6b7280"  # told apart by colour-blind readers
+_FITS, _MISLEADS, _BOUND = "#0072b2", "#d55e00", "#6b7280"  # distinct for colour-blind readers
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def study_theory(out: Path, settings: TheorySettings) -> Path:
     sweeps = simulate_sweeps(settings)
     study = Study(
         "theory",
-        "Why a contrastive model leans on the background",
+        "Why a contrastive model relies on the background",
         _answer(grid),
         _facts(grid, sweeps),
         {"grid": grid, "sweeps": sweeps},

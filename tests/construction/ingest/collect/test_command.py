@@ -121,7 +121,7 @@ def test_a_folder_that_is_no_pool_is_left_alone(command, zebras, tmp_path):
     (tmp_path / "pool" / "thesis.txt").write_text("mine")
     status, _, err = command("-c", "zebra")
     assert status == 1
-    assert "is no pool and not empty" in err[0]
+    assert "is not a pool, and not empty" in err[0]
 
 
 def test_more_than_published_needs_an_own_api(capsys, tmp_path, monkeypatch):

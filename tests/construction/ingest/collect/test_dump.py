@@ -61,7 +61,7 @@ def test_the_dump_is_listed_in_place_of_the_api(server, options, tmp_path):
     server.trouble("/photos/944/", times=None, status=404)
     report = collect(tmp_path / "pool", ["zebra", "ostrich"], options(per_class=6))
     zebra, ostrich = report.classes
-    assert zebra.taxon == "Equus quagga + Equus grevyi"
+    assert zebra.taxa == ("Equus quagga", "Equus grevyi")
     assert (zebra.added, zebra.failed, zebra.missing) == (6, 1, 0)
     assert (ostrich.added, ostrich.missing, ostrich.exhausted) == (5, 1, True)
     assert "zebra: these of its taxa were not found and are left out: Equus zebra." in report.notes
@@ -86,7 +86,7 @@ def test_it_goes_on_from_what_was_listed(server, options, tmp_path):
 def test_names_and_numbers_of_the_dump(options, tmp_path):
     classes = [WantedClass("mine", "equus QUAGGA"), WantedClass("other", "12"), WantedClass("agama")]
     report = collect(tmp_path / "pool", classes, options(per_class=1))
-    assert [one.taxon for one in report.classes] == ["Equus quagga", "Equus grevyi", "Agama"]
+    assert [one.taxa for one in report.classes] == [("Equus quagga",), ("Equus grevyi",), ("Agama",)]
     with pytest.raises(UnclearClasses, match="No taxon is called 'Struthio massaicus'"):
         collect(tmp_path / "pool", [WantedClass("x", "Struthio massaicus")], options())
     with pytest.raises(UnclearClasses, match="means 2 taxa"):

@@ -20,7 +20,7 @@ def gather(server, tmp_path):
     def run(*classes, **options):
         chosen = CollectOptions(api_url=server.api_url, requests_per_minute=10**6, per_class=1, **options)
         report = collect(tmp_path / "pool", list(classes), chosen)
-        return {one.class_name: one.taxon for one in report.classes}, " ".join(report.notes)
+        return {one.class_name: " + ".join(one.taxa) for one in report.classes}, " ".join(report.notes)
 
     return run
 

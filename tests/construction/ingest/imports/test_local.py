@@ -311,7 +311,10 @@ def test_a_pool_gives_what_stands_in_it(tmp_path, labelled):
 
 
 def test_sources_that_are_none_make_no_pool(tmp_path):
-    for source, message in ((tmp_path / "nowhere", "no existing path"), (Path(__file__), "neither a folder")):
+    for source, message in (
+        (tmp_path / "nowhere", "no such path exists"),
+        (Path(__file__), "neither a folder"),
+    ):
         with pytest.raises(UsageError, match=message):
             import_photos(tmp_path / "pool", source)
     with pytest.raises(UsageError, match="needs a folder of photos of one class"):
@@ -320,7 +323,7 @@ def test_sources_that_are_none_make_no_pool(tmp_path):
 
 
 def test_a_folder_with_something_else_in_it_is_no_place_for_a_pool(tmp_path, labelled):
-    with pytest.raises(CounterGroundError, match="is no pool and not empty"):
+    with pytest.raises(CounterGroundError, match="is not a pool, and not empty"):
         import_photos(labelled, labelled)
 
 
@@ -363,7 +366,10 @@ def test_without_the_database_the_error_says_what_to_install(tmp_path, labelled)
     code = f"import sys; sys.modules['sqlalchemy'] = None\n{IMPORT}"
     command = [sys.executable, "-c", code, str(tmp_path / "pool"), str(labelled)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "UsageError: Pools need the package sqlalchemy: run `pip install 'counterground" in done.stderr
+    assert (
+        "MissingExtraError: The package sqlalchemy is not installed: run `pip install 'counterground"
+        in done.stderr
+    )
 
 
 def test_names_do_not_speak_to_the_terminal(tmp_path, capsys, monkeypatch):

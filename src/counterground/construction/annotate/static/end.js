@@ -32,6 +32,6 @@ export async function finish(adjudicating, task, counter, say, goOn) {
   at("remaining").hidden = !lines.length;
   at("another").hidden = !remaining.waiting;
   at("disagreements").hidden = !remaining.disagreements;
-  at("disagreements").firstElementChild.textContent = `Settle ${some(remaining.disagreements, "disagreement")}`;
+  at("disagreements").firstElementChild.textContent = `Adjudicate ${some(remaining.disagreements, "disagreement")}`;
   at("again").hidden = !remaining.elsewhere;
 }

@@ -113,7 +113,7 @@ function drawVotes(votes) {
       // The key of a label decides as the answer would, so that is the key to show; several labels have none.
       const key = labels.length === 1 && buttonOf.get(labels[0])?.dataset.key;
       if (key) accept.append(element("kbd", { "aria-hidden": "true" }, key), " ");
-      accept.append(element("span", { class: "unseen" }, "Settle as "), element("span", {}, labels.join(", ")));
+      accept.append(element("span", { class: "unseen" }, "Adjudicate as "), element("span", {}, labels.join(", ")));
       accept.addEventListener("click", () => ifReady(() => decide(labels)));
       return element("li", {}, accept);
     }),
@@ -244,7 +244,7 @@ function undoHere({ photo, event }) {
 
 // After a reload only the server knows what was last.
 async function undoThere() {
-  if (adjudicating) return say("Nothing to undo here. Photos settled earlier are in the list of settled photos.");
+  if (adjudicating) return say("Nothing to undo here. Photos adjudicated earlier are in the list of adjudicated photos.");
   try {
     await outbox.flush();
     const { undone } = await outbox.ask({ kind: "undo", token: crypto.randomUUID(), task, of: null });
@@ -338,7 +338,7 @@ for (const button of document.querySelectorAll(".panel button, .zoom button")) {
   button.addEventListener("pointerdown", (event) => event.pointerType === "mouse" && event.preventDefault());
   button.addEventListener("mousedown", (event) => event.preventDefault());
 }
-for (const button of document.querySelectorAll(".undo-settled")) {
+for (const button of document.querySelectorAll(".undo-adjudication")) {
   button.addEventListener("click", async () => {
     button.disabled = true;
     await outbox.ask({ kind: "undo", token: crypto.randomUUID(), task, of: Number(button.dataset.id) });
@@ -346,8 +346,8 @@ for (const button of document.querySelectorAll(".undo-settled")) {
   });
 }
 
-const settledList = document.querySelector(".settled");
-settledList?.addEventListener("toggle", () => settledList.open && settledList.scrollIntoView({ block: "nearest" }));
+const adjudicatedList = document.querySelector(".adjudicated");
+adjudicatedList?.addEventListener("toggle", () => adjudicatedList.open && adjudicatedList.scrollIntoView({ block: "nearest" }));
 
 const KEYS = "counterground:keys";
 try {

@@ -13,8 +13,8 @@ import polars as pl
 from counterground.construction.export._copying import Tick
 from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._layout import Contents
-from counterground.construction.export._shards import PackedPhoto, ShardSize, in_shards, packed_photos
-from counterground.photos import Benchmark, write_packed
+from counterground.construction.export._shards import Sample, ShardSize, in_shards, samples
+from counterground.photos import Benchmark, describe_shards
 
 _IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})
 _TEXTS = (
@@ -40,7 +40,7 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     (folder / "data").mkdir()
     drafts = []
     with_masks = bool(contents.masks)
-    numbered = in_shards(packed_photos(contents, tick), size)
+    numbered = in_shards(samples(contents, tick), size)
     for number, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
         drafts.append(folder / "data" / f"{number}.draft")
         _write_shard(drafts[-1], [photo for _, photo in group], with_masks=with_masks)
@@ -48,10 +48,10 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
         draft.rename(draft.with_name(f"test-{number:05d}-of-{len(drafts):05d}.parquet"))
         for number, draft in enumerate(drafts)
     ]
-    write_packed(contents.benchmark, folder, "huggingface", shards)
+    describe_shards(contents.benchmark, folder, "huggingface", shards)
 
 
-def _write_shard(path: Path, photos: Sequence[PackedPhoto], *, with_masks: bool) -> None:
+def _write_shard(path: Path, photos: Sequence[Sample], *, with_masks: bool) -> None:
     schema = {"image": _IMAGE, "label": pl.Int64(), **dict.fromkeys(_TEXTS, pl.String())}
     rows: list[dict[str, Any]] = []
     for photo in photos:

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from counterground.construction.export._copying import Tick
 from counterground.construction.export._format import ExportFormat
 from counterground.construction.export._layout import Contents, slug
-from counterground.construction.export._shards import PackedPhoto, ShardSize, in_shards, packed_photos
-from counterground.photos import image_type, write_packed
+from counterground.construction.export._shards import Sample, ShardSize, in_shards, samples
+from counterground.photos import describe_shards, image_type
 
 
 def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
@@ -22,17 +22,17 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     owners are zero. ``label_space.json`` and ``benchmark.json`` lie beside the shards.
     """
     shards = []
-    numbered = in_shards(packed_photos(contents, tick), size)
+    numbered = in_shards(samples(contents, tick), size)
     for number, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
         shard = folder / f"{slug(contents.benchmark.name)}-{number:06d}.tar"
         with tarfile.open(shard, "w:", format=tarfile.USTAR_FORMAT) as tar:
             for _, photo in group:
                 _add_sample(tar, photo)
         shards.append(shard)
-    write_packed(contents.benchmark, folder, "webdataset", shards)
+    describe_shards(contents.benchmark, folder, "webdataset", shards)
 
 
-def _add_sample(tar: tarfile.TarFile, photo: PackedPhoto) -> None:
+def _add_sample(tar: tarfile.TarFile, photo: Sample) -> None:
     key = f"{photo.number:07d}"
     # By content: WebDataset chooses decoders by suffix, and knows neither .JPG nor .jfif.
     kind = image_type(photo.photo)

@@ -13,7 +13,7 @@ import polars as pl
 
 from counterground.construction.ingest.collect._classes import WantedClass
 from counterground.construction.ingest.collect._listing import ListingState, Query, Row, sized, state_for
-from counterground.construction.ingest.collect._options import CollectOptions
+from counterground.construction.ingest.collect._options import INATURALIST, CollectOptions
 from counterground.construction.ingest.collect._report import (
     ClassReport,
     CollectReport,
@@ -32,7 +32,7 @@ from counterground.construction.ingest.collect._taxa import Choice
 from counterground.construction.ingest.download import DownloadReport, DownloadSettings, download_photos
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.http import Budget, Waiting, refuse_long_wait
-from counterground.pool import CANDIDATE_SCHEMA, open_pool
+from counterground.pool import CANDIDATE_SCHEMA, PhotoKey, is_from, open_pool
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class ClassCollection:
             self._fetch(batch, present, collected)
         return ClassReport(
             name,
-            self.choice.scientific_name,
+            self.choice.names,
             wanted=wanted,
             present=present,
             added=self.added,
@@ -176,7 +176,7 @@ class ClassCollection:
     def _next_batch(self, number: int, class_of: Mapping[str, str]) -> list[Row]:
         """Return up to ``number`` candidates to fetch, newest first; list more if there are too few."""
         while True:
-            self._settle_known(class_of)
+            self._mark_known(class_of)
             waiting = [
                 row for row in self._ours() if row["status"] == "wanted" and row["key"] not in self.postponed
             ]
@@ -190,7 +190,7 @@ class ClassCollection:
         return [
             row
             for row in self.rows.values()
-            if row["key"].startswith("inaturalist:")
+            if PhotoKey.parse(row["key"]).source == INATURALIST
             and (row["position"] >= self.state.start or row["key"] in again)
         ]
 
@@ -220,7 +220,7 @@ class ClassCollection:
         states = setting_by_class(self.pool, "queries")
         self.pool.set_setting("queries", states | {self.choice.class_name: self.state.to_setting()})
 
-    def _settle_known(self, class_of: Mapping[str, str]) -> None:
+    def _mark_known(self, class_of: Mapping[str, str]) -> None:
         """Mark candidates whose photo the pool has: of this class after a kill, or of another one."""
         marks: list[tuple[str, str, str, str | None]] = []
         for row in self._ours():
@@ -368,7 +368,7 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
 
 
 def _class_of(pool: Pool) -> dict[str, str]:
-    photos = pool.photos().filter(pl.col("key").str.starts_with("inaturalist:"))
+    photos = pool.photos().filter(is_from(INATURALIST))
     return dict(photos.select("key", "class_name").iter_rows())
 
 

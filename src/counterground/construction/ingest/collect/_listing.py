@@ -8,9 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from counterground.construction.ingest.collect._api import INaturalist
-from counterground.construction.ingest.collect._options import ALL_RIGHTS_RESERVED, CollectOptions
+from counterground.construction.ingest.collect._options import (
+    ALL_RIGHTS_RESERVED,
+    INATURALIST,
+    CollectOptions,
+)
 from counterground.construction.ingest.collect._taxa import Choice
 from counterground.errors import CounterGroundError
+from counterground.pool import PhotoKey
 
 Row = dict[str, Any]
 
@@ -179,7 +184,7 @@ def candidate_rows(observation: Mapping[str, Any], query: Query, class_name: str
             continue
         address = sized(photo.get("url"), query.size)
         row = shared | {
-            "key": f"inaturalist:{int(photo['id'])}",
+            "key": str(PhotoKey(INATURALIST, str(int(photo["id"])))),
             "url": address,
             "licence": licence,
             "attribution": photo.get("attribution"),

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from counterground.construction.ingest.collect._options import QUALITIES, SIZES, one_of
+from counterground.construction.ingest.collect._options import INATURALIST, QUALITIES, SIZES, one_of
 from counterground.errors import CounterGroundError, UsageError
-from counterground.pool import CANDIDATE_SCHEMA
+from counterground.pool import CANDIDATE_SCHEMA, PhotoKey
 
 if TYPE_CHECKING:
     import duckdb
@@ -304,7 +304,7 @@ def _candidate(row: Mapping[str, Any], place: str, size: str) -> dict[str, objec
     observer = row["login"] or str(row["observer_id"])
     return {
         **{name: row[name] for name in ("class_name", "position", "observation", "taxon_id", "taxon")},
-        "key": f"inaturalist:{photo}",
+        "key": str(PhotoKey(INATURALIST, str(photo))),
         "url": f"{place}/{photo}/{size}.{extension}",
         "observer": observer,
         "licence": licence,

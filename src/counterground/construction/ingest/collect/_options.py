@@ -13,6 +13,9 @@ from counterground.errors import UsageError, did_you_mean
 from counterground.http import user_agent
 
 API_URL = "https://api.inaturalist.org/v1"
+INATURALIST = "inaturalist"
+"""The source in the key of a photo."""
+
 ALL_RIGHTS_RESERVED = "all-rights-reserved"
 LICENCES = (
     "cc0",

@@ -18,7 +18,7 @@ from counterground.construction.ingest.collect._listing import (
     candidate_rows,
     state_for,
 )
-from counterground.construction.ingest.collect._options import CollectOptions
+from counterground.construction.ingest.collect._options import INATURALIST, CollectOptions
 from counterground.construction.ingest.collect._report import ClassPlan, CollectionPlan, resolution_notes
 from counterground.construction.ingest.collect._session import (
     Lister,
@@ -31,7 +31,7 @@ from counterground.construction.ingest.collect._session import (
 from counterground.construction.ingest.collect._taxa import Choice
 from counterground.errors import CounterGroundError
 from counterground.http import Answer, Client, FetchError, PatientClient
-from counterground.pool import is_pool, open_pool
+from counterground.pool import is_from, is_pool, open_pool
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _plan_class(
     most = listed if exhausted else max(listed, available * query.per_observation - present)
     plan = ClassPlan(
         choice.class_name,
-        choice.scientific_name,
+        choice.names,
         wanted=session.options.per_class,
         present=present,
         available=available,
@@ -109,7 +109,7 @@ def _in_pool(name: str, query: Query, pool: Pool | None, *, add: bool) -> tuple[
     """Return how many photos of a class the pool has, how many candidates wait, and whether these are all."""
     if pool is None:
         return 0, 0, False
-    ours = (pl.col("class_name") == name) & pl.col("key").str.starts_with("inaturalist:")
+    ours = (pl.col("class_name") == name) & is_from(INATURALIST)
     stored: Mapping[str, Any] = setting_by_class(pool, "queries")
     state = state_for(name, query, stored.get(name), add=add, next_position=0)
     waiting = pool.candidates(name).filter(ours & (pl.col("status") == "wanted"))

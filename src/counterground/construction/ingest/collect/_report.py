@@ -16,7 +16,7 @@ class ClassReport:
 
     Attributes:
         class_name: the class.
-        taxon: scientific name, several joined by " + ".
+        taxa: scientific names.
         wanted: photos asked for.
         present: photos of iNaturalist the pool had before.
         added: photos added now.
@@ -28,7 +28,7 @@ class ClassReport:
     """
 
     class_name: str
-    taxon: str
+    taxa: tuple[str, ...]
     wanted: int
     present: int
     added: int
@@ -58,7 +58,7 @@ class ClassPlan:
 
     Attributes:
         class_name: the class.
-        taxon: scientific name, several joined by " + ".
+        taxa: scientific names.
         wanted: photos asked for.
         present: photos of iNaturalist the pool has.
         available: observations with photos under the query.
@@ -68,7 +68,7 @@ class ClassPlan:
     """
 
     class_name: str
-    taxon: str
+    taxa: tuple[str, ...]
     wanted: int
     present: int
     available: int

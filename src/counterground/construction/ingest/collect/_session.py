@@ -31,7 +31,7 @@ from counterground.construction.ingest.collect._taxa import (
 from counterground.errors import CounterGroundError
 from counterground.files import cache_dir
 from counterground.http import DAY, HOUR, MINUTE, Budget, Limit
-from counterground.pool import check_class_names
+from counterground.pool import PhotoKey, check_class_names
 from counterground.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class DumpLister:
 
 
 def _photo_number(row: Row) -> int:
-    return int(str(row["key"]).partition(":")[2])
+    return int(PhotoKey.parse(str(row["key"])).name)
 
 
 class DumpNames:

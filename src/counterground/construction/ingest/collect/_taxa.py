@@ -85,9 +85,9 @@ class Choice:
         return sorted(taxon.id for taxon in self.taxa)
 
     @property
-    def scientific_name(self) -> str:
-        """Return the names of the taxa in one text."""
-        return " + ".join(taxon.name for taxon in self.taxa)
+    def names(self) -> tuple[str, ...]:
+        """Return the scientific names of the taxa."""
+        return tuple(taxon.name for taxon in self.taxa)
 
     def to_setting(self) -> dict[str, Any]:
         """Return what the pool remembers of it."""

@@ -4,21 +4,18 @@ from counterground.construction.ingest.download._download import (
     DownloadReport,
     DownloadSettings,
     FailedDownload,
-    Pacer,
     PhotoFields,
     download_photos,
 )
-from counterground.construction.ingest.download._keep import KeptPhoto, file_stem, find_photo, keep_photo
+from counterground.construction.ingest.download._keep import KeptPhoto, file_stem, keep_photo
 
 __all__ = [
     "DownloadReport",
     "DownloadSettings",
     "FailedDownload",
     "KeptPhoto",
-    "Pacer",
     "PhotoFields",
     "download_photos",
     "file_stem",
-    "find_photo",
     "keep_photo",
 ]

@@ -142,7 +142,7 @@ def download_photos(
         settings: see ``DownloadSettings``.
         fields: further columns of the photos.
         pacer: a rate or budget of the caller's.
-        progress: called with (candidates settled, candidates in all).
+        progress: called with (candidates done, candidates in all).
 
     Raises:
         CounterGroundError: the pool cannot be written, or the pacer ends it; what was fetched is kept.
@@ -177,7 +177,7 @@ class _Run:
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.pool, self.settings, self.fields, self.pacer = pool, settings, fields, pacer
-        self.progress, self.total, self.settled = progress, len(wanted), 0
+        self.progress, self.total, self.done = progress, len(wanted), 0
         self.hosts = HostQueue(
             _tasks(wanted),
             per_host=settings.per_host,
@@ -282,7 +282,7 @@ class _Run:
             further = self.fields(row) if self.fields else {}
             self.rows.append({name: row[name] for name in _SHARED} | vars(photo) | dict(further))
             self.marks.append((row["key"], row["class_name"], "got", None))
-        self.settle(len(kept.photos))
+        self.report_done(len(kept.photos))
 
     def record_failure(self, task: _Task, error: FetchError) -> None:
         """Note why there is no photo, or let it be asked for again."""
@@ -309,13 +309,13 @@ class _Run:
         given_up = [FailedDownload(row["key"], row["class_name"], task.url, reason) for row in rows]
         (self.failed if status == "failed" else self.postponed).extend(given_up)
         self.marks += [(one.key, one.class_name, status, reason) for one in given_up]
-        self.settle(len(given_up))
+        self.report_done(len(given_up))
 
-    def settle(self, number: int) -> None:
+    def report_done(self, number: int) -> None:
         """Report progress."""
-        self.settled += number
+        self.done += number
         if self.progress:
-            self.progress(self.settled, self.total)
+            self.progress(self.done, self.total)
 
     def write(self) -> None:
         """Write to the pool: photos first, so that a candidate marked "got" has its photo."""

@@ -12,7 +12,7 @@ from counterground.construction.ingest.imports._options import ImportOptions, re
 from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import IMAGE_SUFFIXES, Benchmark
-from counterground.pool import is_pool
+from counterground.pool import PhotoKey, is_pool
 from counterground.text import counted
 
 _CARRIED = ("cluster", "licence", "attribution", "source")
@@ -62,7 +62,7 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
         notes += ("The groups common and counter were not imported: in a pool, they come from discovery.",)
     items = (
         Item(
-            origin=f"file:{benchmark.name}/{row['path']}",
+            origin=str(PhotoKey("file", f"{benchmark.name}/{row['path']}")),
             item=row["path"],
             class_name=classes[row["class_name"]],
             content=benchmark.photo_path(row["path"]),
@@ -103,7 +103,10 @@ def _flat(folder: Path, options: ImportOptions) -> Source:
         listed = f"{', '.join(others[:3])}{more}"
         notes = (f"Skipped {counted(len(others), 'file')} of unknown type: {listed}.",)
     name = classes[options.class_name]
-    items = (Item(f"file:{folder.resolve().name}/{file.name}", file.name, name, file) for file in files)
+    items = (
+        Item(str(PhotoKey("file", f"{folder.resolve().name}/{file.name}")), file.name, name, file)
+        for file in files
+    )
     return Source(items, len(files), frozenset([name]), notes)
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from counterground.construction.ingest.imports._options import ImportOptions, resolve_class_names
 from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.pool import PhotoKey
 from counterground.text import counted
 
 _SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": None}
@@ -103,7 +104,7 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
     candidates: list[dict[str, object]] = []
     extras: dict[tuple[str, str], dict[str, str | None]] = {}
     for url, name, row in rows:
-        key = (f"url:{url}", classes[name])
+        key = (str(PhotoKey("url", url)), classes[name])
         if key in extras:
             continue
         extras[key] = {"cluster": row.get("cluster"), "background": row.get(background)}

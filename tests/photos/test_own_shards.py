@@ -18,8 +18,10 @@ import pytest
 from PIL import Image
 
 from counterground.errors import CounterGroundError
-from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_packed
-from counterground.photos.shards import _shards as packed
+from counterground.photos import Benchmark, LabelSpace, describe_shards, photo_id, read_benchmark
+
+# Limits of gigabytes are lowered, and keys of unpacked folders compared.
+from counterground.photos.shards import _shards
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> Path:
@@ -55,7 +57,7 @@ def own(tmp_path):
     frame = pl.DataFrame(rows, schema_overrides={"class_index": pl.Int32})
     space = LabelSpace("benchmark", ("a", "b", "c"), (None,) * 3)
     benchmark = Benchmark("own", tmp_path, frame, space, ("a note",))
-    write_packed(benchmark, out, "webdataset", shards)
+    describe_shards(benchmark, out, "webdataset", shards)
     return out, benchmark
 
 
@@ -105,7 +107,7 @@ def test_a_description_of_something_else_is_found_out(own):
     (out / "benchmark.json").write_text(json.dumps({"packed": "webdataset"}))
     with pytest.raises(CounterGroundError, match=r"benchmark\.json is damaged: export again"):
         read_benchmark(out)
-    write_packed(replace(benchmark, notes=()), out, "webdataset", sorted(out.glob("*.tar")))
+    describe_shards(replace(benchmark, notes=()), out, "webdataset", sorted(out.glob("*.tar")))
     (out / "label_space.json").write_text("{}")
     with pytest.raises(CounterGroundError, match=r"label_space\.json: A label space needs"):
         read_benchmark(out)
@@ -143,8 +145,6 @@ def test_a_cache_that_cannot_be_written_is_one_line(own, cache, monkeypatch):
 
 
 def test_more_than_the_limit_is_refused(own, monkeypatch):
-    from counterground.photos.shards import _shards
-
     out, _ = own
     monkeypatch.setattr(_shards, "MAX_TOTAL_BYTES", 1000)
     with pytest.raises(CounterGroundError, match="more than 64 GiB in all"):
@@ -153,8 +153,8 @@ def test_more_than_the_limit_is_refused(own, monkeypatch):
 
 def test_the_key_depends_on_all_that_is_read(own):
     out, _ = own
-    first = packed._open_pack(out, "webdataset").key()
+    first = _shards._open_folder(out, "webdataset").key()
     (out / "README.md").write_text("x")
-    assert packed._open_pack(out, "webdataset").key() == first
+    assert _shards._open_folder(out, "webdataset").key() == first
     (out / "classnames.txt").write_text("x")
-    assert packed._open_pack(out, "webdataset").key() != first
+    assert _shards._open_folder(out, "webdataset").key() != first
