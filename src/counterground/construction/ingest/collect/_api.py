@@ -109,15 +109,15 @@ class INaturalist:
                 f"{self._address} cannot be reached ({error.reason}). What was fetched is kept: "
                 "run the same command again when the connection is back."
             )
-        said = f"{self._address}: {error.reason}"
+        failure = f"{self._address}: {error.reason}"
         with suppress(ValueError, KeyError, TypeError, RecursionError):
-            said += f" ({str(json.loads(error.excerpt)['error'])[:100]})"
+            failure += f" ({str(json.loads(error.excerpt)['error'])[:100]})"
         if error.again:
-            return f"{said} again and again. What was fetched is kept: run the same command again later."
+            return f"{failure} again and again. What was fetched is kept: run the same command again later."
         if 300 <= error.status < 400:
-            return f"{said}. Give the address it leads to with --api-url, if you trust it."
+            return f"{failure}. Give the address it leads to with --api-url, if you trust it."
         own = error.status == 404 and self._address != API_URL
-        return f"{said}: is that the address of the API? It ends in /v1." if own else f"{said}."
+        return f"{failure}: is that the address of the API? It ends in /v1." if own else f"{failure}."
 
 
 def _read_json(answer: Answer) -> tuple[Mapping[str, str], Any]:
