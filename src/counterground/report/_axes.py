@@ -15,7 +15,6 @@ _TAILS = (97, 3, 0.5, 99.5, 0.2, 99.8)
 _EVEN = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1)
 """Steps in percent for an axis so short that few round numbers lie on it."""
 _ENOUGH = 5
-_APART = 0.085
 _MARGIN, _LEAST_MARGIN = 0.08, 0.05
 # Axes go a little beyond EDGE, so that markers at 0 and 100 % are whole: to half of it.
 _BEYOND = 0.5 / (EDGE / 2)
@@ -62,28 +61,28 @@ def limits(values: Iterable[float]) -> tuple[float, float]:
     return float(accuracy(ends.min() - margin)), float(accuracy(ends.max() + margin))
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """Accuracies of round percentages between the limits, none closer than 8.5 % of the axis.
+def ticks(low: float, high: float, apart: float = 0.085) -> list[float]:
+    """Accuracies of round percentages between the limits, none closer than ``apart``, a fraction of the axis.
 
     The roundest come first: 50 before 65. Where fewer than five lie on the axis they are even steps instead,
     and in the tails, where even steps crowd, finer ones.
     """
-    kept = _spaced(_ROUND, low, high)
+    kept = _spaced(_ROUND, low, high, apart)
     if len(kept) >= _ENOUGH:
         return kept
     for step in _EVEN:
         first, last = math.ceil(100 * low / step - 1e-9), math.floor(100 * high / step + 1e-9)
         steps = [round(place * step, 1) / 100 for place in range(first, last + 1)]
-        if len(steps) >= _ENOUGH and _shortest(steps, low, high) >= _APART:
+        if len(steps) >= _ENOUGH and _shortest(steps, low, high) >= apart:
             return steps
-    return _spaced((*_ROUND, *_TAILS), low, high)
+    return _spaced((*_ROUND, *_TAILS), low, high, apart)
 
 
-def _spaced(candidates: Iterable[float], low: float, high: float) -> list[float]:
+def _spaced(candidates: Iterable[float], low: float, high: float, apart: float) -> list[float]:
     """Those percentages between the limits that keep their distance from the earlier ones, in order."""
     kept: list[float] = []
     for tick in (candidate / 100 for candidate in candidates):
-        if low <= tick <= high and _shortest([*kept, tick], low, high) >= _APART:
+        if low <= tick <= high and _shortest([*kept, tick], low, high) >= apart:
             kept.append(tick)
     return sorted(kept)
 

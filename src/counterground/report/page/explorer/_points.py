@@ -20,6 +20,7 @@ FONT = 12.0
 # Sides of the square that holds the marks, in pixels: on wide screens, on phones and on small ones.
 FRAMES = (560.0, 290.0, 225.0)
 _DIAGONAL_WORDS = 130.0
+_TICKS_APART = 0.12  # of the axis: closer labels would hide every other one on a phone
 
 
 class Item(NamedTuple):
@@ -47,7 +48,7 @@ def quantile(accuracy: float) -> float:
 def domain(rows: Sequence[dict[str, Any]]) -> Domain:
     """Return what the axes must span to hold these rows of `model_points`."""
     low, high = limits(shown_values(rows))
-    marks = [round(float(probit(tick)), 6) for tick in ticks(low, high)]
+    marks = [round(float(probit(tick)), 6) for tick in ticks(low, high, _TICKS_APART)]
     return Domain(float(probit(low)), float(probit(high)), marks)
 
 
