@@ -88,6 +88,7 @@ class Comparison:
     agreement: pl.DataFrame
     warnings: tuple[str, ...]
     places: Mapping[tuple[Any, ...], int]
+    sources: Mapping[tuple[Any, ...], str]
 
     def place_of(self, run: Run, setting: Mapping[str, Any]) -> int | None:
         """Return which row of ``models`` is a model of a run; None where it is none, as without a drop.
@@ -97,6 +98,10 @@ class Comparison:
             setting: the model and its setting, the columns of ``metrics.KEYS``.
         """
         return self.places.get(place_key(run, setting))
+
+    def source_of(self, run: Run, setting: Mapping[str, Any]) -> str | None:
+        """Return the source under which ``tests`` has a model of a run; None where there are none."""
+        return self.sources.get(place_key(run, setting))
 
     @property
     def models(self) -> pl.DataFrame:
@@ -198,7 +203,7 @@ def full_comparison(
         listed, published=published, reproduction=published, setup=_setup(listed)
     )
     robustness = effective_robustness(points, baseline=baseline, scale=scale)
-    tests, obstacles = _tests(named, against)
+    tests, sources, obstacles = _tests(named, against)
     comparability = comparability_warnings(named, published=published)
     if not published:
         obstacles += _alone(points, tests)
@@ -211,6 +216,7 @@ def full_comparison(
         drop_agreement(named, published=published),
         tuple(dict.fromkeys((*comparability, *obstacles, *robustness.warnings))),
         places,
+        sources,
     )
 
 
@@ -243,8 +249,11 @@ def _alone(points: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
     return []
 
 
-def _tests(runs: Mapping[str, Run], against: str | None) -> tuple[pl.DataFrame, list[str]]:
-    """Paired tests on each benchmark version and label space, corrected there, and why there are none."""
+def _tests(
+    runs: Mapping[str, Run], against: str | None
+) -> tuple[pl.DataFrame, dict[tuple[Any, ...], str], list[str]]:
+    """Paired tests on each benchmark version and label space, sources of results, why tests are missing."""
+    sources: dict[tuple[Any, ...], str] = {}
     groups: dict[tuple[str, str], dict[str, Run]] = {}
     versions = {run.info.benchmark.version: run.info.benchmark.name for run in runs.values()}
     times = Counter(versions.values())
@@ -256,7 +265,9 @@ def _tests(runs: Mapping[str, Run], against: str | None) -> tuple[pl.DataFrame, 
     for (version, _), group in groups.items():
         benchmark = versions[version]
         try:
-            table = _table_of(group, against)
+            predictions, held = _predictions(group)
+            sources |= held
+            table = _table_of(predictions, group, against)
         except ValueError as error:
             if len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values()):
                 title = f"{benchmark} (version {version[:8]})" if times[benchmark] > 1 else benchmark
@@ -265,20 +276,21 @@ def _tests(runs: Mapping[str, Run], against: str | None) -> tuple[pl.DataFrame, 
         place = (pl.lit(benchmark).alias("benchmark"), pl.lit(version).alias("benchmark_version"))
         frames.append(table.select(*place, pl.all()))
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
-    return tests, obstacles
+    return tests, sources, obstacles
 
 
-def _table_of(runs: Mapping[str, Run], against: str | None) -> pl.DataFrame:
+def _table_of(predictions: pl.DataFrame, runs: Mapping[str, Run], against: str | None) -> pl.DataFrame:
     """Paired tests of runs on the same photos; a ValueError says why there are none."""
-    predictions = _predictions(runs)
     if against is not None and against not in set(predictions["model"]):
         raise ValueError(f"There are no predictions of {against!r} there.")
     table = _without_repeats(compare_models(predictions), runs.values())
     return table if against is None else tests_against(table, against)
 
 
-def _predictions(runs: Mapping[str, Run]) -> pl.DataFrame:
+def _predictions(runs: Mapping[str, Run]) -> tuple[pl.DataFrame, dict[tuple[Any, ...], str]]:
     """The predictions of runs on the same photos, with ``source``: the names of the runs that hold them.
+
+    The second value is the source of each result of each run (``place_key``).
 
     What several runs hold alike is there once. Results of one model that differ (another precision, other
     weights under the same name) are results of their own.
@@ -289,7 +301,15 @@ def _predictions(runs: Mapping[str, Run]) -> pl.DataFrame:
         for key, part in parts.items():
             kept = (*key, fingerprint(part.drop(SETTING).sort("path")))
             found.setdefault(kept, (part, []))[1].append(name)
-    return pl.concat(part.with_columns(source=pl.lit(", ".join(names))) for part, names in found.values())
+    sources = {
+        place_key(runs[name], dict(zip(KEYS, kept, strict=False))): ", ".join(names)
+        for kept, (_, names) in found.items()
+        for name in names
+    }
+    predictions = pl.concat(
+        part.with_columns(source=pl.lit(", ".join(names))) for part, names in found.values()
+    )
+    return predictions, sources
 
 
 def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:

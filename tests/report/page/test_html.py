@@ -240,7 +240,7 @@ def test_different_results_of_one_model_carry_the_names_of_their_runs(page, make
     text = page(first, second).text
     assert {"m (one)", "m (two)"} <= set(re.findall(r"m \(\w+\)", text))
     # Each result is tested as that of its run.
-    assert "Significantly more than m (one); not significantly different from x" in text
+    assert "Its drop is significantly larger than that of each of the 2 other models" in text
 
 
 def test_other_weights_of_one_name_are_two_models_though_their_figures_are_equal(page, make_run):

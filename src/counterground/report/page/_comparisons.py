@@ -85,22 +85,26 @@ class Comparisons:
         return next((pair for pair in self.pairs if {pair.model, pair.against} == {first, second}), None)
 
 
-def tested_pairs(tests: pl.DataFrame, models: Sequence[ModelScores], lead: str | None) -> Comparisons:
+def tested_pairs(
+    tests: pl.DataFrame, models: Sequence[ModelScores], sources: Sequence[str | None], lead: str | None
+) -> Comparisons:
     """Find the tests of each two models.
 
     Args:
         tests: of ``Comparison.tests`` the rows on one version of a benchmark.
         models: the models of the page, under labels of their own.
+        sources: what the tests call the runs that hold each model.
         lead: label of the model with the largest drop.
     """
-    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    rows: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
     counted = pl.col("p_value").count().over("metric", "group").alias("corrected_for")
     for row in tests.with_columns(counted).iter_rows(named=True):
-        rows.setdefault((row["model_a"], row["model_b"]), []).append(row)
+        key = (row["model_a"], row["source_a"], row["model_b"], row["source_b"])
+        rows.setdefault(key, []).append(row)
     pairs = []
-    for pair in combinations(models, 2):
-        for first, second in (pair, pair[::-1]):
-            found = rows.get((first.setting.model, second.setting.model), [])
+    for pair in combinations(zip(models, sources, strict=True), 2):
+        for (first, source_a), (second, source_b) in (pair, pair[::-1]):
+            found = rows.get((first.setting.model, source_a, second.setting.model, source_b), [])
             if own := [_test(row) for row in found if _is_of(row, first, second)]:
                 ordered = sorted(own, key=lambda test: list(_TITLES.values()).index(test.title))
                 pairs.append(Pair(first.label, second.label, ordered))

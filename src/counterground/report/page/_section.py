@@ -116,7 +116,8 @@ def make_section(
     models = [k.model for k in known]
     lead = find_lead(models)
     tests = comparison.tests.filter(pl.col("benchmark_version") == benchmark.version)
-    compared = tested_pairs(tests, models, lead.label if lead else None)
+    sources = [comparison.source_of(runs[k.run], k.model.setting._asdict()) for k in known]
+    compared = tested_pairs(tests, models, sources, lead.label if lead else None)
     rows = _rows(known)
     items = [Item(k.point, row.model.label, row.mark) for k, row in zip(known, rows, strict=True) if k.point]
     photos = pl.concat([run.predictions.select(_PHOTO) for run in runs]).unique()
