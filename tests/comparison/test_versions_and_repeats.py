@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 from paper_sized import classifier_record
 
-import counterground as cg
 from counterground.comparison import (
     effective_robustness,
     format_comparison,
@@ -87,12 +86,6 @@ def test_versions_of_one_name_are_told_apart_everywhere(stamps):
         "No paired tests on stamps (version stamps00)",
         "No paired tests on stamps (version zzzzzzzz)",
     ]
-
-
-def test_the_python_call_says_which_runs_saw_which_version(stamps):
-    runs = [stamps("vA", {B32: (0.9, 0.2)}), stamps("vB", {L14: (0.9, 0.2)}, version=NEW)]
-    with pytest.raises(UsageError, match=r"vA on stamps, version stamps00; vB on stamps, version zzzzzzzz"):
-        cg.compare(runs)
 
 
 def test_each_table_stands_above_its_own_line(stamps):
