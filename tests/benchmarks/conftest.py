@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+# Its map of packages tells which small ones to stand in for.
 from counterground.benchmarks.stamps import _photographs
 
 _COMPRESS = {".xz": lzma.compress, ".gz": gzip.compress, ".bz2": bz2.compress, "": bytes, ".zst": bytes}

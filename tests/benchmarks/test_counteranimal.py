@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from counterground.benchmarks import benchmark_folder, get_benchmark, list_benchmarks, open_benchmark
+
+# Where an unpacking is cut off, and how often a download is tried, are not for users to set.
 from counterground.benchmarks.counteranimal import _archive, compare_with_paper, get_counteranimal
 from counterground.benchmarks.counteranimal import _counteranimal as _download
 from counterground.cli import main

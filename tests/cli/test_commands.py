@@ -10,7 +10,7 @@ import sys
 import polars as pl
 import pytest
 
-from counterground._version import __version__
+from counterground import __version__
 from counterground.cli import counterground, main
 
 

@@ -13,7 +13,7 @@ import counterground as cg
 from counterground.cli import main
 from counterground.report.figures import FIGURES
 from counterground.study import TheorySettings
-from counterground.study.theory._study import simulate_grid
+from counterground.study.theory import simulate_grid
 
 PAGE = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()
 (BLOCK,) = re.findall(r"<!-- run -->\n```console\n(.*?)```", PAGE, flags=re.DOTALL)

@@ -68,6 +68,7 @@ def test_every_contradiction_is_tied_to_rows_or_is_general():
 
 
 def test_every_selector_meets_a_row():
+    # A selector that meets no row leaves no trace in the tables.
     from counterground.published._notes import _read, _selector
 
     for note in _read():

@@ -118,6 +118,7 @@ def test_copies_share_nothing_with_the_source(grouped, tmp_path):
     assert not (tmp_path / "out" / path).samefile(grouped.photo_path(path))
 
 
+# Slow copies and a death between two renames can only be arranged inside.
 PROGRAM = """
 import importlib, os, signal, sys, time
 from pathlib import Path

@@ -169,6 +169,7 @@ def test_croissant_hashes_find_a_changed_manifest(grouped, tmp_path):
 
 
 def test_what_mlcroissant_refuses_is_not_exported(grouped, tmp_path, monkeypatch):
+    # What it writes is always valid: only a broken one shows that it is checked.
     from counterground.construction.export.formats import _croissant
 
     monkeypatch.setattr(_croissant, "_CONFORMS_TO", "http://mlcommons.org/croissant/9.9")
