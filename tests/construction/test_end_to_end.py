@@ -250,7 +250,7 @@ def label_without_browser(desk, truth, command: list[str], task: str) -> None:
                 answer.raise_for_status()
                 return answer.json()
 
-            while photos := post("next", task=task, have=[], count=20)["photos"]:
+            while photos := post("next", task=task, leased=[], count=20)["photos"]:
                 events = [
                     {
                         "kind": "decide",

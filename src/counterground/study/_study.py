@@ -67,7 +67,7 @@ def check_out(out: Path, name: str) -> None:
         import_module("matplotlib")
     record = out / "run.json"
     if record.exists() and _name_in(record) != name:
-        raise CounterGroundError(f"{out} does not hold a study {name}: choose another --out.")
+        raise CounterGroundError(f"{out} holds something else, not the study {name}: choose another --out.")
     check_writable(out)
 
 
