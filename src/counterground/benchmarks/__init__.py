@@ -4,6 +4,7 @@ from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks._packages import open_packages
 from counterground.benchmarks._registry import (
     benchmark_folder,
+    benchmark_names,
     benchmark_references,
     get_benchmark,
     list_benchmarks,
@@ -25,6 +26,7 @@ __all__ = [
     "Cutout",
     "StampsSettings",
     "benchmark_folder",
+    "benchmark_names",
     "benchmark_references",
     "build_stamps",
     "composite",

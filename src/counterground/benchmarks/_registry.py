@@ -39,6 +39,11 @@ def benchmark_references(name: str) -> tuple[str, ...]:
     return found.cite if found else ()
 
 
+def benchmark_names() -> list[str]:
+    """Return the names of all benchmarks that have one, ours first; no other package is imported."""
+    return _BENCHMARKS.names()
+
+
 def benchmark_folder(name: str) -> Path:
     """Return the folder of a built-in benchmark in the cache, fetched or not; ``open_benchmark`` reads it.
 

@@ -15,7 +15,7 @@ def benchmarks(context: click.Context) -> None:
         from counterground.benchmarks import list_benchmarks
         from counterground.cli._show import show_benchmarks
 
-        show_benchmarks(list_benchmarks())
+        show_benchmarks(list_benchmarks(warn=lambda line: click.echo(f"Warning: {line}", err=True)))
 
 
 @benchmarks.command()

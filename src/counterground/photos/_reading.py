@@ -40,6 +40,8 @@ def read_benchmark(source: str | Path) -> Benchmark:
             )
         if (path / EXPORT_FILE).is_file():
             formats = sorted(entry.parent.name for entry in path.glob(f"*/{BENCHMARK_FILE}"))
+            if not formats:
+                raise UsageError(f"{path} is an export in a format that CounterGround does not read.")
             raise UsageError(f"{path} holds several exports: name one of the folders {', '.join(formats)}.")
         return read_folder(path)
     if path.suffix.lower() != ".parquet":

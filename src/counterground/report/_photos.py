@@ -38,7 +38,7 @@ def built_in_benchmarks(runs: Sequence[Run]) -> list[Benchmark]:
     """Return the built-in benchmarks that runs were made on and that need not be fetched first."""
     named = {run.info.benchmark.name for run in runs}
     found = []
-    for benchmark in list_benchmarks():
+    for benchmark in list_benchmarks(warn=lambda _: None):
         if benchmark.is_ready() and benchmark.name in named:
             try:
                 found.append(open_benchmark(benchmark.name))

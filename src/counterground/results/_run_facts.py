@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from counterground.benchmarks import list_benchmarks
+from counterground.benchmarks import benchmark_names
 from counterground.results._numbers import count
 from counterground.results._run import Run
 
@@ -106,7 +106,7 @@ def repeat_command(run: Run, only: str | None = None) -> str:
 
 
 def _is_built_in(benchmark: str) -> bool:
-    return any(benchmark == known.name for known in list_benchmarks())
+    return benchmark in benchmark_names()
 
 
 def _unreadable(n: int) -> str:

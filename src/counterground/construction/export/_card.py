@@ -63,7 +63,7 @@ def write_card(benchmark: Benchmark, statement: Statement, folder: Path, front_m
         _counts(benchmark),
         _how_chosen(statement.facts),
         _licences(benchmark, statement),
-        _reading(statement.format.reader),
+        _reading(statement.format.reader, folder),
         _citing(benchmark, statement),
     )
     text = front_matter + "\n".join(sections)
@@ -167,11 +167,11 @@ def _permits(obstacle: str, noncommercial: bool, verbatim: bool) -> str:
     return ", ".join(limits) or "yes"
 
 
-def _reading(reader: str) -> str:
-    evaluate = "counterground evaluate . -m MODEL --out ../run"
-    return (
-        f"## How to read it\n\nIn this folder:\n\n```python\n{reader}\n```\n\n```console\n{evaluate}\n```\n"
-    )
+def _reading(reader: str, folder: Path) -> str:
+    text = f"## How to read it\n\nIn this folder:\n\n```python\n{reader}\n```\n"
+    if (folder / "benchmark.json").is_file():  # else the format of another package is one we do not read
+        text += "\n```console\ncounterground evaluate . -m MODEL --out ../run\n```\n"
+    return text
 
 
 def _citing(benchmark: Benchmark, statement: Statement) -> str:
