@@ -316,6 +316,6 @@ def test_the_command_takes_a_benchmark_and_says_no_to_contradictions(photos, tmp
     assert main(["report", str(run), "--no-photos", "--out", str(out)]) == 0
     assert "data:image" not in out.read_text()
     assert main(["report", str(run), "--benchmark", str(photos), "--no-photos", "--out", str(out)]) == 2
-    assert "give one of them" in capsys.readouterr().err
+    assert "use only one" in capsys.readouterr().err
     help_text = CliRunner().invoke(command, ["report", "--help"]).output
     assert "[default: 15" in re.sub(r"\s+", " ", help_text)
