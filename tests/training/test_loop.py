@@ -133,7 +133,7 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
 def test_broken_checkpoint_is_one_clear_line(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(b"no safetensors")
-    with pytest.raises(CounterGroundError, match="Delete it to start anew"):
+    with pytest.raises(CounterGroundError, match="Delete it to start again"):
         train(make_model(), batch_at, loss, SCHEDULE, checkpoint=path)
 
 

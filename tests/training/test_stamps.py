@@ -103,7 +103,7 @@ def test_interrupted_training_ends_in_the_same_file(tmp_path):
 def test_command_says_what_is_wrong(tmp_path, capsys):
     (tmp_path / "checkpoint.safetensors").write_bytes(b"")
     assert main(["stamps-biased", "--out", str(tmp_path), "--steps", "1", "--quiet"]) == 1
-    assert "Delete it to start anew" in capsys.readouterr().err
+    assert "Delete it to start again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
