@@ -37,7 +37,10 @@ def test_evaluate_finishes_without_the_chart_and_says_how_to_get_the_page(
     shown = capsys.readouterr()
     assert "Drop" in shown.out
     (line,) = [line for line in shown.err.splitlines() if "report.html" in line]
-    assert "was not written: The package altair is not installed: run `pip install 'counterground[report]'`." in line
+    assert (
+        "was not written: The package altair is not installed: run `pip install 'counterground[report]'`."
+        in line
+    )
     assert f"counterground report {out}" in line
 
 
