@@ -99,7 +99,7 @@ def test_killed_at_any_moment_and_restarted_many_times(tmp_path, make_pool, serv
         server = serve(pool, "--second", "0")
         # The cookie of the new session works for the page that is still open.
         ann.context.request.get(server.links["ann"])
-    ann.page.wait_for_function("() => window.made.over", timeout=30_000)
+    ann.page.wait_for_function("() => window.made.over", timeout=120_000)
     ann.saved()
     made, undone = events(pool)
     pressed = ann.page.evaluate("window.made")
