@@ -86,6 +86,30 @@ def test_a_failure_in_the_middle_leaves_the_budget_as_it_was(clock, tmp_path):
     assert budget.take("bytes", 60) == 0  # and it goes on
 
 
+@pytest.mark.parametrize("statement", ["BEGIN", "SELECT", "INSERT", "COMMIT"])
+def test_interrupted_after_any_statement_it_goes_on(clock, tmp_path, monkeypatch, statement):
+    interrupted = []
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql, *values):
+            done = super().execute(sql, *values)
+            if sql.lstrip().startswith(statement) and interrupted == [False]:
+                interrupted.append(True)
+                raise KeyboardInterrupt
+            return done
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *given, **named: connect(*given, **named, factory=Connection)
+    )
+    budget = Budget("here", {"requests": (Limit(DAY, 2),)}, tmp_path / "budget.sqlite")
+    interrupted.append(False)
+    with pytest.raises(KeyboardInterrupt):
+        budget.take("requests", 1)
+    assert budget.take("requests", 1) == 0
+    assert (budget.take("requests", 1) > 0) == (statement == "COMMIT")
+
+
 def test_a_budget_that_cannot_be_kept_is_an_error(tmp_path):
     file = tmp_path / "budget.sqlite"
     file.write_bytes(b"no database, and long enough to be read as one" * 10)

@@ -107,8 +107,8 @@ class Budget:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._clear_errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            try:  # an interrupt may come as soon as it has begun
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:

@@ -109,7 +109,7 @@ def test_interrupted_it_stops_at_once_and_says_what_to_do(server, zebras, tmp_pa
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert len(err.strip().splitlines()) == 1
     assert "same command continues" in err
     done = start(server, tmp_path / "pool", 60)
