@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 
 import polars as pl
@@ -77,6 +78,11 @@ def load_table(name: str) -> pl.DataFrame:
     """
     if name not in TABLES:
         raise ValueError(f"There is no published table {name!r}; choose one of {', '.join(TABLES)}.")
+    return _read(name).clone()  # a frame can be changed in place
+
+
+@cache
+def _read(name: str) -> pl.DataFrame:
     data = resources.files(__package__).joinpath("data", f"{name}.csv").read_bytes()
     header = data.decode().partition("\n")[0].strip().split(",")
     frame = pl.read_csv(data, schema={column: _column_type(name, column) for column in header})

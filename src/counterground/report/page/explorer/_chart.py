@@ -6,6 +6,7 @@ The only module that needs altair and vl-convert.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from counterground.report.page.explorer._points import FONT, FRAMES, Domain
 
 _SIDE = 620
+_LOW, _HIGH = "low[+paper]", "high[+paper]"
 _CSS = {"ink": "var(--ink)", "soft": "var(--soft)", "grid": "var(--grid)", "page": "var(--page)"}
 
 
@@ -26,43 +28,52 @@ def draw_chart(
     families: Sequence[str],
     *,
     paper: bool,
-) -> alt.LayerChart:
-    """Draw the scatter; ``paper`` says whether the paper's models are shown at first."""
-    axes = _Axes(spans)
+) -> dict[str, Any]:
+    """Draw the scatter as Vega-Lite; ``paper`` says whether the paper's models are shown at first."""
+    params = {
+        "paper": paper,
+        "families": list(families),
+        "hover": 0,
+        "low": [span.low for span in spans],
+        "high": [span.high for span in spans],
+        "ticks": [span.ticks for span in spans],
+    }
+    data = {"own": own, "theirs": theirs, "lines": lines or [{"family": ""}]}
+    given = [{"name": name, "value": value} for name, value in params.items()]
+    return _specification() | {"params": given, "datasets": data}
+
+
+@cache
+def _specification() -> dict[str, Any]:
+    """The chart without its data and parameters, checked against Vega-Lite's schema."""
+    axes = _Axes()
     layers: list[Any] = [
         _diagonal(),
-        _lines(lines, axes),
-        _paper_layer(theirs, axes),
-        *_crosses(own, axes),
-        _leaders(own, axes),
-        *_names(own, axes),
-        _points(own, axes),
+        _lines(axes),
+        _paper_layer(axes),
+        *_crosses(axes),
+        _leaders(axes),
+        *_names(axes),
+        _points(axes),
     ]
     layered: alt.LayerChart = (
         alt.layer(*layers)
-        .add_params(
-            alt.param(name="paper", value=paper),
-            alt.param(name="families", value=list(families)),
-            alt.param(name="hover", value=0),
-            alt.param(name="low", expr=f"paper ? {spans[1].low} : {spans[0].low}"),
-            alt.param(name="high", expr=f"paper ? {spans[1].high} : {spans[0].high}"),
-        )
         .properties(
             width=_SIDE, height=_SIDE, autosize=alt.AutoSizeParams(type="fit", contains="padding"), padding=4
         )
         .configure(background="transparent", font="sans-serif")
         .configure_view(stroke=_CSS["grid"])
     )
-    return layered
+    return layered.to_dict()
 
 
 class _Axes:
     """Both axes: probit positions, written in percent, with the domain that the controls choose."""
 
-    def __init__(self, spans: Sequence[Domain]) -> None:
-        low, high = alt.ExprRef("low"), alt.ExprRef("high")
+    def __init__(self) -> None:
+        low, high = alt.ExprRef(_LOW), alt.ExprRef(_HIGH)
         self.scale = alt.Scale(domain=[low, high], nice=False, zero=False)
-        self.values = alt.ExprRef(f"paper ? {spans[1].ticks} : {spans[0].ticks}")
+        self.values = alt.ExprRef("ticks[+paper]")
 
     def _axis(self, title: str) -> alt.Axis:
         return alt.Axis(
@@ -95,7 +106,7 @@ def _as(field: str) -> Any:
 
 def _diagonal() -> Any:
     ends = alt.InlineData([{"end": 0}])
-    base = alt.Chart(ends).transform_calculate(x="low", x2="high", y="low", y2="high")
+    base = alt.Chart(ends).transform_calculate(x=_LOW, x2=_HIGH, y=_LOW, y2=_HIGH)
     line = base.mark_rule(strokeDash=[5, 4], color=_CSS["soft"], aria=False).encode(
         x="x:Q", x2="x2", y="y:Q", y2="y2"
     )
@@ -112,18 +123,18 @@ def _diagonal() -> Any:
     return alt.layer(line, words)
 
 
-def _lines(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+def _lines(axes: _Axes) -> Any:
     return (
-        alt.Chart(alt.InlineData(rows or [{"family": ""}]))
+        alt.Chart(alt.NamedData("lines"))
         .transform_filter("indexof(families, datum.family) >= 0 && (paper || !datum.paper)")
         .mark_rule(clip=True, strokeWidth=1.5, opacity=0.75, stroke=_as("line"), aria=False)
         .encode(x=axes.x(), y=axes.y(), x2="x2", y2="y2")
     )
 
 
-def _paper_layer(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+def _paper_layer(axes: _Axes) -> Any:
     return (
-        alt.Chart(alt.InlineData(rows))
+        alt.Chart(alt.NamedData("theirs"))
         .transform_filter("paper && indexof(families, datum.family) >= 0")
         .mark_point(filled=False, stroke=_as("colour"), fill="transparent", strokeWidth=1.4, opacity=0.8)
         .encode(
@@ -137,12 +148,12 @@ def _paper_layer(rows: list[dict[str, Any]], axes: _Axes) -> Any:
     )
 
 
-def _own(rows: list[dict[str, Any]]) -> Any:
-    return alt.Chart(alt.InlineData(rows)).transform_filter("indexof(families, datum.family) >= 0")
+def _own() -> Any:
+    return alt.Chart(alt.NamedData("own")).transform_filter("indexof(families, datum.family) >= 0")
 
 
-def _crosses(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
-    base = _own(rows)
+def _crosses(axes: _Axes) -> list[Any]:
+    base = _own()
     style: dict[str, Any] = {
         "clip": True,
         "stroke": _as("line"),
@@ -165,17 +176,17 @@ _AT = f"(paper ? {len(FRAMES)} : 0) + (width < 265 ? 2 : width < 430 ? 1 : 0)"
 
 
 def _right(pixels: str) -> str:
-    return f"datum.x + (high - low) * {pixels} / width"
+    return f"datum.x + ({_HIGH} - {_LOW}) * {pixels} / width"
 
 
 def _down(pixels: str) -> str:
-    return f"datum.y - (high - low) * {pixels} / height"
+    return f"datum.y - ({_HIGH} - {_LOW}) * {pixels} / height"
 
 
-def _leaders(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+def _leaders(axes: _Axes) -> Any:
     """Thin lines from points to names at a distance."""
     return (
-        _own(rows)
+        _own()
         .transform_calculate(to=f"datum.leader[{_AT}]")
         .transform_filter("datum.to.length > 0")
         .transform_calculate(
@@ -189,10 +200,10 @@ def _leaders(rows: list[dict[str, Any]], axes: _Axes) -> Any:
     )
 
 
-def _names(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
+def _names(axes: _Axes) -> list[Any]:
     """Names beside points, at the places found for this width and domain."""
     base = (
-        _own(rows)
+        _own()
         .transform_calculate(name=f"datum.text[{_AT}]", ox=f"datum.dx[{_AT}]", oy=f"datum.dy[{_AT}]")
         .transform_filter("datum.name !== ''")
         .transform_calculate(nx=_right("datum.ox"), ny=_down("datum.oy"))
@@ -212,9 +223,9 @@ def _names(rows: list[dict[str, Any]], axes: _Axes) -> list[Any]:
     ]
 
 
-def _points(rows: list[dict[str, Any]], axes: _Axes) -> Any:
+def _points(axes: _Axes) -> Any:
     return (
-        _own(rows)
+        _own()
         .mark_point(
             filled=True,
             fill=_as("colour"),

@@ -66,7 +66,7 @@ def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequenc
     marks = own_points(items, spans, _named(items), [[], list(published.iter_rows(named=True))])
     theirs = paper_points(published, FAMILY_SHAPES)
     chart = draw_chart(marks, theirs, _line_rows(lines), spans, families, paper=shown)
-    spec = legible(chart.to_dict())
+    spec = legible(chart)
     return Explorer(
         spec,
         draw_still(spec),
