@@ -38,7 +38,7 @@ SCENES = [
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_analytic_intervals_hold_the_truth(scene):
-    found = simulation.coverage(scene._replace(classes=CLASSES), "analytic", 1000)
+    found = simulation.coverage(scene._replace(classes=CLASSES), "analytic", 500)
     assert 0.92 <= found["accuracy"] <= 0.98
     assert 0.92 <= found["drop"] <= 0.98
 

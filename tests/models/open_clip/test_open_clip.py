@@ -156,6 +156,17 @@ def test_a_contradicting_name_is_reported():
     assert "GELU" in resolve_activation("ViT-B-32-quickgelu", "laion2b_s34b_b79k").warnings[0]
 
 
+@pytest.fixture
+def thin(monkeypatch):
+    """OpenCLIP's networks of these names with few layers: their activation does not depend on how many."""
+    for name, layers in (("RN50", [1, 1, 1, 1]), ("ViT-B-32", 2)):
+        for plain in (name, f"{name}-quickgelu"):
+            config = open_clip.get_model_config(plain)
+            config["vision_cfg"]["layers"] = layers
+            config["text_cfg"]["layers"] = 2
+            monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, plain, config)
+
+
 def cached_tag(tmp_path, monkeypatch, name, tag):
     """Let OpenCLIP find a tag's weights in a local file, as if fetched before."""
     torch.manual_seed(1)
@@ -164,7 +175,7 @@ def cached_tag(tmp_path, monkeypatch, name, tag):
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED[name][tag], "file", str(path))
 
 
-def test_quickgelu_weights_run_with_quickgelu_under_the_plain_name(tmp_path, monkeypatch):
+def test_quickgelu_weights_run_with_quickgelu_under_the_plain_name(thin, tmp_path, monkeypatch):
     cached_tag(tmp_path, monkeypatch, "ViT-B-32", "laion400m_e32")
     model = load_model("open_clip:ViT-B-32/laion400m_e32", device="cpu")
     layers = [type(block.mlp.gelu) for block in model.network.visual.transformer.resblocks]
@@ -184,7 +195,7 @@ def test_quickgelu_weights_run_with_quickgelu_under_the_plain_name(tmp_path, mon
 
 
 @pytest.mark.parametrize(("name", "activation"), [("RN50", "GELU"), ("RN50-quickgelu", "QuickGELU")])
-def test_a_file_without_a_tag_leaves_the_name_to_decide_and_says_so(name, activation, tmp_path):
+def test_a_file_without_a_tag_leaves_the_name_to_decide_and_says_so(name, activation, thin, tmp_path):
     path = tmp_path / "mine.safetensors"
     save_file(open_clip.create_model("RN50").state_dict(), path)
     model = load_model(f"open_clip:{name}@{path}", device="cpu")
