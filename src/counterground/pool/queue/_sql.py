@@ -74,7 +74,7 @@ DRAW = (
         FROM temp.place WHERE :task = 'review' OR stands
     ) JOIN class USING (class_name)
     ORDER BY (number - offset) / photos, photo_id, path
-    LIMIT (SELECT round(:share * sum(photos)) FROM class)
+    LIMIT (SELECT round(:share * total(photos)) FROM class)
     """,
     "INSERT OR REPLACE INTO temp.drawn VALUES (:task, :share)",
 )
