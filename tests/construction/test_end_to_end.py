@@ -207,7 +207,7 @@ class Annotator:
         self.page.wait_for_selector(".choice:enabled")
         before = self.source()
         shown = kind(self.truth, self.paths[int(re.search(r"(\d+)$", before)[1])])
-        key = ("1" if shown == "alien" else "k") if task == "review" else KEYS[shown]
+        key = ("n" if shown == "alien" else "k") if task == "review" else KEYS[shown]
         self.page.keyboard.press(key)
         changed = "was => (document.querySelector('.view img')?.getAttribute('src') ?? '') !== was"
         self.page.wait_for_function(changed, arg=before)

@@ -208,12 +208,13 @@ def test_freezing_says_what_is_left_out(pool):
     assert benchmark.photos["path"].to_list() == listed[2:]
     assert benchmark.photos["background"].to_list() == [None, "snow", "snow", "snow", None, None]
     assert set(benchmark.label_space.names) == set(CLASSES)
+    settle = "settle this in `counterground label`, page Disagreements."
     assert benchmark.notes == (
         "1 of 8 photos of the pool were discarded (clarity 1).",
-        "1 of 8 photos are left out: annotators disagree on keeping them.",
+        f"1 of 8 photos are left out, since annotators disagree on keeping them: {settle}",
         "2 of 8 photos were included without a review.",
         "2 of 6 photos have no background label yet.",
-        "1 of 6 photos have no background: annotators disagree on it.",
+        f"1 of 6 photos have no background, since annotators disagree on it: {settle}",
     )
 
 

@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 _BREAKS = {"br", "td", "th", "dt", "dd", "p", "li", "tr", "caption", "summary", "h1", "h2"}
-_VOID = {"meta", "br", "wbr", "input"}
+_VOID = {"meta", "br", "img", "wbr", "input"}
 
 
 class Page(HTMLParser):

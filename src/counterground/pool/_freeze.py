@@ -43,19 +43,17 @@ def freeze(root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: p
 def _notes(review: pl.DataFrame, backgrounds: pl.DataFrame, stands: pl.Series, total: int) -> tuple[str, ...]:
     discarded = review.filter(~stands & (pl.col("status") != "disagreed"))["label"].to_list()
     reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(discarded).most_common())
-    disputed = int((review["status"] == "disagreed").sum())
+    unsettled = int((review["status"] == "disagreed").sum())
     unseen = int((review["status"] == "none").sum())
     unlabelled = int((backgrounds["status"] == "none").sum())
-    background_disputed = int((backgrounds["status"] == "disagreed").sum())
+    no_background = int((backgrounds["status"] == "disagreed").sum())
     kept = int(stands.sum())
+    settle = "since annotators disagree on %s: settle this in `counterground label`, page Disagreements"
     notes = (
         (len(discarded), f"{len(discarded)} of {total} photos of the pool were discarded ({reasons})."),
-        (disputed, f"{disputed} of {total} photos are left out: annotators disagree on keeping them."),
+        (unsettled, f"{unsettled} of {total} photos are left out, {settle % 'keeping them'}."),
         (unseen, f"{unseen} of {total} photos were included without a review."),
         (unlabelled, f"{unlabelled} of {kept} photos have no background label yet."),
-        (
-            background_disputed,
-            f"{background_disputed} of {kept} photos have no background: annotators disagree on it.",
-        ),
+        (no_background, f"{no_background} of {kept} photos have no background, {settle % 'it'}."),
     )
     return tuple(sentence for count, sentence in notes if count)

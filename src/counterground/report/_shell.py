@@ -19,7 +19,7 @@ from counterground.report._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GRO
 from counterground.results import bounds, count, p_equals, percent
 from counterground.text import counted, legible
 
-_NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'"
+_NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 # What readers call the halves of the photos of a discovery.
 _HALVES = {"chooses": "selection", "reports": "held-out", None: ""}
 # Inside a script element the parser looks for these alone; in JSON they may be written as escapes.

@@ -9,7 +9,13 @@ from counterground.cli import main
 from counterground.cli.construction import label
 
 # The rules for labels and keys, tested where they are: through a server and a page each case takes seconds.
-from counterground.construction.annotate._labels import COMMAND_KEYS, check_labels, label_keys, read_labels
+from counterground.construction.annotate._labels import (
+    ANSWER_KEYS,
+    COMMAND_KEYS,
+    check_labels,
+    label_keys,
+    read_labels,
+)
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import BACKGROUND_LABELS, open_pool
 
@@ -28,6 +34,11 @@ def test_bad_input_gets_one_line(tmp_path, pool):
     assert "'imported' is the annotator" in str(refusal(root, "--annotator", "imported"))
     assert "use 1 to 60 printable characters" in str(refusal(root, "--annotator", " "))
     assert "different names" in str(refusal(root, "--annotator", "ann", "--annotator", "Ann"))
+    assert "no address '203.0.113.7'" in str(refusal(root, "--annotator", "ann", "--host", "203.0.113.7"))
+    assert "no address 'no.such-host.invalid'" in str(
+        refusal(root, "--annotator", "ann", "--host", "no.such-host.invalid")
+    )
+    assert "--host is empty" in str(refusal(root, "--annotator", "ann", "--host", ""))
     assert "Cannot read the labels" in str(
         refusal(root, "--annotator", "ann", "--labels", str(tmp_path / "none"))
     )
@@ -131,7 +142,8 @@ def test_keys_of_others_stay_when_a_label_is_added():
 def test_labels_in_any_script_get_keys_while_there_are_any():
     keys = label_keys(["草", "水", "lulz", "a", *map(str, range(40))])
     given = [key for key in keys.values() if key]
-    assert len(given) == len(set(given)) == 33  # 26 letters but three, and ten digits
+    assert len(given) == len(set(given)) == 29  # 26 letters but three, and the digits no answer has
+    assert not {*COMMAND_KEYS, *ANSWER_KEYS} & set(given)
     assert keys["a"] == "a"
     assert None in keys.values()
 

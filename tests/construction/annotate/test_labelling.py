@@ -1,8 +1,11 @@
 """Labelling as an annotator does it: keys, clicks, second thoughts."""
 
 import json
+import re
 
 import polars as pl
+import pytest
+from PIL import Image
 
 
 def standing(pool, task="background"):
@@ -114,7 +117,7 @@ def test_postponed_photos_come_last_and_again(pool, serve, visit):
 
 
 def test_the_end_says_what_comes_next(pool, serve, visit):
-    server = serve(pool, "--second", "1")
+    server = serve(pool, "--second", "1", annotators=["ann", "ben"])
     ann = visit(server.links["ann"])
     ann.see()
     for _ in range(7):
@@ -126,8 +129,9 @@ def test_the_end_says_what_comes_next(pool, serve, visit):
     assert "You decided on 8 photos in this session" in text
     assert f"counterground discover {pool.root} --referee MODEL --out BENCHMARK" in text
     assert "8 of your photos await a second annotator" in ann.page.inner_text("#end .remaining")
+    assert ann.page.locator("#end .disputed").is_hidden()
     printed = server.stop()
-    assert f"8 decisions (ann 8). Snapshot: {pool.root / 'photos.parquet'}" in printed
+    assert f"8 decisions (ann 8, ben 0). Snapshot: {pool.root / 'photos.parquet'}" in printed
     assert pl.read_parquet(pool.root / "photos.parquet")["background"].to_list() == ["water"] * 8
     assert printed.endswith("exit 0\n")
 
@@ -135,7 +139,7 @@ def test_the_end_says_what_comes_next(pool, serve, visit):
 def test_tasks_can_be_switched_and_backgrounds_are_asked_of_what_stands(pool, serve, visit):
     ann = visit(serve(pool, "--task", "review").links["ann"])
     ann.see()
-    for key in ("1", "2", *"kkkkkk"):
+    for key in "nfkkkkkk":
         ann.page.keyboard.press(key)
         ann.page.wait_for_timeout(60)
     ann.page.wait_for_selector("#end:not([hidden])")
@@ -153,8 +157,8 @@ def test_two_disagree_and_one_adjudicates(pool, serve, visit):
     ann.page.goto(ann.page.url.replace("label", "disagreements"))
     ann.see()
     answers = [" ".join(text.split()) for text in ann.page.locator(".vote").all_inner_texts()]
-    # An answer of one label shows the key that decides so; no letter stands for an annotator.
-    assert sorted(answers) == ["Adjudicate as grass, tree", "W Adjudicate as water"]
+    assert [answer[:8] for answer in answers] == ["1 First:", "2 Second"]
+    assert sorted(answer.split(": ")[1] for answer in answers) == ["grass, tree", "water"]
     assert "ann" not in ann.page.inner_text("main")
     assert "ben" not in ann.page.inner_text("main")
     ann.press("s")
@@ -169,6 +173,102 @@ def test_two_disagree_and_one_adjudicates(pool, serve, visit):
     ann.page.get_by_role("button", name="Undo: flamingo, grass, tree").click()
     ann.see()
     assert pool.verdicts("background")["status"].to_list()[:2] == ["adjudicated", "disagreed"]
+
+
+@pytest.mark.parametrize("task", ["background", "review"])
+def test_every_key_that_is_shown_stores_what_stands_beside_it(tmp_path, make_pool, serve, visit, task):
+    given = {"background": (["shrub"], ["water", "ground"]), "review": (["keep"], ["clarity", "duplicate"])}
+    pool = make_pool(tmp_path / "pool", {"flamingo": 17})
+    for path in pool.photos()["path"]:
+        for name, labels in zip(("ann", "ben"), given[task], strict=True):
+            pool.decide(path, annotator=name, task=task, labels=labels)
+    cyd = visit(serve(pool, annotators=["cyd"]).links["cyd"])
+    cyd.page.goto(re.sub("/label/.*", f"/disagreements/{task}", cyd.page.url))
+    expected, keys = [], set()
+    place, buttons = 0, ".vote, .choice"
+    while True:
+        cyd.see()
+        shown = cyd.page.locator(buttons).evaluate_all("""all => all.map(e => ({
+          key: e.querySelector("kbd")?.textContent,
+          labels: e.dataset.label ? [e.dataset.label] : e.querySelector("b").textContent.split(", ")}))""")
+        assert len({one["key"] for one in shown} - {None}) == len(shown)  # no two the same
+        keys = keys or {one["key"] for one in shown}
+        expected.append(shown[place]["labels"])
+        place += 1
+        if place == len(shown):
+            break
+        cyd.press(shown[place - 1]["key"])
+    cyd.page.keyboard.press(shown[place - 1]["key"])
+    cyd.saved()
+    assert [labels for _, labels in standing(pool, task)[-place:]] == expected
+    assert {"1", "2"} <= keys
+    assert not keys & {"l", "u", "z"}
+
+
+def test_disagreements_come_before_the_next_step(pool, serve, visit):
+    first, second, *_ = pool.photos()["path"].to_list()
+    for name, label, kept in (("ben", "water", "keep"), ("cyd", "sand", "clarity")):
+        pool.decide(first, annotator=name, task="background", labels=[label])
+        pool.decide(second, annotator=name, task="review", labels=[kept])
+    ann = visit(serve(pool, "--second", "0").links["ann"])
+    ann.see()
+    for _ in range(5):
+        ann.press("w")
+    ann.page.keyboard.press("w")
+    ann.page.wait_for_selector("#end .disputed:not([hidden])")
+    text = ann.page.inner_text("#end")
+    assert text.index("First settle the disagreements") < text.index("counterground discover")
+    links = ann.page.locator("#end .disputed a:visible").all_inner_texts()
+    assert links == ["Settle 1 disagreement (review)", "Settle 1 disagreement (background)"]
+    ann.page.get_by_role("link", name="(background)").click()
+    ann.see()
+    ann.page.keyboard.press("1")
+    ann.page.wait_for_selector("#end:not([hidden])")
+    ann.saved()
+    assert pool.verdicts("background")["status"].to_list().count("adjudicated") == 1
+
+
+def test_one_who_labels_alone_reaches_the_end(pool, serve, visit):
+    ann = visit(serve(pool, "--second", "1").links["ann"])
+    ann.see()
+    for _ in range(7):
+        ann.press("w")
+    ann.page.keyboard.press("w")
+    ann.page.wait_for_selector("#end .alone:not([hidden])")
+    assert ann.page.locator("#end .remaining").is_hidden()
+    assert "--task background --annotator NAME" in ann.page.inner_text("#end .another")
+    ann.saved()
+    ann.page.goto(ann.page.url.replace("label/background", "progress"))
+    text = " ".join(ann.page.inner_text("section[aria-labelledby=background]").split())
+    assert "8 of 8 photos are decided." in text
+    assert "second annotator" not in text
+
+
+def test_the_guide_shows_pictures_of_the_class(pool, serve, visit, tmp_path):
+    for folder, names in (("flamingo", ("b.png", "a.png")), ("ice_bear", ("c.png",))):
+        (pool.root / "guide" / folder).mkdir(parents=True)
+        for number, name in enumerate(names):
+            Image.new("RGB", (90 + number, 60), "pink").save(pool.root / "guide" / folder / name)
+    (tmp_path / "secret.png").write_bytes((pool.root / "guide/flamingo/a.png").read_bytes())
+    (pool.root / "guide" / "flamingo" / "link.png").symlink_to(tmp_path / "secret.png")
+    ann = visit(serve(pool).links["ann"])
+    ann.see()
+    assert ann.page.inner_text("h1") == "flamingo"
+    photo = ann.shown()
+    pictures = ann.page.get_by_role("group", name="Pictures of the class").get_by_role("button")
+    assert pictures.count() == 2
+    pictures.first.click()
+    assert ann.page.get_attribute("#view img", "alt") == "picture 1 of flamingo"
+    ann.page.wait_for_function("document.querySelector('#view img').naturalWidth === 91")
+    pictures.last.click()  # one at a time
+    assert ann.page.locator(".compare[aria-pressed=true]").count() == 1
+    ann.page.keyboard.press("w")  # the photo is decided on, not the picture
+    ann.page.wait_for_selector(f"#view img:not([src='{photo}']):not([src^='/guide'])")
+    assert ann.page.locator(".compare[aria-pressed=true]").count() == 0
+    ann.saved()
+    assert standing(pool)[0][0] == pool.photos()["path"][0] or len(standing(pool)) == 1
+    ann.page.goto(ann.page.url.replace("label/background", "labels"))
+    assert ann.page.get_by_alt_text("Picture 2 of flamingo").is_visible()
 
 
 def test_blind_pages_show_nothing_that_others_or_models_found(pool, serve, visit):

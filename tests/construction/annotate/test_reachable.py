@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 PAGES = ("label/background", "label/review", "disagreements/background", "progress", "agreement", "labels")
 
@@ -14,6 +15,8 @@ def busy(pool):
     """A pool in which there is something to see on every page."""
     paths = pool.photos()["path"].to_list()
     pool.set_setting("guidance", {"flamingo": "The ground below it, not the sky behind it."})
+    (pool.root / "guide" / "flamingo").mkdir(parents=True)
+    Image.new("RGB", (90, 60), "pink").save(pool.root / "guide" / "flamingo" / "one.png")
     for path, labels in zip(paths, (["water", "sand"], ["sand", "sand"]), strict=False):
         for name, label in zip(("ben", "cyd"), labels, strict=True):
             pool.decide(path, annotator=name, task="background", labels=[label], seconds=1.5)
@@ -70,6 +73,26 @@ def test_labels_are_within_reach_of_a_thumb_and_the_photo_is_not_tiny(pool, serv
             assert box["y"] >= stage["y"] + stage["height"]
             assert box["y"] + box["height"] <= 844
             assert box["height"] >= 44
+
+
+def test_what_labels_mean_is_a_tap_away_on_a_phone(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"], has_touch=True)
+    ann.see()
+    assert ann.page.get_by_text("bare, or mixed").first.is_visible()  # there is room for it
+    assert ann.page.locator("#hints").is_hidden()
+    for size in ({"width": 390, "height": 844}, {"width": 1280, "height": 700}):
+        ann.page.set_viewport_size(size)
+        assert ann.page.locator(".choice .meaning:visible").count() == 0
+        ann.page.get_by_role("button", name="Hints").tap()
+        assert ann.page.locator(".choice .meaning:visible").count() == 14
+        for button in ann.page.locator(".choice").all():
+            box = button.bounding_box()
+            assert box["y"] + box["height"] <= size["height"]
+        ann.page.reload()  # it is remembered
+        ann.see()
+        assert ann.page.locator(".choice .meaning:visible").count() == 14
+        ann.page.get_by_role("button", name="Hints").tap()
+        assert ann.page.locator(".choice .meaning:visible").count() == 0
 
 
 def test_all_of_it_without_a_mouse(pool, serve, visit):
@@ -184,7 +207,7 @@ def test_a_photo_that_cannot_be_shown_can_be_discarded(pool, serve, visit):
     ann = visit(serve(pool, "--task", "review").links["ann"], outages=True)
     ann.page.wait_for_selector(".choice:enabled")
     assert "cannot be read: not an image" in ann.page.inner_text("#notice")
-    ann.page.keyboard.press("2")
+    ann.page.keyboard.press("f")
     ann.page.wait_for_function("() => document.querySelector('#count').textContent.startsWith('1 of 8')")
     ann.saved()
     assert pool.decisions()["labels"].to_list() == [["feature noise"]]

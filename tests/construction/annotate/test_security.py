@@ -1,13 +1,15 @@
-"""Strangers at the door, and strangers' pools."""
+"""Strangers at the door, strangers' pools, and a door opened to the network."""
 
 import http.client
 import json
 import re
+import socket
 import sqlite3
 import uuid
 from pathlib import Path
 
 import pytest
+import segno
 from PIL import Image
 
 # Files that no pool takes in are put into this function directly.
@@ -104,6 +106,7 @@ def test_nothing_without_a_session(pool, client):
         "/labels",
         "/disagreements/review",
         "/photo/1",
+        "/guide?class=flamingo&place=0",
     ):
         assert client.ask("GET", path).status == 401, path
         assert client.ask("GET", path, Cookie=f"counterground_{client.server.port}=guess").status == 401, path
@@ -332,3 +335,89 @@ def test_settings_of_a_stranger_are_only_texts(pool, serve):
     for path in ("/label/background", "/labels", "/progress"):
         assert client.ask("GET", path).status == 200
     assert client.post("/api/next", NEXT).status == 200
+
+
+def test_the_guide_leads_nowhere_else(inside, pool):
+    folder = pool.root / "guide" / "flamingo"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("secret")
+    for name in ("flamingo", "..", ".", "../files/flamingo", "files", "", "none", "%00"):
+        for place in ("0", "-1", "99", "9999", "x", ""):
+            answer = inside.ask("GET", f"/guide?class={name}&place={place}")
+            assert answer.status == 404, (name, place)
+            assert b"secret" not in answer.text
+    outside = pool.root.parent / "outside"
+    outside.mkdir()
+    Image.new("RGB", (9, 9)).save(outside / "a.png")
+    (pool.root / "guide" / "ice_bear").symlink_to(outside)
+    assert inside.ask("GET", "/guide?class=ice+bear&place=0").status == 404
+
+
+@pytest.fixture(scope="module")
+def own_address():
+    """An address of this machine that browsers do not trust as they trust loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("203.0.113.1", 9))
+        except OSError:
+            pytest.skip("This machine is in no network.")
+        return probe.getsockname()[0]
+
+
+@pytest.fixture
+def open_server(pool, serve, own_address):
+    return serve(pool, "--host", "0.0.0.0")
+
+
+def test_only_loopback_unless_asked(pool, serve, own_address):
+    server = serve(pool)
+    assert server.base.startswith("http://127.0.0.1:")
+    assert not any("Warning" in line for line in server.said)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((own_address, server.port), timeout=5)
+
+
+def test_the_network_is_warned_of_and_the_link_is_a_qr_code(open_server, own_address):
+    assert any("nothing is encrypted (no TLS)" in line for line in open_server.said)
+    link = open_server.links["ann"]
+    assert link.startswith(f"http://{own_address}:")
+    assert len(re.search(r"token=(.*)", link)[1]) >= 32
+    lines = re.sub(r"\x1b[^m]*m", "", open_server.stop()).splitlines()
+    drawn = [line for line in lines if line and set(line) <= set(" ▄▀█")]
+    rows = [[char in signs for char in line] for line in drawn for signs in ("▀█", "▄█")]
+    code = [[bool(dark) for dark in row] for row in segno.make(link, error="l", micro=False).matrix]
+    size = len(code)
+    assert [row[3 : 3 + size] for row in rows[3 : 3 + size]] == code
+    assert not any(any(row) for row in rows[:3] + rows[3 + size :])  # the margin that readers need
+
+
+def test_a_browser_on_an_address_it_does_not_trust_labels_all_the_same(open_server, visit, pool):
+    ann = visit(open_server.links["ann"], has_touch=True)
+    assert not ann.page.evaluate("isSecureContext")
+    ann.see()
+    ann.press("w")
+    ann.press("u")
+    ann.press("g")
+    ann.saved()
+    assert pool.decisions()["labels"].to_list() == [["water"], [], ["ground"]]
+    second = ann.context.new_page()
+    second.goto(ann.page.url)
+    ann.page.wait_for_selector("dialog:modal")  # two pages of one annotator do not decide side by side
+    assert second.locator("dialog:modal").count() == 0
+
+
+def test_names_of_others_are_refused_on_an_open_server(open_server, own_address):
+    client = Client(open_server)
+    client.enter(open_server.links["ann"])
+    port = open_server.port
+    for host in (
+        "evil.example",
+        f"evil.example:{port}",
+        f"{own_address}:{port + 1}",
+        f"{own_address}:{port}",
+    ):
+        # This client came to 127.0.0.1, which is then no name for the other address.
+        assert client.ask("GET", "/label/review", Host=host).status == 403, host
+        assert client.post("/api/next", NEXT, Host=host, Origin=f"http://{host}").status == 403, host
+    client.cookie = None
+    assert client.ask("GET", "/guide?class=flamingo&place=0").status == 401

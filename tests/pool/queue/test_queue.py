@@ -44,22 +44,86 @@ def test_the_order_is_the_same_in_every_process(pool):
     assert [path.split("/")[1] for path in first] not in (["flamingo"] * 4 + ["ice_bear"] * 4,)
 
 
+def shared(pool, share, task="background"):
+    """The photos of which two annotators are given the same: what the second one gets after the first."""
+    people = Queue(pool, second=share, annotators=["ann", "ben"])
+    first, second = work_off(people, "ann", task, "keep" if task == "review" else "water"), []
+    while photos := people.lease("ben", task, count=20).photos:
+        second += [photo.path for photo in photos]
+        for path in second[-len(photos) :]:
+            decide(people, path, "keep" if task == "review" else "water", by="ben", task=task)
+    assert set(second) <= set(first)
+    assert people.lease("cyd", task).photos == []
+    return second
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
-def test_the_share_for_two_is_drawn_from_the_content(pool, share):
-    queue = Queue(pool, second=share)
-    wanted = [1 + (int(photo[:8], 16) < share * 2**32) for photo in pool.photos()["photo_id"]]
-    assert [queue.needs(photo) for photo in pool.photos()["photo_id"]] == wanted
+def test_the_share_for_two_is_exact_and_spread_over_the_classes(tmp_path, make_pool, share):
+    sizes = {"many": 20, "some": 9, "few": 4, "fewer": 3, "least": 3}
+    with make_pool(tmp_path / "pool", sizes) as pool:
+        given = shared(pool, share)
+    assert len(given) == round(share * 39)
+    for name, photos in sizes.items():
+        count = sum(f"/{name}/" in path for path in given)
+        assert abs(count - share * photos) < 1 + 1e-9, name
+
+
+def test_backgrounds_take_their_share_of_what_stands(tmp_path, make_pool):
+    with make_pool(tmp_path / "pool", {"flamingo": 20}) as pool:
+        for path in pool.photos()["path"][:10]:
+            pool.decide(path, annotator="ann", task="review", labels=["clarity"])
+        assert len(shared(pool, 0.2)) == 2
+
+
+def test_a_discard_moves_the_share_to_another_photo(tmp_path, make_pool):
+    with make_pool(tmp_path / "pool", {"flamingo": 10}) as pool:
+        queue = Queue(pool, second=0.1, annotators=["ann", "ben"])
+        work_off(queue, "ann")
+        first = names(queue.lease("ben", "background"))
+        decide(queue, first[0], "clarity", by="ann", task="review")
+        second = names(queue.lease("ben", "background"))
+        assert len(first) == len(second) == 1
+        assert first != second
+
+
+def test_photos_that_are_added_hardly_change_who_is_shared(tmp_path, make_pool):
+    with make_pool(tmp_path / "pool", {"ice bear": 30, "flamingo": 30}) as pool:
+        rows = pool.photos().to_dicts()
+    with make_pool(tmp_path / "smaller", {"ice bear": 30, "flamingo": 30}) as pool:
+        with pool.connect() as connection:
+            connection.exec_driver_sql("DELETE FROM photo WHERE path LIKE '%/029.png'")
+        before = set(shared(pool, 0.2, "review"))
+        pool.add_photos([row for row in rows if row["path"].endswith("/029.png")])
+        queue = Queue(pool, second=0.2, annotators=["ann", "ben"])
+        work_off(queue, "ann", "review", "keep")
+        fresh = set(work_off(queue, "ben", "review", "keep"))
+    assert len(before) == len(before - fresh) == 12
+    assert len(fresh) <= 2
+
+
+def test_a_larger_share_keeps_the_photos_of_a_smaller_one(tmp_path, make_pool):
+    with make_pool(tmp_path / "pool", {"ice bear": 10, "flamingo": 8}) as pool:
+        small = shared(pool, 0.2)
+        wider = Queue(pool, second=0.5, annotators=["ann", "ben"])  # asks only for those that are new in it
+        assert len(small) + len(work_off(wider, "ben")) == 9
+
+
+def test_one_annotator_alone_awaits_nobody(pool):
+    queue = Queue(pool, second=1, annotators=["ann"])
     work_off(queue, "ann")
-    work_off(queue, "ben")
-    assert queue.lease("cyd", "background").photos == []
-    assert sorted(pool.verdicts("background")["annotators"]) == sorted(wanted)
+    assert sum(row.complete for row in queue.progress("background")) == 8
+    assert sum(row.begun for row in queue.progress("background")) == 0
+    rest = queue.remaining("ann", "background")
+    assert (rest.waiting, rest.elsewhere, rest.alone) == (0, 0, True)
+    queue.decide(
+        pool.photos()["path"][0], annotator="cyd", task="background", labels=["sky"], adjudicates=True
+    )
+    assert queue.remaining("ann", "background").alone  # who adjudicates does not label
 
-
-def test_a_larger_share_keeps_the_photos_of_a_smaller_one(pool):
-    photos = [f"{number:064x}" for number in range(0, 2**256, 2**248)]
-    small, large = Queue(pool, second=0.2), Queue(pool, second=0.3)
-    assert all(large.needs(photo) >= small.needs(photo) for photo in photos)
-    assert sum(small.needs(photo) == 2 for photo in photos) == pytest.approx(0.2 * 256, abs=1)
+    both = Queue(pool, second=1, annotators=["ben"])  # whoever comes later is given the share
+    assert len(names(both.lease("ben", "background", count=8))) == 7
+    rest = both.remaining("ann", "background")
+    assert (rest.waiting, rest.elsewhere, rest.alone) == (7, 0, False)
 
 
 def test_what_is_on_a_screen_is_not_given_to_another(pool):
@@ -73,7 +137,7 @@ def test_what_is_on_a_screen_is_not_given_to_another(pool):
 
 
 def test_a_photo_for_two_is_on_two_screens_and_not_on_three(pool):
-    queue = Queue(pool, second=1)
+    queue = Queue(pool, second=1, annotators=["ann", "ben"])
     assert len(names(queue.lease("ann", "review", count=8))) == 8
     assert len(names(queue.lease("ben", "review", count=8))) == 8
     assert names(queue.lease("cyd", "review", count=8)) == []

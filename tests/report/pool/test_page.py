@@ -1,6 +1,7 @@
 """A pool's page and the command that writes it, against the pool itself."""
 
 import re
+from collections import Counter
 
 import polars as pl
 import pytest
@@ -45,7 +46,7 @@ def test_the_page_loads_nothing_and_escapes_every_name(pool, tmp_path, page, cel
     shown = page(pool, cells=cells, referee=nasty)
     html = (tmp_path / "pool.html").read_text("utf-8")
     policy = next(m["content"] for m in shown.all("meta") if m.get("http-equiv"))
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     assert not shown.all("script")
     assert "<script" not in html
     assert "not a photo: <text/html>" in shown.text
@@ -62,6 +63,36 @@ def test_a_summary_gives_the_same_page_and_a_folder_gets_pool_html(pool, tmp_pat
     assert first == tmp_path / "out" / "pool.html"
     other = write_pool_report(summarise_pool(pool), tmp_path / "other.html")
     assert first.read_bytes() == other.read_bytes()
+
+
+def test_the_page_shows_a_few_photos_of_each_class_with_their_credits(tmp_path, page, make_pool, nasty):
+    pool = make_pool(tmp_path / "pool", {"ice bear": 9, nasty: 2})
+    bears = [path for path in pool.photos()["path"] if "ice_bear" in path]
+    for number, path in enumerate(bears):
+        label = "water" if number == 8 else "snow"
+        pool.decide(path, annotator="ann", task="background", labels=[label])
+    pool.decide(bears[8], annotator="ann", task="review", labels=["keep"])
+    shown = page(pool, photos=pool)
+    pictures = shown.all("img")
+    assert all(picture["src"].startswith("data:image/webp;base64,") for picture in pictures)
+    alts = Counter(picture["alt"] for picture in pictures)
+    assert alts == {"ice bear on snow": 5, "ice bear on water": 1, nasty: 2}  # every background has its turn
+    assert shown.text.count("no credit recorded") == 8
+    assert "cc-by-nc" in shown.text
+
+    for path in bears:
+        pool.decide(path, annotator="ann", task="review", labels=["clarity"])
+    pool.photo_file(pool.photos().filter(pl.col("class_name") == nasty)["path"][0]).write_bytes(b"changed")
+    without = page(pool, photos=pool)
+    assert [picture["alt"] for picture in without.all("img")] == [nasty]
+    assert "1 left out" in without.text
+    assert page(pool).all("img") == []
+
+
+def test_the_command_writes_photos_unless_told_not_to(pool, tmp_path):
+    for option, holds in (("--photos", True), ("--no-photos", False)):
+        CliRunner().invoke(command, [str(pool.root), "--html", str(tmp_path / "p.html"), option])
+        assert ("data:image" in (tmp_path / "p.html").read_text("utf-8")) == holds
 
 
 def test_the_command_with_a_real_discovery(tmp_path, monkeypatch, make_pool):

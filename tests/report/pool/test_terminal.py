@@ -40,6 +40,17 @@ def test_the_terminal_tells_it_all_without_colour(pool, cells):
     assert "\x1b[" in printed(PoolView(summarise_pool(pool)), force_terminal=True, color_system="truecolor")
 
 
+def test_a_pool_without_backgrounds_has_no_tables_of_zeros(tmp_path, make_pool, page):
+    pool = make_pool(tmp_path / "pool", {"ice bear": 2, "flamingo": 3})
+    text = printed(PoolView(summarise_pool(pool)))
+    assert "5 have no background label yet" in re.sub(r"\s+", " ", text)
+    assert "Photos by class and background" not in text
+    assert "Shades" not in text
+    shown = page(pool)
+    assert "No photo has a background label that stands yet." in shown.text
+    assert not any("heat" in table.get("class", "") for table in shown.all("table"))
+
+
 def test_numbers_in_the_terminal_are_those_of_the_heat_map(pool):
     summary = summarise_pool(pool)
     text = printed(PoolView(summary))

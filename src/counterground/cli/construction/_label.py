@@ -25,6 +25,13 @@ import click
     type=click.Choice(["review", "background"]),
     help="The task of the first page; the other one is a link away.",
 )
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="0.0.0.0 lets phones and colleagues in this network in, without encryption.",
+)
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="0, the default, picks a free one.")
 @click.option(
     "--second",
@@ -55,12 +62,13 @@ import click
 def label(pool: Path, annotators: tuple[str, ...], **options: Any) -> None:
     """Review photos of a pool and label their backgrounds in a browser, with one keypress per photo.
 
-    Each annotator gets a link that works once. Decisions are on disk as soon as the page says so, and those
-    that could not be sent wait in the browser.
+    Each annotator gets a link that works once, and with --host also its QR code. Decisions are on disk as
+    soon as the page says so, and those that could not be sent wait in the browser.
 
     \b
     counterground label my-pool --annotator ann --task review
     counterground label my-pool --annotator ann --annotator ben --second 0.2
+    counterground label my-pool --annotator ann --host 0.0.0.0
     """
     from counterground.construction.annotate import LabelSettings, label_pool
     from counterground.text import counted

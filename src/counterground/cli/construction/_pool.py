@@ -17,7 +17,21 @@ import click
 @click.option(
     "--html", type=click.Path(path_type=Path), help="Also write it as one self-contained HTML file."
 )
-def pool(pool: Path, discovery: Path | None, html: Path | None) -> None:
+@click.option(
+    "--photos/--no-photos",
+    default=True,
+    show_default=True,
+    help="Show small copies of a few photos of each class in the HTML file.",
+)
+@click.option(
+    "--photo-budget",
+    default=15.0,
+    show_default=True,
+    metavar="MB",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Megabytes that photos may add to the HTML file.",
+)
+def pool(pool: Path, discovery: Path | None, html: Path | None, *, photos: bool, photo_budget: float) -> None:
     """Show the photos of POOL, the decisions by annotator, and how much annotators agree."""
     from counterground.cli._show import print_text
     from counterground.construction.discover import read_discovery
@@ -25,12 +39,20 @@ def pool(pool: Path, discovery: Path | None, html: Path | None) -> None:
     from counterground.pool import open_pool
     from counterground.report import PoolView, summarise_pool, write_pool_report
 
-    with open_pool(pool) as opened:
-        summary = summarise_pool(opened)
     found = read_discovery(discovery) if discovery else None
     if discovery and found is None:
         raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
     cells, referee = (found.cells, found.referee) if found else (None, "")
-    print_text(PoolView(summary, cells, referee))
-    if html:
-        click.echo(f"Report: {write_pool_report(summary, html, cells=cells, referee=referee)}")
+    with open_pool(pool) as opened:
+        summary = summarise_pool(opened)
+        print_text(PoolView(summary, cells, referee))
+        if html:
+            page = write_pool_report(
+                summary,
+                html,
+                photos=opened if photos else None,
+                photo_budget=photo_budget,
+                cells=cells,
+                referee=referee,
+            )
+            click.echo(f"Report: {page}")

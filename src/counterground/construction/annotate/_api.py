@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from counterground.construction.annotate._labels import check_labels, guidance, label_meanings
 from counterground.construction.annotate._state import AppState
 from counterground.errors import UsageError
-from counterground.pool import Disagreement
+from counterground.pool import TASKS, Disagreement
 
 _Token = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 _Text = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -116,7 +116,8 @@ def remaining(state: AppState, body: OfTask) -> dict[str, Any]:
     return {
         "waiting": found.waiting,
         "elsewhere": found.elsewhere,
-        "disagreements": len(state.queue.disagreements(body.task)),
+        "alone": found.alone,
+        "disagreements": {task: len(state.queue.disagreements(task)) for task in TASKS},
     }
 
 

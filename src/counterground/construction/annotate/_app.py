@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from counterground.construction.annotate import _api as api
 from counterground.construction.annotate import _pages as pages
+from counterground.construction.annotate._guide import guide_picture
 from counterground.construction.annotate._security import UsedLink
 from counterground.construction.annotate._state import AppState
 from counterground.errors import CounterGroundError, UsageError
@@ -67,7 +68,8 @@ def build_app(state: AppState, *, port: int) -> Starlette:
         Route("/progress", auth.page(lambda who, _: _html(pages.progress_page(state, who)))),
         Route("/agreement", auth.page(lambda who, _: _html(pages.agreement_page(state, who)))),
         Route("/labels", auth.page(lambda who, _: _html(pages.labels_page(state, who)))),
-        Route("/photo/{row:int}", auth.photo),
+        Route("/photo/{row:int}", auth.file(_photo)),
+        Route("/guide", auth.file(_guide)),
         *(
             Route(f"/api/{name}", auth.action(action, body), methods=["POST"])
             for name, action, body in (
@@ -127,11 +129,15 @@ class _AuthRoutes:
 
         return handle
 
-    async def photo(self, request: Request) -> Response:
-        """Send a photo of the pool."""
-        if self._state.sessions.annotator(request.cookies.get(self._cookie)) is None:
-            return _error(401, "You are not signed in.")
-        return await run_in_threadpool(_photo, self._state, int(request.path_params["row"]))
+    def file(self, read: Callable[[AppState, Request], Response]) -> Handler:
+        """Send a picture to whoever has a session."""
+
+        async def handle(request: Request) -> Response:
+            if self._state.sessions.annotator(request.cookies.get(self._cookie)) is None:
+                return _error(401, "You are not signed in.")
+            return await run_in_threadpool(read, self._state, request)
+
+        return handle
 
     def action(self, act: Callable[[AppState, Any], dict[str, Any]], kind: type[api.Body]) -> Handler:
         """Do what a page asks for, on behalf of the annotator it was opened for."""
@@ -167,7 +173,8 @@ def _task_page(state: AppState, mode: str) -> Callable[[str, Request], Response]
     return draw
 
 
-def _photo(state: AppState, row: int) -> Response:
+def _photo(state: AppState, request: Request) -> Response:
+    row = int(request.path_params["row"])
     path = state.queue.path_of(row) if row < 2**63 else None
     if path is None:
         return _error(404, "The pool has no such photo.")
@@ -178,6 +185,17 @@ def _photo(state: AppState, row: int) -> Response:
     except CounterGroundError:  # its message names the file, which reveals the source
         return _error(404, "The file of this photo is missing, or lies outside the pool.")
     return Response(data, media_type=kind)
+
+
+def _guide(state: AppState, request: Request) -> Response:
+    place = request.query_params.get("place", "")
+    if not (place.isascii() and place.isdigit() and len(place) < 3):
+        return _error(404, "The guide has no such picture.")
+    try:
+        picture = guide_picture(state.pool, request.query_params.get("class", ""), int(place))
+    except UnreadablePhoto as error:
+        return _error(404, f"This picture of the guide cannot be read: {error.reason}.")
+    return Response(picture, media_type="image/jpeg")
 
 
 async def _not_found(_request: Request, _error: Exception) -> Response:

@@ -14,13 +14,17 @@ from counterground.pool import KEEP, LATER, REVIEW_LABELS, Pool
 COMMAND_KEYS = frozenset("luz")
 """Later, undo, zoom."""
 
-_SPARE = "1234567890"
+ANSWER_KEYS = "1234"
+"""The answers of annotators who disagree; no label has one of these."""
+
+_SPARE = "567890"
 
 
 def label_keys(labels: Sequence[str]) -> dict[str, str | None]:
     """Return each label's key: its first free letter, else any free letter, else a digit, else None.
 
-    Keys are given out in the order of the labels, so adding one at the end leaves the others unchanged.
+    Keys are given out in the order of the labels, so adding one at the end leaves the others unchanged: what
+    annotators have learnt holds, though a label may not get the letter that suits it best.
     """
     free = dict.fromkeys([letter for letter in ascii_lowercase if letter not in COMMAND_KEYS])
     own: dict[str, str | None] = {}
@@ -51,6 +55,14 @@ _MEANINGS = {
     "tree": "trunk, branches",
     "outdoor": "none of these",
 }
+_REVIEW_KEYS = {
+    KEEP: "k",
+    "label noise": "n",  # "l" is later
+    "feature noise": "f",
+    "ambiguity": "a",
+    "clarity": "c",
+    "duplicate": "d",
+}
 _REASONS = {
     KEEP: "the class is the main subject, and clear",
     "label noise": "not the class at all",
@@ -71,10 +83,9 @@ class Choice:
 
 
 def choices(pool: Pool, task: str) -> list[Choice]:
-    """Return the labels of a task in order; reasons of a review have digits, keeping has ``k``."""
+    """Return the labels of a task in order, with keys that differ from each other and from all others."""
     if task == "review":
-        keys = ["k", *map(str, range(1, len(REVIEW_LABELS)))]
-        return [Choice(label, key, _REASONS[label]) for label, key in zip(REVIEW_LABELS, keys, strict=True)]
+        return [Choice(label, _REVIEW_KEYS[label], _REASONS[label]) for label in REVIEW_LABELS]
     labels, meanings = pool.background_labels(), label_meanings(pool)
     keys_of = label_keys(labels)
     return [Choice(label, keys_of[label], meanings.get(label, "")) for label in labels]

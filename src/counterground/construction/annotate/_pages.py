@@ -11,7 +11,14 @@ import jinja2
 import polars as pl
 
 from counterground._version import __version__
-from counterground.construction.annotate._labels import MOST_GUIDANCE, MOST_LETTERS, choices, guidance
+from counterground.construction.annotate._guide import GUIDE, MOST_PICTURES, guide_addresses
+from counterground.construction.annotate._labels import (
+    ANSWER_KEYS,
+    MOST_GUIDANCE,
+    MOST_LETTERS,
+    choices,
+    guidance,
+)
 from counterground.construction.annotate._state import AppState
 from counterground.metrics import agreement
 from counterground.pool import TASKS, AnnotatorProgress
@@ -57,11 +64,12 @@ def label_page(state: AppState, annotator: str, task: str, mode: str = "label") 
         | {
             "mode": mode,
             "choices": choices(state.pool, task),
+            "answer_keys": ANSWER_KEYS,
             "ranked": state.ranked and task == "review",
             "suggester": state.suggester.spec if state.suggester and task == "background" else "",
             "adjudications": state.queue.adjudications(task)[:200] if adjudicating else [],
             "hint": hints[task],
-            "another": f"{_command(state, 'label')} --annotator NAME",
+            "another": f"{_command(state, 'label')} --task {task} --annotator NAME",
         },
     )
 
@@ -115,8 +123,15 @@ def labels_page(state: AppState, annotator: str) -> str:
             "reasons": choices(state.pool, "review"),
             "uses": uses,
             "classes": [
-                (row.class_name, texts.get(row.class_name, "")) for row in state.queue.progress("review")
+                (
+                    row.class_name,
+                    texts.get(row.class_name, ""),
+                    guide_addresses(state.pool, row.class_name),
+                    f"{GUIDE}/{state.pool.class_folder(row.class_name)}/",
+                )
+                for row in state.queue.progress("review")
             ],
+            "most_pictures": MOST_PICTURES,
             "longest": {"label": MOST_LETTERS, "guidance": MOST_GUIDANCE},
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import secrets
 import threading
@@ -15,12 +16,13 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_NEEDS_TLS = "Cross-Origin-Opener-Policy"
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
+    _NEEDS_TLS: "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
@@ -30,8 +32,9 @@ class SecurityMiddleware:
     """Accepts only requests that a page of this server may have made.
 
     Another site can make a browser send requests here, even under a name of its own that it points to this
-    machine (DNS rebinding). So every request must name our host; a request that changes anything must also
-    say that it comes from our pages, and carry JSON, which no form of another site can send.
+    machine (DNS rebinding). So every request must name our host: one of ``hosts``, or the very address it
+    came to, which no name can be. A request that changes anything must also say that it comes from our pages,
+    and carry JSON, which no form of another site can send.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: frozenset[str], fail: Callable[[Exception], None]) -> None:
@@ -51,9 +54,12 @@ class SecurityMiddleware:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
+                if not ipaddress.ip_address(scope["server"][0]).is_loopback:
+                    del headers[_NEEDS_TLS]  # elsewhere browsers ignore it without TLS, and complain
             await send(message)
 
-        refusal = _refusal(scope["method"], Headers(scope=scope), self._hosts)
+        hosts = self._hosts | {"{}:{}".format(*scope["server"])}
+        refusal = _refusal(scope["method"], Headers(scope=scope), hosts)
         if refusal is not None:
             await _answer(sending, *refusal)
             return

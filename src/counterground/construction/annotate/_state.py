@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from counterground.construction.annotate._guide import guide_addresses
 from counterground.construction.annotate._labels import guidance
 from counterground.construction.annotate._security import Sessions
 from counterground.construction.annotate._suggest import Suggester
@@ -56,6 +57,7 @@ class AppState:
                 "row": photo.row,
                 "class_name": photo.class_name,
                 "guidance": texts.get(photo.class_name, ""),
+                "guide": guide_addresses(self.pool, photo.class_name),
                 "width": photo.width,
                 "height": photo.height,
                 "postponed": photo.postponed,

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.sqlite import insert
 from counterground.errors import UsageError
 from counterground.pool._database import LEASE
 from counterground.pool._decisions import labels_of_tasks, record_decision, undo_decision
-from counterground.pool._schema import TASKS
+from counterground.pool._schema import IMPORTED, TASKS
 from counterground.pool._store import Pool
 from counterground.pool._verdicts import check_labels_of_decisions
 from counterground.pool.queue._ranking import review_queue
@@ -38,20 +38,23 @@ from counterground.pool.queue._sql import (
     ADJUDICATIONS,
     DISAGREEMENTS,
     DONE,
+    DRAW,
+    DRAWN,
     FLAGS,
     LEFT,
     MADE_SINCE,
     NEWEST,
     NEXT,
     PACE,
+    PEOPLE,
     PROGRESS,
     RANK,
     REFRESH,
     REMAINING,
+    STANDING,
     STILL_WANTED,
     TABLES,
     USES,
-    VOTERS,
 )
 
 LEASE_SECONDS = 180.0
@@ -63,35 +66,39 @@ Order = Literal["blind", "ranked"]
 class Queue:
     """The queue of one pool; any number of them, in any number of processes, serve the same pool.
 
-    A photo needs one annotator, and two where the hash of its content falls into the share ``second``;
-    imported labels count as an annotator's. What is on screens of others counts as decided by them until its
-    lease ends. Backgrounds come class by class, only of photos that stand in the review; reviews over all
-    classes; both in an order drawn from the content hash and the annotator's name. ``ranked`` reviews begin
-    with what curation flagged when the queue was opened. Postponed photos come last.
+    A photo needs one annotator; of each class a share ``second`` needs two, as soon as two people take part.
+    Imported labels count as an annotator's, but not as somebody who could decide on more. What is on screens
+    of others counts as decided by them until its lease ends. Backgrounds come class by class, only of photos
+    that stand in the review; reviews over all classes; both in an order drawn from the content hash and the
+    annotator's name. ``ranked`` reviews begin with what curation flagged when the queue was opened. Postponed
+    photos come last.
 
     Args:
         pool: the pool.
         second: the share (fraction) of photos that two annotators decide on.
         order: of reviews.
+        annotators: who takes part now; those who have decided before take part anyway.
     """
 
-    def __init__(self, pool: Pool, *, second: float = 0.1, order: Order = "blind") -> None:
+    def __init__(
+        self, pool: Pool, *, second: float = 0.1, order: Order = "blind", annotators: Sequence[str] = ()
+    ) -> None:
         self.pool = pool
+        self._second = second
+        self._present = frozenset(annotators)
         self._ranks: list[dict[str, Any]] = []
         if order == "ranked":
             doubtful = review_queue(pool.signals(), pool.photos())
             self._ranks = doubtful.select("path", "score").to_dicts()
-        # Content hashes are uniform: comparing their first digits as text draws the share.
-        self._second = "g" if second >= 1 else f"{int(second * 2**32):08x}"
 
     def lease(self, annotator: str, task: str, *, count: int = 6, leased: Sequence[str] = ()) -> Batch:
         """Give an annotator the next photos and keep them for that screen, with those of ``leased``."""
-        asked = self._asked(annotator, task) | {
-            "count": count + len(leased),
-            "leased": json.dumps(list(leased)),
-        }
         with self.pool.connect() as connection:
-            self._refresh(connection)
+            self._refresh(connection, task)
+            asked = self._asked(connection, annotator, task) | {
+                "count": count + len(leased),
+                "leased": json.dumps(list(leased)),
+            }
             rows = connection.execute(_query(NEXT, task), asked).all()
             still: set[str] = set()
             if leased:
@@ -112,9 +119,10 @@ class Queue:
     def remaining(self, annotator: str, task: str) -> Remaining:
         """Say what an annotator who has decided on all may wait for."""
         with self.pool.connect(writes=False) as connection:
-            self._refresh(connection)
-            asked = self._asked(annotator, task)
-            return Remaining(*connection.execute(_query(REMAINING, task), asked).one())
+            self._refresh(connection, task)
+            asked = self._asked(connection, annotator, task)
+            waiting, elsewhere = connection.execute(_query(REMAINING, task), asked).one()
+        return Remaining(waiting, elsewhere, alone=asked["people"] == 1)
 
     def decide(
         self, path: str, *, annotator: str, task: str, within: Connection | None = None, **decision: Any
@@ -163,7 +171,7 @@ class Queue:
     def disagreements(self, task: str) -> list[Disagreement]:
         """Return the photos on which annotators disagree and nobody has adjudicated, by class."""
         with self.pool.connect(writes=False) as connection:
-            self._refresh(connection)
+            self._refresh(connection, task)
             rows = connection.execute(_query(DISAGREEMENTS, task), {"task": task}).all()
         found: dict[str, Disagreement] = {}
         for row in rows:
@@ -174,22 +182,22 @@ class Queue:
     def adjudications(self, task: str) -> list[Adjudication]:
         """Return the adjudications that stand, the last one first."""
         with self.pool.connect(writes=False) as connection:
-            self._refresh(connection)
+            self._refresh(connection, task)
             rows = connection.execute(text(ADJUDICATIONS), {"task": task}).all()
         return [Adjudication(_photo(row), row.id, json.loads(row.labels), row.at) for row in rows]
 
     def progress(self, task: str) -> list[ClassProgress]:
         """Return how far the task is, class by class."""
         with self.pool.connect(writes=False) as connection:
-            self._refresh(connection)
-            rows = connection.execute(_query(PROGRESS, task), self._asked("", task)).all()
+            self._refresh(connection, task)
+            rows = connection.execute(_query(PROGRESS, task), self._asked(connection, "", task)).all()
         return [ClassProgress(*row) for row in rows]
 
     def annotators(self, task: str, also: Sequence[str] = ()) -> list[AnnotatorProgress]:
         """Return how far each annotator is, those of ``also`` even where they have not begun, by name."""
         with self.pool.connect(writes=False) as connection:
-            self._refresh(connection)
-            names = connection.execute(text(VOTERS), {"task": task}).scalars().all()
+            self._refresh(connection, task)
+            names = connection.execute(text(PEOPLE), {"task": task}).scalars().all()
         found = []
         for name in sorted({*names, *also}):
             batch = self.lease(name, task, count=0)
@@ -211,10 +219,6 @@ class Queue:
             found.setdefault(path, []).append(Flag(reason, explanation, row, related))
         return found
 
-    def needs(self, photo_id: str) -> int:
-        """Return how many annotators a photo needs."""
-        return 1 + (photo_id[:8] < self._second)
-
     def last_decision(self) -> int:
         """Return the id of the last event in the log, 0 where there is none."""
         with self.pool.connect(writes=False) as connection:
@@ -231,8 +235,8 @@ class Queue:
         with self.pool.connect() as connection:
             connection.execute(delete(LEASE).where(LEASE.c.annotator.in_(annotators)))
 
-    def _refresh(self, connection: Connection) -> None:
-        """Bring this connection's tables up to date."""
+    def _refresh(self, connection: Connection, task: str) -> None:
+        """Bring this connection's tables up to date, for questions about a task."""
         for statement in TABLES:
             connection.execute(text(statement))
         seen = connection.execute(text("SELECT id AS seen, row FROM temp.seen")).mappings().one_or_none()
@@ -240,12 +244,27 @@ class Queue:
         if seen is None and self._ranks:
             connection.execute(text(RANK), self._ranks)
         if seen is None or tuple(seen.values()) != tuple(newest.values()):
-            check_labels_of_decisions(connection, since=seen["seen"] if seen else 0)
+            since = {"seen": 0, "row": 0} | dict(seen or {}) | dict(newest)
+            check_labels_of_decisions(connection, since=since["seen"])
+            stood = set(connection.execute(text(STANDING), since))
             for statement in REFRESH:
-                connection.execute(text(statement), {"seen": 0, "row": 0} | dict(seen or {}) | dict(newest))
+                connection.execute(text(statement), since)
+            for stale in self._stale(connection, since, stood):
+                connection.execute(text("DELETE FROM temp.drawn WHERE task = :task"), {"task": stale})
+        drawn = connection.execute(text(DRAWN), {"task": task}).scalar_one_or_none()
+        if drawn != self._second:  # another queue may have used this connection
+            for statement in DRAW:
+                connection.execute(text(statement), {"task": task, "share": self._second})
 
-    def _asked(self, annotator: str, task: str) -> dict[str, Any]:
+    def _stale(self, connection: Connection, since: dict[str, Any], stood: set[Any]) -> Sequence[str]:
+        """Return the tasks whose photos are no longer those they were: only then is the share drawn anew."""
+        if since["last"] != since["row"]:
+            return TASKS
+        return () if set(connection.execute(text(STANDING), since)) == stood else ("background",)
+
+    def _asked(self, connection: Connection, annotator: str, task: str) -> dict[str, Any]:
         ranked = bool(self._ranks) and task == "review"
+        voters = connection.execute(text(PEOPLE), {"task": task}).scalars().all()
         # Digits of a content hash are independent: those the annotator's name picks give an order of its own.
         now = time.time()
         here, there = (9 + digit % 52 for digit in hashlib.sha256(annotator.encode()).digest()[:2])
@@ -258,7 +277,8 @@ class Queue:
             # A lease that ends later was made before the clock was set back. Twice its length, since others
             # make leases while this request waits for the lock.
             "latest": now + 2 * LEASE_SECONDS,
-            "second": self._second,
+            "people": len({*voters, *self._present, annotator} - {IMPORTED, ""}),
+            "imported": IMPORTED,
             "ranked": ranked,
         }
 

@@ -43,10 +43,12 @@ class Remaining:
     Attributes:
         waiting: the annotator decided; they await another one.
         elsewhere: others have them on screen now.
+        alone: nobody else takes part, so no photo awaits a second annotator.
     """
 
     waiting: int
     elsewhere: int
+    alone: bool
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ TABLES = (
     )
     """,
     "CREATE TEMP TABLE IF NOT EXISTS rank (path PRIMARY KEY, score)",
+    "CREATE TEMP TABLE IF NOT EXISTS person (task, voter, PRIMARY KEY (task, voter)) WITHOUT ROWID",
+    "CREATE TEMP TABLE IF NOT EXISTS second (task, path, PRIMARY KEY (task, path)) WITHOUT ROWID",
+    "CREATE TEMP TABLE IF NOT EXISTS drawn (task PRIMARY KEY, share)",
 )
 _TOUCHED = "(SELECT path FROM main.decision WHERE id > :seen)"
 _PLACES = f"""
@@ -32,6 +35,8 @@ _PLACES = f"""
     LEFT JOIN verdict AS background ON background.task = 'background' AND background.path = photo.path
     WHERE photo.rowid > :row OR photo.path IN {_TOUCHED}
 """
+
+
 REFRESH = (
     f"DELETE FROM temp.vote WHERE path IN {_TOUCHED}",
     f"""
@@ -39,6 +44,10 @@ REFRESH = (
       AND (:seen = 0 OR (task IN ('review', 'background') AND path IN {_TOUCHED})) {BY_VOTER}
     """,
     _PLACES,
+    """
+    INSERT OR IGNORE INTO temp.person
+    SELECT task, annotator FROM main.decision WHERE id > :seen AND undoes IS NULL AND NOT settles
+    """,
     "DELETE FROM temp.seen",
     "INSERT INTO temp.seen VALUES (:newest, :last)",
 )
@@ -46,13 +55,41 @@ NEWEST = """
     SELECT (SELECT coalesce(max(id), 0) FROM main.decision) AS newest,
            (SELECT coalesce(max(rowid), 0) FROM main.photo) AS last
 """
+STANDING = f"SELECT path, stands FROM temp.place WHERE path IN {_TOUCHED}"
+DRAWN = "SELECT share FROM temp.drawn WHERE task = :task"
+# Draws the photos of a task that two annotators decide on: a share (to the nearest whole photo) of all, and
+# to a photo of each class. Within a class they are the first by content hash, so one more photo changes
+# little. Classes are interleaved: the n-th photo of a class has its place at (n - offset) / photos of the
+# class. Offsets differ between classes, so that small classes, too, give their share together.
+DRAW = (
+    "DELETE FROM temp.second WHERE task = :task",
+    """
+    INSERT INTO temp.second
+    WITH class AS (SELECT class_name, count(*) AS photos,
+                          (row_number() OVER (ORDER BY class_name) - 0.5) / count(*) OVER () AS offset
+                   FROM temp.place WHERE :task = 'review' OR stands GROUP BY class_name)
+    SELECT :task, path FROM (
+        SELECT path, photo_id, class_name,
+               row_number() OVER (PARTITION BY class_name ORDER BY photo_id, path) AS number
+        FROM temp.place WHERE :task = 'review' OR stands
+    ) JOIN class USING (class_name)
+    ORDER BY (number - offset) / photos, photo_id, path
+    LIMIT (SELECT round(:share * total(photos)) FROM class)
+    """,
+    "INSERT OR REPLACE INTO temp.drawn VALUES (:task, :share)",
+)
 RANK = "INSERT OR IGNORE INTO temp.rank VALUES (:path, :score)"
+# Two annotators decide on what is drawn. Alone, nobody awaits a second one who may never come; but imported
+# labels are checked.
+_TWO = """
+    EXISTS (SELECT 1 FROM temp.second WHERE second.task = :task AND second.path = place.path
+            AND (:people > 1 OR EXISTS (SELECT 1 FROM temp.vote AS given WHERE given.task = :task
+                                        AND given.path = place.path AND given.voter = :imported)))
+"""
 # What has all its voters is sorted out by the first condition that can be checked, before anything is joined.
-_WANTED = """
-    SELECT place.*, vote.id AS postponed, score,
-           vote.label <> 'later' AS mine, TASK_voters AS voters,
-           coalesce(screens, 0) AS screens,
-           1 + (photo_id < :second) AS needs
+_WANTED = f"""
+    SELECT place.*, vote.id AS postponed, score, vote.label <> 'later' AS mine,
+           TASK_voters + coalesce(screens, 0) AS taken, {_TWO} AS two
     FROM temp.place
     LEFT JOIN temp.vote ON vote.task = :task AND vote.path = place.path AND voter = :me
     LEFT JOIN temp.rank ON :ranked AND rank.path = place.path
@@ -60,24 +97,25 @@ _WANTED = """
                WHERE task = :task AND annotator <> :me AND until > :now AND until <= :latest
                GROUP BY path) AS held
            ON held.path = place.path
-    WHERE TASK_voters < 1 + (photo_id < :second) AND TASK_status <> 'adjudicated'
+    WHERE (TASK_voters = 0 OR (TASK_voters = 1 AND {_TWO})) AND TASK_status <> 'adjudicated'
       AND (:task = 'review' OR stands)
 """
+_FREE = "mine IS NOT TRUE AND (taken = 0 OR (taken = 1 AND two))"
 NEXT = f"""
     SELECT path, row, class_name, width, height, postponed IS NOT NULL
-    FROM ({_WANTED}) WHERE mine IS NOT TRUE AND voters + screens < needs
+    FROM ({_WANTED}) WHERE {_FREE}
     ORDER BY postponed, CASE WHEN :task = 'background' THEN class_name END, score DESC,
              substr(photo_id, :here, 4), substr(photo_id, :there, 4), path
     LIMIT :count
 """
-LEFT = f"SELECT count(*) FROM ({_WANTED}) WHERE mine IS NOT TRUE AND voters + screens < needs"
+LEFT = f"SELECT count(*) FROM ({_WANTED}) WHERE {_FREE}"
 STILL_WANTED = f"""
     SELECT path FROM ({_WANTED} AND place.path IN (SELECT value FROM json_each(:leased)))
-    WHERE mine IS NOT TRUE AND voters + screens < needs
+    WHERE {_FREE}
 """
 REMAINING = f"""
     SELECT coalesce(sum(mine IS TRUE), 0),
-           coalesce(sum(mine IS NOT TRUE AND voters + screens >= needs), 0)
+           coalesce(sum(mine IS NOT TRUE AND NOT ({_FREE})), 0)
     FROM ({_WANTED})
 """
 DONE = "SELECT count(*) FROM temp.vote WHERE task = :task AND voter = :me AND label <> 'later'"
@@ -109,14 +147,14 @@ FLAGS = """
     WHERE flagged AND signal.path IN (SELECT value FROM json_each(:paths))
     ORDER BY signal.path, priority DESC
 """
-PROGRESS = """
+PROGRESS = f"""
     SELECT class_name, count(*),
-           sum(TASK_status = 'adjudicated' OR TASK_voters > (photo_id < :second)),
-           sum(TASK_status <> 'adjudicated' AND TASK_voters > 0 AND TASK_voters < 1 + (photo_id < :second)),
+           sum(TASK_status = 'adjudicated' OR TASK_voters > 1 OR (TASK_voters = 1 AND NOT {_TWO})),
+           sum(TASK_status <> 'adjudicated' AND TASK_voters = 1 AND {_TWO}),
            sum(TASK_status = 'disagreed')
     FROM temp.place WHERE :task = 'review' OR stands GROUP BY class_name ORDER BY class_name
 """
-VOTERS = "SELECT DISTINCT voter FROM temp.vote WHERE task = :task AND voter <> ''"
+PEOPLE = "SELECT voter FROM temp.person WHERE task = :task"
 MADE_SINCE = f"""
     SELECT annotator, count(*) FROM main.decision
     WHERE id > :id AND undoes IS NULL AND labels <> '["later"]' AND NOT {UNDONE}

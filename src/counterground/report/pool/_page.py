@@ -19,6 +19,7 @@ from counterground.report.pool._heat import (
     discard_counts,
     referee_accuracy,
 )
+from counterground.report.pool._photos import PER_CLASS, pool_photos
 from counterground.report.pool._summary import (
     FEW_IN_CLASS,
     SIDES,
@@ -101,7 +102,13 @@ class Heat:
 
 
 def write_pool_report(
-    pool: Pool | PoolSummary, out: Path, *, cells: pl.DataFrame | None = None, referee: str = ""
+    pool: Pool | PoolSummary,
+    out: Path,
+    *,
+    photos: Pool | None = None,
+    photo_budget: float = 15.0,
+    cells: pl.DataFrame | None = None,
+    referee: str = "",
 ) -> Path:
     """Write one self-contained HTML file about a pool and return its path.
 
@@ -110,11 +117,14 @@ def write_pool_report(
     Args:
         pool: an open pool, or what ``summarise_pool`` returned for it.
         out: the file, or an existing folder (the file is then ``pool.html`` in it).
+        photos: the pool whose photos the page shows; None shows none.
+        photo_budget: megabytes that they may add to the page.
         cells: accuracy of a referee per class and background, the columns of ``cells.parquet`` of a discovery
             (``class_name, background, n, accuracy, low, high, half``; fractions).
         referee: whose accuracy this is.
 
     Raises:
+        UsageError: a photo budget that is not positive.
         CounterGroundError: the pool cannot be read, or the file cannot be written.
     """
     summary = pool if isinstance(pool, PoolSummary) else summarise_pool(pool)
@@ -126,6 +136,8 @@ def write_pool_report(
     page = render_page(
         "pool/page.html.j2",
         summary=summary,
+        photos=photos and pool_photos(photos, photo_budget),
+        per_class=PER_CLASS,
         sentence=pool_sentence(summary),
         shades=SHADES,
         sides=SIDES,

@@ -60,7 +60,9 @@ def _parts(view: PoolView, width: int) -> Iterator[RenderableType]:
     summary = view.summary
     yield Text(f"{one_line(summary.name)}: {pool_sentence(summary)}", style="bold")
     yield _classes(summary)
-    yield from _heat("Photos by class and background (kept or undecided)", background_counts(summary), width)
+    if summary.total("labelled"):
+        title = "Photos by class and background (kept or undecided)"
+        yield from _heat(title, background_counts(summary), width)
     if summary.total("discarded"):
         yield from _heat("Photos discarded, by class and reason", discard_counts(summary), width)
     if not summary.annotators.is_empty():

@@ -33,4 +33,11 @@ export async function post(name, body) {
   throw new Refused(content.error ?? `The server answered ${answer.status}.`);
 }
 
+// A UUID; `crypto.randomUUID` is missing where the page came over a network without TLS.
+export function newToken() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const digits = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
 export const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));

@@ -30,8 +30,14 @@ export async function finish(adjudicating, task, counter, say, goOn) {
   if (remaining.elsewhere) lines.push(`${some(remaining.elsewhere, "photo is", "photos are")} on somebody else's screen.`);
   at("remaining").textContent = lines.join(" ");
   at("remaining").hidden = !lines.length;
-  at("another").hidden = !remaining.waiting;
-  at("disagreements").hidden = !remaining.disagreements;
-  at("disagreements").firstElementChild.textContent = `Adjudicate ${some(remaining.disagreements, "disagreement")}`;
+  at("alone").hidden = !remaining.alone;
+  at("another").hidden = !(remaining.alone || remaining.waiting);
+  for (const link of at("disputed").querySelectorAll("a")) {
+    const count = remaining.disagreements[link.dataset.task];
+    link.textContent = `Settle ${some(count, "disagreement")} (${link.dataset.task})`;
+    link.hidden = !count;
+    if (count) at("disputed").hidden = false;
+  }
+  at("next")?.classList.toggle("primary", at("disputed").hidden);
   at("again").hidden = !remaining.elsewhere;
 }

@@ -1,5 +1,5 @@
 // The page that shows one photo after the other: labelling, and adjudicating disagreements.
-import { page, Refused, Unreachable } from "./api.js";
+import { newToken, page, Refused, Unreachable } from "./api.js";
 import { Clock } from "./clock.js";
 import { Counter } from "./counter.js";
 import { Deck, load, leaseDisagreements, leaseNext } from "./deck.js";
@@ -13,7 +13,7 @@ const $ = (id) => document.getElementById(id);
 const { task } = page;
 const adjudicating = $("main").dataset.mode === "adjudicate";
 const buttons = [...document.querySelectorAll(".choice")];
-const buttonOf = new Map(buttons.map((button) => [button.dataset.label, button]));
+const NTH = ["First", "Second", "Third", "Fourth"];
 const HISTORY = 5; // photos that are kept decoded, to go back to
 const BEAT = 45_000;
 
@@ -54,6 +54,7 @@ async function show(photo, saying = "") {
   text("guidance", photo.guidance);
   text("before", photo.chosen ? `Before: ${photo.chosen.join(", ")}. Choose again, or press Enter to keep it.` : "");
   drawFlags(photo.flags ?? []);
+  drawGuide(photo);
   drawVotes(photo.votes ?? []);
   marked = [];
   drawChoices();
@@ -87,33 +88,52 @@ function drawFlags(flags) {
   $("flags").replaceChildren(
     ...flags.map((flag) => {
       const line = element("li", {}, element("span", {}, element("b", {}, flag.reason), ` ${flag.explanation}`));
-      if (flag.row) line.append(compareButton(flag.row));
+      if (flag.row) line.append(compareButton(`/photo/${flag.row}`, "the other photo"));
       return line;
     }),
   );
 }
 
-// Shows the other photo in place of this one, and back: two shots are compared best by blinking.
-function compareButton(row) {
-  const small = element("img", { src: `/photo/${row}`, alt: "" });
+// Shows another picture in place of this photo, and back: two are compared best by blinking.
+function compareButton(src, name) {
+  const small = element("img", { src, alt: name });
   const button = element("button", { type: "button", class: "compare", "aria-pressed": "false" }, small);
-  button.setAttribute("aria-label", "Show the other photo");
+  button.setAttribute("aria-label", `Show ${name}`);
   button.addEventListener("click", () => {
     const other = button.getAttribute("aria-pressed") !== "true";
+    releaseCompare();
     button.setAttribute("aria-pressed", String(other));
     zoom.show(other ? small.cloneNode() : deck.current?.image);
   });
   return button;
 }
 
+function releaseCompare() {
+  for (const button of document.querySelectorAll(".compare")) button.setAttribute("aria-pressed", "false");
+}
+
+// Classes come one after the other, so the pictures mostly stay: only another class fetches others.
+function drawGuide({ class_name, guide = [] }) {
+  $("guide").hidden = !guide.length;
+  releaseCompare();
+  if ($("guide").dataset.class === class_name) return;
+  $("guide").dataset.class = class_name;
+  const named = guide.map((src, place) => compareButton(src, `picture ${place + 1} of ${class_name}`));
+  $("guide").replaceChildren(...named);
+}
+
+// Answers have keys that no label has, and no names: who gave them plays no part.
 function drawVotes(votes) {
   $("votes")?.replaceChildren(
-    ...votes.map((labels) => {
+    ...votes.map((labels, place) => {
       const accept = element("button", { type: "button", class: "vote" });
-      // The key of a label decides as the answer would, so that is the key to show; several labels have none.
-      const key = labels.length === 1 && buttonOf.get(labels[0])?.dataset.key;
-      if (key) accept.append(element("kbd", { "aria-hidden": "true" }, key), " ");
-      accept.append(element("span", { class: "unseen" }, "Adjudicate as "), element("span", {}, labels.join(", ")));
+      const key = $("votes").dataset.keys[place];
+      if (key) {
+        accept.append(element("kbd", { "aria-hidden": "true" }, key));
+        accept.setAttribute("aria-keyshortcuts", key);
+      }
+      const nth = element("span", { class: "soft" }, `${NTH[place] ?? `Answer ${place + 1}`}:`);
+      accept.append(element("span", {}, nth, " ", element("b", {}, labels.join(", "))));
       accept.addEventListener("click", () => ifReady(() => decide(labels)));
       return element("li", {}, accept);
     }),
@@ -167,7 +187,7 @@ function decide(labels) {
   const photo = deck.current;
   const event = {
     kind: "decide",
-    token: crypto.randomUUID(),
+    token: newToken(),
     task,
     path: photo.path,
     labels,
@@ -193,7 +213,7 @@ async function advance(saying = "") {
   const photo = await deck.next((failure) => {
     zoom.show(null);
     $("class").textContent = "…";
-    for (const id of ["guidance", "before", "flags"]) $(id).hidden = true;
+    for (const id of ["guidance", "guide", "before", "flags"]) $(id).hidden = true;
     drawChoices();
     notice(failure.message);
   });
@@ -206,7 +226,7 @@ async function end() {
   notice("");
   $("main").dataset.over = "true";
   $("class").textContent = adjudicating ? "Nothing left" : "All done";
-  for (const id of ["guidance", "before", "flags"]) $(id).hidden = true;
+  for (const id of ["guidance", "guide", "before", "flags"]) $(id).hidden = true;
   drawVotes([]);
   drawChoices();
   await finish(adjudicating, task, counter, say, () => advance());
@@ -236,7 +256,7 @@ async function undo() {
 
 function undoHere({ photo, event }) {
   if (!outbox.takeBack(event.token)) {
-    outbox.add({ kind: "undo", token: crypto.randomUUID(), task, of: event.token });
+    outbox.add({ kind: "undo", token: newToken(), task, of: event.token });
   }
   counter.undone(event.labels);
   goBack(photo, event.labels);
@@ -247,7 +267,7 @@ async function undoThere() {
   if (adjudicating) return say("Nothing to undo here. Photos adjudicated earlier are in the list of adjudicated photos.");
   try {
     await outbox.flush();
-    const { undone } = await outbox.ask({ kind: "undo", token: crypto.randomUUID(), task, of: null });
+    const { undone } = await outbox.ask({ kind: "undo", token: newToken(), task, of: null });
     if (!undone) return say("There is nothing to undo.");
     counter.undone(undone.labels);
     goBack(undone.photo, undone.labels);
@@ -309,7 +329,10 @@ document.addEventListener("keydown", (event) => {
   }
   const name = keyName(event);
   const label = byKey.get(name);
-  const act = label === undefined ? commands[name] : () => ifReady(() => press(label, event.shiftKey));
+  const answer = deck.current?.votes?.[$("votes")?.dataset.keys.indexOf(name)];
+  let act = commands[name];
+  if (label !== undefined) act = () => ifReady(() => press(label, event.shiftKey));
+  else if (answer) act = () => ifReady(() => decide(answer));
   const single = /^[a-z0-9]$|^space$/.test(name);
   if (!act || (single && !keysOn.checked)) return;
   event.preventDefault();
@@ -324,6 +347,7 @@ const clicks = {
   later: () => ifReady(later),
   several: () => ifReady(() => setSeveral(!several)),
   confirm: () => ifReady(confirm),
+  hints: () => setHints($("hints").getAttribute("aria-pressed") !== "true"),
   "zoom-in": () => zoom.by(1.4),
   "zoom-out": () => zoom.by(1 / 1.4),
   "zoom-fit": () => zoom.fit(),
@@ -341,7 +365,7 @@ for (const button of document.querySelectorAll(".panel button, .zoom button")) {
 for (const button of document.querySelectorAll(".undo-adjudication")) {
   button.addEventListener("click", async () => {
     button.disabled = true;
-    await outbox.ask({ kind: "undo", token: crypto.randomUUID(), task, of: Number(button.dataset.id) });
+    await outbox.ask({ kind: "undo", token: newToken(), task, of: Number(button.dataset.id) });
     location.reload();
   });
 }
@@ -349,8 +373,21 @@ for (const button of document.querySelectorAll(".undo-adjudication")) {
 const adjudicatedList = document.querySelector(".adjudicated");
 adjudicatedList?.addEventListener("toggle", () => adjudicatedList.open && adjudicatedList.scrollIntoView({ block: "nearest" }));
 
+// Where there is no room for what labels mean it is a tap away.
+function setHints(on) {
+  $("hints").setAttribute("aria-pressed", String(on));
+  $("main").dataset.hints = String(on);
+  try {
+    localStorage.setItem(HINTS, String(on));
+  } catch {
+    // Storage is off: the choice holds for this page only.
+  }
+}
+
+const HINTS = "counterground:hints";
 const KEYS = "counterground:keys";
 try {
+  setHints(localStorage.getItem(HINTS) === "true");
   keysOn.checked = localStorage.getItem(KEYS) !== "off";
   keysOn.addEventListener("change", () => localStorage.setItem(KEYS, keysOn.checked ? "on" : "off"));
 } catch {
@@ -361,6 +398,6 @@ try {
 
 setInterval(() => !document.hidden && void deck.beat(), BEAT);
 document.addEventListener("visibilitychange", () => !document.hidden && void deck.beat());
-await claimTab(adjudicating ? "adjudicate" : "label");
+claimTab(adjudicating ? "adjudicate" : "label");
 void outbox.flush();
 await advance();

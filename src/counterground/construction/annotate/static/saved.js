@@ -58,28 +58,23 @@ function openTrouble(words, refused) {
   return button;
 }
 
-// Resolves once this page is the only one; another page that asks takes over.
-export async function claimTab(kind) {
-  const name = `counterground:${page.pool}:${page.annotator}:${page.task}:${kind}`;
-  if (!navigator.locks) return;
-  await new Promise((granted) => {
-    const hold = () => {
-      granted();
-      return new Promise(() => {});
-    };
-    navigator.locks.request(name, { steal: true }, hold).catch(() => {
-      const box = document.createElement("dialog");
-      box.append(
-        element("h2", "Open in another tab"),
-        element("p", "Labelling continues in the tab that was opened last. Nothing is lost."),
-      );
-      const here = element("button", "Continue here");
-      here.className = "primary";
-      here.addEventListener("click", () => location.reload());
-      box.append(here);
-      box.addEventListener("cancel", (event) => event.preventDefault());
-      document.body.append(box);
-      box.showModal();
-    });
+// Of several pages of one annotator the one opened last labels; it makes the others stand still.
+export function claimTab(kind) {
+  const channel = new BroadcastChannel(`counterground:${page.pool}:${page.annotator}:${page.task}:${kind}`);
+  channel.postMessage("opened");
+  channel.addEventListener("message", () => {
+    channel.close();
+    const box = document.createElement("dialog");
+    box.append(
+      element("h2", "Open in another tab"),
+      element("p", "Labelling continues in the tab that was opened last. Nothing is lost."),
+    );
+    const here = element("button", "Continue here");
+    here.className = "primary";
+    here.addEventListener("click", () => location.reload());
+    box.append(here);
+    box.addEventListener("cancel", (event) => event.preventDefault());
+    document.body.append(box);
+    box.showModal();
   });
 }

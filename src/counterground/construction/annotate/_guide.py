@@ -1,0 +1,67 @@
+"""Reference pictures of a class, which the owner of a pool puts into ``guide/<class>/``.
+
+People choose them: photos of the pool would show what others decided, or what a model is sure of.
+"""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import urlencode
+
+from counterground.photos import UnreadablePhoto, load_photo
+from counterground.pool import Pool
+
+GUIDE = "guide"
+MOST_PICTURES = 6
+_SIDE = 1024
+
+
+def guide_addresses(pool: Pool, class_name: str) -> list[str]:
+    """Return the addresses of a class's pictures on this server."""
+    count = len(_pictures(pool, class_name))
+    return [f"/guide?{urlencode({'class': class_name, 'place': place})}" for place in range(count)]
+
+
+def guide_picture(pool: Pool, class_name: str, place: int) -> bytes:
+    """Return a picture as JPEG, at most ``_SIDE`` pixels wide and high.
+
+    Raises:
+        UnreadablePhoto: it is damaged, or there is none at this place.
+    """
+    found = _pictures(pool, class_name)
+    if not 0 <= place < len(found):
+        raise UnreadablePhoto(pool.root / GUIDE, "there is no such picture")
+    image = load_photo(found[place]).image
+    image.thumbnail((_SIDE, _SIDE))
+    written = BytesIO()
+    image.save(written, "JPEG", quality=88)
+    return written.getvalue()
+
+
+def _pictures(pool: Pool, class_name: str) -> list[Path]:
+    """Return the files in the folder of a class, by name; the folder has the class's name or that in files/.
+
+    Links are left out, since a pool may come from a stranger.
+    """
+    names = {class_name, pool.class_folder(class_name)}
+    folders = [entry for entry in _entries(pool.root / GUIDE) if entry.name in names]
+    files = [
+        Path(entry.path)
+        for folder in folders
+        if folder.is_dir(follow_symlinks=False)
+        for entry in _entries(Path(folder.path))
+        if entry.is_file(follow_symlinks=False) and not entry.name.startswith(".")
+    ]
+    return sorted(files)[:MOST_PICTURES]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    if folder.is_symlink():
+        return []
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError:  # no folder: there are no pictures
+        return []
