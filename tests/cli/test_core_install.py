@@ -159,7 +159,7 @@ def test_evaluate_prints_the_table_and_says_what_the_report_needs(answers):
     assert "Counter" in out
     said = [line for line in err.splitlines() if "report.html" in line]
     assert len(said) == 1
-    assert "pip install 'counterground[report]'" in said[0]
+    assert "pip install '.[report]'" in said[0]
     assert "Traceback" not in err
 
 
@@ -170,7 +170,7 @@ def test_other_commands_say_in_one_line_what_to_install(answers, name):
     assert status == 2, err
     assert err.count("\n") == 1, err
     assert err.startswith("Error: ")
-    assert f"run `pip install 'counterground[{extra}]'`" in err
+    assert f"run `pip install '.[{extra}]'`" in err
 
 
 @pytest.mark.parametrize(
@@ -190,6 +190,5 @@ def test_other_commands_say_in_one_line_what_to_install(answers, name):
 def test_a_package_that_is_missing_alone_is_named(core, package, extra, words):
     ((status, _, err),) = core(package, [words])
     assert status == 2, err
-    assert (
-        err == f"Error: The package {package} is not installed: run `pip install 'counterground[{extra}]'`.\n"
-    )
+    said = f"Error: The package {package} is not installed: run `pip install '.[{extra}]'`"
+    assert err == f"{said} in your clone of CounterGround.\n"

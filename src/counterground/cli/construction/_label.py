@@ -7,8 +7,16 @@ from typing import Any
 
 import click
 
+from counterground.cli._help import Command
 
-@click.command()
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground label my-pool --annotator ann --task review
+        counterground label my-pool --annotator ann --annotator ben --second 0.2
+    """,
+)
 @click.argument("pool", type=click.Path(path_type=Path))
 @click.option(
     "--annotator",
@@ -57,10 +65,6 @@ def label(pool: Path, annotators: tuple[str, ...], **options: Any) -> None:
 
     Each annotator gets a link that works once. Decisions are on disk as soon as the page says so, and those
     that could not be sent wait in the browser.
-
-    \b
-    counterground label my-pool --annotator ann --task review
-    counterground label my-pool --annotator ann --annotator ben --second 0.2
     """
     from counterground.construction.annotate import LabelSettings, label_pool
     from counterground.text import counted

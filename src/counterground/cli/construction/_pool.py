@@ -6,18 +6,25 @@ from pathlib import Path
 
 import click
 
+from counterground.cli._help import Command
+from counterground.cli._options import out_option
 
-@click.command()
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground pool my-pool
+        counterground pool my-pool --discovery pairs -o pool.html
+    """,
+)
 @click.argument("pool", type=click.Path(path_type=Path))
 @click.option(
     "--discovery",
     type=click.Path(path_type=Path),
     help="A benchmark written by discover: adds its referee's accuracy per class and background.",
 )
-@click.option(
-    "--html", type=click.Path(path_type=Path), help="Also write it as one self-contained HTML file."
-)
-def pool(pool: Path, discovery: Path | None, html: Path | None) -> None:
+@out_option("Also write it as one self-contained HTML file.", formerly=["--html"], file=True, required=False)
+def pool(pool: Path, discovery: Path | None, out: Path | None) -> None:
     """Show the photos of POOL, the decisions by annotator, and how much annotators agree."""
     from counterground.cli._show import print_text
     from counterground.construction.discover import read_discovery
@@ -32,5 +39,5 @@ def pool(pool: Path, discovery: Path | None, html: Path | None) -> None:
         raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
     cells, referee = (found.cells, found.referee) if found else (None, "")
     print_text(PoolView(summary, cells, referee))
-    if html:
-        click.echo(f"Report: {write_pool_report(summary, html, cells=cells, referee=referee)}")
+    if out:
+        click.echo(f"Report: {write_pool_report(summary, out, cells=cells, referee=referee)}")
