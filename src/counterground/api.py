@@ -92,6 +92,10 @@ def evaluate(
         CounterGroundError: weights that cannot be had, photos none of which can be read, or an ``out`` that
             cannot be written or holds another run.
     """
+    if referee and label_space != "confusable":
+        raise UsageError(
+            "--referee chooses confusable names: add --label-space confusable, or leave out --referee."
+        )
     settings = Settings(
         label_space=label_space,
         referee=referee,

@@ -64,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.ctx.get_help() if error.ctx else "")
         return 2
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        name = context.command_path if context else "counterground"
-        click.echo(f"Error: {error.format_message()} Run `{name} --help`.", err=True)
+        said = error.format_message()
+        said = said if said.endswith((".", "?", ")")) else f"{said}."
+        click.echo(f"Error: {said} Run `{_command_path(given)} --help`.", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped. Finished work is kept; the same command continues from there.", err=True)
@@ -78,6 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         click.echo(_one_line(error), err=True)
         return 2 if isinstance(error, UsageError) else 1
+
+
+def _command_path(given: Sequence[str]) -> str:
+    """Return the command that ``given`` names, as far as there is one."""
+    path, command = "counterground", counterground
+    for word in given:
+        if not isinstance(command, click.Group) or word not in command.commands:
+            break
+        path, command = f"{path} {word}", command.commands[word]  # type: ignore[assignment]
+    return path
 
 
 def _ended(error: SystemExit, stdout: TextIO) -> int:

@@ -173,5 +173,7 @@ def _with_all(command: _Command, options: Sequence[_Decorator]) -> _Command:
 
 def _not_confusable(_ctx: click.Context, _option: click.Parameter, given: str | None) -> str | None:
     if given == "confusable":
-        raise click.BadParameter("confusable names are for `counterground evaluate` only.")
+        raise click.BadParameter(
+            "there is no referee for confusable names; use benchmark, imagenet or a file."
+        )
     return given

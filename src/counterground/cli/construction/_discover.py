@@ -46,7 +46,7 @@ from counterground.cli._options import out_option, overwrite_option, running_opt
     help="half: choose pairs on one half of the photos and measure on the other half.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the split.")
-@running_options()
+@running_options(referee=True)
 def discover(benchmark: str, referee: str, out: Path, **options: Any) -> None:
     """Find each class's best (common) and worst (counter) background for a referee model.
 

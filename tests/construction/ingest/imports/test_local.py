@@ -253,7 +253,7 @@ def test_a_flat_folder_of_one_class(tmp_path):
     for number in range(3):
         noise(tmp_path / "trip" / f"IMG {number}.JPG", number, "JPEG")
     (tmp_path / "trip" / "notes.txt").write_text("hello")
-    with pytest.raises(UsageError, match="give their class with --class-name"):
+    with pytest.raises(UsageError, match="give their class with --class"):
         import_photos(tmp_path / "pool", tmp_path / "trip")
     assert not (tmp_path / "pool").exists()
     report = import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
