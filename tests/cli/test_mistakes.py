@@ -31,7 +31,7 @@ MISTAKES = [
     ("evaluate photoz -m MODEL -o out", 2, "'photoz'", "Did you mean 'photos'"),
     ("evaluate stamp -m MODEL -o out", 2, "'stamp'", "Did you mean 'stamps'?"),
     ("evaluate empty -m MODEL -o out", 1, "no photo in empty", "expected <class>/*.jpg"),
-    ("evaluate notes.txt -m MODEL -o out", 2, "notes.txt is neither a folder", "manifest"),
+    ("evaluate notes.txt -m MODEL -o out", 2, "notes.txt", "manifest"),
     ("evaluate damaged.parquet -m MODEL -o out", 1, "damaged.parquet", "Cannot read the manifest"),
     ("evaluate run -m MODEL -o out", 2, "run is a run, not a benchmark", "name the folder of the photos"),
     ("evaluate run/predictions.parquet -m MODEL -o out", 2, "part of a run", "name the folder of the photos"),
@@ -110,7 +110,8 @@ MISTAKES = [
     ("scores photos", 1, "photos is not a run folder", "`counterground evaluate`"),
     ("scores run/run.json", 2, "run/run.json is a file", "give run"),
     ("scores damaged-run", 1, "damaged-run is damaged (run.json", "evaluate again"),
-    ("scores run --by background", 2, "'background'", "'class'"),
+    ("scores run --by colour", 2, "'colour'", "class"),
+    ("scores run --format json -o run/run.json", 2, "run/run.json is a file of the run", "another name"),
     ("scores run --format parquet", 2, "Parquet is not text", "--out FILE"),
     ("scores run --json --format csv", 2, "--json and --format csv", "`counterground scores --help`"),
     (
@@ -177,6 +178,7 @@ MISTAKES = [
         "--overwrite",
     ),
     ("study theori -o out", 2, "'theori'", "Did you mean 'theory'?"),
+    ("study theory --quick -o photos", 2, "photos holds files that are not a study", "choose an empty"),
     ("study multicoloredmnist --mnist empty -o out", 2, "empty", "--mnist"),
 ]
 

@@ -50,13 +50,15 @@ def scores(
     could be confused.
     """
     from counterground.errors import UsageError
-    from counterground.results import open_run, select_models
+    from counterground.results import RUN_FILES, open_run, select_models
 
     if by and style in _DOCUMENTS:
         raise UsageError(f"{style} is not available by class: leave out --by.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
+    if out is not None and out.name in RUN_FILES and out.resolve().parent in map(Path.resolve, runs):
+        raise UsageError(f"--out {out} is a file of the run itself: choose another name.")
     if models:
         opened = select_models(opened, models)
     written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by == "class")

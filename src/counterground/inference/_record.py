@@ -23,6 +23,7 @@ from counterground.inference._request import Request
 from counterground.inference.generative import GenerativeOutput
 from counterground.photos import Benchmark, LabelSpace
 from counterground.results import (
+    RUN_FILES,
     BenchmarkRecord,
     CountsRecord,
     LabelSpaceRecord,
@@ -34,15 +35,6 @@ from counterground.results import (
 from counterground.text import counted
 
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
-_RUN_FILES = (
-    "answers.parquet",
-    "label_space.json",
-    "predictions.parquet",
-    "report.html",
-    "run.json",
-    "scores.parquet",
-    "unreadable.csv",
-)
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
 
 
@@ -71,7 +63,7 @@ def check_free(out: Path, request_hash: str, *, overwrite: bool) -> None:
             it, or cannot be written.
     """
     if not (out / "run.json").exists():
-        check_only(out, _RUN_FILES, "a run")
+        check_only(out, RUN_FILES, "a run")
     elif not overwrite:
         info = open_run(out).info
         if info.request != request_hash:
