@@ -248,6 +248,7 @@ def read_discovery(folder: Path) -> Discovery | None:
 
 
 def _write(discovery: Discovery, out: Path, asked: dict[str, object]) -> None:
+    (out / "discovery.json").unlink(missing_ok=True)  # it is written last: a folder with it is whole
     write_benchmark(discovery.benchmark, out)
     write_parquet(out / "cells.parquet", discovery.cells)
     write_parquet(out / "pairs.parquet", discovery.pairs)
