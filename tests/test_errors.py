@@ -14,7 +14,8 @@ def test_a_missing_package_is_named_with_its_extra():
         importlib.import_module("no_such_package.inside")
     assert isinstance(caught.value, UsageError)
     assert str(caught.value) == (
-        "The package no_such_package is not installed: run `pip install 'counterground[report]'`."
+        "The package no_such_package is not installed: "
+        "run `pip install '.[report]'` in your clone of CounterGround."
     )
 
 

@@ -1,4 +1,4 @@
-"""Atomic writes: whole files with ordinary permissions, whatever other threads do."""
+"""Atomic writes: whole files with ordinary permissions, whatever other threads do; and where they may go."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ import stat
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from counterground.errors import CounterGroundError
-from counterground.files import atomic_path, draft_folder, write_bytes, write_parquet, write_text
+from counterground.errors import CounterGroundError, UsageError
+from counterground.files import (
+    atomic_path,
+    cache_dir,
+    check_apart,
+    check_only,
+    draft_folder,
+    write_bytes,
+    write_parquet,
+    write_text,
+)
 
 
 @pytest.fixture
@@ -94,3 +104,43 @@ def test_drafts_of_killed_processes_are_removed_and_young_ones_are_not(tmp_path)
         (draft / "no" / "such" / "folder").touch()
     assert (target / "photo").read_bytes() == b"1"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.at-work.draft", "benchmark"]
+
+
+def test_the_cache_is_where_the_user_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("COUNTERGROUND_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_dir() == tmp_path / ".cache" / "counterground"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_dir() == tmp_path / ".cache" / "counterground"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_dir() == tmp_path / "xdg" / "counterground"
+    monkeypatch.setenv("COUNTERGROUND_CACHE", "mine")
+    assert cache_dir() == Path("mine")
+
+
+def test_an_output_is_apart_from_what_is_read(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (tmp_path / "link").symlink_to(photos)
+    for out, how in (
+        (photos, "is"),
+        (tmp_path / "link", "is"),
+        (photos / "run", "lies in"),
+        (tmp_path, "holds"),
+    ):
+        with pytest.raises(UsageError, match=f"--out {out} {how} the benchmark .* choose another folder"):
+            check_apart(out, photos, "the benchmark")
+    check_apart(tmp_path / "photos-run", photos, "the benchmark")
+
+
+def test_a_folder_with_other_files_is_refused_by_the_first_of_them(tmp_path):
+    check_only(tmp_path / "new", (), "a run")
+    (tmp_path / "run.json").touch()
+    (tmp_path / ".hidden").touch()
+    check_only(tmp_path, ("run.json",), "a run")
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(UsageError, match=r"holds files that are not a run \('a.txt'\)"):
+        check_only(tmp_path, ("run.json",), "a run")
+    with pytest.raises(UsageError, match="is a file: choose a folder"):
+        check_only(tmp_path / "a.txt", (), "a run")

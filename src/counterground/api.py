@@ -14,10 +14,11 @@ from counterground.comparison import Comparison, full_comparison
 from counterground.comparison import reproduce as reproduce_paper
 from counterground.construction.discover import Discovery, discover_pairs, read_discovery
 from counterground.errors import MissingExtraError, UsageError
+from counterground.files import check_apart
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import Scale
 from counterground.models import Precision, Protocol
-from counterground.photos import Benchmark
+from counterground.photos import Benchmark, sample_photos
 from counterground.results import Run, join_scores, open_run
 from counterground.results import bibliography as bibliography_of
 from counterground.results import model_cards as model_cards_of
@@ -52,6 +53,8 @@ def evaluate(
     offline: bool = False,
     show_progress: bool = False,
     report: bool = True,
+    limit: int | None = None,
+    overwrite: bool = False,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Run:
     """Evaluate one or more models on a benchmark and write the run, with its report, into a folder.
@@ -79,14 +82,20 @@ def evaluate(
         offline: never use the network.
         show_progress: show bars on standard error.
         report: write ``report.html``; single photos are only in the pages of ``write_report``.
+        limit: use so many photos only, spread over classes and backgrounds: a quick trial.
+        overwrite: replace another run in ``out``.
         warn: called with one line if the report needs a package that is not installed.
 
     Raises:
         UsageError: an unknown model, name list, prompt file or label space, or a model that cannot be asked
-            under the protocol.
+            under the protocol, or an ``out`` that is, lies in or holds the benchmark.
         CounterGroundError: weights that cannot be had, photos none of which can be read, or an ``out`` that
             cannot be written or holds another run.
     """
+    if referee and label_space != "confusable":
+        raise UsageError(
+            "--referee chooses confusable names: add --label-space confusable, or leave out --referee."
+        )
     settings = Settings(
         label_space=label_space,
         referee=referee,
@@ -104,8 +113,10 @@ def evaluate(
         show_progress=show_progress,
     )
     specs = [models] if isinstance(models, str) else list(models)
-    opened = _opened(benchmark, show_progress)
-    run = evaluate_models(opened, specs, settings, Path(out))
+    opened = _opened(benchmark, show_progress, out)
+    if limit is not None:
+        opened = sample_photos(opened, limit)
+    run = evaluate_models(opened, specs, settings, Path(out), overwrite=overwrite)
     if report:
         _write_page(run, None if isinstance(benchmark, Benchmark) else benchmark, warn)
     return run
@@ -129,6 +140,7 @@ def discover(
     min_photos: int = 2,
     split: Literal["half", "none"] = "half",
     seed: int = 0,
+    overwrite: bool = False,
     label_space: str | None = None,
     names: str = "openai",
     prompts: str = "simple",
@@ -150,6 +162,7 @@ def discover(
         split: ``half`` chooses on one half of the photos and keeps the other; ``none`` chooses and reports on
             all of them, which inflates the referee's drop.
         seed: decides the halves.
+        overwrite: replace another discovery in ``out``.
         label_space: see ``evaluate``, as for all that follow.
         names: how ImageNet classes are written in prompts.
         prompts: the prompt templates.
@@ -177,7 +190,7 @@ def discover(
         show_progress=show_progress,
     )
     return discover_pairs(
-        _opened(benchmark, show_progress),
+        _opened(benchmark, show_progress, out),
         referee,
         settings,
         Path(out),
@@ -185,6 +198,7 @@ def discover(
         min_photos=min_photos,
         split=split,
         seed=seed,
+        overwrite=overwrite,
     )
 
 
@@ -199,6 +213,7 @@ def export(
     attribution_for_unknown: str | None = None,
     card: CardFacts | None = None,
     shard_size: ShardSize | None = None,
+    overwrite: bool = False,
     show_progress: bool = False,
 ) -> ExportReport:
     """Write a benchmark or a pool as folders that others can read, with a data card and all credits.
@@ -213,6 +228,7 @@ def export(
         attribution_for_unknown: the credit line of those that have none.
         card: what the data card says beyond the photos; None for what the pool knows of its making.
         shard_size: of WebDataset and Hugging Face shards.
+        overwrite: replace another export in ``out``.
         show_progress: show a bar on standard error.
 
     Raises:
@@ -222,7 +238,7 @@ def export(
     from counterground.construction.export import export as export_benchmark
     from counterground.construction.export import known_facts
 
-    opened = _opened(benchmark, show_progress)
+    opened = _opened(benchmark, show_progress, out)
     return export_benchmark(
         opened,
         Path(out),
@@ -233,6 +249,7 @@ def export(
         attribution_for_unknown=attribution_for_unknown,
         card=known_facts(opened) if card is None else card,
         shard_size=shard_size,
+        overwrite=overwrite,
         show_progress=show_progress,
     )
 
@@ -348,7 +365,15 @@ def _opened_runs(runs: AnyRuns) -> list[Run]:
     return [run if isinstance(run, Run) else open_run(run) for run in listed]
 
 
-def _opened(benchmark: AnyBenchmark, show_progress: bool) -> Benchmark:
+def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str | None = None) -> Benchmark:
+    """Open a benchmark; ``out`` must be apart from it: what lies among photos is read with them."""
     if isinstance(benchmark, Benchmark):
-        return benchmark
-    return open_benchmark(benchmark, show_progress=show_progress)
+        opened = benchmark
+    else:
+        opened = open_benchmark(benchmark, show_progress=show_progress)
+        if out is not None and Path(benchmark).is_dir():
+            check_apart(Path(out), Path(benchmark), "the benchmark")
+    # Paths of a manifest may begin in the folder one works in, which is not a folder of photos.
+    if out is not None and not Path.cwd().is_relative_to(opened.root.resolve()):
+        check_apart(Path(out), opened.root, "the folder of the photos")
+    return opened

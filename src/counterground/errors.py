@@ -19,12 +19,15 @@ class MissingExtraError(UsageError):
     """A package of an optional extra is not installed."""
 
 
+def install_command(extra: str) -> str:
+    """Return what installs an extra; nothing of this project is on a package index yet."""
+    return f"`pip install '.[{extra}]'` in your clone of CounterGround"
+
+
 def missing_extra(error: ModuleNotFoundError, extra: str) -> MissingExtraError:
     """Return the error that names a package that is not installed and the extra that installs it."""
     package = (error.name or str(error)).partition(".")[0]
-    return MissingExtraError(
-        f"The package {package} is not installed: run `pip install 'counterground[{extra}]'`."
-    )
+    return MissingExtraError(f"The package {package} is not installed: run {install_command(extra)}.")
 
 
 @contextmanager

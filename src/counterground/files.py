@@ -12,12 +12,12 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,8 +27,46 @@ _STALE_SECONDS = 6 * 3600  # longer than any download or build takes
 
 
 def cache_dir() -> Path:
-    """Folder for what can be made again: ``$COUNTERGROUND_CACHE``, else ``~/.cache/counterground``."""
-    return Path(os.environ.get("COUNTERGROUND_CACHE") or Path.home() / ".cache" / "counterground")
+    """Folder for what can be made again, by default ``~/.cache/counterground``.
+
+    ``$COUNTERGROUND_CACHE`` names another one, ``$XDG_CACHE_HOME`` another place for all caches.
+    """
+    if chosen := os.environ.get("COUNTERGROUND_CACHE"):
+        return Path(chosen)
+    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))  # an XDG path must be absolute, or is ignored
+    return (caches if caches.is_absolute() else Path.home() / ".cache") / "counterground"
+
+
+def check_apart(out: Path, folder: Path, what: str) -> None:
+    """Refuse an output that is a folder of one's own, lies in it, or holds it.
+
+    Args:
+        out: the file or folder that will be written.
+        folder: what must not be written into.
+        what: what ``folder`` is, as in "the benchmark".
+
+    Raises:
+        UsageError: it is, lies in, or holds ``folder``.
+    """
+    target, kept = out.resolve(), folder.resolve()
+    if target == kept or target in kept.parents or kept in target.parents:
+        how = "is" if target == kept else "holds" if target in kept.parents else "lies in"
+        raise UsageError(f"--out {out} {how} {what} ({folder}): choose another folder.")
+
+
+def check_only(folder: Path, expected: Collection[str], what: str) -> None:
+    """Refuse a folder that holds other files than ``expected``; hidden ones do not count.
+
+    Raises:
+        UsageError: it is a file, or holds something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: choose a folder.")
+    others = sorted(entry.name for entry in folder.glob("[!.]*") if entry.name not in expected)
+    if others:
+        raise UsageError(
+            f"{folder} holds files that are not {what} ({others[0]!r}): choose an empty or a new folder."
+        )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from counterground import __version__
-from counterground.cli import counterground, main
+from counterground.cli import main
 
 
 def command(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -28,29 +28,6 @@ def failed(capsys, *words: object) -> tuple[int, str]:
     assert "Traceback" not in captured.err
     assert len(lines) == 1, captured.err
     return status, lines[0]
-
-
-def test_help_names_the_commands_and_loads_nothing_heavy():
-    shown = command("--help")
-    assert shown.returncode == 0
-    for name in counterground.commands:
-        assert f"\n  {name} " in shown.stdout
-    code = (
-        "import sys, counterground, counterground.cli as c\n"
-        "heavy = 'torch transformers open_clip timm polars scipy sqlalchemy duckdb starlette'.split()\n"
-        "try: c.main(['--help'])\n"
-        "finally: print([m for m in heavy if m in sys.modules])"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip().splitlines()[-1] == "[]"
-
-
-def test_help_lists_the_commands_in_the_order_of_the_work():
-    shown = command("--help").stdout.partition("Commands:")[2]
-    listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2] != " "]
-    construction = ["collect", "import", "curate", "label", "pool", "export"]
-    assert listed[:5] == ["evaluate", "discover", "scores", "compare", "report"]
-    assert [name for name in listed if name in construction] == construction
 
 
 def test_evaluate_then_scores_compare_and_report(photos, tiny_clip, tmp_path, capsys):

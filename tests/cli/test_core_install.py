@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from noise_photos import save_animals
@@ -159,7 +162,7 @@ def test_evaluate_prints_the_table_and_says_what_the_report_needs(answers):
     assert "Counter" in out
     said = [line for line in err.splitlines() if "report.html" in line]
     assert len(said) == 1
-    assert "pip install 'counterground[report]'" in said[0]
+    assert "pip install '.[report]'" in said[0]
     assert "Traceback" not in err
 
 
@@ -170,7 +173,7 @@ def test_other_commands_say_in_one_line_what_to_install(answers, name):
     assert status == 2, err
     assert err.count("\n") == 1, err
     assert err.startswith("Error: ")
-    assert f"run `pip install 'counterground[{extra}]'`" in err
+    assert f"run `pip install '.[{extra}]'`" in err
 
 
 @pytest.mark.parametrize(
@@ -190,6 +193,24 @@ def test_other_commands_say_in_one_line_what_to_install(answers, name):
 def test_a_package_that_is_missing_alone_is_named(core, package, extra, words):
     ((status, _, err),) = core(package, [words])
     assert status == 2, err
-    assert (
-        err == f"Error: The package {package} is not installed: run `pip install 'counterground[{extra}]'`.\n"
-    )
+    said = f"Error: The package {package} is not installed: run `pip install '.[{extra}]'`"
+    assert err == f"{said} in your clone of CounterGround.\n"
+
+
+def test_extras_are_installed_in_one_way_that_works_from_a_clone():
+    root = Path(__file__).parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    readme = (root / "README.md").read_text()
+    pages = [root / "README.md", *(root / "docs").glob("*.md"), *(root / "src").rglob("*.py")]
+    for page in pages:
+        text = page.read_text()
+        assert "pip install 'counterground" not in text, page
+        for listed in re.findall(r"pip install '\.\[([a-z,]+)\]'", text):
+            assert set(listed.split(",")) <= set(extras), page
+    table = readme.partition("| extra | what it adds")[2].partition("\n\n")[0]
+    named = {
+        name
+        for row in table.splitlines()
+        for name in re.findall(r"`([a-z]+)`", row.split("|")[1] if "|" in row else "")
+    }
+    assert named == set(EXTRAS) == set(extras) - {"all", "dev"}

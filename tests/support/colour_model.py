@@ -11,4 +11,21 @@ def brightness():
     with torch.no_grad():
         network[2].weight.copy_(torch.eye(3))
         network[2].bias.zero_()
-    return network, lambda image: pil_to_tensor(image.resize((8, 8))).float() / 255, NAMES
+    return network, _pixels, NAMES
+
+
+def thousand():
+    """The same among all classes of ImageNet."""
+    from counterground.photos import find_imagenet_index, imagenet_wnids
+
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 1000))
+    with torch.no_grad():
+        network[2].weight.zero_()
+        network[2].bias.fill_(-1)
+        for place, name in enumerate(NAMES):
+            network[2].weight[find_imagenet_index(name), place] = 2
+    return network, _pixels, list(imagenet_wnids())
+
+
+def _pixels(image):
+    return pil_to_tensor(image.resize((8, 8))).float() / 255

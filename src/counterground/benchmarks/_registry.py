@@ -69,17 +69,41 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
     named = _BENCHMARKS.find(name_or_path) if isinstance(name_or_path, str) else None
     if named is not None:
         return _open(named, show_progress=show_progress)
-    if not Path(name_or_path).exists():
+    path = Path(name_or_path)
+    if not path.exists():
         names = _BENCHMARKS.names()
+        beside = [str(path.with_name(each.name)) for each in path.parent.glob("[!.]*")] if path.name else []
         raise UsageError(
             f"{str(name_or_path)!r} is not a built-in benchmark ({', '.join(names)}), "
             "and no such path exists."
-            f"{did_you_mean(str(name_or_path), names)}"
+            f"{did_you_mean(str(name_or_path), [*names, *beside])}"
         )
-    if is_pool(name_or_path):
-        with open_pool(name_or_path) as pool:
+    if is_pool(path):
+        with open_pool(path) as pool:
             return pool.freeze()
-    return read_benchmark(name_or_path)
+    _refuse_run(path)
+    benchmark = read_benchmark(path)
+    _refuse_class_folder(path, benchmark)
+    return benchmark
+
+
+def _refuse_run(path: Path) -> None:
+    folder = path if path.is_dir() else path.parent
+    if (folder / "run.json").is_file() and (folder / "predictions.parquet").is_file():
+        raise UsageError(
+            f"{path} is {'a run' if path.is_dir() else 'part of a run'}, not a benchmark: name the folder of "
+            "the photos. `counterground scores` and `report` read runs."
+        )
+
+
+def _refuse_class_folder(path: Path, benchmark: Benchmark) -> None:
+    """Refuse the folder of one class: its backgrounds would be taken for classes."""
+    names = benchmark.label_space.names
+    if path.is_dir() and all(name.startswith(("common-", "counter-")) for name in names):
+        raise UsageError(
+            f"{path} is the folder of one class (it holds {names[0]}): name the folder above it, "
+            f"{path.absolute().parent}."
+        )
 
 
 def get_benchmark(

@@ -14,6 +14,7 @@ from counterground.cli._benchmarks import benchmarks
 from counterground.cli._compare import compare
 from counterground.cli._evaluate import evaluate
 from counterground.cli._figures import figures
+from counterground.cli._help import Group, settings, start_page
 from counterground.cli._models import models
 from counterground.cli._report import report
 from counterground.cli._scores import scores
@@ -25,40 +26,30 @@ from counterground.text import one_line
 __all__ = ["counterground", "main"]
 
 
-class _InOrderOfTheWork(click.Group):
-    def list_commands(self, _context: click.Context) -> list[str]:
-        """Return the commands as they were added, not sorted by name."""
-        return list(self.commands)
-
-
-@click.group(
-    cls=_InOrderOfTheWork,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
+@click.group(cls=Group, context_settings=settings(), invoke_without_command=True)
 @click.version_option(__version__)
-@click.option("--debug", is_flag=True, help="Show the traceback of an error (anywhere in the command).")
-def counterground(debug: bool) -> None:
-    """Measure how much a vision model relies on the background rather than the object."""
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    help="Show the traceback of an error (anywhere in the command).",
+)
+@click.pass_context
+def counterground(context: click.Context) -> None:
+    """Measure how much a vision model relies on the background rather than the object.
+
+    Run `counterground COMMAND --help` for the options and examples of a command.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(start_page(context))
+        context.exit(2)
 
 
-for _command in (
-    evaluate,
-    discover,
-    scores,
-    compare,
-    report,
-    models,
-    benchmarks,
-    collect,
-    import_,
-    curate,
-    label,
-    pool,
-    export,
-    study,
-    figures,
-):
-    counterground.add_command(_command)
+counterground.add_under("Measure", evaluate, scores, compare, report, figures)
+counterground.add_under("Choose common and counter backgrounds", discover)
+counterground.add_under("Make a benchmark from photos", collect, import_, curate, label, pool, export)
+counterground.add_under("Look up what there is", models, benchmarks)
+counterground.add_under("Repeat the paper's experiments", study)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.ctx.get_help() if error.ctx else "")
         return 2
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        name = context.command_path if context else "counterground"
-        click.echo(f"Error: {error.format_message()} Run `{name} --help`.", err=True)
+        said = error.format_message()
+        said = said if said.endswith((".", "?", ")")) else f"{said}."
+        click.echo(f"Error: {said} Run `{_command_path(given)} --help`.", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped. Finished work is kept; the same command continues from there.", err=True)
@@ -87,6 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         click.echo(_one_line(error), err=True)
         return 2 if isinstance(error, UsageError) else 1
+
+
+def _command_path(given: Sequence[str]) -> str:
+    """Return the command that ``given`` names, as far as there is one."""
+    path, command = "counterground", counterground
+    for word in given:
+        if not isinstance(command, click.Group) or word not in command.commands:
+            break
+        path, command = f"{path} {word}", command.commands[word]  # type: ignore[assignment]
+    return path
 
 
 def _ended(error: SystemExit, stdout: TextIO) -> int:

@@ -6,22 +6,42 @@ from pathlib import Path
 
 import click
 
+from counterground.cli._help import Group, is_quiet
+from counterground.cli._options import format_option
 
-@click.group(invoke_without_command=True)
+
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    examples="""
+        counterground benchmarks
+        counterground benchmarks get stamps
+    """,
+)
+@format_option(["table", "json"])
 @click.pass_context
-def benchmarks(context: click.Context) -> None:
+def benchmarks(context: click.Context, style: str) -> None:
     """List the built-in benchmarks, or get one."""
     if context.invoked_subcommand is None:
         from counterground.benchmarks import list_benchmarks
         from counterground.cli._show import show_benchmarks
 
-        show_benchmarks(list_benchmarks(warn=lambda line: click.echo(f"Warning: {line}", err=True)))
+        listed = list_benchmarks(warn=lambda line: click.echo(f"Warning: {line}", err=True))
+        show_benchmarks(listed, as_json=style == "json")
 
 
-@benchmarks.command()
+@benchmarks.command(
+    examples="""
+        counterground benchmarks get stamps
+        counterground benchmarks get counteranimal --from archive.zip
+    """,
+)
 @click.argument("name")
 @click.option(
-    "--from", "archive", type=click.Path(path_type=Path), help="An archive (or folder) you already have."
+    "--from",
+    "archive",
+    type=click.Path(path_type=Path),
+    help="An archive (or folder) you already have.",
 )
 @click.option(
     "--packages",
@@ -31,9 +51,9 @@ def benchmarks(context: click.Context) -> None:
 def get(name: str, archive: Path | None, packages: Path | None) -> None:
     """Fetch or build a built-in benchmark, check it, and list differences from the paper."""
     from counterground.benchmarks import benchmark_folder, get_benchmark
+    from counterground.cli._show import print_notes
 
-    benchmark = get_benchmark(name, archive=archive, packages=packages, show_progress=True)
-    for note in benchmark.notes:
-        click.echo(f"Note: {note}")
+    benchmark = get_benchmark(name, archive=archive, packages=packages, show_progress=not is_quiet())
+    print_notes(benchmark.notes)
     click.echo(f"{benchmark.name}: {len(benchmark.photos):,} photos of {len(benchmark.label_space)} classes")
     click.echo(f"Benchmark: {benchmark_folder(name)}")

@@ -7,8 +7,19 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from counterground.cli._help import Command
+from counterground.cli._options import format_option
 
-@click.command()
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground compare runs/a runs/b
+        counterground compare --published
+        counterground compare runs/a --published --against efficientnet-lite0
+        counterground compare --reproduce --format csv
+    """,
+)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--published", is_flag=True, help="Include the paper's models and their 2025 reproduction.")
 @click.option("--against", metavar="MODEL", help="Test every model against this one only.")
@@ -31,13 +42,9 @@ from click.core import ParameterSource
     is_flag=True,
     help="The paper's rows beside our values: printed, ours, difference, known notes.",
 )
-@click.option(
-    "--format",
-    "style",
-    default="table",
-    show_default=True,
-    type=click.Choice(["table", "csv", "json", "markdown", "latex"]),
-    help="csv: a row per model, fractions. json: everything.",
+@format_option(
+    ["table", "csv", "json", "markdown", "latex"],
+    "Output format: csv has a row per model, in fractions; json has everything.",
 )
 def compare(
     runs: tuple[Path, ...],
@@ -51,14 +58,9 @@ def compare(
 ) -> None:
     """Compare the models of RUN folders with each other and with the paper's.
 
-    \b
-    counterground compare runs/a runs/b          paired tests, ranks, effective robustness
-    counterground compare --published            the paper's 43 models, without any run
-    counterground compare runs/a --published     yours among them
-    counterground compare runs/paper --reproduce printed and measured values, row by row
-
     Differences are tested on the same photos only (paired, Holm-corrected); warnings name comparisons
-    that are not fair. Without RUN, --reproduce shows the 2025 reproduction.
+    that are not fair. --published compares with the paper's 43 models, also without any RUN. --reproduce puts
+    printed and measured values side by side, row by row; without RUN, those of the 2025 reproduction.
     """
     from counterground.cli._show import print_text
     from counterground.comparison import format_comparison, full_comparison

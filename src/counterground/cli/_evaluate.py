@@ -7,31 +7,50 @@ from typing import Any
 
 import click
 
-from counterground.cli._options import generative_options, model_options, out_option
-
-
-@click.command()
-@click.argument("benchmark")
-@click.option(
-    "-m", "--model", "model_specs", required=True, multiple=True, metavar="MODEL", help="Repeat for several."
+from counterground.cli._help import Command, is_quiet
+from counterground.cli._options import (
+    generative_options,
+    limit_option,
+    model_option,
+    out_option,
+    overwrite_option,
+    running_options,
 )
-@model_options
-@generative_options
-@click.option("--referee", metavar="MODEL", help="The model that chooses the confusable names.")
-@out_option("Folder of the run: run.json, predictions.parquet, scores.parquet, report.html.")
-def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings: Any) -> None:
-    """Evaluate models on BENCHMARK: a built-in name, a folder of photos, or a .parquet manifest.
 
-    \b
-    counterground evaluate stamps -m efficientnet-lite0 --out runs/first
-    counterground evaluate my-photos -m hf:llava-hf/llava-1.5-7b-hf --precision bf16 --out runs/llava
-    counterground evaluate my-photos -m open_clip:ViT-B-32/laion2b_s34b_b79k --out runs/mine
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground evaluate stamps -m efficientnet-lite0 -o runs/first
+        counterground evaluate my-photos -m efficientnet-lite0 --limit 20 -o trial
+        counterground evaluate my-photos -m open_clip:ViT-B-32/laion2b_s34b_b79k \\
+          -m hf:google/siglip2-base-patch16-224 -o runs/both
+        counterground evaluate my-photos -m hf:llava-hf/llava-1.5-7b-hf \\
+          --label-space benchmark --precision bf16 -o runs/llava
+    """,
+)
+@click.argument("benchmark")
+@model_option("model_specs", "The model to evaluate; repeat for several.", required=True, multiple=True)
+@out_option("Folder of the run: run.json, predictions.parquet, scores.parquet, report.html.")
+@overwrite_option("run")
+@limit_option()
+@running_options(referee=True)
+@click.option("--referee", metavar="MODEL", help="The model that chooses the confusable names.")
+@generative_options
+def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings: Any) -> None:
+    """Evaluate models on BENCHMARK and write a run, with a report, into a folder.
+
+    BENCHMARK is a built-in name, a folder of photos, a manifest or a pool; `counterground models` lists
+    models. The same command continues a run that was stopped. To add a model to a finished run, evaluate it
+    into another folder: scores, compare and report take several runs.
     """
     from counterground.api import evaluate as run_evaluation
     from counterground.cli._show import show_run
 
     missing: list[str] = []
-    run = run_evaluation(benchmark, model_specs, out=out, show_progress=True, warn=missing.append, **settings)
+    run = run_evaluation(
+        benchmark, model_specs, out=out, show_progress=not is_quiet(), warn=missing.append, **settings
+    )
     show_run(run)
     for line in missing:
         click.echo(line, err=True)

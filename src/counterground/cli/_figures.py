@@ -7,10 +7,19 @@ from typing import Any
 
 import click
 
-from counterground.cli._options import out_option
+from counterground.cli._help import Command, Option
+from counterground.cli._options import class_option, out_option
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="""
+        counterground figures --published --only 2a -o figures
+        counterground figures runs/first --only 2a --format svg -o figures-mine
+        counterground figures runs/first --only 1 --benchmark my-photos -c flamingo \\
+          -o figure-1
+    """,
+)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--published",
@@ -35,8 +44,15 @@ from counterground.cli._options import out_option
     type=click.Choice(["pdf", "svg", "png"]),
     help="[default: pdf, png]",
 )
-@click.option("--photos", metavar="BENCHMARK", help="Where the photos of figure 1 are.")
-@click.option("--class", "class_name", metavar="NAME", help="The class of figure 1.  [default: largest drop]")
+@click.option(
+    "--benchmark",
+    "photos",
+    cls=Option,
+    formerly=["--photos"],
+    metavar="BENCHMARK",
+    help="Where the photos of figure 1 are.",
+)
+@class_option("class_name", "The class of figure 1.  [default: largest drop]")
 @out_option("Folder of figures, tables and captions.md.")
 def figures(runs: tuple[Path, ...], published: bool, **options: Any) -> None:
     """Draw the paper's figures for print: from its own numbers, and from RUN folders and studies."""

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import click
 
+from counterground.cli._help import Command
+from counterground.cli._options import format_option
 
-@click.command()
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground models 'open_clip:ViT-B-32*'
+        counterground models 'efficientnet*' --json
+    """,
+)
 @click.argument("pattern", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a table.")
-def models(pattern: str | None, as_json: bool) -> None:
+@format_option(["table", "json"])
+def models(pattern: str | None, style: str) -> None:
     """List models that can be evaluated, with parameters and training data.
 
-    \b
-    counterground models 'open_clip:ViT-B-32*'
+    PATTERN narrows the list; quote it, so that the shell leaves `*` alone.
     """
     from counterground.cli._show import show_models
     from counterground.models import list_models
@@ -20,4 +28,4 @@ def models(pattern: str | None, as_json: bool) -> None:
     def warn(line: str) -> None:
         click.echo(f"Warning: {line}", err=True)
 
-    show_models(list_models(pattern, warn=warn), as_json=as_json)
+    show_models(list_models(pattern, warn=warn), as_json=style == "json")

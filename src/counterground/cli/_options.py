@@ -1,20 +1,20 @@
-"""Options shared by the commands that run models."""
+"""Options that several commands have: one spelling and one meaning each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
-_OPTIONS = (
-    click.option(
-        "--label-space",
-        metavar="benchmark|imagenet|confusable|FILE",
-        help="The candidate labels: the benchmark's classes, ImageNet's 1000 (the default where every class "
-        "has an ImageNet index), 20 per class chosen by --referee, or those of a file.",
-    ),
+from counterground.cli._help import Option
+
+_Command = Callable[..., Any]
+_Decorator = Callable[[_Command], _Command]
+
+_RUNNING = (
     click.option(
         "--names",
         default="openai",
@@ -29,11 +29,23 @@ _OPTIONS = (
         metavar="simple|openai|FILE",
         help='"A photo of {}.", the mean of 80 templates, or a file with one template per line.',
     ),
-    click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps"),
     click.option(
-        "--precision", default="fp32", show_default=True, type=click.Choice(["fp32", "bf16", "fp16"])
+        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps", help="Where models run."
     ),
-    click.option("--batch-size", default=32, show_default=True, type=click.IntRange(min=1)),
+    click.option(
+        "--precision",
+        default="fp32",
+        show_default=True,
+        type=click.Choice(["fp32", "bf16", "fp16"]),
+        help="Precision of the image side.",
+    ),
+    click.option(
+        "--batch-size",
+        default=32,
+        show_default=True,
+        type=click.IntRange(min=1),
+        help="Photos in a forward pass.",
+    ),
     click.option(
         "--as-published",
         is_flag=True,
@@ -70,20 +82,98 @@ _GENERATIVE = (
 )
 
 
-def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that become ``Settings``."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+def running_options(*, referee: bool = False) -> _Decorator:
+    """Add the options that become ``Settings``; ``referee``: there is one who can choose confusable names."""
+    confusable = ", 20 per class chosen by --referee" if referee else ""
+    label_space = click.option(
+        "--label-space",
+        metavar="benchmark|imagenet|confusable|FILE" if referee else "benchmark|imagenet|FILE",
+        callback=None if referee else _not_confusable,
+        help="The candidate labels: the benchmark's classes, ImageNet's 1000 (the default where every class "
+        f"has an ImageNet index){confusable}, or those of a file.",
+    )
+    return lambda command: _with_all(command, (label_space, *_RUNNING))
 
 
-def generative_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def generative_options(command: _Command) -> _Command:
     """Add the options of ``Settings`` for generative models."""
-    for option in reversed(_GENERATIVE):
+    return _with_all(command, _GENERATIVE)
+
+
+def out_option(
+    what: str, *, formerly: Sequence[str] = (), file: bool = False, **attributes: Any
+) -> _Decorator:
+    """Add ``--out``, which is required unless ``attributes`` say otherwise."""
+    return click.option(
+        "-o",
+        "--out",
+        cls=Option,
+        formerly=formerly,
+        metavar="FILE" if file else "DIR",
+        help=what,
+        **{"required": True, "type": click.Path(path_type=Path), **attributes},
+    )
+
+
+def overwrite_option(result: str) -> _Decorator:
+    """Add ``--overwrite``."""
+    return click.option(
+        "--overwrite",
+        is_flag=True,
+        help=f"Replace another {result} that is in --out; other files are never replaced.",
+    )
+
+
+def limit_option() -> _Decorator:
+    """Add ``--limit``."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Use N photos only, spread over classes and backgrounds: a quick trial.",
+    )
+
+
+def model_option(name: str, help_text: str, **attributes: Any) -> _Decorator:
+    """Add ``--model``."""
+    return click.option("-m", "--model", name, **{"metavar": "MODEL", "help": help_text, **attributes})
+
+
+def class_option(name: str, help_text: str, **attributes: Any) -> _Decorator:
+    """Add ``--class``."""
+    return click.option("-c", "--class", name, cls=Option, metavar="CLASS", help=help_text, **attributes)
+
+
+def format_option(choices: Sequence[str], help_text: str = "Output format.") -> _Decorator:
+    """Add ``--format``, passed as ``style``, with the first of ``choices`` as default, and ``--json``."""
+
+    def add(command: _Command) -> _Command:
+        @wraps(command)
+        def with_style(*given: Any, style: str | None, as_json: bool, **options: Any) -> Any:
+            if as_json and style not in {None, "json"}:
+                raise click.UsageError(f"--json and --format {style} contradict each other.")
+            style = "json" if as_json else style or choices[0]
+            return command(*given, style=style, **options)
+
+        help_and_default = f"{help_text}  [default: {choices[0]}]"
+        both = (
+            click.option("--format", "style", type=click.Choice(choices), help=help_and_default),
+            click.option("--json", "as_json", is_flag=True, help="Short for --format json."),
+        )
+        return _with_all(with_style, both)
+
+    return add
+
+
+def _with_all(command: _Command, options: Sequence[_Decorator]) -> _Command:
+    for option in reversed(options):
         command = option(command)
     return command
 
 
-def out_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add the required ``--out`` option."""
-    return click.option("--out", required=True, type=click.Path(path_type=Path), help=what)
+def _not_confusable(_ctx: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    if given == "confusable":
+        raise click.BadParameter(
+            "there is no referee for confusable names; use benchmark, imagenet or a file."
+        )
+    return given

@@ -6,10 +6,18 @@ from pathlib import Path
 
 import click
 
+from counterground.cli._help import Command
 from counterground.cli._options import out_option
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="""
+        counterground report runs/first -o report.html
+        counterground report runs/a runs/b --benchmark my-photos -o report.html
+        counterground report runs/pairs --discovery pairs -o report.html
+    """,
+)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--discovery",
@@ -38,7 +46,7 @@ from counterground.cli._options import out_option
     type=click.FloatRange(min=0, min_open=True),
     help="Megabytes that photos may add to the page.",
 )
-@out_option("HTML file to write.")
+@out_option("HTML file to write.", file=True)
 def report(
     runs: tuple[Path, ...],
     out: Path,

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
+from counterground.cli._help import Command
+from counterground.cli._options import format_option, model_option, out_option
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -17,19 +20,27 @@ Style = Literal["table", "csv", "json", "parquet", "markdown", "latex", "model-c
 _DOCUMENTS = ("model-card", "bibtex")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="""
+        counterground scores runs/first --by class
+        counterground scores runs/a runs/b -m efficientnet-lite0 --format csv
+        counterground scores runs/first --format model-card -o model-card.md
+    """,
+)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--by", type=click.Choice(["class"]), help="One row per class.")
-@click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Only this model; repeatable.")
-@click.option(
-    "--format",
-    "style",
-    default="table",
-    show_default=True,
-    type=click.Choice(get_args(Style)),
-    help="Output format; model-card is Markdown with the hub's model-index, bibtex lists what to cite.",
+@model_option("models", "Show only this model; repeat for several.", multiple=True)
+@format_option(
+    get_args(Style),
+    "Output format; model-card is Markdown with the hub's model-index, bibtex lists what to cite.",
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of the screen.")
+@out_option(
+    "A file instead of the screen.",
+    file=True,
+    required=False,
+    type=click.Path(path_type=Path, dir_okay=False),
+)
 def scores(
     runs: tuple[Path, ...], by: str | None, models: tuple[str, ...], style: Style, out: Path | None
 ) -> None:
@@ -39,13 +50,15 @@ def scores(
     could be confused.
     """
     from counterground.errors import UsageError
-    from counterground.results import open_run, select_models
+    from counterground.results import RUN_FILES, open_run, select_models
 
     if by and style in _DOCUMENTS:
         raise UsageError(f"{style} is not available by class: leave out --by.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
+    if out is not None and out.name in RUN_FILES and out.resolve().parent in map(Path.resolve, runs):
+        raise UsageError(f"--out {out} is a file of the run itself: choose another name.")
     if models:
         opened = select_models(opened, models)
     written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by == "class")

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING
 
+from counterground.cli._help import is_quiet
 from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
@@ -73,8 +74,13 @@ def print_table(
     print_text(rich_table(table, _console().width))
 
 
-def print_sentences(sentences: Sequence[str], kind: str) -> None:
-    """Print notes or warnings, one after the other, wrapped as the terminal asks."""
+def print_notes(notes: Sequence[str]) -> None:
+    """Print notes, one after the other, wrapped as the terminal asks; nothing with ``--quiet``."""
+    if not is_quiet():
+        _print_sentences(notes, "Note")
+
+
+def _print_sentences(sentences: Sequence[str], kind: str) -> None:
     for sentence in sentences:
         _console().print(f"{kind}: {one_line(sentence)}")
 
@@ -85,8 +91,8 @@ def show_run(run: Run) -> None:
 
     print_text(format_scores(run.scores, "table"))
     info = run.info
-    print_sentences(info.benchmark.notes, "Note")
-    print_sentences(info.all_warnings, "Warning")
+    print_notes(info.benchmark.notes)
+    _print_sentences(info.all_warnings, "Warning")
     read = info.counts.photos - info.counts.unreadable
     _console().print(
         f"{read:,} of {counted(info.counts.photos, 'photo')}, {counted(len(info.models), 'model')}, "
@@ -108,7 +114,7 @@ def show_discovery(discovery: Discovery) -> None:
         f"{discovery.min_drop:g} points between backgrounds; the benchmark holds "
         f"{counted(len(discovery.benchmark.photos), 'photo')}."
     )
-    print_sentences(discovery.benchmark.notes, "Note")
+    print_notes(discovery.benchmark.notes)
 
 
 def show_models(models: Sequence[ModelInfo], *, as_json: bool) -> None:
@@ -133,8 +139,20 @@ def show_models(models: Sequence[ModelInfo], *, as_json: bool) -> None:
     )
 
 
-def show_benchmarks(benchmarks: Sequence[BuiltInBenchmark]) -> None:
-    """Print the built-in benchmarks."""
+def show_benchmarks(benchmarks: Sequence[BuiltInBenchmark], *, as_json: bool) -> None:
+    """Print the built-in benchmarks as a table, or as JSON."""
+    if as_json:
+        facts = [
+            {
+                "name": info.name,
+                "photos": info.n_photos,
+                "here": info.is_ready(),
+                "description": info.description,
+            }
+            for info in benchmarks
+        ]
+        print_text(json.dumps(facts, indent=2))
+        return
     rows = [
         (info.name, f"{info.n_photos:,}", "yes" if info.is_ready() else "no", info.description)
         for info in benchmarks

@@ -7,15 +7,25 @@ from typing import Any
 
 import click
 
-from counterground.cli._options import out_option
+from counterground.cli._help import Group, is_quiet
+from counterground.cli._options import model_option, out_option
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    examples="""
+        counterground study theory --quick -o theory
+    """,
+)
 def study() -> None:
     """Show why models rely on backgrounds (paper section 6), beside the paper's figures."""
 
 
-@study.command()
+@study.command(
+    examples="""
+        counterground study theory --quick -o theory
+    """
+)
 @click.option("--quick", is_flag=True, help="A slice in seconds.")
 @out_option("Folder of the results, figures and page.")
 def theory(quick: bool, out: Path) -> None:
@@ -25,7 +35,12 @@ def theory(quick: bool, out: Path) -> None:
     click.echo(f"Page: {study_theory(out, QUICK_THEORY if quick else TheorySettings())}")
 
 
-@study.command()
+@study.command(
+    examples="""
+        counterground study multicoloredmnist --quick -o mnist
+        counterground study multicoloredmnist --mnist MNIST --k 3 --k 10 -o table-8
+    """
+)
 @click.option("--quick", is_flag=True, help="A slice of the grid in minutes.")
 @click.option(
     "--mnist",
@@ -45,24 +60,27 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 
     settings = QUICK_MULTICOLOREDMNIST if quick else ColoredSettings()
     settings = replace(settings, k=k or settings.k, seeds=seeds or settings.seeds)
-    page = study_multicoloredmnist(out, settings, show_progress=True, **where)
+    page = study_multicoloredmnist(out, settings, show_progress=not is_quiet(), **where)
     click.echo(f"Page: {page}")
 
 
-@study.command()
+@study.command(
+    examples="""
+        counterground study coloredcoco --quick -o coco
+        counterground study coloredcoco --coco COCO --estimate -o table-7
+    """
+)
 @click.option("--quick", is_flag=True, help="A slice in about a minute.")
 @click.option(
     "--coco",
     type=click.Path(path_type=Path),
     help="Folder of COCO 2017 (annotations/, train2017/); without it, animals from Debian's stamps package.",
 )
-@click.option(
-    "-m",
-    "--model",
+@model_option(
     "models",
+    "OpenCLIP models to fine-tune.  [default: a small CLIP trained here; with --coco Table 7's two]",
     multiple=True,
     metavar="open_clip:...",
-    help="OpenCLIP models to fine-tune.  [default: a small CLIP trained here; with --coco Table 7's two]",
 )
 @click.option(
     "--grid",
@@ -90,7 +108,9 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 @click.option(
     "--size", default=64, show_default=True, type=click.IntRange(min=16), help="Side of COCO's photos."
 )
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps", help="Where models run."
+)
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="[default: bf16 on CUDA, else fp32]"
 )
@@ -120,6 +140,6 @@ def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, 
         chosen = TABLE_7 if grid == "paper" else QUICK_COLOREDCOCO
         axes = ("learning_rates", "weight_decays", "warmups")
         settings = replace(settings, **{name: getattr(chosen, name) for name in axes})
-    page = study_coloredcoco(out, settings, coco=coco, show_progress=True, **options)
+    page = study_coloredcoco(out, settings, coco=coco, show_progress=not is_quiet(), **options)
     if page is not None:
         click.echo(f"Page: {page}")

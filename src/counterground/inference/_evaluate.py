@@ -40,16 +40,23 @@ from counterground.photos import Benchmark, prompt_templates
 from counterground.results import ModelRecord, Run
 
 
-def evaluate_models(benchmark: Benchmark, models: Sequence[str], settings: Settings, out: Path) -> Run:
+def evaluate_models(
+    benchmark: Benchmark,
+    models: Sequence[str],
+    settings: Settings,
+    out: Path,
+    *,
+    overwrite: bool = False,
+) -> Run:
     """Evaluate models on a benchmark and write ``run.json``, predictions and scores into ``out``.
 
     Features are kept in the cache by content, so a run that was stopped continues where it was, and another
     label space, prompt set or grouping decodes no photo again. The same holds for losses and answers of
-    generative models.
+    generative models. ``overwrite`` replaces another run in ``out``.
 
     Raises:
-        UsageError: an unknown model, name list, prompt file or label space, or a model that cannot be asked
-            under the protocol.
+        UsageError: an unknown model, name list, prompt file or label space, a model that cannot be asked
+            under the protocol, or an ``out`` that holds files that are not a run.
         CounterGroundError: weights that cannot be had, photos none of which can be read,
             an ``out`` that cannot be written or holds another run.
     """
@@ -61,7 +68,7 @@ def evaluate_models(benchmark: Benchmark, models: Sequence[str], settings: Setti
     check_specs([*specs, *([referee] if referee else [])])
     request = _request(benchmark, specs, settings)
     request_hash = request.hash()
-    check_free(out, request_hash)
+    check_free(out, request_hash, overwrite=overwrite)
     if referee:
         request = replace(request, candidates=_choose_confusable(request, referee))
     check_generative(request)

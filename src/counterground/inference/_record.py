@@ -16,13 +16,14 @@ import polars as pl
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError
-from counterground.files import check_writable, write_parquet, write_text
+from counterground.files import check_only, check_writable, write_parquet, write_text
 from counterground.inference._candidates import CandidateLabels
 from counterground.inference._encode import Features
 from counterground.inference._request import Request
 from counterground.inference.generative import GenerativeOutput
 from counterground.photos import Benchmark, LabelSpace
 from counterground.results import (
+    RUN_FILES,
     BenchmarkRecord,
     CountsRecord,
     LabelSpaceRecord,
@@ -53,18 +54,23 @@ class ModelOutcome:
         return 1 if self.generative is None else len(self.generative.asked)
 
 
-def check_free(out: Path, request_hash: str) -> None:
+def check_free(out: Path, request_hash: str, *, overwrite: bool) -> None:
     """Refuse a folder that must not be written, before any photo is read.
 
     Raises:
-        CounterGroundError: ``out`` holds a run of another request, or cannot be written.
+        UsageError: ``out`` holds files that are not a run.
+        CounterGroundError: ``out`` holds a run of another request and ``overwrite`` does not say to replace
+            it, or cannot be written.
     """
-    if (out / "run.json").exists():
+    if not (out / "run.json").exists():
+        check_only(out, RUN_FILES, "a run")
+    elif not overwrite:
         info = open_run(out).info
         if info.request != request_hash:
             raise CounterGroundError(
-                f"{out} holds another run ({info.benchmark.name}, {len(info.models)} models, {info.created})."
-                " Choose another --out, or delete that folder."
+                f"{out} holds another run ({info.benchmark.name}, {counted(len(info.models), 'model')}, "
+                f"{info.created}). Choose another --out (scores, compare and report take several runs), or "
+                "replace it with --overwrite."
             )
     check_writable(out)
 
@@ -135,8 +141,8 @@ def write_run(
     run: Run, space: LabelSpace, unreadable: pl.DataFrame, answers: pl.DataFrame | None = None
 ) -> None:
     """Write the files of a run, each atomically; ``run.json`` is removed first and written last."""
-    (run.path / "run.json").unlink(missing_ok=True)
-    (run.path / "answers.parquet").unlink(missing_ok=True)
+    for name in ("run.json", "answers.parquet", "report.html"):  # the others are replaced
+        (run.path / name).unlink(missing_ok=True)
     if answers is not None:
         write_parquet(run.path / "answers.parquet", answers)
     write_text(run.path / "unreadable.csv", unreadable.write_csv())

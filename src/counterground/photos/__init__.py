@@ -17,6 +17,7 @@ from counterground.photos._photo import (
 )
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
+from counterground.photos._sample import sample_photos
 from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "prompt_templates",
     "read_benchmark",
     "read_class_names",
+    "sample_photos",
     "validate_manifest",
     "write_benchmark",
 ]

@@ -9,12 +9,13 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from counterground.errors import CounterGroundError, missing_extra
+from counterground.errors import CounterGroundError, UsageError, missing_extra
 from counterground.report._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
 from counterground.results import bounds, count, p_equals, percent
 from counterground.text import counted, legible
@@ -24,6 +25,20 @@ _NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _HALVES = {"chooses": "selection", "reports": "held-out", None: ""}
 # Inside a script element the parser looks for these alone; in JSON they may be written as escapes.
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def page_path(out: Path, name: str) -> Path:
+    """Return the file to write: ``out``, or ``name`` in the folder ``out``.
+
+    Raises:
+        UsageError: it does not end in .html.
+    """
+    path = out / name if out.is_dir() else out
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(
+            f"{path} is not an HTML file name: give one that ends in .html, or an existing folder."
+        )
+    return path
 
 
 def page_policy(scripts: Sequence[str] = ()) -> str:

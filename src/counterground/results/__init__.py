@@ -25,6 +25,7 @@ from counterground.results._run import Run, join_scores, open_run, select_models
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
     PREDICTIONS_SCHEMA,
+    RUN_FILES,
     BenchmarkRecord,
     CountsRecord,
     LabelSpaceRecord,
@@ -60,6 +61,7 @@ __all__ = [
     "NOTHING",
     "PICTURE",
     "PREDICTIONS_SCHEMA",
+    "RUN_FILES",
     "TITLES",
     "BenchmarkRecord",
     "Cell",

@@ -46,20 +46,29 @@ def open_run(path: Path | str) -> Run:
         predictions = pl.read_parquet(folder / "predictions.parquet")
         scores = pl.read_parquet(folder / "scores.parquet")
     except (ValidationError, OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
         raise CounterGroundError(
-            f"The run in {folder} is damaged ({reason}). Delete the folder and evaluate again; "
+            f"The run in {folder} is damaged ({_reason(error)}). Delete the folder and evaluate again; "
             "stored features make that quick."
         ) from error
     if predictions.columns != list(PREDICTIONS_SCHEMA) or scores.columns != list(SCORES_SCHEMA):
         raise CounterGroundError(
-            f"The tables in {folder} have other columns than this version writes. Evaluate into a new folder."
+            f"The run in {folder} is from another version of CounterGround ({info.counterground_version}), "
+            "whose tables have other columns. Evaluate again into a new folder, or with --overwrite into "
+            "this one; stored features make that quick."
         )
     if obstacle := _unusable(folder, info, predictions, scores):
         raise CounterGroundError(
             f"{obstacle} Delete the folder and evaluate again; stored features make that quick."
         )
     return Run(folder, info, predictions, scores)
+
+
+def _reason(error: Exception) -> str:
+    """Return in a few words what is wrong with a file of a run."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return ": ".join(["run.json", ".".join(map(str, first["loc"])), first["msg"]]).replace(": : ", ": ")
+    return str(error).splitlines()[0]
 
 
 def _unusable(folder: Path, info: RunInfo, predictions: pl.DataFrame, scores: pl.DataFrame) -> str:

@@ -12,6 +12,17 @@ from pydantic import BaseModel, ConfigDict
 from counterground.metrics import KEY_SCHEMA
 from counterground.photos import Benchmark, Discovered
 
+RUN_FILES = (
+    "answers.parquet",
+    "label_space.json",
+    "predictions.parquet",
+    "report.html",
+    "run.json",
+    "scores.parquet",
+    "unreadable.csv",
+)
+"""What the folder of a run holds."""
+
 PREDICTIONS_SCHEMA: dict[str, Any] = {
     "path": pl.String,
     "photo_id": pl.String,

@@ -19,7 +19,7 @@ import polars as pl
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError, needs_extra
-from counterground.files import check_writable, write_bytes, write_parquet, write_text
+from counterground.files import check_only, check_writable, write_bytes, write_parquet, write_text
 from counterground.results import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def check_out(out: Path, name: str) -> None:
 
     Raises:
         MissingExtraError: matplotlib, which draws every study, is not installed.
+        UsageError: it holds files that are not a study.
         CounterGroundError: it holds another study or run, or cannot be written.
     """
     with needs_extra("figures"):
@@ -68,7 +69,16 @@ def check_out(out: Path, name: str) -> None:
     record = out / "run.json"
     if record.exists() and _name_in(record) != name:
         raise CounterGroundError(f"{out} holds something else, not the study {name}: choose another --out.")
+    if not record.exists():
+        check_only(out, _written_in(out), "a study")
     check_writable(out)
+
+
+def _written_in(out: Path) -> list[str]:
+    """Return what a study that was stopped may have left: its tables, figures, page, and finished parts."""
+    kinds = (*(f".{kind}" for kind in _KINDS), ".parquet", ".html")
+    files = [path.name for path in out.glob("*") if path.is_file() and path.suffix in kinds]
+    return [*files, "cells", "small", "trainings"]
 
 
 def _name_in(record: Path) -> str | None:

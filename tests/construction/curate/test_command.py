@@ -27,7 +27,7 @@ def test_what_is_printed(make_pool, animals, spoil):
     assert "It cannot be read: not an image." in text
     assert f"counterground label {pool.root} --task review" in text
     assert "zebra/good.jpg" not in text
-    shorter = run(pool.root, "--top", "0", "--limit", "min_sharpness=0")
+    shorter = run(pool.root, "--top", "0", "--threshold", "min_sharpness=0")
     assert "1 of 3 photos" in " ".join(shorter.stdout.split())
     assert "most doubtful" not in shorter.stdout
 

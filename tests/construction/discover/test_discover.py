@@ -184,8 +184,8 @@ def test_wrong_asks_are_named(photos, tmp_path):
         ask(bare)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "photos.parquet").write_bytes(b"")
-    with pytest.raises(UsageError, match="not made by discover"):
+    with pytest.raises(UsageError, match="holds files that are not a discovery"):
         ask(out=tmp_path / "other")
     open_pool(tmp_path / "pool", create=True)
-    with pytest.raises(UsageError, match="is a pool: choose another"):
+    with pytest.raises(UsageError, match=r"not a discovery \('decisions"):
         ask(out=tmp_path / "pool")

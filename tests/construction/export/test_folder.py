@@ -59,19 +59,37 @@ def test_a_failed_export_leaves_the_earlier_one(grouped, tmp_path, tree):
     before = tree(tmp_path / "out")
     grouped.photo_path(grouped.photos["path"][47]).unlink()
     with pytest.raises(CounterGroundError, match="is missing"):
-        export(grouped, tmp_path / "out", formats=["webdataset"])
+        export(grouped, tmp_path / "out", formats=["webdataset"], overwrite=True)
     assert tree(tmp_path / "out") == before
     assert beside(tmp_path / "out") == []
 
 
-def test_an_earlier_export_is_replaced_whatever_its_format(grouped, flat, tmp_path):
+def test_another_export_is_replaced_on_request_whatever_its_format(grouped, flat, tmp_path):
     (tmp_path / "out").mkdir()
     for formats in (FORMATS, ["webdataset"], ["parquet"], ["huggingface", "counteranimal"], ["croissant"]):
-        export(grouped, tmp_path / "out", formats=formats)
-    export(flat, tmp_path / "out", formats=["parquet"])
+        export(grouped, tmp_path / "out", formats=formats, overwrite=True)
+    export(flat, tmp_path / "out", formats=["parquet"], overwrite=True)
     assert read_benchmark(tmp_path / "out").version == flat.version
     assert not (tmp_path / "out" / "croissant.json").exists()
     assert beside(tmp_path / "out") == []
+
+
+def test_the_same_export_is_replaced_and_another_one_is_not(grouped, flat, tmp_path, tree):
+    for formats in (["parquet"], ["webdataset", "croissant"]):
+        out = tmp_path / formats[0]
+        for _ in range(2):
+            export(grouped, out, formats=formats)
+        before = tree(out)
+        for other in (
+            {"formats": ["huggingface"]},
+            {"formats": [*formats, "counteranimal"]},
+            {"formats": formats, "shared": False},
+        ):
+            with pytest.raises(UsageError, match=r"holds another export.*--overwrite"):
+                export(grouped, out, **other)
+        with pytest.raises(UsageError, match="holds another export"):
+            export(flat, out, formats=formats)
+        assert tree(out) == before
 
 
 def test_what_is_no_export_is_never_replaced(grouped, tmp_path, tree):
@@ -141,7 +159,7 @@ if "DIES" in os.environ:
     _folder._rename = dies
 benchmark = read_benchmark(sys.argv[1])
 print("ready", flush=True)
-export(benchmark, Path(sys.argv[2]), formats=[sys.argv[3]])
+export(benchmark, Path(sys.argv[2]), formats=[sys.argv[3]], overwrite=True)
 """
 
 
@@ -181,7 +199,7 @@ def test_kill_9_leaves_the_earlier_export_or_nothing_and_the_next_one_clears_up(
         process.wait()
         assert len(drafts(out)) == 1
         assert (tree(out) if out.exists() else None) == before
-        export(grouped, out, formats=[form])
+        export(grouped, out, formats=[form], overwrite=True)
         assert drafts(out) == []
         assert read_benchmark(out).version == grouped.version
 

@@ -230,7 +230,7 @@ def test_no_file_no_sidecar_no_json_no_package(tmp_path, monkeypatch):
     with pytest.raises(CounterGroundError, match="is not an ONNX file"):
         load(path)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(CounterGroundError, match=r"pip install 'counterground\[onnx\]'"):
+    with pytest.raises(CounterGroundError, match=r"pip install '\.\[onnx\]'"):
         load(path)
 
 

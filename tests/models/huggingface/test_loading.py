@@ -90,7 +90,7 @@ def test_what_transformers_cannot_load_is_said_in_its_words(folder):
 
 def test_without_transformers_the_extra_is_named(clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    assert "pip install 'counterground[hf]'" in refused(f"hf:{clip}")
+    assert "pip install '.[hf]'" in refused(f"hf:{clip}")
 
 
 @pytest.mark.parametrize("missing", ["processor_config.json", "model.safetensors"])
@@ -217,7 +217,7 @@ load_model("hf:{siglip}", device="cpu")
     assert done.stdout.strip() == "False"
     said = done.stderr.strip().splitlines()[-1]
     assert "sentencepiece" in said.lower()
-    assert "counterground[hf]" in said
+    assert "pip install '.[hf]'" in said
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])

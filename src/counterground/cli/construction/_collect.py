@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from counterground.cli._help import Command, is_quiet
+from counterground.cli._options import class_option
 from counterground.cli._show import print_table, print_text
 from counterground.text import counted, one_line
 
@@ -40,9 +42,15 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     return tuple(dict.fromkeys(code for code in codes if code != "any"))
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="""
+        counterground collect my-pool -c zebra -c "polar bear" --per-class 300
+        counterground collect my-pool --classes counteranimal --dry-run
+    """,
+)
 @click.argument("pool", type=click.Path(path_type=Path))
-@click.option("-c", "--class", "names", multiple=True, metavar="CLASS", help="A class name; repeatable.")
+@class_option("names", "A class to collect; repeat for several.", multiple=True)
 @click.option(
     "--classes",
     "source",
@@ -51,7 +59,13 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     "ImageNet-1K, or the paper's 45 classes.",
 )
 @click.option("--per-class", default=500, show_default=True, help="Photos per class, newest first.")
-@click.option("--quality", default="research", show_default=True, metavar="research|needs_id|casual|any")
+@click.option(
+    "--quality",
+    default="research",
+    show_default=True,
+    metavar="research|needs_id|casual|any",
+    help="Quality grade of observations.",
+)
 @click.option(
     "--licence",
     "--license",
@@ -73,7 +87,13 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     metavar="CLASS=ID",
     help="iNaturalist's taxon id for a class; remembered in the pool; repeatable.",
 )
-@click.option("--size", default="medium", show_default=True, metavar="small|medium|large|original")
+@click.option(
+    "--size",
+    default="medium",
+    show_default=True,
+    metavar="small|medium|large|original",
+    help="Size of the photos.",
+)
 @click.option("--per-observation", default=1, show_default=True, help="Photos per observation, at most.")
 @click.option("--add", is_flag=True, help="List again, also with another query, and add to the pool.")
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 16), help="Parallel downloads.")
@@ -114,10 +134,6 @@ def collect(
     """Fetch the newest photos of each class from iNaturalist into POOL.
 
     The same command continues an interrupted collection.
-
-    \b
-    counterground collect my-pool -c zebra -c "polar bear" --per-class 300
-    counterground collect my-pool --classes counteranimal --dry-run
     """
     from counterground.errors import needs_extra
 
@@ -134,7 +150,7 @@ def collect(
     chosen = CollectOptions(
         bytes_per_hour=round(gb_per_hour * _GIGA),
         bytes_per_day=round(gb_per_day * _GIGA),
-        show_progress=True,
+        show_progress=not is_quiet(),
         **options,
     )
     try:
@@ -214,8 +230,9 @@ def _megabytes(size: int) -> str:
 
 
 def _print_notes(notes: Sequence[str]) -> None:
-    for note in notes:
-        _print(f"Note: {note}")
+    if not is_quiet():
+        for note in notes:
+            _print(f"Note: {note}")
 
 
 def _print(line: str) -> None:

@@ -7,52 +7,56 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterground.cli._options import model_options
-from counterground.cli._show import print_table
+from counterground.cli._help import Command, Option, is_quiet
+from counterground.cli._options import model_option, running_options
+from counterground.cli._show import print_notes, print_table
 from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
     from counterground.construction.curate import CurateReport
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="""
+        counterground curate my-pool
+        counterground curate my-pool -m efficientnet-lite0 --threshold hash_radius=4
+    """,
+)
 @click.argument("pool", type=click.Path(path_type=Path))
-@click.option(
-    "--model",
-    metavar="MODEL",
-    help="Also check labels, ambiguity, clarity and near duplicates with this CLIP or classifier.",
+@model_option(
+    "model", "Also check labels, ambiguity, clarity and near duplicates with this CLIP or classifier."
 )
 @click.option(
-    "--limit",
+    "--threshold",
     "limits",
+    cls=Option,
+    formerly=["--limit"],
     multiple=True,
     metavar="NAME=VALUE",
     help="Override a threshold, e.g. hash_radius=4; repeatable. A wrong name lists them all.",
 )
 @click.option("--top", default=10, show_default=True, type=click.IntRange(min=0), help="Photos to list.")
-@model_options
+@running_options()
 def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **running: Any) -> None:
     """Rank the photos of POOL by how doubtful they are, with reasons. Nothing is discarded: people decide.
 
     Feature noise (unreadable, tiny, blurred, badly exposed, flat, nearly empty) and duplicates (same file,
     close perceptual hash) need no model. Without --label-space, a CLIP given as --model ranks each class
     among ImageNet's names and the pool's own, a classifier among its outputs.
-
-    \b
-    counterground curate my-pool
-    counterground curate my-pool --model efficientnet-lite0
     """
     from counterground.construction.curate import CurateSettings
     from counterground.construction.curate import curate as run_curation
     from counterground.inference import Settings
 
     settings = CurateSettings.with_limits(limits)
-    report = run_curation(pool, settings, model=model, running=Settings(**running), show_progress=True)
+    report = run_curation(
+        pool, settings, model=model, running=Settings(**running), show_progress=not is_quiet()
+    )
     _show_counts(report)
     if report.flagged and top:
         _show_queue(report, top)
-    for note in report.notes:
-        click.echo(f"Note: {one_line(note)}")
+    print_notes(report.notes)
     click.echo(
         f"{report.flagged:,} of {counted(report.photos, 'photo')} flagged for review; "
         f"{report.measured:,} measured now, the others earlier."

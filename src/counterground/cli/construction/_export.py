@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterground.cli._options import out_option
-from counterground.text import counted, one_line
+from counterground.cli._help import Command, Option, is_quiet
+from counterground.cli._options import out_option, overwrite_option
+from counterground.cli._show import print_notes
+from counterground.text import counted
 
 if TYPE_CHECKING:
     from counterground.construction.export import ExportReport
@@ -18,7 +20,14 @@ if TYPE_CHECKING:
 _MOST_NOTES = 20
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="""
+        counterground export my-pool --format huggingface --format croissant \\
+          --licence-for-unknown cc0 -o shared
+        counterground export pairs --format counteranimal --private -o mine
+    """,
+)
 @click.argument("source")
 @click.option(
     "--format",
@@ -29,6 +38,7 @@ _MOST_NOTES = 20
     help="Repeatable: each format gets its own folder in --out.",
 )
 @out_option("Output folder: new, empty, or an earlier export.")
+@overwrite_option("export")
 @click.option(
     "--private", is_flag=True, help="For your own use: all photos, marked as not for redistribution."
 )
@@ -53,29 +63,46 @@ _MOST_NOTES = 20
 @click.option("--url", default="", help="Its web page.")
 @click.option("--cite", "citation", default="", metavar="TEXT", help="How to cite it.")
 @click.option(
-    "--licence", "--license", default="", metavar="CODE", help="Licence of the selection and labels."
+    "--collection-licence",
+    "--collection-license",
+    "licence",
+    cls=Option,
+    formerly=["--licence", "--license"],
+    default="",
+    metavar="CODE",
+    help="Licence of the selection and labels.",
 )
-@click.option("--collection-version", "version", default="1.0.0", show_default=True, metavar="X.Y.Z")
-@click.option("--released", type=click.DateTime(["%Y-%m-%d"]), help="Publication date.")
+@click.option(
+    "--collection-version",
+    "version",
+    default="1.0.0",
+    show_default=True,
+    metavar="X.Y.Z",
+    help="Its version.",
+)
+@click.option(
+    "--released", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Publication date, as 2024-05-31."
+)
 @click.option(
     "--shard-megabytes",
     default=100,
     show_default=True,
     type=click.IntRange(min=1),
-    help="For formats with shards.",
+    help="Most megabytes of a shard, for formats with shards.",
 )
 @click.option(
     "--shard-photos",
     default=10_000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="For formats with shards.",
+    help="Most photos of a shard, for formats with shards.",
 )
 def export(
     *,
     source: str,
     formats: tuple[str, ...],
     out: Path,
+    overwrite: bool,
     private: bool,
     all_licences: bool,
     licence_for_unknown: str | None,
@@ -88,10 +115,6 @@ def export(
     """Export a benchmark or a pool in formats that others can read, with a data card and all credits.
 
     Photos whose licence is unknown or forbids sharing are left out and listed in left_out.csv.
-
-    \b
-    counterground export my-pool --format huggingface --format croissant --out shared
-    counterground export pairs --format counteranimal --private --out mine
     """
     from dataclasses import replace
 
@@ -99,10 +122,11 @@ def export(
     from counterground.benchmarks import open_benchmark
     from counterground.construction.export import ShardSize, known_facts
 
-    benchmark = open_benchmark(source, show_progress=True)
+    benchmark = open_benchmark(source, show_progress=not is_quiet())
     report = run_export(
         benchmark,
         out=out,
+        overwrite=overwrite,
         formats=formats,
         shared=not private,
         all_licences=all_licences,
@@ -110,14 +134,13 @@ def export(
         attribution_for_unknown=attribution_for_unknown,
         card=replace(known_facts(benchmark), released=released and released.date(), **facts),
         shard_size=ShardSize(shard_megabytes, shard_photos),
-        show_progress=True,
+        show_progress=not is_quiet(),
     )
     _show(report)
 
 
 def _show(report: ExportReport) -> None:
-    for note in report.notes[:_MOST_NOTES]:
-        click.echo(f"Note: {one_line(note)}")
+    print_notes(report.notes[:_MOST_NOTES])
     if len(report.left_out):
         click.echo(
             "Photos that were left out are listed in left_out.csv. If they are your own, use "

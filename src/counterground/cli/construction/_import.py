@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from counterground.cli._help import Command, is_quiet
+from counterground.cli._options import class_option
+from counterground.cli._show import print_notes
 from counterground.errors import CounterGroundError
 from counterground.text import counted, one_line
 
@@ -20,10 +23,19 @@ def _renames(_context: click.Context, _option: click.Parameter, pairs: tuple[str
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-@click.command("import")
+@click.command(
+    "import",
+    cls=Command,
+    examples="""
+        counterground import my-pool photos
+        counterground import my-pool zebras -c zebra
+        counterground import my-pool urls.csv
+        counterground import my-pool hf:my-data-set:train
+    """,
+)
 @click.argument("pool", type=click.Path(path_type=Path))
 @click.argument("source")
-@click.option("--class-name", metavar="NAME", help="Class of all photos, if the source has no classes.")
+@class_option("class_name", "Class of all photos, if the source has no classes.", formerly=["--class-name"])
 @click.option(
     "--rename",
     multiple=True,
@@ -47,24 +59,17 @@ def import_(pool: Path, source: str, **options: Any) -> None:
 
     SOURCE is a folder (<class>/*.jpg, <class>/<background>/*.jpg, the CounterAnimal layout), a benchmark, a
     .csv or .parquet table with the columns url and class_name, or hf:NAME[@CONFIG][:SPLIT].
-
-    \b
-    counterground import my-pool photos/
-    counterground import my-pool zebras/ --class-name zebra
-    counterground import my-pool urls.csv
-    counterground import my-pool hf:my-data-set:train
     """
     from counterground.construction.ingest.imports import ImportOptions, import_photos
 
-    report = import_photos(pool, source, ImportOptions(show_progress=True, **options))
+    report = import_photos(pool, source, ImportOptions(show_progress=not is_quiet(), **options))
     _show(report, pool)
 
 
 def _show(report: ImportReport, pool: Path) -> None:
     for name, number in report.by_class.items():
         click.echo(f"{number:7,}  {one_line(name)}")
-    for note in report.notes:
-        click.echo(f"Note: {one_line(note)}")
+    print_notes(report.notes)
     for one in [*report.rejected, *report.masks_rejected][:5]:
         click.echo(f"Rejected: {one_line(one.item)}: {one_line(one.reason)}.")
     more = ("background", report.backgrounds), ("mask", report.masks), ("request", report.requests)

@@ -7,8 +7,17 @@ from typing import Any
 
 import click
 
+from counterground.cli._help import Command
 
-@click.command()
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground label my-pool --annotator ann --task review
+        counterground label my-pool --annotator ann --annotator ben --second 0.2
+        counterground label my-pool --annotator ann --host 0.0.0.0
+    """,
+)
 @click.argument("pool", type=click.Path(path_type=Path))
 @click.option(
     "--annotator",
@@ -64,11 +73,6 @@ def label(pool: Path, annotators: tuple[str, ...], **options: Any) -> None:
 
     Each annotator gets a link that works once, and with --host also its QR code. Decisions are on disk as
     soon as the page says so, and those that could not be sent wait in the browser.
-
-    \b
-    counterground label my-pool --annotator ann --task review
-    counterground label my-pool --annotator ann --annotator ben --second 0.2
-    counterground label my-pool --annotator ann --host 0.0.0.0
     """
     from counterground.construction.annotate import LabelSettings, label_pool
     from counterground.text import counted

@@ -6,17 +6,24 @@ from pathlib import Path
 
 import click
 
+from counterground.cli._help import Command
+from counterground.cli._options import out_option
 
-@click.command()
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground pool my-pool
+        counterground pool my-pool --discovery pairs -o pool.html
+    """,
+)
 @click.argument("pool", type=click.Path(path_type=Path))
 @click.option(
     "--discovery",
     type=click.Path(path_type=Path),
     help="A benchmark written by discover: adds its referee's accuracy per class and background.",
 )
-@click.option(
-    "--html", type=click.Path(path_type=Path), help="Also write it as one self-contained HTML file."
-)
+@out_option("Also write it as one self-contained HTML file.", formerly=["--html"], file=True, required=False)
 @click.option(
     "--photos/--no-photos",
     default=True,
@@ -31,7 +38,7 @@ import click
     type=click.FloatRange(min=0, min_open=True),
     help="Megabytes that photos may add to the HTML file.",
 )
-def pool(pool: Path, discovery: Path | None, html: Path | None, *, photos: bool, photo_budget: float) -> None:
+def pool(pool: Path, discovery: Path | None, out: Path | None, *, photos: bool, photo_budget: float) -> None:
     """Show the photos of POOL, the decisions by annotator, and how much annotators agree."""
     from counterground.cli._show import print_text
     from counterground.construction.discover import read_discovery
@@ -46,10 +53,10 @@ def pool(pool: Path, discovery: Path | None, html: Path | None, *, photos: bool,
     with open_pool(pool) as opened:
         summary = summarise_pool(opened)
         print_text(PoolView(summary, cells, referee))
-        if html:
+        if out:
             page = write_pool_report(
                 summary,
-                html,
+                out,
                 photos=opened if photos else None,
                 photo_budget=photo_budget,
                 cells=cells,

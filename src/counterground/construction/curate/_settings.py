@@ -68,11 +68,13 @@ class CurateSettings:
             name, equals, text = word.partition("=")
             if not equals or name not in kinds:
                 hint = "" if name in kinds else did_you_mean(name, kinds)
-                raise UsageError(f"A limit is NAME=VALUE with one of {', '.join(kinds)}, not {word!r}.{hint}")
+                raise UsageError(
+                    f"A threshold is NAME=VALUE with one of {', '.join(kinds)}, not {word!r}.{hint}"
+                )
             try:
                 chosen[name] = kinds[name](text)
             except ValueError as error:
-                raise UsageError(f"The limit {name} must be a number, not {text!r}.") from error
+                raise UsageError(f"The threshold {name} must be a number, not {text!r}.") from error
         return cls(**chosen)  # type: ignore[arg-type]
 
 

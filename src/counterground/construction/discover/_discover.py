@@ -10,13 +10,14 @@ import polars as pl
 
 from counterground.construction.discover._pairs import background_accuracy, choose_pairs, split_halves
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import write_parquet, write_text
+from counterground.files import check_only, write_parquet, write_text
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, Discovered, read_benchmark, write_benchmark
-from counterground.pool import is_pool
 from counterground.results import Estimate, Run
 from counterground.text import counted
+
+_FILES = ("benchmark.json", "cells.parquet", "label_space.json", "pairs.parquet", "photos.parquet", "referee")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def discover_pairs(
     min_photos: int,
     split: str,
     seed: int,
+    overwrite: bool = False,
 ) -> Discovery:
     """Choose common and counter backgrounds with a referee and write the benchmark of the pairs to ``out``.
 
@@ -60,8 +62,10 @@ def discover_pairs(
         UsageError: an unknown split, a drop outside 0 to 100, or a folder that holds other files.
         CounterGroundError: photos without backgrounds, or no class whose accuracy differs enough.
     """
-    _check(benchmark, out, min_drop, split)
-    run = evaluate_models(benchmark, [referee], settings, out / "referee")
+    _check(benchmark, min_drop, split)
+    asked = {"referee": referee, "min_drop": min_drop, "min_photos": min_photos, "split": split, "seed": seed}
+    _check_free(out, asked, overwrite=overwrite)
+    run = evaluate_models(benchmark, [referee], settings, out / "referee", overwrite=overwrite)
     seen = run.predictions.filter(pl.col("background").is_not_null())
     halves = split_halves(seen, seed) if split == "half" else pl.Series("chooses", [True] * len(seen))
     choosing, kept = seen.filter(halves), seen.filter(~halves if split == "half" else halves)
@@ -93,7 +97,7 @@ def discover_pairs(
         reported_drop,
         sentence,
     )
-    _write(discovery, out, {"min_photos": min_photos, "split": split, "seed": seed})
+    _write(discovery, out, asked)
     return discovery
 
 
@@ -131,21 +135,36 @@ def _pairs(cells: pl.DataFrame, name: str, *, min_drop: float, min_photos: int) 
     )
 
 
-def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None:
+def _check(benchmark: Benchmark, min_drop: float, split: str) -> None:
     if split not in {"half", "none"}:
         raise UsageError(f"Unknown split {split!r}: use half or none.")
     if not 0 <= min_drop < 100:
         raise UsageError(f"The minimum drop is {min_drop:g} points: it must be at least 0 and below 100.")
-    if is_pool(out):
-        raise UsageError(f"{out} is a pool: choose another --out.")
-    if (out / "photos.parquet").exists() and not (out / "discovery.json").exists():
-        raise UsageError(f"{out} holds a benchmark that was not made by discover. Choose another --out.")
     backgrounds = benchmark.photos.group_by("class_index").agg(pl.col("background").drop_nulls().n_unique())
     if backgrounds["background"].max() in {None, 0, 1}:
         raise CounterGroundError(
             f"No class of {benchmark.name} has photos on two labelled backgrounds: nothing to compare. "
             "Arrange folders as <class>/<background>/, fill the background column of the manifest, or label "
             "backgrounds in a pool with `counterground label POOL --task background`."
+        )
+
+
+def _check_free(out: Path, asked: dict[str, object], *, overwrite: bool) -> None:
+    """Refuse a folder that holds something else, or the discovery of another request."""
+    if not (out / "discovery.json").exists():
+        began = (out / "referee" / "run.json").exists()  # and was stopped while it wrote
+        check_only(out, _FILES if began else ("referee",), "a discovery")
+        return
+    if overwrite:
+        return
+    try:
+        record = json.loads((out / "discovery.json").read_text(encoding="utf-8"))
+        same = all(record[name] == value for name, value in asked.items())
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise UsageError(
+            f"{out} holds another discovery. Choose another --out, or replace it with --overwrite."
         )
 
 
@@ -228,14 +247,13 @@ def read_discovery(folder: Path) -> Discovery | None:
         ) from error
 
 
-def _write(discovery: Discovery, out: Path, choices: dict[str, object]) -> None:
+def _write(discovery: Discovery, out: Path, asked: dict[str, object]) -> None:
+    (out / "discovery.json").unlink(missing_ok=True)  # it is written last: a folder with it is whole
     write_benchmark(discovery.benchmark, out)
     write_parquet(out / "cells.parquet", discovery.cells)
     write_parquet(out / "pairs.parquet", discovery.pairs)
     record = {
-        "referee": discovery.referee,
-        "min_drop": discovery.min_drop,
-        **choices,
+        **asked,
         "classes_seen": discovery.classes_seen,
         "classes_kept": len(discovery.pairs),
         "chosen_drop": asdict(discovery.chosen_drop),

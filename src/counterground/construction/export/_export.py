@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from counterground._version import __version__
 from counterground.construction.export._card import write_attribution, write_card, write_left_out
 from counterground.construction.export._copying import Tick
 from counterground.construction.export._facts import CardFacts
-from counterground.construction.export._folder import check_replaceable, new_folder, write_mark
+from counterground.construction.export._folder import check_replaceable, new_folder, read_mark, write_mark
 from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._layout import Contents
 from counterground.construction.export._selection import Selection, Terms, select_photos
@@ -65,6 +65,7 @@ def export(
     attribution_for_unknown: str | None = None,
     card: CardFacts | None = None,
     shard_size: ShardSize | None = None,
+    overwrite: bool = False,
     show_progress: bool = False,
 ) -> ExportReport:
     """Write a benchmark as one or more folders that stand alone, each with a data card and all credits.
@@ -73,7 +74,7 @@ def export(
 
     Args:
         benchmark: what is exported.
-        out: the folder; a new one, an empty one, or an earlier export, which is replaced.
+        out: the folder; a new one, an empty one, or an earlier export of the same.
         formats: some of ``FORMATS``, or of those other packages add; one is written to ``out``, several to
             ``out/<format>``.
         shared: for others: photos are left out whose licence is unknown or forbids sharing.
@@ -82,6 +83,7 @@ def export(
         attribution_for_unknown: the credit line of those that have none.
         card: what the data card says beyond the photos.
         shard_size: of WebDataset and Hugging Face shards.
+        overwrite: replace another export in ``out``.
         show_progress: show a bar on standard error.
 
     Raises:
@@ -96,6 +98,8 @@ def export(
     total, facts = len(selection.benchmark) * len(chosen), card or CardFacts()
     size = shard_size or ShardSize()
     folders = {each.name: out / each.name if len(chosen) > 1 else out for each in chosen}
+    if not overwrite:
+        _check_same(out, folders, contents, shared)
     with progress_bar("Exporting", total=total, shown=show_progress) as bar, new_folder(out) as draft:
         for each in chosen:
             held = contents[each.name]
@@ -127,6 +131,22 @@ def _target(benchmark: Benchmark, out: Path) -> Path:
         raise UsageError(f"{out} holds the benchmark to be exported: choose another folder.")
     check_replaceable(target)
     return target
+
+
+def _check_same(
+    out: Path, folders: Mapping[str, Path], contents: Mapping[str, Contents], shared: bool
+) -> None:
+    """Refuse to replace the export of other photos, of other formats, or for other readers."""
+    earlier = read_mark(out)
+    if earlier is None:
+        return
+    same = set(earlier.get("formats", folders)) == set(folders)
+    for name, folder in folders.items():
+        mark = read_mark(folder) or {}
+        asked = (name, shared, contents[name].benchmark.version)
+        same = same and (mark.get("format"), mark.get("shared"), mark.get("version")) == asked
+    if not same:
+        raise UsageError(f"{out} holds another export. Choose another --out, or replace it with --overwrite.")
 
 
 def _write(

@@ -36,6 +36,15 @@ def write_mark(folder: Path, record: dict[str, Any]) -> None:
     write_text(folder / EXPORT_FILE, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
+def read_mark(folder: Path) -> dict[str, Any] | None:
+    """Return what ``write_mark`` wrote; None for a folder that is no export."""
+    try:
+        mark = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))
+        return mark if _MARK in mark and set(mark["entries"]) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """Yield a draft beside ``out`` that takes its place at the end; a failure leaves ``out`` as it was.
@@ -75,14 +84,10 @@ def check_replaceable(out: Path) -> None:
     found = {entry.name for entry in out.iterdir()}
     if not found:
         return
-    try:
-        mark = json.loads((out / EXPORT_FILE).read_text(encoding="utf-8"))
-        known = set(mark["entries"]) if _MARK in mark else None
-    except (OSError, ValueError, KeyError, TypeError):
-        known = None
-    if known is None:
+    mark = read_mark(out)
+    if mark is None:
         raise UsageError(f"{out} holds files that are not an export: choose an empty or a new folder.")
-    if extra := sorted(found - known):
+    if extra := sorted(found - set(mark["entries"])):
         raise UsageError(
             f"{out} holds {extra[0]!r} beside an earlier export: move it elsewhere, or choose another folder."
         )

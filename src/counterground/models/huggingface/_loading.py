@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from counterground.errors import CounterGroundError, error_message
+from counterground.errors import CounterGroundError, error_message, install_command
 from counterground.models._fingerprint import code_fingerprint
 from counterground.models._weights import fetching, hub_offline, refusing_code
 from counterground.models.huggingface._source import HfSource, folder_config
@@ -137,7 +137,7 @@ def _explained(source: HfSource) -> Iterator[None]:
     except ImportError as error:
         raise CounterGroundError(
             f"{source.spec} needs a package that is missing: {_first_sentence(error)}. "
-            "Try pip install 'counterground[hf]'."
+            f"Try {install_command('hf')}."
         ) from error
     except Exception as error:
         if source.folder is not None and isinstance(error, OSError):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _PER_GROUP = 6
 _SIDE = 330  # pixels: 300 an inch at the size of print
 _LONGEST = 20
-_NEED = "no photos at hand: name the benchmark that holds them with --photos BENCHMARK."
+_NEED = "no photos at hand: name the benchmark that holds them with --benchmark BENCHMARK."
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,15 @@ from counterground.metrics import GROUPS
 from counterground.photos import Benchmark
 from counterground.report._class_facts import class_facts
 from counterground.report._photos import PhotoSource, built_in_benchmarks, photo_sources
-from counterground.report._shell import as_data, as_script, page_policy, page_script, render_page, vega_script
+from counterground.report._shell import (
+    as_data,
+    as_script,
+    page_path,
+    page_policy,
+    page_script,
+    render_page,
+    vega_script,
+)
 from counterground.report._style import FAMILY_NAMES
 from counterground.report.page._classes import ClassPage, informative_photos, make_class_page
 from counterground.report.page._gallery import PER_CELL, Gallery, make_gallery
@@ -90,12 +98,7 @@ def write_report(
     """
     if not runs:
         raise UsageError("There is nothing to report: give at least one run.")
-    path = Path(out)
-    path = path / "report.html" if path.is_dir() else path
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(
-            f"{path} is not an HTML file name: give one that ends in .html, or an existing folder."
-        )
+    path = page_path(Path(out), "report.html")
     compared = full_comparison(runs) if comparison is None else comparison
     together = _by_benchmark(runs)
     at_hand = _photos(runs, discovery, benchmarks) if photos else {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from counterground.files import write_text
-from counterground.report._shell import render_page
+from counterground.report._shell import page_path, render_page
 from counterground.report.pool._heat import (
     SHADES,
     WEAK_BELOW,
@@ -124,12 +124,11 @@ def write_pool_report(
         referee: whose accuracy this is.
 
     Raises:
-        UsageError: a photo budget that is not positive.
+        UsageError: a photo budget that is not positive, or a file that does not end in .html.
         CounterGroundError: the pool cannot be read, or the file cannot be written.
     """
     summary = pool if isinstance(pool, PoolSummary) else summarise_pool(pool)
-    path = Path(out)
-    path = path / "pool.html" if path.is_dir() else path
+    path = page_path(Path(out), "pool.html")
     heats = {"backgrounds": background_counts(summary), "discards": discard_counts(summary)}
     if cells is not None:
         heats["accuracy"] = referee_accuracy(cells, summary.labels)

@@ -112,7 +112,7 @@ def test_columns_are_found_or_asked_for(tmp_path, files):
     ):
         import_photos(tmp_path / "pool", source)
     with pytest.raises(
-        UsageError, match=r"column of the class is not clear: name it with --class-column or --class-name"
+        UsageError, match=r"column of the class is not clear: name it with --class-column or --class"
     ):
         import_photos(tmp_path / "pool", source, ImportOptions(image_column="front"))
     with pytest.raises(UsageError, match="'animal' of the data set does not contain images"):

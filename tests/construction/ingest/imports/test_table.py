@@ -151,7 +151,7 @@ def test_columns_can_be_named_and_one_class_given(tmp_path, photo_server):
     report = import_photos(tmp_path / "pool", source, one_class)
     assert report.by_class == {"giraffe": 2}
     assert report.notes[-1] == "2 photos are in the pool under several classes (one as giraffe and okapi)."
-    with pytest.raises(UsageError, match="leave out --class-name"):
+    with pytest.raises(UsageError, match="leave out --class"):
         import_photos(
             tmp_path / "pool",
             source,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground.construction.ingest.collect._options import INATURALIST, QUALITIES, SIZES, one_of
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.pool import CANDIDATE_SCHEMA, PhotoKey
 
 if TYPE_CHECKING:
@@ -107,12 +107,8 @@ def open_dump(folder: Path) -> Iterator[Dump]:
         UsageError: no such folder, a file is missing, or DuckDB is not installed.
         CounterGroundError: a file cannot be read or lacks a column.
     """
-    try:
+    with needs_extra("construction"):
         import duckdb
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            "Reading the open-data dump needs DuckDB: run `pip install 'counterground[construction]'`."
-        ) from error
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}: name the one with iNaturalist's photos.csv.gz.")
     with tempfile.TemporaryDirectory(prefix="counterground-") as temporary:

@@ -153,7 +153,7 @@ def _columns(data: Any, options: ImportOptions) -> _Columns:
     if options.class_name is None:
         by_name = [name for name in ("class_name",) if name in features]
         guesses = by_name or [name for name in labels if name != background]
-        label = _pick(features, options.class_column, guesses, "class", "--class-column or --class-name")
+        label = _pick(features, options.class_column, guesses, "class", "--class-column or --class")
     known = {image, label, background, *_CARRIED}
     unused = [column for column in features if column not in known]
     notes = (f"Unused columns of the data set: {', '.join(unused)}.",) if unused else ()

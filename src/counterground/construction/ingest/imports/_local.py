@@ -50,7 +50,7 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
     if is_pool(folder) and folder.resolve() == pool_path.resolve():
         raise UsageError("A pool cannot be imported into itself.")
     if folder.is_dir() and _photos_of(folder) and not any(entry.is_dir() for entry in folder.iterdir()):
-        raise UsageError(f"{folder} has photos but no class folders: give their class with --class-name.")
+        raise UsageError(f"{folder} has photos but no class folders: give their class with --class.")
     return _benchmark(open_benchmark(source, show_progress=options.show_progress), options)
 
 
@@ -79,14 +79,14 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
 def _flat(folder: Path, options: ImportOptions) -> Source:
     assert options.class_name is not None
     if not folder.is_dir():
-        raise UsageError(f"--class-name needs a folder of photos of one class, and {folder} is not a folder.")
+        raise UsageError(f"--class needs a folder of photos of one class, and {folder} is not a folder.")
     classes = resolve_class_names([options.class_name], options)
     deeper = [
         entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")
     ]
     if deeper and any(path.suffix.lower() in IMAGE_SUFFIXES for path in deeper[0].rglob("*")):
         raise UsageError(
-            f"{folder} has a folder {deeper[0].name!r} with photos: leave out --class-name to read "
+            f"{folder} has a folder {deeper[0].name!r} with photos: leave out --class to read "
             "<class>/*.jpg, or name that folder."
         )
     files = _photos_of(folder)

@@ -146,12 +146,12 @@ def _class_column(frame: pl.DataFrame, options: ImportOptions, source: Path) -> 
         raise _no_column(source, options.url_column, frame, "--url-column")
     column = options.class_column or "class_name"
     if column in frame.columns and options.class_name is not None:
-        raise UsageError(f"{source} has a column {column!r} of classes: leave out --class-name.")
+        raise UsageError(f"{source} has a column {column!r} of classes: leave out --class.")
     if column in frame.columns:
         return column
     if options.class_column is None and options.class_name is not None:
         return None
-    raise _no_column(source, column, frame, "--class-column, or the class of all rows with --class-name")
+    raise _no_column(source, column, frame, "--class-column, or the class of all rows with --class")
 
 
 def _no_column(source: Path, column: str, frame: pl.DataFrame, option: str = "") -> UsageError:

@@ -1,0 +1,131 @@
+"""Commands whose help fits 80 columns, in whole sentences, and ends with examples."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+_WIDTH = 80
+_QUIET = "counterground.quiet"
+
+_START = {
+    "counterground evaluate my-photos -m efficientnet-lite0 -o runs/first": (
+        "Evaluate a model on photos in folders <class>/common-<background>/ and "
+        "<class>/counter-<background>/, and write a report."
+    ),
+    "counterground discover my-photos --referee efficientnet-lite0 -o pairs": (
+        "Choose the common and the counter background of each class, if the folders are "
+        "<class>/<background>/."
+    ),
+    "counterground models": "List the models that you can evaluate, with what each of them needs.",
+}
+
+
+class Option(click.Option):
+    """An option with earlier spellings, which still work and are not in the help."""
+
+    def __init__(self, declared: Sequence[str], *, formerly: Sequence[str] = (), **attributes: Any) -> None:
+        super().__init__([*declared, *formerly], **attributes)
+        self._formerly = formerly
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the spellings of today and the help."""
+        shown = copy.copy(self)
+        shown.opts = [spelling for spelling in self.opts if spelling not in self._formerly]
+        return super(Option, shown).get_help_record(ctx)
+
+
+class _WithExamples(click.Command):
+    """A command with examples after its options."""
+
+    def __init__(self, *given: Any, examples: str = "", **attributes: Any) -> None:
+        super().__init__(*given, **attributes)
+        self.examples = inspect.cleandoc(examples)
+
+    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, each as it is typed."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples.splitlines():
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class Command(_WithExamples):
+    """A command that does the work, with ``--quiet``."""
+
+    def __init__(self, *given: Any, **attributes: Any) -> None:
+        super().__init__(*given, **attributes)
+        self.params.append(
+            click.Option(
+                ["-q", "--quiet"],
+                is_flag=True,
+                expose_value=False,
+                callback=_be_quiet,
+                help="Show no progress and no notes: only results, warnings and errors.",
+            )
+        )
+
+
+class Group(_WithExamples, click.Group):
+    """Commands under headings, in the order of the work."""
+
+    command_class = Command
+
+    def __init__(self, *given: Any, **attributes: Any) -> None:
+        super().__init__(*given, **attributes)
+        self._headings: dict[str, list[str]] = {}
+
+    def add_under(self, heading: str, *commands: click.Command) -> None:
+        """Add commands, which the help lists under a heading."""
+        for command in commands:
+            self.add_command(command)
+        self._headings[heading] = [command.name or "" for command in commands]
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Return the commands as they were added, not sorted by name."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with the first sentence of its help, which is never cut."""
+        for heading, names in (self._headings or {"Commands": self.list_commands(ctx)}).items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, _first_sentence(self.commands[name])) for name in names])
+
+
+def settings() -> dict[str, Any]:
+    """Return what all help pages have in common."""
+    return {"help_option_names": ["-h", "--help"], "max_content_width": _WIDTH}
+
+
+def start_page(ctx: click.Context) -> str:
+    """Return what one reads who names no command: the three commands that one begins with."""
+    formatter = ctx.make_formatter()
+    formatter.write_text(_first_sentence(ctx.command))
+    with formatter.section("Begin with"):
+        for example, what in _START.items():
+            formatter.write_text(example)
+            formatter.indent()
+            formatter.write_text(what)
+            formatter.dedent()
+    formatter.write_paragraph()
+    formatter.write_text("counterground --help lists all commands.")
+    return formatter.getvalue().rstrip("\n")
+
+
+def is_quiet() -> bool:
+    """Tell whether ``--quiet`` was given to the command that runs."""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.meta.get(_QUIET))
+
+
+def _be_quiet(ctx: click.Context, _option: click.Parameter, given: bool) -> None:
+    ctx.meta[_QUIET] = given
+
+
+def _first_sentence(command: click.Command) -> str:
+    paragraph = " ".join(inspect.cleandoc(command.help or "").partition("\n\n")[0].split())
+    return f"{paragraph.partition('. ')[0].rstrip('.')}."

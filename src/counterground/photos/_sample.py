@@ -1,0 +1,30 @@
+"""A few photos of a benchmark, for a quick trial."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+
+from counterground.photos._manifest import Benchmark
+
+_CELL = ("class_index", "group", "background")
+
+
+def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:
+    """Return a benchmark with ``limit`` photos only: one of each class, group and background, then the next.
+
+    Which ones is decided by their content, so the same photos give the same sample. A note says that it is
+    one. The benchmark itself is returned where it has no more photos.
+    """
+    if limit >= len(benchmark.photos):
+        return benchmark
+    numbered = benchmark.photos.sort("photo_id", "path").with_columns(
+        turn=pl.int_range(pl.len()).over(*_CELL)
+    )
+    chosen = numbered.sort("turn", *_CELL).head(limit).drop("turn").sort("path")
+    note = (
+        f"A trial on {limit:,} of {len(benchmark.photos):,} photos (--limit): run it without --limit before "
+        "you report a number."
+    )
+    return replace(benchmark, photos=chosen, notes=(*benchmark.notes, note))

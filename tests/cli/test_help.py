@@ -1,0 +1,238 @@
+"""Help as a stranger reads it: whole sentences on 80 columns, and examples that run as they stand."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+import click
+import pytest
+from noise_photos import ANIMALS
+from PIL import Image
+
+from counterground.cli import counterground, main
+from counterground.results import open_run
+
+
+def commands(group: click.Group = counterground, path: str = "") -> dict[str, click.Command]:
+    """All commands by their words, those of groups too."""
+    found = {}
+    for name, command in group.commands.items():
+        found[f"{path}{name}"] = command
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{path}{name} ")
+    return found
+
+
+def shown(capsys, *words: str) -> str:
+    assert main([*words, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+def examples(page: str) -> list[str]:
+    lines = page.partition("\nExamples:\n")[2].replace("\\\n", "").splitlines()
+    return [" ".join(line.split()) for line in lines]
+
+
+def all_examples() -> list[str]:
+    pages = []
+    for words, command in commands().items():
+        context = click.Context(command, info_name=f"counterground {words}", max_content_width=80)
+        pages.append(command.get_help(context))
+    return list(dict.fromkeys(line for page in pages for line in examples(page)))
+
+
+@pytest.mark.parametrize("words", ["", *commands()])
+def test_help_fits_80_columns_in_whole_sentences_and_ends_with_examples(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    page = shown(capsys, *words.split())
+    assert max(map(len, page.splitlines())) <= 80
+    assert "...\n" not in page.replace("[RUNS]...\n", "").replace("RUNS...\n", "").replace("[ARGS]...\n", "")
+    if words:
+        assert examples(page)
+        assert all(line.startswith("counterground ") for line in examples(page))
+
+
+def test_help_lists_every_command_by_workflow_with_its_first_sentence(capsys):
+    page = shown(capsys)
+    folded = " ".join(page.split())
+    places = []
+    for name, command in counterground.commands.items():
+        sentence = " ".join(command.help.split("\n\n")[0].split())
+        first = sentence.partition(". ")[0].rstrip(".")
+        assert f"{name} {first}." in folded
+        places.append(page.index(f"\n  {name} "))
+    assert places == sorted(places)
+    construction = ["collect", "import", "curate", "label", "pool", "export"]
+    assert [name for name in counterground.commands if name in construction] == construction
+
+
+def test_counterground_alone_shows_the_three_commands_to_begin_with(capsys):
+    assert main([]) == 2
+    page = capsys.readouterr().out
+    begun = [line.split()[1] for line in page.splitlines() if line.startswith("  counterground ")]
+    assert begun == ["evaluate", "discover", "models"]
+    assert "counterground --help" in page
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, counterground, counterground.cli as c\n"
+        "heavy = 'torch transformers open_clip timm polars scipy sqlalchemy duckdb starlette'.split()\n"
+        "try: c.main(['--help'])\n"
+        "finally: print([m for m in heavy if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip().splitlines()[-1] == "[]"
+
+
+# Options that mean the same in every command that has them: spellings, and those of earlier versions.
+SHARED = {
+    "--out": {"-o"},
+    "--model": {"-m"},
+    "--class": {"-c"},
+    "--quiet": {"-q"},
+    "--overwrite": set(),
+    "--limit": set(),
+    "--format": set(),
+    "--json": set(),
+}
+WITH_FORMER = {
+    "figures": {"--photos": "--benchmark"},
+    "import": {"--class-name": "--class"},
+    "curate": {"--limit": "--threshold"},
+    "export": {"--licence": "--collection-licence", "--license": "--collection-licence"},
+    "pool": {"--html": "--out"},
+}
+
+
+def test_options_are_spelt_alike_in_all_commands():
+    for words, command in commands().items():
+        former = WITH_FORMER.get(words, {})
+        for option in command.params:
+            if not isinstance(option, click.Option):
+                continue
+            for spelling in set(option.opts) - set(former):
+                for long, short in SHARED.items():
+                    if spelling == long or spelling in short:
+                        assert short | {long} <= set(option.opts), (words, option.opts)
+        if not isinstance(command, click.Group):
+            assert any("--quiet" in option.opts for option in command.params), words
+
+
+@pytest.mark.parametrize("words", WITH_FORMER)
+def test_an_earlier_spelling_still_works_and_is_not_in_the_help(words, capsys):
+    page = shown(capsys, words)
+    for earlier, today in WITH_FORMER[words].items():
+        (option,) = (option for option in commands()[words].params if earlier in option.opts)
+        assert today in option.opts
+        assert today in page
+        assert f"{earlier}," not in page
+        assert f"{earlier} " not in page
+
+
+# Examples that are only parsed here, by how they begin, and why.
+PARSED = {
+    "counterground benchmarks get": "fetches Debian packages or an archive of some gigabytes",
+    "counterground collect": "asks iNaturalist; tests/construction/ingest/collect has a server like it",
+    "counterground import my-pool hf:": "loads a data set from a hub",
+    "counterground import my-pool urls.csv": "downloads; tests/construction/ingest/imports has a server",
+    "counterground label": "serves a page until Ctrl-C; tests/construction/annotate opens it",
+    "counterground study": "trains for minutes, or needs MNIST or COCO; tests/study runs parts",
+}
+# What examples name that is far away or large, and what the test puts in its place.
+STAND_INS = {
+    "stamps": ["my-photos"],
+    "efficientnet-lite0": ["colour_model:thousand"],
+    "hf:google/siglip2-base-patch16-224": ["colour_model:thousand"],
+    "hf:llava-hf/llava-1.5-7b-hf": ["my_lvlm:MyLvlm"],
+    "runs/both": ["runs/both", "--label-space", "benchmark"],
+}
+LVLM = """
+from counterground.models import Generative
+
+class MyLvlm(Generative):
+    def generate(self, image, question, *, max_new_tokens):
+        return "A flamingo."
+    def losses(self, image, questions, answers):
+        return [float(len(answer)) for answer in answers], [1] * len(answers)
+"""
+EXAMPLES = all_examples()
+
+
+def words_of(example: str, tiny_clip) -> list[str]:
+    stand_ins = {**STAND_INS, "open_clip:ViT-B-32/laion2b_s34b_b79k": [f"open_clip:{tiny_clip}"]}
+    return [word for given in shlex.split(example)[1:] for word in stand_ins.get(given, [given])]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, tiny_clip):
+    """A folder with what examples name: photos of one colour each, runs, pairs, a pool."""
+    root = tmp_path_factory.mktemp("workplace")
+    right = {"black swan": 0, "flamingo": 1, "ice bear": 2}  # the channel that colour_model expects
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("COUNTERGROUND_CACHE", str(root / "cache"))
+        for animal, backgrounds in ANIMALS.items():
+            for group, background in zip(("common", "counter"), backgrounds, strict=True):
+                for number in range(8):
+                    colour = [10 + number, 20, 30]
+                    colour[(right[animal] + (group == "counter")) % 3] = 200 + number
+                    for folder in ("my-photos", "photos"):
+                        path = root / folder / animal / f"{group}-{background}" / f"{number}.png"
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        Image.new("RGB", (16, 16), tuple(colour)).save(path)
+        shutil.copytree(root / "my-photos/flamingo/common-water", root / "zebras")
+        (root / "my_lvlm.py").write_text(LVLM)
+        assert main(["evaluate", "my-photos", "-m", "colour_model:thousand", "-o", "runs/first"]) == 0
+        for run in ("a", "b"):
+            shutil.copytree(root / "runs/first", root / "runs" / run)
+        assert main(["import", "my-pool", "photos", "-q"]) == 0
+        assert main(["discover", "my-photos", "--referee", "colour_model:thousand", "-o", "pairs"]) == 0
+        assert main(["evaluate", "pairs", "-m", "colour_model:thousand", "-o", "runs/pairs"]) == 0
+    return root
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_example_runs(example, workplace, tiny_clip, monkeypatch, tmp_path, capsys):
+    words = words_of(example, tiny_clip)
+    if any(example.startswith(start) for start in PARSED):
+        command, arguments = counterground, words
+        while isinstance(command, click.Group):
+            command, arguments = command.commands[arguments[0]], arguments[1:]
+        command.make_context(words[0], arguments)  # exits or raises if it cannot be parsed
+        return
+    for entry in workplace.iterdir():  # what an example writes, the next one does not find
+        (tmp_path / entry.name).symlink_to(entry)
+    (tmp_path / "runs").unlink()
+    shutil.copytree(workplace / "runs", tmp_path / "runs")
+    for made in ("pairs", "my-pool"):
+        (tmp_path / made).unlink()
+        shutil.copytree(workplace / made, tmp_path / made)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(workplace / "cache"))
+    if words[0] in ("evaluate", "discover"):
+        words += ["--overwrite"]  # runs/first and pairs are there for other examples
+    assert main(words) == 0, capsys.readouterr().err
+
+
+def test_every_reason_to_only_parse_is_used():
+    assert all(any(example.startswith(start) for example in EXAMPLES) for start in PARSED)
+
+
+def test_quiet_leaves_results_and_takes_notes(workplace, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    words = ["evaluate", "my-photos", "-m", "colour_model:thousand", "--limit", "6", "-q", "-o"]
+    assert main([*words, str(tmp_path / "quiet")]) == 0
+    run = open_run(tmp_path / "quiet")
+    assert "A trial on 6 of 48 photos" in run.info.benchmark.notes[-1]
+    assert sorted(Counter(run.predictions["class_name"]).values()) == [2, 2, 2]
+    assert run.predictions["group"].value_counts()["count"].to_list() == [3, 3]
+    shown = capsys.readouterr()
+    assert "Note" not in shown.out
+    assert "Drop" in shown.out
+    assert not shown.err

@@ -1,0 +1,255 @@
+"""Mistakes on purpose: each gets one line that names the culprit and the remedy, and nothing is written.
+
+A row is a command, the status it ends with, and what its line must say: the culprit, then the remedy. MODEL
+stands for a model that fits all photos of ``place``. To add a mistake, add a row under its command.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from noise_photos import save_animals, save_noise
+
+from counterground.cli import main
+
+EVALUATE = "evaluate photos -m MODEL -o out"
+DISCOVER = "discover photos --referee MODEL -o out"
+
+MISTAKES = [
+    # the command itself
+    ("evaluat photos -m MODEL -o out", 2, "No such command 'evaluat'", "Did you mean 'evaluate'?"),
+    ("evaluate", 2, "Missing argument 'BENCHMARK'", "`counterground evaluate --help`"),
+    ("evaluate photos -o out", 2, "'-m' / '--model'", "`counterground evaluate --help`"),
+    ("evaluate photos -m MODEL", 2, "'-o' / '--out'", "`counterground evaluate --help`"),
+    ("evaluate photos -m MODEL --out", 2, "'--out' requires an argument", "`counterground evaluate --help`"),
+    ("evaluate photos MODEL -o out", 2, "'-m' / '--model'", "`counterground evaluate --help`"),
+    (f"{EVALUATE} --promts simple", 2, "'--promts'", "'--prompts'"),
+    # what is evaluated on
+    ("evaluate photoz -m MODEL -o out", 2, "'photoz'", "Did you mean 'photos'"),
+    ("evaluate stamp -m MODEL -o out", 2, "'stamp'", "Did you mean 'stamps'?"),
+    ("evaluate empty -m MODEL -o out", 1, "no photo in empty", "expected <class>/*.jpg"),
+    ("evaluate notes.txt -m MODEL -o out", 2, "notes.txt", "manifest"),
+    ("evaluate damaged.parquet -m MODEL -o out", 1, "damaged.parquet", "Cannot read the manifest"),
+    ("evaluate run -m MODEL -o out", 2, "run is a run, not a benchmark", "name the folder of the photos"),
+    ("evaluate run/predictions.parquet -m MODEL -o out", 2, "part of a run", "name the folder of the photos"),
+    ("evaluate photos/flamingo -m MODEL -o out", 2, "photos/flamingo is the folder of one class", "above it"),
+    ("evaluate damaged-pairs -m MODEL -o out", 1, "damaged-pairs cannot be read", "Write it again"),
+    # the model
+    ("evaluate photos -m resnet50 -o out", 2, "'resnet50'", "torchvision:"),
+    ("evaluate photos -m torchvision:resnet5 -o out", 2, "'resnet5'", "Did you mean 'resnet50'"),
+    ("evaluate photos -m open_clip:ViT-B-32/openia -o out", 2, "'openia'", "Did you mean 'openai'?"),
+    (
+        "evaluate photos -m open_clip:empty -o out",
+        2,
+        "empty has no open_clip_config.json",
+        "open_clip_config.json",
+    ),
+    ("evaluate photos -m onnx:missing.onnx -o out", 2, "there is no file 'missing.onnx'", "'missing.onnx'"),
+    ("evaluate photos -m nowhere:load -o out", 2, "no module 'nowhere'", "in this folder"),
+    ("evaluate photos -m mine:load -o out", 2, "mine has no 'load'", "mine:load"),
+    ("evaluate photos -m mine:broken -o out", 1, "no weights", "--debug"),
+    ("evaluate photos -m mine:nothing -o out", 2, "mine:nothing returned NoneType", "it must return"),
+    ("evaluate photos -m mine:number -o out", 2, "'number' is not a function", "it must return"),
+    (
+        "evaluate photos -m colour_model:brightness -o out",
+        2,
+        "has no output for class 'tench'",
+        "or use a CLIP",
+    ),
+    (
+        "evaluate photos -m counterground:stamps -o out",
+        2,
+        "'counterground:stamps'",
+        "'counterground:stamps-biased'",
+    ),
+    ("evaluate photos -m http://127.0.0.1:9 -o out", 2, "http://127.0.0.1:9", "https://HOST/v1#MODEL"),
+    # how it is evaluated
+    (f"{EVALUATE} --label-space imagnet", 2, "'imagnet'", "Did you mean 'imagenet'?"),
+    (f"{EVALUATE} --label-space nothing.txt", 1, "nothing.txt is empty", "one name a line"),
+    (f"{EVALUATE} --label-space two.txt", 2, "two.txt lacks the class 'black swan'", "Add it to the file"),
+    (f"{EVALUATE} --label-space confusable", 2, "confusable", "add --referee MODEL"),
+    (f"{EVALUATE} --referee MODEL", 2, "--referee chooses confusable names", "add --label-space confusable"),
+    (f"{EVALUATE} --names two.txt", 2, "two.txt lists 2 names for 1000", "one line per class"),
+    (f"{EVALUATE} --names wordnt", 2, "'wordnt'", "Did you mean 'wordnet'?"),
+    (f"{EVALUATE} --prompts two.txt", 1, "two.txt, line 1", "exactly one {}"),
+    (f"{EVALUATE} --aliases damaged.json", 2, "damaged.json is not JSON", '{"ice bear": ["polar bear"]}'),
+    (f"{EVALUATE} --device tpu", 2, "'tpu'", "auto, cpu, cuda, mps"),
+    (f"{EVALUATE} --batch-size 0", 2, "'--batch-size'", "x>=1"),
+    (f"{EVALUATE} --limit 0", 2, "'--limit'", "x>=1"),
+    # where the run is written
+    ("evaluate photos -m MODEL -o photos", 2, "photos is the benchmark", "choose another folder"),
+    (
+        "evaluate photos -m MODEL -o photos/run",
+        2,
+        "photos/run lies in the benchmark",
+        "choose another folder",
+    ),
+    ("evaluate photos -m MODEL -o .", 2, ". holds the benchmark", "choose another folder"),
+    ("evaluate pairs -m MODEL -o photos/run", 2, "lies in the folder of the photos", "choose another folder"),
+    ("evaluate photos -m MODEL -o thesis", 2, "'thesis.tex'", "choose an empty or a new folder"),
+    (
+        "evaluate photos -m MODEL -o pool --overwrite",
+        2,
+        "'decisions.sqlite'",
+        "choose an empty or a new folder",
+    ),
+    ("evaluate photos -m MODEL -o notes.txt", 2, "notes.txt is a file", "choose a folder"),
+    ("evaluate photos -m MODEL --batch-size 7 -o run", 1, "run holds another run", "--overwrite"),
+    ("evaluate photos -m MODEL -o damaged-run", 1, "damaged-run", "evaluate again"),
+    # discover
+    ("discover photos -o out", 2, "'--referee'", "`counterground discover --help`"),
+    (f"{DISCOVER} --min-drop 200", 2, "200 points", "below 100"),
+    (f"{DISCOVER} --split thirds", 2, "'thirds'", "'half', 'none'"),
+    ("discover photos --referee MODEL -o photos/pairs", 2, "lies in the benchmark", "choose another folder"),
+    ("discover photos --referee MODEL -o run", 2, "not a discovery", "choose an empty or a new folder"),
+    ("discover photos --referee MODEL --seed 3 -o pairs", 2, "pairs holds another discovery", "--overwrite"),
+    # runs
+    ("scores photos", 1, "photos is not a run folder", "`counterground evaluate`"),
+    ("scores run/run.json", 2, "run/run.json is a file", "give run"),
+    ("scores damaged-run", 1, "damaged-run is damaged (run.json", "evaluate again"),
+    ("scores run --by colour", 2, "'colour'", "class"),
+    ("scores run --format json -o run/run.json", 2, "run/run.json is a file of the run", "another name"),
+    ("scores run --format parquet", 2, "Parquet is not text", "--out FILE"),
+    ("scores run --json --format csv", 2, "--json and --format csv", "`counterground scores --help`"),
+    (
+        "scores run -m colour_model:thousan",
+        2,
+        "'colour_model:thousan'",
+        "Did you mean 'colour_model:thousand'?",
+    ),
+    ("compare", 2, "nothing to compare", "--published"),
+    ("compare run run", 2, "run is given twice", "give each folder once"),
+    ("compare run --against nothing", 2, "'nothing'", "there are: colour_model:thousand"),
+    ("compare run --reproduce", 2, "photos", "takes runs on CounterAnimal"),
+    ("report run -o report.pdf", 2, "report.pdf is not an HTML file name", "ends in .html"),
+    ("report pool -o report.html", 1, "pool is not a run folder", "`counterground evaluate`"),
+    (
+        "report run --benchmark run -o r.html",
+        2,
+        "run is a run, not a benchmark",
+        "name the folder of the photos",
+    ),
+    ("report run --discovery photos -o r.html", 2, "photos was not written by discover", "discovery.json"),
+    ("report run --no-photos --benchmark photos -o r.html", 2, "--no-photos", "use only one"),
+    ("figures run --only 99 -o out", 2, "'99'", "choose from 1, 2a"),
+    # names
+    ("models open_clip:ViT-B-99*", 2, "'open_clip:ViT-B-99*'", "Did you mean"),
+    ("benchmarks get stamp", 2, "'stamp'", "Did you mean 'stamps'?"),
+    ("benchmarks get counteranimal --from notes.txt", 1, "notes.txt is not a zip or tar", "get it again"),
+    ("benchmarks get stamps --from notes.txt", 2, "not --from ARCHIVE", "--packages FOLDER"),
+    # making a benchmark
+    ("collect photos -c zebra", 1, "photos is not a pool", "name a new folder"),
+    ("collect new --classes missing.txt", 2, "missing.txt", "imagenet-animals"),
+    ("collect new -c zebra --taxon zebra=abc", 2, "'zebra=abc'", "'zebra=43338'"),
+    ("collect new -c zebra --license cc-xx", 2, "'cc-xx'", "Did you mean 'cc-by'?"),
+    ("collect new -c zebra --since yesterday", 2, "'yesterday'", "2024-05-31"),
+    ("import new loose", 2, "loose has photos but no class folders", "--class"),
+    ("import new photos -c zebra", 2, "photos has a folder 'black swan'", "leave out --class"),
+    ("import new unlabelled.csv", 2, "unlabelled.csv has no column 'class_name'", "--class-column"),
+    ("import new photos --rename flamngo=bird", 2, "'flamngo'", "Did you mean 'flamingo'?"),
+    ("import photos pool", 1, "photos is not a pool", "name a new folder"),
+    ("import pool pool", 2, "itself", "A pool cannot be imported into itself"),
+    ("curate photos", 2, "no pool in photos", "`counterground collect`"),
+    ("curate pool --threshold sharpness=1", 2, "'sharpness=1'", "Did you mean 'min_sharpness'?"),
+    (
+        "curate pool -m MODEL --label-space confusable",
+        2,
+        "--label-space",
+        "use benchmark, imagenet or a file",
+    ),
+    ("label pool", 2, "'--annotator'", "`counterground label --help`"),
+    ("label photos --annotator ann", 2, "no pool in photos", "`counterground collect`"),
+    ("label pool --annotator ann --labels missing.txt", 2, "missing.txt", "Cannot read the labels"),
+    ("label pool --annotator ann --second 2", 2, "2.0", "0<=x<=1"),
+    ("pool run", 2, "no pool in run", "`counterground collect`"),
+    ("pool pool -o pool.pdf", 2, "pool.pdf is not an HTML file name", "ends in .html"),
+    ("export photos -o out", 2, "'--format'", "`counterground export --help`"),
+    ("export photos --format zip -o out", 2, "'zip'", "use counteranimal, croissant"),
+    ("export photos --format parquet -o out", 1, "no licence is stated", "--licence-for-unknown"),
+    ("export photos --format parquet --private -o photos/out", 2, "lies in", "choose another folder"),
+    ("export photos --format parquet --private -o thesis", 2, "thesis", "choose an empty or a new folder"),
+    (
+        "export photos --format webdataset --private -o shared",
+        2,
+        "shared holds another export",
+        "--overwrite",
+    ),
+    ("study theori -o out", 2, "'theori'", "Did you mean 'theory'?"),
+    ("study theory --quick -o photos", 2, "photos holds files that are not a study", "choose an empty"),
+    ("study multicoloredmnist --mnist empty -o out", 2, "empty", "--mnist"),
+]
+
+MINE = """
+def broken():
+    raise ValueError("no weights")
+
+def nothing():
+    return None
+
+number = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with photos, a run, pairs, a pool, an export, and things that are none of these."""
+    root = tmp_path_factory.mktemp("place")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("COUNTERGROUND_CACHE", str(root / ".cache"))
+        save_animals(root / "photos")
+        referee = ["--referee", "colour_model:brightness", "--label-space", "benchmark", "--min-drop", "0"]
+        assert main(["evaluate", "photos", "-m", "colour_model:thousand", "-o", "run", "-q"]) == 0
+        assert main(["discover", "photos", *referee, "--split", "none", "-o", "pairs", "-q"]) == 0
+        assert main(["import", "pool", "photos", "-q"]) == 0
+        assert main(["export", "photos", "--format", "parquet", "--private", "-o", "shared", "-q"]) == 0
+    save_noise(root / "loose/a.jpg", 1)
+    (root / "empty").mkdir()
+    (root / "thesis").mkdir()
+    (root / "thesis/thesis.tex").write_text("my thesis")
+    (root / "notes.txt").write_text("my notes")
+    (root / "nothing.txt").write_text("")
+    (root / "two.txt").write_text("swan\nbear\n")
+    (root / "unlabelled.csv").write_text("url,taken\nhttp://localhost/a.jpg,2024\n")
+    (root / "damaged.json").write_text("{")
+    (root / "damaged.parquet").write_bytes(b"PAR1")
+    (root / "mine.py").write_text(MINE)
+    shutil.copytree(root / "run", root / "damaged-run")
+    (root / "damaged-run/run.json").write_text("{}")
+    shutil.copytree(root / "pairs", root / "damaged-pairs")
+    (root / "damaged-pairs/benchmark.json").write_text("{")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "culprit", "remedy"), MISTAKES, ids=[row[0] for row in MISTAKES]
+)
+def test_a_mistake_gets_one_line_with_culprit_and_remedy(
+    command, status, culprit, remedy, place, monkeypatch, capsys
+):
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(place)
+    before = contents(place)
+    got = main(shlex.split(command.replace("MODEL", "colour_model:thousand")))
+    said = capsys.readouterr().err
+    assert got == status, said
+    assert said.startswith("Error: ")
+    assert said.count("\n") == 1, said
+    assert culprit in said
+    assert remedy in said
+    assert "bug in CounterGround" not in said
+    assert "report it" not in said
+    assert contents(place) == before
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """All files; opening a pool writes its database, and one's own code leaves compiled copies."""
+    files = [path for path in root.rglob("*") if path.is_file() and path.suffix not in {".pyc", ".lock"}]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files if ".sqlite" not in path.name}
+
+
+def test_there_are_sixty_mistakes():
+    assert len({row[0] for row in MISTAKES}) >= 60

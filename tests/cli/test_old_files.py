@@ -1,0 +1,162 @@
+"""Files of earlier versions: read, or refused with one line that says what to do.
+
+The first versions had no columns for how models were loaded and how answers were scored, and did not write
+the referee into a benchmark. Their files are written here by code, as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import polars as pl
+import pytest
+from noise_photos import save_animals
+
+from counterground.cli import main
+from counterground.photos import photo_id, read_benchmark
+from counterground.pool import open_pool
+
+BRIGHTNESS = "colour_model:brightness"
+ASK = ["--label-space", "benchmark"]
+
+TABLES = """
+CREATE TABLE photo (path VARCHAR NOT NULL, photo_id VARCHAR, class_name VARCHAR, "key" VARCHAR,
+  observation VARCHAR, observer VARCHAR, taxon_id INTEGER, taxon VARCHAR, licence VARCHAR,
+  attribution VARCHAR, source VARCHAR, url VARCHAR, observed_on VARCHAR, cluster VARCHAR, mask VARCHAR,
+  width INTEGER, height INTEGER, bytes INTEGER, added_at VARCHAR, PRIMARY KEY (path));
+CREATE TABLE candidate ("key" VARCHAR NOT NULL, class_name VARCHAR NOT NULL, position INTEGER, url VARCHAR,
+  observation VARCHAR, observer VARCHAR, taxon_id INTEGER, taxon VARCHAR, licence VARCHAR,
+  attribution VARCHAR, source VARCHAR, observed_on VARCHAR, status VARCHAR, reason VARCHAR, tries INTEGER,
+  PRIMARY KEY ("key", class_name), CHECK (status IN ('wanted', 'got', 'failed')));
+CREATE TABLE signal (path VARCHAR, signal VARCHAR, reason VARCHAR, value FLOAT, flagged BOOLEAN,
+  priority FLOAT, explanation VARCHAR, related VARCHAR);
+CREATE TABLE setting (name VARCHAR NOT NULL, value VARCHAR, PRIMARY KEY (name));
+CREATE TABLE decision (id INTEGER NOT NULL, path VARCHAR NOT NULL, annotator VARCHAR NOT NULL,
+  task VARCHAR NOT NULL CHECK (task IN ('review', 'background')), labels VARCHAR NOT NULL,
+  settles BOOLEAN NOT NULL, seconds FLOAT, suggestion VARCHAR, at VARCHAR NOT NULL, token VARCHAR NOT NULL,
+  undoes INTEGER, PRIMARY KEY (id), FOREIGN KEY(path) REFERENCES photo (path), UNIQUE (token),
+  UNIQUE (undoes), FOREIGN KEY(undoes) REFERENCES decision (id));
+CREATE TABLE lease (path VARCHAR NOT NULL, task VARCHAR NOT NULL, annotator VARCHAR NOT NULL,
+  until FLOAT NOT NULL, PRIMARY KEY (path, task, annotator), FOREIGN KEY(path) REFERENCES photo (path));
+CREATE TRIGGER decision_no_update BEFORE UPDATE ON decision BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END;
+CREATE TRIGGER decision_no_delete BEFORE DELETE ON decision BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END;
+PRAGMA application_id = 1128746564;
+PRAGMA user_version = 1;
+"""  # noqa: E501 -- the triggers are compared with what was written, to the letter
+
+
+def refused(capsys, *words: object) -> str:
+    capsys.readouterr()
+    assert main([str(word) for word in words]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Error: ")
+    assert said.count("\n") == 1
+    return said
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_animals(tmp_path / "photos")
+    return tmp_path
+
+
+def make_old_run(folder) -> None:
+    for name in ("predictions.parquet", "scores.parquet"):
+        table = pl.read_parquet(folder / name)
+        table.drop("as_published", "answer_score").write_parquet(folder / name)
+    record = json.loads((folder / "run.json").read_text())
+    del record["model_warnings"]
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def test_an_old_run_is_refused_with_what_to_do_and_overwritten_on_request(here, capsys):
+    evaluate = ["evaluate", "photos", "-m", BRIGHTNESS, *ASK, "-o", "run", "-q"]
+    assert main(evaluate) == 0
+    new = pl.read_parquet("run/scores.parquet")
+    make_old_run(here / "run")
+    for words in (
+        ["scores", "run"],
+        ["compare", "run"],
+        ["report", "run", "-o", "r.html"],
+        ["figures", "run", "-o", "figures"],
+        evaluate,
+    ):
+        said = refused(capsys, *words)
+        assert "The run in run is from another version of CounterGround" in said
+        assert "Evaluate again into a new folder, or with --overwrite" in said
+    assert main([*evaluate, "--overwrite"]) == 0
+    assert pl.read_parquet("run/scores.parquet").equals(new)
+
+
+def test_old_pairs_are_read_and_not_taken_for_new_ones(here, capsys):
+    discover = [
+        "discover",
+        "photos",
+        "--referee",
+        BRIGHTNESS,
+        *ASK,
+        "--min-drop",
+        "0",
+        "--split",
+        "none",
+        "-q",
+    ]
+    assert main([*discover, "-o", "pairs"]) == 0
+    version = read_benchmark("pairs").version
+    record = json.loads((here / "pairs/benchmark.json").read_text())
+    old = {key: record[key] for key in ("name", "notes", "root", "version")}
+    (here / "pairs/benchmark.json").write_text(json.dumps(old))
+    make_old_run(here / "pairs/referee")
+    assert read_benchmark("pairs").version == version
+    assert main(["evaluate", "pairs", "-m", BRIGHTNESS, *ASK, "-o", "run", "-q"]) == 0
+    assert main(["report", "run", "--discovery", "pairs", "-o", "r.html"]) == 0
+    assert "from another version of CounterGround" in refused(capsys, *discover, "-o", "pairs")
+    assert main([*discover, "-o", "pairs", "--overwrite"]) == 0
+    assert json.loads((here / "pairs/benchmark.json").read_text()) == record
+
+
+def test_an_old_pool_keeps_its_decisions(here, capsys):
+    make_old_pool(here)
+    assert main(["pool", "pool"]) == 0
+    assert "ben" in capsys.readouterr().out
+    assert main(["curate", "pool", "-q"]) == 0
+    with open_pool("pool") as pool:
+        frozen = pool.freeze()
+    assert len(frozen.photos) == 46  # two were discarded
+    places = frozen.photos.filter(pl.col("path") == "files/flamingo/0.jpg")
+    assert places["background"].to_list() == ["sky"]  # the adjudicated one
+    assert main(["export", "pool", "--format", "parquet", "--private", "-o", "export", "-q"]) == 0
+    assert main(["evaluate", "export", "-m", BRIGHTNESS, *ASK, "-o", "run", "-q"]) == 0
+
+
+def make_old_pool(root) -> None:
+    photos, decisions = [], []
+
+    def decide(path, annotator, task, label, *, settles=False):
+        number = len(decisions) + 1
+        at = f"2025-11-25T10:00:{number % 60:02}.000Z"
+        row = (number, path, annotator, task, json.dumps([label]), settles, None, None, at, f"{number}", None)
+        decisions.append(row)
+
+    for source in sorted((root / "photos").rglob("*.jpg")):
+        animal, background = source.parts[-3], source.parts[-2].partition("-")[2]
+        name = f"{source.stem}.jpg" if source.parts[-2].startswith("common") else f"{source.stem}-counter.jpg"
+        path = f"files/{animal.replace(' ', '_')}/{name}"
+        (root / "pool" / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / "pool" / path).write_bytes(source.read_bytes())
+        photos.append(
+            (path, photo_id(source), animal, f"file:{path}", *[None] * 11, 48, 40, 1500, "2025-11-25")
+        )
+        decide(path, "ann", "background", background)
+    decide("files/flamingo/0.jpg", "ben", "background", "grass")
+    decide("files/flamingo/0.jpg", "cleo", "background", "sky", settles=True)
+    decide("files/flamingo/1.jpg", "ben", "review", "ambiguity")
+    decide("files/flamingo/2.jpg", "ben", "review", "duplicate")
+    database = sqlite3.connect(root / "pool/decisions.sqlite")
+    database.executescript(TABLES)
+    database.executemany(f"INSERT INTO photo VALUES ({', '.join('?' * 19)})", photos)
+    database.executemany(f"INSERT INTO decision VALUES ({', '.join('?' * 11)})", decisions)
+    database.commit()
+    database.close()

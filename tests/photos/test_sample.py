@@ -1,0 +1,28 @@
+"""A few photos for a quick trial: spread over the cells, the same ones each time, and said to be a trial."""
+
+from __future__ import annotations
+
+from noise_photos import save_animals
+
+from counterground.photos import read_benchmark, sample_photos
+
+
+def test_a_sample_takes_one_photo_of_each_cell_before_a_second(tmp_path):
+    whole = read_benchmark(save_animals(tmp_path / "photos"))
+    for limit, most in ((6, 1), (8, 2), (12, 2)):
+        few = sample_photos(whole, limit)
+        sizes = few.photos.group_by("class_index", "group", "background").len()["len"]
+        assert (len(few.photos), len(sizes), sizes.max()) == (limit, 6, most)
+        assert few.notes[-1].startswith(f"A trial on {limit} of 48 photos")
+        assert few.version != whole.version
+    assert sample_photos(whole, 3).photos["class_index"].to_list() == [0, 0, 1]
+    assert sample_photos(whole, 48) is whole
+
+
+def test_the_same_photos_give_the_same_sample_under_other_names(tmp_path):
+    first = read_benchmark(save_animals(tmp_path / "photos"))
+    for path in sorted((tmp_path / "photos").rglob("*.jpg")):
+        path.rename(path.with_name(f"z{9 - int(path.stem)}.jpg"))
+    again = read_benchmark(tmp_path / "photos")
+    ids = [set(sample_photos(each, 12).photos["photo_id"]) for each in (first, again)]
+    assert ids[0] == ids[1]
