@@ -1,7 +1,12 @@
 """Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
 
 from counterground.photos._classes import ClassAssignment, assign_classes
-from counterground.photos._imagenet import find_imagenet_index, imagenet_names, imagenet_wnids
+from counterground.photos._imagenet import (
+    find_imagenet_index,
+    imagenet_names,
+    imagenet_wnids,
+    match_imagenet,
+)
 from counterground.photos._label_space import LabelSpace, imagenet_label_space
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, Discovered, validate_manifest
 from counterground.photos._native import write_benchmark
@@ -40,6 +45,7 @@ __all__ = [
     "imagenet_wnids",
     "is_special",
     "load_photo",
+    "match_imagenet",
     "photo_id",
     "prompt_templates",
     "read_benchmark",
