@@ -87,8 +87,8 @@ def match_names(names: Sequence[str]) -> Labels:
     warnings = []
     if match.by_place:
         warnings.append(
-            "The 1000 class names are taken to be ImageNet-1K in its usual order, with which nearly all of them "
-            f"agree; by themselves {_some(match.by_place)} would not name the class at their place."
+            "The 1000 class names are taken to be ImageNet-1K in its usual order, with which nearly all "
+            f"agree; {_some(match.by_place)} would not name the class at their place by themselves."
         )
     if doubled:
         twice = sorted({names[at] for at, index in enumerate(match.indices) if index in doubled})

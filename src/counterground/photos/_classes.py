@@ -120,7 +120,9 @@ def _refuse_doubles(readings: Sequence[_Reading]) -> None:
     if len(doubles) == 1:
         raise CounterGroundError(f"{doubles[0]} are the same class; merge the two.")
     if doubles:
-        raise CounterGroundError(f"{len(doubles)} classes are written in several ways; merge {'; '.join(doubles)}.")
+        raise CounterGroundError(
+            f"{len(doubles)} classes are written in several ways; merge {'; '.join(doubles)}."
+        )
 
 
 def _in_order(readings: Sequence[_Reading]) -> list[_Reading]:
