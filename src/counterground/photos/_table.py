@@ -57,8 +57,6 @@ def read_manifest(source: Path) -> Benchmark:
     """
     frame = read_table(source)
     try:
-        if source.suffix.lower() in _SEPARATORS:
-            frame = frame.with_columns(_whole(frame[name]) for name in _NUMBERS if name in frame.columns)
         return benchmark_of_frame(frame, source.parent, source.stem)
     except CounterGroundError as error:
         raise CounterGroundError(f"{source}: {error}") from error
@@ -90,6 +88,11 @@ def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
     """
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
+    if not {"class_name", "class_index"} & set(frame.columns):
+        raise CounterGroundError(
+            "The manifest has neither a column 'class_name' nor 'class_index'; it has "
+            f"{', '.join(frame.columns)}."
+        )
     known = {*MANIFEST_SCHEMA, "imagenet_index"}
     unused = [column for column in frame.columns if column not in known]
     frame = _cast_keys(frame.drop(unused))
@@ -115,8 +118,8 @@ def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Pa
         return frame, root, ()
     if relative:
         raise CounterGroundError(
-            f"Some paths of the manifest are absolute and others, such as {relative[0]!r}, are not: write all of "
-            "them in one way."
+            f"Some paths of the manifest are absolute and others, such as {relative[0]!r}, are not: write "
+            "all of them in one way."
         )
     files = {path: Path(os.path.normpath(file)) for path, file in written.items()}
     shared = Path(os.path.commonpath([file.parent for file in files.values()]))
@@ -130,8 +133,9 @@ def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Pa
 
 def _cast_keys(frame: pl.DataFrame) -> pl.DataFrame:
     keys = ("path", "mask", "class_name", *_NUMBERS)
-    if not {"class_name", "class_index"} & set(frame.columns):
-        raise CounterGroundError("The manifest has neither a column 'class_name' nor 'class_index'.")
+    frame = frame.with_columns(
+        _whole(frame[name]) for name in _NUMBERS if frame.schema.get(name) == pl.String
+    )
     kinds = MANIFEST_SCHEMA | {"imagenet_index": pl.Int32()}
     frame = frame.with_columns(cast_column(frame[key], kinds[key]) for key in keys if key in frame.columns)
     needed = [column for column in ("path", "class_name", "class_index") if column in frame.columns]
