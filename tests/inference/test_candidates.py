@@ -119,6 +119,37 @@ def test_a_list_of_names_must_hold_every_class(benchmark, tmp_path):
     )
 
 
+def test_all_classes_that_a_list_lacks_are_in_one_message(benchmark, tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("ice bear\nblak swan\nzebra\n")
+    with pytest.raises(UsageError) as caught:
+        candidate_labels(benchmark, str(path), "openai")
+    assert str(caught.value) == (
+        f"{path} lacks classes 'black swan' (did you mean 'blak swan'?), 'flamingo'. Add them to the file."
+    )
+    own = replace(
+        benchmark.label_space, imagenet=(None, 130, None), names=("blak swan", "flamingo", "my bear")
+    )
+    names = dict(zip(benchmark.label_space.names, own.names, strict=True))
+    photos = benchmark.photos.with_columns(benchmark.photos["class_name"].replace(names))
+    with pytest.raises(
+        UsageError, match=r"No ImageNet index for classes 'blak swan' \(did you .*\), 'my bear' \(did you"
+    ):
+        candidate_labels(replace(benchmark, label_space=own, photos=photos), "imagenet", "openai")
+
+
+def test_a_list_of_imagenets_names_has_its_indices_and_keeps_its_words(benchmark, tmp_path):
+    names = [name.split(",")[0] for name in imagenet_names("wordnet")]  # the usual short list
+    path = tmp_path / "categories.txt"
+    path.write_text("\n".join(names))
+    labels = candidate_labels(benchmark, str(path), "openai")
+    assert labels.space.imagenet == tuple(range(1000))
+    assert labels.texts == tuple(names)
+    assert labels.true_index == dict(enumerate(benchmark.label_space.imagenet))
+    path.write_text("\n".join(names[500:] + names[:500]))
+    assert set(candidate_labels(benchmark, str(path), "openai").space.imagenet) == {None}
+
+
 def test_label_space_files_are_plain_json(benchmark, tiny_clip, tmp_path):
     evaluate_models(
         benchmark, [f"open_clip:{tiny_clip}"], Settings(label_space="benchmark"), tmp_path / "run"
