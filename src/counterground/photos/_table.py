@@ -15,9 +15,9 @@ from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, cast_colu
 from counterground.photos._photo import photo_ids
 
 _NUMBERS = ("class_index", "imagenet_index")
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_TEXT = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
-TABLE_SUFFIXES = (".parquet", *_SEPARATORS, *_JSON_LINES)
+TABLE_SUFFIXES = (".parquet", *_TEXT, *_JSON_LINES)
 """Lower-case suffixes of the files that ``read_table`` reads."""
 
 
@@ -29,8 +29,8 @@ def read_table(source: Path) -> pl.DataFrame:
     """
     suffix = source.suffix.lower()
     try:
-        if suffix in _SEPARATORS:
-            frame = _stripped(pl.read_csv(source, separator=_SEPARATORS[suffix], infer_schema=False))
+        if suffix in _TEXT:
+            frame = _stripped(pl.read_csv(source, separator=_separator(source), infer_schema=False))
         elif suffix in _JSON_LINES:
             frame = pl.read_ndjson(source, infer_schema_length=None)
         else:
@@ -38,10 +38,21 @@ def read_table(source: Path) -> pl.DataFrame:
     except pl.exceptions.NoDataError as error:
         raise CounterGroundError(f"{source} is empty.") from error
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise CounterGroundError(f"Cannot read the table {source}: {error_message(error)}.") from error
+        ragged = "truncate_ragged_lines" in str(error)
+        reason = "a row has more cells than the header has names" if ragged else error_message(error)
+        raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
     if frame.is_empty():
         raise CounterGroundError(f"{source} has no rows.")
     return frame
+
+
+def _separator(source: Path) -> str:
+    """Return what separates the cells; where commas are decimal marks, spreadsheets write semicolons."""
+    if source.suffix.lower() == ".tsv":
+        return "\t"
+    with source.open("rb") as file:
+        header = file.readline()
+    return ";" if b";" in header and b"," not in header else ","
 
 
 def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
