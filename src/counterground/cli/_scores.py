@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -64,9 +64,9 @@ def _document(runs: Mapping[Path, Run], style: str) -> str:
 
 
 def _table(runs: Mapping[Path, Run], style: Style, by_class: bool) -> str | ScoresView | pl.DataFrame:
-    from counterground.results import format_scores, join_scores, score_rows
+    from counterground.results import class_names, format_scores, join_scores, score_rows
 
-    names = _class_names(runs.values()) if by_class else None
+    names = class_names(list(runs.values())) if by_class else None
     rows = style in ("csv", "json", "parquet")
     joined = join_scores(list(runs.values()), named=len(runs) > 1 and (rows or _could_be_confused(runs)))
     if style == "parquet":
@@ -92,7 +92,7 @@ def _deliver(written: str | ScoresView | pl.DataFrame, out: Path | None) -> None
 
 
 def _models(runs: Mapping[Path, Run]) -> set[str]:
-    return {model.spec for run in runs.values() for model in run.info.models}
+    return {model.name for run in runs.values() for model in run.info.models}
 
 
 def _could_be_confused(runs: Mapping[Path, Run]) -> bool:
@@ -104,14 +104,3 @@ def _could_be_confused(runs: Mapping[Path, Run]) -> bool:
     if len({run.info.benchmark.version for run in runs.values()}) > 1:
         return True
     return bool(pl.concat([run.scores.select(KEYS).unique() for run in runs.values()]).is_duplicated().any())
-
-
-def _class_names(runs: Iterable[Run]) -> dict[int, str]:
-    import polars as pl
-
-    from counterground.errors import UsageError
-
-    named = pl.concat([run.predictions.select("class_index", "class_name") for run in runs]).unique()
-    if named["class_index"].is_duplicated().any():
-        raise UsageError("These runs have different classes; show them one at a time with --by class.")
-    return dict(named.iter_rows())

@@ -34,7 +34,7 @@ from counterground.comparison.points import (
     run_names,
     titles,
 )
-from counterground.errors import UsageError, did_you_mean
+from counterground.errors import UsageError
 from counterground.metrics import (
     COMPARISON_SCHEMA,
     KEYS,
@@ -44,7 +44,17 @@ from counterground.metrics import (
     corrected,
     tests_against,
 )
-from counterground.results import Run, Table, block, count, folded, html_paragraphs, html_table, unfolding
+from counterground.results import (
+    Run,
+    Table,
+    block,
+    count,
+    find_models,
+    folded,
+    html_paragraphs,
+    html_table,
+    unfolding,
+)
 
 TESTS_SCHEMA: dict[str, Any] = {
     "benchmark": pl.String,
@@ -196,7 +206,7 @@ def full_comparison(
         raise UsageError(
             "There is nothing to compare: give a RUN folder, or --published for the paper's models."
         )
-    _check_against(listed, against)
+    against = _tested_against(listed, against)
     refuse_repeated(listed)
     named = dict(zip(run_names(listed), listed, strict=True))
     points, runs_of_points, places = gather(
@@ -220,19 +230,18 @@ def full_comparison(
     )
 
 
-def _check_against(runs: Sequence[Run], against: str | None) -> None:
+def _tested_against(runs: Sequence[Run], against: str | None) -> str | None:
+    """Return the name of the model that all are tested against."""
     if against is None:
-        return
+        return None
     if not runs:
         raise UsageError(
             f"Testing against {against!r} takes photos, which the paper's rows have not: give a RUN."
         )
-    known = list(dict.fromkeys(record.spec for run in runs for record in run.info.models))
-    if against not in known:
-        raise UsageError(
-            f"There are no predictions of {against!r} to compare with; there are: {', '.join(known)}."
-            f"{did_you_mean(against, known)}"
-        )
+    found = find_models(runs, against)
+    if len(found) > 1:
+        raise UsageError(f"Several models are {against!r}: name one of {', '.join(found)}.")
+    return found[0]
 
 
 def _setup(runs: Sequence[Run]) -> Setup:
@@ -314,7 +323,7 @@ def _predictions(runs: Mapping[str, Run]) -> tuple[pl.DataFrame, dict[tuple[Any,
 
 def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
     """Leave out what classifiers repeat under other names and prompts, which they do not read."""
-    classifiers = [r.spec for run in runs for r in run.info.models if r.kind == "classifier"]
+    classifiers = [r.name for run in runs for r in run.info.models if r.kind == "classifier"]
     figures = ["model_a", "model_b", "metric", "group", "difference", "low", "high", "p_value"]
     read = ~pl.all_horizontal(pl.col("model_a", "model_b").is_in(classifiers))
     return corrected(table.filter(read | pl.struct(figures).is_first_distinct()))

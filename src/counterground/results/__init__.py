@@ -21,7 +21,7 @@ from counterground.results._numbers import (
     percent,
     signed,
 )
-from counterground.results._run import Run, join_scores, open_run, select_models
+from counterground.results._run import Run, class_names, find_models, join_scores, open_run, select_models
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
     PREDICTIONS_SCHEMA,
@@ -78,7 +78,9 @@ __all__ = [
     "bibliography",
     "block",
     "bounds",
+    "class_names",
     "count",
+    "find_models",
     "folded",
     "format_scores",
     "heading",

@@ -13,6 +13,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.files import write_parquet, write_text
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import score_predictions
+from counterground.models import named_models
 from counterground.photos import Benchmark, Discovered, read_benchmark, write_benchmark
 from counterground.pool import is_pool
 from counterground.results import Estimate, Run
@@ -61,6 +62,7 @@ def discover_pairs(
         CounterGroundError: photos without backgrounds, or no class whose accuracy differs enough.
     """
     _check(benchmark, out, min_drop, split)
+    _check_referee(referee)
     run = evaluate_models(benchmark, [referee], settings, out / "referee")
     seen = run.predictions.filter(pl.col("background").is_not_null())
     halves = split_halves(seen, seed) if split == "half" else pl.Series("chooses", [True] * len(seen))
@@ -129,6 +131,12 @@ def _pairs(cells: pl.DataFrame, name: str, *, min_drop: float, min_photos: int) 
     return pairs.join(cells.select("class_index", "class_name").unique(), on="class_index").sort(
         "class_index"
     )
+
+
+def _check_referee(referee: str) -> None:
+    """The benchmark records the referee by its specification, which must be that of one model."""
+    if [(each.name, each.spec) for each in named_models(referee)] != [(referee, referee)]:
+        raise UsageError(f"The referee {referee!r} must be the specification of one model, without a name.")
 
 
 def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None:
