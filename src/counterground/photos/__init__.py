@@ -1,9 +1,10 @@
 """Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
 
+from counterground.photos._benchmark import Benchmark, Discovered
 from counterground.photos._classes import ClassAssignment, assign_classes
 from counterground.photos._imagenet import find_imagenet_index, imagenet_names, imagenet_wnids
 from counterground.photos._label_space import LabelSpace, imagenet_label_space
-from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, Discovered, validate_manifest
+from counterground.photos._manifest import MANIFEST_SCHEMA, validate_manifest
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,

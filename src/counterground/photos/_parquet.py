@@ -1,4 +1,4 @@
-"""Benchmarks that are one Parquet manifest beside its photos."""
+"""The classes and photo ids of a manifest: what its rows say, and what follows from them."""
 
 from __future__ import annotations
 
@@ -10,37 +10,20 @@ from counterground.errors import CounterGroundError
 from counterground.photos._classes import assign_classes
 from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
 from counterground.photos._label_space import LabelSpace
-from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, cast_column, describe_gaps
+from counterground.photos._manifest import MANIFEST_SCHEMA, cast_column
 from counterground.photos._photo import photo_ids
 
 
-def read_parquet_manifest(source: Path) -> Benchmark:
-    """Read a manifest whose paths are relative to its own folder.
+def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, LabelSpace, tuple[str, ...]]:
+    """Return a manifest with its classes and photo ids filled in, their label space, and notes.
 
     Needed are ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index`` is
     optional and must run from 0 to k - 1; without, it is the ImageNet-1K index. ``imagenet_index`` says which
     class of ImageNet a class is (null: none) instead of its name. A missing ``photo_id`` is computed.
 
     Raises:
-        CounterGroundError: not Parquet, a missing column, one class with two names or indices, a file that is
-            missing, and what ``validate_manifest`` refuses.
-    """
-    try:
-        frame = pl.read_parquet(source)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise CounterGroundError(f"Cannot read the manifest {source}: {reason}.") from error
-    try:
-        return benchmark_of_frame(frame, source.parent, source.stem)
-    except CounterGroundError as error:
-        raise CounterGroundError(f"{source}: {error}") from error
-
-
-def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
-    """Return the benchmark of a manifest as ``read_parquet_manifest`` describes it; paths are below ``root``.
-
-    Raises:
-        CounterGroundError: see there.
+        CounterGroundError: a missing column, one class with two names or indices, or a file below ``root``
+            that is missing.
     """
     if "path" not in frame.columns:
         raise CounterGroundError("The manifest has no column 'path'.")
@@ -53,9 +36,7 @@ def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
         frame = frame.with_columns(pl.Series("photo_id", ids, pl.String))
     if unused:
         notes = (*notes, f"Columns of the manifest that were not used: {', '.join(unused)}.")
-    photos = frame.drop("imagenet_index", strict=False)
-    benchmark = Benchmark(name, root, photos, space)
-    return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
+    return frame.drop("imagenet_index", strict=False), space, notes
 
 
 def _cast_keys(frame: pl.DataFrame) -> pl.DataFrame:

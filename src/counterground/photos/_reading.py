@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
+
 from counterground.errors import CounterGroundError, UsageError
+from counterground.photos._benchmark import Benchmark, benchmark_of_frame
 from counterground.photos._folders import read_folder
-from counterground.photos._manifest import Benchmark
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
-from counterground.photos._parquet import read_parquet_manifest
 from counterground.photos.shards import EXPORT_FILE, read_shards, shard_format
 
 
@@ -48,4 +49,24 @@ def read_benchmark(source: str | Path) -> Benchmark:
         raise UsageError(f"{path} is neither a folder of photos nor a .parquet manifest.")
     if path.name == MANIFEST_FILE and (path.parent / BENCHMARK_FILE).is_file():
         return read_native(path.parent)
-    return read_parquet_manifest(path)
+    return _read_parquet_manifest(path)
+
+
+def _read_parquet_manifest(source: Path) -> Benchmark:
+    """Read a manifest whose paths are relative to its own folder.
+
+    See `classified` for its columns.
+
+    Raises:
+        CounterGroundError: not Parquet, a missing column, one class with two names or indices, a file that is
+            missing, and what ``validate_manifest`` refuses.
+    """
+    try:
+        frame = pl.read_parquet(source)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise CounterGroundError(f"Cannot read the manifest {source}: {reason}.") from error
+    try:
+        return benchmark_of_frame(frame, source.parent, source.stem)
+    except CounterGroundError as error:
+        raise CounterGroundError(f"{source}: {error}") from error
