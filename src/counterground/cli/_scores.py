@@ -77,8 +77,9 @@ def _table(runs: Mapping[Path, Run], style: Style, by_class: bool) -> str | Scor
 def _deliver(written: str | ScoresView | pl.DataFrame, out: Path | None) -> None:
     import polars as pl
 
-    from counterground.cli._show import plain_text, print_text
+    from counterground.cli._show import print_text
     from counterground.files import write_parquet, write_text
+    from counterground.results import plain_text
 
     if out is None:
         assert not isinstance(written, pl.DataFrame)
@@ -87,7 +88,7 @@ def _deliver(written: str | ScoresView | pl.DataFrame, out: Path | None) -> None
     if isinstance(written, pl.DataFrame):
         write_parquet(out, written)
     else:
-        write_text(out, plain_text(written) + "\n")
+        write_text(out, plain_text(written, width=120) + "\n")
     click.echo(f"Scores: {out}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,8 +54,11 @@ from counterground.results import (
     folded,
     html_paragraphs,
     html_table,
+    plain_text,
+    rich_table,
     unfolding,
 )
+from counterground.text import counted
 
 TESTS_SCHEMA: dict[str, Any] = {
     "benchmark": pl.String,
@@ -77,6 +81,7 @@ _READ = (
 
 
 _SENTENCES = 4
+_MODELS = 12  # rows of a table in a REPL
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,18 @@ class Comparison:
         if self.scaling is not None:
             tables.append(scaling_table(self.scaling))
         return tables
+
+    def __repr__(self) -> str:
+        """Models with their rank, as on a terminal; ``counterground compare`` shows all tables."""
+        width = shutil.get_terminal_size((100, 24)).columns
+        models = self.models.filter(pl.col("source") != "reproduction")
+        robustness = self.robustness
+        tables = models_tables(models, titles(self.points), robustness.lines, robustness.baseline)
+        shown = [plain_text(rich_table(table.rows_from(0, _MODELS), width), width=width) for table in tables]
+        left = sum(max(0, len(table.rows) - _MODELS) for table in tables)
+        more = [f"and {counted(left, 'more model')}"] if left else []
+        warnings = [f"{counted(len(self.warnings), 'warning')}: see .warnings"] if self.warnings else []
+        return "\n".join([_numbers_of_models(self.models), *shown, *more, *warnings])
 
     def _repr_html_(self) -> str:
         """Models with lines and ranks, paired tests of drops, the scaling answers and all warnings."""

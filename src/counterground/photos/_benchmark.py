@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,12 @@ import polars as pl
 from counterground.metrics import GROUPS
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import validate_manifest
-from counterground.photos._parquet import classified
-from counterground.photos._table import manifest_of_table
-from counterground.text import counted
+from counterground.photos._memory import manifest_of_table
+from counterground.photos._table import classified
+from counterground.text import counted, one_line
 
 _VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
+_SHOWN = 8  # values of a column in a REPL
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,31 @@ class Benchmark:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        """What it holds, for a notebook."""
+        first, *others = map(escape, self._lines())
+        small = "".join(f'<div style="opacity:.75">{line}</div>' for line in others)
+        return f'<div style="line-height:1.4"><b>{first}</b>{small}</div>'
+
+    def _lines(self) -> list[str]:
+        photos = self.photos
+        lines = [f"{self.name}: {counted(len(photos), 'photo')} of {counted(len(self.label_space), 'class')}"]
+        for column in ("group", "background"):
+            counts = (
+                photos[column]
+                .drop_nulls()
+                .value_counts(sort=True)
+                .sort("count", column, descending=[True, False])
+            )
+            parts = [f"{value} {count:,}" for value, count in counts.iter_rows()]
+            more = [f"{len(parts) - _SHOWN} more"] if len(parts) > _SHOWN else []
+            if parts:
+                lines.append(f"{column}: {', '.join(parts[:_SHOWN] + more)}")
+        return [one_line(line) for line in (*lines, f"folder: {self.root}", *self.notes)]
 
     def __len__(self) -> int:
         return len(self.photos)

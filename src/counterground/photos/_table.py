@@ -1,188 +1,128 @@
-"""Tables in memory as manifests: Polars and pandas frames, and photos that are images and not files."""
+"""The classes and photo ids of a manifest: what its rows say, and what follows from them."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
-from PIL import Image
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.files import cache_dir, draft_folder
-from counterground.photos._photo import image_type
-
-_OPTIONAL = ("cluster", "mask", "licence", "attribution", "source", "imagenet_index")
-_NUMBERS = ("class_index", "imagenet_index")
-_DEFAULTS = ("background", "group")
-# The others become RGB, as when they are read.
-_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"})
+from counterground.errors import CounterGroundError
+from counterground.photos._classes import assign_classes
+from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
+from counterground.photos._label_space import LabelSpace
+from counterground.photos._manifest import MANIFEST_SCHEMA, cast_column
+from counterground.photos._photo import photo_ids
 
 
-def manifest_of_table(
-    table: Any,
-    root: Path | str | None,
-    columns: Mapping[str, str | None],
-    names: Sequence[str] | str | None,
-) -> tuple[pl.DataFrame, Path]:
-    """Return the manifest of a table, without classes resolved, and the folder its paths are relative to.
+def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, LabelSpace, tuple[str, ...]]:
+    """Return a manifest with its classes and photo ids filled in, their label space, and notes.
 
-    Args:
-        table: a Polars or pandas frame, or a mapping of columns.
-        root: the folder of relative paths; None for the working folder.
-        columns: the table's name of the columns ``path``, ``class_name``, ``background`` and ``group``.
-        names: what the numbers of ``class_name`` mean; ``imagenet`` for ImageNet-1K.
+    Needed are ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index`` is
+    optional and must run from 0 to k - 1; without, it is the ImageNet-1K index. ``imagenet_index`` says which
+    class of ImageNet a class is (null: none) instead of its name. A missing ``photo_id`` is computed.
 
     Raises:
-        UsageError: see ``Benchmark.from_frame``.
+        CounterGroundError: a missing column, one class with two names or indices, or a file below ``root``
+            that is missing.
     """
-    known, values = _reader(table)
-    found: dict[str, list[Any]] = {}
-    for ours, theirs in columns.items():
-        if theirs in known:
-            found[ours] = values(theirs)
-        elif theirs is not None and not (ours in _DEFAULTS and theirs == ours):
-            parameter = "label" if ours == "class_name" else ours
-            listed = ", ".join(map(repr, list(known)[:8]))
-            raise UsageError(
-                f"The frame has no column {theirs!r}: say which it is with {parameter}=. It has {listed}."
-                f"{did_you_mean(str(theirs), map(str, known))}"
-            )
-    used = set(columns.values())
-    found |= {name: values(name) for name in _OPTIONAL if name in known and name not in used}
-    if names == "imagenet":
-        found["class_index"] = found.pop("class_name")
+    if "path" not in frame.columns:
+        raise CounterGroundError("The manifest has no column 'path'.")
+    known = {*MANIFEST_SCHEMA, "imagenet_index"}
+    unused = [column for column in frame.columns if column not in known]
+    frame = _cast_keys(frame.drop(unused))
+    space, frame, notes = _classify(frame)
+    if "photo_id" not in frame.columns:
+        ids = photo_ids([root / path for path in frame["path"]])
+        frame = frame.with_columns(pl.Series("photo_id", ids, pl.String))
+    if unused:
+        notes = (*notes, f"Columns of the manifest that were not used: {', '.join(unused)}.")
+    return frame.drop("imagenet_index", strict=False), space, notes
+
+
+def _cast_keys(frame: pl.DataFrame) -> pl.DataFrame:
+    keys = ("path", "class_name", "class_index", "imagenet_index")
+    if not {"class_name", "class_index"} & set(frame.columns):
+        raise CounterGroundError("The manifest has neither a column 'class_name' nor 'class_index'.")
+    kinds = MANIFEST_SCHEMA | {"imagenet_index": pl.Int32()}
+    frame = frame.with_columns(cast_column(frame[key], kinds[key]) for key in keys if key in frame.columns)
+    needed = [column for column in ("path", "class_name", "class_index") if column in frame.columns]
+    for column in needed:
+        if frame[column].null_count():
+            row = int(frame[column].is_null().arg_max() or 0) + 1
+            raise CounterGroundError(f"Row {row} of the manifest has no {column}.")
+    return frame
+
+
+def _classify(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str, ...]]:
+    """Return the label space, the frame with its class_index and class_name, and notes."""
+    if "class_name" not in frame.columns:
+        return _classify_by_index(frame)
+    names = frame["class_name"].unique().sort().to_list()
+    notes: tuple[str, ...] = ()
+    if "imagenet_index" in frame.columns:
+        imagenet = _one_to_one(frame, "imagenet_index")
+        if all(imagenet[name] is not None for name in names):
+            names.sort(key=lambda name: imagenet[name] or 0)
+        space = LabelSpace("benchmark", tuple(names), tuple(imagenet[name] for name in names))
+        index = {name: position for position, name in enumerate(names)}
     else:
-        found["class_name"] = _class_names(found["class_name"], names, str(columns["class_name"]))
-    photos, folder = _photos(found.pop("path"), root)
-    columns_of_texts = {
-        name: listed if name in _NUMBERS else [None if value is None else str(value) for value in listed]
-        for name, listed in found.items()
-    }
-    return pl.DataFrame({**photos, **columns_of_texts}), folder
+        classes = assign_classes(names)
+        space, index, notes = classes.label_space, classes.index, classes.notes
+    if "class_index" in frame.columns:
+        space, index = _reorder(space, index, _one_to_one(frame, "class_index"))
+    positions = [index[name] for name in frame["class_name"]]
+    return space, _with_classes(frame, space, positions), notes
 
 
-def _reader(table: Any) -> tuple[Sequence[str], Callable[[str], list[Any]]]:
-    """Return the names of the columns, and what gives the values of one; what is missing is None."""
-    if isinstance(table, pl.LazyFrame):
-        table = table.collect()
-    if isinstance(table, pl.DataFrame):
-        return table.columns, lambda name: _polars_values(table[name])
-    if isinstance(table, Mapping):
-        return list(table), lambda name: list(table[name])
-    if hasattr(table, "columns") and hasattr(table, "iloc"):
-        columns = list(table.columns)
-        if repeated := [name for name in columns if columns.count(name) > 1]:
-            raise UsageError(f"The frame has the column {repeated[0]!r} more than once: rename one.")
-        return columns, lambda name: _pandas_values(table[name])
-    raise UsageError(
-        f"A frame is a Polars or pandas DataFrame, or a dict of columns, not {type(table).__name__}."
+def _classify_by_index(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str, ...]]:
+    present = frame["class_index"].unique().sort().to_list()
+    if present and not 0 <= present[0] <= present[-1] < IMAGENET_SIZE:
+        wrong = present[0] if present[0] < 0 else present[-1]
+        raise CounterGroundError(
+            f"class_index {wrong} is not an ImageNet-1K index: add a column 'class_name', or correct it."
+        )
+    space = LabelSpace(
+        "benchmark", tuple(imagenet_names("openai")[index] for index in present), tuple(present)
+    )
+    positions = [present.index(index) for index in frame["class_index"]]
+    note = "Classes without names were read as ImageNet-1K indices."
+    return space, _with_classes(frame, space, positions), (note,)
+
+
+def _with_classes(frame: pl.DataFrame, space: LabelSpace, positions: list[int]) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.Series("class_index", positions, pl.Int32),
+        pl.Series("class_name", [space.names[position] for position in positions], pl.String),
     )
 
 
-def _polars_values(column: pl.Series) -> list[Any]:
-    return list(column.to_numpy()) if isinstance(column.dtype, pl.Array) else column.to_list()
+def _one_to_one(frame: pl.DataFrame, column: str) -> dict[str, int | None]:
+    """Return the value of ``column`` per class name; each class must have one."""
+    pairs = frame.select("class_name", column).unique().sort("class_name", column)
+    repeated = pairs.filter(pl.col("class_name").is_duplicated())
+    if len(repeated):
+        name = repeated["class_name"][0]
+        values = repeated.filter(pl.col("class_name") == name)[column].to_list()
+        raise CounterGroundError(f"Class {name!r} has more than one {column}: {values}.")
+    return dict(pairs.iter_rows())
 
 
-def _pandas_values(column: Any) -> list[Any]:
-    present = column.notna().tolist()
-    return [value if there else None for value, there in zip(column.tolist(), present, strict=True)]
-
-
-def _class_names(given: Sequence[Any], names: Sequence[str] | str | None, column: str) -> list[Any]:
-    numbers = [
-        value for value in given if isinstance(value, int | np.integer) and not isinstance(value, bool)
-    ]
-    if names is None:
-        if numbers:
-            raise UsageError(
-                f"Column {column!r} has numbers: say what they mean with names=[...], the class names in "
-                "their order, or names='imagenet' if they are ImageNet-1K indices."
-            )
-        return list(given)
-    if isinstance(names, str) or len(numbers) < len(given):
-        raise UsageError(
-            f"names= must list the class names for the numbers in column {column!r}, or be 'imagenet'."
-        )
-    wrong = [number for number in numbers if not 0 <= number < len(names)]
-    if wrong:
-        raise UsageError(f"Column {column!r} has the class {wrong[0]}, but names= has {len(names)} names.")
-    return [names[number] for number in numbers]
-
-
-def _photos(given: Sequence[Any], root: Path | str | None) -> tuple[dict[str, list[str]], Path]:
-    """Return the columns ``path`` and, where photos were written, ``photo_id``, and the folder of paths."""
-    if not all(isinstance(value, str | os.PathLike) for value in given):
-        return _written(given)
-    paths = [Path(value) for value in given]
-    folder = Path.cwd() if root is None else Path(root)
-    if root is None and paths and all(path.is_absolute() for path in paths):
-        folder = Path(os.path.commonpath([path.parent for path in paths]))
-    below = [path.relative_to(folder) if path.is_relative_to(folder) else path for path in paths]
-    return {"path": [path.as_posix() for path in below]}, folder
-
-
-def _written(given: Sequence[Any]) -> tuple[dict[str, list[str]], Path]:
-    """Write photos in memory into a folder of the cache that is named by their content."""
-    width = len(str(len(given) - 1))
-    try:
-        with draft_folder(cache_dir() / "frames" / "photos") as draft, ThreadPoolExecutor() as threads:
-
-            def write(row: int) -> tuple[str, str]:
-                data, suffix = _file_of(given[row], row)
-                name = f"{row:0{width}}{suffix}"
-                (draft / name).write_bytes(data)
-                return name, hashlib.sha256(data).hexdigest()
-
-            written = list(threads.map(write, range(len(given))))
-            digest = hashlib.sha256("\n".join(map(" ".join, written)).encode()).hexdigest()
-            folder = draft.parent / digest[:32]
-            if not folder.is_dir():
-                draft.rename(folder)
-    except OSError as error:
+def _reorder(
+    space: LabelSpace, index: dict[str, int], numbers: dict[str, int | None]
+) -> tuple[LabelSpace, dict[str, int]]:
+    """Put the classes where the manifest's own class_index says."""
+    if sorted(position for position in numbers.values() if position is not None) != list(range(len(space))):
         raise CounterGroundError(
-            f"Cannot write the photos of the frame into {cache_dir()}: {error.strerror or error}. Free some "
-            "space there, or move the cache with COUNTERGROUND_CACHE."
-        ) from error
-    paths, ids = zip(*written, strict=True)
-    return {"path": list(paths), "photo_id": list(ids)}, folder
-
-
-def _file_of(value: Any, row: int) -> tuple[bytes, str]:
-    """Return the bytes of a photo as a file, and its suffix; images are written as PNG."""
-    if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
-        value = value["bytes"]  # as the data sets of Hugging Face hold them
-    if isinstance(value, bytes):
-        kind = image_type(value[:16])
-        if kind is None:
-            raise UsageError(f"Row {row} of the frame holds bytes that are not an image file.")
-        return value, kind.suffix
-    image = value if isinstance(value, Image.Image) else _image_of(value, row)
-    if image.mode == "F":
-        raise UsageError(f"Row {row} of the frame has floating-point pixels, whose range is not defined.")
-    try:
-        if image.mode not in _PNG_MODES:
-            image = image.convert("RGB")
-        buffer = BytesIO()
-        image.save(buffer, "PNG", compress_level=1, icc_profile=None)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UsageError(f"Row {row} of the frame cannot be kept as a photo: {error}.") from error
-    return buffer.getvalue(), ".png"
-
-
-def _image_of(value: Any, row: int) -> Image.Image:
-    array = np.asarray(value) if hasattr(value, "__array__") else None
-    fits = array is not None and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4)))
-    if array is not None and fits and array.dtype == np.uint8:
-        return Image.fromarray(array)
-    found = type(value).__name__ if array is None else f"an array of {array.dtype} {list(array.shape)}"
-    raise UsageError(
-        f"Row {row} of the frame is {found}; a photo is a path, a PIL image, a uint8 array [h, w] or "
-        "[h, w, 3], or the bytes of a file."
+            f"class_index must number the {len(space)} classes from 0 to {len(space) - 1}, one class each;"
+            " leave the column out, or call it imagenet_index if it is that."
+        )
+    order = sorted(numbers, key=lambda name: numbers[name] or 0)
+    old = [index[name] for name in order]
+    return (
+        LabelSpace(
+            space.name,
+            tuple(space.names[position] for position in old),
+            tuple(space.imagenet[p] for p in old),
+        ),
+        {name: position for position, name in enumerate(order)},
     )

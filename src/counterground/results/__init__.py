@@ -52,6 +52,7 @@ from counterground.results.tables import (
     html_table,
     latex_table,
     markdown_table,
+    plain_text,
     rich_table,
     unfolding,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "p_equals",
     "p_value",
     "percent",
+    "plain_text",
     "regroup",
     "repeat_command",
     "rich_table",

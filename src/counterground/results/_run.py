@@ -12,7 +12,9 @@ from pydantic import ValidationError
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.metrics import SCORES_SCHEMA
 from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
-from counterground.results._scores_table import run_html
+from counterground.results._scores_table import ScoresView, run_html
+from counterground.results.tables import plain_text
+from counterground.text import counted
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,12 @@ class Run:
     info: RunInfo
     predictions: pl.DataFrame
     scores: pl.DataFrame
+
+    def __repr__(self) -> str:
+        """The table of scores, as on a terminal."""
+        info = self.info
+        photos = f"{counted(info.counts.photos, 'photo')}, {counted(len(info.models), 'model')}"
+        return f"Run {self.path}: {info.benchmark.name}, {photos}\n{plain_text(ScoresView(self.scores))}"
 
     def _repr_html_(self) -> str:
         return run_html(self.info, self.predictions["class_index"].n_unique(), self.scores)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from pathlib import Path
 
 import polars as pl
@@ -16,8 +18,19 @@ from counterground.metrics import score_predictions
 from counterground.models import named_models
 from counterground.photos import Benchmark, Discovered, read_benchmark, write_benchmark
 from counterground.pool import is_pool
-from counterground.results import Estimate, Run
-from counterground.text import counted
+from counterground.results import (
+    Cell,
+    Column,
+    Estimate,
+    Run,
+    Table,
+    block,
+    html_paragraphs,
+    plain_text,
+    rich_table,
+    unfolding,
+)
+from counterground.text import counted, one_line
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,42 @@ class Discovery:
     chosen_drop: Estimate
     reported_drop: Estimate | None
     sentence: str
+
+    @property
+    def table(self) -> Table:
+        """The pairs, a row per class."""
+        drop = "drop" if self.reported_drop is None else "drop on the selection half"
+        rows = [
+            [Cell(one_line(row[name])) for name in ("class_name", "common", "counter")]
+            + [Cell(f"{100 * row['drop']:.1f}")]
+            for row in self.pairs.iter_rows(named=True)
+        ]
+        columns = [Column("class"), Column("common"), Column("counter"), Column(drop, True)]
+        return Table(columns, rows, title=f"Pairs chosen by {self.referee}", heads=3)
+
+    @property
+    def summary(self) -> str:
+        """How many classes have a pair, and how many photos are left."""
+        return (
+            f"{len(self.pairs)} of {counted(self.classes_seen, 'class')} differ by more than "
+            f"{self.min_drop:g} points between backgrounds; the benchmark holds "
+            f"{counted(len(self.benchmark), 'photo')}."
+        )
+
+    def __repr__(self) -> str:
+        """The pairs, and what to know of them, as on a terminal."""
+        width = shutil.get_terminal_size((100, 24)).columns
+        return "\n".join(
+            [plain_text(rich_table(self.table, width), width=width), self.summary, self.sentence]
+        )
+
+    def _repr_html_(self) -> str:
+        sentences = [self.summary, self.sentence]
+        return block(
+            f"<p><b>{escape(self.table.title)}</b></p>",
+            unfolding(self.table, "class"),
+            html_paragraphs(sentences, 2),
+        )
 
 
 def discover_pairs(
