@@ -45,14 +45,16 @@ def manifest_of_table(
     known, values = _reader(table)
     found: dict[str, list[Any]] = {}
     for ours, theirs in columns.items():
+        if theirs is None:
+            continue
         if theirs in known:
             found[ours] = values(theirs)
-        elif theirs is not None and not (ours in _DEFAULTS and theirs == ours):
+        elif not (ours in _DEFAULTS and theirs == ours):
             parameter = "label" if ours == "class_name" else ours
             listed = ", ".join(map(repr, list(known)[:8]))
             raise UsageError(
                 f"The frame has no column {theirs!r}: say which it is with {parameter}=. It has {listed}."
-                f"{did_you_mean(str(theirs), map(str, known))}"
+                f"{did_you_mean(theirs, map(str, known))}"
             )
     used = set(columns.values())
     found |= {name: values(name) for name in _OPTIONAL if name in known and name not in used}
@@ -96,9 +98,8 @@ def _pandas_values(column: Any) -> list[Any]:
 
 
 def _class_names(given: Sequence[Any], names: Sequence[str] | str | None, column: str) -> list[Any]:
-    numbers = [
-        value for value in given if isinstance(value, int | np.integer) and not isinstance(value, bool)
-    ]
+    whole = (value for value in given if isinstance(value, int | np.integer))
+    numbers = [int(value) for value in whole if not isinstance(value, bool)]
     if names is None:
         if numbers:
             raise UsageError(
