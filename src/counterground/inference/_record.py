@@ -165,7 +165,7 @@ def _counts(
 
 def _unmatched(outcomes: Sequence[ModelOutcome]) -> dict[str, int]:
     return {
-        outcome.record.spec: outcome.generative.unmatched
+        outcome.record.name: outcome.generative.unmatched
         for outcome in outcomes
         if outcome.generative and outcome.generative.unmatched is not None
     }
@@ -244,7 +244,7 @@ def _model_warnings(outcomes: Sequence[ModelOutcome]) -> dict[str, list[str]]:
         if outcome.generative is not None:
             warnings += _answer_warnings(outcome.generative)
         if warnings:
-            found[outcome.record.spec] = warnings
+            found[outcome.record.name] = warnings
     return found
 
 

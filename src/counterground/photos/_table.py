@@ -1,4 +1,4 @@
-"""Tables in files (Parquet, CSV, JSON lines), and benchmarks that are one: a manifest of the user's own."""
+"""Tables in files, and what follows from the rows of a manifest: its classes, photo ids and folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from counterground.errors import CounterGroundError, error_message
 from counterground.photos._classes import assign_classes
 from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
 from counterground.photos._label_space import LabelSpace
-from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, cast_column, describe_gaps
+from counterground.photos._manifest import MANIFEST_SCHEMA, cast_column
 from counterground.photos._photo import photo_ids
 
 _NUMBERS = ("class_index", "imagenet_index")
@@ -60,19 +60,6 @@ def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.rename(str.strip).with_columns(pl.when(cells != "").then(cells))
 
 
-def read_manifest(source: Path) -> Benchmark:
-    """Read a manifest: a table as ``read_table`` and ``benchmark_of_frame`` describe it.
-
-    Raises:
-        CounterGroundError: see there.
-    """
-    frame = read_table(source)
-    try:
-        return benchmark_of_frame(frame, source.parent, source.stem)
-    except CounterGroundError as error:
-        raise CounterGroundError(f"{source}: {error}") from error
-
-
 def _whole(column: pl.Series) -> pl.Series:
     """Read a column of texts as whole numbers where it holds no others; pandas writes them as ``8.0``."""
     if column.str.contains(r"^-?\d{1,9}(\.0)?$").all():
@@ -80,22 +67,21 @@ def _whole(column: pl.Series) -> pl.Series:
     return column
 
 
-def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
-    """Return the benchmark of a manifest, one row per photo.
+def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, LabelSpace, tuple[str, ...]]:
+    """Return a manifest with its classes and photo ids filled in, its folder, its label space, and notes.
 
     Needed are ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index`` is
     optional and must run from 0 to k - 1; without, it is the ImageNet-1K index. ``imagenet_index`` says which
     class of ImageNet a class is (null: none) instead of its name. A missing ``photo_id`` is computed.
 
     Args:
-        frame: the rows; other columns than those of ``MANIFEST_SCHEMA`` are noted.
+        frame: the rows, one per photo; other columns than those of ``MANIFEST_SCHEMA`` are noted.
         root: the folder that paths are relative to. Where they are absolute, it is the deepest folder that
             all photos and masks share instead, so that the benchmark is the same wherever it lies.
-        name: of the benchmark.
 
     Raises:
         CounterGroundError: a missing column, one class with two names or indices, absolute paths among
-            relative ones, a file that is missing, and what ``validate_manifest`` refuses.
+            relative ones, or a file that is missing.
     """
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
@@ -115,9 +101,7 @@ def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
     if unused:
         listed = ", ".join(column or "one without a name" for column in unused)
         notes = (*notes, f"Columns of the manifest that were not used: {listed}.")
-    photos = frame.drop("imagenet_index", strict=False)
-    benchmark = Benchmark(name, root, photos, space)
-    return benchmark.described(notes=(*moved, *notes, *describe_gaps(benchmark)))
+    return frame.drop("imagenet_index", strict=False), root, space, (*moved, *notes)
 
 
 def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
