@@ -18,7 +18,7 @@ from counterground.inference import Settings, evaluate_models
 from counterground.metrics import Scale
 from counterground.models import AnyModels, Precision, Protocol
 from counterground.photos import Benchmark
-from counterground.results import Run, ScoresView, class_names, join_scores, open_run
+from counterground.results import Run, ScoresView, class_names, join_backgrounds, join_scores, open_run
 from counterground.results import bibliography as bibliography_of
 from counterground.results import format_scores as written_scores
 from counterground.results import model_cards as model_cards_of
@@ -242,13 +242,18 @@ def export(
     )
 
 
-def scores(runs: AnyRuns) -> pl.DataFrame:
+def scores(runs: AnyRuns, *, by: Literal["background"] | None = None) -> pl.DataFrame:
     """Return the scores of runs (fractions, with 95 % intervals), as in ``scores.parquet``.
 
     With several runs, a first column ``run`` has the folder of each.
+
+    Args:
+        runs: runs or their folders.
+        by: ``background`` for the accuracy on each background, which needs no common and counter photos.
     """
     opened = _opened_runs(runs)
-    return join_scores(opened, named=len(opened) > 1)
+    join = join_backgrounds if by == "background" else join_scores
+    return join(opened, named=len(opened) > 1)
 
 
 def format_scores(
