@@ -30,7 +30,12 @@ from counterground.cli._options import (
     """,
 )
 @click.argument("benchmark")
-@model_option("model_specs", "The model to evaluate; repeat for several.", required=True, multiple=True)
+@model_option(
+    "model_specs",
+    "Repeat for several; 'NAME=MODEL' gives a name for tables and charts.",
+    required=True,
+    multiple=True,
+)
 @out_option("Folder of the run: run.json, predictions.parquet, scores.parquet, report.html.")
 @overwrite_option("run")
 @limit_option()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -14,7 +14,7 @@ from counterground.cli._options import format_option, model_option, out_option
 if TYPE_CHECKING:
     import polars as pl
 
-    from counterground.results import Run, ScoresView
+    from counterground.results import BackgroundsView, Run, ScoresView
 
 Style = Literal["table", "csv", "json", "parquet", "markdown", "latex", "model-card", "bibtex"]
 _DOCUMENTS = ("model-card", "bibtex")
@@ -29,7 +29,7 @@ _DOCUMENTS = ("model-card", "bibtex")
     """,
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--by", type=click.Choice(["class"]), help="One row per class.")
+@click.option("--by", type=click.Choice(["class", "background"]), help="One row per class or background.")
 @model_option("models", "Show only this model; repeat for several.", multiple=True)
 @format_option(
     get_args(Style),
@@ -53,7 +53,7 @@ def scores(
     from counterground.results import RUN_FILES, open_run, select_models
 
     if by and style in _DOCUMENTS:
-        raise UsageError(f"{style} is not available by class: leave out --by.")
+        raise UsageError(f"{style} is not available by {by}: leave out --by.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
@@ -61,7 +61,7 @@ def scores(
         raise UsageError(f"--out {out} is a file of the run itself: choose another name.")
     if models:
         opened = select_models(opened, models)
-    written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by == "class")
+    written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by)
     if style == "model-card" and out is not None and len(_models(opened)) > 1:
         raise UsageError(
             "A model card describes one model: add -m MODEL, or leave out --out to see them all."
@@ -76,22 +76,40 @@ def _document(runs: Mapping[Path, Run], style: str) -> str:
     return bibliography(opened) if style == "bibtex" else "\n\n".join(model_cards(opened).values())
 
 
-def _table(runs: Mapping[Path, Run], style: Style, by_class: bool) -> str | ScoresView | pl.DataFrame:
-    from counterground.results import format_scores, join_scores, score_rows
+def _table(
+    runs: Mapping[Path, Run], style: Style, by: str | None
+) -> str | ScoresView | BackgroundsView | pl.DataFrame:
+    from counterground.errors import UsageError
+    from counterground.results import (
+        class_names,
+        format_backgrounds,
+        format_scores,
+        join_backgrounds,
+        join_scores,
+        score_rows,
+    )
 
-    names = _class_names(runs.values()) if by_class else None
+    by_class = by == "class"
+    names = class_names(list(runs.values())) if by_class else None
     rows = style in ("csv", "json", "parquet")
-    joined = join_scores(list(runs.values()), named=len(runs) > 1 and (rows or _could_be_confused(runs)))
+    named = len(runs) > 1 and (rows or _could_be_confused(runs))
+    if by == "background":
+        joined = join_backgrounds(list(runs.values()), named=named)
+        if joined.is_empty():
+            raise UsageError("No photo of these runs has a background: leave out --by background.")
+        return joined if style == "parquet" else format_backgrounds(joined, style)
+    joined = join_scores(list(runs.values()), named=named)
     if style == "parquet":
         return score_rows(joined, by_class, names)
     return format_scores(joined, style, by_class, names)
 
 
-def _deliver(written: str | ScoresView | pl.DataFrame, out: Path | None) -> None:
+def _deliver(written: str | ScoresView | BackgroundsView | pl.DataFrame, out: Path | None) -> None:
     import polars as pl
 
-    from counterground.cli._show import plain_text, print_text
+    from counterground.cli._show import print_text
     from counterground.files import write_parquet, write_text
+    from counterground.results import plain_text
 
     if out is None:
         assert not isinstance(written, pl.DataFrame)
@@ -100,12 +118,12 @@ def _deliver(written: str | ScoresView | pl.DataFrame, out: Path | None) -> None
     if isinstance(written, pl.DataFrame):
         write_parquet(out, written)
     else:
-        write_text(out, plain_text(written) + "\n")
+        write_text(out, plain_text(written, width=120) + "\n")
     click.echo(f"Scores: {out}")
 
 
 def _models(runs: Mapping[Path, Run]) -> set[str]:
-    return {model.spec for run in runs.values() for model in run.info.models}
+    return {model.name for run in runs.values() for model in run.info.models}
 
 
 def _could_be_confused(runs: Mapping[Path, Run]) -> bool:
@@ -117,14 +135,3 @@ def _could_be_confused(runs: Mapping[Path, Run]) -> bool:
     if len({run.info.benchmark.version for run in runs.values()}) > 1:
         return True
     return bool(pl.concat([run.scores.select(KEYS).unique() for run in runs.values()]).is_duplicated().any())
-
-
-def _class_names(runs: Iterable[Run]) -> dict[int, str]:
-    import polars as pl
-
-    from counterground.errors import UsageError
-
-    named = pl.concat([run.predictions.select("class_index", "class_name") for run in runs]).unique()
-    if named["class_index"].is_duplicated().any():
-        raise UsageError("These runs have different classes; show them one at a time with --by class.")
-    return dict(named.iter_rows())

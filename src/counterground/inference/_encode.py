@@ -85,10 +85,10 @@ def encode_photos(
         store_root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
     )
     encode = partial(_forward, model, batch_size)
-    function = EncodeFn(model.spec, model.dim, model.convert_rgb_first, model.preprocess, encode)
+    function = EncodeFn(model.display_name, model.dim, model.convert_rgb_first, model.preprocess, encode)
     job = EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
     shown = show_progress and job.missing > 0
-    with progress_bar(model.spec, total=job.missing, shown=shown, keep=True) as bar:
+    with progress_bar(model.display_name, total=job.missing, shown=shown, keep=True) as bar:
         features = job.run(bar.advance)
     require_readable(features)
     return features
@@ -213,12 +213,12 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[torch.Tensor | Non
     except (Exception, SystemExit) as error:
         hint = " Use a smaller --batch-size." if "memory" in str(error).lower() else ""
         raise CounterGroundError(
-            f"{model.spec}: encoding photos failed: {error_summary(error)}.{hint}"
+            f"{model.display_name}: encoding photos failed: {error_summary(error)}.{hint}"
         ) from error
     shape = tuple(getattr(encoded, "shape", ()))
     if shape != (len(slots), model.dim):
         raise CounterGroundError(
-            f"{model.spec} returned features of shape {shape} for {len(slots)} photos, "
+            f"{model.display_name} returned features of shape {shape} for {len(slots)} photos, "
             f"not {model.dim} for each."
         )
     return np.asarray(encoded.numpy())[: len(block)]

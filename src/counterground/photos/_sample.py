@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from counterground.photos._manifest import Benchmark
+from counterground.photos._benchmark import Benchmark
 
 _CELL = ("class_index", "group", "background")
 

@@ -1,5 +1,12 @@
 """What a finished run holds, and how its figures are written for every reader. See README.md."""
 
+from counterground.results._backgrounds import (
+    BackgroundsView,
+    backgrounds_as_table,
+    format_backgrounds,
+    has_unpaired_backgrounds,
+    join_backgrounds,
+)
 from counterground.results._citations import bibliography
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
@@ -21,7 +28,7 @@ from counterground.results._numbers import (
     percent,
     signed,
 )
-from counterground.results._run import Run, join_scores, open_run, select_models
+from counterground.results._run import Run, class_names, find_models, join_scores, open_run, select_models
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
     PREDICTIONS_SCHEMA,
@@ -53,6 +60,7 @@ from counterground.results.tables import (
     html_table,
     latex_table,
     markdown_table,
+    plain_text,
     rich_table,
     unfolding,
 )
@@ -63,6 +71,7 @@ __all__ = [
     "PREDICTIONS_SCHEMA",
     "RUN_FILES",
     "TITLES",
+    "BackgroundsView",
     "BenchmarkRecord",
     "Cell",
     "Column",
@@ -77,16 +86,22 @@ __all__ = [
     "ScoresView",
     "Table",
     "TextFormat",
+    "backgrounds_as_table",
     "bibliography",
     "block",
     "bounds",
+    "class_names",
     "count",
+    "find_models",
     "folded",
+    "format_backgrounds",
     "format_scores",
+    "has_unpaired_backgrounds",
     "heading",
     "headline",
     "html_paragraphs",
     "html_table",
+    "join_backgrounds",
     "join_scores",
     "latex_table",
     "markdown_table",
@@ -97,6 +112,7 @@ __all__ = [
     "p_equals",
     "p_value",
     "percent",
+    "plain_text",
     "regroup",
     "repeat_command",
     "rich_table",

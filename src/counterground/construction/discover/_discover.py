@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from pathlib import Path
 
 import polars as pl
@@ -13,9 +15,21 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only, write_parquet, write_text
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import score_predictions
+from counterground.models import named_models
 from counterground.photos import Benchmark, Discovered, read_benchmark, write_benchmark
-from counterground.results import Estimate, Run
-from counterground.text import counted
+from counterground.results import (
+    Cell,
+    Column,
+    Estimate,
+    Run,
+    Table,
+    block,
+    html_paragraphs,
+    plain_text,
+    rich_table,
+    unfolding,
+)
+from counterground.text import counted, one_line
 
 _FILES = ("benchmark.json", "cells.parquet", "label_space.json", "pairs.parquet", "photos.parquet", "referee")
 
@@ -40,6 +54,42 @@ class Discovery:
     reported_drop: Estimate | None
     sentence: str
 
+    @property
+    def table(self) -> Table:
+        """The pairs, a row per class."""
+        drop = "drop" if self.reported_drop is None else "drop on the selection half"
+        rows = [
+            [Cell(one_line(row[name])) for name in ("class_name", "common", "counter")]
+            + [Cell(f"{100 * row['drop']:.1f}")]
+            for row in self.pairs.iter_rows(named=True)
+        ]
+        columns = [Column("class"), Column("common"), Column("counter"), Column(drop, True)]
+        return Table(columns, rows, title=f"Pairs chosen by {self.referee}", heads=3)
+
+    @property
+    def summary(self) -> str:
+        """How many classes have a pair, and how many photos are left."""
+        return (
+            f"{len(self.pairs)} of {counted(self.classes_seen, 'class')} differ by more than "
+            f"{self.min_drop:g} points between backgrounds; the benchmark holds "
+            f"{counted(len(self.benchmark), 'photo')}."
+        )
+
+    def __repr__(self) -> str:
+        """The pairs, and what to know of them, as on a terminal."""
+        width = shutil.get_terminal_size((100, 24)).columns
+        return "\n".join(
+            [plain_text(rich_table(self.table, width), width=width), self.summary, self.sentence]
+        )
+
+    def _repr_html_(self) -> str:
+        sentences = [self.summary, self.sentence]
+        return block(
+            f"<p><b>{escape(self.table.title)}</b></p>",
+            unfolding(self.table, "class"),
+            html_paragraphs(sentences, 2),
+        )
+
 
 def discover_pairs(
     benchmark: Benchmark,
@@ -63,6 +113,7 @@ def discover_pairs(
         CounterGroundError: photos without backgrounds, or no class whose accuracy differs enough.
     """
     _check(benchmark, min_drop, split)
+    _check_referee(referee)
     asked = {"referee": referee, "min_drop": min_drop, "min_photos": min_photos, "split": split, "seed": seed}
     _check_free(out, asked, overwrite=overwrite)
     run = evaluate_models(benchmark, [referee], settings, out / "referee", overwrite=overwrite)
@@ -133,6 +184,12 @@ def _pairs(cells: pl.DataFrame, name: str, *, min_drop: float, min_photos: int) 
     return pairs.join(cells.select("class_index", "class_name").unique(), on="class_index").sort(
         "class_index"
     )
+
+
+def _check_referee(referee: str) -> None:
+    """The benchmark records the referee by its specification, which must be that of one model."""
+    if [(each.name, each.spec) for each in named_models(referee)] != [(referee, referee)]:
+        raise UsageError(f"The referee {referee!r} must be the specification of one model, without a name.")
 
 
 def _check(benchmark: Benchmark, min_drop: float, split: str) -> None:

@@ -1,0 +1,216 @@
+"""Tables in files, and what follows from the rows of a manifest: its classes, photo ids and folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+
+from counterground.errors import CounterGroundError, error_message
+from counterground.photos._classes import assign_classes
+from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
+from counterground.photos._label_space import LabelSpace
+from counterground.photos._manifest import MANIFEST_SCHEMA, cast_column
+from counterground.photos._photo import photo_ids
+
+_NUMBERS = ("class_index", "imagenet_index")
+_TEXT = (".csv", ".tsv")
+_JSON_LINES = (".jsonl", ".ndjson")
+TABLE_SUFFIXES = (".parquet", *_TEXT, *_JSON_LINES)
+"""Lower-case suffixes of the files that ``read_table`` reads."""
+
+
+def read_table(source: Path) -> pl.DataFrame:
+    """Read a table: Parquet, JSON lines, or CSV or TSV with a header, whose cells are then texts or null.
+
+    Raises:
+        CounterGroundError: it cannot be read, or has no rows.
+    """
+    suffix = source.suffix.lower()
+    try:
+        if suffix in _TEXT:
+            frame = _stripped(pl.read_csv(source, separator=_separator(source), infer_schema=False))
+        elif suffix in _JSON_LINES:
+            frame = pl.read_ndjson(source, infer_schema_length=None)
+        else:
+            frame = pl.read_parquet(source)
+    except pl.exceptions.NoDataError as error:
+        raise CounterGroundError(f"{source} is empty.") from error
+    except (OSError, pl.exceptions.PolarsError) as error:
+        ragged = "truncate_ragged_lines" in str(error)
+        reason = "a row has more cells than the header has names" if ragged else error_message(error)
+        raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
+    if frame.is_empty():
+        raise CounterGroundError(f"{source} has no rows.")
+    return frame
+
+
+def _separator(source: Path) -> str:
+    """Return what separates the cells; where commas are decimal marks, spreadsheets write semicolons."""
+    if source.suffix.lower() == ".tsv":
+        return "\t"
+    with source.open("rb") as file:
+        header = file.readline()
+    return ";" if b";" in header and b"," not in header else ","
+
+
+def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
+    cells = pl.all().str.strip_chars()
+    return frame.rename(str.strip).with_columns(pl.when(cells != "").then(cells))
+
+
+def _whole(column: pl.Series) -> pl.Series:
+    """Read a column of texts as whole numbers where it holds no others; pandas writes them as ``8.0``."""
+    if column.str.contains(r"^-?\d{1,9}(\.0)?$").all():
+        return column.str.replace(r"\.0$", "").cast(pl.Int32)
+    return column
+
+
+def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, LabelSpace, tuple[str, ...]]:
+    """Return a manifest with its classes and photo ids filled in, its folder, its label space, and notes.
+
+    Needed are ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index`` is
+    optional and must run from 0 to k - 1; without, it is the ImageNet-1K index. ``imagenet_index`` says which
+    class of ImageNet a class is (null: none) instead of its name. A missing ``photo_id`` is computed.
+
+    Args:
+        frame: the rows, one per photo; other columns than those of ``MANIFEST_SCHEMA`` are noted.
+        root: the folder that paths are relative to. Where they are absolute, it is the deepest folder that
+            all photos and masks share instead, so that the benchmark is the same wherever it lies.
+
+    Raises:
+        CounterGroundError: a missing column, one class with two names or indices, absolute paths among
+            relative ones, or a file that is missing.
+    """
+    if "path" not in frame.columns:
+        raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
+    if not {"class_name", "class_index"} & set(frame.columns):
+        raise CounterGroundError(
+            "The manifest has neither a column 'class_name' nor 'class_index'; it has "
+            f"{', '.join(frame.columns)}."
+        )
+    known = {*MANIFEST_SCHEMA, "imagenet_index"}
+    unused = [column for column in frame.columns if column not in known]
+    frame = _cast_keys(frame.drop(unused))
+    frame, root, moved = _below_one_folder(frame, root)
+    space, frame, notes = _classify(frame)
+    if "photo_id" not in frame.columns:
+        ids = photo_ids([root / path for path in frame["path"]])
+        frame = frame.with_columns(pl.Series("photo_id", ids, pl.String))
+    if unused:
+        listed = ", ".join(column or "one without a name" for column in unused)
+        notes = (*notes, f"Columns of the manifest that were not used: {listed}.")
+    return frame.drop("imagenet_index", strict=False), root, space, (*moved, *notes)
+
+
+def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
+    """Return the frame with relative paths, the folder they are relative to, and notes."""
+    columns = [column for column in ("path", "mask") if column in frame.columns]
+    written = {path: Path(path) for column in columns for path in frame[column].drop_nulls()}
+    relative = [path for path, file in written.items() if not file.is_absolute()]
+    if len(relative) == len(written):
+        return frame, root, ()
+    if relative:
+        raise CounterGroundError(
+            f"Some paths of the manifest are absolute and others, such as {relative[0]!r}, are not: write "
+            "all of them in one way."
+        )
+    files = {path: Path(os.path.normpath(file)) for path, file in written.items()}
+    shared = Path(os.path.commonpath([file.parent for file in files.values()]))
+    below = {path: file.relative_to(shared).as_posix() for path, file in files.items()}
+    frame = frame.with_columns(pl.col(columns).replace(below))
+    note = (
+        f"The paths of the manifest are absolute; outputs give them from {shared.name!r} on, which all share."
+    )
+    return frame, shared, (note,)
+
+
+def _cast_keys(frame: pl.DataFrame) -> pl.DataFrame:
+    keys = ("path", "mask", "class_name", *_NUMBERS)
+    frame = frame.with_columns(
+        _whole(frame[name]) for name in _NUMBERS if frame.schema.get(name) == pl.String
+    )
+    kinds = MANIFEST_SCHEMA | {"imagenet_index": pl.Int32()}
+    frame = frame.with_columns(cast_column(frame[key], kinds[key]) for key in keys if key in frame.columns)
+    needed = [column for column in ("path", "class_name", "class_index") if column in frame.columns]
+    for column in needed:
+        if frame[column].null_count():
+            row = int(frame[column].is_null().arg_max() or 0) + 1
+            raise CounterGroundError(f"Row {row} of the manifest has no {column}.")
+    return frame
+
+
+def _classify(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str, ...]]:
+    """Return the label space, the frame with its class_index and class_name, and notes."""
+    if "class_name" not in frame.columns:
+        return _classify_by_index(frame)
+    names = frame["class_name"].unique().sort().to_list()
+    notes: tuple[str, ...] = ()
+    if "imagenet_index" in frame.columns:
+        imagenet = _one_to_one(frame, "imagenet_index")
+        if all(imagenet[name] is not None for name in names):
+            names.sort(key=lambda name: imagenet[name] or 0)
+        space = LabelSpace("benchmark", tuple(names), tuple(imagenet[name] for name in names))
+        index = {name: position for position, name in enumerate(names)}
+    else:
+        classes = assign_classes(names)
+        space, index, notes = classes.label_space, classes.index, classes.notes
+    if "class_index" in frame.columns:
+        space, index = _reorder(space, index, _one_to_one(frame, "class_index"))
+    positions = [index[name] for name in frame["class_name"]]
+    return space, _with_classes(frame, space, positions), notes
+
+
+def _classify_by_index(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str, ...]]:
+    present = frame["class_index"].unique().sort().to_list()
+    if present and not 0 <= present[0] <= present[-1] < IMAGENET_SIZE:
+        wrong = present[0] if present[0] < 0 else present[-1]
+        raise CounterGroundError(
+            f"class_index {wrong} is not an ImageNet-1K index: add a column 'class_name', or correct it."
+        )
+    space = LabelSpace(
+        "benchmark", tuple(imagenet_names("openai")[index] for index in present), tuple(present)
+    )
+    positions = [present.index(index) for index in frame["class_index"]]
+    note = "Classes without names were read as ImageNet-1K indices."
+    return space, _with_classes(frame, space, positions), (note,)
+
+
+def _with_classes(frame: pl.DataFrame, space: LabelSpace, positions: list[int]) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.Series("class_index", positions, pl.Int32),
+        pl.Series("class_name", [space.names[position] for position in positions], pl.String),
+    )
+
+
+def _one_to_one(frame: pl.DataFrame, column: str) -> dict[str, int | None]:
+    """Return the value of ``column`` per class name; each class must have one."""
+    pairs = frame.select("class_name", column).unique().sort("class_name", column)
+    repeated = pairs.filter(pl.col("class_name").is_duplicated())
+    if len(repeated):
+        name = repeated["class_name"][0]
+        values = repeated.filter(pl.col("class_name") == name)[column].to_list()
+        raise CounterGroundError(f"Class {name!r} has more than one {column}: {values}.")
+    return dict(pairs.iter_rows())
+
+
+def _reorder(
+    space: LabelSpace, index: dict[str, int], numbers: dict[str, int | None]
+) -> tuple[LabelSpace, dict[str, int]]:
+    """Put the classes where the manifest's own class_index says."""
+    if sorted(position for position in numbers.values() if position is not None) != list(range(len(space))):
+        raise CounterGroundError(
+            f"class_index must number the {len(space)} classes from 0 to {len(space) - 1}, one class each;"
+            " leave the column out, or call it imagenet_index if it is that."
+        )
+    order = sorted(numbers, key=lambda name: numbers[name] or 0)
+    old = [index[name] for name in order]
+    return (
+        LabelSpace(
+            space.name,
+            tuple(space.names[position] for position in old),
+            tuple(space.imagenet[p] for p in old),
+        ),
+        {name: position for position, name in enumerate(order)},
+    )
