@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean, missing_extra
+from counterground.errors import (
+    CounterGroundError,
+    UsageError,
+    did_you_mean,
+    error_summary,
+    missing_extra,
+    raised_in,
+)
 from counterground.models._base import Kind, Model
 from counterground.models._device import check_precision, out_of_memory, resolve_device
 from counterground.models._family import Family, LoadOptions, ModelInfo
@@ -206,10 +213,12 @@ def _explained(spec: str, family: Family) -> Iterator[None]:
             f"{spec}: the package {error.name} is not installed: run pip install {error.name}."
         ) from error
     except Exception as error:
-        if package is None or out_of_memory(error):
+        own = () if package is None else (family.load.__module__.partition(".")[0],)
+        if out_of_memory(error) or (package is None and not raised_in(error)):
             raise
+        failed = " failed" if package is None else f": the package {package} failed"
         raise CounterGroundError(
-            f"{spec}: the package {package} failed ({error!r}). Use --debug to see where."
+            f"{spec}{failed}: {error_summary(error, own)}. --debug shows the traceback."
         ) from error
 
 

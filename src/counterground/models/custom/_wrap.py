@@ -21,7 +21,7 @@ from counterground.models._fingerprint import (
     plain_repr,
     tensor_digests,
 )
-from counterground.models._labels import Labels, imagenet_order, match_names
+from counterground.models._labels import Labels, imagenet_order, match_list
 from counterground.models.classifiers import NetworkClassifier, final_linear
 
 if TYPE_CHECKING:
@@ -302,9 +302,14 @@ def _check_network(spec: str, network: Any) -> None:
 
 def _labels(spec: str, network: torch.nn.Module, named: Any) -> Labels:
     if named is not None:
-        return match_names(tuple(named))
+        if isinstance(named, str) or not all(isinstance(name, str) for name in named):
+            raise UsageError(f"{spec}: class_names must be a list of texts, one for each output.")
+        return match_list(f"{spec}: class_names", tuple(named))
     if final_linear(network, 1000) is None:
-        raise UsageError(f"{spec}: without class_names the network must end in 1000 ImageNet logits.")
+        raise UsageError(
+            f"{spec}: without class_names the network must end in 1000 ImageNet logits; return "
+            "(network, preprocess, class_names)."
+        )
     return imagenet_order(
         "No class names were given: the 1000 logits are taken to be ImageNet-1K in its usual order."
     )
