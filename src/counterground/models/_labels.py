@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,8 @@ def match_list(source: str, names: Sequence[str]) -> Labels:
             f"{source} calls two outputs {twice[0]!r} ({at[0]} and {at[1]}, counted from 0); "
             "each output needs a name of its own."
         )
-    return labels
+    # Names of which none is ImageNet's are classes of the user's own: nothing to warn of.
+    return labels if any(index is not None for index in labels.columns) else replace(labels, warnings=())
 
 
 def match_names(names: Sequence[str]) -> Labels:
