@@ -105,7 +105,7 @@ def _evaluate_one(request: Request, spec: str) -> ModelOutcome:
         return ModelOutcome(record, output.predictions, output.features, model.device, output)
     features, head = _encode(model, request)
     predictions = predict(request.benchmark, features, head, request.candidates, request.labels(spec))
-    return ModelOutcome(_record(model), predictions, features, model.device)
+    return ModelOutcome(_record(model), predictions, features, model.device, indistinct=head.indistinct())
 
 
 def _record(model: Model, **more: Any) -> ModelRecord:

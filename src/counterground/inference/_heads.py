@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,16 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from counterground.errors import UsageError, did_you_mean
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_summary
 from counterground.files import write_bytes
 from counterground.photos import LabelSpace
+from counterground.text import counted
 
 if TYPE_CHECKING:
     from counterground.models import Classifier, DualEncoder, Model
+
+# Between embeddings of one text in different batches; those of different texts are 0.01 apart and more.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,15 @@ class Head:
         features = features.astype(np.float32, copy=False)
         scores = features if self.weights is None else features @ self.weights
         return scores[:, self.columns]
+
+    def indistinct(self) -> int:
+        """Return how many of the distinct texts have the features of another one, but for rounding."""
+        if self.weights is None:
+            return 0
+        order = np.argsort(np.cos(np.arange(len(self.weights))) @ self.weights)
+        apart = np.abs(np.diff(self.weights[:, order], axis=1)).max(axis=0)
+        same = np.concatenate([[False], apart < _ROUNDING, [False]])
+        return int((same[1:] | same[:-1]).sum())
 
 
 def build_head(
@@ -67,16 +81,36 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
         return np.asarray(safetensors.numpy.load_file(path)["head"])
     except (OSError, SafetensorError, KeyError):
         pass  # absent or damaged: it is built again
-    embeddings = model.encode_texts(prompts).reshape(len(texts), len(templates), -1)
+    embeddings = _encode_texts(model, prompts).reshape(len(texts), len(templates), -1)
     mean = embeddings.mean(axis=1, dtype=np.float32)
     head = np.ascontiguousarray((mean / np.linalg.norm(mean, axis=1, keepdims=True)).T)
     write_bytes(path, safetensors.numpy.save({"head": head}))
     return head
 
 
+def _encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
+    try:
+        embedded = model.encode_texts(prompts)
+    except CounterGroundError:
+        raise
+    except (Exception, SystemExit) as error:
+        own = (type(model).__module__.partition(".")[0],)
+        raise CounterGroundError(
+            f"{model.spec}: encoding texts failed: {error_summary(error, own)}."
+        ) from error
+    expected, shape = (len(prompts), model.dim), getattr(embedded, "shape", ())
+    if not isinstance(embedded, np.ndarray) or shape != expected or not np.isfinite(embedded).all():
+        raise CounterGroundError(
+            f"{model.spec}: encode_texts() returned {type(embedded).__name__} {tuple(shape)} for "
+            f"{counted(len(prompts), 'text')}; expected a finite numpy array {expected}."
+        )
+    return embedded
+
+
 def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
     by_index = {index: column for column, index in enumerate(model.imagenet_columns) if index is not None}
     by_name = {name: column for column, name in enumerate(model.class_names)}
+    twice = {name for name, count in Counter(model.class_names).items() if count > 1}
     columns = []
     for name, index in zip(space.names, space.imagenet, strict=True):
         column = by_index.get(index) if index is not None else by_name.get(name)
@@ -85,5 +119,7 @@ def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
                 f"{model.spec} has no output for class {name!r}.{did_you_mean(name, by_name)} "
                 "Rename the class, or use a CLIP or a model trained on it."
             )
+        if index is None and name in twice:
+            raise UsageError(f"{model.spec} calls two outputs {name!r}; each output needs a name of its own.")
         columns.append(column)
     return np.array(columns)
