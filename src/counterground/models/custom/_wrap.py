@@ -119,6 +119,11 @@ def _check_encoder(made: Model) -> None:
             f"{made.spec} returned a {kind.__name__} without {', '.join(missing)}; its class must set "
             f"{'it' if len(missing) == 1 else 'them'}."
         )
+    if isinstance(made, Classifier) and {len(made.class_names), len(made.imagenet_columns)} != {made.dim}:
+        raise UsageError(
+            f"{made.spec} has {len(made.class_names)} class_names and {len(made.imagenet_columns)} "
+            f"imagenet_columns for {made.dim} outputs; each output needs one of both."
+        )
 
 
 def _complete(made: Generative, find_source: _FindSource) -> None:
