@@ -110,13 +110,44 @@ def test_new_confusable_names_replace_the_benchmarks_own_set(benchmark, tiny_cli
 def test_a_list_of_names_must_hold_every_class(benchmark, tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("ice bear\nblack swan\nflaming\n")
-    with pytest.raises(UsageError, match=r"flamingo.*Did you mean 'flaming'"):
+    with pytest.raises(UsageError, match=r"flamingo.*did you mean 'flaming'"):
         candidate_labels(benchmark, str(path), "openai")
     path.write_text("zebra\nflamingo\nice bear\nblack swan\n")
     candidates = candidate_labels(benchmark, str(path), "openai")
     assert [candidates.space.names[candidates.true_index[i]] for i in range(3)] == list(
         benchmark.label_space.names
     )
+
+
+def test_all_classes_that_a_list_lacks_are_in_one_message(benchmark, tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("ice bear\nblak swan\nzebra\n")
+    with pytest.raises(UsageError) as caught:
+        candidate_labels(benchmark, str(path), "openai")
+    assert str(caught.value) == (
+        f"{path} lacks classes 'black swan' (did you mean 'blak swan'?), 'flamingo'. Add them to the file."
+    )
+    own = replace(
+        benchmark.label_space, imagenet=(None, 130, None), names=("blak swan", "flamingo", "my bear")
+    )
+    names = dict(zip(benchmark.label_space.names, own.names, strict=True))
+    photos = benchmark.photos.with_columns(benchmark.photos["class_name"].replace(names))
+    with pytest.raises(
+        UsageError, match=r"No ImageNet index for classes 'blak swan' \(did you .*\), 'my bear' \(did you"
+    ):
+        candidate_labels(replace(benchmark, label_space=own, photos=photos), "imagenet", "openai")
+
+
+def test_a_list_of_imagenets_names_has_its_indices_and_keeps_its_words(benchmark, tmp_path):
+    names = [name.split(",")[0] for name in imagenet_names("wordnet")]  # the usual short list
+    path = tmp_path / "categories.txt"
+    path.write_text("\n".join(names))
+    labels = candidate_labels(benchmark, str(path), "openai")
+    assert labels.space.imagenet == tuple(range(1000))
+    assert labels.texts == tuple(names)
+    assert labels.true_index == dict(enumerate(benchmark.label_space.imagenet))
+    path.write_text("\n".join(names[500:] + names[:500]))
+    assert set(candidate_labels(benchmark, str(path), "openai").space.imagenet) == {None}
 
 
 def test_label_space_files_are_plain_json(benchmark, tiny_clip, tmp_path):

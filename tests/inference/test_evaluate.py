@@ -169,6 +169,37 @@ def test_names_written_alike_tie_exactly(photos, tiny_clip, tmp_path):
     assert any("Duplicate class names (swan)" in warning for warning in run.info.warnings)
 
 
+@pytest.mark.parametrize(
+    ("names", "start"),
+    [
+        (("gooze", "tench"), "gooze (did you mean 'goose'?) is not an ImageNet class"),
+        (
+            ("gooze", "zeebra"),
+            "gooze (did you mean 'goose'?), zeebra (did you mean 'zebra'?) are not ImageNet",
+        ),
+        (("angler fish", "tench"), "angler fish is not an ImageNet class"),
+        (("angler fish", "allen key"), None),
+    ],
+)
+def test_a_slip_in_a_class_name_does_not_change_the_question_silently(tmp_path, tiny_clip, names, start):
+    for seed, name in enumerate(names):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (seed, 9, 9)).save(tmp_path / "photos" / name / "1.png")
+    warnings = run_on(tmp_path / "photos", tiny_clip, tmp_path / "run", label_space=None).info.warnings
+    assert [text for text in warnings if "among themselves" in text] == warnings[: start is not None]
+    if start:
+        assert warnings[0].startswith(start)
+        assert "the 2 classes of the benchmark compete only among themselves" in warnings[0]
+
+
+def test_who_chooses_the_benchmarks_own_classes_is_not_warned(tmp_path, tiny_clip):
+    for seed, name in enumerate(("gooze", "tench")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (seed, 9, 9)).save(tmp_path / "photos" / name / "1.png")
+    run = run_on(tmp_path / "photos", tiny_clip, tmp_path / "run", label_space="benchmark")
+    assert not any("among themselves" in text for text in run.info.warnings)
+
+
 def test_a_folder_with_another_run_is_refused_before_work(photos, tiny_clip, tmp_path):
     run_on(photos, tiny_clip, tmp_path / "run")
     run_on(photos, tiny_clip, tmp_path / "run")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from counterground.errors import UsageError
 from counterground.inference import build_head
 from counterground.models import load_model
 from counterground.photos import LabelSpace
@@ -40,3 +42,14 @@ def test_names_with_the_same_text_share_a_column(tiny_clip, tmp_path):
     scores = head.scores(np.eye(model.dim, dtype=np.float32))
     assert (scores[:, 0] == scores[:, 2]).all()
     assert scores.shape == (model.dim, 3)
+
+
+def test_all_classes_without_an_output_are_in_one_message(tmp_path):
+    model = load_model("efficientnet-lite0", device="cpu")
+    space = LabelSpace("own", ("gooze", "tench", "angler fish"), (None, 0, None))
+    with pytest.raises(UsageError) as caught:
+        build_head(model, space, space.names, ["{}"], tmp_path)
+    message = str(caught.value)
+    assert "has no output for classes 'gooze' (did you mean 'goose'" in message
+    assert "'angler fish'" in message
+    assert message.endswith("Rename the classes, or use a CLIP or a model trained on them.")

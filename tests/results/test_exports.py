@@ -138,6 +138,18 @@ def test_a_card_says_limits_and_its_own_warnings_and_how_to_repeat(make_run):
     assert "stamps-biased" not in body
 
 
+def test_a_card_says_what_common_means_for_this_benchmark(make_run):
+    run = make_run({"m": (0.8, 0.5)})
+    (card,) = model_cards([run]).values()
+    assert "as whoever made the benchmark chose them" in card
+    benchmark = run.info.benchmark.model_copy(update={"referee": "a-model"})
+    info = run.info.model_copy(update={"benchmark": benchmark})
+    (card,) = model_cards([type(run)(run.path, info, run.predictions, run.scores)]).values()
+    assert "a common background, where a-model did best, and on a counter background" in card.replace(
+        "\\", ""
+    )
+
+
 def test_without_groups_a_card_gives_the_accuracy_and_no_drop(make_run):
     run = make_run({"m": (0.7, 0.7)}, groups=False)
     index, body = front_matter(model_cards([run])["m"])

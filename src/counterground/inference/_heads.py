@@ -13,8 +13,9 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_summary
+from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import write_bytes
+from counterground.inference._candidates import listed_classes
 from counterground.photos import LabelSpace
 from counterground.text import counted
 
@@ -110,16 +111,19 @@ def _encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
 def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
     by_index = {index: column for column, index in enumerate(model.imagenet_columns) if index is not None}
     by_name = {name: column for column, name in enumerate(model.class_names)}
-    twice = {name for name, count in Counter(model.class_names).items() if count > 1}
-    columns = []
-    for name, index in zip(space.names, space.imagenet, strict=True):
-        column = by_index.get(index) if index is not None else by_name.get(name)
-        if column is None:
-            raise UsageError(
-                f"{model.spec} has no output for class {name!r}.{did_you_mean(name, by_name)} "
-                "Rename the class, or use a CLIP or a model trained on it."
-            )
-        if index is None and name in twice:
-            raise UsageError(f"{model.spec} calls two outputs {name!r}; each output needs a name of its own.")
-        columns.append(column)
+    columns = [
+        by_index.get(index) if index is not None else by_name.get(name)
+        for name, index in zip(space.names, space.imagenet, strict=True)
+    ]
+    missing = [name for name, column in zip(space.names, columns, strict=True) if column is None]
+    if missing:
+        rename = "Rename the class" if len(missing) == 1 else "Rename the classes"
+        raise UsageError(
+            f"{model.spec} has no output for {listed_classes(missing, by_name)}. "
+            f"{rename}, or use a CLIP or a model trained on {'it' if len(missing) == 1 else 'them'}."
+        )
+    used = {name for name, index in zip(space.names, space.imagenet, strict=True) if index is None}
+    twice = [name for name, count in Counter(model.class_names).items() if count > 1 and name in used]
+    if twice:
+        raise UsageError(f"{model.spec} calls two outputs {twice[0]!r}; each output needs a name of its own.")
     return np.array(columns)

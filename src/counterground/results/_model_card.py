@@ -158,9 +158,16 @@ def _section(result: _Result) -> str:
 def _meaning(result: _Result) -> str:
     if not result.scores.has_groups:
         return ""
+    referee = result.run.info.benchmark.referee
+    backgrounds = (
+        f"a common background, where {markdown(referee)} did best, and on a counter background, where it did"
+        " worst"
+        if referee
+        else "a common and on a counter background, as whoever made the benchmark chose them"
+    )
     return (
-        "Each class is photographed on a common background and on a counter background, where models do"
-        " worse. The drop, in points, is the mean over classes of the difference between the two.\n\n"
+        f"Each class is shown on {backgrounds}. The drop, in points, is the mean over classes of accuracy on"
+        " common minus accuracy on counter backgrounds.\n\n"
     )
 
 

@@ -103,7 +103,7 @@ def test_datasets_loads_images_class_labels_and_every_field(grouped, tmp_path, l
     assert (image, names) == ("Image", list(grouped.label_space.names))
     for row, expected in zip(rows, grouped.photos.to_dicts(), strict=True):
         assert row.pop("image") == hashlib.sha256(source_pixels(grouped, expected["path"])).hexdigest()
-        assert row.pop("label") == expected.pop("class_index")
+        assert row.pop("label") == expected["class_index"]
         expected.pop("mask")
         assert row == expected
 
@@ -111,19 +111,20 @@ def test_datasets_loads_images_class_labels_and_every_field(grouped, tmp_path, l
 def test_datasets_reads_masks_and_class_names_that_occur_twice_or_look_like_yaml(
     masked, tmp_path, load_dataset
 ):
-    names = ("missile", "missile", "missile (1)", "- [yes]: \n#{\x85\U0001f9a2\"'\\", "null")
+    names = ("missile", "no photo", "missile", "missile (2)", "- [yes]: \n#{\x85\U0001f9a2\"'\\", "null")
+    classes = (0, 2, 3, 4, 5, 0)
     frame = masked.photos.with_columns(
-        class_index=pl.Series([0, 1, 2, 3, 4, 0], dtype=pl.Int32),
-        class_name=pl.Series([names[n] for n in (0, 1, 2, 3, 4, 0)]),
+        class_index=pl.Series(classes, dtype=pl.Int32), class_name=pl.Series([names[n] for n in classes])
     )
-    odd = replace(masked, label_space=LabelSpace("odd", names, (None,) * 5), photos=frame, name=names[3])
+    odd = replace(masked, label_space=LabelSpace("odd", names, (None,) * 6), photos=frame, name=names[4])
     export(odd, tmp_path / "out", formats=["huggingface"])
+    assert read_benchmark(tmp_path / "out").version == odd.version
     found = load_dataset(
         tmp_path / "out",
         "print(json.dumps([photos.features['label'].names, photos['label'][:],"
         " [mask and mask.mode for mask in photos['mask']]]))",
     )
-    unique = ["missile (0)", "missile (1)'", "missile (1)", names[3], "null"]
+    unique = ["missile (0)", "missile (2)'", "missile (2)", names[4], "null"]
     assert found == [unique, [0, 1, 2, 3, 4, 0], ["L"] * 5 + [None]]
 
 

@@ -52,7 +52,7 @@ _FIELDS = {
     "class_index": "Number of the class in label_space.json.",
     "class_name": "What the photo shows.",
     "background": "What the object is in front of.",
-    "group": "common: a background on which models do well; counter: one on which they do not.",
+    "group": "Of the two backgrounds of a class, common is taken to be the easier one, counter the harder.",
     "cluster": "Photos that are not independent share it.",
     "mask": "Path of the object's mask, relative to this folder.",
     "licence": "Licence of the photo.",

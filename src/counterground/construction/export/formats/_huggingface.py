@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +34,18 @@ _GROUP_MEGABYTES = 16  # a row group is what a reader loads at once
 def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
     """Write ``data/test-00000-of-00003.parquet`` and so on; the card's front matter says what they hold.
 
-    ``label`` is the class (its number, a ``ClassLabel``), ``image`` and ``mask`` are images; a shard's photos
-    are in memory while it is written.
+    ``label`` is the class (a ``ClassLabel`` of the classes that have photos), ``class_index`` its number in
+    ``label_space.json``, ``image`` and ``mask`` are images; a shard's photos are in memory while it is
+    written.
     """
+    labels = {index: label for label, index in enumerate(_present(contents.benchmark))}
     (folder / "data").mkdir()
     drafts = []
     with_masks = bool(contents.masks)
     numbered = in_shards(samples(contents, tick), size)
     for number, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
         drafts.append(folder / "data" / f"{number}.draft")
-        _write_shard(drafts[-1], [photo for _, photo in group], with_masks=with_masks)
+        _write_shard(drafts[-1], [photo for _, photo in group], labels, with_masks=with_masks)
     shards = [
         draft.rename(draft.with_name(f"test-{number:05d}-of-{len(drafts):05d}.parquet"))
         for number, draft in enumerate(drafts)
@@ -51,12 +53,21 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     describe_shards(contents.benchmark, folder, "huggingface", shards)
 
 
-def _write_shard(path: Path, photos: Sequence[Sample], *, with_masks: bool) -> None:
-    schema = {"image": _IMAGE, "label": pl.Int64(), **dict.fromkeys(_TEXTS, pl.String())}
+def _present(benchmark: Benchmark) -> list[int]:
+    """Return the classes that have photos; others may only compete for them."""
+    return benchmark.photos["class_index"].unique().sort().to_list()
+
+
+def _write_shard(
+    path: Path, photos: Sequence[Sample], labels: Mapping[int, int], *, with_masks: bool
+) -> None:
+    schema = {"image": _IMAGE, "label": pl.Int64(), "class_index": pl.Int32()}
+    schema |= dict.fromkeys(_TEXTS, pl.String())
     rows: list[dict[str, Any]] = []
     for photo in photos:
-        row = {name: photo.row[name] for name in _TEXTS}
-        row |= {"image": {"bytes": photo.photo, "path": photo.row["path"]}, "label": photo.row["class_index"]}
+        row = {name: photo.row[name] for name in ("class_index", *_TEXTS)}
+        row |= {"image": {"bytes": photo.photo, "path": photo.row["path"]}}
+        row["label"] = labels[photo.row["class_index"]]
         if with_masks:
             row["mask"] = photo.mask and {"bytes": photo.mask, "path": photo.row["mask"]}
         rows.append(row)
@@ -70,12 +81,15 @@ def _write_shard(path: Path, photos: Sequence[Sample], *, with_masks: bool) -> N
 
 
 def unique_names(benchmark: Benchmark) -> list[str]:
-    """Return the class names, with a number after those that two classes share: a ClassLabel needs that."""
-    names = benchmark.label_space.names
-    count = Counter(names)
-    taken = {name for name in names if count[name] == 1}
+    """Return the names of the classes with photos, with their numbers after those that two of them share.
+
+    A ``ClassLabel`` needs that.
+    """
+    names = {index: benchmark.label_space.names[index] for index in _present(benchmark)}
+    count = Counter(names.values())
+    taken = {name for name in names.values() if count[name] == 1}
     unique = []
-    for index, name in enumerate(names):
+    for index, name in names.items():
         wanted = name if count[name] == 1 else f"{name} ({index})"
         while count[name] > 1 and wanted in taken:
             wanted += "'"
@@ -103,6 +117,7 @@ def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> st
     lines += ["  - name: image", "    dtype: image", "  - name: label", "    dtype:"]
     lines += ["      class_label:", "        names:"]
     lines += [f"          '{index}': {quote(name)}" for index, name in enumerate(unique_names(benchmark))]
+    lines += ["  - name: class_index", "    dtype: int32"]
     for name in _TEXTS:
         lines += [f"  - name: {name}", "    dtype: string"]
     if benchmark.photos["mask"].is_not_null().any():
