@@ -62,12 +62,13 @@ def raised_in(error: BaseException, own: Collection[str] = ()) -> str:
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if (top in own and top != __package__) or not _is_library(file):
+        if (top in own and top != __package__) or not is_installed(file):
             place = f"{_short(file)}, line {line}"
     return place
 
 
-def _is_library(file: str) -> bool:
+def is_installed(file: str) -> bool:
+    """Whether a source file is of Python, of an installed package or of CounterGround: not the user's own."""
     path = Path(file)
     installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
     ours = path.is_relative_to(_PACKAGE) or file.startswith("<frozen")

@@ -305,6 +305,19 @@ def test_a_file_is_loaded_as_a_module_is(folder, tmp_path, monkeypatch):
     assert load_model(spec, device="cpu").fingerprint != model.fingerprint
 
 
+def test_a_file_that_is_edited_meanwhile_is_imported_again(own_modules, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "model_a.py").write_text(MODULE.replace("import third_party\n", ""))
+    (tmp_path / "my_settings.py").write_text(SETTINGS)
+    spec = f"{tmp_path}/model_a.py:with_function"
+    before = load_model(spec, device="cpu")
+    assert load_model(spec, device="cpu").fingerprint == before.fingerprint
+    (tmp_path / "my_settings.py").write_text(SETTINGS.replace("SIDE = 8", "SIDE = 4"))
+    after = load_model(spec, device="cpu")
+    assert after.preprocess(Image.new("RGB", (8, 8))).shape == (3, 4, 4)
+    assert after.fingerprint != before.fingerprint
+
+
 def test_two_files_of_one_name_are_two_models(own_modules, tmp_path):
     text = MODULE.replace("import my_settings\n", "").replace("import third_party\n", "")
     text = text.replace("from my_settings import SIDE", "SIDE = 8")

@@ -12,11 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_summary
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_summary, is_installed
 from counterground.models._base import Model
 from counterground.models._family import Family, LoadOptions
 from counterground.models._fingerprint import imported_modules
 from counterground.models.custom._wrap import ACCEPTED, wrap_model
+
+# What was imported from folders of the user: a notebook lives longer than the code of a file.
+_IMPORTED: dict[str, tuple[Path, str]] = {}
 
 
 def load_user(spec: str, options: LoadOptions) -> Model:
@@ -64,7 +67,12 @@ def _folder(spec: str) -> Path:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    added = str(folder) not in sys.path
+    """Let modules of a folder be imported; those whose files were edited since are imported again."""
+    if any(_digest(file) != digest for file, digest in _IMPORTED.values()):
+        for name in _IMPORTED:
+            sys.modules.pop(name, None)
+        _IMPORTED.clear()
+    before, added = set(sys.modules), str(folder) not in sys.path
     if added:
         sys.path.insert(0, str(folder))
     try:
@@ -72,6 +80,14 @@ def _importable(folder: Path) -> Iterator[None]:
     finally:
         if added:
             sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and Path(file).is_relative_to(folder) and not is_installed(file):
+                _IMPORTED[name] = Path(file), _digest(Path(file))
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
 def _import(spec: str, place: str) -> ModuleType:
