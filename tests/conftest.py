@@ -118,17 +118,23 @@ def tiny_clip(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def site(tmp_path, monkeypatch) -> Path:
+def own_modules(tmp_path) -> Path:
+    """The test's folder; modules that were imported from it are forgotten afterwards."""
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def site(own_modules, monkeypatch) -> Path:
     """A folder of installed packages, on the path of this process and of those that it starts."""
-    folder = tmp_path / "site"
+    folder = own_modules / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
-    before = set(sys.modules)
-    yield folder
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
-            del sys.modules[name]
+    return folder
 
 
 @pytest.fixture(scope="module")

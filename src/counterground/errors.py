@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+import sysconfig
+import traceback
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 class CounterGroundError(Exception):
@@ -41,9 +47,40 @@ def needs_extra(extra: str) -> Iterator[None]:
         raise missing_extra(error, extra) from error
 
 
-def error_summary(error: BaseException) -> str:
-    """Return the type of an error and its message in one line, without a final full stop."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
+def error_summary(error: BaseException, own: Collection[str] = ()) -> str:
+    """Return the type, message and place (see `raised_in`) of an error in one line, without a final stop."""
+    summary = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
+    place = raised_in(error, own)
+    return f"{summary} ({place})" if place else summary
+
+
+def raised_in(error: BaseException, own: Collection[str] = ()) -> str:
+    """Return file and line of the user's own code that raised an error, empty where none took part.
+
+    Args:
+        error: one that was caught.
+        own: top-level names of installed packages that count as the user's too.
+    """
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if (top in own and top != __package__) or not is_installed(file):
+            place = f"{_short(file)}, line {line}"
+    return place
+
+
+def is_installed(file: str) -> bool:
+    """Whether a source file is of Python, of an installed package or of CounterGround: not the user's own."""
+    path = Path(file)
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+    ours = path.is_relative_to(_PACKAGE) or file.startswith("<frozen")
+    return installed or ours or any(path.is_relative_to(library) for library in _LIBRARIES)
+
+
+def _short(file: str) -> str:
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, error_summary
 
 T = TypeVar("T")
 
@@ -77,13 +77,23 @@ class Registry(Generic[T]):
             loaded = entry.load()
         except (Exception, SystemExit) as error:  # whatever another package raises when it is imported
             raise CounterGroundError(
-                f"{lead} cannot be imported ({error!r}). Update or uninstall it."
+                f"{lead} cannot be imported ({error_summary(error, (entry.module,))}). "
+                "Update or uninstall it."
             ) from error
         if not isinstance(loaded, self.kind) or getattr(loaded, self.named_by, entry.name) != entry.name:
             raise CounterGroundError(
                 f"{lead} is not a {self.kind.__name__} of that name. Update or uninstall it."
             )
         return loaded
+
+
+def plugin_modules() -> frozenset[str]:
+    """Return the top-level modules of all packages that add something; nothing is imported."""
+    found = entry_points()
+    groups = [group for group in found.groups if group.startswith("counterground.")]
+    return frozenset(
+        entry.module.partition(".")[0] for group in groups for entry in found.select(group=group)
+    )
 
 
 @cache

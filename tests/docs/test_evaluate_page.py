@@ -72,7 +72,20 @@ def workplace(tmp_path_factory, tiny_clip):
     checkpoints.mkdir(parents=True)
     torch.save(torchvision.models.resnet18().state_dict(), checkpoints / weights.url.rsplit("/", 1)[-1])
     write_onnx(root / "my-model.onnx")
+    write_checkpoints(root)
     return root
+
+
+def write_checkpoints(root: Path) -> None:
+    import timm
+    import torch
+    import torchvision
+
+    (root / "classes.txt").write_text("\n".join(ANIMALS) + "\n")
+    tuned = timm.create_model("resnet18", num_classes=len(ANIMALS))
+    torch.save({"state_dict": tuned.state_dict()}, root / "best.pth")
+    tuned = torchvision.models.resnet18(num_classes=len(ANIMALS))
+    torch.save({"model": tuned.state_dict()}, root / "best-tv.pth")
 
 
 def in_hub(root: Path, repository: str) -> Path:

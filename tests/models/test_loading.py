@@ -41,6 +41,14 @@ UNKNOWN = [
     ("onnx:/nowhere.onnx", "there is no file"),
     ("nonsense", "open_clip:ARCH/TAG"),
     ("no_such_module_here:load", "there is no module"),
+    ("nonsense", "minigpt4:DIR"),
+    ("resnet50", "Did you mean torchvision:resnet50 or timm:resnet50?"),
+    ("ViT-B-32", "Did you mean torchvision:vit_b_32 or open_clip:ViT-B-32/openai?"),
+    ("clip", "Did you mean paper:clip or hf:openai/clip-vit-base-patch32?"),
+    ("openai/clip-vit-base-patch32", "Did you mean hf:openai/clip-vit-base-patch32?"),
+    ("mine.py", "Did you mean mine.py:FUNCTION?"),
+    ("net.onnx", "Did you mean onnx:net.onnx?"),
+    (__file__.removesuffix(".py"), "Use efficientnet-lite0"),
 ]
 
 

@@ -20,7 +20,8 @@ from counterground.cli._report import report
 from counterground.cli._scores import scores
 from counterground.cli._study import study
 from counterground.cli.construction import collect, curate, discover, export, import_, label, pool
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, error_summary, raised_in
+from counterground.plugins import plugin_modules
 from counterground.text import one_line
 
 __all__ = ["counterground", "main"]
@@ -103,6 +104,8 @@ def _one_line(error: Exception) -> str:
         return f"Error: {one_line(str(error))}"  # it may hold untrusted text
     if isinstance(error, OSError):
         return f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}."
+    if raised_in(error, plugin_modules()):
+        return f"Error: {one_line(error_summary(error, plugin_modules()))}. --debug shows the traceback."
     return (
         f"Error: {type(error).__name__}: {one_line(str(error))} "
         "-- this is a bug in CounterGround; --debug shows where. Please report it."

@@ -6,8 +6,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,9 +19,9 @@ from counterground.errors import CounterGroundError, error_summary
 from counterground.inference._store import Block, FeatureStore
 from counterground.photos import Benchmark, UnreadablePhoto, load_photo, photo_id
 from counterground.progress import progress_bar
+from counterground.text import counted
 
 if TYPE_CHECKING:
-    import torch
     from PIL import Image
 
     from counterground.models import Encoder
@@ -29,6 +30,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _BLOCKS_AHEAD = 3
+# Photos that are opened at most to find a readable one before the work begins.
+_PROBED = 8
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,13 @@ class Features:
 
 @dataclass(frozen=True)
 class EncodeFn:
-    """What turns photos into rows of ``dim`` numbers; ``spec`` names the model in messages.
+    """What turns photos into rows of ``dim`` numbers; ``model`` names the model in messages.
 
     ``prepare`` is called in threads; ``encode`` gets a block of what it returned, None for unreadable photos,
     and returns ``[n, dim]`` float32.
     """
 
-    spec: str
+    model: str
     dim: int
     convert_rgb_first: bool
     prepare: Callable[[Image.Image], Any]
@@ -79,7 +82,16 @@ def encode_photos(
     last one is padded, since features change in the seventh digit with the size of a batch.
 
     Raises:
-        CounterGroundError: no photo can be read.
+        CounterGroundError: no photo can be read, or the model fails or returns something else than features.
+    """
+    return run_encoding(plan_encoding(model, benchmark, store_root, batch_size), show_progress)
+
+
+def plan_encoding(model: Encoder, benchmark: Benchmark, store_root: Path, batch_size: int) -> EncodingJob:
+    """Look up which photos are stored, and try the model on the first of the others.
+
+    Raises:
+        CounterGroundError: the model fails or returns something else than features.
     """
     store = FeatureStore.open(
         store_root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
@@ -87,8 +99,18 @@ def encode_photos(
     encode = partial(_forward, model, batch_size)
     function = EncodeFn(model.display_name, model.dim, model.convert_rgb_first, model.preprocess, encode)
     job = EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
+    job.probe(partial(_forward, model, 1))
+    return job
+
+
+def run_encoding(job: EncodingJob, show_progress: bool) -> Features:
+    """Encode what is missing, with a progress bar.
+
+    Raises:
+        CounterGroundError: see `encode_photos`.
+    """
     shown = show_progress and job.missing > 0
-    with progress_bar(model.display_name, total=job.missing, shown=shown, keep=True) as bar:
+    with progress_bar(job.function.model, total=job.missing, shown=shown, keep=True) as bar:
         features = job.run(bar.advance)
     require_readable(features)
     return features
@@ -128,6 +150,17 @@ class EncodingJob:
         """How many photos are to be encoded, copies counted once."""
         pairs = zip(self.blocks, self.stored, strict=True)
         return sum(len(block) for block, stored in pairs if stored is None)
+
+    def probe(self, encode: Callable[[Sequence[Any]], np.ndarray]) -> None:
+        """Encode one missing photo by itself: a mistake in a model is found before any other work."""
+        blocks = zip(self.blocks, self.stored, strict=True)
+        missing = (photo for block, stored in blocks if stored is None for photo in block)
+        function = replace(self.function, encode=encode)
+        for photo in islice(missing, _PROBED):
+            decoded = _decode(function, (photo, self.first_path[photo]))
+            if decoded.reason is None:
+                _encode_block(function, [decoded])
+                return
 
     def run(self, advance: Callable[[int], None]) -> Features:
         """Encode what is missing, store it, and return a row for every photo, in their order."""
@@ -183,8 +216,9 @@ def _decode(function: EncodeFn, photo_and_path: tuple[str, Path]) -> _Decoded:
     try:
         prepared = function.prepare(photo.image)
     except (Exception, SystemExit) as error:
+        own = (str(getattr(function.prepare, "__module__", "")).partition(".")[0],)
         raise CounterGroundError(
-            f"{function.spec}: preprocessing {path} failed: {error_summary(error)}."
+            f"{function.model}: preprocessing {path} failed: {error_summary(error, own)}."
         ) from error
     return _Decoded(prepared, converted=photo.converted)
 
@@ -196,38 +230,71 @@ def _encode_block(function: EncodeFn, photos: Sequence[_Decoded]) -> Block:
     if readable.any():
         encoded = function.encode([photo.prepared for photo in photos])
         rows[readable] = encoded[readable]
-        _refuse_nan(function.spec, rows)
+        _refuse_nan(function.model, rows)
     converted = np.array([photo.converted for photo in photos], dtype=bool)
     return Block(rows, converted, reasons)
 
 
-def _forward(model: Encoder, batch_size: int, block: Sequence[torch.Tensor | None]) -> np.ndarray:
+def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarray:
     """Encode a block with blanks for what is unreadable and for what is missing to a full one."""
     import torch
 
+    _check_inputs(model.display_name, [pixels for pixels in block if pixels is not None])
     blank = torch.zeros_like(next(pixels for pixels in block if pixels is not None))
     slots = [pixels if pixels is not None else blank for pixels in block]
     slots += [blank] * (batch_size - len(slots))
+    batch = torch.stack(slots)
     try:
-        encoded = model.encode(torch.stack(slots))
+        encoded = model.encode(batch)
+    except CounterGroundError:
+        raise
     except (Exception, SystemExit) as error:
         hint = " Use a smaller --batch-size." if "memory" in str(error).lower() else ""
+        own = (type(model).__module__.partition(".")[0],)
         raise CounterGroundError(
-            f"{model.display_name}: encoding photos failed: {error_summary(error)}.{hint}"
+            f"{model.display_name}: encoding photos failed: {error_summary(error, own)}; the network "
+            f"was given {_described(batch)}.{hint}"
         ) from error
     shape = tuple(getattr(encoded, "shape", ()))
-    if shape != (len(slots), model.dim):
+    if not isinstance(encoded, torch.Tensor) or shape != (len(slots), model.dim):
         raise CounterGroundError(
-            f"{model.display_name} returned features of shape {shape} for {len(slots)} photos, "
-            f"not {model.dim} for each."
+            f"{model.display_name} returned {_described(encoded)} for {counted(len(slots), 'photo')}; "
+            f"expected a torch.Tensor ({len(slots)}, {model.dim})."
         )
-    return np.asarray(encoded.numpy())[: len(block)]
+    return np.asarray(encoded.detach().cpu().float().numpy())[: len(block)]
 
 
-def _refuse_nan(spec: str, rows: np.ndarray) -> None:
+def _check_inputs(model: str, given: Sequence[Any]) -> None:
+    """Check what preprocessing returned for the readable photos of a block."""
+    import torch
+
+    for pixels in given:
+        if not isinstance(pixels, torch.Tensor) or pixels.ndim not in (2, 3):
+            raise CounterGroundError(
+                f"{model}: preprocessing returned {_described(pixels)} for a photo; expected a torch.Tensor "
+                "(3, height, width) of float32."
+            )
+    shapes = list(dict.fromkeys(tuple(pixels.shape) for pixels in given))
+    if len(shapes) > 1:
+        raise CounterGroundError(
+            f"{model}: preprocessing returned {shapes[0]} for one photo and {shapes[1]} for another; "
+            "expected one shape for all photos: resize and crop them."
+        )
+
+
+def _described(value: Any) -> str:
+    """Return type, dtype and shape of what the user's code returned, as ``torch.Tensor (1, 5) float32``."""
+    kind = type(value)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    shape = f" {tuple(value.shape)}" if hasattr(value, "shape") else ""
+    dtype = f" {str(value.dtype).removeprefix('torch.')}" if hasattr(value, "dtype") else ""
+    return f"{name}{shape}{dtype}"
+
+
+def _refuse_nan(model: str, rows: np.ndarray) -> None:
     if not np.isfinite(rows).all():
         raise CounterGroundError(
-            f"{spec} returned features that are not finite. Use --precision fp32, or check its weights."
+            f"{model} returned features that are not finite. Use --precision fp32, or check its weights."
         )
 
 

@@ -19,7 +19,7 @@ from counterground.inference._candidates import (
     read_aliases,
     with_confusable,
 )
-from counterground.inference._encode import Features, encode_photos
+from counterground.inference._encode import Features, plan_encoding, run_encoding
 from counterground.inference._heads import Head, build_head
 from counterground.inference._predict import class_mean_scores, predict
 from counterground.inference._record import (
@@ -123,7 +123,9 @@ def _evaluate_one(request: Request, given: NamedModel) -> ModelOutcome:
     predictions = predict(
         request.benchmark, features, head, request.candidates, request.labels(model.display_name)
     )
-    return ModelOutcome(_record(given, model), predictions, features, model.device)
+    return ModelOutcome(
+        _record(given, model), predictions, features, model.device, indistinct=head.indistinct()
+    )
 
 
 def _record(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
@@ -148,15 +150,9 @@ def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
 
 
 def _encode(model: Model, request: Request) -> tuple[Features, Head]:
-    """Build the head first: a name the model cannot score is reported before hours of encoding."""
+    """Try one photo and build the head first: mistakes are reported before hours of encoding."""
     assert isinstance(model, Encoder)
     candidates, settings = request.candidates, request.settings
+    job = plan_encoding(model, request.benchmark, cache_dir() / "features", settings.batch_size)
     head = build_head(model, candidates.space, candidates.texts, request.templates, cache_dir() / "heads")
-    features = encode_photos(
-        model,
-        request.benchmark,
-        cache_dir() / "features",
-        batch_size=settings.batch_size,
-        show_progress=settings.show_progress,
-    )
-    return features, head
+    return run_encoding(job, settings.show_progress), head

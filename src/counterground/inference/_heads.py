@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,17 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from counterground.errors import UsageError
+from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import write_bytes
 from counterground.inference._candidates import listed_classes
 from counterground.photos import LabelSpace
+from counterground.text import counted
 
 if TYPE_CHECKING:
     from counterground.models import Classifier, DualEncoder, Model
+
+# Between embeddings of one text in different batches; those of different texts are 0.01 apart and more.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,15 @@ class Head:
         features = features.astype(np.float32, copy=False)
         scores = features if self.weights is None else features @ self.weights
         return scores[:, self.columns]
+
+    def indistinct(self) -> int:
+        """Return how many of the distinct texts have the features of another one, but for rounding."""
+        if self.weights is None:
+            return 0
+        order = np.argsort(np.cos(np.arange(len(self.weights))) @ self.weights)
+        apart = np.abs(np.diff(self.weights[:, order], axis=1)).max(axis=0)
+        same = np.concatenate([[False], apart < _ROUNDING, [False]])
+        return int((same[1:] | same[:-1]).sum())
 
 
 def build_head(
@@ -68,11 +82,30 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
         return np.asarray(safetensors.numpy.load_file(path)["head"])
     except (OSError, SafetensorError, KeyError):
         pass  # absent or damaged: it is built again
-    embeddings = model.encode_texts(prompts).reshape(len(texts), len(templates), -1)
+    embeddings = _encode_texts(model, prompts).reshape(len(texts), len(templates), -1)
     mean = embeddings.mean(axis=1, dtype=np.float32)
     head = np.ascontiguousarray((mean / np.linalg.norm(mean, axis=1, keepdims=True)).T)
     write_bytes(path, safetensors.numpy.save({"head": head}))
     return head
+
+
+def _encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
+    try:
+        embedded = model.encode_texts(prompts)
+    except CounterGroundError:
+        raise
+    except (Exception, SystemExit) as error:
+        own = (type(model).__module__.partition(".")[0],)
+        raise CounterGroundError(
+            f"{model.spec}: encoding texts failed: {error_summary(error, own)}."
+        ) from error
+    expected, shape = (len(prompts), model.dim), getattr(embedded, "shape", ())
+    if not isinstance(embedded, np.ndarray) or shape != expected or not np.isfinite(embedded).all():
+        raise CounterGroundError(
+            f"{model.spec}: encode_texts() returned {type(embedded).__name__} {tuple(shape)} for "
+            f"{counted(len(prompts), 'text')}; expected a finite numpy array {expected}."
+        )
+    return embedded
 
 
 def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
@@ -89,4 +122,8 @@ def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
             f"{model.spec} has no output for {listed_classes(missing, by_name)}. "
             f"{rename}, or use a CLIP or a model trained on {'it' if len(missing) == 1 else 'them'}."
         )
+    used = {name for name, index in zip(space.names, space.imagenet, strict=True) if index is None}
+    twice = [name for name, count in Counter(model.class_names).items() if count > 1 and name in used]
+    if twice:
+        raise UsageError(f"{model.spec} calls two outputs {twice[0]!r}; each output needs a name of its own.")
     return np.array(columns)

@@ -34,6 +34,8 @@ from counterground.results import (
 )
 from counterground.text import counted
 
+# So many equal answers are no accident, and such a share of exact ties is none.
+_ENOUGH, _TIES = 10, 0.01
 _SLIPS = 10  # names that a warning lists
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
@@ -41,13 +43,17 @@ _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "
 
 @dataclass(frozen=True)
 class ModelOutcome:
-    """What one model gave on a benchmark; ``generative`` where it is a generative one."""
+    """What one model gave on a benchmark; ``generative`` where it is a generative one.
+
+    ``indistinct`` counts the class texts that have the features of another one.
+    """
 
     record: ModelRecord
     predictions: pl.DataFrame
     features: Features
     device: str
     generative: GenerativeOutput | None = None
+    indistinct: int = 0
 
     @property
     def rows_per_photo(self) -> int:
@@ -106,7 +112,7 @@ def run_info(
         as_published=settings.as_published,
         models=[outcome.record for outcome in outcomes],
         warnings=_warnings(request, outcomes, unreadable),
-        model_warnings=_model_warnings(outcomes),
+        model_warnings=_model_warnings(outcomes, candidates),
         counts=_counts(benchmark, outcomes, predictions, unreadable),
         seconds=0.0,
         templates=list(request.templates),
@@ -242,16 +248,36 @@ def _other_question(request: Request) -> list[str]:
     return [sentence]
 
 
-def _model_warnings(outcomes: Sequence[ModelOutcome]) -> dict[str, list[str]]:
-    """What models say of themselves, and what readers of generated answers must know."""
+def _model_warnings(outcomes: Sequence[ModelOutcome], candidates: CandidateLabels) -> dict[str, list[str]]:
+    """What models say of themselves, which confuse classes, and what is to be known of generated answers."""
     found = {}
     for outcome in outcomes:
         warnings = list(outcome.record.description.get("warnings", []))
+        if signs := _signs_of_confusion(outcome, candidates):
+            warnings.append(f"This model does not distinguish all classes: {'; '.join(signs)}.")
         if outcome.generative is not None:
             warnings += _answer_warnings(outcome.generative)
         if warnings:
             found[outcome.record.name] = warnings
     return found
+
+
+def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> list[str]:
+    """Return what shows that a model cannot tell classes apart: equal texts, one answer, exact ties."""
+    signs = []
+    predictions = outcome.predictions
+    if outcome.indistinct:
+        signs.append(
+            f"{outcome.indistinct} of {counted(len(set(candidates.texts)), 'class text')} have the features "
+            "of another one (check the tokenizer and its end token)"
+        )
+    answers = predictions["predicted_index"].drop_nulls()
+    if len(answers) >= _ENOUGH and answers.n_unique() == 1 < predictions["class_index"].n_unique():
+        signs.append(f"all {len(answers):,} answers are {candidates.space.names[answers[0]]!r}")
+    ties = int((predictions["top2_gap"] == 0).sum())
+    if ties > _TIES * len(predictions):
+        signs.append(f"{ties:,} of {counted(len(predictions), 'answer')} tie exactly with another class")
+    return signs
 
 
 def _answer_warnings(output: GenerativeOutput) -> list[str]:

@@ -248,7 +248,7 @@ class CodeHasher:
             return
         if not self._add_file(path, module.__name__) or self._is_installed(path, module.__name__):
             return
-        names = _imported(path, module.__package__ or "")
+        names = imported_modules(path, module.__package__ or "")
         for value in list(vars(module).values()):
             name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
             names |= {name} if isinstance(name, str) else set()
@@ -313,12 +313,12 @@ def _contents(cell: CellType) -> Any:
         return None
 
 
-def _imported(path: Path, package: str) -> set[str]:
+def imported_modules(path: Path, package: str) -> set[str]:
     """Return the modules that a source file imports, and what may be modules among the names it takes."""
     if path.suffix != ".py":
         return set()
     names = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

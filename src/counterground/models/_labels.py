@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.text import counted
 
 _NO_NAME = re.compile(r"(label|class)?[ _]?\d*", re.IGNORECASE)
 
@@ -58,19 +59,53 @@ def match_labels(spec: str, names: Sequence[str], labels: str | None = None) -> 
     if labels == "imagenet":
         return _in_imagenet_order(spec, names)
     if labels is not None:
-        from counterground.photos import read_class_names
-
-        listed = read_class_names(Path(labels).expanduser())
+        listed = read_labels(labels)
         if names and len(listed) != len(names):
-            raise UsageError(f"{spec}: {labels} lists {len(listed)} names for {len(names)} logits.")
-        names = listed
+            raise UsageError(
+                f"{spec}: {labels} has {counted(len(listed), 'name')} for {counted(len(names), 'output')}."
+            )
+        return match_list(f"{spec}: {labels}", listed)
     if not any(_is_name(name) for name in names):
         raise UsageError(
-            f"{spec}: its {len(names)} classes have no names ({', '.join(names[:2])}, ...). Name them: "
-            f"{spec.partition('?')[0]}?labels=FILE with one name a line, or ?labels=imagenet if they are the "
-            "1000 of ImageNet-1K in their usual order."
+            f"{spec}: the head has {len(names)} outputs whose names are unknown: add ?labels=FILE "
+            "(one name per line)"
+            + (", or ?labels=imagenet for ImageNet-1K in its usual order." if len(names) == 1000 else ".")
         )
     return match_names(names)
+
+
+def read_labels(labels: str) -> tuple[str, ...]:
+    """Return the names of a ``labels=FILE``, or nothing for ``labels=imagenet``.
+
+    Raises:
+        UsageError: there is no such file.
+        CounterGroundError: see `read_class_names`.
+    """
+    from counterground.photos import read_class_names
+
+    return () if labels == "imagenet" else read_class_names(Path(labels).expanduser())
+
+
+def match_list(source: str, names: Sequence[str]) -> Labels:
+    """Match a list of names that the user wrote.
+
+    Args:
+        source: the list, for messages.
+        names: one for each output.
+
+    Raises:
+        UsageError: a name twice, unless the others show that it means two classes of ImageNet.
+    """
+    labels = match_names(names)
+    unmatched = [name for name, index in zip(names, labels.columns, strict=True) if index is None]
+    if twice := [name for name, count in Counter(unmatched).items() if count > 1]:
+        at = [place for place, name in enumerate(names) if name == twice[0]]
+        raise UsageError(
+            f"{source} calls two outputs {twice[0]!r} ({at[0]} and {at[1]}, counted from 0); "
+            "each output needs a name of its own."
+        )
+    # Names of which none is ImageNet's are classes of the user's own: nothing to warn of.
+    return labels if any(index is not None for index in labels.columns) else replace(labels, warnings=())
 
 
 def match_names(names: Sequence[str]) -> Labels:

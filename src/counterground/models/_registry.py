@@ -9,8 +9,16 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean, missing_extra
+from counterground.errors import (
+    CounterGroundError,
+    UsageError,
+    did_you_mean,
+    error_summary,
+    missing_extra,
+    raised_in,
+)
 from counterground.models._base import Kind, Model
 from counterground.models._device import check_precision, out_of_memory, resolve_device
 from counterground.models._family import Family, LoadOptions, ModelInfo
@@ -83,9 +91,10 @@ def load_model(
     Args:
         model: an object with its name, or a specification: ``open_clip:ARCH/TAG``, ``open_clip:DIR``,
             ``open_clip:NAME@FILE``, ``hf:OWNER/NAME``, ``hf:DIR``, ``torchvision:NAME``,
-            ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE``, ``timm:NAME.tag``, ``timm:NAME@FILE``,
-            ``onnx:FILE``, ``efficientnet-lite0`` (1, 2), ``counterground:stamps-biased``, ``minigpt4:DIR``,
-            ``http://HOST/v1#MODEL``, ``module:function``, or what a family of another package takes.
+            ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE?labels=FILE``, ``timm:NAME.tag``,
+            ``timm:NAME@FILE?labels=FILE``, ``onnx:FILE``, ``efficientnet-lite0`` (1, 2),
+            ``counterground:stamps-biased``, ``minigpt4:DIR``, ``http://HOST/v1#MODEL``, ``module:function``,
+            ``file.py:function``, or what a family of another package takes.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
         as_published: reproduce how the paper apparently loaded ViT-B/32 LAION400M (GELU), and resize
@@ -212,10 +221,12 @@ def _explained(spec: str, family: Family) -> Iterator[None]:
             f"{spec}: the package {error.name} is not installed: run pip install {error.name}."
         ) from error
     except Exception as error:
-        if package is None or out_of_memory(error):
+        own = () if package is None else (family.load.__module__.partition(".")[0],)
+        if out_of_memory(error) or (package is None and not raised_in(error)):
             raise
+        failed = " failed" if package is None else f": the package {package} failed"
         raise CounterGroundError(
-            f"{spec}: the package {package} failed ({error!r}). Use --debug to see where."
+            f"{spec}{failed}: {error_summary(error, own)}. --debug shows the traceback."
         ) from error
 
 
@@ -232,5 +243,59 @@ def _suggestion(spec: str) -> str:
     near = difflib.get_close_matches(prefix.lower(), prefixes, n=1)
     if colon and near:
         return f" Did you mean {near[0]}:{rest}?"
-    forms = ", ".join(family.usage for family in (*_BUILT_IN, USER))
+    if not colon and (meant := _forms_of_path(spec) or _with_prefix(spec)):
+        return f" Did you mean {' or '.join(meant)}?"
+    families = [*_FAMILIES.each(_ignore), USER]
+    forms = ", ".join(dict.fromkeys(family.usage for family in families))
     return f" Use {forms}; 'counterground models' lists them."
+
+
+def _forms_of_path(name: str) -> list[str]:
+    """Return how a file or folder is given as a model."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return [f"hf:{name}", f"open_clip:{name}"]
+    if path.suffix in (".py", ".onnx"):
+        return [f"{name}:FUNCTION" if path.suffix == ".py" else f"onnx:{name}"]
+    if not path.is_file():
+        return []
+    return [f"timm:NAME@{name}?labels=FILE", f"torchvision:NAME@{name}?labels=FILE", f"open_clip:NAME@{name}"]
+
+
+def _with_prefix(name: str) -> list[str]:
+    """Return specifications of models that are called ``name``, at most one of each family.
+
+    Where none is, those whose name begins with it, and else the most similar ones.
+    """
+    called: dict[str, list[str]] = {}
+    for spec in chain(SETS, (model.spec for model in _listed(None, _ignore))):
+        whole = spec.partition(":")[2]
+        for part in dict.fromkeys([whole, re.split(r"[/.]", whole)[0], whole.rpartition("/")[2]]):
+            called.setdefault(_plain(part), []).append(spec)
+    wanted = _plain(name)
+    found = called.get(wanted, [])
+    if not [spec for spec in found if spec not in SETS]:
+        found = [*found, *(spec for key in called if key.startswith(f"{wanted}-") for spec in called[key])]
+    near = difflib.get_close_matches(wanted, called, n=2)
+    first: dict[str, str] = {}
+    for spec in found or [called[key][0] for key in near]:
+        first.setdefault(spec.partition(":")[0], spec)
+    return [_shortest(spec) for spec in first.values()][:3]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def _shortest(spec: str) -> str:
+    """Return a specification without its tag where the family takes it so."""
+    short = re.split(r"[/.]", spec)[0]
+    try:
+        find_family(short).resolve(short)
+    except CounterGroundError:
+        return spec
+    return short
+
+
+def _ignore(_broken: str) -> None:
+    """A package that is broken has nothing to suggest."""

@@ -17,7 +17,22 @@ if TYPE_CHECKING:
 
     import torch
 
-_NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
+# Where training scripts put the weights, averaged ones (EMA) first.
+_NESTED = (
+    "state_dict_ema",
+    "model_ema",
+    "ema_state_dict",
+    "ema",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "weights",
+)
+# What DataParallel, torch.compile and Lightning put before each name.
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.")
 
 
 def split_file(spec: str) -> tuple[str, Path | None]:
@@ -75,7 +90,8 @@ def refusing_code(path: Path | str, spec: str) -> Iterator[None]:
                 "Save its state_dict() as safetensors first."
             ) from error
         raise CounterGroundError(
-            f"{spec}: {path} does not fit this architecture ({error_message(error)})."
+            f"{spec}: {path} does not fit this architecture ({error_message(error)}). If you changed its "
+            "layers, build it in a function of your own: file.py:function."
         ) from error
     except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
         raise CounterGroundError(
@@ -86,7 +102,8 @@ def refusing_code(path: Path | str, spec: str) -> Iterator[None]:
 def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
     """Return the tensors in a ``.safetensors`` file or a pickle of tensors; nothing in it is executed.
 
-    Checkpoints that nest the weights (``state_dict``, ``model``) are unwrapped, ``module.`` prefixes removed.
+    The weights may be nested as training scripts do it (``state_dict``, ``model``, ...); of averaged weights
+    (EMA) and plain ones the averaged are taken. Prefixes of wrappers (``module.``, ...) are removed.
 
     Raises:
         CounterGroundError: see `refusing_code`.
@@ -98,14 +115,51 @@ def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             loaded: Any = load_file(path)
         else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-        nested = next((key for key in _NESTED if isinstance(loaded, dict) and key in loaded), None)
-        state = loaded[nested] if nested else loaded
-        if not isinstance(state, dict) or not all(
-            isinstance(value, torch.Tensor) for value in state.values()
-        ):
+            with torch.serialization.safe_globals(_plain_data()):
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+        state = _unnested(loaded)
+        if state is None:
             raise TypeError("no mapping of names to tensors in it")
-        return {name.removeprefix("module."): value for name, value in state.items()}
+        state.pop("n_averaged", None)  # a counter of torch.optim.swa_utils
+        return _unwrapped(state)
+
+
+def _plain_data() -> list[Any]:
+    """Classes beside the weights of training scripts that hold data only: options and numbers of NumPy."""
+    import argparse
+
+    import numpy as np
+
+    numbers = [np.dtype(name) for name in ("float64", "float32", "int64", "int32", "bool")]
+    scalar: Any = np.float64(0).__reduce__()[0]
+    return [argparse.Namespace, scalar, np.dtype, *{type(number) for number in numbers}]
+
+
+def _unnested(loaded: Any) -> dict[str, torch.Tensor] | None:
+    """Return the weights of a checkpoint: itself, what a known name holds, or its only mapping of tensors."""
+    if not isinstance(loaded, dict):
+        return None
+    if _is_state(loaded):
+        return loaded
+    found = {name: value for name, value in loaded.items() if _is_state(value)}
+    known = [found[name] for name in _NESTED if name in found]
+    return known[0] if known else next(iter(found.values())) if len(found) == 1 else None
+
+
+def _is_state(value: Any) -> bool:
+    import torch
+
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(tensor, torch.Tensor) for tensor in value.values())
+    )
+
+
+def _unwrapped(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    while wrapper := next((each for each in _WRAPPERS if all(key.startswith(each) for key in state)), None):
+        state = {key.removeprefix(wrapper): tensor for key, tensor in state.items()}
+    return state
 
 
 @contextmanager

@@ -101,14 +101,6 @@ def test_timm_label_sets_are_matched_by_wordnet_id(tmp_path):
     assert any("missing among" in warning for warning in model.description["warnings"])
 
 
-def test_unknown_classes_have_no_imagenet_index(tmp_path):
-    network = torchvision.models.resnet18(weights=None, num_classes=7)
-    torch.save(network.state_dict(), tmp_path / "seven.pth")
-    model = load_model(f"torchvision:resnet18@{tmp_path / 'seven.pth'}", device="cpu")
-    assert model.imagenet_columns == (None,) * 7
-    assert "7 classes" in model.description["warnings"][-1]
-
-
 @pytest.mark.parametrize("size", [224, 240, 260])
 def test_lite_preprocessing_is_half_and_half(size, photo):
     model = load_model(f"efficientnet-lite{[224, 240, 260].index(size)}", device="cpu")

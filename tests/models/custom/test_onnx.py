@@ -144,6 +144,18 @@ def test_the_thousand_of_imagenet(tmp_path):
     assert model.description["parameters"] == sum(p.numel() for p in Network(1000).parameters())
 
 
+def test_names_may_be_given_with_the_specification(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = describe(export(tmp_path / "net.onnx", Network()), labels=None)
+    (tmp_path / "other.txt").write_text("rust spot\nscratch\nclean\n")
+    model = load_model("onnx:net.onnx?labels=other.txt", device="cpu")
+    assert model.class_names == ("rust spot", "scratch", "clean")
+    with pytest.raises(UsageError, match="'labels' is missing"):
+        load(path)
+    with pytest.raises(UsageError, match="nowhere"):
+        check_specs(["onnx:net.onnx?labels=nowhere.txt"])
+
+
 def test_probabilities_become_logits_and_are_not_taken_for_them(tmp_path, photos):
     network = Network(last="softmax")
     path = export(tmp_path / "net.onnx", network)
@@ -160,7 +172,7 @@ def test_of_several_outputs_one_is_named(tmp_path, photos):
     with pytest.raises(UsageError, match="gives logits, features"):
         load(path)
     assert load(describe(path, output_name="logits")).dim == 3
-    with pytest.raises(UsageError, match="3 names for 8 logits"):
+    with pytest.raises(UsageError, match="3 names for 8 outputs"):
         load(describe(path, output_name="features"))
 
 
@@ -192,8 +204,8 @@ def test_the_fingerprint_sees_weights_outside_the_file_and_the_sidecar(tmp_path)
         ({"mean": None}, "'mean' is missing"),
         ({"labels": None}, "'labels' is missing"),
         ({"meen": [0, 0, 0]}, "Did you mean 'mean'"),
-        ({"labels": "nowhere.txt"}, "class name a line"),
-        ({"labels": 5}, "class name a line"),
+        ({"labels": "nowhere.txt"}, "class name per line"),
+        ({"labels": 5}, "class name per line"),
         ({"std": [1, 0, 1]}, "'std' is"),
         ({"mean": [1, 1]}, "'mean' is"),
         ({"interpolation": "cubic"}, "bicubic"),
@@ -239,7 +251,7 @@ def test_no_file_no_sidecar_no_json_no_package(tmp_path, monkeypatch):
     [
         ({"size": 32}, "takes height 24"),
         ({"resize": 16}, "less than the 24 pixels"),
-        ({"labels": "two.txt"}, "2 names for 3 logits"),
+        ({"labels": "two.txt"}, "2 names for 3 outputs"),
         ({"labels": "imagenet"}, "means 1000 classes"),
     ],
 )

@@ -1,12 +1,14 @@
 """Models of the user's own: what enters the fingerprint, and what is said when they are not as requested."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 import torchvision.transforms as T
+from PIL import Image
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.models import LoadOptions, check_specs, load_model, wrap_model
 
 MODULE = """
@@ -252,7 +254,9 @@ def test_reprs_hold_no_memory_address(folder):
 
 
 def test_a_function_that_ends_the_program_gets_one_line(folder):
-    with pytest.raises(CounterGroundError, match=r"my_models:leaving ended the program \(SystemExit\(3\)\)"):
+    with pytest.raises(
+        CounterGroundError, match=r"my_models:leaving ended the program \(SystemExit: 3 \(my_models\.py, line"
+    ):
         load_afresh("leaving")
     (folder / "my_models.py").write_text("raise SystemExit('usage: my_models')")
     forget()
@@ -278,6 +282,105 @@ def test_a_ready_model_on_another_device_says_so(asked, differs, folder):
     ready = load_afresh("ready")  # load_model refuses a device that this machine lacks
     model = wrap_model("my_models:ready", ready, LoadOptions(asked), made_by=load_afresh)
     assert any("device is cpu, not cuda" in line for line in model.description["warnings"]) == differs
+
+
+def test_a_file_is_loaded_as_a_module_is(folder, tmp_path, monkeypatch):
+    module = load_afresh("with_function")
+    forget()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(folder)])
+    spec = "../my_models.py:with_function"
+    check_specs([spec])
+    model = load_model(spec, device="cpu")
+    assert model.fingerprint == module.fingerprint
+    assert load_model(f"{folder}/my_models.py:with_function", device="cpu").fingerprint == model.fingerprint
+    assert str(folder) not in sys.path
+    edited = (folder / "my_settings.py").read_text().replace("SIDE = 8", "SIDE = 9")
+    (folder / "my_settings.py").write_text(edited)
+    forget()
+    assert load_model(spec, device="cpu").fingerprint != model.fingerprint
+
+
+def test_a_file_that_is_edited_meanwhile_is_imported_again(own_modules, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "model_a.py").write_text(MODULE.replace("import third_party\n", ""))
+    (tmp_path / "my_settings.py").write_text(SETTINGS)
+    spec = f"{tmp_path}/model_a.py:with_function"
+    before = load_model(spec, device="cpu")
+    assert load_model(spec, device="cpu").fingerprint == before.fingerprint
+    (tmp_path / "my_settings.py").write_text(SETTINGS.replace("SIDE = 8", "SIDE = 4"))
+    after = load_model(spec, device="cpu")
+    assert after.preprocess(Image.new("RGB", (8, 8))).shape == (3, 4, 4)
+    assert after.fingerprint != before.fingerprint
+
+
+def test_two_files_of_one_name_are_two_models(own_modules, tmp_path):
+    text = MODULE.replace("import my_settings\n", "").replace("import third_party\n", "")
+    text = text.replace("from my_settings import SIDE", "SIDE = 8")
+    for name, by in (("one", "255"), ("two", "127")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "json.py").write_text(text.replace("/ 255", f"/ {by}"))
+    specs = [f"{tmp_path / name / 'json.py'}:with_function" for name in ("one", "two")]
+    photo = Image.new("RGB", (8, 8), "white")
+    brightest = [load_model(spec, device="cpu").preprocess(photo).max().item() for spec in specs]
+    assert brightest == pytest.approx([1, 255 / 127])
+    assert sys.modules["json"].__file__ == json.__file__
+
+
+def test_a_module_beside_the_file_is_never_mixed_up_with_anothers(own_modules, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.py").write_text("def load():\n    import my_net")
+        (tmp_path / name / "my_net.py").write_text("")
+    check_specs([f"{tmp_path}/one/one.py:load"])
+    with pytest.raises(UsageError, match="returned NoneType"):
+        load_model(f"{tmp_path}/one/one.py:load", device="cpu")
+    said = rf"two\.py:load: it imports {tmp_path}/two/my_net\.py, but {tmp_path}/one/my_net\.py of the same"
+    with pytest.raises(UsageError, match=said):
+        check_specs([f"{tmp_path}/two/two.py:load"])
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("mine.py", None, "there is no file"),
+        ("mine.py", "def load():\n    return 1 +", r"importing .*failed: SyntaxError: .*mine\.py, line 2"),
+        ("mine.py", "import no_such_library", r"No module named 'no_such_library' \(mine\.py, line 1\)"),
+        ("mine.py", "\n1 / 0", r"ZeroDivisionError: division by zero \(mine\.py, line 2\)"),
+        ("mine.py", "def load():\n    return {}['x']", r"failed: KeyError: 'x' \(mine\.py, line 2\)"),
+        ("mine.py", "lod = print", r"mine\.py has no 'load'\. Did you mean 'lod'"),
+        ("mine.py", "load = 3", "'load' is not a function"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_with_its_line(file, content, said, own_modules, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / file).write_text(content)
+    with pytest.raises(CounterGroundError, match=said) as caught:
+        load_model(f"{file}:load", device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_in_a_network_is_named_with_its_line(own_modules, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "import torch\n\nclass Net(torch.nn.Linear):\n"
+        "    def state_dict(self):\n        raise ValueError('lost')\n\n"
+        "def load():\n    return Net(2, 2), print, ['a', 'b']\n"
+    )
+    said = r"^mine\.py:load failed: ValueError: lost \(mine\.py, line 5\)"
+    with pytest.raises(CounterGroundError, match=said):
+        load_model("mine.py:load", device="cpu")
+
+
+@pytest.mark.parametrize("names", [["hen", "hen", "cat"], ["my cat", "my dog", "my cat"]])
+def test_a_name_of_two_outputs_is_refused(names, folder):
+    text = (folder / "my_models.py").read_text()
+    (folder / "my_models.py").write_text(text.replace('["ice bear", "great grey owl", "hen"]', repr(names)))
+    with pytest.raises(UsageError, match=r"class_names calls two outputs '(hen|my cat)'"):
+        load_afresh("with_function")
 
 
 @pytest.mark.parametrize("function", ["clip", "with_function"])

@@ -157,6 +157,38 @@ def test_a_refusal_is_not_tried_again(serve, status, remedy):
     assert len(server.calls) == 1
 
 
+def test_an_address_may_name_the_variable_of_its_key(serve, monkeypatch):
+    monkeypatch.delenv("COUNTERGROUND_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "their-key")
+    server = serve("an ox")
+    ask(server)
+    assert "Authorization" not in server.calls[0].headers
+    model = load_model(f"{server.spec}?key=OPENAI_API_KEY")
+    assert model.generate(Image.new("RGB", (4, 4)), QUESTION, max_new_tokens=4) == "an ox"
+    assert server.calls[1].headers["Authorization"] == "Bearer their-key"
+    assert model.description["api_key"] == "from OPENAI_API_KEY"
+    assert "their-key" not in str(model.description)
+    assert model.fingerprint == load_model(server.spec).fingerprint
+
+
+def test_openai_gets_its_own_key_unless_ours_is_set(monkeypatch):
+    spec = "https://api.openai.com/v1#gpt-4o-mini"
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("COUNTERGROUND_API_KEY", raising=False)
+    assert load_model(spec).description["api_key"] == "none"
+    monkeypatch.setenv("OPENAI_API_KEY", "their-key")
+    assert load_model(spec).description["api_key"] == "from OPENAI_API_KEY"
+    assert load_model("https://api.openai.com.evil.org/v1#m").description["api_key"] == "none"
+    monkeypatch.setenv("COUNTERGROUND_API_KEY", "our-key")
+    assert load_model(spec).description["api_key"] == "from COUNTERGROUND_API_KEY"
+
+
+def test_a_key_in_the_place_of_its_variable_is_refused_and_not_repeated():
+    with pytest.raises(UsageError, match="must name an environment variable that is set") as caught:
+        load_model("https://api.openai.com/v1#gpt-4o-mini?key=sk-secret")
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307])
 def test_a_redirect_never_carries_the_key_elsewhere(serve, monkeypatch, status):
     monkeypatch.setenv("COUNTERGROUND_API_KEY", "secret-key")

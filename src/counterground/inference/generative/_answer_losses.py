@@ -100,7 +100,7 @@ def _plan(
     request: Request, model: Generative, photos: pl.DataFrame, pairs: Sequence[tuple[str, str]]
 ) -> EncodingJob:
     score = partial(_score, model, list(pairs))
-    function = EncodeFn(model.spec, 2 * len(pairs), model.convert_rgb_first, _unchanged, score)
+    function = EncodeFn(model.display_name, 2 * len(pairs), model.convert_rgb_first, _unchanged, score)
     key = (model.fingerprint, model.device, f"rgb first: {model.convert_rgb_first}", json.dumps(list(pairs)))
     store = FeatureStore.open(cache_dir() / "losses", *key)
     block = min(_BLOCK, request.settings.batch_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
@@ -9,6 +10,7 @@ from counterground.models._base import Classifier
 from counterground.models._device import autocast
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
+from counterground.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +27,7 @@ class NetworkClassifier(Classifier):
 
     Args:
         spec: as the user wrote it.
-        network: ``[n, 3, h, w]`` -> logits ``[n, classes]``.
+        network: ``[n, 3, h, w]`` -> logits ``[n, classes]``, also as ``logits`` of a dict or object.
         transform: photo -> ``[3, h, w]``.
         class_names: name of each logit.
         imagenet_columns: ImageNet-1K index of each logit, or None.
@@ -91,13 +93,33 @@ class NetworkClassifier(Classifier):
 
         with torch.inference_mode():
             with autocast(self.device, self.dtype):
-                logits = self._network(batch.to(self.device))
-            if logits.ndim != 2 or logits.shape[1] != self.dim:
+                logits = _logits_in(self.spec, self._network(batch.to(self.device)))
+            if logits.ndim != 2 or len(logits) != len(batch):
                 raise CounterGroundError(
-                    f"{self.spec}: the network returns {tuple(logits.shape)} for {len(batch)} photos, "
-                    f"but {self.dim} classes are named."
+                    f"{self.spec}: the network returned {tuple(logits.shape)} for "
+                    f"{counted(len(batch), 'photo')}; expected logits ({len(batch)}, {self.dim})."
                 )
-            return logits.float().cpu()  # type: ignore[no-any-return]
+            if logits.shape[1] != self.dim:
+                raise CounterGroundError(
+                    f"{self.spec}: the network has {counted(logits.shape[1], 'output')}, but "
+                    f"{counted(self.dim, 'name')} are given; give one name for each output, in their order."
+                )
+            return logits.float().cpu()
+
+
+def _logits_in(spec: str, output: Any) -> torch.Tensor:
+    """Return the logits of what a network returned: a tensor, or an object or mapping with ``logits``."""
+    import torch
+
+    keyed = isinstance(output, Mapping) and "logits" in output
+    logits = output["logits"] if keyed else getattr(output, "logits", output)
+    if not isinstance(logits, torch.Tensor):
+        keys = f" with {', '.join(map(str, output))}" if isinstance(output, Mapping) else ""
+        raise CounterGroundError(
+            f"{spec}: the network returned {type(output).__name__}{keys}; expected a tensor of logits, or a "
+            "dict or object with 'logits'."
+        )
+    return logits
 
 
 def final_linear(network: torch.nn.Module, classes: int) -> tuple[str, torch.nn.Module] | None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.models._family import Family, LoadOptions, ModelInfo, counted_parameters
-from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code, split_file
+from counterground.models._labels import Labels, match_labels
+from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code
 from counterground.models.classifiers._classifier import NetworkClassifier
+from counterground.models.classifiers._source import ClassifierSource, parse_classifier, unnamed
 
 # Parts of timm's tags, and the data they name.
 _TRAINING_DATA = (
@@ -44,36 +46,37 @@ _REMEDY = (
 
 
 def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
-    """Load ``timm:NAME``, ``timm:NAME.tag`` or ``timm:NAME@FILE``.
+    """Load ``timm:NAME``, ``timm:NAME.tag`` or ``timm:NAME@FILE``, with ``?labels=FILE``.
 
     Raises:
-        UsageError: unknown name, tag or file; weights without a classifier.
+        UsageError: unknown name, tag or file; weights without a classifier; outputs without names.
         CounterGroundError: weights cannot be fetched or do not fit.
     """
     # timm re-exports these without declaring it, which strict typing rejects.
     data: Any = importlib.import_module("timm.data")
-    name, configuration, path = _resolve(spec)
+    source, configuration = _resolve(spec)
+    path = source.file
     warnings: list[str] = []
     if path:
-        network = _from_file(spec, name, path, warnings)
+        network = _from_file(spec, source.name, path, configuration, warnings)
     else:
-        network = _fetch(spec, name, configuration, offline=options.offline)
+        network = _fetch(spec, source.name, configuration, offline=options.offline)
+    labels = _labels(spec, network, source.labels)
     settings = data.resolve_model_data_config(network)
     transform = data.create_transform(**settings, is_training=False)
-    names, columns = _classes(network, warnings)
-    architecture, _, tag = name.partition(".")
+    architecture, _, tag = source.name.partition(".")
     tag = tag or configuration.tag or ""
     return NetworkClassifier(
         spec,
         network,
         transform,
-        class_names=names,
-        imagenet_columns=columns,
+        class_names=labels.names,
+        imagenet_columns=labels.columns,
         description={
             "architecture": architecture,
             "weights": path.name if path else tag,
             "training_data": None if path else _training_data(tag),
-            "warnings": warnings,
+            "warnings": [*warnings, *labels.warnings],
         },
         configuration={
             "library": "timm",
@@ -85,14 +88,14 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
     )
 
 
-def _resolve(spec: str) -> tuple[str, Any, Path | None]:
-    """Return name, timm's pretrained configuration, and the file if one is given.
+def _resolve(spec: str) -> tuple[ClassifierSource, Any]:
+    """Return what is named, and timm's pretrained configuration.
 
     Raises:
         UsageError: unknown name, tag or file; weights without a classifier.
     """
-    name, path = split_file(spec)
-    return name, _pretrained_cfg(spec, name, needs_weights=path is None), path
+    source = parse_classifier(spec)
+    return source, _pretrained_cfg(spec, source.name, needs_weights=source.file is None)
 
 
 def _pretrained_cfg(spec: str, name: str, *, needs_weights: bool) -> Any:
@@ -131,21 +134,18 @@ def _fetch(spec: str, name: str, configuration: Any, *, offline: bool) -> Any:
         return timm.create_model(name, pretrained=True)
 
 
-def _from_file(spec: str, name: str, path: Path, warnings: list[str]) -> Any:
+def _from_file(spec: str, name: str, path: Path, configuration: Any, warnings: list[str]) -> Any:
     import timm
 
     with refusing_code(path, spec):
         if path.suffix in {".npz", ".npy"}:
             return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
     state = read_state_dict(path, spec)
+    classes = _head_size(state, configuration)
     with refusing_code(path, spec):
         # timm's own loader renames keys of older checkpoints; given the tensors, it opens no file itself.
-        network: Any = timm.create_model(name, pretrained=False)
-        key = network.pretrained_cfg.get("classifier")
-        rows = state.get(f"{key}.weight") if isinstance(key, str) else None
-        classes = rows.shape[0] if rows is not None else network.num_classes
         overlay = {"state_dict": state, "num_classes": classes}
-        network = timm.create_model(
+        network: Any = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes
         )
     if "." not in name:
@@ -156,28 +156,36 @@ def _from_file(spec: str, name: str, path: Path, warnings: list[str]) -> Any:
     return network
 
 
-def _classes(network: Any, warnings: list[str]) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
-    """Return class names and ImageNet-1K columns, matched by WordNet id where timm knows the label set."""
+def _head_size(state: dict[str, Any], configuration: Any) -> int:
+    """Return the number of outputs: the rows of the classifier, or as in timm's own weights."""
+    heads = getattr(configuration, "classifier", None) or ()
+    rows = (state.get(f"{head}.weight") for head in ((heads,) if isinstance(heads, str) else heads))
+    default: int = getattr(configuration, "num_classes", 0) or 1000
+    return next((len(each) for each in rows if each is not None), default)
+
+
+def _labels(spec: str, network: Any, labels: str | None) -> Labels:
+    """Return the names of the outputs: the user's, or timm's own matched by WordNet id.
+
+    Raises:
+        UsageError: neither are known, or the user's do not fit.
+    """
     data: Any = importlib.import_module("timm.data")
     subset = data.infer_imagenet_subset(network)
-    if subset is None:
-        count = int(network.num_classes)
-        warnings.append(
-            f"The weights have {count} classes whose names timm does not know: none of them can be matched "
-            "to a benchmark's classes."
-        )
-        return tuple(f"class {index}" for index in range(count)), (None,) * count
+    if labels is not None or subset is None:
+        return match_labels(spec, unnamed(int(network.num_classes)), labels)
     info = data.ImageNetInfo(subset)
     imagenet_info = data.ImageNetInfo("imagenet-1k")
     imagenet = {wnid: index for index, wnid in enumerate(imagenet_info.label_names())}
     wnids = info.label_names()
     columns = tuple(imagenet.get(wnid) for wnid in wnids)
     missing = len(imagenet) - sum(column is not None for column in columns)
-    if missing:
-        warnings.append(
-            f"{missing} of the 1000 ImageNet-1K classes are missing among these {len(wnids)} classes."
-        )
-    return tuple(info.label_descriptions()), columns
+    warnings = (
+        (f"{missing} of the 1000 ImageNet-1K classes are missing among these {len(wnids)} classes.",)
+        if missing
+        else ()
+    )
+    return Labels(tuple(info.label_descriptions()), columns, warnings)
 
 
 def _training_data(tag: str) -> str | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.models._family import Family, LoadOptions, ModelInfo
-from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code, split_file
+from counterground.models._labels import Labels, match_labels
+from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code
 from counterground.models.classifiers._classifier import NetworkClassifier
+from counterground.models.classifiers._source import ClassifierSource, parse_classifier, unnamed
 
 # DenseNet's published checkpoints spell "denselayer1.norm.1", its modules "denselayer1.norm1".
 _DENSE_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)()")
@@ -21,53 +24,58 @@ _REMEDY = (
 
 
 def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
-    """Load ``torchvision:NAME``, ``torchvision:NAME/WEIGHTS`` or ``torchvision:NAME@FILE``.
+    """Load ``torchvision:NAME``, ``torchvision:NAME/WEIGHTS`` or ``torchvision:NAME@FILE?labels=FILE``.
 
     Raises:
-        UsageError: unknown name, weights or file.
+        UsageError: unknown name, weights or file; outputs without names.
         CounterGroundError: weights cannot be fetched or do not fit.
     """
-    name, weights, path, warnings = _resolve(spec)
+    source, weights, warnings = _resolve(spec)
+    path = source.file
     state = read_state_dict(path, spec) if path else _fetch(spec, weights, offline=options.offline)
-    network, names = _network(spec, name, weights, state, path)
-    if tuple(names) != tuple(weights.meta["categories"]):
-        warnings.append(
-            f"The weights have {len(names)} classes, not ImageNet's 1000: their names are unknown, and none "
-            "of them can be matched to a benchmark's classes."
-        )
-    columns = range(1000) if len(names) == 1000 else [None] * len(names)
+    network, outputs = _network(spec, source.name, weights, state, path)
+    labels = _labels(spec, weights, outputs, source.labels)
     return NetworkClassifier(
         spec,
         network,
         weights.transforms(),
-        class_names=tuple(names),
-        imagenet_columns=tuple(columns),
+        class_names=labels.names,
+        imagenet_columns=labels.columns,
         description={
-            "architecture": name,
+            "architecture": source.name,
             "weights": path.name if path else weights.name,
             "training_data": _training_data(weights.name) if not path else None,
             "published_accuracy": weights.meta.get("_metrics", {}).get("ImageNet-1K") if not path else None,
-            "warnings": warnings,
+            "warnings": [*warnings, *labels.warnings],
         },
-        configuration={"library": "torchvision", "name": name, "num_classes": len(names)},
+        configuration={"library": "torchvision", "name": source.name, "num_classes": outputs},
         libraries=("torchvision",),
         options=options,
     )
 
 
-def _resolve(spec: str) -> tuple[str, Any, Path | None, list[str]]:
-    """Return name, torchvision's weights entry, file if one is given, and warnings.
+def _resolve(spec: str) -> tuple[ClassifierSource, Any, list[str]]:
+    """Return what is named, torchvision's weights entry, and warnings.
 
     Raises:
         UsageError: unknown name, weights or file.
     """
-    name, path = split_file(spec)
-    name, _, wanted = name.partition("/")
+    source = parse_classifier(spec)
+    name, _, wanted = source.name.partition("/")
     available = _weights_of(spec, name)
-    if path is None or wanted:
-        return name, _pick(available, wanted, spec, name), path, []
-    weights, warnings = _weights_for_file(available, path, name)
-    return name, weights, path, warnings
+    source = replace(source, name=name)
+    if source.file is None or wanted:
+        return source, _pick(available, wanted, spec, name), []
+    weights, warnings = _weights_for_file(available, source.file, name)
+    return source, weights, warnings
+
+
+def _labels(spec: str, weights: Any, outputs: int, labels: str | None) -> Labels:
+    """Return the names of the outputs: the user's, or torchvision's own of ImageNet."""
+    names = tuple(weights.meta["categories"])
+    if labels is not None or outputs != len(names):
+        return match_labels(spec, unnamed(outputs), labels)
+    return Labels(names, tuple(range(outputs)))
 
 
 def _training_data(weights: str) -> str:
@@ -126,27 +134,31 @@ def _fetch(spec: str, weights: Any, *, offline: bool) -> Any:
         )
 
 
-def _network(
-    spec: str, name: str, weights: Any, state: dict[str, Any], path: Path | None
-) -> tuple[Any, list[str]]:
+def _network(spec: str, name: str, weights: Any, state: dict[str, Any], path: Path | None) -> tuple[Any, int]:
+    """Return the network with its weights, and how many outputs it has: as many as the checkpoint."""
     from torchvision import models
 
     state = {_DENSE_KEY.sub(r"\1\2", key): tensor for key, tensor in state.items()}
-    names = list(weights.meta["categories"])
-    classes = len(names)
-    if path is not None:
-        # The last matrix of a checkpoint is its classifier; its rows are the classes.
-        matrices = [tensor for tensor in state.values() if tensor.ndim == 2 or tensor.shape[2:] == (1, 1)]
-        classes = matrices[-1].shape[0] if matrices else classes
-        if classes != len(names):
-            names = [f"class {index}" for index in range(classes)]
+    outputs = len(weights.meta["categories"])
     with refusing_code(path or Path(weights.url.rsplit("/", 1)[-1]), spec):
         options = _builder_options(name, weights, state)
-        network = models.get_model(name, weights=None, num_classes=classes, **options)
+        network = models.get_model(name, weights=None, num_classes=outputs, **options)
+        rows = state.get(f"{_last_layer(network)}.weight")
+        if rows is not None and len(rows) != outputs:
+            outputs = len(rows)
+            network = models.get_model(name, weights=None, num_classes=outputs, **options)
         network.load_state_dict(state)
         if name == "googlenet":
             network.aux_logits, network.aux1, network.aux2 = False, None, None
-    return network, names
+    return network, outputs
+
+
+def _last_layer(network: Any) -> str:
+    """Return the name of a network's classifier: the last linear layer, or convolution."""
+    import torch
+
+    layers = (torch.nn.Linear, torch.nn.Conv2d)
+    return [str(name) for name, module in network.named_modules() if isinstance(module, layers)][-1]
 
 
 def _builder_options(name: str, weights: Any, state: dict[str, Any]) -> dict[str, Any]:

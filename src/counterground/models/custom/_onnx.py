@@ -11,9 +11,9 @@ import numpy as np
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message
 from counterground.models._base import Classifier
-from counterground.models._family import Family, LoadOptions, require
+from counterground.models._family import Family, LoadOptions, read_options, require
 from counterground.models._fingerprint import combine, library_versions, plain_repr
-from counterground.models._labels import Labels, match_labels
+from counterground.models._labels import Labels, match_labels, read_labels
 from counterground.models._weights import read_json
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class OnnxSource:
     Attributes:
         spec: as the user wrote it.
         file: the graph.
-        labels: ``imagenet``, or a file of class names, one a line.
+        labels: ``imagenet``, or a file of class names, one per line.
         size: height and width of the network's input, None to take them from the graph.
         resize: pixels of the shorter side before the centre is cropped; None to squash the whole photo
             to ``size``.
@@ -62,7 +62,7 @@ class OnnxSource:
 
 
 def find_onnx(spec: str) -> OnnxSource:
-    """Return the file that ``onnx:FILE`` names, with its sidecar ``FILE.json`` read and checked.
+    """Return the file that ``onnx:FILE[?labels=FILE]`` names, with its sidecar ``FILE.json`` checked.
 
     Raises:
         UsageError: no such file or sidecar, or a sidecar with missing, unknown or impossible values.
@@ -70,7 +70,9 @@ def find_onnx(spec: str) -> OnnxSource:
         ModuleNotFoundError: a package is missing.
     """
     require("onnx", "onnxruntime")
-    file = Path(spec.partition(":")[2]).expanduser()
+    place, _, query = spec.partition(":")[2].partition("?")
+    labels = read_options(spec, query, ("labels",)).get("labels")
+    file = Path(place).expanduser()
     if not file.is_file():
         raise UsageError(f"{spec}: there is no file {str(file)!r}.")
     sidecar = file.with_name(f"{file.name}.json")
@@ -79,7 +81,11 @@ def find_onnx(spec: str) -> OnnxSource:
             f"{spec}: an ONNX file contains neither preprocessing nor class names; write them into "
             f"{sidecar}, such as {_EXAMPLE}."
         )
-    return _checked(spec, file, sidecar, read_json(sidecar, spec))
+    values = read_json(sidecar, spec)
+    if labels is not None and isinstance(values, dict):
+        read_labels(labels)
+        values["labels"] = labels if labels == "imagenet" else str(Path(labels).expanduser().absolute())
+    return _checked(spec, file, sidecar, values)
 
 
 def _checked(spec: str, file: Path, sidecar: Path, values: Any) -> OnnxSource:
@@ -127,7 +133,7 @@ def _labels(value: Any, sidecar: Path, refuse: Any) -> str:
     file = sidecar.parent / value if isinstance(value, str) and value else None
     if file is None or not file.is_file():
         raise refuse(
-            f"'labels' is {value!r}; it is \"imagenet\" or a file beside it with one class name a line."
+            f"'labels' is {value!r}; it is \"imagenet\" or a file beside it with one class name per line."
         )
     return str(file)
 

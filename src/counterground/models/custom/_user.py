@@ -1,9 +1,11 @@
-"""Models of the user's own: ``module:function``, and objects of a Python program."""
+"""Models of the user's own: ``module:function``, ``file.py:function``, and objects of a Python program."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,22 +14,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_summary, is_installed
 from counterground.models._base import Model
 from counterground.models._family import Family, LoadOptions
+from counterground.models._fingerprint import imported_modules
 from counterground.models.custom._wrap import ACCEPTED, wrap_model
+
+# What was imported from folders of the user: a notebook lives longer than the code of a file.
+_IMPORTED: dict[str, tuple[Path, str]] = {}
 
 
 def load_user(spec: str, options: LoadOptions) -> Model:
     """Call the user's function, without arguments, and wrap what it returns (see `wrap_model`).
 
     Raises:
-        UsageError: no such module or function, or it returns something else.
+        UsageError: no such file, module or function, or it returns something else.
         CounterGroundError: the function itself fails or ends the program.
     """
-    function = find_function(spec)
-    made = _call(spec, function)
-    return wrap_model(spec, made, options, made_by=function, module=sys.modules[spec.partition(":")[0]])
+    module, function = _find(spec)
+    with _importable(_folder(spec)):
+        made = _call(spec, function)
+    return wrap_model(spec, made, options, made_by=function, module=module)
 
 
 def load_object(spec: str, given: Any, options: LoadOptions) -> Model:
@@ -75,47 +82,131 @@ def _tensors(network: Any) -> Iterator[tuple[str, Any]]:
 
 
 def find_function(spec: str) -> Callable[[], Any]:
-    """Import the module of ``module:function`` and return the function, without calling it.
+    """Import the module or file before the colon and return the function, without calling it.
 
     Raises:
-        UsageError: no such module or function.
+        UsageError: no such file, module or function.
         CounterGroundError: importing the module fails or ends the program.
     """
-    module_name, _, path = spec.partition(":")
-    module = _import(spec, module_name)
+    return _find(spec)[1]
+
+
+def _find(spec: str) -> tuple[ModuleType, Callable[[], Any]]:
+    place, _, path = spec.rpartition(":")
+    with _importable(_folder(spec)):
+        module = _import(spec, place)
     function: Any = module
     for part in path.split("."):
         if not hasattr(function, part):
-            raise UsageError(f"{spec}: {module_name} has no {path!r}.{did_you_mean(path, dir(module))}")
+            raise UsageError(f"{spec}: {place} has no {path!r}.{did_you_mean(path, dir(module))}")
         function = getattr(function, part)
     if not callable(function):
         raise UsageError(f"{spec}: {path!r} is not a function; it must {ACCEPTED}.")
-    return function  # type: ignore[no-any-return]
+    return module, function
 
 
-def _import(spec: str, module_name: str) -> ModuleType:
-    here = str(Path.cwd())
-    added = here not in sys.path
+def _folder(spec: str) -> Path:
+    """Return where the user's modules are looked for first: beside the file, or in the current folder."""
+    place = spec.rpartition(":")[0]
+    return Path(place).expanduser().resolve().parent if place.endswith(".py") else Path.cwd()
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let modules of a folder be imported; those whose files were edited since are imported again."""
+    if any(_digest(file) != digest for file, digest in _IMPORTED.values()):
+        for name in _IMPORTED:
+            sys.modules.pop(name, None)
+        _IMPORTED.clear()
+    before, added = set(sys.modules), str(folder) not in sys.path
     if added:
-        sys.path.insert(0, here)
+        sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module(module_name)
+        yield
+    finally:
+        if added:
+            sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and Path(file).is_relative_to(folder) and not is_installed(file):
+                _IMPORTED[name] = Path(file), _digest(Path(file))
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
+def _import(spec: str, place: str) -> ModuleType:
+    try:
+        if place.endswith(".py"):
+            return _import_file(spec, Path(place).expanduser().resolve())
+        return importlib.import_module(place)
+    except CounterGroundError:
+        raise
     except ModuleNotFoundError as error:
-        if error.name and module_name.startswith(error.name):
+        if error.name and not place.endswith(".py") and place.startswith(error.name):
             raise UsageError(
                 f"{spec}: there is no module {error.name!r} in this folder or among the installed packages."
             ) from error
-        raise CounterGroundError(f"{spec}: importing {module_name} failed: {error}.") from error
+        raise CounterGroundError(f"{spec}: importing {place} failed: {error_summary(error)}.") from error
     except SystemExit as error:
         raise CounterGroundError(
-            f"{spec}: importing {module_name} ended the program ({error!r}); put what a script does under "
-            "if __name__ == '__main__'."
+            f"{spec}: importing {place} ended the program ({error_summary(error)}); put what a script does "
+            "under if __name__ == '__main__'."
         ) from error
     except Exception as error:
-        raise CounterGroundError(f"{spec}: importing {module_name} failed: {error!r}.") from error
-    finally:
-        if added:
-            sys.path.remove(here)
+        raise CounterGroundError(f"{spec}: importing {place} failed: {error_summary(error)}.") from error
+
+
+def _import_file(spec: str, path: Path) -> ModuleType:
+    """Import a file under its own name, or a longer one where another module has that name."""
+    if not path.is_file():
+        raise UsageError(f"{spec}: there is no file {str(path)!r}.")
+    _refuse_mixed_up(spec, path)
+    name = path.stem
+    if not _is_free(name, path):
+        name = f"{name}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None
+    assert found.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(found)
+    try:
+        found.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _is_free(name: str, path: Path) -> bool:
+    """Whether no module but this file has a name."""
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__file__", None) == str(path)
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    return found is None or found.origin == str(path)
+
+
+def _refuse_mixed_up(spec: str, path: Path) -> None:
+    """Refuse a file that imports a module beside it if another folder's module of that name is loaded.
+
+    Two experiments may each have a ``net.py``: Python would give the second the first one's.
+    """
+    beside = {file.stem: file for file in path.parent.glob("*.py") if file != path}
+    waiting = [path]
+    while waiting:
+        for name in imported_modules(waiting.pop(), ""):
+            file = beside.pop(name, None)
+            if file is None:
+                continue
+            waiting.append(file)
+            other = getattr(sys.modules.get(name), "__file__", None)
+            if other is not None and Path(other).resolve() != file:
+                raise UsageError(
+                    f"{spec}: it imports {file}, but {other} of the same name is loaded already. Rename one "
+                    "of them, or evaluate the models in separate runs."
+                )
 
 
 def _call(spec: str, function: Callable[[], Any]) -> Any:
@@ -125,15 +216,18 @@ def _call(spec: str, function: Callable[[], Any]) -> Any:
         raise
     except SystemExit as error:
         raise CounterGroundError(
-            f"{spec} ended the program ({error!r}) instead of returning a model; use --debug to see where."
+            f"{spec} ended the program ({error_summary(error)}) instead of returning a model."
         ) from error
     except Exception as error:
-        raise CounterGroundError(f"{spec} failed: {error!r}. Use --debug to see where.") from error
+        raise CounterGroundError(
+            f"{spec} failed: {error_summary(error)}. --debug shows the traceback."
+        ) from error
 
 
 def _claims(spec: str) -> bool:
-    module, _, path = spec.partition(":")
-    return all(part.isidentifier() for part in [*module.split("."), *path.split(".")])
+    place, _, path = spec.rpartition(":")
+    parts = path.split(".") if place.endswith(".py") else [*place.split("."), *path.split(".")]
+    return all(part.isidentifier() for part in parts)
 
 
 def _refuse_object(spec: str, *_: Any) -> Any:
@@ -152,7 +246,7 @@ OBJECT = Family(
 )
 USER = Family(
     prefix="module",
-    usage="module:function",
+    usage="module:function or file.py:function",
     claims=_claims,
     resolve=find_function,
     load=load_user,

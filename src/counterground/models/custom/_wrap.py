@@ -21,7 +21,7 @@ from counterground.models._fingerprint import (
     plain_repr,
     tensor_digests,
 )
-from counterground.models._labels import Labels, imagenet_order, match_names, names_of
+from counterground.models._labels import Labels, imagenet_order, match_list, names_of
 from counterground.models.classifiers import NetworkClassifier, final_linear
 
 if TYPE_CHECKING:
@@ -122,6 +122,11 @@ def _check_encoder(made: Model) -> None:
         raise UsageError(
             f"{made.spec} returned a {kind.__name__} without {', '.join(missing)}; its class must set "
             f"{'it' if len(missing) == 1 else 'them'}."
+        )
+    if isinstance(made, Classifier) and {len(made.class_names), len(made.imagenet_columns)} != {made.dim}:
+        raise UsageError(
+            f"{made.spec} has {len(made.class_names)} class_names and {len(made.imagenet_columns)} "
+            f"imagenet_columns for {made.dim} outputs; each output needs one of both."
         )
 
 
@@ -317,9 +322,12 @@ def _class_names(spec: str, given: Any) -> tuple[str, ...]:
 
 def _labels(spec: str, network: torch.nn.Module, named: Any) -> Labels:
     if named is not None:
-        return match_names(_class_names(spec, named))
+        return match_list(f"{spec}: class_names", _class_names(spec, named))
     if final_linear(network, 1000) is None:
-        raise UsageError(f"{spec}: without class_names the network must end in 1000 ImageNet logits.")
+        raise UsageError(
+            f"{spec}: without class_names the network must end in 1000 ImageNet logits; return "
+            "(network, preprocess, class_names)."
+        )
     return imagenet_order(
         "No class names were given: the 1000 logits are taken to be ImageNet-1K in its usual order."
     )

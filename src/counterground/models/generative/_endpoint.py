@@ -53,12 +53,16 @@ class Caller:
         spec: names the model in messages.
         url: the address of chat completions.
         key: sent as a bearer token; never part of a message.
+        variable: the environment variable it is read from.
         timeout: seconds for one whole call.
         retries: how often a call with a transient failure is repeated.
     """
 
-    def __init__(self, spec: str, url: str, *, key: str | None, timeout: float, retries: int) -> None:
+    def __init__(
+        self, spec: str, url: str, *, key: str | None, variable: str, timeout: float, retries: int
+    ) -> None:
         self._spec, self._url, self._timeout, self._retries = spec, url, timeout, retries
+        self._variable = variable
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -116,8 +120,8 @@ class Caller:
 
     def _rejected(self, code: int, excerpt: str, headers: Message) -> str:
         remedy = {
-            401: " Set COUNTERGROUND_API_KEY.",
-            403: " Check COUNTERGROUND_API_KEY and what it may use.",
+            401: f" Set {self._variable}.",
+            403: f" Check {self._variable} and what it may use.",
             404: " Check the address and the model's name.",
         }.get(code, "")
         if 300 <= code < 400:
@@ -165,6 +169,8 @@ def _excerpt(body: bytes) -> str:
 
 
 API_KEY = "COUNTERGROUND_API_KEY"
+# Hosts that have a variable of their own, read where ours is not set: their key goes to nobody else.
+_VENDOR_KEYS = {"api.openai.com": "OPENAI_API_KEY"}
 _PROTOCOLS: frozenset[Protocol] = frozenset({"free-form", "yes-no"})
 _LONGEST_SIDE = 2048
 _SENT = f"JPEG, quality 95, no chroma subsampling, longest side {_LONGEST_SIDE} pixels at most"
@@ -174,7 +180,7 @@ _HERE = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass(frozen=True)
 class EndpointSource:
-    """``URL#MODEL?OPTIONS``, parsed; ``url`` ends in ``/chat/completions``."""
+    """``URL#MODEL?OPTIONS``, parsed; ``url`` ends in ``/chat/completions``, ``key`` is a variable's name."""
 
     spec: str
     url: str
@@ -183,6 +189,7 @@ class EndpointSource:
     timeout: float
     retries: int
     price: float | None
+    key: str
 
     @property
     def local(self) -> bool:
@@ -193,11 +200,11 @@ class EndpointSource:
 def find_endpoint(spec: str) -> EndpointSource:
     """Return what ``http://HOST/v1#MODEL[?OPTIONS]`` names; nothing is called.
 
-    Options, joined by ``&``: ``jobs=4`` photos at once, ``timeout=120`` seconds, ``retries=5`` and
-    ``price=0.002`` for one call.
+    Options, joined by ``&``: ``jobs=4`` photos at once, ``timeout=120`` seconds, ``retries=5``,
+    ``price=0.002`` for one call and ``key=VARIABLE``, the environment variable that holds the key.
 
     Raises:
-        UsageError: no host or no model is named, an unknown option, or a password in the address.
+        UsageError: no host or no model is named, an unknown option, or a password or key in the address.
     """
     address, _, fragment = spec.partition("#")
     model, _, query = fragment.partition("?")
@@ -226,6 +233,7 @@ def find_endpoint(spec: str) -> EndpointSource:
         timeout=options["timeout"],
         retries=int(options["retries"]),
         price=options["price"],
+        key=_key_variable(options["key"], parts.hostname or ""),
     )
 
 
@@ -250,9 +258,14 @@ class Endpoint(Generative):
     def __init__(self, source: EndpointSource, options: LoadOptions) -> None:
         self.spec, self.device, self.dtype = source.spec, "remote", options.precision
         self.concurrency, self.price = source.jobs, source.price
-        key = _key()
+        key = _key(source.key)
         self._caller = Caller(
-            source.spec, source.url, key=key, timeout=source.timeout, retries=source.retries
+            source.spec,
+            source.url,
+            key=key,
+            variable=source.key,
+            timeout=source.timeout,
+            retries=source.retries,
         )
         self._request = {"model": source.model, "temperature": 0}
         # Libraries, jobs and price are left out: answers that were paid for stay valid after an update.
@@ -265,7 +278,7 @@ class Endpoint(Generative):
             "preprocessing": _SENT,
             "request": self._request,
             "chat_template": "the server's own",
-            "api_key": f"from {API_KEY}" if key else "none",
+            "api_key": f"from {source.key}" if key else "none",
             "jobs": source.jobs,
             "timeout_seconds": source.timeout,
             "retries": source.retries,
@@ -294,17 +307,30 @@ class Endpoint(Generative):
         self._caller.stop()
 
 
-def _key() -> str | None:
+def _key_variable(given: str | None, host: str) -> str:
+    """Return the environment variable of the key; one that was named must be set."""
+    if given is None:
+        return API_KEY if os.environ.get(API_KEY) else _VENDOR_KEYS.get(host, API_KEY)
+    if not os.environ.get(given):
+        raise UsageError(
+            "key= must name an environment variable that is set, as in key=OPENAI_API_KEY; never write the "
+            "key itself into the address."
+        )
+    return given
+
+
+def _key(variable: str) -> str | None:
     """Return the key from the environment, without the line break that one read from a file often ends in."""
-    key = os.environ.get(API_KEY, "").strip()
+    key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise UsageError(f"{API_KEY} contains characters that no key has; set it again.")
+        raise UsageError(f"{variable} contains characters that no key has; set it again.")
     return key or None
 
 
 def _options(spec: str, query: str) -> dict[str, Any]:
-    options: dict[str, Any] = dict(_OPTIONS)
-    for name, value in read_options(spec, query, _OPTIONS).items():
+    given = read_options(spec, query, (*_OPTIONS, "key"))
+    options: dict[str, Any] = {**_OPTIONS, "key": given.pop("key", None)}
+    for name, value in given.items():
         lowest = {"jobs": 1, "timeout": 0.01}.get(name, 0)
         try:
             options[name] = float(value or "")

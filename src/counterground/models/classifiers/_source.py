@@ -1,0 +1,49 @@
+"""``NAME[@FILE][?labels=FILE]``: a classifier of a library, its weights and the names of its outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from counterground.errors import UsageError
+from counterground.models._family import read_options
+from counterground.models._labels import read_labels
+from counterground.models._weights import split_file
+
+
+@dataclass(frozen=True)
+class ClassifierSource:
+    """What a specification names, its library apart.
+
+    Attributes:
+        name: of the architecture, with a tag or weights where the library has several.
+        file: weights of the user's own, None for those of the library.
+        labels: ``imagenet`` or a file of class names, None where the library knows the names.
+    """
+
+    name: str
+    file: Path | None
+    labels: str | None
+
+
+def parse_classifier(spec: str) -> ClassifierSource:
+    """Return what ``PREFIX:NAME[@FILE][?labels=FILE]`` names.
+
+    Raises:
+        UsageError: there is no such file, or an unknown option.
+        CounterGroundError: a file of names with an empty line.
+    """
+    place, _, query = spec.partition("?")
+    options = read_options(spec, query, ("labels",))
+    labels = options.get("labels")
+    if "labels" in options and not labels:
+        raise UsageError(f"{spec}: labels= needs a file with one name per line, or imagenet.")
+    if labels:
+        read_labels(labels)
+    name, file = split_file(place)
+    return ClassifierSource(name, file, labels)
+
+
+def unnamed(outputs: int) -> tuple[str, ...]:
+    """Return what outputs are called whose names nobody knows."""
+    return tuple(f"class {index}" for index in range(outputs))

@@ -1,0 +1,179 @@
+"""Mistakes in a user's own model: found on the first photo, and never called a fault of CounterGround."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+from counterground.cli import main
+from counterground.errors import CounterGroundError, UsageError
+from counterground.inference import Settings, evaluate_models
+from counterground.photos import read_benchmark
+
+MODULE = """
+import types
+
+import numpy as np
+import torch
+from torchvision import transforms as T
+
+from counterground.models import Classifier, DualEncoder
+
+NAMES = ["black swan", "flamingo", "ice bear"]
+SMALL = T.Compose([T.Resize((8, 8)), T.ToTensor()])
+
+class Net(torch.nn.Linear):
+    def __init__(self, give=lambda logits: logits, outputs=3):
+        torch.manual_seed(0)
+        super().__init__(192, outputs)
+        self.give = give
+    def forward(self, batch):
+        return self.give(super().forward(batch.flatten(1)))
+
+class Clip(Net):
+    def encode_image(self, batch):
+        return self(batch)
+    def encode_text(self, tokens):
+        return tokens.float()
+
+def plain(): return Net(), SMALL, NAMES
+def in_dict(): return Net(lambda logits: {"loss": None, "logits": logits}), SMALL, NAMES
+def in_object(): return Net(lambda logits: types.SimpleNamespace(logits=logits)), SMALL, NAMES
+def keyed(): return Net(lambda logits: {"scores": logits}), SMALL, NAMES
+def listed(): return Net(lambda logits: [logits]), SMALL, NAMES
+def flat(): return Net(lambda logits: logits.flatten()), SMALL, NAMES
+def array(): return Net(), lambda image: np.asarray(image.resize((8, 8))), NAMES
+def picture(): return Net(), lambda image: image.resize((8, 8)), NAMES
+def batched(): return Net(), lambda image: SMALL(image)[None], NAMES
+def whole(): return Net(), T.Compose([T.ToTensor(), sized]), NAMES
+def sized(pixels):
+    SIZES.append(8 + len(SIZES) % 2)
+    return pixels[:, : SIZES[-1], :8]
+SIZES = []
+def bytes_(): return Net(), T.Compose([T.Resize((8, 8)), T.PILToTensor()]), NAMES
+def few(): return Net(outputs=4), SMALL, NAMES
+def broken(): return Net(lambda logits: logits.lost), SMALL, NAMES
+def constant(): return Net(lambda logits: logits * 0 + torch.tensor([0.0, 2.0, 1.0])), SMALL, NAMES
+def tied(): return Net(lambda logits: logits * 0), SMALL, NAMES
+def endless(): return Clip(), SMALL, lambda texts: torch.ones(len(texts), 3)
+def some(): return Clip(), SMALL, lambda texts: torch.tensor([[1.0, len(t) > 20, 0] for t in texts])
+
+class Ready(Classifier):
+    fingerprint, device, dtype, dim = "ready", "cpu", "fp32", 3
+    class_names, imagenet_columns, description = tuple(NAMES), (100, 130, 296), {}
+    def preprocess(self, image): return SMALL(image)
+    def encode(self, batch): return batch.flatten(1)[:, :3].numpy()
+
+class Short(Ready):
+    class_names = ("black swan", "flamingo")
+
+class Mute(DualEncoder):
+    fingerprint = text_fingerprint = "mute"
+    device, dtype, dim, logit_scale, description = "cpu", "fp32", 3, 1.0, {}
+    def preprocess(self, image): return SMALL(image)
+    def encode(self, batch): return batch.flatten(1)[:, :3]
+    def encode_texts(self, texts): return np.full((len(texts), 3), np.nan)
+"""
+
+
+@pytest.fixture
+def own(own_modules, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(MODULE)
+    return tmp_path
+
+
+def run_on(photos, function, out, **settings):
+    chosen = Settings(**{"batch_size": 5, "label_space": "benchmark", "device": "cpu", **settings})
+    return evaluate_models(read_benchmark(photos), [f"mine.py:{function}"], chosen, out)
+
+
+@pytest.mark.parametrize("function", ["in_dict", "in_object"])
+def test_logits_may_be_in_a_dict_or_an_object(function, own, photos, tmp_path):
+    plain = run_on(photos, "plain", tmp_path / "plain").predictions
+    wrapped = run_on(photos, function, tmp_path / "wrapped").predictions
+    assert wrapped.drop("model").equals(plain.drop("model"))
+
+
+MISTAKES = {
+    "keyed": "the network returned dict with scores; expected a tensor of logits, or a dict or object with",
+    "listed": "the network returned list; expected a tensor of logits",
+    "flat": r"the network returned \(3,\) for 1 photo; expected logits \(1, 3\)",
+    "array": r"preprocessing returned numpy.ndarray \(8, 8, 3\) uint8 for a photo; expected a torch",
+    "picture": "preprocessing returned PIL.Image.Image for a photo; expected a torch.Tensor",
+    "batched": r"preprocessing returned torch.Tensor \(1, 3, 8, 8\) float32 for a photo; expected",
+    "whole": r"preprocessing returned \(3, [89], 8\) for one photo and \(3, [89], 8\) for another; expected",
+    "bytes_": r"encoding photos failed: RuntimeError: .* given torch.Tensor \(1, 3, 8, 8\) uint8",
+    "few": "the network has 4 outputs, but 3 names are given",
+    "broken": r"AttributeError: 'Tensor' object has no attribute 'lost' \(mine\.py, line \d+\); the network",
+    "Ready": r"returned numpy.ndarray \(1, 3\) float32 for 1 photo; expected a torch.Tensor \(1, 3\)",
+    "Mute": r"encode_texts\(\) returned ndarray \(3, 3\) for 3 texts; expected a finite numpy array \(3, 3\)",
+}
+
+
+@pytest.mark.parametrize("function", MISTAKES)
+def test_what_a_model_returns_is_checked(function, own, photos, tmp_path):
+    with pytest.raises(CounterGroundError, match=MISTAKES[function]) as caught:
+        run_on(photos, function, tmp_path / "run")
+    assert str(caught.value).startswith(f"mine.py:{function}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("label_space", ["benchmark", "imagenet"])
+def test_too_few_names_are_said_to_be_so_in_every_label_space(label_space, own, photos, tmp_path):
+    with pytest.raises(CounterGroundError, match="4 outputs, but 3 names"):
+        run_on(photos, "few", tmp_path / "run", label_space=label_space)
+
+
+def test_a_ready_classifier_has_a_name_and_a_column_for_each_output(own, photos, tmp_path):
+    with pytest.raises(UsageError, match="2 class_names and 3 imagenet_columns for 3 outputs"):
+        run_on(photos, "Short", tmp_path / "run")
+
+
+def test_one_mistake_costs_one_photo(own, photos, tmp_path):
+    text = MODULE.replace("def broken(): return Net(", "SEEN = []\ndef broken(): return Net(")
+    text = text.replace("lambda logits: logits.lost), SMALL", "lambda logits: logits.lost), counting")
+    text += "\ndef counting(image):\n    SEEN.append(1)\n    return SMALL(image)\n"
+    (own / "mine.py").write_text(text)
+    with pytest.raises(CounterGroundError, match="lost"):
+        run_on(photos, "broken", tmp_path / "run")
+    assert sys.modules["mine"].SEEN == [1]
+
+
+def confusion(run):
+    warnings = [text for texts in run.info.model_warnings.values() for text in texts]
+    found = [text for text in warnings if "does not distinguish all classes" in text]
+    assert len(found) <= 1
+    return found[0].partition(": ")[2] if found else ""
+
+
+def test_one_warning_says_that_a_model_confuses_classes(own, photos, tmp_path):
+    assert confusion(run_on(photos, "plain", tmp_path / "plain")) == ""
+    run = run_on(photos, "constant", tmp_path / "constant")
+    assert confusion(run) == "all 48 answers are 'flamingo'."
+    tied = "all 48 answers are 'black swan'; 48 of 48 answers tie exactly with another class."
+    assert confusion(run_on(photos, "tied", tmp_path / "tied")) == tied
+    said = "3 of 3 class texts have the features of another one (check the tokenizer and its end token)"
+    assert confusion(run_on(photos, "endless", tmp_path / "endless")) == f"{said}; {tied}"
+
+
+def test_equal_features_of_some_texts_are_counted(own, photos, tmp_path):
+    said = confusion(run_on(photos, "some", tmp_path / "some"))
+    assert said.startswith("2 of 3 class texts have the features of another one")
+
+
+def test_few_ties_are_no_confusion(own, photos, tmp_path):
+    run = run_on(photos, "plain", tmp_path / "run")
+    assert run.predictions.filter(pl.col("top2_gap") == 0).is_empty()
+    assert np.unique(run.predictions["predicted_index"]).size > 1
+
+
+def test_what_no_check_foresaw_is_not_called_a_fault_of_ours(own, photos, capsys):
+    (own / "mine.py").write_text(MODULE + "\nclass Odd(Ready):\n    @property\n    def device(self): 1 / 0\n")
+    assert main(["evaluate", str(photos), "-m", "mine.py:Odd", "--out", "run"]) == 1
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: division by zero (mine.py, line " in said
+    assert "report it" not in said

@@ -1,0 +1,127 @@
+"""Fine-tuned checkpoints with classes of their own, saved as people save them."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.models import check_specs, load_model
+
+NAMES = ("rust spot", "scratch", "clean")
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return timm.create_model("test_resnet.r160_in1k", num_classes=3).eval()
+
+
+@pytest.fixture
+def labels(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("\n".join(NAMES) + "\n")
+    return path
+
+
+def prefixed(state, prefix):
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+def shifted(state):
+    return {name: tensor + 1 for name, tensor in state.items()}
+
+
+SAVED = {
+    "plain": lambda state: state,
+    "training script": lambda state: {"epoch": 3, "state_dict": state, "optimizer": {"state": {}}},
+    "with options": lambda state: {"model": state, "args": argparse.Namespace(lr=0.1, betas=(0.9, 0.95))},
+    "with a score": lambda state: {"net": state, "acc": np.float64(0.5), "best": np.float32(0.4)},
+    "DataParallel": lambda state: prefixed(state, "module."),
+    "compiled": lambda state: {"model_state_dict": prefixed(state, "_orig_mod.")},
+    "Lightning": lambda state: {"state_dict": prefixed(state, "model."), "hyper_parameters": {"lr": 1}},
+    "averaged": lambda state: {"state_dict": shifted(state), "state_dict_ema": state},
+    "averaged by PyTorch": lambda state: {**prefixed(state, "module."), "n_averaged": torch.tensor(3)},
+    "a name nobody knows": lambda state: {"my_resnet": state, "epoch": 3},
+}
+
+
+@pytest.mark.parametrize("saved", SAVED)
+def test_a_checkpoint_is_read_as_it_was_saved(saved, network, labels, tmp_path):
+    path = tmp_path / "best.pth"
+    torch.save(SAVED[saved](network.state_dict()), path)
+    spec = f"timm:test_resnet@{path}?labels={labels}"
+    check_specs([spec])
+    model = load_model(spec, device="cpu")
+    assert model.class_names == NAMES
+    assert model.imagenet_columns == (None, None, None)
+    assert not any("ImageNet" in warning for warning in model.description["warnings"])
+    batch = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(model.encode(batch), network(batch))
+
+
+def test_other_mappings_are_not_guessed_at(network, labels, tmp_path):
+    path = tmp_path / "two.pth"
+    torch.save({"teacher": network.state_dict(), "student": network.state_dict()}, path)
+    with pytest.raises(CounterGroundError, match=r"two\.pth is not a state_dict"):
+        load_model(f"timm:test_resnet@{path}?labels={labels}", device="cpu")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v3_small", "regnet_y_400mf"])
+def test_torchvisions_networks_get_the_head_of_the_checkpoint(name, labels, tmp_path):
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(name, weights=None, num_classes=3).eval()
+    path = tmp_path / "best.safetensors"  # whose tensors come in the order of their names
+    save_file(network.state_dict(), path)
+    model = load_model(f"torchvision:{name}@{path}?labels={labels}", device="cpu")
+    assert model.class_names == NAMES
+    batch = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(model.encode(batch), network(batch))
+
+
+def test_imagenet_names_in_the_file_are_matched(network, labels, tmp_path):
+    torch.save(network.state_dict(), tmp_path / "best.pth")
+    labels.write_text("flamingo\nmy own cat\nice bear\n")
+    model = load_model(f"timm:test_resnet@{tmp_path / 'best.pth'}?labels={labels}", device="cpu")
+    assert model.imagenet_columns == (130, None, 296)
+
+
+MISTAKES = [
+    ("", "the head has 3 outputs whose names are unknown: add ?labels=FILE (one name per line)."),
+    ("?labels=two.txt", "two.txt has 2 names for 3 outputs."),
+    ("?labels=twice.txt", "twice.txt calls two outputs 'scratch' (0 and 2, counted from 0)"),
+    ("?labels=nowhere.txt", "nowhere.txt"),
+    ("?labels=", "labels= needs a file with one name per line"),
+    ("?labels=imagenet", "labels=imagenet means 1000 classes, but there are 3."),
+    ("?label=two.txt", "unknown option 'label'; known are labels. Did you mean 'labels'?"),
+]
+
+
+@pytest.mark.parametrize(("query", "said"), MISTAKES, ids=[query for query, _ in MISTAKES])
+@pytest.mark.parametrize("family", ["timm:test_resnet", "torchvision:squeezenet1_1"])
+def test_a_mistake_in_the_names_gets_one_line(family, query, said, network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chosen = torchvision.models.squeezenet1_1(num_classes=3) if "torchvision" in family else network
+    torch.save(chosen.state_dict(), "best.pth")
+    (tmp_path / "two.txt").write_text("rust spot\nscratch\n")
+    (tmp_path / "twice.txt").write_text("scratch\nclean\nscratch\n")
+    with pytest.raises(UsageError) as caught:
+        load_model(f"{family}@best.pth{query}", device="cpu")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_head_that_was_replaced_leads_to_a_function_of_ones_own(labels, tmp_path):
+    network = torchvision.models.resnet18(weights=None)
+    network.fc = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(512, 3))
+    torch.save(network.state_dict(), tmp_path / "best.pth")
+    with pytest.raises(CounterGroundError, match=r"does not fit .*fc\.1\.weight.*file\.py:function"):
+        load_model(f"torchvision:resnet18@{tmp_path / 'best.pth'}?labels={labels}", device="cpu")
