@@ -99,10 +99,10 @@ def test_networks_functions_and_ready_models_are_evaluated_under_their_names(eva
 def test_one_model_needs_no_list_and_is_called_by_its_class(evaluate, tiny_clip):
     run = evaluate((Mean(), small, NAMES))
     assert run.predictions["model"].unique().to_list() == ["Mean"]
-    for given in (run, run.path, [run, run.path]):
+    two = evaluate([(Mean(), small, NAMES), f"open_clip:{tiny_clip}"], "two")
+    for given in (run, run.path, [run, two]):
         assert "| ice bear |" in cg.format_scores(given, "markdown", by_class=True)
     assert "| 0 |" in cg.format_scores(run.scores, "markdown", by_class=True)
-    assert evaluate([(Mean(), small, NAMES), f"open_clip:{tiny_clip}"], "two").scores.height
 
 
 def test_an_object_is_answered_from_the_store_until_a_weight_changes(evaluate):
