@@ -3,10 +3,12 @@
 from counterground.results._citations import bibliography
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
+    NO_GROUPS,
     TITLES,
     ModelScores,
     headline,
     mean_drop,
+    near_chance,
     regroup,
     setting_text,
     short_name,
@@ -58,6 +60,7 @@ from counterground.results.tables import (
 
 __all__ = [
     "NOTHING",
+    "NO_GROUPS",
     "PICTURE",
     "PREDICTIONS_SCHEMA",
     "TITLES",
@@ -91,6 +94,7 @@ __all__ = [
     "mean_drop",
     "measures",
     "model_cards",
+    "near_chance",
     "open_run",
     "p_equals",
     "p_value",

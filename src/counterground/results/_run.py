@@ -51,15 +51,28 @@ def open_run(path: Path | str) -> Run:
             f"The run in {folder} is damaged ({reason}). Delete the folder and evaluate again; "
             "stored features make that quick."
         ) from error
-    if predictions.columns != list(PREDICTIONS_SCHEMA) or scores.columns != list(SCORES_SCHEMA):
+    if difference := _other_columns({"predictions.parquet": predictions, "scores.parquet": scores}):
         raise CounterGroundError(
-            f"The tables in {folder} have other columns than this version writes. Evaluate into a new folder."
+            f"The run in {folder} was written by another version of CounterGround ({difference}). Evaluate "
+            "again into a new folder; stored features make that quick."
         )
     if obstacle := _unusable(folder, info, predictions, scores):
         raise CounterGroundError(
             f"{obstacle} Delete the folder and evaluate again; stored features make that quick."
         )
     return Run(folder, info, predictions, scores)
+
+
+def _other_columns(tables: Mapping[str, pl.DataFrame]) -> str:
+    """Name the first table whose columns are not those of this version, and how they differ."""
+    schemas = {"predictions.parquet": PREDICTIONS_SCHEMA, "scores.parquet": SCORES_SCHEMA}
+    for name, table in tables.items():
+        lacking = [column for column in schemas[name] if column not in table.columns]
+        if lacking:
+            return f"{name} lacks {', '.join(lacking)}"
+        if table.columns != list(schemas[name]):
+            return f"{name} has other columns"
+    return ""
 
 
 def _unusable(folder: Path, info: RunInfo, predictions: pl.DataFrame, scores: pl.DataFrame) -> str:

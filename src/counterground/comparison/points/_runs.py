@@ -17,7 +17,7 @@ from counterground.comparison.points._published import (
 )
 from counterground.metrics import GROUPS, KEYS
 from counterground.published import load_table
-from counterground.results import ModelRecord, Run, short_name
+from counterground.results import Estimate, ModelRecord, Run, near_chance, short_name
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
 # Unreadable photos, and what figure 3 and the paper's accuracies disagree on.
@@ -48,6 +48,10 @@ def run_rows(run: Run, source: str, setup: Setup) -> list[dict[str, Any]]:
                 "benchmark": run.info.benchmark.name,
                 "benchmark_version": run.info.benchmark.version,
                 "comparable": not any(notes),
+                "near_chance": near_chance(
+                    Estimate(figures["common"], figures["common_low"], figures["common_high"]),
+                    run.info.label_space.chance,
+                ),
                 "note": " ".join(note for note in notes if note) or None,
             }
         )
