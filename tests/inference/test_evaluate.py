@@ -181,6 +181,15 @@ def test_names_written_alike_tie_exactly(photos, tiny_clip, tmp_path):
     assert any("Duplicate class names (swan)" in warning for warning in run.info.warnings)
 
 
+def test_names_written_alike_are_no_warning_where_neither_is_a_class_nor_predicted(
+    photos, tiny_clip, tmp_path
+):
+    """OpenAI's list writes missile and sunglasses twice; these photos have nothing to do with either."""
+    run = run_on(photos, tiny_clip, tmp_path / "run", label_space="imagenet")
+    assert not {"missile", "sunglasses"} & set(run.predictions["predicted_name"])
+    assert not any("Duplicate" in warning for warning in run.info.warnings)
+
+
 def test_a_folder_with_another_run_is_refused_before_work(photos, tiny_clip, tmp_path):
     run_on(photos, tiny_clip, tmp_path / "run")
     run_on(photos, tiny_clip, tmp_path / "run")
