@@ -18,6 +18,12 @@ from counterground.cli._options import generative_options, model_options, out_op
 @model_options
 @generative_options
 @click.option("--referee", metavar="MODEL", help="The model that chooses the confusable names.")
+@click.option(
+    "--photos/--no-photos",
+    default=True,
+    show_default=True,
+    help="Include small copies of photos in report.html.",
+)
 @out_option("Folder of the run: run.json, predictions.parquet, scores.parquet, report.html.")
 def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings: Any) -> None:
     """Evaluate models on BENCHMARK: a built-in name, a folder of photos, or a .parquet manifest.

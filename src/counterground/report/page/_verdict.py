@@ -264,21 +264,27 @@ def _left_out(models: Sequence[ModelScores], guessing: Collection[str]) -> list[
 def _enough(lead: ModelScores, ranking: _Ranking) -> Answer:
     """Whether the photos suffice, in sizes of drops that they can and cannot tell from none."""
     drop = lead.get("drop")
+    question = "Are there enough photos?"
     photos = counted(drop.n, "photo")
     if drop.clusters != drop.n:
-        photos += f" in {counted(drop.clusters or 0, 'cluster')}, whose photos are not independent"
-    question = "Are there enough photos?"
+        photos += f" in {counted(drop.clusters or 0, 'cluster')} (photos of one cluster are not independent)"
     margin = _half_width(drop)
     if margin is None:
         return Answer(question, "No.", f"{photos}: too few for an interval.")
-    reason = f"{photos}: drops below about {percent(margin)} points cannot be distinguished from zero."
+    reason = f"{photos}: a drop below about {_points(margin)} cannot be distinguished from zero"
     if ranking.margin is not None:
-        reason += f" Between models, differences below about {percent(ranking.margin)} points cannot."
+        reason += f", nor two models whose drops differ by less than about {_points(ranking.margin)}"
     if margin <= PRECISE:
-        return Answer(question, "Yes.", reason)
-    times = math.ceil((margin / PRECISE) ** 2 * 2) / 2
-    reason += f" About {times:g} times as many independent photos would bring this to 5 points."
-    return Answer(question, "Yes, for a drop this large." if _is_clear(lead) else "Too few to be sure.", reason)
+        return Answer(question, "Yes.", f"{reason}.")
+    times = round((margin / PRECISE) ** 2)
+    if times > 1:
+        reason += f". About {count(times)} times as many independent photos would resolve drops of 5 points"
+    answer = "Yes, for a drop this large." if _is_clear(lead) else "Too few to be sure."
+    return Answer(question, answer, f"{reason}.")
+
+
+def _points(size: float) -> str:
+    return counted(max(round(100 * size), 1), "point")
 
 
 def _half_width(figure: Estimate) -> float | None:
