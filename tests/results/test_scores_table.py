@@ -312,6 +312,7 @@ def test_top5_is_left_out_where_it_must_be_100(make_run):
         (0.03, 0.01, 1000, True),
         (0.2, 0.1, 1000, False),
         (0.6, 0.45, 2, True),
+        (0.9, 0.45, 2, False),
         (0.6, 0.52, 2, False),
         (0.54, 0.52, 2, True),
         (0.6, None, 2, False),

@@ -139,8 +139,9 @@ def headline(model: ModelScores) -> str:
 def near_chance(accuracy: Estimate, chance: float) -> bool:
     """Whether a model is so close to guessing that a small drop says nothing: it has nothing to lose.
 
-    It is where the interval of the accuracy reaches chance, or the accuracy is less than 5 points above it:
-    the drop, which is at most what lies above chance, could not be larger.
+    Either its accuracy is less than 5 points above chance: a drop, which is about what lies above it at most,
+    could not be larger. Or the interval of its accuracy reaches chance, and it is closer to chance than to
+    100 % (few photos make the interval of a good model reach that far, too).
 
     Args:
         accuracy: on common photos, from which a model drops.
@@ -148,8 +149,8 @@ def near_chance(accuracy: Estimate, chance: float) -> bool:
     """
     if accuracy.value is None:
         return False
-    reaches = accuracy.low is not None and accuracy.low <= chance
-    return reaches or accuracy.value < chance + ROOM_FOR_A_DROP
+    may_guess = accuracy.low is not None and accuracy.low <= chance and accuracy.value < (1 + chance) / 2
+    return may_guess or accuracy.value < chance + ROOM_FOR_A_DROP
 
 
 def short_name(spec: str) -> str:

@@ -223,7 +223,8 @@ def test_a_model_without_groups_has_a_section_of_its_own(page, four_models, make
     alone = make_run({"timm:x": (0.7, 0.7)}, groups=False, name="my photos", path="other")
     text = page(four_models, alone).text
     assert "stamps and my photos: how much models rely" in text
-    assert "timm:x has no drop: no class has both common and counter photos" in text
+    assert "timm:x: accuracy " in text
+    assert "No drop can be measured: no class has both common and counter photos." in text
     assert "there is nothing to plot" in text
 
 

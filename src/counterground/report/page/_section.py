@@ -222,7 +222,9 @@ def _rows(known: Sequence[_Known]) -> list[Row]:
     for place, (k, drop) in enumerate(zip(known, drops, strict=True)):
         family = k.identity["family"]
         sparkline = _sparkline(drop, low, high) if high > low else None
-        rows.append(Row(k.model, mark(place, family), family, _facts(k.identity), sparkline, _residual(k.point)))
+        rows.append(
+            Row(k.model, mark(place, family), family, _facts(k.identity), sparkline, _residual(k.point))
+        )
     return rows
 
 

@@ -88,7 +88,9 @@ def _without_drop(
             "Look for the cause first: do the class names fit the model, is the preprocessing its own, does it "
             "know these classes at all?"
         )
-        return Verdict(sentence, [*_left_out(models, guessing), Answer(_NEXT, "Check the models.", step)], None)
+        return Verdict(
+            sentence, [*_left_out(models, guessing), Answer(_NEXT, "Check the models.", step)], None
+        )
     best = max(models, key=lambda model: model.get("plain_accuracy").value or 0.0)
     accuracy = best.get("plain_accuracy")
     found = (
