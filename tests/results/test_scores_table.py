@@ -274,8 +274,8 @@ def test_the_headline_without_groups_gives_no_drop(make_run):
     (model,) = regroup(make_run({"m": (0.7, 0.7)}, groups=False).scores)
     accuracy = model.get("plain_accuracy")
     assert headline(model) == (
-        f"m: accuracy {accuracy.text} % {accuracy.interval}. No drop can be measured: no class has both common "
-        "and counter photos"
+        f"m: accuracy {accuracy.text} % {accuracy.interval}. No drop can be measured: no class has both "
+        "common and counter photos"
     )
 
 

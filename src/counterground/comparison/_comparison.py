@@ -84,8 +84,8 @@ class Comparison:
     """Models of runs, of the paper and of its reproduction beside each other; all numbers are fractions.
 
     ``points`` and ``robustness`` are what ``model_points`` and ``effective_robustness`` return. ``ranks`` has
-    the columns of ``RANKS_SCHEMA``, ``row`` being the place among ``points``; the reproduction and models near
-    chance are not ranked.
+    the columns of ``RANKS_SCHEMA``, ``row`` being the place among ``points``; the reproduction and models
+    near chance are not ranked.
     ``scaling`` is None without the paper. ``tests`` are paired tests (columns of ``TESTS_SCHEMA``) within
     each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is
     not comparable. ``place_of`` finds the row of a run's model.
@@ -262,8 +262,8 @@ def _alone(points: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
 
 def _near_chance(points: pl.DataFrame) -> list[str]:
     return [
-        f"{row['label']} is near chance, {percent(row['common'])} % on common photos: a small drop says nothing, "
-        "and it is not ranked."
+        f"{row['label']} is near chance, {percent(row['common'])} % on common photos: a small drop says "
+        "nothing, and it is not ranked."
         for row in points.filter("near_chance").iter_rows(named=True)
     ]
 

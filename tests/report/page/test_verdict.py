@@ -98,8 +98,8 @@ def test_without_groups_the_accuracy_is_said_and_how_to_measure_a_drop(make_run,
     assert verdict.lead is None
     accuracy = models_of(run)[0].get("plain_accuracy")
     assert verdict.sentence == (
-        f"a: accuracy {accuracy.text} % {accuracy.interval}. No drop can be measured: no class has both common "
-        "and counter photos."
+        f"a: accuracy {accuracy.text} % {accuracy.interval}. No drop can be measured: no class has both "
+        "common and counter photos."
     )
     assert answers(verdict)["What to do next?"].startswith(
         "Choose pairs of backgrounds. counterground discover"
@@ -121,8 +121,8 @@ def test_a_model_near_chance_is_not_said_to_drop_least(make_run, verdict_of):
     assert told["Smallest measured drop"].startswith("b: ")
     assert "guess" not in told["More than the other models?"] + told["Smallest measured drop"]
     assert told["Left out"] == (
-        f"guess: {guess.get('accuracy', 'common').text} % on common photos is near chance, so a small drop says "
-        "nothing."
+        f"guess: {guess.get('accuracy', 'common').text} % on common photos is near chance, so a small drop "
+        "says nothing."
     )
 
 
@@ -142,8 +142,8 @@ def test_whether_photos_suffice_is_said_in_sizes_of_drops(make_run, verdict_of):
     told = answers(verdict_of(run))
     margin = round(50 * (drop.high - drop.low))
     assert told["Are there enough photos?"].startswith(
-        "Too few to be sure. 60 photos in 20 clusters (photos of one cluster are not independent): a drop below "
-        f"about {margin} points cannot be distinguished from zero. About "
+        "Too few to be sure. 60 photos in 20 clusters (photos of one cluster are not independent): a drop "
+        f"below about {margin} points cannot be distinguished from zero. About "
     )
     assert told["What to do next?"].startswith("Add photos. Do not conclude that the models ignore")
     many = answers(verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.5)}, per_group=300)))

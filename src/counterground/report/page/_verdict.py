@@ -1,8 +1,7 @@
-"""The page's first screen: what was found, how sure it is, whether there are enough photos, what to do next."""
+"""The page's first screen: what was found, how sure that is, whether photos suffice, what to do next."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from counterground.text import counted
 
 LEVEL = 0.05
 PRECISE = 0.05
-"""Half the width of a drop's interval from which photos count as enough: 5 points, what `discover` asks for."""
+"""Half the width of a drop's interval at which photos are enough: 5 points, the drop `discover` asks for."""
 _NAMED = 3
 _NEXT = "What to do next?"
 _UNTESTED = (
@@ -85,8 +84,8 @@ def _without_drop(
     if guessing and any(model.has_groups for model in models):
         sentence = "No drop can be judged: no model is clearly better than guessing on these photos."
         step = (
-            "Look for the cause first: do the class names fit the model, is the preprocessing its own, does it "
-            "know these classes at all?"
+            "Look for the cause first: do the class names fit the model, is the preprocessing its own, does "
+            "it know these classes at all?"
         )
         return Verdict(
             sentence, [*_left_out(models, guessing), Answer(_NEXT, "Check the models.", step)], None
@@ -96,15 +95,15 @@ def _without_drop(
     found = (
         headline(best)
         if len(models) == 1
-        else f"Highest measured accuracy: {best.label}, {accuracy.text} % {accuracy.interval}. No drop can be "
-        f"measured: {NO_GROUPS}"
+        else f"Highest measured accuracy: {best.label}, {accuracy.text} % {accuracy.interval}. No drop can "
+        f"be measured: {NO_GROUPS}"
     )
     step = (
         "counterground discover chooses a common and a counter background for each class; evaluate the "
         "benchmark that it writes."
         if has_backgrounds
-        else "Sort the photos into folders <class>/<background>/, or label backgrounds with counterground label; "
-        "then counterground discover chooses a common and a counter background for each class."
+        else "Sort the photos into folders <class>/<background>/, or label backgrounds with counterground "
+        "label; then counterground discover chooses a common and a counter background for each class."
     )
     answer = "Choose pairs of backgrounds." if has_backgrounds else "Name the backgrounds."
     return Verdict(f"{found}.", [Answer(_NEXT, answer, step)], None)
