@@ -212,7 +212,7 @@ BUILT_IN = (
         _ALL_AND_GROUPS,
         _plain_accuracy,
         "Accuracy",
-        "Share of photos classified correctly, where classes differ in size; elsewhere it is the balanced one.",
+        "Share of photos classified correctly; shown only where classes differ in size.",
         place=5,
     ),
     Metric(
