@@ -112,7 +112,7 @@ def test_new_confusable_names_replace_the_benchmarks_own_set(benchmark, tiny_cli
 def test_a_list_of_names_must_hold_every_class(benchmark, tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("ice bear\nblack swan\nflaming\n")
-    with pytest.raises(UsageError, match=r"flamingo.*Did you mean 'flaming'"):
+    with pytest.raises(UsageError, match=r"flamingo.*did you mean 'flaming'"):
         candidate_labels(benchmark, str(path), "openai")
     path.write_text("zebra\nflamingo\nice bear\nblack swan\n")
     candidates = candidate_labels(benchmark, str(path), "openai")

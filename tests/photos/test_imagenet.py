@@ -9,7 +9,7 @@ from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from timm.data import ImageNetInfo
 
 from counterground.errors import UsageError
-from counterground.photos import find_imagenet_index, imagenet_names, imagenet_wnids
+from counterground.photos import find_imagenet_index, imagenet_names, imagenet_wnids, match_imagenet
 
 # All 1,000 classes by each of their names, also the ambiguous ones, which the public function refuses.
 from counterground.photos._imagenet import imagenet_candidates
@@ -70,7 +70,7 @@ def test_lists_are_those_of_the_installed_libraries():
 
 
 def test_every_name_finds_its_class_except_the_known_doubles():
-    doubles = {"openai": {657, 744, 836, 837}, "wordnet": {134, 517, 657}}
+    doubles = {"openai": {657, 744, 836, 837}, "wordnet": {134, 517, 638, 657}}
     for kind, ambiguous in doubles.items():
         names = imagenet_names(kind)
         for index, name in enumerate(names):
@@ -89,6 +89,8 @@ def test_every_name_finds_its_class_except_the_known_doubles():
         ("missile", ("n03773504", "n04008634")),
         ("sunglasses", ("n04355933", "n04356056")),
         ("crane", ("n02012849", "n03126707")),
+        ("maillot", ("n03710637", "n03710721")),  # all of one WordNet name, the first synonym of another
+        ("Cardigan", ("n02113186", "n02963159")),
         ("tub", ("n02808440", "n04493381")),  # a synonym of two classes, the name of none
         ("panther", ("n02125311", "n02128925")),
     ],
@@ -100,6 +102,54 @@ def test_an_ambiguous_name_is_refused_naming_all_candidates(name, wnids):
         assert wnid in str(caught.value)
         assert str(find_imagenet_index(wnid)) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def categories(kind):
+    """Return lists of the 1000 names in order, as people have them."""
+    from torchvision.models import ResNet18_Weights
+
+    info = ImageNetInfo()
+    return {
+        "torchvision": list(ResNet18_Weights.DEFAULT.meta["categories"]),
+        "timm": [info.index_to_description(index) for index in range(1000)],
+        "timm, detailed": [info.index_to_description(index, detailed=True) for index in range(1000)],
+        "wnids": info.label_names(),
+        "first synonyms": [name.split(",")[0].lower() for name in imagenet_names("wordnet")],
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "by_place"),
+    [
+        ("torchvision", ("Cardigan", "polecat", "tub")),
+        ("timm", ()),
+        ("timm, detailed", ()),
+        ("wnids", ()),
+        ("first synonyms", ("cardigan", "polecat", "maillot", "tub")),
+    ],
+)
+def test_a_list_of_1000_that_agrees_with_imagenets_order_is_read_in_it(kind, by_place):
+    match = match_imagenet(categories(kind))
+    assert match.indices == tuple(range(1000))
+    assert match.in_order
+    assert match.by_place == by_place
+
+
+def test_names_that_contradict_the_order_are_followed_only_where_their_class_is_free():
+    names = categories("torchvision")
+    names[3], names[8], names[9], names[10] = names[8], names[3], "goose", "no bird of ours"
+    match = match_imagenet(names)
+    assert match.indices == (0, 1, 2, 8, 4, 5, 6, 7, 3, *range(9, 1000))
+    assert match.by_place[:2] == ("goose", "no bird of ours")
+
+
+def test_fewer_or_shuffled_names_prove_no_order():
+    names = categories("torchvision")
+    for other in (names[:999], [*names, "none"], names[500:] + names[:500]):
+        match = match_imagenet(other)
+        assert not match.in_order
+        found = dict(zip(other, match.indices, strict=True))
+        assert [found[name] for name in ("tench", "Cardigan", "crane")] == [0, None, None]
 
 
 def test_a_name_of_one_class_wins_over_a_synonym_of_another():

@@ -26,7 +26,7 @@ from counterground.cli._options import generative_options, model_options, out_op
 )
 @out_option("Folder of the run: run.json, predictions.parquet, scores.parquet, report.html.")
 def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings: Any) -> None:
-    """Evaluate models on BENCHMARK: a built-in name, a folder of photos, or a .parquet manifest.
+    """Evaluate models on BENCHMARK: a built-in name, a folder of photos, or a manifest.
 
     \b
     counterground evaluate stamps -m efficientnet-lite0 --out runs/first

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     import polars as pl
 
-    from counterground.results import Run, ScoresView
+    from counterground.results import BackgroundsView, Run, ScoresView
 
 Style = Literal["table", "csv", "json", "parquet", "markdown", "latex", "model-card", "bibtex"]
 _DOCUMENTS = ("model-card", "bibtex")
@@ -19,7 +19,7 @@ _DOCUMENTS = ("model-card", "bibtex")
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--by", type=click.Choice(["class"]), help="One row per class.")
+@click.option("--by", type=click.Choice(["class", "background"]), help="One row per class or background.")
 @click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Only this model; repeatable.")
 @click.option(
     "--format",
@@ -42,13 +42,13 @@ def scores(
     from counterground.results import open_run, select_models
 
     if by and style in _DOCUMENTS:
-        raise UsageError(f"{style} is not available by class: leave out --by.")
+        raise UsageError(f"{style} is not available by {by}: leave out --by.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
     if models:
         opened = select_models(opened, models)
-    written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by == "class")
+    written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by)
     if style == "model-card" and out is not None and len(_models(opened)) > 1:
         raise UsageError(
             "A model card describes one model: add -m MODEL, or leave out --out to see them all."
@@ -63,18 +63,34 @@ def _document(runs: Mapping[Path, Run], style: str) -> str:
     return bibliography(opened) if style == "bibtex" else "\n\n".join(model_cards(opened).values())
 
 
-def _table(runs: Mapping[Path, Run], style: Style, by_class: bool) -> str | ScoresView | pl.DataFrame:
-    from counterground.results import format_scores, join_scores, score_rows
+def _table(
+    runs: Mapping[Path, Run], style: Style, by: str | None
+) -> str | ScoresView | BackgroundsView | pl.DataFrame:
+    from counterground.errors import UsageError
+    from counterground.results import (
+        format_backgrounds,
+        format_scores,
+        join_backgrounds,
+        join_scores,
+        score_rows,
+    )
 
+    by_class = by == "class"
     names = _class_names(runs.values()) if by_class else None
     rows = style in ("csv", "json", "parquet")
-    joined = join_scores(list(runs.values()), named=len(runs) > 1 and (rows or _could_be_confused(runs)))
+    named = len(runs) > 1 and (rows or _could_be_confused(runs))
+    if by == "background":
+        joined = join_backgrounds(list(runs.values()), named=named)
+        if joined.is_empty():
+            raise UsageError("No photo of these runs has a background: leave out --by background.")
+        return joined if style == "parquet" else format_backgrounds(joined, style)
+    joined = join_scores(list(runs.values()), named=named)
     if style == "parquet":
         return score_rows(joined, by_class, names)
     return format_scores(joined, style, by_class, names)
 
 
-def _deliver(written: str | ScoresView | pl.DataFrame, out: Path | None) -> None:
+def _deliver(written: str | ScoresView | BackgroundsView | pl.DataFrame, out: Path | None) -> None:
     import polars as pl
 
     from counterground.cli._show import plain_text, print_text

@@ -81,10 +81,21 @@ def print_sentences(sentences: Sequence[str], kind: str) -> None:
 
 def show_run(run: Run) -> None:
     """Print the scores of a run, and what its reader must know."""
-    from counterground.results import format_scores
+    from counterground.results import (
+        format_backgrounds,
+        format_scores,
+        has_unpaired_backgrounds,
+        join_backgrounds,
+    )
 
     print_text(format_scores(run.scores, "table"))
     info = run.info
+    if has_unpaired_backgrounds(run):
+        print_text(format_backgrounds(join_backgrounds([run], named=False)))
+        _console().print(
+            "No drop: no folder is named common-<background> or counter-<background>. To choose each class's "
+            f"pair: counterground discover BENCHMARK --referee {info.models[0].spec} --out pairs"
+        )
     print_sentences(info.benchmark.notes, "Note")
     print_sentences(info.all_warnings, "Warning")
     read = info.counts.photos - info.counts.unreadable

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.photos import Benchmark, LabelSpace, imagenet_label_space, imagenet_names, read_class_names
+from counterground.photos import (
+    Benchmark,
+    LabelSpace,
+    imagenet_label_space,
+    imagenet_names,
+    match_imagenet,
+    read_class_names,
+)
 
 CONFUSABLE = 20
 BUILT_IN_NAMES = ("openai", "wordnet")
@@ -45,7 +52,7 @@ class CandidateLabels:
             return np.arange(len(self.space))
         true = self.true_index[class_index]
         if true is None or true not in self.space.candidates:
-            raise UsageError(_without_candidates(self.source, [f"with index {class_index}"]))
+            raise UsageError(_without_candidates(self.source, f"the class with index {class_index}"))
         return np.array(self.space.candidates[true])
 
 
@@ -73,7 +80,9 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
     else:
         space, source = _read_label_space(label_space), label_space
         true = _by_index_or_name(own, space, source)
-    return CandidateLabels(space, _texts(space, names), true, source)
+    # A list of names is written as it is, whatever ImageNet calls the classes.
+    as_listed = source == label_space and not label_space.endswith(".json") and names in BUILT_IN_NAMES
+    return CandidateLabels(space, space.names if as_listed else _texts(space, names), true, source)
 
 
 def check_candidates(benchmark: Benchmark, labels: CandidateLabels) -> None:
@@ -87,9 +96,9 @@ def check_candidates(benchmark: Benchmark, labels: CandidateLabels) -> None:
         return
     own = benchmark.label_space.names
     present = sorted(benchmark.photos["class_index"].unique())
-    missing = [repr(own[index]) for index in present if labels.true_index[index] not in known]
+    missing = [own[index] for index in present if labels.true_index[index] not in known]
     if missing:
-        raise UsageError(_without_candidates(labels.source, missing))
+        raise UsageError(_without_candidates(labels.source, listed_classes(missing)))
 
 
 def with_confusable(base: CandidateLabels, mean_scores: np.ndarray, referee: str) -> CandidateLabels:
@@ -159,12 +168,14 @@ def _read_label_space(name: str) -> LabelSpace:
     if path.suffix == ".json":
         return LabelSpace.load(path)
     listed = read_class_names(path)
-    return LabelSpace(f"{path.name}@{short_hash(*listed)}", listed, (None,) * len(listed))
+    match = match_imagenet(listed)
+    known = match.indices if match.in_order else (None,) * len(listed)
+    return LabelSpace(f"{path.name}@{short_hash(*listed)}", listed, known)
 
 
-def _without_candidates(source: str, classes: Sequence[str]) -> str:
+def _without_candidates(source: str, classes: str) -> str:
     return (
-        f"{source}: no candidates for {_listed(classes)}. "
+        f"{source}: no candidates for {classes}. "
         "Choose a set for this benchmark with --label-space confusable --referee MODEL."
     )
 
@@ -194,12 +205,10 @@ def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
 
 def _by_imagenet(own: LabelSpace, space: LabelSpace) -> dict[int, int | None]:
     position = {index: at for at, index in enumerate(space.imagenet)}
-    missing = [
-        repr(name) for name, index in zip(own.names, own.imagenet, strict=True) if index not in position
-    ]
+    missing = [name for name, index in zip(own.names, own.imagenet, strict=True) if index not in position]
     if missing:
         raise UsageError(
-            f"No ImageNet index for {_listed(missing)} of the benchmark. "
+            f"No ImageNet index for {listed_classes(missing, space.names)} of the benchmark. "
             "Use --label-space benchmark, or name the classes as ImageNet does."
         )
     return {at: position[index] for at, index in enumerate(own.imagenet)}
@@ -208,19 +217,26 @@ def _by_imagenet(own: LabelSpace, space: LabelSpace) -> dict[int, int | None]:
 def _by_index_or_name(own: LabelSpace, space: LabelSpace, source: str) -> dict[int, int | None]:
     position = {index: at for at, index in enumerate(space.imagenet) if index is not None}
     true: dict[int, int | None] = {}
+    missing = []
     for at, (name, index) in enumerate(zip(own.names, own.imagenet, strict=True)):
         if index is not None and index in position:
             true[at] = position[index]
         elif name in space.names:
             true[at] = space.index_of(name)
         else:
-            raise UsageError(
-                f"{source} lacks the class {name!r}.{did_you_mean(name, space.names)} Add it to the file."
-            )
+            missing.append(name)
+    if missing:
+        add = "it" if len(missing) == 1 else "them"
+        raise UsageError(f"{source} lacks {listed_classes(missing, space.names)}. Add {add} to the file.")
     return true
 
 
-def _listed(classes: Sequence[str], most: int = 3) -> str:
-    shown = ", ".join(classes[:most])
-    more = f" and {len(classes) - most} more" if len(classes) > most else ""
-    return f"class{'es' if len(classes) > 1 else ''} {shown}{more}"
+def listed_classes(names: Sequence[str], known: Iterable[str] = (), most: int = 20) -> str:
+    """Name classes, each with the names among ``known`` that it may be a slip for."""
+    known = list(known)
+    shown = []
+    for name in names[:most]:
+        hint = did_you_mean(name, known).strip()
+        shown.append(f"{name!r} ({hint[:1].lower()}{hint[1:]})" if hint else repr(name))
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"class{'es' if len(names) > 1 else ''} {', '.join(shown)}{more}"

@@ -12,8 +12,9 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from counterground.errors import UsageError, did_you_mean
+from counterground.errors import UsageError
 from counterground.files import write_bytes
+from counterground.inference._candidates import listed_classes
 from counterground.photos import LabelSpace
 
 if TYPE_CHECKING:
@@ -77,13 +78,15 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
 def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
     by_index = {index: column for column, index in enumerate(model.imagenet_columns) if index is not None}
     by_name = {name: column for column, name in enumerate(model.class_names)}
-    columns = []
-    for name, index in zip(space.names, space.imagenet, strict=True):
-        column = by_index.get(index) if index is not None else by_name.get(name)
-        if column is None:
-            raise UsageError(
-                f"{model.spec} has no output for class {name!r}.{did_you_mean(name, by_name)} "
-                "Rename the class, or use a CLIP or a model trained on it."
-            )
-        columns.append(column)
+    columns = [
+        by_index.get(index) if index is not None else by_name.get(name)
+        for name, index in zip(space.names, space.imagenet, strict=True)
+    ]
+    missing = [name for name, column in zip(space.names, columns, strict=True) if column is None]
+    if missing:
+        rename = "Rename the class" if len(missing) == 1 else "Rename the classes"
+        raise UsageError(
+            f"{model.spec} has no output for {listed_classes(missing, by_name)}. "
+            f"{rename}, or use a CLIP or a model trained on {'it' if len(missing) == 1 else 'them'}."
+        )
     return np.array(columns)

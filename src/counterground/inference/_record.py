@@ -21,7 +21,7 @@ from counterground.inference._candidates import CandidateLabels
 from counterground.inference._encode import Features
 from counterground.inference._request import Request
 from counterground.inference.generative import GenerativeOutput
-from counterground.photos import Benchmark, LabelSpace
+from counterground.photos import Benchmark, LabelSpace, similar_imagenet_name
 from counterground.results import (
     BenchmarkRecord,
     CountsRecord,
@@ -33,6 +33,7 @@ from counterground.results import (
 )
 from counterground.text import counted
 
+_SLIPS = 10  # names that a warning lists
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
 
@@ -197,7 +198,7 @@ def _warnings(
     predictions: pl.DataFrame,
     unreadable: pl.DataFrame,
 ) -> list[str]:
-    warnings = []
+    warnings = _other_question(request)
     photos = len(outcomes[0].features.readable)
     if len(unreadable):
         warnings.append(
@@ -221,6 +222,29 @@ def _warnings(
     if chosen and all(outcome.generative is None for outcome in outcomes):
         warnings.append("No model is generative: --protocol, --loss, --article and --aliases have no effect.")
     return warnings
+
+
+def _other_question(request: Request) -> list[str]:
+    """Warn where a name that ImageNet does not know, perhaps a slip, decided which names compete."""
+    own = request.benchmark.label_space
+    unknown = [name for name, index in zip(own.names, own.imagenet, strict=True) if index is None]
+    if not unknown or request.settings.label_space not in (None, "confusable"):
+        return []
+    similar = {name: found for name in unknown[:_SLIPS] if (found := similar_imagenet_name(name))}
+    if len(unknown) == len(own):
+        unknown = list(similar)  # classes of one's own, unless they look like slips
+    if not unknown:
+        return []
+    shown = [
+        f"{name} (did you mean {similar[name]!r}?)" if name in similar else name for name in unknown[:_SLIPS]
+    ]
+    more = f" and {len(unknown) - _SLIPS} more" if len(unknown) > _SLIPS else ""
+    are = "is not an ImageNet class" if len(unknown) == 1 else "are not ImageNet classes"
+    sentence = (
+        f"{', '.join(shown)}{more} {are}, so the {counted(len(own), 'class')} of the benchmark compete only "
+        "among themselves: accuracies are not comparable with those among ImageNet's 1000 names."
+    )
+    return [sentence]
 
 
 def _model_warnings(outcomes: Sequence[ModelOutcome]) -> dict[str, list[str]]:

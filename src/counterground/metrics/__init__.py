@@ -50,7 +50,12 @@ from counterground.metrics._regression import (
     ordinary_least_squares,
     rank_correlation,
 )
-from counterground.metrics._scores import SCORES_SCHEMA, score_predictions
+from counterground.metrics._scores import (
+    BACKGROUNDS_SCHEMA,
+    SCORES_SCHEMA,
+    score_backgrounds,
+    score_predictions,
+)
 from counterground.metrics._settings import (
     BY_SIDE,
     CLASSIFICATION,
@@ -64,6 +69,7 @@ from counterground.metrics._settings import (
 
 __all__ = [
     "AGREEMENT_SCHEMA",
+    "BACKGROUNDS_SCHEMA",
     "BY_SIDE",
     "CLASSIFICATION",
     "COMPARISON_SCHEMA",
@@ -115,6 +121,7 @@ __all__ = [
     "proportion_interval",
     "rank_correlation",
     "registered_metrics",
+    "score_backgrounds",
     "score_predictions",
     "tests_against",
     "tie_rate",

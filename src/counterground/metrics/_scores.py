@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.metrics._intervals import Interval
+from counterground.metrics._intervals import Interval, balanced_interval
 from counterground.metrics._registry import Answers, Metric, registered_metrics
 from counterground.metrics._sampling import Method, Stratifications
 from counterground.metrics._settings import KEY_SCHEMA, by_key, checked
@@ -25,6 +25,18 @@ SCORES_SCHEMA: dict[str, Any] = {
     "clusters": pl.Int64,
 }
 """Columns of ``scores.parquet``; ``value``, ``low`` and ``high`` are fractions."""
+
+BACKGROUNDS_SCHEMA: dict[str, Any] = {
+    **KEY_SCHEMA,
+    "background": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+    "clusters": pl.Int64,
+    "classes": pl.Int64,
+}
+"""Columns of ``score_backgrounds``."""
 
 _Row = tuple[int | None, str | None, str, Interval]
 
@@ -70,6 +82,34 @@ def score_predictions(
             for index, group, metric, i in _scores(answers, by_class=by_class)
         ]
     return pl.DataFrame(records, schema=SCORES_SCHEMA, orient="row")
+
+
+def score_backgrounds(predictions: pl.DataFrame) -> pl.DataFrame:
+    """Return the accuracy on each background, whatever its group, with 95 % intervals.
+
+    It is class-wise, averaged over the classes that have photos on the background (their number is
+    ``classes``), so two backgrounds differ in their classes too: what one background does to a class, the
+    pairs of ``discover`` tell.
+
+    Args:
+        predictions: the columns of ``predictions.parquet``; photos without a background are left out.
+
+    Returns:
+        The columns of ``BACKGROUNDS_SCHEMA`` (fractions), for each model the highest accuracy first.
+
+    Raises:
+        ValueError: a column is missing, or a photo occurs twice under a model.
+    """
+    records = []
+    for key, rows in by_key(predictions, checked(predictions, ("background",))):
+        labelled = rows.filter(pl.col("background").is_not_null())
+        found = []
+        for (background,), part in labelled.partition_by("background", as_dict=True).items():
+            i = balanced_interval(part["correct"], part["class_index"], part["cluster"])
+            classes = part["class_index"].n_unique()
+            found.append((*key, background, i.value, i.low, i.high, i.n, i.clusters, classes))
+        records += sorted(found, key=lambda row: (-row[len(key) + 1], row[len(key)]))
+    return pl.DataFrame(records, schema=BACKGROUNDS_SCHEMA, orient="row")
 
 
 def _scores(answers: Answers, *, by_class: bool) -> Iterator[_Row]:

@@ -1,7 +1,7 @@
 """Which ImageNet-1K class each logit of a classifier means, by the names its author gave.
 
-Names are matched strictly and never guessed: a name that may mean two classes means none, unless the other
-999 or so names show that the logits are in ImageNet's usual order.
+Names are matched strictly and never guessed: a name that may mean two classes means none, unless nearly all
+of 1000 names show that the logits are in ImageNet's usual order.
 """
 
 from __future__ import annotations
@@ -74,53 +74,51 @@ def match_labels(spec: str, names: Sequence[str], labels: str | None = None) -> 
 
 
 def match_names(names: Sequence[str]) -> Labels:
-    """Match names with ImageNet-1K; those of which several mean one class are not matched, with a warning."""
-    columns = _settle_ambiguous(names, [_index(name) for name in names])
-    doubled = {index for index, count in Counter(columns).items() if index is not None and count > 1}
-    kept = tuple(None if index in doubled else index for index in columns)
+    """Match names with ImageNet-1K; those of which several mean one class are not matched, with a warning.
+
+    1000 names that agree with ImageNet's order at nearly all places are read in that order, with a warning
+    where only the order explains a name.
+    """
+    from counterground.photos import match_imagenet
+
+    match = match_imagenet(names)
+    doubled = {index for index, count in Counter(match.indices).items() if index is not None and count > 1}
+    kept = tuple(None if index in doubled else index for index in match.indices)
     warnings = []
-    if doubled:
-        twice = sorted({names[at] for at, index in enumerate(columns) if index in doubled})
+    if match.by_place:
         warnings.append(
-            f"{len(twice)} class names ({', '.join(twice[:3])}{', ...' if len(twice) > 3 else ''}) share an "
-            "ImageNet class with another one; none of them is matched."
+            "The 1000 class names are taken to be ImageNet-1K in its usual order, with which nearly all "
+            f"agree; {_some(match.by_place)} would not name the class at their place by themselves."
+        )
+    if doubled:
+        twice = sorted({names[at] for at, index in enumerate(match.indices) if index in doubled})
+        warnings.append(
+            f"{len(twice)} class names ({_some(twice)}) share an ImageNet class with another one; none of "
+            "them is matched."
         )
     unmatched = [name for name, index in zip(names, kept, strict=True) if index is None]
     if unmatched:
         warnings.append(
-            f"{len(unmatched)} of {len(names)} class names ({', '.join(unmatched[:3])}"
-            f"{', ...' if len(unmatched) > 3 else ''}) are not exactly one ImageNet-1K class and take part "
-            "without an index."
+            f"{len(unmatched)} of {len(names)} class names ({_some(unmatched)}) are not exactly one "
+            "ImageNet-1K class and take part without an index."
         )
     return Labels(tuple(names), kept, tuple(warnings))
 
 
-def _settle_ambiguous(names: Sequence[str], columns: list[int | None]) -> list[int | None]:
-    """Resolve equal names ("crane" twice) by position where all other names are in ImageNet's order."""
-    matched = [at for at, index in enumerate(columns) if index is not None]
-    ordered = len(names) == 1000 and matched and all(columns[at] == at for at in matched)
-    if not ordered:
-        return columns
-    return [at if index is None and _may_be(names[at], at) else index for at, index in enumerate(columns)]
-
-
-def _may_be(name: str, index: int) -> bool:
-    from counterground.photos import find_imagenet_index
-
-    try:
-        return find_imagenet_index(f"{index} {name}") == index
-    except UsageError:
-        return False
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
 
 
 def _in_imagenet_order(spec: str, names: Sequence[str]) -> Labels:
     if names and len(names) != 1000:
         raise UsageError(f"{spec}: labels=imagenet means 1000 classes, but there are {len(names)}.")
-    for at, name in enumerate(names):
-        if _index(name) not in (None, at):
+    from counterground.photos import match_imagenet
+
+    for at, index in enumerate(match_imagenet(names).indices):
+        if index not in (None, at):
             raise UsageError(
-                f"{spec}: labels=imagenet contradicts the model's own names: logit {at} is called {name!r}. "
-                "Leave the option out, and the names are matched."
+                f"{spec}: labels=imagenet contradicts the model's own names: logit {at} is called "
+                f"{names[at]!r}. Leave the option out, and the names are matched."
             )
     return imagenet_order(
         "The 1000 logits are taken to be ImageNet-1K in its usual order, as labels=imagenet says."
@@ -132,18 +130,6 @@ def imagenet_order(*warnings: str) -> Labels:
     from counterground.photos import imagenet_names
 
     return Labels(imagenet_names("openai"), tuple(range(1000)), warnings)
-
-
-def _index(name: str) -> int | None:
-    """Return the class a name means; a bare number is not the name of a class."""
-    from counterground.photos import find_imagenet_index
-
-    if not _is_name(name):
-        return None
-    try:
-        return find_imagenet_index(name)
-    except UsageError:
-        return None
 
 
 def _is_name(name: str) -> bool:

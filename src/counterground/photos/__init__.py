@@ -1,7 +1,13 @@
 """Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
 
 from counterground.photos._classes import ClassAssignment, assign_classes
-from counterground.photos._imagenet import find_imagenet_index, imagenet_names, imagenet_wnids
+from counterground.photos._imagenet import (
+    find_imagenet_index,
+    imagenet_names,
+    imagenet_wnids,
+    match_imagenet,
+    similar_imagenet_name,
+)
 from counterground.photos._label_space import LabelSpace, imagenet_label_space
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, Discovered, validate_manifest
 from counterground.photos._native import write_benchmark
@@ -17,12 +23,14 @@ from counterground.photos._photo import (
 )
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
+from counterground.photos._table import TABLE_SUFFIXES, benchmark_of_frame, read_table
 from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards
 
 __all__ = [
     "EXPORT_FILE",
     "IMAGE_SUFFIXES",
     "MANIFEST_SCHEMA",
+    "TABLE_SUFFIXES",
     "Benchmark",
     "ClassAssignment",
     "Discovered",
@@ -32,6 +40,7 @@ __all__ = [
     "ShardFormat",
     "UnreadablePhoto",
     "assign_classes",
+    "benchmark_of_frame",
     "describe_shards",
     "find_imagenet_index",
     "image_type",
@@ -40,10 +49,13 @@ __all__ = [
     "imagenet_wnids",
     "is_special",
     "load_photo",
+    "match_imagenet",
     "photo_id",
     "prompt_templates",
     "read_benchmark",
     "read_class_names",
+    "read_table",
+    "similar_imagenet_name",
     "validate_manifest",
     "write_benchmark",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos._imagenet import (
     IMAGENET_SIZE,
+    WRITE_INDEX,
     find_imagenet_index,
     imagenet_candidates,
     imagenet_names,
@@ -33,6 +34,7 @@ class _Reading:
     name: str
     imagenet: int | None
     problem: str = ""  # why a name that should have had an ImageNet index has none
+    impossible: bool = False  # the problem remains where no class is ImageNet's
 
 
 def assign_classes(written: Sequence[str]) -> ClassAssignment:
@@ -43,14 +45,12 @@ def assign_classes(written: Sequence[str]) -> ClassAssignment:
     space only); a few among many ImageNet names are noted.
 
     Raises:
-        CounterGroundError: an index that disagrees with its name or is out of range, two writings of one
-            class, or, beside ImageNet's classes, an ambiguous name or a number before an unknown one.
+        CounterGroundError: naming all of them: an index that disagrees with its name or is out of range, two
+            writings of one class, or, unless other names are of no class of ImageNet and none is of one, an
+            ambiguous name or a number before an unknown one.
     """
     readings = [_read(text) for text in written]
-    matched = [reading for reading in readings if reading.imagenet is not None]
-    problems = [reading for reading in readings if reading.problem]
-    if matched and problems:
-        raise CounterGroundError(f"Class {problems[0].written!r}: {problems[0].problem}")
+    _refuse_problems(readings)
     _refuse_doubles(readings)
     ordered = _in_order(readings)
     space = LabelSpace(
@@ -77,39 +77,52 @@ def _read(written: str) -> _Reading:
     found = imagenet_candidates(text)
     if len(found) == 1:
         return _Reading(written, text, min(found))
-    if found:
-        try:
-            find_imagenet_index(text)
-        except UsageError as error:
-            return _Reading(written, text, None, str(error))
-    return _Reading(written, text, None)
+    return _Reading(written, text, None, _problem(text) if found else "")
 
 
 def _read_numbered(written: str, number: int, name: str) -> _Reading:
     if not name and number < IMAGENET_SIZE:
         return _Reading(written, imagenet_names("openai")[number], number)
-    candidates = imagenet_candidates(name)
-    if number in candidates:
-        return _Reading(written, name, number)
-    if not name or candidates:
-        try:
-            find_imagenet_index(written)
-        except UsageError as error:
-            raise CounterGroundError(f"Class {error}") from error
+    if not name or imagenet_candidates(name):
+        problem = _problem(written)
+        return _Reading(written, name, None if problem else number, problem, impossible=bool(problem))
     hint = did_you_mean(name, suggestions())
     problem = f"{name!r} is not a class of ImageNet-1K, although the number suggests one.{hint}"
     return _Reading(written, written.strip(), None, problem if number < IMAGENET_SIZE else "")
 
 
+def _problem(text: str) -> str:
+    try:
+        find_imagenet_index(text)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def _refuse_problems(readings: Sequence[_Reading]) -> None:
+    problems = [reading for reading in readings if reading.problem]
+    if all(reading.imagenet is None for reading in readings) and len(problems) < len(readings):
+        problems = [reading for reading in problems if reading.impossible]
+    if len(problems) == 1:
+        raise CounterGroundError(f"Class {problems[0].problem}")
+    if problems:
+        listed = [reading.problem.removesuffix(WRITE_INDEX) for reading in problems]
+        remedy = WRITE_INDEX if any(reading.problem.endswith(WRITE_INDEX) for reading in problems) else ""
+        raise CounterGroundError(f"{len(problems)} classes are not clear: {' '.join(listed)}{remedy}")
+
+
 def _refuse_doubles(readings: Sequence[_Reading]) -> None:
-    seen: dict[int | str, str] = {}
+    writings: dict[int | str, list[str]] = {}
     for reading in readings:
         key = reading.name if reading.imagenet is None else reading.imagenet
-        if key in seen:
-            raise CounterGroundError(
-                f"{seen[key]!r} and {reading.written!r} are the same class; merge the two."
-            )
-        seen[key] = reading.written
+        writings.setdefault(key, []).append(repr(reading.written))
+    doubles = [" and ".join(same) for same in writings.values() if len(same) > 1]
+    if len(doubles) == 1:
+        raise CounterGroundError(f"{doubles[0]} are the same class; merge the two.")
+    if doubles:
+        raise CounterGroundError(
+            f"{len(doubles)} classes are written in several ways; merge {'; '.join(doubles)}."
+        )
 
 
 def _in_order(readings: Sequence[_Reading]) -> list[_Reading]:

@@ -51,11 +51,11 @@ def read_folder(source: Path) -> Benchmark:
 
     A single folder around the class folders is entered and noted, unless its name is a class of ImageNet-1K:
     then it is the class. Class folders are named as ``assign_classes`` reads them. Clusters
-    are null: nothing in a folder says which photos belong together.
+    are null: nothing in a folder says which photos belong together. Links are followed wherever they lead.
 
     Raises:
         CounterGroundError: no photo, none of the layouts or several at once, photos deeper than the
-            layout has them, links that leave the folder, or class names as ``assign_classes`` refuses.
+            layout has them, broken links, or class names as ``assign_classes`` refuses.
     """
     root = _layout_root(source)
     folders = _class_folders(root)
@@ -69,6 +69,10 @@ def read_folder(source: Path) -> Benchmark:
             _walk_backgrounds(folder, found, grouped=grouped)
         else:
             _walk_photos(folder, found, folder.name)
+    beside = [entry.name for entry in _entries(root) if _is_photo(entry)]
+    if not found.paths and beside:
+        lie = "1 photo lies" if len(beside) == 1 else f"{counted(len(beside), 'photo')} lie"
+        raise CounterGroundError(f"{lie} directly in {root}: put them into class folders; {_EXPECTED}.")
     if not found.paths:
         raise CounterGroundError(f"There is no photo in {source}: {_EXPECTED}.")
     classes = assign_classes([folder.name for folder in folders])
@@ -84,7 +88,6 @@ def read_folder(source: Path) -> Benchmark:
     }
     photos = pl.DataFrame(columns, schema={name: MANIFEST_SCHEMA[name] for name in columns})
     benchmark = Benchmark(source.resolve().name, root, photos, space)
-    beside = [entry.name for entry in _entries(root) if _is_photo(entry)]
     stepped = (
         (f"The classes are the folders inside the single folder {root.name!r}.",) if root != source else ()
     )
@@ -121,7 +124,7 @@ def _class_folders(root: Path) -> list[Path]:
     folders = []
     for entry in _entries(root):
         if entry.is_dir() or not entry.exists():
-            _inside(entry, root)
+            _refuse_broken(entry)
             folders.append(entry)
     return folders
 
@@ -153,7 +156,6 @@ def _layout_root(source: Path) -> Path:
     if len(folders) != 1 or _groups(folders[0]) or any(_is_photo(entry) for entry in _entries(folders[0])):
         return source
     only = folders[0]
-    _inside(only, source)
     inner = [entry for entry in _entries(only) if entry.is_dir()]
     is_class = _names_a_class(only.name) and not any(_groups(folder) for folder in inner)
     return only if inner and not is_class else source
@@ -189,26 +191,19 @@ def _walk_backgrounds(folder: Path, found: _Found, *, grouped: bool) -> None:
 def _walk_photos(
     folder: Path, found: _Found, class_folder: str, group: str | None = None, background: str | None = None
 ) -> None:
-    _inside(folder, found.root)
     for entry in _entries(folder):
         if entry.is_dir():
             if _holds_photos(entry):
                 where = entry.relative_to(found.root).as_posix()
                 raise CounterGroundError(f"Photos in {where!r} are too deep: {_EXPECTED}.")
             continue
-        _inside(entry, found.root)
+        _refuse_broken(entry)
         found.add(entry, class_folder, group, background)
 
 
-def _inside(entry: Path, root: Path) -> None:
-    """Refuse links that leave the folder, which would break when it is moved, and broken links."""
-    if not entry.is_symlink():
-        return
-    target = entry.resolve()
-    if not target.exists():
+def _refuse_broken(entry: Path) -> None:
+    if entry.is_symlink() and not entry.exists():
         raise CounterGroundError(f"{entry} is a broken link: remove or repair it.")
-    if not target.is_relative_to(root.resolve()):
-        raise CounterGroundError(f"{entry} is a link that leaves the folder: put a copy there instead.")
 
 
 def _holds_photos(folder: Path) -> bool:

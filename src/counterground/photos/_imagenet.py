@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Literal, NamedTuple
@@ -13,6 +15,8 @@ from typing import Literal, NamedTuple
 from counterground.errors import UsageError, did_you_mean
 
 IMAGENET_SIZE = 1000
+WRITE_INDEX = " Write the index or the wnid instead."
+_IN_ORDER = 950  # of 1000 names at their place show that a list is in ImageNet's order
 _WNID = re.compile(r"n\d{8}")
 _NUMBERED = re.compile(r"(\d+)(?:[\s_]+(\S.*))?", re.DOTALL)
 
@@ -66,6 +70,11 @@ def _by_name() -> dict[str, frozenset[int]]:
 
 
 @cache
+def _by_first_synonym() -> dict[str, frozenset[int]]:
+    return _collect((row.wordnet.partition(",")[0], index) for index, row in enumerate(_rows()))
+
+
+@cache
 def _by_synonym() -> dict[str, frozenset[int]]:
     return _collect((part, index) for index, row in enumerate(_rows()) for part in row.wordnet.split(","))
 
@@ -82,14 +91,77 @@ def imagenet_candidates(name: str) -> frozenset[int]:
 
     The first of three readings that knows the name decides: an OpenAI or full WordNet name; one WordNet
     synonym; several synonyms of one class, comma-separated ("bighorn, bighorn sheep, cimarron", as the paper
-    shortens). So *cardigan* is the garment, which both lists call so, not the corgi with that synonym.
+    shortens). A name that is also the first synonym of another class, by which most lists call that class, is
+    ambiguous too, unless it is spelt exactly as OpenAI spells one: *cardigan* is the garment, but *Cardigan*
+    may be the corgi.
     """
+    found = _any_case(name)
+    exact = frozenset(index for index in found if _rows()[index].openai == name.strip())
+    return exact if len(exact) == 1 else found
+
+
+def _any_case(name: str) -> frozenset[int]:
     key = name_key(name)
-    if found := _by_name().get(key) or _by_synonym().get(key):
+    if found := _by_name().get(key):
+        return found | _by_first_synonym().get(key, frozenset())
+    if found := _by_synonym().get(key):
         return found
     parts = [_by_synonym().get(name_key(part), frozenset()) for part in name.split(",") if part.strip()]
     shared = frozenset.intersection(*parts) if parts else frozenset()
     return shared if len(shared) == 1 else frozenset()
+
+
+@dataclass(frozen=True)
+class ImageNetMatch:
+    """ImageNet-1K index (or None) of each name of a list.
+
+    ``in_order``: the list is ImageNet-1K's in its usual order. ``by_place``: the names that only this order
+    explains, since by themselves they mean several classes, none, or another one.
+    """
+
+    indices: tuple[int | None, ...]
+    in_order: bool = False
+    by_place: tuple[str, ...] = ()
+
+
+def match_imagenet(names: Sequence[str]) -> ImageNetMatch:
+    """Match a list of names (or wnids) with ImageNet-1K, each strictly; a bare number is not a name.
+
+    A list of 1000 names of which at least 950 may name the class at their place is in ImageNet's order, as
+    torchvision's ``categories`` and timm's descriptions are. There, a name that by itself is ambiguous or
+    unknown stands for the class at its place; so does one that means another class, unless that class is not
+    named at its own place (two names are swapped). What follows a colon describes a class of the 1000.
+    """
+    whole = len(names) == IMAGENET_SIZE
+    short = [name.partition(":")[0] if whole else name for name in names]
+    found = [_exactly(name) for name in short]
+    alone = [min(indices) if len(indices) == 1 else None for indices in found]
+    placed = [at in found[at] | _any_case(name) for at, name in enumerate(short)]
+    if not whole or sum(placed) < _IN_ORDER:
+        return ImageNetMatch(tuple(alone))
+    moved = {
+        at: index
+        for at, index in enumerate(alone)
+        if not placed[at] and index is not None and not placed[index] and alone.count(index) == 1
+    }
+    free = set(range(IMAGENET_SIZE)) - set(moved.values())
+    indices = tuple(moved.get(at, at if at in free else None) for at in range(IMAGENET_SIZE))
+    by_place = [
+        name
+        for at, name in enumerate(short)
+        if indices[at] == at != alone[at] and at not in _by_name().get(name_key(name), ())
+    ]
+    return ImageNetMatch(indices, True, tuple(by_place))
+
+
+def _exactly(name: str) -> frozenset[int]:
+    numbered = split_number(name)
+    if name.strip().lower() in _by_wnid() or (numbered and numbered[1]):
+        try:
+            return frozenset([find_imagenet_index(name)])
+        except UsageError:
+            return frozenset()
+    return imagenet_candidates(name)
 
 
 def split_number(text: str) -> tuple[int, str] | None:
@@ -135,14 +207,21 @@ def find_imagenet_index(text: str) -> int:
 def _find_numbered(wanted: str, index: int, name: str) -> int:
     if index >= IMAGENET_SIZE:
         raise UsageError(f"{wanted!r}: index {index} is outside ImageNet-1K (0 to {IMAGENET_SIZE - 1}).")
-    if name and index not in imagenet_candidates(name):
+    if name and index not in _any_case(name):
         raise UsageError(f"{wanted!r}: index and name disagree; ImageNet has {describe_class(index)}.")
     return index
 
 
 def _ambiguous(wanted: str, found: frozenset[int]) -> str:
     choices = " or ".join(describe_class(index) for index in sorted(found))
-    return f"{wanted!r} is ambiguous in ImageNet-1K: {choices}. Write the index or the wnid instead."
+    return f"{wanted!r} is ambiguous in ImageNet-1K: {choices}.{WRITE_INDEX}"
+
+
+def similar_imagenet_name(name: str) -> str | None:
+    """Return the name of a class that differs from ``name`` by little more than a slip; None without one."""
+    known = {known.casefold(): known for known in suggestions()}
+    found = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.8)
+    return known[found[0]] if found else None
 
 
 def suggestions() -> list[str]:

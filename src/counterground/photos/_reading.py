@@ -8,8 +8,10 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._folders import read_folder
 from counterground.photos._manifest import Benchmark
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
-from counterground.photos._parquet import read_parquet_manifest
+from counterground.photos._table import TABLE_SUFFIXES, read_manifest
 from counterground.photos.shards import EXPORT_FILE, read_shards, shard_format
+
+_SUFFIXES = ", ".join(TABLE_SUFFIXES)
 
 
 def read_benchmark(source: str | Path) -> Benchmark:
@@ -17,9 +19,9 @@ def read_benchmark(source: str | Path) -> Benchmark:
 
     ``source`` is a folder that ``write_benchmark`` wrote, a folder in the CounterAnimal layout (with or
     without ImageNet indices before the class names) or the ImageFolder layout (names, wnids or ImageNet
-    indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), or a ``.parquet``
-    manifest with paths relative to its folder. Photos are hashed where no ``photo_id`` is written down, and
-    none is decoded.
+    indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), or a manifest
+    (``TABLE_SUFFIXES``) with paths that are absolute or relative to its folder. Photos are hashed where no
+    ``photo_id`` is written down, and none is decoded.
 
     Raises:
         UsageError: there is no such folder or manifest.
@@ -27,7 +29,9 @@ def read_benchmark(source: str | Path) -> Benchmark:
     """
     path = Path(source)
     if not path.exists():
-        raise UsageError(f"{str(path)!r} does not exist: name a folder of photos or a .parquet manifest.")
+        raise UsageError(
+            f"{str(path)!r} does not exist: name a folder of photos or a manifest ({_SUFFIXES})."
+        )
     if path.is_dir():
         if (kind := shard_format(path)) is not None:
             return read_shards(path, kind)
@@ -44,8 +48,8 @@ def read_benchmark(source: str | Path) -> Benchmark:
                 raise UsageError(f"{path} is an export in a format that CounterGround does not read.")
             raise UsageError(f"{path} holds several exports: name one of the folders {', '.join(formats)}.")
         return read_folder(path)
-    if path.suffix.lower() != ".parquet":
-        raise UsageError(f"{path} is neither a folder of photos nor a .parquet manifest.")
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        raise UsageError(f"{path} is neither a folder of photos nor a manifest ({_SUFFIXES}).")
     if path.name == MANIFEST_FILE and (path.parent / BENCHMARK_FILE).is_file():
         return read_native(path.parent)
-    return read_parquet_manifest(path)
+    return read_manifest(path)

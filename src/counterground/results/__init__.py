@@ -1,5 +1,12 @@
 """What a finished run holds, and how its figures are written for every reader. See README.md."""
 
+from counterground.results._backgrounds import (
+    BackgroundsView,
+    backgrounds_as_table,
+    format_backgrounds,
+    has_unpaired_backgrounds,
+    join_backgrounds,
+)
 from counterground.results._citations import bibliography
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
@@ -64,6 +71,7 @@ __all__ = [
     "PICTURE",
     "PREDICTIONS_SCHEMA",
     "TITLES",
+    "BackgroundsView",
     "BenchmarkRecord",
     "Cell",
     "Column",
@@ -78,16 +86,20 @@ __all__ = [
     "ScoresView",
     "Table",
     "TextFormat",
+    "backgrounds_as_table",
     "bibliography",
     "block",
     "bounds",
     "count",
     "folded",
+    "format_backgrounds",
     "format_scores",
+    "has_unpaired_backgrounds",
     "heading",
     "headline",
     "html_paragraphs",
     "html_table",
+    "join_backgrounds",
     "join_scores",
     "latex_table",
     "markdown_table",

@@ -95,7 +95,7 @@ def scores_as_table(
         most: how many figures a row may have; the minor ones are left out.
         pictures: draw the accuracies of the groups beside each drop.
     """
-    models = regroup(_with_run_names(scores))
+    models = regroup(with_run_names(scores))
     varying = vary(models)
     columns = [Column("Model"), *(Column(TITLES[name]) for name in varying)]
     heads = len(columns)
@@ -155,8 +155,8 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
     return f"Percent;{drop} 95 % intervals{counted}.{settings}"
 
 
-def _with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
-    """Runs by the name of their folder; by its path, as given, where two folders have one name."""
+def with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
+    """Name runs by their folders; by its path, as given, where two folders have one name."""
     if "run" not in scores.columns:
         return scores
     paths = scores["run"].unique(maintain_order=True).to_list()
@@ -218,13 +218,17 @@ def format_scores(
     if format == "table":
         return ScoresView(scores, by_class, class_names)
     if format in ("csv", "json"):
-        frame = score_rows(scores, by_class, class_names)
-        if format == "csv":
-            return frame.write_csv().rstrip("\n")
-        return json.dumps(frame.to_dicts(), ensure_ascii=False, indent=1, allow_nan=False)
+        return frame_text(score_rows(scores, by_class, class_names), format)
     most = LATEX_FIGURES if format == "latex" else None
     table = scores_as_table(scores, by_class, class_names, most=most)
     return latex_table(table) if format == "latex" else markdown_table(table)
+
+
+def frame_text(frame: pl.DataFrame, format: str) -> str:  # noqa: A002
+    """Write rows as they are, as ``csv`` or ``json``."""
+    if format == "csv":
+        return frame.write_csv().rstrip("\n")
+    return json.dumps(frame.to_dicts(), ensure_ascii=False, indent=1, allow_nan=False)
 
 
 def score_rows(

@@ -43,10 +43,11 @@ def _renames(_context: click.Context, _option: click.Parameter, pairs: tuple[str
 )
 @click.option("--retry-failed", is_flag=True, help="Try URLs again that failed in an earlier import.")
 def import_(pool: Path, source: str, **options: Any) -> None:
-    """Add photos to a pool from a folder, a benchmark, a table of URLs or a data set.
+    """Add photos to a pool from a folder, a benchmark, a table of files or URLs, or a data set.
 
     SOURCE is a folder (<class>/*.jpg, <class>/<background>/*.jpg, the CounterAnimal layout), a benchmark, a
-    .csv or .parquet table with the columns url and class_name, or hf:NAME[@CONFIG][:SPLIT].
+    .csv, .jsonl or .parquet table with the columns path (or url) and class_name, or
+    hf:NAME[@CONFIG][:SPLIT].
 
     \b
     counterground import my-pool photos/

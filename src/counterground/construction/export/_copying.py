@@ -16,13 +16,14 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
     """Return the bytes of a photo, or (without ``photo_id``) of a mask.
 
     Raises:
-        CounterGroundError: the file is missing, may not be read, or is not the one of the manifest; or it is
-            a mask, which has no hash, and a link that leaves the benchmark.
+        CounterGroundError: the file is missing, may not be read, is not the one of the manifest, or is a link
+            that leaves the benchmark: what lies elsewhere may not be meant to be passed on.
     """
     source = contents.origins[path]
-    if photo_id is None and not source.resolve().is_relative_to(contents.benchmark.root.resolve()):
+    if not source.resolve().is_relative_to(contents.benchmark.root.resolve()):
         raise CounterGroundError(
-            f"The mask {source} is a link that leaves the folder: put a copy there instead."
+            f"{source} is behind a link that leaves the folder: copy the folder with what its links lead to "
+            "(cp -rL), and export the copy."
         )
     try:
         data = source.read_bytes()

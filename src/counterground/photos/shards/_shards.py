@@ -27,7 +27,7 @@ from counterground.photos._native import (
     read_native,
     write_benchmark,
 )
-from counterground.photos._parquet import benchmark_of_frame
+from counterground.photos._table import benchmark_of_frame
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._tar import tar_samples

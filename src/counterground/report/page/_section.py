@@ -16,6 +16,7 @@ from counterground.comparison import (
     is_counteranimal,
     run_names,
 )
+from counterground.metrics import in_setting, score_backgrounds
 from counterground.report._class_facts import class_facts
 from counterground.report._style import FAMILY_NAMES
 from counterground.report.page._class_drops import ClassDrops, draw_class_drops
@@ -24,7 +25,15 @@ from counterground.report.page._comparisons import Comparisons, tested_pairs
 from counterground.report.page._marks import Mark, mark
 from counterground.report.page._verdict import Verdict, find_lead, judge
 from counterground.report.page.explorer import Explorer, Item, Trend, draw_explorer, in_short
-from counterground.results import Estimate, Measure, ModelScores, Run, measures, regroup
+from counterground.results import (
+    Estimate,
+    Measure,
+    ModelScores,
+    Run,
+    has_unpaired_backgrounds,
+    measures,
+    regroup,
+)
 
 _PHOTO = ("path", "class_index", "class_name", "group", "background")
 
@@ -59,6 +68,7 @@ class Section:
     """All runs on one version of one benchmark; rows come with the largest drop first.
 
     ``chosen_by`` is the model that chose which backgrounds are common and counter; None where people did.
+    ``backgrounds`` are, where there is no drop, the accuracies of the models on each, highest first.
     """
 
     number: int
@@ -71,6 +81,7 @@ class Section:
     verdict: Verdict
     chosen_by: str | None
     measures: list[Measure]
+    backgrounds: list[tuple[str, list[Estimate]]]
     rows: list[Row]
     settings: list[str]
     explorer: Explorer | None
@@ -151,10 +162,11 @@ def make_section(
             models,
             compared,
             guessing=guessing,
-            has_backgrounds=photos["background"].drop_nulls().n_unique() > 1,
+            has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
         ),
         chosen_by=_chosen_by(runs),
         measures=measures(models),
+        backgrounds=_by_background(runs, known),
         rows=rows,
         settings=unique(_setting(run) for run in runs),
         explorer=draw_explorer(
@@ -212,6 +224,19 @@ def _chosen_by(runs: Sequence[Run]) -> str | None:
 def unique(texts: Iterable[str]) -> list[str]:
     """The texts in order, each once."""
     return list(dict.fromkeys(texts))
+
+
+def _by_background(runs: Sequence[Run], known: Sequence[_Known]) -> list[tuple[str, list[Estimate]]]:
+    if not any(map(has_unpaired_backgrounds, runs)):
+        return []
+    tables = [score_backgrounds(run.predictions) for run in runs]
+    found = [
+        {row["background"]: Estimate.of(row) for row in rows.iter_rows(named=True)}
+        for k in known
+        for rows in [tables[k.run].filter(in_setting(k.model.setting._asdict()))]
+    ]
+    rows = [(name, [each.get(name, Estimate()) for each in found]) for name in set().union(*found)]
+    return sorted(rows, key=lambda row: (-sum(figure.value or 0.0 for figure in row[1]), row[0]))
 
 
 def _rows(known: Sequence[_Known]) -> list[Row]:

@@ -54,6 +54,51 @@ def test_class_and_background_folders(tmp_path, labelled):
     assert set(decisions["annotator"]) == {"imported"}
 
 
+def write_table(path: Path, columns: dict[str, list[str]]) -> Path:
+    frame = pl.DataFrame(columns)
+    {".csv": frame.write_csv, ".jsonl": frame.write_ndjson, ".parquet": frame.write_parquet}[path.suffix](
+        path
+    )
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_table_of_files(tmp_path, labelled, suffix):
+    files = sorted(labelled.rglob("*.jpg"))
+    columns = {
+        "path": [str(file) for file in files],
+        "class_name": [file.parts[-3] for file in files],
+        "background": [file.parts[-2] for file in files],
+    }
+    report = import_photos(tmp_path / "pool", write_table(tmp_path / f"mine{suffix}", columns))
+    assert (report.added, report.backgrounds, report.rejected) == (9, 9, ())
+    assert report.by_class == {"flamingo": 3, "zebra": 6}
+    again = import_photos(tmp_path / "pool", write_table(tmp_path / f"mine{suffix}", columns))
+    assert (again.added, again.present) == (0, 9)
+
+
+def test_columns_and_class_of_a_table_of_files_can_be_named(tmp_path, labelled):
+    files = [str(file.relative_to(labelled)) for file in sorted((labelled / "zebra").rglob("*.jpg"))]
+    columns = {"path": files, "species": ["okapi"] * 6, "scene": ["plain"] * 6}
+    source = write_table(labelled / "mine.csv", columns)
+    named = ImportOptions(class_column="species", background_column="scene")
+    report = import_photos(tmp_path / "pool", source, named)
+    assert (report.by_class, report.backgrounds) == ({"okapi": 6}, 6)
+    assert report.notes == ("New background labels in the pool: plain.",)
+    one_class = ImportOptions(class_name="quagga")
+    assert import_photos(tmp_path / "other", source, one_class).by_class == {"quagga": 6}
+    with pytest.raises(UsageError, match="no column 'place'; it has path, species, scene"):
+        import_photos(
+            tmp_path / "pool", source, ImportOptions(class_column="species", background_column="place")
+        )
+    with pytest.raises(CounterGroundError, match="neither a column 'class_name' nor 'class_index'"):
+        import_photos(tmp_path / "pool", source)
+    with pytest.raises(
+        CounterGroundError, match=r"row 1: .*neither http nor https.* need a column 'path', and no"
+    ):
+        import_photos(tmp_path / "pool", source, ImportOptions(url_column="path", class_column="species"))
+
+
 def test_the_pool_stands_alone(tmp_path, labelled):
     import_photos(tmp_path / "pool", labelled)
     frozen = open_pool(tmp_path / "pool").freeze()

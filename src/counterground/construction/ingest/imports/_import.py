@@ -31,9 +31,9 @@ def import_photos(
 ) -> ImportReport:
     """Add the photos of a source to a pool, which is created if it is missing.
 
-    ``source`` is anything that ``open_benchmark`` opens, a flat folder with ``class_name``, a table of
-    addresses (``.csv``, ``.tsv``, ``.parquet``), a folder of Hugging Face's ``save_to_disk``, or
-    ``hf:NAME[@CONFIG][:SPLIT]``.
+    ``source`` is anything that ``open_benchmark`` opens (so also a table of files with a column ``path``), a
+    flat folder with ``class_name``, a table of addresses (``.csv``, ``.tsv``, ``.parquet``, ``.jsonl``), a
+    folder of Hugging Face's ``save_to_disk``, or ``hf:NAME[@CONFIG][:SPLIT]``.
 
     Photos are copied, never linked, so that editing the source does not change the pool. Backgrounds are
     recorded as decisions. Photos that cannot be decoded are rejected and listed with the reason, in the

@@ -6,12 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from counterground.benchmarks import open_benchmark
 from counterground.construction.ingest.imports._items import Item
-from counterground.construction.ingest.imports._options import ImportOptions, resolve_class_names
+from counterground.construction.ingest.imports._options import (
+    ImportOptions,
+    find_class_column,
+    no_column,
+    resolve_class_names,
+)
 from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import IMAGE_SUFFIXES, Benchmark
+from counterground.photos import IMAGE_SUFFIXES, TABLE_SUFFIXES, Benchmark, benchmark_of_frame, read_table
 from counterground.pool import PhotoKey, is_pool
 from counterground.text import counted
 
@@ -45,6 +52,9 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
         CounterGroundError: it cannot be read.
     """
     folder = Path(source)
+    own_columns = options.class_name or options.class_column or options.background_column
+    if own_columns and folder.suffix.lower() in TABLE_SUFFIXES and folder.is_file():
+        return _benchmark(_manifest(folder, options), options)
     if options.class_name is not None:
         return _flat(folder, options)
     if is_pool(folder) and folder.resolve() == pool_path.resolve():
@@ -52,6 +62,22 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
     if folder.is_dir() and _photos_of(folder) and not any(entry.is_dir() for entry in folder.iterdir()):
         raise UsageError(f"{folder} has photos but no class folders: give their class with --class-name.")
     return _benchmark(open_benchmark(source, show_progress=options.show_progress), options)
+
+
+def _manifest(source: Path, options: ImportOptions) -> Benchmark:
+    """Read a table of files of which options name the columns of classes and backgrounds, or the class."""
+    frame = read_table(source)
+    classes, backgrounds = find_class_column(frame, options, source), options.background_column
+    if backgrounds is not None and backgrounds not in frame.columns:
+        raise no_column(source, backgrounds, frame)
+    named = {"class_name": pl.lit(options.class_name) if classes is None else pl.col(classes)}
+    if backgrounds is not None:
+        named["background"] = pl.col(backgrounds)
+    frame = frame.with_columns(**named).drop({classes, backgrounds} - {None, *named})
+    try:
+        return benchmark_of_frame(frame, source.parent, source.stem)
+    except CounterGroundError as error:
+        raise CounterGroundError(f"{source}: {error}") from error
 
 
 def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:

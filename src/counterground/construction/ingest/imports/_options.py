@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.photos import assign_classes
@@ -66,3 +69,26 @@ def resolve_class_names(written: Iterable[str], options: ImportOptions) -> dict[
     renamed = {name: options.rename.get(name, name) for name in names}
     classes = assign_classes(list(dict.fromkeys(renamed.values())))
     return {name: classes.label_space.names[classes.index[new]] for name, new in renamed.items()}
+
+
+def find_class_column(frame: pl.DataFrame, options: ImportOptions, source: Path) -> str | None:
+    """Return the column of a table that has the classes; None where all rows are of ``options.class_name``.
+
+    Raises:
+        UsageError: there is none, or one and a class of all rows.
+    """
+    column = options.class_column or "class_name"
+    if column in frame.columns and options.class_name is not None:
+        raise UsageError(f"{source} has a column {column!r} of classes: leave out --class-name.")
+    if column in frame.columns:
+        return column
+    if options.class_column is None and options.class_name is not None:
+        return None
+    raise no_column(source, column, frame, "--class-column, or the class of all rows with --class-name")
+
+
+def no_column(source: Path, column: str, frame: pl.DataFrame, option: str = "") -> UsageError:
+    """Return the error for a column that a table does not have, and the option that names another one."""
+    hint = did_you_mean(column, frame.columns)
+    remedy = f" Name the column with {option}." if option else ""
+    return UsageError(f"{source} has no column {column!r}; it has {', '.join(frame.columns)}.{hint}{remedy}")

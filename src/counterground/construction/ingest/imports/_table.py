@@ -1,4 +1,4 @@
-"""A table of addresses, CSV or Parquet: rows become candidates of the pool and are fetched."""
+"""A table of addresses: rows become candidates of the pool and are fetched."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from counterground.construction.ingest.imports._options import ImportOptions, resolve_class_names
+from counterground.construction.ingest.imports._options import (
+    ImportOptions,
+    find_class_column,
+    no_column,
+    resolve_class_names,
+)
 from counterground.construction.ingest.imports._report import RejectedItem
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.errors import CounterGroundError
+from counterground.photos import TABLE_SUFFIXES, read_table
 from counterground.pool import PhotoKey
 from counterground.text import counted
 
-_SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": None}
 _CANDIDATE = (
     "licence",
     "attribution",
@@ -59,17 +64,19 @@ class AddressTable:
 
 
 def is_address_table(source: Path, options: ImportOptions) -> bool:
-    """Return whether a file is a table of addresses; a Parquet file with a column "path" is a manifest."""
-    suffix = source.suffix.lower()
-    if suffix not in _SUFFIXES or not source.is_file():
+    """Return whether a file is a table of addresses; one with a column "path" and without them is a manifest.
+
+    A Parquet file with both is a manifest, such as the snapshot of a pool.
+
+    Raises:
+        CounterGroundError: it is a table that cannot be read.
+    """
+    if source.suffix.lower() not in TABLE_SUFFIXES or not source.is_file():
         return False
-    if suffix != ".parquet":
+    columns = read_table(source).columns
+    if "path" not in columns:
         return True
-    try:
-        columns = pl.read_parquet_schema(source)
-    except (OSError, pl.exceptions.PolarsError):
-        return False  # the reader of manifests reports what is wrong with it
-    return options.url_column in columns and "path" not in columns
+    return options.url_column in columns and source.suffix.lower() != ".parquet"
 
 
 def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
@@ -82,11 +89,13 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
         UsageError: a column is missing.
         CounterGroundError: the file cannot be read, has no rows, or its classes contradict each other.
     """
-    frame = _read(source)
-    class_column = _class_column(frame, options, source)
+    frame = read_table(source)
+    if options.url_column not in frame.columns:
+        raise no_column(source, options.url_column, frame, "--url-column, or call a column of files 'path'")
+    class_column = find_class_column(frame, options, source)
     background = options.background_column or "background"
     if options.background_column and background not in frame.columns:
-        raise _no_column(source, background, frame)
+        raise no_column(source, background, frame)
     rows, rejected = [], []
     for number, row in enumerate(_rows(frame), start=1):
         url = row.get(options.url_column) or ""
@@ -95,6 +104,11 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
             rejected.append(RejectedItem(f"row {number}" + (f": {url}" if url else ""), name, problem))
         else:
             rows.append((url, name, row))
+    if not rows:
+        raise CounterGroundError(
+            f"{source}: no row can be fetched; {rejected[0].item}: {rejected[0].reason}. Files on this disk "
+            "need a column 'path', and no --url-column."
+        )
     classes = resolve_class_names((name for _, name, _ in rows), options)
     known = {options.url_column, class_column, background, *_CARRIED}
     unused = [column for column in frame.columns if column not in known]
@@ -118,46 +132,10 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
     return AddressTable(candidates, extras, rejected, notes)
 
 
-def _read(source: Path) -> pl.DataFrame:
-    separator = _SUFFIXES[source.suffix.lower()]
-    try:
-        if separator is None:
-            frame = pl.read_parquet(source)
-        else:
-            frame = pl.read_csv(source, separator=separator, infer_schema=False)
-    except pl.exceptions.NoDataError as error:
-        raise CounterGroundError(f"{source} is empty.") from error
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
-    if frame.is_empty():
-        raise CounterGroundError(f"{source} has no rows.")
-    return frame
-
-
 def _rows(frame: pl.DataFrame) -> Iterator[Mapping[str, str | None]]:
     for row in frame.iter_rows(named=True):
         texts = {name: "" if value is None else str(value).strip() for name, value in row.items()}
         yield {name: text or None for name, text in texts.items()}
-
-
-def _class_column(frame: pl.DataFrame, options: ImportOptions, source: Path) -> str | None:
-    if options.url_column not in frame.columns:
-        raise _no_column(source, options.url_column, frame, "--url-column")
-    column = options.class_column or "class_name"
-    if column in frame.columns and options.class_name is not None:
-        raise UsageError(f"{source} has a column {column!r} of classes: leave out --class-name.")
-    if column in frame.columns:
-        return column
-    if options.class_column is None and options.class_name is not None:
-        return None
-    raise _no_column(source, column, frame, "--class-column, or the class of all rows with --class-name")
-
-
-def _no_column(source: Path, column: str, frame: pl.DataFrame, option: str = "") -> UsageError:
-    hint = did_you_mean(column, frame.columns)
-    remedy = f" Name the column with {option}." if option else ""
-    return UsageError(f"{source} has no column {column!r}; it has {', '.join(frame.columns)}.{hint}{remedy}")
 
 
 def _problem(url: str, name: str, taxon: str | None) -> str:

@@ -1,67 +1,141 @@
-"""Benchmarks that are one Parquet manifest beside its photos."""
+"""Tables in files (Parquet, CSV, JSON lines), and benchmarks that are one: a manifest of the user's own."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import polars as pl
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_message
 from counterground.photos._classes import assign_classes
 from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, cast_column, describe_gaps
 from counterground.photos._photo import photo_ids
 
+_NUMBERS = ("class_index", "imagenet_index")
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_JSON_LINES = (".jsonl", ".ndjson")
+TABLE_SUFFIXES = (".parquet", *_SEPARATORS, *_JSON_LINES)
+"""Lower-case suffixes of the files that ``read_table`` reads."""
 
-def read_parquet_manifest(source: Path) -> Benchmark:
-    """Read a manifest whose paths are relative to its own folder.
 
-    Needed are ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index`` is
-    optional and must run from 0 to k - 1; without, it is the ImageNet-1K index. ``imagenet_index`` says which
-    class of ImageNet a class is (null: none) instead of its name. A missing ``photo_id`` is computed.
+def read_table(source: Path) -> pl.DataFrame:
+    """Read a table: Parquet, JSON lines, or CSV or TSV with a header, whose cells are then texts or null.
 
     Raises:
-        CounterGroundError: not Parquet, a missing column, one class with two names or indices, a file that is
-            missing, and what ``validate_manifest`` refuses.
+        CounterGroundError: it cannot be read, or has no rows.
     """
+    suffix = source.suffix.lower()
     try:
-        frame = pl.read_parquet(source)
+        if suffix in _SEPARATORS:
+            frame = _stripped(pl.read_csv(source, separator=_SEPARATORS[suffix], infer_schema=False))
+        elif suffix in _JSON_LINES:
+            frame = pl.read_ndjson(source, infer_schema_length=None)
+        else:
+            frame = pl.read_parquet(source)
+    except pl.exceptions.NoDataError as error:
+        raise CounterGroundError(f"{source} is empty.") from error
     except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise CounterGroundError(f"Cannot read the manifest {source}: {reason}.") from error
+        raise CounterGroundError(f"Cannot read the table {source}: {error_message(error)}.") from error
+    if frame.is_empty():
+        raise CounterGroundError(f"{source} has no rows.")
+    return frame
+
+
+def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
+    cells = pl.all().str.strip_chars()
+    return frame.rename(str.strip).with_columns(pl.when(cells != "").then(cells))
+
+
+def read_manifest(source: Path) -> Benchmark:
+    """Read a manifest: a table as ``read_table`` and ``benchmark_of_frame`` describe it.
+
+    Raises:
+        CounterGroundError: see there.
+    """
+    frame = read_table(source)
     try:
         return benchmark_of_frame(frame, source.parent, source.stem)
     except CounterGroundError as error:
         raise CounterGroundError(f"{source}: {error}") from error
 
 
+def _whole(column: pl.Series) -> pl.Series:
+    """Read a column of texts as whole numbers where it holds no others; pandas writes them as ``8.0``."""
+    if column.str.contains(r"^-?\d{1,9}(\.0)?$").all():
+        return column.str.replace(r"\.0$", "").cast(pl.Int32)
+    return column
+
+
 def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
-    """Return the benchmark of a manifest as ``read_parquet_manifest`` describes it; paths are below ``root``.
+    """Return the benchmark of a manifest, one row per photo.
+
+    Needed are ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index`` is
+    optional and must run from 0 to k - 1; without, it is the ImageNet-1K index. ``imagenet_index`` says which
+    class of ImageNet a class is (null: none) instead of its name. A missing ``photo_id`` is computed.
+
+    Args:
+        frame: the rows; other columns than those of ``MANIFEST_SCHEMA`` are noted.
+        root: the folder that paths are relative to. Where they are absolute, it is the deepest folder that
+            all photos and masks share instead, so that the benchmark is the same wherever it lies.
+        name: of the benchmark.
 
     Raises:
-        CounterGroundError: see there.
+        CounterGroundError: a missing column, one class with two names or indices, absolute paths among
+            relative ones, a file that is missing, and what ``validate_manifest`` refuses.
     """
     if "path" not in frame.columns:
-        raise CounterGroundError("The manifest has no column 'path'.")
+        raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
+    if not {"class_name", "class_index"} & set(frame.columns):
+        raise CounterGroundError(
+            "The manifest has neither a column 'class_name' nor 'class_index'; it has "
+            f"{', '.join(frame.columns)}."
+        )
     known = {*MANIFEST_SCHEMA, "imagenet_index"}
     unused = [column for column in frame.columns if column not in known]
     frame = _cast_keys(frame.drop(unused))
+    frame, root, moved = _below_one_folder(frame, root)
     space, frame, notes = _classify(frame)
     if "photo_id" not in frame.columns:
         ids = photo_ids([root / path for path in frame["path"]])
         frame = frame.with_columns(pl.Series("photo_id", ids, pl.String))
     if unused:
-        notes = (*notes, f"Columns of the manifest that were not used: {', '.join(unused)}.")
+        listed = ", ".join(column or "one without a name" for column in unused)
+        notes = (*notes, f"Columns of the manifest that were not used: {listed}.")
     photos = frame.drop("imagenet_index", strict=False)
     benchmark = Benchmark(name, root, photos, space)
-    return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
+    return benchmark.described(notes=(*moved, *notes, *describe_gaps(benchmark)))
+
+
+def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
+    """Return the frame with relative paths, the folder they are relative to, and notes."""
+    columns = [column for column in ("path", "mask") if column in frame.columns]
+    written = {path: Path(path) for column in columns for path in frame[column].drop_nulls()}
+    relative = [path for path, file in written.items() if not file.is_absolute()]
+    if len(relative) == len(written):
+        return frame, root, ()
+    if relative:
+        raise CounterGroundError(
+            f"Some paths of the manifest are absolute and others, such as {relative[0]!r}, are not: write "
+            "all of them in one way."
+        )
+    files = {path: Path(os.path.normpath(file)) for path, file in written.items()}
+    shared = Path(os.path.commonpath([file.parent for file in files.values()]))
+    below = {path: file.relative_to(shared).as_posix() for path, file in files.items()}
+    frame = frame.with_columns(pl.col(columns).replace(below))
+    note = (
+        f"The paths of the manifest are absolute; outputs give them from {shared.name!r} on, which all share."
+    )
+    return frame, shared, (note,)
 
 
 def _cast_keys(frame: pl.DataFrame) -> pl.DataFrame:
-    keys = ("path", "class_name", "class_index", "imagenet_index")
-    if not {"class_name", "class_index"} & set(frame.columns):
-        raise CounterGroundError("The manifest has neither a column 'class_name' nor 'class_index'.")
+    keys = ("path", "mask", "class_name", *_NUMBERS)
+    frame = frame.with_columns(
+        _whole(frame[name]) for name in _NUMBERS if frame.schema.get(name) == pl.String
+    )
     kinds = MANIFEST_SCHEMA | {"imagenet_index": pl.Int32()}
     frame = frame.with_columns(cast_column(frame[key], kinds[key]) for key in keys if key in frame.columns)
     needed = [column for column in ("path", "class_name", "class_index") if column in frame.columns]

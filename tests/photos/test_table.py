@@ -1,4 +1,4 @@
-"""A Parquet manifest of the user's own."""
+"""A manifest of the user's own."""
 
 import re
 
@@ -53,6 +53,77 @@ def test_optional_columns_are_kept_and_others_noted(write):
         "No common photo, so no drop, for 1 of 2 classes: tench.",
         "No counter photo, so no drop, for 1 of 2 classes: tench.",
     )
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".ndjson"])
+def test_other_files_are_read_as_parquet_is(write, tmp_path, suffix):
+    rows = pl.read_parquet(
+        write(imagenet_index=[8, None, 8], background=["grass", "", "road"], other=[1, 2, 3])
+    )
+    path = tmp_path / f"mine{suffix}"
+    if suffix in (".csv", ".tsv"):
+        rows.write_csv(path, separator="," if suffix == ".csv" else "\t")
+    else:
+        rows.with_columns(pl.col("background").replace("", None)).write_ndjson(path)
+    benchmark = read_benchmark(path)
+    assert benchmark.label_space.imagenet == (8, None)
+    assert benchmark.photos.select("path", "class_name", "background").rows() == [
+        ("0.png", "tench", None),
+        ("1.png", "hen", "road"),
+        ("2.png", "hen", "grass"),
+    ]
+    assert benchmark.notes == ("Columns of the manifest that were not used: other.",)
+
+
+def test_a_table_as_pandas_writes_it(write, tmp_path):
+    """A column without a name, floats for whole numbers, a byte order mark, spaces after commas."""
+    write()
+    path = tmp_path / "mine.csv"
+    path.write_text("\ufeff,path, class_name,imagenet_index\n0,0.png, tench,0.0\n1,1.png, my hen,\n")
+    benchmark = read_benchmark(path)
+    assert benchmark.label_space.names == ("my hen", "tench")
+    assert benchmark.label_space.imagenet == (None, 0)
+    assert benchmark.notes == ("Columns of the manifest that were not used: one without a name.",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "", "a.csv is empty."),
+        ("a.csv", "path,class_name\n", "a.csv has no rows."),
+        ("a.csv", "image;label\n0.png;hen\n", "no column 'path'; it has image;label."),
+        ("a.csv", "path,class_name,class_index\n0.png,hen,1.5\n", "'class_index' must be Int32, not String"),
+        ("a.jsonl", "{'path': 1}", "Cannot read the table"),
+        ("a.jsonl", '{"path": "9.png", "class_name": "hen"}', "9.png: missing"),
+    ],
+)
+def test_what_is_wrong_with_a_text_is_said_in_one_line(write, tmp_path, name, text, message):
+    write()
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CounterGroundError, match=re.escape(message)) as caught:
+        read_benchmark(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_absolute_paths_are_read_from_the_folder_they_share_on(write, tmp_path):
+    relative = read_benchmark(write())
+    elsewhere = tmp_path / "lists" / "mine.csv"
+    elsewhere.parent.mkdir()
+    rows = [
+        (str(tmp_path / path), name) for path, name in relative.photos.select("path", "class_name").rows()
+    ]
+    pl.DataFrame(rows, schema=["path", "class_name"], orient="row").write_csv(elsewhere)
+    benchmark = read_benchmark(elsewhere)
+    assert benchmark.root == tmp_path
+    assert benchmark.version == relative.version
+    (note,) = benchmark.notes
+    assert repr(tmp_path.name) in note
+    assert str(tmp_path) not in note  # notes are in files that are passed on
+    with elsewhere.open("a") as file:
+        file.write("0.png,tench\n")
+    with pytest.raises(CounterGroundError, match=r"absolute and others, such as '0\.png'"):
+        read_benchmark(elsewhere)
 
 
 def test_class_index_gives_the_order(write):
@@ -134,6 +205,6 @@ def test_what_is_wrong_is_said_in_one_line(write, columns, message):
 
 def test_a_file_that_is_no_parquet(tmp_path):
     (tmp_path / "x.parquet").write_text("path,class_name\n")
-    with pytest.raises(CounterGroundError, match=r"Cannot read the manifest .*x\.parquet") as caught:
+    with pytest.raises(CounterGroundError, match=r"Cannot read the table .*x\.parquet") as caught:
         read_benchmark(tmp_path / "x.parquet")
     assert "\n" not in str(caught.value)

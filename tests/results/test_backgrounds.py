@@ -1,0 +1,96 @@
+"""Accuracy by background, for photos in `<class>/<background>/` without pairs."""
+
+import csv
+import io
+import json
+
+import polars as pl
+import pytest
+from made_runs import write_run
+
+from counterground.cli import main
+
+# The command prints it, and no face of the room does: the sentence after the table.
+from counterground.cli._show import show_run
+from counterground.metrics import BACKGROUNDS_SCHEMA, score_backgrounds
+from counterground.results import backgrounds_as_table, has_unpaired_backgrounds, join_backgrounds
+
+LEVELS = {"m": (0.8, 0.5), "other": (0.9, 0.2)}
+
+
+@pytest.fixture
+def unpaired(make_run):
+    return make_run(LEVELS, groups=False)
+
+
+def test_accuracy_on_a_background_is_the_mean_over_the_classes_that_have_photos_there(unpaired):
+    scores = score_backgrounds(unpaired.predictions)
+    assert dict(scores.schema) == BACKGROUNDS_SCHEMA
+    for row in scores.iter_rows(named=True):
+        seen = unpaired.predictions.filter(
+            (pl.col("model") == row["model"]) & (pl.col("background") == row["background"])
+        )
+        by_class = seen.group_by("class_index").agg(pl.col("correct").mean())
+        assert row["value"] == pytest.approx(by_class["correct"].mean(), abs=1e-12)
+        assert (row["n"], row["classes"]) == (len(seen), len(by_class))
+        assert row["low"] <= row["value"] <= row["high"]
+    for _, of_model in scores.group_by("model"):
+        assert of_model["value"].to_list() == sorted(of_model["value"], reverse=True)
+    labelled = unpaired.predictions.with_columns(
+        background=pl.when(pl.col("background") != "snow").then(pl.col("background"))
+    )
+    assert "snow" not in score_backgrounds(labelled)["background"]
+
+
+def test_the_table_has_a_row_for_each_model_and_background(unpaired):
+    table = backgrounds_as_table(join_backgrounds([unpaired], named=False))
+    assert [column.title for column in table.columns] == ["Model", "Background", "Accuracy", "Classes", "n"]
+    assert [row[0].value for row in table.rows] == ["m"] * 5 + ["other"] * 5
+    assert sum(int(row[-1].value) for row in table.rows[:5]) == 360
+
+
+def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):
+    folder = str(write_run(unpaired, tmp_path / "run"))
+
+    def shown(*words):
+        assert main(["scores", folder, "--by", "background", *words]) == 0
+        return capsys.readouterr().out
+
+    assert "Background" in shown()
+    rows = list(csv.DictReader(io.StringIO(shown("--format", "csv"))))
+    assert list(rows[0]) == list(BACKGROUNDS_SCHEMA)
+    assert json.loads(shown("--format", "json"))[0]["background"] == rows[0]["background"]
+    assert shown("--format", "markdown").startswith("| Model | Background |")
+    assert r"\toprule" in shown("--format", "latex")
+    assert main(["scores", folder, "--by", "background", "--format", "bibtex"]) == 2
+    assert "not available by background" in capsys.readouterr().err
+
+
+def test_two_runs_are_told_apart(make_run, tmp_path, capsys):
+    folders = [
+        str(write_run(make_run({"m": (0.8, 0.5)}, groups=False, version=version * 64), tmp_path / name))
+        for name, version in (("first", "a"), ("second", "b"))
+    ]
+    assert main(["scores", *folders, "--by", "background", "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.startswith("| Model | Run | Background |")
+
+
+def test_photos_without_backgrounds_have_no_such_table(unpaired, tmp_path, capsys):
+    bare = unpaired.predictions.with_columns(background=pl.lit(None, pl.String))
+    folder = write_run(type(unpaired)(unpaired.path, unpaired.info, bare, unpaired.scores), tmp_path / "run")
+    assert main(["scores", str(folder), "--by", "background"]) == 2
+    assert "No photo of these runs has a background" in capsys.readouterr().err
+
+
+def test_an_evaluation_without_pairs_shows_it_and_the_way_to_pairs(make_run, unpaired, capsys):
+    assert has_unpaired_backgrounds(unpaired)
+    show_run(unpaired)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Background" in printed
+    assert "counterground discover BENCHMARK --referee m --out pairs" in printed
+    paired = make_run(LEVELS)
+    assert not has_unpaired_backgrounds(paired)
+    show_run(paired)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "discover" not in printed
+    assert "Background" not in printed
