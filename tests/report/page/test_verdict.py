@@ -102,7 +102,7 @@ def test_without_groups_the_accuracy_is_said_and_how_to_measure_a_drop(make_run,
         "common and counter photos."
     )
     assert answers(verdict)["What to do next?"].startswith(
-        "Choose pairs of backgrounds. counterground discover"
+        "Choose pairs of backgrounds. Run counterground discover: it chooses"
     )
     two = verdict_of(make_run({"a": (0.2, 0.3), "b": (0.8, 0.7)}, groups=False))
     assert two.sentence.startswith("Highest measured accuracy: b, ")

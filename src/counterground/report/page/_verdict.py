@@ -98,12 +98,12 @@ def _without_drop(
         else f"Highest measured accuracy: {best.label}, {accuracy.text} % {accuracy.interval}. No drop can "
         f"be measured: {NO_GROUPS}"
     )
+    discover = "it chooses a common and a counter background for each class. Then evaluate what it writes."
     step = (
-        "counterground discover chooses a common and a counter background for each class; evaluate the "
-        "benchmark that it writes."
+        f"Run counterground discover: {discover}"
         if has_backgrounds
         else "Sort the photos into folders <class>/<background>/, or label backgrounds with counterground "
-        "label; then counterground discover chooses a common and a counter background for each class."
+        f"label. Then run counterground discover: {discover}"
     )
     answer = "Choose pairs of backgrounds." if has_backgrounds else "Name the backgrounds."
     return Verdict(f"{found}.", [Answer(_NEXT, answer, step)], None)
@@ -304,7 +304,8 @@ def _next(lead: ModelScores, others: Sequence[ModelScores], ranking: _Ranking) -
         return Answer(_NEXT, "Add photos.", reason)
     look = f"See below in which classes {lead.label} drops most, and on which photos."
     if ranking.doubtful:
-        reason = f"Do not prefer {_listed(ranking.doubtful)} to {lead.label} for a smaller drop. {look}"
+        which = _listed(ranking.doubtful) if ranking.apart else "another model"
+        reason = f"Do not prefer {which} to {lead.label} for a smaller drop. {look}"
         return Answer(_NEXT, "Decide on other grounds, or add photos.", reason)
     if not others:
         return Answer(

@@ -215,6 +215,8 @@ def _places(
 def _text(row: dict[str, Any]) -> str:
     """A model's short name, with the accuracies that its place on the chart does not show."""
     beyond = off_scale(row)
+    if beyond and row["common"] == row["counter"]:
+        beyond = f"{percent(row['common'])} %"
     return f"{row['label']} ({beyond})" if beyond else str(row["label"])
 
 
