@@ -238,6 +238,22 @@ def test_without_pairs_the_accuracy_on_each_background_stands(page, make_run):
     assert "Accuracy by background" not in page(make_run({"a": (0.9, 0.3)})).text
 
 
+def test_a_model_without_a_drop_is_of_its_family(page, make_run):
+    text = page(make_run({"efficientnet-lite0": (0.9, 0.3)}, groups=False)).text
+    assert "ImageNet models, 4.65 million parameters" in text
+    assert "Other models" not in text
+
+
+def test_who_chose_the_backgrounds_is_said(page, make_run):
+    run = make_run({"m": (0.9, 0.5)}, name="mine")
+    assert "was decided by whoever made the benchmark" in page(run).text
+    chosen = run.info.benchmark.model_copy(update={"referee": "lite0"})
+    discovered = replace(run, info=run.info.model_copy(update={"benchmark": chosen}))
+    text = page(discovered).text
+    assert "Common backgrounds are those on which lite0 did best" in text
+    assert "“A Sober Look at the Robustness of CLIPs to Spurious Features”" in text
+
+
 def test_what_two_runs_hold_alike_is_one_model(page, make_run):
     first, second = (make_run({"m": (0.8, 0.5)}, path=path) for path in ("one", "two"))
     found = page(first, second)
