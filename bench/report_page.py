@@ -85,6 +85,7 @@ def make_run(benchmark: Benchmark, random: np.random.Generator) -> Run:
                 as_published=pl.lit(value=False),
                 answer_score=pl.lit(None),
                 label_space=pl.lit("imagenet"),
+                true_index=pl.col("class_index"),
                 predicted_index=pl.Series(guess),
                 predicted_name=pl.Series([benchmark.label_space.names[k] for k in guess]),
                 correct=pl.Series(right),

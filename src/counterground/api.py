@@ -54,6 +54,7 @@ def evaluate(
     offline: bool = False,
     show_progress: bool = False,
     report: bool = True,
+    photos: bool = True,
     limit: int | None = None,
     overwrite: bool = False,
     warn: Callable[[str], object] = warnings.warn,
@@ -87,7 +88,8 @@ def evaluate(
         as_published: load models as the paper seems to have done.
         offline: never use the network.
         show_progress: show bars on standard error.
-        report: write ``report.html``; single photos are only in the pages of ``write_report``.
+        report: write ``report.html``.
+        photos: include small copies of photos in it; False for a page to be shared without them.
         limit: use so many photos only, spread over classes and backgrounds: a quick trial.
         overwrite: replace another run in ``out``.
         warn: called with one line if the report needs a package that is not installed.
@@ -124,15 +126,22 @@ def evaluate(
         opened = sample_photos(opened, limit)
     run = evaluate_models(opened, models, settings, Path(out), overwrite=overwrite)
     if report:
-        _write_page(run, None if isinstance(benchmark, Benchmark) else benchmark, warn)
+        discovery = None if isinstance(benchmark, Benchmark) else read_discovery(Path(benchmark))
+        _write_page(run, opened, discovery, warn, photos=photos)
     return run
 
 
-def _write_page(run: Run, benchmark: Path | str | None, warn: Callable[[str], object]) -> None:
+def _write_page(
+    run: Run,
+    benchmark: Benchmark,
+    discovery: Discovery | None,
+    warn: Callable[[str], object],
+    *,
+    photos: bool,
+) -> None:
     path = run.path / "report.html"
-    discovery = None if benchmark is None else read_discovery(Path(benchmark))
     try:
-        write_report(run, path, discovery=discovery, photos=False)
+        write_report(run, path, discovery=discovery, benchmarks=[benchmark], photos=photos)
     except MissingExtraError as error:
         warn(f"{path} was not written: {error} Then: counterground report {run.path} --out {path}")
 

@@ -173,3 +173,11 @@ def test_a_pair_of_two_runs_names_them(make_run):
     ]
     said = format_comparison(full_comparison(runs, published=False), "markdown")
     assert "torchvision:a (one) and torchvision:a (two)" in said
+
+
+def test_a_model_near_chance_is_not_ranked(make_run):
+    """At 0 % a model cannot drop: first by drop, it would pass for one that hardly relies on backgrounds."""
+    found = full_comparison(make_run({"sees": (0.9, 0.6), "guesses": (0.0, 0.0)}), published=False)
+    assert found.points["near_chance"].to_list() == [False, True]
+    assert found.models.select("label", "rank", "of").rows() == [("sees", 1, 1), ("guesses", None, None)]
+    assert any(warning.startswith("guesses is near chance, ") for warning in found.warnings)

@@ -28,6 +28,8 @@ def test_confusable_keeps_the_20_closest_names_and_can_be_reused(benchmark, tiny
         index = benchmark.label_space.imagenet[row["class_index"]]
         assert row["predicted_index"] in space.candidates[index]
         assert row["true_rank"] is None or 0 <= row["true_rank"] < 20
+    assert run.info.label_space.candidates == 20
+    assert run.info.label_space.chance == 0.05
     saved = Settings(label_space=str(tmp_path / "a" / "label_space.json"))
     again = evaluate_models(benchmark, [model], saved, tmp_path / "b")
     assert again.predictions.equals(run.predictions)

@@ -53,6 +53,18 @@ def test_predictions_are_those_of_open_clip(photos, tiny_clip, tmp_path, prompts
     assert run.predictions["correct"].to_list() == (rank == 0).tolist()
 
 
+def test_true_and_predicted_index_count_the_same_names(photos, tiny_clip, tmp_path):
+    """`class_index` counts the benchmark's classes, which in ImageNet's space are other numbers."""
+    run = run_on(photos, tiny_clip, tmp_path / "run", label_space="imagenet")
+    columns = ("class_index", "true_index", "predicted_index", "correct")
+    classes, true, predicted, correct = (run.predictions[name] for name in columns)
+    assert (true == predicted).equals(correct.alias("true_index"))
+    known = read_benchmark(photos).label_space.imagenet
+    assert true.to_list() == [known[index] for index in classes]
+    own = run_on(photos, tiny_clip, tmp_path / "own", label_space="benchmark")
+    assert own.predictions["true_index"].equals(own.predictions["class_index"].alias("true_index"))
+
+
 def test_a_run_folder_holds_everything_and_reads_back(photos, tiny_clip, tmp_path):
     run = run_on(photos, tiny_clip, tmp_path / "run", label_space=None)
     again = open_run(tmp_path / "run")
@@ -198,6 +210,15 @@ def test_who_chooses_the_benchmarks_own_classes_is_not_warned(tmp_path, tiny_cli
         Image.new("RGB", (8, 8), (seed, 9, 9)).save(tmp_path / "photos" / name / "1.png")
     run = run_on(tmp_path / "photos", tiny_clip, tmp_path / "run", label_space="benchmark")
     assert not any("among themselves" in text for text in run.info.warnings)
+
+
+def test_names_written_alike_are_no_warning_where_neither_is_a_class_nor_predicted(
+    photos, tiny_clip, tmp_path
+):
+    """OpenAI's list writes missile and sunglasses twice; these photos have nothing to do with either."""
+    run = run_on(photos, tiny_clip, tmp_path / "run", label_space="imagenet")
+    assert not {"missile", "sunglasses"} & set(run.predictions["predicted_name"])
+    assert not any("Duplicate" in warning for warning in run.info.warnings)
 
 
 def test_a_folder_with_another_run_is_refused_before_work(photos, tiny_clip, tmp_path):

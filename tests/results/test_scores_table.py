@@ -8,9 +8,11 @@ from rich.console import Console
 
 from counterground.errors import UsageError
 from counterground.results import (
+    Estimate,
     bounds,
     format_scores,
     headline,
+    near_chance,
     p_equals,
     p_value,
     percent,
@@ -270,8 +272,12 @@ def test_the_headline_admits_what_the_photos_cannot_tell(make_run):
 
 
 def test_the_headline_without_groups_gives_no_drop(make_run):
-    sentence = headline(regroup(make_run({"m": (0.7, 0.7)}, groups=False).scores)[0])
-    assert "has no drop" in sentence
+    (model,) = regroup(make_run({"m": (0.7, 0.7)}, groups=False).scores)
+    accuracy = model.get("plain_accuracy")
+    assert headline(model) == (
+        f"m: accuracy {accuracy.text} % {accuracy.interval}. No drop can be measured: no class has both "
+        "common and counter photos"
+    )
 
 
 def test_the_notebook_fragment_is_escaped_and_repeats_the_notes(make_run):
@@ -291,3 +297,39 @@ def test_a_run_in_a_repl_is_its_table_as_on_a_terminal(four_models, monkeypatch)
     assert shown.splitlines()[1:] == table.splitlines()
     assert four_models.info.benchmark.name in shown.splitlines()[0]
     assert len(shown) < 4000
+
+
+def test_accuracy_over_photos_stands_beside_the_balanced_one_where_classes_differ_in_size(make_run):
+    equal = make_run({"m": (0.9, 0.5)})
+    assert "| Accuracy |" not in format_scores(equal.scores, "markdown")
+    unequal = make_run({"m": (0.9, 0.5)}, lacking={0: "counter", 1: "common"})
+    table = format_scores(unequal.scores, "markdown")
+    assert table.splitlines()[0].startswith("| Model | Common | Counter | Drop | Balanced | Accuracy |")
+    assert f"| {percent(value_of(unequal.scores, 'm', 'plain_accuracy'))} " in table
+    assert value_of(unequal.scores, "m", "plain_accuracy") == unequal.predictions["correct"].mean()
+
+
+def test_top5_is_left_out_where_it_must_be_100(make_run):
+    few = make_run({"m": (0.9, 0.5)})
+    assert "Top-5" in format_scores(few.scores, "markdown")
+    always = pl.col("value").is_not_null() & (pl.col("metric") == "top5_accuracy")
+    scores = few.scores.with_columns(value=pl.when(always).then(1.0).otherwise("value"))
+    assert "Top-5" not in format_scores(scores, "markdown")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "names", "near"),
+    [
+        (0.0, 0.0, 1000, True),
+        (0.03, 0.01, 1000, True),
+        (0.2, 0.1, 1000, False),
+        (0.6, 0.45, 2, True),
+        (0.9, 0.45, 2, False),
+        (0.6, 0.52, 2, False),
+        (0.54, 0.52, 2, True),
+        (0.6, None, 2, False),
+        (None, None, 2, False),
+    ],
+)
+def test_near_chance_is_what_could_be_guessing_or_has_no_room_for_a_drop(value, low, names, near):
+    assert near_chance(Estimate(value, low, value), 1 / names) is near

@@ -69,6 +69,7 @@ def make_predictions(
                             "as_published": as_published,
                             "answer_score": None,
                             "label_space": label_space,
+                            "true_index": index,
                             "predicted_index": index if right else (index + 1) % len(classes),
                             "predicted_name": name,
                             "correct": right,

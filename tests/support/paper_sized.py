@@ -89,6 +89,7 @@ def predictions(accuracies, sizes, *, seed=0, **setting):
                 "class_index": place,
                 "group": np.where(group == 0, "common", "counter"),
                 "correct": right,
+                "true_index": place,
                 "predicted_index": np.where(right, place, place + 1),
             }
         ).with_columns(

@@ -42,6 +42,12 @@ from counterground.cli._options import (
 @running_options(referee=True)
 @click.option("--referee", metavar="MODEL", help="The model that chooses the confusable names.")
 @generative_options
+@click.option(
+    "--photos/--no-photos",
+    default=True,
+    show_default=True,
+    help="Include small copies of photos in report.html.",
+)
 def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings: Any) -> None:
     """Evaluate models on BENCHMARK and write a run, with a report, into a folder.
 

@@ -18,6 +18,8 @@ from counterground.comparison._scaling import EVERY, TERMS, WITHOUT, Answer, Sca
 from counterground.comparison.points import (
     POINTS_SCHEMA,
     PUBLISHED,
+    identity_of,
+    is_counteranimal,
     model_points,
     refuse_repeated,
     run_names,
@@ -49,6 +51,8 @@ __all__ = [
     "format_comparison",
     "format_reproduction",
     "full_comparison",
+    "identity_of",
+    "is_counteranimal",
     "left_out",
     "model_points",
     "rank_models",

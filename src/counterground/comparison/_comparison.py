@@ -54,6 +54,7 @@ from counterground.results import (
     folded,
     html_paragraphs,
     html_table,
+    percent,
     plain_text,
     rich_table,
     unfolding,
@@ -89,7 +90,8 @@ class Comparison:
     """Models of runs, of the paper and of its reproduction beside each other; all numbers are fractions.
 
     ``points`` and ``robustness`` are what ``model_points`` and ``effective_robustness`` return. ``ranks`` has
-    the columns of ``RANKS_SCHEMA``, ``row`` being the place among ``points``; the reproduction is not ranked.
+    the columns of ``RANKS_SCHEMA``, ``row`` being the place among ``points``; the reproduction and models
+    near chance are not ranked.
     ``scaling`` is None without the paper. ``tests`` are paired tests (columns of ``TESTS_SCHEMA``) within
     each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is
     not comparable. ``place_of`` finds the row of a run's model.
@@ -241,7 +243,7 @@ def full_comparison(
         scaling(points, robustness) if published else None,
         tests,
         drop_agreement(named, published=published),
-        tuple(dict.fromkeys((*comparability, *obstacles, *robustness.warnings))),
+        tuple(dict.fromkeys((*comparability, *obstacles, *_near_chance(points), *robustness.warnings))),
         places,
         sources,
     )
@@ -273,6 +275,14 @@ def _alone(points: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
     if tests.is_empty() and points.height == 1:
         return ["There is one model only: --published puts it beside the paper's, another RUN beside others."]
     return []
+
+
+def _near_chance(points: pl.DataFrame) -> list[str]:
+    return [
+        f"{row['label']} is near chance, {percent(row['common'])} % on common photos: a small drop says "
+        "nothing, and it is not ranked."
+        for row in points.filter("near_chance").iter_rows(named=True)
+    ]
 
 
 def _tests(
@@ -347,8 +357,9 @@ def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
 
 
 def _ranks(points: pl.DataFrame, runs_of_points: Sequence[Run | None]) -> pl.DataFrame:
-    """Rank the models of each benchmark version and label space among themselves."""
-    indexed = points.with_row_index("row").filter(pl.col("source") != "reproduction")
+    """Rank the models of each benchmark version and label space among themselves; not those near chance."""
+    ranked = (pl.col("source") != "reproduction") & ~pl.col("near_chance")
+    indexed = points.with_row_index("row").filter(ranked)
     same = indexed.filter("comparable")
     groups = [same] if same.height else []
     others = indexed.filter(~pl.col("comparable"))

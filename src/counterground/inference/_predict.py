@@ -57,12 +57,14 @@ def prediction_table(
     copied = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
     absent = [column for column in ("loss_sum", "loss_mean") if column not in results.columns]
     predicted = [names.get(index) for index in results["predicted_index"].to_list()]
+    true = [candidates.true_index[index] for index in photos["class_index"]]
     return (
         photos.select(copied)
         .hstack(results)
         .with_columns(
             **{column: pl.lit(value) for column, value in labels.items()},
             **dict.fromkeys(absent, pl.lit(None)),
+            true_index=pl.Series(true, dtype=pl.Int32),
             predicted_name=pl.Series(predicted, dtype=pl.String),
         )
         .select([pl.col(column).cast(kind) for column, kind in PREDICTIONS_SCHEMA.items()])

@@ -106,12 +106,13 @@ def run_info(
             size=len(candidates.space),
             source=candidates.source,
             version=candidates.version(),
+            candidates=_fewest_candidates(candidates),
         ),
         names=settings.names,
         prompts=settings.prompts,
         as_published=settings.as_published,
         models=[outcome.record for outcome in outcomes],
-        warnings=_warnings(request, outcomes, unreadable),
+        warnings=_warnings(request, outcomes, predictions, unreadable),
         model_warnings=_model_warnings(outcomes, candidates),
         counts=_counts(benchmark, outcomes, predictions, unreadable),
         seconds=0.0,
@@ -198,7 +199,17 @@ def _installed(distribution: str) -> bool:
     return True
 
 
-def _warnings(request: Request, outcomes: Sequence[ModelOutcome], unreadable: pl.DataFrame) -> list[str]:
+def _fewest_candidates(candidates: CandidateLabels) -> int | None:
+    competing = candidates.space.candidates
+    return None if competing is None else min(map(len, competing.values()))
+
+
+def _warnings(
+    request: Request,
+    outcomes: Sequence[ModelOutcome],
+    predictions: pl.DataFrame,
+    unreadable: pl.DataFrame,
+) -> list[str]:
     warnings = _other_question(request)
     photos = len(outcomes[0].features.readable)
     if len(unreadable):
@@ -212,7 +223,7 @@ def _warnings(request: Request, outcomes: Sequence[ModelOutcome], unreadable: pl
     absent = _absent(request, unreadable)
     if absent:
         warnings.append(f"The true class of {counted(absent, 'photo')} is not a candidate: counted as wrong.")
-    duplicates = _duplicate_texts(request.candidates)
+    duplicates = _duplicate_texts(request.candidates, predictions)
     if duplicates and any(outcome.record.kind != "classifier" for outcome in outcomes):
         more = ", ..." if len(duplicates) > 3 else ""
         warnings.append(
@@ -305,8 +316,11 @@ def _absent(request: Request, unreadable: pl.DataFrame) -> int:
     )
 
 
-def _duplicate_texts(candidates: CandidateLabels) -> list[str]:
-    return sorted(text for text, count in Counter(candidates.texts).items() if count > 1)
+def _duplicate_texts(candidates: CandidateLabels, predictions: pl.DataFrame) -> list[str]:
+    """The texts of several names, where a photo is of one of them or was predicted as one."""
+    seen = {*predictions["true_index"], *predictions["predicted_index"]} - {None}
+    texts = {candidates.texts[index] for index in seen}
+    return sorted(text for text, count in Counter(candidates.texts).items() if count > 1 and text in texts)
 
 
 def _git_hash() -> str | None:

@@ -211,9 +211,9 @@ BUILT_IN = (
         "plain_accuracy",
         _ALL_AND_GROUPS,
         _plain_accuracy,
-        "Plain",
-        "Share of photos classified correctly.",
-        place=None,
+        "Accuracy",
+        "Share of photos classified correctly; shown only where classes differ in size.",
+        place=5,
     ),
     Metric(
         "drop",
@@ -231,7 +231,7 @@ BUILT_IN = (
         _worst_group,
         "Worst group",
         "Accuracy in the class and group where it is lowest; with few photos in each, 0 is common.",
-        place=5,
+        place=6,
         needs_groups=True,
     ),
     Metric(
@@ -240,7 +240,7 @@ BUILT_IN = (
         _top5,
         "Top-5",
         "Share of photos whose true class is among the five highest.",
-        place=6,
+        place=7,
     ),
     Metric(
         "ece",
@@ -248,7 +248,7 @@ BUILT_IN = (
         _calibration,
         "ECE",
         "Expected calibration error: how far confidence lies from accuracy, 15 bins. Less is better.",
-        place=7,
+        place=8,
     ),
     Metric(
         "tie_rate", (None,), _ties, "Ties", "Share of photos whose two highest scores are equal.", place=None

@@ -10,10 +10,12 @@ from counterground.results._backgrounds import (
 from counterground.results._citations import bibliography
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
+    NO_GROUPS,
     TITLES,
     ModelScores,
     headline,
     mean_drop,
+    near_chance,
     regroup,
     setting_text,
     short_name,
@@ -67,6 +69,7 @@ from counterground.results.tables import (
 
 __all__ = [
     "NOTHING",
+    "NO_GROUPS",
     "PICTURE",
     "PREDICTIONS_SCHEMA",
     "RUN_FILES",
@@ -108,6 +111,7 @@ __all__ = [
     "mean_drop",
     "measures",
     "model_cards",
+    "near_chance",
     "open_run",
     "p_equals",
     "p_value",

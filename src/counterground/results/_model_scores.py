@@ -49,6 +49,8 @@ class Setting(NamedTuple):
 
 
 MISSING = Estimate()
+ROOM_FOR_A_DROP = 0.05
+NO_GROUPS = "no class has both common and counter photos"
 _Figures = dict[tuple[str, str | None], Estimate]
 
 
@@ -70,6 +72,11 @@ class ModelScores:
     def has_groups(self) -> bool:
         """Whether a drop could be computed."""
         return self.get("drop").value is not None
+
+    @property
+    def unequal_classes(self) -> bool:
+        """Whether classes differ in size, so that accuracy over photos is not that over classes."""
+        return len({figures["accuracy", None].n for figures in self.classes.values()}) > 1
 
     @property
     def photos(self) -> Estimate:
@@ -115,11 +122,9 @@ def headline(model: ModelScores) -> str:
     """Say the drop in one plain sentence: points with one decimal and the 95 % interval."""
     drop = model.get("drop")
     if drop.value is None:
-        accuracy = model.get("accuracy")
-        level = (
-            f"{accuracy.text} % {accuracy.interval}".rstrip() if accuracy.value is not None else "no photos"
-        )
-        return f"{model.label} has no drop: no class has both common and counter photos (accuracy {level})"
+        accuracy = model.get("plain_accuracy")
+        level = f"{accuracy.text} % {accuracy.interval}".rstrip()
+        return f"{model.label}: accuracy {level}. No drop can be measured: {NO_GROUPS}"
     verb = "gains" if drop.value < 0 else "loses"
     size = percent(abs(drop.value))
     edges = (drop.low, drop.high) if drop.value >= 0 else (_negative(drop.high), _negative(drop.low))
@@ -129,6 +134,23 @@ def headline(model: ModelScores) -> str:
     if drop.low is not None and drop.high is not None and drop.low <= 0 <= drop.high:
         sentence += ", which is not statistically distinguishable from zero"
     return sentence
+
+
+def near_chance(accuracy: Estimate, chance: float) -> bool:
+    """Whether a model is so close to guessing that a small drop says nothing: it has nothing to lose.
+
+    Either its accuracy is less than 5 points above chance: a drop, which is about what lies above it at most,
+    could not be larger. Or the interval of its accuracy reaches chance, and it is closer to chance than to
+    100 % (few photos make the interval of a good model reach that far, too).
+
+    Args:
+        accuracy: on common photos, from which a model drops.
+        chance: one name among all that compete (``LabelSpaceRecord.chance``).
+    """
+    if accuracy.value is None:
+        return False
+    may_guess = accuracy.low is not None and accuracy.low <= chance and accuracy.value < (1 + chance) / 2
+    return may_guess or accuracy.value < chance + ROOM_FOR_A_DROP
 
 
 def short_name(spec: str) -> str:

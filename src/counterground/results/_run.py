@@ -58,11 +58,11 @@ def open_run(path: Path | str) -> Run:
             f"The run in {folder} is damaged ({_reason(error)}). Delete the folder and evaluate again; "
             "stored features make that quick."
         ) from error
-    if predictions.columns != list(PREDICTIONS_SCHEMA) or scores.columns != list(SCORES_SCHEMA):
+    if difference := _other_columns({"predictions.parquet": predictions, "scores.parquet": scores}):
         raise CounterGroundError(
-            f"The run in {folder} is from another version of CounterGround ({info.counterground_version}), "
-            "whose tables have other columns. Evaluate again into a new folder, or with --overwrite into "
-            "this one; stored features make that quick."
+            f"The run in {folder} was written by another version of CounterGround "
+            f"({info.counterground_version}: {difference}). Evaluate again into a new folder, or with "
+            "--overwrite into this one; stored features make that quick."
         )
     if obstacle := _unusable(folder, info, predictions, scores):
         raise CounterGroundError(
@@ -77,6 +77,18 @@ def _reason(error: Exception) -> str:
         first = error.errors()[0]
         return ": ".join(["run.json", ".".join(map(str, first["loc"])), first["msg"]]).replace(": : ", ": ")
     return str(error).splitlines()[0]
+
+
+def _other_columns(tables: Mapping[str, pl.DataFrame]) -> str:
+    """Name the first table whose columns are not those of this version, and how they differ."""
+    schemas = {"predictions.parquet": PREDICTIONS_SCHEMA, "scores.parquet": SCORES_SCHEMA}
+    for name, table in tables.items():
+        lacking = [column for column in schemas[name] if column not in table.columns]
+        if lacking:
+            return f"{name} lacks {', '.join(lacking)}"
+        if table.columns != list(schemas[name]):
+            return f"{name} has other columns"
+    return ""
 
 
 def _unusable(folder: Path, info: RunInfo, predictions: pl.DataFrame, scores: pl.DataFrame) -> str:

@@ -32,6 +32,7 @@ PREDICTIONS_SCHEMA: dict[str, Any] = {
     "group": pl.String,
     "cluster": pl.String,
     **KEY_SCHEMA,
+    "true_index": pl.Int32,
     "predicted_index": pl.Int32,
     "predicted_name": pl.String,
     "correct": pl.Boolean,
@@ -41,6 +42,11 @@ PREDICTIONS_SCHEMA: dict[str, Any] = {
     "loss_sum": pl.Float32,
     "loss_mean": pl.Float32,
 }
+"""Columns of ``predictions.parquet``.
+
+``true_index`` and ``predicted_index`` count the names of the run's label space (null: it lacks the true name;
+an answer names none), ``class_index`` the classes of the benchmark.
+"""
 
 
 class _Record(BaseModel):
@@ -80,12 +86,21 @@ class BenchmarkRecord(_Record):
 
 
 class LabelSpaceRecord(_Record):
-    """The names that competed; ``version`` is a hash of them, their texts and who competes for each class."""
+    """The names that competed; ``version`` is a hash of them, their texts and who competes for each class.
+
+    ``candidates``: how many of them compete for one photo (the fewest), None where all do.
+    """
 
     name: str
     size: int
     source: str
     version: str = ""
+    candidates: int | None = None
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of guessing: one name among those that compete (a fraction)."""
+        return 1 / (self.candidates or self.size)
 
 
 class ModelRecord(_Record):

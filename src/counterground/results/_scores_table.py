@@ -52,14 +52,30 @@ class Measure(NamedTuple):
     meaning: str
 
 
-def measures() -> tuple[Measure, ...]:
-    """Return the columns of the tables of scores, of built-in metrics and of those that packages add."""
+def measures(models: Sequence[ModelScores]) -> list[Measure]:
+    """Return the columns of a table of these models' scores, of built-in metrics and of packages' own.
+
+    Left out is what says nothing there: metrics that the scores lack, without groups those that need them,
+    accuracy over photos where all classes have equally many, and top-5 accuracy where it is 100 % for all, as
+    it must be with five names.
+    """
+    registered = registered_metrics()
     placed = [
-        (column.place, Measure(metric.name, column.group, column.title, column.meaning))
-        for metric in registered_metrics()
+        (column.place, metric.needs_groups, Measure(metric.name, column.group, column.title, column.meaning))
+        for metric in registered
         for column in metric.table_columns
     ]
-    return tuple(measure for _, measure in sorted(placed, key=lambda pair: pair[0]))
+    held = {metric for model in models for metric, _ in model.overall} or {each.name for each in registered}
+    if models and not any(model.unequal_classes for model in models):
+        held -= {"plain_accuracy"}
+    if models and all(model.get("top5_accuracy").value == 1 for model in models):
+        held -= {"top5_accuracy"}
+    has_groups = not models or any(model.has_groups for model in models)
+    return [
+        measure
+        for _, needs_groups, measure in sorted(placed, key=lambda each: each[0])
+        if measure.metric in held and (has_groups or not (measure.group or needs_groups))
+    ]
 
 
 def scores_as_table(
@@ -111,20 +127,13 @@ def _cells(model: ModelScores, shown: Sequence[Measure], index: int | None, *, p
 
 
 def _shown(models: Sequence[ModelScores], by_class: bool) -> list[Measure]:
-    """The figures to show: of metrics that the scores have, and without groups none that need them."""
-    registered = {metric.name: metric for metric in registered_metrics()}
-    has_groups = not models or any(model.has_groups for model in models)
-    held = {metric for model in models for metric, _ in model.overall} or set(registered)
-    chosen = [
-        measure
-        for measure in measures()
-        if measure.metric in held
-        and (has_groups or not (measure.group or registered[measure.metric].needs_groups))
-        and (not by_class or registered[measure.metric].by_class)
-    ]
+    """The figures to show; by class those of the groups and the drop, or the accuracy alone."""
+    chosen = measures(models)
     if not by_class:
         return chosen
-    if not has_groups:
+    registered = {metric.name: metric for metric in registered_metrics()}
+    chosen = [measure for measure in chosen if registered[measure.metric].by_class]
+    if models and not any(model.has_groups for model in models):
         return [measure._replace(title="Accuracy") for measure in chosen]
     return [measure for measure in chosen if measure.group or registered[measure.metric].needs_groups]
 

@@ -46,7 +46,12 @@ def run_on(benchmark, make_run, right):
                 "as_published": False,
                 "label_space": "imagenet",
             }
-            | {"predicted_index": 0, "predicted_name": name if correct else "$wolf$", "correct": correct}
+            | {
+                "true_index": 0,
+                "predicted_index": 0,
+                "predicted_name": name if correct else "$wolf$",
+                "correct": correct,
+            }
             | {"true_rank": 0, "confidence": 0.5, "top2_gap": 0.1, "loss_sum": None, "loss_mean": None}
         )
     predictions = pl.DataFrame(rows, schema=PREDICTIONS_SCHEMA)

@@ -271,6 +271,36 @@ def test_the_page_prints_its_tables_and_its_chart(visit, families):
     assert not tab.locator(".controls").first.is_visible()
 
 
+def test_paper_holds_the_photos_of_the_chosen_class_though_nobody_scrolled_to_them(visit, families):
+    tab = visit(families[1], width=390)
+    assert tab.locator(".gallery img").count() == 0
+    tab.pdf()  # Chromium tells the page before it prints
+    images = tab.locator(".gallery img")
+    assert images.count() == 16
+    assert images.evaluate_all("all => all.every(image => image.complete && image.naturalWidth > 0)")
+
+
+def test_photos_of_a_class_come_before_the_tables(visit, families, report):
+    ids = "all => all.map(heading => heading.id).filter(Boolean)"
+    with_photos = visit(families[1]).locator("h3").evaluate_all(ids)
+    assert with_photos[:2] == ["class1", "scores1"]
+    without = visit(report).locator("h3").evaluate_all(ids)
+    assert without[0] == "scores1"
+
+
+def test_the_legend_is_of_what_the_chart_shows(visit, families):
+    tab = visit(families[1])
+    legend = tab.locator(".legend")
+    shown = legend.inner_text()
+    assert "Hollow" not in shown
+    assert "CounterAnimal" not in shown
+    assert "Larger: more parameters" not in shown  # all have as many
+    assert tab.locator(".legend li:visible").count() == 4  # two families, and their lines
+    tab.get_by_role("checkbox", name="The paper’s models").check()
+    assert "Hollow" in legend.inner_text()
+    assert "Larger: more parameters" in legend.inner_text()
+
+
 def test_no_name_becomes_markup(visit, make_run, tmp_path):
     run = make_run(
         {NASTY: (0.8, 0.3), f"{NASTY}2": (0.7, 0.6)},

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ import pytest
 from scipy.stats import norm
 
 from counterground.comparison import effective_robustness, full_comparison, model_points
+from counterground.metrics import score_predictions
 from counterground.published import published_models
 
 # Where marks and names go, and in what colours, is data that no page shows as text.
@@ -224,3 +226,15 @@ def test_signs_that_no_page_can_hold_are_left_out(make_run, sign, explorer_of):
     found = explorer_of(make_run({f"a{sign}b": (0.8, 0.5)}, classes=[f"ice{sign} bear", "x"]))
     assert ">ab</text>" in found.still
     assert own_rows(found)[0]["label"] == "ab"
+
+
+def test_accuracies_that_the_axes_cannot_show_are_written(make_run, section_of):
+    """0 % lies infinitely far away on a probit axis and is drawn at 0.1 %."""
+    run = make_run({"sees": (0.9, 0.6), "blind": (0.0, 0.0)}, classes=["x", "y"])
+    blind = run.predictions["model"] == "blind"
+    predictions = run.predictions.with_columns(correct=pl.col("correct") & ~blind)
+    run = replace(run, predictions=predictions, scores=score_predictions(predictions, draws=50))
+    found = section_of(run).explorer
+    assert found.off_scale == ["blind, common 0.0 % and counter 0.0 %"]
+    texts = {row["label"]: row["text"][0] for row in own_rows(found)}
+    assert texts == {"sees": "sees", "blind": "blind (0.0 %)"}

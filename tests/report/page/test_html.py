@@ -15,7 +15,7 @@ from PIL import Image
 from counterground.cli import main
 from counterground.comparison import full_comparison
 from counterground.errors import CounterGroundError, UsageError
-from counterground.metrics import compare_models, score_predictions
+from counterground.metrics import compare_models, score_backgrounds, score_predictions
 from counterground.report import write_report
 from counterground.results import bounds, open_run, p_value, percent, regroup, repeat_command
 
@@ -223,8 +223,35 @@ def test_a_model_without_groups_has_a_section_of_its_own(page, four_models, make
     alone = make_run({"timm:x": (0.7, 0.7)}, groups=False, name="my photos", path="other")
     text = page(four_models, alone).text
     assert "stamps and my photos: how much models rely" in text
-    assert "timm:x has no drop: no class has both common and counter photos" in text
-    assert "there is nothing to plot" in text
+    assert "timm:x: accuracy " in text
+    assert "No drop can be measured: no class has both common and counter photos." in text
+    assert text.count("Common vs. counter accuracy") == text.count("Drop per class") == 1
+
+
+def test_without_pairs_the_accuracy_on_each_background_stands(page, make_run):
+    run = make_run({"a": (0.9, 0.3), "b": (0.8, 0.5)}, groups=False)
+    text = page(run).text
+    rows = score_backgrounds(run.predictions)
+    assert rows.height == 2 * 5
+    for row in rows.iter_rows(named=True):
+        assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text
+    assert "Accuracy by background" not in page(make_run({"a": (0.9, 0.3)})).text
+
+
+def test_a_model_without_a_drop_is_of_its_family(page, make_run):
+    text = page(make_run({"efficientnet-lite0": (0.9, 0.3)}, groups=False)).text
+    assert "ImageNet models, 4.65 million parameters" in text
+    assert "Other models" not in text
+
+
+def test_who_chose_the_backgrounds_is_said(page, make_run):
+    run = make_run({"m": (0.9, 0.5)}, name="mine")
+    assert "was decided by whoever made the benchmark" in page(run).text
+    chosen = run.info.benchmark.model_copy(update={"referee": "lite0"})
+    discovered = replace(run, info=run.info.model_copy(update={"benchmark": chosen}))
+    text = page(discovered).text
+    assert "Common backgrounds are those on which lite0 did best" in text
+    assert "“A Sober Look at the Robustness of CLIPs to Spurious Features”" in text
 
 
 def test_what_two_runs_hold_alike_is_one_model(page, make_run):

@@ -1,5 +1,8 @@
 """The verdict is no stronger than the tests."""
 
+from dataclasses import replace
+
+import polars as pl
 import pytest
 
 from counterground.comparison import full_comparison
@@ -89,19 +92,74 @@ def test_one_model_is_told_alone(make_run, verdict_of):
     assert "inflated" not in str(answers(verdict))
 
 
-def test_without_groups_there_is_no_lead(make_run, verdict_of):
-    verdict = verdict_of(make_run({"a": (0.9, 0.3)}, groups=False))
+def test_without_groups_the_accuracy_is_said_and_how_to_measure_a_drop(make_run, verdict_of):
+    run = make_run({"a": (0.9, 0.3)}, groups=False)
+    verdict = verdict_of(run)
     assert verdict.lead is None
-    assert verdict.sentence.startswith("a has no drop")
-    two = verdict_of(make_run({"a": (0.9, 0.3), "b": (0.8, 0.3)}, groups=False))
-    assert two.sentence == "No model has a drop: no class has both common and counter photos."
-
-
-def test_few_clusters_are_said(make_run, verdict_of):
-    assert (
-        "With so few, intervals are wide"
-        in answers(verdict_of(make_run({"a": (0.9, 0.3)}, classes=["x", "y"])))["Sample size"]
+    accuracy = models_of(run)[0].get("plain_accuracy")
+    assert verdict.sentence == (
+        f"a: accuracy {accuracy.text} % {accuracy.interval}. No drop can be measured: no class has both "
+        "common and counter photos."
     )
+    assert answers(verdict)["What to do next?"].startswith(
+        "Choose pairs of backgrounds. Run counterground discover: it chooses"
+    )
+    two = verdict_of(make_run({"a": (0.2, 0.3), "b": (0.8, 0.7)}, groups=False))
+    assert two.sentence.startswith("Highest measured accuracy: b, ")
+    bare = run.predictions.with_columns(background=pl.lit(None, pl.String))
+    told = answers(verdict_of(replace(run, predictions=bare)))
+    assert told["What to do next?"].startswith("Name the backgrounds. Sort the photos into folders")
+
+
+def test_a_model_near_chance_is_not_said_to_drop_least(make_run, verdict_of):
+    """At 2 % of 1000 names nothing can be lost, so the smallest drop would be praised."""
+    run = make_run({"a": (0.9, 0.5), "b": (0.9, 0.6), "guess": (0.0, 0.0)}, per_group=40)
+    guess = models_of(run)[2]
+    assert guess.get("drop").value < models_of(run)[1].get("drop").value
+    verdict = verdict_of(run)
+    told = answers(verdict)
+    assert told["Smallest measured drop"].startswith("b: ")
+    assert "guess" not in told["More than the other models?"] + told["Smallest measured drop"]
+    assert told["Left out"] == (
+        f"guess: {guess.get('accuracy', 'common').text} % on common photos is near chance, so a small drop "
+        "says nothing."
+    )
+
+
+def test_where_all_models_guess_no_drop_is_judged(make_run, verdict_of):
+    verdict = verdict_of(make_run({"guess": (0.0, 0.0)}, per_group=40))
+    assert verdict.lead is None
+    assert (
+        verdict.sentence == "No drop can be judged: no model is clearly better than guessing on these photos."
+    )
+    assert [answer.question for answer in verdict.answers] == ["Left out", "What to do next?"]
+
+
+def test_whether_photos_suffice_is_said_in_sizes_of_drops(make_run, verdict_of):
+    run = make_run({"a": (0.9, 0.8)}, classes=["x", "y", "z"], per_group=10)
+    drop = models_of(run)[0].get("drop")
+    assert drop.low <= 0
+    told = answers(verdict_of(run))
+    margin = round(50 * (drop.high - drop.low))
+    assert told["Are there enough photos?"].startswith(
+        "Too few to be sure. 60 photos in 20 clusters (photos of one cluster are not independent): a drop "
+        f"below about {margin} points cannot be distinguished from zero. About "
+    )
+    assert told["What to do next?"].startswith("Add photos. Do not conclude that the models ignore")
+    many = answers(verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.5)}, per_group=300)))
+    assert many["Are there enough photos?"].startswith("Yes. 5,400 photos in ")
+    assert "nor two models whose drops differ by less than about" in many["Are there enough photos?"]
+
+
+def test_the_next_step_is_no_stronger_than_the_tests(make_run, verdict_of):
+    run = make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60)
+    a, b = (model.get("accuracy", "counter") for model in models_of(run))
+    assert answers(verdict_of(run))["What to do next?"].startswith(
+        "Compare accuracy on counter backgrounds. Weigh the drop against it: "
+        f"a {a.text} % {a.interval}, b {b.text} % {b.interval}."
+    )
+    tied = answers(verdict_of(make_run({"a": (0.8, 0.5), "b": (0.8, 0.5)}, per_group=60)))
+    assert "Do not prefer" in tied["What to do next?"]
 
 
 def test_of_many_models_the_page_shows_the_pairs_of_the_lead_corrected_for_all_pairs(make_run, section_of):

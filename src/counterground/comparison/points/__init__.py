@@ -19,7 +19,7 @@ from counterground.comparison.points._published import (
     reproduction_rows,
     standard_error,
 )
-from counterground.comparison.points._runs import FAMILIES, is_counteranimal, why_not_paper
+from counterground.comparison.points._runs import FAMILIES, identity_of, is_counteranimal, why_not_paper
 
 __all__ = [
     "FAMILIES",
@@ -32,6 +32,7 @@ __all__ = [
     "deduplicate_results",
     "fingerprint",
     "gather",
+    "identity_of",
     "is_counteranimal",
     "model_points",
     "paper_row",

@@ -40,6 +40,7 @@ POINTS_SCHEMA: dict[str, Any] = {
     "benchmark": pl.String,
     "benchmark_version": pl.String,
     "comparable": pl.Boolean,
+    "near_chance": pl.Boolean,
     "paper_model": pl.String,
     "note": pl.String,
 }
@@ -71,7 +72,8 @@ def model_points(
         ``data_size`` (pairs or images) come from ``published`` where the run does not say. The paper prints
         no intervals and not which names it wrote (null). ``comparable`` says that a run was measured on the
         photos and against the label space of the paper's rows; ``note`` why not, or what contradicts a
-        printed figure. ``paper_model`` is the paper's name of a run's model whose weights it used.
+        printed figure. ``near_chance``: the model hardly beats guessing, so a small drop says nothing.
+        ``paper_model`` is the paper's name of a run's model whose weights it used.
 
     Raises:
         UsageError: an unknown setup.

@@ -50,6 +50,7 @@ def paper_rows(setup: Setup) -> list[dict[str, Any]]:
             "label_space": LABEL_SPACE[setup],
             "benchmark": BENCHMARK,
             "comparable": True,
+            "near_chance": False,
         }
         for row in frame.iter_rows(named=True)
     ]
@@ -82,6 +83,7 @@ def reproduction_rows(setup: Setup) -> list[dict[str, Any]]:
                 "label_space": LABEL_SPACE[setup],
                 "benchmark": BENCHMARK,
                 "comparable": True,
+                "near_chance": False,
                 "note": row["note"],
             }
         )

@@ -17,7 +17,7 @@ from counterground.comparison.points._published import (
 )
 from counterground.metrics import GROUPS, KEYS
 from counterground.published import load_table
-from counterground.results import ModelRecord, Run, short_name
+from counterground.results import Estimate, ModelRecord, Run, near_chance, short_name
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
 # Unreadable photos, and what figure 3 and the paper's accuracies disagree on.
@@ -40,7 +40,7 @@ def run_rows(run: Run, source: str, setup: Setup) -> list[dict[str, Any]]:
         notes = [obstacle or _other_space(setting["label_space"], setup)]
         rows.append(
             {
-                **_identity(setting["model"], records.get(setting["model"])),
+                **identity_of(setting["model"], records.get(setting["model"])),
                 "source": source,
                 **figures,
                 **photos,
@@ -48,6 +48,10 @@ def run_rows(run: Run, source: str, setup: Setup) -> list[dict[str, Any]]:
                 "benchmark": run.info.benchmark.name,
                 "benchmark_version": run.info.benchmark.version,
                 "comparable": not any(notes),
+                "near_chance": near_chance(
+                    Estimate(figures["common"], figures["common_low"], figures["common_high"]),
+                    run.info.label_space.chance,
+                ),
                 "note": " ".join(note for note in notes if note) or None,
             }
         )
@@ -99,10 +103,17 @@ def _other_space(label_space: str | None, setup: Setup) -> str:
     return f"Other names compete ({label_space}) than in the paper's rows ({LABEL_SPACE[setup]})."
 
 
-def _identity(spec: str, record: ModelRecord | None) -> dict[str, Any]:
-    """Who a model is: in the paper's words where it is one of the paper's."""
+def identity_of(spec: str, record: ModelRecord | None) -> dict[str, Any]:
+    """Return who a model is, in columns of ``model_points``; in the paper's words where it is the paper's."""
     if record is None:
-        return {"model": spec, "label": short_name(spec), "family": "other", "high_quality": False}
+        nothing = dict.fromkeys(("backbone", "pretrain_dataset", "parameters", "data_size", "paper_model"))
+        return {
+            "model": spec,
+            "label": short_name(spec),
+            "family": "other",
+            "high_quality": False,
+            **nothing,
+        }
     row = paper_row(record)
     data = _training_data(record, row)
     parameters = record.description.get("parameters")

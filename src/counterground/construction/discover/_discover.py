@@ -176,9 +176,11 @@ def _pairs(cells: pl.DataFrame, name: str, *, min_drop: float, min_photos: int) 
     )
     pairs = choose_pairs(eligible, min_drop=min_drop / 100, min_photos=min_photos)
     if pairs.is_empty():
+        several = eligible.group_by("class_index").len().filter(pl.col("len") > 1).height
         raise CounterGroundError(
             f"No class of {name} differs by more than {min_drop:g} points between backgrounds with at least "
-            f"{min_photos} photos{' in each half' if halves > 1 else ''}. "
+            f"{min_photos} photos{' in each half' if halves > 1 else ''}; {several} of "
+            f"{counted(cells['class_index'].n_unique(), 'class')} have two such backgrounds. "
             "Lower --min-drop or --min-photos, add photos, or use --split none."
         )
     return pairs.join(cells.select("class_index", "class_name").unique(), on="class_index").sort(

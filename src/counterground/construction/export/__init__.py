@@ -5,10 +5,12 @@ from counterground.construction.export._export import FORMATS, ExportReport, exp
 from counterground.construction.export._facts import Agreement, CardFacts, card_facts, known_facts
 from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._layout import Contents, counteranimal_paths, keep_paths
+from counterground.construction.export._selection import LEFT_OUT_SCHEMA
 from counterground.construction.export._shards import ShardSize
 
 __all__ = [
     "FORMATS",
+    "LEFT_OUT_SCHEMA",
     "Agreement",
     "CardFacts",
     "Contents",

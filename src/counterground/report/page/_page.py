@@ -30,7 +30,7 @@ from counterground.report._style import FAMILY_NAMES
 from counterground.report.page._classes import ClassPage, informative_photos, make_class_page
 from counterground.report.page._gallery import PER_CELL, Gallery, make_gallery
 from counterground.report.page._section import Row, Section, make_section, unique
-from counterground.results import ModelScores, Run, mean_drop, measures, run_facts
+from counterground.results import ModelScores, Run, mean_drop, run_facts
 
 PHOTO_BUDGET = 15.0
 _SCRIPTS = tuple(f"report/scripts/{name}.js" for name in ("tables", "explorer", "classes"))
@@ -188,7 +188,6 @@ def _render(
         sections=sections,
         runs=[run_facts(run) for run in runs],
         discovery=_discovered(discovery),
-        measures=measures(),
         baseline=FAMILY_NAMES[comparison.robustness.baseline],
         comparability=comparison.warnings,
     )

@@ -9,10 +9,14 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from counterground.comparison import (
+    REFEREE,
     Comparison,
     EffectiveRobustness,
+    identity_of,
+    is_counteranimal,
     run_names,
 )
+from counterground.metrics import in_setting, score_backgrounds
 from counterground.report._class_facts import class_facts
 from counterground.report._style import FAMILY_NAMES
 from counterground.report.page._class_drops import ClassDrops, draw_class_drops
@@ -21,7 +25,15 @@ from counterground.report.page._comparisons import Comparisons, tested_pairs
 from counterground.report.page._marks import Mark, mark
 from counterground.report.page._verdict import Verdict, find_lead, judge
 from counterground.report.page.explorer import Explorer, Item, Trend, draw_explorer, in_short
-from counterground.results import Estimate, ModelScores, Run, regroup
+from counterground.results import (
+    Estimate,
+    Measure,
+    ModelScores,
+    Run,
+    has_unpaired_backgrounds,
+    measures,
+    regroup,
+)
 
 _PHOTO = ("path", "class_index", "class_name", "group", "background")
 
@@ -53,7 +65,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """All runs on one version of one benchmark; rows come with the largest drop first."""
+    """All runs on one version of one benchmark; rows come with the largest drop first.
+
+    ``chosen_by`` is the model that chose which backgrounds are common and counter; None where people did.
+    ``backgrounds`` are, where there is no drop, the accuracies of the models on each, highest first.
+    """
 
     number: int
     name: str
@@ -63,6 +79,9 @@ class Section:
     notes: list[str]
     warnings: list[str]
     verdict: Verdict
+    chosen_by: str | None
+    measures: list[Measure]
+    backgrounds: list[tuple[str, list[Estimate]]]
     rows: list[Row]
     settings: list[str]
     explorer: Explorer | None
@@ -74,6 +93,11 @@ class Section:
     def drawn(self) -> list[tuple[ModelScores, Mark]]:
         """The models with their markers."""
         return [(row.model, row.mark) for row in self.rows]
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether any model has a drop."""
+        return any(row.model.has_groups for row in self.rows)
 
     @property
     def same_photos(self) -> bool:
@@ -88,10 +112,14 @@ class Section:
 
 @dataclass(frozen=True)
 class _Known:
-    """A model with its place among the runs and its row of ``Comparison.models``, None without a drop."""
+    """A model with its place among the runs, what it is, and its row of ``Comparison.models``.
+
+    ``point`` is None without a drop.
+    """
 
     model: ModelScores
     run: int
+    identity: dict[str, Any]
     point: dict[str, Any] | None
 
 
@@ -112,9 +140,10 @@ def make_section(
     benchmark = runs[0].info.benchmark
     known = label_models(runs, comparison)
     by_run = [[k.model for k in known if k.run == place] for place in range(len(runs))]
-    known.sort(key=lambda k: (k.point is None, -(k.model.get("drop").value or 0.0)))
+    known.sort(key=_largest_drop_first)
     models = [k.model for k in known]
-    lead = find_lead(models)
+    guessing = {k.model.label for k in known if k.point and k.point["near_chance"]}
+    lead = find_lead(models, guessing)
     tests = comparison.tests.filter(pl.col("benchmark_version") == benchmark.version)
     sources = [comparison.source_of(runs[k.run], k.model.setting._asdict()) for k in known]
     compared = tested_pairs(tests, models, sources, lead.label if lead else None)
@@ -129,7 +158,15 @@ def make_section(
         classes=photos["class_index"].n_unique(),
         notes=unique(note for run in runs for note in run.info.benchmark.notes),
         warnings=_warnings(runs),
-        verdict=judge(models, compared),
+        verdict=judge(
+            models,
+            compared,
+            guessing=guessing,
+            has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
+        ),
+        chosen_by=_chosen_by(runs),
+        measures=measures(models),
+        backgrounds=_by_background(runs, known),
         rows=rows,
         settings=unique(_setting(run) for run in runs),
         explorer=draw_explorer(
@@ -143,6 +180,12 @@ def make_section(
     )
 
 
+def _largest_drop_first(known: _Known) -> tuple[bool, float, float]:
+    """Where there is no drop, highest balanced accuracy first."""
+    drop, accuracy = known.model.get("drop").value, known.model.get("accuracy").value
+    return known.point is None, -(drop or 0.0), -(accuracy or 0.0) if drop is None else 0.0
+
+
 def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
     """The models of the runs, in order; what the comparison holds as one result is one model.
 
@@ -152,10 +195,13 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
     found: list[_Known] = []
     taken: set[int] = set()
     for number, run in enumerate(runs):
+        records = {record.spec: record for record in run.info.models}
         for model in regroup(run.scores):
             place = comparison.place_of(run, model.setting._asdict())
             if place not in taken:
-                found.append(_Known(model, number, None if place is None else points[place]))
+                spec = model.setting.model
+                point = None if place is None else points[place]
+                found.append(_Known(model, number, identity_of(spec, records.get(spec)), point))
             if place is not None:
                 taken.add(place)
     names = run_names(runs)
@@ -170,9 +216,27 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
     ]
 
 
+def _chosen_by(runs: Sequence[Run]) -> str | None:
+    # The paper's benchmark comes as folders: no file says who chose.
+    return REFEREE if is_counteranimal(runs[0]) else runs[0].info.benchmark.referee
+
+
 def unique(texts: Iterable[str]) -> list[str]:
     """The texts in order, each once."""
     return list(dict.fromkeys(texts))
+
+
+def _by_background(runs: Sequence[Run], known: Sequence[_Known]) -> list[tuple[str, list[Estimate]]]:
+    if not any(map(has_unpaired_backgrounds, runs)):
+        return []
+    tables = [score_backgrounds(run.predictions) for run in runs]
+    found = [
+        {row["background"]: Estimate.of(row) for row in rows.iter_rows(named=True)}
+        for k in known
+        for rows in [tables[k.run].filter(in_setting(k.model.setting._asdict()))]
+    ]
+    rows = [(name, [each.get(name, Estimate()) for each in found]) for name in set().union(*found)]
+    return sorted(rows, key=lambda row: (-sum(figure.value or 0.0 for figure in row[1]), row[0]))
 
 
 def _rows(known: Sequence[_Known]) -> list[Row]:
@@ -181,9 +245,11 @@ def _rows(known: Sequence[_Known]) -> list[Row]:
     low, high = min([*edges, 0.0]), max([*edges, 0.0])
     rows = []
     for place, (k, drop) in enumerate(zip(known, drops, strict=True)):
-        family = k.point["family"] if k.point else "other"
+        family = k.identity["family"]
         sparkline = _sparkline(drop, low, high) if high > low else None
-        rows.append(Row(k.model, mark(place, family), family, _facts(k.point), sparkline, _residual(k.point)))
+        rows.append(
+            Row(k.model, mark(place, family), family, _facts(k.identity), sparkline, _residual(k.point))
+        )
     return rows
 
 
@@ -197,15 +263,13 @@ def _sparkline(drop: Estimate, low: float, high: float) -> Sparkline | None:
     return Sparkline(at(drop.value), span, at(0.0))
 
 
-def _facts(point: dict[str, Any] | None) -> str:
-    if point is None:
-        return ""
+def _facts(identity: dict[str, Any]) -> str:
     facts = []
-    if point["parameters"]:
-        facts.append(f"{in_short(point['parameters'])} parameters")
-    if point["pretrain_dataset"]:
-        size = f" ({in_short(point['data_size'])})" if point["data_size"] else ""
-        facts.append(f"{point['pretrain_dataset']}{size}")
+    if identity["parameters"]:
+        facts.append(f"{in_short(identity['parameters'])} parameters")
+    if identity["pretrain_dataset"]:
+        size = f" ({in_short(identity['data_size'])})" if identity["data_size"] else ""
+        facts.append(f"{identity['pretrain_dataset']}{size}")
     return ", ".join(facts)
 
 

@@ -1,19 +1,20 @@
-"""The page's first sentences: which model relies most on the background, by how much, how sure that is."""
+"""The page's first screen: what was found, how sure that is, whether photos suffice, what to do next."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from counterground.report.page._comparisons import Comparisons
-from counterground.results import ModelScores, count, headline, p_equals
+from counterground.results import NO_GROUPS, Estimate, ModelScores, count, headline, p_equals, percent
 from counterground.text import counted
 
 LEVEL = 0.05
-FEW_CLUSTERS = 20
+PRECISE = 0.05
+"""Half the width of a drop's interval at which photos are enough: 5 points, the drop `discover` asks for."""
 _NAMED = 3
-_NO_DROP = "No model has a drop: no class has both common and counter photos."
+_NEXT = "What to do next?"
 _UNTESTED = (
     "The models were evaluated on different photos or with different settings; see “Comparability” below."
 )
@@ -29,9 +30,9 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """``sentence`` says which model and by how much, ``answers`` how well the photos support it.
+    """``sentence`` says what was found, ``answers`` how well the photos support it and what to do next.
 
-    ``lead`` is the label of the model with the largest drop; None where no model has a drop.
+    ``lead`` is the label of the model with the largest drop; None where no model has one that says anything.
     """
 
     sentence: str
@@ -39,36 +40,81 @@ class Verdict:
     lead: str | None
 
 
-def find_lead(models: Sequence[ModelScores]) -> ModelScores | None:
-    """Return the model with the largest drop; None where no class has both groups."""
-    dropping = [model for model in models if model.has_groups]
-    return max(dropping, key=_drop, default=None)
+def find_lead(models: Sequence[ModelScores], guessing: Collection[str] = ()) -> ModelScores | None:
+    """Return the model with the largest drop, but for those near chance; None where none has one."""
+    return max(_judged(models, guessing), key=_drop, default=None)
 
 
-def judge(models: Sequence[ModelScores], comparisons: Comparisons) -> Verdict:
+def _judged(models: Sequence[ModelScores], guessing: Collection[str]) -> list[ModelScores]:
+    return [model for model in models if model.has_groups and model.label not in guessing]
+
+
+def judge(
+    models: Sequence[ModelScores],
+    comparisons: Comparisons,
+    *,
+    guessing: Collection[str] = (),
+    has_backgrounds: bool = True,
+) -> Verdict:
     """Say which of the models relies most on the background, in words no stronger than the tests.
 
     Args:
         models: all models of one benchmark.
         comparisons: their paired tests.
+        guessing: labels of models near chance, whose drops say nothing.
+        has_backgrounds: whether photos have backgrounds, from which `discover` could choose pairs.
     """
-    lead = find_lead(models)
+    lead = find_lead(models, guessing)
     if lead is None:
-        nothing = f"{headline(models[0])}." if len(models) == 1 else _NO_DROP
-        return Verdict(nothing, [], None)
-    others = [model for model in models if model.has_groups and model is not lead]
+        return _without_drop(models, guessing, has_backgrounds=has_backgrounds)
+    judged = _judged(models, guessing)
+    others = [model for model in judged if model is not lead]
     ranking = _Ranking.of(lead, others, comparisons)
-    answers = [_relies(lead, len(others) + 1)]
+    answers = [_relies(lead, len(judged))]
     if others:
         answers += [ranking.answer(), _least([lead, *others], comparisons)]
-    return Verdict(_sentence(lead, others, ranking), [*answers, _sample_size(lead)], lead.label)
+    answers += [*_left_out(models, guessing), _enough(lead, ranking), _next(lead, others, ranking)]
+    return Verdict(_sentence(lead, others, ranking), answers, lead.label)
+
+
+def _without_drop(
+    models: Sequence[ModelScores], guessing: Collection[str], *, has_backgrounds: bool
+) -> Verdict:
+    """What can be said where no drop can be measured, or none of a model that beats guessing."""
+    if guessing and any(model.has_groups for model in models):
+        sentence = "No drop can be judged: no model is clearly better than guessing on these photos."
+        step = (
+            "Look for the cause first: do the class names fit the model, is the preprocessing its own, does "
+            "it know these classes at all?"
+        )
+        return Verdict(
+            sentence, [*_left_out(models, guessing), Answer(_NEXT, "Check the models.", step)], None
+        )
+    best = max(models, key=lambda model: model.get("plain_accuracy").value or 0.0)
+    accuracy = best.get("plain_accuracy")
+    found = (
+        headline(best)
+        if len(models) == 1
+        else f"Highest measured accuracy: {best.label}, {accuracy.text} % {accuracy.interval}. No drop can "
+        f"be measured: {NO_GROUPS}"
+    )
+    discover = "it chooses a common and a counter background for each class. Then evaluate what it writes."
+    step = (
+        f"Run counterground discover: {discover}"
+        if has_backgrounds
+        else "Sort the photos into folders <class>/<background>/, or label backgrounds with counterground "
+        f"label. Then run counterground discover: {discover}"
+    )
+    answer = "Choose pairs of backgrounds." if has_backgrounds else "Name the backgrounds."
+    return Verdict(f"{found}.", [Answer(_NEXT, answer, step)], None)
 
 
 @dataclass(frozen=True)
 class _Ranking:
     """The other models by the tests of their drops against that of the first.
 
-    ``corrected`` says how p-values are corrected.
+    ``corrected`` says how p-values are corrected; ``margin`` is the smallest half-width of the intervals of
+    the differences (a fraction), None where nothing was tested.
     """
 
     apart: list[str]
@@ -76,22 +122,26 @@ class _Ranking:
     untested: list[str]
     p_values: list[float]
     corrected: str
+    margin: float | None
 
     @classmethod
     def of(cls, first: ModelScores, others: Sequence[ModelScores], comparisons: Comparisons) -> _Ranking:
         values: dict[str, float] = {}
         tests = 0
+        margins = []
         for model in others:
             pair = comparisons.between(first.label, model.label)
             if pair and pair.drop and pair.drop.p_holm is not None:
                 values[model.label] = pair.drop.p_holm
                 tests = max(tests, pair.drop.corrected_for)
+                margins.append(_half_width(pair.drop.difference))
         return cls(
             [label for label, p in values.items() if p < LEVEL],
             [label for label, p in values.items() if p >= LEVEL],
             [model.label for model in others if model.label not in values],
             sorted(values.values()),
             f"Holm-corrected over {counted(tests, 'pair')}",
+            min((margin for margin in margins if margin is not None), default=None),
         )
 
     @property
@@ -202,16 +252,70 @@ def _least(models: Sequence[ModelScores], comparisons: Comparisons) -> Answer:
     return Answer("Smallest measured drop", f"{least.label}:", reason)
 
 
-def _sample_size(lead: ModelScores) -> Answer:
+def _left_out(models: Sequence[ModelScores], guessing: Collection[str]) -> list[Answer]:
+    """Models near chance, which are not compared: at 0 % nothing can be lost."""
+    found = [model for model in models if model.label in guessing]
+    if not found:
+        return []
+    levels = [f"{model.get('accuracy', 'common').text} %" for model in found]
+    reason = f"{', '.join(levels)} on common photos is near chance, so a small drop says nothing."
+    return [Answer("Left out", f"{_listed([model.label for model in found])}:", reason)]
+
+
+def _enough(lead: ModelScores, ranking: _Ranking) -> Answer:
+    """Whether the photos suffice, in sizes of drops that they can and cannot tell from none."""
     drop = lead.get("drop")
-    answer = f"{counted(drop.n, 'photo')} in {counted(drop.clusters or 0, 'cluster')}."
-    reason = "Photos of one cluster are not independent; intervals and tests count clusters."
-    if drop.clusters == drop.n:
-        answer = f"{counted(drop.n, 'photo')}, treated as independent."
-        reason = "If some belong together (one observer, one place), intervals are too narrow."
-    if drop.clusters is not None and drop.clusters < FEW_CLUSTERS:
-        reason += " With so few, intervals are wide: more independent photos would narrow them."
-    return Answer("Sample size", answer, reason)
+    question = "Are there enough photos?"
+    photos = counted(drop.n, "photo")
+    if drop.clusters != drop.n:
+        photos += f" in {counted(drop.clusters or 0, 'cluster')} (photos of one cluster are not independent)"
+    margin = _half_width(drop)
+    if margin is None:
+        return Answer(question, "No.", f"{photos}: too few for an interval.")
+    reason = f"{photos}: a drop below about {_points(margin)} cannot be distinguished from zero"
+    if ranking.margin is not None:
+        reason += f", nor two models whose drops differ by less than about {_points(ranking.margin)}"
+    if margin <= PRECISE:
+        return Answer(question, "Yes.", f"{reason}.")
+    times = round((margin / PRECISE) ** 2)
+    if times > 1:
+        reason += f". About {count(times)} times as many independent photos would resolve drops of 5 points"
+    answer = "Yes, for a drop this large." if _is_clear(lead) else "Too few to be sure."
+    return Answer(question, answer, f"{reason}.")
+
+
+def _points(size: float) -> str:
+    return counted(max(round(100 * size), 1), "point")
+
+
+def _half_width(figure: Estimate) -> float | None:
+    return None if figure.low is None or figure.high is None else (figure.high - figure.low) / 2
+
+
+def _next(lead: ModelScores, others: Sequence[ModelScores], ranking: _Ranking) -> Answer:
+    """What the evidence allows to decide, and where it does not, what would help."""
+    if not _is_clear(lead):
+        if any(map(_is_clear, others)):
+            return Answer(_NEXT, "Look at the photos.", "See below in which classes the drops are.")
+        reason = "Do not conclude that the models ignore the background: add photos, and evaluate again."
+        if (margin := _half_width(lead.get("drop"))) is not None and margin <= PRECISE:
+            reason = f"The interval of the largest drop ends at {percent(lead.get('drop').high)} points."
+            return Answer(_NEXT, "Nothing: more photos of this kind would change little.", reason)
+        return Answer(_NEXT, "Add photos.", reason)
+    look = f"See below in which classes {lead.label} drops most, and on which photos."
+    if ranking.doubtful:
+        which = _listed(ranking.doubtful) if ranking.apart else "another model"
+        reason = f"Do not prefer {which} to {lead.label} for a smaller drop. {look}"
+        return Answer(_NEXT, "Decide on other grounds, or add photos.", reason)
+    if not others:
+        return Answer(
+            _NEXT, "Look at the photos.", f"{look} Evaluate other models on the same photos to compare."
+        )
+    left = [(model.label, model.get("accuracy", "counter")) for model in (lead, *others)]
+    left = [left[0], max(left[1:], key=lambda each: each[1].value or 0.0)]
+    levels = ", ".join(f"{label} {accuracy.text} % {accuracy.interval}".rstrip() for label, accuracy in left)
+    reason = f"Weigh the drop against it: {levels}. {look}"
+    return Answer(_NEXT, "Compare accuracy on counter backgrounds.", reason)
 
 
 def _drop(model: ModelScores) -> float:

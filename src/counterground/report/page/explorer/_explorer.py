@@ -10,12 +10,13 @@ import polars as pl
 
 from counterground.errors import missing_extra
 from counterground.metrics import EDGE, LineFit
-from counterground.report._style import FAMILY_NAMES, FAMILY_SHAPES
+from counterground.report._style import FAMILY_NAMES, FAMILY_SHAPES, strength
 from counterground.report.page._marks import OUTLINES
 from counterground.report.page.explorer._points import (
     NAMED,
     Item,
     domain,
+    off_scale,
     own_points,
     paper_points,
     quantile,
@@ -32,7 +33,8 @@ class Explorer:
 
     ``families`` are a family, its name, the outline of the paper's models, and whether the runs have any;
     ``paper`` says whether the paper's models are shown at first; ``lines`` are the trend lines in words, and
-    whether each is through the paper's models.
+    whether each is through the paper's models. ``sizes_differ`` and ``shades_differ``: the runs' models have
+    other numbers of parameters, or sizes of training data; ``off_scale`` are those that lie beyond the axes.
     """
 
     spec: dict[str, Any]
@@ -40,6 +42,9 @@ class Explorer:
     families: list[tuple[str, str, str, bool]]
     paper: bool
     lines: list[tuple[str, bool]]
+    sizes_differ: bool
+    shades_differ: bool
+    off_scale: list[str]
 
 
 def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequence[Trend]) -> Explorer | None:
@@ -76,6 +81,9 @@ def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequenc
         ],
         shown,
         [(line.words, line.paper) for line in lines],
+        sizes_differ=len({mark["area"] for mark in marks}) > 1,
+        shades_differ=len({strength(row["data_size"]) for row in own}) > 1,
+        off_scale=[f"{item.label}, {beyond}" for item in items if (beyond := off_scale(item.row))],
     )
 
 

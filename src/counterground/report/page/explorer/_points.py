@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from counterground.metrics import GROUPS
 from counterground.report._axes import limits, on_axis, probit, shown_values, ticks
 from counterground.report._placement import Box, Disc, Place, Segment, place_names, text_width
 from counterground.report._style import FAMILY_COLOURS, FAMILY_NAMES, marker_area, strength
@@ -50,6 +51,12 @@ def domain(rows: Sequence[dict[str, Any]]) -> Domain:
     low, high = limits(shown_values(rows))
     marks = [round(float(probit(tick)), 6) for tick in ticks(low, high, _TICKS_APART)]
     return Domain(float(probit(low)), float(probit(high)), marks)
+
+
+def off_scale(row: dict[str, Any]) -> str:
+    """Name the accuracies of a model that the axes cannot show (0 and 100 %); empty where they show both."""
+    beyond = [name for name in GROUPS if on_axis(row[name]) != row[name]]
+    return " and ".join(f"{name} {percent(row[name])} %" for name in beyond)
 
 
 def own_points(
@@ -187,7 +194,7 @@ def _places(
         return Disc(at(row["common"]), at(row["counter"], down=True), radius)
 
     chosen = [k for k, item in enumerate(items) if item.label in named]
-    texts = [items[k].row["label"] for k in chosen]
+    texts = [_text(items[k].row) for k in chosen]
     others = [item.row for item in items if item.label not in named]
     discs = [disc(items[k].row) for k in chosen]
     placed = place_names(
@@ -203,6 +210,14 @@ def _places(
         if place is not None:
             names[k] = _name(text, where, place)
     return names
+
+
+def _text(row: dict[str, Any]) -> str:
+    """A model's short name, with the accuracies that its place on the chart does not show."""
+    beyond = off_scale(row)
+    if beyond and row["common"] == row["counter"]:
+        beyond = f"{percent(row['common'])} %"
+    return f"{row['label']} ({beyond})" if beyond else str(row["label"])
 
 
 def _name(text: str, disc: Disc, place: Place) -> Name:

@@ -150,8 +150,14 @@
     }
     page.hidden = false;
     // Drawn when it comes near the window, so that a page of many photos opens at once.
+    const first = () => { if (!page.querySelector("[data-body]").childElementCount) draw(); };
     new IntersectionObserver((entries, watch) => {
-      if (entries.some(entry => entry.isIntersecting)) { watch.disconnect(); draw(); }
+      if (entries.some(entry => entry.isIntersecting)) { watch.disconnect(); first(); }
     }, {rootMargin: "400px"}).observe(page);
+    // Paper has no window: the class that is chosen is printed, with all its photos.
+    window.addEventListener("beforeprint", () => {
+      first();
+      for (const image of page.querySelectorAll("img")) image.loading = "eager";
+    });
   }
 })();

@@ -110,9 +110,10 @@
       const chosen = boxes.length ? boxes.filter(box => box.checked).map(box => box.dataset.family) : null;
       if (chosen) view.signal("families", chosen);
       run(chart, view.signal("paper", paper.checked));
-      const lines = chart.closest("figure").querySelectorAll("[data-lines] li");
-      for (const line of lines) line.hidden = "ofPaper" in line.dataset && !paper.checked;
-      for (const box of chart.closest("figure").querySelectorAll("[data-lines]")) box.hidden = [...lines].every(line => line.hidden);
+      const figure = chart.closest("figure");
+      for (const part of [controls, figure].flatMap(each => [...each.querySelectorAll("[data-of-paper]")])) part.hidden = !paper.checked;
+      const lines = [...figure.querySelectorAll("[data-lines] li")];
+      for (const box of figure.querySelectorAll("[data-lines]")) box.hidden = lines.every(line => line.hidden);
       const table = document.getElementById(`table${chart.dataset.section}`);
       if (chosen) table.dispatchEvent(new CustomEvent("families", {detail: chosen}));
     });

@@ -1,0 +1,293 @@
+"""Write the tables of ``docs/files.md``: every file CounterGround writes, with its columns or fields.
+
+Run after a change of a schema: ``python scripts/make_files_page.py``. Names, types and order come from the
+schemas in the code; what they mean stands here, and a column without a meaning is an error. All else on the
+page is written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel
+
+from counterground.construction.export import LEFT_OUT_SCHEMA
+from counterground.files import write_text
+from counterground.metrics import SCORES_SCHEMA, registered_metrics
+from counterground.photos import MANIFEST_SCHEMA, Discovered, LabelSpace
+from counterground.pool import CANDIDATE_SCHEMA, DECISION_SCHEMA, PHOTO_SCHEMA, SIGNAL_SCHEMA
+from counterground.results import (
+    PREDICTIONS_SCHEMA,
+    BenchmarkRecord,
+    CountsRecord,
+    LabelSpaceRecord,
+    ModelRecord,
+    RunInfo,
+)
+
+PLACE = Path(__file__).parents[1] / "docs" / "files.md"
+
+MEANINGS = {
+    "path": "of the photo, relative to the benchmark's folder, with forward slashes; identifies the row",
+    "photo_id": "SHA-256 of the file's bytes; two copies of a photo share it",
+    "class_index": "the class, counted in the benchmark's own classes",
+    "class_name": "name of the class",
+    "background": "label of what is behind the object; null: none given",
+    "group": "`common`, `counter` or null",
+    "cluster": "photos that are not independent share it; null: a cluster of its own",
+    "mask": "path of the object's mask",
+    "licence": "lower-case code; null: unknown",
+    "attribution": "credit line to be shown with the photo",
+    "source": "page the photo comes from",
+    "model": "specification of the model, as given to `-m`",
+    "names": "how ImageNet classes were written in prompts: `openai`, `wordnet`, or `file@hash`",
+    "prompts": "`simple`, `openai`, or `file@hash`; of a generative model the question",
+    "protocol": "`classification`, or how a generative model was asked",
+    "as_published": "models were loaded as the paper apparently loaded them",
+    "answer_score": "`mean` or `sum` over the tokens of an answer, where losses are compared; else null",
+    "label_space": "name of the set of names that competed",
+    "true_index": "the true class, counted in the label space; null where that lacks it",
+    "predicted_index": "the prediction, counted like `true_index`; null: an answer that names no class",
+    "predicted_name": "its name in the label space",
+    "correct": "whether `predicted_index` is `true_index`",
+    "true_rank": "names scored above the true one: 0 where correct; null: it is not a candidate",
+    "confidence": "probability the model gives its prediction",
+    "top2_gap": "score minus the runner-up's, in units of the model (cosine or logits); 0: an exact tie",
+    "loss_sum": "loss of the predicted answer, summed over its tokens; generative models only",
+    "loss_mean": "the same, averaged over its tokens",
+    "metric": "name of the metric, below",
+    "value": "a fraction, 0 to 1 (a drop: −1 to 1); null where the photos cannot show it, never 0",
+    "low": "lower end of the 95 % interval",
+    "high": "upper end",
+    "n": "photos behind the value",
+    "clusters": "clusters behind the value",
+    "reason": "why",
+    "question": "what was asked",
+    "answer": "what was generated",
+    "named": "the class that the answer names; null: none",
+    "common": "background on which the referee did best",
+    "counter": "background on which it did worst",
+    "drop": "the difference of the two accuracies on the photos that chose, a fraction",
+    "accuracy": "of the referee there, a fraction",
+    "half": "`chooses` (pairs were chosen on it) or `reports` (held out)",
+}
+OF_TABLE = {
+    "scores": {
+        "class_index": "the class, counted in the benchmark's own classes; null: all",
+        "group": "`common`, `counter`; null: all photos",
+    },
+    "photo": {
+        "path": "below `files/`, relative to the pool",
+        "key": "where it comes from: `inaturalist:123`",
+        "observation": "its number there",
+        "observer": "its author there",
+        "taxon_id": "number of the taxon",
+        "taxon": "scientific name",
+        "url": "of the file",
+        "observed_on": "ISO date",
+        "width": "pixels",
+        "height": "pixels",
+        "bytes": "size of the file",
+        "added_at": "ISO time, UTC",
+    },
+    "decision": {
+        "id": "number of the event; later ones come after",
+        "annotator": "a name; `imported`: it came with an import",
+        "task": "`review` or `background`",
+        "labels": "the first is the primary one; empty in an undo",
+        "adjudicates": "ends a disagreement of annotators (in SQL: `settles`)",
+        "seconds": "how long the photo was looked at",
+        "suggestion": "JSON of what a model suggested on screen; null: nothing was shown",
+        "at": "ISO time, UTC",
+        "token": "sent twice, it is the same decision",
+        "undoes": "`id` of the event that this one takes back",
+        "undone": "whether a later event takes it back (computed, not stored)",
+    },
+    "candidate": {
+        "class_name": "its class in the pool",
+        "position": "0 is the newest of its class",
+        "status": "`wanted`, `got` or `failed`",
+        "reason": "why it failed",
+        "tries": "attempts so far",
+    },
+    "signal": {
+        "signal": "name of the signal",
+        "reason": "which reason to discard it speaks for",
+        "value": "of the measure",
+        "flagged": "beyond the threshold",
+        "priority": "0 to 1 within the pool: which to look at first",
+        "explanation": "a sentence",
+        "related": "path of the other photo, or name of the other class",
+    },
+    "left_out": {"reason": "why the photo was left out"},
+    "unreadable": {"reason": "why it could not be read; such a photo is left out for all models"},
+}
+RECORDS = {
+    "counterground_version": "of CounterGround",
+    "git": "commit of the checkout; null for an installed package",
+    "created": "ISO time, UTC",
+    "python": "version",
+    "platform": "operating system and cores",
+    "libraries": "versions by name",
+    "device": "what the models ran on; `remote`: elsewhere",
+    "precision": "of the image side",
+    "batch_size": "photos in a forward pass",
+    "threads": "of PyTorch",
+    "benchmark": "what was evaluated on, below",
+    "label_space": "the names that competed, below",
+    "names": "see `predictions.parquet`",
+    "prompts": "see `predictions.parquet`",
+    "as_published": "see `predictions.parquet`",
+    "models": "one record each, below",
+    "warnings": "about the whole run",
+    "counts": "below",
+    "seconds": "how long it took",
+    "templates": "the prompts themselves",
+    "texts": "each name as written in prompts",
+    "request": "hash of all that was asked: runs with the same one may replace each other",
+    "protocol": "as asked for; null: each model's own",
+    "loss": "`mean` or `sum`, for generative models",
+    "article": "`a` or `correct`, for generative models",
+    "aliases": "other words for classes, for generative models",
+    "model_warnings": "about one model each, by its specification",
+    "name": "its name",
+    "version": "hash of all that results depend on",
+    "n_photos": "photos in the manifest",
+    "notes": "what a reader must know of the benchmark",
+    "referee": "model that chose the pairs of backgrounds; null: people did",
+    "split": "`half`: chosen on other photos than these; `none`: on the same",
+    "min_drop": "points by which a class had to differ between backgrounds",
+    "discovered_from": "`name@version` of the benchmark that was searched",
+    "origin": "name of the benchmark before any discovery",
+    "referee_as_published": "the referee was loaded as the paper apparently did",
+    "earlier_referees": "models that had chosen pairs before, first to last",
+    "size": "number of names",
+    "source": "where the names come from",
+    "candidates": "names that compete for one photo (the fewest), where not all do",
+    "spec": "as given to `-m`",
+    "kind": "`dual_encoder`, `classifier` or `generative`",
+    "fingerprint": "hash of weights and preprocessing",
+    "description": "architecture, weights, preprocessing, activation, parameters, training data, ...",
+    "photos": "in the manifest",
+    "unreadable": "left out, listed in `unreadable.csv`",
+    "converted_to_rgb": "photos that were not RGB",
+    "ties": "by model: photos whose two highest scores are equal",
+    "unmatched": "by generative model: answers that name no candidate",
+}
+SPACE = {
+    "name": "its name",
+    "names": "the names, in the order that indices count",
+    "imagenet": "ImageNet-1K index of each, or null",
+    "candidates": "null: all names compete; else, by index of the true class, the indices that do",
+}
+
+
+def files_page(page: str) -> str:
+    """Return the page with its tables made anew; a column or field without a meaning is a KeyError."""
+    return re.sub(
+        r"(<!-- table: (.+?) -->\n).*?(?=<!-- end -->)",
+        lambda found: f"{found[1]}{TABLES[found[2]]()}\n",
+        page,
+        flags=re.DOTALL,
+    )
+
+
+def _table(schema: Mapping[str, Any], *tables: str) -> str:
+    """The columns of a schema with their types."""
+    lines = ["| column | type | meaning |", "|---|---|---|"]
+    lines += [f"| `{name}` | {_kind(kind)} | {_meaning(name, tables)} |" for name, kind in schema.items()]
+    return "\n".join(lines)
+
+
+def _names(columns: Iterable[str], *tables: str) -> str:
+    return _listed(((name, _meaning(name, tables)) for name in columns), ("column", "meaning"))
+
+
+def _record(record: type[BaseModel]) -> str:
+    lines = ["| field | type | meaning |", "|---|---|---|"]
+    for name, field in record.model_fields.items():
+        kind = field.annotation
+        text = kind.__name__ if isinstance(kind, type) and not getattr(kind, "__args__", ()) else str(kind)
+        text = re.sub(r"counterground\.[\w.]*\.|typing\.", "", text).replace("| None", "or null")
+        lines.append(f"| `{name}` | {text} | {RECORDS[name]} |")
+    return "\n".join(lines)
+
+
+def _listed(rows: Iterable[tuple[str, str]], heads: tuple[str, str] = ("field", "meaning")) -> str:
+    body = [
+        f"| {', '.join(f'`{name}`' for name in names.split(', '))} | {meaning} |" for names, meaning in rows
+    ]
+    return "\n".join([f"| {heads[0]} | {heads[1]} |", "|---|---|", *body])
+
+
+def _meaning(name: str, tables: Iterable[str]) -> str:
+    for table in reversed(list(tables)):
+        if name in OF_TABLE[table]:
+            return OF_TABLE[table][name]
+    return MEANINGS[name]
+
+
+def _kind(kind: Any) -> str:
+    found = kind if isinstance(kind, pl.DataType) else kind()
+    return (
+        "list of text"
+        if found == pl.List(pl.String)
+        else {"String": "text"}.get(str(found), str(found).lower())
+    )
+
+
+def _benchmark() -> str:
+    own = [
+        ("name", "of the benchmark"),
+        ("notes", RECORDS["notes"]),
+        ("root", "folder of the photos, relative to this one"),
+        ("packed, shards", "instead of `root`, where photos are packed: the format, and each shard's hash"),
+        ("version", RECORDS["version"]),
+    ]
+    return _listed([*own, *((field.name, RECORDS[field.name]) for field in fields(Discovered))])
+
+
+def _metrics() -> str:
+    return _listed(((each.name, each.meaning) for each in registered_metrics()), ("metric", "meaning"))
+
+
+def _label_space() -> str:
+    return _listed((field.name, SPACE[field.name]) for field in fields(LabelSpace))
+
+
+_UNREADABLE = ("path", "photo_id", "reason")
+_ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
+_PAIRS = ("class_index", "common", "counter", "drop", "class_name")
+_CELLS = ("class_index", "class_name", "background", "n", "clusters", "accuracy", "low", "high", "half")
+TABLES: dict[str, Callable[[], str]] = {
+    "predictions": partial(_table, PREDICTIONS_SCHEMA),
+    "scores": partial(_table, SCORES_SCHEMA, "scores"),
+    "metrics": _metrics,
+    "run": partial(_record, RunInfo),
+    "benchmark record": partial(_record, BenchmarkRecord),
+    "label space record": partial(_record, LabelSpaceRecord),
+    "model record": partial(_record, ModelRecord),
+    "counts record": partial(_record, CountsRecord),
+    "label space": _label_space,
+    "unreadable": partial(_names, _UNREADABLE, "unreadable"),
+    "answers": partial(_names, _ANSWERS),
+    "manifest": partial(_table, MANIFEST_SCHEMA),
+    "benchmark": _benchmark,
+    "pairs": partial(_names, _PAIRS),
+    "cells": partial(_names, _CELLS),
+    "photo": partial(_table, PHOTO_SCHEMA, "photo"),
+    "decision": partial(_table, DECISION_SCHEMA, "photo", "decision"),
+    "candidate": partial(_table, CANDIDATE_SCHEMA, "photo", "candidate"),
+    "signal": partial(_table, SIGNAL_SCHEMA, "photo", "signal"),
+    "left_out": partial(_table, LEFT_OUT_SCHEMA, "left_out"),
+}
+
+
+if __name__ == "__main__":
+    write_text(PLACE, files_page(PLACE.read_text("utf-8")))
