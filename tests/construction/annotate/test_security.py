@@ -387,8 +387,8 @@ def test_the_network_is_warned_of_and_the_link_is_a_qr_code(open_server, own_add
     rows = [[char in signs for char in line] for line in drawn for signs in ("▀█", "▄█")]
     code = [[bool(dark) for dark in row] for row in segno.make(link, error="l", micro=False).matrix]
     size = len(code)
-    assert [row[3 : 3 + size] for row in rows[3 : 3 + size]] == code
-    assert not any(any(row) for row in rows[:3] + rows[3 + size :])  # the margin that readers need
+    assert [row[4 : 4 + size] for row in rows[4 : 4 + size]] == code
+    assert not any(any(row) for row in rows[:4] + rows[4 + size :])  # the margin that readers need
 
 
 def test_a_browser_on_an_address_it_does_not_trust_labels_all_the_same(open_server, visit, pool):

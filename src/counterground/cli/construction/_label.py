@@ -67,7 +67,12 @@ from counterground.cli._help import Command
     metavar="FILE",
     help="Background labels, one per line, in place of the pool's.",
 )
-@click.option("--open/--no-open", "open_browser", default=True, help="Open the first link in a browser.")
+@click.option(
+    "--open/--no-open",
+    "open_browser",
+    default=True,
+    help="Open the first link in a browser here; never with another --host.",
+)
 def label(pool: Path, annotators: tuple[str, ...], **options: Any) -> None:
     """Review photos of a pool and label their backgrounds in a browser, with one keypress per photo.
 

@@ -186,7 +186,7 @@ def _reached_at(listening: socket.socket) -> str:
 
 def _qr_code(link: str) -> str:
     """Return the link as a QR code, two rows of it in a line; dark on light in every terminal."""
-    rows = [list(row) for row in segno.make(link, error="l", micro=False).matrix_iter(border=3)]
+    rows = [list(row) for row in segno.make(link, error="l", micro=False).matrix_iter(border=4)]
     rows += [[0] * len(rows[0])] * (len(rows) % 2)
     lines = (
         "".join(" ▄▀█"[2 * bool(upper) + bool(lower)] for upper, lower in zip(*pair, strict=True))
