@@ -6,15 +6,15 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections import Counter
 
 import click
 import pytest
 from noise_photos import ANIMALS
 from PIL import Image
 
+import counterground as cg
 from counterground.cli import counterground, main
-from counterground.results import open_run
+from counterground.photos import read_benchmark
 
 
 def commands(group: click.Group = counterground, path: str = "") -> dict[str, click.Command]:
@@ -187,12 +187,12 @@ def workplace(tmp_path_factory, tiny_clip):
                         Image.new("RGB", (16, 16), tuple(colour)).save(path)
         shutil.copytree(root / "my-photos/flamingo/common-water", root / "zebras")
         (root / "my_lvlm.py").write_text(LVLM)
-        assert main(["evaluate", "my-photos", "-m", "colour_model:thousand", "-o", "runs/first"]) == 0
+        cg.evaluate("my-photos", "colour_model:thousand", out="runs/first", report=False)
         for run in ("a", "b"):
             shutil.copytree(root / "runs/first", root / "runs" / run)
         assert main(["import", "my-pool", "photos", "-q"]) == 0
-        assert main(["discover", "my-photos", "--referee", "colour_model:thousand", "-o", "pairs"]) == 0
-        assert main(["evaluate", "pairs", "-m", "colour_model:thousand", "-o", "runs/pairs"]) == 0
+        cg.discover("my-photos", "colour_model:thousand", out="pairs")
+        cg.evaluate("pairs", "colour_model:thousand", out="runs/pairs", report=False)
     return root
 
 
@@ -218,6 +218,8 @@ def test_the_example_runs(example, workplace, tiny_clip, monkeypatch, tmp_path, 
     if words[0] in ("evaluate", "discover"):
         words += ["--overwrite"]  # runs/first and pairs are there for other examples
     assert main(words) == 0, capsys.readouterr().err
+    if "--limit" in words:
+        assert cg.open_run(words[words.index("-o") + 1]).predictions.height == 20
 
 
 def test_every_reason_to_only_parse_is_used():
@@ -226,13 +228,18 @@ def test_every_reason_to_only_parse_is_used():
 
 def test_quiet_leaves_results_and_takes_notes(workplace, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
-    words = ["evaluate", "my-photos", "-m", "colour_model:thousand", "--limit", "6", "-q", "-o"]
-    assert main([*words, str(tmp_path / "quiet")]) == 0
-    run = open_run(tmp_path / "quiet")
-    assert "A trial on 6 of 48 photos" in run.info.benchmark.notes[-1]
-    assert sorted(Counter(run.predictions["class_name"]).values()) == [2, 2, 2]
-    assert run.predictions["group"].value_counts()["count"].to_list() == [3, 3]
+    words = [
+        "discover",
+        "my-photos",
+        "--referee",
+        "colour_model:thousand",
+        "-q",
+        "-o",
+        str(tmp_path / "pairs"),
+    ]
+    assert main(words) == 0
     shown = capsys.readouterr()
+    assert read_benchmark(tmp_path / "pairs").notes
     assert "Note" not in shown.out
-    assert "Drop" in shown.out
+    assert "Pairs chosen by" in shown.out
     assert not shown.err

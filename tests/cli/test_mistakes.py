@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from noise_photos import save_animals, save_noise
 
+import counterground as cg
 from counterground.cli import main
 
 EVALUATE = "evaluate photos -m MODEL -o out"
@@ -201,9 +202,9 @@ def place(tmp_path_factory) -> Path:
         patch.chdir(root)
         patch.setenv("COUNTERGROUND_CACHE", str(root / ".cache"))
         save_animals(root / "photos")
-        referee = ["--referee", "colour_model:brightness", "--label-space", "benchmark", "--min-drop", "0"]
-        assert main(["evaluate", "photos", "-m", "colour_model:thousand", "-o", "run", "-q"]) == 0
-        assert main(["discover", "photos", *referee, "--split", "none", "-o", "pairs", "-q"]) == 0
+        cg.evaluate("photos", "colour_model:thousand", out="run", report=False)
+        how = {"label_space": "benchmark", "min_drop": 0, "split": "none"}
+        cg.discover("photos", "colour_model:brightness", out="pairs", **how)
         assert main(["import", "pool", "photos", "-q"]) == 0
         assert main(["export", "photos", "--format", "parquet", "--private", "-o", "shared", "-q"]) == 0
     save_noise(root / "loose/a.jpg", 1)

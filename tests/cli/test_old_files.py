@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from noise_photos import save_animals
 
+import counterground as cg
 from counterground.cli import main
 from counterground.photos import photo_id, read_benchmark
 from counterground.pool import open_pool
@@ -73,7 +74,7 @@ def make_old_run(folder) -> None:
 
 def test_an_old_run_is_refused_with_what_to_do_and_overwritten_on_request(here, capsys):
     evaluate = ["evaluate", "photos", "-m", BRIGHTNESS, *ASK, "-o", "run", "-q"]
-    assert main(evaluate) == 0
+    cg.evaluate("photos", BRIGHTNESS, label_space="benchmark", out="run", report=False)
     new = pl.read_parquet("run/scores.parquet")
     make_old_run(here / "run")
     for words in (
@@ -110,7 +111,7 @@ def test_old_pairs_are_read_and_not_taken_for_new_ones(here, capsys):
     (here / "pairs/benchmark.json").write_text(json.dumps(old))
     make_old_run(here / "pairs/referee")
     assert read_benchmark("pairs").version == version
-    assert main(["evaluate", "pairs", "-m", BRIGHTNESS, *ASK, "-o", "run", "-q"]) == 0
+    cg.evaluate("pairs", BRIGHTNESS, label_space="benchmark", out="run", report=False)
     assert main(["report", "run", "--discovery", "pairs", "-o", "r.html"]) == 0
     assert "from another version of CounterGround" in refused(capsys, *discover, "-o", "pairs")
     assert main([*discover, "-o", "pairs", "--overwrite"]) == 0
@@ -128,7 +129,7 @@ def test_an_old_pool_keeps_its_decisions(here, capsys):
     places = frozen.photos.filter(pl.col("path") == "files/flamingo/0.jpg")
     assert places["background"].to_list() == ["sky"]  # the adjudicated one
     assert main(["export", "pool", "--format", "parquet", "--private", "-o", "export", "-q"]) == 0
-    assert main(["evaluate", "export", "-m", BRIGHTNESS, *ASK, "-o", "run", "-q"]) == 0
+    assert cg.evaluate("export", BRIGHTNESS, label_space="benchmark", out="run", report=False).scores.height
 
 
 def make_old_pool(root) -> None:
