@@ -116,6 +116,11 @@ def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
         for name, index in zip(space.names, space.imagenet, strict=True)
     ]
     missing = [name for name, column in zip(space.names, columns, strict=True) if column is None]
+    if missing and space.name == "imagenet":
+        raise UsageError(
+            f"{model.spec} has an output for {len(space) - len(missing):,} of ImageNet's {len(space):,} "
+            "classes, all of which compete. Add --label-space benchmark: then the benchmark's own compete."
+        )
     if missing:
         rename = "Rename the class" if len(missing) == 1 else "Rename the classes"
         raise UsageError(
