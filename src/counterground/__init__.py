@@ -17,6 +17,7 @@ if _TYPE_CHECKING:
         discover,
         evaluate,
         export,
+        format_scores,
         model_cards,
         reproduce,
         scores,
@@ -35,7 +36,7 @@ if _TYPE_CHECKING:
     from counterground.photos import Benchmark, LabelSpace
     from counterground.pool import Pool, open_pool
     from counterground.report.figures import write_figures
-    from counterground.results import Run, format_scores, open_run
+    from counterground.results import Run, open_run
     from counterground.study import (
         CocoSettings,
         ColoredSettings,
@@ -69,7 +70,7 @@ _ROOMS = {
     "discover": "api",
     "evaluate": "api",
     "export": "api",
-    "format_scores": "results",
+    "format_scores": "api",
     "get_benchmark": "benchmarks",
     "import_photos": "construction.ingest.imports",
     "label_pool": "construction.annotate",

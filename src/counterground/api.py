@@ -16,10 +16,11 @@ from counterground.construction.discover import Discovery, discover_pairs, read_
 from counterground.errors import MissingExtraError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import Scale
-from counterground.models import Precision, Protocol
+from counterground.models import AnyModels, Precision, Protocol
 from counterground.photos import Benchmark
-from counterground.results import Run, join_scores, open_run
+from counterground.results import Run, ScoresView, class_names, join_backgrounds, join_scores, open_run
 from counterground.results import bibliography as bibliography_of
+from counterground.results import format_scores as written_scores
 from counterground.results import model_cards as model_cards_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ AnyRuns = Run | Path | str | Sequence[Run | Path | str]
 
 def evaluate(
     benchmark: AnyBenchmark,
-    models: str | Sequence[str],
+    models: AnyModels,
     *,
     out: Path | str,
     label_space: str | None = None,
@@ -60,7 +61,12 @@ def evaluate(
 
     Args:
         benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
-        models: one spec, or several.
+        models: one model, several, or a dict of names to models. A model is a specification
+            (``"torchvision:resnet50"``, or with a name ``"mine=torchvision:resnet50"``), a network in memory
+            with its preprocessing, ``(network, preprocess)``, ``(network, preprocess, class_names)`` or
+            ``(clip, preprocess, tokenizer)``, a `Classifier`, `DualEncoder` or `Generative` (see
+            ``counterground.models``), or a function without arguments that returns one of these. Networks
+            are left as they were.
         out: the folder of the run.
         label_space: ``benchmark``, ``imagenet``, ``confusable`` or a file; None for ``imagenet`` where every
             class has an ImageNet index, else ``benchmark``.
@@ -82,8 +88,8 @@ def evaluate(
         warn: called with one line if the report needs a package that is not installed.
 
     Raises:
-        UsageError: an unknown model, name list, prompt file or label space, or a model that cannot be asked
-            under the protocol.
+        UsageError: something that is not a model, a name for two models, an unknown name list, prompt file or
+            label space, or a model that cannot be asked under the protocol.
         CounterGroundError: weights that cannot be had, photos none of which can be read, or an ``out`` that
             cannot be written or holds another run.
     """
@@ -103,9 +109,8 @@ def evaluate(
         offline=offline,
         show_progress=show_progress,
     )
-    specs = [models] if isinstance(models, str) else list(models)
     opened = _opened(benchmark, show_progress)
-    run = evaluate_models(opened, specs, settings, Path(out))
+    run = evaluate_models(opened, models, settings, Path(out))
     if report:
         _write_page(run, None if isinstance(benchmark, Benchmark) else benchmark, warn)
     return run
@@ -237,13 +242,42 @@ def export(
     )
 
 
-def scores(runs: AnyRuns) -> pl.DataFrame:
+def scores(runs: AnyRuns, *, by: Literal["background"] | None = None) -> pl.DataFrame:
     """Return the scores of runs (fractions, with 95 % intervals), as in ``scores.parquet``.
 
     With several runs, a first column ``run`` has the folder of each.
+
+    Args:
+        runs: runs or their folders.
+        by: ``background`` for the accuracy on each background, which needs no common and counter photos.
     """
     opened = _opened_runs(runs)
-    return join_scores(opened, named=len(opened) > 1)
+    join = join_backgrounds if by == "background" else join_scores
+    return join(opened, named=len(opened) > 1)
+
+
+def format_scores(
+    runs: AnyRuns | pl.DataFrame,
+    format: Literal["table", "csv", "json", "markdown", "latex"] = "table",  # noqa: A002 - as the option
+    *,
+    by_class: bool = False,
+) -> str | ScoresView:
+    """Write the scores of runs for a person or a program, as ``counterground scores`` does.
+
+    Args:
+        runs: runs or their folders, or some rows of what ``scores`` returned.
+        format: ``table`` fits the terminal or notebook it is shown in; ``markdown`` and ``latex`` give
+            percent with 95 % intervals, ``csv`` and ``json`` fractions.
+        by_class: one row per model and class; classes have names where runs are given.
+
+    Raises:
+        UsageError: an unknown format, or runs with different classes.
+    """
+    if isinstance(runs, pl.DataFrame):
+        return written_scores(runs, format, by_class)
+    opened = _opened_runs(runs)
+    joined = join_scores(opened, named=len(opened) > 1)
+    return written_scores(joined, format, by_class, class_names(opened) if by_class else None)
 
 
 def compare(

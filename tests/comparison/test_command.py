@@ -181,8 +181,8 @@ def test_reproduce_shows_printed_and_measured_values(folders):
 
 
 def test_a_model_to_test_against_must_be_there(folders):
-    assert "no predictions of 'x'" in ran(folders / "small", "--against", "x", status=2)
-    assert "no predictions of 'x'" in ran(folders / "small", "--published", "--against", "x", status=2)
+    assert "No run has the model 'x'" in ran(folders / "small", "--against", "x", status=2)
+    assert "No run has the model 'x'" in ran(folders / "small", "--published", "--against", "x", status=2)
     assert "takes photos" in ran("--published", "--against", "x", status=2)
 
 
@@ -260,6 +260,6 @@ def test_one_model_each_is_shown_with_a_warning(tmp_path):
     assert "No paired tests on stamps: A comparison needs two models" in names
     photos = " ".join(ran(folders["n1"], folders["n3"]).split())
     assert "These runs are on different photos" in photos
-    assert "There are no predictions of 'x'" in ran(folders["n1"], folders["n3"], "--against", "x", status=2)
+    assert "No run has the model 'x'" in ran(folders["n1"], folders["n3"], "--against", "x", status=2)
     against = " ".join(ran(folders["n1"], folders["n3"], "--against", L14).split())
     assert "No paired tests on other: There are no predictions of" in against

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from counterground.benchmarks import composite, load_backgrounds, load_cutouts
 from counterground.photos import read_benchmark
@@ -38,6 +39,22 @@ def my_photos(tmp_path, shared_cache, monkeypatch) -> Path:
                 photo, _ = composite(animals[animal], grounds[place], size=200, scale=scale, center=center)
                 photo.save(folder / f"{number}.jpg", quality=95)
     return tmp_path
+
+
+def test_the_manifest_that_is_shown_is_one(tmp_path):
+    (shown,) = re.findall(r"```csv\n(.*?)```", (ROOT / "docs/own-photos.md").read_text(), flags=re.DOTALL)
+    lines = [line.strip() for line in shown.strip().splitlines()]
+    for seed, line in enumerate(lines[1:]):
+        photo = tmp_path / line.partition(",")[0]
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (seed, 9, 9)).save(photo)
+    (tmp_path / "my-photos.csv").write_text("\n".join(lines) + "\n")
+    found = read_benchmark(tmp_path / "my-photos.csv")
+    assert found.notes == ()
+    assert found.label_space.imagenet == (144, 340)
+    assert set(found.photos.select("class_name", "group").rows()) == {
+        (name, group) for name in ("zebra", "pelican") for group in ("common", "counter")
+    }
 
 
 def test_own_photos_in_three_commands_and_in_python(my_photos):

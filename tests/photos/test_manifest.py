@@ -231,3 +231,18 @@ def test_an_unwritable_folder_is_one_clear_line(benchmark, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CounterGroundError, match="Cannot write"):
         write_benchmark(benchmark, tmp_path / "file" / "out")
+
+
+def test_a_benchmark_in_a_repl_and_a_notebook_is_a_few_lines(photos):
+    benchmark = read_benchmark(photos).described(name="<b>mine</b>", notes=["a note"])
+    lines = [
+        "<b>mine</b>: 48 photos of 3 classes",
+        "group: common 24, counter 24",
+        "background: water 16, earth 8, grass 8, sky 8, snow 8",
+        f"folder: {photos}",
+        "a note",
+    ]
+    assert repr(benchmark).splitlines() == lines
+    html = benchmark._repr_html_()
+    assert "<b>&lt;b&gt;mine&lt;/b&gt;: 48 photos of 3 classes</b>" in html
+    assert all(line in html for line in lines[1:])

@@ -91,7 +91,8 @@ def test_a_table_as_pandas_writes_it(write, tmp_path):
     [
         ("a.csv", "", "a.csv is empty."),
         ("a.csv", "path,class_name\n", "a.csv has no rows."),
-        ("a.csv", "image;label\n0.png;hen\n", "no column 'path'; it has image;label."),
+        ("a.csv", "image;label\n0.png;hen\n", "no column 'path'; it has image, label."),
+        ("a.csv", "path,class_name\n0.png,hen,grass\n", "a row has more cells than the header has names."),
         ("a.csv", "path,class_name,class_index\n0.png,hen,1.5\n", "'class_index' must be Int32, not String"),
         ("a.jsonl", "{'path': 1}", "Cannot read the table"),
         ("a.jsonl", '{"path": "9.png", "class_name": "hen"}', "9.png: missing"),

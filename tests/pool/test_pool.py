@@ -248,3 +248,15 @@ def test_signals_are_replaced_by_name(pool):
     pool.write_signals(pl.DataFrame([row | empty | {"signal": name} for name in ("blur", "tiny")]))
     pool.write_signals(pl.DataFrame([row | empty | {"signal": "blur", "priority": 0.9}]))
     assert dict(pool.signals().select("signal", "priority").iter_rows()) == {"blur": 0.9, "tiny": 0.5}
+
+
+def test_a_pool_in_a_repl_and_a_notebook_says_what_it_holds(pool):
+    first, second, *_ = paths(pool)
+    decide(pool, first, "keep", task="review")
+    decide(pool, second, "grass")
+    said = "8 photos of 2 classes; 1 reviewed, 1 with a background"
+    assert repr(pool) == f"Pool {pool.root}: {said}"
+    assert f"<div>{said}</div>" in pool._repr_html_()
+    (pool.root / "decisions.sqlite").write_bytes(b"damaged" * 1000)
+    pool.close()
+    assert "damaged" in repr(pool)

@@ -14,6 +14,7 @@ from counterground.results import (
     p_equals,
     p_value,
     percent,
+    plain_text,
     regroup,
     scores_table,
 )
@@ -279,3 +280,12 @@ def test_the_notebook_fragment_is_escaped_and_repeats_the_notes(make_run):
     assert "<script" not in fragment
     assert "Conditional on &lt;51&gt; cut-outs." in fragment
     assert percent(value_of(run.scores, "<script>alert(1)</script>", "drop")) in fragment
+
+
+def test_a_run_in_a_repl_is_its_table_as_on_a_terminal(four_models, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = repr(four_models)
+    table = plain_text(format_scores(four_models.scores), width=100)
+    assert shown.splitlines()[1:] == table.splitlines()
+    assert four_models.info.benchmark.name in shown.splitlines()[0]
+    assert len(shown) < 4000

@@ -13,7 +13,13 @@ from counterground.cli._options import generative_options, model_options, out_op
 @click.command()
 @click.argument("benchmark")
 @click.option(
-    "-m", "--model", "model_specs", required=True, multiple=True, metavar="MODEL", help="Repeat for several."
+    "-m",
+    "--model",
+    "model_specs",
+    required=True,
+    multiple=True,
+    metavar="MODEL",
+    help="Repeat for several; 'NAME=MODEL' gives a name for tables and charts.",
 )
 @model_options
 @generative_options

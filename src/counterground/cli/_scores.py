@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -68,6 +68,7 @@ def _table(
 ) -> str | ScoresView | BackgroundsView | pl.DataFrame:
     from counterground.errors import UsageError
     from counterground.results import (
+        class_names,
         format_backgrounds,
         format_scores,
         join_backgrounds,
@@ -76,7 +77,7 @@ def _table(
     )
 
     by_class = by == "class"
-    names = _class_names(runs.values()) if by_class else None
+    names = class_names(list(runs.values())) if by_class else None
     rows = style in ("csv", "json", "parquet")
     named = len(runs) > 1 and (rows or _could_be_confused(runs))
     if by == "background":
@@ -93,8 +94,9 @@ def _table(
 def _deliver(written: str | ScoresView | BackgroundsView | pl.DataFrame, out: Path | None) -> None:
     import polars as pl
 
-    from counterground.cli._show import plain_text, print_text
+    from counterground.cli._show import print_text
     from counterground.files import write_parquet, write_text
+    from counterground.results import plain_text
 
     if out is None:
         assert not isinstance(written, pl.DataFrame)
@@ -103,12 +105,12 @@ def _deliver(written: str | ScoresView | BackgroundsView | pl.DataFrame, out: Pa
     if isinstance(written, pl.DataFrame):
         write_parquet(out, written)
     else:
-        write_text(out, plain_text(written) + "\n")
+        write_text(out, plain_text(written, width=120) + "\n")
     click.echo(f"Scores: {out}")
 
 
 def _models(runs: Mapping[Path, Run]) -> set[str]:
-    return {model.spec for run in runs.values() for model in run.info.models}
+    return {model.name for run in runs.values() for model in run.info.models}
 
 
 def _could_be_confused(runs: Mapping[Path, Run]) -> bool:
@@ -120,14 +122,3 @@ def _could_be_confused(runs: Mapping[Path, Run]) -> bool:
     if len({run.info.benchmark.version for run in runs.values()}) > 1:
         return True
     return bool(pl.concat([run.scores.select(KEYS).unique() for run in runs.values()]).is_duplicated().any())
-
-
-def _class_names(runs: Iterable[Run]) -> dict[int, str]:
-    import polars as pl
-
-    from counterground.errors import UsageError
-
-    named = pl.concat([run.predictions.select("class_index", "class_name") for run in runs]).unique()
-    if named["class_index"].is_duplicated().any():
-        raise UsageError("These runs have different classes; show them one at a time with --by class.")
-    return dict(named.iter_rows())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -30,18 +29,6 @@ def print_text(text: RenderableType) -> None:
         with _console().capture() as capture:
             _console().print(text)
         print("\n".join(line.rstrip() for line in capture.get().splitlines()))
-
-
-def plain_text(text: RenderableType, *, width: int = 120) -> str:
-    """Return text as it is, or a table as it stands on a terminal of ``width`` columns, for a file."""
-    if isinstance(text, str):
-        return text
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
-    with console.capture() as capture:
-        console.print(text)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
 def print_table(
@@ -107,18 +94,10 @@ def show_run(run: Run) -> None:
 
 def show_discovery(discovery: Discovery) -> None:
     """Print the chosen pairs and the effect of choosing them."""
-    drop = "drop" if discovery.reported_drop is None else "drop on the selection half"
-    rows = [
-        (row["class_name"], row["common"], row["counter"], f"{100 * row['drop']:.1f}")
-        for row in discovery.pairs.iter_rows(named=True)
-    ]
-    title = f"Pairs chosen by {discovery.referee}"
-    print_table(("class", "common", "counter", drop), rows, numeric=[drop], title=title)
-    _console().print(
-        f"{len(rows)} of {counted(discovery.classes_seen, 'class')} differ by more than "
-        f"{discovery.min_drop:g} points between backgrounds; the benchmark holds "
-        f"{counted(len(discovery.benchmark.photos), 'photo')}."
-    )
+    from counterground.results import rich_table
+
+    print_text(rich_table(discovery.table, _console().width))
+    _console().print(discovery.summary)
     print_sentences(discovery.benchmark.notes, "Note")
 
 

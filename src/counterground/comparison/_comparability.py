@@ -92,7 +92,7 @@ def _kind(setting: Mapping[str, Any]) -> str:
 
 def _settings_read(run: Run) -> list[dict[str, Any]]:
     """Return the settings of the run's models that read names, which classifiers do not."""
-    reads = [record.spec for record in run.info.models if record.kind != "classifier"]
+    reads = [record.name for record in run.info.models if record.kind != "classifier"]
     rows = run.scores.filter(pl.col("model").is_in(reads)).select(SETTING).unique(maintain_order=True)
     return rows.to_dicts()
 
@@ -128,7 +128,7 @@ def _referees(runs: Mapping[str, Run]) -> Iterator[str]:
             row = paper_row(record)
             if row and row.model == REFEREE and (is_counteranimal(run) or not why_not_paper(run)):
                 yield (
-                    f"In {name} {record.spec} is the model that chose CounterAnimal's backgrounds, on these "
+                    f"In {name} {record.name} is the model that chose CounterAnimal's backgrounds, on these "
                     f"very photos: {_INFLATED}"
                 )
 
@@ -141,11 +141,12 @@ def _own_referees(name: str, run: Run) -> Iterator[str]:
     discovery = run.info.benchmark.discovery
     if discovery is None:
         return
-    measured = {record.spec for record in run.info.models}
-    for referee in dict.fromkeys((discovery.referee, *discovery.earlier_referees)):
-        if referee not in measured:
+    measured = {record.spec: record.name for record in run.info.models}
+    for spec in dict.fromkeys((discovery.referee, *discovery.earlier_referees)):
+        referee = measured.get(spec)
+        if referee is None:
             continue
-        if referee == discovery.referee and discovery.split == "none":
+        if spec == discovery.referee and discovery.split == "none":
             yield (
                 f"In {name} the pairs of backgrounds were chosen by {referee} on the very photos it is "
                 f"measured on: {_INFLATED}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from counterground.comparison.points import (
     run_names,
     titles,
 )
-from counterground.errors import UsageError, did_you_mean
+from counterground.errors import UsageError
 from counterground.metrics import (
     COMPARISON_SCHEMA,
     KEYS,
@@ -44,7 +45,20 @@ from counterground.metrics import (
     corrected,
     tests_against,
 )
-from counterground.results import Run, Table, block, count, folded, html_paragraphs, html_table, unfolding
+from counterground.results import (
+    Run,
+    Table,
+    block,
+    count,
+    find_models,
+    folded,
+    html_paragraphs,
+    html_table,
+    plain_text,
+    rich_table,
+    unfolding,
+)
+from counterground.text import counted
 
 TESTS_SCHEMA: dict[str, Any] = {
     "benchmark": pl.String,
@@ -67,6 +81,7 @@ _READ = (
 
 
 _SENTENCES = 4
+_MODELS = 12  # rows of a table in a REPL
 
 
 @dataclass(frozen=True)
@@ -139,6 +154,18 @@ class Comparison:
             tables.append(scaling_table(self.scaling))
         return tables
 
+    def __repr__(self) -> str:
+        """Models with their rank, as on a terminal; ``counterground compare`` shows all tables."""
+        width = shutil.get_terminal_size((100, 24)).columns
+        models = self.models.filter(pl.col("source") != "reproduction")
+        robustness = self.robustness
+        tables = models_tables(models, titles(self.points), robustness.lines, robustness.baseline)
+        shown = [plain_text(rich_table(table.rows_from(0, _MODELS), width), width=width) for table in tables]
+        left = sum(max(0, len(table.rows) - _MODELS) for table in tables)
+        more = [f"and {counted(left, 'more model')}"] if left else []
+        warnings = [f"{counted(len(self.warnings), 'warning')}: see .warnings"] if self.warnings else []
+        return "\n".join([_numbers_of_models(self.models), *shown, *more, *warnings])
+
     def _repr_html_(self) -> str:
         """Models with lines and ranks, paired tests of drops, the scaling answers and all warnings."""
         models = self.models
@@ -196,7 +223,7 @@ def full_comparison(
         raise UsageError(
             "There is nothing to compare: give a RUN folder, or --published for the paper's models."
         )
-    _check_against(listed, against)
+    against = _tested_against(listed, against)
     refuse_repeated(listed)
     named = dict(zip(run_names(listed), listed, strict=True))
     points, runs_of_points, places = gather(
@@ -220,19 +247,18 @@ def full_comparison(
     )
 
 
-def _check_against(runs: Sequence[Run], against: str | None) -> None:
+def _tested_against(runs: Sequence[Run], against: str | None) -> str | None:
+    """Return the name of the model that all are tested against."""
     if against is None:
-        return
+        return None
     if not runs:
         raise UsageError(
             f"Testing against {against!r} takes photos, which the paper's rows have not: give a RUN."
         )
-    known = list(dict.fromkeys(record.spec for run in runs for record in run.info.models))
-    if against not in known:
-        raise UsageError(
-            f"There are no predictions of {against!r} to compare with; there are: {', '.join(known)}."
-            f"{did_you_mean(against, known)}"
-        )
+    found = find_models(runs, against)
+    if len(found) > 1:
+        raise UsageError(f"Several models are {against!r}: name one of {', '.join(found)}.")
+    return found[0]
 
 
 def _setup(runs: Sequence[Run]) -> Setup:
@@ -314,7 +340,7 @@ def _predictions(runs: Mapping[str, Run]) -> tuple[pl.DataFrame, dict[tuple[Any,
 
 def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
     """Leave out what classifiers repeat under other names and prompts, which they do not read."""
-    classifiers = [r.spec for run in runs for r in run.info.models if r.kind == "classifier"]
+    classifiers = [r.name for run in runs for r in run.info.models if r.kind == "classifier"]
     figures = ["model_a", "model_b", "metric", "group", "difference", "low", "high", "p_value"]
     read = ~pl.all_horizontal(pl.col("model_a", "model_b").is_in(classifiers))
     return corrected(table.filter(read | pl.struct(figures).is_first_distinct()))

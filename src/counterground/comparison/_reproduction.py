@@ -102,7 +102,7 @@ def left_out(runs: Run | Sequence[Run]) -> list[str]:
         if why := why_not_paper(run):
             sentences.append(f"{name} is left out. {why}")
             continue
-        not_in_paper = [record.spec for record in run.info.models if paper_row(record) is None]
+        not_in_paper = [record.name for record in run.info.models if paper_row(record) is None]
         if not_in_paper:
             sentences.append(f"{name}: the paper has no row for {', '.join(not_in_paper)}.")
         for setting, specs in _without_table(run).items():
@@ -218,7 +218,7 @@ def _asked(run: Run) -> Iterator[tuple[PaperRow, dict[str, str], pl.DataFrame]]:
     rows: dict[str, PaperRow] = {}
     for record in run.info.models:
         if row := paper_row(record):
-            rows[record.spec] = row
+            rows[record.name] = row
     overall = run.scores.filter(pl.col("class_index").is_null() & pl.col("model").is_in(list(rows)))
     for key, part in overall.group_by(KEYS, maintain_order=True):
         setting = dict(zip(KEYS, key, strict=True))

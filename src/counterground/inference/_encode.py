@@ -97,7 +97,7 @@ def plan_encoding(model: Encoder, benchmark: Benchmark, store_root: Path, batch_
         store_root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
     )
     encode = partial(_forward, model, batch_size)
-    function = EncodeFn(model.spec, model.dim, model.convert_rgb_first, model.preprocess, encode)
+    function = EncodeFn(model.display_name, model.dim, model.convert_rgb_first, model.preprocess, encode)
     job = EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
     job.probe(partial(_forward, model, 1))
     return job
@@ -239,7 +239,7 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
     """Encode a block with blanks for what is unreadable and for what is missing to a full one."""
     import torch
 
-    _check_inputs(model.spec, [pixels for pixels in block if pixels is not None])
+    _check_inputs(model.display_name, [pixels for pixels in block if pixels is not None])
     blank = torch.zeros_like(next(pixels for pixels in block if pixels is not None))
     slots = [pixels if pixels is not None else blank for pixels in block]
     slots += [blank] * (batch_size - len(slots))
@@ -252,14 +252,14 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
         hint = " Use a smaller --batch-size." if "memory" in str(error).lower() else ""
         own = (type(model).__module__.partition(".")[0],)
         raise CounterGroundError(
-            f"{model.spec}: encoding photos failed: {error_summary(error, own)}; the network was given "
-            f"{_described(batch)}.{hint}"
+            f"{model.display_name}: encoding photos failed: {error_summary(error, own)}; the network was "
+            f"given {_described(batch)}.{hint}"
         ) from error
     shape = tuple(getattr(encoded, "shape", ()))
     if not isinstance(encoded, torch.Tensor) or shape != (len(slots), model.dim):
         raise CounterGroundError(
-            f"{model.spec} returned {_described(encoded)} for {counted(len(slots), 'photo')}; expected "
-            f"a torch.Tensor ({len(slots)}, {model.dim})."
+            f"{model.display_name} returned {_described(encoded)} for {counted(len(slots), 'photo')}; "
+            f"expected a torch.Tensor ({len(slots)}, {model.dim})."
         )
     return np.asarray(encoded.detach().cpu().float().numpy())[: len(block)]
 

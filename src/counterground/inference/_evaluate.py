@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,21 @@ from counterground.inference._request import Request
 from counterground.inference._settings import Settings
 from counterground.inference.generative import check_generative, evaluate_generative
 from counterground.metrics import score_predictions
-from counterground.models import Encoder, Generative, Model, check_specs, expand_specs
+from counterground.models import (
+    AnyModels,
+    Encoder,
+    Generative,
+    Model,
+    NamedModel,
+    check_specs,
+    left_unchanged,
+    named_models,
+)
 from counterground.photos import Benchmark, prompt_templates
 from counterground.results import ModelRecord, Run
 
 
-def evaluate_models(benchmark: Benchmark, models: Sequence[str], settings: Settings, out: Path) -> Run:
+def evaluate_models(benchmark: Benchmark, models: AnyModels, settings: Settings, out: Path) -> Run:
     """Evaluate models on a benchmark and write ``run.json``, predictions and scores into ``out``.
 
     Features are kept in the cache by content, so a run that was stopped continues where it was, and another
@@ -54,25 +62,25 @@ def evaluate_models(benchmark: Benchmark, models: Sequence[str], settings: Setti
             an ``out`` that cannot be written or holds another run.
     """
     started = time.monotonic()
-    specs = tuple(dict.fromkeys(expand_specs(models)))
-    if not specs:
+    given = named_models(models)
+    if not given:
         raise UsageError("No model was named. Add -m MODEL; `counterground models` lists them.")
     referee = settings.referee if settings.label_space == "confusable" else None
-    check_specs([*specs, *([referee] if referee else [])])
-    request = _request(benchmark, specs, settings)
+    check_specs([each.spec for each in given if each.made is None] + ([referee] if referee else []))
+    request = _request(benchmark, given, settings)
     request_hash = request.hash()
     check_free(out, request_hash)
     if referee:
         request = replace(request, candidates=_choose_confusable(request, referee))
     check_generative(request)
-    outcomes = [_evaluate_one(request, spec) for spec in specs]
+    outcomes = [_evaluate_one(request, each) for each in given]
     unreadable = unreadable_photos(benchmark, [outcome.features for outcome in outcomes])
     predictions = pl.concat([outcome.predictions for outcome in outcomes])
     predictions = predictions.join(unreadable, on="path", how="anti", maintain_order="left")
     rows_per_photo = sum(outcome.rows_per_photo for outcome in outcomes)
     if len(predictions) != rows_per_photo * (len(benchmark.photos) - len(unreadable)):
         raise CounterGroundError(
-            f"{len(predictions)} predictions of {len(specs)} models and {len(unreadable)} unreadable photos "
+            f"{len(predictions)} predictions of {len(given)} models and {len(unreadable)} unreadable photos "
             f"do not add up to {len(benchmark.photos)}. This is a fault of CounterGround; please report it."
         )
     info = run_info(request, outcomes, predictions, unreadable)
@@ -87,30 +95,35 @@ def evaluate_models(benchmark: Benchmark, models: Sequence[str], settings: Setti
     return run
 
 
-def _request(benchmark: Benchmark, specs: tuple[str, ...], settings: Settings) -> Request:
+def _request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
     """Read the files that the settings name, and see that they fit the benchmark."""
     label_space = settings.label_space or default_label_space(benchmark)
     candidates = candidate_labels(benchmark, label_space, settings.names)
     if label_space != "confusable":  # else the referee chooses them
         check_candidates(benchmark, candidates)
     aliases = read_aliases(Path(settings.aliases), candidates.space.names) if settings.aliases else {}
-    return Request(benchmark, specs, settings, candidates, prompt_templates(settings.prompts), aliases)
+    return Request(benchmark, models, settings, candidates, prompt_templates(settings.prompts), aliases)
 
 
-def _evaluate_one(request: Request, spec: str) -> ModelOutcome:
-    model = request.settings.load(spec)
-    if isinstance(model, Generative):
-        output = evaluate_generative(request, model)
-        record = _record(model, asked=output.asked)
-        return ModelOutcome(record, output.predictions, output.features, model.device, output)
-    features, head = _encode(model, request)
-    predictions = predict(request.benchmark, features, head, request.candidates, request.labels(spec))
-    return ModelOutcome(_record(model), predictions, features, model.device, indistinct=head.indistinct())
+def _evaluate_one(request: Request, given: NamedModel) -> ModelOutcome:
+    with left_unchanged(given.made):
+        model = request.settings.load(given)
+        if isinstance(model, Generative):
+            output = evaluate_generative(request, model)
+            record = _record(given, model, asked=output.asked)
+            return ModelOutcome(record, output.predictions, output.features, model.device, output)
+        features, head = _encode(model, request)
+    predictions = predict(
+        request.benchmark, features, head, request.candidates, request.labels(model.display_name)
+    )
+    record = _record(given, model)
+    return ModelOutcome(record, predictions, features, model.device, indistinct=head.indistinct())
 
 
-def _record(model: Model, **more: Any) -> ModelRecord:
+def _record(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
     return ModelRecord(
-        spec=model.spec,
+        name=given.name,
+        spec=given.spec,
         kind=model.kind,
         fingerprint=model.fingerprint,
         description={**model.description, **more},

@@ -171,7 +171,7 @@ def _counts(
 
 def _unmatched(outcomes: Sequence[ModelOutcome]) -> dict[str, int]:
     return {
-        outcome.record.spec: outcome.generative.unmatched
+        outcome.record.name: outcome.generative.unmatched
         for outcome in outcomes
         if outcome.generative and outcome.generative.unmatched is not None
     }
@@ -252,7 +252,7 @@ def _model_warnings(outcomes: Sequence[ModelOutcome], candidates: CandidateLabel
         if outcome.generative is not None:
             warnings += _answer_warnings(outcome.generative)
         if warnings:
-            found[outcome.record.spec] = warnings
+            found[outcome.record.name] = warnings
     return found
 
 

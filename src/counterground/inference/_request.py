@@ -19,6 +19,7 @@ from counterground.inference._candidates import (
 from counterground.inference._prompt_specs import PromptSpec
 from counterground.inference._settings import Settings
 from counterground.metrics import CLASSIFICATION
+from counterground.models import NamedModel
 from counterground.photos import Benchmark
 
 
@@ -30,7 +31,7 @@ class Request:
     """
 
     benchmark: Benchmark
-    specs: tuple[str, ...]
+    models: tuple[NamedModel, ...]
     settings: Settings
     candidates: CandidateLabels
     templates: tuple[str, ...]
@@ -40,13 +41,18 @@ class Request:
         """Return a hash of all of it; two requests with the same hash give the same run."""
         chosen = asdict(replace(self.settings, show_progress=False, offline=False))
         chosen["aliases"] = self._aliases_hash()
-        parts = [self.benchmark.version, *self.specs, *self.templates, self.candidates.version()]
+        parts = [
+            self.benchmark.version,
+            *(model.version for model in self.models),
+            *self.templates,
+            self.candidates.version(),
+        ]
         return hashlib.sha256("\n".join([*parts, json.dumps(chosen, sort_keys=True)]).encode()).hexdigest()
 
-    def labels(self, spec: str) -> dict[str, Any]:
+    def labels(self, name: str) -> dict[str, Any]:
         """Return the columns that identify the predictions of an encoder."""
         return {
-            "model": spec,
+            "model": name,
             "names": named_by_content(self.settings.names, BUILT_IN_NAMES, self.candidates.texts),
             "prompts": named_by_content(self.settings.prompts, BUILT_IN_PROMPTS, self.templates),
             "protocol": CLASSIFICATION,
@@ -55,14 +61,14 @@ class Request:
             "label_space": self.candidates.space.name,
         }
 
-    def answer_labels(self, spec: str, prompt: PromptSpec) -> dict[str, Any]:
+    def answer_labels(self, name: str, prompt: PromptSpec) -> dict[str, Any]:
         """Return the same columns for a generative model and one prompt."""
-        names = self.labels(spec)["names"]
+        written = self.labels(name)["names"]
         if self.settings.aliases and self.aliases:
-            names += f" + {Path(self.settings.aliases).name}@{self._aliases_hash()}"
+            written += f" + {Path(self.settings.aliases).name}@{self._aliases_hash()}"
         return {
-            **self.labels(spec),
-            "names": names,
+            **self.labels(name),
+            "names": written,
             "prompts": prompt.label,
             "protocol": prompt.protocol,
             "answer_score": None if prompt.answer is None else self.settings.loss,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.models import Model, Precision, Protocol, load_model
+from counterground.models import Model, NamedModel, Precision, Protocol, load_model
 
 Loss = Literal["mean", "sum"]
 Article = Literal["a", "correct"]
@@ -67,10 +67,10 @@ class Settings:
                 "or give the label_space.json of an earlier run as --label-space."
             )
 
-    def load(self, spec: str) -> Model:
+    def load(self, model: str | NamedModel) -> Model:
         """Load one model as these settings say."""
         return load_model(
-            spec,
+            model,
             device=self.device,
             precision=self.precision,
             as_published=self.as_published,

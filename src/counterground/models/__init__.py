@@ -11,6 +11,7 @@ from counterground.models._base import (
 )
 from counterground.models._device import autocast, check_precision, resolve_device
 from counterground.models._family import Family, LoadOptions, ModelInfo
+from counterground.models._named import AnyModel, AnyModels, NamedModel, named_models
 from counterground.models._paper import expand_specs
 from counterground.models._registry import (
     check_specs,
@@ -19,9 +20,11 @@ from counterground.models._registry import (
     load_model,
     references_of,
 )
-from counterground.models.custom import wrap_model
+from counterground.models.custom import left_unchanged, wrap_model
 
 __all__ = [
+    "AnyModel",
+    "AnyModels",
     "Classifier",
     "DualEncoder",
     "Encoder",
@@ -30,6 +33,7 @@ __all__ = [
     "LoadOptions",
     "Model",
     "ModelInfo",
+    "NamedModel",
     "Precision",
     "Protocol",
     "autocast",
@@ -37,8 +41,10 @@ __all__ = [
     "check_specs",
     "expand_specs",
     "expected_kind",
+    "left_unchanged",
     "list_models",
     "load_model",
+    "named_models",
     "references_of",
     "resolve_device",
     "wrap_model",

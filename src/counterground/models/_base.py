@@ -41,6 +41,16 @@ class Model(ABC):
     dtype: str
     description: dict[str, Any]
     convert_rgb_first: bool = True
+    _display_name: str = ""
+
+    @property
+    def display_name(self) -> str:
+        """What tables and progress bars call it: the name it was given, else its specification."""
+        return self._display_name or self.spec
+
+    @display_name.setter
+    def display_name(self, name: str) -> None:
+        self._display_name = name
 
 
 class Encoder(Model):

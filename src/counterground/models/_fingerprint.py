@@ -7,6 +7,7 @@ Of a user's own model they cover the code too, as far as it can be known without
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import hashlib
 import json
@@ -20,7 +21,17 @@ from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
 from pathlib import Path, PurePath
-from types import CellType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import TYPE_CHECKING, Any
 
 from counterground._version import __version__
@@ -32,6 +43,9 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _PROCESS = uuid.uuid4().hex
 _PACKAGE = Path(__file__).parent.parent
 _STANDARD = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+_READS_GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
+# Attributes of a class that lead to its slots and caches; those of compiled classes are of these types.
+_DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, BuiltinFunctionType)
 _LEAVES = (bool, int, float, complex, str, bytes, Enum, PurePath)
 # Of a torch.nn.Module: whether it is in training is the caller's doing.
 _NOT_SETTINGS = frozenset({"training"})
@@ -93,21 +107,23 @@ class CodeFingerprint:
     warnings: tuple[str, ...]
 
 
-def code_fingerprint(module: ModuleType, *objects: Any, weights: bool = False) -> CodeFingerprint:
-    """Return what is known of the code of ``objects`` and of the user's ``module``.
+def code_fingerprint(module: ModuleType | None, *objects: Any, weights: bool = False) -> CodeFingerprint:
+    """Return what is known of the code of ``objects`` and of the user's ``module``, if there is one.
 
     ``weights`` of networks among the objects are left out, since most callers hash them by name.
 
     Followed are the classes of the objects and of what they hold, functions with their defaults and
-    closures, and every module outside the installed packages that these modules refer to. What the code
+    closures, and every module outside the installed packages that these modules refer to. Code without a
+    file, as of a notebook's cell, is known by what it compiles to and by the globals it reads. What the code
     reads from elsewhere (files, environment) is not seen.
     """
-    hasher = CodeHasher(module.__name__, weights=weights)
-    settings = [hasher.describe(value) for value in (module, *objects)]
+    hasher = CodeHasher(module.__name__ if module else "", weights=weights)
+    settings = [hasher.describe(value) for value in ((module, *objects) if module else objects)]
     parts: dict[str, Any] = {
         "files": sorted([path.name, digest] for path, digest in hasher.files.items()),
         "versions": hasher.versions,
         "settings": settings,
+        **({"code": hasher.code} if hasher.code else {}),
     }
     if not hasher.missing:
         return CodeFingerprint(parts, ())
@@ -125,6 +141,7 @@ class CodeHasher:
         self.files: dict[Path, str] = {}
         self.versions: dict[str, str] = {}
         self.missing: set[str] = set()
+        self.code: list[Any] = []
         self._own, self._weights = module_name.partition(".")[0], weights
         # Values, not only ids: an id is free to be given again once its object is gone.
         self._seen: dict[int, Any] = {}
@@ -186,7 +203,21 @@ class CodeHasher:
                 self._add_module(module)
             self._add_file(path, function.__module__ or "")
         elif not self._add_compiled(module):
-            self.missing.add(f"{function.__module__}.{function.__qualname__}")
+            self._add_code(function.__code__, function.__globals__)
+
+    def _add_code(self, code: CodeType, names: Mapping[str, Any]) -> None:
+        """Take what a function without a file compiles to, and the values of the globals it reads."""
+        if id(code) in self._seen:
+            return
+        self._seen[id(code)] = code
+        held = [each for each in code.co_consts if not isinstance(each, CodeType)]
+        self.code.append([code.co_qualname, code.co_code.hex(), code.co_names, self.describe(tuple(held))])
+        read = {at.argval for at in dis.get_instructions(code) if at.opname in _READS_GLOBAL}
+        for name in sorted(read & set(names)):
+            self.code.append([name, self.describe(names[name])])
+        for each in code.co_consts:
+            if isinstance(each, CodeType):
+                self._add_code(each, names)
 
     def _add_class(self, klass: type) -> None:
         for base in klass.__mro__:
@@ -202,8 +233,12 @@ class CodeHasher:
             # Without a module the functions tell whether there is Python code at all, or only compiled code.
             for key, member in vars(base).items():
                 # Other special methods are often generated, as those of a dataclass are.
-                if isinstance(member, FunctionType) and (key == "__call__" or not key.startswith("__")):
+                if key != "__call__" and key.startswith("__"):
+                    continue
+                if isinstance(member, FunctionType):
                     self._add_function(member)
+                elif path is None and not isinstance(member, _DESCRIPTORS):
+                    self.code.append([key, self.describe(getattr(member, "fget", member))])
 
     def _add_module(self, module: ModuleType) -> None:
         path = _module_file(module)

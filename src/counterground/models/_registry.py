@@ -22,9 +22,10 @@ from counterground.errors import (
 from counterground.models._base import Kind, Model
 from counterground.models._device import check_precision, out_of_memory, resolve_device
 from counterground.models._family import Family, LoadOptions, ModelInfo
+from counterground.models._named import NamedModel
 from counterground.models._paper import SETS, expand_specs
 from counterground.models.classifiers import LITE, TIMM, TORCHVISION
-from counterground.models.custom import ONNX, USER
+from counterground.models.custom import OBJECT, ONNX, USER, load_object
 from counterground.models.generative import ENDPOINT, MINIGPT4
 from counterground.models.huggingface import HUGGING_FACE
 from counterground.models.open_clip import OPEN_CLIP, SHIPPED
@@ -35,7 +36,7 @@ _BUILT_IN = (LITE, SHIPPED, TORCHVISION, OPEN_CLIP, HUGGING_FACE, MINIGPT4, TIMM
 _FAMILIES = Registry(
     "counterground.models",
     Family,
-    {**{family.prefix: family for family in _BUILT_IN}, "https": ENDPOINT},
+    {**{family.prefix: family for family in _BUILT_IN}, "https": ENDPOINT, "object": OBJECT},
     named_by="prefix",
 )
 
@@ -78,7 +79,7 @@ def check_specs(specs: Sequence[str]) -> None:
 
 
 def load_model(
-    spec: str,
+    model: str | NamedModel,
     *,
     device: str = "auto",
     precision: str = "fp32",
@@ -88,12 +89,12 @@ def load_model(
     """Load one model with the preprocessing and the activation its weights were trained with.
 
     Args:
-        spec: ``open_clip:ARCH/TAG``, ``open_clip:DIR``, ``open_clip:NAME@FILE``, ``hf:OWNER/NAME``,
-            ``hf:DIR``, ``torchvision:NAME``, ``torchvision:NAME/WEIGHTS``,
-            ``torchvision:NAME@FILE?labels=FILE``, ``timm:NAME.tag``, ``timm:NAME@FILE?labels=FILE``,
-            ``onnx:FILE``, ``efficientnet-lite0`` (1, 2), ``counterground:stamps-biased``, ``minigpt4:DIR``,
-            ``http://HOST/v1#MODEL``, ``module:function``, ``file.py:function``, or what a family of
-            another package takes.
+        model: an object with its name, or a specification: ``open_clip:ARCH/TAG``, ``open_clip:DIR``,
+            ``open_clip:NAME@FILE``, ``hf:OWNER/NAME``, ``hf:DIR``, ``torchvision:NAME``,
+            ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE?labels=FILE``, ``timm:NAME.tag``,
+            ``timm:NAME@FILE?labels=FILE``, ``onnx:FILE``, ``efficientnet-lite0`` (1, 2),
+            ``counterground:stamps-biased``, ``minigpt4:DIR``, ``http://HOST/v1#MODEL``,
+            ``module:function``, ``file.py:function``, or what a family of another package takes.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
         as_published: reproduce how the paper apparently loaded ViT-B/32 LAION400M (GELU), and resize
@@ -104,11 +105,15 @@ def load_model(
         UsageError: an unknown specification, device or precision.
         CounterGroundError: weights cannot be fetched, read or fitted, or memory does not suffice.
     """
-    family = find_family(spec)
+    named = model if isinstance(model, NamedModel) else NamedModel(model, model)
+    spec, family = named.spec, find_family(named.spec)
     options = LoadOptions(resolve_device(device), check_precision(precision), as_published, offline)
     try:
         with _explained(spec, family):
-            model = family.load(spec, options)
+            if named.made is None:
+                loaded = family.load(spec, options)
+            else:
+                loaded = load_object(spec, named.made, options)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -116,12 +121,13 @@ def load_model(
             f"{spec} does not fit into the memory of {options.device}. Use --device cpu, a smaller model, "
             "or --precision bf16, in which language models take half of it."
         ) from error
-    if not isinstance(model, Model):
+    if not isinstance(loaded, Model):
         raise CounterGroundError(
-            f"{spec}: its family returned {type(model).__name__}; it must return a DualEncoder, Classifier "
+            f"{spec}: its family returned {type(loaded).__name__}; it must return a DualEncoder, Classifier "
             "or Generative."
         )
-    return model
+    loaded.display_name = named.name
+    return loaded
 
 
 def expected_kind(spec: str) -> Kind | None:
@@ -230,7 +236,9 @@ def _suggestion(spec: str) -> str:
     if close := did_you_mean(spec, [*local, *SETS]):
         return close
     prefixes = [
-        prefix for prefix in _FAMILIES.names() if prefix not in ("https", LITE.prefix, ENDPOINT.prefix)
+        prefix
+        for prefix in _FAMILIES.names()
+        if prefix not in ("https", LITE.prefix, ENDPOINT.prefix, OBJECT.prefix)
     ]
     near = difflib.get_close_matches(prefix.lower(), prefixes, n=1)
     if colon and near:

@@ -1,5 +1,6 @@
 """Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
 
+from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame
 from counterground.photos._classes import ClassAssignment, assign_classes
 from counterground.photos._imagenet import (
     find_imagenet_index,
@@ -9,7 +10,7 @@ from counterground.photos._imagenet import (
     similar_imagenet_name,
 )
 from counterground.photos._label_space import LabelSpace, imagenet_label_space
-from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, Discovered, validate_manifest
+from counterground.photos._manifest import MANIFEST_SCHEMA, validate_manifest
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
@@ -23,7 +24,7 @@ from counterground.photos._photo import (
 )
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
-from counterground.photos._table import TABLE_SUFFIXES, benchmark_of_frame, read_table
+from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards
 
 __all__ = [

@@ -1,22 +1,12 @@
-"""The manifest, one row per photo, and the benchmark made of it."""
+"""The manifest, one row per photo: its columns, and what must hold of them."""
 
 from __future__ import annotations
-
-import copy
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from counterground.errors import CounterGroundError, did_you_mean
 from counterground.metrics import GROUPS
 from counterground.photos._label_space import LabelSpace
-from counterground.text import counted
 
 MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),  # relative to the benchmark's root, with forward slashes
@@ -32,7 +22,6 @@ MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "source": pl.String(),
 }
 _REQUIRED = ("path", "photo_id", "class_index", "class_name")
-_VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
 
 
 def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataFrame:
@@ -108,119 +97,3 @@ def _refuse(photos: pl.DataFrame, wrong: pl.Expr, what: str, column: str = "") -
     value = f", not {first[column]!r}" if column else ""
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     raise CounterGroundError(f"Photo {first['path']!r}{more}: {what}{value}.")
-
-
-@dataclass(frozen=True)
-class Discovered:
-    """Which model chose the pairs of backgrounds of a benchmark, and how.
-
-    Attributes:
-        referee: specification of the model.
-        split: ``half`` where the pairs were chosen on other photos than the benchmark holds, ``none`` where
-            on the same.
-        min_drop: by how many percentage points a class had to vary.
-        discovered_from: name and first eight digits of the version of the benchmark that was searched,
-            ``name@version``; for readers, not to be parsed.
-        origin: name of the benchmark before any discovery.
-        referee_as_published: the referee was loaded as the paper apparently did.
-        earlier_referees: models that had chosen pairs of the benchmark that was searched, first to last.
-    """
-
-    referee: str
-    split: str
-    min_drop: float
-    discovered_from: str
-    origin: str
-    referee_as_published: bool = False
-    earlier_referees: tuple[str, ...] = ()
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Discovered | None:
-        """Read the fields among the keys of ``benchmark.json``; None where no model chose pairs.
-
-        Raises:
-            KeyError: a field is missing.
-        """
-        if content.get("referee") is None:
-            return None
-        values = {field.name: content[field.name] for field in fields(cls)}
-        return cls(**{**values, "earlier_referees": tuple(values["earlier_referees"])})
-
-
-@dataclass(frozen=True, eq=False)
-class Benchmark:
-    """Photos with class, background and group, and the label space their ``class_index`` indexes.
-
-    Attributes:
-        name: what outputs call it.
-        root: folder the manifest's paths are relative to.
-        photos: ``MANIFEST_SCHEMA``, sorted by path; validated and completed when the benchmark is made.
-        label_space: the classes in order; a class may have no photo.
-        notes: sentences that every output must repeat.
-        discovery: how a model chose its pairs of backgrounds; None where none did.
-
-    Raises:
-        CounterGroundError: see ``validate_manifest``.
-    """
-
-    name: str
-    root: Path
-    photos: pl.DataFrame
-    label_space: LabelSpace
-    notes: tuple[str, ...] = ()
-    discovery: Discovered | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    @cached_property
-    def version(self) -> str:
-        """SHA-256 over what scores depend on: the manifest up to ``cluster``, and the label space.
-
-        The name, the notes, the discovery, the root and the order of the rows play no part.
-        """
-        digest = hashlib.sha256(self.label_space.to_json().encode())
-        for row in self.photos.select(_VERSIONED).iter_rows():
-            digest.update(json.dumps(row).encode() + b"\n")
-        return digest.hexdigest()
-
-    def described(
-        self,
-        *,
-        name: str | None = None,
-        notes: Iterable[str] | None = None,
-        discovery: Discovered | None = None,
-    ) -> Benchmark:
-        """Return the same photos with another name, notes or discovery, without validating them again."""
-        described = copy.copy(self)
-        changes = {"name": name, "notes": None if notes is None else tuple(notes), "discovery": discovery}
-        vars(described).update({field: value for field, value in changes.items() if value is not None})
-        return described
-
-    def photo_path(self, row_path: str) -> Path:
-        """Return the file of a manifest path."""
-        return self.root / row_path
-
-
-def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
-    """Return notes on classes without a photo and, in a benchmark with groups, without one of the groups."""
-    photos, label_space = benchmark.photos, benchmark.label_space
-    present = set(photos["class_index"])
-    notes = [_note_classes(label_space, set(range(len(label_space))) - present, "No photo of")]
-    groups = {group: set(photos.filter(pl.col("group") == group)["class_index"]) for group in GROUPS}
-    if any(groups.values()):
-        notes += [
-            _note_classes(label_space, present - have, f"No {group} photo, so no drop, for")
-            for group, have in groups.items()
-        ]
-    return tuple(note for note in notes if note)
-
-
-def _note_classes(label_space: LabelSpace, classes: set[int], lacking: str) -> str:
-    if not classes:
-        return ""
-    named = ", ".join(label_space.names[index] for index in sorted(classes))
-    return f"{lacking} {len(classes)} of {counted(len(label_space), 'class')}: {named}."

@@ -11,8 +11,8 @@ import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.files import write_parquet, write_text
+from counterground.photos._benchmark import Benchmark, Discovered
 from counterground.photos._label_space import LabelSpace
-from counterground.photos._manifest import Benchmark, Discovered
 
 MANIFEST_FILE = "photos.parquet"
 LABEL_SPACE_FILE = "label_space.json"

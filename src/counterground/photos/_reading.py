@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.photos._benchmark import Benchmark, benchmark_of_frame
 from counterground.photos._folders import read_folder
-from counterground.photos._manifest import Benchmark
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
-from counterground.photos._table import TABLE_SUFFIXES, read_manifest
+from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.shards import EXPORT_FILE, read_shards, shard_format
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
@@ -52,4 +52,17 @@ def read_benchmark(source: str | Path) -> Benchmark:
         raise UsageError(f"{path} is neither a folder of photos nor a manifest ({_SUFFIXES}).")
     if path.name == MANIFEST_FILE and (path.parent / BENCHMARK_FILE).is_file():
         return read_native(path.parent)
-    return read_manifest(path)
+    return _read_manifest(path)
+
+
+def _read_manifest(source: Path) -> Benchmark:
+    """Read a table as ``read_table`` does, with the columns of ``benchmark_of_frame``.
+
+    Raises:
+        CounterGroundError: see there.
+    """
+    frame = read_table(source)
+    try:
+        return benchmark_of_frame(frame, source.parent, source.stem)
+    except CounterGroundError as error:
+        raise CounterGroundError(f"{source}: {error}") from error

@@ -1,4 +1,4 @@
-"""Tables in files (Parquet, CSV, JSON lines), and benchmarks that are one: a manifest of the user's own."""
+"""Tables in files, and what follows from the rows of a manifest: its classes, photo ids and folder."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from counterground.errors import CounterGroundError, error_message
 from counterground.photos._classes import assign_classes
 from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
 from counterground.photos._label_space import LabelSpace
-from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, cast_column, describe_gaps
+from counterground.photos._manifest import MANIFEST_SCHEMA, cast_column
 from counterground.photos._photo import photo_ids
 
 _NUMBERS = ("class_index", "imagenet_index")
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_TEXT = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
-TABLE_SUFFIXES = (".parquet", *_SEPARATORS, *_JSON_LINES)
+TABLE_SUFFIXES = (".parquet", *_TEXT, *_JSON_LINES)
 """Lower-case suffixes of the files that ``read_table`` reads."""
 
 
@@ -29,8 +29,8 @@ def read_table(source: Path) -> pl.DataFrame:
     """
     suffix = source.suffix.lower()
     try:
-        if suffix in _SEPARATORS:
-            frame = _stripped(pl.read_csv(source, separator=_SEPARATORS[suffix], infer_schema=False))
+        if suffix in _TEXT:
+            frame = _stripped(pl.read_csv(source, separator=_separator(source), infer_schema=False))
         elif suffix in _JSON_LINES:
             frame = pl.read_ndjson(source, infer_schema_length=None)
         else:
@@ -38,28 +38,26 @@ def read_table(source: Path) -> pl.DataFrame:
     except pl.exceptions.NoDataError as error:
         raise CounterGroundError(f"{source} is empty.") from error
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise CounterGroundError(f"Cannot read the table {source}: {error_message(error)}.") from error
+        ragged = "truncate_ragged_lines" in str(error)
+        reason = "a row has more cells than the header has names" if ragged else error_message(error)
+        raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
     if frame.is_empty():
         raise CounterGroundError(f"{source} has no rows.")
     return frame
 
 
+def _separator(source: Path) -> str:
+    """Return what separates the cells; where commas are decimal marks, spreadsheets write semicolons."""
+    if source.suffix.lower() == ".tsv":
+        return "\t"
+    with source.open("rb") as file:
+        header = file.readline()
+    return ";" if b";" in header and b"," not in header else ","
+
+
 def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
     cells = pl.all().str.strip_chars()
     return frame.rename(str.strip).with_columns(pl.when(cells != "").then(cells))
-
-
-def read_manifest(source: Path) -> Benchmark:
-    """Read a manifest: a table as ``read_table`` and ``benchmark_of_frame`` describe it.
-
-    Raises:
-        CounterGroundError: see there.
-    """
-    frame = read_table(source)
-    try:
-        return benchmark_of_frame(frame, source.parent, source.stem)
-    except CounterGroundError as error:
-        raise CounterGroundError(f"{source}: {error}") from error
 
 
 def _whole(column: pl.Series) -> pl.Series:
@@ -69,22 +67,21 @@ def _whole(column: pl.Series) -> pl.Series:
     return column
 
 
-def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
-    """Return the benchmark of a manifest, one row per photo.
+def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, LabelSpace, tuple[str, ...]]:
+    """Return a manifest with its classes and photo ids filled in, its folder, its label space, and notes.
 
     Needed are ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index`` is
     optional and must run from 0 to k - 1; without, it is the ImageNet-1K index. ``imagenet_index`` says which
     class of ImageNet a class is (null: none) instead of its name. A missing ``photo_id`` is computed.
 
     Args:
-        frame: the rows; other columns than those of ``MANIFEST_SCHEMA`` are noted.
+        frame: the rows, one per photo; other columns than those of ``MANIFEST_SCHEMA`` are noted.
         root: the folder that paths are relative to. Where they are absolute, it is the deepest folder that
             all photos and masks share instead, so that the benchmark is the same wherever it lies.
-        name: of the benchmark.
 
     Raises:
         CounterGroundError: a missing column, one class with two names or indices, absolute paths among
-            relative ones, a file that is missing, and what ``validate_manifest`` refuses.
+            relative ones, or a file that is missing.
     """
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
@@ -104,9 +101,7 @@ def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
     if unused:
         listed = ", ".join(column or "one without a name" for column in unused)
         notes = (*notes, f"Columns of the manifest that were not used: {listed}.")
-    photos = frame.drop("imagenet_index", strict=False)
-    benchmark = Benchmark(name, root, photos, space)
-    return benchmark.described(notes=(*moved, *notes, *describe_gaps(benchmark)))
+    return frame.drop("imagenet_index", strict=False), root, space, (*moved, *notes)
 
 
 def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:

@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +35,7 @@ from counterground.pool._folder import DATABASE_FILE, FILES, class_folder, insid
 from counterground.pool._freeze import freeze
 from counterground.pool._schema import CANDIDATE_SCHEMA, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
 from counterground.pool._verdicts import read_verdicts, read_votes
+from counterground.text import counted, one_line
 
 SNAPSHOT_FILE = "photos.parquet"
 
@@ -341,7 +343,24 @@ class Pool:
             return sum(connection.execute(statement, absent | row).rowcount for row in rows)
 
     def __repr__(self) -> str:
-        return f"Pool({str(self.root)!r})"
+        try:
+            return f"Pool {self.root}: {self._holdings()}"
+        except CounterGroundError as error:  # a debugger wants to show a damaged pool, too
+            return f"Pool {self.root}: {error}"
+
+    def _repr_html_(self) -> str:
+        name, _, holdings = one_line(repr(self)).partition(": ")
+        return f'<div style="line-height:1.4"><b>{escape(name)}</b><div>{escape(holdings)}</div></div>'
+
+    def _holdings(self) -> str:
+        with self.connect(writes=False) as connection:
+            photos = self._photos(connection)
+            review, background = (read_verdicts(connection, task) for task in TASKS)
+        classes = counted(photos["class_name"].n_unique(), "class")
+        return (
+            f"{counted(len(photos), 'photo')} of {classes}; {review['label'].count():,} reviewed, "
+            f"{background['label'].count():,} with a background"
+        )
 
 
 def _read(connection: Connection, table: Table, schema: dict[str, pl.DataType], **where: str) -> pl.DataFrame:

@@ -28,7 +28,7 @@ from counterground.results._numbers import (
     percent,
     signed,
 )
-from counterground.results._run import Run, join_scores, open_run, select_models
+from counterground.results._run import Run, class_names, find_models, join_scores, open_run, select_models
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
     PREDICTIONS_SCHEMA,
@@ -59,6 +59,7 @@ from counterground.results.tables import (
     html_table,
     latex_table,
     markdown_table,
+    plain_text,
     rich_table,
     unfolding,
 )
@@ -87,7 +88,9 @@ __all__ = [
     "bibliography",
     "block",
     "bounds",
+    "class_names",
     "count",
+    "find_models",
     "folded",
     "format_backgrounds",
     "format_scores",
@@ -107,6 +110,7 @@ __all__ = [
     "p_equals",
     "p_value",
     "percent",
+    "plain_text",
     "regroup",
     "repeat_command",
     "rich_table",

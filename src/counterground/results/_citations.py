@@ -161,10 +161,10 @@ def _of_model(model: ModelRecord) -> _Found:
     missing = []
     architectures = {key for _, found in _FAMILIES for key in found}
     if not built and not any(reference in architectures or "{" in reference for reference in own):
-        missing.append(f"No entry for the architecture of {model.spec}.")
+        missing.append(f"No entry for the architecture of {model.name}.")
     if not trained:
-        missing.append(f"No entry for what {model.spec} was trained on; its own model card may say.")
-    return model.spec, list(dict.fromkeys([*own, *built, *trained])), missing
+        missing.append(f"No entry for what {model.name} was trained on; its own model card may say.")
+    return model.name, list(dict.fromkeys([*own, *built, *trained])), missing
 
 
 def _our_entry(runs: Sequence[Run]) -> str:

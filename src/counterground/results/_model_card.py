@@ -85,25 +85,25 @@ def model_cards(runs: Sequence[Run]) -> dict[str, str]:
         runs: one or several.
 
     Returns:
-        specification of the model -> its card, in order of first appearance.
+        name of the model -> its card, in order of first appearance.
     """
     found: dict[str, list[_Result]] = {}
     for result in _each(runs):
-        found.setdefault(result.record.spec, []).append(result)
-    return {spec: _card(spec, results) for spec, results in found.items()}
+        found.setdefault(result.record.name, []).append(result)
+    return {name: _card(name, results) for name, results in found.items()}
 
 
 def _each(runs: Sequence[Run]) -> Iterator[_Result]:
     for run in runs:
-        records = {record.spec: record for record in run.info.models}
+        records = {record.name: record for record in run.info.models}
         for scores in regroup(run.scores):
             yield _Result(run, records[scores.setting.model], scores)
 
 
-def _card(spec: str, results: Sequence[_Result]) -> str:
+def _card(name: str, results: Sequence[_Result]) -> str:
     import yaml
 
-    index = [{"name": one_line(spec), "results": [_result(result) for result in results if result.metrics]}]
+    index = [{"name": one_line(name), "results": [_result(result) for result in results if result.metrics]}]
     front = yaml.safe_dump({"model-index": index}, sort_keys=False, allow_unicode=True, width=110)
     return "\n".join(["---", f"{front}---", "", "## Reliance on the background", *map(_section, results)])
 
@@ -148,7 +148,7 @@ def _section(result: _Result) -> str:
         "\n".join(["| | value | 95 % interval |", "| :--- | ---: | ---: |", *rows]),
         f"{_meaning(result)}{_conditions(result)}",
         _bullets("Limits", [*filter(None, [info.loading_note()]), *info.benchmark.notes]),
-        _bullets("Warnings", info.with_models([result.record.spec]).all_warnings),
+        _bullets("Warnings", info.with_models([result.record.name]).all_warnings),
         _repeat(result),
         f"The method is that of Wang et al., NeurIPS 2024 ([arXiv 2403.11497]({PAPER})).",
     ]
@@ -190,7 +190,7 @@ def _repeat(result: _Result) -> str:
     name = result.run.info.benchmark.name
     where = "" if name in ("stamps", "counteranimal") else ", with the path of the benchmark for BENCHMARK"
     sentence = markdown(f"Repeat it with CounterGround {result.run.info.counterground_version}{where}:")
-    return f"{sentence} {code(repeat_command(result.run, result.record.spec))}"
+    return f"{sentence} {code(repeat_command(result.run, result.record.name))}"
 
 
 def _bullets(title: str, sentences: Sequence[str]) -> str:

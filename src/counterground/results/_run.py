@@ -12,7 +12,9 @@ from pydantic import ValidationError
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.metrics import SCORES_SCHEMA
 from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
-from counterground.results._scores_table import run_html
+from counterground.results._scores_table import ScoresView, run_html
+from counterground.results.tables import plain_text
+from counterground.text import counted
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,12 @@ class Run:
     info: RunInfo
     predictions: pl.DataFrame
     scores: pl.DataFrame
+
+    def __repr__(self) -> str:
+        """The table of scores, as on a terminal."""
+        info = self.info
+        photos = f"{counted(info.counts.photos, 'photo')}, {counted(len(info.models), 'model')}"
+        return f"Run {self.path}: {info.benchmark.name}, {photos}\n{plain_text(ScoresView(self.scores))}"
 
     def _repr_html_(self) -> str:
         return run_html(self.info, self.predictions["class_index"].n_unique(), self.scores)
@@ -68,7 +76,7 @@ def _unusable(folder: Path, info: RunInfo, predictions: pl.DataFrame, scores: pl
     for name, table in tables.items():
         if table.is_empty():
             return f"The run in {folder} is empty ({name} has no rows)."
-        unknown = sorted(set(table["model"]) - {model.spec for model in info.models})
+        unknown = sorted(set(table["model"]) - {model.name for model in info.models})
         if unknown:
             listed = ", ".join(unknown)
             return (
@@ -77,26 +85,51 @@ def _unusable(folder: Path, info: RunInfo, predictions: pl.DataFrame, scores: pl
     return ""
 
 
-def select_models(runs: Mapping[Path, Run], specs: Sequence[str]) -> dict[Path, Run]:
-    """Return the runs with these models only; a run that has none of them is left out.
+def select_models(runs: Mapping[Path, Run], models: Sequence[str]) -> dict[Path, Run]:
+    """Return the runs with these models only, by name or specification; a run without any is left out.
 
     Raises:
         UsageError: no run has one of the models.
     """
-    known = list(dict.fromkeys(model.spec for run in runs.values() for model in run.info.models))
-    for spec in specs:
-        if spec not in known:
-            raise UsageError(
-                f"No run has the model {spec!r}; there are {', '.join(known)}.{did_you_mean(spec, known)}"
-            )
-    chosen = {folder: _with_models(run, specs) for folder, run in runs.items()}
+    names = [name for model in models for name in find_models(list(runs.values()), model)]
+    chosen = {folder: _with_models(run, names) for folder, run in runs.items()}
     return {folder: run for folder, run in chosen.items() if run.info.models}
 
 
-def _with_models(run: Run, specs: Sequence[str]) -> Run:
-    selected = pl.col("model").is_in(specs)
-    info = run.info.with_models(specs)
+def find_models(runs: Sequence[Run], model: str) -> list[str]:
+    """Return the names of the models of runs that have this name, else of those of this specification.
+
+    Raises:
+        UsageError: there are none.
+    """
+    records = [record for run in runs for record in run.info.models]
+    known = list(dict.fromkeys(record.name for record in records))
+    if model in known:
+        return [model]
+    found = list(dict.fromkeys(record.name for record in records if record.spec == model))
+    if not found:
+        raise UsageError(
+            f"No run has the model {model!r}; there are {', '.join(known)}.{did_you_mean(model, known)}"
+        )
+    return found
+
+
+def _with_models(run: Run, names: Sequence[str]) -> Run:
+    selected = pl.col("model").is_in(names)
+    info = run.info.with_models(names)
     return Run(run.path, info, run.predictions.filter(selected), run.scores.filter(selected))
+
+
+def class_names(runs: Sequence[Run]) -> dict[int, str]:
+    """Return the names of the classes of runs, by class index.
+
+    Raises:
+        UsageError: the runs number different classes alike.
+    """
+    named = pl.concat([run.predictions.select("class_index", "class_name") for run in runs]).unique()
+    if named["class_index"].is_duplicated().any():
+        raise UsageError("These runs have different classes: show them one at a time by class.")
+    return dict(named.iter_rows())
 
 
 def join_scores(runs: Sequence[Run], *, named: bool) -> pl.DataFrame:

@@ -15,11 +15,13 @@ _LABEL_SPACES = ("benchmark", "imagenet")
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model of a run: spec, kind, fingerprint and its description as (name, value) texts."""
+    """One model of a run: its record, and its description as (name, value) texts."""
 
+    name: str
     spec: str
     kind: str
     fingerprint: str
+    in_memory: bool
     description: list[tuple[str, str]]
 
 
@@ -43,8 +45,8 @@ def run_facts(run: Run) -> RunFacts:
     """Collect everything of ``run.json`` that a reader needs to judge or repeat the run."""
     info = run.info
     counts, space = info.counts, info.label_space
-    ties = ", ".join(f"{spec}: {count(n)}" for spec, n in counts.ties.items()) or "none"
-    unmatched = ", ".join(f"{spec}: {count(n)}" for spec, n in counts.unmatched.items())
+    ties = ", ".join(f"{name}: {count(n)}" for name, n in counts.ties.items()) or "none"
+    unmatched = ", ".join(f"{name}: {count(n)}" for name, n in counts.unmatched.items())
     facts = [
         ("Benchmark", info.benchmark.name),
         ("Benchmark version", info.benchmark.version),
@@ -71,7 +73,8 @@ def run_facts(run: Run) -> RunFacts:
     if counts.photos == info.benchmark.n_photos:
         facts[2] = ("Photos", count(counts.photos))
     models = [
-        ModelFacts(m.spec, m.kind.replace("_", " "), m.fingerprint, _flat(m.description)) for m in info.models
+        ModelFacts(m.name, m.spec, m.kind.replace("_", " "), m.fingerprint, m.in_memory, _flat(m.description))
+        for m in info.models
     ]
     name, version = info.benchmark.name, info.benchmark.version
     command = repeat_command(run)
@@ -79,9 +82,10 @@ def run_facts(run: Run) -> RunFacts:
 
 
 def repeat_command(run: Run, only: str | None = None) -> str:
-    """The command line that asks for the same run, or for one model of it, quoted for a shell.
+    """The command line that asks for the same run, or for one model of it by name, quoted for a shell.
 
     A benchmark that is not built in is ``BENCHMARK``: where its folder or manifest lies is not recorded.
+    A model that was an object in memory is ``MODULE:FUNCTION``, which has to make it.
     """
     info = run.info
     space = info.label_space.name
@@ -90,9 +94,10 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         space = f"{run.path.name or '.'}/label_space.json"
     benchmark = info.benchmark.name if _is_built_in(info.benchmark.name) else "BENCHMARK"
     words = ["counterground", "evaluate", benchmark]
-    models = [model for model in info.models if only in (None, model.spec)]
+    models = [model for model in info.models if only in (None, model.name)]
     for model in models:
-        words += ["-m", model.spec]
+        spec = "MODULE:FUNCTION" if model.in_memory else model.spec
+        words += ["-m", spec if model.name == model.spec else f"{model.name}={spec}"]
     words += ["--label-space", space, "--names", info.names, "--prompts", info.prompts]
     device = "auto" if info.device == "remote" else info.device
     words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from counterground.metrics import KEY_SCHEMA
 from counterground.photos import Benchmark, Discovered
@@ -78,12 +78,23 @@ class LabelSpaceRecord(_Record):
 
 
 class ModelRecord(_Record):
-    """One model of a run."""
+    """One model of a run: ``name`` is what its tables call it, by default its specification."""
 
+    name: str
     spec: str
     kind: str
     fingerprint: str
     description: dict[str, Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_spec(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"name": fields.get("spec"), **fields}
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it was an object of a Python program, which no specification loads again."""
+        return self.spec.startswith("object:")
 
 
 class CountsRecord(_Record):
@@ -105,7 +116,7 @@ class RunInfo(_Record):
     ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of all
     that was asked: runs with the same one may replace each other. ``protocol`` (None: each model's own),
     ``loss``, ``article`` and ``aliases`` say how generative models were asked. ``warnings`` concern the whole
-    run, ``model_warnings`` one model each (by its specification).
+    run, ``model_warnings`` one model each (by its name).
     """
 
     counterground_version: str
@@ -153,16 +164,16 @@ class RunInfo(_Record):
     @property
     def all_warnings(self) -> list[str]:
         """The warnings as readers see them: those about a model after its name, then those of the run."""
-        named = [f"{spec}: {text}" for spec, texts in self.model_warnings.items() for text in texts]
+        named = [f"{name}: {text}" for name, texts in self.model_warnings.items() for text in texts]
         return [*named, *self.warnings]
 
-    def with_models(self, specs: Sequence[str]) -> RunInfo:
+    def with_models(self, names: Sequence[str]) -> RunInfo:
         """Return the record with some of the models only, and without the warnings about others."""
         return self.model_copy(
             update={
-                "models": [model for model in self.models if model.spec in specs],
+                "models": [model for model in self.models if model.name in names],
                 "model_warnings": {
-                    spec: texts for spec, texts in self.model_warnings.items() if spec in specs
+                    name: texts for name, texts in self.model_warnings.items() if name in names
                 },
             }
         )

@@ -139,6 +139,17 @@ def test_without_a_split_the_sentence_says_that_the_drop_is_biased(photos, tmp_p
     assert found.reported_drop is None
     assert "optimistically biased" in found.sentence
     assert len(found.benchmark.photos) == 16 * len(found.pairs)
+    *table, summary, sentence = repr(found).splitlines()
+    assert f"Pairs chosen by {REFEREE}" in " ".join(" ".join(table).split())
+    assert all(any(name in line for line in table) for name in found.pairs["class_name"])
+    assert summary == (
+        f"{len(found.pairs)} of 3 classes differ by more than 0 points between backgrounds; "
+        f"the benchmark holds {len(found.benchmark)} photos."
+    )
+    assert sentence == found.sentence
+    html = found._repr_html_()
+    assert html.count("<tr>") == 1 + len(found.pairs)
+    assert summary in html
 
 
 def test_choosing_on_the_same_photos_flatters_a_model_that_does_not_lean():
@@ -172,6 +183,18 @@ def test_wrong_asks_are_named(photos, tmp_path):
         options = {"min_drop": 5, "min_photos": 2, "split": "half", "seed": 0, **changes}
         return discover_pairs(found, REFEREE, Settings(label_space="benchmark"), out, **options)
 
+    for referee in ("mine=efficientnet-lite0", "paper:clip"):
+        with pytest.raises(UsageError, match=f"'{referee}' must be the specification of one model"):
+            discover_pairs(
+                benchmark,
+                referee,
+                Settings(),
+                tmp_path / "pairs",
+                min_drop=5,
+                min_photos=2,
+                split="half",
+                seed=0,
+            )
     with pytest.raises(UsageError, match="half or none"):
         ask(split="third")
     with pytest.raises(UsageError, match="at least 0 and below 100"):

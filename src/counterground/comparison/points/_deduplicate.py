@@ -27,7 +27,7 @@ class Deduplicated(NamedTuple):
 def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
     """Make one row of those that are one result, in order of the first.
 
-    One result are rows of equal weights (specification and fingerprint) on the same version of a benchmark,
+    One result are rows of equal weights (name and fingerprint) on the same version of a benchmark,
     against the same names, with the same answer to every photo; and under the same names and prompts, but for
     classifiers, which read neither.
     """
@@ -55,14 +55,14 @@ def fingerprint(frame: pl.DataFrame) -> str:
 
 
 def _asked(run: Run, row: dict[str, Any]) -> tuple[Any, ...] | None:
-    record = next((record for record in run.info.models if record.spec == row["model"]), None)
+    record = next((record for record in run.info.models if record.name == row["model"]), None)
     if record is None:
         return None
     reads = () if record.kind == "classifier" else (row["names"], row["prompts"])
     space = run.info.label_space
     places = (run.info.benchmark.version, space.name, space.version, row["label_space"])
     return (
-        record.spec,
+        record.name,
         record.fingerprint,
         *places,
         *(row[name] for name in ("protocol", "as_published", "answer_score")),

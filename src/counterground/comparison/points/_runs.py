@@ -27,7 +27,7 @@ _FIGURES = {("accuracy", "common"): "common", ("accuracy", "counter"): "counter"
 
 def run_rows(run: Run, source: str, setup: Setup) -> list[dict[str, Any]]:
     """Return a row per model and setting of a run that has both groups; ``source`` names the run."""
-    records = {record.spec: record for record in run.info.models}
+    records = {record.name: record for record in run.info.models}
     obstacle = why_not_paper(run)
     photos = _photos(run.predictions)
     rows = []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from pathlib import Path
 
 import polars as pl
@@ -13,10 +15,22 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.files import write_parquet, write_text
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import score_predictions
+from counterground.models import named_models
 from counterground.photos import Benchmark, Discovered, read_benchmark, write_benchmark
 from counterground.pool import is_pool
-from counterground.results import Estimate, Run
-from counterground.text import counted
+from counterground.results import (
+    Cell,
+    Column,
+    Estimate,
+    Run,
+    Table,
+    block,
+    html_paragraphs,
+    plain_text,
+    rich_table,
+    unfolding,
+)
+from counterground.text import counted, one_line
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,42 @@ class Discovery:
     chosen_drop: Estimate
     reported_drop: Estimate | None
     sentence: str
+
+    @property
+    def table(self) -> Table:
+        """The pairs, a row per class."""
+        drop = "drop" if self.reported_drop is None else "drop on the selection half"
+        rows = [
+            [Cell(one_line(row[name])) for name in ("class_name", "common", "counter")]
+            + [Cell(f"{100 * row['drop']:.1f}")]
+            for row in self.pairs.iter_rows(named=True)
+        ]
+        columns = [Column("class"), Column("common"), Column("counter"), Column(drop, True)]
+        return Table(columns, rows, title=f"Pairs chosen by {self.referee}", heads=3)
+
+    @property
+    def summary(self) -> str:
+        """How many classes have a pair, and how many photos are left."""
+        return (
+            f"{len(self.pairs)} of {counted(self.classes_seen, 'class')} differ by more than "
+            f"{self.min_drop:g} points between backgrounds; the benchmark holds "
+            f"{counted(len(self.benchmark), 'photo')}."
+        )
+
+    def __repr__(self) -> str:
+        """The pairs, and what to know of them, as on a terminal."""
+        width = shutil.get_terminal_size((100, 24)).columns
+        return "\n".join(
+            [plain_text(rich_table(self.table, width), width=width), self.summary, self.sentence]
+        )
+
+    def _repr_html_(self) -> str:
+        sentences = [self.summary, self.sentence]
+        return block(
+            f"<p><b>{escape(self.table.title)}</b></p>",
+            unfolding(self.table, "class"),
+            html_paragraphs(sentences, 2),
+        )
 
 
 def discover_pairs(
@@ -61,6 +111,7 @@ def discover_pairs(
         CounterGroundError: photos without backgrounds, or no class whose accuracy differs enough.
     """
     _check(benchmark, out, min_drop, split)
+    _check_referee(referee)
     run = evaluate_models(benchmark, [referee], settings, out / "referee")
     seen = run.predictions.filter(pl.col("background").is_not_null())
     halves = split_halves(seen, seed) if split == "half" else pl.Series("chooses", [True] * len(seen))
@@ -129,6 +180,12 @@ def _pairs(cells: pl.DataFrame, name: str, *, min_drop: float, min_photos: int) 
     return pairs.join(cells.select("class_index", "class_name").unique(), on="class_index").sort(
         "class_index"
     )
+
+
+def _check_referee(referee: str) -> None:
+    """The benchmark records the referee by its specification, which must be that of one model."""
+    if [(each.name, each.spec) for each in named_models(referee)] != [(referee, referee)]:
+        raise UsageError(f"The referee {referee!r} must be the specification of one model, without a name.")
 
 
 def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None:

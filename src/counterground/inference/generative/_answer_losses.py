@@ -37,7 +37,9 @@ def score_answers(request: Request, model: Generative, prompt: PromptSpec) -> tu
         CounterGroundError: the model fails, or no photo can be read.
     """
     losses, features = _losses(request, model, prompt)
-    return _predictions(request, losses, features, request.answer_labels(model.spec, prompt)), features
+    return _predictions(
+        request, losses, features, request.answer_labels(model.display_name, prompt)
+    ), features
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def _losses(request: Request, model: Generative, prompt: PromptSpec) -> tuple[_L
     jobs = [_plan(request, model, photos[rows.tolist()], pairs) for rows, _, pairs, _ in sets]
     missing, settings = sum(job.missing for job in jobs), request.settings
     shown = settings.show_progress and missing > 0
-    with progress_bar(model.spec, total=missing, shown=shown, keep=True) as bar:
+    with progress_bar(model.display_name, total=missing, shown=shown, keep=True) as bar:
         for job, (rows, names, _, forms) in zip(jobs, sets, strict=True):
             features = job.run(bar.advance)
             readable[rows], converted[rows] = features.readable, features.converted

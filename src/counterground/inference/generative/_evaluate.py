@@ -46,13 +46,13 @@ def check_generative(request: Request) -> None:
     Raises:
         UsageError: a model cannot be asked under this protocol, or there are too many candidates to score.
     """
-    for spec in request.specs:
-        if expected_kind(spec) != "generative":
+    for given in request.models:
+        if given.made is not None or expected_kind(given.spec) != "generative":
             continue
-        if not spec.startswith(("http:", "https:")):
-            _check_candidate_count(request, spec)
+        if not given.spec.startswith(("http:", "https:")):
+            _check_candidate_count(request, given.name)
             continue
-        model = request.settings.load(spec)
+        model = request.settings.load(given)
         assert isinstance(model, Generative)
         _announce_calls(request, model, _checked_prompts(request, model))
 
@@ -65,7 +65,8 @@ def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput
         CounterGroundError: the model fails, or no photo can be read.
     """
     prompts = _checked_prompts(request, model)
-    if model.price is not None and expected_kind(model.spec) is None:  # else it was announced before
+    known = any(each.made is None and each.spec == model.spec for each in request.models)
+    if model.price is not None and not (known and expected_kind(model.spec)):  # else it was announced before
         _announce_calls(request, model, prompts)
     asked = [_account(request, model, prompt) for prompt in prompts]
     if prompts[0].answer is None:
@@ -105,7 +106,7 @@ def _announce_calls(request: Request, model: Generative, prompts: Sequence[Promp
     calls, cached = count_calls(request, model, prompts)
     cost = "" if model.price is None else f", at {model.price:g} per call {calls * model.price:,.2f} in total"
     Console(stderr=True, highlight=False, markup=False, emoji=False).print(
-        f"{model.spec}: {calls:,} calls to make{cost}; {cached:,} answers are cached."
+        f"{model.display_name}: {calls:,} calls to make{cost}; {cached:,} answers are cached."
     )
 
 

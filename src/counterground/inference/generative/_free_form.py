@@ -52,7 +52,9 @@ def generate_and_read(request: Request, model: Generative, prompts: Sequence[Pro
     paths: dict[str, Path] = {}
     for photo, path in zip(photos["photo_id"], photos["path"], strict=True):
         paths.setdefault(photo, benchmark.photo_path(path))
-    with progress_bar(model.spec, total=len(paths), shown=request.settings.show_progress, keep=True) as bar:
+    with progress_bar(
+        model.display_name, total=len(paths), shown=request.settings.show_progress, keep=True
+    ) as bar:
         answers, reasons = generate_all(model, paths, questions, _answers_file(model), bar.advance)
     features = _features(photos, questions, answers, reasons)
     require_readable(features)
@@ -61,9 +63,9 @@ def generate_and_read(request: Request, model: Generative, prompts: Sequence[Pro
     tables, texts, several = [], [], 0
     for prompt in prompts:
         results, named, ambiguous = read(request, prompt, readable, answers)
-        labels = request.answer_labels(model.spec, prompt)
+        labels = request.answer_labels(model.display_name, prompt)
         tables.append(prediction_table(readable, results, request.candidates, labels))
-        texts.append(named.with_columns(model=pl.lit(model.spec), prompts=pl.lit(prompt.label)))
+        texts.append(named.with_columns(model=pl.lit(model.display_name), prompts=pl.lit(prompt.label)))
         several += ambiguous
     return GeneratedAnswers(pl.concat(tables), features, pl.concat(texts), several)
 

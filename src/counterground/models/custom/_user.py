@@ -1,13 +1,15 @@
-"""``module:function`` and ``file.py:function``: a model of the user's own."""
+"""Models of the user's own: ``module:function``, ``file.py:function`` and objects of a Python program."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +35,50 @@ def load_user(spec: str, options: LoadOptions) -> Model:
     with _importable(_folder(spec)):
         made = _call(spec, function)
     return wrap_model(spec, made, options, made_by=function, module=module)
+
+
+def load_object(spec: str, given: Any, options: LoadOptions) -> Model:
+    """Wrap an object in memory, or what a function returns (see `wrap_model`). A ready model is copied.
+
+    Raises:
+        UsageError: it is something else.
+        CounterGroundError: the function itself fails or ends the program.
+    """
+    if isinstance(given, Model):
+        return wrap_model(spec, copy.copy(given), options)
+    if isinstance(given, tuple):
+        return wrap_model(spec, given, options)
+    return wrap_model(spec, _call(spec, given), options, made_by=given)
+
+
+@contextmanager
+def left_unchanged(given: Any) -> Iterator[None]:
+    """Undo what running a model does to the network of ``(network, ...)``: mode, device, gradients, layers.
+
+    A training loop may go on with it afterwards.
+    """
+    if not isinstance(given, tuple):
+        yield
+        return
+    network = given[0]
+    modules = [(module, module.training, "forward" in vars(module)) for module in network.modules()]
+    devices = {name: tensor.device for name, tensor in _tensors(network)}
+    learning = [(weights, weights.requires_grad) for weights in network.parameters()]
+    try:
+        yield
+    finally:
+        for module, training, has_forward in modules:
+            module.training = training
+            if not has_forward:
+                vars(module).pop("forward", None)
+        for name, tensor in _tensors(network):
+            tensor.data = tensor.data.to(devices[name])
+        for weights, requires_grad in learning:
+            weights.requires_grad_(requires_grad)
+
+
+def _tensors(network: Any) -> Iterator[tuple[str, Any]]:
+    return chain(network.named_parameters(), network.named_buffers())
 
 
 def find_function(spec: str) -> Callable[[], Any]:
@@ -184,6 +230,20 @@ def _claims(spec: str) -> bool:
     return all(part.isidentifier() for part in parts)
 
 
+def _refuse_object(spec: str, *_: Any) -> Any:
+    raise UsageError(
+        f"{spec} was an object of a Python program: run that program again, or give MODULE:FUNCTION, a "
+        "function that makes it."
+    )
+
+
+OBJECT = Family(
+    prefix="object",
+    usage="object:CLASS",
+    resolve=_refuse_object,
+    load=_refuse_object,
+    kind=lambda _spec: None,
+)
 USER = Family(
     prefix="module",
     usage="module:function or file.py:function",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_args
@@ -21,7 +21,7 @@ from counterground.models._fingerprint import (
     plain_repr,
     tensor_digests,
 )
-from counterground.models._labels import Labels, imagenet_order, match_list
+from counterground.models._labels import Labels, imagenet_order, match_list, names_of
 from counterground.models.classifiers import NetworkClassifier, final_linear
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def wrap_model(
     made: Any,
     options: LoadOptions,
     *,
-    made_by: Callable[..., Any],
+    made_by: Callable[..., Any] | None = None,
     module: ModuleType | None = None,
 ) -> Model:
-    """Return what a function of the user's (or of another package) made as a model.
+    """Return what a user holds, or what a function of theirs or of another package made, as a model.
 
     ``made`` is one of
 
@@ -63,16 +63,20 @@ def wrap_model(
       ``encode_image(batch)``, ``encode_text(tokens)`` and, if it has one, ``logit_scale`` (a logarithm, as in
       OpenCLIP); ``tokenizer`` turns a list of texts into a tensor.
 
-    The source files of ``module`` (by default that of ``made_by``) and of what was made enter the
-    fingerprint; where one cannot be found, the fingerprint holds for this process only and the description
-    warns. A model that is used as it is keeps its author's fingerprint; a `Generative` needs ``generate`` and
-    nothing else: protocols follow from whether it has ``losses``, the fingerprint from its code, settings
-    and weights, device and precision from its weights.
+    The source files of ``module`` (by default that of ``made_by``, if a function made it) and of what was
+    made enter the fingerprint; where one cannot be found, the fingerprint holds for this process only and the
+    description warns. A model that is used as it is keeps its author's fingerprint; a `Generative` needs
+    ``generate`` and nothing else: protocols follow from whether it has ``losses``, the fingerprint from its
+    code, settings and weights, device and precision from its weights.
 
     Raises:
         UsageError: it is something else, lacks what cannot be derived, or holds impossible values.
     """
-    find_source: _FindSource = partial(code_fingerprint, module or sys.modules[made_by.__module__], made_by)
+    if made_by is None:
+        find_source: _FindSource = partial(code_fingerprint, module)
+    else:
+        home = module or sys.modules.get(getattr(made_by, "__module__", ""))
+        find_source = partial(code_fingerprint, home, made_by)
     if isinstance(made, DualEncoder | Classifier | Generative):
         return _ready(spec, made, find_source, options)
     if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[1]):
@@ -305,11 +309,20 @@ def _check_network(spec: str, network: Any) -> None:
         )
 
 
+def _class_names(spec: str, given: Any) -> tuple[str, ...]:
+    if isinstance(given, Mapping):
+        return names_of(spec, given)
+    names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UsageError(
+            f"{spec}: class_names must be a list of texts, one for each logit, not {given!r:.60}."
+        )
+    return names
+
+
 def _labels(spec: str, network: torch.nn.Module, named: Any) -> Labels:
     if named is not None:
-        if isinstance(named, str) or not all(isinstance(name, str) for name in named):
-            raise UsageError(f"{spec}: class_names must be a list of texts, one for each output.")
-        return match_list(f"{spec}: class_names", tuple(named))
+        return match_list(f"{spec}: class_names", _class_names(spec, named))
     if final_linear(network, 1000) is None:
         raise UsageError(
             f"{spec}: without class_names the network must end in 1000 ImageNet logits; return "

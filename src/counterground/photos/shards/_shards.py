@@ -18,8 +18,9 @@ import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.files import cache_dir, draft_folder, write_text
+from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame, describe_gaps
 from counterground.photos._label_space import LabelSpace
-from counterground.photos._manifest import MANIFEST_SCHEMA, Benchmark, Discovered, describe_gaps
+from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._native import (
     BENCHMARK_FILE,
     LABEL_SPACE_FILE,
@@ -27,7 +28,6 @@ from counterground.photos._native import (
     read_native,
     write_benchmark,
 )
-from counterground.photos._table import benchmark_of_frame
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._tar import tar_samples

@@ -11,7 +11,7 @@ from counterground.results.tables._html import (
 )
 from counterground.results.tables._latex import LATEX_FIGURES, latex_table
 from counterground.results.tables._markdown import markdown_table
-from counterground.results.tables._rich import figures_that_fit, rich_table
+from counterground.results.tables._rich import figures_that_fit, plain_text, rich_table
 from counterground.results.tables._table import Cell, Column, Table, heading
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "interval_picture",
     "latex_table",
     "markdown_table",
+    "plain_text",
     "rich_table",
     "small",
     "unfolding",

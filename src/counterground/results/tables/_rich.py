@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
+import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from counterground.results.tables._table import Cell, Column, Table
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -25,6 +28,19 @@ def rich_table(table: Table, width: int) -> RichTable:
     """
     table = table.as_text()
     return _grouped(table, width) if table.grouped or table.heads != 1 else _by_name(table, width)
+
+
+def plain_text(text: RenderableType, *, width: int | None = None) -> str:
+    """Return text as it is, or a table as on a terminal of ``width`` columns, by default this one."""
+    if isinstance(text, str):
+        return text
+    from rich.console import Console
+
+    width = shutil.get_terminal_size((100, 24)).columns if width is None else width
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
+    with console.capture() as capture:
+        console.print(text)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
 def figures_that_fit(table: Table, width: int) -> int:

@@ -73,7 +73,9 @@ def _manifest(source: Path, options: ImportOptions) -> Benchmark:
     named = {"class_name": pl.lit(options.class_name) if classes is None else pl.col(classes)}
     if backgrounds is not None:
         named["background"] = pl.col(backgrounds)
-    frame = frame.with_columns(**named).drop({classes, backgrounds} - {None, *named})
+    frame = frame.with_columns(**named).drop(
+        name for name in (classes, backgrounds) if name is not None and name not in named
+    )
     try:
         return benchmark_of_frame(frame, source.parent, source.stem)
     except CounterGroundError as error:

@@ -1,0 +1,216 @@
+"""A benchmark: photos and the label space of their classes."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from counterground.metrics import GROUPS
+from counterground.photos._label_space import LabelSpace
+from counterground.photos._manifest import validate_manifest
+from counterground.photos._memory import manifest_of_table
+from counterground.photos._table import classified
+from counterground.text import counted, one_line
+
+_VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
+_SHOWN = 8  # values of a column in a REPL
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """Which model chose the pairs of backgrounds of a benchmark, and how.
+
+    Attributes:
+        referee: specification of the model.
+        split: ``half`` where the pairs were chosen on other photos than the benchmark holds, ``none`` where
+            on the same.
+        min_drop: by how many percentage points a class had to vary.
+        discovered_from: name and first eight digits of the version of the benchmark that was searched,
+            ``name@version``; for readers, not to be parsed.
+        origin: name of the benchmark before any discovery.
+        referee_as_published: the referee was loaded as the paper apparently did.
+        earlier_referees: models that had chosen pairs of the benchmark that was searched, first to last.
+    """
+
+    referee: str
+    split: str
+    min_drop: float
+    discovered_from: str
+    origin: str
+    referee_as_published: bool = False
+    earlier_referees: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Discovered | None:
+        """Read the fields among the keys of ``benchmark.json``; None where no model chose pairs.
+
+        Raises:
+            KeyError: a field is missing.
+        """
+        if content.get("referee") is None:
+            return None
+        values = {field.name: content[field.name] for field in fields(cls)}
+        return cls(**{**values, "earlier_referees": tuple(values["earlier_referees"])})
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """Photos with class, background and group, and the label space their ``class_index`` indexes.
+
+    Attributes:
+        name: what outputs call it.
+        root: folder the manifest's paths are relative to.
+        photos: ``MANIFEST_SCHEMA``, sorted by path; validated and completed when the benchmark is made.
+        label_space: the classes in order; a class may have no photo.
+        notes: sentences that every output must repeat.
+        discovery: how a model chose its pairs of backgrounds; None where none did.
+
+    Raises:
+        CounterGroundError: see ``validate_manifest``.
+    """
+
+    name: str
+    root: Path
+    photos: pl.DataFrame
+    label_space: LabelSpace
+    notes: tuple[str, ...] = ()
+    discovery: Discovered | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        """What it holds, for a notebook."""
+        first, *others = map(escape, self._lines())
+        small = "".join(f'<div style="opacity:.75">{line}</div>' for line in others)
+        return f'<div style="line-height:1.4"><b>{first}</b>{small}</div>'
+
+    def _lines(self) -> list[str]:
+        photos = self.photos
+        lines = [f"{self.name}: {counted(len(photos), 'photo')} of {counted(len(self.label_space), 'class')}"]
+        for column in ("group", "background"):
+            counts = (
+                photos[column]
+                .drop_nulls()
+                .value_counts(sort=True)
+                .sort("count", column, descending=[True, False])
+            )
+            parts = [f"{value} {count:,}" for value, count in counts.iter_rows()]
+            more = [f"{len(parts) - _SHOWN} more"] if len(parts) > _SHOWN else []
+            if parts:
+                lines.append(f"{column}: {', '.join(parts[:_SHOWN] + more)}")
+        return [one_line(line) for line in (*lines, f"folder: {self.root}", *self.notes)]
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        root: Path | str | None = None,
+        path: str = "path",
+        label: str = "class_name",
+        background: str | None = "background",
+        group: str | None = "group",
+        names: Sequence[str] | Literal["imagenet"] | None = None,
+        name: str = "frame",
+    ) -> Benchmark:
+        """Return the benchmark of a table in memory: a Polars or pandas frame, or a dict of columns.
+
+        Other columns of a manifest (``cluster``, ``mask``, ``licence``, ``attribution``, ``source``,
+        ``imagenet_index``) are used under their own names, and all others are ignored.
+
+        Args:
+            frame: one row per photo.
+            root: the folder that relative paths start from; the working folder by default.
+            path: the column of photos: paths, or photos in memory, which are PIL images, uint8 arrays
+                ``[h, w]`` or ``[h, w, 3]``, or the bytes of files. Photos in memory are written without loss
+                into the cache, and their paths are their row numbers.
+            label: the column of classes: names, or numbers with ``names``.
+            background: the column of backgrounds; it may be missing under the default name.
+            group: the column of ``common`` and ``counter``; it may be missing under the default name.
+            names: the class name of each number, or ``imagenet`` for numbers of ImageNet-1K.
+            name: what outputs call the benchmark.
+
+        Raises:
+            UsageError: another kind of table, a missing column, numbers without names, or something that is
+                not a photo.
+            CounterGroundError: a file is missing, and what ``validate_manifest`` refuses.
+        """
+        columns = {"path": path, "class_name": label, "background": background, "group": group}
+        manifest, folder = manifest_of_table(frame, root, columns, names)
+        return benchmark_of_frame(manifest, folder, name)
+
+    @cached_property
+    def version(self) -> str:
+        """SHA-256 over what scores depend on: the manifest up to ``cluster``, and the label space.
+
+        The name, the notes, the discovery, the root and the order of the rows play no part.
+        """
+        digest = hashlib.sha256(self.label_space.to_json().encode())
+        for row in self.photos.select(_VERSIONED).iter_rows():
+            digest.update(json.dumps(row).encode() + b"\n")
+        return digest.hexdigest()
+
+    def described(
+        self,
+        *,
+        name: str | None = None,
+        notes: Iterable[str] | None = None,
+        discovery: Discovered | None = None,
+    ) -> Benchmark:
+        """Return the same photos with another name, notes or discovery, without validating them again."""
+        described = copy.copy(self)
+        changes = {"name": name, "notes": None if notes is None else tuple(notes), "discovery": discovery}
+        vars(described).update({field: value for field, value in changes.items() if value is not None})
+        return described
+
+    def photo_path(self, row_path: str) -> Path:
+        """Return the file of a manifest path."""
+        return self.root / row_path
+
+
+def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
+    """Return the benchmark of a manifest (see `classified`); its paths are below ``root``, or absolute.
+
+    Raises:
+        CounterGroundError: see there, and what ``validate_manifest`` refuses.
+    """
+    photos, folder, space, notes = classified(frame, root)
+    benchmark = Benchmark(name, folder, photos, space)
+    return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
+
+
+def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
+    """Return notes on classes without a photo and, in a benchmark with groups, without one of the groups."""
+    photos, label_space = benchmark.photos, benchmark.label_space
+    present = set(photos["class_index"])
+    notes = [_note_classes(label_space, set(range(len(label_space))) - present, "No photo of")]
+    groups = {group: set(photos.filter(pl.col("group") == group)["class_index"]) for group in GROUPS}
+    if any(groups.values()):
+        notes += [
+            _note_classes(label_space, present - have, f"No {group} photo, so no drop, for")
+            for group, have in groups.items()
+        ]
+    return tuple(note for note in notes if note)
+
+
+def _note_classes(label_space: LabelSpace, classes: set[int], lacking: str) -> str:
+    if not classes:
+        return ""
+    named = ", ".join(label_space.names[index] for index in sorted(classes))
+    return f"{lacking} {len(classes)} of {counted(len(label_space), 'class')}: {named}."

@@ -1,0 +1,188 @@
+"""Tables in memory as manifests: Polars and pandas frames, and photos that are images and not files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.files import cache_dir, draft_folder
+from counterground.photos._photo import image_type
+
+_OPTIONAL = ("cluster", "mask", "licence", "attribution", "source", "imagenet_index")
+_NUMBERS = ("class_index", "imagenet_index")
+_DEFAULTS = ("background", "group")
+# The others become RGB, as when they are read.
+_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"})
+
+
+def manifest_of_table(
+    table: Any,
+    root: Path | str | None,
+    columns: Mapping[str, str | None],
+    names: Sequence[str] | str | None,
+) -> tuple[pl.DataFrame, Path]:
+    """Return the manifest of a table, without classes resolved, and the folder its paths are relative to.
+
+    Args:
+        table: a Polars or pandas frame, or a mapping of columns.
+        root: the folder of relative paths; None for the working folder.
+        columns: the table's name of the columns ``path``, ``class_name``, ``background`` and ``group``.
+        names: what the numbers of ``class_name`` mean; ``imagenet`` for ImageNet-1K.
+
+    Raises:
+        UsageError: see ``Benchmark.from_frame``.
+    """
+    known, values = _reader(table)
+    found: dict[str, list[Any]] = {}
+    for ours, theirs in columns.items():
+        if theirs is None:
+            continue
+        if theirs in known:
+            found[ours] = values(theirs)
+        elif not (ours in _DEFAULTS and theirs == ours):
+            parameter = "label" if ours == "class_name" else ours
+            listed = ", ".join(map(repr, list(known)[:8]))
+            raise UsageError(
+                f"The frame has no column {theirs!r}: say which it is with {parameter}=. It has {listed}."
+                f"{did_you_mean(theirs, map(str, known))}"
+            )
+    used = set(columns.values())
+    found |= {name: values(name) for name in _OPTIONAL if name in known and name not in used}
+    if names == "imagenet":
+        found["class_index"] = found.pop("class_name")
+    else:
+        found["class_name"] = _class_names(found["class_name"], names, str(columns["class_name"]))
+    photos, folder = _photos(found.pop("path"), root)
+    columns_of_texts = {
+        name: listed if name in _NUMBERS else [None if value is None else str(value) for value in listed]
+        for name, listed in found.items()
+    }
+    return pl.DataFrame({**photos, **columns_of_texts}), folder
+
+
+def _reader(table: Any) -> tuple[Sequence[str], Callable[[str], list[Any]]]:
+    """Return the names of the columns, and what gives the values of one; what is missing is None."""
+    if isinstance(table, pl.LazyFrame):
+        table = table.collect()
+    if isinstance(table, pl.DataFrame):
+        return table.columns, lambda name: _polars_values(table[name])
+    if isinstance(table, Mapping):
+        return list(table), lambda name: list(table[name])
+    if hasattr(table, "columns") and hasattr(table, "iloc"):
+        columns = list(table.columns)
+        if repeated := [name for name in columns if columns.count(name) > 1]:
+            raise UsageError(f"The frame has the column {repeated[0]!r} more than once: rename one.")
+        return columns, lambda name: _pandas_values(table[name])
+    raise UsageError(
+        f"A frame is a Polars or pandas DataFrame, or a dict of columns, not {type(table).__name__}."
+    )
+
+
+def _polars_values(column: pl.Series) -> list[Any]:
+    return list(column.to_numpy()) if isinstance(column.dtype, pl.Array) else column.to_list()
+
+
+def _pandas_values(column: Any) -> list[Any]:
+    present = column.notna().tolist()
+    return [value if there else None for value, there in zip(column.tolist(), present, strict=True)]
+
+
+def _class_names(given: Sequence[Any], names: Sequence[str] | str | None, column: str) -> list[Any]:
+    whole = (value for value in given if isinstance(value, int | np.integer))
+    numbers = [int(value) for value in whole if not isinstance(value, bool)]
+    if names is None:
+        if numbers:
+            raise UsageError(
+                f"Column {column!r} has numbers: say what they mean with names=[...], the class names in "
+                "their order, or names='imagenet' if they are ImageNet-1K indices."
+            )
+        return list(given)
+    if isinstance(names, str) or len(numbers) < len(given):
+        raise UsageError(
+            f"names= must list the class names for the numbers in column {column!r}, or be 'imagenet'."
+        )
+    wrong = [number for number in numbers if not 0 <= number < len(names)]
+    if wrong:
+        raise UsageError(f"Column {column!r} has the class {wrong[0]}, but names= has {len(names)} names.")
+    return [names[number] for number in numbers]
+
+
+def _photos(given: Sequence[Any], root: Path | str | None) -> tuple[dict[str, list[str]], Path]:
+    """Return the columns ``path`` and, where photos were written, ``photo_id``, and the folder of paths."""
+    if not all(isinstance(value, str | os.PathLike) for value in given):
+        return _written(given)
+    paths = [Path(value) for value in given]
+    folder = Path.cwd() if root is None else Path(root)
+    if root is not None:
+        paths = [path.relative_to(folder) if path.is_relative_to(folder) else path for path in paths]
+    return {"path": [path.as_posix() for path in paths]}, folder
+
+
+def _written(given: Sequence[Any]) -> tuple[dict[str, list[str]], Path]:
+    """Write photos in memory into a folder of the cache that is named by their content."""
+    width = len(str(len(given) - 1))
+    try:
+        with draft_folder(cache_dir() / "frames" / "photos") as draft, ThreadPoolExecutor() as threads:
+
+            def write(row: int) -> tuple[str, str]:
+                data, suffix = _file_of(given[row], row)
+                name = f"{row:0{width}}{suffix}"
+                (draft / name).write_bytes(data)
+                return name, hashlib.sha256(data).hexdigest()
+
+            written = list(threads.map(write, range(len(given))))
+            digest = hashlib.sha256("\n".join(map(" ".join, written)).encode()).hexdigest()
+            folder = draft.parent / digest[:32]
+            if not folder.is_dir():
+                draft.rename(folder)
+    except OSError as error:
+        raise CounterGroundError(
+            f"Cannot write the photos of the frame into {cache_dir()}: {error.strerror or error}. Free some "
+            "space there, or move the cache with COUNTERGROUND_CACHE."
+        ) from error
+    paths, ids = zip(*written, strict=True)
+    return {"path": list(paths), "photo_id": list(ids)}, folder
+
+
+def _file_of(value: Any, row: int) -> tuple[bytes, str]:
+    """Return the bytes of a photo as a file, and its suffix; images are written as PNG."""
+    if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
+        value = value["bytes"]  # as the data sets of Hugging Face hold them
+    if isinstance(value, bytes):
+        kind = image_type(value[:16])
+        if kind is None:
+            raise UsageError(f"Row {row} of the frame holds bytes that are not an image file.")
+        return value, kind.suffix
+    image = value if isinstance(value, Image.Image) else _image_of(value, row)
+    if image.mode == "F":
+        raise UsageError(f"Row {row} of the frame has floating-point pixels, whose range is not defined.")
+    try:
+        if image.mode not in _PNG_MODES:
+            image = image.convert("RGB")
+        buffer = BytesIO()
+        image.save(buffer, "PNG", compress_level=1, icc_profile=None)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UsageError(f"Row {row} of the frame cannot be kept as a photo: {error}.") from error
+    return buffer.getvalue(), ".png"
+
+
+def _image_of(value: Any, row: int) -> Image.Image:
+    array = np.asarray(value) if hasattr(value, "__array__") else None
+    fits = array is not None and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4)))
+    if array is not None and fits and array.dtype == np.uint8:
+        return Image.fromarray(array)
+    found = type(value).__name__ if array is None else f"an array of {array.dtype} {list(array.shape)}"
+    raise UsageError(
+        f"Row {row} of the frame is {found}; a photo is a path, a PIL image, a uint8 array [h, w] or "
+        "[h, w, 3], or the bytes of a file."
+    )

@@ -1,0 +1,269 @@
+"""Models in memory: networks with their transforms, functions and ready models, and names for all models."""
+
+import copy
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+
+import counterground as cg
+from counterground.errors import CounterGroundError, UsageError
+from counterground.inference import Settings, evaluate_models
+from counterground.models import load_model, named_models
+from counterground.photos import read_benchmark
+from counterground.results import bibliography, model_cards, open_run, repeat_command, select_models
+
+NAMES = ["ice bear", "black swan", "flamingo"]
+SEEN = []
+
+
+class Mean(torch.nn.Module):
+    """Tells colours apart; counts the photos it has seen."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.norm = torch.nn.BatchNorm1d(3)
+        self.head = torch.nn.Linear(3, 3)
+
+    def forward(self, batch):
+        SEEN.append(len(batch))
+        return self.head(self.norm(batch.mean((2, 3))))
+
+
+class TwoTowers(Mean):
+    def encode_image(self, batch):
+        return self(batch)
+
+    def encode_text(self, tokens):
+        return torch.nn.functional.one_hot(tokens[:, 0] % 3, 3).float()
+
+
+def small(image):
+    return torch.from_numpy(np.array(image.resize((4, 4)))).permute(2, 0, 1) / 255
+
+
+def tokens(texts):
+    return torch.tensor([[len(text)] for text in texts])
+
+
+def make_mean():
+    return Mean(), small, NAMES
+
+
+@pytest.fixture
+def evaluate(photos, tmp_path):
+    def run(models, out="run", **how):
+        settings = Settings(**{"label_space": "benchmark", "batch_size": 8, "device": "cpu", **how})
+        return evaluate_models(read_benchmark(photos), models, settings, tmp_path / out)
+
+    SEEN.clear()
+    return run
+
+
+def test_networks_functions_and_ready_models_are_evaluated_under_their_names(evaluate, photos, tiny_clip):
+    clip = f"open_clip:{tiny_clip}"
+    ready = load_model(clip, device="cpu")
+    models = {
+        "ours": (Mean(), small, NAMES),
+        "two towers": (TwoTowers(), small, tokens),
+        "made": lambda: (Mean(1), small, NAMES),
+        "imported": make_mean,
+        "ready": ready,
+        "by spec": clip,
+    }
+    run = evaluate(models)
+    assert run.predictions["model"].unique(maintain_order=True).to_list() == list(models)
+    assert run.scores["model"].unique(maintain_order=True).to_list() == list(models)
+    assert [model.name for model in run.info.models] == list(models)
+    assert {model.name: model.spec for model in run.info.models} == {
+        "ours": "object:Mean",
+        "two towers": "object:TwoTowers",
+        "made": "object:lambda",
+        "imported": f"{__name__}:make_mean",
+        "ready": clip,
+        "by spec": clip,
+    }
+    assert run.info.counts.ties.keys() == models.keys()
+    assert [model.name for model in open_run(run.path).info.models] == list(models)
+    ours, network = run.predictions.filter(model="ours"), Mean().eval()
+    logits = [network(small(Image.open(photos / path))[None])[0] for path in ours["path"]]
+    assert ours["predicted_name"].to_list() == [NAMES[int(each.argmax())] for each in logits]
+    assert ready.display_name == ready.spec  # a model that was given is not changed
+
+
+def test_one_model_needs_no_list_and_is_called_by_its_class(evaluate, tiny_clip):
+    run = evaluate((Mean(), small, NAMES))
+    assert run.predictions["model"].unique().to_list() == ["Mean"]
+    for given in (run, run.path, [run, run.path]):
+        assert "| ice bear |" in cg.format_scores(given, "markdown", by_class=True)
+    assert "| 0 |" in cg.format_scores(run.scores, "markdown", by_class=True)
+    assert evaluate([(Mean(), small, NAMES), f"open_clip:{tiny_clip}"], "two").scores.height
+
+
+def test_an_object_is_answered_from_the_store_until_a_weight_changes(evaluate):
+    network = Mean()
+    first = evaluate((network, small, NAMES), "a")
+    assert sum(SEEN) == 48
+    again = evaluate({"under a name": (copy.deepcopy(network), small, NAMES)}, "b")
+    assert sum(SEEN) == 48
+    assert again.info.models[0].fingerprint == first.info.models[0].fingerprint
+    with torch.no_grad():
+        network.head.weight[0, 0] += 0.5
+    changed = evaluate((network, small, NAMES), "c")
+    assert sum(SEEN) == 96
+    assert changed.info.models[0].fingerprint != first.info.models[0].fingerprint
+    with pytest.raises(CounterGroundError, match="holds another run"):
+        evaluate((network, small, NAMES), "a")
+    assert evaluate((Mean(), small, NAMES), "a").predictions.equals(first.predictions)
+
+
+def test_a_network_in_training_goes_on_as_if_nothing_had_been(evaluate):
+    network = Mean().train()
+    network.head.bias.requires_grad_(False)
+    network.norm.eval()
+    before = copy.deepcopy(network.state_dict())
+    evaluate((network, small, NAMES), precision="bf16")
+    assert (network.training, network.norm.training, network.head.training) == (True, False, True)
+    assert [weights.requires_grad for weights in network.parameters()] == [True, True, True, False]
+    assert "forward" not in vars(network.head)
+    assert all(torch.equal(now, before[name]) for name, now in network.state_dict().items())
+    network(torch.rand(2, 3, 4, 4)).sum().backward()
+    assert network.head.weight.grad is not None
+
+
+CELL = """
+import torch, numpy as np
+
+seen = []
+by = 255
+
+class Net(torch.nn.Module):
+    scale = 1.0
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = torch.nn.Linear(3, 3)
+    def forward(self, batch):
+        return self.head(batch.mean((2, 3))) * self.scale
+
+def halve(pixels):
+    return pixels / by
+
+def small(image):
+    seen.append(image)
+    return halve(torch.from_numpy(np.array(image.resize((4, 4)))).permute(2, 0, 1))
+
+model = (Net(), small, ["ice bear", "black swan", "flamingo"])
+"""
+PROGRAM = """
+import sys, pathlib
+from counterground.inference import Settings, evaluate_models
+from counterground.photos import read_benchmark
+
+settings = Settings(label_space="benchmark", batch_size=8, device="cpu")
+run = evaluate_models(read_benchmark(sys.argv[1]), model, settings, pathlib.Path(sys.argv[2]))
+print(len(seen), run.info.models[0].fingerprint)
+"""
+
+
+def test_code_without_a_file_and_its_weights_are_known_in_every_process(photos, tmp_path, evaluate):
+    """Cells of a notebook are such code."""
+
+    def run(out, old="", new=""):
+        cell = {"__name__": "a cell"}
+        exec(CELL.replace(old, new), cell)
+        done = evaluate(cell["model"], out)
+        assert not any("source" in warning for warning in done.info.all_warnings)
+        return len(cell["seen"]), done.info.models[0].fingerprint
+
+    first = run("a")
+    assert first[0] == 48
+    command = [
+        sys.executable,
+        "-c",
+        CELL.replace("seen = []", "seen = list()") + PROGRAM,
+        photos,
+        tmp_path / "a",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", first[1]]  # into the same folder: it is the same run
+    edits = [("= 255", "= 127"), ("scale = 1.0", "scale = 2.0"), ("pixels / by", "pixels / -by")]
+    changed = [run(f"other {old}".replace("/", ""), old, new) for old, new in edits]
+    assert [count for count, _ in changed] == [48, 48, 48]
+    assert len({first[1], *(fingerprint for _, fingerprint in changed)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (Mean(), r"Mean object is a network without its preprocessing: give \(network, preprocess\)"),
+        ([Mean()], r"Mean object is a network without its preprocessing"),
+        ((Mean(), NAMES, small), r"\(Mean object, list object, function object\) is not a model: after the"),
+        ((Mean(), small, NAMES, 3), "is not a model: after the network"),
+        (7, "7 is not a model. A model is a specification"),
+        ([None], "None is not a model. A model is a specification"),
+        (pl.DataFrame({"a": [1]}), "Series object is not a model"),
+        (lambda image: image, r"cannot be called without arguments \(missing a required argument: 'image'\)"),
+        (lambda: 3, "object:lambda returned int; it must return"),
+        ((Mean(), small, 5), "class_names"),
+        ((TwoTowers(), small, "flamingo"), "class_names"),
+        ({"": "efficientnet-lite0"}, "'' cannot be the name of a model: use letters, digits"),
+        ({3: "efficientnet-lite0"}, "3 cannot be the name of a model"),
+        ({"a": "paper:clip"}, "'a' must be the name of one model, but 'paper:clip' are 28"),
+        (["a*b=efficientnet-lite0"], r"'a\*b' cannot be the name of a model"),
+        (["=efficientnet-lite0"], "'' cannot be the name"),
+        (["a="], "There is no model after 'a': write a=SPEC"),
+        (["a=efficientnet-lite0", "a=efficientnet-lite1"], "Two models are called 'a' .*-lite0 and .*-lite1"),
+        ([(Mean(), small), (Mean(1), small)], "Two models are called 'Mean'"),
+        ("object:Mean", "was an object of a Python program: run that program again"),
+        ([], "No model was named"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(models, message, evaluate):
+    with pytest.raises(UsageError, match=message) as refused:
+        evaluate(models)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "spec"),
+    [
+        ("mine=torchvision:resnet18@a=b.pth", "mine", "torchvision:resnet18@a=b.pth"),
+        (" a model-1.0_b = efficientnet-lite0", "a model-1.0_b", "efficientnet-lite0"),
+        ("hf:google/vit?labels=imagenet", None, "hf:google/vit?labels=imagenet"),
+        ("http://127.0.0.1:8901/v1#stub?jobs=8&price=0.002", None, None),
+        ("stub=http://127.0.0.1:8901/v1#stub?jobs=8&price=0.002", "stub", None),
+        ("timm:resnet10t@run=1/best.pth", None, "timm:resnet10t@run=1/best.pth"),
+        ("efficientnet-lite0", None, "efficientnet-lite0"),
+    ],
+)
+def test_only_what_is_before_the_first_sign_of_a_specification_is_a_name(given, name, spec):
+    (found,) = named_models([given, given])
+    assert found.spec == (spec or given.removeprefix("stub="))
+    assert found.name == (name or found.spec)
+
+
+def test_a_name_goes_wherever_the_model_goes_and_its_specification_repeats_the_run(evaluate, tiny_clip):
+    clip = f"open_clip:{tiny_clip}"
+    run = evaluate([f"small clip={clip}", (Mean(), small, NAMES)])
+    assert evaluate([f"small clip={clip}", (Mean(), small, NAMES)]).predictions.equals(run.predictions)
+    with pytest.raises(CounterGroundError, match="holds another run"):
+        evaluate([f"another name={clip}", (Mean(), small, NAMES)])
+    assert f"-m 'small clip={clip}' -m Mean=MODULE:FUNCTION" in repeat_command(run)
+    assert list(model_cards([run])) == ["small clip", "Mean"]
+    assert "what small clip was trained on" in bibliography([run])
+    for model in ("small clip", clip):  # options take either
+        assert select_models({run.path: run}, [model])[run.path].scores["model"].unique().to_list() == [
+            "small clip"
+        ]
+        assert set(cg.compare(run, against=model).tests["model_b"]) == {"small clip"}
+    assert set(cg.compare(run).models["label"]) == {"small clip", "Mean"}
+    page = cg.write_report(run, run.path / "page.html", photos=False).read_text()
+    assert page.count("small clip") > 5
+    assert page.count(clip) == 2  # in the command, and as the specification
+    assert "MODULE:FUNCTION stands for a function that makes the model" in page

@@ -1,0 +1,166 @@
+"""Benchmarks of tables in memory: Polars, pandas, and photos that are images."""
+
+import subprocess
+import sys
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import Benchmark, load_photo, photo_id, read_benchmark
+
+ROWS = 48
+
+
+@pytest.fixture
+def columns(photos):
+    manifest = read_benchmark(photos).photos
+    renamed = {"file": "path", "animal": "class_name", "behind": "background", "side": "group"}
+    return {mine: manifest[theirs].to_list() for mine, theirs in renamed.items()} | {"unused": [1] * ROWS}
+
+
+USED = {"path": "file", "label": "animal", "background": "behind", "group": "side"}
+
+
+@pytest.mark.parametrize("make", [dict, pl.DataFrame, pl.LazyFrame, pd.DataFrame])
+def test_a_table_of_paths_is_the_benchmark_of_its_folder(make, columns, photos):
+    benchmark = Benchmark.from_frame(make(columns), root=photos, **USED)
+    assert benchmark.photos.equals(read_benchmark(photos).photos)
+    assert (benchmark.version, benchmark.notes) == (read_benchmark(photos).version, ())
+    absolute = {**columns, "file": [photos / path for path in columns["file"]]}
+    for root in (None, photos):
+        found = Benchmark.from_frame(
+            make(absolute) if make is not pl.LazyFrame else absolute, root=root, **USED
+        )
+        assert (found.root, found.version) == (photos, benchmark.version)
+
+
+def test_columns_of_a_manifest_are_found_by_their_names(columns, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    named = {"path": columns["file"], "class_name": columns["animal"], "cluster": [7] * ROWS}
+    benchmark = Benchmark.from_frame(pl.DataFrame(named))
+    assert benchmark.photos["cluster"].unique().to_list() == ["7"]
+    assert benchmark.photos["background"].null_count() == ROWS
+
+
+def test_what_pandas_calls_missing_is_null(columns, photos):
+    frame = pd.DataFrame(columns)
+    frame.loc[0, ["behind", "side"]] = np.nan
+    frame["side"] = frame["side"].astype("category")
+    benchmark = Benchmark.from_frame(frame, root=photos, **USED)
+    assert benchmark.photos["background"].null_count() == benchmark.photos["group"].null_count() == 1
+
+
+@pytest.mark.parametrize("kind", [np.int64, int])
+def test_numbers_have_names_in_their_order(kind, columns, photos):
+    names = ["flamingo", "ice bear", "black swan", "not here"]
+    columns["animal"] = [kind(names.index(name)) for name in columns["animal"]]
+    found = Benchmark.from_frame(pd.DataFrame(columns), root=photos, names=names, **USED)
+    assert found.version == read_benchmark(photos).version
+    columns["animal"] = [{0: 130, 1: 296, 2: 100}[number] for number in columns["animal"]]
+    found = Benchmark.from_frame(pl.DataFrame(columns), root=photos, names="imagenet", **USED)
+    assert found.label_space.imagenet == (100, 130, 296)
+
+
+def images(photos, columns):
+    return [Image.open(photos / path) for path in columns["file"]]
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pd.DataFrame])
+@pytest.mark.parametrize("form", ["image", "array", "bytes", "dict"])
+def test_photos_in_memory_have_ids_of_their_content(make, form, columns, photos, cache):
+    given = images(photos, columns)
+    if form == "array":
+        arrays = list(map(np.asarray, given))
+        columns["file"] = pl.Series(np.stack(arrays)) if make is pl.DataFrame else arrays
+    elif form == "image":
+        columns["file"] = given
+    else:
+        files = [(photos / path).read_bytes() for path in columns["file"]]
+        columns["file"] = files if form == "bytes" else [{"bytes": each, "path": None} for each in files]
+    benchmark, again = (Benchmark.from_frame(make(columns), **USED) for _ in range(2))
+    assert (benchmark.version, benchmark.root) == (again.version, again.root)
+    assert benchmark.root.is_relative_to(cache)
+    assert sorted(benchmark.root.iterdir()) == [
+        benchmark.photo_path(path) for path in benchmark.photos["path"]
+    ]
+    for row, path in enumerate(benchmark.photos["path"]):
+        assert path.startswith(f"{row:02}.")
+        file = benchmark.photo_path(path)
+        assert photo_id(file) == benchmark.photos["photo_id"][row]
+        assert load_photo(file).image.tobytes() == given[row].convert("RGB").tobytes()
+
+
+def test_photos_of_other_content_are_another_benchmark(columns, photos):
+    columns["file"] = images(photos, columns)
+    before = Benchmark.from_frame(columns, **USED)
+    columns["file"][0] = columns["file"][0].rotate(90)
+    after = Benchmark.from_frame(columns, **USED)
+    assert after.version != before.version
+    changed = before.photos["photo_id"] != after.photos["photo_id"]
+    assert changed.to_list() == [True] + [False] * (ROWS - 1)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16"])
+def test_every_mode_is_kept_as_its_file_would_be(mode, tmp_path):
+    grey = Image.linear_gradient("L").resize((20, 16))
+    image = (
+        Image.fromarray(np.asarray(grey).astype(np.uint16) * 257) if mode == "I;16" else grey.convert(mode)
+    )
+    found = Benchmark.from_frame({"path": [image], "class_name": ["ox"]})
+    image.save(tmp_path / "same.tif" if mode != "LA" else tmp_path / "same.png")
+    (same,) = tmp_path.glob("same.*")
+    assert load_photo(found.photo_path("0.png")).image.tobytes() == load_photo(same).image.tobytes()
+
+
+def png():
+    buffer = BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("frame", "how", "message"),
+    [
+        ([1, 2], {}, "A frame is a Polars or pandas DataFrame, or a dict of columns, not list"),
+        ({"a": [1]}, {}, "no column 'path': say which it is with path=. It has 'a'"),
+        ({"path": ["a"], "classname": ["b"]}, {}, "no column 'class_name'.*label=.*Did you mean 'classname'"),
+        ({"path": ["a"], "class_name": ["b"]}, {"background": "bg"}, "no column 'bg'.*background="),
+        ({"path": ["a"], "class_name": [3]}, {}, "'class_name' has numbers: say what they mean with names="),
+        ({"path": ["a"], "class_name": [3]}, {"names": ["ox"]}, "has the class 3, but names= has 1 names"),
+        (
+            {"path": ["a"], "class_name": ["ox"]},
+            {"names": ["ox"]},
+            "names= must list the class names for the num",
+        ),
+        ({"path": [None], "class_name": ["ox"]}, {}, "Row 0 of the frame is NoneType; a photo is a path"),
+        (
+            {"path": [b"GIF"], "class_name": ["ox"]},
+            {},
+            "Row 0 of the frame holds bytes that are not an image",
+        ),
+        ({"path": [png(), 3], "class_name": ["ox"] * 2}, {}, "Row 1 of the frame is int; a photo is"),
+        ({"path": [np.zeros((4, 4, 3))], "class_name": ["ox"]}, {}, r"Row 0 .* array of float64 \[4, 4, 3\]"),
+        ({"path": [Image.new("F", (4, 4))], "class_name": ["ox"]}, {}, "Row 0 .* floating-point pixels"),
+        ({"path": ["a.jpg"], "class_name": ["ox"]}, {}, "Cannot read the photo .*a.jpg: missing"),
+        (pd.DataFrame([[1, 2]], columns=["path", "path"]), {}, "column 'path' more than once"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(frame, how, message):
+    with pytest.raises(CounterGroundError, match=message) as refused:
+        Benchmark.from_frame(frame, **how)
+    assert isinstance(refused.value, UsageError) or "missing" in message
+
+
+def test_pandas_is_not_imported_for_polars(columns, photos):
+    code = (
+        "import sys; sys.modules['pandas'] = None\n"
+        "import counterground as cg, polars as pl\n"
+        f"print(len(cg.Benchmark.from_frame(pl.DataFrame({columns!r}), root={str(photos)!r}, **{USED!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(ROWS)]
