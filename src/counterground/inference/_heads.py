@@ -81,9 +81,14 @@ def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
     for name, index in zip(space.names, space.imagenet, strict=True):
         column = by_index.get(index) if index is not None else by_name.get(name)
         if column is None:
+            remedy = "Rename the class, or use a CLIP or a model trained on it."
+            if space.name == "imagenet":
+                remedy = (
+                    "If it knows the benchmark's own classes, let those alone compete: --label-space benchmark "
+                    "(label_space='benchmark')."
+                )
             raise UsageError(
-                f"{model.spec} has no output for class {name!r}.{did_you_mean(name, by_name)} "
-                "Rename the class, or use a CLIP or a model trained on it."
+                f"{model.display_name} has no output for class {name!r}.{did_you_mean(name, by_name)} {remedy}"
             )
         columns.append(column)
     return np.array(columns)
