@@ -122,6 +122,11 @@ def test_an_object_is_answered_from_the_store_until_a_weight_changes(evaluate):
     assert evaluate((Mean(), small, NAMES), "a").predictions.equals(first.predictions)
 
 
+def test_a_network_of_some_classes_is_told_how_to_let_only_those_compete(evaluate):
+    with pytest.raises(UsageError, match=r"Mean has no output for class 'tench'.*--label-space benchmark"):
+        evaluate((Mean(), small, NAMES), label_space=None)
+
+
 def test_a_network_in_training_goes_on_as_if_nothing_had_been(evaluate):
     network = Mean().train()
     network.head.bias.requires_grad_(False)

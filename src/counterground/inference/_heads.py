@@ -84,11 +84,11 @@ def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
             remedy = "Rename the class, or use a CLIP or a model trained on it."
             if space.name == "imagenet":
                 remedy = (
-                    "If it knows the benchmark's own classes, let those alone compete: --label-space benchmark "
-                    "(label_space='benchmark')."
+                    "If it knows the benchmark's classes, let only those compete: --label-space benchmark."
                 )
             raise UsageError(
-                f"{model.display_name} has no output for class {name!r}.{did_you_mean(name, by_name)} {remedy}"
+                f"{model.display_name} has no output for class {name!r}.{did_you_mean(name, by_name)} "
+                f"{remedy}"
             )
         columns.append(column)
     return np.array(columns)
