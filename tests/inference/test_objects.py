@@ -99,10 +99,10 @@ def test_networks_functions_and_ready_models_are_evaluated_under_their_names(eva
 def test_one_model_needs_no_list_and_is_called_by_its_class(evaluate, tiny_clip):
     run = evaluate((Mean(), small, NAMES))
     assert run.predictions["model"].unique().to_list() == ["Mean"]
-    for given in (run, run.path, [run, run.path]):
+    two = evaluate([(Mean(), small, NAMES), f"open_clip:{tiny_clip}"], "two")
+    for given in (run, run.path, [run, two]):
         assert "| ice bear |" in cg.format_scores(given, "markdown", by_class=True)
     assert "| 0 |" in cg.format_scores(run.scores, "markdown", by_class=True)
-    assert evaluate([(Mean(), small, NAMES), f"open_clip:{tiny_clip}"], "two").scores.height
 
 
 def test_an_object_is_answered_from_the_store_until_a_weight_changes(evaluate):
@@ -120,6 +120,11 @@ def test_an_object_is_answered_from_the_store_until_a_weight_changes(evaluate):
     with pytest.raises(CounterGroundError, match="holds another run"):
         evaluate((network, small, NAMES), "a")
     assert evaluate((Mean(), small, NAMES), "a").predictions.equals(first.predictions)
+
+
+def test_a_network_of_some_classes_is_told_how_to_let_only_those_compete(evaluate):
+    with pytest.raises(UsageError, match=r"Mean has no output for class 'tench'.*--label-space benchmark"):
+        evaluate((Mean(), small, NAMES), label_space=None)
 
 
 def test_a_network_in_training_goes_on_as_if_nothing_had_been(evaluate):

@@ -284,7 +284,9 @@ def test_the_notebook_fragment_is_escaped_and_repeats_the_notes(make_run):
 
 def test_a_run_in_a_repl_is_its_table_as_on_a_terminal(four_models, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as the kernels of notebooks do
     shown = repr(four_models)
+    assert "\x1b" not in shown
     table = plain_text(format_scores(four_models.scores), width=100)
     assert shown.splitlines()[1:] == table.splitlines()
     assert four_models.info.benchmark.name in shown.splitlines()[0]

@@ -99,18 +99,18 @@ def _other_space(label_space: str | None, setup: Setup) -> str:
     return f"Other names compete ({label_space}) than in the paper's rows ({LABEL_SPACE[setup]})."
 
 
-def _identity(spec: str, record: ModelRecord | None) -> dict[str, Any]:
+def _identity(name: str, record: ModelRecord | None) -> dict[str, Any]:
     """Who a model is: in the paper's words where it is one of the paper's."""
     if record is None:
-        return {"model": spec, "label": short_name(spec), "family": "other", "high_quality": False}
+        return {"model": name, "label": short_name(name), "family": "other", "high_quality": False}
     row = paper_row(record)
     data = _training_data(record, row)
     parameters = record.description.get("parameters")
     if not isinstance(parameters, int):
         parameters = parameters_of(row.model) if row else None
     return {
-        "model": spec,
-        "label": short_name(spec),
+        "model": name,
+        "label": short_name(name) if name == record.spec else name,
         "family": family_of(record),
         "backbone": row.backbone if row else record.description.get("architecture"),
         "pretrain_dataset": data,

@@ -37,7 +37,17 @@ def plain_text(text: RenderableType, *, width: int | None = None) -> str:
     from rich.console import Console
 
     width = shutil.get_terminal_size((100, 24)).columns if width is None else width
-    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        # A notebook would get the table displayed, and some kernels ask for colours.
+        force_jupyter=False,
+        force_terminal=False,
+        color_system=None,
+    )
     with console.capture() as capture:
         console.print(text)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
