@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-from counterground.errors import MissingExtraError, UsageError, error_summary, needs_extra
+from counterground.errors import MissingExtraError, UsageError, error_summary, needs_extra, raised_in
 
 
 def test_a_missing_package_is_named_with_its_extra():
@@ -27,3 +27,20 @@ def test_a_missing_module_of_ours_is_no_missing_extra():
 def test_a_summary_is_one_line_without_a_full_stop():
     assert error_summary(ValueError("two\n  lines.")) == "ValueError: two lines"
     assert error_summary(SystemExit(3)) == "SystemExit: 3"
+
+
+@pytest.mark.parametrize(("folder", "own"), [("scripts", ()), ("site-packages", ("their_code",))])
+def test_an_error_is_placed_in_the_users_own_code(folder, own, own_modules, monkeypatch):
+    path = own_modules / folder / "their_code.py"
+    path.parent.mkdir()
+    path.write_text("import json\n\ndef fail():\n    json.loads('{')\n")
+    monkeypatch.syspath_prepend(path.parent)
+    monkeypatch.chdir(own_modules)
+    # The frame of this test is dropped: it is a user's code too.
+    with pytest.raises(ValueError, match="Expecting property name") as caught:
+        importlib.import_module("their_code").fail()
+    error = caught.value.with_traceback(caught.value.__traceback__.tb_next)
+    assert raised_in(error, own) == f"{folder}/their_code.py, line 4"
+    assert error_summary(error, own).endswith(f" ({folder}/their_code.py, line 4)")
+    if own:
+        assert raised_in(error) == ""

@@ -108,18 +108,24 @@ def test_one_model_needs_no_list_and_is_called_by_its_class(evaluate, tiny_clip)
 def test_an_object_is_answered_from_the_store_until_a_weight_changes(evaluate):
     network = Mean()
     first = evaluate((network, small, NAMES), "a")
-    assert sum(SEEN) == 48
+    assert sum(SEEN) == 1 + 48  # one photo is tried before the others
     again = evaluate({"under a name": (copy.deepcopy(network), small, NAMES)}, "b")
-    assert sum(SEEN) == 48
+    assert sum(SEEN) == 49
     assert again.info.models[0].fingerprint == first.info.models[0].fingerprint
     with torch.no_grad():
         network.head.weight[0, 0] += 0.5
     changed = evaluate((network, small, NAMES), "c")
-    assert sum(SEEN) == 96
+    assert sum(SEEN) == 98
     assert changed.info.models[0].fingerprint != first.info.models[0].fingerprint
     with pytest.raises(CounterGroundError, match="holds another run"):
         evaluate((network, small, NAMES), "a")
     assert evaluate((Mean(), small, NAMES), "a").predictions.equals(first.predictions)
+
+
+def test_a_network_of_some_classes_is_told_how_to_let_only_those_compete(evaluate):
+    said = r"Mean has an output for 3 of ImageNet's 1,000 classes.*--label-space benchmark"
+    with pytest.raises(UsageError, match=said):
+        evaluate((Mean(), small, NAMES), label_space=None)
 
 
 def test_a_network_in_training_goes_on_as_if_nothing_had_been(evaluate):
@@ -182,7 +188,7 @@ def test_code_without_a_file_and_its_weights_are_known_in_every_process(photos, 
         return len(cell["seen"]), done.info.models[0].fingerprint
 
     first = run("a")
-    assert first[0] == 48
+    assert first[0] == 49
     command = [
         sys.executable,
         "-c",

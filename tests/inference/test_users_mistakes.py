@@ -128,6 +128,12 @@ def test_too_few_names_are_said_to_be_so_in_every_label_space(label_space, own, 
         run_on(photos, "few", tmp_path / "run", label_space=label_space)
 
 
+def test_a_classifier_of_few_of_imagenets_classes_is_led_to_the_benchmarks(own, photos, tmp_path):
+    said = r"mine\.py:plain has an output for 3 of ImageNet's 1,000 classes.*--label-space benchmark"
+    with pytest.raises(UsageError, match=said):
+        run_on(photos, "plain", tmp_path / "run", label_space="imagenet")
+
+
 def test_a_ready_classifier_has_a_name_and_a_column_for_each_output(own, photos, tmp_path):
     with pytest.raises(UsageError, match="2 class_names and 3 imagenet_columns for 3 outputs"):
         run_on(photos, "Short", tmp_path / "run")

@@ -252,8 +252,8 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
         hint = " Use a smaller --batch-size." if "memory" in str(error).lower() else ""
         own = (type(model).__module__.partition(".")[0],)
         raise CounterGroundError(
-            f"{model.display_name}: encoding photos failed: {error_summary(error, own)}; the network "
-            f"was given {_described(batch)}.{hint}"
+            f"{model.display_name}: encoding photos failed: {error_summary(error, own)}; the network was "
+            f"given {_described(batch)}.{hint}"
         ) from error
     shape = tuple(getattr(encoded, "shape", ()))
     if not isinstance(encoded, torch.Tensor) or shape != (len(slots), model.dim):

@@ -123,9 +123,8 @@ def _evaluate_one(request: Request, given: NamedModel) -> ModelOutcome:
     predictions = predict(
         request.benchmark, features, head, request.candidates, request.labels(model.display_name)
     )
-    return ModelOutcome(
-        _record(given, model), predictions, features, model.device, indistinct=head.indistinct()
-    )
+    record = _record(given, model)
+    return ModelOutcome(record, predictions, features, model.device, indistinct=head.indistinct())
 
 
 def _record(given: NamedModel, model: Model, **more: Any) -> ModelRecord:

@@ -97,12 +97,12 @@ def _encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
     except (Exception, SystemExit) as error:
         own = (type(model).__module__.partition(".")[0],)
         raise CounterGroundError(
-            f"{model.spec}: encoding texts failed: {error_summary(error, own)}."
+            f"{model.display_name}: encoding texts failed: {error_summary(error, own)}."
         ) from error
     expected, shape = (len(prompts), model.dim), getattr(embedded, "shape", ())
     if not isinstance(embedded, np.ndarray) or shape != expected or not np.isfinite(embedded).all():
         raise CounterGroundError(
-            f"{model.spec}: encode_texts() returned {type(embedded).__name__} {tuple(shape)} for "
+            f"{model.display_name}: encode_texts() returned {type(embedded).__name__} {tuple(shape)} for "
             f"{counted(len(prompts), 'text')}; expected a finite numpy array {expected}."
         )
     return embedded
@@ -116,14 +116,22 @@ def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
         for name, index in zip(space.names, space.imagenet, strict=True)
     ]
     missing = [name for name, column in zip(space.names, columns, strict=True) if column is None]
+    if missing and space.name == "imagenet":
+        raise UsageError(
+            f"{model.display_name} has an output for {len(space) - len(missing):,} of ImageNet's "
+            f"{len(space):,} classes, all of which compete. If it knows the benchmark's classes, let only "
+            "those compete: --label-space benchmark."
+        )
     if missing:
         rename = "Rename the class" if len(missing) == 1 else "Rename the classes"
         raise UsageError(
-            f"{model.spec} has no output for {listed_classes(missing, by_name)}. "
+            f"{model.display_name} has no output for {listed_classes(missing, by_name)}. "
             f"{rename}, or use a CLIP or a model trained on {'it' if len(missing) == 1 else 'them'}."
         )
     used = {name for name, index in zip(space.names, space.imagenet, strict=True) if index is None}
     twice = [name for name, count in Counter(model.class_names).items() if count > 1 and name in used]
     if twice:
-        raise UsageError(f"{model.spec} calls two outputs {twice[0]!r}; each output needs a name of its own.")
+        raise UsageError(
+            f"{model.display_name} calls two outputs {twice[0]!r}; each output needs a name of its own."
+        )
     return np.array(columns)

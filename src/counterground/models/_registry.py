@@ -93,8 +93,8 @@ def load_model(
             ``open_clip:NAME@FILE``, ``hf:OWNER/NAME``, ``hf:DIR``, ``torchvision:NAME``,
             ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE?labels=FILE``, ``timm:NAME.tag``,
             ``timm:NAME@FILE?labels=FILE``, ``onnx:FILE``, ``efficientnet-lite0`` (1, 2),
-            ``counterground:stamps-biased``, ``minigpt4:DIR``, ``http://HOST/v1#MODEL``, ``module:function``,
-            ``file.py:function``, or what a family of another package takes.
+            ``counterground:stamps-biased``, ``minigpt4:DIR``, ``http://HOST/v1#MODEL``,
+            ``module:function``, ``file.py:function``, or what a family of another package takes.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
         as_published: reproduce how the paper apparently loaded ViT-B/32 LAION400M (GELU), and resize

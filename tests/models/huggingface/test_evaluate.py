@@ -62,7 +62,7 @@ def test_an_imagenet_classifier_competes_among_all_thousand(uneven, tmp_path):
     assert predictions["true_rank"].null_count() == 0
 
 
-def test_a_class_the_classifier_lacks_is_named_before_any_photo_is_read(uneven, tmp_path, capsys):
+def test_a_class_the_classifier_lacks_is_named(uneven, tmp_path, capsys):
     (uneven / "ice bear").rename(uneven / "zebra")
     folder = build("vit", tmp_path / "vit")
     asked = ["evaluate", str(uneven), "-m", f"hf:{folder}", "--label-space", "benchmark"]

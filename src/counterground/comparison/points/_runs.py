@@ -120,8 +120,8 @@ def identity_of(spec: str, record: ModelRecord | None) -> dict[str, Any]:
     if not isinstance(parameters, int):
         parameters = parameters_of(row.model) if row else None
     return {
-        "model": spec,
-        "label": short_name(spec),
+        "model": name,
+        "label": short_name(name) if name == record.spec else name,
         "family": family_of(record),
         "backbone": row.backbone if row else record.description.get("architecture"),
         "pretrain_dataset": data,

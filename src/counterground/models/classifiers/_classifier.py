@@ -93,15 +93,15 @@ class NetworkClassifier(Classifier):
 
         with torch.inference_mode():
             with autocast(self.device, self.dtype):
-                logits = _logits_in(self.spec, self._network(batch.to(self.device)))
+                logits = _logits_in(self.display_name, self._network(batch.to(self.device)))
             if logits.ndim != 2 or len(logits) != len(batch):
                 raise CounterGroundError(
-                    f"{self.spec}: the network returned {tuple(logits.shape)} for "
+                    f"{self.display_name}: the network returned {tuple(logits.shape)} for "
                     f"{counted(len(batch), 'photo')}; expected logits ({len(batch)}, {self.dim})."
                 )
             if logits.shape[1] != self.dim:
                 raise CounterGroundError(
-                    f"{self.spec}: the network has {counted(logits.shape[1], 'output')}, but "
+                    f"{self.display_name}: the network has {counted(logits.shape[1], 'output')}, but "
                     f"{counted(self.dim, 'name')} are given; give one name for each output, in their order."
                 )
             return logits.float().cpu()

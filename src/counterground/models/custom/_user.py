@@ -1,4 +1,4 @@
-"""Models of the user's own: ``module:function``, ``file.py:function``, and objects of a Python program."""
+"""Models of the user's own: ``module:function``, ``file.py:function`` and objects of a Python program."""
 
 from __future__ import annotations
 
