@@ -103,13 +103,13 @@ def _other_space(label_space: str | None, setup: Setup) -> str:
     return f"Other names compete ({label_space}) than in the paper's rows ({LABEL_SPACE[setup]})."
 
 
-def identity_of(spec: str, record: ModelRecord | None) -> dict[str, Any]:
+def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
     """Return who a model is, in columns of ``model_points``; in the paper's words where it is the paper's."""
     if record is None:
         nothing = dict.fromkeys(("backbone", "pretrain_dataset", "parameters", "data_size", "paper_model"))
         return {
-            "model": spec,
-            "label": short_name(spec),
+            "model": name,
+            "label": short_name(name),
             "family": "other",
             "high_quality": False,
             **nothing,
