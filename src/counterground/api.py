@@ -417,7 +417,14 @@ def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str | None
         opened = open_benchmark(benchmark, show_progress=show_progress)
         if out is not None and Path(benchmark).is_dir():
             check_apart(Path(out), Path(benchmark), "the benchmark")
-    # Paths of a manifest may begin in the folder one works in, which is not a folder of photos.
-    if out is not None and not Path.cwd().is_relative_to(opened.root.resolve()):
+    if out is not None and _has_class_folders(opened):
         check_apart(Path(out), opened.root, "the folder of the photos")
     return opened
+
+
+def _has_class_folders(benchmark: Benchmark) -> bool:
+    """Whether each class has a folder at the top, so that another folder there would be read as a class."""
+    top = pl.col("path").str.split("/").list.first()
+    folders = benchmark.photos.select("class_index", top.alias("top")).unique()
+    alone = not (folders["class_index"].is_duplicated().any() or folders["top"].is_duplicated().any())
+    return alone and len(folders) > 1

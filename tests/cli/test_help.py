@@ -193,7 +193,8 @@ def workplace(tmp_path_factory, tiny_clip):
         assert main(["import", "my-pool", "photos", "-q"]) == 0
         cg.discover("my-photos", "colour_model:thousand", out="pairs")
         cg.evaluate("pairs", "colour_model:thousand", out="runs/pairs", report=False)
-    return root
+    yield root
+    sys.modules.pop("my_lvlm", None)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

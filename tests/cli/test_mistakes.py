@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,10 +52,10 @@ MISTAKES = [
     ),
     ("evaluate photos -m onnx:missing.onnx -o out", 2, "there is no file 'missing.onnx'", "'missing.onnx'"),
     ("evaluate photos -m nowhere:load -o out", 2, "no module 'nowhere'", "in this folder"),
-    ("evaluate photos -m mine:load -o out", 2, "mine has no 'load'", "mine:load"),
-    ("evaluate photos -m mine:broken -o out", 1, "no weights", "--debug"),
-    ("evaluate photos -m mine:nothing -o out", 2, "mine:nothing returned NoneType", "it must return"),
-    ("evaluate photos -m mine:number -o out", 2, "'number' is not a function", "it must return"),
+    ("evaluate photos -m my_code:load -o out", 2, "my_code has no 'load'", "my_code:load"),
+    ("evaluate photos -m my_code:broken -o out", 1, "no weights", "--debug"),
+    ("evaluate photos -m my_code:nothing -o out", 2, "my_code:nothing returned NoneType", "it must return"),
+    ("evaluate photos -m my_code:number -o out", 2, "'number' is not a function", "it must return"),
     (
         "evaluate photos -m colour_model:brightness -o out",
         2,
@@ -195,7 +197,7 @@ number = 3
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def place(tmp_path_factory) -> Iterator[Path]:
     """A folder with photos, a run, pairs, a pool, an export, and things that are none of these."""
     root = tmp_path_factory.mktemp("place")
     with pytest.MonkeyPatch.context() as patch:
@@ -217,12 +219,13 @@ def place(tmp_path_factory) -> Path:
     (root / "unlabelled.csv").write_text("url,taken\nhttp://localhost/a.jpg,2024\n")
     (root / "damaged.json").write_text("{")
     (root / "damaged.parquet").write_bytes(b"PAR1")
-    (root / "mine.py").write_text(MINE)
+    (root / "my_code.py").write_text(MINE)
     shutil.copytree(root / "run", root / "damaged-run")
     (root / "damaged-run/run.json").write_text("{}")
     shutil.copytree(root / "pairs", root / "damaged-pairs")
     (root / "damaged-pairs/benchmark.json").write_text("{")
-    return root
+    yield root
+    sys.modules.pop("my_code", None)
 
 
 @pytest.mark.parametrize(
