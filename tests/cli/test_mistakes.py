@@ -35,7 +35,7 @@ MISTAKES = [
     ("evaluate stamp -m MODEL -o out", 2, "'stamp'", "Did you mean 'stamps'?"),
     ("evaluate empty -m MODEL -o out", 1, "no photo in empty", "expected <class>/*.jpg"),
     ("evaluate notes.txt -m MODEL -o out", 2, "notes.txt", "manifest"),
-    ("evaluate damaged.parquet -m MODEL -o out", 1, "damaged.parquet", "Cannot read the manifest"),
+    ("evaluate damaged.parquet -m MODEL -o out", 1, "damaged.parquet", "Cannot read the table"),
     ("evaluate run -m MODEL -o out", 2, "run is a run, not a benchmark", "name the folder of the photos"),
     ("evaluate run/predictions.parquet -m MODEL -o out", 2, "part of a run", "name the folder of the photos"),
     ("evaluate photos/flamingo -m MODEL -o out", 2, "photos/flamingo is the folder of one class", "above it"),
@@ -59,8 +59,8 @@ MISTAKES = [
     (
         "evaluate photos -m colour_model:brightness -o out",
         2,
-        "has no output for class 'tench'",
-        "or use a CLIP",
+        "has an output for 3 of ImageNet's 1,000 classes",
+        "--label-space benchmark",
     ),
     (
         "evaluate photos -m counterground:stamps -o out",
@@ -72,7 +72,7 @@ MISTAKES = [
     # how it is evaluated
     (f"{EVALUATE} --label-space imagnet", 2, "'imagnet'", "Did you mean 'imagenet'?"),
     (f"{EVALUATE} --label-space nothing.txt", 1, "nothing.txt is empty", "one name a line"),
-    (f"{EVALUATE} --label-space two.txt", 2, "two.txt lacks the class 'black swan'", "Add it to the file"),
+    (f"{EVALUATE} --label-space two.txt", 2, "two.txt lacks classes 'black swan'", "Add them to the file"),
     (f"{EVALUATE} --label-space confusable", 2, "confusable", "add --referee MODEL"),
     (f"{EVALUATE} --referee MODEL", 2, "--referee chooses confusable names", "add --label-space confusable"),
     (f"{EVALUATE} --names two.txt", 2, "two.txt lists 2 names for 1000", "one line per class"),
@@ -125,7 +125,7 @@ MISTAKES = [
     ),
     ("compare", 2, "nothing to compare", "--published"),
     ("compare run run", 2, "run is given twice", "give each folder once"),
-    ("compare run --against nothing", 2, "'nothing'", "there are: colour_model:thousand"),
+    ("compare run --against nothing", 2, "'nothing'", "there are colour_model:thousand"),
     ("compare run --reproduce", 2, "photos", "takes runs on CounterAnimal"),
     ("report run -o report.pdf", 2, "report.pdf is not an HTML file name", "ends in .html"),
     ("report pool -o report.html", 1, "pool is not a run folder", "`counterground evaluate`"),

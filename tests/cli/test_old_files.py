@@ -85,7 +85,7 @@ def test_an_old_run_is_refused_with_what_to_do_and_overwritten_on_request(here, 
         evaluate,
     ):
         said = refused(capsys, *words)
-        assert "The run in run is from another version of CounterGround" in said
+        assert "The run in run was written by another version of CounterGround" in said
         assert "Evaluate again into a new folder, or with --overwrite" in said
     assert main([*evaluate, "--overwrite"]) == 0
     assert pl.read_parquet("run/scores.parquet").equals(new)
@@ -113,7 +113,7 @@ def test_old_pairs_are_read_and_not_taken_for_new_ones(here, capsys):
     assert read_benchmark("pairs").version == version
     cg.evaluate("pairs", BRIGHTNESS, label_space="benchmark", out="run", report=False)
     assert main(["report", "run", "--discovery", "pairs", "-o", "r.html"]) == 0
-    assert "from another version of CounterGround" in refused(capsys, *discover, "-o", "pairs")
+    assert "by another version of CounterGround" in refused(capsys, *discover, "-o", "pairs")
     assert main([*discover, "-o", "pairs", "--overwrite"]) == 0
     assert json.loads((here / "pairs/benchmark.json").read_text()) == record
 
