@@ -134,6 +134,6 @@ def test_a_run_of_an_earlier_version_is_refused_with_what_to_do(make_run, write,
     assert main(["scores", folder]) == 1
     assert capsys.readouterr().err.replace("\n", " ").strip() == (
         f"Error: The run in {folder} was written by another version of CounterGround (0.1.0: "
-        "predictions.parquet lacks as_published, answer_score, true_index). Evaluate again into a new folder, "
-        "or with --overwrite into this one; stored features make that quick."
+        "predictions.parquet lacks as_published, answer_score, true_index). Evaluate again into a new "
+        "folder, or with --overwrite into this one; stored features make that quick."
     )
