@@ -54,7 +54,7 @@ def benchmark_folder(name: str) -> Path:
 
 
 def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> Benchmark:
-    """Return a benchmark by built-in name, folder, ``.parquet`` manifest or pool.
+    """Return a benchmark by built-in name, folder, manifest or pool.
 
     Args:
         name_or_path: a name (``stamps`` is built on first use, ``counteranimal`` must be fetched first), what

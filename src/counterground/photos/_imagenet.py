@@ -91,9 +91,9 @@ def imagenet_candidates(name: str) -> frozenset[int]:
 
     The first of three readings that knows the name decides: an OpenAI or full WordNet name; one WordNet
     synonym; several synonyms of one class, comma-separated ("bighorn, bighorn sheep, cimarron", as the paper
-    shortens). A name that is also the first synonym of another class, by which most lists call that class, is
-    ambiguous too, unless it is spelt exactly as OpenAI spells one: *cardigan* is the garment, but *Cardigan*
-    may be the corgi.
+    shortens). A name that is also the first synonym of another class, which is what most lists call that
+    class, is ambiguous too, unless it is spelt exactly as OpenAI spells one: *cardigan* is the garment, but
+    *Cardigan* may be the corgi.
     """
     found = _any_case(name)
     exact = frozenset(index for index in found if _rows()[index].openai == name.strip())
