@@ -127,7 +127,7 @@ def _write_page(run: Run, benchmark: Path | str | None, warn: Callable[[str], ob
 
 def discover(
     benchmark: AnyBenchmark,
-    referee: str,
+    referee: AnyModels,
     *,
     out: Path | str,
     min_drop: float = 5.0,
@@ -148,7 +148,7 @@ def discover(
 
     Args:
         benchmark: photos with backgrounds; see ``evaluate``.
-        referee: spec of the model that decides.
+        referee: the model that decides; see ``evaluate``.
         out: where the benchmark of the pairs is written.
         min_drop: keep classes whose accuracy differs between backgrounds by more percentage points than this.
         min_photos: photos a background needs, in each half, to be considered.
@@ -166,12 +166,13 @@ def discover(
         show_progress: show bars on standard error.
 
     Raises:
-        UsageError: an unknown model or split, a drop outside 0 to 100, or ``out`` holds something else.
+        UsageError: an unknown model or split, several models, a drop outside 0 to 100, or ``out`` holds
+            something else.
         CounterGroundError: photos without backgrounds, or no class whose accuracy differs enough.
     """
     settings = Settings(
         label_space=label_space,
-        referee=referee,
+        referee=referee if isinstance(referee, str) else None,
         names=names,
         prompts=prompts,
         device=device,

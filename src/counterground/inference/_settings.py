@@ -61,6 +61,10 @@ class Settings:
         _check("article", self.article, get_args(Article))
         if self.batch_size < 1:
             raise UsageError(f"The batch size must be at least 1, not {self.batch_size}.")
+        if self.referee is not None and not isinstance(self.referee, str):
+            raise UsageError(
+                f"The referee must be the specification of a model, not {type(self.referee).__name__}."
+            )
         if self.label_space == "confusable" and self.referee is None:
             raise UsageError(
                 "The confusable label space is chosen by a model: add --referee MODEL, "

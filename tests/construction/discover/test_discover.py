@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 
+import colour_model
 import numpy as np
 import polars as pl
 import pytest
 
+import counterground as cg
 from counterground.construction.discover import discover_pairs, read_discovery
 
 # Choosing and splitting are pure functions with cases that no small benchmark reaches.
@@ -183,8 +185,8 @@ def test_wrong_asks_are_named(photos, tmp_path):
         options = {"min_drop": 5, "min_photos": 2, "split": "half", "seed": 0, **changes}
         return discover_pairs(found, REFEREE, Settings(label_space="benchmark"), out, **options)
 
-    for referee in ("mine=efficientnet-lite0", "paper:clip"):
-        with pytest.raises(UsageError, match=f"'{referee}' must be the specification of one model"):
+    for referee, many in (("paper:clip", 28), ({"a": "efficientnet-lite0", "b": REFEREE}, 2)):
+        with pytest.raises(UsageError, match=f"The referee must be one model, not {many}"):
             discover_pairs(
                 benchmark,
                 referee,
@@ -212,3 +214,13 @@ def test_wrong_asks_are_named(photos, tmp_path):
     open_pool(tmp_path / "pool", create=True)
     with pytest.raises(UsageError, match="is a pool: choose another"):
         ask(out=tmp_path / "pool")
+
+
+def test_a_referee_may_be_a_model_in_memory(photos, tmp_path):
+    how = {"label_space": "benchmark", "min_drop": 0, "min_photos": 1, "seed": 3}
+    found = cg.discover(photos, colour_model.brightness(), out=tmp_path / "pairs", **how)
+    assert found.pairs.equals(cg.discover(photos, REFEREE, out=tmp_path / "by spec", **how).pairs)
+    assert found.referee == found.benchmark.discovery.referee == "object:Sequential"
+    chosen = {"referee": colour_model.brightness(), "label_space": "confusable"}
+    with pytest.raises(UsageError, match="referee must be the specification of a model, not tuple"):
+        cg.evaluate(photos, REFEREE, out=tmp_path / "run", **chosen)

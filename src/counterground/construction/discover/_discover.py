@@ -15,7 +15,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.files import write_parquet, write_text
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import score_predictions
-from counterground.models import named_models
+from counterground.models import AnyModels, named_models
 from counterground.photos import Benchmark, Discovered, read_benchmark, write_benchmark
 from counterground.pool import is_pool
 from counterground.results import (
@@ -92,7 +92,7 @@ class Discovery:
 
 def discover_pairs(
     benchmark: Benchmark,
-    referee: str,
+    model: AnyModels,
     settings: Settings,
     out: Path,
     *,
@@ -103,6 +103,8 @@ def discover_pairs(
 ) -> Discovery:
     """Choose common and counter backgrounds with a referee and write the benchmark of the pairs to ``out``.
 
+    The referee is ``model``; records call it by its specification.
+
     ``min_drop`` is in percentage points. With ``split="half"`` the pairs are chosen on one half of the photos
     (whole clusters together) and the benchmark holds the other half; with ``"none"`` it holds all photos.
 
@@ -111,8 +113,11 @@ def discover_pairs(
         CounterGroundError: photos without backgrounds, or no class whose accuracy differs enough.
     """
     _check(benchmark, out, min_drop, split)
-    _check_referee(referee)
-    run = evaluate_models(benchmark, [referee], settings, out / "referee")
+    given = named_models(model)
+    if len(given) != 1:
+        raise UsageError(f"The referee must be one model, not {len(given)}.")
+    referee = given[0].spec
+    run = evaluate_models(benchmark, model, settings, out / "referee")
     seen = run.predictions.filter(pl.col("background").is_not_null())
     halves = split_halves(seen, seed) if split == "half" else pl.Series("chooses", [True] * len(seen))
     choosing, kept = seen.filter(halves), seen.filter(~halves if split == "half" else halves)
@@ -180,12 +185,6 @@ def _pairs(cells: pl.DataFrame, name: str, *, min_drop: float, min_photos: int) 
     return pairs.join(cells.select("class_index", "class_name").unique(), on="class_index").sort(
         "class_index"
     )
-
-
-def _check_referee(referee: str) -> None:
-    """The benchmark records the referee by its specification, which must be that of one model."""
-    if [(each.name, each.spec) for each in named_models(referee)] != [(referee, referee)]:
-        raise UsageError(f"The referee {referee!r} must be the specification of one model, without a name.")
 
 
 def _check(benchmark: Benchmark, out: Path, min_drop: float, split: str) -> None:
