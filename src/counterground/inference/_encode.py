@@ -31,7 +31,7 @@ R = TypeVar("R")
 
 _BLOCKS_AHEAD = 3
 # Photos that are opened at most to find a readable one before the work begins.
-_PROBED = 8
+_TRIED = 8
 
 
 @dataclass(frozen=True)
@@ -88,19 +88,29 @@ def encode_photos(
 
 
 def plan_encoding(model: Encoder, benchmark: Benchmark, store_root: Path, batch_size: int) -> EncodingJob:
-    """Look up which photos are stored, and try the model on the first of the others.
-
-    Raises:
-        CounterGroundError: the model fails or returns something else than features.
-    """
+    """Look up which photos are stored."""
     store = FeatureStore.open(
         store_root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
     )
     encode = partial(_forward, model, batch_size)
     function = EncodeFn(model.display_name, model.dim, model.convert_rgb_first, model.preprocess, encode)
-    job = EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
-    job.probe(partial(_forward, model, 1))
-    return job
+    return EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
+
+
+def try_model(model: Encoder, job: EncodingJob) -> None:
+    """Encode one of the missing photos by itself, so that a mistake in a model is found before other work.
+
+    Raises:
+        CounterGroundError: the model fails or returns something else than features.
+    """
+    blocks = zip(job.blocks, job.stored, strict=True)
+    missing = (photo for block, stored in blocks if stored is None for photo in block)
+    function = replace(job.function, encode=partial(_forward, model, 1))
+    for photo in islice(missing, _TRIED):
+        decoded = _decode(function, (photo, job.first_path[photo]))
+        if decoded.reason is None:
+            _encode_block(function, [decoded])
+            return
 
 
 def run_encoding(job: EncodingJob, show_progress: bool) -> Features:
@@ -150,17 +160,6 @@ class EncodingJob:
         """How many photos are to be encoded, copies counted once."""
         pairs = zip(self.blocks, self.stored, strict=True)
         return sum(len(block) for block, stored in pairs if stored is None)
-
-    def probe(self, encode: Callable[[Sequence[Any]], np.ndarray]) -> None:
-        """Encode one missing photo by itself: a mistake in a model is found before any other work."""
-        blocks = zip(self.blocks, self.stored, strict=True)
-        missing = (photo for block, stored in blocks if stored is None for photo in block)
-        function = replace(self.function, encode=encode)
-        for photo in islice(missing, _PROBED):
-            decoded = _decode(function, (photo, self.first_path[photo]))
-            if decoded.reason is None:
-                _encode_block(function, [decoded])
-                return
 
     def run(self, advance: Callable[[int], None]) -> Features:
         """Encode what is missing, store it, and return a row for every photo, in their order."""

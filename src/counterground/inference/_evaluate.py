@@ -19,7 +19,7 @@ from counterground.inference._candidates import (
     read_aliases,
     with_confusable,
 )
-from counterground.inference._encode import Features, plan_encoding, run_encoding
+from counterground.inference._encode import Features, plan_encoding, run_encoding, try_model
 from counterground.inference._heads import Head, build_head
 from counterground.inference._predict import class_mean_scores, predict
 from counterground.inference._record import (
@@ -153,5 +153,6 @@ def _encode(model: Model, request: Request) -> tuple[Features, Head]:
     assert isinstance(model, Encoder)
     candidates, settings = request.candidates, request.settings
     job = plan_encoding(model, request.benchmark, cache_dir() / "features", settings.batch_size)
+    try_model(model, job)
     head = build_head(model, candidates.space, candidates.texts, request.templates, cache_dir() / "heads")
     return run_encoding(job, settings.show_progress), head
