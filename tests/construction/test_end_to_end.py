@@ -47,7 +47,7 @@ def photos(tmp_path_factory, shared_cache) -> Path:
         for place, scale in zip(places, (0.8, 0.07), strict=True):
             shown = [ground.image for ground in grounds if ground.label == place]
             (folder / animal / place).mkdir(parents=True)
-            for number in range(12):
+            for number in range(8):
                 center = (0.3 + 0.04 * number, 0.5)
                 ground = shown[number % len(shown)]
                 photo, _ = composite(cutouts[animal], ground, size=256, scale=scale, center=center)
@@ -150,7 +150,7 @@ def test_collecting_survives_kills_and_fetches_nothing_twice(desk, commands, col
     whole = {int(key.removeprefix("inaturalist:")) for key in found["key"]}
     gone = set(server.photos) - whole
     failed = pool.candidates().filter(status="failed")
-    assert len(found) == 72 + 15 - 2
+    assert len(found) == 48 + 15 - 2
     assert len(gone) == 2
     assert {int(key.removeprefix("inaturalist:")) for key in failed["key"]} == gone
     # At most the four photos in flight at each of three kills were asked for again.
