@@ -224,7 +224,7 @@ def test_a_missing_class_and_too_few_photos_are_named(coco):
         each for each in coco.annotations if each["category_id"] != 13 or each["image_id"] < 9
     ]
     with pytest.raises(
-        CounterGroundError, match="1 photos show a large dog; validation and test alone want 2"
+        CounterGroundError, match="1 photos show a large dog; validation and test alone need 2"
     ):
         load(coco)
     coco.categories = [each for each in coco.categories if each["name"] != "zebra"]

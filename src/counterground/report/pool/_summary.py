@@ -211,7 +211,7 @@ def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
         if suggested:
             yield (
                 f"{suggested:,} of {decisions:,} decisions on {task} were made with a model's suggestion on "
-                "screen, which draws annotators towards it and towards each other."
+                "screen, which biases annotators towards it and towards each other."
             )
 
 
