@@ -169,8 +169,8 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale) -> list[str]:
     sentence = (
         f"The line on {title} is based on few photos: the sampling variance of its models' common accuracies "
         f"is {100 * share:.0f} % of the variance between them. That tilts the line towards the horizontal, "
-        "and the intervals of distances do not include it. The models share photos, so their errors are partly "
-        "correlated."
+        "and the intervals of distances do not include it. The models share photos, so their errors are "
+        "partly correlated."
     )
     return [sentence]
 

@@ -229,7 +229,7 @@ def _relies(lead: ModelScores, models: int) -> Answer:
         return Answer(question, "Unknown.", "There are too few independent photos for an interval.")
     if drop.low > 0:
         inflated = (
-            f" Selected as the largest of {models} drops, it is somewhat inflated." if models > 1 else ""
+            f" Selected as the largest of {models} drops, it may be somewhat inflated." if models > 1 else ""
         )
         reason = f"The 95 % interval of its drop, {drop.interval}, lies above 0.{inflated}"
         return Answer(question, "Yes.", reason)
@@ -263,7 +263,7 @@ def _left_out(models: Sequence[ModelScores], guessing: Collection[str]) -> list[
 
 
 def _enough(lead: ModelScores, ranking: _Ranking) -> Answer:
-    """Whether the photos suffice, in sizes of drops that they can and cannot tell from none."""
+    """Whether the photos suffice, in sizes of drops that they can and cannot distinguish from zero."""
     drop = lead.get("drop")
     question = "Are there enough photos?"
     photos = counted(drop.n, "photo")
@@ -274,7 +274,9 @@ def _enough(lead: ModelScores, ranking: _Ranking) -> Answer:
         return Answer(question, "No.", f"{photos}: too few for an interval.")
     reason = f"{photos}: a drop below about {_points(margin)} cannot be distinguished from zero"
     if ranking.margin is not None:
-        reason += f", nor two models whose drops differ by less than about {_points(ranking.margin)}"
+        reason += (
+            f", nor can a difference below about {_points(ranking.margin)} between the drops of two models"
+        )
     if margin <= PRECISE:
         return Answer(question, "Yes.", f"{reason}.")
     times = round((margin / PRECISE) ** 2)
