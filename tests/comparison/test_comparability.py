@@ -93,7 +93,7 @@ def discovered(split, **more):
 
 
 @pytest.mark.parametrize(
-    ("split", "said"), [("none", "selection inflates its drop"), ("half", "suit its weaknesses")]
+    ("split", "said"), [("none", "selection inflates its drop"), ("half", "reflect its weaknesses")]
 )
 def test_the_referee_among_the_models_is_reported(make_run, split, said):
     run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=discovered(split))
