@@ -35,7 +35,7 @@ QUESTIONS = {
 }
 _OUTCOMES: tuple[tuple[Outcome, str], ...] = (
     ("drop", "Drop (points; lower is better)"),
-    ("effective robustness", "Effective robustness (points off the line; higher is better)"),
+    ("effective robustness", "Effective robustness (points; higher is better)"),
 )
 _VERDICTS = {"yes": "yes", "no": "no, harms", "inconclusive": "inconclusive"}
 _BACKBONES = ("ViT/B/32", "ViT/B/32-256")
