@@ -180,8 +180,8 @@ def resize_photo(coco):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (spoil_json, "no COCO instance annotation"),
-        (spoil_table, "no COCO instance annotation"),
+        (spoil_json, "not a COCO instance annotation"),
+        (spoil_table, "not a COCO instance annotation"),
         (spoil_photo, r"000000000007\.jpg cannot be read"),
         (lose_photo, r"000000000007\.jpg is missing"),
         (resize_photo, r"000000000007\.jpg is 90 x 80, its annotation 120 x 120"),

@@ -1,4 +1,4 @@
-"""ColoredCOCO and ColoredStamps: does any caption or objective keep a model from leaning on colour?"""
+"""ColoredCOCO and ColoredStamps: does any caption or objective keep a model from relying on colour?"""
 
 from __future__ import annotations
 
