@@ -24,7 +24,7 @@ from counterground.cli._options import class_option, out_option
 @click.option(
     "--published",
     is_flag=True,
-    help="Also draw the paper's own figures and tables; without RUNS, they are always drawn.",
+    help="Also draw the paper's own figures and tables, as without RUNS and --study.",
 )
 @click.option(
     "--study",

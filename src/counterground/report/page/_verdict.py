@@ -307,7 +307,7 @@ def _next(lead: ModelScores, others: Sequence[ModelScores], ranking: _Ranking) -
     look = f"See below in which classes {lead.label} drops most, and on which photos."
     if ranking.doubtful:
         which = _listed(ranking.doubtful) if ranking.apart else "another model"
-        reason = f"Do not prefer {which} to {lead.label} for a smaller drop. {look}"
+        reason = f"Do not choose {which} over {lead.label} because of a smaller drop. {look}"
         return Answer(_NEXT, "Decide on other grounds, or add photos.", reason)
     if not others:
         return Answer(
@@ -327,6 +327,8 @@ def _drop(model: ModelScores) -> float:
 def _all_of(labels: Sequence[str], each: str) -> str:
     if len(labels) == 1:
         return f"the other model, {labels[0]}"
+    if len(labels) == 2 and each == "any":
+        return "either other model"
     return f"{each} of the {len(labels)} other models"
 
 
