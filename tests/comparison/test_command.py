@@ -160,7 +160,7 @@ def test_runs_on_different_photos_are_kept_apart_and_told(folders):
     assert "on stamps" in said
     alone = " ".join(ran(folders / "one").split())
     assert "1 model on one" in alone
-    assert "There is one model only: --published puts it beside" in alone
+    assert "There is only one model: add --published" in alone
     assert "1 model on one" in ran(folders / "one", "--published")
 
 
@@ -183,7 +183,7 @@ def test_reproduce_shows_printed_and_measured_values(folders):
 def test_a_model_to_test_against_must_be_there(folders):
     assert "No run has the model 'x'" in ran(folders / "small", "--against", "x", status=2)
     assert "No run has the model 'x'" in ran(folders / "small", "--published", "--against", "x", status=2)
-    assert "takes photos" in ran("--published", "--against", "x", status=2)
+    assert "need photos" in ran("--published", "--against", "x", status=2)
 
 
 def test_names_of_models_are_only_text(tmp_path):

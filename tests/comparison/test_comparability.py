@@ -93,7 +93,7 @@ def discovered(split, **more):
 
 
 @pytest.mark.parametrize(
-    ("split", "said"), [("none", "selection inflates its drop"), ("half", "suit its weaknesses")]
+    ("split", "said"), [("none", "selection inflates its drop"), ("half", "reflect its weaknesses")]
 )
 def test_the_referee_among_the_models_is_reported(make_run, split, said):
     run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=discovered(split))
@@ -113,7 +113,7 @@ def test_an_earlier_referee_is_reported_too(make_run):
 
 @pytest.mark.parametrize("discovery", [None, discovered("none"), discovered("half")])
 def test_neither_the_name_nor_the_notes_of_a_benchmark_decide(make_run, discovery):
-    note = f"The pairs were chosen by {CLIP} on these very photos, where it drops 20.0 points: ..."
+    note = f"The pairs were chosen by {CLIP} on these same photos, where it drops 20.0 points: ..."
     told = []
     for name, notes in (("stamps", []), (f"stamps, pairs of {CLIP}", [note]), ("a, b@c", [f"{CLIP}@{CLIP}"])):
         run = make_run(

@@ -213,6 +213,6 @@ def test_models_far_from_those_of_the_line_are_named(make_run):
     run = make_run(levels, sizes=np.full((4, 2), 100), name="stamps")
     found = effective_robustness(model_points([run], published=False))
     assert found.warnings[0] == (
-        "The line on stamps rests on common accuracies from 70.0 to 80.0 %; it is extrapolated for far/x."
+        "The line on stamps is based on common accuracies from 70.0 to 80.0 %; it is extrapolated for far/x."
     )
     assert effective_robustness(model_points()).warnings == ()

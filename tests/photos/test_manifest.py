@@ -69,7 +69,7 @@ def test_a_manifest_is_completed_cast_and_sorted():
         ({"class_index": [1, -1, 2]}, "outside the 3 classes"),
         (
             {"class_name": ["goldfish", "goldfish", "crème"]},
-            "its class_name is not what the label space calls",
+            "its class_name is not the label space's name for",
         ),
         ({"group": ["common", "Counter", None]}, "its group must be common, counter or null, not 'Counter'."),
     ],

@@ -270,7 +270,9 @@ def _apt_download(names: list[str], folder: Path) -> None:
         status, text = _apt(["apt-get", "download", *names], folder)
     if status:
         problem = next((line for line in text.splitlines() if line.startswith("E:")), text.strip()[-200:])
-        advice = "" if os.geteuid() == 0 else "Run `sudo apt-get update` and try again, or: "
+        advice = (
+            "" if os.geteuid() == 0 else "Run `sudo apt-get update` and try again, or bring the packages. "
+        )
         raise CounterGroundError(
             f"apt-get download {' '.join(names)} failed ({problem}). {advice}{_how_to_bring(names)}"
         )

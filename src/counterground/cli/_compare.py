@@ -40,7 +40,7 @@ from counterground.cli._options import format_option
 @click.option(
     "--reproduce",
     is_flag=True,
-    help="The paper's rows beside our values: printed, ours, difference, known notes.",
+    help="Show the paper's rows beside our values: printed, ours, difference, known notes.",
 )
 @format_option(
     ["table", "csv", "json", "markdown", "latex"],

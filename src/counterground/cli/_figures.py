@@ -24,7 +24,7 @@ from counterground.cli._options import class_option, out_option
 @click.option(
     "--published",
     is_flag=True,
-    help="The paper's own figures and tables, also beside RUNs (without any: always).",
+    help="Also draw the paper's own figures and tables, as without RUNS and --study.",
 )
 @click.option(
     "--study",
@@ -32,10 +32,13 @@ from counterground.cli._options import class_option, out_option
     multiple=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="What `counterground study` wrote: figures 10, 11, 12.",
+    help="Folder of `counterground study`, for figures 10, 11 and 12.",
 )
 @click.option(
-    "--only", multiple=True, metavar="1|2a|...|15|tables", help="These figures.  [default: everything]"
+    "--only",
+    multiple=True,
+    metavar="1|2a|...|15|tables",
+    help="Draw only these; repeatable.  [default: everything]",
 )
 @click.option(
     "--format",
@@ -50,7 +53,7 @@ from counterground.cli._options import class_option, out_option
     cls=Option,
     formerly=["--photos"],
     metavar="BENCHMARK",
-    help="Where the photos of figure 1 are.",
+    help="The benchmark with the photos of figure 1.",
 )
 @class_option("class_name", "The class of figure 1.  [default: largest drop]")
 @out_option("Folder of figures, tables and captions.md.")

@@ -37,7 +37,7 @@ _RUNNING = (
         default="fp32",
         show_default=True,
         type=click.Choice(["fp32", "bf16", "fp16"]),
-        help="Precision of the image side.",
+        help="Precision of the image encoder.",
     ),
     click.option(
         "--batch-size",
@@ -77,7 +77,7 @@ _GENERATIVE = (
         help='"A ox", as in the paper, or "An ox".',
     ),
     click.option(
-        "--aliases", metavar="FILE", help='Other words for classes: JSON, {"ice bear": ["polar bear"]}.'
+        "--aliases", metavar="FILE", help='Other names of classes, as JSON: {"ice bear": ["polar bear"]}.'
     ),
 )
 
@@ -89,7 +89,7 @@ def running_options(*, referee: bool = False) -> _Decorator:
         "--label-space",
         metavar="benchmark|imagenet|confusable|FILE" if referee else "benchmark|imagenet|FILE",
         callback=None if referee else _not_confusable,
-        help="The candidate labels: the benchmark's classes, ImageNet's 1000 (the default where every class "
+        help="The candidate names: the benchmark's classes, ImageNet's 1000 (the default where every class "
         f"has an ImageNet index){confusable}, or those of a file.",
     )
     return lambda command: _with_all(command, (label_space, *_RUNNING))

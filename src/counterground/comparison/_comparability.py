@@ -54,7 +54,7 @@ def _photos(runs: Mapping[str, Run]) -> Iterator[str]:
         listed = "; ".join(f"{', '.join(group)} on {benchmark.name}" for benchmark, group in named)
         alike = len({benchmark.name for benchmark, _ in named}) == 1
         kind = "different versions of one benchmark" if alike else "different photos"
-        yield f"These runs are on {kind} ({listed}): figures are compared within each only."
+        yield f"These runs are on {kind} ({listed}): compare figures only within each."
     for group in groups.values():
         unread = {name: run.info.counts.unreadable for name, run in group.items()}
         if len(set(unread.values())) > 1:
@@ -129,11 +129,11 @@ def _referees(runs: Mapping[str, Run]) -> Iterator[str]:
             if row and row.model == REFEREE and (is_counteranimal(run) or not why_not_paper(run)):
                 yield (
                     f"In {name} {record.name} is the model that chose CounterAnimal's backgrounds, on these "
-                    f"very photos: {_INFLATED}"
+                    f"same photos: {_INFLATED}"
                 )
 
 
-_INFLATED = "selection inflates its drop, and no other model's."
+_INFLATED = "selection inflates its drop; the effect on related models is not known."
 
 
 def _own_referees(name: str, run: Run) -> Iterator[str]:
@@ -148,13 +148,13 @@ def _own_referees(name: str, run: Run) -> Iterator[str]:
             continue
         if spec == discovery.referee and discovery.split == "none":
             yield (
-                f"In {name} the pairs of backgrounds were chosen by {referee} on the very photos it is "
+                f"In {name} the pairs of backgrounds were chosen by {referee} on the same photos that it is "
                 f"measured on: {_INFLATED}"
             )
         else:
             yield (
                 f"In {name} the pairs of backgrounds are those where {referee} itself does best and "
-                "worst: they suit its weaknesses and not those of the other models."
+                "worst: they reflect its weaknesses, not those of the other models."
             )
 
 
@@ -170,8 +170,8 @@ def _beside_the_paper(runs: Mapping[str, Run]) -> Iterator[str]:
         for setting in _settings_read(run):
             if setting["names"] != "wordnet":
                 yield (
-                    f"{name} writes names as {setting['names']}; the reproduction that met the paper within "
-                    "0.2 points wrote the WordNet names (--names wordnet)."
+                    f"{name} writes names as {setting['names']}; the reproduction that matched the paper "
+                    "within 0.2 points used the WordNet names (--names wordnet)."
                 )
             if setting["prompts"] == "openai":
                 yield f"{name} uses 80 prompts, the paper's rows beside it one (its Table 10 has 80)."

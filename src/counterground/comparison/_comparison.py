@@ -255,7 +255,7 @@ def _tested_against(runs: Sequence[Run], against: str | None) -> str | None:
         return None
     if not runs:
         raise UsageError(
-            f"Testing against {against!r} takes photos, which the paper's rows have not: give a RUN."
+            f"Tests against {against!r} need photos, which the paper's rows do not have: give a RUN."
         )
     found = find_models(runs, against)
     if len(found) > 1:
@@ -273,7 +273,7 @@ def _alone(points: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
     if points.is_empty():
         return ["No model of these runs has photos on common and on counter backgrounds: there is no drop."]
     if tests.is_empty() and points.height == 1:
-        return ["There is one model only: --published puts it beside the paper's, another RUN beside others."]
+        return ["There is only one model: add --published or another RUN to compare it."]
     return []
 
 

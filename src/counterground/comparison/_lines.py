@@ -53,8 +53,8 @@ def about_line(fit: LineFit, baseline: str, models: pl.DataFrame) -> list[str]:
         sentences.append(f"With the whole interval off the line: {'; '.join(whole)}.")
     if unlike:
         sentences.append(
-            f"Further off than one more of the {FAMILIES[baseline]} is likely to be (p < 0.05; each p is in "
-            f"csv and json): {'; '.join(unlike)}."
+            f"Farther from the line than another of the {FAMILIES[baseline]} is likely to be (p < 0.05; each "
+            f"p is in csv and json): {'; '.join(unlike)}."
         )
     return sentences
 

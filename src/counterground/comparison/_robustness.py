@@ -151,7 +151,7 @@ def _far(title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale
     named = ", ".join(measured["label"].filter(pl.Series(away)).unique(maintain_order=True))
     ends = members["common"].to_numpy()
     sentence = (
-        f"The line on {title} rests on common accuracies from {100 * ends.min():.1f} to "
+        f"The line on {title} is based on common accuracies from {100 * ends.min():.1f} to "
         f"{100 * ends.max():.1f} %; it is extrapolated for {named}."
     )
     return [sentence]
@@ -167,9 +167,10 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale) -> list[str]:
     if share <= _NOISE:
         return []
     sentence = (
-        f"The line on {title} rests on few photos: the sampling variance of its models' common accuracies is "
-        f"{100 * share:.0f} % of the variance between them. That tilts the line towards the horizontal, and "
-        "intervals of distances do not count it. The models share photos, so their errors are alike in part."
+        f"The line on {title} is based on few photos: the sampling variance of its models' common accuracies "
+        f"is {100 * share:.0f} % of the variance between them. That tilts the line towards the horizontal, "
+        "and the intervals of distances do not include it. The models share photos, so their errors are "
+        "partly correlated."
     )
     return [sentence]
 

@@ -34,8 +34,8 @@ QUESTIONS = {
     FILTERED: ("Does cleaner data help?", "filtered data (DataComp, DFN)"),
 }
 _OUTCOMES: tuple[tuple[Outcome, str], ...] = (
-    ("drop", "Drop (points; less is better)"),
-    ("effective robustness", "Effective robustness (points off the line; more is better)"),
+    ("drop", "Drop (points; lower is better)"),
+    ("effective robustness", "Effective robustness (points; higher is better)"),
 )
 _VERDICTS = {"yes": "yes", "no": "no, harms", "inconclusive": "inconclusive"}
 _BACKBONES = ("ViT/B/32", "ViT/B/32-256")
@@ -171,10 +171,10 @@ def _caveats(clips: pl.DataFrame) -> tuple[str, ...]:
     filtered = data.filter("high_quality")["pretrain_dataset"].sort().to_list()
     few = (
         f"The {clips.height} CLIPs were trained on {data.height} data sets, {len(filtered)} of them filtered "
-        f"({', '.join(filtered)}): what the data do rests on few cases, and the intervals take models to be "
-        "independent of each other, which narrows them."
+        f"({', '.join(filtered)}): effects of the data are based on few cases, and the intervals assume that "
+        "models are independent of each other, which makes them narrower."
     )
-    return few, "Models were not assigned to sizes or data by lot: an effect here is an association."
+    return few, "Models were not randomly assigned to sizes or data: effects here are associations."
 
 
 def scaling_table(scaling: Scaling) -> Table:
@@ -202,7 +202,7 @@ def scaling_table(scaling: Scaling) -> Table:
     )
     formula = (
         f"{joint.formula}, and the same for robustness: ordinary least squares, 95 % intervals from t; each "
-        f"effect with the other two held. R² {strength}."
+        f"effect with the other two held constant. R² {strength}."
     )
     sentences = (formula, *_alone(scaling), *scaling.caveats)
     title = "Do size, more data and cleaner data help?"
@@ -225,7 +225,7 @@ def _alone(scaling: Scaling) -> list[str]:
     off_line = [a for a in scaling.answers if a.outcome == "effective robustness"]
     if off_line and len(off_line) == 2 * len(TERMS) and all(a.verdict == "inconclusive" for a in off_line):
         sentences.append(
-            "What helps the drop is not shown to help effective robustness: models that drop less are more "
-            "accurate on common photos too, by about as much as the line says."
+            "There is no clear evidence that what reduces the drop helps effective robustness: models that "
+            "drop less are also more accurate on common photos, by about as much as the line predicts."
         )
     return sentences

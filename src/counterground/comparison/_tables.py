@@ -36,8 +36,8 @@ _METRICS = {
 }
 MOST_PAIRS = 12
 ABOUT_P = (
-    "p is corrected (Holm) for all pairs of these models on the same quantity, shown or not, since models "
-    "are picked after looking."
+    "p is Holm-corrected over all pairs of these models on the same quantity, shown or not, since models "
+    "are selected after seeing the results."
 )
 _MOST_DROPS = 8
 

@@ -88,7 +88,7 @@ def evaluate_models(
     if len(predictions) != rows_per_photo * (len(benchmark.photos) - len(unreadable)):
         raise CounterGroundError(
             f"{len(predictions)} predictions of {len(given)} models and {len(unreadable)} unreadable photos "
-            f"do not add up to {len(benchmark.photos)}. This is a fault of CounterGround; please report it."
+            f"do not add up to {len(benchmark.photos)}. This is a bug in CounterGround; please report it."
         )
     info = run_info(request, outcomes, predictions, unreadable)
     seconds = round(time.monotonic() - started, 2)

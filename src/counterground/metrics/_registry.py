@@ -230,7 +230,7 @@ BUILT_IN = (
         (None,),
         _worst_group,
         "Worst group",
-        "Accuracy in the class and group where it is lowest; with few photos in each, 0 is common.",
+        "Accuracy in the class and group where it is lowest; often 0 where each has few photos.",
         place=6,
         needs_groups=True,
     ),
@@ -247,7 +247,7 @@ BUILT_IN = (
         (None,),
         _calibration,
         "ECE",
-        "Expected calibration error: how far confidence lies from accuracy, 15 bins. Less is better.",
+        "Expected calibration error: how far confidence is from accuracy, 15 bins. Lower is better.",
         place=8,
     ),
     Metric(

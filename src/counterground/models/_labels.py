@@ -153,7 +153,7 @@ def _in_imagenet_order(spec: str, names: Sequence[str]) -> Labels:
         if index not in (None, at):
             raise UsageError(
                 f"{spec}: labels=imagenet contradicts the model's own names: logit {at} is called "
-                f"{names[at]!r}. Leave the option out, and the names are matched."
+                f"{names[at]!r}. Leave out the option to match by name."
             )
     return imagenet_order(
         "The 1000 logits are taken to be ImageNet-1K in its usual order, as labels=imagenet says."

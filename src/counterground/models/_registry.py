@@ -119,7 +119,7 @@ def load_model(
             raise
         raise CounterGroundError(
             f"{spec} does not fit into the memory of {options.device}. Use --device cpu, a smaller model, "
-            "or --precision bf16, in which language models take half of it."
+            "or --precision bf16, which halves the memory of language models."
         ) from error
     if not isinstance(loaded, Model):
         raise CounterGroundError(

@@ -49,7 +49,7 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
     _refuse(photos, unknown, f"its class_index is outside the {len(label_space)} classes", "class_index")
     names = pl.Series(label_space.names)
     wrong = pl.col("class_name") != names.gather(photos["class_index"])
-    _refuse(photos, wrong, "its class_name is not what the label space calls its class_index", "class_name")
+    _refuse(photos, wrong, "its class_name is not the label space's name for its class_index", "class_name")
     return photos.sort("path")
 
 

@@ -137,7 +137,7 @@ def headline(model: ModelScores) -> str:
 
 
 def near_chance(accuracy: Estimate, chance: float) -> bool:
-    """Whether a model is so close to guessing that a small drop says nothing: it has nothing to lose.
+    """Whether a model is so close to guessing that a small drop says nothing: it has little accuracy to lose.
 
     Either its accuracy is less than 5 points above chance: a drop, which is about what lies above it at most,
     could not be larger. Or the interval of its accuracy reaches chance, and it is closer to chance than to

@@ -58,7 +58,7 @@ def run_facts(run: Run) -> RunFacts:
         ("Label space", f"{space.name} ({count(space.size)} names): {space.source}"),
         ("Names", info.names),
         ("Prompts", info.prompts),
-        ("As published", "yes" if info.as_published else "no"),
+        ("Legacy loading (as in the paper)", "yes" if info.as_published else "no"),
         ("Device", info.device),
         ("Precision", info.precision),
         ("Batch size", count(info.batch_size)),

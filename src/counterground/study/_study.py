@@ -68,7 +68,7 @@ def check_out(out: Path, name: str) -> None:
         import_module("matplotlib")
     record = out / "run.json"
     if record.exists() and _name_in(record) != name:
-        raise CounterGroundError(f"{out} holds something else, not the study {name}: choose another --out.")
+        raise CounterGroundError(f"{out} holds other files, not the study {name}: choose another --out.")
     if not record.exists():
         check_only(out, _written_in(out), "a study")
     check_writable(out)

@@ -246,7 +246,7 @@ def test_a_model_without_a_drop_is_of_its_family(page, make_run):
 
 def test_who_chose_the_backgrounds_is_said(page, make_run):
     run = make_run({"m": (0.9, 0.5)}, name="mine")
-    assert "was decided by whoever made the benchmark" in page(run).text
+    assert "Whoever made the benchmark decided" in page(run).text
     chosen = run.info.benchmark.model_copy(update={"referee": "lite0"})
     discovered = replace(run, info=run.info.model_copy(update={"benchmark": chosen}))
     text = page(discovered).text

@@ -37,7 +37,7 @@ def test_the_page_says_what_the_pool_says(pool, tmp_path, page, cells, nasty):
     for row in cells.iter_rows(named=True):
         assert f"{percent(row['accuracy'])} {bounds(row['low'], row['high'])}".strip() in text
     assert "1 fetched, 3 failed, 2 pending." in text
-    assert "5 with two annotators or more, of whom 60.0 % of pairs agree" in text
+    assert "5 with two or more annotators; 60.0 % of annotator pairs agree" in text
     for warning in summary.warnings:
         assert warning in text
 

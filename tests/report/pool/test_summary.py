@@ -100,8 +100,8 @@ def test_agreement_is_that_of_votes_and_its_thinness_is_told(pool):
     assert whole.row(by_predicate=pl.col("task") == "background", named=True)["agreement"] == 2 / 3
     shown = summary.agreement.filter(pl.col("task") == "background")["label"].drop_nulls().to_list()
     assert shown == [label for label in BACKGROUND_LABELS if label in shown]
-    assert summary.warnings[0].startswith("Only 5 photos have the review of two annotators")
-    assert summary.warnings[1].startswith("Only 3 photos have the background of two annotators")
+    assert summary.warnings[0].startswith("Only 5 photos have review decisions from two annotators")
+    assert summary.warnings[1].startswith("Only 3 photos have background decisions from two annotators")
     assert summary.warnings[2].startswith("3 of 17 decisions on review were made with a model's suggestion")
 
 
@@ -109,7 +109,7 @@ def test_a_pool_with_one_annotator_says_that_agreement_is_unknown(tmp_path, page
     pool = make_pool(tmp_path / "pool", {"ice bear": 2})
     pool.decide(pool.photos()["path"][0], annotator="ann", task="review", labels=["keep"])
     (warning,) = summarise_pool(pool).warnings
-    assert warning.startswith("No photo has the review of two annotators")
+    assert warning.startswith("No photo has review decisions from two annotators")
     assert "their agreement is unknown" in page(pool).text
 
 

@@ -23,7 +23,7 @@ def test_the_terminal_tells_it_all_without_colour(pool, cells):
     text = printed(PoolView(summarise_pool(pool), cells, "a referee"))
     flat = re.sub(r"\s+", " ", text)
     assert "pool: 16 photos of 4 classes: 7 kept, 3 discarded, 1 disagreed, 5 undecided." in flat
-    assert "6 have no background label yet and 1 have backgrounds on which annotators disagree" in flat
+    assert "6 have no background label yet and 1 has backgrounds on which annotators disagree" in flat
     assert re.search(r"ice bear +8 +5 +1 +1 +1 +2\b", text)
     assert re.search(r"all +16 +7 +3 +1 +5 +6\b", text)
     assert re.search(r"ann +review +9 +9 +1 +0 +2\.0", text)
@@ -35,7 +35,7 @@ def test_the_terminal_tells_it_all_without_colour(pool, cells):
     assert "~ fewer than 5 photos." in text
     assert "<script>alert('x')" in text
     assert "[bold]" in text
-    assert "Warning: Only 5 photos have the review of two annotators" in flat
+    assert "Warning: Only 5 photos have review decisions from two annotators" in flat
     assert "\x1b" not in text
     assert "\x1b[" in printed(PoolView(summarise_pool(pool)), force_terminal=True, color_system="truecolor")
 
@@ -47,7 +47,7 @@ def test_a_pool_without_backgrounds_has_no_tables_of_zeros(tmp_path, make_pool, 
     assert "Photos by class and background" not in text
     assert "Shades" not in text
     shown = page(pool)
-    assert "No photo has a background label that stands yet." in shown.text
+    assert "No photo has an agreed background label yet." in shown.text
     assert not any("heat" in table.get("class", "") for table in shown.all("table"))
 
 

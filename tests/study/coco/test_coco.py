@@ -180,8 +180,8 @@ def resize_photo(coco):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (spoil_json, "no COCO instance annotation"),
-        (spoil_table, "no COCO instance annotation"),
+        (spoil_json, "not a COCO instance annotation"),
+        (spoil_table, "not a COCO instance annotation"),
         (spoil_photo, r"000000000007\.jpg cannot be read"),
         (lose_photo, r"000000000007\.jpg is missing"),
         (resize_photo, r"000000000007\.jpg is 90 x 80, its annotation 120 x 120"),
@@ -224,7 +224,7 @@ def test_a_missing_class_and_too_few_photos_are_named(coco):
         each for each in coco.annotations if each["category_id"] != 13 or each["image_id"] < 9
     ]
     with pytest.raises(
-        CounterGroundError, match="1 photos show a large dog; validation and test alone want 2"
+        CounterGroundError, match="1 photos show a large dog; validation and test alone need 2"
     ):
         load(coco)
     coco.categories = [each for each in coco.categories if each["name"] != "zebra"]

@@ -95,9 +95,13 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     help="Size of the photos.",
 )
 @click.option("--per-observation", default=1, show_default=True, help="Photos per observation, at most.")
-@click.option("--add", is_flag=True, help="List again, also with another query, and add to the pool.")
+@click.option(
+    "--add", is_flag=True, help="List again, even with a different query, and add what is new to the pool."
+)
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 16), help="Parallel downloads.")
-@click.option("--dry-run", is_flag=True, help="Show how many photos and bytes it would be; fetch nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show how many photos and bytes would be fetched; fetch nothing."
+)
 @click.option(
     "--open-data",
     type=click.Path(path_type=Path),

@@ -58,10 +58,14 @@ _MOST_NOTES = 20
     "--attribution-for-unknown", metavar="TEXT", help='Credit line of photos without one: "© Ada Lovelace".'
 )
 @click.option("--title", default="", help="Title of the collection.  [default: the benchmark's name]")
-@click.option("--description", default="", metavar="TEXT", help="Description, in a few sentences.")
-@click.option("--creator", "creators", multiple=True, metavar="NAME", help="Creator; repeatable.")
-@click.option("--url", default="", help="Its web page.")
-@click.option("--cite", "citation", default="", metavar="TEXT", help="How to cite it.")
+@click.option(
+    "--description", default="", metavar="TEXT", help="Description of the collection, in a few sentences."
+)
+@click.option(
+    "--creator", "creators", multiple=True, metavar="NAME", help="Creator of the collection; repeatable."
+)
+@click.option("--url", default="", help="Web page of the collection.")
+@click.option("--cite", "citation", default="", metavar="TEXT", help="How to cite the collection.")
 @click.option(
     "--collection-licence",
     "--collection-license",
@@ -78,7 +82,7 @@ _MOST_NOTES = 20
     default="1.0.0",
     show_default=True,
     metavar="X.Y.Z",
-    help="Its version.",
+    help="Version of the collection.",
 )
 @click.option(
     "--released", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Publication date, as 2024-05-31."
@@ -88,14 +92,14 @@ _MOST_NOTES = 20
     default=100,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Most megabytes of a shard, for formats with shards.",
+    help="Maximum size of a shard, for formats with shards.",
 )
 @click.option(
     "--shard-photos",
     default=10_000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Most photos of a shard, for formats with shards.",
+    help="Maximum number of photos in a shard.",
 )
 def export(
     *,

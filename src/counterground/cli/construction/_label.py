@@ -39,7 +39,7 @@ from counterground.cli._help import Command
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="0.0.0.0 lets phones and colleagues in this network in, without encryption.",
+    help="0.0.0.0 lets phones and colleagues on this network connect, without encryption.",
 )
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="0, the default, picks a free one.")
 @click.option(
@@ -71,7 +71,7 @@ from counterground.cli._help import Command
     "--open/--no-open",
     "open_browser",
     default=True,
-    help="Open the first link in a browser here; never with another --host.",
+    help="Open the first link in a browser on this machine; never with another --host.",
 )
 def label(pool: Path, annotators: tuple[str, ...], **options: Any) -> None:
     """Review photos of a pool and label their backgrounds in a browser, with one keypress per photo.

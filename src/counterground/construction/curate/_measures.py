@@ -251,7 +251,7 @@ def _look(pool: Pool, job: _Job) -> Path | str:
     except OSError as error:
         return (error.strerror or str(error)).lower()
     if job.size is not None and size != job.size:
-        return "content changed since it was taken into the pool"
+        return "content changed since it was added to the pool"
     return file
 
 

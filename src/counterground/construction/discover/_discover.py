@@ -234,7 +234,9 @@ def _left_out(run: Run, seen: pl.DataFrame) -> list[str]:
     ]
     bare = len(run.predictions) - len(seen)
     if bare:
-        notes.append(f"Not used to choose pairs, for lack of a background label: {counted(bare, 'photo')}.")
+        notes.append(
+            f"Not used to choose pairs, because they have no background label: {counted(bare, 'photo')}."
+        )
     return notes
 
 

@@ -323,7 +323,7 @@ def _key(variable: str) -> str | None:
     """Return the key from the environment, without the line break that one read from a file often ends in."""
     key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise UsageError(f"{variable} contains characters that no key has; set it again.")
+        raise UsageError(f"{variable} contains characters that a key cannot have; set it again.")
     return key or None
 
 

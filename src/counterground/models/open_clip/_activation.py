@@ -80,7 +80,7 @@ def resolve_activation(name: str, tag: str, *, as_published: bool = False) -> Ac
         quick_gelu = False
         warnings.append(
             f"As published: {plain}/{spelled} was trained with QuickGELU and runs with GELU here, as the "
-            "paper apparently loaded it; its accuracy is lower than the weights deserve."
+            "paper apparently loaded it; its accuracy is lower than that of the weights as trained."
         )
     elif as_published and (plain, spelled) in _PUBLISHED_UNKNOWN:
         warnings.append(

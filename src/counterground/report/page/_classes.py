@@ -25,7 +25,7 @@ class ClassData(NamedTuple):
 
 
 class ConfusionWords(NamedTuple):
-    """A confusion that the counter background brings: the class and a sentence."""
+    """A confusion that is more frequent on the counter background: the class and a sentence."""
 
     class_index: int
     text: str
@@ -33,7 +33,7 @@ class ConfusionWords(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassPage:
-    """All classes, what they share (models and names), and the confusions that counter backgrounds bring."""
+    """All classes, what they share (models, names), and confusions more frequent on counter backgrounds."""
 
     classes: list[ClassData]
     shared: dict[str, Any]
@@ -239,7 +239,7 @@ def confusions(predictions: pl.DataFrame, names: int = 3) -> pl.DataFrame:
 
 
 def background_confusions(counted: pl.DataFrame, model: str, at_most: int = 5) -> pl.DataFrame:
-    """The confusions of one model that the counter background brings most often.
+    """The confusions of one model whose share rises most from the common to the counter background.
 
     Returns:
         ``class_index, name, count, n`` (counter photos), ``before`` and ``n_before`` (the same confusion

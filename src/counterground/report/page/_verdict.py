@@ -229,7 +229,7 @@ def _relies(lead: ModelScores, models: int) -> Answer:
         return Answer(question, "Unknown.", "There are too few independent photos for an interval.")
     if drop.low > 0:
         inflated = (
-            f" Selected as the largest of {models} drops, it is somewhat inflated." if models > 1 else ""
+            f" Selected as the largest of {models} drops, it may be somewhat inflated." if models > 1 else ""
         )
         reason = f"The 95 % interval of its drop, {drop.interval}, lies above 0.{inflated}"
         return Answer(question, "Yes.", reason)
@@ -263,7 +263,7 @@ def _left_out(models: Sequence[ModelScores], guessing: Collection[str]) -> list[
 
 
 def _enough(lead: ModelScores, ranking: _Ranking) -> Answer:
-    """Whether the photos suffice, in sizes of drops that they can and cannot tell from none."""
+    """Whether the photos suffice, in sizes of drops that they can and cannot distinguish from zero."""
     drop = lead.get("drop")
     question = "Are there enough photos?"
     photos = counted(drop.n, "photo")
@@ -274,7 +274,9 @@ def _enough(lead: ModelScores, ranking: _Ranking) -> Answer:
         return Answer(question, "No.", f"{photos}: too few for an interval.")
     reason = f"{photos}: a drop below about {_points(margin)} cannot be distinguished from zero"
     if ranking.margin is not None:
-        reason += f", nor two models whose drops differ by less than about {_points(ranking.margin)}"
+        reason += (
+            f", nor can a difference below about {_points(ranking.margin)} between the drops of two models"
+        )
     if margin <= PRECISE:
         return Answer(question, "Yes.", f"{reason}.")
     times = round((margin / PRECISE) ** 2)
@@ -305,7 +307,7 @@ def _next(lead: ModelScores, others: Sequence[ModelScores], ranking: _Ranking) -
     look = f"See below in which classes {lead.label} drops most, and on which photos."
     if ranking.doubtful:
         which = _listed(ranking.doubtful) if ranking.apart else "another model"
-        reason = f"Do not prefer {which} to {lead.label} for a smaller drop. {look}"
+        reason = f"Do not choose {which} over {lead.label} because of a smaller drop. {look}"
         return Answer(_NEXT, "Decide on other grounds, or add photos.", reason)
     if not others:
         return Answer(
@@ -325,6 +327,8 @@ def _drop(model: ModelScores) -> float:
 def _all_of(labels: Sequence[str], each: str) -> str:
     if len(labels) == 1:
         return f"the other model, {labels[0]}"
+    if len(labels) == 2 and each == "any":
+        return "either other model"
     return f"{each} of the {len(labels)} other models"
 
 

@@ -192,18 +192,18 @@ def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
     for task, photos in whole.select("task", "photos").iter_rows():
         if not photos:
             yield (
-                f"No photo has the {task} of two annotators, so their agreement is unknown: let a "
+                f"No photo has {task} decisions from two annotators, so their agreement is unknown: let a "
                 "second annotator label a share of the photos."
             )
             continue
         classes = found.filter((pl.col("task") == task) & pl.col("class_name").is_not_null())
         thin = classes.filter(pl.col("photos") < FEW_IN_CLASS).height
         if photos < FEW_PHOTOS:
-            yield (f"Only {_photos(photos)} the {task} of two annotators: agreement is uncertain.")
+            yield (f"Only {_photos(photos)} {task} decisions from two annotators: agreement is uncertain.")
         elif thin:
             yield (
-                f"In {thin} of {classes.height} classes fewer than {FEW_IN_CLASS} photos have the {task} of "
-                "two annotators: agreement per class is unreliable."
+                f"In {thin} of {classes.height} classes fewer than {FEW_IN_CLASS} photos have {task} "
+                "decisions from two annotators: agreement per class is unreliable."
             )
     for task in annotators["task"].unique(maintain_order=True):
         rows = annotators.filter(pl.col("task") == task)
@@ -211,7 +211,7 @@ def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
         if suggested:
             yield (
                 f"{suggested:,} of {decisions:,} decisions on {task} were made with a model's suggestion on "
-                "screen, which draws annotators towards it and towards each other."
+                "screen, which biases annotators towards it and towards each other."
             )
 
 
@@ -227,10 +227,10 @@ def pool_sentence(summary: PoolSummary) -> str:
     ]
     sentence = f"{counted(photos, 'photo')} of {counted(classes, 'class')}: {', '.join(sides)}."
     open_ones = [
-        f"{count(number)} {what}"
+        f"{count(number)} {'has' if number == 1 else 'have'} {what}"
         for number, what in (
-            (summary.total("unlabelled"), "have no background label yet"),
-            (summary.total("unsettled"), "have backgrounds on which annotators disagree"),
+            (summary.total("unlabelled"), "no background label yet"),
+            (summary.total("unsettled"), "backgrounds on which annotators disagree"),
         )
         if number
     ]

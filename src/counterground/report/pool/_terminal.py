@@ -152,7 +152,7 @@ def _agreement(summary: PoolSummary) -> Iterator[RenderableType]:
         yield table
         if classes.height > lowest.height:
             yield Text(
-                f"Of the classes, those with the lowest alpha; --html shows all {count(classes.height)}."
+                f"Of the classes, those with the lowest alpha; --out FILE shows all {count(classes.height)}."
             )
 
 

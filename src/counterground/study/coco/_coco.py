@@ -118,7 +118,9 @@ def _open(folder: Path) -> Any:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
             coco.createIndex()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CounterGroundError(f"{file} is no COCO instance annotation ({error!r}): {_GET}.") from error
+        raise CounterGroundError(
+            f"{file} is not a COCO instance annotation file ({error!r}): {_GET}."
+        ) from error
     missing = [name for name in COCO_CLASSES if not coco.getCatIds(catNms=[name])]
     if missing:
         raise CounterGroundError(f"{file} has no class {missing[0]!r}: {_GET}.")
@@ -174,7 +176,7 @@ def _parts(choice: Choice, per_class: Mapping[Part, int]) -> dict[Part, list[Cho
     for name, chosen in zip(COCO_CLASSES, choice.chosen, strict=True):
         if len(chosen) <= held:
             raise CounterGroundError(
-                f"{len(chosen)} photos show a large {name}; validation and test alone want {held}: {_GET}."
+                f"{len(chosen)} photos show a large {name}; validation and test alone need {held}: {_GET}."
             )
         train = min(per_class["train"], len(chosen) - held)
         middle = train + per_class["validation"]

@@ -130,15 +130,15 @@ def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
     swept = trained.filter(pl.col("strength").is_not_null())
     at = main_strength(swept["strength"].unique().to_list())
     rows = swept.filter(strength=at)
-    lean = ", all objectives lean on it" if rows["drop"].to_numpy().min() > 0.1 else ""
+    lean = ", all objectives rely on it" if rows["drop"].to_numpy().min() > 0.1 else ""
     text = (
-        f"Where the colour tells the class of {100 * at:g} % of the training photos{lean}: "
+        f"Where the colour predicts the class of {100 * at:g} % of the training photos{lean}: "
         f"in-distribution accuracy is {_range(rows['id'])} %, out of distribution {_range(rows['ood'])} %; "
     )
     text += _verdict(comparisons.filter(model=model, strength=at, measure="ood"))
     control = trained.filter(pl.col("strength").is_null())
     if len(control):
-        text += f" Where colours tell nothing the drop is {_range(control['drop'])} points."
+        text += f" Where colours are uninformative the drop is {_range(control['drop'])} points."
     return text
 
 

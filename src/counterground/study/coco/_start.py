@@ -79,7 +79,7 @@ def load_start(spec: str, *, offline: bool = False) -> Start:
 
 
 def small_start(objects: Objects, seed: int, folder: Path) -> Start:
-    """Return the small CLIP, trained on the training animals on colours that tell nothing.
+    """Return the small CLIP, trained on the training animals on uninformative colours.
 
     It is short: a few passes teach it what the groups are called and look like, not to know each animal by
     heart, after which no loss would be left for a colour to lower. It sees no photo of the other parts. What

@@ -1,4 +1,4 @@
-"""ColoredCOCO and ColoredStamps: does any caption or objective keep a model from leaning on colour?"""
+"""ColoredCOCO and ColoredStamps: does any caption or objective keep a model from relying on colour?"""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def study_coloredcoco(
     names = tuple(models) or (TABLE_7_MODELS if coco else (SMALL,))
     if coco and SMALL in names:
         raise UsageError(
-            "The small CLIP knows no class of COCO: name a model, such as open_clip:RN50/openai."
+            "The small CLIP does not know COCO's classes: name a model, such as open_clip:RN50/openai."
         )
     check_specs([name for name in names if name != SMALL])
     if coco:
@@ -149,7 +149,7 @@ def _study(trainings: pl.DataFrame, objects: Objects, settings: CocoSettings, mo
     figures |= {f"sweep{place or ''}": draw_sweep(results, model) for place, model in enumerate(models)}
     return Study(
         "coloredcoco",
-        "Do captions or objectives keep a model from leaning on colour?",
+        "Do captions or objectives keep a model from relying on colour?",
         answer(results, comparisons),
         {
             "source": objects.source,

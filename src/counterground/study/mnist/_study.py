@@ -68,7 +68,7 @@ def study_multicoloredmnist(
     table, differences = summarise(cells), compare_methods(cells)
     study = Study(
         "multicoloredmnist",
-        "Does contrastive training lean on colour more than supervised training?",
+        "Does contrastive training rely on colour more than supervised training?",
         _answer(differences),
         {"source": digits.source, "rows": _rows(table), "differences": _difference_rows(differences)},
         {"cells": cells, "table8": table, "differences": differences},
@@ -175,7 +175,7 @@ def _answer(differences: pl.DataFrame) -> str:
     verdict = (
         "the difference is not significant"
         if rev["low"] <= 0 <= rev["high"]
-        else f"the {'contrastive' if rev['difference'] < 0 else 'supervised'} one leans on it more"
+        else f"the {'contrastive' if rev['difference'] < 0 else 'supervised'} one relies on it more"
     )
     return (
         f"Where colour misleads, contrastive minus supervised accuracy is {points} over {rev['seeds']} "

@@ -138,7 +138,7 @@ def test_rows_without_a_readable_image_are_listed(tmp_path, files):
     assert [(one.item, one.reason) for one in report.rejected] == [
         ("all, row 1", "not an image"),
         ("all, row 2", "truncated"),
-        ("all, row 3", "the source has no bytes of it"),
+        ("all, row 3", "the source has no data for it"),
     ]
 
 

@@ -100,7 +100,7 @@ class INaturalist:
         if isinstance(error, _NotJsonError):
             return (
                 f"{self._address} sends pages or broken answers in place of JSON: is that the address of the "
-                "API, and does this network let you out?"
+                "API, and does this network allow the connection?"
             )
         if error.status is None and not error.again:
             return f"{self._address}: {error.reason}. Is that the address of the API?"

@@ -228,7 +228,7 @@ def remembered_taxa(pool: Pool, wanted: Sequence[WantedClass]) -> dict[str, Any]
 
 def _how_the_pool_writes_it(_name: str, known: str) -> str:
     if known == "NAME":
-        return "Write the class as the pool does, or so that it is clearly another."
+        return "Write the class as the pool does, or give it a clearly different name."
     return f"Collect it under that name: -c {known!r}."
 
 

@@ -187,7 +187,7 @@ def _key(origin: str, digest: str) -> str:
 
 def _bytes(content: Path | bytes | None, where: Path) -> bytes:
     if content is None:
-        raise UnreadablePhoto(where, "the source has no bytes of it")
+        raise UnreadablePhoto(where, "the source has no data for it")
     if isinstance(content, bytes):
         return content
     if is_special(content):
