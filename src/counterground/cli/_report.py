@@ -29,7 +29,7 @@ from counterground.cli._options import out_option
     "benchmarks",
     multiple=True,
     metavar="BENCHMARK",
-    help="Where the photos of the runs are: a folder, a .parquet manifest or a pool. Not needed for built-in "
+    help="Where the photos of the runs are: a folder, a manifest or a pool. Not needed for built-in "
     "benchmarks and that of --discovery.",
 )
 @click.option(

@@ -84,7 +84,7 @@ def encode_photos(
     Raises:
         CounterGroundError: no photo can be read, or the model fails or returns something else than features.
     """
-    return run_encoding(plan_encoding(model, benchmark, store_root, batch_size), show_progress)
+    return run_encoding(_plan(model, benchmark, store_root, batch_size), show_progress)
 
 
 def plan_encoding(model: Encoder, benchmark: Benchmark, store_root: Path, batch_size: int) -> EncodingJob:
@@ -93,14 +93,18 @@ def plan_encoding(model: Encoder, benchmark: Benchmark, store_root: Path, batch_
     Raises:
         CounterGroundError: the model fails or returns something else than features.
     """
+    job = _plan(model, benchmark, store_root, batch_size)
+    job.probe(partial(_forward, model, 1))
+    return job
+
+
+def _plan(model: Encoder, benchmark: Benchmark, store_root: Path, batch_size: int) -> EncodingJob:
     store = FeatureStore.open(
         store_root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
     )
     encode = partial(_forward, model, batch_size)
     function = EncodeFn(model.display_name, model.dim, model.convert_rgb_first, model.preprocess, encode)
-    job = EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
-    job.probe(partial(_forward, model, 1))
-    return job
+    return EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
 
 
 def run_encoding(job: EncodingJob, show_progress: bool) -> Features:

@@ -10,7 +10,7 @@ from counterground.errors import CounterGroundError
 from counterground.models._dual import TorchDualEncoder
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
-from counterground.models._weights import check_cached, fetching, refusing_code
+from counterground.models._weights import check_cached, fetching, refuse_other_files, refusing_code
 from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
 from counterground.models.open_clip._source import (
     CONFIG_NAME,
@@ -210,6 +210,7 @@ def _build(
         # Weights come from the file below; a text tower from Hugging Face still reads its configuration.
         model = _create(name, forced, preprocess)
     with refusing_code(weights, spec):
+        refuse_other_files(weights)
         open_clip.load_checkpoint(model, str(weights), strict=True, weights_only=True)
     return model
 

@@ -195,7 +195,7 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
     found: list[_Known] = []
     taken: set[int] = set()
     for number, run in enumerate(runs):
-        records = {record.spec: record for record in run.info.models}
+        records = {record.name: record for record in run.info.models}
         for model in regroup(run.scores):
             place = comparison.place_of(run, model.setting._asdict())
             if place not in taken:
