@@ -40,6 +40,8 @@ def read_table(source: Path) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError) as error:
         ragged = "truncate_ragged_lines" in str(error)
         reason = "a row has more cells than the header has names" if ragged else error_message(error)
+        if "invalid utf-8" in reason:
+            reason = "it is not UTF-8; save it as UTF-8"
         raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
     if frame.is_empty():
         raise CounterGroundError(f"{source} has no rows.")
@@ -47,12 +49,12 @@ def read_table(source: Path) -> pl.DataFrame:
 
 
 def _separator(source: Path) -> str:
-    """Return what separates the cells; where commas are decimal marks, spreadsheets write semicolons."""
+    """Return what separates the cells; where commas are decimal marks, spreadsheets write something else."""
     if source.suffix.lower() == ".tsv":
         return "\t"
     with source.open("rb") as file:
         header = file.readline()
-    return ";" if b";" in header and b"," not in header else ","
+    return next((sign for sign in (",", ";", "\t") if sign.encode() in header), ",")
 
 
 def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
