@@ -421,8 +421,8 @@ def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str | None
         opened = benchmark
     elif not isinstance(benchmark, str | Path):
         raise UsageError(
-            f"A benchmark is a name, a folder, a manifest or a Benchmark, not {type(benchmark).__name__}: of a "
-            "frame, make one with Benchmark.from_frame(frame)."
+            f"A benchmark is a name, a folder, a manifest or a Benchmark, not {type(benchmark).__name__}: "
+            "make one of a frame with Benchmark.from_frame(frame)."
         )
     else:
         opened = open_benchmark(benchmark, show_progress=show_progress)
