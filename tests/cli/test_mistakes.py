@@ -221,7 +221,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
     (root / "damaged.parquet").write_bytes(b"PAR1")
     (root / "my_code.py").write_text(MINE)
     shutil.copytree(root / "run", root / "damaged-run")
-    (root / "damaged-run/run.json").write_text("{}")
+    (root / "damaged-run/run.json").write_text('{"models": ["x"]}')
     shutil.copytree(root / "pairs", root / "damaged-pairs")
     (root / "damaged-pairs/benchmark.json").write_text("{")
     yield root

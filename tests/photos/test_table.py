@@ -211,3 +211,15 @@ def test_a_file_that_is_no_parquet(tmp_path):
     with pytest.raises(CounterGroundError, match=r"Cannot read the table .*x\.parquet") as caught:
         read_benchmark(tmp_path / "x.parquet")
     assert "\n" not in str(caught.value)
+
+
+def test_photos_on_two_drives_of_windows_have_no_folder_in_common(tmp_path, monkeypatch):
+    rows = [(str(tmp_path / "0.png"), "hen")]
+    pl.DataFrame(rows, schema=["path", "class_name"], orient="row").write_csv(tmp_path / "mine.csv")
+
+    def on_two_drives(_paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr("os.path.commonpath", on_two_drives)
+    with pytest.raises(CounterGroundError, match="several drives: put them on one"):
+        read_benchmark(tmp_path / "mine.csv")

@@ -119,7 +119,10 @@ def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Pa
             "all of them in one way."
         )
     files = {path: Path(os.path.normpath(file)) for path, file in written.items()}
-    shared = Path(os.path.commonpath([file.parent for file in files.values()]))
+    try:
+        shared = Path(os.path.commonpath([file.parent for file in files.values()]))
+    except ValueError as error:  # of Windows
+        raise CounterGroundError("The photos lie on several drives: put them on one.") from error
     below = {path: file.relative_to(shared).as_posix() for path, file in files.items()}
     frame = frame.with_columns(pl.col(columns).replace(below))
     note = (
