@@ -69,9 +69,9 @@ def check_free(out: Path, request_hash: str, *, overwrite: bool) -> None:
         CounterGroundError: ``out`` holds a run of another request and ``overwrite`` does not say to replace
             it, or cannot be written.
     """
-    if not (out / "run.json").exists():
-        check_only(out, RUN_FILES, "a run")
-    elif not overwrite:
+    if not all((out / name).exists() for name in ("run.json", "predictions.parquet")):
+        check_only(out, RUN_FILES, "a run")  # a study has a run.json, too
+    if (out / "run.json").exists() and not overwrite:
         info = open_run(out).info
         if info.request != request_hash:
             raise CounterGroundError(

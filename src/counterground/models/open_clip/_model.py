@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
+from counterground.models._device import for_inference
 from counterground.models._dual import TorchDualEncoder
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
@@ -67,7 +68,7 @@ class OpenClipEncoder(TorchDualEncoder):
         self.fingerprint, self.text_fingerprint = _fingerprints(
             model, tokenizer, configuration, libraries, preprocessing=preprocessing, dtype=options.precision
         )
-        self.network = model.eval().requires_grad_(requires_grad=False).to(options.device)
+        self.network = for_inference(model, options.device)
         scale = model.logit_scale.detach().float().exp().reshape(-1)
         self.logit_scale = float(scale[0])
         self.description = {
