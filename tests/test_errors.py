@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import pytest
 
 from counterground.errors import MissingExtraError, UsageError, error_summary, needs_extra, raised_in
+from counterground.photos import Benchmark, LabelSpace
 
 
 def test_a_missing_package_is_named_with_its_extra():
@@ -44,3 +46,9 @@ def test_an_error_is_placed_in_the_users_own_code(folder, own, own_modules, monk
     assert error_summary(error, own).endswith(f" ({folder}/their_code.py, line 4)")
     if own:
         assert raised_in(error) == ""
+
+
+def test_generated_code_of_ours_is_not_the_users():
+    with pytest.raises(AttributeError) as caught:
+        Benchmark("name", Path(), "no frame", LabelSpace("own", ("ox",), (345,)))
+    assert "test_errors.py, line " in raised_in(caught.value)

@@ -4,9 +4,11 @@ import inspect
 import subprocess
 import sys
 
+import polars as pl
 import pytest
 
 import counterground as cg
+from counterground.errors import UsageError
 
 
 def test_what_is_public_is_listed_and_there():
@@ -21,6 +23,18 @@ def test_every_argument_has_a_name_and_a_type(name):
     assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
     annotations = [parameter.annotation for parameter in signature.parameters.values()]
     assert inspect.Parameter.empty not in [*annotations, signature.return_annotation]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: cg.evaluate(pl.DataFrame({"path": ["a"]}), "x", out="x"), r"not DataFrame.*\.from_frame"),
+        (lambda: cg.scores("run", by="class"), "not by 'class'"),
+    ],
+)
+def test_other_values_are_refused_in_one_line(call, said):
+    with pytest.raises(UsageError, match=said):
+        call()
 
 
 def test_the_import_loads_nothing_heavy():

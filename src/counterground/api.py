@@ -278,7 +278,12 @@ def scores(runs: AnyRuns, *, by: Literal["background"] | None = None) -> pl.Data
     Args:
         runs: runs or their folders.
         by: ``background`` for the accuracy on each background, which needs no common and counter photos.
+
+    Raises:
+        UsageError: another ``by``.
     """
+    if by not in (None, "background"):
+        raise UsageError(f"Scores are by background or, with by=None, by class and over all, not by {by!r}.")
     opened = _opened_runs(runs)
     join = join_backgrounds if by == "background" else join_scores
     return join(opened, named=len(opened) > 1)
@@ -414,6 +419,11 @@ def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str | None
     """Open a benchmark; ``out`` must be apart from it: what lies among photos is read with them."""
     if isinstance(benchmark, Benchmark):
         opened = benchmark
+    elif not isinstance(benchmark, str | Path):
+        raise UsageError(
+            f"A benchmark is a name, a folder, a manifest or a Benchmark, not {type(benchmark).__name__}: "
+            "make one of a frame with Benchmark.from_frame(frame)."
+        )
     else:
         opened = open_benchmark(benchmark, show_progress=show_progress)
         if out is not None and Path(benchmark).is_dir():

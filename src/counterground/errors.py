@@ -64,6 +64,8 @@ def raised_in(error: BaseException, own: Collection[str] = ()) -> str:
     place = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
+        if file.startswith("<"):  # generated, as the __init__ of a dataclass is
+            file = frame.f_globals.get("__file__") or file
         top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if (top in own and top != __package__) or not is_installed(file):
             place = f"{_short(file)}, line {line}"

@@ -159,7 +159,10 @@ def test_cutouts_are_trimmed_and_solid(real_packages):
 def test_progress_counts_to_the_end(tiny_debs, own_cache, tmp_path):
     seen: list[tuple[int, int]] = []
     build_stamps(
-        FEW, packages=tiny_debs, out=tmp_path / "few", progress=lambda done, total: seen.append((done, total))
+        FEW,
+        packages=str(tiny_debs),
+        out=str(tmp_path / "few"),
+        progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(done, 96) for done in range(1, 97)]
 

@@ -99,6 +99,12 @@ MISTAKES = [
         "'decisions.sqlite'",
         "choose an empty or a new folder",
     ),
+    (
+        "evaluate photos -m MODEL -o a-study --overwrite",
+        2,
+        "'theory.parquet'",
+        "choose an empty or a new folder",
+    ),
     ("evaluate photos -m MODEL -o notes.txt", 2, "notes.txt is a file", "choose a folder"),
     ("evaluate photos -m MODEL --batch-size 7 -o run", 1, "run holds another run", "--overwrite"),
     ("evaluate photos -m MODEL -o damaged-run", 1, "damaged-run", "evaluate again"),
@@ -220,8 +226,11 @@ def place(tmp_path_factory) -> Iterator[Path]:
     (root / "damaged.json").write_text("{")
     (root / "damaged.parquet").write_bytes(b"PAR1")
     (root / "my_code.py").write_text(MINE)
+    (root / "a-study").mkdir()
+    for name in ("run.json", "theory.parquet"):
+        (root / "a-study" / name).write_text("{}")
     shutil.copytree(root / "run", root / "damaged-run")
-    (root / "damaged-run/run.json").write_text("{}")
+    (root / "damaged-run/run.json").write_text('{"models": ["x"]}')
     shutil.copytree(root / "pairs", root / "damaged-pairs")
     (root / "damaged-pairs/benchmark.json").write_text("{")
     yield root

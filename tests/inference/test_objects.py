@@ -128,6 +128,15 @@ def test_a_network_of_some_classes_is_told_how_to_let_only_those_compete(evaluat
         evaluate((Mean(), small, NAMES), label_space=None)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_gives_the_same_answers(evaluate):
+    network = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(3, 3))
+    given = {"plain": (network, small, NAMES), "script": (torch.jit.script(network), small, NAMES)}
+    answers = evaluate(given, label_space="benchmark").predictions
+    plain, script = (answers.filter(model=name)["confidence"] for name in given)
+    np.testing.assert_allclose(plain, script, atol=1e-6)
+
+
 def test_a_network_in_training_goes_on_as_if_nothing_had_been(evaluate):
     network = Mean().train()
     network.head.bias.requires_grad_(False)

@@ -148,6 +148,9 @@ def png():
         ({"path": [Image.new("F", (4, 4))], "class_name": ["ox"]}, {}, "Row 0 .* floating-point pixels"),
         ({"path": ["a.jpg"], "class_name": ["ox"]}, {}, "Cannot read the photo .*a.jpg: missing"),
         (pd.DataFrame([[1, 2]], columns=["path", "path"]), {}, "column 'path' more than once"),
+        ({"path": ["a"], "class_name": [3.0]}, {}, "'class_name' has numbers: say what they mean"),
+        ({"path": ["a", "b"], "class_name": ["ox"]}, {}, "'path' has 2 values, 'class_name' has 1 value"),
+        ({"path": [], "class_name": []}, {}, "not empty: 'path' has 0 values"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(frame, how, message):

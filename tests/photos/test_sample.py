@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import polars as pl
+import pytest
 from noise_photos import save_animals
 
+from counterground.errors import UsageError
 from counterground.photos import read_benchmark, sample_photos
 
 
@@ -15,7 +18,12 @@ def test_a_sample_takes_one_photo_of_each_cell_before_a_second(tmp_path):
         assert (len(few.photos), len(sizes), sizes.max()) == (limit, 6, most)
         assert few.notes[-1].startswith(f"A trial on {limit} of 48 photos")
         assert few.version != whole.version
-    assert sample_photos(whole, 3).photos["class_index"].to_list() == [0, 0, 1]
+    few = sample_photos(whole, 3).photos["class_index"]
+    assert sorted(few.value_counts()["count"]) == [1, 2]
+    (first,) = whole.photos.filter(pl.col("photo_id") == pl.col("photo_id").min())["class_index"]
+    assert few.mode().to_list() == [first]
+    with pytest.raises(UsageError, match="at least 1 photo, not -3"):
+        sample_photos(whole, -3)
     assert sample_photos(whole, 48) is whole
 
 

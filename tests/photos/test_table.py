@@ -92,6 +92,8 @@ def test_a_table_as_pandas_writes_it(write, tmp_path):
         ("a.csv", "", "a.csv is empty."),
         ("a.csv", "path,class_name\n", "a.csv has no rows."),
         ("a.csv", "image;label\n0.png;hen\n", "no column 'path'; it has image, label."),
+        ("a.csv", "image\tlabel\n0.png\then\n", "no column 'path'; it has image, label."),
+        ("a.csv", "path,class_name\n0.png,h\xe9n\n", "it is not UTF-8; save it as UTF-8."),
         ("a.csv", "path,class_name\n0.png,hen,grass\n", "a row has more cells than the header has names."),
         ("a.csv", "path,class_name,class_index\n0.png,hen,1.5\n", "'class_index' must be Int32, not String"),
         ("a.jsonl", "{'path': 1}", "Cannot read the table"),
@@ -100,7 +102,7 @@ def test_a_table_as_pandas_writes_it(write, tmp_path):
 )
 def test_what_is_wrong_with_a_text_is_said_in_one_line(write, tmp_path, name, text, message):
     write()
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
     with pytest.raises(CounterGroundError, match=re.escape(message)) as caught:
         read_benchmark(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
@@ -209,3 +211,15 @@ def test_a_file_that_is_no_parquet(tmp_path):
     with pytest.raises(CounterGroundError, match=r"Cannot read the table .*x\.parquet") as caught:
         read_benchmark(tmp_path / "x.parquet")
     assert "\n" not in str(caught.value)
+
+
+def test_photos_on_two_drives_of_windows_have_no_folder_in_common(tmp_path, monkeypatch):
+    rows = [(str(tmp_path / "0.png"), "hen")]
+    pl.DataFrame(rows, schema=["path", "class_name"], orient="row").write_csv(tmp_path / "mine.csv")
+
+    def on_two_drives(_paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr("os.path.commonpath", on_two_drives)
+    with pytest.raises(CounterGroundError, match="several drives: put them on one"):
+        read_benchmark(tmp_path / "mine.csv")

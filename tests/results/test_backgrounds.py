@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -99,3 +100,12 @@ def test_an_evaluation_without_pairs_shows_it_and_the_way_to_pairs(make_run, unp
     printed = " ".join(capsys.readouterr().out.split())
     assert "discover" not in printed
     assert "Background" not in printed
+
+
+def test_many_backgrounds_are_not_a_wall_of_text(unpaired, capsys):
+    each = unpaired.predictions.with_columns(background=pl.col("path"))
+    show_run(replace(unpaired, predictions=each))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Accuracy on " in printed
+    assert "--by background" in printed
+    assert "0/common/0.jpg" not in printed

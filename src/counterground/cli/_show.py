@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from counterground.cli._help import is_quiet
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from counterground.construction.discover import Discovery
     from counterground.models import ModelInfo
     from counterground.results import Run
+
+_MOST_BACKGROUNDS = 60  # rows of a table after a run
 
 
 def print_text(text: RenderableType) -> None:
@@ -84,10 +87,17 @@ def show_run(run: Run) -> None:
     print_text(format_scores(run.scores, "table"))
     info = run.info
     if has_unpaired_backgrounds(run):
-        print_text(format_backgrounds(join_backgrounds([run], named=False)))
+        rows = join_backgrounds([run], named=False)
+        if len(rows) <= _MOST_BACKGROUNDS:
+            print_text(format_backgrounds(rows))
+        else:
+            names = counted(rows["background"].n_unique(), "background")
+            _console().print(
+                f"Accuracy on {names}: counterground scores {quote(str(run.path))} --by background"
+            )
         _console().print(
             "No drop: no folder is named common-<background> or counter-<background>. To choose each class's "
-            f"pair: counterground discover BENCHMARK --referee {info.models[0].spec} --out pairs"
+            f"pair: counterground discover BENCHMARK --referee {quote(info.models[0].spec)} --out pairs"
         )
     print_notes(info.benchmark.notes)
     _print_sentences(info.all_warnings, "Warning")

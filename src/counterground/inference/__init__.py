@@ -1,6 +1,6 @@
 """Encode the photos that are missing, store the features, score them, write a run. See README.md."""
 
-from counterground.inference._candidates import CandidateLabels, candidate_labels
+from counterground.inference._candidates import CandidateLabels, candidate_labels, listed_classes
 from counterground.inference._encode import encode_photos, map_blocks
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
@@ -16,5 +16,6 @@ __all__ = [
     "candidate_labels",
     "encode_photos",
     "evaluate_models",
+    "listed_classes",
     "map_blocks",
 ]

@@ -69,9 +69,9 @@ def check_free(out: Path, request_hash: str, *, overwrite: bool) -> None:
         CounterGroundError: ``out`` holds a run of another request and ``overwrite`` does not say to replace
             it, or cannot be written.
     """
-    if not (out / "run.json").exists():
-        check_only(out, RUN_FILES, "a run")
-    elif not overwrite:
+    if not all((out / name).exists() for name in ("run.json", "predictions.parquet")):
+        check_only(out, RUN_FILES, "a run")  # a study has a run.json, too
+    if (out / "run.json").exists() and not overwrite:
         info = open_run(out).info
         if info.request != request_hash:
             raise CounterGroundError(
@@ -243,10 +243,8 @@ def _other_question(request: Request) -> list[str]:
     if not unknown or request.settings.label_space not in (None, "confusable"):
         return []
     similar = {name: found for name in unknown[:_SLIPS] if (found := similar_imagenet_name(name))}
-    if len(unknown) == len(own):
-        unknown = list(similar)  # classes of one's own, unless they look like slips
-    if not unknown:
-        return []
+    if len(unknown) == len(own) != len(similar):
+        return []  # classes of one's own: "bird" is no slip for "briard", unless all of them look like slips
     shown = [
         f"{name} (did you mean {similar[name]!r}?)" if name in similar else name for name in unknown[:_SLIPS]
     ]

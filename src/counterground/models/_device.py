@@ -11,6 +11,8 @@ from counterground.models._base import Precision
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    import torch
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -61,6 +63,13 @@ def autocast(device: str, precision: str) -> AbstractContextManager[object]:
         return nullcontext()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float16
     return torch.autocast(device.partition(":")[0], dtype=dtype)
+
+
+def for_inference(network: torch.nn.Module, device: str) -> torch.nn.Module:
+    """Return the network in evaluation mode, without gradients, on a device; TorchScript is one, too."""
+    for weights in network.parameters():
+        weights.requires_grad_(requires_grad=False)
+    return network.eval().to(device)
 
 
 def out_of_memory(error: BaseException) -> bool:

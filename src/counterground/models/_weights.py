@@ -115,6 +115,7 @@ def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             loaded: Any = load_file(path)
         else:
+            refuse_other_files(path)
             with torch.serialization.safe_globals(_plain_data()):
                 loaded = torch.load(path, map_location="cpu", weights_only=True)
         state = _unnested(loaded)
@@ -122,6 +123,19 @@ def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
             raise TypeError("no mapping of names to tensors in it")
         state.pop("n_averaged", None)  # a counter of torch.optim.swa_utils
         return _unwrapped(state)
+
+
+def refuse_other_files(path: Path) -> None:
+    """Refuse what torch.save did not write: read as a pickle, a text ends in errors that explain nothing.
+
+    Raises:
+        OSError: it is neither a zip archive nor a pickle, nor called otherwise.
+    """
+    if path.suffix in {".safetensors", ".npz", ".npy"}:
+        return
+    with path.open("rb") as file:
+        if not file.read(2).startswith((b"PK", b"\x80")):
+            raise OSError("torch.save did not write it; a safetensors file must end in .safetensors")
 
 
 def _plain_data() -> list[Any]:

@@ -17,6 +17,7 @@ from PIL import Image
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import cache_dir, draft_folder
 from counterground.photos._photo import image_type
+from counterground.text import counted
 
 _OPTIONAL = ("cluster", "mask", "licence", "attribution", "source", "imagenet_index")
 _NUMBERS = ("class_index", "imagenet_index")
@@ -58,6 +59,10 @@ def manifest_of_table(
             )
     used = set(columns.values())
     found |= {name: values(name) for name in _OPTIONAL if name in known and name not in used}
+    lengths = {columns.get(name) or name: len(listed) for name, listed in found.items()}
+    if 0 in lengths.values() or len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name!r} has {counted(length, 'value')}" for name, length in lengths.items())
+        raise UsageError(f"The columns of a frame must be equally long, and not empty: {counts}.")
     if names == "imagenet":
         found["class_index"] = found.pop("class_name")
     else:
@@ -101,7 +106,7 @@ def _class_names(given: Sequence[Any], names: Sequence[str] | str | None, column
     whole = (value for value in given if isinstance(value, int | np.integer))
     numbers = [int(value) for value in whole if not isinstance(value, bool)]
     if names is None:
-        if numbers:
+        if numbers or any(isinstance(value, float | np.floating) for value in given):
             raise UsageError(
                 f"Column {column!r} has numbers: say what they mean with names=[...], the class names in "
                 "their order, or names='imagenet' if they are ImageNet-1K indices."

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from counterground.errors import UsageError
 from counterground.photos._benchmark import Benchmark
 
 _CELL = ("class_index", "group", "background")
@@ -14,15 +15,23 @@ _CELL = ("class_index", "group", "background")
 def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:
     """Return a benchmark with ``limit`` photos only: one of each class, group and background, then the next.
 
-    Which ones is decided by their content, so the same photos give the same sample. A note says that it is
-    one. The benchmark itself is returned where it has no more photos.
+    Which ones, and which classes if not all of them, is decided by the content of the photos, so the same
+    photos give the same sample. A note says that it is one. The benchmark itself is returned where it has no
+    more photos.
+
+    Raises:
+        UsageError: no photo is asked for.
     """
+    if limit < 1:
+        raise UsageError(f"A trial needs at least 1 photo, not {limit}.")
     if limit >= len(benchmark.photos):
         return benchmark
     numbered = benchmark.photos.sort("photo_id", "path").with_columns(
         turn=pl.int_range(pl.len()).over(*_CELL)
     )
-    chosen = numbered.sort("turn", *_CELL).head(limit).drop("turn").sort("path")
+    # The first classes would be fish and birds only, where they are those of ImageNet.
+    numbered = numbered.with_columns(drawn=pl.col("photo_id").min().over("class_index"))
+    chosen = numbered.sort("turn", "drawn", *_CELL).head(limit).drop("turn", "drawn").sort("path")
     note = (
         f"A trial on {limit:,} of {len(benchmark.photos):,} photos (--limit): run it without --limit before "
         "you report a number."

@@ -40,6 +40,8 @@ def read_table(source: Path) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError) as error:
         ragged = "truncate_ragged_lines" in str(error)
         reason = "a row has more cells than the header has names" if ragged else error_message(error)
+        if "invalid utf-8" in reason:
+            reason = "it is not UTF-8; save it as UTF-8"
         raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
     if frame.is_empty():
         raise CounterGroundError(f"{source} has no rows.")
@@ -47,12 +49,12 @@ def read_table(source: Path) -> pl.DataFrame:
 
 
 def _separator(source: Path) -> str:
-    """Return what separates the cells; where commas are decimal marks, spreadsheets write semicolons."""
+    """Return what separates the cells; where commas are decimal marks, spreadsheets write something else."""
     if source.suffix.lower() == ".tsv":
         return "\t"
     with source.open("rb") as file:
         header = file.readline()
-    return ";" if b";" in header and b"," not in header else ","
+    return next((sign for sign in (",", ";", "\t") if sign.encode() in header), ",")
 
 
 def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
@@ -117,7 +119,10 @@ def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Pa
             "all of them in one way."
         )
     files = {path: Path(os.path.normpath(file)) for path, file in written.items()}
-    shared = Path(os.path.commonpath([file.parent for file in files.values()]))
+    try:
+        shared = Path(os.path.commonpath([file.parent for file in files.values()]))
+    except ValueError as error:  # of Windows
+        raise CounterGroundError("The photos lie on several drives: put them on one.") from error
     below = {path: file.relative_to(shared).as_posix() for path, file in files.items()}
     frame = frame.with_columns(pl.col(columns).replace(below))
     note = (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def check_class_names(
     pool: Pool, names: Iterable[str], remedy: Callable[[str, str], str], *, also: Iterable[str] = ()
 ) -> None:
-    """Refuse a class that the pool has under another name.
+    """Refuse classes that the pool has under other names, all of them at once.
 
     Args:
         pool: the pool.
@@ -25,20 +25,25 @@ def check_class_names(
         also: further names that count as the pool's.
 
     Raises:
-        CounterGroundError: which, and how to mend it.
+        CounterGroundError: which, and how to mend each.
     """
     theirs = {*pool.photos()["class_name"], *pool.candidates()["class_name"], *also}
     plain = {_plain(name): name for name in theirs}
     fresh = sorted(set(names) - theirs)
-    for name in fresh:
-        if known := plain.get(_plain(name)):
-            raise CounterGroundError(f"The pool calls the class {name!r} {known!r}. {remedy(name, known)}")
-    if _problem([*theirs, *fresh]) is None:
+    if not fresh:
         return
+    whole, problems = _problem([*theirs, *fresh]), []
     for name in fresh:
-        if error := _problem([*theirs, name]):
-            raise CounterGroundError(f"{error} {remedy(name, 'NAME')}") from error
-    assign_classes([*theirs, *fresh])
+        known = plain.get(_plain(name))
+        # "Cardigan" may be a dog: it is not renamed to the garment "cardigan".
+        if known and (_problem([name]) is None or _problem([known])):
+            problems.append(f"The pool calls the class {name!r} {known!r}. {remedy(name, known)}")
+        elif whole and (error := _problem([*theirs, name])):
+            problems.append(f"{error} {remedy(name, 'NAME')}")
+    if problems:
+        raise CounterGroundError(" ".join(problems))
+    if whole:
+        raise whole
 
 
 def _problem(names: list[str]) -> CounterGroundError | None:

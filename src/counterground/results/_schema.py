@@ -114,8 +114,8 @@ class ModelRecord(_Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _named_by_spec(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        return {"name": fields.get("spec"), **fields}
+    def _named_by_spec(cls, fields: Any) -> Any:
+        return {"name": fields.get("spec"), **fields} if isinstance(fields, dict) else fields
 
     @property
     def in_memory(self) -> bool:

@@ -74,6 +74,16 @@ def test_other_mappings_are_not_guessed_at(network, labels, tmp_path):
         load_model(f"timm:test_resnet@{path}?labels={labels}", device="cpu")
 
 
+@pytest.mark.parametrize("text", ["hello", "a first\nof my classes", ""])
+@pytest.mark.parametrize("spec", ["timm:test_resnet", "torchvision:resnet18", "open_clip:ViT-B-32"])
+def test_a_file_that_holds_no_weights_is_said_to_hold_none(spec, text, tmp_path):
+    (tmp_path / "classes.txt").write_text(text)
+    with pytest.raises(
+        CounterGroundError, match=r"classes\.txt is not a readable weights file .*torch\.save"
+    ):
+        load_model(f"{spec}@{tmp_path / 'classes.txt'}", device="cpu")
+
+
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v3_small", "regnet_y_400mf"])
 def test_torchvisions_networks_get_the_head_of_the_checkpoint(name, labels, tmp_path):
     torch.manual_seed(0)

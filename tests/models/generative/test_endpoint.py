@@ -178,7 +178,8 @@ def test_openai_gets_its_own_key_unless_ours_is_set(monkeypatch):
     assert load_model(spec).description["api_key"] == "none"
     monkeypatch.setenv("OPENAI_API_KEY", "their-key")
     assert load_model(spec).description["api_key"] == "from OPENAI_API_KEY"
-    assert load_model("https://api.openai.com.evil.org/v1#m").description["api_key"] == "none"
+    for other in ("https://api.openai.com.evil.org/v1#m", "http://api.openai.com/v1#m"):
+        assert load_model(other).description["api_key"] == "none"
     monkeypatch.setenv("COUNTERGROUND_API_KEY", "our-key")
     assert load_model(spec).description["api_key"] == "from COUNTERGROUND_API_KEY"
 

@@ -244,6 +244,13 @@ def test_a_model_without_a_drop_is_of_its_family(page, make_run):
     assert "Other models" not in text
 
 
+def test_a_model_with_a_name_of_its_own_keeps_its_family(page, make_run):
+    run = make_run({"mine": (0.9, 0.3)})
+    (record,) = run.info.models
+    named = run.info.model_copy(update={"models": [record.model_copy(update={"spec": "efficientnet-lite0"})]})
+    assert "ImageNet models, 4.65 million parameters" in page(replace(run, info=named)).text
+
+
 def test_who_chose_the_backgrounds_is_said(page, make_run):
     run = make_run({"m": (0.9, 0.5)}, name="mine")
     assert "Whoever made the benchmark decided" in page(run).text

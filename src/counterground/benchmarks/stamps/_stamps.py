@@ -163,8 +163,8 @@ def stamps_folder(settings: StampsSettings) -> Path:
 def build_stamps(
     settings: StampsSettings | None = None,
     *,
-    packages: Path | None = None,
-    out: Path | None = None,
+    packages: Path | str | None = None,
+    out: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Benchmark:
     """Return the benchmark of these settings; build it where it does not exist yet.
@@ -183,7 +183,8 @@ def build_stamps(
     settings = settings or StampsSettings()
     # A misspelt label must not cost a download first.
     background_rows(settings.labels, settings.from_packages, textures=settings.textures)
-    folder = stamps_folder(settings) if out is None else out
+    folder = stamps_folder(settings) if out is None else Path(out)
+    packages = None if packages is None else Path(packages)
     if (folder / "provenance.json").is_file():
         return _open_built(folder, settings, packages)
     if folder.is_dir() and any(folder.iterdir()):

@@ -10,7 +10,7 @@ import click
 
 from counterground.cli._help import Command, is_quiet
 from counterground.cli._options import class_option
-from counterground.cli._show import print_table, print_text
+from counterground.cli._show import print_notes, print_table, print_text
 from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _show_report(report: CollectReport, pool: Path) -> None:
     print_table(("class", "taxon", *numeric), rows, numeric=numeric, title="Photos from iNaturalist")
     added, received = (sum(getattr(one, name) for one in report.classes) for name in ("added", "bytes"))
     _print(f"{counted(added, 'photo')} added, {_megabytes(received)} MB.")
-    _print_notes(report.notes)
+    print_notes(report.notes)
     click.echo(f"Pool: {pool}")
     if not report.complete:
         from counterground.errors import CounterGroundError
@@ -220,7 +220,7 @@ def _show_plan(plan: CollectionPlan) -> None:
         f"{counted(total, 'photo')}, about {size} MB, estimated from the sizes of "
         f"{counted(plan.sampled, 'photo')}. Nothing was fetched."
     )
-    _print_notes(plan.notes)
+    print_notes(plan.notes)
 
 
 def _short(taxa: Sequence[str]) -> str:
@@ -231,12 +231,6 @@ def _short(taxa: Sequence[str]) -> str:
 
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f}"
-
-
-def _print_notes(notes: Sequence[str]) -> None:
-    if not is_quiet():
-        for note in notes:
-            _print(f"Note: {note}")
 
 
 def _print(line: str) -> None:

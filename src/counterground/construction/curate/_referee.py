@@ -9,9 +9,16 @@ import numpy as np
 import polars as pl
 
 from counterground.construction.curate._signals import Floats, Ints
-from counterground.errors import UsageError, did_you_mean
+from counterground.errors import UsageError
 from counterground.files import cache_dir
-from counterground.inference import Head, Settings, build_head, candidate_labels, encode_photos
+from counterground.inference import (
+    Head,
+    Settings,
+    build_head,
+    candidate_labels,
+    encode_photos,
+    listed_classes,
+)
 from counterground.models import Classifier, Encoder, check_specs, expand_specs
 from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_label_space, prompt_templates
 from counterground.pool import Pool
@@ -169,7 +176,7 @@ def _class_space(model: Encoder, class_names: list[str], running: Settings) -> C
         return ClassSpace(own, assigned.index)
     if isinstance(model, Classifier):
         space = LabelSpace("outputs", model.class_names, model.imagenet_columns)
-        place = [_output(model, *names) for names in zip(own.names, own.imagenet, strict=True)]
+        place = _outputs(model, own)
         return ClassSpace(space, {name: place[index] for name, index in assigned.index.items()})
     imagenet = imagenet_label_space()
     others = [index for index in range(len(imagenet)) if index not in own.imagenet]
@@ -177,15 +184,21 @@ def _class_space(model: Encoder, class_names: list[str], running: Settings) -> C
     return ClassSpace(LabelSpace("names", names, (*own.imagenet, *others)), assigned.index)
 
 
-def _output(model: Classifier, name: str, imagenet: int | None) -> int:
+def _outputs(model: Classifier, own: LabelSpace) -> list[int]:
+    """Return the output of the model for each class."""
+    found = [_output(model, *names) for names in zip(own.names, own.imagenet, strict=True)]
+    if missing := [name for name, place in zip(own.names, found, strict=True) if place is None]:
+        raise UsageError(
+            f"{model.spec} has no output for {listed_classes(missing, model.class_names)}. Use a CLIP, which "
+            f"accepts any name, or a model that was trained on {'it' if len(missing) == 1 else 'them'}."
+        )
+    return [place for place in found if place is not None]
+
+
+def _output(model: Classifier, name: str, imagenet: int | None) -> int | None:
     if imagenet is not None and imagenet in model.imagenet_columns:
         return model.imagenet_columns.index(imagenet)
-    if name in model.class_names:
-        return model.class_names.index(name)
-    raise UsageError(
-        f"{model.spec} has no output for class {name!r}.{did_you_mean(name, model.class_names)} "
-        "Use a CLIP, which accepts any name, or a model that was trained on this class."
-    )
+    return model.class_names.index(name) if name in model.class_names else None
 
 
 def _benchmark(pool: Pool, photos: pl.DataFrame, classes: ClassSpace) -> Benchmark:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
 from counterground.models._base import Classifier
-from counterground.models._device import autocast
+from counterground.models._device import autocast, for_inference
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
 from counterground.text import counted
@@ -68,7 +68,7 @@ class NetworkClassifier(Classifier):
             dtype=self.dtype,
             libraries=versions,
         )
-        self._network = network.eval().requires_grad_(requires_grad=False).to(self.device)
+        self._network = for_inference(network, self.device)
         final = final_linear(network, self.dim)
         if self.dtype != "fp32" and final is not None:
             keep_float32(final[1], self.device)

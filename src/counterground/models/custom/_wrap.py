@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from counterground.errors import UsageError
 from counterground.models._base import Classifier, DualEncoder, Generative, Model, Precision, Protocol
+from counterground.models._device import for_inference
 from counterground.models._dual import TextEncoder, TorchDualEncoder
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import (
@@ -266,7 +267,7 @@ class _WrappedDualEncoder(TorchDualEncoder):
 
         self.spec, self.device, self.dtype = spec, options.device, options.precision
         self.transform = preprocess
-        self.network = network.eval().requires_grad_(requires_grad=False).to(options.device)
+        self.network = for_inference(network, options.device)
         scale = getattr(network, "logit_scale", None)
         self.logit_scale = float(torch.as_tensor(scale).exp().reshape(-1)[0]) if scale is not None else 100.0
         libraries = library_versions("open_clip_torch", "transformers")

@@ -169,8 +169,9 @@ def _excerpt(body: bytes) -> str:
 
 
 API_KEY = "COUNTERGROUND_API_KEY"
-# Hosts that have a variable of their own, read where ours is not set: their key goes to nobody else.
-_VENDOR_KEYS = {"api.openai.com": "OPENAI_API_KEY"}
+# Hosts that have a variable of their own, read where ours is not set: their key goes to nobody else, and not
+# unencrypted.
+_VENDOR_KEYS = {"https://api.openai.com": "OPENAI_API_KEY"}
 _PROTOCOLS: frozenset[Protocol] = frozenset({"free-form", "yes-no"})
 _LONGEST_SIDE = 2048
 _SENT = f"JPEG, quality 95, no chroma subsampling, longest side {_LONGEST_SIDE} pixels at most"
@@ -233,7 +234,7 @@ def find_endpoint(spec: str) -> EndpointSource:
         timeout=options["timeout"],
         retries=int(options["retries"]),
         price=options["price"],
-        key=_key_variable(options["key"], parts.hostname or ""),
+        key=_key_variable(options["key"], f"{parts.scheme}://{parts.hostname}"),
     )
 
 
@@ -307,10 +308,10 @@ class Endpoint(Generative):
         self._caller.stop()
 
 
-def _key_variable(given: str | None, host: str) -> str:
+def _key_variable(given: str | None, server: str) -> str:
     """Return the environment variable of the key; one that was named must be set."""
     if given is None:
-        return API_KEY if os.environ.get(API_KEY) else _VENDOR_KEYS.get(host, API_KEY)
+        return API_KEY if os.environ.get(API_KEY) else _VENDOR_KEYS.get(server, API_KEY)
     if not os.environ.get(given):
         raise UsageError(
             "key= must name an environment variable that is set, as in key=OPENAI_API_KEY; never write the "

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
+from counterground.models._device import for_inference
 from counterground.models._dual import TorchDualEncoder
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
-from counterground.models._weights import check_cached, fetching, refusing_code
+from counterground.models._weights import check_cached, fetching, refuse_other_files, refusing_code
 from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
 from counterground.models.open_clip._source import (
     CONFIG_NAME,
@@ -67,7 +68,7 @@ class OpenClipEncoder(TorchDualEncoder):
         self.fingerprint, self.text_fingerprint = _fingerprints(
             model, tokenizer, configuration, libraries, preprocessing=preprocessing, dtype=options.precision
         )
-        self.network = model.eval().requires_grad_(requires_grad=False).to(options.device)
+        self.network = for_inference(model, options.device)
         scale = model.logit_scale.detach().float().exp().reshape(-1)
         self.logit_scale = float(scale[0])
         self.description = {
@@ -210,6 +211,7 @@ def _build(
         # Weights come from the file below; a text tower from Hugging Face still reads its configuration.
         model = _create(name, forced, preprocess)
     with refusing_code(weights, spec):
+        refuse_other_files(weights)
         open_clip.load_checkpoint(model, str(weights), strict=True, weights_only=True)
     return model
 

@@ -195,13 +195,13 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
     found: list[_Known] = []
     taken: set[int] = set()
     for number, run in enumerate(runs):
-        records = {record.spec: record for record in run.info.models}
+        records = {record.name: record for record in run.info.models}
         for model in regroup(run.scores):
             place = comparison.place_of(run, model.setting._asdict())
             if place not in taken:
-                spec = model.setting.model
+                name = model.setting.model
                 point = None if place is None else points[place]
-                found.append(_Known(model, number, identity_of(spec, records.get(spec)), point))
+                found.append(_Known(model, number, identity_of(name, records.get(name)), point))
             if place is not None:
                 taken.add(place)
     names = run_names(runs)

@@ -330,6 +330,23 @@ def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path
     assert len(everything(tmp_path / "pool")[0]) == 11
 
 
+def test_all_classes_that_the_pool_calls_otherwise_are_listed(tmp_path):
+    for number, name in enumerate(("zebra", "flamingo", "Zebra", "Flamingo")):
+        noise(tmp_path / ("first" if number < 2 else "more") / name / "1.jpg", number)
+    import_photos(tmp_path / "pool", tmp_path / "first")
+    with pytest.raises(CounterGroundError, match=r"'Flamingo=flamingo'.* --rename 'Zebra=zebra'"):
+        import_photos(tmp_path / "pool", tmp_path / "more")
+
+
+def test_a_name_that_may_be_a_dog_is_not_renamed_to_a_garment(tmp_path):
+    noise(tmp_path / "first" / "cardigan" / "1.jpg", 1)
+    import_photos(tmp_path / "pool", tmp_path / "first")
+    for number, name in enumerate(("Cardigan", "yeti")):
+        noise(tmp_path / "more" / name / "1.jpg", 2 + number)
+    with pytest.raises(CounterGroundError, match=r"ambiguous.*264.*'Cardigan=NAME'"):
+        import_photos(tmp_path / "pool", tmp_path / "more")
+
+
 def test_renaming_a_class_that_is_missing_is_an_error(tmp_path, labelled):
     with pytest.raises(
         UsageError, match=r"'zebras', which is not a class of the source. Did you mean 'zebra'\?"
