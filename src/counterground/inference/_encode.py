@@ -84,7 +84,7 @@ def encode_photos(
     Raises:
         CounterGroundError: no photo can be read, or the model fails or returns something else than features.
     """
-    return run_encoding(_plan(model, benchmark, store_root, batch_size), show_progress)
+    return run_encoding(plan_encoding(model, benchmark, store_root, batch_size), show_progress)
 
 
 def plan_encoding(model: Encoder, benchmark: Benchmark, store_root: Path, batch_size: int) -> EncodingJob:
