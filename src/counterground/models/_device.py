@@ -68,7 +68,7 @@ def autocast(device: str, precision: str) -> AbstractContextManager[object]:
 def for_inference(network: torch.nn.Module, device: str) -> torch.nn.Module:
     """Return the network in evaluation mode, without gradients, on a device; TorchScript is one, too."""
     for weights in network.parameters():
-        weights.requires_grad_(requires_grad=False)
+        weights.requires_grad = False
     return network.eval().to(device)
 
 
