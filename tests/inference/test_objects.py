@@ -281,4 +281,4 @@ def test_a_name_goes_wherever_the_model_goes_and_its_specification_repeats_the_r
     page = cg.write_report(run, run.path / "page.html", photos=False).read_text()
     assert page.count("small clip") > 5
     assert page.count(clip) == 2  # in the command, and as the specification
-    assert "MODULE:FUNCTION stands for a function that makes the model" in page
+    assert "MODULE:FUNCTION stands for a function that returns the model" in page

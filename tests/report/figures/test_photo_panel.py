@@ -107,4 +107,4 @@ def test_without_photos_one_line_says_what_is_needed(make_run, draw):
     run = make_run({"efficientnet-lite0": (0.8, 0.5)})
     drawings, absent = draw(["1"], published=True, runs=[run])
     assert drawings == {}
-    assert absent == ["1: no photos at hand: name the benchmark that holds them with --photos BENCHMARK."]
+    assert absent == ["1: no photos at hand: name the benchmark that holds them with --benchmark BENCHMARK."]

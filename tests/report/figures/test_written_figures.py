@@ -109,7 +109,7 @@ def test_the_command_writes_and_tells_what_is_absent(tmp_path, capsys):
     assert (tmp_path / "figure-8.svg").is_file()
     assert (
         captured.err
-        == "Figure 1: no photos at hand: name the benchmark that holds them with --photos BENCHMARK.\n"
+        == "Figure 1: no photos at hand: name the benchmark that holds them with --benchmark BENCHMARK.\n"
     )
     assert captured.out == f"Figures: {tmp_path} (1 file; captions.md says what they show)\n"
 
