@@ -180,4 +180,4 @@ def test_a_model_near_chance_is_not_ranked(make_run):
     found = full_comparison(make_run({"sees": (0.9, 0.6), "guesses": (0.0, 0.0)}), published=False)
     assert found.points["near_chance"].to_list() == [False, True]
     assert found.models.select("label", "rank", "of").rows() == [("sees", 1, 1), ("guesses", None, None)]
-    assert any(warning.startswith("guesses is near chance, ") for warning in found.warnings)
+    assert any(warning.startswith("guesses is not clearly above chance, ") for warning in found.warnings)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 
+import colour_model
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
@@ -183,3 +185,17 @@ def test_what_no_check_foresaw_is_not_called_a_fault_of_ours(own, photos, capsys
     said = capsys.readouterr().err
     assert "ZeroDivisionError: division by zero (mine.py, line " in said
     assert "report it" not in said
+
+
+def test_less_than_guessing_asks_for_the_order_of_the_names(tmp_path):
+    network, preprocess, names = colour_model.brightness()
+    photos = tmp_path / "photos"
+    for name, colour in zip(names, ("red", "lime", "blue"), strict=True):
+        (photos / name).mkdir(parents=True)
+        for size in range(8, 16):
+            Image.new("RGB", (size, 8), colour).save(photos / name / f"{size}.png")
+    settings = Settings(label_space="benchmark", device="cpu")
+    models = {"right": (network, preprocess, names), "rotated": (network, preprocess, [*names[1:], names[0]])}
+    run = evaluate_models(read_benchmark(photos), models, settings, tmp_path / "run")
+    assert "right" not in run.info.model_warnings
+    assert any("in the order of its outputs?" in text for text in run.info.model_warnings["rotated"])

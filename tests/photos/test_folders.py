@@ -5,6 +5,7 @@ import shutil
 
 import polars as pl
 import pytest
+from noise_photos import save_noise
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
@@ -352,3 +353,10 @@ def test_reading_is_the_same_whatever_order_the_disk_gives(tmp_path):
     assert other.version == one.version
     assert isinstance(other.photos, pl.DataFrame)
     assert other.photos.equals(one.photos)
+
+
+def test_groups_written_otherwise_are_no_backgrounds(tmp_path):
+    for name in ("Common-grass", "counter_road"):
+        save_noise(tmp_path / "zebra" / name / "1.jpg", 1)
+    with pytest.raises(CounterGroundError, match="'zebra/Common-grass' looks like a group: rename"):
+        read_benchmark(tmp_path)

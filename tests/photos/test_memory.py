@@ -150,6 +150,11 @@ def png():
         (pd.DataFrame([[1, 2]], columns=["path", "path"]), {}, "column 'path' more than once"),
         ({"path": ["a"], "class_name": [3.0]}, {}, "'class_name' has numbers: say what they mean"),
         ({"path": ["a", "b"], "class_name": ["ox"]}, {}, "'path' has 2 values, 'class_name' has 1 value"),
+        (
+            {"path": ["a"], "class_name": ["ox"], "group": [None]},
+            {},
+            "'group' names no group: give",
+        ),
         ({"path": [], "class_name": []}, {}, "not empty: 'path' has 0 values"),
     ],
 )

@@ -194,7 +194,7 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
         ({"class_name": None, "class_index": [0, -1, 0]}, "class_index -1 is not an ImageNet-1K index"),
         ({"path": ["0.png", "9.png", "1.png"]}, "9.png: missing"),
         ({"path": ["0.png", "0.png", "1.png"]}, "its path occurs more than once"),
-        ({"path": ["0.png", "../x.png", "1.png"], "photo_id": ["0" * 64] * 3}, "must be relative"),
+        ({"path": ["0.png", "../x.png", "1.png"], "photo_id": ["0" * 64] * 3}, "must stay inside"),
         ({"group": ["common", "rare", None]}, "group must be common, counter or null, not 'rare'"),
     ],
 )

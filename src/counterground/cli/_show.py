@@ -164,4 +164,8 @@ def show_benchmarks(benchmarks: Sequence[BuiltInBenchmark], *, as_json: bool) ->
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False)
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - Rich would exit with 1, and a reader that left (`| head`) is no failure
+
+    return Screen(highlight=False, markup=False, emoji=False)

@@ -279,8 +279,8 @@ def _alone(points: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
 
 def _near_chance(points: pl.DataFrame) -> list[str]:
     return [
-        f"{row['label']} is near chance, {percent(row['common'])} % on common photos: a small drop says "
-        "nothing, and it is not ranked."
+        f"{row['label']} is not clearly above chance, {percent(row['common'])} % on common photos: its "
+        "drop says nothing, and it is not ranked."
         for row in points.filter("near_chance").iter_rows(named=True)
     ]
 

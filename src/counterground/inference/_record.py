@@ -21,6 +21,7 @@ from counterground.inference._candidates import CandidateLabels
 from counterground.inference._encode import Features
 from counterground.inference._request import Request
 from counterground.inference.generative import GenerativeOutput
+from counterground.metrics import proportion_interval
 from counterground.photos import Benchmark, LabelSpace, similar_imagenet_name
 from counterground.results import (
     RUN_FILES,
@@ -264,7 +265,9 @@ def _model_warnings(outcomes: Sequence[ModelOutcome], candidates: CandidateLabel
         warnings = list(outcome.record.description.get("warnings", []))
         if signs := _signs_of_confusion(outcome, candidates):
             warnings.append(f"This model does not distinguish all classes: {'; '.join(signs)}.")
-        if outcome.generative is not None:
+        if outcome.generative is None:
+            warnings += _below_chance(outcome, candidates)
+        else:
             warnings += _answer_warnings(outcome.generative)
         if warnings:
             found[outcome.record.name] = warnings
@@ -287,6 +290,19 @@ def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> l
     if ties > _TIES * len(predictions):
         signs.append(f"{ties:,} of {counted(len(predictions), 'answer')} tie exactly with another class")
     return signs
+
+
+def _below_chance(outcome: ModelOutcome, candidates: CandidateLabels) -> list[str]:
+    """Warn of names that may not be those of the outputs: guessing would be right more often."""
+    predictions = outcome.predictions
+    chance = 1 / len(candidates.indices(predictions["class_index"][0]))
+    accuracy = proportion_interval(predictions["correct"], predictions["cluster"])
+    if accuracy.value is None or accuracy.high is None or accuracy.high >= chance:
+        return []
+    right = (
+        f"{100 * accuracy.value:.1f} % of the answers are right, and guessing would give {100 * chance:.1f} %"
+    )
+    return [f"{right}: are the class names in the order of its outputs?"]
 
 
 def _answer_warnings(output: GenerativeOutput) -> list[str]:

@@ -21,6 +21,7 @@ from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
 from counterground.text import counted
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
+_LIKE_GROUP = re.compile(r"(common|counter)[-_ ]+(\S.*)", re.IGNORECASE)
 _SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
@@ -64,6 +65,7 @@ def read_folder(source: Path) -> Benchmark:
     flat = any(_is_photo(entry) for folder in folders for entry in _entries(folder))
     if not grouped and not flat:
         _refuse_splits(folders)
+        _refuse_other_groups(folders)
     found = _Found(root)
     for folder in folders:
         if grouped or not flat:
@@ -144,6 +146,18 @@ def _refuse_splits(folders: list[Path]) -> None:
         if folder.name.lower() in _SPLITS and _holds_photos(folder):
             raise CounterGroundError(
                 f"Folder {folder.name!r} looks like a split, not a class: read one split alone, {folder}."
+            )
+
+
+def _refuse_other_groups(folders: list[Path]) -> None:
+    """Refuse ``Common-grass`` beside ``counter_road``: read as backgrounds, they would be no pair."""
+    for folder in folders:
+        alike = [match for entry in _entries(folder) if (match := _LIKE_GROUP.fullmatch(entry.name))]
+        if {match[1].lower() for match in alike} == {"common", "counter"}:
+            name = alike[0]
+            raise CounterGroundError(
+                f"Folder '{folder.name}/{name[0]}' looks like a group: rename it "
+                f"{name[1].lower()}-{name[2]}, and all others alike."
             )
 
 

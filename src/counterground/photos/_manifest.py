@@ -39,9 +39,9 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
         empty = pl.col(column).is_null() if column == "class_index" else pl.col(column).fill_null("") == ""
         _refuse(photos, empty, f"its {column} is empty")
     _refuse(photos, pl.col("path").is_duplicated(), "its path occurs more than once")
-    for column in ("path", "mask"):
+    for column, remedy in (("path", "; or make all paths absolute"), ("mask", "")):
         outside = pl.col(column).str.contains(r"(^|/)\.\.(/|$)|^/|^[A-Za-z]:[\\/]")
-        _refuse(photos, outside, f"its {column} must be relative and stay inside the benchmark's folder")
+        _refuse(photos, outside, f"its {column} must stay inside the benchmark's folder{remedy}")
     not_a_hash = ~pl.col("photo_id").str.contains("^[0-9a-f]{64}$")
     _refuse(photos, not_a_hash, "its photo_id is not the SHA-256 of a file (64 hex digits)")
     _refuse(photos, ~pl.col("group").is_in(GROUPS), "its group must be common, counter or null", "group")

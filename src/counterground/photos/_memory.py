@@ -63,6 +63,10 @@ def manifest_of_table(
     if 0 in lengths.values() or len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name!r} has {counted(length, 'value')}" for name, length in lengths.items())
         raise UsageError(f"The columns of a frame must be equally long, and not empty: {counts}.")
+    if "group" in found and not any(found["group"]):
+        raise UsageError(
+            f"The column {columns['group']!r} names no group: give common and counter, or group=None."
+        )
     if names == "imagenet":
         found["class_index"] = found.pop("class_name")
     else:

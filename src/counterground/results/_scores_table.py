@@ -148,7 +148,11 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
         if name not in varying and getattr(models[0].setting, name) not in (None, False)
     ]
     clusters = sorted({model.photos.clusters for model in models if model.photos.clusters is not None})
-    counted = f" from {' or '.join(count(n) for n in clusters)} clusters" if clusters and not by_class else ""
+    counted = ""
+    if clusters and not by_class:
+        counted = f" from {' or '.join(count(n) for n in clusters)} clusters"
+        if all(model.photos.clusters == model.photos.n for model in models):
+            counted = ", each photo taken as independent"
     listed = ", ".join(same)
     settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
     drop = " drop in points;" if any(model.has_groups for model in models) else ""

@@ -231,7 +231,10 @@ def _relies(lead: ModelScores, models: int) -> Answer:
         inflated = (
             f" Selected as the largest of {models} drops, it may be somewhat inflated." if models > 1 else ""
         )
-        reason = f"The 95 % interval of its drop, {drop.interval}, lies above 0.{inflated}"
+        reason = (
+            f"The 95 % interval of its drop, {drop.interval}, lies above 0. Other differences between the "
+            f"groups, such as the size of objects, count too.{inflated}"
+        )
         return Answer(question, "Yes.", reason)
     return Answer(
         question, "No clear evidence.", f"The 95 % interval of its drop, {drop.interval}, reaches 0."
@@ -258,7 +261,7 @@ def _left_out(models: Sequence[ModelScores], guessing: Collection[str]) -> list[
     if not found:
         return []
     levels = [f"{model.get('accuracy', 'common').text} %" for model in found]
-    reason = f"{', '.join(levels)} on common photos is near chance, so a small drop says nothing."
+    reason = f"{', '.join(levels)} on common photos is not clearly above chance, so the drop says nothing."
     return [Answer("Left out", f"{_listed([model.label for model in found])}:", reason)]
 
 
@@ -267,7 +270,9 @@ def _enough(lead: ModelScores, ranking: _Ranking) -> Answer:
     drop = lead.get("drop")
     question = "Are there enough photos?"
     photos = counted(drop.n, "photo")
-    if drop.clusters != drop.n:
+    if drop.clusters == drop.n:
+        photos += ", each taken as independent"
+    else:
         photos += f" in {counted(drop.clusters or 0, 'cluster')} (photos of one cluster are not independent)"
     margin = _half_width(drop)
     if margin is None:
