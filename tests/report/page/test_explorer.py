@@ -96,6 +96,8 @@ def test_on_the_papers_photos_its_models_are_shown_at_once(four_models, explorer
     assert any(paper and "through 28 of the paper’s models" in words for words, paper in found.lines)
     # 43 hollow marks and 2 of the run stand in the still picture; on other photos there are the run's alone.
     assert found.still.count('aria-roledescription="point"') == 45
+    assert "dashed: no drop" in found.still
+    assert found.still.count("stroke-dasharray") == 1
     elsewhere = explorer_of(four_models)
     assert not elsewhere.paper
     assert elsewhere.still.count('aria-roledescription="point"') == 4

@@ -16,7 +16,6 @@ from markupsafe import Markup
 from counterground.report.page.explorer._points import FONT, FRAMES, Domain
 
 _SIDE = 620
-_LOW, _HIGH = "low[+paper]", "high[+paper]"
 _CSS = {"ink": "var(--ink)", "soft": "var(--soft)", "grid": "var(--grid)", "page": "var(--page)"}
 
 
@@ -30,17 +29,18 @@ def draw_chart(
     paper: bool,
 ) -> dict[str, Any]:
     """Draw the scatter as Vega-Lite; ``paper`` says whether the paper's models are shown at first."""
-    params = {
-        "paper": paper,
-        "families": list(families),
-        "hover": 0,
-        "low": [span.low for span in spans],
-        "high": [span.high for span in spans],
-        "ticks": [span.ticks for span in spans],
-    }
+    own_only, with_paper = spans
+    params: list[dict[str, Any]] = [
+        {"name": "paper", "value": paper},
+        {"name": "families", "value": list(families)},
+        {"name": "hover", "value": 0},
+        {"name": "low", "expr": f"paper ? {with_paper.low} : {own_only.low}"},
+        {"name": "high", "expr": f"paper ? {with_paper.high} : {own_only.high}"},
+        {"name": "ticks", "expr": f"paper ? {with_paper.ticks} : {own_only.ticks}"},
+    ]
+    fixed = _specification()
     data = {"own": own, "theirs": theirs, "lines": lines or [{"family": ""}]}
-    given = [{"name": name, "value": value} for name, value in params.items()]
-    return _specification() | {"params": given, "datasets": data}
+    return fixed | {"params": params, "datasets": fixed["datasets"] | data}
 
 
 @cache
@@ -71,9 +71,9 @@ class _Axes:
     """Both axes: probit positions, written in percent, with the domain that the controls choose."""
 
     def __init__(self) -> None:
-        low, high = alt.ExprRef(_LOW), alt.ExprRef(_HIGH)
+        low, high = alt.ExprRef("low"), alt.ExprRef("high")
         self.scale = alt.Scale(domain=[low, high], nice=False, zero=False)
-        self.values = alt.ExprRef("ticks[+paper]")
+        self.values = alt.ExprRef("ticks")
 
     def _axis(self, title: str) -> alt.Axis:
         return alt.Axis(
@@ -106,7 +106,7 @@ def _as(field: str) -> Any:
 
 def _diagonal() -> Any:
     ends = alt.InlineData([{"end": 0}])
-    base = alt.Chart(ends).transform_calculate(x=_LOW, x2=_HIGH, y=_LOW, y2=_HIGH)
+    base = alt.Chart(ends).transform_calculate(x="low", x2="high", y="low", y2="high")
     line = base.mark_rule(strokeDash=[5, 4], color=_CSS["soft"], aria=False).encode(
         x="x:Q", x2="x2", y="y:Q", y2="y2"
     )
@@ -176,11 +176,11 @@ _AT = f"(paper ? {len(FRAMES)} : 0) + (width < 265 ? 2 : width < 430 ? 1 : 0)"
 
 
 def _right(pixels: str) -> str:
-    return f"datum.x + ({_HIGH} - {_LOW}) * {pixels} / width"
+    return f"datum.x + (high - low) * {pixels} / width"
 
 
 def _down(pixels: str) -> str:
-    return f"datum.y - ({_HIGH} - {_LOW}) * {pixels} / height"
+    return f"datum.y - (high - low) * {pixels} / height"
 
 
 def _leaders(axes: _Axes) -> Any:
