@@ -34,7 +34,7 @@ def my_photos(tmp_path, shared_cache, monkeypatch) -> Path:
         for place, scale in zip(places, (0.8, 0.06), strict=True):
             folder = tmp_path / "my-photos" / animal / place
             folder.mkdir(parents=True)
-            for number in range(10):
+            for number in range(8):
                 center = (0.3 + 0.04 * number, 0.5)
                 photo, _ = composite(animals[animal], grounds[place], size=200, scale=scale, center=center)
                 photo.save(folder / f"{number}.jpg", quality=95)

@@ -106,7 +106,7 @@ def test_scores_comparison_and_exports_are_shown(executed):
     notebook, folder = executed
     assert "<table" in outputs(notebook, "cg.format_scores")[1]
     compared = outputs(notebook, "cg.compare(run)")[1]
-    assert "suit its weaknesses" in compared
+    assert "reflect its weaknesses" in compared
     assert "p (Holm)" in compared
     assert "Do larger models help?" in outputs(notebook, "published.scaling")[1]
     assert (folder / "tutorial" / "report.html").stat().st_size > 100_000

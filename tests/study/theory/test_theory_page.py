@@ -72,4 +72,4 @@ def test_the_page_stands_alone_and_says_what_came_out(out):
 def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
     (tmp_path / "run.json").write_text("{}")
     assert main(["study", "theory", "--quick", "--out", str(tmp_path)]) == 1
-    assert "something else" in capsys.readouterr().err
+    assert "holds other files" in capsys.readouterr().err
