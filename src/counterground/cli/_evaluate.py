@@ -14,6 +14,7 @@ from counterground.cli._options import (
     model_option,
     out_option,
     overwrite_option,
+    photos_option,
     running_options,
 )
 
@@ -42,12 +43,7 @@ from counterground.cli._options import (
 @running_options(referee=True)
 @click.option("--referee", metavar="MODEL", help="The model that chooses the confusable names.")
 @generative_options
-@click.option(
-    "--photos/--no-photos",
-    default=True,
-    show_default=True,
-    help="Include small copies of photos in report.html.",
-)
+@photos_option("Include small copies of photos in report.html.")
 def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings: Any) -> None:
     """Evaluate models on BENCHMARK and write a run, with a report, into a folder.
 

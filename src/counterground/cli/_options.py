@@ -134,6 +134,23 @@ def limit_option() -> _Decorator:
     )
 
 
+def photos_option(help_text: str) -> _Decorator:
+    """Add ``--photos/--no-photos``."""
+    return click.option("--photos/--no-photos", default=True, show_default=True, help=help_text)
+
+
+def photo_budget_option(page: str) -> _Decorator:
+    """Add ``--photo-budget``."""
+    return click.option(
+        "--photo-budget",
+        default=15.0,
+        show_default=True,
+        metavar="MB",
+        type=click.FloatRange(min=0, min_open=True),
+        help=f"Megabytes that photos may add to the {page}.",
+    )
+
+
 def model_option(name: str, help_text: str, **attributes: Any) -> _Decorator:
     """Add ``--model``."""
     return click.option("-m", "--model", name, **{"metavar": "MODEL", "help": help_text, **attributes})

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from counterground.cli._help import Command
-from counterground.cli._options import out_option
+from counterground.cli._options import out_option, photo_budget_option, photos_option
 
 
 @click.command(
@@ -32,20 +32,8 @@ from counterground.cli._options import out_option
     help="Where the photos of the runs are: a folder, a manifest or a pool. Not needed for built-in "
     "benchmarks, or with --discovery.",
 )
-@click.option(
-    "--photos/--no-photos",
-    default=True,
-    show_default=True,
-    help="Include small copies of photos in the page.",
-)
-@click.option(
-    "--photo-budget",
-    default=15.0,
-    show_default=True,
-    metavar="MB",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Megabytes that photos may add to the page.",
-)
+@photos_option("Include small copies of photos in the page.")
+@photo_budget_option("page")
 @out_option("HTML file to write.", file=True)
 def report(
     runs: tuple[Path, ...],

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from counterground.cli._help import Command
-from counterground.cli._options import out_option
+from counterground.cli._options import out_option, photo_budget_option, photos_option
 
 
 @click.command(
@@ -24,20 +24,8 @@ from counterground.cli._options import out_option
     help="A benchmark written by discover: adds its referee's accuracy per class and background.",
 )
 @out_option("Also write it as one self-contained HTML file.", formerly=["--html"], file=True, required=False)
-@click.option(
-    "--photos/--no-photos",
-    default=True,
-    show_default=True,
-    help="Show small copies of a few photos of each class in the HTML file.",
-)
-@click.option(
-    "--photo-budget",
-    default=15.0,
-    show_default=True,
-    metavar="MB",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Megabytes that photos may add to the HTML file.",
-)
+@photos_option("Show small copies of a few photos of each class in the HTML file.")
+@photo_budget_option("HTML file")
 def pool(pool: Path, discovery: Path | None, out: Path | None, *, photos: bool, photo_budget: float) -> None:
     """Show the photos of POOL, the decisions by annotator, and how much annotators agree."""
     from counterground.cli._show import print_text
