@@ -3,7 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# One process more than cores, as many tests wait: for servers, browsers and processes that are killed.
+WORKERS = $(shell n=$$(getconf _NPROCESSORS_ONLN); [ $$n -lt 8 ] && echo $$((n + 1)) || echo 8)
+PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Installs Debian packages where that can be done without asking: as root.
 APT := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
@@ -23,7 +25,7 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 	for study in theory multicoloredmnist coloredcoco; do \
 	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
-test: $(INSTALLED) browser  ## the whole suite, a process per core
+test: $(INSTALLED) browser  ## the whole suite, on all cores
 	$(PYTEST)
 
 browser:  # Chromium, where it can be had: without it pytest skips some tests and says what to install

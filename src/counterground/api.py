@@ -375,17 +375,26 @@ def write_report(
 
     Raises:
         UsageError: no runs, a run given twice, a file that does not end in .html, a budget that is not
-            positive, a folder that ``discover`` did not write, or no altair for the chart (extra ``report``).
+            positive, a folder that ``discover`` did not write, a benchmark without any photo of the runs, or
+            no altair for the chart (extra ``report``).
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
     from counterground.report import write_report as write_page
 
+    opened = _opened_runs(runs)
+    held = [_opened(benchmark, show_progress=False) for benchmark in benchmarks]
+    seen = {photo for run in opened for photo in run.predictions["photo_id"]}
+    for benchmark in held:
+        if seen.isdisjoint(benchmark.photos["photo_id"]):
+            raise UsageError(
+                f"{benchmark.root} has no photo of these runs: name the benchmark that was evaluated."
+            )
     return write_page(
-        _opened_runs(runs),
+        opened,
         Path(out),
         comparison=comparison,
         discovery=_opened_discovery(discovery),
-        benchmarks=[_opened(benchmark, show_progress=False) for benchmark in benchmarks],
+        benchmarks=held,
         photos=photos,
         photo_budget=photo_budget,
     )

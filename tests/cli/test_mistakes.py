@@ -141,6 +141,12 @@ MISTAKES = [
         "run is a run, not a benchmark",
         "name the folder of the photos",
     ),
+    (
+        "report run --benchmark elsewhere -o r.html",
+        2,
+        "elsewhere has no photo of these runs",
+        "that was evaluated",
+    ),
     ("report run --discovery photos -o r.html", 2, "photos was not written by discover", "discovery.json"),
     ("report run --no-photos --benchmark photos -o r.html", 2, "--no-photos", "use only one"),
     ("figures run --only 99 -o out", 2, "'99'", "choose from 1, 2a"),
@@ -216,6 +222,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
         assert main(["import", "pool", "photos", "-q"]) == 0
         assert main(["export", "photos", "--format", "parquet", "--private", "-o", "shared", "-q"]) == 0
     save_noise(root / "loose/a.jpg", 1)
+    save_noise(root / "elsewhere/zebra/a.jpg", 99)
     (root / "empty").mkdir()
     (root / "thesis").mkdir()
     (root / "thesis/thesis.tex").write_text("my thesis")

@@ -47,7 +47,7 @@ def test_the_manifest_that_is_shown_is_one(tmp_path):
     for seed, line in enumerate(lines[1:]):
         photo = tmp_path / line.partition(",")[0]
         photo.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), (seed, 9, 9)).save(photo)
+        Image.new("RGB", (8, 8), (40 * seed, 9, 9)).save(photo)
     (tmp_path / "my-photos.csv").write_text("\n".join(lines) + "\n")
     found = read_benchmark(tmp_path / "my-photos.csv")
     assert found.notes == ()

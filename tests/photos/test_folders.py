@@ -360,3 +360,10 @@ def test_groups_written_otherwise_are_no_backgrounds(tmp_path):
         save_noise(tmp_path / "zebra" / name / "1.jpg", 1)
     with pytest.raises(CounterGroundError, match="'zebra/Common-grass' looks like a group: rename"):
         read_benchmark(tmp_path)
+
+
+def test_a_photo_in_both_groups_is_noted(tmp_path):
+    for name in ("common-grass", "counter-road"):
+        save_noise(tmp_path / "zebra" / name / "1.jpg", 1)
+    notes = read_benchmark(tmp_path).notes
+    assert "1 photo in both groups, byte for byte: no drop can come from them." in notes

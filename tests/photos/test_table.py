@@ -49,7 +49,7 @@ def test_optional_columns_are_kept_and_others_noted(write):
     assert benchmark.photos["group"].to_list() == [None, "counter", "common"]
     assert benchmark.photos["cluster"].to_list() == ["7", "8", "7"]
     assert benchmark.notes == (
-        "Columns of the manifest that were not used: backgroud.",
+        "Columns of the manifest that were not used: backgroud (did you mean 'background'?).",
         "No common photo, so no drop, for 1 of 2 classes: tench.",
         "No counter photo, so no drop, for 1 of 2 classes: tench.",
     )

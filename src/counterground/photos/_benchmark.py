@@ -196,7 +196,7 @@ def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
 
 
 def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
-    """Return notes on classes without a photo and, in a benchmark with groups, without one of the groups."""
+    """Return notes on classes without a photo or without one of the groups, and on photos in both groups."""
     photos, label_space = benchmark.photos, benchmark.label_space
     present = set(photos["class_index"])
     notes = [_note_classes(label_space, set(range(len(label_space))) - present, "No photo of")]
@@ -206,6 +206,11 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
             _note_classes(label_space, present - have, f"No {group} photo, so no drop, for")
             for group, have in groups.items()
         ]
+        in_both = photos.drop_nulls("group").group_by("photo_id").agg(pl.col("group").n_unique())
+        if copies := in_both.filter(pl.col("group") > 1).height:
+            notes.append(
+                f"{counted(copies, 'photo')} in both groups, byte for byte: no drop can come from them."
+            )
     return tuple(note for note in notes if note)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
-from counterground.errors import CounterGroundError, error_message
+from counterground.errors import CounterGroundError, did_you_mean, error_message
 from counterground.photos._classes import assign_classes
 from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
 from counterground.photos._label_space import LabelSpace
@@ -101,9 +102,16 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
         ids = photo_ids([root / path for path in frame["path"]])
         frame = frame.with_columns(pl.Series("photo_id", ids, pl.String))
     if unused:
-        listed = ", ".join(column or "one without a name" for column in unused)
+        absent = set(MANIFEST_SCHEMA) - set(frame.columns)
+        listed = ", ".join(_unused(column, absent) for column in unused)
         notes = (*notes, f"Columns of the manifest that were not used: {listed}.")
     return frame.drop("imagenet_index", strict=False), root, space, (*moved, *notes)
+
+
+def _unused(column: str, absent: Iterable[str]) -> str:
+    """Name a column that is not used, and the one it may have been meant to be."""
+    similar = did_you_mean(column, absent).strip()
+    return f"{column} (d{similar[1:]})" if similar else column or "one without a name"
 
 
 def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
