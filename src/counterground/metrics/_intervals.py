@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import as_flags, same_length
+from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._distributions import t_quantile
 from counterground.metrics._sampling import InfluenceEstimate, Method, Stratification, StratumMeans
 
-LEVEL = 0.95
 _NO_SPREAD = 1e-12
 
 
@@ -92,6 +92,7 @@ def drop_interval(
     method: Method = "analytic",
     seed: int = 0,
     draws: int = 2000,
+    confidence: Confidence = CONFIDENCE,
 ) -> Interval:
     """Return the mean class-wise drop over classes with both groups, with its interval; None without such.
 
@@ -103,10 +104,13 @@ def drop_interval(
         method: ``analytic`` or ``bootstrap``.
         seed: decides the draws of the bootstrap.
         draws: how many draws.
+        confidence: how often the interval may miss the truth.
     """
     flags = as_flags(correct)
     same_length(len(flags), np.asarray(class_index), "class_index")
-    photos = Stratification(class_index, group, cluster, method=method, seed=seed, draws=draws)
+    photos = Stratification(
+        class_index, group, cluster, method=method, seed=seed, draws=draws, confidence=confidence
+    )
     paired = photos.strata.paired
     if not len(paired):
         return Interval(None, None, None, 0, 0, method)
@@ -115,8 +119,10 @@ def drop_interval(
 
 
 def critical(moment: InfluenceEstimate) -> float:
-    """The t value of a 95 % interval with one degree of freedom less than effective clusters."""
-    return t_quantile(moment.effective - 1, (1 + LEVEL) / 2)
+    """The t value of the estimate's interval, with one degree of freedom less than effective clusters."""
+    # One more error would change the variance about so much; less is an accident.
+    tail = moment.confidence.tail(max(moment.variance, 1 / max(1, moment.n) ** 2))
+    return t_quantile(moment.effective - 1, 1 - tail)
 
 
 def share_interval(moment: InfluenceEstimate, method: Method) -> Interval:
@@ -125,7 +131,7 @@ def share_interval(moment: InfluenceEstimate, method: Method) -> Interval:
     Close to estimate +- t x standard error, but inside [0, 1], and wide where nothing varies: four right of
     four is no certainty.
     """
-    low, high = _score_limits(moment)
+    low, high = _score_limits(moment, critical(moment))
     return Interval(moment.value, low, high, moment.n, moment.clusters, method)
 
 
@@ -137,11 +143,12 @@ def difference_interval(common: InfluenceEstimate, counter: InfluenceEstimate, m
     """
     value = common.value - counter.value
     n = common.n + counter.n
-    (low_1, high_1), (low_2, high_2) = _score_limits(common), _score_limits(counter)
+    change = common.deviations - counter.deviations
+    t = critical(replace(common, deviations=change, n=n))
+    (low_1, high_1), (low_2, high_2) = _score_limits(common, t), _score_limits(counter, t)
     if low_1 is None or high_1 is None or low_2 is None or high_2 is None:
         return Interval(value, None, None, n, common.clusters, method)
     spread = np.sqrt(common.variance * counter.variance)
-    change = common.deviations - counter.deviations
     # A difference that no cluster moves rests on too little to believe in a correlation of one.
     moved = spread > _NO_SPREAD**2 and float(change @ change) > _NO_SPREAD**2
     r = float(common.deviations @ counter.deviations) / spread if moved else 0.0
@@ -151,10 +158,10 @@ def difference_interval(common: InfluenceEstimate, counter: InfluenceEstimate, m
     return Interval(value, low, high, n, common.clusters, method)
 
 
-def _score_limits(moment: InfluenceEstimate) -> tuple[float | None, float | None]:
+def _score_limits(moment: InfluenceEstimate, t: float) -> tuple[float | None, float | None]:
     if moment.clusters < 2:
         return None, None
-    p, error, t = moment.value, np.sqrt(moment.variance), critical(moment)
+    p, error = moment.value, np.sqrt(moment.variance)
     inner = p * (1 - p)
     # Where no cluster differs from another, photos count as independent, with the t of the clusters.
     effective = inner / error**2 if error > _NO_SPREAD and inner > 0 else max(1, moment.n - 1)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import COMMON, COUNTER, as_flags, same_length
+from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._distributions import t_cdf
 from counterground.metrics._intervals import critical
 from counterground.metrics._sampling import (
@@ -51,6 +52,7 @@ def paired_test(
     cluster: npt.ArrayLike | None = None,
     *,
     quantity: Quantity = "accuracy",
+    confidence: Confidence = CONFIDENCE,
 ) -> PairedTest:
     """Test whether two models differ on the same photos, row by row.
 
@@ -66,6 +68,7 @@ def paired_test(
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; null is a cluster of its own.
         quantity: balanced ``accuracy`` of all, of ``common`` or of ``counter`` photos, or mean ``drop``.
+        confidence: how often the interval may miss the truth.
 
     Raises:
         ValueError: the columns have different lengths, or the quantity is unknown.
@@ -75,7 +78,7 @@ def paired_test(
     if quantity not in get_args(Quantity):
         raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
     same_length(len(first), np.asarray(class_index), "class_index")
-    photos = Stratification(class_index, group, cluster, method="analytic")
+    photos = Stratification(class_index, group, cluster, method="analytic", confidence=confidence)
     return _tested(_estimates(first.astype(np.float64) - second, photos).get(quantity), quantity)
 
 
@@ -158,6 +161,7 @@ def _difference(first: InfluenceEstimate, second: InfluenceEstimate, *, n: int) 
         n,
         first.clusters,
         first.effective,
+        first.confidence,
     )
 
 

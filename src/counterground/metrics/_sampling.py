@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import Codes, Floats, Strata, cluster_codes
+from counterground.metrics._confidence import CONFIDENCE, Confidence
 
 PHOTO = ("path", "class_index", "group", "cluster")
 Method = Literal["bootstrap", "analytic"]
@@ -31,6 +32,7 @@ class InfluenceEstimate:
     n: int
     clusters: int
     effective: float
+    confidence: Confidence = CONFIDENCE
 
     @property
     def variance(self) -> float:
@@ -50,14 +52,24 @@ class Sampling:
         method: one of the two.
         seed: decides the draws.
         draws: how many.
+        confidence: of the intervals made of it.
     """
 
-    def __init__(self, cluster: Codes, size: int, method: Method, seed: int = 0, draws: int = 2000) -> None:
+    def __init__(
+        self,
+        cluster: Codes,
+        size: int,
+        method: Method,
+        seed: int = 0,
+        draws: int = 2000,
+        *,
+        confidence: Confidence = CONFIDENCE,
+    ) -> None:
         if method not in ("bootstrap", "analytic"):
             raise ValueError(f"There is no interval method {method!r}; choose 'bootstrap' or 'analytic'.")
         if method == "bootstrap" and draws < 2:
             raise ValueError(f"A bootstrap needs at least 2 draws, not {draws}.")
-        self.cluster, self.size, self.method = cluster, size, method
+        self.cluster, self.size, self.method, self.confidence = cluster, size, method, confidence
         self._seed, self._draws = seed, draws
 
     @cached_property
@@ -157,13 +169,13 @@ class StratumMeans:
         deviations = self._drawn(strata, clusters) if bootstrap else self._linearised(strata)
         values = self.values[strata].mean(axis=0)
         counts = self._partition.photos[strata].sum(axis=0)
-        effective = self._effective(strata)
+        effective, confidence = self._effective(strata), self._partition.sampling.confidence
         if strata.shape[1] > 1:
             return [
-                InfluenceEstimate(float(value), row, int(count), clusters, effective)
+                InfluenceEstimate(float(value), row, int(count), clusters, effective, confidence)
                 for value, row, count in zip(values, deviations, counts, strict=True)
             ]
-        return [InfluenceEstimate(float(values[0]), deviations[0], n, clusters, effective)]
+        return [InfluenceEstimate(float(values[0]), deviations[0], n, clusters, effective, confidence)]
 
     def _effective(self, strata: Codes) -> float:
         part = self._partition
@@ -228,6 +240,7 @@ class Stratification:
         method: how variances are estimated.
         seed: decides the draws of the bootstrap.
         draws: how many draws.
+        confidence: of the intervals.
     """
 
     def __init__(
@@ -239,11 +252,12 @@ class Stratification:
         method: Method,
         seed: int = 0,
         draws: int = 2000,
+        confidence: Confidence = CONFIDENCE,
     ) -> None:
         n = len(np.asarray(class_index))
         self.method: Method = method
         self.strata = Strata.of(class_index, group, n)
-        self.sampling = Sampling(*cluster_codes(cluster, n), method, seed, draws)
+        self.sampling = Sampling(*cluster_codes(cluster, n), method, seed, draws, confidence=confidence)
         self.c = len(self.strata.classes)
 
     @cached_property
@@ -270,8 +284,15 @@ class Stratification:
 class Stratifications:
     """Stratifications of tables of predictions, made once for models that saw the same photos."""
 
-    def __init__(self, method: Method, seed: int = 0, draws: int = 2000) -> None:
-        self._options: dict[str, Any] = {"method": method, "seed": seed, "draws": draws}
+    def __init__(
+        self, method: Method, seed: int = 0, draws: int = 2000, confidence: Confidence = CONFIDENCE
+    ) -> None:
+        self._options: dict[str, Any] = {
+            "method": method,
+            "seed": seed,
+            "draws": draws,
+            "confidence": confidence,
+        }
         self._known: dict[bytes, Stratification] = {}
 
     def of(self, photos: pl.DataFrame, *, identity: tuple[str, ...] = PHOTO) -> Stratification:
@@ -322,8 +343,10 @@ def mean_absolute_sum(partition: Partition, values: npt.NDArray[np.generic]) -> 
     if sampling.method == "bootstrap":
         photos = partition.drawn_photos.sum(axis=1)
         errors = np.abs(partition.drawn(pair_sums)).sum(axis=1) / photos
-        return InfluenceEstimate(value, scaled_draws(errors, clusters), n, clusters, effective)
+        return InfluenceEstimate(
+            value, scaled_draws(errors, clusters), n, clusters, effective, sampling.confidence
+        )
     pulls = (np.sign(sums)[partition.pair_stratum] * pair_sums - value * partition.pair_photos) / n
     scale = float(np.sqrt(clusters / (clusters - 1))) if clusters > 1 else 0.0
     deviations = scale * sum_by_code(partition.pair_cluster, pulls, sampling.size)
-    return InfluenceEstimate(value, deviations, n, clusters, effective)
+    return InfluenceEstimate(value, deviations, n, clusters, effective, sampling.confidence)

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError
+from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._intervals import Interval, balanced_interval
 from counterground.metrics._registry import Answers, Metric, registered_metrics
 from counterground.metrics._sampling import Method, Stratifications
@@ -23,8 +24,12 @@ SCORES_SCHEMA: dict[str, Any] = {
     "high": pl.Float64,
     "n": pl.Int64,
     "clusters": pl.Int64,
+    "anytime": pl.Boolean,
 }
-"""Columns of ``scores.parquet``; ``value``, ``low`` and ``high`` are fractions."""
+"""Columns of ``scores.parquet``; ``value``, ``low`` and ``high`` are fractions.
+
+``anytime``: the interval holds at every look of a sequence (``Confidence``), as of a run that stopped early.
+"""
 
 BACKGROUNDS_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,
@@ -48,6 +53,7 @@ def score_predictions(
     method: Method = "bootstrap",
     seed: int = 0,
     draws: int = 2000,
+    confidence: Confidence = CONFIDENCE,
 ) -> pl.DataFrame:
     """Return every score of every model, names, prompts, protocol and label space, with 95 % intervals.
 
@@ -65,6 +71,7 @@ def score_predictions(
             clusters or none, 93 to 94 % with 6 (this room's README).
         seed: decides the draws; the order of rows does not.
         draws: number of bootstrap draws.
+        confidence: how often an interval may miss the truth.
 
     Returns:
         The columns of ``SCORES_SCHEMA``, models in order of appearance.
@@ -73,12 +80,12 @@ def score_predictions(
         ValueError: a column is missing, a photo occurs twice under a model, or a value is impossible.
     """
     rows_of_photos = checked(predictions, ("true_rank", "confidence", "top2_gap"))
-    stratifications = Stratifications(method, seed, draws)
+    stratifications = Stratifications(method, seed, draws, confidence)
     records = []
     for key, rows in by_key(predictions, rows_of_photos):
         answers = Answers.of(rows, stratifications.of(rows))
         records += [
-            (*key, index, group, metric, i.value, i.low, i.high, i.n, i.clusters)
+            (*key, index, group, metric, i.value, i.low, i.high, i.n, i.clusters, confidence.anytime)
             for index, group, metric, i in _scores(answers, by_class=by_class)
         ]
     return pl.DataFrame(records, schema=SCORES_SCHEMA, orient="row")
