@@ -13,6 +13,7 @@ from counterground.benchmarks import open_benchmark
 from counterground.comparison import Comparison, full_comparison
 from counterground.comparison import reproduce as reproduce_paper
 from counterground.construction.discover import Discovery, discover_pairs, read_discovery
+from counterground.decision import Until
 from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
 from counterground.inference import Settings, evaluate_models
@@ -56,6 +57,8 @@ def evaluate(
     report: bool = True,
     photos: bool = True,
     limit: int | None = None,
+    until: Literal["decided"] | None = None,
+    max_drop: float | None = None,
     overwrite: bool = False,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Run:
@@ -91,6 +94,9 @@ def evaluate(
         report: write ``report.html``.
         photos: include small copies of photos in it; False for a page to be shared without them.
         limit: use so many photos only, spread over classes and backgrounds: a quick trial.
+        until: ``decided`` evaluates photos in a random order and stops as soon as it is decided, for every
+            model, whether its drop is above ``max_drop``.
+        max_drop: the limit for ``until``, in percentage points; None is 0.
         overwrite: replace another run in ``out``.
         warn: called with one line if the report needs a package that is not installed.
 
@@ -105,6 +111,7 @@ def evaluate(
         raise UsageError(
             "--referee chooses confusable names: add --label-space confusable, or leave out --referee."
         )
+    stop = _until(until, max_drop, limit)
     settings = Settings(
         label_space=label_space,
         referee=referee,
@@ -124,11 +131,21 @@ def evaluate(
     opened = _opened(benchmark, show_progress, out)
     if limit is not None:
         opened = sample_photos(opened, limit)
-    run = evaluate_models(opened, models, settings, Path(out), overwrite=overwrite)
+    run = evaluate_models(opened, models, settings, Path(out), until=stop, overwrite=overwrite)
     if report:
         discovery = None if isinstance(benchmark, Benchmark) else read_discovery(Path(benchmark))
         _write_page(run, opened, discovery, warn, photos=photos)
     return run
+
+
+def _until(until: str | None, max_drop: float | None, limit: int | None) -> Until | None:
+    if until not in (None, "decided"):
+        raise UsageError(f"An evaluation can go on until 'decided', not until {until!r}.")
+    if until is None and max_drop is not None:
+        raise UsageError("--max-drop is what --until decided decides on: add it, or use check on a run.")
+    if until is not None and limit is not None:
+        raise UsageError("--until decided chooses how many photos are evaluated: leave out --limit.")
+    return None if until is None else Until((max_drop or 0.0) / 100)
 
 
 def _write_page(

@@ -37,9 +37,11 @@ from counterground.results._schema import (
     RUN_FILES,
     BenchmarkRecord,
     CountsRecord,
+    DecisionRecord,
     LabelSpaceRecord,
     ModelRecord,
     RunInfo,
+    StoppingRecord,
 )
 from counterground.results._scores_table import (
     PICTURE,
@@ -79,6 +81,7 @@ __all__ = [
     "Cell",
     "Column",
     "CountsRecord",
+    "DecisionRecord",
     "Estimate",
     "LabelSpaceRecord",
     "Measure",
@@ -87,6 +90,7 @@ __all__ = [
     "Run",
     "RunInfo",
     "ScoresView",
+    "StoppingRecord",
     "Table",
     "TextFormat",
     "backgrounds_as_table",
