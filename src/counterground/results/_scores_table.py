@@ -112,7 +112,16 @@ def scores_as_table(
             name = [] if index is None else [Cell((class_names or {}).get(index, str(index)))]
             figures = _cells(model, shown, index, pictures=pictures)
             rows.append([*head, *name, *figures, Cell(count(model.get("accuracy", None, index).n))])
-    return Table(columns, rows, _caption(models, varying, by_class), heads=heads, grouped=by_class)
+    caption = _caption(models, varying, by_class, _intervals(scores["anytime"]))
+    return Table(columns, rows, caption, heads=heads, grouped=by_class)
+
+
+def _intervals(anytime: pl.Series) -> str:
+    """Say what the intervals are, which runs that could stop early have of another kind."""
+    if not anytime.any():
+        return "95 % intervals"
+    whole = "95 % confidence sequences (--until decided)"
+    return whole if anytime.all() else f"95 % intervals, or {whole}"
 
 
 def _cells(model: ModelScores, shown: Sequence[Measure], index: int | None, *, pictures: bool) -> list[Cell]:
@@ -138,7 +147,7 @@ def _shown(models: Sequence[ModelScores], by_class: bool) -> list[Measure]:
     return [measure for measure in chosen if measure.group or registered[measure.metric].needs_groups]
 
 
-def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool) -> str:
+def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool, intervals: str) -> str:
     """Say the units, where the intervals come from, and the settings that all rows share."""
     if not models:
         return "No scores."
@@ -156,7 +165,7 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
     listed = ", ".join(same)
     settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
     drop = " drop in points;" if any(model.has_groups for model in models) else ""
-    return f"Percent;{drop} 95 % intervals{counted}.{settings}"
+    return f"Percent;{drop} {intervals}{counted}.{settings}"
 
 
 def with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
