@@ -1,7 +1,7 @@
 """What ``plan`` predicts against simulation, in 20 designs: ``python bench/plan_power.py [replications]``.
 
 Predicted from assumptions (first twelve), or from pilot runs of half the size, averaged over pilots (last
-eight). Simulated is how often the interval of the drop lies above 0. Accuracies of classes spread by up to 10
+eight). Simulated is how often the interval of the drop lies above 0. Accuracies of classes spread by up to 5
 points around the assumed one. Clusters are as assumed in the first designs (photos of one group and class,
 beta-binomial), and observers who photograph both groups, by a probit, in the others.
 """
@@ -58,7 +58,7 @@ PILOTS = (
 
 def accuracies(design: Design) -> np.ndarray:
     """``[classes, 2]`` true accuracies, whose mean drop is that of the design."""
-    room = min(0.1, design.accuracy - design.drop, 1 - design.accuracy)
+    room = min(0.05, design.accuracy - design.drop, 1 - design.accuracy)
     levels = design.accuracy + np.linspace(-room, room, design.classes)
     return np.stack([levels, levels - design.drop], axis=1)
 
@@ -126,9 +126,7 @@ def from_pilots(design: Design, pilots: int, seed: int = 2) -> float:
 def main() -> None:
     """Print the table."""
     replications = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    print(
-        "| classes x photos a group | photos a cluster | correlation | accuracy | drop | plan | simulated |"
-    )
+    print("| classes x photos a group | cluster size | correlation | accuracy | drop | plan | simulated |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     worst = 0.0
     for design in (*ASSUMED, *PILOTS):
@@ -137,7 +135,7 @@ def main() -> None:
             predicted = known.power(design.drop, known.photos_now)
             found = simulated(draw_assumed, design, replications)
         else:
-            predicted = from_pilots(design, max(20, replications // 50))
+            predicted = from_pilots(design, max(20, replications // 5))
             found = simulated(draw_observed, design, replications)
         worst = max(worst, abs(predicted - found))
         size = f"{design.classes} x {design.photos}{'' if design in ASSUMED else ', from pilots'}"

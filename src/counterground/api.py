@@ -13,14 +13,22 @@ from counterground.benchmarks import open_benchmark
 from counterground.comparison import Comparison, full_comparison
 from counterground.comparison import reproduce as reproduce_paper
 from counterground.construction.discover import Discovery, discover_pairs, read_discovery
-from counterground.decision import Until
+from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Until, check_run, plan_photos
 from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import Scale
 from counterground.models import AnyModels, Precision, Protocol
 from counterground.photos import Benchmark, sample_photos
-from counterground.results import Run, ScoresView, class_names, join_backgrounds, join_scores, open_run
+from counterground.results import (
+    Run,
+    ScoresView,
+    class_names,
+    join_backgrounds,
+    join_scores,
+    open_run,
+    select_models,
+)
 from counterground.results import bibliography as bibliography_of
 from counterground.results import format_scores as written_scores
 from counterground.results import model_cards as model_cards_of
@@ -367,6 +375,88 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
         UsageError: no run was measured on CounterAnimal.
     """
     return reproduce_paper(_opened_runs(runs))
+
+
+def plan(
+    run: Run | Path | str | None = None,
+    *,
+    drop: float,
+    power: float = 0.8,
+    clusters: int | None = None,
+    against: str | None = None,
+    classes: int = 20,
+    photos: int = 20,
+    cluster_size: float = 1.0,
+    accuracy: float = 80.0,
+    icc: float = 0.1,
+    seconds_per_photo: float = 5.0,
+    calls_per_photo: float | None = None,
+    price: float | None = None,
+) -> Plan:
+    """Return how many photos show a drop, and what those at hand show.
+
+    Args:
+        run: a pilot run, or its folder; None plans from assumptions.
+        drop: the drop that is to be shown to be above 0, in percentage points.
+        power: how often it is to be shown.
+        clusters: observers or background photographs there can be; None: they grow with the photos.
+        against: a model of the run; then the difference of each other model's drop from its.
+        classes: assumed without a run.
+        photos: assumed, of each class in each group.
+        cluster_size: assumed, photos of one cluster.
+        accuracy: assumed on common photos, in percent.
+        icc: assumed correlation of photos of a cluster in being classified correctly.
+        seconds_per_photo: to label one, for a person.
+        calls_per_photo: of a model behind an HTTP API; None: as in the run.
+        price: of a call; None: as in the model's specification.
+
+    Raises:
+        UsageError: a value that cannot be, or a run without a drop.
+        CounterGroundError: the run cannot be read.
+    """
+    source: Run | Assumptions
+    if run is None:
+        source = Assumptions(classes, photos, cluster_size, accuracy / 100, icc)
+    else:
+        source = _opened_runs(run)[0]
+    costs = Costs(seconds_per_photo, calls_per_photo, price)
+    return plan_photos(source, drop / 100, power, clusters=clusters, against=against, costs=costs)
+
+
+def check(
+    run: Run | Path | str,
+    *,
+    max_drop: float | None = None,
+    min_accuracy: float | None = None,
+    not_worse_than: Run | Path | str | None = None,
+    margin: float = 2.0,
+    models: Sequence[str] = (),
+) -> Check:
+    """Check the models of a run against limits: pass, fail or undecided.
+
+    Args:
+        run: a run or its folder.
+        max_drop: the largest drop that passes, in percentage points.
+        min_accuracy: the smallest accuracy that passes, averaged over classes, in percent.
+        not_worse_than: a run on the same photos; the drop may not be larger than that of its model of the
+            same name, or of its only one, by more than ``margin``.
+        margin: for ``not_worse_than``, in percentage points.
+        models: names or specifications of the models that are checked; none: all.
+
+    Raises:
+        UsageError: no limit, a limit that cannot be, an unknown model, no drop, or a base on other photos.
+        CounterGroundError: a run cannot be read.
+    """
+    limits = Limits(
+        None if max_drop is None else max_drop / 100,
+        None if min_accuracy is None else min_accuracy / 100,
+        margin / 100,
+    )
+    opened = _opened_runs(run)[0]
+    if models:
+        opened = select_models({opened.path: opened}, models)[opened.path]
+    base = None if not_worse_than is None else _opened_runs(not_worse_than)[0]
+    return check_run(opened, limits, base)
 
 
 def write_report(

@@ -81,14 +81,15 @@ class Assumptions:
         error = DropError(*levels, np.diag(variances), max(1.0, degrees), round(photos), round(clusters))
         return error.power()
 
-    def sentence(self) -> str:
+    def sentence(self, clusters: int | None) -> str:
         """Say what is assumed."""
         size = "each photo is independent"
-        if self.cluster_size > 1:
-            size = f"{self.cluster_size:g} photos a cluster, all of one group, with correlation {self.icc:g}"
+        if self.cluster_size > 1 or clusters is not None:
+            size = f"{clusters:,} clusters" if clusters else f"{self.cluster_size:g} photos a cluster"
+            size += f", each with photos of one group, whose correlation is {self.icc:g}"
         return (
             f"Assumed: {counted(self.classes, 'class')} with {counted(self.photos, 'photo')} in each group, "
-            f"{percent(self.accuracy)} % correct on common photos; {size}."
+            f"{100 * self.accuracy:g} % correct on common photos; {size}."
         )
 
 
@@ -155,6 +156,8 @@ class Pilot:
         more = photos / self.now.photos
         wider = more if clusters is None else clusters / self.now.clusters
         covariance = (self.now.covariance - self.between) / more + self.between / wider
+        # The logarithm of a variance that was estimated with few degrees of freedom is too small by 1 / df.
+        covariance = covariance * math.exp(1 / self.now.degrees)
         error = DropError(
             self.now.common,
             self.now.common - drop,
@@ -271,7 +274,7 @@ class Plan(Written):
             cells.append([Cell(text) for text in texts])
         first = self.rows.row(0, named=True)
         caption = (
-            f"To show a drop of {100 * first['drop']:g} points with power {percent(first['power'])} %: so "
+            f"To show a drop of {100 * first['drop']:g} points with power {100 * first['power']:g} %: so "
             "often would its 95 % interval lie above 0. Power in percent, drops in points."
         )
         return Table(columns, cells, caption, notes=self.notes)
@@ -315,7 +318,7 @@ def plan_photos(
         if against is not None:
             raise UsageError("--against needs a pilot RUN: assumptions say nothing of two models' errors.")
         named: list[tuple[str, Source, Costs]] = [("assumed", source, costs)]
-        notes = [source.sentence()]
+        notes = [source.sentence(clusters)]
     else:
         named = _pilots(source, against, costs)
         notes = [each.sentence(name) for name, each, _ in named if isinstance(each, Pilot)]
@@ -367,7 +370,7 @@ def _row(name: str, source: Source, question: Question, costs: Costs) -> dict[st
     now, pilot = source.photos_now, isinstance(source, Pilot)
     at_hand = question._replace(clusters=None) if pilot else question
     needed = photos_needed(source, question)
-    row: dict[str, Any] = {
+    row: dict[str, Any] = dict.fromkeys(_SCHEMA) | {
         "model": name,
         "drop": question.drop,
         "power": question.power,
@@ -394,7 +397,7 @@ def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -
         notes.append("Clusters grow with the photos; --clusters N plans with N of them.")
     elif any(row["photos"] is None for row in rows):
         notes.append(
-            f"No number of photos is enough with {clusters} clusters: plan with more clusters, or a larger drop."
+            f"No number of photos is enough with {clusters} clusters: plan with more, or with a larger drop."
         )
     notes.append(
         f"Label hours: {costs.seconds_per_photo:g} s for each photo to be added (--seconds-per-photo)."
