@@ -160,9 +160,8 @@ class Check(Written):
             "errors": str(kinds["undecided"]),
         }
         root = ElementTree.Element("testsuites", {"name": "counterground check", **totals, "time": "0"})
-        suite = ElementTree.SubElement(
-            root, "testsuite", name=one_line(self.run), **totals, skipped="0", time="0"
-        )
+        about = {"name": one_line(self.run), **totals, "skipped": "0", "time": "0"}
+        suite = ElementTree.SubElement(root, "testsuite", about)
         for finding in self.findings:
             case = ElementTree.SubElement(
                 suite, "testcase", classname=one_line(finding.model), name=one_line(finding.check), time="0"
