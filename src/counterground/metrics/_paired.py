@@ -14,7 +14,7 @@ import polars as pl
 from counterground.metrics._codes import COMMON, COUNTER, as_flags, same_length
 from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._distributions import t_cdf
-from counterground.metrics._intervals import critical
+from counterground.metrics._intervals import half_width, random_classes_limits
 from counterground.metrics._sampling import (
     PHOTO,
     InfluenceEstimate,
@@ -32,8 +32,10 @@ _NO_SPREAD = 1e-12
 class PairedTest:
     """The difference a - b (fraction) with its 95 % interval and two-sided p-value.
 
-    ``low``, ``high`` and ``p_value`` are None under two clusters; ``difference`` too where nothing can be
-    compared. ``n`` photos in ``clusters`` clusters stand behind it.
+    ``low``, ``high`` and ``p_value`` are about other photos of these classes; they are None under two
+    clusters, ``difference`` too where nothing can be compared. ``n`` photos in ``clusters`` clusters stand
+    behind it. ``classes_low`` and ``classes_high`` are about other classes, of which these are taken as a
+    random sample.
     """
 
     difference: float | None
@@ -42,6 +44,8 @@ class PairedTest:
     p_value: float | None
     n: int
     clusters: int
+    classes_low: float | None = None
+    classes_high: float | None = None
 
 
 def paired_test(
@@ -57,8 +61,8 @@ def paired_test(
     """Test whether two models differ on the same photos, row by row.
 
     The influence of each photo on a - b is summed in its cluster over all classes and groups, so what a photo
-    does to both models cancels; the squares give the variance (corrected for leverage), and t has one degree
-    of freedom less than (effective) clusters. Where no cluster differs from another the p-value is that
+    does to both models cancels; the squares give the variance (corrected for leverage), and t has the degrees
+    of freedom of the clusters (this room's README). Where no cluster differs from another the p-value is that
     of exchanging signs, 2^(1 - clusters), or 1 without a difference.
 
     Args:
@@ -78,7 +82,7 @@ def paired_test(
     if quantity not in get_args(Quantity):
         raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
     same_length(len(first), np.asarray(class_index), "class_index")
-    photos = Stratification(class_index, group, cluster, method="analytic", confidence=confidence)
+    photos = Stratification(class_index, group, cluster, confidence=confidence)
     return _tested(_estimates(first.astype(np.float64) - second, photos).get(quantity), quantity)
 
 
@@ -129,7 +133,13 @@ def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
     }
     signs = {
         name: pl.when(turn).then(-pl.col(source)).otherwise(name)
-        for name, source in (("difference", "difference"), ("low", "high"), ("high", "low"))
+        for name, source in (
+            ("difference", "difference"),
+            ("low", "high"),
+            ("high", "low"),
+            ("classes_low", "classes_high"),
+            ("classes_high", "classes_low"),
+        )
     }
     return tests.filter(turn | (pl.col("model_b") == model)).with_columns(**swapped, **signs)
 
@@ -150,38 +160,25 @@ def _estimates(values: npt.NDArray[np.float64], photos: Stratification) -> dict[
             found[name] = cells.average(2 * filled + side)
     if len(photos.strata.paired):
         common, counter = cells.averages(2 * photos.strata.paired[:, None] + np.arange(2))
-        found["drop"] = _difference(common, counter, n=common.n + counter.n)
+        found["drop"] = common.minus(counter, n=common.n + counter.n)
     return found
 
 
-def _difference(first: InfluenceEstimate, second: InfluenceEstimate, *, n: int) -> InfluenceEstimate:
-    return InfluenceEstimate(
-        first.value - second.value,
-        first.deviations - second.deviations,
-        n,
-        first.clusters,
-        first.effective,
-        first.confidence,
-    )
-
-
-def _tested(estimate: InfluenceEstimate | None, quantity: Quantity) -> PairedTest:
-    if estimate is None:
+def _tested(change: InfluenceEstimate | None, quantity: Quantity) -> PairedTest:
+    if change is None:
         return PairedTest(None, None, None, None, 0, 0)
     largest = 2.0 if quantity == "drop" else 1.0
-    difference, clusters = estimate.value, estimate.clusters
+    difference, clusters = change.value, change.clusters
     if clusters < 2:
-        return PairedTest(difference, None, None, None, estimate.n, clusters)
-    error, t = float(np.sqrt(estimate.variance)), critical(estimate)
+        return PairedTest(difference, None, None, None, change.n, clusters)
+    error, half = float(np.sqrt(change.variance)), half_width(change, largest)
     if error > _NO_SPREAD:
-        half = t * error
-        p_value = float(2 * t_cdf(estimate.effective - 1, -abs(difference) / error))
+        p_value = float(2 * t_cdf(change.df, -abs(difference) / error))
     else:
-        # No cluster differs from another: the true share of photos that would is under t^2 / (t^2 + n - 1).
-        half = largest * t * t / (t * t + estimate.n - 1)
         p_value = 1.0 if abs(difference) <= _NO_SPREAD else 2.0 ** (1 - clusters)
     low, high = max(-largest, difference - half), min(largest, difference + half)
-    return PairedTest(difference, low, high, p_value, estimate.n, clusters)
+    classes = random_classes_limits(change, largest=largest)
+    return PairedTest(difference, low, high, p_value, change.n, clusters, *classes)
 
 
 COMPARISON_SCHEMA: dict[str, Any] = {
@@ -198,8 +195,13 @@ COMPARISON_SCHEMA: dict[str, Any] = {
     "n": pl.Int64,
     "clusters": pl.Int64,
     **{f"{name}_{side}": SETTING_SCHEMA[name] for name in BY_SIDE for side in "ab"},
+    "classes_low": pl.Float64,
+    "classes_high": pl.Float64,
 }
-"""Columns of a comparison; ``difference`` (a - b), ``low`` and ``high`` are fractions.
+"""Columns of a comparison; ``difference`` (a - b) and bounds are fractions.
+
+``low`` and ``high`` are about other photos of these classes, ``classes_low`` and ``classes_high`` about other
+classes of which these are a random sample.
 
 A setting is null where the two models differ in it; ``prompts_a``, ``prompts_b``, ... are those of each.
 """
@@ -265,7 +267,7 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
 def _models(predictions: pl.DataFrame) -> list[_Model]:
     sources = "source" in predictions.columns
     parts = predictions.partition_by("source", maintain_order=True) if sources else [predictions]
-    stratifications, models = Stratifications("analytic"), []
+    stratifications, models = Stratifications(), []
     for part in parts:
         source = part["source"][0] if sources else None
         for key, rows in by_key(part, checked(part, ("photo_id",))):
@@ -304,10 +306,10 @@ def _compared(a: _Model, b: _Model, *, sources: bool) -> list[list[Any]]:
         estimate = None
         if quantity in a.estimates:
             first, second = a.estimates[quantity], b.estimates[quantity]
-            estimate = _difference(first, second, n=first.n)
+            estimate = first.minus(second, n=first.n)
         test = _tested(estimate, quantity)
         figures = (test.difference, test.low, test.high, test.p_value, test.n, test.clusters)
-        row = [*setting, a.name, b.name, metric, group, *figures, *sides]
+        row = [*setting, a.name, b.name, metric, group, *figures, *sides, test.classes_low, test.classes_high]
         rows.append([*row, a.source, b.source] if sources else row)
     return rows
 
