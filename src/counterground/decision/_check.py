@@ -199,8 +199,7 @@ def check_run(run: Run, limits: Limits, base: Run | None = None) -> Check:
         raise UsageError("There is nothing to check: add --max-drop, --min-accuracy or --not-worse-than.")
     stopped = run.info.stopping is not None or (base is not None and base.info.stopping is not None)
     confidence = Confidence(anytime=stopped).shared_by(each * len(parts))
-    method: Literal["analytic", "bootstrap"] = "analytic" if stopped else "bootstrap"
-    scored = regroup(score_predictions(run.predictions, by_class=False, method=method, confidence=confidence))
+    scored = regroup(score_predictions(run.predictions, by_class=False, confidence=confidence))
     ordinary = regroup(run.scores)
     if (limits.max_drop is not None or base is not None) and not any(model.has_groups for model in scored):
         raise UsageError(f"{run.path} has no drop to check: {NO_GROUPS}.")

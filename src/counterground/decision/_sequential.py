@@ -107,7 +107,7 @@ def look(predictions: pl.DataFrame) -> list[tuple[dict[str, object], Interval]]:
 
 def score_stopped(predictions: pl.DataFrame) -> pl.DataFrame:
     """Return the scores of a run that may have stopped early: every interval is of a confidence sequence."""
-    return score_predictions(predictions, method="analytic", confidence=_ANYTIME)
+    return score_predictions(predictions, confidence=_ANYTIME)
 
 
 def _paired(photos: pl.DataFrame) -> pl.DataFrame:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from counterground.metrics._confidence import LEVEL
+from counterground.metrics._confidence import CONFIDENCE, LEVEL
 from counterground.metrics._distributions import noncentral_t_sf, t_quantile
-from counterground.metrics._intervals import difference_interval
+from counterground.metrics._intervals import difference_limits
 from counterground.metrics._sampling import InfluenceEstimate, Stratification, StratumMeans
 
 _STEPS = 40
@@ -64,14 +64,13 @@ class DropError:
         lowest, highest = 0.0, 1.0
         for _ in range(_STEPS):
             middle = (lowest + highest) / 2
-            low = self._interval_low(middle)
-            if low is not None and low > 0:
+            if self._interval_low(middle) > 0:
                 highest = middle
             else:
                 lowest = middle
         return highest
 
-    def _interval_low(self, drop: float) -> float | None:
+    def _interval_low(self, drop: float) -> float:
         """Return the lower end of the interval where chance makes another drop of this one."""
         (v_common, both), (_, v_counter) = self.covariance
         moved = (self.common - self.counter) - drop
@@ -90,10 +89,11 @@ class DropError:
         r = both / np.sqrt(v_common * v_counter) if v_common * v_counter > 0 else 0.0
         deviations = np.array([a, 0.0]), np.array([r * b, np.sqrt(max(0.0, 1 - r * r)) * b])
         first, second = (
-            InfluenceEstimate(value, deviation, self.photos // 2, self.clusters, self.degrees + 1)
+            InfluenceEstimate(value, deviation, self.photos // 2, self.clusters, self.degrees)
             for value, deviation in zip((common, counter), deviations, strict=True)
         )
-        return difference_interval(first, second, "analytic").low
+        low, _ = difference_limits(first, second)(CONFIDENCE)
+        return low
 
 
 def _spread(accuracy: float) -> float:
@@ -114,7 +114,7 @@ def drop_error(
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; null is a cluster of its own; None: every photo is.
     """
-    photos = Stratification(class_index, group, cluster, method="analytic")
+    photos = Stratification(class_index, group, cluster)
     paired = photos.strata.paired
     if not len(paired):
         return None
@@ -123,4 +123,4 @@ def drop_error(
     both = float(common.deviations @ counter.deviations)
     covariance = np.array([[common.variance, both], [both, counter.variance]])
     n = common.n + counter.n
-    return DropError(common.value, counter.value, covariance, common.effective - 1, n, common.clusters)
+    return DropError(common.value, counter.value, covariance, common.df, n, common.clusters)
