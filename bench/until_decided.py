@@ -9,6 +9,7 @@ population of clusters.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,14 @@ import polars as pl
 from scipy.special import ndtr, ndtri
 
 from counterground.decision import Until
-from counterground.metrics import Confidence, drop_interval
+from counterground.metrics import Confidence, Interval, drop_interval
+
+# What does not depend on the answers is computed once for all sequences.
+from counterground.metrics._intervals import difference_limits
+from counterground.metrics._sampling import Stratification, StratumMeans
 from counterground.published import load_table
+
+ANYTIME = Confidence(anytime=True)
 
 
 class Design(NamedTuple):
@@ -38,7 +45,7 @@ DESIGNS = (
     COUNTERANIMAL,
     COUNTERANIMAL._replace(name="the same, 2,500 observers of unequal size", clusters=2500, layout="unequal"),
     Design("10 classes x 40 photos a group, 100 observers", 10, 40, 100, "unequal"),
-    Design("45 classes on pairs of 6 labels, 24 photographs", 45, 4, 24, "labels"),
+    Design("45 classes on pairs of 6 labels, 16 photos on 4 photographs each", 45, 16, 24, "labels"),
     Design("3 classes x 100 photos a group, independent", 3, 100),
     Design("20 classes x 30 photos a group, 40 uneven clusters", 20, 30, 40, "unequal"),
     Design("45 classes x 20 photos a group, accuracy 99 %", common=0.99),
@@ -72,15 +79,21 @@ class Photos:
         looks = Until(seed=seed).looks(frame)
         self.rows = np.cumsum([len(rows) for rows in looks])
         self.order = np.concatenate(looks)
+        self.strata = [Stratification(*self.of(count), confidence=ANYTIME) for count in self.rows]
+
+    def of(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Class, group and cluster of the first photos."""
+        rows = self.order[:count]
+        cluster = self.cluster[rows] if self.design.clusters else None
+        return self.class_index[rows], self.names[rows], cluster
 
     def _clusters(self, rng: np.random.Generator, n: int) -> np.ndarray:
         design = self.design
         if design.clusters is None:
             return np.arange(n)
         if design.layout == "labels":
-            labels = design.clusters // design.photos
-            pairs = np.array([rng.permutation(labels)[:2] for _ in range(design.classes)]).ravel()
-            return (pairs[:, None] * design.photos + np.arange(design.photos)).ravel()
+            pairs = np.array([rng.permutation(design.clusters // 4)[:2] for _ in range(design.classes)])
+            return (4 * pairs.ravel()[:, None] + np.arange(design.photos) % 4).ravel()
         odds = rng.pareto(1.5, design.clusters) + 0.2
         return rng.choice(design.clusters, size=n, p=odds / odds.sum())
 
@@ -104,21 +117,23 @@ class Photos:
         )
         return latent > 0, float((cells[::2] - cells[1::2]).mean())
 
-    def intervals(self, correct: np.ndarray):
+    def intervals(self, correct: np.ndarray) -> Iterator[tuple[int, Interval]]:
         """Yield the interval of each look, and the photos behind it."""
-        for count in self.rows:
-            rows = self.order[:count]
-            cluster = self.cluster[rows] if self.design.clusters else None
-            yield (
-                count,
-                drop_interval(
-                    correct[rows],
-                    self.class_index[rows],
-                    self.names[rows],
-                    cluster,
-                    confidence=Confidence(anytime=True),
-                ),
-            )
+        for count, photos in zip(self.rows, self.strata, strict=True):
+            means = StratumMeans(photos.by_cell, correct[self.order[:count]])
+            cells = 2 * photos.strata.paired[:, None] + np.arange(2)
+            common, counter = means.averages(cells)
+            low, high = difference_limits(common, counter)(ANYTIME)
+            yield count, Interval(common.value - counter.value, low, high, count, common.clusters)
+
+    def agrees(self) -> bool:
+        """Whether these intervals are those that `drop_interval` gives the command."""
+        correct, _ = self.draw(np.random.default_rng(0), 0.1)
+        for count, found in self.intervals(correct):
+            same = drop_interval(correct[self.order[:count]], *self.of(count), confidence=ANYTIME)
+            if not np.allclose([found.low, found.high], [same.low, same.high], atol=1e-12):
+                return False
+        return True
 
 
 def errors(photos: Photos, drop: float, replications: int, seed: int = 1) -> float:
@@ -149,6 +164,7 @@ def main() -> None:
     print("|---|---:|---:|---:|---:|")
     for design in DESIGNS:
         photos = Photos(design)
+        assert photos.agrees()
         wrong = [f"{100 * errors(photos, drop, replications):.1f} %" for drop in (0.0, 0.15)]
         print(
             f"| {design.name} | {len(photos.order):,} | {len(photos.rows)} | {' | '.join(wrong)} |",
