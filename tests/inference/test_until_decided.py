@@ -5,6 +5,7 @@ import json
 import polars as pl
 import pytest
 from coloured_photos import save_coloured
+from PIL import Image
 
 import counterground as cg
 from counterground.decision import Until
@@ -22,9 +23,9 @@ def coloured(tmp_path_factory):
     return save_coloured(tmp_path_factory.mktemp("coloured") / "photos", 60, common=0.95, counter=0.35)
 
 
-def evaluate(photos, out, *, models=MODEL, until="decided", **given):
+def evaluate(benchmark, out, *, models=MODEL, until="decided", **given):
     options = {"label_space": "benchmark", "report": False, "batch_size": 8, **given}
-    return cg.evaluate(photos, models, out=out, until=until, **options)
+    return cg.evaluate(benchmark, models, out=out, until=until, **options)
 
 
 def test_a_clear_drop_needs_few_photos_and_run_json_says_how_many(coloured, tmp_path):
@@ -87,23 +88,26 @@ def test_models_share_the_photos_of_the_slowest(coloured, tmp_path):
     assert run.info.stopping.photos >= max(first.photos, second.photos) > alone.info.stopping.photos
 
 
-def test_a_run_that_was_killed_ends_in_the_same_bytes(coloured, tmp_path, monkeypatch):
-    evaluate(coloured, tmp_path / "whole", max_drop=40)
+def test_a_run_that_was_ended_continues_to_the_same_bytes(coloured, tmp_path, monkeypatch):
+    whole = evaluate(coloured, tmp_path / "whole", max_drop=40)
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / "cache"))
-    photos = read_benchmark(coloured)
-    looks = Until(max_drop=0.4).looks(photos.photos)
-    missing = coloured / photos.photos["path"][int(looks[2][0])]
-    content = missing.read_bytes()
-    missing.unlink()
-    missing.mkdir()  # reading it ends the work in the third look
-    try:
-        evaluate(photos, tmp_path / "killed", max_drop=40)
-    finally:
-        missing.rmdir()
-        missing.write_bytes(content)
-    evaluate(photos, tmp_path / "again", max_drop=40)
-    whole, again = ((tmp_path / name / "predictions.parquet").read_bytes() for name in ("whole", "again"))
-    assert whole == again
+    read = []
+
+    def resize(image, size):  # what the model's own preprocessing calls
+        read.append(image)
+        if len(read) == 60:
+            raise ValueError("the power fails")
+        return usual(image, size)
+
+    usual = Image.Image.resize
+    monkeypatch.setattr(Image.Image, "resize", resize)
+    with pytest.raises(CounterGroundError, match="the power fails"):
+        evaluate(coloured, tmp_path / "run", max_drop=40)
+    assert not (tmp_path / "run/run.json").exists()
+    evaluate(coloured, tmp_path / "run", max_drop=40)
+    assert 60 < len(whole.predictions) < len(read) < len(whole.predictions) + 60
+    first, second = ((tmp_path / name / "predictions.parquet").read_bytes() for name in ("whole", "run"))
+    assert first == second
 
 
 def test_an_endpoint_is_not_asked_about_the_others(serve_chat, coloured, tmp_path, capsys):
