@@ -53,8 +53,12 @@ def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
     from counterground.api import check as check_models
     from counterground.cli._show import print_text
     from counterground.decision import STATUS
+    from counterground.errors import UsageError
     from counterground.files import write_text
+    from counterground.results import RUN_FILES
 
+    if junit is not None and junit.name in RUN_FILES and junit.resolve().parent == run.resolve():
+        raise UsageError(f"--junit {junit} is a file of the run itself: choose another name.")
     found = check_models(run, **given)
     if junit is not None:
         write_text(junit, found.junit())
