@@ -220,14 +220,17 @@ def simulate(scene: Scene, rng: np.random.Generator, replications: int, *, class
     return Draws(layout, (answers[0], answers[1]), truth)
 
 
-def equal_models(scene: Scene, rng: np.random.Generator, models: int) -> tuple[Layout, np.ndarray]:
-    """Draw a layout and the answers ``[models, n]`` of equal models that do not rely on the background."""
+def equal_models(
+    scene: Scene, rng: np.random.Generator, replications: int, models: int
+) -> tuple[Layout, np.ndarray]:
+    """Draw a layout and the answers ``[r, models, n]`` of equal models that do not rely on the background."""
     layout = scene.layout(rng)
     layout = replace(layout, cluster=np.unique(layout.cluster, return_inverse=True)[1])
     level = scene.level(layout.class_index, layout.class_index.max() + 1)
-    together = _effects(scene, rng, 1, layout, classes=False)
-    own = _effects(scene, rng, models, layout, classes=False)
-    return layout, level + (together + own) / np.sqrt(2) > 0
+    together = np.repeat(_effects(scene, rng, replications, layout, classes=False), models, axis=0)
+    own = _effects(scene, rng, replications * models, layout, classes=False)
+    correct = level + (together + own) / np.sqrt(2) > 0
+    return layout, correct.reshape(replications, models, len(level))
 
 
 def _effects(
