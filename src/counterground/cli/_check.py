@@ -14,9 +14,9 @@ from counterground.cli._options import format_option, max_drop_option, model_opt
 @click.command(
     cls=Command,
     examples="""
-        counterground check runs/new --max-drop 10
-        counterground check runs/new --max-drop 10 --min-accuracy 80 --junit check.xml
-        counterground check runs/new --not-worse-than runs/released --margin 2
+        counterground check runs/first --max-drop 10
+        counterground check runs/a --max-drop 10 --min-accuracy 80 --junit a.xml
+        counterground check runs/a --not-worse-than runs/b --margin 2
     """,
 )
 @click.argument("run", type=click.Path(path_type=Path))

@@ -25,7 +25,7 @@ from counterground.cli._options import (
     examples="""
         counterground evaluate stamps -m efficientnet-lite0 -o runs/first
         counterground evaluate my-photos -m efficientnet-lite0 --limit 20 -o trial
-        counterground evaluate my-photos -m efficientnet-lite0 --until decided -o quick
+        counterground evaluate pairs -m efficientnet-lite0 --until decided -o quick
         counterground evaluate my-photos -m open_clip:ViT-B-32/laion2b_s34b_b79k \\
           -m hf:google/siglip2-base-patch16-224 -o runs/both
         counterground evaluate my-photos -m hf:llava-hf/llava-1.5-7b-hf \\

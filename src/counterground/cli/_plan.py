@@ -18,8 +18,7 @@ _ASSUMED = ("classes", "photos", "cluster_size", "accuracy", "icc")
     cls=Command,
     examples="""
         counterground plan --drop 10 --classes 20 --photos 15
-        counterground plan runs/pilot --drop 5 --power 0.9
-        counterground plan runs/pilot --drop 5 --against efficientnet-lite0
+        counterground plan runs/first --drop 5 --power 0.9
     """,
 )
 @click.argument("run", required=False, type=click.Path(path_type=Path))

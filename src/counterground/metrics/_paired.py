@@ -99,21 +99,16 @@ def holm(p_values: Iterable[float | None]) -> list[float | None]:
 
 
 def corrected(tests: pl.DataFrame) -> pl.DataFrame:
-    """Return paired tests with ``p_holm``: corrected for all pairs of models tested on the same quantity.
+    """Return paired tests with ``p_holm``: corrected for all of them: each pair on each quantity (Holm 1979).
 
-    Whoever reads a comparison looks at every model and then asks about the best, so a pair is one of all the
-    pairs that could have been picked, whichever of them are shown: give all of them, and filter afterwards
-    (``tests_against``). Each quantity is a question of its own and is corrected on its own (Holm 1979).
+    Whoever reads a comparison looks at every model and every quantity and then asks about what stands out,
+    so a test is one of all that could have been picked, whichever of them are shown: give all of them, and
+    filter afterwards (``tests_against``).
 
     Args:
-        tests: all pairs on one set of photos, the columns of ``COMPARISON_SCHEMA`` but perhaps ``p_holm``.
+        tests: all tests on one set of photos, the columns of ``COMPARISON_SCHEMA`` but perhaps ``p_holm``.
     """
-    values = pl.Series("p_holm", [None] * tests.height, dtype=pl.Float64)
-    quantities = tests.select("metric", "group").with_row_index("row")
-    for _, part in quantities.group_by("metric", "group", maintain_order=True):
-        values[part["row"].to_list()] = pl.Series(
-            holm(tests["p_value"].gather(part["row"])), dtype=pl.Float64
-        )
+    values = pl.Series("p_holm", holm(tests["p_value"]), dtype=pl.Float64)
     columns = [name for name in tests.columns if name != "p_holm"]
     columns.insert(columns.index("p_value") + 1, "p_holm")
     return tests.with_columns(values).select(columns)
@@ -122,7 +117,7 @@ def corrected(tests: pl.DataFrame) -> pl.DataFrame:
 def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
     """Return the tests of a model against each other one, with that model as ``model_b``.
 
-    Corrected p-values stay: they count every pair that could have been picked.
+    Corrected p-values stay: they count every test that could have been picked.
     """
     turn = (pl.col("model_a") == model) & (pl.col("model_b") != model)
     sides = [name.removesuffix("_a") for name in tests.columns if name.endswith("_a")]
@@ -234,8 +229,8 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
     ``protocol_b`` are theirs.
 
     Metrics: ``accuracy`` (balanced; ``group`` null for all photos, ``common``, ``counter``) and ``drop``. A
-    benchmark without groups has the first only. ``p_holm`` is corrected for all pairs on the same quantity
-    (``corrected``), also where ``against`` selects some of them.
+    benchmark without groups has the first only. ``p_holm`` is corrected for all tests (``corrected``), also
+    where ``against`` selects some of them.
 
     Args:
         predictions: the columns of ``predictions.parquet``; rows that repeat exactly are read once. With a

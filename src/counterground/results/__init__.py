@@ -11,8 +11,10 @@ from counterground.results._citations import bibliography
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
     NO_GROUPS,
+    SIGNIFICANT,
     TITLES,
     ModelScores,
+    corrected_drops,
     headline,
     mean_drop,
     near_chance,
@@ -75,6 +77,7 @@ __all__ = [
     "PICTURE",
     "PREDICTIONS_SCHEMA",
     "RUN_FILES",
+    "SIGNIFICANT",
     "TITLES",
     "BackgroundsView",
     "BenchmarkRecord",
@@ -98,6 +101,7 @@ __all__ = [
     "block",
     "bounds",
     "class_names",
+    "corrected_drops",
     "count",
     "find_models",
     "folded",

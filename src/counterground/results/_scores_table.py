@@ -13,7 +13,15 @@ import polars as pl
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import GROUPS, registered_metrics
-from counterground.results._model_scores import TITLES, ModelScores, Setting, headline, regroup, vary
+from counterground.results._model_scores import (
+    TITLES,
+    ModelScores,
+    Setting,
+    corrected_drops,
+    headline,
+    regroup,
+    vary,
+)
 from counterground.results._numbers import count
 from counterground.results._schema import RunInfo
 from counterground.results.tables import (
@@ -307,9 +315,13 @@ def run_html(info: RunInfo, classes: int, scores: pl.DataFrame) -> str:
     """Return benchmark, headlines, table with 95 % intervals, notes and warnings of a run, in percent."""
     loading = [info.loading_note()] if info.as_published else []
     photos = f"{count(info.counts.photos)} photos of {count(classes)} classes"
+    models = regroup(scores)
+    corrected = corrected_drops(models)
     return block(
         f"<p><b>{escape(info.benchmark.name)}</b>, {photos}</p>",
-        html_paragraphs([f"{headline(model)}." for model in regroup(scores)], _HEADLINES, "model"),
+        html_paragraphs(
+            [f"{headline(model, corrected[model.label])}." for model in models], _HEADLINES, "model"
+        ),
         html_paragraphs(loading, 1),
         html_table(scores_as_table(scores, pictures=True)),
         html_paragraphs(info.benchmark.notes, _NOTES, "note", fine=True),
