@@ -13,7 +13,18 @@ from scipy.special import expit, stdtr
 from counterground.comparison._lines import equation
 from counterground.comparison.points import FAMILIES, NORMAL, PUBLISHED, Figure, standard_error, titles
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import FEWEST, GROUPS, LineFit, Scale, fit_line, from_scale, outside, to_scale
+from counterground.metrics import (
+    FEWEST,
+    GROUPS,
+    LineFit,
+    LineWithErrors,
+    Scale,
+    fit_line,
+    fit_line_with_errors,
+    from_scale,
+    outside,
+    to_scale,
+)
 from counterground.results import Cell, Column, Estimate, Table, block, html_paragraphs, percent, unfolding
 
 
@@ -200,7 +211,8 @@ class RobustnessLine:
     """The line of one benchmark and label space: through which models it goes, and from where.
 
     ``benchmark_version`` is None for the paper's photos, of whichever version; ``title`` is the benchmark's
-    name with what tells it apart from others here.
+    name with what tells it apart from others here. ``fit`` is by least squares, and distances are from it;
+    ``with_errors`` is the line with sampling errors in both accuracies, None where it cannot be fitted.
     """
 
     benchmark: str
@@ -210,6 +222,7 @@ class RobustnessLine:
     source: str
     models: tuple[str, ...]
     fit: LineFit
+    with_errors: LineWithErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -355,6 +368,7 @@ def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLin
         members["source"][0] if members["source"].n_unique() == 1 else "runs",
         tuple(members["model"]),
         fit,
+        _fit_with_errors(members, scale),
     )
 
 
@@ -366,6 +380,21 @@ def _fit(members: pl.DataFrame, scale: Scale) -> LineFit:
         photos_common=photos(members, "n_common"),
         photos_counter=photos(members, "n_counter"),
     )
+
+
+def _fit_with_errors(members: pl.DataFrame, scale: Scale) -> LineWithErrors | None:
+    """The line with sampling errors in both accuracies; None where these are unknown or too large."""
+    rows = members.to_dicts()
+    places = (to_scale(members[group], scale, photos(members, f"n_{group}")) for group in GROUPS)
+    common, counter = (
+        [error_on_scale(row, group, scale) for row in rows] for group in ("common", "counter")
+    )
+    # Common and counter photos are different ones; in a run they may share clusters.
+    correlation = [0.0 if row["source"] in PUBLISHED else _correlation(row) for row in rows]
+    try:
+        return fit_line_with_errors(*places, common, counter, correlation, scale=scale)
+    except ValueError:
+        return None
 
 
 def _residuals(population: _Population, fit: LineFit) -> list[dict[str, Any]]:
