@@ -1,7 +1,8 @@
-"""Slope of the line by least squares and with errors in both: ``python bench/line_with_errors.py [replications]``.
+"""Two slopes of the line, by simulation: ``python bench/line_with_errors.py [replications]``.
 
-Models lie about a known line on the probit scale, with scatter of their own. Their common and counter accuracies
-are shares of photos, so both have sampling error, which the fits take from the accuracies they see.
+Models lie about a known line on the probit scale, with scatter of their own. Their accuracies are shares of
+photos, so both have sampling error. It flattens the line of least squares; the line with errors in both
+variables takes it from the accuracies it sees.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def measure(scene: Scene, replications: int, seed: int = 0) -> Found:
 def main(replications: int) -> None:
     """Print a table of Markdown."""
     print(f"True slope {SLOPE}; {replications:,} replications each.\n")
-    print("| scene | sampling share of var(x), % | refused, % | bias LS | bias both | covers LS, % | both, % |")
+    print("| scene | sampling, % of var(x) | refused, % | bias LS | bias both | covers LS, % | both, % |")
     print("|---|---|---|---|---|---|---|")
     for scene in SCENES:
         found = measure(scene, replications)

@@ -182,10 +182,7 @@ def _differences(base: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reproduced() -> list[dict[str, Any]]:
-    return [
-        {**row, "checkpoint": None, "spec": None, "loading": "as trained"}
-        for row in reproduction_rows()
-    ]
+    return [{**row, "checkpoint": None, "spec": None, "loading": "as trained"} for row in reproduction_rows()]
 
 
 def _measured(name: str, run: Run) -> list[dict[str, Any]]:

@@ -73,11 +73,14 @@ def deviation(point: dict[str, Any], line: LineFit) -> Deviation:
 def error_on_scale(point: dict[str, Any], figure: Figure, scale: Scale) -> float:
     """Return the standard error of an accuracy as a probit or logit, NaN where nothing is known of it."""
     place = to_scale(point[figure], scale, point[f"n_{figure}"])
+    return float(standard_error(point, figure) / density(place, scale))
+
+
+def density(place: np.ndarray[Any, Any], scale: Scale) -> np.ndarray[Any, Any]:
+    """Return how much accuracy changes with the probit or logit, at places on the scale."""
     if scale == "probit":
-        slope = np.exp(-(place**2) / 2) / np.sqrt(2 * np.pi)
-    else:
-        slope = expit(place) * expit(-place)
-    return float(standard_error(point, figure) / slope)
+        return np.asarray(np.exp(-(place**2) / 2) / np.sqrt(2 * np.pi))
+    return np.asarray(expit(place) * expit(-place))
 
 
 def _at(point: dict[str, Any], group: str, line: LineFit, name: str | None = None) -> float:
@@ -385,14 +388,12 @@ def _fit(members: pl.DataFrame, scale: Scale) -> LineFit:
 def _fit_with_errors(members: pl.DataFrame, scale: Scale) -> LineWithErrors | None:
     """The line with sampling errors in both accuracies; None where these are unknown or too large."""
     rows = members.to_dicts()
-    places = (to_scale(members[group], scale, photos(members, f"n_{group}")) for group in GROUPS)
-    common, counter = (
-        [error_on_scale(row, group, scale) for row in rows] for group in ("common", "counter")
-    )
+    x, y = (to_scale(members[group], scale, photos(members, f"n_{group}")) for group in GROUPS)
+    common, counter = ([error_on_scale(row, group, scale) for row in rows] for group in ("common", "counter"))
     # Common and counter photos are different ones; in a run they may share clusters.
     correlation = [0.0 if row["source"] in PUBLISHED else _correlation(row) for row in rows]
     try:
-        return fit_line_with_errors(*places, common, counter, correlation, scale=scale)
+        return fit_line_with_errors(x, y, common, counter, correlation, scale=scale)
     except ValueError:
         return None
 

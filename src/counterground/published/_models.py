@@ -33,6 +33,13 @@ class PaperSetting(NamedTuple):
     averaging: Literal["balanced", "unbalanced"]
 
     @property
+    def description(self) -> str:
+        """What was asked and how accuracies were averaged."""
+        names = "1,000 names" if self.setup == "1v1000" else "20 names"
+        prompts = "one prompt" if self.prompts == "simple" else "80 OpenAI prompts"
+        return f"{prompts}, {names}, mean over {'classes' if self.averaging == 'balanced' else 'photos'}"
+
+    @property
     def tables(self) -> str:
         """Both tables in words, as in ``Tables 3 and 4``."""
         clips, classifiers = (table.split()[1] for table in (self.clips, self.classifiers))

@@ -73,9 +73,9 @@ def model_points(
         ``reproduction`` or the names of the runs' folders (``a, b`` where two hold it). ``parameters`` and
         ``data_size`` (pairs or images) come from ``published`` where the run does not say. The paper prints
         no intervals and not which names it wrote (null). ``averaging`` is ``balanced`` (over classes), or
-        ``unbalanced`` (over photos) for the paper's rows of that setting. ``comparable`` says that a run was measured on the
-        photos and against the label space of the paper's rows; ``note`` why not, or what contradicts a
-        printed figure. ``near_chance``: the model hardly beats guessing, so a small drop says nothing.
+        ``unbalanced`` (over photos) for the paper's rows of that setting. ``comparable`` says that a run
+        was measured on the photos and against the label space of the paper's rows; ``note`` why not, or
+        what contradicts a printed figure. ``near_chance``: the model hardly beats guessing, so a small drop says nothing.
         ``paper_model`` is the paper's name of a run's model whose weights it used.
 
     Raises:
@@ -98,9 +98,7 @@ class Gathered(NamedTuple):
     places: dict[tuple[Any, ...], int]
 
 
-def gather(
-    runs: Sequence[Run], *, published: bool, reproduction: bool, setting: SettingName
-) -> Gathered:
+def gather(runs: Sequence[Run], *, published: bool, reproduction: bool, setting: SettingName) -> Gathered:
     """Return ``model_points`` with the runs that hold each point."""
     if setting not in SETTINGS:
         hint = did_you_mean(setting, SETTINGS)

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 _LINED = ("clip", "imagenet", "other")
 _NAMED_IN_COLUMN = 8
-_SETUPS = {"1v1000": "1 vs. 1000", "1v20": "1 vs. 20"}
 
 Entry = tuple[Any, str]  # an artist, or several side by side; what they mean
 EDGE, RING, PALE_EDGE = 0.6, 0.9, 0.45
@@ -114,9 +113,9 @@ def _draw(material: Material, name: str, setting: SettingName, view: View) -> li
     paper, chosen = paper_points(setting), SETTINGS[setting]
     if material.published:
         caption = (
-            f"Counter against common accuracy (percent, {_SETUPS[chosen.setup]}, one prompt) of the paper's "
-            f"models, as printed in {chosen.tables}; axes are probit-scaled, lines fitted by family. Where the "
-            "CLIPs lie beside the ImageNet line depends on the prompts: `counterground compare --published`."
+            f"Counter against common accuracy (percent) of the paper's models, as printed in {chosen.tables} "
+            f"({chosen.description}); axes are probit-scaled, lines fitted by family. How far CLIPs are below "
+            "the ImageNet line depends on the prompts: see `counterground compare --published`."
         )
         drawing = _scatter(stem, paper, paper.clear(), view, caption)
         outcomes.append(replace(drawing, notes=distinct_notes(paper)))
