@@ -270,9 +270,9 @@ def _sentences(claim: pl.DataFrame, scale: Scale) -> tuple[str, ...]:
     columns = (
         f"Each block fits the line through the {first['imagenet_models']} ImageNet models of its tables. "
         "Distance: counter accuracy minus that of the line at the same common accuracy, mean over the CLIPs, "
-        "in points; the interval includes the uncertainty of the line and the differences between CLIPs, which "
-        "are taken as independent. Below, above: CLIPs whose whole interval is off the line. Offset: by how "
-        f"much CLIPs are above ImageNet models of equal common accuracy ({scale}s), analysis of covariance "
+        "in points; the interval includes the uncertainty of the line and the differences between CLIPs, "
+        "which are taken as independent. Below, above: CLIPs whose whole interval is off the line. Offset: "
+        f"how far CLIPs are above ImageNet models of equal common accuracy ({scale}s), analysis of covariance "
         "over all models. Larger: what ten times the parameters add to the distance, at equal data."
     )
     prompts = (

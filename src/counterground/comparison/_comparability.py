@@ -22,7 +22,7 @@ _DIFFERENCES = {
 }
 
 
-def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None) -> list[str]:
+def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None = None) -> list[str]:
     """Return a sentence for each reason not to trust a comparison of these runs, or with the paper.
 
     Reasons are: other photos or another version of a benchmark, photos that only some could read; other

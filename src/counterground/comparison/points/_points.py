@@ -75,8 +75,8 @@ def model_points(
         no intervals and not which names it wrote (null). ``averaging`` is ``balanced`` (over classes), or
         ``unbalanced`` (over photos) for the paper's rows of that setting. ``comparable`` says that a run
         was measured on the photos and against the label space of the paper's rows; ``note`` why not, or
-        what contradicts a printed figure. ``near_chance``: the model hardly beats guessing, so a small drop says nothing.
-        ``paper_model`` is the paper's name of a run's model whose weights it used.
+        what contradicts a printed figure. ``near_chance``: the model hardly beats guessing, so a small drop
+        says nothing. ``paper_model`` is the paper's name of a run's model whose weights it used.
 
     Raises:
         UsageError: an unknown setting.

@@ -114,8 +114,8 @@ def _draw(material: Material, name: str, setting: SettingName, view: View) -> li
     if material.published:
         caption = (
             f"Counter against common accuracy (percent) of the paper's models, as printed in {chosen.tables} "
-            f"({chosen.description}); axes are probit-scaled, lines fitted by family. How far CLIPs are below "
-            "the ImageNet line depends on the prompts: see `counterground compare --published`."
+            f"({chosen.description}); axes are probit-scaled, lines fitted by family. How far CLIPs are "
+            "below the ImageNet line depends on the prompts: see `counterground compare --published`."
         )
         drawing = _scatter(stem, paper, paper.clear(), view, caption)
         outcomes.append(replace(drawing, notes=distinct_notes(paper)))
