@@ -15,7 +15,7 @@ from scipy.stats import norm, t
 from statsmodels.stats.multitest import multipletests
 
 import counterground as cg
-from counterground.cli import main
+from counterground.cli import counterground, main
 from counterground.comparison import (
     CLAIM_SCHEMA,
     EVERY,
@@ -249,3 +249,8 @@ def test_all_settings_take_no_runs(capsys):
     said = " ".join(ran(capsys, "--setting", "all", "--scale", "logit").split())
     assert "Does it depend on how one asks?" in said
     assert "logits" in said
+
+
+def test_the_command_offers_the_papers_settings():
+    (option,) = [each for each in counterground.commands["compare"].params if each.name == "setting"]
+    assert list(option.type.choices) == [*SETTINGS, "all"]

@@ -273,7 +273,8 @@ def _sentences(claim: pl.DataFrame, scale: Scale) -> tuple[str, ...]:
         "in points; the interval includes the uncertainty of the line and the differences between CLIPs, "
         "which are taken as independent. Below, above: CLIPs whose whole interval is off the line. Offset: "
         f"how far CLIPs are above ImageNet models of equal common accuracy ({scale}s), by analysis of "
-        "covariance over all models. Larger: what ten times the parameters add to the distance, at equal data."
+        "covariance over all models. Larger: what ten times the parameters add to the distance, with equal "
+        "data."
     )
     prompts = (
         f"With the 80 prompts that are usual for CLIPs, they are {_named(openai, 'distance')} points off the "
