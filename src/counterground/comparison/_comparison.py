@@ -276,7 +276,8 @@ def full_comparison(
         _ranks(points, runs_of_points),
         scaling(points, robustness) if published else None,
         tests,
-        drop_agreement(named, published=published),
+        # The paper prints drops by class for its first setting only.
+        drop_agreement(named, published=published and chosen == "one-prompt"),
         tuple(dict.fromkeys((*comparability, *obstacles, *_near_chance(points), *robustness.warnings))),
         places,
         sources,

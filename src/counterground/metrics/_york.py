@@ -72,7 +72,9 @@ def fit_line_with_errors(
 
     Models also differ from any line by more than sampling: that scatter is a variance of y of its own, such
     that the weighted sum of squares is ``n - 2`` (Paule and Mandel 1982). To scale the intervals instead
-    would take it for larger sampling errors, of x too, and make the line too steep. Errors of different
+    would take it for larger sampling errors, of x too, and make the line too steep. Standard errors are those
+    of the estimating equation of the slope; York's own, ``1 / sum(W u^2)``, count the error of the adjusted
+    places as information and are too small where x is noisy (bench/line_with_errors.py). Errors of different
     models are taken as independent. Models that saw the same photos share part of theirs, which moves all
     points alike and flattens no line: the correction is then rather too large.
 
@@ -143,7 +145,10 @@ def _york(x: Floats, y: Floats, var_x: Floats, var_y: Floats, covariance: Floats
     intercept = float(centre_y - slope * centre_x)
     adjusted = centre_x + beta  # the places on the line that belong to the points
     middle = np.average(adjusted, weights=weight)
-    slope_variance = 1 / float((weight * (adjusted - middle) ** 2).sum())
+    spread = float((weight * (adjusted - middle) ** 2).sum())
+    # Part of the spread of these places is their own error, which tells nothing of the slope.
+    noise = float((weight**2 * (var_x * var_y - covariance**2)).sum())
+    slope_variance = spread / max(spread - noise, 1e-300) ** 2
     off = y - intercept - slope * x
     return _Fit(
         slope,
