@@ -16,6 +16,7 @@ from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import (
     FEWEST,
     GROUPS,
+    MOST_NOISE,
     LineFit,
     LineWithErrors,
     Scale,
@@ -112,10 +113,10 @@ def _own(point: dict[str, Any], line: LineFit, place: float, height: float) -> t
 
 def _correlation(point: dict[str, Any]) -> float:
     """Correlation of the sampling errors of common and counter, from the width of the drop's interval."""
-    if point["drop_low"] is None or point["drop_high"] is None:
+    names = ("common", "counter", "drop")
+    if any(point[f"{name}_{end}"] is None for name in names for end in ("low", "high")):
         return 0.0
-    widths = (point[f"{name}_high"] - point[f"{name}_low"] for name in ("common", "counter", "drop"))
-    common, counter, drop = widths
+    common, counter, drop = (point[f"{name}_high"] - point[f"{name}_low"] for name in names)
     if common <= 0 or counter <= 0:
         return 0.0
     return float(np.clip((common**2 + counter**2 - drop**2) / (2 * common * counter), -1, 1))
@@ -186,6 +187,8 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale) -> list[str]:
         "and the intervals of distances do not include it. The models share photos, so their errors are "
         "partly correlated."
     )
+    if share > MOST_NOISE:
+        sentence += " It is too much to tell the slope with errors in both accuracies."
     return [sentence]
 
 
