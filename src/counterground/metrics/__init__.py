@@ -67,6 +67,7 @@ from counterground.metrics._settings import (
     comparable,
     in_setting,
 )
+from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_with_errors
 
 __all__ = [
     "AGREEMENT_SCHEMA",
@@ -81,6 +82,7 @@ __all__ = [
     "KEYS",
     "KEY_SCHEMA",
     "LEVEL",
+    "MOST_NOISE",
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
@@ -93,6 +95,7 @@ __all__ = [
     "DropError",
     "Interval",
     "LineFit",
+    "LineWithErrors",
     "Metric",
     "PairedTest",
     "Regression",
@@ -113,6 +116,7 @@ __all__ = [
     "drop_interval",
     "expected_calibration_error",
     "fit_line",
+    "fit_line_with_errors",
     "from_scale",
     "holm",
     "in_setting",
