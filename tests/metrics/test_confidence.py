@@ -16,8 +16,8 @@ OTHER = RNG.random(N) < 0.7
 @pytest.mark.parametrize("variance", [0.2**2, 0.05**2, 0.01**2])
 @pytest.mark.parametrize("error", [0.05, 0.01])
 def test_a_sequence_has_robbins_boundary(variance, error):
-    # |S| < sqrt((V + r) log((V + r) / (r error^2))), r best for V = 1 / 0.05^2 (Howard et al. 2021, eq. 14).
-    best = 1 / 0.05**2
+    # |S| < sqrt((V + r) log((V + r) / (r error^2))), r best for V = 1 / 0.1^2 (Howard et al. 2021, eq. 14).
+    best = 1 / 0.1**2
     r = best / (-2 * np.log(error) + np.log(-2 * np.log(error)) + 1)
     v = 1 / variance
     boundary = np.sqrt((v + r) * np.log((v + r) / (r * error**2)))
