@@ -66,9 +66,8 @@ class Discovered:
         if content.get("referee") is None:
             return None
         values = {field.name: content[field.name] for field in fields(cls)}
-        return cls(**{
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-        })  # fmt: skip
+        several = {name: tuple(values[name]) for name in ("earlier_referees", "committee")}
+        return cls(**{**values, **several})
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,16 +48,16 @@ from counterground.cli._options import out_option, overwrite_option, running_opt
     default="half",
     show_default=True,
     type=click.Choice(["half", "swap", "none"]),
-    help="half: choose pairs on one half of the photos and measure on the other half. swap: both halves, each "
-    "with the pairs that the other chose. none: choose and measure on the same photos.",
+    help="half: choose pairs on one half of the photos and measure on the other half. swap: keep both halves, "
+    "each with the pairs that the other chose. none: choose and measure on the same photos.",
 )
 @click.option(
     "--choose",
     default="best",
     show_default=True,
     type=click.Choice(["best", "shrunken"]),
-    help="best: by accuracy. shrunken: by accuracy with noise shrunk away, which finds more where backgrounds "
-    "have the same effect on all classes.",
+    help="best: by accuracy. shrunken: by accuracy with noise shrunk away, which finds more where a "
+    "background affects all classes alike.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the split and of the permutations.")
 @click.option(

@@ -65,12 +65,14 @@ def discover_pairs(
     }
     _check_free(out, asked, overwrite=overwrite)
     run = evaluate_models(benchmark, model, settings, out / "referee", overwrite=overwrite)
-    options = {"min_drop": min_drop, "min_photos": min_photos, "split": split, "choose": choose, "seed": seed}
-    finding, groups = find_pairs(run.predictions, **options)  # type: ignore[arg-type]
+    finding, groups = find_pairs(
+        run.predictions, min_drop=min_drop, min_photos=min_photos, split=split, choose=choose, seed=seed
+    )
     if finding.comparable == 0:
         raise CounterGroundError(
             f"No class of {benchmark.name} has at least {finding.photos_needed} photos on two backgrounds"
-            f"{'' if split == 'none' else ' in each half'}: lower --min-photos, add photos, or use --split none."
+            f"{'' if split == 'none' else ' in each half'}: lower --min-photos, add photos, or use "
+            "--split none."
         )
     who = str(asked["referee"]) + (" (loaded as published)" if settings.as_published else "")
     nothing = None if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop)
@@ -182,24 +184,29 @@ def _sentences(finding: Finding, referee: str, split: Split) -> list[str]:
     """Say which figure to report, and how choosing and measuring on the same photos biases it."""
     chosen = _points(finding.chosen_drop)
     if finding.reported_drop is None:
-        return [
+        said = (
             f"{referee} chose the pairs on these same photos, where it drops {chosen}: that figure is "
             "inflated by the selection, and so are those of other models as far as the same photos are hard "
             "for them. Only photos that did not choose give a figure without this: --split half or swap."
-        ]
+        )
+        return [said]
     reported = _points(finding.reported_drop)
     if split == "half":
-        return [
+        said = (
             f"On the selection half {referee} drops {chosen}, on held-out photos {reported}: report the "
             "held-out figure; the first is inflated by selection."
-        ]
-    return [
+        )
+        return [said]
+    said = (
         f"On the halves that chose the pairs {referee} drops {chosen}, each on the other half {reported}: "
-        "report the second figure; the first is inflated by selection.",
-        f"Each half of these photos is in pairs that the other half chose, so their errors are related: an "
-        f"interval computed from all of them together is too narrow for {referee}, and may be for models that "
-        f"find the same photos hard. For {referee} report the one above, the mean of two halves.",
-    ]
+        "report the second figure; the first is inflated by selection."
+    )
+    warning = (
+        "Each half of these photos is in pairs that the other half chose, so the errors of both are related: "
+        f"an interval computed from all of them together is too narrow for {referee}, and may be for models "
+        f"that find the same photos hard. For {referee} report the one above, the mean of two halves."
+    )
+    return [said, warning]
 
 
 def _points(drop: Estimate) -> str:

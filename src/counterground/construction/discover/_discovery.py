@@ -81,7 +81,7 @@ class Discovery(Finding):
         if held_out:
             rows += [["Drop on the half that did not choose, both ways", *_points(held_out), held_out.p]]
         cells = [
-            [Cell(f"{value}" if isinstance(value, str) else p_value(value)) for value in row] for row in rows
+            [Cell(title), Cell(found), Cell(chance), Cell(p_value(p))] for title, found, chance, p in rows
         ]
         columns = [Column("Evidence"), *(Column(title, True) for title in ("found", "by chance", "p"))]
         caption = (

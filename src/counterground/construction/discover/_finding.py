@@ -12,10 +12,8 @@ import polars as pl
 from counterground.construction.discover._pairs import Choice, Choose, choose_pairs
 from counterground.construction.discover._photos import background_accuracy, photos_seen, split_halves
 from counterground.construction.discover._tally import Flags, Floats, Photos, Tally
-from counterground.errors import CounterGroundError
 from counterground.metrics import drop_interval
 from counterground.results import Estimate
-from counterground.text import counted
 
 Split = Literal["half", "swap", "none"]
 HALVES: dict[str, tuple[str, ...]] = {
@@ -184,7 +182,8 @@ class _How:
 
     def eligible(self, tally: Tally) -> Flags:
         """The backgrounds with enough photos in every half, ``[permutations, classes, backgrounds]``."""
-        return (tally.photos >= self.needed).all(axis=1)
+        enough: Flags = (tally.photos >= self.needed).all(axis=1)
+        return enough
 
     def choices(self, tally: Tally) -> list[Choice]:
         """What each half chooses."""
@@ -206,7 +205,8 @@ class _How:
 
 
 def _mean(values: Sequence[Floats]) -> Floats:
-    return np.mean(values, axis=0)
+    mean: Floats = np.mean(values, axis=0)
+    return mean
 
 
 def _pairs(choice: Choice, classes: pl.Series, labels: list[str], half: str) -> pl.DataFrame:
@@ -242,19 +242,22 @@ def _drop(answers: pl.DataFrame) -> Estimate:
 
     Halves share what was chosen, and referees share photos, so a pooled interval would be too narrow.
     """
-    by_half = []
-    for rows in answers.partition_by("half"):
-        found = [
-            drop_interval(of["correct"], of["class_index"], of["group"], of["cluster"], method="bootstrap")
+    columns = ("correct", "class_index", "group", "cluster")
+    by_half = [
+        [
+            Estimate.of(vars(drop_interval(*(of[name] for name in columns), method="bootstrap")))
             for of in rows.partition_by("model")
         ]
-        by_half.append([Estimate.of(vars(each)) for each in found])
+        for rows in answers.partition_by("half")
+    ]
     each = [estimate for found in by_half for estimate in found if estimate.value is not None]
     if not each:
         return Estimate()
-    ends = [
-        None if any(end is None for end in side) else float(np.mean(side))  # type: ignore[arg-type]
-        for side in zip(*((one.value, one.low, one.high) for one in each), strict=True)
-    ]
+    value, low, high = (_mean_of([getattr(one, end) for one in each]) for end in ("value", "low", "high"))
     first = [found[0] for found in by_half]
-    return Estimate(*ends, sum(one.n for one in first), sum(one.clusters or 0 for one in first))
+    return Estimate(value, low, high, sum(one.n for one in first), sum(one.clusters or 0 for one in first))
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None

@@ -62,7 +62,7 @@ def background_accuracy(predictions: pl.DataFrame) -> pl.DataFrame:
     each = frame.group_by("class_index", "class_name", "background")
     return (
         each.agg(pl.col("n", "clusters").first(), pl.col("accuracy", "low", "high").mean())
-        .select(_CELLS)
+        .select(*_CELLS)
         .sort("class_index", "background")
     )
 

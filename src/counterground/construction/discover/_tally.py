@@ -122,11 +122,12 @@ class Photos:
         place = self._half_of_block[self._block] * shape[2] + self._class_of_part
         size = int(np.prod(shape[1:]))
         cell = np.arange(shape[0])[:, None] * size + place * shape[3] + labels[:, self._block]
-        flat, every = cell.ravel(), (shape[0], len(self._block))
-        return Tally(*(
-            np.bincount(flat, np.broadcast_to(values, every).ravel(), minlength=shape[0] * size).reshape(shape)
+        every = (shape[0], len(self._block))
+        sums = [
+            np.bincount(cell.ravel(), np.broadcast_to(values, every).ravel(), minlength=shape[0] * size)
             for values in self._sums
-        ))  # fmt: skip
+        ]
+        return Tally(*(found.reshape(shape) for found in sums))
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
