@@ -161,8 +161,8 @@ RECORDS = {
     "n_photos": "photos in the manifest",
     "notes": "what readers must know about the benchmark",
     "referee": "model that chose the pairs of backgrounds, or the names of several; null: people chose them",
-    "split": "`half`: pairs were chosen on other photos than these; `none`: on the same photos; `swap`: each half "
-    "of the photos is in pairs that the other half chose",
+    "split": "`half`: pairs were chosen on other photos than these; `none`: on the same photos; `swap`: each "
+    "half of the photos is in pairs that the other half chose",
     "min_drop": "points by which the accuracy of a class had to differ between backgrounds",
     "discovered_from": "`name@version` of the benchmark that was searched",
     "origin": "name of the benchmark before any discovery",

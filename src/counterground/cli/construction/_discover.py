@@ -48,8 +48,8 @@ from counterground.cli._options import out_option, overwrite_option, running_opt
     default="half",
     show_default=True,
     type=click.Choice(["half", "swap", "none"]),
-    help="half: choose pairs on one half of the photos and measure on the other half. swap: keep both halves, "
-    "each with the pairs that the other chose. none: choose and measure on the same photos.",
+    help="half: choose pairs on one half of the photos and measure on the other half. swap: keep both, each "
+    "half in the pairs that the other chose. none: choose and measure on the same photos.",
 )
 @click.option(
     "--choose",

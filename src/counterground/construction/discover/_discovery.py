@@ -73,13 +73,13 @@ class Discovery(Finding):
     @property
     def evidence(self) -> Table:
         """What was found beside what chance alone gives."""
-        kept, chosen, held_out = self.classes_by_chance, self.chosen_by_chance, self.held_out_by_chance
+        kept = self.classes_by_chance
         found = f"{kept.observed:g} of {self.classes_seen}"
-        chance = f"{kept.expected:.1f} [{kept.low:g}, {kept.high:g}]"
-        rows = [[f"Classes that differ by more than {self.min_drop:g} points", found, chance, kept.p]]
-        rows += [["Drop where chosen", *_points(chosen), chosen.p]]
-        if held_out:
-            rows += [["Drop on the half that did not choose, both ways", *_points(held_out), held_out.p]]
+        chance = f"{kept.expected:.1f} [{kept.low:.0f}, {kept.high:.0f}]"
+        rows = [(f"Classes that differ by more than {self.min_drop:g} points", found, chance, kept.p)]
+        rows += [("Drop where chosen", *_points(self.chosen_by_chance), self.chosen_by_chance.p)]
+        if other := self.held_out_by_chance:
+            rows += [("Drop on the half that did not choose, both ways", *_points(other), other.p)]
         cells = [
             [Cell(title), Cell(found), Cell(chance), Cell(p_value(p))] for title, found, chance, p in rows
         ]

@@ -182,8 +182,7 @@ class _How:
 
     def eligible(self, tally: Tally) -> Flags:
         """The backgrounds with enough photos in every half, ``[permutations, classes, backgrounds]``."""
-        enough: Flags = (tally.photos >= self.needed).all(axis=1)
-        return enough
+        return np.asarray((tally.photos >= self.needed).all(axis=1), dtype=bool)
 
     def choices(self, tally: Tally) -> list[Choice]:
         """What each half chooses."""

@@ -96,7 +96,8 @@ def _first(eligible: Flags, keys: Sequence[Floats]) -> Ints:
     for key in keys:
         values = np.where(among, key, -np.inf)
         among = among & (values == values.max(-1, keepdims=True))
-    return among.argmax(-1)
+    place: Ints = among.argmax(-1)
+    return place
 
 
 def _at(values: Floats, places: Ints) -> Floats:

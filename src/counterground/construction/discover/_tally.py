@@ -123,11 +123,11 @@ class Photos:
         size = int(np.prod(shape[1:]))
         cell = np.arange(shape[0])[:, None] * size + place * shape[3] + labels[:, self._block]
         every = (shape[0], len(self._block))
-        sums = [
+        sums = (
             np.bincount(cell.ravel(), np.broadcast_to(values, every).ravel(), minlength=shape[0] * size)
             for values in self._sums
-        ]
-        return Tally(*(found.reshape(shape) for found in sums))
+        )
+        return Tally(*(np.asarray(found, dtype=np.float64).reshape(shape) for found in sums))
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
@@ -141,4 +141,5 @@ def _codes(values: pl.Series, known: pl.Series) -> Ints:
 
 
 def _dense(keys: npt.NDArray[np.integer]) -> Ints:
-    return np.unique(keys, return_inverse=True)[1]
+    codes: Ints = np.unique(keys, return_inverse=True)[1]
+    return codes
