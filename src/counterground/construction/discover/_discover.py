@@ -70,35 +70,42 @@ def discover_pairs(
     )
     if finding.comparable == 0:
         raise CounterGroundError(
-            f"No class of {benchmark.name} has at least {finding.photos_needed} photos on two backgrounds"
+            f"No class of {benchmark.name} has at least {counted(finding.photos_needed, 'photo')} on two "
+            "backgrounds"
             f"{'' if split == 'none' else ' in each half'}: lower --min-photos, add photos, or use "
             "--split none."
         )
     who = str(asked["referee"]) + (" (loaded as published)" if settings.as_published else "")
-    nothing = None if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop)
-    is_written = nothing is None or (write_anyway and len(finding.pairs) > 0)
-    sentences = [*([nothing] if nothing else []), *(_sentences(finding, who, split) if is_written else [])]
-    found = replace(
-        benchmark,
-        name=f"{benchmark.name}, pairs of {asked['referee']}",
-        photos=benchmark.photos.drop("group")
-        .join(groups, on="path")
-        .select(benchmark.photos.columns)
-        .sort("path"),
-        notes=(*benchmark.notes, *sentences, *_left_out(run)),
-        discovery=_provenance(benchmark, referees, settings, min_drop=min_drop, split=split),
+    nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop)
+    is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
+    said = _sentences(finding, who, split) if is_written else ["No benchmark was written."]
+    sentences = [*filter(None, [nothing]), *said]
+    found = (
+        replace(
+            benchmark,
+            name=f"{benchmark.name}, pairs of {asked['referee']}",
+            photos=_with_groups(benchmark.photos, groups),
+            notes=(*benchmark.notes, *sentences, *_left_out(run)),
+            discovery=_provenance(benchmark, referees, settings, min_drop=min_drop, split=split),
+        )
+        if is_written
+        else None
     )
     discovery = Discovery(
         **vars(finding),
-        benchmark=found if is_written else None,
+        benchmark=found,
         referee=str(asked["referee"]),
         min_drop=min_drop,
         split=split,
         choose=choose,
-        sentence=" ".join(sentences) if is_written else f"{nothing} No benchmark was written.",
+        sentence=" ".join(sentences),
     )
     write_discovery(discovery, out, asked)
     return discovery
+
+
+def _with_groups(photos: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
+    return photos.drop("group").join(groups, on="path").select(photos.columns).sort("path")
 
 
 def _provenance(
@@ -165,7 +172,7 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float) -> str:
         split = " in each half" if finding.held_out_by_chance else ""
         return (
             f"No class of {name} differs by more than {min_drop:g} points between backgrounds with at least "
-            f"{finding.photos_needed} photos{split}."
+            f"{counted(finding.photos_needed, 'photo')}{split}."
         )
     found = finding.decisive
     chance = f"{percent(found.expected)} {bounds(found.low, found.high)}; {p_equals(found.p)}"
