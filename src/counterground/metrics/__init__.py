@@ -24,8 +24,8 @@ from counterground.metrics._agreement import (
     krippendorff_alpha,
 )
 from counterground.metrics._codes import GROUPS
+from counterground.metrics._confidence import LEVEL, Confidence
 from counterground.metrics._intervals import (
-    LEVEL,
     Interval,
     balanced_interval,
     drop_interval,
@@ -87,6 +87,7 @@ __all__ = [
     "ClassAccuracies",
     "ClassDrops",
     "Coefficient",
+    "Confidence",
     "Correlation",
     "Interval",
     "LineFit",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import KEYS
+from counterground.metrics import KEYS, holm
 from counterground.results._numbers import NOTHING, Estimate, bounds, percent
 
 TITLES = {
@@ -134,6 +134,20 @@ def headline(model: ModelScores) -> str:
     if drop.low is not None and drop.high is not None and drop.low <= 0 <= drop.high:
         sentence += ", which is not statistically distinguishable from zero"
     return sentence
+
+
+def corrected_drops(models: Sequence[ModelScores]) -> dict[str, float | None]:
+    """Return by label the p-value of a drop of 0, corrected for the number of models (Holm 1979).
+
+    Whoever reads a table looks at every model and then names the one that stands out.
+    """
+    return dict(
+        zip(
+            [model.label for model in models],
+            holm(model.get("drop").p_value for model in models),
+            strict=True,
+        )
+    )
 
 
 def near_chance(accuracy: Estimate, chance: float) -> bool:

@@ -328,7 +328,7 @@ def test_equal_drops_in_one_cluster_are_a_page(page, make_run, cluster):
     run = make_run({"m": (0.9, 0.9)}, classes=["ox", "cat"], per_group=3)
     name = pl.lit("c") if cluster == "one" else pl.col("class_name")
     predictions = run.predictions.with_columns(correct=pl.lit(value=True), cluster=name)
-    run = replace(run, predictions=predictions, scores=score_predictions(predictions, draws=50))
+    run = replace(run, predictions=predictions, scores=score_predictions(predictions))
     text = page(run).text
     assert "m loses 0.0 points" in text
     assert "ox, drop" not in text
