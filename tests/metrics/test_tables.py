@@ -164,9 +164,7 @@ def test_bootstrap_and_analytic_agree(frame):
 
 def test_a_seed_decides_and_the_order_of_rows_does_not(frame):
     first = score_predictions(frame, seed=1)
-    assert_frame_equal(
-        first, score_predictions(frame.sample(fraction=1, shuffle=True, seed=5), seed=1)
-    )
+    assert_frame_equal(first, score_predictions(frame.sample(fraction=1, shuffle=True, seed=5), seed=1))
     assert not first.equals(score_predictions(frame, seed=2))
 
 

@@ -244,14 +244,14 @@ def _drop(answers: pl.DataFrame) -> Estimate:
     columns = ("correct", "class_index", "group", "cluster")
     by_half = [
         [
-            Estimate.of(vars(drop_interval(*(of[name] for name in columns), method="bootstrap")))
+            Estimate.of(vars(drop_interval(*(of[name] for name in columns))))
             for of in rows.partition_by("model")
         ]
         for rows in answers.partition_by("half")
     ]
     each = [estimate for found in by_half for estimate in found if estimate.value is not None]
-    if not each:
-        return Estimate()
+    if len(each) < 2:
+        return each[0] if each else Estimate()
     value, low, high = (_mean_of([getattr(one, end) for one in each]) for end in ("value", "low", "high"))
     first = [found[0] for found in by_half]
     return Estimate(value, low, high, sum(one.n for one in first), sum(one.clusters or 0 for one in first))
