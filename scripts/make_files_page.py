@@ -71,11 +71,12 @@ MEANINGS = {
     "question": "what was asked",
     "answer": "what was generated",
     "named": "the class that the answer names; null: none",
-    "common": "background on which the referee did best",
+    "common": "background on which the referee did best (with `shrunken`: should do best, noise aside)",
     "counter": "background on which it did worst",
     "drop": "the difference of the two accuracies on the photos that pairs were chosen on, a fraction",
     "accuracy": "of the referee in this cell, a fraction",
-    "half": "`chooses` (the selection half) or `reports` (the held-out half)",
+    "half": "`chooses` (the selection half) or `reports` (the held-out half); of a swap `first` or `second`; "
+    "of a pair: the half whose photos chose it",
 }
 OF_TABLE = {
     "scores": {
@@ -265,7 +266,7 @@ def _label_space() -> str:
 
 _UNREADABLE = ("path", "photo_id", "reason")
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
-_PAIRS = ("class_index", "common", "counter", "drop", "class_name")
+_PAIRS = ("class_index", "common", "counter", "drop", "class_name", "half")
 _CELLS = ("class_index", "class_name", "background", "n", "clusters", "accuracy", "low", "high", "half")
 TABLES: dict[str, Callable[[], str]] = {
     "predictions": partial(_table, PREDICTIONS_SCHEMA),

@@ -351,7 +351,7 @@ def test_without_a_split_the_sentence_says_that_the_drop_is_biased(photos, tmp_p
     html = found._repr_html_()
     assert html.count("<tr>") == 1 + len(found.pairs) + 1 + 2
     assert summary in html
-    assert "by chance</th>" in html
+    assert "by chance [95 %]</th>" in html
 
 
 def test_a_swapped_benchmark_says_that_its_interval_is_too_narrow(photos, tmp_path):
@@ -380,7 +380,7 @@ def test_nothing_found_is_no_benchmark(photos, tmp_path):
     assert {entry.name for entry in out.iterdir()} == {
         "cells.parquet", "discovery.json", "pairs.parquet", "referee"
     }  # fmt: skip
-    with pytest.raises(CounterGroundError):
+    with pytest.raises(CounterGroundError, match="a discovery that wrote no benchmark"):
         read_benchmark(out)
     read = read_discovery(out)
     assert read.benchmark is None

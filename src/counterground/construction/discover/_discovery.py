@@ -79,14 +79,14 @@ class Discovery(Finding):
         rows = [(f"Classes that differ by more than {self.min_drop:g} points", found, chance, kept.p)]
         rows += [("Drop where chosen", *_points(self.chosen_by_chance), self.chosen_by_chance.p)]
         if other := self.held_out_by_chance:
-            rows += [("Drop on the half that did not choose, both ways", *_points(other), other.p)]
+            rows += [("Drop on the other half, both ways", *_points(other), other.p)]
         cells = [
             [Cell(title), Cell(found), Cell(chance), Cell(p_value(p))] for title, found, chance, p in rows
         ]
-        columns = [Column("Evidence"), *(Column(title, True) for title in ("found", "by chance", "p"))]
+        columns = [Column("Evidence"), *(Column(title, True) for title in ("found", "by chance [95 %]", "p"))]
         caption = (
             "Drops in points. By chance: mean and 95 % range with the backgrounds permuted; p: how often "
-            "these reach what was found. The last row decides."
+            "permutations reach what was found. The last row decides."
         )
         return Table(columns, cells, caption, title="Is it more than chance?")
 
