@@ -361,7 +361,7 @@ def test_a_discovery_is_told_with_both_drops(page, four_models):
         ),
         evidence=Table(
             [Column("Evidence"), Column("found", True), Column("by chance", True), Column("p", True)],
-            [[Cell("Drop where chosen"), Cell("62.0"), Cell("41.0 [30.5, 50.1]"), Cell("0.004")]],
+            [[Cell("Drop where chosen"), Cell("62.0"), Cell("41.0", "[30.5, 50.1]"), Cell("0.004")]],
             "Drops in points.",
             "Is it more than chance?",
         ),

@@ -101,6 +101,7 @@ def find_pairs(
     choose: Choose = "best",
     seed: int = 0,
     permutations: int = _PERMUTATIONS,
+    intervals: bool = True,
 ) -> tuple[Finding, pl.DataFrame]:
     """Choose each class's common and counter background, and do the same with permuted backgrounds.
 
@@ -114,6 +115,7 @@ def find_pairs(
         choose: ``best`` or ``shrunken``.
         seed: decides the halves, the permutations, and what nothing else decides.
         permutations: how many.
+        intervals: whether the accuracies of ``cells`` get intervals; simulations need none.
 
     Returns:
         What was found, and ``path, group`` of the photos of the benchmark.
@@ -148,7 +150,7 @@ def find_pairs(
     finding = Finding(
         pairs,
         pl.concat(
-            background_accuracy(part).with_columns(half=pl.lit(name))
+            background_accuracy(part, intervals=intervals).with_columns(half=pl.lit(name))
             for name in names
             for part in [predictions.join(halves.filter(half=name), on="path", how="semi")]
         ),
