@@ -33,8 +33,8 @@ class Runtime:
 
 
 def onnx_runtimes(network: torch.nn.Module, side: int) -> tuple[Runtime, ...]:
-    """Return ONNX Runtime for a network of ``[n, 3, side, side]``, nothing where it is not installed."""
-    if find_spec("onnxruntime") is None:
+    """Return ONNX Runtime for a network of ``[n, 3, side, side]``; nothing where its packages are missing."""
+    if any(find_spec(package) is None for package in ("onnx", "onnxruntime")):
         return ()
     name = f"onnxruntime {version('onnxruntime')}, opset {_OPSET}"
     return (Runtime(name, partial(_start_onnx, network, side)),)
