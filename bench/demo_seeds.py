@@ -1,6 +1,6 @@
-"""How the demo's drops vary with the split: each referee's pairs chosen on 20 halves of `stamps`, all models on them.
+"""How the demo's drops vary with the split: pairs of each referee on 20 random halves of ``stamps``.
 
-python bench/demo_seeds.py [SEEDS]    # after `make demo`, which encodes the photos, 20 seeds take some minutes
+python bench/demo_seeds.py [SEEDS]    # photos are encoded once; `make demo` has already done that
 
 Discovery and evaluation are those of the commands, so the intervals are what a user would see. An interval of
 the mean over splits would need independent photos, and all splits share theirs: the table shows the mean ends
@@ -24,9 +24,9 @@ ASKED = {LITE0: (LITE0, LITE1), BIASED: (BIASED, BALANCED), BALANCED: (BALANCED,
 
 
 def drops(referee: str, seed: int, folder: Path) -> pl.DataFrame:
-    """Return ``model, value, low, high`` (points) on the half that did not choose, and the pairs and photos."""
+    """Return ``model, value, low, high`` (points) on the half that did not choose, ``pairs, photos, seed``."""
     found = cg.discover("stamps", referee, seed=seed, out=folder / "pairs")
-    run = cg.evaluate(found.benchmark, ASKED[referee], out=folder / "run", photos=False)
+    run = cg.evaluate(found.benchmark, ASKED[referee], out=folder / "run", report=False)
     overall = run.scores.filter(pl.col("class_index").is_null(), metric="drop")
     points = [100 * pl.col(name) for name in ("value", "low", "high")]
     return overall.select("model", *points).with_columns(
@@ -59,10 +59,8 @@ def table(referee: str, seeds: int) -> list[str]:
 
 def main() -> None:
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    print(
-        "| pairs chosen by | model | pairs | photos | mean drop, points | mean 95 % interval | s.d. over splits "
-        "| above 0 | below 0 |"
-    )
+    columns = ("pairs chosen by", "model", "pairs", "photos", "mean drop", "mean 95 % interval", "s.d.")
+    print(f"| {' | '.join([*columns, 'above 0', 'below 0'])} |")
     print("|---|---|---:|---:|---:|---|---:|---:|---:|")
     for referee in ASKED:
         print("\n".join(table(referee, seeds)), flush=True)
