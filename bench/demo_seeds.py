@@ -24,14 +24,12 @@ ASKED = {LITE0: (LITE0, LITE1), BIASED: (BIASED, BALANCED), BALANCED: (BALANCED,
 
 
 def drops(referee: str, seed: int, folder: Path) -> pl.DataFrame:
-    """Return ``model, value, low, high`` (points) on the half that did not choose, ``pairs, photos, seed``."""
+    """Return ``model, value, low, high`` (points) on the other half, ``pairs`` and ``photos``."""
     found = cg.discover("stamps", referee, seed=seed, out=folder / "pairs")
     run = cg.evaluate(found.benchmark, ASKED[referee], out=folder / "run", report=False)
     overall = run.scores.filter(pl.col("class_index").is_null(), metric="drop")
     points = [100 * pl.col(name) for name in ("value", "low", "high")]
-    return overall.select("model", *points).with_columns(
-        pairs=len(found.pairs), photos=len(found.benchmark), seed=seed
-    )
+    return overall.select("model", *points).with_columns(pairs=len(found.pairs), photos=len(found.benchmark))
 
 
 def table(referee: str, seeds: int) -> list[str]:
