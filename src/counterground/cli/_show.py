@@ -109,10 +109,15 @@ def show_run(run: Run) -> None:
 
 
 def show_discovery(discovery: Discovery) -> None:
-    """Print the chosen pairs and the effect of choosing them."""
+    """Print the chosen pairs, the evidence, and the effect of choosing them; one line if there is nothing."""
     from counterground.results import rich_table
 
+    if discovery.benchmark is None:
+        can_be = " To write one all the same: --write-anyway." if len(discovery.pairs) else ""
+        print_text(one_line(discovery.sentence + can_be))
+        return
     print_text(rich_table(discovery.table, _console().width))
+    print_text(rich_table(discovery.evidence, _console().width))
     _console().print(discovery.summary)
     print_notes(discovery.benchmark.notes)
 
