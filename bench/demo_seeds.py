@@ -1,10 +1,10 @@
 """How the demo's drops vary with the split: pairs of each referee on 20 random halves of ``stamps``.
 
-python bench/demo_seeds.py [SEEDS]    # photos are encoded once; `make demo` has already done that
+python bench/demo_seeds.py [SEEDS]    # every photo is encoded once; `make demo` has done most of that
 
-Discovery and evaluation are those of the commands, so the intervals are what a user would see. An interval of
-the mean over splits would need independent photos, and all splits share theirs: the table shows the mean ends
-of the intervals instead, and the standard deviation over splits beside it.
+Pairs, drops and intervals are those of ``discover`` and ``evaluate``. All splits share their photos, so the
+mean over splits has no interval of its own: the table shows the mean of the intervals, and how much the drop
+varies from split to split.
 """
 
 from __future__ import annotations
@@ -16,52 +16,49 @@ from pathlib import Path
 import polars as pl
 
 import counterground as cg
+from counterground.construction.discover import find_pairs
+from counterground.metrics import score_predictions
 
 LITE0, LITE1 = "efficientnet-lite0", "efficientnet-lite1"
 BIASED, BALANCED = "counterground:stamps-biased", "counterground:stamps-balanced"
-ASKED = {LITE0: (LITE0, LITE1), BIASED: (BIASED, BALANCED), BALANCED: (BALANCED, BIASED)}
+SHOWN = {LITE0: (LITE0, LITE1), BIASED: (BIASED, BALANCED), BALANCED: (BALANCED, BIASED)}
 """The models that are evaluated on the pairs of each referee."""
 
 
-def drops(referee: str, seed: int, folder: Path) -> pl.DataFrame:
-    """Return ``model, value, low, high`` (points) on the other half, ``pairs`` and ``photos``."""
-    found = cg.discover("stamps", referee, seed=seed, out=folder / "pairs")
-    run = cg.evaluate(found.benchmark, ASKED[referee], out=folder / "run", report=False)
-    overall = run.scores.filter(pl.col("class_index").is_null(), metric="drop")
+def drops(predictions: pl.DataFrame, referee: str, seed: int) -> pl.DataFrame:
+    """Return ``model, value, low, high`` (points) on the half that did not choose, ``pairs``, ``photos``."""
+    found, groups = find_pairs(predictions.filter(model=referee), seed=seed, permutations=1)
+    shown = predictions.filter(pl.col("model").is_in(SHOWN[referee])).drop("group")
+    scores = score_predictions(shown.join(groups, on="path"), by_class=False).filter(metric="drop")
     points = [100 * pl.col(name) for name in ("value", "low", "high")]
-    return overall.select("model", *points).with_columns(pairs=len(found.pairs), photos=len(found.benchmark))
+    return scores.select("model", *points).with_columns(pairs=len(found.pairs), photos=len(groups))
 
 
-def table(referee: str, seeds: int) -> list[str]:
-    """Return a row for each model."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = pl.concat(drops(referee, seed, Path(folder) / str(seed)) for seed in range(seeds))
-    rows = []
-    for model in ASKED[referee]:
-        some = found.filter(model=model)
-        mean = some.select("value", "low", "high", "pairs", "photos").mean().row(0)
-        above, below = (some["low"] > 0).sum(), (some["high"] < 0).sum()
-        cells = [
-            *(name.removeprefix("counterground:") for name in (referee, model)),
-            f"{mean[3]:.0f}",
-            f"{mean[4]:.0f}",
-            f"{mean[0]:.1f}",
-            f"[{mean[1]:.1f}, {mean[2]:.1f}]",
-            f"{some['value'].std():.1f}",
-            f"{above} of {len(some)}",
-            f"{below} of {len(some)}",
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return rows
+def line(referee: str, drops: pl.DataFrame) -> str:
+    """Return the row of one model."""
+    mean = drops.select("pairs", "photos", "value", "low", "high").mean()
+    pairs, photos, value, low, high = mean.row(0)
+    cells = [
+        *(name.removeprefix("counterground:") for name in (referee, drops["model"][0])),
+        f"{pairs:.0f}",
+        f"{photos:.0f}",
+        f"{value:.1f} [{low:.1f}, {high:.1f}]",
+        f"{drops['value'].std():.1f}",
+        f"{(drops['low'] > 0).sum()} of {len(drops)}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    columns = ("pairs chosen by", "model", "pairs", "photos", "mean drop", "mean 95 % interval", "s.d.")
-    print(f"| {' | '.join([*columns, 'above 0', 'below 0'])} |")
-    print("|---|---|---:|---:|---:|---|---:|---:|---:|")
-    for referee in ASKED:
-        print("\n".join(table(referee, seeds)), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        run = cg.evaluate("stamps", (LITE0, LITE1, BIASED, BALANCED), out=Path(folder) / "run", report=False)
+    titles = ("pairs chosen by", "model", "pairs", "photos", "mean drop and interval", "s.d.", "above 0")
+    print(f"| {' | '.join(titles)} |\n|---|---|---:|---:|---|---:|---:|")
+    for referee, models in SHOWN.items():
+        found = pl.concat(drops(run.predictions, referee, seed) for seed in range(seeds))
+        for model in models:
+            print(line(referee, found.filter(model=model)), flush=True)
 
 
 if __name__ == "__main__":
