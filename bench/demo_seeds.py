@@ -30,7 +30,7 @@ def drops(predictions: pl.DataFrame, referee: str, seed: int) -> pl.DataFrame:
     found, groups = find_pairs(predictions.filter(model=referee), seed=seed, permutations=1)
     shown = predictions.filter(pl.col("model").is_in(SHOWN[referee])).drop("group")
     scores = score_predictions(shown.join(groups, on="path"), by_class=False).filter(metric="drop")
-    points = [100 * pl.col(name) for name in ("value", "low", "high")]
+    points = [pl.col(name) * 100 for name in ("value", "low", "high")]
     return scores.select("model", *points).with_columns(pairs=len(found.pairs), photos=len(groups))
 
 

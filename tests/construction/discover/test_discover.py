@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 import string
+from dataclasses import replace
 
 import colour_model
 import numpy as np
@@ -9,6 +11,9 @@ import polars as pl
 import pytest
 
 import counterground as cg
+
+# Many pairs are made here: a command would need many classes.
+from counterground.cli._show import show_discovery
 from counterground.construction.discover import discover_pairs, find_pairs, read_discovery
 
 # Splitting is a pure function with cases that no small benchmark reaches.
@@ -475,3 +480,19 @@ def test_a_referee_may_be_a_model_in_memory(photos, tmp_path):
     chosen = {"referee": colour_model.brightness(), "label_space": "confusable"}
     with pytest.raises(UsageError, match="referee must be the specification of a model, not tuple"):
         cg.evaluate(photos, REFEREE, out=tmp_path / "run", **chosen)
+
+
+def test_a_terminal_shows_the_largest_of_many_pairs_and_the_sentence(photos, tmp_path, capsys):
+    found = discovered(read_benchmark(photos), tmp_path / "pairs")
+    one = found.pairs.head(1)
+    many = [
+        one.with_columns(class_name=pl.lit(f"animal {number}"), drop=pl.lit(number / 20))
+        for number in range(20)
+    ]
+    show_discovery(replace(found, pairs=pl.concat(many)))
+    shown = capsys.readouterr().out
+    listed = re.findall(r"animal \d+", shown)
+    assert listed == [f"animal {number}" for number in range(19, 7, -1)]
+    assert "... and 8 more pairs with smaller drops" in shown
+    said = " ".join(shown.split())
+    assert said.count(found.sentence) == 1
