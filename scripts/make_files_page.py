@@ -176,7 +176,9 @@ RECORDS = {
     "spec": "specification: what `-m` was given, without a name; `object:CLASS` for an object of a program",
     "kind": "`dual_encoder`, `classifier` or `generative`",
     "fingerprint": "hash of weights and preprocessing",
-    "description": "architecture, weights, preprocessing, activation, parameters, training data, ...",
+    "description": "architecture, weights, preprocessing, activation, parameters, training data, ...; "
+    "`runtime` and `runtime_difference` where another one than PyTorch encoded, `runtimes_refused` where one "
+    "could not",
     "photos": "in the manifest",
     "unreadable": "left out, listed in `unreadable.csv`",
     "converted_to_rgb": "photos that were not RGB",

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 import string
+from dataclasses import replace
 
 import colour_model
 import numpy as np
@@ -9,6 +11,9 @@ import polars as pl
 import pytest
 
 import counterground as cg
+
+# Many pairs are made here: a command would need many classes.
+from counterground.cli._show import show_discovery
 from counterground.construction.discover import discover_pairs, find_pairs, read_discovery
 
 # Splitting is a pure function with cases that no small benchmark reaches.
@@ -63,6 +68,18 @@ def test_a_photograph_with_two_labels_stays_in_one_half(seed):
     chooses = split_halves(photos, seed)
     assert photos.filter(cluster="sheep.jpg")["background"].n_unique() == 2
     assert photos.with_columns(chooses).filter(cluster="sheep.jpg")["chooses"].n_unique() == 1
+
+
+def test_either_half_may_get_the_odd_photograph():
+    photos = pl.DataFrame(
+        {
+            "path": [f"{c}/{k}" for c in range(3) for k in range(12 + c)],
+            "class_index": 0,
+            "background": "b0",
+            "cluster": [f"cluster {c}" for c in range(3) for _ in range(12 + c)],
+        }
+    )
+    assert {split_halves(photos, seed).mean() > 0.5 for seed in range(20)} == {True, False}
 
 
 def test_photos_without_cluster_stand_alone_and_the_seed_decides():
@@ -194,7 +211,7 @@ def test_chance_is_what_permuted_backgrounds_give(split):
     nothing = list(p_values(range(30), split=split, photograph=0.2))
     assert np.mean(np.array(nothing) < 0.05) <= 0.1
     assert 0.35 < np.mean(nothing) < 0.65
-    assert np.mean(np.array(list(p_values(range(10), split=split, effect=0.2, photograph=0.1))) < 0.05) >= 0.9
+    assert np.mean(np.array(list(p_values(range(10), split=split, effect=0.3, photograph=0.1))) < 0.05) >= 0.9
 
 
 def test_what_photos_of_a_photograph_share_is_no_effect_of_its_label():
@@ -221,7 +238,7 @@ def test_observers_with_several_labels_are_permuted_within_classes():
 
 
 def test_few_classes_vary_by_more_than_chance_and_the_figures_are_said():
-    rows = draw(3, effect=0.3)
+    rows = draw(3, effect=0.4)
     found, _ = find_pairs(rows, permutations=99)
     for figure in (found.classes_by_chance, found.chosen_by_chance, found.held_out_by_chance):
         assert figure.low <= figure.expected <= figure.high
@@ -463,3 +480,19 @@ def test_a_referee_may_be_a_model_in_memory(photos, tmp_path):
     chosen = {"referee": colour_model.brightness(), "label_space": "confusable"}
     with pytest.raises(UsageError, match="referee must be the specification of a model, not tuple"):
         cg.evaluate(photos, REFEREE, out=tmp_path / "run", **chosen)
+
+
+def test_a_terminal_shows_the_largest_of_many_pairs_and_the_sentence(photos, tmp_path, capsys):
+    found = discovered(read_benchmark(photos), tmp_path / "pairs")
+    one = found.pairs.head(1)
+    many = [
+        one.with_columns(class_name=pl.lit(f"animal {number}"), drop=pl.lit(number / 20))
+        for number in range(20)
+    ]
+    show_discovery(replace(found, pairs=pl.concat(many)))
+    shown = capsys.readouterr().out
+    listed = re.findall(r"animal \d+", shown)
+    assert listed == [f"animal {number}" for number in range(19, 7, -1)]
+    assert "... and 8 more pairs with smaller drops" in shown
+    said = " ".join(shown.split())
+    assert said.count(found.sentence) == 1

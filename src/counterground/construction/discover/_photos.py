@@ -76,12 +76,12 @@ def split_halves(photos: pl.DataFrame, seed: int) -> pl.Series:
     """Assign whole clusters to two halves with class x background counts as similar as possible.
 
     Clusters (a photo without one is its own) are taken in a random order, the largest first, and go where
-    their classes and backgrounds are rarer. A cluster with several classes or backgrounds stays on one side,
-    too. Accuracy plays no part.
+    their classes and backgrounds are rarer, or by a coin: so either half may get the odd cluster. A cluster
+    with several classes or backgrounds stays on one side, too. Accuracy plays no part.
 
     Args:
         photos: rows with ``path``, ``class_index``, ``background`` and ``cluster``.
-        seed: decides the order.
+        seed: decides the order, and the coin.
 
     Returns:
         A Boolean series in the order of the rows: True for the half that chooses.
@@ -92,7 +92,8 @@ def split_halves(photos: pl.DataFrame, seed: int) -> pl.Series:
         cell=pl.concat_str("class_index", pl.lit("/"), "background", ignore_nulls=True),
     ).with_row_index("row")
     clusters = keyed.group_by("cluster", maintain_order=True).agg("row", "cell", "background")
-    order = np.random.default_rng(seed).permutation(len(clusters))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(clusters))
     order = order[np.argsort(-clusters["row"].list.len().to_numpy()[order], kind="stable")]
     balance: Counter[str] = Counter()
     chooses = np.zeros(len(photos), dtype=bool)
@@ -100,7 +101,7 @@ def split_halves(photos: pl.DataFrame, seed: int) -> pl.Series:
         _, rows, cells, backgrounds = clusters.row(number)
         counts = Counter([*cells, *(f"background {name}" for name in backgrounds)])
         surplus = sum(balance[key] * count for key, count in counts.items())
-        side = 1 if surplus < 0 or (surplus == 0 and number % 2 == 0) else -1
+        side = 1 if surplus < 0 or (surplus == 0 and rng.random() < 0.5) else -1
         for key, count in counts.items():
             balance[key] += side * count
         chooses[rows] = side == 1
