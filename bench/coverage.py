@@ -145,7 +145,7 @@ SCENES = (
     Scene("the same, 70 % of classes on one pair", lambda rng: nested(rng, same_pair=0.7)),
     Scene("4 photographs", lambda rng: crossed(rng, photos=8, clusters=4)),
     Scene("14 photographs, skewed effects", nested, effect=_skewed),
-    Scene("14 photographs, one in five much harder", nested, effect=_rare),
+    Scene("14 photographs, one in five harder by 1 probit", nested, shared=0.4, effect=_rare),
     Scene("40 clusters, very uneven", lambda rng: crossed(rng, clusters=40, odds=rng.pareto(1.5, 40) + 0.1)),
     Scene("2 classes, 8 clusters", lambda rng: crossed(rng, 2, 16, 8)),
     Scene("1 class, 30 clusters", lambda rng: crossed(rng, 1, 40, 30)),
@@ -156,6 +156,7 @@ SCENES = (
     Scene("20 clusters", lambda rng: crossed(rng, photos=20, clusters=20)),
     Scene("6 clusters", lambda rng: crossed(rng, photos=20, clusters=6)),
     Scene("independent, 4 photos a cell", lambda rng: crossed(rng, photos=4), **INDEPENDENT),
+    Scene("14 photographs, one in five harder by 1.5 probits", nested, effect=_rare, extreme=True),
     Scene("3 clusters", lambda rng: crossed(rng, photos=8, clusters=3), extreme=True),
     Scene("accuracies of 99 and 97 %", crossed, **at(0.99, 0.97), **INDEPENDENT, extreme=True),
     Scene(
@@ -220,14 +221,17 @@ def simulate(scene: Scene, rng: np.random.Generator, replications: int, *, class
     return Draws(layout, (answers[0], answers[1]), truth)
 
 
-def equal_models(scene: Scene, rng: np.random.Generator, models: int) -> tuple[Layout, np.ndarray]:
-    """Draw a layout and the answers ``[models, n]`` of equal models that do not rely on the background."""
+def equal_models(
+    scene: Scene, rng: np.random.Generator, replications: int, models: int
+) -> tuple[Layout, np.ndarray]:
+    """Draw a layout and the answers ``[r, models, n]`` of equal models that do not rely on the background."""
     layout = scene.layout(rng)
     layout = replace(layout, cluster=np.unique(layout.cluster, return_inverse=True)[1])
     level = scene.level(layout.class_index, layout.class_index.max() + 1)
-    together = _effects(scene, rng, 1, layout, classes=False)
-    own = _effects(scene, rng, models, layout, classes=False)
-    return layout, level + (together + own) / np.sqrt(2) > 0
+    together = np.repeat(_effects(scene, rng, replications, layout, classes=False), models, axis=0)
+    own = _effects(scene, rng, replications * models, layout, classes=False)
+    correct = level + (together + own) / np.sqrt(2) > 0
+    return layout, correct.reshape(replications, models, len(level))
 
 
 def _effects(

@@ -8,10 +8,10 @@ from 0, corrected over the models), of the corrected tests of all pairs, of thos
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 sys.path.insert(0, str(Path(__file__).parent))
 from counterground.metrics import compare_models, score_predictions, tests_against
@@ -28,29 +28,29 @@ LAYOUTS = (
     Scene("independent, 4 photos a cell", lambda rng: crossed(rng, photos=4), **INDEPENDENT),
 )
 COLUMNS = ("yes, 4 models", "yes, 12 models", "pairs of 4, drop", "pairs of 4, all", "against one of 4")
-_LEVEL = 0.05
+_LEVEL, _MODELS, _BLOCK = 0.05, 12, 20
 
 
 def errors(scene: Scene, replications: int, *, seed: int = 1) -> dict[str, float]:
     """Share of replications with at least one error, for each of ``COLUMNS``."""
     rng = np.random.default_rng(seed)
     found = dict.fromkeys(COLUMNS, 0)
-    for _ in range(replications):
-        layout, correct = equal_models(scene, rng, 12)
-        frame = predictions(layout, correct)
-        four = frame.filter(pl.col("model").is_in(frame["model"].unique(maintain_order=True)[:4].implode()))
-        scores = score_predictions(frame, by_class=False)
-        models = regroup(scores)
-        for number in (4, 12):
-            found[f"yes, {number} models"] += _any(corrected_drops(models[:number]).values())
-        tests = compare_models(four)
-        found["pairs of 4, drop"] += _any(tests.filter(metric="drop")["p_holm"])
-        found["pairs of 4, all"] += _any(tests["p_holm"])
-        found["against one of 4"] += _any(tests_against(tests, four["model"][0])["p_holm"])
+    for start in range(0, replications, _BLOCK):
+        layout, correct = equal_models(scene, rng, min(_BLOCK, replications - start), _MODELS)
+        frame = predictions(layout, correct.reshape(-1, correct.shape[-1]))
+        models = regroup(score_predictions(frame, by_class=False))
+        for number, answers in enumerate(correct):
+            own = models[number * _MODELS : (number + 1) * _MODELS]
+            found["yes, 4 models"] += _any(corrected_drops(own[:4]).values())
+            found["yes, 12 models"] += _any(corrected_drops(own).values())
+            tests = compare_models(predictions(layout, answers[:4]))
+            found["pairs of 4, drop"] += _any(tests.filter(metric="drop")["p_holm"])
+            found["pairs of 4, all"] += _any(tests["p_holm"])
+            found["against one of 4"] += _any(tests_against(tests, tests["model_a"][0])["p_holm"])
     return {name: number / replications for name, number in found.items()}
 
 
-def _any(p_values: object) -> bool:
+def _any(p_values: Iterable[float | None]) -> bool:
     return any(p is not None and p < _LEVEL for p in p_values)
 
 

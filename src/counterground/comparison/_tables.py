@@ -37,7 +37,7 @@ _METRICS = {
 }
 MOST_PAIRS = 12
 ABOUT_P = (
-    "p is Holm-corrected over all pairs of these models on the same quantity, shown or not, since models "
+    "p is Holm-corrected over all pairs of these models on all quantities, shown or not, since models "
     "are selected after seeing the results."
 )
 _MOST_DROPS = 8

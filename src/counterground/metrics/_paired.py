@@ -99,7 +99,7 @@ def holm(p_values: Iterable[float | None]) -> list[float | None]:
 
 
 def corrected(tests: pl.DataFrame) -> pl.DataFrame:
-    """Return paired tests with ``p_holm``: corrected for all of them, every pair on every quantity (Holm 1979).
+    """Return paired tests with ``p_holm``: corrected for all of them: each pair on each quantity (Holm 1979).
 
     Whoever reads a comparison looks at every model and every quantity and then asks about what stands out,
     so a test is one of all that could have been picked, whichever of them are shown: give all of them, and

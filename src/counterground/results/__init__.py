@@ -11,6 +11,7 @@ from counterground.results._citations import bibliography
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
     NO_GROUPS,
+    SIGNIFICANT,
     TITLES,
     ModelScores,
     corrected_drops,
@@ -74,6 +75,7 @@ __all__ = [
     "PICTURE",
     "PREDICTIONS_SCHEMA",
     "RUN_FILES",
+    "SIGNIFICANT",
     "TITLES",
     "BackgroundsView",
     "BenchmarkRecord",

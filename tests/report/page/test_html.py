@@ -70,7 +70,7 @@ def test_comparisons_are_those_of_the_metrics(page, four_models):
         p = p_value(row["p_holm"])
         interval = bounds(row["low"], row["high"])
         assert f"{percent(row['difference'])} {interval} p {'' if p[0] == '<' else '= '}{p}" in text
-    assert "Holm-corrected over 6 pairs of models on each quantity" in text
+    assert "Holm-corrected over 24 tests: each pair of models on each quantity" in text
 
 
 def test_one_model_has_nothing_to_compare(page, make_run):
@@ -348,7 +348,7 @@ def test_forty_five_classes_and_twelve_models(page, make_run):
     levels = {f"open_clip:ViT-B-{k}/laion2b_s34b_b88k": (0.6 + 0.02 * k, 0.5 + 0.02 * k) for k in range(12)}
     found = page(make_run(levels, classes=[f"animal {k}" for k in range(45)], per_group=4))
     assert "The chart shows the 6 models with the largest drops" in found.text
-    assert "Holm-corrected over 66 pairs of models on each quantity" in found.text
+    assert "Holm-corrected over 264 tests: each pair of models on each quantity" in found.text
     assert sum(a.get("class") == "strip" and a.get("role") == "img" for a in found.all("svg")) == 45
 
 
