@@ -31,6 +31,7 @@ from counterground.inference._record import (
     write_run,
 )
 from counterground.inference._request import Request
+from counterground.inference._runtime import choose_runtime
 from counterground.inference._settings import Settings
 from counterground.inference.generative import check_generative, evaluate_generative
 from counterground.metrics import score_predictions
@@ -152,6 +153,7 @@ def _encode(model: Model, request: Request) -> tuple[Features, Head]:
     """Try one photo and build the head first: mistakes are reported before hours of encoding."""
     assert isinstance(model, Encoder)
     candidates, settings = request.candidates, request.settings
+    choose_runtime(model, request.benchmark, settings.batch_size)
     job = plan_encoding(model, request.benchmark, cache_dir() / "features", settings.batch_size)
     try_model(model, job)
     head = build_head(model, candidates.space, candidates.texts, request.templates, cache_dir() / "heads")
