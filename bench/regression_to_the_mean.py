@@ -18,6 +18,7 @@ from scipy.special import betaln, expit, logit
 from scipy.stats import norm
 
 from counterground.published import load_table
+from counterground.results import open_run
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"
 PUBLISHED_DROP = 0.3017  # of the referee, Table 3
@@ -63,8 +64,7 @@ def worst_classes(rng, chooses, scores):
     """The ``WORST`` classes by accuracy of the base; returns base score, gain and its variance."""
     order = (chooses.accuracy + 1e-9 * rng.random(chooses.right.shape))[:, :, 0].argsort(axis=1)[:, :WORST]
     base, gain, variance = (
-        np.take_along_axis(x[:, :, 0], order, 1)
-        for x in (scores.accuracy, scores.change, scores.variance)
+        np.take_along_axis(x[:, :, 0], order, 1) for x in (scores.accuracy, scores.change, scores.variance)
     )
     return base.mean(1), gain.mean(1), variance.sum(1) / WORST**2
 
@@ -134,14 +134,14 @@ def pair_worlds(backgrounds, photos):
 
 
 def fixed(p):
-    return lambda rng, replications: np.broadcast_to(p[None, :, None], (replications, len(p), 1))
+    """Function of (rng, replications) -> the same accuracies in every replication."""
+    return lambda _, replications: np.broadcast_to(p[None, :, None], (replications, len(p), 1))
 
 
 def worlds():
     """Title, accuracies, photos a cell, protocol."""
     _, counter, _, n_counter = counteranimal()
     a, b = beta_of_imagenet()
-    print(f"ImageNet: accuracies of classes ~ Beta({a:.2f}, {b:.2f})\n")
     return (
         (
             "CounterAnimal, best and worst of 4 backgrounds with 145 photos",
@@ -171,6 +171,9 @@ def worlds():
 
 
 def simulate(replications):
+    """Print a row for each benchmark and share of photos that the method answers anew."""
+    a, b = beta_of_imagenet()
+    print(f"{replications} replications; ImageNet's classes have accuracies ~ Beta({a:.2f}, {b:.2f}).\n")
     head = "| benchmark and choice | answered anew | base, same photos | base, with a split "
     print(f"{head}| gain, same photos | p < 0.05 | gain, with a split | p < 0.05 |")
     print("|---" * 8 + "|")
@@ -205,13 +208,71 @@ def line(title, again, results):
     return f"| {title} | {100 * again:.0f} % | {base} | {base2} | {gain} | {claims} | {gain2} | {claims2} |"
 
 
+def measure(folder, splits):
+    """The same with two models of a run: pairs by the first on half of the photographs, 5 points apart."""
+    predictions = open_run(folder).predictions.filter(pl.col("background").is_not_null())
+    names = predictions["model"].unique(maintain_order=True).to_list()[:2]
+    models = [predictions.filter(model=name).sort("path") for name in names]
+    classes, labels, clusters = (
+        models[0][column].cast(pl.String).rank("dense").to_numpy() - 1
+        for column in ("class_index", "background", "cluster")
+    )
+    right = np.array([rows["correct"].to_numpy() for rows in models], dtype=float)
+    cell = classes * (labels.max() + 1) + labels
+    shape = (classes.max() + 1, labels.max() + 1)
+    rng = np.random.default_rng(5)
+    found = []
+    for _ in range(splits):
+        chooses = _half(rng, labels, clusters)
+        seen, held = (
+            np.array([_cells(cell[part], answers[part], shape) for answers in right])
+            for part in (chooses, ~chooses)
+        )
+        base = seen[0] + 1e-9 * rng.random(shape)
+        rows = np.arange(shape[0])
+        best, worst = base.argmax(1), base.argmin(1)
+        kept = base[rows, best] - base[rows, worst] > MIN_DROP
+        found.append([[(x[rows, best] - x[rows, worst])[kept].mean() for x in part] for part in (seen, held)])
+    drops = 100 * np.array(found)
+    gain = drops[:, :, 0] - drops[:, :, 1]
+    print(f"{splits} splits of the photographs. Mean (2.5 to 97.5 % of the splits), points.\n")
+    print(f"| photos | drop of {names[0]} | drop of {names[1]} | apparent gain |\n|---|---|---|---|")
+    for place, photos in enumerate(("those that chose the pairs", "the held-out half")):
+        cells = [_range(x[:, place]) for x in (drops[:, :, 0], drops[:, :, 1], gain)]
+        print(f"| {photos} | " + " | ".join(cells) + " |")
+
+
+def _half(rng, labels, clusters):
+    """Mark the photos of half of each label's photographs; a photograph is on one side."""
+    side = {}
+    for label in rng.permutation(labels.max() + 1):
+        of_label = [c for c in rng.permutation(np.unique(clusters[labels == label])) if c not in side]
+        side |= {c: place % 2 == 0 for place, c in enumerate(of_label)}
+    return np.array([side[c] for c in clusters])
+
+
+def _cells(cell, right, shape):
+    counts = np.bincount(cell, minlength=shape[0] * shape[1])
+    return (np.bincount(cell, right, minlength=counts.size) / counts).reshape(shape)
+
+
+def _range(values):
+    low, high = np.quantile(values, (0.025, 0.975))
+    return f"{values.mean():+.1f} ({low:+.1f} to {high:+.1f})"
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("replications", type=int, nargs="?", default=4000)
+    parser.add_argument("--run", type=Path, help="a run of two models on a benchmark without pairs")
+    parser.add_argument("--splits", type=int, default=200)
     options = parser.parse_args()
-    simulate(options.replications)
+    if options.run:
+        measure(options.run, options.splits)
+    else:
+        simulate(options.replications)
 
 
 if __name__ == "__main__":
