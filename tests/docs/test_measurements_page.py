@@ -1,4 +1,4 @@
-"""docs/measurements.md is the list of evidence: every bench is in it, and so is every figure marked as measured."""
+"""docs/measurements.md is the list of evidence: every bench, and every figure that is marked as measured."""
 
 import re
 from pathlib import Path

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from counterground.benchmarks import Background, Cutout, load_backgrounds, load_cutouts
+from counterground.errors import UsageError
 from counterground.files import write_bytes, write_text
 from counterground.photos import imagenet_names, prompt_templates
 from counterground.training._composites import Appearance, Painter
@@ -161,7 +162,7 @@ def train_stamps(
     model = build_small_clip(seed)
     train(
         model,
-        stamps_batches(recipe, plan, cutouts, backgrounds, seed, dose),
+        stamps_batches(recipe, plan, cutouts, backgrounds, seed=seed, dose=dose),
         contrastive_loss,
         schedule,
         seed=seed,
@@ -187,6 +188,7 @@ def stamps_batches(
     plan: StampsPlan,
     cutouts: Sequence[Cutout],
     backgrounds: Sequence[Background],
+    *,
     seed: int,
     dose: float = DOSE,
 ) -> Callable[[int], CaptionedBatch]:
