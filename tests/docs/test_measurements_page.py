@@ -20,8 +20,9 @@ def test_every_bench_is_listed_and_every_listed_one_exists():
 
 
 def test_every_command_and_test_that_is_listed_exists():
-    for path in re.findall(r"`(?:pytest )?(tests/[\w/.]+)`", PAGE):
+    for path, test in re.findall(r"`(?:pytest )?(tests/[\w/.]+)(?:::(\w+))?`", PAGE):
         assert (ROOT / path).exists(), path
+        assert not test or f"def {test}(" in (ROOT / path).read_text(), test
     for link in re.findall(r"\]\(([^)#]+)\)", PAGE):
         assert (ROOT / "docs" / link).exists(), link
 
