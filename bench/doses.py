@@ -34,7 +34,9 @@ def answers(model, plan, photos):
     """Rows as of predictions.parquet: 1 vs. 1000, simple prompts; the photograph is the cluster."""
     every = imagenet_names("openai")
     head = class_head(model, every, prompt_templates("simple"))
-    predicted = (encode_photos(model, photos) @ head.T).argmax(axis=1)
+    scores = encode_photos(model, photos) @ head.T
+    true = scores[np.arange(len(scores)), np.array(plan.imagenet)[photos.classes]]
+    rank = (scores > true[:, None]).sum(axis=1)
     return pl.DataFrame(
         {
             "path": [f"{place}.jpg" for place in range(len(photos.files))],
@@ -42,10 +44,11 @@ def answers(model, plan, photos):
             "class_name": [plan.names[index] for index in photos.classes],
             "background": [plan.labels[label] for label in photos.labels],
             "cluster": list(photos.files),
-            "model": ["model"] * len(predicted),
-            "correct": predicted == np.array(plan.imagenet)[photos.classes],
+            "model": ["model"] * len(rank),
+            "correct": rank == 0,
+            "true_rank": rank.astype(np.int32),
         }
-    ).with_columns(group=pl.lit(None, pl.String))
+    ).with_columns(group=pl.lit(None, pl.String), confidence=pl.lit(None, pl.Float32))
 
 
 def drop_of(rows, group):
@@ -160,7 +163,7 @@ def main():
     cutouts, backgrounds = load_cutouts(options.packages), load_backgrounds(options.packages)
     plan = plan_stamps(cutouts, backgrounds)
     seen, unseen = (
-        held_out_photos(plan, cutouts, backgrounds, reserved=reserved, photos=8) for reserved in (False, True)
+        held_out_photos(plan, cutouts, backgrounds, reserved=reserved) for reserved in (False, True)
     )
     trained = sorted(int(folder.name) for folder in options.models.iterdir() if folder.name.isdigit())
     specs = {100 / len(plan.labels): BALANCED}
