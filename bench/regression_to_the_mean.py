@@ -224,13 +224,14 @@ def measure(folder, splits):
     found = []
     for _ in range(splits):
         chooses = _half(rng, labels, clusters)
-        seen, held = (
-            np.array([_cells(cell[part], answers[part], shape) for answers in right])
-            for part in (chooses, ~chooses)
+        (seen, n_seen), (held, n_held) = (
+            _cells(cell[part], right[:, part], shape) for part in (chooses, ~chooses)
         )
+        usable = (n_seen > 0) & (n_held > 0)
         base = seen[0] + 1e-9 * rng.random(shape)
         rows = np.arange(shape[0])
-        best, worst = base.argmax(1), base.argmin(1)
+        best = np.where(usable, base, -1).argmax(1)
+        worst = np.where(usable, base, 2).argmin(1)
         kept = base[rows, best] - base[rows, worst] > MIN_DROP
         found.append([[(x[rows, best] - x[rows, worst])[kept].mean() for x in part] for part in (seen, held)])
     drops = 100 * np.array(found)
@@ -252,8 +253,11 @@ def _half(rng, labels, clusters):
 
 
 def _cells(cell, right, shape):
-    counts = np.bincount(cell, minlength=shape[0] * shape[1])
-    return (np.bincount(cell, right, minlength=counts.size) / counts).reshape(shape)
+    """Accuracies ``[models, classes, backgrounds]`` and photos ``[classes, backgrounds]``."""
+    size = shape[0] * shape[1]
+    counts = np.bincount(cell, minlength=size)
+    sums = np.array([np.bincount(cell, answers, minlength=size) for answers in right])
+    return (sums / np.maximum(counts, 1)).reshape(-1, *shape), counts.reshape(shape)
 
 
 def _range(values):
