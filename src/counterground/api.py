@@ -19,6 +19,7 @@ from counterground.inference import Settings, evaluate_models
 from counterground.metrics import Scale
 from counterground.models import AnyModels, Precision, Protocol
 from counterground.photos import Benchmark, sample_photos
+from counterground.published import SettingName
 from counterground.results import Run, ScoresView, class_names, join_backgrounds, join_scores, open_run
 from counterground.results import bibliography as bibliography_of
 from counterground.results import format_scores as written_scores
@@ -320,22 +321,33 @@ def compare(
     against: str | None = None,
     baseline: Literal["imagenet", "clip", "lvlm", "other"] = "imagenet",
     scale: Scale = "probit",
+    setting: SettingName | None = None,
 ) -> Comparison:
     """Compare runs with each other and with the paper: paired tests, ranks, effective robustness, warnings.
 
     Args:
         runs: runs or their folders; none for the paper's models and their 2025 reproduction alone.
-        published: include the paper's models; None includes them if there are no runs.
+        published: include the paper's models; None includes them if there are no runs, or a setting.
         against: compare every model with this one only.
         baseline: the family that the line of effective robustness is fitted to.
         scale: ``probit`` or ``logit``.
+        setting: which tables of the paper: ``one-prompt`` (3 and 4), ``openai-prompts`` (10 and 4),
+            ``1-vs-20`` (13 and 14) or ``unbalanced`` (11 and 12); None takes those of 1 vs. 20 for runs with
+            20 names, otherwise those of one prompt. ``Comparison.by_setting`` has all four side by side.
 
     Raises:
-        UsageError: there is nothing to compare, or a model, family or scale is unknown.
+        UsageError: there is nothing to compare, or a model, family, scale or setting is unknown.
     """
     opened = _opened_runs(runs)
-    beside_paper = not opened if published is None else published
-    return full_comparison(opened, published=beside_paper, against=against, baseline=baseline, scale=scale)
+    beside_paper = (not opened or setting is not None) if published is None else published
+    return full_comparison(
+        opened,
+        published=beside_paper,
+        against=against,
+        baseline=baseline,
+        scale=scale,
+        setting=setting,
+    )
 
 
 def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:

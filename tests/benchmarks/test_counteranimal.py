@@ -24,13 +24,13 @@ from counterground.photos import imagenet_names
 from counterground.published import load_table
 
 
-def _pixel() -> bytes:
+def _pixel(grey: int) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (1, 1), (90, 90, 90)).save(buffer, "JPEG")
+    Image.new("RGB", (1, 1), (grey, grey, grey)).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
-PIXEL = _pixel()
+PIXEL, DARK_PIXEL = _pixel(90), _pixel(30)
 WORDNET = imagenet_names("wordnet")
 
 
@@ -50,7 +50,7 @@ def _release(path: Path, rows: list[dict], *, sizes: bool = False, padding: int 
             for group in ("common", "counter"):
                 folder = f"LAION-final/{index} {WORDNET[index]}/{group}-{row[f'{group}_background']}"
                 for number in range(row[f"n_{group}"] if sizes else 1):
-                    archive.writestr(f"{folder}/{number}.jpg", PIXEL)
+                    archive.writestr(f"{folder}/{number}.jpg", PIXEL if group == "common" else DARK_PIXEL)
     return path
 
 
@@ -231,7 +231,7 @@ class TestWrongArchives:
     def test_a_broken_archive_leaves_the_benchmark_that_is_there(self, tmp_path, own_cache):
         good = get_benchmark("counteranimal", archive=_release(tmp_path / "a.zip", _paper()))
         data = bytearray(_release(tmp_path / "b.zip", _paper()).read_bytes())
-        data[data.rindex(PIXEL) + 20] ^= 0xFF
+        data[data.rindex(DARK_PIXEL) + 20] ^= 0xFF
         (tmp_path / "b.zip").write_bytes(data)
         with pytest.raises(CounterGroundError, match="corrupt"):
             get_benchmark("counteranimal", archive=tmp_path / "b.zip")

@@ -115,7 +115,7 @@ def test_json_holds_everything(folders):
 
 def test_markdown_and_latex_hold_the_same_tables(folders):
     text = ran(folders / "small", "--published", "--format", "markdown")
-    assert text.count("\n### ") + text.startswith("### ") == 5
+    assert text.count("\n### ") + text.startswith("### ") == 6
     assert "| LAION400M ViT/B/32 | 67.1 | 37.0 | 30.2 | 28.8 |" in text
     tex = ran(folders / "small", "--published", "--format", "latex")
     assert tex.count(r"\toprule") >= 5
@@ -212,7 +212,12 @@ def test_python_mirrors_the_command(folders):
 def test_reproduce_tells_what_it_leaves_out_and_takes_no_options_of_tests(folders):
     said = " ".join(ran(folders / "mine", folders / "small", "--reproduce").split())
     assert "Warning: small is left out. Measured on stamps" in said
-    for words in (["--against", L14], ["--baseline", "clip"], ["--scale", "probit"]):
+    for words in (
+        ["--against", L14],
+        ["--baseline", "clip"],
+        ["--scale", "probit"],
+        ["--setting", "unbalanced"],
+    ):
         assert f"leave out {words[0]}" in ran(folders / "mine", "--reproduce", *words, status=2)
 
 

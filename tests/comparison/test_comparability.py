@@ -6,6 +6,7 @@ from paper_sized import OPEN_CLIP_REFEREE, clip_record
 
 from counterground.comparison import comparability_warnings
 from counterground.photos import Discovered
+from counterground.published import SETTINGS
 
 SIZES = np.full((3, 2), 10)
 CLIP = "open_clip:ViT-B-32/laion2b_s34b_b79k"
@@ -19,7 +20,7 @@ def two(make_run):
         same = {"sizes": SIZES, "name": "stamps"}
         first = make_run({CLIP: (0.8, 0.6)}, path="a", **same)
         second = make_run({CLIP: (0.8, 0.6)}, path="b", **{**same, **differing})
-        return comparability_warnings({"a": first, "b": second}, published=False)
+        return comparability_warnings({"a": first, "b": second})
 
     return tell
 
@@ -53,7 +54,7 @@ def test_classifiers_read_no_names(make_run):
         name: make_run({"torchvision:a": (0.8, 0.6)}, sizes=SIZES, name="stamps", names=names)
         for name, names in (("a", "wordnet"), ("b", "openai"))
     }
-    assert comparability_warnings(runs, published=False) == []
+    assert comparability_warnings(runs) == []
 
 
 def test_names_that_compete_matter_for_classifiers_too(make_run):
@@ -61,7 +62,7 @@ def test_names_that_compete_matter_for_classifiers_too(make_run):
         name: make_run({"torchvision:a": (0.8, 0.6)}, sizes=SIZES, name="stamps", label_space=space)
         for name, space in (("a", "imagenet"), ("b", "benchmark"))
     }
-    assert comparability_warnings(runs, published=False) == [
+    assert comparability_warnings(runs) == [
         "Models let different names compete: imagenet in a; benchmark in b."
     ]
 
@@ -72,7 +73,7 @@ def test_models_that_answer_in_words_are_asked_alike(make_run):
         name: make_run({"hf:llava": (0.8, 0.6)}, sizes=SIZES, name="s", records=[record], protocol=protocol)
         for name, protocol in (("a", "answer-loss"), ("b", "yes-no"))
     }
-    assert comparability_warnings(runs, published=False) == [
+    assert comparability_warnings(runs) == [
         "Generative models are evaluated with different protocols: answer-loss in a; yes-no in b."
     ]
 
@@ -83,7 +84,7 @@ def test_how_answers_are_scored_is_part_of_the_setting(make_run):
     runs = {
         score: make_run({"hf:llava": (0.8, 0.6)}, answer_score=score, **options) for score in ("mean", "sum")
     }
-    assert comparability_warnings(runs, published=False) == [
+    assert comparability_warnings(runs) == [
         "Generative models score answers in different ways: mean in mean; sum in sum."
     ]
 
@@ -97,17 +98,17 @@ def discovered(split, **more):
 )
 def test_the_referee_among_the_models_is_reported(make_run, split, said):
     run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=discovered(split))
-    (sentence,) = comparability_warnings({"mine": run}, published=False)
+    (sentence,) = comparability_warnings({"mine": run})
     assert CLIP in sentence
     assert said in sentence
     other = make_run({"torchvision:a": (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=discovered(split))
-    assert comparability_warnings({"mine": other}, published=False) == []
+    assert comparability_warnings({"mine": other}) == []
 
 
 def test_an_earlier_referee_is_reported_too(make_run):
     found = Discovered("torchvision:b", "none", 5.0, "mine@0", "stamps", earlier_referees=(CLIP,))
     run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=found)
-    (sentence,) = comparability_warnings({"mine": run}, published=False)
+    (sentence,) = comparability_warnings({"mine": run})
     assert f"those where {CLIP} itself does best" in sentence
 
 
@@ -119,24 +120,24 @@ def test_neither_the_name_nor_the_notes_of_a_benchmark_decide(make_run, discover
         run = make_run(
             {CLIP: (0.8, 0.6)}, sizes=SIZES, name=name, notes=notes, version="9" * 64, discovery=discovery
         )
-        told.append(comparability_warnings({"mine": run}, published=False))
+        told.append(comparability_warnings({"mine": run}))
     assert told[0] == told[1] == told[2]
     assert len(told[0]) == (discovery is not None)
 
 
 def test_the_papers_referee_names_and_loading_are_told(referee_run, make_run):
-    sentences = " ".join(comparability_warnings({"mine": referee_run}, published=True))
+    sentences = " ".join(comparability_warnings({"mine": referee_run}, SETTINGS["one-prompt"]))
     assert f"{OPEN_CLIP_REFEREE} is the model that chose CounterAnimal's backgrounds" in sentences
     assert "--as-published does the same" in sentences
     assert "writes names" not in sentences
     openai = make_run({CLIP: (0.8, 0.6)}, names="openai", prompts="openai")
-    said = " ".join(comparability_warnings({"mine": openai}, published=True))
+    said = " ".join(comparability_warnings({"mine": openai}, SETTINGS["one-prompt"]))
     assert "mine writes names as openai" in said
     assert "uses 80 prompts" in said
     assert "chose CounterAnimal's backgrounds, on these" not in said
 
 
 def test_runs_elsewhere_have_no_place_among_the_papers_models(small_run):
-    said = " ".join(comparability_warnings({"small": small_run}, published=True))
+    said = " ".join(comparability_warnings({"small": small_run}, SETTINGS["one-prompt"]))
     assert "small: Measured on stamps" in said
     assert "not listed among the paper's models" in said

@@ -24,7 +24,8 @@ def test_a_sign_is_written_once():
 def test_models_off_the_line_are_counted(baseline):
     found = full_comparison(baseline=baseline)
     rows = found.models.filter(source="paper")
-    said = " ".join(about_line(found.robustness.lines[0].fit, baseline, rows))
+    line = found.robustness.lines[0]
+    said = " ".join(about_line(line.fit, line.with_errors, baseline, rows))
     for family, noun in (("clip", "CLIPs"), ("imagenet", "ImageNet models")):
         part = rows.filter(family=family)
         below, above = (part["residual_high"] < 0).sum(), (part["residual_low"] > 0).sum()

@@ -23,15 +23,15 @@ def test_the_43_models_stand_as_printed_in_fractions():
 
 
 def test_1_vs_20_has_the_lvlms_too():
-    points = model_points(setup="1v20")
+    points = model_points(setting="1-vs-20")
     assert points.height == 45
     assert points.filter(pl.col("family") == "lvlm")["label"].to_list() == [
         "MiniGPT4-Viccuna7B",
         "LLaVA1.5-7B",
     ]
     assert set(points["label_space"]) == {"confusable"}
-    with pytest.raises(UsageError, match="1v1000"):
-        model_points(setup="1v5")
+    with pytest.raises(UsageError, match="one-prompt"):
+        model_points(setting="1-vs-5")
 
 
 def test_every_row_of_the_reproduction_is_one_of_the_papers():

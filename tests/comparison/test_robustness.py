@@ -15,6 +15,7 @@ from counterground.comparison import effective_robustness, model_points
 # A distance from a line without error, which no fit gives.
 from counterground.comparison._robustness import deviation
 from counterground.errors import UsageError
+from counterground.metrics import fit_line_with_errors
 from counterground.published import load_table
 
 DENSITY = {"probit": norm.pdf, "logit": logistic.pdf}
@@ -216,3 +217,48 @@ def test_models_far_from_those_of_the_line_are_named(make_run):
         "The line on stamps is based on common accuracies from 70.0 to 80.0 %; it is extrapolated for far/x."
     )
     assert effective_robustness(model_points()).warnings == ()
+
+
+def test_the_second_slope_takes_the_errors_that_a_runs_intervals_imply(make_run):
+    levels = {f"torchvision:{k}": (0.6 + 0.05 * k, 0.4 + 0.06 * k) for k in range(6)}
+    run = make_run(levels, sizes=np.full((5, 2), 200), name="stamps")
+    points = model_points([run], published=False)
+    width = {
+        name: (points[f"{name}_high"] - points[f"{name}_low"]).to_numpy()
+        for name in ("common", "counter", "drop")
+    }
+    errors = [
+        width[group] / (2 * 1.959964) / norm.pdf(ndtri(points[group].to_numpy()))
+        for group in ("common", "counter")
+    ]
+    both = 2 * width["common"] * width["counter"]
+    correlation = (width["common"] ** 2 + width["counter"] ** 2 - width["drop"] ** 2) / both
+    places = (ndtri(points[group].to_numpy()) for group in ("common", "counter"))
+    expected = fit_line_with_errors(*places, *errors, correlation)
+    found = effective_robustness(points).lines[0].with_errors
+    assert (found.slope, found.slope_low, found.slope_high) == pytest.approx(
+        (expected.slope, expected.slope_low, expected.slope_high), rel=1e-6
+    )
+    bare = points.with_columns(common_low=pl.lit(None, pl.Float64))
+    assert effective_robustness(bare).lines[0].with_errors is None
+
+
+def test_the_papers_second_slope_has_independent_binomial_errors():
+    points = model_points().filter(family="imagenet")
+    places = [ndtri(points[group].to_numpy()) for group in ("common", "counter")]
+    errors = [
+        [binomial_error(level, group) / norm.pdf(ndtri(level)) for level in points[group]]
+        for group in ("common", "counter")
+    ]
+    expected = fit_line_with_errors(*places, *errors)
+    found = effective_robustness(model_points()).lines[0].with_errors
+    assert (found.slope, found.scatter) == pytest.approx((expected.slope, expected.scatter), rel=1e-6)
+    assert 0.98 < found.slope / effective_robustness(points).fit.slope < 1.02
+
+
+def test_too_noisy_accuracies_have_no_second_slope(make_run):
+    levels = {f"torchvision:{k}": (0.7 + 0.01 * k, 0.5 + 0.01 * k) for k in range(5)}
+    run = make_run(levels, sizes=np.full((5, 2), 20), name="stamps")
+    found = effective_robustness(model_points([run], published=False))
+    assert found.lines[0].with_errors is None
+    assert "too much to tell the slope" in " ".join(found.warnings)

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
+from counterground.comparison import EVERY, claim_by_setting
+from counterground.published import SETTINGS, published_models
+from counterground.results import bounds, signed
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "compare.md").read_text()
+README = (ROOT / "README.md").read_text()
 COMMAND = Path(sys.executable).parent / "counterground"
 
 
@@ -30,11 +36,11 @@ def stands_in(shown, printed):
     return [line for line in shown if line.strip() not in ("...", "") and line not in rest]
 
 
-@pytest.mark.parametrize("option", ["--published", "--reproduce"])
+@pytest.mark.parametrize("option", ["--published", "--reproduce", "--setting all"])
 def test_the_output_without_a_run_is_real(option):
     blocks = re.findall(rf"```console\n\$ counterground compare {option}\n(.*?)```", PAGE, flags=re.DOTALL)
     assert len(blocks) == 1
-    assert stands_in(blocks[0].splitlines(), lines_of("compare", option)) == []
+    assert stands_in(blocks[0].splitlines(), lines_of("compare", *option.split())) == []
 
 
 def test_the_scaling_answers_are_real():
@@ -47,3 +53,17 @@ def test_every_option_is_explained():
     said = subprocess.run([str(COMMAND), "compare", "--help"], capture_output=True, text=True, check=True)
     for option in set(re.findall(r"--[a-z]+", said.stdout)) - {"--help"}:
         assert option in PAGE, option
+
+
+def test_the_readme_has_the_papers_claim_in_its_settings():
+    rows = re.findall(r"^\| (\d+ and \d+): [^|]*\| ([^|]*) \| ([^|]*) \|$", README, flags=re.MULTILINE)
+    expected = [
+        (
+            row["tables"].removeprefix("Tables "),
+            f"{signed(row['distance'])} {bounds(row['distance_low'], row['distance_high'])}",
+            f"{row['interval_below']} / {row['interval_above']}",
+        )
+        for row in claim_by_setting().filter(subset=EVERY).iter_rows(named=True)
+    ]
+    assert rows == expected
+    assert all((published_models(setting).filter(family="clip")["drop"] > 0).all() for setting in SETTINGS)

@@ -5,7 +5,7 @@ from importlib import resources
 import polars as pl
 import pytest
 
-from counterground.published import TABLES, load_table, notes, published_models
+from counterground.published import SETTINGS, TABLES, load_table, notes, published_models
 
 
 def test_every_file_is_a_table_and_every_table_a_file():
@@ -112,9 +112,15 @@ def test_published_models_of_tables_3_and_4():
 
 
 def test_published_models_of_other_settings():
-    assert published_models("1v20").height == 43
-    openai = published_models(prompt="openai")
-    assert openai.height == 28
-    assert openai.columns == published_models().columns
-    with pytest.raises(ValueError, match="1v20"):
-        published_models("1v20", "openai")
+    classifiers = published_models().filter(family="imagenet")
+    for setting in SETTINGS.values():
+        models = published_models(setting.name)
+        assert models["family"].value_counts(sort=True).rows() == [("clip", 28), ("imagenet", 15)]
+        printed = load_table("clip_results").filter(table=setting.clips)
+        facts = printed.select("setup", "averaging").unique().row(0)
+        assert facts == (setting.setup, setting.averaging)
+        assert models.filter(family="clip")["counter"].to_list() == printed["counter"].to_list()
+    # Classifiers read no prompt.
+    assert published_models("openai-prompts").filter(family="imagenet").equals(classifiers)
+    with pytest.raises(ValueError, match="openai-prompts"):
+        published_models("1v20")

@@ -17,6 +17,8 @@ from counterground.cli._options import format_option
         counterground compare runs/a runs/b
         counterground compare --published
         counterground compare runs/a --published --against efficientnet-lite0
+        counterground compare --setting openai-prompts
+        counterground compare --setting all --format csv
         counterground compare --reproduce --format csv
     """,
 )
@@ -38,6 +40,12 @@ from counterground.cli._options import format_option
     help="Transform of the accuracies before the line is fitted.",
 )
 @click.option(
+    "--setting",
+    type=click.Choice(["one-prompt", "openai-prompts", "1-vs-20", "unbalanced", "all"]),
+    help="Compare with these tables of the paper; all: only the four side by side.  "
+    "[default: one-prompt; 1-vs-20 for runs with 20 names]",
+)
+@click.option(
     "--reproduce",
     is_flag=True,
     help="Show the paper's rows beside our values: printed, ours, difference, known notes.",
@@ -53,34 +61,46 @@ def compare(
     against: str | None,
     baseline: str,
     scale: str,
+    setting: str | None,
     reproduce: bool,
     style: str,
 ) -> None:
     """Compare the models of RUN folders with each other and with the paper's.
 
     Differences are tested on the same photos only (paired, Holm-corrected); warnings name comparisons
-    that are not fair. --published compares with the paper's 43 models, also without any RUN. --reproduce puts
-    printed and measured values side by side, row by row; without RUN, those of the 2025 reproduction.
+    that are not fair. --published compares with the paper's 43 models, also without any RUN, and --setting
+    chooses from which of its tables. --reproduce puts printed and measured values side by side, row by row;
+    without RUN, those of the 2025 reproduction.
     """
     from counterground.cli._show import print_text
-    from counterground.comparison import format_comparison, full_comparison
+    from counterground.comparison import claim_by_setting, format_claim, format_comparison, full_comparison
     from counterground.errors import UsageError
     from counterground.results import open_run
 
-    if not runs and not published and not reproduce:
+    if not runs and not published and not reproduce and setting is None:
         raise UsageError(
             "There is nothing to compare: give RUN folders, or --published for the paper's models."
         )
     if reproduce:
         _reproduce(runs, style)
         return
+    if setting == "all":
+        if runs or against or baseline != "imagenet":
+            raise UsageError(
+                "--setting all compares the paper's CLIPs with its ImageNet models: leave out RUN, --against "
+                "and --baseline."
+            )
+        claim = claim_by_setting(scale)  # type: ignore[arg-type]
+        print_text(format_claim(claim, scale, style))  # type: ignore[arg-type]
+        return
     opened = [open_run(folder) for folder in runs]
     found = full_comparison(
         opened,
-        published=published,
+        published=published or setting is not None,
         against=against,
         baseline=baseline,
         scale=scale,  # type: ignore[arg-type]
+        setting=setting,  # type: ignore[arg-type]
     )
     print_text(format_comparison(found, style))
 
@@ -93,7 +113,7 @@ def _reproduce(runs: tuple[Path, ...], style: str) -> None:
     from counterground.results import open_run
 
     context = click.get_current_context()
-    for option in ("against", "baseline", "scale"):
+    for option in ("against", "baseline", "scale", "setting"):
         if context.get_parameter_source(option) is not ParameterSource.DEFAULT:
             raise UsageError(
                 f"--reproduce puts printed and measured values side by side: leave out --{option}."

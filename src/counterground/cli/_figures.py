@@ -32,12 +32,12 @@ from counterground.cli._options import class_option, out_option
     multiple=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder of `counterground study`, for figures 10, 11 and 12.",
+    help="Folder of `counterground study`, for figure 10, multicoloredmnist and theory.",
 )
 @click.option(
     "--only",
     multiple=True,
-    metavar="1|2a|...|15|tables",
+    metavar="1|2a|...|15|multicoloredmnist|theory|tables",
     help="Draw only these; repeatable.  [default: everything]",
 )
 @click.option(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from counterground.comparison._agreement import AGREEMENT_OF_DROPS_SCHEMA, drop_agreement
+from counterground.comparison._claim import CLAIM_SCHEMA, claim_by_setting
 from counterground.comparison._comparability import REFEREE, comparability_warnings
 from counterground.comparison._comparison import TESTS_SCHEMA, Comparison, full_comparison
-from counterground.comparison._format import TablesView, format_comparison, format_reproduction
+from counterground.comparison._format import TablesView, format_claim, format_comparison, format_reproduction
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
 from counterground.comparison._reproduction import REPRODUCTION_SCHEMA, left_out, reproduce
 from counterground.comparison._robustness import (
@@ -28,6 +29,7 @@ from counterground.comparison.points import (
 
 __all__ = [
     "AGREEMENT_OF_DROPS_SCHEMA",
+    "CLAIM_SCHEMA",
     "EVERY",
     "POINTS_SCHEMA",
     "PUBLISHED",
@@ -45,9 +47,11 @@ __all__ = [
     "Scaling",
     "ScalingFit",
     "TablesView",
+    "claim_by_setting",
     "comparability_warnings",
     "drop_agreement",
     "effective_robustness",
+    "format_claim",
     "format_comparison",
     "format_reproduction",
     "full_comparison",

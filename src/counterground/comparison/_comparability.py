@@ -9,6 +9,7 @@ import polars as pl
 
 from counterground.comparison.points import is_counteranimal, paper_row, why_not_paper
 from counterground.metrics import CLASSIFICATION, SETTING
+from counterground.published import PaperSetting
 from counterground.results import Run, setting_text
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"
@@ -21,7 +22,7 @@ _DIFFERENCES = {
 }
 
 
-def comparability_warnings(runs: Mapping[str, Run], *, published: bool) -> list[str]:
+def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None = None) -> list[str]:
     """Return a sentence for each reason not to trust a comparison of these runs, or with the paper.
 
     Reasons are: other photos or another version of a benchmark, photos that only some could read; other
@@ -30,13 +31,13 @@ def comparability_warnings(runs: Mapping[str, Run], *, published: bool) -> list[
 
     Args:
         runs: by name.
-        published: whether the paper's rows are part of the comparison.
+        paper: the setting of the paper's rows; None where they are no part of the comparison.
     """
     sentences = [*_photos(runs), *_referees(runs)]
     for together in _by_benchmark(runs).values():
         sentences += [*_settings(together), *_loading(together), *_label_spaces(together)]
-    if published:
-        sentences += _beside_the_paper(runs)
+    if paper is not None:
+        sentences += _beside_the_paper(runs, paper)
     return list(dict.fromkeys(sentences))
 
 
@@ -158,7 +159,7 @@ def _own_referees(name: str, run: Run) -> Iterator[str]:
             )
 
 
-def _beside_the_paper(runs: Mapping[str, Run]) -> Iterator[str]:
+def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[str]:
     yield (
         f"The paper's backgrounds were chosen by {REFEREE} on the photos of the table: selection inflates "
         "its drop; the effect on related models (ViT/B/32, LAION400M) is not known."
@@ -173,8 +174,13 @@ def _beside_the_paper(runs: Mapping[str, Run]) -> Iterator[str]:
                     f"{name} writes names as {setting['names']}; the reproduction that matched the paper "
                     "within 0.2 points used the WordNet names (--names wordnet)."
                 )
-            if setting["prompts"] == "openai":
-                yield f"{name} uses 80 prompts, the paper's rows beside it one (its Table 10 has 80)."
+            if setting["prompts"] == "openai" and paper.prompts != "openai":
+                yield (
+                    f"{name} uses 80 prompts, the paper's rows beside it one, which moves CLIPs off the line "
+                    "of the ImageNet models: --setting openai-prompts compares with its Table 10."
+                )
+            elif setting["prompts"] == "simple" and paper.prompts == "openai":
+                yield f"{name} uses one prompt, the paper's rows beside it 80: leave out --setting."
         yield from _referee_loading(name, run)
 
 

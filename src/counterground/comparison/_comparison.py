@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from counterground.comparison._agreement import drop_agreement
+from counterground.comparison._claim import claim_by_setting, claim_table
 from counterground.comparison._comparability import comparability_warnings
 from counterground.comparison._ranks import RANKS_SCHEMA, paired_drops, rank_models
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
@@ -27,7 +28,6 @@ from counterground.comparison._tables import (
 from counterground.comparison.points import (
     FAMILIES,
     PUBLISHED,
-    Setup,
     fingerprint,
     gather,
     place_key,
@@ -43,8 +43,10 @@ from counterground.metrics import (
     Scale,
     compare_models,
     corrected,
+    holm,
     tests_against,
 )
+from counterground.published import SETTINGS, PaperSetting, SettingName
 from counterground.results import (
     Run,
     Table,
@@ -94,7 +96,8 @@ class Comparison:
     near chance are not ranked.
     ``scaling`` is None without the paper. ``tests`` are paired tests (columns of ``TESTS_SCHEMA``) within
     each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is
-    not comparable. ``place_of`` finds the row of a run's model.
+    not comparable. ``place_of`` finds the row of a run's model. ``setting`` says which tables the paper's
+    rows are from, None without the paper.
     """
 
     points: pl.DataFrame
@@ -106,6 +109,7 @@ class Comparison:
     warnings: tuple[str, ...]
     places: Mapping[tuple[Any, ...], int]
     sources: Mapping[tuple[Any, ...], str]
+    setting: PaperSetting | None
 
     def place_of(self, run: Run, setting: Mapping[str, Any]) -> int | None:
         """Return which row of ``models`` is a model of a run; None where it is none, as without a drop.
@@ -122,13 +126,17 @@ class Comparison:
 
     @property
     def models(self) -> pl.DataFrame:
-        """One row per model, in the order of the points: point, distance from the line, rank."""
+        """One row per model, in the order of the points: point, distance from the line, rank.
+
+        ``p_holm`` corrects the p-values of the paper's models over all of their family; null for others.
+        """
         residuals = self.robustness.residuals.select(
             "predicted", "residual", "low", "high", "p_value", "member"
         )
         renamed = residuals.rename({"low": "residual_low", "high": "residual_high", "member": "baseline"})
         ranks = self.ranks.select("row", "rank", "rank_low", "rank_high", "of")
         joined = pl.concat([self.points, renamed], how="horizontal").with_row_index("row")
+        joined = joined.with_columns(_holm_by_family(joined))
         return joined.join(ranks, on="row", how="left", maintain_order="left").drop("row")
 
     @cached_property
@@ -143,25 +151,36 @@ class Comparison:
             if family in self.points["family"]
         }
 
+    @cached_property
+    def by_setting(self) -> pl.DataFrame | None:
+        """What ``claim_by_setting`` returns; None without the paper or with another line than its own."""
+        if self.setting is None or self.robustness.baseline != "imagenet":
+            return None
+        return claim_by_setting(self.robustness.scale)
+
     @property
     def tables(self) -> list[Table]:
-        """Models benchmark by benchmark, paired tests, agreement, and the scaling answers."""
-        robustness = self.robustness
-        tables = models_tables(self.models, titles(self.points), robustness.lines, robustness.baseline)
+        """Models benchmark by benchmark, tests, agreement, the scaling answers, the paper's settings."""
+        tables = self._models_tables(self.models)
         if self.tests.height:
             tables.append(tests_table(self.tests))
         if self.agreement["correlation"].drop_nulls().len():
             tables.append(agreement_table(self.agreement))
         if self.scaling is not None:
             tables.append(scaling_table(self.scaling))
+        if self.by_setting is not None:
+            tables.append(claim_table(self.by_setting, self.robustness.scale))
         return tables
+
+    def _models_tables(self, models: pl.DataFrame) -> list[Table]:
+        lines, baseline = self.robustness.lines, self.robustness.baseline
+        return models_tables(models, titles(self.points), lines, baseline, self.setting)
 
     def __repr__(self) -> str:
         """Models with their rank, as on a terminal; ``counterground compare`` shows all tables."""
         width = shutil.get_terminal_size((100, 24)).columns
         models = self.models.filter(pl.col("source") != "reproduction")
-        robustness = self.robustness
-        tables = models_tables(models, titles(self.points), robustness.lines, robustness.baseline)
+        tables = self._models_tables(models)
         shown = [plain_text(rich_table(table.rows_from(0, _MODELS), width), width=width) for table in tables]
         left = sum(max(0, len(table.rows) - _MODELS) for table in tables)
         more = [f"and {counted(left, 'more model')}"] if left else []
@@ -174,7 +193,7 @@ class Comparison:
         mine = ~pl.col("source").is_in(PUBLISHED)
         first = pl.concat([models.filter(mine), models.filter(pl.col("source") == "paper")])
         again = models.filter(pl.col("source") == "reproduction")
-        drops = drop_tests_table(self.tests)
+        drops, by_setting = drop_tests_table(self.tests), self.by_setting
         warnings = [f"Warning: {sentence}" for sentence in self.warnings]
         return block(
             f"<p><b>{escape(_numbers_of_models(models))}</b></p>",
@@ -183,8 +202,18 @@ class Comparison:
             html_paragraphs(self.robustness.sentences(), _SENTENCES, "line", fine=True),
             unfolding(drops, "test") if drops.rows else "",
             "" if self.scaling is None else self.scaling._repr_html_(),
+            "" if by_setting is None else html_table(claim_table(by_setting, self.robustness.scale)),
             html_paragraphs(warnings, _SENTENCES, "warning", fine=True),
         )
+
+
+def _holm_by_family(models: pl.DataFrame) -> pl.Series:
+    """Correct the p-values of the paper's models over all models of one family."""
+    found: dict[int, float | None] = {}
+    outside = models.filter((pl.col("source") == "paper") & ~pl.col("baseline"))
+    for _, family in outside.group_by("family", maintain_order=True):
+        found |= dict(zip(family["row"], holm(family["p_value"].to_list()), strict=True))
+    return pl.Series("p_holm", [found.get(row) for row in range(models.height)], dtype=pl.Float64)
 
 
 def _numbers_of_models(models: pl.DataFrame) -> str:
@@ -201,13 +230,13 @@ def full_comparison(
     against: str | None = None,
     baseline: str = "imagenet",
     scale: Scale = "probit",
+    setting: SettingName | None = None,
 ) -> Comparison:
     """Compare runs with each other and, with ``published``, with the paper and its 2025 reproduction.
 
     Runs on different photos are shown together with a warning; models are tested, ranked and fitted on the
     same photos only. ``against`` selects which tests are shown; ranks and corrected p-values rest on all
-    pairs. Where every run lets the 20 confusable names compete, the paper's 1 vs. 20 rows are shown with
-    them, otherwise those of 1 vs. 1000.
+    pairs.
 
     Args:
         runs: one or several.
@@ -215,25 +244,30 @@ def full_comparison(
         against: test every model against this one only.
         baseline: the family through whose models the line goes.
         scale: ``probit`` or ``logit``.
+        setting: which tables of the paper to compare with (``published.SETTINGS``); by default those of 1
+            vs. 20 where every run lets the 20 confusable names compete, otherwise those of one prompt.
 
     Raises:
-        UsageError: nothing to compare, a run given twice, ``against`` is no model of the runs, or an unknown
-            family or scale.
+        UsageError: nothing to compare, a run given twice, ``against`` is no model of the runs, an unknown
+            family, scale or setting, or a setting without the paper.
     """
     listed = [runs] if isinstance(runs, Run) else list(runs)
     if not listed and not published:
         raise UsageError(
             "There is nothing to compare: give a RUN folder, or --published for the paper's models."
         )
+    if setting is not None and not published:
+        raise UsageError("A setting chooses tables of the paper: add --published (published=True).")
     against = _tested_against(listed, against)
+    chosen = setting or _setting(listed)
     refuse_repeated(listed)
     named = dict(zip(run_names(listed), listed, strict=True))
     points, runs_of_points, places = gather(
-        listed, published=published, reproduction=published, setup=_setup(listed)
+        listed, published=published, reproduction=published, setting=chosen
     )
     robustness = effective_robustness(points, baseline=baseline, scale=scale)
     tests, sources, obstacles = _tests(named, against)
-    comparability = comparability_warnings(named, published=published)
+    comparability = comparability_warnings(named, SETTINGS[chosen] if published else None)
     if not published:
         obstacles += _alone(points, tests)
     return Comparison(
@@ -242,10 +276,12 @@ def full_comparison(
         _ranks(points, runs_of_points),
         scaling(points, robustness) if published else None,
         tests,
-        drop_agreement(named, published=published),
+        # The paper prints drops by class for its first setting only.
+        drop_agreement(named, published=published and chosen == "one-prompt"),
         tuple(dict.fromkeys((*comparability, *obstacles, *_near_chance(points), *robustness.warnings))),
         places,
         sources,
+        SETTINGS[chosen] if published else None,
     )
 
 
@@ -263,9 +299,9 @@ def _tested_against(runs: Sequence[Run], against: str | None) -> str | None:
     return found[0]
 
 
-def _setup(runs: Sequence[Run]) -> Setup:
+def _setting(runs: Sequence[Run]) -> SettingName:
     spaces = {run.info.label_space.name for run in runs}
-    return "1v20" if spaces == {"confusable"} else "1v1000"
+    return "1-vs-20" if spaces == {"confusable"} else "one-prompt"
 
 
 def _alone(points: pl.DataFrame, tests: pl.DataFrame) -> list[str]:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import polars as pl
 
+from counterground.comparison._claim import claim_table
 from counterground.comparison._comparison import Comparison
 from counterground.comparison._reproduction import reproduction_tables
 from counterground.errors import UsageError, did_you_mean
+from counterground.metrics import Scale
 from counterground.results import Table, TextFormat, latex_table, markdown_table, rich_table
 from counterground.text import markdown
 
@@ -39,6 +41,25 @@ def format_comparison(comparison: Comparison, format: str = "table") -> str | Ta
         return _dumped(_record(comparison))
     warnings = [f"Warning: {sentence}" for sentence in comparison.warnings]
     return _written(comparison.tables, warnings, format, "compared")
+
+
+def format_claim(claim: pl.DataFrame, scale: Scale, format: str = "table") -> str | TablesView:  # noqa: A002
+    """Write the paper's settings beside each other.
+
+    Args:
+        claim: what ``claim_by_setting`` returns.
+        scale: the scale of its offsets.
+        format: as in ``format_comparison``; csv and json hold the rows alone.
+
+    Raises:
+        UsageError: an unknown format.
+    """
+    _check(format)
+    if format == "csv":
+        return claim.write_csv().rstrip("\n")
+    if format == "json":
+        return _dumped(claim.to_dicts())
+    return _written([claim_table(claim, scale)], [], format, "settings")
 
 
 def format_reproduction(
@@ -109,9 +130,11 @@ def _record(comparison: Comparison) -> dict[str, Any]:
     return {
         "baseline": robustness.baseline,
         "scale": robustness.scale,
+        "setting": None if comparison.setting is None else comparison.setting.name,
         "lines": [asdict(line) for line in robustness.lines],
         "models": comparison.models.to_dicts(),
         "scaling": None if scaling is None else _scaling_record(scaling),
+        "by_setting": None if comparison.by_setting is None else comparison.by_setting.to_dicts(),
         "tests": comparison.tests.to_dicts(),
         "agreement": comparison.agreement.to_dicts(),
         "warnings": list(comparison.warnings),
@@ -123,10 +146,15 @@ def _scaling_record(scaling: Any) -> dict[str, Any]:
     # Named tuples would become bare lists.
     for fit, given in zip(record["fits"], scaling.fits, strict=True):
         fit["joint"]["coefficients"] = [term._asdict() for term in given.joint.coefficients]
-        for single, alone in zip(fit["single"], given.single, strict=True):
-            single["coefficients"] = [term._asdict() for term in alone.coefficients]
+        others = [*zip(fit["single"], given.single, strict=True)]
+        if given.by_data_set is not None:
+            others.append((fit["by_data_set"], given.by_data_set))
+        for single, regression in others:
+            single["coefficients"] = [term._asdict() for term in regression.coefficients]
     for answer, given in zip(record["answers"], scaling.answers, strict=True):
         answer["alone"] = given.alone._asdict()
+        if given.by_data_set is not None:
+            answer["by_data_set"] = given.by_data_set._asdict()
     return record
 
 

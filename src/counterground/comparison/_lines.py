@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from counterground.metrics import LineFit
+from counterground.metrics import LineFit, LineWithErrors
+from counterground.results import signed
 
 FAMILIES = {
     "clip": "CLIPs",
@@ -12,7 +13,7 @@ FAMILIES = {
     "lvlm": "vision-language models",
     "other": "other models",
 }
-_UNLIKELY = 0.05
+UNLIKELY = 0.05
 
 
 def equation(fit: LineFit) -> str:
@@ -22,11 +23,14 @@ def equation(fit: LineFit) -> str:
     return f"{fit.scale}(counter) = {intercept} + {term} × {fit.scale}(common)"
 
 
-def about_line(fit: LineFit, baseline: str, models: pl.DataFrame) -> list[str]:
+def about_line(
+    fit: LineFit, with_errors: LineWithErrors | None, baseline: str, models: pl.DataFrame
+) -> list[str]:
     """Explain the column of distances from the line, and count the paper's models that differ from it.
 
     Args:
         fit: the line of a table.
+        with_errors: the same with sampling errors in both accuracies, where it can be fitted.
         baseline: the family through whose models it goes.
         models: the rows of the table, columns of ``Comparison.models``.
     """
@@ -38,7 +42,7 @@ def about_line(fit: LineFit, baseline: str, models: pl.DataFrame) -> list[str]:
         "is compared with the line through the others. Its interval includes the "
         "uncertainty of the line and of the model's own accuracies."
     )
-    sentences = [explained]
+    sentences = [explained, *_both_slopes(fit, with_errors, models)]
     paper = models.filter((pl.col("source") == "paper") & pl.col("residual_low").is_not_null())
     whole, unlike = [], []
     for (family,), part in paper.group_by("family", maintain_order=True):
@@ -46,17 +50,36 @@ def about_line(fit: LineFit, baseline: str, models: pl.DataFrame) -> list[str]:
         below, above = _count(part, pl.col("residual_high") < 0, pl.col("residual_low") > 0)
         whole.append(f"{below} of {part.height} {noun} below, {above} above")
         if family != baseline:
-            far = pl.col("p_value") < _UNLIKELY
+            far = pl.col("p_value") < UNLIKELY
             below, above = _count(part, far & (pl.col("residual") < 0), far & (pl.col("residual") > 0))
             unlike.append(f"{below} {noun} below, {above} above")
     if whole:
         sentences.append(f"With the whole interval off the line: {'; '.join(whole)}.")
     if unlike:
         sentences.append(
-            f"Farther from the line than another of the {FAMILIES[baseline]} is likely to be (p < 0.05; each "
-            f"p is in csv and json): {'; '.join(unlike)}."
+            f"Farther from the line than another of the {FAMILIES[baseline]} is likely to be (p < 0.05, not "
+            f"corrected; each p is in csv and json): {'; '.join(unlike)}."
         )
     return sentences
+
+
+def _both_slopes(fit: LineFit, with_errors: LineWithErrors | None, models: pl.DataFrame) -> list[str]:
+    """The slope with errors in both accuracies, and what it changes for the paper's CLIPs."""
+    if with_errors is None:
+        return []
+    sentence = (
+        f"Slope by least squares {_with_ends(fit, 'slope')}; with sampling errors in both accuracies "
+        f"{_with_ends(with_errors, 'slope')} (York et al. 2004, plus scatter of the models)"
+    )
+    clips = models.filter(source="paper", family="clip")
+    if clips.height and not clips["residual"].null_count():
+        further = float((clips["counter"].to_numpy() - with_errors.predict(clips["common"])).mean())
+        mean = float(clips["residual"].to_numpy().mean())
+        sentence += (
+            f"; the {clips.height} CLIPs are {signed(mean)} points from the first line on average, "
+            f"{signed(further)} from the second"
+        )
+    return [f"{sentence}."]
 
 
 def _count(models: pl.DataFrame, below: pl.Expr, above: pl.Expr) -> tuple[int, int]:
@@ -64,7 +87,7 @@ def _count(models: pl.DataFrame, below: pl.Expr, above: pl.Expr) -> tuple[int, i
     return int(counts[0]), int(counts[1])
 
 
-def _with_ends(fit: LineFit, name: str) -> str:
+def _with_ends(fit: LineFit | LineWithErrors, name: str) -> str:
     value, low, high = (_plain(getattr(fit, f"{name}{end}")) for end in ("", "_low", "_high"))
     return f"{value} [{low}, {high}]"
 

@@ -17,7 +17,7 @@ from counterground.comparison.points import (
 )
 from counterground.errors import UsageError
 from counterground.metrics import GROUPS, KEYS
-from counterground.published import load_table, published_models
+from counterground.published import SETTINGS, load_table, published_models
 from counterground.results import Cell, Column, Run, Table, percent, setting_text, short_name, signed
 
 REPRODUCTION_SCHEMA: dict[str, Any] = {
@@ -122,12 +122,20 @@ def _frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
 
 def _printed(setup: str, prompts: str) -> list[dict[str, Any]]:
     """The paper's rows of one setup, each with its table and checkpoint."""
-    tables = {"1v1000": ("Table 3", "Table 4"), "1v20": ("Table 13", "Table 14")}[setup]
-    if prompts == "openai":
-        tables = ("Table 10", "Table 4")
-    frame = published_models(setup, prompts)  # type: ignore[arg-type]
+    setting = next(
+        each
+        for each in SETTINGS.values()
+        if (each.setup, each.prompts, each.averaging) == (setup, prompts, "balanced")
+    )
+    frame = published_models(setting.name)
+    if prompts == "openai":  # classifiers read no prompt: their rows are with those of one prompt
+        frame = frame.filter(family="clip")
     rows = [
-        {**row, "table": tables[row["family"] == "imagenet"], "checkpoint": None}
+        {
+            **row,
+            "table": setting.classifiers if row["family"] == "imagenet" else setting.clips,
+            "checkpoint": None,
+        }
         for row in frame.iter_rows(named=True)
     ]
     if setup == "1v20":
@@ -174,10 +182,7 @@ def _differences(base: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reproduced() -> list[dict[str, Any]]:
-    return [
-        {**row, "checkpoint": None, "spec": None, "loading": "as trained"}
-        for row in reproduction_rows("1v1000")
-    ]
+    return [{**row, "checkpoint": None, "spec": None, "loading": "as trained"} for row in reproduction_rows()]
 
 
 def _measured(name: str, run: Run) -> list[dict[str, Any]]:

@@ -13,7 +13,19 @@ from scipy.special import expit, stdtr
 from counterground.comparison._lines import equation
 from counterground.comparison.points import FAMILIES, NORMAL, PUBLISHED, Figure, standard_error, titles
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import FEWEST, GROUPS, LineFit, Scale, fit_line, from_scale, outside, to_scale
+from counterground.metrics import (
+    FEWEST,
+    GROUPS,
+    MOST_NOISE,
+    LineFit,
+    LineWithErrors,
+    Scale,
+    fit_line,
+    fit_line_with_errors,
+    from_scale,
+    outside,
+    to_scale,
+)
 from counterground.results import Cell, Column, Estimate, Table, block, html_paragraphs, percent, unfolding
 
 
@@ -62,11 +74,14 @@ def deviation(point: dict[str, Any], line: LineFit) -> Deviation:
 def error_on_scale(point: dict[str, Any], figure: Figure, scale: Scale) -> float:
     """Return the standard error of an accuracy as a probit or logit, NaN where nothing is known of it."""
     place = to_scale(point[figure], scale, point[f"n_{figure}"])
+    return float(standard_error(point, figure) / density(place, scale))
+
+
+def density(place: np.ndarray[Any, Any], scale: Scale) -> np.ndarray[Any, Any]:
+    """Return how much accuracy changes with the probit or logit, at places on the scale."""
     if scale == "probit":
-        slope = np.exp(-(place**2) / 2) / np.sqrt(2 * np.pi)
-    else:
-        slope = expit(place) * expit(-place)
-    return float(standard_error(point, figure) / slope)
+        return np.asarray(np.exp(-(place**2) / 2) / np.sqrt(2 * np.pi))
+    return np.asarray(expit(place) * expit(-place))
 
 
 def _at(point: dict[str, Any], group: str, line: LineFit, name: str | None = None) -> float:
@@ -98,10 +113,10 @@ def _own(point: dict[str, Any], line: LineFit, place: float, height: float) -> t
 
 def _correlation(point: dict[str, Any]) -> float:
     """Correlation of the sampling errors of common and counter, from the width of the drop's interval."""
-    if point["drop_low"] is None or point["drop_high"] is None:
+    names = ("common", "counter", "drop")
+    if any(point[f"{name}_{end}"] is None for name in names for end in ("low", "high")):
         return 0.0
-    widths = (point[f"{name}_high"] - point[f"{name}_low"] for name in ("common", "counter", "drop"))
-    common, counter, drop = widths
+    common, counter, drop = (point[f"{name}_high"] - point[f"{name}_low"] for name in names)
     if common <= 0 or counter <= 0:
         return 0.0
     return float(np.clip((common**2 + counter**2 - drop**2) / (2 * common * counter), -1, 1))
@@ -172,6 +187,8 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale) -> list[str]:
         "and the intervals of distances do not include it. The models share photos, so their errors are "
         "partly correlated."
     )
+    if share > MOST_NOISE:
+        sentence += " It is too much to tell the slope with errors in both accuracies."
     return [sentence]
 
 
@@ -200,7 +217,8 @@ class RobustnessLine:
     """The line of one benchmark and label space: through which models it goes, and from where.
 
     ``benchmark_version`` is None for the paper's photos, of whichever version; ``title`` is the benchmark's
-    name with what tells it apart from others here.
+    name with what tells it apart from others here. ``fit`` is by least squares, and distances are from it;
+    ``with_errors`` is the line with sampling errors in both accuracies, None where it cannot be fitted.
     """
 
     benchmark: str
@@ -210,6 +228,7 @@ class RobustnessLine:
     source: str
     models: tuple[str, ...]
     fit: LineFit
+    with_errors: LineWithErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -355,6 +374,7 @@ def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLin
         members["source"][0] if members["source"].n_unique() == 1 else "runs",
         tuple(members["model"]),
         fit,
+        _fit_with_errors(members, scale),
     )
 
 
@@ -366,6 +386,19 @@ def _fit(members: pl.DataFrame, scale: Scale) -> LineFit:
         photos_common=photos(members, "n_common"),
         photos_counter=photos(members, "n_counter"),
     )
+
+
+def _fit_with_errors(members: pl.DataFrame, scale: Scale) -> LineWithErrors | None:
+    """The line with sampling errors in both accuracies; None where these are unknown or too large."""
+    rows = members.to_dicts()
+    x, y = (to_scale(members[group], scale, photos(members, f"n_{group}")) for group in GROUPS)
+    common, counter = ([error_on_scale(row, group, scale) for row in rows] for group in ("common", "counter"))
+    # Common and counter photos are different ones; in a run they may share clusters.
+    correlation = [0.0 if row["source"] in PUBLISHED else _correlation(row) for row in rows]
+    try:
+        return fit_line_with_errors(x, y, common, counter, correlation, scale=scale)
+    except ValueError:
+        return None
 
 
 def _residuals(population: _Population, fit: LineFit) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import polars as pl
 from counterground.comparison._robustness import EffectiveRobustness
 from counterground.metrics import Coefficient, Regression, ordinary_least_squares
 from counterground.results import (
+    NOTHING,
     Cell,
     Column,
     Table,
@@ -51,6 +52,7 @@ class ScalingFit:
     models: tuple[str, ...]
     joint: Regression
     single: tuple[Regression, ...]
+    by_data_set: Regression | None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,11 @@ class Answer:
     ``effect`` (fraction) is what tenfold parameters, tenfold pairs or filtered data change while the other
     two are held; ``alone`` is the term of its regression on nothing else. A lower drop, or higher effective
     robustness, helps: ``verdict`` is ``yes`` where the 95 % interval leaves out 0, ``no`` where it does so
-    on the harmful side, else ``inconclusive``.
+    on the harmful side, else ``inconclusive``. ``term`` is that of the regression.
+
+    ``by_data_set`` is the same effect with the data set as the unit, for what is a property of data sets:
+    their levels, at equal parameters, regressed on pairs and filtering. It has few degrees of freedom, but
+    does not count models of one data set as independent cases of it.
     """
 
     question: str
@@ -74,6 +80,13 @@ class Answer:
     p_value: float
     alone: Coefficient
     verdict: Verdict
+    term: str
+    by_data_set: Coefficient | None
+
+    @property
+    def verdict_by_data_set(self) -> Verdict | None:
+        """As ``verdict``, with the data set as the unit."""
+        return None if self.by_data_set is None else _verdict(self.outcome, self.by_data_set)
 
 
 @dataclass(frozen=True)
@@ -121,13 +134,14 @@ def scaling(points: pl.DataFrame, robustness: EffectiveRobustness | None = None)
     fits = [
         _fit(outcome, subset, clips.with_columns(outcome=values).filter(kept))
         for outcome, values in outcomes.items()
-        for subset, kept in ((EVERY, pl.lit(value=True)), (WITHOUT, _beside_the_referee()))
+        for subset, kept in ((EVERY, pl.lit(value=True)), (WITHOUT, unrelated()))
     ]
     answers = [_answer(fit, term) for fit in fits for term in TERMS]
     return Scaling(tuple(fits), tuple(answers), _caveats(clips))
 
 
-def _beside_the_referee() -> pl.Expr:
+def unrelated() -> pl.Expr:
+    """Whether a CLIP shares neither backbone nor data set with the referee."""
     return ~pl.col("backbone").is_in(_BACKBONES) & (pl.col("pretrain_dataset") != "LAION400M")
 
 
@@ -140,16 +154,29 @@ def _fit(outcome: Outcome, subset: str, clips: pl.DataFrame) -> ScalingFit:
     values, name = clips["outcome"].to_numpy(), _NAMES[outcome]
     single = [ordinary_least_squares(values, {term: column}, name=name) for term, column in terms.items()]
     joint = ordinary_least_squares(values, terms, name=name)
-    return ScalingFit(outcome, subset, tuple(clips["model"]), joint, tuple(single))
+    return ScalingFit(outcome, subset, tuple(clips["model"]), joint, tuple(single), _by_data_set(clips, name))
+
+
+def _by_data_set(clips: pl.DataFrame, name: str) -> Regression | None:
+    """Regress the levels of data sets on their size and filtering; None where they are too few.
+
+    The levels are those of an analysis of covariance with the parameters, at their mean.
+    """
+    sets = clips.select("pretrain_dataset", "data_size", "high_quality").unique(maintain_order=True)
+    if sets.height <= len(TERMS):
+        return None
+    parameters = np.log10(clips["parameters"].to_numpy())
+    members = clips["pretrain_dataset"].to_numpy()[:, None] == sets["pretrain_dataset"].to_numpy()
+    design = np.column_stack([members, parameters - parameters.mean()])
+    levels = np.linalg.lstsq(design, clips["outcome"].to_numpy())[0][: sets.height]
+    terms = {PAIRS: np.log10(sets["data_size"].to_numpy()), FILTERED: sets["high_quality"].to_numpy()}
+    return ordinary_least_squares(levels, terms, name=f"{name} of a data set")
 
 
 def _answer(fit: ScalingFit, term: str) -> Answer:
     effect = fit.joint[term]
     alone = fit.single[TERMS.index(term)][term]
-    better = -1 if fit.outcome == "drop" else 1
-    verdict: Verdict = "inconclusive"
-    if effect.low > 0 or effect.high < 0:
-        verdict = "yes" if effect.value * better > 0 else "no"
+    by_data_set = fit.by_data_set[term] if fit.by_data_set and term != PARAMETERS else None
     question, change = QUESTIONS[term]
     return Answer(
         question,
@@ -162,8 +189,17 @@ def _answer(fit: ScalingFit, term: str) -> Answer:
         effect.high,
         effect.p_value,
         alone,
-        verdict,
+        _verdict(fit.outcome, effect),
+        term,
+        by_data_set,
     )
+
+
+def _verdict(outcome: Outcome, effect: Coefficient) -> Verdict:
+    if effect.low <= 0 <= effect.high:
+        return "inconclusive"
+    better = -1 if outcome == "drop" else 1
+    return "yes" if effect.value * better > 0 else "no"
 
 
 def _caveats(clips: pl.DataFrame) -> tuple[str, ...]:
@@ -190,10 +226,13 @@ def scaling_table(scaling: Scaling) -> Table:
         headings.add(len(rows))
         rows.append(heading(title, len(columns)))
         pairs = zip(scaling.of(outcome, EVERY), scaling.of(outcome, WITHOUT), strict=True)
-        rows += [
-            [Cell(every.question, every.change), *map(_answer_cell, (every, without))]
-            for every, without in pairs
-        ]
+        for every, without in pairs:
+            rows.append([Cell(every.question, every.change), *map(_answer_cell, (every, without))])
+            if every.term == FILTERED:
+                sets = [fit.by_data_set for fit in scaling.fits if fit.outcome == outcome]
+                numbers = " and ".join("too few" if fit is None else str(fit.n) for fit in sets)
+                name = Cell("The same, data sets as units", f"{numbers} data sets")
+                rows.append([name, *map(_data_set_cell, (every, without))])
     joint = scaling.fits[0].joint
     strength = ", ".join(
         f"{fit.joint.r_squared:.2f} ({fit.outcome}, {fit.joint.n})"
@@ -212,6 +251,13 @@ def scaling_table(scaling: Scaling) -> Table:
 
 def _answer_cell(answer: Answer) -> Cell:
     return Cell(f"{_VERDICTS[answer.verdict]}: {signed(answer.effect)}", bounds(answer.low, answer.high))
+
+
+def _data_set_cell(answer: Answer) -> Cell:
+    found, verdict = answer.by_data_set, answer.verdict_by_data_set
+    if found is None or verdict is None:
+        return Cell(NOTHING)
+    return Cell(f"{_VERDICTS[verdict]}: {signed(found.value)}", bounds(found.low, found.high))
 
 
 def _alone(scaling: Scaling) -> list[str]:

@@ -12,6 +12,7 @@ from counterground.comparison._lines import about_line
 from counterground.comparison._robustness import RobustnessLine
 from counterground.comparison.points import PUBLISHED
 from counterground.metrics import BY_SIDE, GROUPS, SETTING
+from counterground.published import PaperSetting
 from counterground.results import (
     NOTHING,
     PICTURE,
@@ -43,7 +44,11 @@ _MOST_DROPS = 8
 
 
 def models_tables(
-    models: pl.DataFrame, titles: Mapping[str | None, str], lines: Sequence[RobustnessLine], baseline: str
+    models: pl.DataFrame,
+    titles: Mapping[str | None, str],
+    lines: Sequence[RobustnessLine],
+    baseline: str,
+    setting: PaperSetting | None = None,
 ) -> list[Table]:
     """Return a table per benchmark and label space; runs on the paper's photos are among its models.
 
@@ -52,6 +57,7 @@ def models_tables(
         titles: what benchmarks are called, by version.
         lines: those of effective robustness.
         baseline: the family that makes the lines.
+        setting: which tables the paper's rows are from.
     """
     shown = models.filter(pl.col("source") != "reproduction")
     again = models.filter(pl.col("source") == "reproduction")
@@ -72,7 +78,11 @@ def models_tables(
         paper = "paper" in group["source"]
         ordered = group.sort("residual", "drop", descending=[True, False], nulls_last=True)
         together = _Group(
-            ordered, f"{title}, label space {space}", by_place.get(place), again if paper else None
+            ordered,
+            f"{title}, label space {space}",
+            by_place.get(place),
+            again if paper and again.height else None,
+            setting if paper else None,
         )
         tables.append(_group(together, baseline))
     return tables
@@ -86,6 +96,7 @@ class _Group:
     title: str
     line: RobustnessLine | None
     again: pl.DataFrame | None
+    paper: PaperSetting | None
 
 
 def _group(group: _Group, baseline: str) -> Table:
@@ -149,13 +160,17 @@ def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None) -> list[str]:
 
 
 def _about(group: _Group, baseline: str) -> list[str]:
-    sentences = about_line(group.line.fit, baseline, group.models) if group.line else []
+    sentences = (
+        about_line(group.line.fit, group.line.with_errors, baseline, group.models) if group.line else []
+    )
     sentences.append("Rank by drop, with the ranks that cannot be ruled out (all pairs tested, Holm).")
     if group.again is not None:
+        sentences.append("Drop 2025: an independent reproduction.")
+    if group.paper is not None:
         sentences.append(
-            "Drop 2025: an independent reproduction. *: filtered data. The paper prints no intervals: the "
-            "sampling error of its rows, in ranks and in intervals off the line, is binomial from the group "
-            "sizes, an approximation."
+            f"The paper's rows are from its {group.paper.tables} ({group.paper.description}). *: filtered "
+            "data. The paper prints no intervals: the sampling error of its rows, in ranks and in intervals "
+            "off the line, is binomial from the group sizes, an approximation."
         )
     return sentences
 

@@ -66,6 +66,7 @@ from counterground.metrics._settings import (
     comparable,
     in_setting,
 )
+from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_with_errors
 
 __all__ = [
     "AGREEMENT_SCHEMA",
@@ -80,6 +81,7 @@ __all__ = [
     "KEYS",
     "KEY_SCHEMA",
     "LEVEL",
+    "MOST_NOISE",
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
@@ -90,6 +92,7 @@ __all__ = [
     "Correlation",
     "Interval",
     "LineFit",
+    "LineWithErrors",
     "Metric",
     "PairedTest",
     "Regression",
@@ -109,6 +112,7 @@ __all__ = [
     "drop_interval",
     "expected_calibration_error",
     "fit_line",
+    "fit_line_with_errors",
     "from_scale",
     "holm",
     "in_setting",

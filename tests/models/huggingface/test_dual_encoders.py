@@ -103,6 +103,23 @@ def test_every_type_that_is_taken_for_a_dual_encoder_was_compared():
     assert set(DUAL_ENCODERS) == {*KIN, *FAMILIES} - {"naflex"}  # whose type is siglip2
 
 
+@pytest.mark.parametrize("end", [2, None])
+def test_beginnings_that_clips_texts_share_change_nothing(end, tiny, tmp_path):
+    """``end`` 2 is what configurations before transformers 4.31 hold: then the largest token is the end."""
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = shutil.copytree(tiny("clip"), tmp_path / "clip")
+    config = json.loads((folder / "config.json").read_text())
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config["text_config"]["eos_token_id"] = end or tokenizer.eos_token_id
+    (folder / "config.json").write_text(json.dumps(config))
+    model, library = load_model(f"hf:{folder}", device="cpu"), AutoModel.from_pretrained(folder).eval()
+    texts = [f"a {what} of {name}" for what in ("photo", "dark photo", "sketch") for name in TEXTS]
+    whole = [unit(library, tokenizer([text], truncation=True, return_tensors="pt"))[0] for text in texts]
+    np.testing.assert_allclose(model.encode_texts(texts), whole, atol=1e-6)
+    assert not [warning for warning in model.description["warnings"] if "beginnings" in warning]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_embeddings_have_unit_length_and_do_not_depend_on_the_company(family, tiny):
     model = load_model(f"hf:{tiny(family)}", device="cpu")

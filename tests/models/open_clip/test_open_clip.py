@@ -21,8 +21,8 @@ TEMPLATES = [
     "itap of the {}.",
     "a {} in a video game, far away and small.",
 ]
-# From outside, a tower whose texts are trimmed looks like one whose texts are not.
-TRIMMED = "counterground.models.open_clip._texts.encode_trimmed"
+# From outside, a tower whose texts share their beginnings looks like one whose texts do not.
+SHARED = "counterground.models._token_tree._forward"
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3}
 VIT = {"image_size": 64, "layers": 3, "width": 64, "head_width": 32, "patch_size": 16}
 RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 32, "patch_size": None}
@@ -233,25 +233,33 @@ def test_texts_keep_their_order_and_duplicates(tmp_path):
     assert model.encode_texts([]).shape == (0, 48)
 
 
-def test_a_tower_that_sees_the_padding_is_not_trimmed(tmp_path, monkeypatch):
+def test_a_tower_that_sees_the_padding_shares_nothing(tmp_path, monkeypatch):
     text = TEXT | {"pool_type": "last", "no_causal_mask": True}
     model = load_model(f"open_clip:{write_model(tmp_path, text=text, custom_text=True)}", device="cpu")
-    monkeypatch.setattr(TRIMMED, lambda *_: pytest.fail("trimmed"))
+    monkeypatch.setattr(SHARED, lambda *_: pytest.fail("shared"))
     texts = [f"a photo of {name}" for name in NAMES]
     full = model.network.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts), normalize=True)
     np.testing.assert_allclose(model.encode_texts(texts), full.detach(), atol=1e-6)
 
 
-def test_a_trimming_that_differs_is_given_up_with_a_warning(tmp_path, monkeypatch):
+@pytest.mark.parametrize("states", [8, 40, 4096])
+def test_beginnings_that_texts_share_change_nothing(tmp_path, monkeypatch, states):
+    monkeypatch.setattr("counterground.models._token_tree._STATES", states)
+    model = load_model(f"open_clip:{write_model(tmp_path)}", device="cpu")
+    texts = [template.format(name) for name in NAMES for template in TEMPLATES]
+    texts += [texts[0][:-1], f"{texts[0]} and more", "q " * 90]
+    whole = model.network.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts), normalize=True)
+    np.testing.assert_allclose(model.encode_texts(texts), whole.detach(), atol=1e-6)
+    assert not model.description["warnings"]
+
+
+def test_shared_beginnings_that_differ_are_given_up_with_a_warning(tmp_path, monkeypatch):
     model = load_model(f"open_clip:{write_model(tmp_path)}", device="cpu")
     texts = [template.format(name) for name in NAMES for template in TEMPLATES]
     right = model.encode_texts(texts)
-    monkeypatch.setattr(
-        TRIMMED,
-        lambda _, tokens, ends: torch.ones(len(ends), 48),
-    )
+    monkeypatch.setattr(SHARED, lambda _tower, tree, _device: torch.ones(len(tree.ends), 48))
     np.testing.assert_allclose(model.encode_texts(texts), right, atol=1e-5)
-    assert "full length" in model.description["warnings"][0]
+    assert "one by one" in model.description["warnings"][0]
 
 
 def test_fingerprints_follow_content_not_names(tmp_path):

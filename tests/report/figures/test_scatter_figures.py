@@ -94,7 +94,7 @@ def test_the_diagonal_is_no_drop_and_crosses_the_picture(paper):
 
 def test_size_is_backbone_shade_is_data_and_a_ring_is_filtered_data(paper):
     clip = marks(paper[0]["figure-2a"], "paper-clip")
-    points = model_points((), setup="1v1000").filter(family="clip")
+    points = model_points((), setting="one-prompt").filter(family="clip")
     rows = {(100 * row["common"], 100 * row["counter"]): row for row in points.iter_rows(named=True)}
     drawn = [
         rows[min(rows, key=lambda at: np.hypot(*np.subtract(at, place)))] for place in clip.get_offsets()
@@ -190,7 +190,7 @@ def test_ticks_lie_on_the_axis_and_short_axes_have_even_steps(low, high):
 def test_all_43_names_are_written_beside_their_points(paper):
     drawing = paper[0]["figure-13"]
     names = [text.get_text() for text in axes_of(drawing).texts if text.get_gid() == "name"]
-    assert sorted(names) == sorted(model_points((), setup="1v1000")["label"])
+    assert sorted(names) == sorted(model_points((), setting="one-prompt")["label"])
     assert "No room" not in drawing.caption
 
 
@@ -253,7 +253,7 @@ def test_names_are_nearest_to_their_own_points_or_led_there(stem, request, count
     if stem.endswith("-own"):
         points = model_points([counteranimal_run], published=False)
     else:
-        points = model_points((), setup="1v20" if stem == "figure-14" else "1v1000")
+        points = model_points((), setting="1-vs-20" if stem == "figure-14" else "one-prompt")
     discs, boxes, leaders = placed(drawing)
     where = positions(drawing, points)
     assert set(boxes) == set(where)

@@ -87,9 +87,9 @@ def _write(name, results, out: Path) -> Path:
 
 
 def test_theory_is_drawn_from_its_grid(theory, draw):
-    (drawings, absent) = draw(["12"], published=True, studies=[theory])
+    (drawings, absent) = draw(["theory"], published=True, studies=[theory])
     assert absent == []
-    left, right = drawings["figure-12-own"].figure.axes
+    left, right = drawings["theory-own"].figure.axes
     grid = pl.read_parquet(theory / "grid.parquet")
     rows = grid.filter(mu_spu=1.5, prompt="mean of the class").sort("p_spu")
     drawn = {tuple(line.get_ydata()) for line in left.get_lines()}
@@ -105,14 +105,14 @@ def test_theory_is_drawn_from_its_grid(theory, draw):
     rings = [line for line in left.get_lines() if line.get_markerfacecolor() == "none"]
     assert [list(line.get_xdata()) for line in rings] == [[60, 90], [60, 90]]
     assert all(line.get_linestyle() == "None" for line in rings)
-    assert "lines only join them" in drawings["figure-12-own"].caption
+    assert "lines only join them" in drawings["theory-own"].caption
 
 
 def test_digits_stand_beside_the_printed_ones(digits, draw):
-    drawings, _ = draw(["11"], studies=[digits])
-    panels = drawings["figure-11-own"].figure.axes
+    drawings, _ = draw(["multicoloredmnist"], studies=[digits])
+    panels = drawings["multicoloredmnist-own"].figure.axes
     assert len(panels) == 2
-    (legend,) = drawings["figure-11-own"].figure.legends
+    (legend,) = drawings["multicoloredmnist-own"].figure.legends
     assert "as printed" in [text.get_text() for text in legend.get_texts()]
     table = pl.read_parquet(digits / "table8.parquet").filter(p_spu=0.9)
     printed = load_table("multicoloredmnist_results").filter(p_inv=0.75, p_spu=0.9)
@@ -130,7 +130,7 @@ def test_digits_stand_beside_the_printed_ones(digits, draw):
 
 
 def test_printed_digits_are_table_8(paper):
-    for axes in paper[0]["figure-11"].figure.axes:
+    for axes in paper[0]["multicoloredmnist"].figure.axes:
         words = axes.get_title(loc="left")
         p_inv, p_spu = (float(words.split(" %")[k].rsplit(" ", 1)[1]) / 100 for k in (0, 1))
         rows = load_table("multicoloredmnist_results").filter(p_inv=p_inv, p_spu=p_spu, method="Contrastive")

@@ -62,11 +62,11 @@ def test_the_same_numbers_give_the_same_bytes_in_another_process(written, tmp_pa
 
 
 def test_captions_say_what_is_drawn_and_what_contradicts_it(tmp_path):
-    out = write_figures(out=tmp_path, only=["3", "12"], formats=["svg"])
+    out = write_figures(out=tmp_path, only=["3", "theory"], formats=["svg"])
     text = (tmp_path / "captions.md").read_text()
     assert "**figure-3**" in text
     assert "multiple of 259 photos" in text
-    assert out.absent == ("Figure 12: add --study DIR of `counterground study theory --out DIR`.",)
+    assert out.absent == ("Figure theory: add --study DIR of `counterground study theory --out DIR`.",)
 
 
 def test_captions_repeat_what_a_run_says_of_itself(make_run, tmp_path):
@@ -115,7 +115,7 @@ def test_the_command_writes_and_tells_what_is_absent(tmp_path, capsys):
 
 
 def test_nothing_to_draw_is_a_failure_with_its_reason(tmp_path, capsys):
-    assert main(["figures", "--only", "12", "--out", str(tmp_path)]) == 1
+    assert main(["figures", "--only", "theory", "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -143,7 +143,15 @@ def test_runs_are_opened_by_folder(own_run, tmp_path):
 
 
 def test_figures_that_need_the_same_share_a_line(own_run, tmp_path):
-    out = write_figures(own_run, out=tmp_path, only=["2b", "3", "14", "11"], formats=["svg"])
+    out = write_figures(own_run, out=tmp_path, only=["2b", "3", "14", "multicoloredmnist"], formats=["svg"])
     assert len(out.absent) == 2
     assert out.absent[0].startswith("Figures 2b, 14: the runs hold no model")
-    assert out.absent[1].startswith("Figure 11: add --published, or --study DIR")
+    assert out.absent[1].startswith("Figure multicoloredmnist: add --published, or --study DIR")
+
+
+def test_example_images_of_the_paper_are_not_ours_to_draw(tmp_path):
+    out = write_figures(out=tmp_path, only=["11", "12", "8"], formats=["svg"])
+    (line,) = out.absent
+    assert line.startswith("Figures 11, 12: example images of the paper")
+    assert "--only multicoloredmnist" in line
+    assert [path.name for path in out.files] == ["figure-8.svg", "captions.md"]

@@ -437,3 +437,10 @@ def test_evaluate_and_report_work_where_every_answer_is_right_in_one_cluster(tmp
     assert set(open_run(out).scores.filter(metric="drop")["value"]) == {0.0}
     assert "loses 0.0 points" in Page((out / "report.html").read_text("utf-8")).text
     assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+
+
+def test_the_papers_models_stand_with_the_setting_of_their_tables(page, four_models):
+    compared = full_comparison([four_models], setting="openai-prompts")
+    said = page(four_models, comparison=compared, photos=False).text
+    assert "Tables 10 and 4 (80 OpenAI prompts, 1,000 names, mean over classes)" in said
+    assert "depends on the prompts" in said

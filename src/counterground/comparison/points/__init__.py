@@ -15,7 +15,6 @@ from counterground.comparison.points._published import (
     NORMAL,
     PUBLISHED,
     Figure,
-    Setup,
     reproduction_rows,
     standard_error,
 )
@@ -28,7 +27,6 @@ __all__ = [
     "PUBLISHED",
     "Figure",
     "PaperRow",
-    "Setup",
     "deduplicate_results",
     "fingerprint",
     "gather",

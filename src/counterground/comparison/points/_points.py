@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from counterground.comparison.points._deduplicate import deduplicate_results
-from counterground.comparison.points._published import PUBLISHED, Setup, paper_rows, reproduction_rows
+from counterground.comparison.points._published import PUBLISHED, paper_rows, reproduction_rows
 from counterground.comparison.points._runs import run_rows
-from counterground.errors import UsageError
+from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import KEYS, SETTING_SCHEMA
+from counterground.published import SETTINGS, SettingName
 from counterground.results import Run
 
 POINTS_SCHEMA: dict[str, Any] = {
@@ -37,6 +38,7 @@ POINTS_SCHEMA: dict[str, Any] = {
     "n_common": pl.Int64,
     "n_counter": pl.Int64,
     **SETTING_SCHEMA,
+    "averaging": pl.String,
     "benchmark": pl.String,
     "benchmark_version": pl.String,
     "comparable": pl.Boolean,
@@ -52,7 +54,7 @@ def model_points(
     *,
     published: bool = True,
     reproduction: bool = False,
-    setup: Setup = "1v1000",
+    setting: SettingName = "one-prompt",
 ) -> pl.DataFrame:
     """Return models as points: one row per model, setting and source.
 
@@ -61,24 +63,25 @@ def model_points(
 
     Args:
         runs: their models come last, in order; models without both groups are left out.
-        published: put the paper's 43 models first (Tables 3 and 4; 1 vs. 20 Tables 13, 14 and 5).
-        reproduction: add the 30 models of the 2025 reproduction (1 vs. 1000 only).
-        setup: how many names compete in the paper's rows.
+        published: put the paper's 43 models first, and 1 vs. 20 the two LVLMs of Table 5.
+        reproduction: add the 30 models of the 2025 reproduction, which has only one prompt, 1 vs. 1000.
+        setting: which tables of the paper (``published.SETTINGS``).
 
     Returns:
         The columns of ``POINTS_SCHEMA``. ``model`` is the paper's name or the spec, ``label`` a short one;
         ``family`` is ``clip``, ``imagenet``, ``lvlm`` or ``other``; ``source`` is ``paper``,
         ``reproduction`` or the names of the runs' folders (``a, b`` where two hold it). ``parameters`` and
         ``data_size`` (pairs or images) come from ``published`` where the run does not say. The paper prints
-        no intervals and not which names it wrote (null). ``comparable`` says that a run was measured on the
-        photos and against the label space of the paper's rows; ``note`` why not, or what contradicts a
-        printed figure. ``near_chance``: the model hardly beats guessing, so a small drop says nothing.
-        ``paper_model`` is the paper's name of a run's model whose weights it used.
+        no intervals and not which names it wrote (null). ``averaging`` is ``balanced`` (over classes), or
+        ``unbalanced`` (over photos) for the paper's rows of that setting. ``comparable`` says that a run
+        was measured on the photos and against the label space of the paper's rows; ``note`` why not, or
+        what contradicts a printed figure. ``near_chance``: the model hardly beats guessing, so a small drop
+        says nothing. ``paper_model`` is the paper's name of a run's model whose weights it used.
 
     Raises:
-        UsageError: an unknown setup.
+        UsageError: an unknown setting.
     """
-    return gather(runs, published=published, reproduction=reproduction, setup=setup).points
+    return gather(runs, published=published, reproduction=reproduction, setting=setting).points
 
 
 class Gathered(NamedTuple):
@@ -95,17 +98,18 @@ class Gathered(NamedTuple):
     places: dict[tuple[Any, ...], int]
 
 
-def gather(runs: Sequence[Run], *, published: bool, reproduction: bool, setup: Setup) -> Gathered:
+def gather(runs: Sequence[Run], *, published: bool, reproduction: bool, setting: SettingName) -> Gathered:
     """Return ``model_points`` with the runs that hold each point."""
-    if setup not in ("1v1000", "1v20"):
-        raise UsageError(f"The setup is '1v1000' or '1v20', not {setup!r}.")
-    rows: list[dict[str, Any]] = paper_rows(setup) if published else []
-    if reproduction:
-        rows += reproduction_rows(setup)
+    if setting not in SETTINGS:
+        hint = did_you_mean(setting, SETTINGS)
+        raise UsageError(f"The paper has no setting {setting!r}; choose one of {', '.join(SETTINGS)}.{hint}")
+    rows: list[dict[str, Any]] = paper_rows(setting) if published else []
+    if reproduction and setting == "one-prompt":
+        rows += reproduction_rows()
     own = [
         (run, row)
         for run, name in zip(runs, run_names(runs), strict=True)
-        for row in run_rows(run, name, setup)
+        for row in run_rows(run, name, SETTINGS[setting])
     ]
     results = deduplicate_results(own)
     places = {

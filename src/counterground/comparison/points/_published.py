@@ -9,9 +9,8 @@ import polars as pl
 from scipy.special import ndtri
 
 from counterground.metrics import CLASSIFICATION, GROUPS, LEVEL
-from counterground.published import load_table, published_models
+from counterground.published import SETTINGS, SettingName, load_table, published_models
 
-Setup = Literal["1v1000", "1v20"]
 PUBLISHED = ("paper", "reproduction")
 """Sources of points that come from no run."""
 
@@ -23,10 +22,10 @@ _BACKBONES = {"ViT-": "ViT/", "ConvNeXt-": "ConvNext/", "VGG-": "VGG", "ResNet-"
 _DATASETS = {"DataComp": "DataComp1B", "LAION-2B": "LAION2B", "LAION-400M": "LAION400M"}
 
 
-def paper_rows(setup: Setup) -> list[dict[str, Any]]:
+def paper_rows(setting: SettingName) -> list[dict[str, Any]]:
     """Return the paper's models as rows of points: 28 CLIPs, 15 ImageNet models, and 1 vs. 20 two LVLMs."""
-    frame = published_models(setup)
-    if setup == "1v20":
+    chosen, frame = SETTINGS[setting], published_models(setting)
+    if setting == "1-vs-20":
         generative = load_table("lvlm_results").with_columns(
             family=pl.lit("lvlm"),
             backbone=pl.col("model"),
@@ -44,10 +43,11 @@ def paper_rows(setup: Setup) -> list[dict[str, Any]]:
             **_fractions(row),
             "n_common": sizes["n_common"][0],
             "n_counter": sizes["n_counter"][0],
-            "prompts": "simple",
+            "prompts": chosen.prompts,
             "protocol": "answer-loss" if row["family"] == "lvlm" else CLASSIFICATION,
             "answer_score": "mean" if row["family"] == "lvlm" else None,
-            "label_space": LABEL_SPACE[setup],
+            "label_space": LABEL_SPACE[chosen.setup],
+            "averaging": chosen.averaging,
             "benchmark": BENCHMARK,
             "comparable": True,
             "near_chance": False,
@@ -56,10 +56,10 @@ def paper_rows(setup: Setup) -> list[dict[str, Any]]:
     ]
 
 
-def reproduction_rows(setup: Setup) -> list[dict[str, Any]]:
-    """Return the reproduction's 30 models under the paper's names; it has no 1 vs. 20."""
+def reproduction_rows() -> list[dict[str, Any]]:
+    """Return the reproduction's 30 models under the paper's names; it has only the paper's first setting."""
     rows = []
-    for row in load_table("reproduction_metu_2025").filter(pl.col("setup") == setup).iter_rows(named=True):
+    for row in load_table("reproduction_metu_2025").iter_rows(named=True):
         backbone, dataset = row["backbone"], _DATASETS.get(row["pretrain_dataset"], row["pretrain_dataset"])
         for written, printed in _BACKBONES.items():
             backbone = backbone.replace(written, printed)
@@ -80,7 +80,8 @@ def reproduction_rows(setup: Setup) -> list[dict[str, Any]]:
                 "prompts": "simple",
                 "protocol": CLASSIFICATION,
                 "as_published": False,
-                "label_space": LABEL_SPACE[setup],
+                "label_space": LABEL_SPACE["1v1000"],
+                "averaging": "balanced",
                 "benchmark": BENCHMARK,
                 "comparable": True,
                 "near_chance": False,
@@ -137,7 +138,8 @@ def standard_error(point: dict[str, Any], figure: Figure) -> float:
 
     A point with an interval has half its width over 1.96. The paper prints none: for its rows (and the
     reproduction's) it is binomial from the group sizes of figure 3, with one accuracy for all classes, an
-    approximation; common and counter photos are different ones, so their errors are independent.
+    approximation; common and counter photos are different ones, so their errors are independent. A balanced
+    accuracy weights classes alike, an unbalanced one photos (``averaging``).
     """
     low, high = point[f"{figure}_low"], point[f"{figure}_high"]
     if low is not None and high is not None:
@@ -145,10 +147,12 @@ def standard_error(point: dict[str, Any], figure: Figure) -> float:
     if point["source"] not in PUBLISHED:
         return float("nan")
     groups = GROUPS if figure == "drop" else (figure,)
-    return float(np.sqrt(sum(_binomial(point[group], group) for group in groups)))
+    balanced = point["averaging"] == "balanced"
+    return float(np.sqrt(sum(_binomial(point[group], group, balanced=balanced) for group in groups)))
 
 
-def _binomial(accuracy: float, group: str) -> float:
-    """Variance of a balanced accuracy over the paper's classes, each with this accuracy."""
+def _binomial(accuracy: float, group: str, *, balanced: bool) -> float:
+    """Variance of an accuracy over the paper's classes, each with this accuracy."""
     sizes = load_table("group_sizes")[f"n_{group}_implied"].to_numpy()
-    return float(accuracy * (1 - accuracy) * (1 / sizes).sum() / len(sizes) ** 2)
+    photos = len(sizes) ** 2 / (1 / sizes).sum() if balanced else sizes.sum()
+    return float(accuracy * (1 - accuracy) / photos)

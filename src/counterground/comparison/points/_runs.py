@@ -10,13 +10,12 @@ from counterground.comparison.points._matching import PaperRow, paper_row
 from counterground.comparison.points._published import (
     BENCHMARK,
     LABEL_SPACE,
-    Setup,
     data_size_of,
     is_filtered,
     parameters_of,
 )
 from counterground.metrics import GROUPS, KEYS
-from counterground.published import load_table
+from counterground.published import PaperSetting, load_table
 from counterground.results import Estimate, ModelRecord, Run, near_chance, short_name
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
@@ -25,8 +24,11 @@ _TOLERATED = 0.02
 _FIGURES = {("accuracy", "common"): "common", ("accuracy", "counter"): "counter", ("drop", None): "drop"}
 
 
-def run_rows(run: Run, source: str, setup: Setup) -> list[dict[str, Any]]:
-    """Return a row per model and setting of a run that has both groups; ``source`` names the run."""
+def run_rows(run: Run, source: str, paper: PaperSetting) -> list[dict[str, Any]]:
+    """Return a row per model and setting of a run that has both groups.
+
+    ``source`` names the run, ``paper`` says which rows of the paper are beside it.
+    """
     records = {record.name: record for record in run.info.models}
     obstacle = why_not_paper(run)
     photos = _photos(run.predictions)
@@ -37,7 +39,7 @@ def run_rows(run: Run, source: str, setup: Setup) -> list[dict[str, Any]]:
         if figures.get("drop") is None:
             continue
         setting = dict(zip(KEYS, key, strict=True))
-        notes = [obstacle or _other_space(setting["label_space"], setup)]
+        notes = [obstacle or _other_setting(setting["label_space"], paper)]
         rows.append(
             {
                 **identity_of(setting["model"], records.get(setting["model"])),
@@ -45,6 +47,7 @@ def run_rows(run: Run, source: str, setup: Setup) -> list[dict[str, Any]]:
                 **figures,
                 **photos,
                 **setting,
+                "averaging": "balanced",
                 "benchmark": run.info.benchmark.name,
                 "benchmark_version": run.info.benchmark.version,
                 "comparable": not any(notes),
@@ -97,10 +100,13 @@ def is_counteranimal(run: Run) -> bool:
     return run.info.benchmark.name.casefold() == BENCHMARK
 
 
-def _other_space(label_space: str | None, setup: Setup) -> str:
-    if label_space == LABEL_SPACE[setup]:
-        return ""
-    return f"Other names compete ({label_space}) than in the paper's rows ({LABEL_SPACE[setup]})."
+def _other_setting(label_space: str | None, paper: PaperSetting) -> str:
+    theirs = LABEL_SPACE[paper.setup]
+    if label_space != theirs:
+        return f"Other names compete ({label_space}) than in the paper's rows ({theirs})."
+    if paper.averaging == "unbalanced":
+        return "Accuracies of runs are means over classes, those of the paper's rows over photos."
+    return ""
 
 
 def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:

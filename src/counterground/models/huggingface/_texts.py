@@ -10,6 +10,7 @@ import numpy as np
 from counterground.errors import CounterGroundError
 from counterground.models._dual import TOKENS, TextEncoder, unit_length
 from counterground.models._fingerprint import combine, plain_repr
+from counterground.models._token_tree import Block, CausalTower, TreeEncoder
 from counterground.models.huggingface._loading import quiet
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def tokenization(config: Any, tokenizer: Any) -> tuple[Tokenization, list[str]]:
 
 
 class HfTextEncoder(TextEncoder):
-    """Encodes texts in float32, each distinct one once, those of like length together.
+    """Encodes texts in float32, each distinct one once; CLIP's share what they have in common.
 
     Args:
         model: has ``get_text_features``; in evaluation mode.
@@ -105,14 +106,25 @@ class HfTextEncoder(TextEncoder):
     ) -> None:
         super().__init__(model, tokenizer, device)
         self._how, self._warn = how, warn
+        tower = causal_tower(model)
+        self._tree = None if tower is None else TreeEncoder(tower, device, warn)
 
     def encode(self, texts: list[str]) -> np.ndarray:
         with quiet():
             tokens = self._tokens(texts)
-            order = np.argsort([len(ids) for ids in tokens], kind="stable")
-            batches = self._batches(tokens, order)
-            parts = [self._embed([tokens[at] for at in batch]) for batch in batches]
-        embedded = np.empty((len(texts), parts[0].shape[1]), np.float32)
+            if self._tree is None:
+                return self._whole(tokens)
+            return self._tree.encode(
+                [_to_end(ids, self.network.text_model.eos_token_id) for ids in tokens],
+                lambda places: self._whole([tokens[place] for place in places]),
+            )
+
+    def _whole(self, tokens: list[list[int]]) -> np.ndarray:
+        """Return the embeddings of texts by the whole tower, those of similar length together."""
+        order = np.argsort([len(ids) for ids in tokens], kind="stable")
+        batches = self._batches(tokens, order)
+        parts = [self._embed([tokens[at] for at in batch]) for batch in batches]
+        embedded = np.empty((len(tokens), parts[0].shape[1]), np.float32)
         for batch, part in zip(batches, parts, strict=True):
             embedded[batch] = part
         return embedded
@@ -150,6 +162,43 @@ class HfTextEncoder(TextEncoder):
         if how.mask and "attention_mask" in inputs:
             given["attention_mask"] = inputs["attention_mask"].to(self.device)
         return unit_length(pooled(self.network.get_text_features(**given)))
+
+
+def _to_end(tokens: list[int], end: int) -> list[int]:
+    """Cut tokens behind the end token, where CLIP pools: in old configurations (``end`` 2) the largest."""
+    return tokens[: tokens.index(max(tokens) if end == 2 else end) + 1]
+
+
+def causal_tower(model: Any) -> CausalTower | None:
+    """Return the text tower of transformers' CLIP in parts; None for every other family."""
+    from transformers import CLIPModel
+
+    if type(model) is not CLIPModel:
+        return None
+    tower = model.text_model
+    embeddings = tower.embeddings
+    return CausalTower(
+        lambda tokens, positions: (
+            embeddings.token_embedding(tokens) + embeddings.position_embedding(positions)
+        ),
+        [_block(layer) for layer in tower.encoder.layers],
+        lambda states: model.text_projection(tower.final_layer_norm(states)),
+    )
+
+
+def _block(layer: Any) -> Block:
+    attention = layer.self_attn
+
+    def project(states: torch.Tensor) -> list[torch.Tensor]:
+        normed = layer.layer_norm1(states)
+        return [part(normed) for part in (attention.q_proj, attention.k_proj, attention.v_proj)]
+
+    def finish(states: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        states = states + attention.out_proj(mixed)
+        added: torch.Tensor = states + layer.mlp(layer.layer_norm2(states))
+        return added
+
+    return Block(attention.num_heads, project, finish)
 
 
 def pooled(output: Any) -> torch.Tensor:

@@ -19,7 +19,7 @@ from counterground.models.open_clip._source import (
     folder_configuration,
     folder_weights,
 )
-from counterground.models.open_clip._texts import TrimmedTextEncoder
+from counterground.models.open_clip._texts import OpenClipTextEncoder
 from counterground.models.open_clip._training_data import training_data_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class OpenClipEncoder(TorchDualEncoder):
             "warnings": list(description.get("warnings", [])),
         }
         warn = self.description["warnings"].append
-        self.texts = TrimmedTextEncoder(self.network, tokenizer, options.device, warn=warn)
+        self.texts = OpenClipTextEncoder(self.network, tokenizer, options.device, warn=warn)
         self.dim = int(configuration["model_cfg"]["embed_dim"])
         if not math.isfinite(self.logit_scale):
             raise CounterGroundError(f"{spec}: the weights hold a logit scale of {self.logit_scale}.")

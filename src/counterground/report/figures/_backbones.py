@@ -140,7 +140,7 @@ def _bars(
 def _data_colour(dataset: str) -> str:
     """The colour of a drop's bar: its family's, in the shade of its data."""
     family, name = ("imagenet", "ImageNet-1K") if dataset == "ImageNet" else ("clip", dataset)
-    sizes = paper_points("1v1000").filter(family=family, pretrain_dataset=name)["data_size"].drop_nulls()
+    sizes = paper_points("one-prompt").filter(family=family, pretrain_dataset=name)["data_size"].drop_nulls()
     return shade(family, int(sizes[0]) if len(sizes) else None)
 
 

@@ -33,6 +33,16 @@ class FigureKind(NamedTuple):
 _RUN = "add --published, or name a RUN."
 
 
+_EXAMPLES = (
+    "example images of the paper, which are not in this package; `counterground study coloredcoco` draws "
+    "examples of its own. Table 8 is --only multicoloredmnist, the theorem --only theory."
+)
+
+
+def _draw_nothing(_material: Material) -> list[Outcome]:
+    return []
+
+
 def _study(name: str) -> str:
     return f"add --published, or --study DIR of `counterground study {name} --out DIR`."
 
@@ -49,17 +59,21 @@ FIGURES: dict[str, FigureKind] = {
     "8": FigureKind("drop by data", partial(draw_bar_figure, name="8"), _RUN),
     "9": FigureKind("drop of CLIPs and ImageNet models", partial(draw_bar_figure, name="9"), _RUN),
     "10": FigureKind("ColoredCOCO", draw_coloredcoco, _study("coloredcoco")),
-    "11": FigureKind("MultiColoredMNIST", draw_multicoloredmnist, _study("multicoloredmnist")),
-    "12": FigureKind(
+    "11": FigureKind("example images", _draw_nothing, _EXAMPLES),
+    "12": FigureKind("example images", _draw_nothing, _EXAMPLES),
+    "13": FigureKind("as 2a, with names", draw_names_1v1000, _RUN),
+    "14": FigureKind("as 2b, with names", draw_names_1v20, _RUN),
+    "15": FigureKind("drop per class, several models", draw_all_class_drops, _RUN),
+    "multicoloredmnist": FigureKind(
+        "MultiColoredMNIST, Table 8", draw_multicoloredmnist, _study("multicoloredmnist")
+    ),
+    "theory": FigureKind(
         "the theorem and simulation",
         draw_theory,
         "add --study DIR of `counterground study theory --out DIR`.",
     ),
-    "13": FigureKind("as 2a, with names", draw_names_1v1000, _RUN),
-    "14": FigureKind("as 2b, with names", draw_names_1v20, _RUN),
-    "15": FigureKind("drop per class, several models", draw_all_class_drops, _RUN),
 }
-"""Every figure by its number in the paper; ``docs/figures.md`` says which the paper has numbers for."""
+"""Every figure by its number in the paper, and two of its numbers that it draws no figure of."""
 
 
 def chosen_names(only: Sequence[str]) -> list[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import polars as pl
 
 from counterground.metrics import SETTING
+from counterground.published import SettingName
 from counterground.report.figures._material import Material, stamp
 from counterground.report.figures._style import shorten
 
-Setup = Literal["1v1000", "1v20"]
 # How models were loaded is stamped on every name.
 _DIFFERING = (*(name for name in SETTING if name != "as_published"), "source")
 _LONGEST = 40
@@ -18,18 +16,18 @@ PHOTOS = ("benchmark_version", "label_space", "comparable")
 """Models that agree in these columns may be drawn in one picture."""
 
 
-def paper_points(setup: Setup) -> pl.DataFrame:
+def paper_points(setting: SettingName) -> pl.DataFrame:
     """The paper's models as `counterground.comparison.model_points` gives them (fractions), and ``shown``."""
     from counterground.comparison import model_points
 
-    return _shown(model_points((), published=True, setup=setup))
+    return _shown(model_points((), published=True, setting=setting))
 
 
-def own_points(material: Material, setup: Setup = "1v1000") -> pl.DataFrame:
+def own_points(material: Material, setting: SettingName = "one-prompt") -> pl.DataFrame:
     """The models of the runs that have a drop, with intervals, and ``shown``: a name that no other has."""
     from counterground.comparison import model_points
 
-    return _shown(model_points(material.runs, published=False, setup=setup))
+    return _shown(model_points(material.runs, published=False, setting=setting))
 
 
 def families(material: Material) -> dict[str, str]:

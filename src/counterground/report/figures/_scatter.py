@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from counterground.comparison import RobustnessLine, effective_robustness
+from counterground.published import SETTINGS, SettingName
 from counterground.report._axes import accuracy, limits, on_axis, probit, shown_values, ticks
 from counterground.report._placement import Box, Disc, Place, Segment, place_names
 from counterground.report._style import (
@@ -24,7 +25,7 @@ from counterground.report._style import (
     shade,
 )
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, distinct_notes, own
-from counterground.report.figures._points import PHOTOS, Setup, own_points, paper_points
+from counterground.report.figures._points import PHOTOS, own_points, paper_points
 from counterground.report.figures._style import (
     COLUMN,
     GRID,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 _LINED = ("clip", "imagenet", "other")
 _NAMED_IN_COLUMN = 8
-_SETUPS: dict[Setup, str] = {"1v1000": "1 vs. 1000", "1v20": "1 vs. 20"}
 
 Entry = tuple[Any, str]  # an artist, or several side by side; what they mean
 EDGE, RING, PALE_EDGE = 0.6, 0.9, 0.45
@@ -89,56 +89,57 @@ _PAGE_VIEW = View(PAGE, 7.2, 85.0, named=True)
 
 def draw_scatter_1v1000(material: Material) -> list[Outcome]:
     """Figure 2a: 1 vs. 1000, at column width."""
-    return _draw(material, "2a", "1v1000", _COLUMN_VIEW)
+    return _draw(material, "2a", "one-prompt", _COLUMN_VIEW)
 
 
 def draw_scatter_1v20(material: Material) -> list[Outcome]:
     """Figure 2b: 1 vs. 20, at column width, with generative models."""
-    return _draw(material, "2b", "1v20", _COLUMN_VIEW)
+    return _draw(material, "2b", "1-vs-20", _COLUMN_VIEW)
 
 
 def draw_names_1v1000(material: Material) -> list[Outcome]:
     """Figure 13: 1 vs. 1000 with the name of every model."""
-    return _draw(material, "13", "1v1000", _PAGE_VIEW)
+    return _draw(material, "13", "one-prompt", _PAGE_VIEW)
 
 
 def draw_names_1v20(material: Material) -> list[Outcome]:
     """Figure 14: 1 vs. 20 with the name of every model."""
-    return _draw(material, "14", "1v20", _PAGE_VIEW)
+    return _draw(material, "14", "1-vs-20", _PAGE_VIEW)
 
 
-def _draw(material: Material, name: str, setup: Setup, view: View) -> list[Outcome]:
+def _draw(material: Material, name: str, setting: SettingName, view: View) -> list[Outcome]:
     outcomes: list[Outcome] = []
     stem = f"figure-{name}"
-    paper = paper_points(setup)
+    paper, chosen = paper_points(setting), SETTINGS[setting]
     if material.published:
         caption = (
-            f"Counter against common accuracy (percent, {_SETUPS[setup]}) of the paper's models, as printed; "
-            "axes are probit-scaled, lines fitted by family."
+            f"Counter against common accuracy (percent) of the paper's models, as printed in {chosen.tables} "
+            f"({chosen.description}); axes are probit-scaled, lines fitted by family. How far CLIPs are "
+            "below the ImageNet line depends on the prompts: see `counterground compare --published`."
         )
         drawing = _scatter(stem, paper, paper.clear(), view, caption)
         outcomes.append(replace(drawing, notes=distinct_notes(paper)))
     if not material.runs:
         return outcomes
-    points = own_points(material, setup)
+    points = own_points(material, setting)
     confusable = pl.col("label_space") == "confusable"
-    points = points.filter(confusable if setup == "1v20" else ~confusable)
+    points = points.filter(confusable if chosen.setup == "1v20" else ~confusable)
     if points.is_empty():
-        lack = "1 vs. 20 (--label-space confusable)" if setup == "1v20" else "other than 1 vs. 20"
+        lack = "1 vs. 20 (--label-space confusable)" if chosen.setup == "1v20" else "other than 1 vs. 20"
         outcomes.append(Absent(name, f"the runs hold no model with common and counter photos, {lack}."))
     for place, (_, part) in enumerate(points.group_by(PHOTOS, maintain_order=True)):
         behind = paper if material.published and part["comparable"].all() else paper.clear()
-        outcomes.append(_own(own(stem, place), part, behind, view))
+        outcomes.append(_own(own(stem, place), part, behind, view, chosen.tables))
     return outcomes
 
 
-def _own(stem: str, part: pl.DataFrame, behind: pl.DataFrame, view: View) -> Drawing:
+def _own(stem: str, part: pl.DataFrame, behind: pl.DataFrame, view: View, tables: str) -> Drawing:
     caption = (
         f"Counter against common accuracy (percent) on {part['benchmark'][0]}, label space "
         f"{part['label_space'][0]}, with 95 % intervals; axes are probit-scaled."
     )
     if behind.height:
-        caption += " Pale: the paper's models."
+        caption += f" Pale: the paper's models ({tables}, one prompt)."
     elif not part["comparable"].all():
         caption += " The paper's models were measured on other photos and cannot be compared with these."
     few = len(part) <= _NAMED_IN_COLUMN

@@ -1,4 +1,4 @@
-"""Figures 10 to 12: coloured objects, coloured digits and the theorem, as printed and from studies."""
+"""Coloured objects, coloured digits and the theorem, as printed and from studies."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _draw_objectives(stem: str, panels: Sequence[tuple[str, list[str], list[Bars
 
 
 def draw_multicoloredmnist(material: Material) -> list[Outcome]:
-    """Figure 11: accuracy where colours are random and where they are reversed, in Table 8 and in studies."""
+    """Table 8: accuracy where colours are random and where they are reversed, as printed and from studies."""
     outcomes: list[Outcome] = []
     printed = load_table("multicoloredmnist_results").select(
         pl.col("n_classes").alias("k"),
@@ -133,14 +133,14 @@ def draw_multicoloredmnist(material: Material) -> list[Outcome]:
         caption = (
             "MultiColoredMNIST: accuracy on labels 0 and 1, mean and s.d. over seeds, as printed (Table 8)."
         )
-        outcomes.append(_draw_digits("figure-11", printed, None, caption))
+        outcomes.append(_draw_digits("multicoloredmnist", printed, None, caption))
     for place, study in enumerate(material.of_study("multicoloredmnist")):
         table = study.frames["table8"].with_columns(pl.col("k").cast(pl.Int64))
         caption = (
             "MultiColoredMNIST: accuracy on labels 0 and 1, mean and s.d. over seeds, from "
             f"{study.folder.name}; hollow: as printed (Table 8)."
         )
-        outcomes.append(_draw_digits(own("figure-11", place), table, printed, caption))
+        outcomes.append(_draw_digits(own("multicoloredmnist", place), table, printed, caption))
     return outcomes
 
 
@@ -227,7 +227,7 @@ _FITS, _MISLEADS = family_colour("clip"), family_colour("imagenet")
 
 
 def draw_theory(material: Material) -> list[Outcome]:
-    """Figure 12, from each theory study; the paper prints formulas, which the study evaluates."""
+    """The theorem, from each theory study; the paper prints formulas, which the study evaluates."""
     return [_draw_theory(study, place) for place, study in enumerate(material.of_study("theory"))]
 
 
@@ -263,7 +263,7 @@ def _draw_theory(study: StudyResults, place: int) -> Drawing:
         "printed, all at the settings of the study; lines only join them. The bound is claimed for a "
         f"background at least 1.5 times as strong. From {study.folder.name}."
     )
-    return Drawing(own("figure-12", place), figure, caption)
+    return Drawing(own("theory", place), figure, caption)
 
 
 def _nearest(values: pl.Series, wanted: float) -> float:

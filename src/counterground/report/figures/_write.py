@@ -54,7 +54,8 @@ def write_figures(
     """Draw the paper's figures for print, from its own numbers and from those of runs and studies.
 
     Figures of the paper are ``figure-<number>.<format>``, those of runs and studies
-    ``figure-<number>-own.<format>``; ``captions.md`` says what each shows, with the notes on its numbers.
+    ``figure-<number>-own.<format>``; Table 8 and the theorem, of which the paper has no figure, are
+    ``multicoloredmnist`` and ``theory``; ``captions.md`` says what each shows, with the notes on its numbers.
     The paper's tables 1 to 16 go to ``tables/``. The same numbers and versions give the same bytes.
 
     Args:
@@ -62,7 +63,7 @@ def write_figures(
         out: the folder that is written.
         published: draw the paper's own; by default where neither runs nor studies are given.
         studies: folders of ``counterground study``.
-        only: numbers of figures, ``tables``; everything by default.
+        only: numbers of figures, ``multicoloredmnist``, ``theory``, ``tables``; everything by default.
         formats: ``pdf``, ``svg``, ``png``.
         photos: the benchmark whose photos figure 1 shows; a built-in one of the runs by default.
         class_name: the class of figure 1; that of the largest drop by default.

@@ -17,6 +17,7 @@ from counterground.comparison import (
     run_names,
 )
 from counterground.metrics import in_setting, score_backgrounds
+from counterground.published import PaperSetting
 from counterground.report._class_facts import class_facts
 from counterground.report._style import FAMILY_NAMES
 from counterground.report.page._class_drops import ClassDrops, draw_class_drops
@@ -69,6 +70,7 @@ class Section:
 
     ``chosen_by`` is the model that chose which backgrounds are common and counter; None where people did.
     ``backgrounds`` are, where there is no drop, the accuracies of the models on each, highest first.
+    ``paper`` says which of its tables the paper's models are from; None where they are not shown.
     """
 
     number: int
@@ -85,6 +87,7 @@ class Section:
     rows: list[Row]
     settings: list[str]
     explorer: Explorer | None
+    paper: PaperSetting | None
     class_drops: ClassDrops | None
     comparisons: Comparisons
     class_page: ClassPage
@@ -174,6 +177,7 @@ def make_section(
             comparison.points.filter(source="paper"),
             _trends(comparison.family_lines, benchmark.version),
         ),
+        paper=comparison.setting,
         class_drops=draw_class_drops([(row.model, row.mark) for row in rows], class_facts(photos)),
         comparisons=compared,
         class_page=class_page(runs, by_run, rows),

@@ -1,0 +1,183 @@
+"""Embeddings of many texts by a causal text tower, each common beginning of texts computed once.
+
+A token of a causal tower sees only the tokens before it. So the states of a beginning are those of every
+text that starts with it, what follows the end token is never needed, and in the last block only the end
+tokens are. With ViT-B-32 and 80 templates x 12 classes, 3,850 states are left of the 73,920 in the padded
+texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+TOLERANCE = 1e-5
+_STATES = 4096  # of one forward pass: enough to fill the cores, few enough to stay near their caches
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a tower, in parts; states are ``[n, width]``.
+
+    ``heads``: of its attention. ``project``: states -> queries, keys and values, each ``[n, width]``.
+    ``finish``: states and what attention mixed, ``[n, width]`` -> states after the block.
+    """
+
+    heads: int
+    project: Callable[[torch.Tensor], Sequence[torch.Tensor]]
+    finish: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class CausalTower:
+    """A causal text tower, in parts.
+
+    ``embed``: tokens ``[n]`` and their positions ``[n]`` -> states. ``pool``: states of end tokens ->
+    embeddings.
+    """
+
+    embed: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    blocks: Sequence[Block]
+    pool: Callable[[torch.Tensor], torch.Tensor]
+
+
+class TreeEncoder:
+    """Encodes texts with a `CausalTower` and checks each call against the whole tower.
+
+    Args:
+        tower: in evaluation mode on ``device``.
+        device: where it lives.
+        warn: called with a sentence if the two disagree; from then on the whole tower does the work.
+    """
+
+    def __init__(self, tower: CausalTower, device: str, warn: Callable[[str], None]) -> None:
+        self._tower, self._device, self._warn = tower, device, warn
+        self._agrees = True
+
+    def encode(
+        self, texts: Sequence[Sequence[int]], whole: Callable[[Sequence[int]], np.ndarray]
+    ) -> np.ndarray:
+        """Return unit-length embeddings ``[n, dim]`` of texts, given as tokens up to their end token.
+
+        Args:
+            texts: the tokens.
+            whole: embeds the texts at these places with the whole tower.
+        """
+        everything = range(len(texts))
+        if not self._agrees or len(texts) <= 4:
+            return whole(everything)
+        order = sorted(everything, key=lambda place: len(texts[place]))
+        # The shortest, the longest and two between.
+        sample = [order[0], order[len(order) // 3], order[2 * len(order) // 3], order[-1]]
+        found = self._encode(texts)
+        difference = float(np.abs(found[sample] - whole(sample)).max())
+        if difference <= TOLERANCE:
+            return found
+        self._agrees = False
+        self._warn(
+            f"Encoding texts with shared beginnings differs from encoding them one by one by "
+            f"{difference:.1e}, over {TOLERANCE:.0e}; they are encoded one by one, which is slower."
+        )
+        return whole(everything)
+
+    def _encode(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
+        import torch
+
+        order = sorted(range(len(texts)), key=lambda place: tuple(texts[place]))
+        parts = []
+        for group in _groups([texts[place] for place in order]):
+            embedded = _forward(self._tower, _Tree(group), self._device)
+            parts.append(torch.nn.functional.normalize(embedded.float(), dim=-1).cpu().numpy())
+        result = np.empty((len(texts), parts[0].shape[1]), np.float32)
+        result[order] = np.concatenate(parts)
+        return result
+
+
+def _groups(texts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    """Split sorted texts into groups whose trees have at most `_STATES` states."""
+    group: list[Sequence[int]] = []
+    states = 0
+    for text in texts:
+        new = len(text) - (_shared(group[-1], text) if group else 0)
+        if group and states + new > _STATES:
+            yield group
+            group, states, new = [], 0, len(text)
+        group.append(text)
+        states += new
+    yield group
+
+
+def _shared(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two texts have in common at the beginning."""
+    for place, (a, b) in enumerate(zip(first, second, strict=False)):
+        if a != b:
+            return place
+    return min(len(first), len(second))
+
+
+class _Tree:
+    """The tree of sorted texts: a state for each token after each beginning.
+
+    ``tokens`` and ``positions`` ``[states]``; ``ends`` ``[texts]``: the state of each text's end token;
+    ``paths``: for each depth, its states and the states from the root to each of them ``[k, depth + 1]``.
+    """
+
+    def __init__(self, texts: Sequence[Sequence[int]]) -> None:
+        self.tokens: list[int] = []
+        self.positions: list[int] = []
+        self.ends: list[int] = []
+        by_depth: dict[int, list[list[int]]] = {}
+        path: list[int] = []
+        before: Sequence[int] = ()
+        for text in texts:
+            del path[_shared(before, text) :]
+            for depth in range(len(path), len(text)):
+                path.append(len(self.tokens))
+                self.tokens.append(text[depth])
+                self.positions.append(depth)
+                by_depth.setdefault(depth, []).append(path.copy())
+            self.ends.append(path[len(text) - 1])
+            before = text
+        self.paths = {depth: np.array(paths) for depth, paths in by_depth.items()}
+
+
+def _forward(tower: CausalTower, tree: _Tree, device: str) -> torch.Tensor:
+    import torch
+
+    def index(values: Any) -> torch.Tensor:
+        return torch.as_tensor(values, device=device)
+
+    states = tower.embed(index(tree.tokens), index(tree.positions))
+    paths = [index(path) for path in tree.paths.values()]
+    ends = index(tree.ends)
+    ended = torch.zeros(len(states), dtype=torch.bool, device=device)
+    ended[ends] = True
+    for block in tower.blocks[:-1]:
+        states = block.finish(states, _attend(block, states, paths))
+    # Of the last block only the end tokens are needed.
+    paths = [path[ended[path[:, -1]]] for path in paths]
+    mixed = _attend(tower.blocks[-1], states, [path for path in paths if len(path)])
+    last = tower.blocks[-1].finish(states[ends], mixed[ends])
+    return tower.pool(last)
+
+
+def _attend(block: Block, states: torch.Tensor, paths: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return what attention mixes ``[states, width]`` for the states that end ``paths``; zeros for others."""
+    import torch
+
+    queries, keys, values = (part.view(len(states), block.heads, -1) for part in block.project(states))
+    mixed = torch.zeros_like(queries)
+    for path in paths:
+        at = path[:, -1]
+        # [k, heads, 1, d] on [k, heads, depth + 1, d]
+        found = torch.nn.functional.scaled_dot_product_attention(
+            queries[at].unsqueeze(2), keys[path].transpose(1, 2), values[path].transpose(1, 2)
+        )
+        mixed[at] = found.squeeze(2)
+    return mixed.flatten(1)
