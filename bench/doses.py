@@ -101,6 +101,10 @@ def judge(spec, plan, seen, unseen, splits):
         "right": np.mean(planted),
         "clear": np.mean(clear),
         "unseen": on_pairs(measured_on, seen_pairs.pairs),
+        "labels": [
+            rows.group_by("background").agg(pl.col("correct").mean()).sort("background")["correct"]
+            for rows in (chosen_on, measured_on)
+        ],
     }
 
 
@@ -126,7 +130,7 @@ def line(dose, row):
 def draw(rows, file):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.subplots()
     series = {
         "halves": ("discovered, held-out half of stamps", "#0072b2", "o"),
@@ -147,7 +151,7 @@ def draw(rows, file):
     axes.set_xlabel("training photos on the background planted on their caption's class (%)")
     axes.set_ylabel("points, with 95 % intervals")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left", fontsize=8)
+    figure.legend(frameon=False, loc="outside upper left", fontsize=8)
     figure.savefig(file, dpi=150)
 
 
@@ -174,6 +178,11 @@ def main():
     for dose, spec in specs.items():
         rows[dose] = judge(spec, plan, seen, unseen, options.splits)
         print(line(dose, rows[dose]), flush=True)
+    print("\nAccuracy by label, percent: photographs of the training, and (in brackets) never trained on\n")
+    print("| dose, % | " + " | ".join(plan.labels) + " |\n" + "|---" * (1 + len(plan.labels)) + "|")
+    for dose, row in rows.items():
+        cells = [f"{100 * known:.0f} ({100 * new:.0f})" for known, new in zip(*row["labels"], strict=True)]
+        print(f"| {dose:.0f} | " + " | ".join(cells) + " |")
     if options.figure:
         draw(rows, options.figure)
 
