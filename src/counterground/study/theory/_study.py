@@ -54,9 +54,7 @@ class TheorySettings:
     wide: tuple[tuple[int, int], ...] = ((500, 2_000), (2_000, 4_000))
 
 
-QUICK = TheorySettings(
-    n=5_000, seeds=2, mu_spu=(1.0, 1.5, 3.0), p_spu=(0.6, 0.9, 0.99), wide=((500, 1_000),)
-)
+QUICK = TheorySettings(n=5_000, seeds=2, mu_spu=(1.0, 1.5, 3.0), p_spu=(0.6, 0.9, 0.99), wide=((500, 1_000),))
 
 
 def study_theory(out: Path, settings: TheorySettings) -> Path:
