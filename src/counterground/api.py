@@ -18,7 +18,7 @@ from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import Scale
-from counterground.models import AnyModels, Precision, Protocol
+from counterground.models import AnyModels, Precision, Protocol, named_models
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (
@@ -178,9 +178,11 @@ def discover(
     *,
     out: Path | str,
     min_drop: float = 5.0,
-    min_photos: int = 2,
-    split: Literal["half", "none"] = "half",
+    min_photos: int | None = None,
+    split: Literal["half", "swap", "none"] = "half",
+    choose: Literal["best", "shrunken"] = "best",
     seed: int = 0,
+    write_anyway: bool = False,
     overwrite: bool = False,
     label_space: str | None = None,
     names: str = "openai",
@@ -194,15 +196,23 @@ def discover(
 ) -> Discovery:
     """Find each class's best (common) and worst (counter) background for a referee (paper section 2).
 
+    Where the pairs drop by no more than chance explains, ``benchmark`` of the result is None and none is
+    written: see ``exceeds_chance`` and ``sentence``.
+
     Args:
         benchmark: photos with backgrounds; see ``evaluate``.
-        referee: the model that decides; see ``evaluate``.
+        referee: the model that decides, or several, whose mean accuracy decides; see ``evaluate``.
         out: where the benchmark of the pairs is written.
         min_drop: keep classes whose accuracy differs between backgrounds by more percentage points than this.
-        min_photos: photos a background needs, in each half, to be considered.
-        split: ``half`` chooses on one half of the photos and keeps the other; ``none`` chooses and reports on
-            all of them, which inflates the referee's drop.
-        seed: decides the halves.
+        min_photos: photos a background needs, in each half, to be considered; None for half of what the
+            median background of a class has, at least 2.
+        split: ``half`` chooses on one half of the photos and keeps the other; ``swap`` keeps all photos, each
+            half in the pairs that the other half chose; ``none`` chooses and reports on all of them, which
+            inflates the referee's drop.
+        choose: ``best`` by accuracy (the paper's way); ``shrunken`` by the effect of a background on all
+            classes, and its further effect on one class as far as that is not noise.
+        seed: decides the halves and the permutations.
+        write_anyway: write the benchmark even where the pairs are no more than chance.
         overwrite: replace another discovery in ``out``.
         label_space: see ``evaluate``, as for all that follow.
         names: how ImageNet classes are written in prompts.
@@ -215,13 +225,14 @@ def discover(
         show_progress: show bars on standard error.
 
     Raises:
-        UsageError: an unknown model or split, several models, a drop outside 0 to 100, or ``out`` holds
+        UsageError: an unknown model, split or way to choose, a drop outside 0 to 100, or ``out`` holds
             something else.
-        CounterGroundError: photos without backgrounds, or no class whose accuracy differs enough.
+        CounterGroundError: photos without backgrounds, or no class with enough photos on two.
     """
+    specs = [each.spec for each in named_models(referee) if each.made is None]
     settings = Settings(
         label_space=label_space,
-        referee=referee if isinstance(referee, str) else None,
+        referee=specs[0] if specs else None,
         names=names,
         prompts=prompts,
         device=device,
@@ -239,7 +250,9 @@ def discover(
         min_drop=min_drop,
         min_photos=min_photos,
         split=split,
+        choose=choose,
         seed=seed,
+        write_anyway=write_anyway,
         overwrite=overwrite,
     )
 

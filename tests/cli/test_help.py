@@ -193,7 +193,7 @@ def workplace(tmp_path_factory, tiny_clip):
         for run in ("a", "b"):
             shutil.copytree(root / "runs/first", root / "runs" / run)
         assert main(["import", "my-pool", "photos", "-q"]) == 0
-        cg.discover("my-photos", "colour_model:thousand", out="pairs")
+        cg.discover("my-photos", "colour_model:thousand", out="pairs", write_anyway=True)
         cg.evaluate("pairs", "colour_model:thousand", out="runs/pairs", report=False)
     yield root
     sys.modules.pop("my_lvlm", None)

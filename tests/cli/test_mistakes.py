@@ -139,7 +139,7 @@ MISTAKES = [
     # discover
     ("discover photos -o out", 2, "'--referee'", "`counterground discover --help`"),
     (f"{DISCOVER} --min-drop 200", 2, "200 points", "below 100"),
-    (f"{DISCOVER} --split thirds", 2, "'thirds'", "'half', 'none'"),
+    (f"{DISCOVER} --split thirds", 2, "'thirds'", "'half', 'swap', 'none'"),
     ("discover photos --referee MODEL -o photos/pairs", 2, "lies in the benchmark", "choose another folder"),
     ("discover photos --referee MODEL -o run", 2, "not a discovery", "choose an empty or a new folder"),
     ("discover photos --referee MODEL --seed 3 -o pairs", 2, "pairs holds another discovery", "--overwrite"),
@@ -246,7 +246,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
         save_animals(root / "photos")
         cg.evaluate("photos", "colour_model:thousand", out="run", report=False)
         cg.evaluate("photos", "colour_model:thousand", out="other-run", report=False, limit=40)
-        how = {"label_space": "benchmark", "min_drop": 0, "split": "none"}
+        how = {"label_space": "benchmark", "min_drop": 0, "split": "none", "write_anyway": True}
         cg.discover("photos", "colour_model:brightness", out="pairs", **how)
         assert main(["import", "pool", "photos", "-q"]) == 0
         assert main(["export", "photos", "--format", "parquet", "--private", "-o", "shared", "-q"]) == 0

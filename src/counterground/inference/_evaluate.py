@@ -32,6 +32,7 @@ from counterground.inference._record import (
     write_run,
 )
 from counterground.inference._request import Request
+from counterground.inference._runtime import choose_runtime
 from counterground.inference._settings import Settings
 from counterground.inference._stop_early import stop_early
 from counterground.inference.generative import check_generative, evaluate_generative
@@ -160,6 +161,7 @@ def _encode(model: Model, request: Request) -> tuple[Features, Head]:
     """Try one photo and build the head first: mistakes are reported before hours of encoding."""
     assert isinstance(model, Encoder)
     candidates, settings = request.candidates, request.settings
+    choose_runtime(model, request.benchmark, settings.batch_size)
     store = feature_store(model, cache_dir() / "features", settings.batch_size)
     job = plan_encoding(model, request.benchmark, store, settings.batch_size)
     try_model(model, job)

@@ -14,6 +14,7 @@ from counterground.inference._encode import feature_store, plan_encoding, try_mo
 from counterground.inference._heads import build_head
 from counterground.inference._predict import predict
 from counterground.inference._request import Request
+from counterground.inference._runtime import choose_runtime
 from counterground.inference.generative import evaluate_generative
 from counterground.metrics import KEYS, Interval
 from counterground.models import Encoder, Generative, NamedModel, left_unchanged
@@ -103,6 +104,7 @@ def _predictions(request: Request, given: NamedModel, looks: Sequence[np.ndarray
             return
         assert isinstance(model, Encoder)
         candidates, batch_size = request.candidates, request.settings.batch_size
+        choose_runtime(model, benchmark, batch_size)
         store = feature_store(model, cache_dir() / "features", batch_size)
         head = None
         for part in parts:

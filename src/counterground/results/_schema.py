@@ -67,6 +67,7 @@ class BenchmarkRecord(_Record):
     origin: str | None = None
     referee_as_published: bool = False
     earlier_referees: tuple[str, ...] = ()
+    committee: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, benchmark: Benchmark) -> BenchmarkRecord:

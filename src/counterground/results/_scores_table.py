@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 _HEADLINES = 4
+_OVER_CLASSES = 3  # models
 _NOTES = 3
 PICTURE = Column(
     "common ● counter ○",
@@ -156,7 +157,7 @@ def _shown(models: Sequence[ModelScores], by_class: bool) -> list[Measure]:
 
 
 def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool, intervals: str) -> str:
-    """Say the units, where the intervals come from, and the settings that all rows share."""
+    """Say the units, what the intervals are about, and the settings that all rows share."""
     if not models:
         return "No scores."
     same = [
@@ -167,13 +168,28 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
     clusters = sorted({model.photos.clusters for model in models if model.photos.clusters is not None})
     counted = ""
     if clusters and not by_class:
-        counted = f" from {' or '.join(count(n) for n in clusters)} clusters"
+        counted = f", from {' or '.join(count(n) for n in clusters)} clusters"
         if all(model.photos.clusters == model.photos.n for model in models):
             counted = ", each photo taken as independent"
     listed = ", ".join(same)
     settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
-    drop = " drop in points;" if any(model.has_groups for model in models) else ""
-    return f"Percent;{drop} {intervals}{counted}.{settings}"
+    has_groups = any(model.has_groups for model in models)
+    drop = " drop in points;" if has_groups else ""
+    about = " for other photos of these classes" + " and pairs" * has_groups
+    classes = "" if by_class else _over_classes(models)
+    return f"Percent;{drop} {intervals}{about}{counted}.{classes}{settings}"
+
+
+def _over_classes(models: Sequence[ModelScores]) -> str:
+    """Write the intervals of drops over other classes, of few models; of many say where they are."""
+    drops = [(model.label, model.get("drop")) for model in models]
+    known = [(label, drop.classes_interval) for label, drop in drops if drop.classes_low is not None]
+    if not known:
+        return ""
+    if len(known) > _OVER_CLASSES:
+        return " For other classes chosen like these: classes_low and classes_high in csv and json."
+    listed = known[0][1] if len(drops) == 1 else ", ".join(map(" ".join, known))
+    return f" Drop with other classes chosen like these: {listed}."
 
 
 def with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
