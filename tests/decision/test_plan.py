@@ -158,14 +158,14 @@ def test_calls_and_money_are_planned_where_asked_for():
 
 
 def test_calls_of_an_endpoint_are_those_of_the_pilot(serve_chat, tmp_path):
-    photos = save_coloured(tmp_path / "photos", 2, common=1, counter=1)
-    server = serve_chat(lambda call: "yes" if call.photo[-3] % 3 else "no")
+    photos = save_coloured(tmp_path / "photos", 4, common=1, counter=1)
+    server = serve_chat(lambda call: "yes" if sum(call.photo) % 3 else "no")
     model = f"{server.spec}?price=0.5"
     run = cg.evaluate(
         photos, model, out=tmp_path / "run", protocol="yes-no", label_space="benchmark", report=False
     )
     rows = cg.plan(run, drop=5).rows
-    asked = len(server.calls) / 12
+    asked = len(server.calls) / 24
     assert asked == 6  # two questions about each of three classes
     for row in rows.iter_rows(named=True):
         assert row["calls"] == asked * row["photos"]
