@@ -14,11 +14,26 @@ VENV = $(shell $(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_
 
 demo: $(INSTALLED)  ## discover -> evaluate -> report on the built-in photos; writes demo/report.html
 	rm -rf demo
-	$(BIN)/counterground discover stamps --referee efficientnet-lite0 --out demo/benchmark
-	$(BIN)/counterground evaluate demo/benchmark --out demo/run \
+	@echo '=== 1. Does an ImageNet model rely on the background? It chooses pairs of'
+	@echo '===    backgrounds on half of the photos and is evaluated on the other half.'
+	$(BIN)/counterground discover stamps --referee efficientnet-lite0 --out demo/pairs
+	$(BIN)/counterground evaluate demo/pairs --out demo/run --quiet \
 	  -m efficientnet-lite0 -m efficientnet-lite1 \
 	  -m counterground:stamps-biased -m counterground:stamps-balanced
-	$(BIN)/counterground report demo/run --discovery demo/benchmark --out demo/report.html
+	@echo '=== 2. Is a known reliance found? stamps-biased was trained to rely on one'
+	@echo '===    background per class, its twin stamps-balanced was not.'
+	@echo '=== 2a. Both on pairs that stamps-biased chose.'
+	$(BIN)/counterground discover stamps --referee counterground:stamps-biased \
+	  --write-anyway --out demo/pairs-of-biased --quiet
+	$(BIN)/counterground evaluate demo/pairs-of-biased --out demo/run-biased --quiet --no-photos \
+	  -m counterground:stamps-biased -m counterground:stamps-balanced
+	@echo '=== 2b. Both on pairs that stamps-balanced chose: nothing, or no more than chance.'
+	$(BIN)/counterground discover stamps --referee counterground:stamps-balanced \
+	  --write-anyway --out demo/pairs-of-balanced --quiet
+	$(BIN)/counterground evaluate demo/pairs-of-balanced --out demo/run-balanced --quiet --no-photos \
+	  -m counterground:stamps-balanced -m counterground:stamps-biased
+	@echo '=== 3. The report of the first run: open demo/report.html.'
+	$(BIN)/counterground report demo/run --discovery demo/pairs --out demo/report.html
 
 studies: $(INSTALLED)  ## a slice of each study, in studies/
 	rm -rf studies

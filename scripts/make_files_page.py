@@ -75,11 +75,12 @@ MEANINGS = {
     "question": "what was asked",
     "answer": "what was generated",
     "named": "the class that the answer names; null: none",
-    "common": "background on which the referee did best",
+    "common": "background on which the referee did best (with `shrunken`: should do best, noise aside)",
     "counter": "background on which it did worst",
     "drop": "the difference of the two accuracies on the photos that pairs were chosen on, a fraction",
     "accuracy": "of the referee in this cell, a fraction",
-    "half": "`chooses` (the selection half) or `reports` (the held-out half)",
+    "half": "`chooses` (the selection half) or `reports` (the held-out half); of a swap `first` or `second`; "
+    "of a pair: the half whose photos chose it",
 }
 OF_TABLE = {
     "scores": {
@@ -160,24 +161,30 @@ RECORDS = {
     "article": "`a` or `correct`, for generative models",
     "aliases": "other names of classes, for generative models",
     "model_warnings": "warnings about one model, by its name",
+    "stopping": "with `--until decided`: the limit, the seed of the order, photos of how many, looks, and "
+    "for each model what was decided, after how many photos, with which interval; else null",
     "name": "its name",
     "version": "hash of everything that results depend on",
     "n_photos": "photos in the manifest",
     "notes": "what readers must know about the benchmark",
-    "referee": "model that chose the pairs of backgrounds; null: people chose them",
-    "split": "`half`: pairs were chosen on other photos than these; `none`: on the same photos",
+    "referee": "model that chose the pairs of backgrounds, or the names of several; null: people chose them",
+    "split": "`half`: pairs were chosen on other photos than these; `none`: on the same photos; `swap`: each "
+    "half of the photos is in pairs that the other half chose",
     "min_drop": "points by which the accuracy of a class had to differ between backgrounds",
     "discovered_from": "`name@version` of the benchmark that was searched",
     "origin": "name of the benchmark before any discovery",
     "referee_as_published": "the referee was loaded as the paper apparently did",
     "earlier_referees": "models that had chosen pairs before, first to last",
+    "committee": "the models that chose together, where there were several",
     "size": "number of names",
     "source": "where the names come from",
     "candidates": "names that compete for one photo (the fewest), where not all do",
     "spec": "specification: what `-m` was given, without a name; `object:CLASS` for an object of a program",
     "kind": "`dual_encoder`, `classifier` or `generative`",
     "fingerprint": "hash of weights and preprocessing",
-    "description": "architecture, weights, preprocessing, activation, parameters, training data, ...",
+    "description": "architecture, weights, preprocessing, activation, parameters, training data, ...; "
+    "`runtime` and `runtime_difference` where another one than PyTorch encoded, `runtimes_refused` where one "
+    "could not",
     "photos": "in the manifest",
     "unreadable": "left out, listed in `unreadable.csv`",
     "converted_to_rgb": "photos that were not RGB",
@@ -267,7 +274,7 @@ def _label_space() -> str:
 
 _UNREADABLE = ("path", "photo_id", "reason")
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
-_PAIRS = ("class_index", "common", "counter", "drop", "class_name")
+_PAIRS = ("class_index", "common", "counter", "drop", "class_name", "half")
 _CELLS = ("class_index", "class_name", "background", "n", "clusters", "accuracy", "low", "high", "half")
 TABLES: dict[str, Callable[[], str]] = {
     "predictions": partial(_table, PREDICTIONS_SCHEMA),

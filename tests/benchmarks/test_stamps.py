@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -34,7 +34,8 @@ from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import find_imagenet_index, imagenet_names, photo_id, read_benchmark
 
-FEW = StampsSettings(classes=("lion", "zebra", "ostrich"))
+FEW = StampsSettings(classes=("lion", "zebra", "ostrich"), placements=1)
+ONE = StampsSettings(classes=("zebra",), placements=1)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_the_notes_hold_for_any_of_the_photos(tiny_debs, own_cache, tmp_path):
         " Photos are composites, made at 256 px with seed 0: use these drops to compare models, "
         "not to predict drops on real photos."
     )
-    lions = build_stamps(StampsSettings(classes=("lion",)), packages=tiny_debs, out=tmp_path / "lions")
+    lions = build_stamps(replace(ONE, classes=("lion",)), packages=tiny_debs, out=tmp_path / "lions")
     assert "2 cut-outs of 1 class; the cluster" in lions.notes[0]
 
 
@@ -115,21 +116,38 @@ def test_masks_are_the_objects(few):
 
 
 def test_a_photo_does_not_depend_on_what_else_is_built(few, tmp_path, real_packages):
-    alone = build_stamps(StampsSettings(classes=("zebra",), labels=("water", "sky")), out=tmp_path / "alone")
+    alone = build_stamps(replace(ONE, labels=("water", "sky")), out=tmp_path / "alone")
     ids = dict(few.photos.select("path", "photo_id").iter_rows())
     assert len(alone.photos) == 8
     assert all(ids[path] == content for path, content in alone.photos.select("path", "photo_id").iter_rows())
 
 
+def test_more_placements_on_the_same_photographs_are_added_to_the_first(few, tmp_path, real_packages):
+    more = build_stamps(replace(ONE, labels=("water", "sky"), placements=3), out=tmp_path / "more").photos
+    first = few.photos.filter(pl.col("class_name") == "zebra", pl.col("background").is_in(["water", "sky"]))
+    both = more.join(first, on=["path", "photo_id", "cluster"], how="semi")
+    assert len(more) == more["photo_id"].n_unique() == more["path"].n_unique() == 24
+    assert len(both) == len(first) == 8
+    assert set(more.group_by("background", "cluster").len()["len"]) == {3}
+
+
 def test_another_seed_gives_other_photos(few, tmp_path, real_packages):
-    other = build_stamps(StampsSettings(classes=("zebra",), seed=1), out=tmp_path / "other")
+    other = build_stamps(replace(ONE, seed=1), out=tmp_path / "other")
     assert not set(other.photos["photo_id"]) & set(few.photos["photo_id"])
 
 
-def test_the_whole_benchmark_has_1224_placements_whose_clusters_span_labels(real_packages):
+def test_the_whole_benchmark_has_4896_placements_whose_clusters_span_labels(real_packages):
     cutouts, backgrounds = load_cutouts(), load_backgrounds()
-    placements = draw_placements(cutouts, backgrounds, per_label=4, scale=(0.5, 0.8), seed=0)
-    assert (len(cutouts), len({c.imagenet_index for c in cutouts}), len(placements)) == (51, 45, 1224)
+    whole = StampsSettings()
+    placements = draw_placements(
+        cutouts,
+        backgrounds,
+        per_label=whole.per_label,
+        placements=whole.placements,
+        scale=whole.scale,
+        seed=whole.seed,
+    )
+    assert (len(cutouts), len({c.imagenet_index for c in cutouts}), len(placements)) == (51, 45, 4896)
     assert all(c.class_name == imagenet_names("openai")[c.imagenet_index] for c in cutouts)
     labels_of: dict[str, set[str]] = {}
     for placement in placements:
@@ -171,7 +189,7 @@ class TestNames:
     @pytest.fixture(autouse=True)
     def one_class(self, monkeypatch):
         # The names stand for all 45 classes; one is enough to see how names and folders play together.
-        monkeypatch.setattr(_stamps, "StampsSettings", partial(StampsSettings, classes=("zebra",)))
+        monkeypatch.setattr(_stamps, "StampsSettings", lambda: ONE)
 
     def test_built_on_first_use_and_then_without_packages(self, tiny_debs, own_cache):
         assert not _stamps_info().is_ready()
@@ -208,16 +226,17 @@ class TestNames:
             (lambda: get_benchmark("counteranimal", packages=tmp_path), "not --packages"),
             (lambda: build_stamps(StampsSettings(labels=("gras",))), "Did you mean 'grass'"),
             (lambda: StampsSettings(scale=(0.5, 1.2)), "fractions"),
-            (lambda: StampsSettings(per_label=0), "photo per label"),
+            (lambda: replace(ONE, per_label=0), "photograph per label"),
+            (lambda: replace(ONE, placements=0), "a placement on each"),
         ]:
             with pytest.raises(UsageError, match=message):
                 call()
 
     def test_unknown_class_and_too_few_photographs(self, tiny_debs, own_cache):
         with pytest.raises(UsageError, match="Did you mean 'lion'"):
-            build_stamps(StampsSettings(classes=("lionn",)), packages=tiny_debs)
+            build_stamps(replace(ONE, classes=("lionn",)), packages=tiny_debs)
         with pytest.raises(UsageError, match="5 photographs of 'sky', and there are 4"):
-            build_stamps(StampsSettings(per_label=5), packages=tiny_debs)
+            build_stamps(replace(ONE, per_label=5), packages=tiny_debs)
         assert not list((own_cache / "benchmarks").iterdir())
 
 
@@ -255,7 +274,7 @@ class TestFolder:
             build_stamps(FEW, packages=tiny_debs, out=tmp_path / "file" / "stamps")
 
     def test_other_settings_are_not_passed_off(self, tiny_debs, own_cache, tmp_path):
-        one = StampsSettings(classes=("zebra",), seed=1)
+        one = replace(ONE, seed=1)
         built = build_stamps(one, packages=tiny_debs, out=tmp_path / "one")
         assert open_benchmark(tmp_path / "one").version == built.version
         with pytest.raises(CounterGroundError, match="other settings"):
@@ -283,7 +302,8 @@ _BUILD = """
 import sys
 from pathlib import Path
 from counterground.benchmarks import StampsSettings, build_stamps
-b = build_stamps(StampsSettings(classes=("lion", "zebra")), packages=Path(sys.argv[1]), out=Path(sys.argv[2]))
+settings = StampsSettings(classes=("lion", "zebra"), placements=1)
+b = build_stamps(settings, packages=Path(sys.argv[1]), out=Path(sys.argv[2]))
 print(b.version)
 """
 
@@ -307,7 +327,7 @@ def test_a_killed_build_leaves_no_half_benchmark(tiny_debs, own_cache, tmp_path)
     process.communicate()
     assert list(tmp_path.glob("out/.stamps.*.draft")), "killed before the first photo or after the last"
     assert not out.exists()
-    assert len(build_stamps(StampsSettings(classes=("lion", "zebra")), packages=tiny_debs, out=out)) == 72
+    assert len(build_stamps(replace(ONE, classes=("lion", "zebra")), packages=tiny_debs, out=out)) == 72
 
 
 def test_two_processes_at_once_end_in_the_same_benchmark(tiny_debs, own_cache, tmp_path):

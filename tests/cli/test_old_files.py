@@ -112,6 +112,7 @@ def test_old_pairs_are_read_and_not_taken_for_new_ones(here, capsys):
         "0",
         "--split",
         "none",
+        "--write-anyway",
         "-q",
     ]
     assert main([*discover, "-o", "pairs"]) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from counterground.results import Run
 
 _MOST_BACKGROUNDS = 60  # rows of a table after a run
+_MOST_PAIRS = 12  # rows of a table after a discovery
 
 
 def print_text(text: RenderableType) -> None:
@@ -109,12 +110,22 @@ def show_run(run: Run) -> None:
 
 
 def show_discovery(discovery: Discovery) -> None:
-    """Print the chosen pairs and the effect of choosing them."""
+    """Print the chosen pairs, the evidence, and the effect of choosing them; one line if there is nothing."""
     from counterground.results import rich_table
 
-    print_text(rich_table(discovery.table, _console().width))
+    if discovery.benchmark is None:
+        can_be = " To write one all the same: --write-anyway." if len(discovery.pairs) else ""
+        print_text(one_line(discovery.sentence + can_be))
+        return
+    largest = discovery.pairs.sort("drop", descending=True, maintain_order=True).head(_MOST_PAIRS)
+    left = len(discovery.pairs) - len(largest)
+    print_text(rich_table((replace(discovery, pairs=largest) if left else discovery).table, _console().width))
+    if left:
+        _console().print(f"... and {left} more pairs with smaller drops, in pairs.parquet and the report")
+    print_text(rich_table(discovery.evidence, _console().width))
     _console().print(discovery.summary)
-    print_notes(discovery.benchmark.notes)
+    _console().print(one_line(discovery.sentence))
+    print_notes([note for note in discovery.benchmark.notes if note not in discovery.sentence])
 
 
 def show_models(models: Sequence[ModelInfo], *, as_json: bool) -> None:

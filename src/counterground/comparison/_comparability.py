@@ -143,19 +143,26 @@ def _own_referees(name: str, run: Run) -> Iterator[str]:
     if discovery is None:
         return
     measured = {record.spec: record.name for record in run.info.models}
-    for spec in dict.fromkeys((discovery.referee, *discovery.earlier_referees)):
+    for spec in dict.fromkeys((*discovery.referees, *discovery.earlier_referees)):
         referee = measured.get(spec)
         if referee is None:
             continue
-        if spec == discovery.referee and discovery.split == "none":
+        chose = spec in discovery.referees
+        others = ", together with other models," if chose and discovery.committee else ""
+        if chose and discovery.split == "none":
             yield (
-                f"In {name} the pairs of backgrounds were chosen by {referee} on the same photos that it is "
-                f"measured on: {_INFLATED}"
+                f"In {name} the pairs of backgrounds were chosen by {referee}{others} on the same photos "
+                f"that it is measured on: {_INFLATED}"
             )
         else:
             yield (
-                f"In {name} the pairs of backgrounds are those where {referee} itself does best and "
-                "worst: they reflect its weaknesses, not those of the other models."
+                f"In {name} the pairs of backgrounds are those where {referee} itself{others} does best and "
+                "worst: they reflect its weaknesses; other models may have others."
+            )
+        if chose and discovery.split == "swap":
+            yield (
+                f"In {name} {referee} chose the pairs of each half of the photos on the other half, so its "
+                "interval is too narrow: report the one in the notes of the benchmark."
             )
 
 
@@ -171,8 +178,8 @@ def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[
         for setting in _settings_read(run):
             if setting["names"] != "wordnet":
                 yield (
-                    f"{name} writes names as {setting['names']}; the reproduction that matched the paper "
-                    "within 0.2 points used the WordNet names (--names wordnet)."
+                    f"{name} writes names as {setting['names']}; the reproduction that agrees with the "
+                    "paper within 0.2 points for 11 of 15 CLIPs used the WordNet names (--names wordnet)."
                 )
             if setting["prompts"] == "openai" and paper.prompts != "openai":
                 yield (

@@ -4,6 +4,7 @@ from counterground.inference._candidates import CandidateLabels, candidate_label
 from counterground.inference._encode import encode_photos, map_blocks
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
+from counterground.inference._runtime import choose_runtime
 from counterground.inference._settings import Article, Loss, Settings
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Settings",
     "build_head",
     "candidate_labels",
+    "choose_runtime",
     "encode_photos",
     "evaluate_models",
     "listed_classes",

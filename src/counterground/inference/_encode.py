@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -64,7 +64,7 @@ class EncodeFn:
 
 
 @dataclass(frozen=True)
-class _Decoded:
+class Decoded:
     """A photo ready to be encoded, or why it is unreadable; ``permanent`` if its content is the reason."""
 
     prepared: Any = None
@@ -84,17 +84,26 @@ def encode_photos(
     Raises:
         CounterGroundError: no photo can be read, or the model fails or returns something else than features.
     """
-    return run_encoding(plan_encoding(model, benchmark, store_root, batch_size), show_progress)
+    store = feature_store(model, store_root, batch_size)
+    return run_encoding(plan_encoding(model, benchmark, store, batch_size), show_progress)
 
 
-def plan_encoding(model: Encoder, benchmark: Benchmark, store_root: Path, batch_size: int) -> EncodingJob:
-    """Look up which photos are stored."""
-    store = FeatureStore.open(
-        store_root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
+def feature_store(model: Encoder, root: Path, batch_size: int) -> FeatureStore:
+    """Open the store of a model's features."""
+    return FeatureStore.open(
+        root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
     )
+
+
+def plan_encoding(model: Encoder, benchmark: Benchmark, store: FeatureStore, batch_size: int) -> EncodingJob:
+    """Look up which photos are stored."""
+    return EncodingJob.plan(encode_fn(model, batch_size), benchmark, benchmark.photos, store, batch_size)
+
+
+def encode_fn(model: Encoder, batch_size: int) -> EncodeFn:
+    """Return what turns photos into the model's features, in blocks of ``batch_size`` at most."""
     encode = partial(_forward, model, batch_size)
-    function = EncodeFn(model.display_name, model.dim, model.convert_rgb_first, model.preprocess, encode)
-    return EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
+    return EncodeFn(model.display_name, model.dim, model.convert_rgb_first, model.preprocess, encode)
 
 
 def try_model(model: Encoder, job: EncodingJob) -> None:
@@ -105,9 +114,9 @@ def try_model(model: Encoder, job: EncodingJob) -> None:
     """
     blocks = zip(job.blocks, job.stored, strict=True)
     missing = (photo for block, stored in blocks if stored is None for photo in block)
-    function = replace(job.function, encode=partial(_forward, model, 1))
+    function = encode_fn(model, 1)
     for photo in islice(missing, _TRIED):
-        decoded = _decode(function, (photo, job.first_path[photo]))
+        decoded = decode_photo(function, (photo, job.first_path[photo]))
         if decoded.reason is None:
             _encode_block(function, [decoded])
             return
@@ -166,7 +175,7 @@ class EncodingJob:
         missing = [number for number, block in enumerate(self.stored) if block is None]
         named = [[(photo, self.first_path[photo]) for photo in self.blocks[number]] for number in missing]
         blocks = list(self.stored)
-        decoded = map_blocks(partial(_decode, self.function), named, ahead=_BLOCKS_AHEAD)
+        decoded = map_blocks(partial(decode_photo, self.function), named, ahead=_BLOCKS_AHEAD)
         for number, photos in zip(missing, decoded, strict=True):
             blocks[number] = block = _encode_block(self.function, photos)
             if all(photo.permanent for photo in photos):
@@ -206,12 +215,17 @@ def map_blocks(
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode(function: EncodeFn, photo_and_path: tuple[str, Path]) -> _Decoded:
+def decode_photo(function: EncodeFn, photo_and_path: tuple[str, Path]) -> Decoded:
+    """Read one photo and prepare it for the model.
+
+    Raises:
+        CounterGroundError: the preprocessing fails.
+    """
     content, path = photo_and_path
     try:
         photo = load_photo(path, rgb=function.convert_rgb_first, expect_id=content)
     except UnreadablePhoto as error:
-        return _Decoded(reason=error.reason, permanent=_holds_content(path, content))
+        return Decoded(reason=error.reason, permanent=_holds_content(path, content))
     try:
         prepared = function.prepare(photo.image)
     except (Exception, SystemExit) as error:
@@ -219,10 +233,10 @@ def _decode(function: EncodeFn, photo_and_path: tuple[str, Path]) -> _Decoded:
         raise CounterGroundError(
             f"{function.model}: preprocessing {path} failed: {error_summary(error, own)}."
         ) from error
-    return _Decoded(prepared, converted=photo.converted)
+    return Decoded(prepared, converted=photo.converted)
 
 
-def _encode_block(function: EncodeFn, photos: Sequence[_Decoded]) -> Block:
+def _encode_block(function: EncodeFn, photos: Sequence[Decoded]) -> Block:
     rows = np.zeros((len(photos), function.dim), dtype=np.float32)
     reasons = tuple(photo.reason for photo in photos)
     readable = np.array([reason is None for reason in reasons])

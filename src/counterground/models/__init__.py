@@ -20,6 +20,7 @@ from counterground.models._registry import (
     load_model,
     references_of,
 )
+from counterground.models._runtime import Runtime
 from counterground.models.custom import left_unchanged, wrap_model
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "NamedModel",
     "Precision",
     "Protocol",
+    "Runtime",
     "autocast",
     "check_precision",
     "check_specs",

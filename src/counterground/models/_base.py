@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from counterground.errors import UsageError
+from counterground.models._runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,9 +59,18 @@ class Encoder(Model):
 
     Attributes:
         dim: width of what `encode` returns.
+        runtimes: other ways to run it than eager PyTorch, the preferred one first.
     """
 
     dim: int
+    runtimes: tuple[Runtime, ...] = ()
+
+    def run_by(self, runtime: Runtime | None) -> None:
+        """Encode by one of the ``runtimes``, or by eager PyTorch (None); the fingerprint says which.
+
+        A model that offers some must override this.
+        """
+        raise NotImplementedError(f"{self.spec} has no other runtime: {runtime}.")
 
     @abstractmethod
     def preprocess(self, image: Image.Image) -> torch.Tensor:

@@ -30,15 +30,16 @@ class Discovered:
     """Which model chose the pairs of backgrounds of a benchmark, and how.
 
     Attributes:
-        referee: specification of the model.
+        referee: specification of the model; of several, a text that names them all.
         split: ``half`` where the pairs were chosen on other photos than the benchmark holds, ``none`` where
-            on the same.
+            on the same, ``swap`` where each half of its photos is in pairs that the other half chose.
         min_drop: by how many percentage points a class had to vary.
         discovered_from: name and first eight digits of the version of the benchmark that was searched,
             ``name@version``; for readers, not to be parsed.
         origin: name of the benchmark before any discovery.
         referee_as_published: the referee was loaded as the paper apparently did.
         earlier_referees: models that had chosen pairs of the benchmark that was searched, first to last.
+        committee: specifications of the models that chose together; empty where one chose.
     """
 
     referee: str
@@ -48,6 +49,12 @@ class Discovered:
     origin: str
     referee_as_published: bool = False
     earlier_referees: tuple[str, ...] = ()
+    committee: tuple[str, ...] = ()
+
+    @property
+    def referees(self) -> tuple[str, ...]:
+        """Specifications of all models that chose."""
+        return self.committee or (self.referee,)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Discovered | None:
@@ -59,7 +66,8 @@ class Discovered:
         if content.get("referee") is None:
             return None
         values = {field.name: content[field.name] for field in fields(cls)}
-        return cls(**{**values, "earlier_referees": tuple(values["earlier_referees"])})
+        several = {name: tuple(values[name]) for name in ("earlier_referees", "committee")}
+        return cls(**{**values, **several})
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from counterground.text import counted, legible
 
 _NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 # What readers call the halves of the photos of a discovery.
-_HALVES = {"chooses": "selection", "reports": "held-out", None: ""}
+_HALVES = {"chooses": "selection", "reports": "held-out", "first": "first", "second": "second", None: ""}
 # Inside a script element the parser looks for these alone; in JSON they may be written as escapes.
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
+import string
+from dataclasses import replace
 
 import colour_model
 import numpy as np
@@ -8,16 +11,25 @@ import polars as pl
 import pytest
 
 import counterground as cg
-from counterground.construction.discover import discover_pairs, read_discovery
 
-# Choosing and splitting are pure functions with cases that no small benchmark reaches.
-from counterground.construction.discover._pairs import background_accuracy, choose_pairs, split_halves
+# Many pairs are made here: a command would need many classes.
+from counterground.cli._show import show_discovery
+from counterground.construction.discover import discover_pairs, find_pairs, read_discovery
+
+# Splitting is a pure function with cases that no small benchmark reaches.
+from counterground.construction.discover._photos import split_halves
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings
+from counterground.metrics import drop_interval
 from counterground.photos import Discovered, read_benchmark
 from counterground.pool import open_pool
 
 REFEREE = "colour_model:brightness"  # of tests/support: right about one time in three
+
+
+def discovered(benchmark, out, model=REFEREE, **changes):
+    options = {"min_drop": 0, "min_photos": 1, "split": "half", "seed": 3, "write_anyway": True, **changes}
+    return discover_pairs(benchmark, model, Settings(label_space="benchmark"), out, **options)
 
 
 def photo_rows(classes: int, backgrounds: int, clusters: int, per_cell: int) -> pl.DataFrame:
@@ -46,6 +58,30 @@ def test_halves_share_no_cluster_and_are_alike(seed):
     assert by_background["chooses"].is_between(0.35, 0.65).all()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_photograph_with_two_labels_stays_in_one_half(seed):
+    photos = photo_rows(classes=6, backgrounds=4, clusters=1, per_cell=4).with_columns(
+        cluster=pl.when(pl.col("background").is_in(["b0", "b1"]) & pl.col("path").str.ends_with("/0"))
+        .then(pl.lit("sheep.jpg"))
+        .otherwise(pl.concat_str("background", pl.col("path").str.tail(1)))
+    )
+    chooses = split_halves(photos, seed)
+    assert photos.filter(cluster="sheep.jpg")["background"].n_unique() == 2
+    assert photos.with_columns(chooses).filter(cluster="sheep.jpg")["chooses"].n_unique() == 1
+
+
+def test_either_half_may_get_the_odd_photograph():
+    photos = pl.DataFrame(
+        {
+            "path": [f"{c}/{k}" for c in range(3) for k in range(12 + c)],
+            "class_index": 0,
+            "background": "b0",
+            "cluster": [f"cluster {c}" for c in range(3) for _ in range(12 + c)],
+        }
+    )
+    assert {split_halves(photos, seed).mean() > 0.5 for seed in range(20)} == {True, False}
+
+
 def test_photos_without_cluster_stand_alone_and_the_seed_decides():
     photos = photo_rows(6, 3, 1, 10).with_columns(cluster=pl.lit(None, dtype=pl.String))
     one, same, other = (split_halves(photos, seed) for seed in (0, 0, 1))
@@ -55,58 +91,224 @@ def test_photos_without_cluster_stand_alone_and_the_seed_decides():
     assert cells["chooses"].is_between(4, 6).all()
 
 
-def predictions(accuracy: dict[tuple[int, str], tuple[int, int]]) -> pl.DataFrame:
+def predictions(accuracy: dict[tuple[int, str], tuple[int, int]], **columns) -> pl.DataFrame:
     rows = [
         {
+            "model": "m",
             "path": f"{c}/{b}/{k}",
             "class_index": c,
             "class_name": f"class {c}",
             "background": b,
             "cluster": None,
             "correct": k < right,
+            "true_rank": 0 if k < right else 1,
+            "confidence": 0.5,
         }
         for (c, b), (right, n) in accuracy.items()
         for k in range(n)
     ]
-    return pl.DataFrame(rows, schema_overrides={"class_index": pl.Int32, "cluster": pl.String})
+    schema = {"class_index": pl.Int32, "cluster": pl.String, "true_rank": pl.Int32}
+    return pl.DataFrame(rows, schema_overrides=schema).with_columns(**columns)
+
+
+def chosen(rows, **options):
+    found, _ = find_pairs(rows, **{"split": "none", "min_photos": 2, "permutations": 19, **options})
+    return found.pairs.select("class_index", "common", "counter", "drop").rows()
 
 
 def test_best_is_common_worst_is_counter_and_flat_classes_go():
-    cells = background_accuracy(
-        predictions(
-            {
-                (0, "snow"): (9, 10), (0, "grass"): (5, 10), (0, "sky"): (2, 10), (0, "rare"): (0, 1),
-                (1, "snow"): (10, 20), (1, "grass"): (11, 20),
-                (2, "snow"): (1, 2),
-            }
-        )
+    rows = predictions(
+        {
+            (0, "snow"): (9, 10), (0, "grass"): (5, 10), (0, "sky"): (2, 10), (0, "rare"): (0, 1),
+            (1, "snow"): (10, 20), (1, "grass"): (11, 20),
+            (2, "snow"): (1, 2),
+        }
     )  # fmt: skip
-    pairs = choose_pairs(cells, min_drop=0.05, min_photos=2)
-    assert pairs.rows() == [(0, "snow", "sky", pytest.approx(0.7))]
-    looser = choose_pairs(cells, min_drop=0.04, min_photos=2)
-    assert looser.select("class_index", "common", "counter").rows() == [
-        (0, "snow", "sky"),
-        (1, "grass", "snow"),
-    ]
-    rare = choose_pairs(cells, min_drop=0.05, min_photos=1)
-    assert rare["counter"].to_list() == ["rare"]
-    first = cells.row(1, named=True)
+    assert chosen(rows) == [(0, "snow", "sky", pytest.approx(0.7))]
+    assert [row[:3] for row in chosen(rows, min_drop=4)] == [(0, "snow", "sky"), (1, "grass", "snow")]
+    assert [row[2] for row in chosen(rows, min_photos=1)] == ["rare"]
+    found, _ = find_pairs(rows, split="none", min_photos=2, permutations=19)
+    first = found.cells.row(1, named=True)
     assert (first["n"], first["clusters"], first["accuracy"]) == (1, 1, 0.0)
+    assert (found.classes_seen, found.comparable) == (3, 2)
 
 
-def test_equal_accuracies_go_to_the_background_with_more_photos():
-    cells = background_accuracy(
-        predictions({(0, "a"): (2, 2), (0, "b"): (4, 4), (0, "c"): (0, 3), (0, "d"): (0, 2)})
+def test_equal_accuracies_go_to_the_place_of_the_true_name_then_to_more_photos():
+    rows = predictions(
+        {(0, "a"): (9, 10), (0, "b"): (5, 10), (0, "c"): (5, 10)}
+        | {(1, "a"): (4, 4), (1, "b"): (4, 4), (1, "c"): (4, 4), (1, "d"): (0, 4)}
+        | {(2, "a"): (2, 2), (2, "b"): (4, 4), (2, "d"): (0, 3), (2, "e"): (0, 2)},
+        true_rank=pl.when("correct").then(0).when(background="b").then(40).otherwise(2).cast(pl.Int32),
+        confidence=pl.when(background="c").then(0.9).otherwise(0.5),
     )
-    assert choose_pairs(cells, min_drop=0.05, min_photos=2).rows() == [(0, "b", "c", 1.0)]
+    assert [row[1:3] for row in chosen(rows)] == [("a", "b"), ("c", "d"), ("b", "d")]
+
+
+def test_what_nothing_decides_is_decided_by_lot_not_by_name():
+    names = string.ascii_lowercase[:6]
+    rows = predictions({(c, name): (4 if name < "d" else 0, 4) for c in range(40) for name in names})
+    pairs = chosen(rows)
+    assert {row[1] for row in pairs} == set("abc")
+    assert {row[2] for row in pairs} == set("def")
+    assert pairs == chosen(rows)
+    assert pairs != chosen(rows, seed=1)
+
+
+def test_a_background_needs_half_of_what_the_median_one_has():
+    sizes = {"snow": 40, "grass": 30, "sky": 20, "rare": 9}
+    rows = predictions({(c, name): (n // 2, n) for c in range(5) for name, n in sizes.items()})
+    found, _ = find_pairs(rows, split="none", permutations=19)
+    assert found.photos_needed == 13  # the median is 25
+    halved, _ = find_pairs(rows, split="half", permutations=19)
+    assert halved.photos_needed in (6, 7)
+    few, _ = find_pairs(predictions({(0, "a"): (1, 2), (0, "b"): (1, 3)}), split="none", permutations=19)
+    assert few.photos_needed == 2
+
+
+def draw(
+    seed,
+    *,
+    classes=12,
+    labels=4,
+    photographs=4,
+    per_cell=2,
+    effect=0.0,
+    shared=0.0,
+    photograph=0.0,
+    mixed=False,
+):
+    """A referee on classes that stand on every photograph, each of one label; effects are in accuracy."""
+    random = np.random.default_rng(seed)
+    c, k, _ = np.indices((classes, labels * photographs, per_cell)).reshape(3, -1)
+    b = random.integers(0, labels, len(c)) if mixed else k // photographs
+    p = 0.5 + random.normal(0, effect, (classes, labels))[c, b] + random.normal(0, shared, labels)[b]
+    p += random.normal(0, photograph, labels * photographs)[k]
+    right = random.random(len(c)) < p
+    return pl.DataFrame(
+        {
+            "model": "m",
+            "path": [f"{number:05d}" for number in range(len(c))],
+            "class_index": c.astype(np.int32),
+            "class_name": c.astype(str),
+            "background": b.astype(str),
+            "cluster": k.astype(str),
+            "correct": right,
+            "true_rank": np.where(right, 0, 1).astype(np.int32),
+            "confidence": random.random(len(c)),
+        }
+    )
+
+
+def p_values(seeds, *, split="half", alone=False, **world):
+    for seed in seeds:
+        rows = draw(seed, **world)
+        rows = rows.with_columns(cluster=pl.lit(None, dtype=pl.String)) if alone else rows
+        yield find_pairs(rows, split=split, seed=seed, permutations=99)[0].decisive.p
+
+
+@pytest.mark.parametrize("split", ["half", "none"])
+def test_chance_is_what_permuted_backgrounds_give(split):
+    nothing = list(p_values(range(30), split=split, photograph=0.2))
+    assert np.mean(np.array(nothing) < 0.05) <= 0.1
+    assert 0.35 < np.mean(nothing) < 0.65
+    assert np.mean(np.array(list(p_values(range(10), split=split, effect=0.3, photograph=0.1))) < 0.05) >= 0.9
+
+
+def test_what_photos_of_a_photograph_share_is_no_effect_of_its_label():
+    world = {"split": "none", "photograph": 0.25, "photographs": 3, "per_cell": 6}
+    assert np.mean(np.array(list(p_values(range(12), **world))) < 0.05) <= 0.1
+    fooled = list(p_values(range(12), alone=True, **world))
+    assert np.mean(np.array(fooled) < 0.05) > 0.5, "as if they were independent"
+
+
+def test_one_photograph_a_label_proves_nothing():
+    rows = draw(0, photographs=1, per_cell=8, effect=0.3)
+    found, _ = find_pairs(rows, split="none", permutations=19)
+    assert found.decisive.p > 0.5
+    assert not found.exceeds_chance
+
+
+def test_observers_with_several_labels_are_permuted_within_classes():
+    rows = draw(0, per_cell=4, effect=0.25, mixed=True)
+    own = rows.with_columns(cluster=pl.concat_str("class_index", pl.lit("/"), "cluster"))
+    found, _ = find_pairs(own, split="none", permutations=99)
+    assert found.exceeds_chance
+    flat, _ = find_pairs(draw(1, per_cell=4, mixed=True), split="none", permutations=99)
+    assert not flat.exceeds_chance
+
+
+def test_few_classes_vary_by_more_than_chance_and_the_figures_are_said():
+    rows = draw(3, effect=0.4)
+    found, _ = find_pairs(rows, permutations=99)
+    for figure in (found.classes_by_chance, found.chosen_by_chance, found.held_out_by_chance):
+        assert figure.low <= figure.expected <= figure.high
+        assert 0 < figure.p <= 1
+    assert found.chosen_by_chance.observed == pytest.approx(found.pairs["drop"].mean())
+    assert found.chosen_by_chance.expected > 0.2
+    assert abs(found.held_out_by_chance.expected) < 0.05
+    assert found.held_out_by_chance.p < 0.05
+
+
+def truth_of(found, rows):
+    """The mean accuracy lost on these rows between the backgrounds of the pairs."""
+    rates = rows.group_by("class_index", "background").agg(pl.col("correct").mean()).rows()
+    level = {(index, background): rate for index, background, rate in rates}
+    pairs = found.pairs.select("class_index", "common", "counter").rows()
+    return np.mean([level[c, common] - level[c, counter] for c, common, counter in pairs])
+
+
+def test_shrinking_finds_more_where_a_background_affects_all_classes_alike():
+    gain = []
+    for seed in range(8):
+        other = draw(seed, classes=20, per_cell=40, shared=0.12, mixed=True)
+        rows = other.group_by("class_index", "cluster", maintain_order=True).head(1)
+        rows = rows.with_columns(cluster=pl.lit(None, dtype=pl.String))
+        drops = [
+            truth_of(find_pairs(rows, split="none", choose=choose, permutations=9)[0], other)
+            for choose in ("best", "shrunken")
+        ]
+        gain.append(drops[1] - drops[0])
+    assert np.mean(gain) > 0.03
+
+
+def test_halves_are_swapped_and_the_interval_is_that_of_a_half():
+    rows = draw(5, effect=0.2, photograph=0.1)
+    swap, groups = find_pairs(rows, split="swap", permutations=19)
+    half, kept = find_pairs(rows, split="half", permutations=19)
+    assert set(swap.pairs["half"]) == {"first", "second"}
+    chosen_first = swap.pairs.filter(half="first").drop("half")
+    assert chosen_first.equals(half.pairs.drop("half"))
+    assert set(kept["path"]) < set(groups["path"])
+    assert kept.join(groups, on=["path", "group"]).height == len(kept)
+
+    grouped = rows.join(groups, on="path").sort("path")
+    in_first = split_halves(rows, 0)
+    first = set(rows.filter(in_first)["path"])
+    sides = [grouped.filter(pl.col("path").is_in(list(first)) == side) for side in (False, True)]
+    columns = ("correct", "class_index", "group", "cluster")
+    one, other = (drop_interval(*(side[name] for name in columns)) for side in sides)
+    pooled = drop_interval(*(grouped[name] for name in columns))
+    found = swap.reported_drop
+    assert found.value == pytest.approx((one.value + other.value) / 2)
+    assert found.high - found.low == pytest.approx((one.high - one.low + other.high - other.low) / 2)
+    assert found.high - found.low > pooled.high - pooled.low
+    assert half.reported_drop.value == pytest.approx(one.value)
+
+
+def test_of_several_referees_the_mean_accuracy_counts():
+    rows = predictions({(0, "a"): (6, 10), (0, "b"): (8, 10), (0, "c"): (1, 10)})
+    other = predictions({(0, "a"): (9, 10), (0, "b"): (4, 10), (0, "c"): (1, 10)}, model=pl.lit("other"))
+    assert chosen(rows) == [(0, "b", "c", pytest.approx(0.7))]
+    both, _ = find_pairs(pl.concat([rows, other]), split="none", min_photos=2, permutations=19)
+    assert both.pairs.select("common", "counter", "drop").rows() == [("a", "c", pytest.approx(0.65))]
+    cell = both.cells.filter(background="a").row(0, named=True)
+    assert (cell["n"], cell["accuracy"]) == (10, pytest.approx(0.75))
+    assert both.chosen_drop.value == pytest.approx(0.65)
 
 
 def test_discover_writes_a_benchmark_of_the_other_half(photos, tmp_path):
     benchmark = read_benchmark(photos)
-    settings = Settings(label_space="benchmark")
-    found = discover_pairs(
-        benchmark, REFEREE, settings, tmp_path / "pairs", min_drop=0, min_photos=1, split="half", seed=3
-    )
+    found = discovered(benchmark, tmp_path / "pairs")
     again = read_benchmark(tmp_path / "pairs")
     assert again.photos.equals(found.benchmark.photos)
     assert set(again.photos["path"]) < set(benchmark.photos["path"])
@@ -121,8 +323,12 @@ def test_discover_writes_a_benchmark_of_the_other_half(photos, tmp_path):
     for row in again.photos.iter_rows(named=True):
         assert row["group"] == expected[row["class_index"], row["background"]]
         assert (tmp_path / "pairs" / again.root / row["path"]).exists()
-    assert any(found.sentence == note for note in again.notes)
-    assert read_discovery(tmp_path / "pairs").pairs.equals(found.pairs)
+    assert found.sentence == " ".join(again.notes[-len(again.notes) :])
+    read = read_discovery(tmp_path / "pairs")
+    assert read.pairs.equals(found.pairs)
+    assert {
+        name: value for name, value in vars(read).items() if name not in ("pairs", "cells", "benchmark")
+    } == {name: value for name, value in vars(found).items() if name not in ("pairs", "cells", "benchmark")}
     assert read_discovery(tmp_path) is None
     description = json.loads((tmp_path / "pairs" / "benchmark.json").read_text())
     came_from = f"photos@{benchmark.version[:8]}"
@@ -131,18 +337,28 @@ def test_discover_writes_a_benchmark_of_the_other_half(photos, tmp_path):
     assert again.discovery == found.benchmark.discovery == Discovered(REFEREE, "half", 0, came_from, "photos")
     record = json.loads((tmp_path / "pairs" / "discovery.json").read_text())
     assert record["chosen_drop"]["value"] == pytest.approx(found.pairs["drop"].mean())
+    assert record["exceeds_chance"] is False
+    assert record["held_out_by_chance"]["p"] == found.held_out_by_chance.p
+
+
+def test_the_held_out_drop_is_what_evaluate_says_of_the_benchmark(photos, tmp_path):
+    found = discovered(read_benchmark(photos), tmp_path / "pairs")
+    run = cg.evaluate(
+        tmp_path / "pairs", REFEREE, label_space="benchmark", out=tmp_path / "run", report=False
+    )
+    (drop,) = run.scores.filter(pl.col("class_index").is_null(), metric="drop").rows(named=True)
+    for name in ("value", "low", "high", "n", "clusters"):
+        assert getattr(found.reported_drop, name) == pytest.approx(drop[name], abs=1e-12)
 
 
 def test_without_a_split_the_sentence_says_that_the_drop_is_biased(photos, tmp_path):
-    found = discover_pairs(
-        read_benchmark(photos), REFEREE, Settings(label_space="benchmark"),
-        tmp_path / "pairs", min_drop=0, min_photos=1, split="none", seed=0,
-    )  # fmt: skip
+    found = discovered(read_benchmark(photos), tmp_path / "pairs", split="none")
     assert found.reported_drop is None
-    assert "optimistically biased" in found.sentence
+    assert "inflated by the selection, and so are those of other models" in found.sentence
     assert len(found.benchmark.photos) == 16 * len(found.pairs)
     *table, summary, sentence = repr(found).splitlines()
     assert f"Pairs chosen by {REFEREE}" in " ".join(" ".join(table).split())
+    assert "Drop where chosen" in " ".join(" ".join(table).split())
     assert all(any(name in line for line in table) for name in found.pairs["class_name"])
     assert summary == (
         f"{len(found.pairs)} of 3 classes differ by more than 0 points between backgrounds; "
@@ -150,62 +366,96 @@ def test_without_a_split_the_sentence_says_that_the_drop_is_biased(photos, tmp_p
     )
     assert sentence == found.sentence
     html = found._repr_html_()
-    assert html.count("<tr>") == 1 + len(found.pairs)
+    assert html.count("<tr>") == 1 + len(found.pairs) + 1 + 2
     assert summary in html
+    assert "by chance</th>" in html
 
 
-def test_choosing_on_the_same_photos_flatters_a_model_that_does_not_lean():
-    random = np.random.default_rng(0)
-    photos = photo_rows(40, 6, 60, 8)
-    chosen, kept = [], []
-    for seed in range(20):
-        correct = random.random(len(photos)) < 0.7
-        seen = photos.with_columns(correct=pl.Series(correct), class_name=pl.lit("x"))
-        halves = split_halves(seen, seed)
-        cells = background_accuracy(seen.filter(halves))
-        pairs = choose_pairs(cells, min_drop=0.05, min_photos=2)
-        other = background_accuracy(seen.filter(~halves))
-        of = {(row["class_index"], row["background"]): row["accuracy"] for row in other.iter_rows(named=True)}
-        chosen.append(pairs["drop"].mean())
-        kept.append(
-            np.mean([
-                of[row["class_index"], row["common"]] - of[row["class_index"], row["counter"]]
-                for row in pairs.iter_rows(named=True)
-                if (row["class_index"], row["common"]) in of and (row["class_index"], row["counter"]) in of
-            ])
-        )  # fmt: skip
-    assert np.mean(chosen) > 0.3
-    assert abs(np.mean(kept)) < 0.03
+def test_a_swapped_benchmark_says_that_its_interval_is_too_narrow(photos, tmp_path):
+    found = discovered(read_benchmark(photos), tmp_path / "pairs", split="swap")
+    assert found.benchmark.discovery.split == "swap"
+    assert set(found.pairs["half"]) == {"first", "second"}
+    assert "too narrow for colour_model:brightness" in found.benchmark.notes[-1]
+    assert "first half" in repr(found)
+    run = cg.evaluate(
+        tmp_path / "pairs", REFEREE, label_space="benchmark", out=tmp_path / "run", report=False
+    )
+    assert "too narrow for colour_model:brightness" in run.info.benchmark.notes[-1]
+    (drop,) = run.scores.filter(pl.col("class_index").is_null(), metric="drop").rows(named=True)
+    assert found.reported_drop.high - found.reported_drop.low > drop["high"] - drop["low"]
+    assert "report the one in the notes" in " ".join(cg.compare(run).warnings)
+
+
+def test_nothing_found_is_no_benchmark(photos, tmp_path):
+    benchmark, out = read_benchmark(photos), tmp_path / "pairs"
+    found = discovered(benchmark, out, write_anyway=False)
+    assert found.benchmark is None
+    assert not found.exceeds_chance
+    assert found.sentence.startswith(f"No more than chance: the pairs that {REFEREE} chose")
+    assert found.sentence.endswith("No benchmark was written.")
+    assert "no benchmark was written" in found.summary
+    assert {entry.name for entry in out.iterdir()} == {
+        "cells.parquet", "discovery.json", "pairs.parquet", "referee"
+    }  # fmt: skip
+    with pytest.raises(CounterGroundError, match="a discovery that wrote no benchmark"):
+        read_benchmark(out)
+    read = read_discovery(out)
+    assert read.benchmark is None
+    assert repr(read) == repr(found)
+
+    written = discovered(benchmark, out)
+    assert len(written.benchmark) == len(read_benchmark(out))
+    assert written.sentence.startswith("No more than chance")
+    assert "No more than chance" in read_benchmark(out).notes[0]
+    assert discovered(benchmark, out, write_anyway=False).benchmark is None
+    assert not (out / "photos.parquet").exists()
+
+
+def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
+    found = discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=99)
+    assert found.benchmark is None
+    assert found.sentence == (
+        "No class of photos differs by more than 99 points between backgrounds with at least 1 photo in each "
+        "half. No benchmark was written."
+    )
+    assert read_discovery(tmp_path / "pairs").pairs.is_empty()
+    with pytest.raises(UsageError, match="holds another discovery"):
+        discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=98)
+
+
+def test_a_committee_is_recorded_and_warned_of(photos, tmp_path):
+    models = {"light": REFEREE, "again": "colour_model:thousand"}
+    found = discovered(read_benchmark(photos), tmp_path / "pairs", models)
+    assert found.referee == "light and again"
+    assert "Pairs chosen by light and again" in repr(found)
+    how = read_benchmark(tmp_path / "pairs").discovery
+    assert how == found.benchmark.discovery
+    assert how.committee == how.referees == (REFEREE, "colour_model:thousand")
+    for number, model in enumerate(how.referees):
+        run = cg.evaluate(
+            tmp_path / "pairs", model, label_space="benchmark", out=tmp_path / f"run {number}", report=False
+        )
+        assert f"{model} itself, together with other models, does best" in " ".join(cg.compare(run).warnings)
 
 
 def test_wrong_asks_are_named(photos, tmp_path):
     benchmark = read_benchmark(photos)
 
     def ask(found=benchmark, out=tmp_path / "pairs", **changes):
-        options = {"min_drop": 5, "min_photos": 2, "split": "half", "seed": 0, **changes}
-        return discover_pairs(found, REFEREE, Settings(label_space="benchmark"), out, **options)
+        return discovered(found, out, **{"min_drop": 5, "min_photos": 2, **changes})
 
-    for referee, many in (("paper:clip", 28), ({"a": "efficientnet-lite0", "b": REFEREE}, 2)):
-        with pytest.raises(UsageError, match=f"The referee must be one model, not {many}"):
-            discover_pairs(
-                benchmark,
-                referee,
-                Settings(),
-                tmp_path / "pairs",
-                min_drop=5,
-                min_photos=2,
-                split="half",
-                seed=0,
-            )
-    with pytest.raises(UsageError, match="half or none"):
+    with pytest.raises(UsageError, match="There is no referee"):
+        ask(model=[])
+    with pytest.raises(UsageError, match="half, swap or none"):
         ask(split="third")
+    with pytest.raises(UsageError, match="best or shrunken"):
+        ask(choose="worst")
     with pytest.raises(UsageError, match="at least 0 and below 100"):
         ask(min_drop=-1)
     with pytest.raises(
-        CounterGroundError,
-        match=r"No class of .* differs by more than 99 points .*; \d+ of \d+ classes have two such",
+        CounterGroundError, match="No class of photos has at least 30 photos on two backgrounds in each half"
     ):
-        ask(min_drop=99, min_photos=30)
+        ask(min_photos=30)
     single = benchmark.photos.filter(pl.col("group") == "common")
     bare = type(benchmark)("bare", benchmark.root, single, benchmark.label_space)
     with pytest.raises(CounterGroundError, match="on two labelled backgrounds"):
@@ -221,9 +471,28 @@ def test_wrong_asks_are_named(photos, tmp_path):
 
 def test_a_referee_may_be_a_model_in_memory(photos, tmp_path):
     how = {"label_space": "benchmark", "min_drop": 0, "min_photos": 1, "seed": 3}
+    how["write_anyway"] = True
     found = cg.discover(photos, colour_model.brightness(), out=tmp_path / "pairs", **how)
     assert found.pairs.equals(cg.discover(photos, REFEREE, out=tmp_path / "by spec", **how).pairs)
-    assert found.referee == found.benchmark.discovery.referee == "object:Sequential"
+    assert (found.referee, found.benchmark.discovery.referee) == ("Sequential", "object:Sequential")
+    named = cg.discover(photos, f"light={REFEREE}", out=tmp_path / "named", **how)
+    assert (named.referee, named.benchmark.discovery.referee) == ("light", REFEREE)
     chosen = {"referee": colour_model.brightness(), "label_space": "confusable"}
     with pytest.raises(UsageError, match="referee must be the specification of a model, not tuple"):
         cg.evaluate(photos, REFEREE, out=tmp_path / "run", **chosen)
+
+
+def test_a_terminal_shows_the_largest_of_many_pairs_and_the_sentence(photos, tmp_path, capsys):
+    found = discovered(read_benchmark(photos), tmp_path / "pairs")
+    one = found.pairs.head(1)
+    many = [
+        one.with_columns(class_name=pl.lit(f"animal {number}"), drop=pl.lit(number / 20))
+        for number in range(20)
+    ]
+    show_discovery(replace(found, pairs=pl.concat(many)))
+    shown = capsys.readouterr().out
+    listed = re.findall(r"animal \d+", shown)
+    assert listed == [f"animal {number}" for number in range(19, 7, -1)]
+    assert "... and 8 more pairs with smaller drops" in shown
+    said = " ".join(shown.split())
+    assert said.count(found.sentence) == 1

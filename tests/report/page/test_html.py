@@ -17,7 +17,17 @@ from counterground.comparison import full_comparison
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import compare_models, score_backgrounds, score_predictions
 from counterground.report import write_report
-from counterground.results import bounds, open_run, p_value, percent, regroup, repeat_command
+from counterground.results import (
+    Cell,
+    Column,
+    Table,
+    bounds,
+    open_run,
+    p_value,
+    percent,
+    regroup,
+    repeat_command,
+)
 
 NASTY = "<script>alert('x')</script>\"&"
 
@@ -346,7 +356,15 @@ def test_a_discovery_is_told_with_both_drops(page, four_models):
     discovery = SimpleNamespace(
         referee="efficientnet-lite0",
         sentence="On the selection half it drops 62.0 points, on the held-out half 40.0.",
-        pairs=pl.DataFrame({"class_index": [0], "common": ["snow"], "counter": ["grass"]}),
+        pairs=pl.DataFrame(
+            {"class_index": [0], "common": ["snow"], "counter": ["grass"], "half": ["chooses"]}
+        ),
+        evidence=Table(
+            [Column("Evidence"), Column("found", True), Column("by chance", True), Column("p", True)],
+            [[Cell("Drop where chosen"), Cell("62.0"), Cell("41.0", "[30.5, 50.1]"), Cell("0.004")]],
+            "Drops in points.",
+            "Is it more than chance?",
+        ),
         cells=pl.DataFrame(
             {
                 "class_index": [0, 0, 1],
@@ -362,6 +380,8 @@ def test_a_discovery_is_told_with_both_drops(page, four_models):
     )
     text = page(four_models, discovery=discovery).text
     assert discovery.sentence in text
+    assert "Is it more than chance? Drops in points." in text
+    assert "Drop where chosen 62.0 41.0 [30.5, 50.1] 0.004" in text
     assert "ice bear snow common selection 75.0 [50.0, 90.0] 12" in text
     assert "black swan sky" not in text
 

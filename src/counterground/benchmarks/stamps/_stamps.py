@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,14 @@ from counterground.text import counted
 
 @dataclass(frozen=True)
 class Placement:
-    """One photo to be made: cut-out, background, and how the first lies on the second."""
+    """One photo to be made: cut-out, background, and how the first lies on the second.
+
+    ``number`` counts the placements of a cut-out on one photograph.
+    """
 
     cutout: Cutout
     background: Background
+    number: int
     crop: float
     scale: float
     center: tuple[float, float]
@@ -59,17 +64,20 @@ def draw_placements(
     backgrounds: Sequence[Background],
     *,
     per_label: int,
+    placements: int,
     scale: tuple[float, float],
     seed: int,
 ) -> list[Placement]:
-    """Return ``per_label`` placements of every cut-out on every label, each on another photograph.
+    """Return ``placements`` of every cut-out on each of ``per_label`` photographs of every label.
 
     Args:
         cutouts: what is placed.
         backgrounds: what it is placed on; rectangles of one photograph and label count as one choice.
-        per_label: photos per cut-out and label.
+        per_label: photographs per cut-out and label.
+        placements: photos per cut-out and photograph.
         scale: range of the cut-out's longer side, as a fraction of the photo's side.
-        seed: the same seed, cut-out, label and turn give the same placement whatever else is asked for.
+        seed: the same seed, cut-out, label, turn and number give the same placement whatever else is asked
+            for.
 
     Raises:
         UsageError: a label has fewer than ``per_label`` photographs.
@@ -80,31 +88,38 @@ def draw_placements(
     for label, photographs in by_label.items():
         if len(photographs) < per_label:
             raise UsageError(
-                f"{per_label} photos per cut-out need {per_label} photographs of {label!r}, "
+                f"per_label={per_label} needs {per_label} photographs of {label!r}, "
                 f"and there are {len(photographs)}; ask for fewer or leave {label!r} out."
             )
-    placements = []
+    drawn = []
     for cutout in cutouts:
         for label in sorted(by_label):
             photographs = by_label[label]
             names = sorted(photographs)
             order = _generator(seed, cutout.path_in_package, label).permutation(len(names))
-            for turn in range(per_label):
-                rng = _generator(seed, cutout.path_in_package, label, turn)
+            for turn, number in product(range(per_label), range(placements)):
+                # The first placement has the key that it had when there was only one.
+                key = (turn, number) if number else (turn,)
+                rng = _generator(seed, cutout.path_in_package, label, *key)
                 choices = photographs[names[order[turn]]]
                 background = choices[int(rng.integers(len(choices)))]
-                placements.append(_place(cutout, background, scale, rng))
-    return placements
+                drawn.append(_place(cutout, background, number, scale, rng))
+    return drawn
 
 
 def _place(
-    cutout: Cutout, background: Background, scale: tuple[float, float], rng: np.random.Generator
+    cutout: Cutout,
+    background: Background,
+    number: int,
+    scale: tuple[float, float],
+    rng: np.random.Generator,
 ) -> Placement:
     longer = float(rng.uniform(*scale))
     half = [longer * side / max(cutout.image.size) / 2 for side in cutout.image.size]
     return Placement(
         cutout=cutout,
         background=background,
+        number=number,
         crop=float(rng.uniform()),
         scale=longer,
         center=(float(rng.uniform(half[0], 1 - half[0])), float(rng.uniform(half[1], 1 - half[1]))),
@@ -118,7 +133,7 @@ def _generator(*key: object) -> np.random.Generator:
 
 
 Progress = Callable[[int, int], None]
-_BUILDER = 3  # raise it when the same settings would give other photos or notes
+_BUILDER = 4  # raise it when the same settings would give other photos or notes
 _JPEG = {"quality": 95, "subsampling": 0}  # colour at full resolution: cut-outs have sharp coloured edges
 
 
@@ -126,13 +141,15 @@ _JPEG = {"quality": 95, "subsampling": 0}  # colour at full resolution: cut-outs
 class StampsSettings:
     """What decides every byte of a ``stamps`` benchmark, besides the packages and Pillow's version.
 
-    ``scale`` is the range of the cut-out's longer side as a fraction of the photo's side; ``classes`` are
-    OpenAI's ImageNet names, ``None`` for all 45; ``textures`` also takes tiling textures as backgrounds.
+    Every cut-out is placed ``placements`` times on each of ``per_label`` photographs of each label. ``scale``
+    is the range of the cut-out's longer side as a fraction of the photo's side; ``classes`` are OpenAI's
+    ImageNet names, ``None`` for all 45; ``textures`` also takes tiling textures as backgrounds.
     """
 
     seed: int = 0
     labels: tuple[str, ...] = LABELS
     per_label: int = 4
+    placements: int = 4
     size: int = 256
     scale: tuple[float, float] = (0.5, 0.8)
     classes: tuple[str, ...] | None = None
@@ -143,8 +160,11 @@ class StampsSettings:
         low, high = self.scale
         if not 0 < low <= high <= 1:
             raise UsageError(f"The scale {self.scale} must be two fractions, the smaller first.")
-        if self.per_label < 1 or self.size < 16 or not self.labels:
-            raise UsageError("stamps needs a label, a photo per label and a side of at least 16 pixels.")
+        if min(self.per_label, self.placements) < 1 or self.size < 16 or not self.labels:
+            raise UsageError(
+                "stamps needs a label, a photograph per label, a placement on each and a side of at least "
+                "16 pixels."
+            )
 
     def record(self) -> dict[str, Any]:
         """Return the settings as JSON types."""
@@ -170,7 +190,7 @@ def build_stamps(
     """Return the benchmark of these settings; build it where it does not exist yet.
 
     Args:
-        settings: defaults give 51 cut-outs x 6 backgrounds x 4 photographs = 1,224 photos of 256 px.
+        settings: defaults give 51 cut-outs x 6 backgrounds x 4 photographs x 4 placements = 4,896 photos.
         packages: folder with the ``.deb`` files, where there is no apt.
         out: folder of the benchmark; by default one in the cache.
         progress: called with (photos done, photos in all).
@@ -234,7 +254,12 @@ def _build(draft: Path, settings: StampsSettings, packages: Path | None, progres
         textures=settings.textures,
     )
     placements = draw_placements(
-        cutouts, backgrounds, per_label=settings.per_label, scale=settings.scale, seed=settings.seed
+        cutouts,
+        backgrounds,
+        per_label=settings.per_label,
+        placements=settings.placements,
+        scale=settings.scale,
+        seed=settings.seed,
     )
     rows = _write_photos(placements, draft, settings.size, label_space, progress)
     frame = pl.DataFrame(rows, schema=MANIFEST_SCHEMA).sort("path")
@@ -308,7 +333,7 @@ def _write_photo(placement: Placement, root: Path, size: int, class_index: int) 
         flip=placement.flip,
     )
     folder = f"{cutout.imagenet_index:03d} {cutout.class_name}/{background.label}"
-    stem = f"{cutout.stem}-{Path(background.file).stem}"
+    stem = f"{cutout.stem}-{Path(background.file).stem}" + f"-{placement.number + 1}" * (placement.number > 0)
     path, mask_path = f"photos/{folder}/{stem}.jpg", f"masks/{folder}/{stem}.png"
     encoded = io.BytesIO()
     photo.save(encoded, "JPEG", **_JPEG)
@@ -356,7 +381,7 @@ def _is_built() -> bool:
 STAMPS = BuiltInBenchmark(
     name="stamps",
     description="45 ImageNet classes: 51 photographic cut-outs on 28 photographs of 6 backgrounds",
-    n_photos=1224,
+    n_photos=4896,
     folder=lambda: stamps_folder(StampsSettings()),
     is_ready=_is_built,
     get=_get,

@@ -15,13 +15,19 @@ from counterground.cli._options import out_option, overwrite_option, running_opt
     cls=Command,
     examples="""
         counterground discover stamps --referee efficientnet-lite0 -o pairs
-        counterground discover my-pool --referee efficientnet-lite0 --min-photos 4 \\
+        counterground discover my-pool --referee efficientnet-lite0 --split swap \\
           -o pairs
     """,
 )
 @click.argument("benchmark")
 @click.option(
-    "--referee", required=True, metavar="MODEL", help="The model whose accuracy chooses the backgrounds."
+    "--referee",
+    "referees",
+    required=True,
+    multiple=True,
+    metavar="MODEL",
+    help="The model whose accuracy chooses the backgrounds; repeat for several, whose mean counts. "
+    "'NAME=MODEL' gives a name.",
 )
 @out_option("Folder for the benchmark; photos are not copied.")
 @overwrite_option("discovery")
@@ -33,29 +39,45 @@ from counterground.cli._options import out_option, overwrite_option, running_opt
 )
 @click.option(
     "--min-photos",
-    default=2,
-    show_default=True,
     type=click.IntRange(min=1),
-    help="Photos that a background needs, in each half, to be considered.",
+    metavar="N",
+    help="Photos that a background needs, in each half, to be considered.  [default: half of what the median "
+    "background of a class has, at least 2]",
 )
 @click.option(
     "--split",
     default="half",
     show_default=True,
-    type=click.Choice(["half", "none"]),
-    help="half: choose pairs on one half of the photos and measure on the other half.",
+    type=click.Choice(["half", "swap", "none"]),
+    help="half: choose pairs on one half of the photos and measure on the other half. swap: keep both, each "
+    "half in the pairs that the other chose. none: choose and measure on the same photos.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the split.")
+@click.option(
+    "--choose",
+    default="best",
+    show_default=True,
+    type=click.Choice(["best", "shrunken"]),
+    help="best: by accuracy. shrunken: by accuracy with noise shrunk away, which finds more where a "
+    "background affects all classes alike.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the split and of the permutations.")
+@click.option(
+    "--write-anyway",
+    is_flag=True,
+    help="Write the benchmark even if the pairs are no more than chance.",
+)
 @running_options(referee=True)
-def discover(benchmark: str, referee: str, out: Path, **options: Any) -> None:
+def discover(benchmark: str, referees: tuple[str, ...], out: Path, **options: Any) -> None:
     """Find each class's best (common) and worst (counter) background for a referee model.
 
     Photos need backgrounds: folders <class>/<background>/, a column of the manifest, or the labels of a pool.
     With --split half, pairs are chosen on one half of the photos and the benchmark holds the other half.
+    Where they drop by no more than chance explains, one line says so and no benchmark is written.
     """
     from counterground.api import discover as run_discovery
     from counterground.cli._show import show_discovery
 
-    discovery = run_discovery(benchmark, referee, out=out, show_progress=not is_quiet(), **options)
+    discovery = run_discovery(benchmark, referees, out=out, show_progress=not is_quiet(), **options)
     show_discovery(discovery)
-    click.echo(f"Benchmark: {out}")
+    if discovery.benchmark is not None:
+        click.echo(f"Benchmark: {out}")

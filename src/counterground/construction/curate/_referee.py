@@ -16,6 +16,7 @@ from counterground.inference import (
     Settings,
     build_head,
     candidate_labels,
+    choose_runtime,
     encode_photos,
     listed_classes,
 )
@@ -154,6 +155,7 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
         )
     templates = prompt_templates(running.prompts)
     head = build_head(model, candidates.space, candidates.texts, templates, cache_dir() / "heads")
+    choose_runtime(model, _benchmark(pool, photos, classes), running.batch_size)
     # Equal names are one name here: they share a column, and would tie.
     columns, first, place = np.unique(head.columns, return_index=True, return_inverse=True)
     if len(columns) < 2:

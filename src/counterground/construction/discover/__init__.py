@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from counterground.construction.discover._discover import Discovery, discover_pairs, read_discovery
+    from counterground.construction.discover._discover import discover_pairs
+    from counterground.construction.discover._discovery import Discovery, read_discovery
+    from counterground.construction.discover._finding import ByChance, Finding, find_pairs
 
-__all__ = ["Discovery", "discover_pairs", "read_discovery"]
+__all__ = ["ByChance", "Discovery", "Finding", "discover_pairs", "find_pairs", "read_discovery"]
 
 
 def __getattr__(name: str) -> Any:
     """Load discovery, and with it SciPy, when it is asked for: the other parts need neither."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from counterground.construction.discover import _discover
+    from counterground.construction.discover import _discover, _discovery, _finding
 
-    return getattr(_discover, name)
+    return next(
+        getattr(module, name) for module in (_discover, _discovery, _finding) if hasattr(module, name)
+    )

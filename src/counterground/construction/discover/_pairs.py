@@ -1,93 +1,104 @@
-"""How pairs are chosen: accuracy per background, best and worst background, two halves of the photos."""
+"""How pairs are chosen: each class's best and worst background, in one tally or in many at once."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import polars as pl
 
-from counterground.metrics import proportion_interval
+from counterground.construction.discover._tally import Flags, Floats, Ints, Tally, ratio
 
-_CELLS = {
-    "class_index": pl.Int32,
-    "class_name": pl.String,
-    "background": pl.String,
-    "n": pl.Int64,
-    "clusters": pl.Int64,
-    "accuracy": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-}
+Choose = Literal["best", "shrunken"]
+"""``best``: by accuracy, as the paper does; ``shrunken``: by accuracy as far as it is not noise."""
 
 
-def background_accuracy(predictions: pl.DataFrame) -> pl.DataFrame:
-    """Return ``class_index, class_name, background, n, clusters, accuracy, low, high`` (fractions), sorted.
+@dataclass(frozen=True)
+class Choice:
+    """Positions of the backgrounds chosen for each class, arrays ``[permutations, classes]``.
 
-    Intervals are 95 %; photos of one cluster count together.
+    ``drop`` is the difference of their accuracies (a fraction), ``kept`` whether it is large enough.
     """
-    rows = []
-    cells = predictions.filter(pl.col("background").is_not_null())
-    for key, cell in cells.group_by("class_index", "class_name", "background", maintain_order=True):
-        found = proportion_interval(cell["correct"].to_numpy(), cell["cluster"].to_numpy())
-        rows.append((*key, found.n, found.clusters, found.value, found.low, found.high))
-    return pl.DataFrame(rows, schema=_CELLS, orient="row").sort("class_index", "background")
+
+    common: Ints
+    counter: Ints
+    drop: Floats
+    kept: Flags
+
+    @property
+    def mean_drop(self) -> Floats:
+        """The mean drop of the classes that are kept, 0 where none is; ``[permutations]``."""
+        return self.mean(self.drop)
+
+    def mean(self, drops: Floats) -> Floats:
+        """The mean of drops ``[permutations, classes]`` over the classes that are kept."""
+        return ratio(np.where(self.kept, drops, 0).sum(-1), self.kept.sum(-1))
+
+    def drop_in(self, other: Tally) -> Floats:
+        """Return the mean drop of these pairs on other photos."""
+        accuracy = other.accuracy
+        return self.mean(_at(accuracy, self.common) - _at(accuracy, self.counter))
 
 
-def choose_pairs(cells: pl.DataFrame, *, min_drop: float, min_photos: int) -> pl.DataFrame:
-    """Return ``class_index, common, counter, drop``: best and worst background of each class that is kept.
+def choose_pairs(tally: Tally, eligible: Flags, *, min_drop: float, choose: Choose, lots: Floats) -> Choice:
+    """Choose each class's best and worst background.
 
-    Equal accuracies go to the background with more photos, then to the first by name.
+    Equal ones are decided by the closeness of the true name (see ``photos_seen``), then by more photos, at
+    last by lot. A class is kept by the difference of its accuracies as they are, also where the choice is by
+    shrunken ones: ``min_drop`` has one meaning.
 
     Args:
-        cells: as ``background_accuracy`` gives them.
+        tally: of the photos that choose, ``[permutations, classes, backgrounds]``.
+        eligible: the backgrounds with enough photos, same shape.
         min_drop: a class is kept if its accuracy differs by more than this fraction (paper section 2: 0.05).
-        min_photos: backgrounds with fewer photos of the class are not considered.
+        choose: how.
+        lots: ``[classes, backgrounds]`` random numbers.
     """
-    considered = cells.filter(pl.col("n") >= min_photos)
-    keys = ["class_index", "accuracy", "n", "background"]
-    best = considered.sort(keys, descending=[False, True, True, False]).unique("class_index", keep="first")
-    worst = considered.sort(keys, descending=[False, False, True, False]).unique("class_index", keep="first")
-    pairs = best.select("class_index", common="background", common_accuracy="accuracy").join(
-        worst.select("class_index", counter="background", counter_accuracy="accuracy"), on="class_index"
-    )
-    return (
-        pairs.with_columns(drop=(pl.col("common_accuracy") - pl.col("counter_accuracy")).round(9))
-        .filter((pl.col("common") != pl.col("counter")) & (pl.col("drop") > min_drop))
-        .select("class_index", "common", "counter", "drop")
-        .sort("class_index")
-    )
+    score = tally.accuracy if choose == "best" else shrunken_accuracy(tally, eligible)
+    closeness = ratio(tally.closeness, tally.photos)
+    common = _first(eligible, (score, closeness, tally.photos, lots))
+    counter = _first(eligible, (-score, -closeness, tally.photos, lots))
+    drop = (_at(tally.accuracy, common) - _at(tally.accuracy, counter)).round(9)
+    return Choice(common, counter, drop, (common != counter) & (drop > min_drop))
 
 
-def split_halves(photos: pl.DataFrame, seed: int) -> pl.Series:
-    """Assign whole clusters to two halves with class x background counts as similar as possible.
+def shrunken_accuracy(tally: Tally, eligible: Flags) -> Floats:
+    """Return what empirical Bayes believes of accuracies, as differences from the mean of their class.
 
-    Clusters (a photo without one is its own) are taken in a random order, the largest first, and go where
-    their classes and backgrounds are rarer. Accuracy plays no part.
-
-    Args:
-        photos: rows with ``path``, ``class_index``, ``background`` and ``cluster``.
-        seed: decides the order.
-
-    Returns:
-        A Boolean series in the order of the rows: True for the half that chooses.
+    The effect of a background on all classes, plus its further effect on one class shrunk by the share of
+    its variance that sampling explains. That share comes from the scatter between the blocks of a cell, so
+    photos that are not independent do not count as if they were.
     """
-    keyed = photos.select(
-        cluster=pl.coalesce("cluster", "path"),
-        background="background",
-        cell=pl.concat_str("class_index", pl.lit("/"), "background", ignore_nulls=True),
-    ).with_row_index("row")
-    clusters = keyed.group_by("cluster", maintain_order=True).agg("row", "cell", "background")
-    order = np.random.default_rng(seed).permutation(len(clusters))
-    order = order[np.argsort(-clusters["row"].list.len().to_numpy()[order], kind="stable")]
-    balance: Counter[str] = Counter()
-    chooses = np.zeros(len(photos), dtype=bool)
-    for number in order.tolist():
-        _, rows, cells, backgrounds = clusters.row(number)
-        counts = Counter([*cells, *(f"background {name}" for name in backgrounds)])
-        surplus = sum(balance[key] * count for key, count in counts.items())
-        side = 1 if surplus < 0 or (surplus == 0 and number % 2 == 0) else -1
-        for key, count in counts.items():
-            balance[key] += side * count
-        chooses[rows] = side == 1
-    return pl.Series("chooses", chooses)
+    photos = np.where(eligible, tally.photos, 0.0)
+    accuracy = np.where(eligible, tally.accuracy, 0.0)
+    mean = ratio(accuracy.sum(-1, keepdims=True), eligible.sum(-1, keepdims=True))
+    of_class = ratio((photos * accuracy).sum(-1, keepdims=True), photos.sum(-1, keepdims=True))
+    variance = of_class * (1 - of_class)
+    away = np.where(eligible, accuracy - mean, 0.0)
+    of_label = ratio((photos * away).sum(-2, keepdims=True), photos.sum(-2, keepdims=True))
+    further = np.where(eligible, away - of_label, 0.0)
+
+    scatter = np.where(eligible, tally.squares - tally.photos * tally.accuracy**2, 0).sum((-1, -2))
+    expected = np.where(eligible, (tally.blocks - 1) * variance, 0).sum((-1, -2))
+    inflation = np.where(expected > 0, ratio(scatter, expected), 1.0)[..., None, None]
+    sampling = np.where(eligible, inflation * ratio(variance, photos), 0.0)
+    cells = eligible.sum((-1, -2))
+    free = np.maximum(cells - eligible.any(-1).sum(-1) - eligible.any(-2).sum(-1) + 1, 1)
+    chance = ratio(sampling.sum((-1, -2)) * free, cells)
+    between = np.maximum(0, (further**2).sum((-1, -2)) - chance)[..., None, None] / free[..., None, None]
+    return np.where(eligible, of_label, 0.0) + ratio(between, between + sampling) * further
+
+
+def _first(eligible: Flags, keys: Sequence[Floats]) -> Ints:
+    """The position with the highest first key, among equals the highest second, and so on."""
+    among = eligible
+    for key in keys:
+        values = np.where(among, key, -np.inf)
+        among = among & (values == values.max(-1, keepdims=True))
+    place: Ints = among.argmax(-1)
+    return place
+
+
+def _at(values: Floats, places: Ints) -> Floats:
+    return np.take_along_axis(values, places[..., None], -1)[..., 0]

@@ -10,6 +10,7 @@ from counterground.models._base import Classifier
 from counterground.models._device import autocast, for_inference
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
+from counterground.models._runtime import Forward, Runtime, onnx_runtimes
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class NetworkClassifier(Classifier):
         configuration: JSON-ready account of what was built; enters the fingerprint.
         libraries: distributions whose versions enter the fingerprint.
         options: device and precision.
+        side: height and width of the photos for which the network can be exported; None if it cannot.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class NetworkClassifier(Classifier):
         configuration: dict[str, Any],
         libraries: tuple[str, ...],
         options: LoadOptions,
+        side: int | None = None,
     ) -> None:
         if len(class_names) != len(imagenet_columns):
             raise CounterGroundError(
@@ -60,7 +63,7 @@ class NetworkClassifier(Classifier):
         self._transform = transform
         versions = library_versions(*libraries)
         preprocessing = plain_repr(transform)
-        self.fingerprint = combine(
+        self.fingerprint = self._eager_fingerprint = combine(
             weights=tensor_digests(network.state_dict()),
             configuration=configuration,
             preprocessing=preprocessing,
@@ -69,6 +72,10 @@ class NetworkClassifier(Classifier):
             libraries=versions,
         )
         self._network = for_inference(network, self.device)
+        self._forward: Forward | None = self._network
+        self._runtime: Runtime | None = None
+        if side is not None and (self.device, self.dtype) == ("cpu", "fp32"):
+            self.runtimes = onnx_runtimes(self._network, side)
         final = final_linear(network, self.dim)
         if self.dtype != "fp32" and final is not None:
             keep_float32(final[1], self.device)
@@ -88,12 +95,23 @@ class NetworkClassifier(Classifier):
             image = image.convert("RGB")
         return self._transform(image)
 
+    def run_by(self, runtime: Runtime | None) -> None:
+        if runtime == self._runtime:
+            return
+        self._runtime, self._forward = runtime, None if runtime else self._network
+        self.fingerprint = self._eager_fingerprint
+        if runtime:
+            self.fingerprint = combine(eager=self._eager_fingerprint, runtime=runtime.name)
+
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
         import torch
 
+        if self._forward is None:  # where every photo is stored, no runtime is started
+            assert self._runtime is not None
+            self._forward = self._runtime.start()
         with torch.inference_mode():
             with autocast(self.device, self.dtype):
-                logits = _logits_in(self.display_name, self._network(batch.to(self.device)))
+                logits = _logits_in(self.display_name, self._forward(batch.to(self.device)))
             if logits.ndim != 2 or len(logits) != len(batch):
                 raise CounterGroundError(
                     f"{self.display_name}: the network returned {tuple(logits.shape)} for "

@@ -30,7 +30,7 @@ from counterground.report._style import FAMILY_NAMES
 from counterground.report.page._classes import ClassPage, informative_photos, make_class_page
 from counterground.report.page._gallery import PER_CELL, Gallery, make_gallery
 from counterground.report.page._section import Row, Section, make_section, unique
-from counterground.results import ModelScores, Run, mean_drop, run_facts
+from counterground.results import ModelScores, Run, Table, mean_drop, run_facts
 
 PHOTO_BUDGET = 15.0
 _SCRIPTS = tuple(f"report/scripts/{name}.js" for name in ("tables", "explorer", "classes"))
@@ -39,8 +39,9 @@ _SCRIPTS = tuple(f"report/scripts/{name}.js" for name in ("tables", "explorer", 
 class DiscoverySummary(Protocol):
     """What the report says of a discovery; `counterground.construction.Discovery` is one.
 
-    ``cells`` has columns class_index, class_name, background, half (``chooses`` or ``reports``), n and
-    accuracy, low, high (fractions); ``pairs`` has class_index, common and counter.
+    ``cells`` has columns class_index, class_name, background, half (``chooses`` or ``reports``; of a swap
+    ``first`` or ``second``), n and accuracy, low, high (fractions); ``pairs`` has class_index, common,
+    counter and the half that chose; ``evidence`` compares what was found with chance.
     """
 
     @property
@@ -51,6 +52,8 @@ class DiscoverySummary(Protocol):
     def pairs(self) -> pl.DataFrame: ...
     @property
     def cells(self) -> pl.DataFrame: ...
+    @property
+    def evidence(self) -> Table: ...
 
 
 @dataclass(frozen=True)
@@ -196,15 +199,26 @@ def _render(
 def _discovered(discovery: DiscoverySummary | None) -> dict[str, object] | None:
     if discovery is None:
         return None
+    swap = discovery.pairs["half"].is_in(["first", "second"]).any()
+    chooser = (
+        {"first": "second", "second": "first"} if swap else dict.fromkeys(("chooses", "reports"), "chooses")
+    )
     groups = {
-        (row["class_index"], row[group]): group
+        (row["class_index"], row["half"], row[group]): group
         for row in discovery.pairs.iter_rows(named=True)
         for group in GROUPS
     }
     kept = set(discovery.pairs["class_index"])
     cells = [
-        {**row, "group": groups.get((row["class_index"], row["background"]))}
+        {**row, "group": groups.get((row["class_index"], chooser[row["half"]], row["background"]))}
         for row in discovery.cells.iter_rows(named=True)
         if row["class_index"] in kept
     ]
-    return {"referee": discovery.referee, "sentence": discovery.sentence, "kept": len(kept), "cells": cells}
+    return {
+        "referee": discovery.referee,
+        "sentence": discovery.sentence,
+        "evidence": discovery.evidence,
+        "kept": len(kept),
+        "cells": cells,
+        "swap": swap,
+    }

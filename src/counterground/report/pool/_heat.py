@@ -166,7 +166,9 @@ def _accuracy_cell(found: Mapping[str, Any] | None, row: str, name: str, halves:
 
 def _half(row: Mapping[str, Any]) -> str:
     interval = bounds(row["low"], row["high"]) or "no interval"
-    half = {"chooses": "selection half: ", "reports": "held-out half: "}.get(row.get("half") or "", "")
+    names = {"chooses": "selection half: ", "reports": "held-out half: "}
+    names |= {"first": "first half: ", "second": "second half: "}
+    half = names.get(row.get("half") or "", "")
     return f"{half}{percent(row['accuracy'])} {interval}, n {count(row['n'])}"
 
 

@@ -1,0 +1,185 @@
+"""What a referee chose, with its evidence: shown, written beside the benchmark, and read again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, fields
+from html import escape
+from pathlib import Path
+
+import polars as pl
+
+from counterground.construction.discover._finding import ByChance, Finding
+from counterground.errors import CounterGroundError
+from counterground.files import write_parquet, write_text
+from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.results import (
+    Cell,
+    Column,
+    Estimate,
+    Table,
+    block,
+    bounds,
+    html_paragraphs,
+    html_table,
+    p_value,
+    percent,
+    plain_text,
+    rich_table,
+    unfolding,
+)
+from counterground.text import counted, one_line
+
+BENCHMARK_FILES = ("benchmark.json", "label_space.json", "photos.parquet")
+_RECORD = "discovery.json"
+FILES = (*BENCHMARK_FILES, "cells.parquet", "pairs.parquet", "referee")
+_CHOSEN_ON = {"first": "first half", "second": "second half"}
+
+
+@dataclass(frozen=True)
+class Discovery(Finding):
+    """What a referee chose, and what chance alone would have given.
+
+    ``benchmark`` is None where nothing exceeded chance, or no class varied enough, and nothing was written.
+    ``referee`` is the name of the model, or of all of a committee. ``min_drop`` is in points, all drops are
+    fractions. ``chosen_drop`` is measured on the photos that chose (biased upwards), ``reported_drop`` on
+    held-out ones (None without a split; of a swap the mean of both halves, with the mean of their intervals).
+    """
+
+    benchmark: Benchmark | None
+    referee: str
+    min_drop: float
+    split: str
+    choose: str
+    sentence: str
+
+    @property
+    def table(self) -> Table:
+        """The pairs, a row per class; of a swap per class and half."""
+        swap = self.split == "swap"
+        drop = (
+            "drop" if self.split == "none" else "drop where chosen" if swap else "drop on the selection half"
+        )
+        rows = [
+            [Cell(one_line(row[name])) for name in ("class_name", "common", "counter")]
+            + ([Cell(_CHOSEN_ON[row["half"]])] if swap else [])
+            + [Cell(f"{100 * row['drop']:.1f}")]
+            for row in self.pairs.iter_rows(named=True)
+        ]
+        columns = [Column("class"), Column("common"), Column("counter")]
+        columns += [Column("chosen on")] if swap else []
+        columns += [Column(drop, True)]
+        return Table(columns, rows, title=f"Pairs chosen by {self.referee}", heads=len(columns) - 1)
+
+    @property
+    def evidence(self) -> Table:
+        """What was found beside what chance alone gives."""
+        kept = self.classes_by_chance
+        expected = Cell(f"{kept.expected:.1f}", f"[{kept.low:.0f}, {kept.high:.0f}]")
+        found = Cell(f"{kept.observed:g} of {self.classes_seen}")
+        title = Cell(f"Classes that differ by more than {self.min_drop:g} points")
+        rows = [[title, found, expected, Cell(p_value(kept.p))]]
+        drops = {"Drop where chosen": self.chosen_by_chance}
+        if self.held_out_by_chance:
+            drops["Drop on the other half, both ways"] = self.held_out_by_chance
+        for name, drop in drops.items():
+            expected = Cell(percent(drop.expected), bounds(drop.low, drop.high))
+            rows.append([Cell(name), Cell(percent(drop.observed)), expected, Cell(p_value(drop.p))])
+        columns = [Column("Evidence"), *(Column(title, True) for title in ("found", "by chance", "p"))]
+        caption = (
+            "Drops in points. By chance: mean and 95 % range with the backgrounds permuted; p: how often "
+            "permutations reach what was found. The last row decides."
+        )
+        return Table(columns, rows, caption, title="Is it more than chance?")
+
+    @property
+    def summary(self) -> str:
+        """How many classes have a pair, and how many photos are left."""
+        either = " in one half or both" if self.split == "swap" else ""
+        holds = (
+            "no benchmark was written"
+            if self.benchmark is None
+            else f"the benchmark holds {counted(len(self.benchmark), 'photo')}"
+        )
+        return (
+            f"{self.pairs['class_index'].n_unique()} of {counted(self.classes_seen, 'class')} differ by more "
+            f"than {self.min_drop:g} points between backgrounds{either}; {holds}."
+        )
+
+    def __repr__(self) -> str:
+        """The pairs, the evidence, and what to know of them, as on a terminal."""
+        width = shutil.get_terminal_size((100, 24)).columns
+        tables = [plain_text(rich_table(table, width), width=width) for table in (self.table, self.evidence)]
+        return "\n".join([*tables, self.summary, self.sentence])
+
+    def _repr_html_(self) -> str:
+        return block(
+            f"<p><b>{escape(self.table.title)}</b></p>",
+            unfolding(self.table, "class"),
+            html_table(self.evidence),
+            html_paragraphs([self.summary, self.sentence], 2),
+        )
+
+
+def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -> None:
+    """Write the evidence into ``out``, and the benchmark if there is one; ``asked`` is what was asked for."""
+    (out / _RECORD).unlink(missing_ok=True)  # it is written last: a folder with it is whole
+    if discovery.benchmark is not None:
+        write_benchmark(discovery.benchmark, out)
+    else:
+        for name in BENCHMARK_FILES:
+            (out / name).unlink(missing_ok=True)
+    write_parquet(out / "cells.parquet", discovery.cells)
+    write_parquet(out / "pairs.parquet", discovery.pairs)
+    kept = [field.name for field in fields(Discovery) if field.name not in ("benchmark", "pairs", "cells")]
+    figures = {name: getattr(discovery, name) for name in kept if name not in asked}
+    record = {
+        **asked,
+        "classes_kept": discovery.pairs["class_index"].n_unique(),
+        "exceeds_chance": discovery.exceeds_chance,
+        **{
+            name: asdict(value) if isinstance(value, ByChance | Estimate) else value
+            for name, value in figures.items()
+        },
+    }
+    write_text(out / _RECORD, json.dumps(record, indent=2) + "\n")
+
+
+def read_discovery(folder: Path) -> Discovery | None:
+    """Read what ``discover`` wrote; None for any other folder.
+
+    Raises:
+        CounterGroundError: the record is damaged.
+    """
+    if not (folder / _RECORD).is_file():
+        return None
+    try:
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        figures = {field.name: record[field.name] for field in fields(Discovery) if field.name in record}
+        for name, value in figures.items():
+            if name.endswith("_by_chance") and value is not None:
+                figures[name] = ByChance(**value)
+            elif name.endswith("_drop") and isinstance(value, dict):
+                figures[name] = Estimate(**value)
+        return Discovery(
+            benchmark=read_benchmark(folder) if (folder / BENCHMARK_FILES[0]).exists() else None,
+            pairs=pl.read_parquet(folder / "pairs.parquet"),
+            cells=pl.read_parquet(folder / "cells.parquet"),
+            **figures,
+        )
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        raise CounterGroundError(
+            f"The discovery in {folder} is damaged ({str(error).splitlines()[0]}). Run discover again."
+        ) from error
+
+
+def asked_before(folder: Path) -> dict[str, object] | None:
+    """Return the record of a discovery, empty where it cannot be read; None where there is none."""
+    try:
+        found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

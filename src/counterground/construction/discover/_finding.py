@@ -1,0 +1,264 @@
+"""From a referee's answers to pairs, and to what chance alone would have given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from counterground.construction.discover._pairs import Choice, Choose, choose_pairs
+from counterground.construction.discover._photos import background_accuracy, photos_seen, split_halves
+from counterground.construction.discover._tally import Flags, Floats, Photos, Tally
+from counterground.metrics import drop_interval
+from counterground.results import Estimate
+
+Split = Literal["half", "swap", "none"]
+HALVES: dict[str, tuple[str, ...]] = {
+    "half": ("chooses", "reports"),
+    "swap": ("first", "second"),
+    "none": ("chooses",),
+}
+"""What the halves of a split are called in files."""
+LEVEL = 0.05
+_PERMUTATIONS = 999
+
+
+@dataclass(frozen=True)
+class ByChance:
+    """A figure beside what it is when backgrounds are permuted, so that they cannot matter.
+
+    Attributes:
+        observed: with the backgrounds as they are.
+        expected: the mean over permutations.
+        low, high: between which 95 % of permutations lie.
+        p: the share of permutations with a figure at least as large (the observed one counts as one).
+    """
+
+    observed: float
+    expected: float
+    low: float
+    high: float
+    p: float
+
+    @classmethod
+    def of(cls, observed: float, permuted: Floats) -> ByChance:
+        """Compare a figure with those of permutations."""
+        low, high = np.quantile(permuted, [0.025, 0.975])
+        reached = int((permuted >= observed - 1e-9).sum())
+        p = (1 + reached) / (1 + len(permuted))
+        return cls(float(observed), float(permuted.mean()), float(low), float(high), p)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Pairs chosen from the predictions of one referee or several, with their evidence.
+
+    Attributes:
+        pairs: ``class_index, common, counter, drop, class_name, half``: the half whose photos chose.
+        cells: accuracy per half, class and background.
+        photos_needed: photos that a background needed in each half.
+        classes_seen: classes with photos on a labelled background.
+        comparable: those of them with two backgrounds that have enough photos.
+        classes_by_chance: how many classes vary enough; of a swap the mean of both halves.
+        chosen_by_chance: the mean drop of the pairs on the photos that chose them (a fraction), likewise.
+        held_out_by_chance: the mean drop on the other half of the pairs that each half chooses; None
+            without a split.
+        chosen_drop: the drop on the photos that chose the pairs, with its interval; unknown without pairs.
+        reported_drop: the drop on the other photos; None without a split.
+    """
+
+    pairs: pl.DataFrame
+    cells: pl.DataFrame
+    photos_needed: int
+    classes_seen: int
+    comparable: int
+    classes_by_chance: ByChance
+    chosen_by_chance: ByChance
+    held_out_by_chance: ByChance | None
+    chosen_drop: Estimate
+    reported_drop: Estimate | None
+
+    @property
+    def decisive(self) -> ByChance:
+        """What decides: with a split the drop on photos that did not choose, else that on those that did."""
+        return self.held_out_by_chance or self.chosen_by_chance
+
+    @property
+    def exceeds_chance(self) -> bool:
+        """Whether the pairs drop by more than chance explains (p below 0.05)."""
+        return len(self.pairs) > 0 and self.decisive.p < LEVEL
+
+
+def find_pairs(
+    predictions: pl.DataFrame,
+    *,
+    min_drop: float = 5.0,
+    min_photos: int | None = None,
+    split: Split = "half",
+    choose: Choose = "best",
+    seed: int = 0,
+    permutations: int = _PERMUTATIONS,
+    intervals: bool = True,
+) -> tuple[Finding, pl.DataFrame]:
+    """Choose each class's common and counter background, and do the same with permuted backgrounds.
+
+    Args:
+        predictions: the columns of ``predictions.parquet``, of one model or several; photos without a
+            background are left out.
+        min_drop: keep classes whose accuracy differs by more than so many percentage points.
+        min_photos: photos that a background needs in each half; None for half of what the median
+            background of a class has, at least 2.
+        split: ``half``, ``swap`` or ``none``.
+        choose: ``best`` or ``shrunken``.
+        seed: decides the halves, the permutations, and what nothing else decides.
+        permutations: how many.
+        intervals: whether the accuracies of ``cells`` get intervals; simulations need none.
+
+    Returns:
+        What was found, and ``path, group`` of the photos of the benchmark.
+    """
+    seen = photos_seen(predictions)
+    names = HALVES[split]
+    chooses = split_halves(seen, seed) if len(names) == 2 else pl.Series([True] * len(seen))
+    half = (~chooses).cast(pl.Int64).to_numpy().astype(np.intp)
+    photos = Photos(seen, half, len(names))
+    observed = photos.observed()
+    needed = _needed(observed) if min_photos is None else min_photos
+    lots = np.random.default_rng(seed).random(observed.photos.shape[2:])
+    how = _How(min_drop / 100, needed, choose, lots, sides=2 if split == "swap" else 1)
+    choices = how.choices(observed)
+    permuted = [how.figures(tally) for tally in photos.permuted(permutations, seed)]
+    by_chance = [
+        ByChance.of(mine[0], np.concatenate([figures[number] for figures in permuted]))
+        for number, mine in enumerate(how.figures(observed))
+    ]
+    labels = photos.labels.to_list()
+    pairs = pl.concat(
+        _pairs(choice, photos.classes, labels, name)
+        for choice, name in zip(choices[: how.sides], names, strict=False)
+    )
+    named = seen.select("class_index", "class_name").unique("class_index")
+    pairs = pairs.join(named, on="class_index").sort("class_index", "half")
+    pairs = pairs.select("class_index", "common", "counter", "drop", "class_name", "half")
+    halves = seen.select("path", half=pl.Series([names[number] for number in half.tolist()], dtype=pl.String))
+    chosen = _grouped(predictions, halves, pairs, {name: name for name in names})
+    other = dict(zip(names, reversed(names), strict=True))
+    held = _grouped(predictions, halves, pairs, other) if len(names) == 2 else None
+    finding = Finding(
+        pairs,
+        pl.concat(
+            background_accuracy(part, intervals=intervals).with_columns(half=pl.lit(name))
+            for name in names
+            for part in [predictions.join(halves.filter(half=name), on="path", how="semi")]
+        ),
+        needed,
+        seen["class_index"].n_unique(),
+        int((how.eligible(observed).sum(-1) > 1).sum()),
+        by_chance[0],
+        by_chance[1],
+        by_chance[2] if held is not None else None,
+        _drop(chosen),
+        None if held is None else _drop(held),
+    )
+    return finding, (chosen if held is None else held).select("path", "group").unique("path")
+
+
+def _needed(tally: Tally) -> int:
+    """Half of what the median background of a class has in the choosing half, at least 2."""
+    photos = tally.photos[0, 0]
+    return max(2, int(np.ceil(np.median(photos[photos > 0]) / 2)))
+
+
+@dataclass(frozen=True)
+class _How:
+    """How pairs are chosen; ``min_drop`` is a fraction, ``sides`` the halves whose pairs are used."""
+
+    min_drop: float
+    needed: int
+    choose: Choose
+    lots: Floats
+    sides: int
+
+    def eligible(self, tally: Tally) -> Flags:
+        """The backgrounds with enough photos in every half, ``[permutations, classes, backgrounds]``."""
+        return np.asarray((tally.photos >= self.needed).all(axis=1), dtype=bool)
+
+    def choices(self, tally: Tally) -> list[Choice]:
+        """What each half chooses."""
+        eligible = self.eligible(tally)
+        options = {"min_drop": self.min_drop, "choose": self.choose, "lots": self.lots}
+        return [
+            choose_pairs(tally.half(number), eligible, **options)  # type: ignore[arg-type]
+            for number in range(tally.photos.shape[1])
+        ]
+
+    def figures(self, tally: Tally) -> list[Floats]:
+        """Classes kept, their mean drop where it was chosen, and with two halves that on the other half."""
+        choices = self.choices(tally)
+        used = choices[: self.sides]
+        found = [_mean([choice.kept.sum(-1) for choice in used]), _mean([each.mean_drop for each in used])]
+        if len(choices) == 2:
+            found.append(_mean([choices[0].drop_in(tally.half(1)), choices[1].drop_in(tally.half(0))]))
+        return found
+
+
+def _mean(values: Sequence[Floats]) -> Floats:
+    mean: Floats = np.mean(values, axis=0)
+    return mean
+
+
+def _pairs(choice: Choice, classes: pl.Series, labels: list[str], half: str) -> pl.DataFrame:
+    kept = np.flatnonzero(choice.kept[0])
+    return pl.DataFrame(
+        {
+            "class_index": classes[kept],
+            "common": [labels[place] for place in choice.common[0, kept]],
+            "counter": [labels[place] for place in choice.counter[0, kept]],
+            "drop": choice.drop[0, kept],
+        },
+        schema_overrides={"common": pl.String, "counter": pl.String},
+    ).with_columns(half=pl.lit(half))
+
+
+def _grouped(
+    predictions: pl.DataFrame, halves: pl.DataFrame, pairs: pl.DataFrame, chosen_by: dict[str, str]
+) -> pl.DataFrame:
+    """Keep the answers on photos of pairs, with their ``group`` and ``half``.
+
+    ``chosen_by`` says for each half which half chose its pairs.
+    """
+    roles = pairs.unpivot(
+        ["common", "counter"], index=["class_index", "half"], variable_name="group", value_name="background"
+    ).rename({"half": "chosen_by"})
+    by = pl.DataFrame({"half": list(chosen_by), "chosen_by": list(chosen_by.values())})
+    rows = predictions.drop("group", strict=False).join(halves, on="path").join(by, on="half")
+    return rows.join(roles, on=["class_index", "chosen_by", "background"]).sort("model", "path")
+
+
+def _drop(answers: pl.DataFrame) -> Estimate:
+    """The mean drop over halves and referees, with the mean of their intervals.
+
+    Halves share what was chosen, and referees share photos, so a pooled interval would be too narrow.
+    """
+    columns = ("correct", "class_index", "group", "cluster")
+    by_half = [
+        [
+            Estimate.of(vars(drop_interval(*(of[name] for name in columns))))
+            for of in rows.partition_by("model")
+        ]
+        for rows in answers.partition_by("half")
+    ]
+    each = [estimate for found in by_half for estimate in found if estimate.value is not None]
+    if len(each) < 2:
+        return each[0] if each else Estimate()
+    value, low, high = (_mean_of([getattr(one, end) for one in each]) for end in ("value", "low", "high"))
+    first = [found[0] for found in by_half]
+    return Estimate(value, low, high, sum(one.n for one in first), sum(one.clusters or 0 for one in first))
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None

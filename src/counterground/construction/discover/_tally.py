@@ -1,0 +1,145 @@
+"""Photos counted by half, class and background, as they are and with their backgrounds permuted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
+_CHUNK = 4_000_000  # counts of one chunk of permutations
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums over photos, all ``[permutations, halves, classes, backgrounds]``.
+
+    Attributes:
+        photos: how many.
+        right: answers that are right, over all referees; whole numbers, so equal shares are equal exactly.
+        answers: photos times referees.
+        closeness: see ``photos_seen``.
+        blocks: blocks of photos that are not independent of each other, see ``Photos``.
+        squares: over the blocks, the square of their accuracy times their photos.
+    """
+
+    photos: Floats
+    right: Floats
+    answers: Floats
+    closeness: Floats
+    blocks: Floats
+    squares: Floats
+
+    @property
+    def accuracy(self) -> Floats:
+        """The share that is right; 0 where there is no photo."""
+        return ratio(self.right, self.answers)
+
+    def half(self, number: int) -> Tally:
+        """The same of one half, ``[permutations, classes, backgrounds]``."""
+        return Tally(*(values[:, number] for values in vars(self).values()))
+
+
+class Photos:
+    """Photos in blocks whose background labels can be exchanged if backgrounds do not matter.
+
+    A block is the photos that share a cluster and a background (a photo without a cluster is one): their
+    label moves with all of them, so what photos of one background photograph or observer have in common
+    stays together. A block takes the label of another block of its half: of one with the same class, or
+    where blocks hold several classes, of one whose classes occur on the same backgrounds. A block of several
+    classes that finds no such other is cut by class.
+
+    Args:
+        seen: as ``photos_seen`` gives them.
+        half: ``[n]`` numbers of halves from 0.
+        halves: how many there are.
+    """
+
+    def __init__(self, seen: pl.DataFrame, half: Ints, halves: int) -> None:
+        self.classes = seen["class_index"].unique().sort()
+        self.labels = seen["background"].unique().sort()
+        self._class = _codes(seen["class_index"], self.classes)
+        self._label = _codes(seen["background"], self.labels)
+        self._half, self._halves = half, halves
+        cluster = seen.select(pl.coalesce("cluster", "path")).to_series().rank("dense").to_numpy()
+        block = _dense(cluster.astype(np.intp) * len(self.labels) + self._label)
+        self._cut(block)
+        stuck = ~self._movable & (self._classes_of_block > 1)
+        if stuck.any():
+            self._cut(_dense(np.where(stuck[block], block * len(self.classes) + self._class, -1 - block)))
+        right, referees = seen["right"].to_numpy(), seen["referees"].to_numpy()
+        values = (np.ones(len(seen)), right, referees, seen["closeness"].to_numpy())
+        sums = [np.bincount(self._part, weights, minlength=len(self._block)) for weights in values]
+        self._sums = (*sums, np.ones(len(self._block)), (sums[1] / sums[2]) ** 2 * sums[0])
+
+    def _cut(self, block: Ints) -> None:
+        """Take stock of blocks ``[n]``; a part is what a block has of one class."""
+        blocks = int(block.max()) + 1
+        parts, self._part = np.unique(block * len(self.classes) + self._class, return_inverse=True)
+        self._block, self._class_of_part = np.divmod(parts, len(self.classes))
+        self._classes_of_block = np.bincount(self._block, minlength=blocks)
+        self._half_of_block, self._label_of_block, first = (np.zeros(blocks, np.intp) for _ in range(3))
+        self._half_of_block[block], self._label_of_block[block] = self._half, self._label
+        first[self._block] = self._class_of_part
+        occurs = np.zeros((len(self.classes), len(self.labels)), np.intp)
+        occurs[self._class, self._label] = 1
+        common = np.zeros((blocks, len(self.labels)), np.intp)
+        np.add.at(common, self._block, occurs[self._class_of_part])
+        single = self._classes_of_block == 1
+        common = np.where(single[:, None], 0, common == self._classes_of_block[:, None])
+        alike = np.column_stack([self._half_of_block, np.where(single, first, -1), common])
+        self._stratum = np.unique(alike, axis=0, return_inverse=True)[1].ravel()
+        labels = np.zeros((int(self._stratum.max()) + 1, len(self.labels)), bool)
+        labels[self._stratum, self._label_of_block] = True
+        self._movable = (labels.sum(axis=1) > 1)[self._stratum]
+
+    def observed(self) -> Tally:
+        """Count the photos as they are: one permutation."""
+        return self._counted(self._label_of_block[None])
+
+    def permuted(self, times: int, seed: int) -> Iterator[Tally]:
+        """Count the photos with permuted labels, in chunks that fit in memory."""
+        random = np.random.default_rng(seed)
+        order = np.argsort(self._stratum, kind="stable")
+        strata = np.split(order, np.flatnonzero(np.diff(self._stratum[order])) + 1)
+        cells = self._halves * len(self.classes) * len(self.labels)
+        rows = max(1, _CHUNK // max(cells, len(self._block)))
+        for start in range(0, times, rows):
+            labels = np.tile(self._label_of_block, (min(rows, times - start), 1))
+            for blocks in strata:
+                if self._movable[blocks[0]]:
+                    labels[:, blocks] = random.permuted(labels[:, blocks], axis=1)
+            yield self._counted(labels)
+
+    def _counted(self, labels: Ints) -> Tally:
+        """Count with these labels of the blocks, ``[permutations, blocks]``."""
+        shape = (len(labels), self._halves, len(self.classes), len(self.labels))
+        place = self._half_of_block[self._block] * shape[2] + self._class_of_part
+        size = int(np.prod(shape[1:]))
+        cell = np.arange(shape[0])[:, None] * size + place * shape[3] + labels[:, self._block]
+        every = (shape[0], len(self._block))
+        sums = (
+            np.bincount(cell.ravel(), np.broadcast_to(values, every).ravel(), minlength=shape[0] * size)
+            for values in self._sums
+        )
+        return Tally(*(np.asarray(found, dtype=np.float64).reshape(shape) for found in sums))
+
+
+def ratio(above: Floats, below: Floats) -> Floats:
+    """Return the quotient, 0 where the divisor is 0."""
+    above, below = np.broadcast_arrays(above, below)
+    return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
+
+
+def _codes(values: pl.Series, known: pl.Series) -> Ints:
+    return np.searchsorted(known.to_numpy(), values.to_numpy()).astype(np.intp)
+
+
+def _dense(keys: npt.NDArray[np.integer]) -> Ints:
+    codes: Ints = np.unique(keys, return_inverse=True)[1]
+    return codes
