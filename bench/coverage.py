@@ -145,7 +145,7 @@ SCENES = (
     Scene("the same, 70 % of classes on one pair", lambda rng: nested(rng, same_pair=0.7)),
     Scene("4 photographs", lambda rng: crossed(rng, photos=8, clusters=4)),
     Scene("14 photographs, skewed effects", nested, effect=_skewed),
-    Scene("14 photographs, one in five harder by 1 probit", nested, shared=0.4, effect=_rare),
+    Scene("14 photographs, one in five harder by 0.75 probits", nested, shared=0.3, effect=_rare),
     Scene("40 clusters, very uneven", lambda rng: crossed(rng, clusters=40, odds=rng.pareto(1.5, 40) + 0.1)),
     Scene("2 classes, 8 clusters", lambda rng: crossed(rng, 2, 16, 8)),
     Scene("1 class, 30 clusters", lambda rng: crossed(rng, 1, 40, 30)),

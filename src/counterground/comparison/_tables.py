@@ -124,7 +124,8 @@ def _group(group: _Group, baseline: str) -> Table:
         rows.append(cells)
         if own and again is not None:
             bold.add(place)
-    title = f"{counted(len(rows), 'model')} on {group.title}"
+    tables = f", paper's {group.paper.tables}" if group.paper else ""
+    title = f"{counted(len(rows), 'model')} on {group.title}{tables}"
     sentences = [*_own_drops(models, again), *_about(group, baseline)]
     caption = f"{title}, percent. {' '.join(sentences)}"
     return Table(columns, rows, caption, title, tuple(sentences), bold=frozenset(bold))
