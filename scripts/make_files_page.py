@@ -161,6 +161,8 @@ RECORDS = {
     "article": "`a` or `correct`, for generative models",
     "aliases": "other names of classes, for generative models",
     "model_warnings": "warnings about one model, by its name",
+    "stopping": "with `--until decided`: the limit, the seed of the order, photos of how many, looks, and "
+    "for each model what was decided, after how many photos, with which interval; else null",
     "name": "its name",
     "version": "hash of everything that results depend on",
     "n_photos": "photos in the manifest",

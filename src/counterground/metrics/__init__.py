@@ -41,6 +41,7 @@ from counterground.metrics._paired import (
     paired_test,
     tests_against,
 )
+from counterground.metrics._power import DropError, drop_error
 from counterground.metrics._registry import Answers, Metric, TableColumn, registered_metrics
 from counterground.metrics._regression import (
     INTERCEPT,
@@ -91,6 +92,7 @@ __all__ = [
     "Coefficient",
     "Confidence",
     "Correlation",
+    "DropError",
     "Interval",
     "LineFit",
     "LineWithErrors",
@@ -110,6 +112,7 @@ __all__ = [
     "comparable",
     "compare_models",
     "corrected",
+    "drop_error",
     "drop_interval",
     "expected_calibration_error",
     "fit_line",

@@ -10,8 +10,8 @@ from counterground.metrics._distributions import normal_cdf
 LEVEL = 0.95
 """What intervals have where nothing else is asked."""
 
-# Sequences of intervals are narrowest, for their purpose, at a standard error of 5 points.
-_TIGHT_AT = 0.05
+# Where sequences of intervals are narrowest for what they must do: at a standard error of 10 points.
+_TIGHT_AT = 0.1
 
 
 @dataclass(frozen=True)

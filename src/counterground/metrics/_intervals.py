@@ -135,6 +135,17 @@ def difference_interval(common: InfluenceEstimate, counter: InfluenceEstimate) -
     change = common.minus(counter, n=common.n + counter.n)
     if change.clusters < 2:
         return Interval(change.value, None, None, change.n, change.clusters)
+    limits = difference_limits(common, counter)
+    p_value = _least_error(limits, change.confidence)
+    classes = random_classes_limits(change, largest=1.0)
+    return Interval(change.value, *limits(change.confidence), change.n, change.clusters, p_value, *classes)
+
+
+def difference_limits(
+    common: InfluenceEstimate, counter: InfluenceEstimate
+) -> Callable[[Confidence], tuple[float, float]]:
+    """Return the ends of the interval of ``common - counter`` as a function of the confidence."""
+    change = common.minus(counter, n=common.n + counter.n)
     spread = np.sqrt(common.variance * counter.variance)
     # A difference that no cluster moves rests on too little to believe in a correlation of one.
     moved = spread > _NO_SPREAD**2 and change.variance > _NO_SPREAD**2
@@ -151,9 +162,7 @@ def difference_interval(common: InfluenceEstimate, counter: InfluenceEstimate) -
         below, above = (max(half, np.sqrt(max(0.0, a * a + b * b - 2 * r * a * b))) for a, b in sides)
         return max(-1.0, change.value - float(below)), min(1.0, change.value + float(above))
 
-    p_value = _least_error(limits, change.confidence)
-    classes = random_classes_limits(change, largest=1.0)
-    return Interval(change.value, *limits(change.confidence), change.n, change.clusters, p_value, *classes)
+    return limits
 
 
 def random_classes_limits(change: InfluenceEstimate, *, largest: float) -> tuple[float | None, float | None]:

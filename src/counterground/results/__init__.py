@@ -39,9 +39,11 @@ from counterground.results._schema import (
     RUN_FILES,
     BenchmarkRecord,
     CountsRecord,
+    DecisionRecord,
     LabelSpaceRecord,
     ModelRecord,
     RunInfo,
+    StoppingRecord,
 )
 from counterground.results._scores_table import (
     PICTURE,
@@ -82,6 +84,7 @@ __all__ = [
     "Cell",
     "Column",
     "CountsRecord",
+    "DecisionRecord",
     "Estimate",
     "LabelSpaceRecord",
     "Measure",
@@ -90,6 +93,7 @@ __all__ = [
     "Run",
     "RunInfo",
     "ScoresView",
+    "StoppingRecord",
     "Table",
     "TextFormat",
     "backgrounds_as_table",

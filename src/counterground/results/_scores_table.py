@@ -121,7 +121,16 @@ def scores_as_table(
             name = [] if index is None else [Cell((class_names or {}).get(index, str(index)))]
             figures = _cells(model, shown, index, pictures=pictures)
             rows.append([*head, *name, *figures, Cell(count(model.get("accuracy", None, index).n))])
-    return Table(columns, rows, _caption(models, varying, by_class), heads=heads, grouped=by_class)
+    caption = _caption(models, varying, by_class, _intervals(scores["anytime"]))
+    return Table(columns, rows, caption, heads=heads, grouped=by_class)
+
+
+def _intervals(anytime: pl.Series) -> str:
+    """Say what the intervals are, which runs that could stop early have of another kind."""
+    if not anytime.any():
+        return "95 % intervals"
+    whole = "95 % confidence sequences (--until decided)"
+    return whole if anytime.all() else f"95 % intervals, or {whole}"
 
 
 def _cells(model: ModelScores, shown: Sequence[Measure], index: int | None, *, pictures: bool) -> list[Cell]:
@@ -147,7 +156,7 @@ def _shown(models: Sequence[ModelScores], by_class: bool) -> list[Measure]:
     return [measure for measure in chosen if measure.group or registered[measure.metric].needs_groups]
 
 
-def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool) -> str:
+def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool, intervals: str) -> str:
     """Say the units, what the intervals are about, and the settings that all rows share."""
     if not models:
         return "No scores."
@@ -168,7 +177,7 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
     drop = " drop in points;" if has_groups else ""
     about = " for other photos of these classes" + " and pairs" * has_groups
     classes = "" if by_class else _over_classes(models)
-    return f"Percent;{drop} 95 % intervals{about}{counted}.{classes}{settings}"
+    return f"Percent;{drop} {intervals}{about}{counted}.{classes}{settings}"
 
 
 def _over_classes(models: Sequence[ModelScores]) -> str:

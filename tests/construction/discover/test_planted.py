@@ -9,14 +9,14 @@ import polars as pl
 import pytest
 
 import counterground.models
-from counterground.benchmarks import open_benchmark
+from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.construction.discover import discover_pairs
 from counterground.inference import Settings
 
 
 def discover(name: str, out: Path):
     settings = Settings(label_space="benchmark", device="cpu")
-    benchmark = open_benchmark("stamps")
+    benchmark = build_stamps(StampsSettings(placements=1))
     options = {"min_drop": 5, "min_photos": 2, "split": "half", "seed": 0}
     return discover_pairs(benchmark, f"counterground:{name}", settings, out, **options)
 
@@ -38,6 +38,7 @@ def test_discover_recovers_the_planted_background(planted, tmp_path, shared_cach
     assert sum(by_chance) < len(planted) / 2
     assert biased.reported_drop.low > 0.2
     assert balanced.reported_drop.low < 0 < balanced.reported_drop.high
+    assert (biased.exceeds_chance, balanced.exceeds_chance) == (True, False)
     assert biased.reported_drop.value - balanced.reported_drop.value > 0.2
     assert set(biased.benchmark.photos["group"]) == {"common", "counter"}
     assert biased.cells.filter(pl.col("half") == "reports")["n"].sum() > 500
