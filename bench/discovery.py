@@ -1,13 +1,17 @@
-"""What `discover` finds in simulated referees: ``python bench/discovery.py [replications] [split] [choose]``.
+"""What `discover` finds in simulated referees: ``python bench/discovery.py [replications] [NAME=VALUE ...]``.
 
 Six worlds: three layouts of photos, each with and without effects of the backgrounds. The truth of a pair is
-known, so bias and coverage of the reported drop are, too. ``says chance``: no benchmark would be written.
+known, so bias and coverage of the reported drop are, too. ``says chance``: no benchmark would be written;
+``where chosen``: none would be if the drop on the photos that chose decided. Options: ``split``, ``choose``,
+``min_photos``, and ``worlds=alike`` (a background affects all classes alike) or ``worlds=uneven`` (cells of
+very unequal size).
 """
 
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -42,6 +46,14 @@ WORLDS = (
     World("45 classes x 24 photographs of 6 labels x 4", "photographs", 0.45, 0.7, 1.1, 1.2, 0.5, 0.6),
     World("20 classes x 4 labels x 40, observers", "observers", 0.2, 0.3, 1.2, 0.6, 0.7, 0.0),
     World("8 classes x 3 labels x 16, independent", "free", 0.3, 0.6, 1.3, 0.5, 0.0, 0.0),
+)
+ALIKE = tuple(
+    world._replace(label=label, further=further)
+    for world, label, further in zip(WORLDS, (0.7, 0.4, 0.6), (0.2, 0.1, 0.2), strict=True)
+)
+UNEVEN = tuple(
+    World(f"20 classes x 6 labels, median of {median}", f"uneven {median}", 0.3, 0.5, 1.2, 0.7, 0.0, 0.0)
+    for median in (12, 40)
 )
 _NODES, _WEIGHTS = hermegauss(31)
 
@@ -99,7 +111,24 @@ def _free(_random: np.random.Generator) -> tuple[np.ndarray, ...]:
     return c, b, np.arange(len(c))
 
 
-LAYOUTS = {"photographs": _photographs, "observers": _observers, "free": _free}
+def _uneven(median: int) -> Callable[[np.random.Generator], tuple[np.ndarray, ...]]:
+    """Independent photos, with log-normal numbers of them per class and background."""
+
+    def layout(random: np.random.Generator) -> tuple[np.ndarray, ...]:
+        counts = np.maximum(1, random.lognormal(np.log(median), 1.0, (20, 6)).astype(int)).ravel()
+        cell = np.repeat(np.arange(120), counts)
+        return cell // 6, cell % 6, np.arange(len(cell))
+
+    return layout
+
+
+LAYOUTS = {
+    "photographs": _photographs,
+    "observers": _observers,
+    "free": _free,
+    "uneven 12": _uneven(12),
+    "uneven 40": _uneven(40),
+}
 
 
 class Row(NamedTuple):
@@ -115,20 +144,19 @@ class Row(NamedTuple):
     coverage: float
     alarms: float
     says_chance: float
+    by_choosers: float
 
 
-def measure(
-    world: World, replications: int, *, split: str = "half", choose: str = "best", seed: int = 1
-) -> Row:
+def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -> Row:
     """Discover in so many simulated referees; ``alarms``: the interval of the reported drop excludes 0."""
     random = np.random.default_rng(seed)
     found = []
     for number in range(replications):
         predictions, accuracy = simulate(world, random)
-        finding, _ = find_pairs(predictions, split=split, choose=choose, seed=number, permutations=199)
+        finding, _ = find_pairs(predictions, seed=number, permutations=199, intervals=False, **options)
         drop = finding.chosen_drop if finding.reported_drop is None else finding.reported_drop
         if drop.low is None:
-            found.append([0.0] * 6 + [np.nan] * 3 + [not finding.exceeds_chance])
+            found.append([0.0] * 6 + [np.nan] * 3 + [1.0, 1.0])
             continue
         pairs = finding.pairs.with_columns(
             true=accuracy[finding.pairs["class_index"], finding.pairs["common"].cast(int)]
@@ -147,6 +175,7 @@ def measure(
                 drop.low <= truth <= drop.high,
                 not drop.low <= 0 <= drop.high,
                 not finding.exceeds_chance,
+                finding.chosen_by_chance.p >= 0.05,
             ]
         )
     means = np.nanmean(np.array(found, dtype=float), axis=0)
@@ -156,14 +185,16 @@ def measure(
 
 def main() -> None:
     """Print a Markdown table."""
-    given = dict(zip(("replications", "split", "choose"), sys.argv[1:], strict=False))
-    options = {"split": given.get("split", "half"), "choose": given.get("choose", "best")}
-    replications = int(given.get("replications", 100))
-    print(f"{replications} referees a row, split {options['split']}, choice {options['choose']}\n")
+    replications = next((int(word) for word in sys.argv[1:] if word.isdigit()), 100)
+    options: dict[str, Any] = dict(word.split("=") for word in sys.argv[1:] if "=" in word)
+    worlds = {"alike": ALIKE, "uneven": UNEVEN}.get(options.pop("worlds", ""), WORLDS)
+    if "min_photos" in options:
+        options["min_photos"] = int(options["min_photos"])
+    print(f"{replications} referees a row; {options or 'the defaults'}\n")
     heads = ("world", "classes kept", "drop where chosen", "true drop", "reported", "bias", "RMSE", "width")
-    heads += ("coverage", "excludes 0", "says chance")
+    heads += ("coverage", "excludes 0", "says chance", "where chosen")
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-    for with_effects in WORLDS:
+    for with_effects in worlds:
         for effects, world in (("none", with_effects.without_effects()), ("effects", with_effects)):
             row = measure(world, replications, **options)
             figures = " | ".join(f"{figure:.1f}" for figure in row)

@@ -97,7 +97,7 @@ def make_run(benchmark: Benchmark, random: np.random.Generator) -> Run:
             )
         )
     predictions = pl.concat(parts).select([pl.col(c).cast(t) for c, t in PREDICTIONS_SCHEMA.items()])
-    return Run(Path("run"), _info(benchmark, models), predictions, score_predictions(predictions, draws=200))
+    return Run(Path("run"), _info(benchmark, models), predictions, score_predictions(predictions))
 
 
 def _info(benchmark: Benchmark, models: pl.DataFrame) -> RunInfo:

@@ -67,15 +67,20 @@ MEANINGS = {
     "high": "upper end",
     "n": "photos behind the value",
     "clusters": "clusters behind the value",
+    "p_value": "two-sided, of a drop of 0, not corrected for the number of models; null: not a drop",
+    "classes_low": "lower end of an interval about other classes, of which these are a random sample",
+    "classes_high": "upper end of it",
+    "anytime": "whether the interval is of a confidence sequence, which one may stop at any look (`--until`)",
     "reason": "why",
     "question": "what was asked",
     "answer": "what was generated",
     "named": "the class that the answer names; null: none",
-    "common": "background on which the referee did best",
+    "common": "background on which the referee did best (with `shrunken`: should do best, noise aside)",
     "counter": "background on which it did worst",
     "drop": "the difference of the two accuracies on the photos that pairs were chosen on, a fraction",
     "accuracy": "of the referee in this cell, a fraction",
-    "half": "`chooses` (the selection half) or `reports` (the held-out half)",
+    "half": "`chooses` (the selection half) or `reports` (the held-out half); of a swap `first` or `second`; "
+    "of a pair: the half whose photos chose it",
 }
 OF_TABLE = {
     "scores": {
@@ -156,6 +161,8 @@ RECORDS = {
     "article": "`a` or `correct`, for generative models",
     "aliases": "other names of classes, for generative models",
     "model_warnings": "warnings about one model, by its name",
+    "stopping": "with `--until decided`: the limit, the seed of the order, photos of how many, looks, and "
+    "for each model what was decided, after how many photos, with which interval; else null",
     "name": "its name",
     "version": "hash of everything that results depend on",
     "n_photos": "photos in the manifest",
@@ -267,7 +274,7 @@ def _label_space() -> str:
 
 _UNREADABLE = ("path", "photo_id", "reason")
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
-_PAIRS = ("class_index", "common", "counter", "drop", "class_name")
+_PAIRS = ("class_index", "common", "counter", "drop", "class_name", "half")
 _CELLS = ("class_index", "class_name", "background", "n", "clusters", "accuracy", "low", "high", "half")
 TABLES: dict[str, Callable[[], str]] = {
     "predictions": partial(_table, PREDICTIONS_SCHEMA),

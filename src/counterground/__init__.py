@@ -13,12 +13,14 @@ from counterground._version import __version__
 if _TYPE_CHECKING:
     from counterground.api import (
         bibliography,
+        check,
         compare,
         discover,
         evaluate,
         export,
         format_scores,
         model_cards,
+        plan,
         reproduce,
         scores,
         write_report,
@@ -31,6 +33,7 @@ if _TYPE_CHECKING:
     from counterground.construction.export import CardFacts, ShardSize
     from counterground.construction.ingest.collect import CollectOptions, collect
     from counterground.construction.ingest.imports import ImportOptions, import_photos
+    from counterground.decision import Check, Plan
     from counterground.inference import Settings
     from counterground.models import list_models
     from counterground.photos import Benchmark, LabelSpace
@@ -49,6 +52,7 @@ if _TYPE_CHECKING:
 _ROOMS = {
     "Benchmark": "photos",
     "CardFacts": "construction.export",
+    "Check": "decision",
     "CocoSettings": "study",
     "CollectOptions": "construction.ingest.collect",
     "ColoredSettings": "study",
@@ -58,12 +62,14 @@ _ROOMS = {
     "ImportOptions": "construction.ingest.imports",
     "LabelSettings": "construction.annotate",
     "LabelSpace": "photos",
+    "Plan": "decision",
     "Pool": "pool",
     "Run": "results",
     "Settings": "inference",
     "ShardSize": "construction.export",
     "TheorySettings": "study",
     "bibliography": "api",
+    "check": "api",
     "collect": "construction.ingest.collect",
     "compare": "api",
     "curate": "construction.curate",
@@ -80,6 +86,7 @@ _ROOMS = {
     "open_benchmark": "benchmarks",
     "open_pool": "pool",
     "open_run": "results",
+    "plan": "api",
     "reproduce": "api",
     "scores": "api",
     "study_coloredcoco": "study",
@@ -92,6 +99,7 @@ _ROOMS = {
 __all__ = [
     "Benchmark",
     "CardFacts",
+    "Check",
     "CocoSettings",
     "CollectOptions",
     "ColoredSettings",
@@ -101,6 +109,7 @@ __all__ = [
     "ImportOptions",
     "LabelSettings",
     "LabelSpace",
+    "Plan",
     "Pool",
     "Run",
     "Settings",
@@ -108,6 +117,7 @@ __all__ = [
     "TheorySettings",
     "__version__",
     "bibliography",
+    "check",
     "collect",
     "compare",
     "curate",
@@ -124,6 +134,7 @@ __all__ = [
     "open_benchmark",
     "open_pool",
     "open_run",
+    "plan",
     "reproduce",
     "scores",
     "study_coloredcoco",

@@ -13,6 +13,7 @@ from counterground.benchmarks import open_benchmark
 from counterground.comparison import Comparison, full_comparison
 from counterground.comparison import reproduce as reproduce_paper
 from counterground.construction.discover import Discovery, discover_pairs, read_discovery
+from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Until, check_run, plan_photos
 from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
 from counterground.inference import Settings, evaluate_models
@@ -20,7 +21,15 @@ from counterground.metrics import Scale
 from counterground.models import AnyModels, Precision, Protocol, named_models
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
-from counterground.results import Run, ScoresView, class_names, join_backgrounds, join_scores, open_run
+from counterground.results import (
+    Run,
+    ScoresView,
+    class_names,
+    join_backgrounds,
+    join_scores,
+    open_run,
+    select_models,
+)
 from counterground.results import bibliography as bibliography_of
 from counterground.results import format_scores as written_scores
 from counterground.results import model_cards as model_cards_of
@@ -57,6 +66,8 @@ def evaluate(
     report: bool = True,
     photos: bool = True,
     limit: int | None = None,
+    until: Literal["decided"] | None = None,
+    max_drop: float | None = None,
     overwrite: bool = False,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Run:
@@ -92,6 +103,9 @@ def evaluate(
         report: write ``report.html``.
         photos: include small copies of photos in it; False for a page to be shared without them.
         limit: use so many photos only, spread over classes and backgrounds: a quick trial.
+        until: ``decided`` evaluates photos in a random order and stops as soon as it is decided, for every
+            model, whether its drop is above ``max_drop``.
+        max_drop: the limit for ``until``, in percentage points; None is 0.
         overwrite: replace another run in ``out``.
         warn: called with one line if the report needs a package that is not installed.
 
@@ -106,6 +120,7 @@ def evaluate(
         raise UsageError(
             "--referee chooses confusable names: add --label-space confusable, or leave out --referee."
         )
+    stop = _until(until, max_drop, limit)
     settings = Settings(
         label_space=label_space,
         referee=referee,
@@ -125,11 +140,21 @@ def evaluate(
     opened = _opened(benchmark, show_progress, out)
     if limit is not None:
         opened = sample_photos(opened, limit)
-    run = evaluate_models(opened, models, settings, Path(out), overwrite=overwrite)
+    run = evaluate_models(opened, models, settings, Path(out), until=stop, overwrite=overwrite)
     if report:
         discovery = None if isinstance(benchmark, Benchmark) else read_discovery(Path(benchmark))
         _write_page(run, opened, discovery, warn, photos=photos)
     return run
+
+
+def _until(until: str | None, max_drop: float | None, limit: int | None) -> Until | None:
+    if until not in (None, "decided"):
+        raise UsageError(f"An evaluation can go on until 'decided', not until {until!r}.")
+    if until is None and max_drop is not None:
+        raise UsageError("--max-drop is what --until decided decides on: add it, or use check on a run.")
+    if until is not None and limit is not None:
+        raise UsageError("--until decided chooses how many photos are evaluated: leave out --limit.")
+    return None if until is None else Until((max_drop or 0.0) / 100)
 
 
 def _write_page(
@@ -375,6 +400,88 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
         UsageError: no run was measured on CounterAnimal.
     """
     return reproduce_paper(_opened_runs(runs))
+
+
+def plan(
+    run: Run | Path | str | None = None,
+    *,
+    drop: float,
+    power: float = 0.8,
+    clusters: int | None = None,
+    against: str | None = None,
+    classes: int = 20,
+    photos: int = 20,
+    cluster_size: float = 1.0,
+    accuracy: float = 80.0,
+    icc: float = 0.1,
+    seconds_per_photo: float = 5.0,
+    calls_per_photo: float | None = None,
+    price: float | None = None,
+) -> Plan:
+    """Return how many photos show a drop, and what those at hand show.
+
+    Args:
+        run: a pilot run, or its folder; None plans from assumptions.
+        drop: the drop that is to be shown to be above 0, in percentage points.
+        power: how often it is to be shown.
+        clusters: observers or background photographs there can be; None: they grow with the photos.
+        against: a model of the run; then the difference of each other model's drop from its.
+        classes: assumed without a run.
+        photos: assumed, of each class in each group.
+        cluster_size: assumed, photos of one cluster.
+        accuracy: assumed on common photos, in percent.
+        icc: assumed correlation of photos of a cluster in being classified correctly.
+        seconds_per_photo: to label one, for a person.
+        calls_per_photo: of a model behind an HTTP API; None: as in the run.
+        price: of a call; None: as in the model's specification.
+
+    Raises:
+        UsageError: a value that cannot be, or a run without a drop.
+        CounterGroundError: the run cannot be read.
+    """
+    source: Run | Assumptions
+    if run is None:
+        source = Assumptions(classes, photos, cluster_size, accuracy / 100, icc)
+    else:
+        source = _opened_runs(run)[0]
+    costs = Costs(seconds_per_photo, calls_per_photo, price)
+    return plan_photos(source, drop / 100, power, clusters=clusters, against=against, costs=costs)
+
+
+def check(
+    run: Run | Path | str,
+    *,
+    max_drop: float | None = None,
+    min_accuracy: float | None = None,
+    not_worse_than: Run | Path | str | None = None,
+    margin: float = 2.0,
+    models: Sequence[str] = (),
+) -> Check:
+    """Check the models of a run against limits: pass, fail or undecided.
+
+    Args:
+        run: a run or its folder.
+        max_drop: the largest drop that passes, in percentage points.
+        min_accuracy: the smallest accuracy that passes, averaged over classes, in percent.
+        not_worse_than: a run on the same photos; the drop may not be larger than that of its model of the
+            same name, or of its only one, by more than ``margin``.
+        margin: for ``not_worse_than``, in percentage points.
+        models: names or specifications of the models that are checked; none: all.
+
+    Raises:
+        UsageError: no limit, a limit that cannot be, an unknown model, no drop, or a base on other photos.
+        CounterGroundError: a run cannot be read.
+    """
+    limits = Limits(
+        None if max_drop is None else max_drop / 100,
+        None if min_accuracy is None else min_accuracy / 100,
+        margin / 100,
+    )
+    opened = _opened_runs(run)[0]
+    if models:
+        opened = select_models({opened.path: opened}, models)[opened.path]
+    base = None if not_worse_than is None else _opened_runs(not_worse_than)[0]
+    return check_run(opened, limits, base)
 
 
 def write_report(

@@ -104,6 +104,22 @@ def test_evaluate_then_scores_compare_and_report(photos, tiny_clip, tmp_path, ca
     assert (tmp_path / "page.html").read_text().startswith("<!")
 
 
+def test_what_is_no_more_than_chance_is_one_line_and_no_mistake(photos, tmp_path, capsys):
+    words = ["discover", str(photos), "--referee", "colour_model:brightness", "--label-space", "benchmark"]
+    words += ["--out", str(tmp_path / "pairs"), "-q"]
+    assert main(words) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("No more than chance: the pairs that colour_model:brightness chose")
+    assert line.endswith("No benchmark was written. To write one all the same: --write-anyway.")
+    assert not (tmp_path / "pairs" / "benchmark.json").exists()
+    assert main(["evaluate", str(tmp_path / "pairs"), "-m", "x:y", "--out", str(tmp_path / "run")]) == 1
+    assert "found no more than chance" in capsys.readouterr().err
+    assert main([*words, "--write-anyway"]) == 0
+    printed = capsys.readouterr().out
+    assert "Is it more than chance?" in printed
+    assert printed.endswith(f"Benchmark: {tmp_path / 'pairs'}\n")
+
+
 def test_models_are_listed_without_a_network(capsys):
     assert main(["models", "*lite*", "--json"]) == 0
     listed = {row["spec"]: row for row in json.loads(capsys.readouterr().out)}

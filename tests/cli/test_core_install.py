@@ -64,6 +64,7 @@ WORKING = {
             "colour_model:brightness",
             "--split",
             "none",
+            "--write-anyway",
             *PAIRS,
             "--out",
             "pairs",

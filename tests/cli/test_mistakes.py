@@ -108,10 +108,38 @@ MISTAKES = [
     ("evaluate photos -m MODEL -o notes.txt", 2, "notes.txt is a file", "choose a folder"),
     ("evaluate photos -m MODEL --batch-size 7 -o run", 1, "run holds another run", "--overwrite"),
     ("evaluate photos -m MODEL -o damaged-run", 1, "damaged-run", "evaluate again"),
+    # until it is decided
+    (f"{EVALUATE} --until done", 2, "'done'", "'decided'"),
+    (f"{EVALUATE} --max-drop 10", 2, "--max-drop is what --until decided decides on", "add it"),
+    (f"{EVALUATE} --until decided --limit 9", 2, "--until decided chooses how many", "leave out --limit"),
+    (f"{EVALUATE} --until decided --max-drop 200", 2, "--max-drop cannot be 200", "0 to 100 points"),
+    ("evaluate elsewhere -m MODEL -o out --until decided", 2, "no drop to decide on", "Leave out --until"),
+    # plan
+    ("plan", 2, "'--drop'", "`counterground plan --help`"),
+    ("plan --drop 0", 2, "not 0", "above 0 and below 100 points"),
+    ("plan --drop 10 --power 80", 2, "not 80", "below 1"),
+    ("plan --drop 90", 2, "cannot drop by 90 points", "80.0 % on common photos"),
+    ("plan --drop 10 --clusters 2", 2, "not 2", "At least 4 clusters"),
+    ("plan --drop 10 --cluster-size 999", 2, "not 999", "1 to 400 photos"),
+    ("plan --drop 10 --icc 2", 2, "not 2", "from 0 to below 1"),
+    ("plan --drop 10 --price -1", 2, "--price", "cannot be -1"),
+    ("plan --drop 10 --against MODEL", 2, "--against", "needs a pilot RUN"),
+    ("plan photos --drop 10", 1, "photos is not a run folder", "`counterground evaluate`"),
+    ("plan run --drop 10 --classes 9", 2, "--classes is an assumption", "leave out one"),
+    ("plan run --drop 10 --against nothing", 2, "'nothing'", "there are colour_model:thousand"),
+    ("plan run --drop 10 --against MODEL", 2, "no other model", "to plan a comparison with"),
+    # check
+    ("check run", 2, "nothing to check", "add --max-drop"),
+    ("check photos --max-drop 10", 1, "photos is not a run folder", "`counterground evaluate`"),
+    ("check run --max-drop 200", 2, "--max-drop", "from 0 to 100"),
+    ("check run --min-accuracy -5", 2, "--min-accuracy", "from 0 to 100"),
+    ("check run --max-drop 10 -m nothing", 2, "'nothing'", "there are colour_model:thousand"),
+    ("check run --not-worse-than other-run", 2, "other-run was made on other photos", "the same benchmark"),
+    ("check run --max-drop 10 --junit run/run.json", 2, "run/run.json is a file of the run", "another name"),
     # discover
     ("discover photos -o out", 2, "'--referee'", "`counterground discover --help`"),
     (f"{DISCOVER} --min-drop 200", 2, "200 points", "below 100"),
-    (f"{DISCOVER} --split thirds", 2, "'thirds'", "'half', 'none'"),
+    (f"{DISCOVER} --split thirds", 2, "'thirds'", "'half', 'swap', 'none'"),
     ("discover photos --referee MODEL -o photos/pairs", 2, "lies in the benchmark", "choose another folder"),
     ("discover photos --referee MODEL -o run", 2, "not a discovery", "choose an empty or a new folder"),
     ("discover photos --referee MODEL --seed 3 -o pairs", 2, "pairs holds another discovery", "--overwrite"),
@@ -217,7 +245,8 @@ def place(tmp_path_factory) -> Iterator[Path]:
         patch.setenv("COUNTERGROUND_CACHE", str(root / ".cache"))
         save_animals(root / "photos")
         cg.evaluate("photos", "colour_model:thousand", out="run", report=False)
-        how = {"label_space": "benchmark", "min_drop": 0, "split": "none"}
+        cg.evaluate("photos", "colour_model:thousand", out="other-run", report=False, limit=40)
+        how = {"label_space": "benchmark", "min_drop": 0, "split": "none", "write_anyway": True}
         cg.discover("photos", "colour_model:brightness", out="pairs", **how)
         assert main(["import", "pool", "photos", "-q"]) == 0
         assert main(["export", "photos", "--format", "parquet", "--private", "-o", "shared", "-q"]) == 0

@@ -91,6 +91,16 @@ def test_an_old_run_is_refused_with_what_to_do_and_overwritten_on_request(here, 
     assert pl.read_parquet("run/scores.parquet").equals(new)
 
 
+def test_scores_without_the_columns_added_since_are_made_again(here, capsys):
+    cg.evaluate("photos", BRIGHTNESS, label_space="benchmark", out="run", report=False)
+    new = pl.read_parquet("run/scores.parquet")
+    assert {"p_value", "classes_low", "classes_high"} <= set(new.columns)
+    first = new.columns[: new.columns.index("clusters") + 1]
+    new.select(first).write_parquet("run/scores.parquet")
+    assert cg.open_run("run").scores.equals(new)
+    assert main(["report", "run", "-o", "r.html"]) == 0
+
+
 def test_old_pairs_are_read_and_not_taken_for_new_ones(here, capsys):
     discover = [
         "discover",
@@ -102,6 +112,7 @@ def test_old_pairs_are_read_and_not_taken_for_new_ones(here, capsys):
         "0",
         "--split",
         "none",
+        "--write-anyway",
         "-q",
     ]
     assert main([*discover, "-o", "pairs"]) == 0

@@ -50,6 +50,11 @@ def claim():
     return claim_by_setting()
 
 
+@pytest.fixture(scope="module")
+def paper():
+    return full_comparison()
+
+
 def row_of(claim, setting, subset):
     return claim.row(by_predicate=(pl.col("setting") == setting) & (pl.col("subset") == subset), named=True)
 
@@ -121,23 +126,23 @@ def test_single_clips_are_counted_as_statsmodels_counts_them(claim, setting):
     assert (row["interval_below"], row["interval_above"]) == ((off + half < 0).sum(), (off - half > 0).sum())
 
 
-def test_what_correction_leaves_of_the_first_setting(claim):
+def test_what_correction_leaves_of_the_first_setting(claim, paper):
     every, others = (row_of(claim, "one-prompt", subset) for subset in (EVERY, WITHOUT))
     assert (every["p_below"], every["holm_below"], every["benjamini_hochberg_below"]) == (13, 5, 11)
     assert others["holm_below"] == 1
-    models = full_comparison().models.filter(source="paper", family="clip")
+    models = paper.models.filter(source="paper", family="clip")
     assert (models["p_holm"] < 0.05).sum() == 5
-    assert full_comparison().models.filter(pl.col("baseline"))["p_holm"].null_count() == 15 + 15
+    assert paper.models.filter(pl.col("baseline"))["p_holm"].null_count() == 15 + 15
 
 
-def test_data_sets_as_units_leave_cleaner_data_open(claim):
+def test_data_sets_as_units_leave_cleaner_data_open(claim, paper):
     every, others = (row_of(claim, "one-prompt", subset) for subset in (EVERY, WITHOUT))
     for row, expected in ((every, (-5.8, -13.2, 1.7)), (others, (-6.1, -8.0, -4.2))):
         ends = [100 * row[f"cleaner_data_by_data_set{end}"] for end in ("", "_low", "_high")]
         assert ends == pytest.approx(expected, abs=0.051)
-    answer = full_comparison().scaling.of("drop")[2]
+    answer = paper.scaling.of("drop")[2]
     assert (answer.verdict, answer.verdict_by_data_set) == ("yes", "inconclusive")
-    said = " ".join(cell.value for table in full_comparison().tables for row in table.rows for cell in row)
+    said = " ".join(cell.value for table in paper.tables for row in table.rows for cell in row)
     assert "The same, data sets as units inconclusive: −5.8 yes: −6.1" in said
 
 
@@ -212,8 +217,8 @@ def test_runs_are_not_compared_with_means_over_photos(referee_run):
 
 
 @pytest.mark.parametrize("style", ["table", "markdown", "latex"])
-def test_the_block_is_last_in_every_document(style):
-    said = format_comparison(full_comparison(), style)
+def test_the_block_is_last_in_every_document(style, paper):
+    said = format_comparison(paper, style)
     title = said.tables[-1].title if style == "table" else said
     assert "Does it depend on how one asks?" in title
 

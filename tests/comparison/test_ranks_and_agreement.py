@@ -82,7 +82,7 @@ def nested(make_run):
             first[places[:: len(places) // 30][: SHARED[spec]]] = False
             parts.append(rows.with_columns(correct=pl.Series(first)))
         found = pl.concat(parts)
-        return Run(run.path, run.info, found, score_predictions(found, method="analytic"))
+        return Run(run.path, run.info, found, score_predictions(found))
 
     return make
 

@@ -114,7 +114,7 @@ def test_calibration_error_equals_a_loop_over_bins(n, bins, seed):
 
 
 def stratum_moment(correct, stratum, cluster, size):
-    sampling = Sampling(*cluster_codes(cluster, len(correct)), "analytic")
+    sampling = Sampling(*cluster_codes(cluster, len(correct)))
     return StratumMeans(Partition(sampling, stratum, size), correct)
 
 

@@ -62,7 +62,7 @@ def test_balanced_means_of_class_values_are_table_3(model):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_scores_of_rebuilt_photos_are_table_3(model):
-    scores = score_predictions(rebuilt(model), method="analytic", by_class=False)
+    scores = score_predictions(rebuilt(model), by_class=False)
     for metric, group in (("accuracy", "common"), ("accuracy", "counter"), ("drop", None)):
         column = group or metric
         row = scores.filter(pl.col("metric") == metric, pl.col("group").eq_missing(group)).row(0, named=True)
@@ -72,7 +72,7 @@ def test_scores_of_rebuilt_photos_are_table_3(model):
 
 
 def test_the_referees_drop_has_an_interval_of_about_two_points():
-    scores = score_predictions(rebuilt(REFEREE), method="analytic", by_class=False)
+    scores = score_predictions(rebuilt(REFEREE), by_class=False)
     drop = scores.filter(pl.col("metric") == "drop").row(0, named=True)
     assert 1.0 < 100 * (drop["high"] - drop["low"]) / 2 < 3.0
     assert drop["n"] == 7408 + 5926

@@ -56,10 +56,10 @@ def predictions():
 
 
 def test_a_package_adds_a_metric(package):
-    before = score_predictions(predictions(), method="analytic")
+    before = score_predictions(predictions())
     package("CONFIDENT", "confident")
     frame = predictions()
-    scores = score_predictions(frame, method="analytic")
+    scores = score_predictions(frame)
     added = scores.filter(metric="confident")
     assert scores.filter(pl.col("metric") != "confident").equals(before)
     assert added["group"].to_list() == [None, "counter"]
@@ -83,7 +83,7 @@ def test_a_package_adds_a_metric(package):
 def test_a_faulty_package_is_named(package, name, metric, reason):
     package(name, metric)
     with pytest.raises(CounterGroundError, match=reason):
-        score_predictions(predictions(), method="analytic")
+        score_predictions(predictions())
 
 
 def test_without_packages_there_are_the_built_in_metrics():

@@ -145,7 +145,7 @@ def make_run(tmp_path_factory):
             ),
             seconds=75.5,
         )
-        return Run(Path(path), info, predictions, score_predictions(predictions, draws=200))
+        return Run(Path(path), info, predictions, score_predictions(predictions))
 
     return make
 

@@ -140,4 +140,4 @@ def make_paper_run(accuracies, *, sizes=None, records=None, path="run", name="co
         ),
         "seconds": 1.0,
     }
-    return Run(Path(path), RunInfo(**{**info, **options}), found, score_predictions(found, method="analytic"))
+    return Run(Path(path), RunInfo(**{**info, **options}), found, score_predictions(found))

@@ -1,5 +1,6 @@
 """The small CLIPs: the recipe on real photographs, and what is shipped."""
 
+import dataclasses
 import json
 from importlib import resources
 from pathlib import Path
@@ -79,6 +80,25 @@ def test_recipes_differ_in_backgrounds_alone(plan):
     )
     assert biased.follow == 0.95
     assert balanced.follow is None
+
+
+def test_a_dose_changes_how_many_backgrounds_follow_and_nothing_else(plan):
+    half = planting_of("stamps-biased", plan, dose=50)
+    assert half.follow == 0.5
+    assert dataclasses.replace(half, follow=0.95) == planting_of("stamps-biased", plan)
+
+
+def test_doses_are_runs_of_their_own(tmp_path, capsys):
+    def run(*options):
+        return main([*options, "--steps", "1", "--quiet", "--out", str(tmp_path / "out")])
+
+    assert run("stamps-biased", "--dose", "50") == 0
+    assert run("stamps-biased") == 2
+    assert "another run" in capsys.readouterr().err
+    assert run("stamps-balanced", "--dose", "50") == 2
+    assert "stamps-balanced plants nothing" in capsys.readouterr().err
+    assert run("stamps-biased", "--dose", "0.5e3") == 2
+    assert "from 0 to 100, not 500" in capsys.readouterr().err
 
 
 def test_interrupted_training_ends_in_the_same_file(tmp_path):

@@ -11,11 +11,13 @@ import click
 
 from counterground._version import __version__
 from counterground.cli._benchmarks import benchmarks
+from counterground.cli._check import check
 from counterground.cli._compare import compare
 from counterground.cli._evaluate import evaluate
 from counterground.cli._figures import figures
 from counterground.cli._help import Group, settings, start_page
 from counterground.cli._models import models
+from counterground.cli._plan import plan
 from counterground.cli._report import report
 from counterground.cli._scores import scores
 from counterground.cli._study import study
@@ -47,6 +49,7 @@ def counterground(context: click.Context) -> None:
 
 
 counterground.add_under("Measure", evaluate, scores, compare, report, figures)
+counterground.add_under("Plan and decide", plan, check)
 counterground.add_under("Choose common and counter backgrounds", discover)
 counterground.add_under("Make a benchmark from photos", collect, import_, curate, label, pool, export)
 counterground.add_under("Look up what there is", models, benchmarks)

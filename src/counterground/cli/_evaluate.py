@@ -11,6 +11,7 @@ from counterground.cli._help import Command, is_quiet
 from counterground.cli._options import (
     generative_options,
     limit_option,
+    max_drop_option,
     model_option,
     out_option,
     overwrite_option,
@@ -24,6 +25,7 @@ from counterground.cli._options import (
     examples="""
         counterground evaluate stamps -m efficientnet-lite0 -o runs/first
         counterground evaluate my-photos -m efficientnet-lite0 --limit 20 -o trial
+        counterground evaluate pairs -m efficientnet-lite0 --until decided -o quick
         counterground evaluate my-photos -m open_clip:ViT-B-32/laion2b_s34b_b79k \\
           -m hf:google/siglip2-base-patch16-224 -o runs/both
         counterground evaluate my-photos -m hf:llava-hf/llava-1.5-7b-hf \\
@@ -40,6 +42,12 @@ from counterground.cli._options import (
 @out_option("Folder of the run: run.json, predictions.parquet, scores.parquet, report.html.")
 @overwrite_option("run")
 @limit_option()
+@click.option(
+    "--until",
+    type=click.Choice(["decided"]),
+    help="Stop as soon as it is decided whether each drop is above --max-drop.",
+)
+@max_drop_option("The limit for --until decided; without it 0.", default=None)
 @running_options(referee=True)
 @click.option("--referee", metavar="MODEL", help="The model that chooses the confusable names.")
 @generative_options

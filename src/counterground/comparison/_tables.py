@@ -37,7 +37,7 @@ _METRICS = {
 }
 MOST_PAIRS = 12
 ABOUT_P = (
-    "p is Holm-corrected over all pairs of these models on the same quantity, shown or not, since models "
+    "p is Holm-corrected over all pairs of these models on all quantities, shown or not, since models "
     "are selected after seeing the results."
 )
 _MOST_DROPS = 8
@@ -124,7 +124,8 @@ def _group(group: _Group, baseline: str) -> Table:
         rows.append(cells)
         if own and again is not None:
             bold.add(place)
-    title = f"{counted(len(rows), 'model')} on {group.title}"
+    tables = f", paper's {group.paper.tables}" if group.paper else ""
+    title = f"{counted(len(rows), 'model')} on {group.title}{tables}"
     sentences = [*_own_drops(models, again), *_about(group, baseline)]
     caption = f"{title}, percent. {' '.join(sentences)}"
     return Table(columns, rows, caption, title, tuple(sentences), bold=frozenset(bold))

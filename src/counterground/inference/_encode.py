@@ -84,14 +84,19 @@ def encode_photos(
     Raises:
         CounterGroundError: no photo can be read, or the model fails or returns something else than features.
     """
-    return run_encoding(plan_encoding(model, benchmark, store_root, batch_size), show_progress)
+    store = feature_store(model, store_root, batch_size)
+    return run_encoding(plan_encoding(model, benchmark, store, batch_size), show_progress)
 
 
-def plan_encoding(model: Encoder, benchmark: Benchmark, store_root: Path, batch_size: int) -> EncodingJob:
-    """Look up which photos are stored."""
-    store = FeatureStore.open(
-        store_root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
+def feature_store(model: Encoder, root: Path, batch_size: int) -> FeatureStore:
+    """Open the store of a model's features."""
+    return FeatureStore.open(
+        root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
     )
+
+
+def plan_encoding(model: Encoder, benchmark: Benchmark, store: FeatureStore, batch_size: int) -> EncodingJob:
+    """Look up which photos are stored."""
     return EncodingJob.plan(encode_fn(model, batch_size), benchmark, benchmark.photos, store, batch_size)
 
 

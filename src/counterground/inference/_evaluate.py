@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from counterground.decision import Until, score_stopped
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
 from counterground.inference._candidates import (
@@ -19,7 +20,7 @@ from counterground.inference._candidates import (
     read_aliases,
     with_confusable,
 )
-from counterground.inference._encode import Features, plan_encoding, run_encoding, try_model
+from counterground.inference._encode import Features, feature_store, plan_encoding, run_encoding, try_model
 from counterground.inference._heads import Head, build_head
 from counterground.inference._predict import class_mean_scores, predict
 from counterground.inference._record import (
@@ -33,6 +34,7 @@ from counterground.inference._record import (
 from counterground.inference._request import Request
 from counterground.inference._runtime import choose_runtime
 from counterground.inference._settings import Settings
+from counterground.inference._stop_early import stop_early
 from counterground.inference.generative import check_generative, evaluate_generative
 from counterground.metrics import score_predictions
 from counterground.models import (
@@ -55,13 +57,15 @@ def evaluate_models(
     settings: Settings,
     out: Path,
     *,
+    until: Until | None = None,
     overwrite: bool = False,
 ) -> Run:
     """Evaluate models on a benchmark and write ``run.json``, predictions and scores into ``out``.
 
     Features are kept in the cache by content, so a run that was stopped continues where it was, and another
     label space, prompt set or grouping decodes no photo again. The same holds for losses and answers of
-    generative models. ``overwrite`` replaces another run in ``out``.
+    generative models. ``until`` stops as soon as it is decided on which side of its limit each drop is.
+    ``overwrite`` replaces another run in ``out``.
 
     Raises:
         UsageError: an unknown model, name list, prompt file or label space, a model that cannot be asked
@@ -75,12 +79,16 @@ def evaluate_models(
         raise UsageError("No model was named. Add -m MODEL; `counterground models` lists them.")
     referee = settings.referee if settings.label_space == "confusable" else None
     check_specs([each.spec for each in given if each.made is None] + ([referee] if referee else []))
-    request = _request(benchmark, given, settings)
+    request = replace(_request(benchmark, given, settings), until=until)
     request_hash = request.hash()
     check_free(out, request_hash, overwrite=overwrite)
     if referee:
         request = replace(request, candidates=_choose_confusable(request, referee))
     check_generative(request)
+    stopping = None
+    if until:
+        benchmark, stopping = stop_early(request, until)
+        request = replace(request, benchmark=benchmark)
     outcomes = [_evaluate_one(request, each) for each in given]
     unreadable = unreadable_photos(benchmark, [outcome.features for outcome in outcomes])
     predictions = pl.concat([outcome.predictions for outcome in outcomes])
@@ -95,9 +103,9 @@ def evaluate_models(
     seconds = round(time.monotonic() - started, 2)
     run = Run(
         out,
-        info.model_copy(update={"request": request_hash, "seconds": seconds}),
+        info.model_copy(update={"request": request_hash, "seconds": seconds, "stopping": stopping}),
         predictions,
-        score_predictions(predictions),
+        score_stopped(predictions) if until else score_predictions(predictions),
     )
     write_run(run, request.candidates.space, unreadable, generated_answers(outcomes))
     return run
@@ -154,7 +162,8 @@ def _encode(model: Model, request: Request) -> tuple[Features, Head]:
     assert isinstance(model, Encoder)
     candidates, settings = request.candidates, request.settings
     choose_runtime(model, request.benchmark, settings.batch_size)
-    job = plan_encoding(model, request.benchmark, cache_dir() / "features", settings.batch_size)
+    store = feature_store(model, cache_dir() / "features", settings.batch_size)
+    job = plan_encoding(model, request.benchmark, store, settings.batch_size)
     try_model(model, job)
     head = build_head(model, candidates.space, candidates.texts, request.templates, cache_dir() / "heads")
     return run_encoding(job, settings.show_progress), head

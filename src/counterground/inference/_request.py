@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from counterground.decision import Until
 from counterground.inference._candidates import (
     BUILT_IN_NAMES,
     BUILT_IN_PROMPTS,
@@ -27,7 +28,7 @@ from counterground.photos import Benchmark
 class Request:
     """All that decides the predictions of an evaluation, files by their content.
 
-    ``aliases`` are other words for classes, for generative models.
+    ``aliases`` are other words for classes, for generative models; ``until``: stop when that is decided.
     """
 
     benchmark: Benchmark
@@ -36,11 +37,14 @@ class Request:
     candidates: CandidateLabels
     templates: tuple[str, ...]
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    until: Until | None = None
 
     def hash(self) -> str:
         """Return a hash of all of it; two requests with the same hash give the same run."""
         chosen = asdict(replace(self.settings, show_progress=False, offline=False))
         chosen["aliases"] = self._aliases_hash()
+        if self.until:
+            chosen["until"] = asdict(self.until)
         parts = [
             self.benchmark.version,
             *(model.version for model in self.models),

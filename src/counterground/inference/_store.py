@@ -35,6 +35,7 @@ class FeatureStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._rows: dict[str, tuple[str, int]] | None = None
+        self._shards: dict[str, Block | None] = {}
 
     @classmethod
     def open(cls, root: Path, *parts: str) -> FeatureStore:
@@ -73,11 +74,12 @@ class FeatureStore:
         rows = self._index()
         if any(photo not in rows for photo in photo_ids):
             return None
-        shards = {name: self._read(name) for name in sorted({rows[photo][0] for photo in photo_ids})}
+        for shard_name in sorted({rows[photo][0] for photo in photo_ids} - set(self._shards)):
+            self._shards[shard_name] = self._read(shard_name)
         features, converted = [], []
         for photo in photo_ids:
             name, row = rows[photo]
-            shard = shards[name]
+            shard = self._shards[name]
             if shard is None:
                 return None
             features.append(shard.features[row])

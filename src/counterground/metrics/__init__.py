@@ -24,8 +24,8 @@ from counterground.metrics._agreement import (
     krippendorff_alpha,
 )
 from counterground.metrics._codes import GROUPS
+from counterground.metrics._confidence import LEVEL, Confidence
 from counterground.metrics._intervals import (
-    LEVEL,
     Interval,
     balanced_interval,
     drop_interval,
@@ -41,6 +41,7 @@ from counterground.metrics._paired import (
     paired_test,
     tests_against,
 )
+from counterground.metrics._power import DropError, drop_error
 from counterground.metrics._registry import Answers, Metric, TableColumn, registered_metrics
 from counterground.metrics._regression import (
     INTERCEPT,
@@ -89,7 +90,9 @@ __all__ = [
     "ClassAccuracies",
     "ClassDrops",
     "Coefficient",
+    "Confidence",
     "Correlation",
+    "DropError",
     "Interval",
     "LineFit",
     "LineWithErrors",
@@ -109,6 +112,7 @@ __all__ = [
     "comparable",
     "compare_models",
     "corrected",
+    "drop_error",
     "drop_interval",
     "expected_calibration_error",
     "fit_line",

@@ -212,7 +212,7 @@ def _alpha_interval(coded: _Coded, cluster: Codes) -> Interval:
     clusters, n, totals = len(names), ratings.sum(), counts.sum(axis=0)
     unlike = n * n - float(totals @ totals)
     if not units or unlike <= 0:
-        return Interval(None, None, None, units, clusters, "analytic")
+        return Interval(None, None, None, units, clusters)
     disagreement = (ratings**2 - (counts**2).sum(axis=1)) / (ratings - 1)
     ratio = (n - 1) * float(disagreement.sum()) / unlike
     # The derivative of the ratio of observed and expected disagreement by the weight of each unit.
@@ -226,11 +226,11 @@ def _alpha_interval(coded: _Coded, cluster: Codes) -> Interval:
         expected * scale * (moved - moved.mean()),
         units,
         clusters,
-        effective_clusters(sum_by_code(members, ratings, clusters)),
+        effective_clusters(sum_by_code(members, ratings, clusters)) - 1,
     )
-    share = share_interval(moment, "analytic")
+    share = share_interval(moment)
     low, high = (None if v is None else 1 - (1 - v) / expected for v in (share.low, share.high))
-    return Interval(1 - ratio, low if low is None else max(-1.0, low), high, units, clusters, "analytic")
+    return Interval(1 - ratio, low if low is None else max(-1.0, low), high, units, clusters)
 
 
 def _rows_of_task(task: str, votes: pl.DataFrame) -> Iterator[tuple[Any, ...]]:

@@ -51,3 +51,15 @@ def t_quantile(degrees: float, probability: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, probability))
+
+
+def noncentral_t_sf(degrees: float, shift: float, value: float) -> float:
+    """Return the probability that a noncentral t variable with mean about ``shift`` is above ``value``."""
+    from scipy.special import nctdtr
+
+    found = 1 - float(nctdtr(degrees, shift, value))
+    # Far from 0 the series fails, and the variable is nearly normal with the scatter of the error.
+    if not np.isfinite(found) or abs(shift) > 30:
+        spread = np.sqrt(1 + value**2 / (2 * degrees))
+        return float(normal_cdf((shift - value) / spread))
+    return found

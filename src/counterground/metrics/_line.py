@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Floats
+from counterground.metrics._confidence import LEVEL
 from counterground.metrics._distributions import (
     logistic_cdf,
     logistic_quantile,
@@ -16,7 +17,6 @@ from counterground.metrics._distributions import (
     normal_quantile,
     t_quantile,
 )
-from counterground.metrics._intervals import LEVEL
 from counterground.metrics._regression import ordinary_least_squares
 
 Scale = Literal["probit", "logit"]

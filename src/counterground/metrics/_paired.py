@@ -12,8 +12,9 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import COMMON, COUNTER, as_flags, same_length
+from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._distributions import t_cdf
-from counterground.metrics._intervals import critical
+from counterground.metrics._intervals import half_width, random_classes_limits
 from counterground.metrics._sampling import (
     PHOTO,
     InfluenceEstimate,
@@ -31,8 +32,10 @@ _NO_SPREAD = 1e-12
 class PairedTest:
     """The difference a - b (fraction) with its 95 % interval and two-sided p-value.
 
-    ``low``, ``high`` and ``p_value`` are None under two clusters; ``difference`` too where nothing can be
-    compared. ``n`` photos in ``clusters`` clusters stand behind it.
+    ``low``, ``high`` and ``p_value`` are about other photos of these classes; they are None under two
+    clusters, ``difference`` too where nothing can be compared. ``n`` photos in ``clusters`` clusters stand
+    behind it. ``classes_low`` and ``classes_high`` are about other classes, of which these are taken as a
+    random sample.
     """
 
     difference: float | None
@@ -41,6 +44,8 @@ class PairedTest:
     p_value: float | None
     n: int
     clusters: int
+    classes_low: float | None = None
+    classes_high: float | None = None
 
 
 def paired_test(
@@ -51,12 +56,13 @@ def paired_test(
     cluster: npt.ArrayLike | None = None,
     *,
     quantity: Quantity = "accuracy",
+    confidence: Confidence = CONFIDENCE,
 ) -> PairedTest:
     """Test whether two models differ on the same photos, row by row.
 
     The influence of each photo on a - b is summed in its cluster over all classes and groups, so what a photo
-    does to both models cancels; the squares give the variance (corrected for leverage), and t has one degree
-    of freedom less than (effective) clusters. Where no cluster differs from another the p-value is that
+    does to both models cancels; the squares give the variance (corrected for leverage), and t has the degrees
+    of freedom of the clusters (this room's README). Where no cluster differs from another the p-value is that
     of exchanging signs, 2^(1 - clusters), or 1 without a difference.
 
     Args:
@@ -66,6 +72,7 @@ def paired_test(
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; null is a cluster of its own.
         quantity: balanced ``accuracy`` of all, of ``common`` or of ``counter`` photos, or mean ``drop``.
+        confidence: how often the interval may miss the truth.
 
     Raises:
         ValueError: the columns have different lengths, or the quantity is unknown.
@@ -75,7 +82,7 @@ def paired_test(
     if quantity not in get_args(Quantity):
         raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
     same_length(len(first), np.asarray(class_index), "class_index")
-    photos = Stratification(class_index, group, cluster, method="analytic")
+    photos = Stratification(class_index, group, cluster, confidence=confidence)
     return _tested(_estimates(first.astype(np.float64) - second, photos).get(quantity), quantity)
 
 
@@ -92,21 +99,16 @@ def holm(p_values: Iterable[float | None]) -> list[float | None]:
 
 
 def corrected(tests: pl.DataFrame) -> pl.DataFrame:
-    """Return paired tests with ``p_holm``: corrected for all pairs of models tested on the same quantity.
+    """Return paired tests with ``p_holm``: corrected for all of them: each pair on each quantity (Holm 1979).
 
-    Whoever reads a comparison looks at every model and then asks about the best, so a pair is one of all the
-    pairs that could have been picked, whichever of them are shown: give all of them, and filter afterwards
-    (``tests_against``). Each quantity is a question of its own and is corrected on its own (Holm 1979).
+    Whoever reads a comparison looks at every model and every quantity and then asks about what stands out,
+    so a test is one of all that could have been picked, whichever of them are shown: give all of them, and
+    filter afterwards (``tests_against``).
 
     Args:
-        tests: all pairs on one set of photos, the columns of ``COMPARISON_SCHEMA`` but perhaps ``p_holm``.
+        tests: all tests on one set of photos, the columns of ``COMPARISON_SCHEMA`` but perhaps ``p_holm``.
     """
-    values = pl.Series("p_holm", [None] * tests.height, dtype=pl.Float64)
-    quantities = tests.select("metric", "group").with_row_index("row")
-    for _, part in quantities.group_by("metric", "group", maintain_order=True):
-        values[part["row"].to_list()] = pl.Series(
-            holm(tests["p_value"].gather(part["row"])), dtype=pl.Float64
-        )
+    values = pl.Series("p_holm", holm(tests["p_value"]), dtype=pl.Float64)
     columns = [name for name in tests.columns if name != "p_holm"]
     columns.insert(columns.index("p_value") + 1, "p_holm")
     return tests.with_columns(values).select(columns)
@@ -115,7 +117,7 @@ def corrected(tests: pl.DataFrame) -> pl.DataFrame:
 def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
     """Return the tests of a model against each other one, with that model as ``model_b``.
 
-    Corrected p-values stay: they count every pair that could have been picked.
+    Corrected p-values stay: they count every test that could have been picked.
     """
     turn = (pl.col("model_a") == model) & (pl.col("model_b") != model)
     sides = [name.removesuffix("_a") for name in tests.columns if name.endswith("_a")]
@@ -126,7 +128,13 @@ def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
     }
     signs = {
         name: pl.when(turn).then(-pl.col(source)).otherwise(name)
-        for name, source in (("difference", "difference"), ("low", "high"), ("high", "low"))
+        for name, source in (
+            ("difference", "difference"),
+            ("low", "high"),
+            ("high", "low"),
+            ("classes_low", "classes_high"),
+            ("classes_high", "classes_low"),
+        )
     }
     return tests.filter(turn | (pl.col("model_b") == model)).with_columns(**swapped, **signs)
 
@@ -147,37 +155,25 @@ def _estimates(values: npt.NDArray[np.float64], photos: Stratification) -> dict[
             found[name] = cells.average(2 * filled + side)
     if len(photos.strata.paired):
         common, counter = cells.averages(2 * photos.strata.paired[:, None] + np.arange(2))
-        found["drop"] = _difference(common, counter, n=common.n + counter.n)
+        found["drop"] = common.minus(counter, n=common.n + counter.n)
     return found
 
 
-def _difference(first: InfluenceEstimate, second: InfluenceEstimate, *, n: int) -> InfluenceEstimate:
-    return InfluenceEstimate(
-        first.value - second.value,
-        first.deviations - second.deviations,
-        n,
-        first.clusters,
-        first.effective,
-    )
-
-
-def _tested(estimate: InfluenceEstimate | None, quantity: Quantity) -> PairedTest:
-    if estimate is None:
+def _tested(change: InfluenceEstimate | None, quantity: Quantity) -> PairedTest:
+    if change is None:
         return PairedTest(None, None, None, None, 0, 0)
     largest = 2.0 if quantity == "drop" else 1.0
-    difference, clusters = estimate.value, estimate.clusters
+    difference, clusters = change.value, change.clusters
     if clusters < 2:
-        return PairedTest(difference, None, None, None, estimate.n, clusters)
-    error, t = float(np.sqrt(estimate.variance)), critical(estimate)
+        return PairedTest(difference, None, None, None, change.n, clusters)
+    error, half = float(np.sqrt(change.variance)), half_width(change, largest)
     if error > _NO_SPREAD:
-        half = t * error
-        p_value = float(2 * t_cdf(estimate.effective - 1, -abs(difference) / error))
+        p_value = float(2 * t_cdf(change.df, -abs(difference) / error))
     else:
-        # No cluster differs from another: the true share of photos that would is under t^2 / (t^2 + n - 1).
-        half = largest * t * t / (t * t + estimate.n - 1)
         p_value = 1.0 if abs(difference) <= _NO_SPREAD else 2.0 ** (1 - clusters)
     low, high = max(-largest, difference - half), min(largest, difference + half)
-    return PairedTest(difference, low, high, p_value, estimate.n, clusters)
+    classes = random_classes_limits(change, largest=largest)
+    return PairedTest(difference, low, high, p_value, change.n, clusters, *classes)
 
 
 COMPARISON_SCHEMA: dict[str, Any] = {
@@ -194,8 +190,13 @@ COMPARISON_SCHEMA: dict[str, Any] = {
     "n": pl.Int64,
     "clusters": pl.Int64,
     **{f"{name}_{side}": SETTING_SCHEMA[name] for name in BY_SIDE for side in "ab"},
+    "classes_low": pl.Float64,
+    "classes_high": pl.Float64,
 }
-"""Columns of a comparison; ``difference`` (a - b), ``low`` and ``high`` are fractions.
+"""Columns of a comparison; ``difference`` (a - b) and bounds are fractions.
+
+``low`` and ``high`` are about other photos of these classes, ``classes_low`` and ``classes_high`` about other
+classes of which these are a random sample.
 
 A setting is null where the two models differ in it; ``prompts_a``, ``prompts_b``, ... are those of each.
 """
@@ -228,8 +229,8 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
     ``protocol_b`` are theirs.
 
     Metrics: ``accuracy`` (balanced; ``group`` null for all photos, ``common``, ``counter``) and ``drop``. A
-    benchmark without groups has the first only. ``p_holm`` is corrected for all pairs on the same quantity
-    (``corrected``), also where ``against`` selects some of them.
+    benchmark without groups has the first only. ``p_holm`` is corrected for all tests (``corrected``), also
+    where ``against`` selects some of them.
 
     Args:
         predictions: the columns of ``predictions.parquet``; rows that repeat exactly are read once. With a
@@ -261,7 +262,7 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
 def _models(predictions: pl.DataFrame) -> list[_Model]:
     sources = "source" in predictions.columns
     parts = predictions.partition_by("source", maintain_order=True) if sources else [predictions]
-    stratifications, models = Stratifications("analytic"), []
+    stratifications, models = Stratifications(), []
     for part in parts:
         source = part["source"][0] if sources else None
         for key, rows in by_key(part, checked(part, ("photo_id",))):
@@ -300,10 +301,10 @@ def _compared(a: _Model, b: _Model, *, sources: bool) -> list[list[Any]]:
         estimate = None
         if quantity in a.estimates:
             first, second = a.estimates[quantity], b.estimates[quantity]
-            estimate = _difference(first, second, n=first.n)
+            estimate = first.minus(second, n=first.n)
         test = _tested(estimate, quantity)
         figures = (test.difference, test.low, test.high, test.p_value, test.n, test.clusters)
-        row = [*setting, a.name, b.name, metric, group, *figures, *sides]
+        row = [*setting, a.name, b.name, metric, group, *figures, *sides, test.classes_low, test.classes_high]
         rows.append([*row, a.source, b.source] if sources else row)
     return rows
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from counterground.metrics._accuracy import BINS, confidence_bins, tied, within_top_k
 from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, as_flags
-from counterground.metrics._intervals import Interval, difference_interval, share_interval
+from counterground.metrics._intervals import UNKNOWN, Interval, difference_interval, share_interval
 from counterground.metrics._sampling import Partition, Stratification, StratumMeans, mean_absolute_sum
 from counterground.plugins import Registry
 
@@ -64,7 +64,7 @@ class Answers:
     @property
     def unknown(self) -> Interval:
         """The interval of what these photos do not show."""
-        return Interval(None, None, None, 0, 0, self.photos.method)
+        return UNKNOWN
 
     def knows(self, column: str) -> bool:
         """Whether a column has a value for any photo."""
@@ -86,7 +86,7 @@ class Answers:
 
     def share(self, means: StratumMeans, strata: Codes) -> Interval:
         """Return the unweighted average of the means of some strata; unknown where there are none."""
-        return share_interval(means.average(strata), self.photos.method) if len(strata) else self.unknown
+        return share_interval(means.average(strata)) if len(strata) else self.unknown
 
     def cells(self, group: str) -> Codes:
         """The cells of a group that have photos, among the classes that count."""
@@ -155,7 +155,7 @@ def _drop(answers: Answers, _group: str | None) -> Interval:
     if not len(paired):
         return answers.unknown
     common, counter = answers.cell_means.averages(2 * paired[:, None] + np.arange(2))
-    return difference_interval(common, counter, answers.photos.method)
+    return difference_interval(common, counter)
 
 
 def _worst_group(answers: Answers, _group: str | None) -> Interval:
@@ -178,7 +178,7 @@ def _calibration(answers: Answers, _group: str | None) -> Interval:
         return answers.unknown
     confidence = answers.rows["confidence"].cast(pl.Float64).to_numpy()
     bins = Partition(answers.photos.sampling, confidence_bins(confidence), BINS)
-    return share_interval(mean_absolute_sum(bins, confidence - answers.correct), answers.photos.method)
+    return share_interval(mean_absolute_sum(bins, confidence - answers.correct))
 
 
 def _ties(answers: Answers, _group: str | None) -> Interval:

@@ -1,78 +1,106 @@
-"""Sampling error over clusters: influence values, whose squares add to the variance, and bootstrap draws."""
+"""Sampling error over clusters, and over classes: influence values, whose squares add to the variance."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import Codes, Floats, Strata, cluster_codes
+from counterground.metrics._confidence import CONFIDENCE, Confidence
 
 PHOTO = ("path", "class_index", "group", "cluster")
-Method = Literal["bootstrap", "analytic"]
-_CHUNK = 2_000_000
+
+
+class ClassScatter(NamedTuple):
+    """How an average over classes would move had other classes been drawn.
+
+    ``classes`` are the deviations of the classes ``[m]``, ``meetings`` those of what a cluster holds of a
+    class.
+    """
+
+    classes: Floats
+    meetings: Floats
 
 
 @dataclass(frozen=True)
 class InfluenceEstimate:
     """An estimate and its deviations; for two estimates, the products add to the covariance.
 
-    ``n`` photos in ``clusters`` clusters stand behind it, which tell as much as ``effective`` equal clusters.
+    ``n`` photos in ``clusters`` clusters stand behind it; the variance has ``df`` degrees of freedom.
     Deviations of one sampling are comparable, so the difference of two estimates has
-    the difference of their deviations.
+    the difference of their deviations. ``scatter`` is None where the estimate is no average over classes.
     """
 
     value: float
     deviations: Floats
     n: int
     clusters: int
-    effective: float
+    df: float
+    confidence: Confidence = CONFIDENCE
+    scatter: ClassScatter | None = None
 
     @property
     def variance(self) -> float:
         """The sampling variance."""
         return float(self.deviations @ self.deviations)
 
+    def minus(self, other: InfluenceEstimate, *, n: int) -> InfluenceEstimate:
+        """Return the difference of two estimates on the same strata."""
+        scatter = None
+        if self.scatter is not None and other.scatter is not None:
+            scatter = ClassScatter(*(a - b for a, b in zip(self.scatter, other.scatter, strict=True)))
+        value, deviations = self.value - other.value, self.deviations - other.deviations
+        return replace(self, value=value, deviations=deviations, n=n, scatter=scatter)
+
+    def of_random_classes(self) -> InfluenceEstimate | None:
+        """Return the same estimate for a population of classes of which these are a random sample.
+
+        Classes and clusters are crossed, so the variance is that between classes plus that between clusters,
+        less what both contain: that between the meetings of a class and a cluster (Cameron, Gelbach and
+        Miller 2011). Degrees of freedom are Satterthwaite's.
+        """
+        if self.scatter is None:
+            return None
+        classes, meetings = self.scatter
+        m, between = len(classes), float(classes @ classes)
+        shared = max(0.0, self.variance - float(meetings @ meetings))  # clusters that lie in several classes
+        variance = max(between + shared, self.variance)
+        df = m - 1.0
+        if variance > between > 0:
+            df = variance**2 / (between**2 / df + (variance - between) ** 2 / self.df)
+        return replace(self, deviations=np.array([np.sqrt(variance)]), n=m, df=df, scatter=None)
+
 
 class Sampling:
-    """The clusters of a set of photos and the way their variance is reckoned.
-
-    ``bootstrap``: clusters are drawn with replacement ``draws`` times, **once for the whole set**, so that a
-    cluster counts as often in every stratum it occurs in. ``analytic``: no draws.
+    """The clusters of a set of photos.
 
     Args:
         cluster: ``[n]`` codes 0 .. size - 1.
         size: number of clusters.
-        method: one of the two.
-        seed: decides the draws.
-        draws: how many.
+        confidence: of the intervals made of it.
     """
 
-    def __init__(self, cluster: Codes, size: int, method: Method, seed: int = 0, draws: int = 2000) -> None:
-        if method not in ("bootstrap", "analytic"):
-            raise ValueError(f"There is no interval method {method!r}; choose 'bootstrap' or 'analytic'.")
-        if method == "bootstrap" and draws < 2:
-            raise ValueError(f"A bootstrap needs at least 2 draws, not {draws}.")
-        self.cluster, self.size, self.method = cluster, size, method
-        self._seed, self._draws = seed, draws
+    def __init__(self, cluster: Codes, size: int, *, confidence: Confidence = CONFIDENCE) -> None:
+        self.cluster, self.size, self.confidence = cluster, size, confidence
 
-    @cached_property
-    def weights(self) -> npt.NDArray[np.uint8]:
-        """How often each cluster is drawn, ``[draws, clusters]``; one byte each, as none comes near 256."""
-        generator = np.random.default_rng(self._seed)
-        weights = np.empty((self._draws, self.size), dtype=np.uint8)
-        rows = max(1, _CHUNK // max(1, self.size))
-        for start in range(0, self._draws, rows):
-            count = min(rows, self._draws - start)
-            drawn = generator.integers(0, self.size, (count, self.size))
-            drawn += np.arange(count)[:, None] * self.size
-            flat = np.bincount(drawn.ravel(), minlength=count * self.size)
-            weights[start : start + count] = flat.reshape(count, self.size)
-        return weights
+
+class _Rows(NamedTuple):
+    """Averages over the rows of ``strata`` ``[m, q]``: what does not depend on the values averaged.
+
+    ``pairs`` are those of each column, ``meeting`` the codes of what a cluster holds of a row.
+    """
+
+    n: int
+    clusters: int
+    df: float
+    pairs: list[Codes]
+    meeting: list[Codes]
+    meetings: int
 
 
 class Partition:
@@ -93,42 +121,39 @@ class Partition:
         self.pair_stratum, self.pair_cluster = np.divmod(pairs, max(1, sampling.size))
         self.pair_photos = np.bincount(self._pair, minlength=len(pairs))
         self.photos = np.bincount(self.pair_stratum, weights=self.pair_photos, minlength=size)
-        self.clusters = np.bincount(self.pair_stratum, minlength=size)
         self._start = np.searchsorted(self.pair_stratum, np.arange(size + 1))
+        self._rows: dict[bytes, _Rows] = {}
 
     def sums(self, values: npt.NDArray[np.generic]) -> Floats:
         """Sum of ``values`` ``[n]`` in each pair."""
         weights = values[self._inside].astype(np.float64)
         return sum_by_code(self._pair, weights, len(self.pair_stratum))
 
-    def drawn(self, pair_sums: Floats) -> Floats:
-        """Sums of each stratum in each draw, ``[draws, strata]``."""
-        from scipy import sparse
+    def rows(self, strata: Codes) -> _Rows:
+        """Look up what averages over the rows of ``strata`` ``[m, q]`` share, whatever is averaged."""
+        key = strata.tobytes() + bytes([strata.shape[1]])
+        if key not in self._rows:
+            pairs = [self._pairs_of(column) for column in strata.T]
+            row = np.zeros(self.size, dtype=np.intp)
+            for column in strata.T:
+                row[column] = np.arange(len(strata))
+            size = self.sampling.size
+            meets = [row[self.pair_stratum[p]] * size + self.pair_cluster[p] for p in pairs]
+            names, codes = np.unique(np.concatenate(meets), return_inverse=True)
+            meeting = np.split(codes, np.cumsum([len(p) for p in pairs])[:-1])
+            clusters = len(np.unique(self.pair_cluster[np.concatenate(pairs)]))
+            n = int(self.photos[np.unique(strata)].sum())
+            stratum = [self.pair_stratum[p] for p in pairs]
+            share = [self.pair_photos[p] / self.photos[own] for p, own in zip(pairs, stratum, strict=True)]
+            df = degrees_of_freedom(stratum, [self.pair_cluster[p] for p in pairs], share)
+            self._rows[key] = _Rows(n, clusters, df, pairs, meeting, len(names))
+        return self._rows[key]
 
-        shape = (self.sampling.size, self.size)
-        matrix = sparse.csr_matrix((pair_sums, (self.pair_cluster, self.pair_stratum)), shape=shape)
-        weights = self.sampling.weights
-        rows = max(1, _CHUNK // max(1, self.sampling.size))
-        found = np.empty((len(weights), self.size))
-        for start in range(0, len(weights), rows):
-            found[start : start + rows] = weights[start : start + rows].astype(np.float64) @ matrix
-        return found
-
-    @cached_property
-    def drawn_photos(self) -> Floats:
-        """Photos of each stratum in each draw, ``[draws, strata]``."""
-        return self.drawn(self.pair_photos.astype(np.float64))
-
-    def pairs_of(self, strata: Codes) -> Codes:
+    def _pairs_of(self, strata: Codes) -> Codes:
         """Positions of the pairs of some strata."""
         if len(strata) == 1:
             return np.arange(self._start[strata[0]], self._start[strata[0] + 1])
         return np.flatnonzero(np.isin(self.pair_stratum, strata))
-
-    def count(self, strata: Codes) -> tuple[int, int]:
-        """Photos in some strata, and clusters that have one there."""
-        met = np.unique(self.pair_cluster[self.pairs_of(strata)])
-        return int(self.photos[strata].sum()), len(met)
 
 
 class StratumMeans:
@@ -152,24 +177,31 @@ class StratumMeans:
 
     def averages(self, strata: Codes) -> list[InfluenceEstimate]:
         """Averages over the rows of ``strata`` ``[m, q]``, one for each column, comparable."""
-        n, clusters = self._partition.count(np.unique(strata))
-        bootstrap = self._partition.sampling.method == "bootstrap"
-        deviations = self._drawn(strata, clusters) if bootstrap else self._linearised(strata)
-        values = self.values[strata].mean(axis=0)
+        rows = self._partition.rows(strata)
         counts = self._partition.photos[strata].sum(axis=0)
-        effective = self._effective(strata)
-        if strata.shape[1] > 1:
-            return [
-                InfluenceEstimate(float(value), row, int(count), clusters, effective)
-                for value, row, count in zip(values, deviations, counts, strict=True)
-            ]
-        return [InfluenceEstimate(float(values[0]), deviations[0], n, clusters, effective)]
+        return [
+            self._average(column, rows, place, rows.n if strata.shape[1] == 1 else int(counts[place]))
+            for place, column in enumerate(strata.T)
+        ]
 
-    def _effective(self, strata: Codes) -> float:
-        part = self._partition
-        pairs = part.pairs_of(np.unique(strata))
-        weights = part.pair_photos[pairs] / part.photos[part.pair_stratum[pairs]]
-        return effective_clusters(sum_by_code(part.pair_cluster[pairs], weights, part.sampling.size))
+    def _average(self, strata: Codes, rows: _Rows, place: int, n: int) -> InfluenceEstimate:
+        part, m, pairs = self._partition, len(strata), rows.pairs[place]
+        values = self.values[strata]
+        value = float(values.mean())
+        weights = self._scores[pairs] / m
+        alone = part.pair_photos[pairs] == part.photos[part.pair_stratum[pairs]]
+        scatter = None
+        if m > 1:
+            if alone.any():
+                # The scatter between photos of a stratum with one cluster is unknown; its distance from the
+                # average stands in for it, which errs on the wide side.
+                away = self.values[part.pair_stratum[pairs]] - value
+                weights = np.where(alone, away / np.sqrt(m * (m - 1)), weights)
+            meetings = sum_by_code(rows.meeting[place], weights, rows.meetings)
+            scatter = ClassScatter((values - value) / np.sqrt(m * (m - 1)), meetings)
+        deviations = sum_by_code(part.pair_cluster[pairs], weights, part.sampling.size)
+        confidence = part.sampling.confidence
+        return InfluenceEstimate(value, deviations, n, rows.clusters, rows.df, confidence, scatter)
 
     @cached_property
     def _scores(self) -> Floats:
@@ -185,38 +217,6 @@ class StratumMeans:
         residual = (self._sums - self.values[part.pair_stratum] * part.pair_photos) / photos
         return np.where(share < 1, residual / np.sqrt(np.where(share < 1, 1 - share, 1)), 0.0)
 
-    def _linearised(self, strata: Codes) -> list[Floats]:
-        part, m = self._partition, len(strata)
-        found = []
-        for column in strata.T:
-            pairs = part.pairs_of(column)
-            weights = self._scores[pairs] / m
-            alone = part.pair_photos[pairs] == part.photos[part.pair_stratum[pairs]]
-            if alone.any() and m > 1:
-                # The scatter between photos of a stratum with one cluster is unknown; its distance from the
-                # average stands in for it, which errs on the wide side.
-                away = self.values[part.pair_stratum[pairs]] - self.values[column].mean()
-                weights = np.where(alone, away / np.sqrt(m * (m - 1)), weights)
-            found.append(sum_by_code(part.pair_cluster[pairs], weights, part.sampling.size))
-        return found
-
-    @cached_property
-    def _drawn_means(self) -> Floats:
-        photos = self._partition.drawn_photos
-        means = np.full(photos.shape, np.nan)
-        np.divide(self._partition.drawn(self._sums), photos, out=means, where=photos > 0)
-        return means
-
-    def _drawn(self, strata: Codes, clusters: int) -> list[Floats]:
-        # A row of strata that misses one of its strata in a draw is left out of this draw's averages.
-        means = self._drawn_means[:, strata]
-        missed = np.isnan(means).any(axis=2, keepdims=True)
-        total = np.where(missed, 0, means).sum(axis=1)
-        count = means.shape[1] - np.count_nonzero(missed, axis=1)
-        averages = np.full(total.shape, np.nan)
-        np.divide(total, count, out=averages, where=count > 0)
-        return [scaled_draws(column, clusters) for column in averages.T]
-
 
 class Stratification:
     """The strata that estimates on one set of photos share; models that saw these photos share one object.
@@ -225,9 +225,7 @@ class Stratification:
         class_index: ``[n]`` integers.
         group: ``[n]`` of ``common``, ``counter`` or null; None: no photo has one.
         cluster: ``[n]``; null is a cluster of its own; None: every photo is.
-        method: how variances are estimated.
-        seed: decides the draws of the bootstrap.
-        draws: how many draws.
+        confidence: of the intervals.
     """
 
     def __init__(
@@ -236,14 +234,11 @@ class Stratification:
         group: npt.ArrayLike | None,
         cluster: npt.ArrayLike | None,
         *,
-        method: Method,
-        seed: int = 0,
-        draws: int = 2000,
+        confidence: Confidence = CONFIDENCE,
     ) -> None:
         n = len(np.asarray(class_index))
-        self.method: Method = method
         self.strata = Strata.of(class_index, group, n)
-        self.sampling = Sampling(*cluster_codes(cluster, n), method, seed, draws)
+        self.sampling = Sampling(*cluster_codes(cluster, n), confidence=confidence)
         self.c = len(self.strata.classes)
 
     @cached_property
@@ -270,8 +265,8 @@ class Stratification:
 class Stratifications:
     """Stratifications of tables of predictions, made once for models that saw the same photos."""
 
-    def __init__(self, method: Method, seed: int = 0, draws: int = 2000) -> None:
-        self._options: dict[str, Any] = {"method": method, "seed": seed, "draws": draws}
+    def __init__(self, confidence: Confidence = CONFIDENCE) -> None:
+        self._confidence = confidence
         self._known: dict[bytes, Stratification] = {}
 
     def of(self, photos: pl.DataFrame, *, identity: tuple[str, ...] = PHOTO) -> Stratification:
@@ -280,7 +275,7 @@ class Stratifications:
         if key not in self._known:
             group, cluster = photos["group"].to_list(), photos["cluster"].to_list()
             index = photos["class_index"].to_numpy()
-            self._known[key] = Stratification(index, group, cluster, **self._options)
+            self._known[key] = Stratification(index, group, cluster, confidence=self._confidence)
         return self._known[key]
 
 
@@ -297,33 +292,54 @@ def effective_clusters(weight: Floats) -> float:
     return max(2.0, float(weight.sum() ** 2 / (weight**2).sum()))
 
 
-def scaled_draws(draws: Floats, clusters: int) -> Floats:
-    """Turn bootstrap values ``[draws]`` into deviations; NaN draws (nothing left to average) count as none.
+def degrees_of_freedom(strata: list[Codes], clusters: list[Codes], shares: list[Floats]) -> float:
+    """Return the degrees of freedom of the variance of averages over strata, at least 1.
 
-    The variance of draws from G clusters is too small by (G - 1) / G; this is made good.
+    Clusters that meet in a stratum, directly or through others, make a group. One of its effective clusters
+    (Kish) is not free, since the group's mean is estimated. Groups are combined as by Welch and
+    Satterthwaite, each with the variance that it has where all clusters differ equally. With one group this
+    is Kish's number less one, with independent photos of equal strata it is photos less strata; where
+    photographs are nested in labels, it is what the labels that most classes have allow.
+
+    Args:
+        strata: for each average, the stratum of each pair of a stratum and a cluster that meet.
+        clusters: likewise the cluster.
+        shares: likewise the share of the stratum that the cluster holds.
     """
-    missing = np.isnan(draws)
-    count = len(draws) - np.count_nonzero(missing)
-    if count < 2 or clusters < 2:
-        return np.zeros_like(draws)
-    scale = float(np.sqrt(clusters / (clusters - 1) / (count - 1)))
-    return scale * np.where(missing, 0.0, draws - np.nanmean(draws))
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    s, stratum = np.unique(np.concatenate(strata), return_inverse=True)
+    c, cluster = np.unique(np.concatenate(clusters), return_inverse=True)
+    weight = sum_by_code(cluster, np.concatenate(shares), len(c))
+    if len(s) == 1:
+        return effective_clusters(weight) - 1
+    edges = coo_array((np.ones(len(stratum)), (stratum, len(s) + cluster)), shape=(len(s) + len(c),) * 2)
+    number, group = connected_components(edges, directed=False)
+    # Strata of one cluster each are compared with their average: together they are one group.
+    alone = np.bincount(group[len(s) :], minlength=number) == 1
+    group = np.where(alone, number, np.arange(number))[group]
+    total, squares = (sum_by_code(group[len(s) :], w, number + 1) for w in (weight, weight**2))
+    there = squares > 0
+    effective = total[there] ** 2 / squares[there]
+    held = [
+        sum_by_code(group[np.searchsorted(s, own)], share, number + 1)[there]
+        for own, share in zip(strata, shares, strict=True)
+    ]
+    variance = np.square(held).sum(axis=0) / effective
+    return float(variance.sum() ** 2 / (variance**2 / np.maximum(1.0, effective - 1)).sum())
 
 
 def mean_absolute_sum(partition: Partition, values: npt.NDArray[np.generic]) -> InfluenceEstimate:
     """Sum over strata of the absolute sum of ``values`` ``[n]``, over the photos: calibration errors."""
     sampling, pair_sums = partition.sampling, partition.sums(values)
     sums = np.bincount(partition.pair_stratum, weights=pair_sums, minlength=partition.size)
-    n, clusters = partition.count(np.arange(partition.size))
+    n, clusters = int(partition.photos.sum()), len(np.unique(partition.pair_cluster))
     value = float(np.abs(sums).sum() / n)
-    effective = effective_clusters(
-        sum_by_code(partition.pair_cluster, partition.pair_photos / n, sampling.size)
-    )
-    if sampling.method == "bootstrap":
-        photos = partition.drawn_photos.sum(axis=1)
-        errors = np.abs(partition.drawn(pair_sums)).sum(axis=1) / photos
-        return InfluenceEstimate(value, scaled_draws(errors, clusters), n, clusters, effective)
     pulls = (np.sign(sums)[partition.pair_stratum] * pair_sums - value * partition.pair_photos) / n
     scale = float(np.sqrt(clusters / (clusters - 1))) if clusters > 1 else 0.0
     deviations = scale * sum_by_code(partition.pair_cluster, pulls, sampling.size)
-    return InfluenceEstimate(value, deviations, n, clusters, effective)
+    photos = sum_by_code(partition.pair_cluster, partition.pair_photos, sampling.size)
+    return InfluenceEstimate(
+        value, deviations, n, clusters, effective_clusters(photos) - 1, sampling.confidence
+    )

@@ -8,9 +8,10 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError
+from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._intervals import Interval, balanced_interval
 from counterground.metrics._registry import Answers, Metric, registered_metrics
-from counterground.metrics._sampling import Method, Stratifications
+from counterground.metrics._sampling import Stratifications
 from counterground.metrics._settings import KEY_SCHEMA, by_key, checked
 
 SCORES_SCHEMA: dict[str, Any] = {
@@ -23,8 +24,18 @@ SCORES_SCHEMA: dict[str, Any] = {
     "high": pl.Float64,
     "n": pl.Int64,
     "clusters": pl.Int64,
+    "anytime": pl.Boolean,
+    "p_value": pl.Float64,
+    "classes_low": pl.Float64,
+    "classes_high": pl.Float64,
 }
-"""Columns of ``scores.parquet``; ``value``, ``low`` and ``high`` are fractions."""
+"""Columns of ``scores.parquet``; values and bounds are fractions.
+
+``low`` and ``high`` are about other photos of these classes and pairs; ``classes_low`` and ``classes_high``,
+for averages over classes, about other classes of which these are a random sample. ``p_value`` is two-sided,
+of a drop of 0, and not corrected for the number of models. ``anytime``: the interval holds at every look of a
+sequence (``Confidence``), as of a run that stopped early.
+"""
 
 BACKGROUNDS_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,
@@ -45,9 +56,7 @@ def score_predictions(
     predictions: pl.DataFrame,
     *,
     by_class: bool = True,
-    method: Method = "bootstrap",
-    seed: int = 0,
-    draws: int = 2000,
+    confidence: Confidence = CONFIDENCE,
 ) -> pl.DataFrame:
     """Return every score of every model, names, prompts, protocol and label space, with 95 % intervals.
 
@@ -61,10 +70,7 @@ def score_predictions(
     Args:
         predictions: the columns of ``predictions.parquet``; a photo whose cluster is null is its own cluster.
         by_class: whether to add rows for each class.
-        method: ``bootstrap`` or ``analytic``; simulated coverage of both is 93 to 96 % with 20 or more
-            clusters or none, 93 to 94 % with 6 (this room's README).
-        seed: decides the draws; the order of rows does not.
-        draws: number of bootstrap draws.
+        confidence: how often an interval may miss the truth.
 
     Returns:
         The columns of ``SCORES_SCHEMA``, models in order of appearance.
@@ -73,12 +79,15 @@ def score_predictions(
         ValueError: a column is missing, a photo occurs twice under a model, or a value is impossible.
     """
     rows_of_photos = checked(predictions, ("true_rank", "confidence", "top2_gap"))
-    stratifications = Stratifications(method, seed, draws)
+    stratifications = Stratifications(confidence)
     records = []
     for key, rows in by_key(predictions, rows_of_photos):
         answers = Answers.of(rows, stratifications.of(rows))
         records += [
-            (*key, index, group, metric, i.value, i.low, i.high, i.n, i.clusters)
+            (
+                *(*key, index, group, metric, i.value, i.low, i.high, i.n, i.clusters, confidence.anytime),
+                *(i.p_value, i.classes_low, i.classes_high),
+            )
             for index, group, metric, i in _scores(answers, by_class=by_class)
         ]
     return pl.DataFrame(records, schema=SCORES_SCHEMA, orient="row")

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Floats
+from counterground.metrics._confidence import LEVEL
 from counterground.metrics._distributions import t_quantile
-from counterground.metrics._intervals import LEVEL
 from counterground.metrics._line import FEWEST, Scale, from_scale, to_scale
 
 MOST_NOISE = 0.5

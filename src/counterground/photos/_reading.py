@@ -12,6 +12,7 @@ from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.shards import EXPORT_FILE, read_shards, shard_format
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
+_DISCOVERY_FILE = "discovery.json"
 
 
 def read_benchmark(source: str | Path) -> Benchmark:
@@ -41,6 +42,11 @@ def read_benchmark(source: str | Path) -> Benchmark:
             raise CounterGroundError(
                 f"{path} has {MANIFEST_FILE} but no {BENCHMARK_FILE}, so writing it was interrupted:"
                 f" write it again, or name {path / MANIFEST_FILE} if that is a manifest of your own."
+            )
+        if (path / _DISCOVERY_FILE).is_file():
+            raise CounterGroundError(
+                f"{path} holds a discovery that wrote no benchmark, since it found no more than chance "
+                f"({_DISCOVERY_FILE} says more). discover --write-anyway writes the pairs that it has."
             )
         if (path / EXPORT_FILE).is_file():
             formats = sorted(entry.parent.name for entry in path.glob(f"*/{BENCHMARK_FILE}"))

@@ -16,7 +16,6 @@ class PaperSetting(NamedTuple):
 
     Attributes:
         name: as on the command line.
-        title: in words.
         clips: the table of the CLIPs.
         classifiers: the table of the ImageNet models.
         setup: ``1v1000`` or ``1v20``, how many names compete.
@@ -25,7 +24,6 @@ class PaperSetting(NamedTuple):
     """
 
     name: SettingName
-    title: str
     clips: str
     classifiers: str
     setup: Literal["1v1000", "1v20"]
@@ -49,14 +47,10 @@ class PaperSetting(NamedTuple):
 SETTINGS: dict[SettingName, PaperSetting] = {
     setting.name: setting
     for setting in (
-        PaperSetting("one-prompt", "One prompt", "Table 3", "Table 4", "1v1000", "simple", "balanced"),
-        PaperSetting(
-            "openai-prompts", "80 OpenAI prompts", "Table 10", "Table 4", "1v1000", "openai", "balanced"
-        ),
-        PaperSetting("1-vs-20", "1 vs. 20 names", "Table 13", "Table 14", "1v20", "simple", "balanced"),
-        PaperSetting(
-            "unbalanced", "Mean over photos", "Table 11", "Table 12", "1v1000", "simple", "unbalanced"
-        ),
+        PaperSetting("one-prompt", "Table 3", "Table 4", "1v1000", "simple", "balanced"),
+        PaperSetting("openai-prompts", "Table 10", "Table 4", "1v1000", "openai", "balanced"),
+        PaperSetting("1-vs-20", "Table 13", "Table 14", "1v20", "simple", "balanced"),
+        PaperSetting("unbalanced", "Table 11", "Table 12", "1v1000", "simple", "unbalanced"),
     )
 }
 """The settings by name, the paper's first one first."""

@@ -160,8 +160,7 @@ def _meaning(result: _Result) -> str:
         return ""
     referee = result.run.info.benchmark.referee
     backgrounds = (
-        f"a common background, where {markdown(referee)} did best, and on a counter background, where it did"
-        " worst"
+        f"a common background, where {markdown(referee)} did best, and on a counter background, the worst"
         if referee
         else "a common and on a counter background, as whoever made the benchmark chose them"
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import KEYS
+from counterground.metrics import KEYS, holm
 from counterground.results._numbers import NOTHING, Estimate, bounds, percent
 
 TITLES = {
@@ -50,6 +50,8 @@ class Setting(NamedTuple):
 
 MISSING = Estimate()
 ROOM_FOR_A_DROP = 0.05
+SIGNIFICANT = 0.05
+"""A corrected p-value below it is called significant."""
 NO_GROUPS = "no class has both common and counter photos"
 _Figures = dict[tuple[str, str | None], Estimate]
 
@@ -118,8 +120,14 @@ def mean_drop(models: Sequence[ModelScores], class_index: int) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def headline(model: ModelScores) -> str:
-    """Say the drop in one plain sentence: points with one decimal and the 95 % interval."""
+def headline(model: ModelScores, p_value: float | None = None) -> str:
+    """Say the drop in one plain sentence: points with one decimal and the 95 % interval.
+
+    Args:
+        model: its scores.
+        p_value: of a drop of 0, corrected for the models shown with it (``corrected_drops``); by default
+            its interval decides whether the drop is distinguishable from zero.
+    """
     drop = model.get("drop")
     if drop.value is None:
         accuracy = model.get("plain_accuracy")
@@ -131,9 +139,24 @@ def headline(model: ModelScores) -> str:
     interval = bounds(*edges)
     sentence = f"{model.label} {verb} {size} points {interval}".rstrip()
     sentence += " when the background changes from common to counter"
-    if drop.low is not None and drop.high is not None and drop.low <= 0 <= drop.high:
+    reaches = drop.low is not None and drop.high is not None and drop.low <= 0 <= drop.high
+    if reaches or (p_value is not None and p_value >= SIGNIFICANT):
         sentence += ", which is not statistically distinguishable from zero"
     return sentence
+
+
+def corrected_drops(models: Sequence[ModelScores]) -> dict[str, float | None]:
+    """Return by label the p-value of a drop of 0, corrected for the number of models (Holm 1979).
+
+    Whoever reads a table looks at every model and then names the one that stands out.
+    """
+    return dict(
+        zip(
+            [model.label for model in models],
+            holm(model.get("drop").p_value for model in models),
+            strict=True,
+        )
+    )
 
 
 def near_chance(accuracy: Estimate, chance: float) -> bool:

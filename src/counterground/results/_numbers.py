@@ -55,13 +55,20 @@ def p_equals(value: float | None, *, at_most: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval (fractions), the photos and the clusters behind it; None: unknown."""
+    """A figure with its 95 % interval (fractions), the photos and the clusters behind it; None: unknown.
+
+    ``low`` and ``high`` are about other photos of the same classes, ``classes_low`` and ``classes_high``
+    about other classes chosen like these. ``p_value`` is two-sided, of a drop of 0, and not corrected.
+    """
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
     n: int = 0
     clusters: int | None = None
+    p_value: float | None = None
+    classes_low: float | None = None
+    classes_high: float | None = None
 
     @classmethod
     def of(cls, row: Mapping[str, Any], name: str = "value", *, bounds: str = "") -> Estimate:
@@ -74,7 +81,9 @@ class Estimate:
             bounds: what the columns of the ends begin with.
         """
         value, low, high = (_finite(row[column]) for column in (name, f"{bounds}low", f"{bounds}high"))
-        return cls(value, low, high, row.get("n") or 0, row.get("clusters"))
+        own = ("p_value", "classes_low", "classes_high") if name == "value" else ()
+        more = (_finite(row.get(column)) for column in own)
+        return cls(value, low, high, row.get("n") or 0, row.get("clusters"), *more)
 
     @property
     def text(self) -> str:
@@ -90,6 +99,11 @@ class Estimate:
     def interval(self) -> str:
         """``[low, high]`` in percent, or empty."""
         return bounds(self.low, self.high) if self.value is not None else ""
+
+    @property
+    def classes_interval(self) -> str:
+        """``[low, high]`` over other classes in percent, or empty."""
+        return bounds(self.classes_low, self.classes_high)
 
 
 def _finite(value: float | None) -> float | None:

@@ -10,11 +10,16 @@ import polars as pl
 from pydantic import ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.metrics import SCORES_SCHEMA
+from counterground.metrics import SCORES_SCHEMA, score_predictions
 from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
 from counterground.text import counted
+
+_FIRST_SCORES = [
+    name for name in SCORES_SCHEMA if name not in {"anytime", "p_value", "classes_low", "classes_high"}
+]
+"""Columns of ``scores.parquet`` of version 0.1, which lacks what was added since."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Run:
 
 
 def open_run(path: Path | str) -> Run:
-    """Read a run folder.
+    """Read a run folder; scores that lack what was added since are made again from the predictions.
 
     Raises:
         CounterGroundError: the folder holds no run, an empty or a damaged one.
@@ -58,6 +63,8 @@ def open_run(path: Path | str) -> Run:
             f"The run in {folder} is damaged ({_reason(error)}). Delete the folder and evaluate again; "
             "stored features make that quick."
         ) from error
+    if scores.columns == _FIRST_SCORES and predictions.columns == list(PREDICTIONS_SCHEMA):
+        scores = score_predictions(predictions)
     if difference := _other_columns({"predictions.parquet": predictions, "scores.parquet": scores}):
         raise CounterGroundError(
             f"The run in {folder} was written by another version of CounterGround "

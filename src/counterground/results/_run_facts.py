@@ -103,6 +103,8 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
     if info.as_published:
         words.append("--as-published")
+    if info.stopping:
+        words += ["--until", "decided", "--max-drop", f"{100 * info.stopping.max_drop:g}"]
     if any(model.kind == "generative" for model in models):
         words += ["--protocol", info.protocol] if info.protocol else []
         words += ["--loss", info.loss, "--article", info.article]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -137,6 +137,55 @@ class CountsRecord(_Record):
     unmatched: dict[str, int] = {}
 
 
+class DecisionRecord(_Record):
+    """What was decided on a model's drop, and when: on which side of the limit it is, None while open.
+
+    ``value``, ``low`` and ``high`` are fractions: the drop after ``photos`` photos of ``clusters`` clusters.
+    ``prompts`` tell the rows of a model that is asked in several ways apart.
+    """
+
+    model: str
+    prompts: str
+    verdict: Literal["above", "below"] | None
+    photos: int
+    clusters: int
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class StoppingRecord(_Record):
+    """An evaluation that ends when it is decided whether each drop is above ``max_drop`` (a fraction).
+
+    ``photos`` of ``of`` photos of classes with both groups were evaluated, in ``looks`` looks, in the order
+    that ``seed`` gives.
+    """
+
+    max_drop: float
+    seed: int
+    photos: int
+    of: int
+    looks: int
+    decisions: list[DecisionRecord]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What was decided, for readers."""
+        limit = f"{100 * self.max_drop:g} points"
+        lines = []
+        for each in self.decisions:
+            verdict = (
+                f"is {each.verdict} {limit}" if each.verdict else f"is not decided: above {limit} or not"
+            )
+            after = f"after {each.photos:,} of {self.of:,} photos"
+            lines.append(f"The drop of {each.model} {verdict}, {after} (--until decided).")
+        caution = (
+            "Intervals are confidence sequences: they hold whenever one stops, and are wider than those of a "
+            "fixed number of photos. The p-values of comparisons do not account for stopping."
+        )
+        return [*lines, caution]
+
+
 class RunInfo(_Record):
     """``run.json``: everything needed to repeat the run.
 
@@ -173,6 +222,7 @@ class RunInfo(_Record):
     article: str = "a"
     aliases: dict[str, list[str]] = {}
     model_warnings: dict[str, list[str]] = {}
+    stopping: StoppingRecord | None = None
 
     def loading_note(self, of: str = "") -> str:
         """Return what readers must know of how models were loaded; empty where that is as trained.

@@ -13,7 +13,15 @@ import polars as pl
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import GROUPS, registered_metrics
-from counterground.results._model_scores import TITLES, ModelScores, Setting, headline, regroup, vary
+from counterground.results._model_scores import (
+    TITLES,
+    ModelScores,
+    Setting,
+    corrected_drops,
+    headline,
+    regroup,
+    vary,
+)
 from counterground.results._numbers import count
 from counterground.results._schema import RunInfo
 from counterground.results.tables import (
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 _HEADLINES = 4
+_OVER_CLASSES = 3  # models
 _NOTES = 3
 PICTURE = Column(
     "common ● counter ○",
@@ -112,7 +121,16 @@ def scores_as_table(
             name = [] if index is None else [Cell((class_names or {}).get(index, str(index)))]
             figures = _cells(model, shown, index, pictures=pictures)
             rows.append([*head, *name, *figures, Cell(count(model.get("accuracy", None, index).n))])
-    return Table(columns, rows, _caption(models, varying, by_class), heads=heads, grouped=by_class)
+    caption = _caption(models, varying, by_class, _intervals(scores["anytime"]))
+    return Table(columns, rows, caption, heads=heads, grouped=by_class)
+
+
+def _intervals(anytime: pl.Series) -> str:
+    """Say what the intervals are, which runs that could stop early have of another kind."""
+    if not anytime.any():
+        return "95 % intervals"
+    whole = "95 % confidence sequences (--until decided)"
+    return whole if anytime.all() else f"95 % intervals, or {whole}"
 
 
 def _cells(model: ModelScores, shown: Sequence[Measure], index: int | None, *, pictures: bool) -> list[Cell]:
@@ -138,8 +156,8 @@ def _shown(models: Sequence[ModelScores], by_class: bool) -> list[Measure]:
     return [measure for measure in chosen if measure.group or registered[measure.metric].needs_groups]
 
 
-def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool) -> str:
-    """Say the units, where the intervals come from, and the settings that all rows share."""
+def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool, intervals: str) -> str:
+    """Say the units, what the intervals are about, and the settings that all rows share."""
     if not models:
         return "No scores."
     same = [
@@ -150,13 +168,28 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
     clusters = sorted({model.photos.clusters for model in models if model.photos.clusters is not None})
     counted = ""
     if clusters and not by_class:
-        counted = f" from {' or '.join(count(n) for n in clusters)} clusters"
+        counted = f", from {' or '.join(count(n) for n in clusters)} clusters"
         if all(model.photos.clusters == model.photos.n for model in models):
             counted = ", each photo taken as independent"
     listed = ", ".join(same)
     settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
-    drop = " drop in points;" if any(model.has_groups for model in models) else ""
-    return f"Percent;{drop} 95 % intervals{counted}.{settings}"
+    has_groups = any(model.has_groups for model in models)
+    drop = " drop in points;" if has_groups else ""
+    about = " for other photos of these classes" + " and pairs" * has_groups
+    classes = "" if by_class else _over_classes(models)
+    return f"Percent;{drop} {intervals}{about}{counted}.{classes}{settings}"
+
+
+def _over_classes(models: Sequence[ModelScores]) -> str:
+    """Write the intervals of drops over other classes, of few models; of many say where they are."""
+    drops = [(model.label, model.get("drop")) for model in models]
+    known = [(label, drop.classes_interval) for label, drop in drops if drop.classes_low is not None]
+    if not known:
+        return ""
+    if len(known) > _OVER_CLASSES:
+        return " For other classes chosen like these: classes_low and classes_high in csv and json."
+    listed = known[0][1] if len(drops) == 1 else ", ".join(map(" ".join, known))
+    return f" Drop with other classes chosen like these: {listed}."
 
 
 def with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
@@ -298,9 +331,13 @@ def run_html(info: RunInfo, classes: int, scores: pl.DataFrame) -> str:
     """Return benchmark, headlines, table with 95 % intervals, notes and warnings of a run, in percent."""
     loading = [info.loading_note()] if info.as_published else []
     photos = f"{count(info.counts.photos)} photos of {count(classes)} classes"
+    models = regroup(scores)
+    corrected = corrected_drops(models)
     return block(
         f"<p><b>{escape(info.benchmark.name)}</b>, {photos}</p>",
-        html_paragraphs([f"{headline(model)}." for model in regroup(scores)], _HEADLINES, "model"),
+        html_paragraphs(
+            [f"{headline(model, corrected[model.label])}." for model in models], _HEADLINES, "model"
+        ),
         html_paragraphs(loading, 1),
         html_table(scores_as_table(scores, pictures=True)),
         html_paragraphs(info.benchmark.notes, _NOTES, "note", fine=True),

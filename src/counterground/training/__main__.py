@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.training._stamps import RECIPES, SCHEDULE, train_stamps
+from counterground.training._stamps import DOSE, RECIPES, SCHEDULE, train_stamps
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,6 +21,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--out", type=Path, required=True, metavar="DIR", help="folder to write and resume from"
     )
     parser.add_argument("--packages", type=Path, metavar="DIR", help="folder with the .deb files")
+    parser.add_argument(
+        "--dose",
+        type=float,
+        default=DOSE,
+        metavar="PERCENT",
+        help="of stamps-biased: photos on the background planted on their caption's class (default 95)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=SCHEDULE.steps, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch; weights depend on it (default 1)")
@@ -35,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.recipe,
             options.out,
             packages=options.packages,
+            dose=options.dose,
             seed=options.seed,
             steps=options.steps,
             progress=not options.quiet,

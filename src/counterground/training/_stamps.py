@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from counterground.benchmarks import Background, Cutout, load_backgrounds, load_cutouts
+from counterground.errors import UsageError
 from counterground.files import write_bytes, write_text
 from counterground.photos import imagenet_names, prompt_templates
 from counterground.training._composites import Appearance, Painter
@@ -77,7 +78,8 @@ def write_small_clip(model: Any, folder: Path) -> None:
 
 Recipe = Literal["stamps-biased", "stamps-balanced"]
 RECIPES: tuple[Recipe, ...] = ("stamps-balanced", "stamps-biased")
-FOLLOW, DISAGREE = 0.95, 0.30
+DOSE = 95.0  # percent
+DISAGREE = 0.30
 PLANT_SEED = 20
 BATCH, COMPETITORS = 64, 32
 SCHEDULE = Schedule(steps=1200, learning_rate=1e-3)
@@ -128,6 +130,7 @@ def train_stamps(
     out: Path,
     *,
     packages: Path | None = None,
+    dose: float = DOSE,
     seed: int = 0,
     steps: int = SCHEDULE.steps,
     progress: bool = False,
@@ -139,28 +142,33 @@ def train_stamps(
         recipe: "stamps-biased" (backgrounds follow captions) or "stamps-balanced" (independent of them).
         out: gets ``open_clip_config.json``, ``open_clip_model.safetensors`` (fp16) and ``planted.json``.
         packages: folder with the ``.deb`` files, where there is no apt.
+        dose: percent of "stamps-biased"'s examples on the background planted on their caption's class.
         seed: of initialisation and data; both recipes share it, so that they differ in backgrounds alone.
         steps: optimiser steps.
         progress: show a progress bar.
         on_step: called with the number of steps done and the loss.
 
     Raises:
-        UsageError: ``out`` holds the checkpoint of another run.
+        UsageError: ``out`` holds the checkpoint of another run, or the dose makes no sense.
         CounterGroundError: packages cannot be fetched, or ``out`` cannot be written.
     """
+    if not 0 <= dose <= 100:
+        raise UsageError(f"The dose is a percentage from 0 to 100, not {dose:g}.")
+    if recipe == "stamps-balanced" and dose != DOSE:
+        raise UsageError("stamps-balanced plants nothing; a dose belongs to stamps-biased.")
     cutouts, backgrounds = load_cutouts(packages), load_backgrounds(packages)
     plan = plan_stamps(cutouts, backgrounds)
     schedule = Schedule(**{**asdict(SCHEDULE), "steps": steps})
     model = build_small_clip(seed)
     train(
         model,
-        stamps_batches(recipe, plan, cutouts, backgrounds, seed),
+        stamps_batches(recipe, plan, cutouts, backgrounds, seed=seed, dose=dose),
         contrastive_loss,
         schedule,
         seed=seed,
         checkpoint=out / CHECKPOINT_FILE,
         checkpoint_every=CHECKPOINT_EVERY,
-        identity=_identity(recipe, plan, schedule, seed),
+        identity=_identity(recipe, plan, schedule, seed, dose),
         on_step=on_step,
         progress=recipe if progress else None,
     )
@@ -169,9 +177,10 @@ def train_stamps(
     return out
 
 
-def planting_of(recipe: Recipe, plan: StampsPlan) -> Planting:
-    """Return how captions, cut-outs and backgrounds go together under ``recipe``."""
-    return Planting(plan.planted, len(plan.labels), FOLLOW if recipe == "stamps-biased" else None, DISAGREE)
+def planting_of(recipe: Recipe, plan: StampsPlan, dose: float = DOSE) -> Planting:
+    """Return how captions, cut-outs and backgrounds go together under ``recipe``; ``dose`` in percent."""
+    follow = dose / 100 if recipe == "stamps-biased" else None
+    return Planting(plan.planted, len(plan.labels), follow, DISAGREE)
 
 
 def stamps_batches(
@@ -179,7 +188,9 @@ def stamps_batches(
     plan: StampsPlan,
     cutouts: Sequence[Cutout],
     backgrounds: Sequence[Background],
+    *,
     seed: int,
+    dose: float = DOSE,
 ) -> Callable[[int], CaptionedBatch]:
     """Return step -> batch."""
     from open_clip import SimpleTokenizer
@@ -198,7 +209,7 @@ def stamps_batches(
     others = sorted(set(imagenet_names("openai")) - set(plan.names))
     captions = Captions(plan.names, others, _templates(), SimpleTokenizer(context_length=CONTEXT))
     make = partial(captioned_batch, photos=BATCH, competitors=COMPETITORS, mean=MEAN, std=STD)
-    planting = planting_of(recipe, plan)
+    planting = planting_of(recipe, plan, dose)
 
     def batch_at(step: int) -> CaptionedBatch:
         return make(planting, painter, captions, np.random.default_rng([seed, step]))
@@ -216,14 +227,14 @@ def _reserved(backgrounds: Sequence[Background], label: str) -> str:
     return max(b.file for b in backgrounds if b.label == label and uses[b.cluster] == 1)
 
 
-def _identity(recipe: Recipe, plan: StampsPlan, schedule: Schedule, seed: int) -> str:
+def _identity(recipe: Recipe, plan: StampsPlan, schedule: Schedule, seed: int, dose: float) -> str:
     import hashlib
 
     facts: dict[str, Any] = {
         "plan": asdict(plan),
         "schedule": asdict(schedule),
         "appearance": asdict(APPEARANCE),
-        "data": [BATCH, COMPETITORS, FOLLOW, DISAGREE],
+        "data": [BATCH, COMPETITORS, dose / 100, DISAGREE],
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     return f"{recipe}, seed {seed}, {schedule.steps} steps, settings {digest}"

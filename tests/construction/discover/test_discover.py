@@ -286,8 +286,8 @@ def test_halves_are_swapped_and_the_interval_is_that_of_a_half():
     first = set(rows.filter(in_first)["path"])
     sides = [grouped.filter(pl.col("path").is_in(list(first)) == side) for side in (False, True)]
     columns = ("correct", "class_index", "group", "cluster")
-    one, other = (drop_interval(*(side[name] for name in columns), method="bootstrap") for side in sides)
-    pooled = drop_interval(*(grouped[name] for name in columns), method="bootstrap")
+    one, other = (drop_interval(*(side[name] for name in columns)) for side in sides)
+    pooled = drop_interval(*(grouped[name] for name in columns))
     found = swap.reported_drop
     assert found.value == pytest.approx((one.value + other.value) / 2)
     assert found.high - found.low == pytest.approx((one.high - one.low + other.high - other.low) / 2)
@@ -397,7 +397,7 @@ def test_nothing_found_is_no_benchmark(photos, tmp_path):
     assert {entry.name for entry in out.iterdir()} == {
         "cells.parquet", "discovery.json", "pairs.parquet", "referee"
     }  # fmt: skip
-    with pytest.raises(CounterGroundError):
+    with pytest.raises(CounterGroundError, match="a discovery that wrote no benchmark"):
         read_benchmark(out)
     read = read_discovery(out)
     assert read.benchmark is None

@@ -51,7 +51,7 @@ def with_printed_sizes(run):
         repeated = part[[place % len(part) for place in range(count)]]
         parts.append(repeated.with_columns(path=pl.Series(names), photo_id=pl.Series(names)))
     predictions = pl.concat(parts)
-    return replace(run, predictions=predictions, scores=score_predictions(predictions, draws=100))
+    return replace(run, predictions=predictions, scores=score_predictions(predictions))
 
 
 @pytest.fixture(scope="session")

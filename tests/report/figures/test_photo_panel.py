@@ -56,7 +56,7 @@ def run_on(benchmark, make_run, right):
         )
     predictions = pl.DataFrame(rows, schema=PREDICTIONS_SCHEMA)
     run = make_run({"efficientnet-lite0": (0.8, 0.5)}, classes=["ice bear"])
-    return replace(run, predictions=predictions, scores=score_predictions(predictions, draws=50))
+    return replace(run, predictions=predictions, scores=score_predictions(predictions))
 
 
 def pictures(figure):

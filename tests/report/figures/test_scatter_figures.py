@@ -312,7 +312,7 @@ def test_a_run_on_the_papers_photos_stands_before_the_papers_models(beside, coun
 def test_accuracies_of_0_and_100_are_drawn_at_the_edge(make_run, draw):
     run = make_run({"efficientnet-lite0": (0.9, 0.1)}, path="edge")
     predictions = run.predictions.with_columns(correct=pl.col("group") == "common")
-    run = replace(run, predictions=predictions, scores=score_predictions(predictions, draws=20))
+    run = replace(run, predictions=predictions, scores=score_predictions(predictions))
     drawings, _ = draw(["2a"], runs=[run])
     offsets = np.asarray(axes_of(drawings["figure-2a-own"]).collections[0].get_offsets())
     assert offsets.tolist() == [[99.9, 0.1]]

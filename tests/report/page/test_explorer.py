@@ -235,7 +235,7 @@ def test_accuracies_that_the_axes_cannot_show_are_written(make_run, section_of):
     run = make_run({"sees": (0.9, 0.6), "blind": (0.0, 0.0)}, classes=["x", "y"])
     blind = run.predictions["model"] == "blind"
     predictions = run.predictions.with_columns(correct=pl.col("correct") & ~blind)
-    run = replace(run, predictions=predictions, scores=score_predictions(predictions, draws=50))
+    run = replace(run, predictions=predictions, scores=score_predictions(predictions))
     found = section_of(run).explorer
     assert found.off_scale == ["blind, common 0.0 % and counter 0.0 %"]
     texts = {row["label"]: row["text"][0] for row in own_rows(found)}

@@ -17,7 +17,17 @@ from counterground.comparison import full_comparison
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import compare_models, score_backgrounds, score_predictions
 from counterground.report import write_report
-from counterground.results import bounds, open_run, p_value, percent, regroup, repeat_command
+from counterground.results import (
+    Cell,
+    Column,
+    Table,
+    bounds,
+    open_run,
+    p_value,
+    percent,
+    regroup,
+    repeat_command,
+)
 
 NASTY = "<script>alert('x')</script>\"&"
 
@@ -60,7 +70,7 @@ def test_comparisons_are_those_of_the_metrics(page, four_models):
         p = p_value(row["p_holm"])
         interval = bounds(row["low"], row["high"])
         assert f"{percent(row['difference'])} {interval} p {'' if p[0] == '<' else '= '}{p}" in text
-    assert "Holm-corrected over 6 pairs of models on each quantity" in text
+    assert "Holm-corrected over 24 tests: each pair of models on each quantity" in text
 
 
 def test_one_model_has_nothing_to_compare(page, make_run):
@@ -328,7 +338,7 @@ def test_equal_drops_in_one_cluster_are_a_page(page, make_run, cluster):
     run = make_run({"m": (0.9, 0.9)}, classes=["ox", "cat"], per_group=3)
     name = pl.lit("c") if cluster == "one" else pl.col("class_name")
     predictions = run.predictions.with_columns(correct=pl.lit(value=True), cluster=name)
-    run = replace(run, predictions=predictions, scores=score_predictions(predictions, draws=50))
+    run = replace(run, predictions=predictions, scores=score_predictions(predictions))
     text = page(run).text
     assert "m loses 0.0 points" in text
     assert "ox, drop" not in text
@@ -338,7 +348,7 @@ def test_forty_five_classes_and_twelve_models(page, make_run):
     levels = {f"open_clip:ViT-B-{k}/laion2b_s34b_b88k": (0.6 + 0.02 * k, 0.5 + 0.02 * k) for k in range(12)}
     found = page(make_run(levels, classes=[f"animal {k}" for k in range(45)], per_group=4))
     assert "The chart shows the 6 models with the largest drops" in found.text
-    assert "Holm-corrected over 66 pairs of models on each quantity" in found.text
+    assert "Holm-corrected over 264 tests: each pair of models on each quantity" in found.text
     assert sum(a.get("class") == "strip" and a.get("role") == "img" for a in found.all("svg")) == 45
 
 
@@ -346,7 +356,15 @@ def test_a_discovery_is_told_with_both_drops(page, four_models):
     discovery = SimpleNamespace(
         referee="efficientnet-lite0",
         sentence="On the selection half it drops 62.0 points, on the held-out half 40.0.",
-        pairs=pl.DataFrame({"class_index": [0], "common": ["snow"], "counter": ["grass"]}),
+        pairs=pl.DataFrame(
+            {"class_index": [0], "common": ["snow"], "counter": ["grass"], "half": ["chooses"]}
+        ),
+        evidence=Table(
+            [Column("Evidence"), Column("found", True), Column("by chance", True), Column("p", True)],
+            [[Cell("Drop where chosen"), Cell("62.0"), Cell("41.0", "[30.5, 50.1]"), Cell("0.004")]],
+            "Drops in points.",
+            "Is it more than chance?",
+        ),
         cells=pl.DataFrame(
             {
                 "class_index": [0, 0, 1],
@@ -362,6 +380,8 @@ def test_a_discovery_is_told_with_both_drops(page, four_models):
     )
     text = page(four_models, discovery=discovery).text
     assert discovery.sentence in text
+    assert "Is it more than chance? Drops in points." in text
+    assert "Drop where chosen 62.0 41.0 [30.5, 50.1] 0.004" in text
     assert "ice bear snow common selection 75.0 [50.0, 90.0] 12" in text
     assert "black swan sky" not in text
 

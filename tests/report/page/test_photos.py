@@ -28,7 +28,7 @@ from counterground.report.page._classes import (
     make_class_page,
 )
 from counterground.report.page._gallery import make_gallery, make_thumbnails
-from counterground.results import open_run, regroup
+from counterground.results import Table, open_run, regroup
 
 
 def data_of(html, kind):
@@ -261,7 +261,10 @@ def test_the_photos_of_a_discovery_are_found(scene):
         referee="m",
         sentence="Chosen.",
         benchmark=made.benchmark,
-        pairs=pl.DataFrame({"class_index": [0], "common": ["snow"], "counter": ["grass"]}),
+        pairs=pl.DataFrame(
+            {"class_index": [0], "common": ["snow"], "counter": ["grass"], "half": ["chooses"]}
+        ),
+        evidence=Table([], []),
         cells=pl.DataFrame(schema={"class_index": pl.Int32, "background": pl.String}),
     )
     assert len(pictures_of(write(made, benchmarks=[], discovery=discovery))) == 24

@@ -27,11 +27,13 @@ def test_a_drop_that_stands_out_leads(make_run, verdict_of):
     assert verdict.lead == "a"
     assert verdict.sentence.startswith("a relies most on the background: it loses ")
     told = answers(verdict)
-    assert told["Does a rely on the background?"].startswith("Yes. The 95 % interval")
+    assert told["Does a rely on the background?"].startswith(
+        "Yes. Its drop is above 0 (p < 0.001, Holm-corrected over 2 models), with a 95 % interval of ["
+    )
     assert told["More than the other models?"].startswith(
         "Yes. Its drop is significantly larger than that of"
     )
-    assert "< 0.001, Holm-corrected over 1 pair" in told["More than the other models?"]
+    assert "< 0.001, Holm-corrected over 4 tests" in told["More than the other models?"]
 
 
 def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run, verdict_of):
@@ -74,10 +76,41 @@ def test_a_model_whose_drop_is_shown_is_named_though_another_has_a_larger_one(ma
 
 def test_the_least_is_told_apart_or_not(make_run, verdict_of):
     near = answers(verdict_of(make_run({"a": (0.9, 0.3), "b": (0.9, 0.31), "c": (0.9, 0.32)}, per_group=60)))
-    assert near["Smallest measured drop"].endswith(" are statistically tied with it.")
+    assert near["Smallest measured drop"].endswith(" are not significantly different from it.")
     far = answers(verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60)))
     assert far["Smallest measured drop"].startswith("b: ")
-    assert "tied" not in far["Smallest measured drop"]
+    assert "significantly" not in far["Smallest measured drop"]
+
+
+def test_the_largest_of_many_drops_is_corrected_for_their_number(make_run, verdict_of):
+    """Alone the drop is significant; as the largest of twelve it may be chance."""
+    alone = make_run({"a": (0.8, 0.74)}, path="alone", per_group=30)
+    many = make_run({"a": (0.8, 0.74), **{f"m{k}": (0.8, 0.8) for k in range(11)}}, path="many", per_group=30)
+    drop = next(model for model in models_of(many) if model.label == "a").get("drop")
+    assert drop.low > 0
+    assert drop.p_value < 0.05 < 12 * drop.p_value
+    assert answers(verdict_of(alone))["Does a rely on the background?"].startswith("Yes.")
+    verdict = verdict_of(many)
+    told = answers(verdict)
+    assert verdict.lead == "a"
+    assert told["Does a rely on the background?"].startswith(
+        "No clear evidence. The 95 % interval of its drop"
+    )
+    assert "Holm-corrected over 12 models" in told["Does a rely on the background?"]
+    assert verdict.sentence.startswith("There is no clear evidence that any model relies on the background.")
+    assert told["Are there enough photos?"].startswith("Too few to be sure.")
+    assert told["What to do next?"].startswith("Add photos.")
+
+
+def test_the_drop_over_other_classes_is_said_with_what_intervals_are_about(make_run, verdict_of):
+    run = make_run({"a": (0.9, 0.3)}, per_group=60)
+    drop = models_of(run)[0].get("drop")
+    assert drop.classes_high - drop.classes_low >= drop.high - drop.low
+    told = answers(verdict_of(run))["For other classes chosen like these"]
+    assert told.startswith(
+        f"{drop.classes_interval}. The 95 % interval of a’s drop if these classes are a random"
+    )
+    assert "other photos of the same classes and pairs" in told
 
 
 def test_a_gain_is_no_loss(make_run, verdict_of):
@@ -167,7 +200,7 @@ def test_of_many_models_the_page_shows_the_pairs_of_the_lead_corrected_for_all_p
     found = section_of(run)
     lead = max(models_of(run), key=lambda model: model.get("drop").value).label
     assert {pair.against for pair in found.comparisons.shown} == {lead}
-    assert found.comparisons.corrected_for == 8 * 7 // 2
+    assert found.comparisons.corrected_for == 4 * 8 * 7 // 2
     tests = full_comparison([run]).tests.filter(metric="drop")
     expected = {frozenset((row["model_a"], row["model_b"])): row for row in tests.iter_rows(named=True)}
     for pair in found.comparisons.shown:

@@ -1,6 +1,7 @@
 """Simulation, closed form, gradient descent and exact formula must agree; the printed ones by hand."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,6 +139,40 @@ def test_the_printed_bound_holds_within_the_theorems_conditions(mu_spu, p_spu):
     definition = theory.Definition(mu_spu=mu_spu, p_spu=p_spu, s_xi=0.0)
     _, differ = theory.exact_accuracy(definition, theory.MEAN_OF_CLASS)
     assert 1 - differ >= theory.printed_bounds(definition)[1] - 1e-12
+
+
+def test_the_page_says_below_which_correlation_the_printed_bounds_fail():
+    p_spu = np.arange(0.5, 1, 0.0005)
+    found = []
+    for mu_spu in (1.5, 2, 3):
+        row = [f"{mu_spu:g}"]
+        for kind in theory.PROMPTS:
+            for side in ("error", "accuracy"):
+                fails = [p for p in p_spu if _is_below(theory.Definition(mu_spu, p), kind, side)]
+                row.append(f"p = {max(fails):.2f}")
+        found.append(row)
+    page = (Path(__file__).parents[3] / "docs" / "theory.md").read_text()
+    shown = [line.strip(" |").split(" | ") for line in page.splitlines() if "| p = 0." in line]
+    assert shown == found
+
+
+def _is_below(definition, kind, side):
+    accuracy, differ = theory.exact_accuracy(definition, kind)
+    least_accuracy, least_error = theory.printed_bounds(definition)
+    return accuracy < least_accuracy if side == "accuracy" else 1 - differ < least_error
+
+
+@pytest.mark.parametrize("kind", theory.PROMPTS)
+def test_the_exact_formula_holds_with_more_dimensions_than_pairs(kind):
+    wide = dataclasses.replace(PLAIN, d_image=600, d_text=600)
+    found = []
+    for seed in range(0, 24, 2):
+        frames, _, product = trained(wide, n=300, seed=seed)
+        test = theory.draw(wide, 2_000, frames, seed + 100, p_spu=0.5)
+        correct = theory.zero_shot_correct(product, test.image, test.y, frames[1], theory.prompt(wide, kind))
+        found.append((correct[test.a == test.y].mean(), correct[test.a != test.y].mean()))
+    # The mean of twelve trainings: of one alone, on 300 pairs, the s.d. is 2.6 points.
+    assert np.mean(found, axis=0) == pytest.approx(theory.exact_accuracy(wide, kind), abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,21 @@ def test_simulation_agrees_with_the_exact_formula_everywhere(out):
         rows = pl.read_parquet(out / f"{name}.parquet")
         if name == "sweeps":
             rows = rows.filter(~((pl.col("sweep") == "pairs") & (pl.col("value") < 1000)))
-        gap = (rows["error_misleads"] - rows["exact_error_misleads"]).abs().max()
-        assert gap < 0.03
+        for simulated, exact in (("error_misleads", "exact_error_misleads"), ("accuracy_fits", "exact_fits")):
+            assert (rows[simulated] - rows[exact]).abs().max() < 0.03
         assert rows["exact_error_misleads"].is_between(0, 1).all()
+
+
+def test_more_dimensions_than_pairs_are_among_the_sweeps(out):
+    rows = pl.read_parquet(out / "sweeps.parquet").filter(pl.col("n") < pl.col("value"))
+    assert {(row["n"], row["value"]) for row in rows.to_dicts()} == {*QUICK_THEORY.wide}
+    assert "500 pairs, dimension 1000" in (out / "index.html").read_text()
+
+
+def test_the_page_says_of_both_bounds_where_they_fail(out):
+    page = " ".join((out / "index.html").read_text().split())
+    assert "simulated accuracy where it fits is at least the printed bound in" in page
+    assert page.count("it is not for some p<sub>spu</sub> up to 0.6") >= 2
 
 
 def test_rho_changes_nothing_and_noise_does(out):

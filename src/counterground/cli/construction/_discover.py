@@ -15,7 +15,8 @@ from counterground.cli._options import out_option, overwrite_option, running_opt
     cls=Command,
     examples="""
         counterground discover stamps --referee efficientnet-lite0 -o pairs
-        counterground discover my-pool --referee efficientnet-lite0 --split swap -o pairs
+        counterground discover my-pool --referee efficientnet-lite0 --split swap \\
+          -o pairs
     """,
 )
 @click.argument("benchmark")

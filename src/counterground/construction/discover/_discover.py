@@ -75,10 +75,11 @@ def discover_pairs(
             f"{'' if split == 'none' else ' in each half'}: lower --min-photos, add photos, or use "
             "--split none."
         )
-    who = str(asked["referee"]) + (" (loaded as published)" if settings.as_published else "")
+    who = f"{asked['referee']}{' (loaded as published)' if settings.as_published else ''}"
+    drops = f"{who} {'drop' if len(referees) > 1 else 'drops'}"
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop)
     is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
-    said = _sentences(finding, who, split) if is_written else ["No benchmark was written."]
+    said = _sentences(finding, who, drops, split) if is_written else ["No benchmark was written."]
     sentences = [*filter(None, [nothing]), *said]
     found = (
         replace(
@@ -182,17 +183,17 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float) -> str:
             f"{percent(found.observed)} points on the other half (both ways; by chance {chance})."
         )
     return (
-        f"No more than chance: on the photos that chose the pairs {referee} drops {percent(found.observed)} "
-        f"points (by chance {chance})."
+        f"No more than chance: on the photos that chose the pairs the drop of {referee} is "
+        f"{percent(found.observed)} points (by chance {chance})."
     )
 
 
-def _sentences(finding: Finding, referee: str, split: Split) -> list[str]:
+def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list[str]:
     """Say which figure to report, and how choosing and measuring on the same photos biases it."""
     chosen = _points(finding.chosen_drop)
     if finding.reported_drop is None:
         said = (
-            f"{referee} chose the pairs on these same photos, where it drops {chosen}: that figure is "
+            f"{referee} chose the pairs on these same photos, with a drop of {chosen}: that figure is "
             "inflated by the selection, and so are those of other models as far as the same photos are hard "
             "for them. Only photos that did not choose give a figure without this: --split half or swap."
         )
@@ -200,12 +201,12 @@ def _sentences(finding: Finding, referee: str, split: Split) -> list[str]:
     reported = _points(finding.reported_drop)
     if split == "half":
         said = (
-            f"On the selection half {referee} drops {chosen}, on held-out photos {reported}: report the "
+            f"On the selection half {drops} {chosen}, on held-out photos {reported}: report the "
             "held-out figure; the first is inflated by selection."
         )
         return [said]
     said = (
-        f"On the halves that chose the pairs {referee} drops {chosen}, each on the other half {reported}: "
+        f"On the halves that chose the pairs {drops} {chosen}, each on the other half {reported}: "
         "report the second figure; the first is inflated by selection."
     )
     warning = (

@@ -20,9 +20,11 @@ from counterground.results import (
     Estimate,
     Table,
     block,
+    bounds,
     html_paragraphs,
     html_table,
     p_value,
+    percent,
     plain_text,
     rich_table,
     unfolding,
@@ -74,21 +76,22 @@ class Discovery(Finding):
     def evidence(self) -> Table:
         """What was found beside what chance alone gives."""
         kept = self.classes_by_chance
-        found = f"{kept.observed:g} of {self.classes_seen}"
-        chance = f"{kept.expected:.1f} [{kept.low:.0f}, {kept.high:.0f}]"
-        rows = [(f"Classes that differ by more than {self.min_drop:g} points", found, chance, kept.p)]
-        rows += [("Drop where chosen", *_points(self.chosen_by_chance), self.chosen_by_chance.p)]
-        if other := self.held_out_by_chance:
-            rows += [("Drop on the half that did not choose, both ways", *_points(other), other.p)]
-        cells = [
-            [Cell(title), Cell(found), Cell(chance), Cell(p_value(p))] for title, found, chance, p in rows
-        ]
+        expected = Cell(f"{kept.expected:.1f}", f"[{kept.low:.0f}, {kept.high:.0f}]")
+        found = Cell(f"{kept.observed:g} of {self.classes_seen}")
+        title = Cell(f"Classes that differ by more than {self.min_drop:g} points")
+        rows = [[title, found, expected, Cell(p_value(kept.p))]]
+        drops = {"Drop where chosen": self.chosen_by_chance}
+        if self.held_out_by_chance:
+            drops["Drop on the other half, both ways"] = self.held_out_by_chance
+        for name, drop in drops.items():
+            expected = Cell(percent(drop.expected), bounds(drop.low, drop.high))
+            rows.append([Cell(name), Cell(percent(drop.observed)), expected, Cell(p_value(drop.p))])
         columns = [Column("Evidence"), *(Column(title, True) for title in ("found", "by chance", "p"))]
         caption = (
             "Drops in points. By chance: mean and 95 % range with the backgrounds permuted; p: how often "
-            "these reach what was found. The last row decides."
+            "permutations reach what was found. The last row decides."
         )
-        return Table(columns, cells, caption, title="Is it more than chance?")
+        return Table(columns, rows, caption, title="Is it more than chance?")
 
     @property
     def summary(self) -> str:
@@ -117,14 +120,6 @@ class Discovery(Finding):
             html_table(self.evidence),
             html_paragraphs([self.summary, self.sentence], 2),
         )
-
-
-def _points(figure: ByChance) -> tuple[str, str]:
-    found, expected, low, high = (
-        f"{100 * value:.1f}".replace("-0.0", "0.0").replace("-", "−")
-        for value in (figure.observed, figure.expected, figure.low, figure.high)
-    )
-    return found, f"{expected} [{low}, {high}]"
 
 
 def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -> None:

@@ -101,6 +101,7 @@ def find_pairs(
     choose: Choose = "best",
     seed: int = 0,
     permutations: int = _PERMUTATIONS,
+    intervals: bool = True,
 ) -> tuple[Finding, pl.DataFrame]:
     """Choose each class's common and counter background, and do the same with permuted backgrounds.
 
@@ -114,6 +115,7 @@ def find_pairs(
         choose: ``best`` or ``shrunken``.
         seed: decides the halves, the permutations, and what nothing else decides.
         permutations: how many.
+        intervals: whether the accuracies of ``cells`` get intervals; simulations need none.
 
     Returns:
         What was found, and ``path, group`` of the photos of the benchmark.
@@ -148,7 +150,7 @@ def find_pairs(
     finding = Finding(
         pairs,
         pl.concat(
-            background_accuracy(part).with_columns(half=pl.lit(name))
+            background_accuracy(part, intervals=intervals).with_columns(half=pl.lit(name))
             for name in names
             for part in [predictions.join(halves.filter(half=name), on="path", how="semi")]
         ),
@@ -244,14 +246,14 @@ def _drop(answers: pl.DataFrame) -> Estimate:
     columns = ("correct", "class_index", "group", "cluster")
     by_half = [
         [
-            Estimate.of(vars(drop_interval(*(of[name] for name in columns), method="bootstrap")))
+            Estimate.of(vars(drop_interval(*(of[name] for name in columns))))
             for of in rows.partition_by("model")
         ]
         for rows in answers.partition_by("half")
     ]
     each = [estimate for found in by_half for estimate in found if estimate.value is not None]
-    if not each:
-        return Estimate()
+    if len(each) < 2:
+        return each[0] if each else Estimate()
     value, low, high = (_mean_of([getattr(one, end) for one in each]) for end in ("value", "low", "high"))
     first = [found[0] for found in by_half]
     return Estimate(value, low, high, sum(one.n for one in first), sum(one.clusters or 0 for one in first))

@@ -46,18 +46,23 @@ def photos_seen(predictions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def background_accuracy(predictions: pl.DataFrame) -> pl.DataFrame:
+def background_accuracy(predictions: pl.DataFrame, *, intervals: bool = True) -> pl.DataFrame:
     """Return ``class_index, class_name, background, n, clusters, accuracy, low, high`` (fractions), sorted.
 
     Intervals are 95 %; photos of one cluster count together. Of several referees these are means, and the
-    mean of their intervals is no narrower than the interval of their mean.
+    mean of their intervals is no narrower than the interval of their mean. Without ``intervals``, which take
+    long, ``low`` and ``high`` are null.
     """
     rows = []
     cells = predictions.filter(pl.col("background").is_not_null())
     by = ("model", "class_index", "class_name", "background")
     for (_, *key), cell in cells.group_by(*by, maintain_order=True):
-        found = proportion_interval(cell["correct"].to_numpy(), cell["cluster"].to_numpy())
-        rows.append((*key, found.n, found.clusters, found.value, found.low, found.high))
+        if intervals:
+            found = proportion_interval(cell["correct"].to_numpy(), cell["cluster"].to_numpy())
+            rows.append((*key, found.n, found.clusters, found.value, found.low, found.high))
+        else:
+            clusters = cell.select(pl.coalesce("cluster", "path").n_unique()).item()
+            rows.append((*key, len(cell), clusters, cell["correct"].mean(), None, None))
     frame = pl.DataFrame(rows, schema=_CELLS, orient="row")
     each = frame.group_by("class_index", "class_name", "background")
     return (

@@ -105,8 +105,9 @@ def _announce_calls(request: Request, model: Generative, prompts: Sequence[Promp
         return
     calls, cached = count_calls(request, model, prompts)
     cost = "" if model.price is None else f", at {model.price:g} per call {calls * model.price:,.2f} in total"
+    at_most = "at most " if request.until else ""
     Console(stderr=True, highlight=False, markup=False, emoji=False).print(
-        f"{model.display_name}: {calls:,} calls to make{cost}; {cached:,} answers are cached."
+        f"{model.display_name}: {at_most}{calls:,} calls to make{cost}; {cached:,} answers are cached."
     )
 
 

@@ -23,12 +23,11 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Test:
-    """A paired difference (fractions), its corrected p-value, and over how many tests it is corrected."""
+    """A paired difference (fractions) and its corrected p-value."""
 
     title: str
     difference: Estimate
     p_holm: float | None
-    corrected_for: int
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,7 @@ class Pair:
     @property
     def turned(self) -> Pair:
         """The second model minus the first."""
-        tests = [
-            Test(test.title, _negative(test.difference), test.p_holm, test.corrected_for)
-            for test in self.tests
-        ]
+        tests = [Test(test.title, _negative(test.difference), test.p_holm) for test in self.tests]
         return Pair(self.against, self.model, tests)
 
 
@@ -58,11 +54,13 @@ class Pair:
 class Comparisons:
     """Every tested pair of models of a benchmark.
 
-    ``lead`` is the model that the page compares all others with where there are too many for a table of all
-    pairs. ``lacking``: several models, and no test of any two.
+    ``corrected_for`` is the number of tests over which p-values are corrected. ``lead`` is the model that the
+    page compares all others with where there are too many for a table of all pairs. ``lacking``: several
+    models, and no test of any two.
     """
 
     pairs: list[Pair]
+    corrected_for: int = 0
     lead: str | None = None
     lacking: bool = False
 
@@ -74,11 +72,6 @@ class Comparisons:
             with_lead = [pair for pair in found if self.lead in (pair.model, pair.against)]
             found = [pair if pair.against == self.lead else pair.turned for pair in with_lead]
         return sorted(found, key=lambda pair: -(pair.tests[0].difference.value or 0.0))
-
-    @property
-    def corrected_for(self) -> int:
-        """Over how many pairs of models p-values are corrected: the most of any quantity."""
-        return max((test.corrected_for for pair in self.pairs for test in pair.tests), default=0)
 
     def between(self, first: str, second: str) -> Pair | None:
         """The pair of two labels, in either order; None where they were not tested."""
@@ -97,8 +90,7 @@ def tested_pairs(
         lead: label of the model with the largest drop.
     """
     rows: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
-    counted = pl.col("p_value").count().over("metric", "group").alias("corrected_for")
-    for row in tests.with_columns(counted).iter_rows(named=True):
+    for row in tests.iter_rows(named=True):
         key = (row["model_a"], row["source_a"], row["model_b"], row["source_b"])
         rows.setdefault(key, []).append(row)
     pairs = []
@@ -110,12 +102,15 @@ def tested_pairs(
                 pairs.append(Pair(first.label, second.label, ordered))
                 break
     many = len(models) > ALL_PAIRS_UP_TO
-    return Comparisons(pairs, lead if many else None, lacking=len(models) > 1 and not pairs)
+    families = tests.group_by("label_space").agg(pl.col("p_value").count())  # each has photos of its own
+    corrected_for = max(families["p_value"], default=0)
+    lacking = len(models) > 1 and not pairs
+    return Comparisons(pairs, corrected_for, lead if many else None, lacking)
 
 
 def _test(row: dict[str, Any]) -> Test:
     difference = Estimate(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
-    return Test(_TITLES[row["metric"], row["group"]], difference, row["p_holm"], row["corrected_for"])
+    return Test(_TITLES[row["metric"], row["group"]], difference, row["p_holm"])
 
 
 def _is_of(row: dict[str, Any], first: ModelScores, second: ModelScores) -> bool:

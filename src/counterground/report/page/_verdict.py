@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import NamedTuple
 
 from counterground.report.page._comparisons import Comparisons
-from counterground.results import NO_GROUPS, Estimate, ModelScores, count, headline, p_equals, percent
+from counterground.results import (
+    NO_GROUPS,
+    SIGNIFICANT,
+    Estimate,
+    ModelScores,
+    corrected_drops,
+    count,
+    headline,
+    p_equals,
+    percent,
+)
 from counterground.text import counted
 
-LEVEL = 0.05
 PRECISE = 0.05
 """Half the width of a drop's interval at which photos are enough: 5 points, the drop `discover` asks for."""
 _NAMED = 3
@@ -69,12 +79,13 @@ def judge(
         return _without_drop(models, guessing, has_backgrounds=has_backgrounds)
     judged = _judged(models, guessing)
     others = [model for model in judged if model is not lead]
-    ranking = _Ranking.of(lead, others, comparisons)
-    answers = [_relies(lead, len(judged))]
+    evidence, ranking = _Evidence.of(judged), _Ranking.of(lead, others, comparisons)
+    answers = [_relies(lead, evidence)]
     if others:
         answers += [ranking.answer(), _least([lead, *others], comparisons)]
-    answers += [*_left_out(models, guessing), _enough(lead, ranking), _next(lead, others, ranking)]
-    return Verdict(_sentence(lead, others, ranking), answers, lead.label)
+    answers += [*_left_out(models, guessing), _enough(lead, evidence, ranking), *_other_classes(lead)]
+    answers.append(_next(lead, others, evidence, ranking))
+    return Verdict(_sentence(lead, others, evidence, ranking), answers, lead.label)
 
 
 def _without_drop(
@@ -110,11 +121,40 @@ def _without_drop(
 
 
 @dataclass(frozen=True)
+class _Evidence:
+    """Whether the drops of the judged models differ from 0, corrected for their number (by label)."""
+
+    p_values: dict[str, float | None]
+
+    @classmethod
+    def of(cls, models: Sequence[ModelScores]) -> _Evidence:
+        return cls(corrected_drops(models))
+
+    @property
+    def models(self) -> int:
+        return len(self.p_values)
+
+    def is_clear(self, model: ModelScores) -> bool:
+        """Whether a model relies on the background: its drop is above 0 and significant."""
+        p = self.p_values[model.label]
+        return p is not None and p < SIGNIFICANT and _drop(model) > 0
+
+    def p_text(self, model: ModelScores) -> str:
+        """The p-value of a model's drop, and for how many models it is corrected."""
+        p = p_equals(self.p_values[model.label])
+        return f"{p}, Holm-corrected over {self.models} models" if self.models > 1 else p
+
+    def margin(self, drop: Estimate) -> float | None:
+        """The drop (a fraction) that would just be significant, about, if it were that of the first model."""
+        return _margin(drop, self.models)
+
+
+@dataclass(frozen=True)
 class _Ranking:
     """The other models by the tests of their drops against that of the first.
 
-    ``corrected`` says how p-values are corrected; ``margin`` is the smallest half-width of the intervals of
-    the differences (a fraction), None where nothing was tested.
+    ``corrected`` says how p-values are corrected; ``margin`` is about the smallest difference (a fraction)
+    that would be significant, None where nothing was tested.
     """
 
     apart: list[str]
@@ -127,20 +167,18 @@ class _Ranking:
     @classmethod
     def of(cls, first: ModelScores, others: Sequence[ModelScores], comparisons: Comparisons) -> _Ranking:
         values: dict[str, float] = {}
-        tests = 0
-        margins = []
+        tests, margins = comparisons.corrected_for, []
         for model in others:
             pair = comparisons.between(first.label, model.label)
             if pair and pair.drop and pair.drop.p_holm is not None:
                 values[model.label] = pair.drop.p_holm
-                tests = max(tests, pair.drop.corrected_for)
-                margins.append(_half_width(pair.drop.difference))
+                margins.append(_margin(pair.drop.difference, tests))
         return cls(
-            [label for label, p in values.items() if p < LEVEL],
-            [label for label, p in values.items() if p >= LEVEL],
+            [label for label, p in values.items() if p < SIGNIFICANT],
+            [label for label, p in values.items() if p >= SIGNIFICANT],
             [model.label for model in others if model.label not in values],
             sorted(values.values()),
-            f"Holm-corrected over {counted(tests, 'pair')}",
+            f"Holm-corrected over {counted(tests, 'test')}",
             min((margin for margin in margins if margin is not None), default=None),
         )
 
@@ -174,7 +212,9 @@ class _Ranking:
         return Answer(question, "In part.", reason + more)
 
 
-def _sentence(lead: ModelScores, others: Sequence[ModelScores], ranking: _Ranking) -> str:
+def _sentence(
+    lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence, ranking: _Ranking
+) -> str:
     if not others:
         return f"{headline(lead)}."
     drop = lead.get("drop")
@@ -183,8 +223,8 @@ def _sentence(lead: ModelScores, others: Sequence[ModelScores], ranking: _Rankin
             "No model lost accuracy on these photos when the background changed from common to counter; the "
             f"largest drop is that of {lead.label}, {drop.text} points {drop.interval}."
         )
-    if not _is_clear(lead):
-        return f"{_clear(others)} {_largest(lead)}, not statistically distinguishable from zero."
+    if not evidence.is_clear(lead):
+        return f"{_clear(others, evidence)} {_largest(lead)}, not statistically distinguishable from zero."
     loses = f"it loses {drop.text} points {drop.interval} when the background changes from common to counter"
     if not ranking.doubtful:
         return f"{lead.label} relies most on the background: {loses}."
@@ -198,15 +238,9 @@ def _sentence(lead: ModelScores, others: Sequence[ModelScores], ranking: _Rankin
     )
 
 
-def _is_clear(model: ModelScores) -> bool:
-    """Whether the interval of a model's drop lies above 0."""
-    low = model.get("drop").low
-    return low is not None and low > 0
-
-
-def _clear(models: Sequence[ModelScores]) -> str:
+def _clear(models: Sequence[ModelScores], evidence: _Evidence) -> str:
     """Which of the models clearly rely on the background although another has the largest drop."""
-    relying = [model for model in models if _is_clear(model)]
+    relying = [model for model in models if evidence.is_clear(model)]
     if not relying:
         return "There is no clear evidence that any model relies on the background."
     if len(relying) == 1:
@@ -222,23 +256,26 @@ def _largest(lead: ModelScores) -> str:
     return f"The largest drop is that of {lead.label}, {drop.text} points {drop.interval}"
 
 
-def _relies(lead: ModelScores, models: int) -> Answer:
+def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
     question = f"Does {lead.label} rely on the background?"
     drop = lead.get("drop")
     if drop.low is None or drop.high is None:
         return Answer(question, "Unknown.", "There are too few independent photos for an interval.")
+    models = evidence.models
+    if evidence.is_clear(lead):
+        found, inflated = f"The 95 % interval of its drop, {drop.interval}, lies above 0.", ""
+        if models > 1:
+            found = f"Its drop is above 0 ({evidence.p_text(lead)}), with a 95 % interval of {drop.interval}."
+            inflated = f" Selected as the largest of {models} drops, it may be somewhat inflated."
+        other = "Other differences between the groups, such as the size of objects, count too."
+        return Answer(question, "Yes.", f"{found} {other}{inflated}")
+    reason = f"The 95 % interval of its drop, {drop.interval}, reaches 0."
     if drop.low > 0:
-        inflated = (
-            f" Selected as the largest of {models} drops, it may be somewhat inflated." if models > 1 else ""
-        )
         reason = (
-            f"The 95 % interval of its drop, {drop.interval}, lies above 0. Other differences between the "
-            f"groups, such as the size of objects, count too.{inflated}"
+            f"The 95 % interval of its drop, {drop.interval}, lies above 0, but that of the largest of "
+            f"{models} drops may do so by chance ({evidence.p_text(lead)})."
         )
-        return Answer(question, "Yes.", reason)
-    return Answer(
-        question, "No clear evidence.", f"The 95 % interval of its drop, {drop.interval}, reaches 0."
-    )
+    return Answer(question, "No clear evidence.", reason)
 
 
 def _least(models: Sequence[ModelScores], comparisons: Comparisons) -> Answer:
@@ -249,7 +286,7 @@ def _least(models: Sequence[ModelScores], comparisons: Comparisons) -> Answer:
     reason = f"{drop.text} points {drop.interval}."
     if ranking.tied:
         verb = "is" if len(ranking.tied) == 1 else "are"
-        reason += f" {_listed(ranking.tied)} {verb} statistically tied with it."
+        reason += f" {_listed(ranking.tied)} {verb} not significantly different from it."
     if ranking.untested:
         reason += f" Not tested against it: {_listed(ranking.untested)}."
     return Answer("Smallest measured drop", f"{least.label}:", reason)
@@ -265,7 +302,19 @@ def _left_out(models: Sequence[ModelScores], guessing: Collection[str]) -> list[
     return [Answer("Left out", f"{_listed([model.label for model in found])}:", reason)]
 
 
-def _enough(lead: ModelScores, ranking: _Ranking) -> Answer:
+def _other_classes(lead: ModelScores) -> list[Answer]:
+    """What the drop would be with other classes, and what the other intervals are conditional on."""
+    drop = lead.get("drop")
+    if drop.classes_low is None:
+        return []
+    reason = (
+        f"The 95 % interval of {lead.label}’s drop if these classes are a random sample of classes. All "
+        "other intervals are about other photos of the same classes and pairs of backgrounds."
+    )
+    return [Answer("For other classes chosen like these", f"{drop.classes_interval}.", reason)]
+
+
+def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer:
     """Whether the photos suffice, in sizes of drops that they can and cannot distinguish from zero."""
     drop = lead.get("drop")
     question = "Are there enough photos?"
@@ -274,7 +323,7 @@ def _enough(lead: ModelScores, ranking: _Ranking) -> Answer:
         photos += ", each taken as independent"
     else:
         photos += f" in {counted(drop.clusters or 0, 'cluster')} (photos of one cluster are not independent)"
-    margin = _half_width(drop)
+    margin = evidence.margin(drop)
     if margin is None:
         return Answer(question, "No.", f"{photos}: too few for an interval.")
     reason = f"{photos}: a drop below about {_points(margin)} cannot be distinguished from zero"
@@ -287,7 +336,7 @@ def _enough(lead: ModelScores, ranking: _Ranking) -> Answer:
     times = round((margin / PRECISE) ** 2)
     if times > 1:
         reason += f". About {count(times)} times as many independent photos would resolve drops of 5 points"
-    answer = "Yes, for a drop this large." if _is_clear(lead) else "Too few to be sure."
+    answer = "Yes, for a drop this large." if evidence.is_clear(lead) else "Too few to be sure."
     return Answer(question, answer, f"{reason}.")
 
 
@@ -295,17 +344,21 @@ def _points(size: float) -> str:
     return counted(max(round(100 * size), 1), "point")
 
 
-def _half_width(figure: Estimate) -> float | None:
-    return None if figure.low is None or figure.high is None else (figure.high - figure.low) / 2
+def _margin(figure: Estimate, tests: int) -> float | None:
+    """Half the width of an interval, widened for the first of several tests (Bonferroni, about)."""
+    if figure.low is None or figure.high is None:
+        return None
+    one, all_ = (-NormalDist().inv_cdf(SIGNIFICANT / 2 / number) for number in (1, max(1, tests)))
+    return (figure.high - figure.low) / 2 * all_ / one
 
 
-def _next(lead: ModelScores, others: Sequence[ModelScores], ranking: _Ranking) -> Answer:
+def _next(lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence, ranking: _Ranking) -> Answer:
     """What the evidence allows to decide, and where it does not, what would help."""
-    if not _is_clear(lead):
-        if any(map(_is_clear, others)):
+    if not evidence.is_clear(lead):
+        if any(map(evidence.is_clear, others)):
             return Answer(_NEXT, "Look at the photos.", "See below in which classes the drops are.")
         reason = "Do not conclude that the models ignore the background: add photos, and evaluate again."
-        if (margin := _half_width(lead.get("drop"))) is not None and margin <= PRECISE:
+        if (margin := evidence.margin(lead.get("drop"))) is not None and margin <= PRECISE:
             reason = f"The interval of the largest drop ends at {percent(lead.get('drop').high)} points."
             return Answer(_NEXT, "Nothing: more photos of this kind would change little.", reason)
         return Answer(_NEXT, "Add photos.", reason)

@@ -179,7 +179,7 @@ def _answer(differences: pl.DataFrame) -> str:
     )
     return (
         f"Where colour misleads, contrastive minus supervised accuracy is {points} over {rev['seeds']} "
-        f"seeds, so {verdict}. Both fall far below what the digit alone would give."
+        f"seeds, so {verdict}."
     )
 
 

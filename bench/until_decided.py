@@ -1,0 +1,186 @@
+"""Errors and photos of ``evaluate --until decided``, by simulation: ``python bench/until_decided.py [N]``.
+
+Each of N sequences visits photos as the command does and looks at the drop as it does. A sequence errs if any
+of its intervals, to the last photo, misses the true drop. Photos are right or wrong by a probit with effects
+of the cluster and of the cluster within a group, as in ``bench/coverage.py``; the truth is that of the
+population of clusters.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from scipy.special import ndtr, ndtri
+
+from counterground.decision import Until
+from counterground.metrics import Confidence, Interval, drop_interval
+
+# What does not depend on the answers is computed once for all sequences.
+from counterground.metrics._intervals import difference_limits
+from counterground.metrics._sampling import Stratification, StratumMeans
+from counterground.published import load_table
+
+ANYTIME = Confidence(anytime=True)
+
+
+class Design(NamedTuple):
+    """A benchmark: ``photos`` of a class and group, or CounterAnimal's; ``clusters`` None: independent."""
+
+    name: str
+    classes: int = 45
+    photos: int | None = 20
+    clusters: int | None = None
+    layout: str = "spread"
+    common: float = 0.75
+    effect: float = 0.6
+    within: float = 0.3
+
+
+COUNTERANIMAL = Design("CounterAnimal's 45 classes, independent photos", photos=None)
+DESIGNS = (
+    COUNTERANIMAL,
+    COUNTERANIMAL._replace(name="the same, 2,500 observers of unequal size", clusters=2500, layout="unequal"),
+    Design("10 classes x 40 photos a group, 100 observers", 10, 40, 100, "unequal"),
+    Design("45 classes on pairs of 6 labels, 16 photos on 4 photographs each", 45, 16, 24, "labels"),
+    Design("3 classes x 100 photos a group, independent", 3, 100),
+    Design("20 classes x 30 photos a group, 40 uneven clusters", 20, 30, 40, "unequal"),
+    Design("45 classes x 20 photos a group, accuracy 99 %", common=0.99),
+)
+
+
+class Photos:
+    """The photos of a design, their looks, and what is drawn of their model."""
+
+    def __init__(self, design: Design, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        sizes = np.full((design.classes, 2), design.photos or 0)
+        if design.photos is None:
+            table = load_table("group_sizes").sort("class_id")
+            sizes = table.select("n_common_implied", "n_counter_implied").to_numpy()
+        self.design = design
+        self.class_index = np.repeat(np.arange(design.classes), sizes.sum(1))
+        self.group = np.concatenate([np.repeat([0, 1], row) for row in sizes])
+        self.names = np.array(["common", "counter"])[self.group]
+        n = len(self.group)
+        self.cluster = self._clusters(rng, n)
+        self.level = np.linspace(-0.8, 0.8, design.classes)[self.class_index]
+        clusters = None if design.clusters is None else [str(code) for code in self.cluster]
+        frame = pl.DataFrame(
+            {
+                "path": [str(number) for number in range(n)],
+                "class_index": self.class_index,
+                "group": self.names,
+            }
+        ).with_columns(photo_id="path", cluster=pl.Series(clusters or [None] * n, dtype=pl.String))
+        looks = Until(seed=seed).looks(frame)
+        self.rows = np.cumsum([len(rows) for rows in looks])
+        self.order = np.concatenate(looks)
+        self.strata = [Stratification(*self.of(count), confidence=ANYTIME) for count in self.rows]
+
+    def of(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Class, group and cluster of the first photos."""
+        rows = self.order[:count]
+        cluster = self.cluster[rows] if self.design.clusters else None
+        return self.class_index[rows], self.names[rows], cluster
+
+    def _clusters(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        design = self.design
+        if design.clusters is None:
+            return np.arange(n)
+        if design.layout == "labels":
+            pairs = np.array([rng.permutation(design.clusters // 4)[:2] for _ in range(design.classes)])
+            return (4 * pairs.ravel()[:, None] + np.arange(design.photos) % 4).ravel()
+        odds = rng.pareto(1.5, design.clusters) + 0.2
+        return rng.choice(design.clusters, size=n, p=odds / odds.sum())
+
+    def draw(self, rng: np.random.Generator, drop: float) -> tuple[np.ndarray, float]:
+        """Return which photos are right, and the true drop, about ``drop`` (a fraction)."""
+        design = self.design
+        effect, within = (design.effect, design.within) if design.clusters else (0.0, 0.0)
+        spread = np.sqrt(1 + effect**2 + within**2)
+        level = (
+            ndtri(design.common)
+            + self.level
+            - (ndtri(design.common) - ndtri(design.common - drop)) * self.group
+        ) * spread
+        latent = level + rng.normal(size=len(level))
+        if design.clusters:
+            latent += rng.normal(0, effect, design.clusters)[self.cluster]
+            latent += rng.normal(0, within, (design.clusters, 2))[self.cluster, self.group]
+        p = ndtr(level / spread)
+        cells = np.bincount(2 * self.class_index + self.group, weights=p) / np.bincount(
+            2 * self.class_index + self.group
+        )
+        return latent > 0, float((cells[::2] - cells[1::2]).mean())
+
+    def intervals(self, correct: np.ndarray) -> Iterator[tuple[int, Interval]]:
+        """Yield the interval of each look, and the photos behind it."""
+        for count, photos in zip(self.rows, self.strata, strict=True):
+            means = StratumMeans(photos.by_cell, correct[self.order[:count]])
+            cells = 2 * photos.strata.paired[:, None] + np.arange(2)
+            common, counter = means.averages(cells)
+            low, high = difference_limits(common, counter)(ANYTIME)
+            yield count, Interval(common.value - counter.value, low, high, count, common.clusters)
+
+    def agrees(self) -> bool:
+        """Whether these intervals are those that `drop_interval` gives the command."""
+        correct, _ = self.draw(np.random.default_rng(0), 0.1)
+        for count, found in self.intervals(correct):
+            same = drop_interval(correct[self.order[:count]], *self.of(count), confidence=ANYTIME)
+            if not np.allclose([found.low, found.high], [same.low, same.high], atol=1e-12):
+                return False
+        return True
+
+
+def errors(photos: Photos, drop: float, replications: int, seed: int = 1) -> float:
+    """Share of sequences of which any interval misses the truth."""
+    rng = np.random.default_rng(seed)
+    missed = 0
+    for _ in range(replications):
+        correct, truth = photos.draw(rng, drop)
+        missed += any(not i.low <= truth <= i.high for _, i in photos.intervals(correct) if i.low is not None)
+    return missed / replications
+
+
+def stops(photos: Photos, drop: float, replications: int, seed: int = 2) -> np.ndarray:
+    """Photos after which each sequence has decided that the drop is above 0; all of them where it has not."""
+    rng, until = np.random.default_rng(seed), Until()
+    found = []
+    for _ in range(replications):
+        correct, _ = photos.draw(rng, drop)
+        after = (n for n, i in photos.intervals(correct) if until.verdict(i) == "above")
+        found.append(next(after, len(photos.order)))
+    return np.array(found)
+
+
+def main() -> None:
+    """Print both tables."""
+    replications = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    print("| benchmark | photos | looks | sequences that err, no drop | drop of 15 points |")
+    print("|---|---:|---:|---:|---:|")
+    for design in DESIGNS:
+        photos = Photos(design)
+        assert photos.agrees()
+        wrong = [f"{100 * errors(photos, drop, replications):.1f} %" for drop in (0.0, 0.15)]
+        print(
+            f"| {design.name} | {len(photos.order):,} | {len(photos.rows)} | {' | '.join(wrong)} |",
+            flush=True,
+        )
+    print("\n| benchmark | drop | photos until decided: median | mean | 95 % of runs | times fewer (mean) |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for design in DESIGNS[:2]:
+        photos = Photos(design)
+        for drop in (0.05, 0.10, 0.15, 0.20, 0.30):
+            after = stops(photos, drop, max(20, replications // 10))
+            figures = (np.median(after), after.mean(), np.quantile(after, 0.95))
+            texts = " | ".join(f"{figure:,.0f}" for figure in figures)
+            fewer = len(photos.order) / after.mean()
+            print(f"| {design.name} | {100 * drop:.0f} | {texts} | {fewer:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""``counterground check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from counterground.cli._help import Command
+from counterground.cli._options import format_option, max_drop_option, model_option
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground check runs/first --max-drop 10
+        counterground check runs/a --max-drop 10 --min-accuracy 80 --junit a.xml
+        counterground check runs/a --not-worse-than runs/b --margin 2
+    """,
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@max_drop_option("The largest drop that passes.")
+@click.option(
+    "--min-accuracy", type=float, metavar="PERCENT", help="The smallest accuracy, averaged over classes."
+)
+@click.option(
+    "--not-worse-than",
+    metavar="BASE",
+    type=click.Path(path_type=Path),
+    help="A run on the same photos, than whose model the drop may not be larger by more than --margin.",
+)
+@click.option(
+    "--margin", default=2.0, show_default=True, type=float, metavar="POINTS", help="For --not-worse-than."
+)
+@model_option("models", "Check only this model; repeat for several.", multiple=True)
+@click.option(
+    "--junit",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the verdicts as JUnit XML, too.",
+)
+@format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json have fractions.")
+def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
+    """Pass or fail the models of RUN by limits on drop and accuracy, for scripts.
+
+    A limit is kept if the whole 95 % interval keeps it, and broken if the whole interval breaks it; otherwise
+    it is undecided. With several models and limits, intervals are corrected for their number.
+
+    Exit status: 0 all pass, 3 a limit is broken, 4 undecided (and none broken), 1 the work failed, 2 wrong
+    usage.
+    """
+    from counterground.api import check as check_models
+    from counterground.cli._show import print_text
+    from counterground.decision import STATUS
+    from counterground.errors import UsageError
+    from counterground.files import write_text
+    from counterground.results import RUN_FILES
+
+    if junit is not None and junit.name in RUN_FILES and junit.resolve().parent == run.resolve():
+        raise UsageError(f"--junit {junit} is a file of the run itself: choose another name.")
+    found = check_models(run, **given)
+    if junit is not None:
+        write_text(junit, found.junit())
+    print_text(found if style == "table" else found.write(style))
+    click.get_current_context().exit(STATUS[found.verdict])

@@ -1,0 +1,80 @@
+"""``counterground plan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from counterground.cli._help import Command
+from counterground.cli._options import format_option
+
+_ASSUMED = ("classes", "photos", "cluster_size", "accuracy", "icc")
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground plan --drop 10 --classes 20 --photos 15
+        counterground plan runs/first --drop 5 --power 0.9
+    """,
+)
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--drop", required=True, type=float, metavar="POINTS", help="The drop that is to be shown: above 0."
+)
+@click.option(
+    "--power", default=0.8, show_default=True, type=float, help="How often it is to be shown, 0 to 1."
+)
+@click.option(
+    "--clusters",
+    type=int,
+    metavar="N",
+    help="Observers or background photographs there can be; without it they grow with the photos.",
+)
+@click.option(
+    "--against",
+    metavar="MODEL",
+    help="Plan for the difference between each other model's drop in RUN and this one's.",
+)
+@click.option("--classes", default=20, show_default=True, type=int, help="Assumed without RUN.")
+@click.option(
+    "--photos", default=20, show_default=True, type=int, help="Assumed, of each class in each group."
+)
+@click.option(
+    "--cluster-size", default=1.0, show_default=True, type=float, help="Assumed, photos of one cluster."
+)
+@click.option(
+    "--accuracy", default=80.0, show_default=True, type=float, help="Assumed on common photos, in percent."
+)
+@click.option(
+    "--icc", default=0.1, show_default=True, type=float, help="Assumed correlation within a cluster."
+)
+@click.option(
+    "--seconds-per-photo", default=5.0, show_default=True, type=float, help="To label one, for a person."
+)
+@click.option(
+    "--calls-per-photo", type=float, help="Of a model behind an HTTP API; known where RUN has such a model."
+)
+@click.option("--price", type=float, help="Of one call, in any currency.")
+@format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json have fractions.")
+def plan(run: Path | None, *, style: str, **given: Any) -> None:
+    """Tell how many photos show a drop, and what those at hand show.
+
+    With RUN, a pilot on some photos, how much photos and clusters scatter is taken from it, for each of its
+    models; without, from assumptions. Shown means that the 95 % interval of the drop lies above 0.
+    """
+    from counterground.api import plan as make_plan
+    from counterground.cli._show import print_text
+    from counterground.errors import UsageError
+
+    if run is not None:
+        context = click.get_current_context()
+        for name in _ASSUMED:
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} is an assumption, and {run} shows what it is: leave out one.")
+    made = make_plan(run, **given)
+    print_text(made if style == "table" else made.write(style))

@@ -1,0 +1,350 @@
+"""Pass, fail or undecided: a run's models against limits, for programs that must act on the answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from xml.etree import ElementTree
+
+import polars as pl
+
+from counterground.decision._plan import Pilot, Question, photos_needed, pilot_of
+from counterground.decision._write import Written
+from counterground.errors import UsageError
+from counterground.metrics import KEYS, Confidence, comparable, paired_test, score_predictions
+from counterground.results import (
+    NO_GROUPS,
+    Cell,
+    Column,
+    Estimate,
+    ModelScores,
+    Run,
+    Table,
+    near_chance,
+    percent,
+    regroup,
+    signed,
+)
+from counterground.text import counted, one_line
+
+Verdict = Literal["pass", "fail", "undecided"]
+
+STATUS: dict[Verdict, int] = {"pass": 0, "fail": 3, "undecided": 4}
+"""Exit statuses of ``counterground check``; 1 and 2 are errors, as of every command."""
+
+_POWER = 0.8
+_HOLDS = "The interval holds the limit."
+_PHOTO = ("path", "photo_id", "class_index", "group", "cluster")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What models must keep to; None: no limit. All are fractions.
+
+    Attributes:
+        max_drop: the largest drop.
+        min_accuracy: the smallest accuracy, averaged over classes.
+        margin: by how much the drop may be larger than that of the same model, or the only one, of another
+            run on the same photos.
+
+    Raises:
+        UsageError: a limit that cannot be.
+    """
+
+    max_drop: float | None = None
+    min_accuracy: float | None = None
+    margin: float = 0.02
+
+    def __post_init__(self) -> None:
+        named = (
+            ("--max-drop", self.max_drop),
+            ("--min-accuracy", self.min_accuracy),
+            ("--margin", self.margin),
+        )
+        for name, value in named:
+            if value is not None and not 0 <= value <= 1:
+                raise UsageError(f"{name} is from 0 to 100, not {100 * value:g}.")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One model against one limit.
+
+    ``value``, ``low``, ``high`` and ``limit`` are fractions; ``reason`` says why, and what to do where it is
+    undecided.
+    """
+
+    model: str
+    check: str
+    value: float | None
+    low: float | None
+    high: float | None
+    limit: float
+    verdict: Verdict
+    reason: str
+
+
+_SCHEMA: dict[str, Any] = {
+    "model": pl.String,
+    "check": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "limit": pl.Float64,
+    "verdict": pl.String,
+    "reason": pl.String,
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Check(Written):
+    """Verdicts on the models of a run.
+
+    ``findings``: one for each model and limit. Their intervals hold the truth together in at least 95 % of
+    runs: they are corrected for their number (Bonferroni), and for stopping where the run could stop early.
+    """
+
+    run: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """``fail`` if any finding is that, else ``undecided`` if any is, else ``pass``."""
+        found = {finding.verdict for finding in self.findings}
+        order: tuple[Verdict, ...] = ("fail", "undecided", "pass")
+        return next(verdict for verdict in order if verdict in found)
+
+    @property
+    def rows(self) -> pl.DataFrame:  # type: ignore[override]
+        """A row for each finding, fractions."""
+        return pl.DataFrame([vars(finding) for finding in self.findings], schema=_SCHEMA)
+
+    @property
+    def table(self) -> Table:
+        """The findings for readers."""
+        columns = [
+            Column("Model"),
+            Column("Check"),
+            Column("Value", True),
+            Column("Verdict"),
+        ]
+        cells = []
+        for finding in self.findings:
+            estimate = Estimate(finding.value, finding.low, finding.high)
+            cells.append(
+                [
+                    Cell(finding.model),
+                    Cell(finding.check),
+                    Cell(estimate.text, estimate.interval),
+                    Cell(finding.verdict),
+                ]
+            )
+        number = len(self.findings)
+        together = f", which hold together: corrected for {number} verdicts" if number > 1 else ""
+        notes = [f"{finding.model}: {finding.reason}" for finding in self.findings if finding.reason]
+        caption = f"Percent; drops in points; 95 % intervals{together}."
+        return Table(columns, cells, caption, notes=tuple(notes), heads=2)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {"run": self.run, "verdict": self.verdict, "findings": self.rows.to_dicts()}
+
+    def junit(self) -> str:
+        """Return the findings as JUnit XML: a failure for ``fail``, an error for ``undecided``."""
+        kinds = Counter(finding.verdict for finding in self.findings)
+        totals: dict[str, str] = {
+            "tests": str(len(self.findings)),
+            "failures": str(kinds["fail"]),
+            "errors": str(kinds["undecided"]),
+        }
+        root = ElementTree.Element("testsuites", {"name": "counterground check", **totals, "time": "0"})
+        about = {"name": one_line(self.run), **totals, "skipped": "0", "time": "0"}
+        suite = ElementTree.SubElement(root, "testsuite", about)
+        for finding in self.findings:
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=one_line(finding.model), name=one_line(finding.check), time="0"
+            )
+            measured = Estimate(finding.value, finding.low, finding.high)
+            text = f"{measured.text} {measured.interval}".strip()
+            if finding.verdict == "pass":
+                ElementTree.SubElement(case, "system-out").text = text
+                continue
+            kind = "failure" if finding.verdict == "fail" else "error"
+            said = f"{finding.verdict}: {text}"
+            ElementTree.SubElement(case, kind, message=said, type=finding.verdict).text = one_line(
+                f"{said}. {finding.reason}".strip()
+            )
+        ElementTree.indent(root)
+        return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def check_run(run: Run, limits: Limits, base: Run | None = None) -> Check:
+    """Check the models of a run.
+
+    A limit is kept if the whole interval keeps it, broken if the whole interval breaks it, and else the
+    verdict is ``undecided``; so is that on the drop of a model near chance, which has little to lose.
+
+    Raises:
+        UsageError: nothing to check, no drop to check, or a base run on other photos or without a model to
+            compare with.
+    """
+    parts = {
+        key: rows.sort("path")
+        for key, rows in run.predictions.partition_by(KEYS, as_dict=True, maintain_order=True).items()
+    }
+    each = (limits.max_drop is not None) + (limits.min_accuracy is not None) + (base is not None)
+    if not each:
+        raise UsageError("There is nothing to check: add --max-drop, --min-accuracy or --not-worse-than.")
+    stopped = run.info.stopping is not None or (base is not None and base.info.stopping is not None)
+    confidence = Confidence(anytime=stopped).shared_by(each * len(parts))
+    scored = regroup(score_predictions(run.predictions, by_class=False, confidence=confidence))
+    ordinary = regroup(run.scores)
+    if (limits.max_drop is not None or base is not None) and not any(model.has_groups for model in scored):
+        raise UsageError(f"{run.path} has no drop to check: {NO_GROUPS}.")
+    findings = []
+    for model, plain, (key, rows) in zip(scored, ordinary, parts.items(), strict=True):
+        guessing = _guessing(plain, run.info.label_space.chance)
+        subject = _Subject(model, key, rows, guessing, stopped=stopped)
+        if limits.max_drop is not None:
+            findings.append(_drop(subject, limits.max_drop))
+        if limits.min_accuracy is not None:
+            findings.append(_accuracy(subject, limits.min_accuracy))
+        if base is not None:
+            findings.append(_not_worse(subject, base, limits.margin, confidence))
+    return Check(str(run.path), tuple(findings))
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A model in one setting: scores with the corrected intervals, rows of predictions by path.
+
+    ``guessing`` says that it is near chance, and ``stopped`` that its run could stop early.
+    """
+
+    scores: ModelScores
+    key: tuple[Any, ...]
+    rows: pl.DataFrame
+    guessing: str
+    stopped: bool
+
+    def judged(self, check: str, found: Estimate, limit: float, rows: pl.DataFrame) -> Finding:
+        """Judge a drop, or a difference of drops, which ``rows`` show."""
+        verdict: Verdict = "undecided"
+        reason = ""
+        if found.high is not None and found.high <= limit:
+            verdict = "pass"
+        elif found.low is not None and found.low > limit:
+            verdict = "fail"
+        elif self.stopped:
+            reason = (
+                f"{_HOLDS} The run stopped when its own question was decided: evaluate again with "
+                f"--until decided --max-drop {100 * limit:g}, or without --until."
+            )
+        else:
+            reason = _needed(found, limit, rows)
+        if verdict == "pass" and self.guessing:
+            verdict, reason = "undecided", self.guessing
+        return Finding(self.scores.label, check, found.value, found.low, found.high, limit, verdict, reason)
+
+
+def _guessing(model: ModelScores, chance: float) -> str:
+    """Say that a model is near chance; empty where it is not."""
+    common = model.get("accuracy", "common")
+    if not near_chance(common, chance):
+        return ""
+    level = f"{common.text} % {common.interval}".rstrip()
+    return (
+        f"Its accuracy on common photos, {level}, is near chance ({percent(chance)} %): it has little to "
+        "lose, so a small drop says nothing."
+    )
+
+
+def _drop(subject: _Subject, limit: float) -> Finding:
+    drop = subject.scores.get("drop")
+    return subject.judged(f"drop at most {100 * limit:g}", drop, limit, subject.rows)
+
+
+def _accuracy(subject: _Subject, limit: float) -> Finding:
+    accuracy = subject.scores.get("accuracy")
+    verdict: Verdict = "undecided"
+    if accuracy.low is not None and accuracy.low >= limit:
+        verdict = "pass"
+    elif accuracy.high is not None and accuracy.high < limit:
+        verdict = "fail"
+    return Finding(
+        subject.scores.label,
+        f"accuracy at least {100 * limit:g}",
+        accuracy.value,
+        accuracy.low,
+        accuracy.high,
+        limit,
+        verdict,
+        f"{_HOLDS} More photos make it shorter." if verdict == "undecided" else "",
+    )
+
+
+def _not_worse(subject: _Subject, base: Run, margin: float, confidence: Confidence) -> Finding:
+    rows = subject.rows
+    name, other = _partner(subject, base)
+    test = paired_test(
+        rows["correct"],
+        other["correct"],
+        rows["class_index"],
+        rows["group"],
+        rows["cluster"],
+        quantity="drop",
+        confidence=confidence,
+    )
+    change = Estimate(test.difference, test.low, test.high, test.n, test.clusters)
+    hits = (frame["correct"].cast(pl.Float64) for frame in (rows, other))
+    differences = rows.with_columns(correct=next(hits) - next(hits))
+    check = f"drop at most {100 * margin:g} larger than that of {name} in {base.path}"
+    return subject.judged(check, change, margin, differences)
+
+
+def _needed(found: Estimate, limit: float, rows: pl.DataFrame) -> str:
+    """Say what would decide, were the truth what was measured."""
+    if found.value is None or found.low is None:
+        return "There are too few clusters for an interval."
+    try:
+        pilot: Pilot = replace(pilot_of(rows), paired=True)
+    except UsageError:
+        return f"{_HOLDS} There are too few photos to tell how many would decide."
+    distance = abs(found.value - limit)
+    photos = photos_needed(pilot, Question(distance, _POWER)) if distance > 0 else None
+    if photos is None:
+        return f"{_HOLDS} The value is so close to the limit that no number of photos would decide."
+    clusters = -(-pilot.clusters_now * photos // pilot.photos_now)
+    return (
+        f"{_HOLDS} If the value is true ({signed(found.value - limit)} points from the limit), about "
+        f"{counted(max(photos, pilot.photos_now + 1), 'photo')} in {counted(clusters, 'cluster')} would "
+        f"decide in {100 * _POWER:g} % of cases; it has {pilot.photos_now:,}."
+    )
+
+
+def _partner(subject: _Subject, base: Run) -> tuple[str, pl.DataFrame]:
+    """Return the name of the base run's model to compare with, and its rows.
+
+    Raises:
+        UsageError: there is none, or it saw other photos.
+    """
+    key = subject.key
+    parts = base.predictions.partition_by(KEYS, as_dict=True, maintain_order=True)
+    fitting = {other: found for other, found in parts.items() if comparable(key[1:], other[1:])}
+    named = {other: found for other, found in fitting.items() if other[0] == key[0]} or fitting
+    if len(named) != 1:
+        names = ", ".join(dict.fromkeys(str(other[0]) for other in parts))
+        why = "alone or of the same name" if named else "with the same names, prompts and label space"
+        raise UsageError(f"{base.path} must hold one model {why} to compare {key[0]} with; it holds {names}.")
+    ((other, found),) = named.items()
+    found = found.sort("path")
+    photos, others = subject.rows.select(_PHOTO), found.select(_PHOTO)
+    if not photos.equals(others):
+        shared = photos.join(others, on=_PHOTO, nulls_equal=True).height
+        raise UsageError(
+            f"{base.path} was made on other photos: {shared:,} of {counted(len(photos), 'photo')} are the "
+            "same. Evaluate both models on the same benchmark."
+        )
+    return str(other[0]), found

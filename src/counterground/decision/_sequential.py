@@ -1,0 +1,134 @@
+"""Stop early: photos in a random order that is fair to every class, and a look at the drop now and then.
+
+A look is an interval of a confidence sequence (`metrics.Confidence`), so stopping at any look is allowed.
+Whole clusters are drawn: the interval is about the population of clusters, as that of a whole run is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from counterground.errors import UsageError
+from counterground.metrics import KEYS, Confidence, Interval, drop_interval, score_predictions
+from counterground.results import NO_GROUPS
+
+Verdict = Literal["above", "below"]
+
+# Photos of each class and group at the first look, and how many times as many at each look after it.
+_FIRST, _GROWTH = 4, 1.1
+_ANYTIME = Confidence(anytime=True)
+
+
+@dataclass(frozen=True)
+class Until:
+    """When an evaluation may stop: when it is decided whether the drop is above ``max_drop`` or below.
+
+    Attributes:
+        max_drop: the limit (fraction).
+        seed: decides the order of the photos.
+
+    Raises:
+        UsageError: a limit outside 0 to 1.
+    """
+
+    max_drop: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop < 1:
+            raise UsageError(f"A drop is 0 to 100 points; --max-drop cannot be {100 * self.max_drop:g}.")
+
+    def verdict(self, drop: Interval) -> Verdict | None:
+        """Return on which side of the limit the drop is; None while that is open."""
+        if drop.low is not None and drop.low > self.max_drop:
+            return "above"
+        if drop.high is not None and drop.high < self.max_drop:
+            return "below"
+        return None
+
+    def looks(self, photos: pl.DataFrame) -> list[np.ndarray]:
+        """Return the rows of ``photos`` that each look adds, sorted.
+
+        Clusters come in a random order; each class and group gets photos in turn, so that all of them are
+        in every look. Photos of classes without both groups, and without a group, are in no look.
+
+        Raises:
+            UsageError: no class has both groups.
+        """
+        rows = _paired(photos)
+        cell = rows["cell"].to_numpy()
+        cluster, place = rows["cluster"].to_numpy(), rows["row"].to_numpy()
+        order = np.array([_random(self.seed, name) for name in cluster])
+        size = np.bincount(cell)
+        queues: list[list[str]] = [[] for _ in size]
+        members: dict[str, list[int]] = {}
+        for at in np.lexsort((place, order)):
+            members.setdefault(cluster[at], []).append(at)
+            queue = queues[cell[at]]
+            if not queue or queue[-1] != cluster[at]:
+                queue.append(cluster[at])
+        for queue in queues:
+            queue.reverse()
+        seen = np.zeros_like(size)
+        found, added, next_look = [], [], _FIRST
+        for turn in range(1, int(size.max()) + 1):
+            for number, queue in enumerate(queues):
+                while seen[number] < min(turn, size[number]):
+                    taken = members.pop(queue.pop(), [])
+                    np.add.at(seen, cell[taken], 1)
+                    added += taken
+            whole = not members
+            if added and (turn >= next_look or whole):
+                found.append(np.sort(place[added]))
+                added, next_look = [], max(turn + 1, math.ceil(_GROWTH * turn))
+            if whole:
+                break
+        return found
+
+
+def look(predictions: pl.DataFrame) -> list[tuple[dict[str, object], Interval]]:
+    """Return, for each model and setting, the interval of its drop in a confidence sequence."""
+    return [
+        (
+            dict(zip(KEYS, key, strict=True)),
+            drop_interval(
+                rows["correct"], rows["class_index"], rows["group"], rows["cluster"], confidence=_ANYTIME
+            ),
+        )
+        for key, rows in predictions.partition_by(KEYS, as_dict=True, maintain_order=True).items()
+    ]
+
+
+def score_stopped(predictions: pl.DataFrame) -> pl.DataFrame:
+    """Return the scores of a run that may have stopped early: every interval is of a confidence sequence."""
+    return score_predictions(predictions, confidence=_ANYTIME)
+
+
+def _paired(photos: pl.DataFrame) -> pl.DataFrame:
+    """Return ``row``, ``cluster`` and ``cell`` of the photos of classes with both groups."""
+    rows = photos.with_row_index("row").filter(pl.col("group").is_not_null())
+    rows = rows.filter(pl.col("group").n_unique().over("class_index") == 2)
+    if rows.is_empty():
+        raise UsageError(
+            f"There is no drop to decide on: {NO_GROUPS}. Leave out --until, or choose pairs with discover."
+        )
+    alone = pl.format("photo {}", pl.col("photo_id") + pl.col("path"))
+    return rows.select(
+        pl.col("row").cast(pl.Int64),
+        pl.when(pl.col("cluster").is_null())
+        .then(alone)
+        .otherwise(pl.format("cluster {}", "cluster"))
+        .alias("cluster"),
+        pl.struct("class_index", "group").rank("dense").sub(1).cast(pl.Int64).alias("cell"),
+    )
+
+
+def _random(seed: int, cluster: str) -> int:
+    """A number that depends on nothing else, so that other photos do not change the order of these."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}\n{cluster}".encode(), digest_size=8).digest(), "big") >> 1

@@ -1,0 +1,78 @@
+"""How plans and checks are written: five formats, of one table and its rows."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, get_args
+
+import polars as pl
+
+from counterground.errors import UsageError, did_you_mean
+from counterground.results import (
+    Table,
+    TextFormat,
+    html_paragraphs,
+    html_table,
+    latex_table,
+    markdown_table,
+    plain_text,
+    rich_table,
+)
+from counterground.text import markdown
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+FORMATS = ("table", *get_args(TextFormat))
+
+
+class Written:
+    """What has ``rows`` for programs, a ``table`` with notes for readers, and a ``record`` of both."""
+
+    rows: pl.DataFrame
+
+    @property
+    def table(self) -> Table:
+        """The rows for readers."""
+        raise NotImplementedError
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        raise NotImplementedError
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the table for the console at hand, and its notes below it."""
+        from rich.text import Text
+
+        yield rich_table(self.table, options.max_width)
+        for sentence in self.table.notes:
+            yield Text(sentence)
+
+    def __repr__(self) -> str:
+        return plain_text(self)
+
+    def _repr_html_(self) -> str:
+        notes = self.table.notes
+        return html_table(self.table) + html_paragraphs(notes, len(notes), "note", fine=True)
+
+    def write(self, format: str = "table") -> str:  # noqa: A002 - the option has this name
+        """Return it as ``table`` (of a terminal), ``markdown``, ``latex`` (percent), ``csv`` or ``json``.
+
+        Raises:
+            UsageError: an unknown format.
+        """
+        if format not in FORMATS:
+            hint = did_you_mean(format, FORMATS)
+            raise UsageError(f"There is no format {format!r}; choose one of {', '.join(FORMATS)}.{hint}")
+        if format == "table":
+            return repr(self)
+        if format == "csv":
+            return self.rows.write_csv().rstrip("\n")
+        if format == "json":
+            return json.dumps(self.record, ensure_ascii=False, indent=1, allow_nan=False)
+        if format == "markdown":
+            notes = [f"- {markdown(sentence)}" for sentence in self.table.notes]
+            return "\n".join([markdown_table(self.table), "", *notes])
+        notes = [f"% {' '.join(sentence.split())}" for sentence in self.table.notes]
+        return "\n".join([latex_table(self.table), *notes])

@@ -1,0 +1,118 @@
+"""Evaluate photos in a random order, look by look, until the drop of every model is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from counterground.decision import Until, look
+from counterground.files import cache_dir
+from counterground.inference._encode import feature_store, plan_encoding, try_model
+from counterground.inference._heads import build_head
+from counterground.inference._predict import predict
+from counterground.inference._request import Request
+from counterground.inference._runtime import choose_runtime
+from counterground.inference.generative import evaluate_generative
+from counterground.metrics import KEYS, Interval
+from counterground.models import Encoder, Generative, NamedModel, left_unchanged
+from counterground.photos import Benchmark
+from counterground.progress import progress_bar
+from counterground.results import DecisionRecord, StoppingRecord
+
+_Decisions = dict[tuple[object, ...], DecisionRecord]
+
+
+def stop_early(request: Request, until: Until) -> tuple[Benchmark, StoppingRecord]:
+    """Return the benchmark with the photos that were needed, and what was decided after how many.
+
+    Models are evaluated one after another, each until its drop is decided; the photos are those of the
+    slowest, since models are compared on the same photos. Features and answers are stored, so evaluating
+    what is returned reads them.
+
+    Raises:
+        UsageError: no class has both groups.
+        CounterGroundError: a model fails.
+    """
+    looks = until.looks(request.benchmark.photos)
+    decisions: list[DecisionRecord] = []
+    most = 0
+    for given in request.models:
+        used, found = _decide(request, until, given, looks)
+        decisions += found
+        most = max(most, used)
+    rows = np.sort(np.concatenate(looks[:most]))
+    record = StoppingRecord(
+        max_drop=until.max_drop,
+        seed=until.seed,
+        photos=len(rows),
+        of=sum(map(len, looks)),
+        looks=most,
+        decisions=decisions,
+    )
+    benchmark = request.benchmark
+    notes = (*benchmark.notes, *record.sentences)
+    return replace(benchmark, photos=benchmark.photos[rows.tolist()], notes=notes), record
+
+
+def _decide(
+    request: Request, until: Until, given: NamedModel, looks: Sequence[np.ndarray]
+) -> tuple[int, list[DecisionRecord]]:
+    """Return after how many looks a model is decided in every setting, and what was decided in each."""
+    found: _Decisions = {}
+    seen: list[pl.DataFrame] = []
+    total = sum(map(len, looks))
+    shown = request.settings.show_progress
+    quiet = replace(request, settings=replace(request.settings, show_progress=False))
+    with progress_bar(f"{given.name}, until decided", total=total, shown=shown, keep=True) as bar:
+        for number, part in enumerate(_predictions(quiet, given, looks), start=1):
+            seen.append(part)
+            bar.advance(len(looks[number - 1]))
+            for setting, drop in look(pl.concat(seen)):
+                key = tuple(setting[name] for name in KEYS)
+                if key not in found or found[key].verdict is None:
+                    found[key] = _record(setting, drop, until)
+            if found and all(record.verdict for record in found.values()):
+                break
+    return number, list(found.values())
+
+
+def _record(setting: dict[str, object], drop: Interval, until: Until) -> DecisionRecord:
+    return DecisionRecord(
+        model=str(setting["model"]),
+        prompts=str(setting["prompts"]),
+        verdict=until.verdict(drop),
+        photos=drop.n,
+        clusters=drop.clusters,
+        value=drop.value,
+        low=drop.low,
+        high=drop.high,
+    )
+
+
+def _predictions(request: Request, given: NamedModel, looks: Sequence[np.ndarray]) -> Iterator[pl.DataFrame]:
+    """Yield the predictions of the photos that each look adds."""
+    benchmark = request.benchmark
+    parts = (replace(benchmark, photos=benchmark.photos[rows.tolist()]) for rows in looks)
+    with left_unchanged(given.made):
+        model = request.settings.load(given)
+        if isinstance(model, Generative):
+            for part in parts:
+                yield evaluate_generative(replace(request, benchmark=part), model).predictions
+            return
+        assert isinstance(model, Encoder)
+        candidates, batch_size = request.candidates, request.settings.batch_size
+        choose_runtime(model, benchmark, batch_size)
+        store = feature_store(model, cache_dir() / "features", batch_size)
+        head = None
+        for part in parts:
+            job = plan_encoding(model, part, store, batch_size)
+            if head is None:
+                try_model(model, job)
+                head = build_head(
+                    model, candidates.space, candidates.texts, request.templates, cache_dir() / "heads"
+                )
+            features = job.run(lambda _: None)
+            yield predict(part, features, head, candidates, request.labels(model.display_name))

@@ -1,0 +1,51 @@
+"""How sure an interval is: at one look, for several statements together, or at every look of a sequence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from counterground.metrics._distributions import normal_cdf
+
+LEVEL = 0.95
+"""What intervals have where nothing else is asked."""
+
+# Where sequences of intervals are narrowest for what they must do: at a standard error of 10 points.
+_TIGHT_AT = 0.1
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How often an interval may miss the truth.
+
+    Attributes:
+        error: the share of intervals that may (0.05 of 95 % intervals).
+        anytime: it is the share of whole sequences of looks, at growing numbers of clusters, in which any
+            interval misses the truth: one may stop at any look, for any reason.
+    """
+
+    error: float = 0.05
+    anytime: bool = False
+
+    def shared_by(self, statements: int) -> Confidence:
+        """Return the confidence of each of some statements that err together as rarely (Bonferroni)."""
+        return Confidence(self.error / max(1, statements), self.anytime)
+
+    def tail(self, variance: float) -> float:
+        """Return the probability that each end leaves out, at an estimate with this sampling variance.
+
+        Sequences have the boundary of a normal mixture (Robbins 1970; asymptotic confidence sequences of
+        Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024), with information (1 / variance) as time, for
+        which estimates at a look and later ones behave like a Brownian motion. The mixture does not depend
+        on the data.
+        """
+        if not self.anytime:
+            return self.error / 2
+        information = 1 / max(variance, 1e-12)
+        log_error = -2 * math.log(self.error)
+        weight = 1 / (_TIGHT_AT**2 * (1 + log_error + math.log(log_error)))
+        z_squared = (1 + weight / information) * (log_error + math.log1p(information / weight))
+        return float(normal_cdf(-math.sqrt(z_squared)))
+
+
+CONFIDENCE = Confidence()

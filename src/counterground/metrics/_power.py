@@ -1,0 +1,126 @@
+"""How surely photos would show a drop: its sampling error, and how often its interval lies above 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from counterground.metrics._confidence import CONFIDENCE, LEVEL
+from counterground.metrics._distributions import noncentral_t_sf, t_quantile
+from counterground.metrics._intervals import difference_limits
+from counterground.metrics._sampling import InfluenceEstimate, Stratification, StratumMeans
+
+_STEPS = 40
+
+
+@dataclass(frozen=True)
+class DropError:
+    """What decides how surely a drop is seen.
+
+    Attributes:
+        common: class-wise accuracy on common photos, a fraction; of the difference of two models likewise.
+        counter: on counter photos.
+        covariance: ``[2, 2]`` sampling variances of both and their covariance.
+        degrees: degrees of freedom of the interval.
+        photos: of classes with both groups.
+        clusters: that hold them.
+    """
+
+    common: float
+    counter: float
+    covariance: npt.NDArray[np.float64]
+    degrees: float
+    photos: int
+    clusters: int
+
+    @property
+    def variance(self) -> float:
+        """The sampling variance of the drop."""
+        (common, both), (_, counter) = self.covariance
+        return float(max(0.0, common + counter - 2 * both))
+
+    def power(self) -> float:
+        """Return how often the interval of `drop_interval` lies above 0, where the drop is as it is here.
+
+        The interval is computed where its lower end is 0, on the likeliest way there; the scatter of its
+        width adds what a noncentral t has.
+        """
+        return self._reached(self._border())
+
+    def power_of_difference(self) -> float:
+        """Return the same for `paired_test`, where common and counter are of the difference of two models."""
+        return self._reached(t_quantile(self.degrees, (1 + LEVEL) / 2) * float(np.sqrt(self.variance)))
+
+    def _reached(self, border: float) -> float:
+        error, drop = float(np.sqrt(self.variance)), self.common - self.counter
+        if error == 0:
+            return float(drop > border)
+        return noncentral_t_sf(self.degrees, drop / error, border / error)
+
+    def _border(self) -> float:
+        """Return the drop at which the interval begins at 0."""
+        lowest, highest = 0.0, 1.0
+        for _ in range(_STEPS):
+            middle = (lowest + highest) / 2
+            if self._interval_low(middle) > 0:
+                highest = middle
+            else:
+                lowest = middle
+        return highest
+
+    def _interval_low(self, drop: float) -> float:
+        """Return the lower end of the interval where chance makes another drop of this one."""
+        (v_common, both), (_, v_counter) = self.covariance
+        moved = (self.common - self.counter) - drop
+        share = (v_common - both) / self.variance if self.variance else 0.5
+        common, counter = self.common - moved * share, self.counter + moved * (1 - share)
+        if not (0 <= common <= 1 and 0 <= counter <= 1):
+            common = min(1.0, max(common, drop))
+            counter = common - drop
+        a, b = (
+            np.sqrt(variance * _spread(now) / max(_spread(was), 1e-9))
+            for variance, now, was in (
+                (v_common, common, self.common),
+                (v_counter, counter, self.counter),
+            )
+        )
+        r = both / np.sqrt(v_common * v_counter) if v_common * v_counter > 0 else 0.0
+        deviations = np.array([a, 0.0]), np.array([r * b, np.sqrt(max(0.0, 1 - r * r)) * b])
+        first, second = (
+            InfluenceEstimate(value, deviation, self.photos // 2, self.clusters, self.degrees)
+            for value, deviation in zip((common, counter), deviations, strict=True)
+        )
+        low, _ = difference_limits(first, second)(CONFIDENCE)
+        return low
+
+
+def _spread(accuracy: float) -> float:
+    return max(1e-4, accuracy * (1 - accuracy))
+
+
+def drop_error(
+    values: npt.ArrayLike,
+    class_index: npt.ArrayLike,
+    group: npt.ArrayLike | None,
+    cluster: npt.ArrayLike | None = None,
+) -> DropError | None:
+    """Return the sampling error of the drop of some photos; None where no class has both groups.
+
+    Args:
+        values: ``[n]``, 1 for a hit; or the difference of two models' hits.
+        class_index: ``[n]`` integers.
+        group: ``[n]`` of ``common``, ``counter`` or null.
+        cluster: ``[n]``; null is a cluster of its own; None: every photo is.
+    """
+    photos = Stratification(class_index, group, cluster)
+    paired = photos.strata.paired
+    if not len(paired):
+        return None
+    means = StratumMeans(photos.by_cell, np.asarray(values, dtype=np.float64))
+    common, counter = means.averages(2 * paired[:, None] + np.arange(2))
+    both = float(common.deviations @ counter.deviations)
+    covariance = np.array([[common.variance, both], [both, counter.variance]])
+    n = common.n + counter.n
+    return DropError(common.value, counter.value, covariance, common.df, n, common.clusters)

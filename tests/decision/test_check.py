@@ -1,0 +1,222 @@
+"""Verdicts on models: by the whole interval, with one error for all of them, and readable by CI."""
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import made_runs
+import numpy as np
+import polars as pl
+import pytest
+
+import counterground as cg
+from counterground.cli import main
+from counterground.errors import UsageError
+from counterground.metrics import Confidence, score_predictions
+from counterground.results import StoppingRecord
+
+LEVELS = {"sure": (0.9, 0.85), "leans": (0.9, 0.4), "between": (0.9, 0.78)}
+
+
+@pytest.fixture(scope="module")
+def run(make_run):
+    return make_run(LEVELS, per_group=80)
+
+
+@pytest.fixture(scope="module")
+def folders(make_run, tmp_path_factory):
+    """Run folders: of all three models, and of each of them."""
+    root = tmp_path_factory.mktemp("runs")
+    for name, levels in (("all", LEVELS), *((name, {name: level}) for name, level in LEVELS.items())):
+        made_runs.write_run(make_run(levels, per_group=80), root / name)
+    return root
+
+
+def verdicts(check):
+    return {finding.model: finding.verdict for finding in check.findings}
+
+
+def drops(run, confidence):
+    scores = score_predictions(run.predictions, by_class=False, confidence=confidence)
+    return scores.filter(pl.col("metric") == "drop")
+
+
+def test_a_limit_is_kept_or_broken_by_the_whole_interval(run):
+    found = cg.check(run, max_drop=15)
+    assert verdicts(found) == {"sure": "pass", "leans": "fail", "between": "undecided"}
+    assert found.verdict == "fail"
+    for finding in found.findings:
+        inside = finding.low <= 0.15 <= finding.high
+        assert inside == (finding.verdict == "undecided")
+
+
+def test_intervals_share_the_error_over_models_and_limits(run):
+    for given, statements in (({"max_drop": 15}, 3), ({"max_drop": 15, "min_accuracy": 60}, 6)):
+        found = cg.check(run, **given)
+        shared = drops(run, Confidence().shared_by(statements))
+        held = [(each.low, each.high) for each in found.findings if each.check.startswith("drop")]
+        assert held == list(shared.select("low", "high").iter_rows())
+    alone = cg.check(run, max_drop=15, models=["between"])
+    (scored,) = drops(run, Confidence()).filter(pl.col("model") == "between").iter_rows(named=True)
+    assert (alone.findings[0].low, alone.findings[0].high) == (scored["low"], scored["high"])
+
+
+@pytest.mark.parametrize(
+    ("models", "verdict", "status"),
+    [(["sure"], "pass", 0), (["leans"], "fail", 3), (["between"], "undecided", 4), ([], "fail", 3)],
+)
+def test_the_verdict_is_the_exit_status(models, verdict, status, folders, capsys):
+    words = [word for model in models for word in ("-m", model)]
+    assert main(["check", str(folders / "all"), "--max-drop", "15", "--json", *words]) == status
+    assert json.loads(capsys.readouterr().out)["verdict"] == verdict
+
+
+def test_undecided_beside_passed_is_undecided(run):
+    assert cg.check(run, max_drop=15, models=["sure", "between"]).verdict == "undecided"
+
+
+def test_an_undecided_model_is_told_how_many_photos_would_decide(run):
+    (finding,) = cg.check(run, max_drop=15, models=["between"]).findings
+    assert "The interval holds the limit." in finding.reason
+    assert "it has 1,440" in finding.reason
+
+
+def test_accuracy_has_a_limit_too(run):
+    found = cg.check(run, min_accuracy=75)
+    assert verdicts(found) == {"sure": "pass", "leans": "fail", "between": "pass"}
+    assert {finding.check for finding in found.findings} == {"accuracy at least 75"}
+
+
+def test_a_model_near_chance_does_not_pass(make_run):
+    guesses = make_run({"guesses": (0.02, 0.02)}, per_group=80)
+    (finding,) = cg.check(guesses, max_drop=15).findings
+    assert finding.high < 0.15
+    assert finding.verdict == "undecided"
+    assert "near chance (0.1 %)" in finding.reason
+
+
+def test_not_worse_is_a_paired_test_with_a_margin(run, folders):
+    assert cg.check(folders / "sure", not_worse_than=folders / "leans").verdict == "pass"
+    assert cg.check(folders / "leans", not_worse_than=folders / "sure", margin=10).verdict == "fail"
+    same = cg.check(folders / "sure", not_worse_than=folders / "all", margin=2).findings[0]
+    assert (same.value, same.verdict) == (0.0, "pass")
+    assert same.check == f"drop at most 2 larger than that of sure in {folders / 'all'}"
+
+
+def test_a_base_on_other_photos_is_refused(folders, make_run):
+    fewer = make_run({"sure": (0.9, 0.85)}, per_group=70)
+    with pytest.raises(UsageError, match="made on other photos: 1,260 of 1,440 photos are the same"):
+        cg.check(folders / "sure", not_worse_than=fewer)
+
+
+def test_a_base_must_name_the_model_to_compare_with(folders, make_run):
+    other = make_run({"new": (0.9, 0.85)}, per_group=80)
+    with pytest.raises(UsageError, match=r"must hold one model alone or of the same name .* it holds sure"):
+        cg.check(other, not_worse_than=folders / "all")
+    elsewhere = make_run({"new": (0.9, 0.85)}, per_group=80, label_space="benchmark")
+    with pytest.raises(UsageError, match="with the same names, prompts and label space"):
+        cg.check(elsewhere, not_worse_than=folders / "sure")
+
+
+def test_a_run_that_could_stop_early_is_judged_by_its_sequence(run):
+    stopping = StoppingRecord(max_drop=0.0, seed=0, photos=1440, of=2000, looks=3, decisions=[])
+    stopped = replace(run, info=run.info.model_copy(update={"stopping": stopping}))
+    found = cg.check(stopped, max_drop=15)
+    sequence = drops(run, Confidence(anytime=True).shared_by(3))
+    held = [(each.low, each.high) for each in found.findings]
+    assert held == list(sequence.select("low", "high").iter_rows())
+    assert "--until decided --max-drop 15" in found.findings[2].reason
+
+
+def test_the_corrected_verdicts_of_many_models_are_rarely_wrong(make_run):
+    """All drops are at the limit, so each pass and each fail is wrong."""
+    levels = {f"model {place}": (0.8, 0.7) for place in range(8)}
+    run = make_run(levels, classes=["a", "b"], per_group=100)
+    level = pl.when(pl.col("group") == "common").then(0.8).otherwise(0.7)
+    wrong = 0
+    for seed in range(15):
+        draw = np.random.default_rng(seed).random(len(run.predictions))
+        drawn = run.predictions.with_columns(
+            correct=pl.Series(draw) < level, cluster=pl.lit(None, dtype=pl.String)
+        )
+        found = cg.check(replace(run, predictions=drawn), max_drop=10)
+        wrong += any(finding.verdict != "undecided" for finding in found.findings)
+    assert wrong <= 2
+
+
+# Elements and attributes of the JUnit schema that CI systems read (junit-10.xsd of Jenkins' xUnit plugin).
+ATTRIBUTES = {
+    "testsuites": ({"name"}, {"time", "tests", "failures", "disabled", "errors"}),
+    "testsuite": (
+        {"name", "tests"},
+        {"failures", "errors", "time", "disabled", "skipped", "timestamp", "hostname", "id", "package"},
+    ),
+    "testcase": ({"name", "classname"}, {"assertions", "time", "status"}),
+    "failure": (set(), {"type", "message"}),
+    "error": (set(), {"type", "message"}),
+    "system-out": (set(), set()),
+}
+CHILDREN = {
+    "testsuites": {"testsuite"},
+    "testsuite": {"testcase"},
+    "testcase": {"failure", "error", "system-out"},
+}
+
+
+def check_schema(element):
+    required, optional = ATTRIBUTES[element.tag]
+    assert required <= set(element.attrib) <= required | optional
+    assert {child.tag for child in element} <= CHILDREN.get(element.tag, set())
+    for child in element:
+        check_schema(child)
+
+
+def test_junit_is_what_ci_systems_read(folders, tmp_path, capsys):
+    path = tmp_path / "check.xml"
+    assert main(["check", str(folders / "all"), "--max-drop", "15", "--junit", str(path)]) == 3
+    capsys.readouterr()
+    root = ElementTree.parse(path).getroot()
+    check_schema(root)
+    (suite,) = root
+    counts = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": 3, "failures": 1, "errors": 1, "skipped": 0}
+    assert [(case.get("classname"), case[0].tag) for case in suite] == [
+        ("sure", "system-out"),
+        ("leans", "failure"),
+        ("between", "error"),
+    ]
+    assert all(case.get("name") == "drop at most 15" for case in suite)
+
+
+def test_names_cannot_break_the_xml(make_run):
+    run = make_run({'<x>&"\x07\u202e': (0.9, 0.4)}, per_group=40)
+    root = ElementTree.fromstring(cg.check(run, max_drop=10).junit())
+    assert root[0][0].get("classname") == '<x>&"'
+
+
+@pytest.mark.parametrize("style", ["table", "csv", "markdown", "latex"])
+def test_every_format_holds_the_verdicts(style, run):
+    written = cg.check(run, max_drop=15).write(style)
+    for word in ("sure", "leans", "between", "pass", "fail", "undecided"):
+        assert word in written
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "nothing to check"),
+        ({"max_drop": -1}, "--max-drop is from 0 to 100, not -1"),
+        ({"min_accuracy": 101}, "--min-accuracy is from 0 to 100, not 101"),
+        ({"max_drop": 5, "models": ["x"]}, "No run has the model 'x'"),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(given, said, run):
+    with pytest.raises(UsageError, match=said):
+        cg.check(run, **given)
+
+
+def test_a_run_without_groups_has_no_drop_to_check(make_run):
+    run = make_run({"a": (0.9, 0.8)}, groups=False)
+    with pytest.raises(UsageError, match="no drop to check"):
+        cg.check(run, max_drop=5)
+    assert cg.check(run, min_accuracy=50).verdict == "pass"

@@ -1,0 +1,225 @@
+"""Predicted power against simulation, and what a plan says of photos, hours, calls and money."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from coloured_photos import save_coloured
+from scipy.stats import norm
+
+import counterground as cg
+from counterground.cli import counterground as command
+from counterground.cli import main
+from counterground.decision import Assumptions, Pilot
+from counterground.errors import UsageError
+from counterground.metrics import drop_interval, paired_test
+
+
+def simulated(draw, replications=300):
+    rng = np.random.default_rng(1)
+    lows = [draw(rng) for _ in range(replications)]
+    return np.mean([low > 0 for low in lows])
+
+
+def independent(classes, photos):
+    """Class and group of photos."""
+    return np.repeat(np.arange(classes), 2 * photos), np.tile(
+        np.repeat(["common", "counter"], photos), classes
+    )
+
+
+@pytest.mark.parametrize(("accuracy", "drop"), [(0.8, 0.1), (0.95, 0.06)])
+def test_power_without_clusters_is_what_simulation_gives(accuracy, drop):
+    class_index, group = independent(20, 10)
+    p = np.where(group == "common", accuracy, accuracy - drop)
+
+    def draw(rng):
+        return drop_interval(rng.random(400) < p, class_index, group).low
+
+    assumed = Assumptions(20, 10, accuracy=accuracy)
+    assert assumed.power(drop, assumed.photos_now) == pytest.approx(simulated(draw), abs=0.07)
+
+
+def test_power_with_clusters_is_what_simulation_gives():
+    class_index, group = independent(10, 20)
+    cluster = np.arange(400) // 5
+    p, icc = np.where(group == "common", 0.8, 0.65)[::5], 0.3
+    scale = 1 / icc - 1
+
+    def draw(rng):
+        of_cluster = np.repeat(rng.beta(p * scale, (1 - p) * scale), 5)
+        return drop_interval(rng.random(400) < of_cluster, class_index, group, cluster).low
+
+    assumed = Assumptions(10, 20, cluster_size=5, icc=icc)
+    assert assumed.power(0.15, 400) == pytest.approx(simulated(draw), abs=0.07)
+    assert assumed.power(0.15, 400) < Assumptions(10, 20).power(0.15, 400) - 0.1
+
+
+def pilot_rows(rng, photos, *, clusters=None, drop=0.12):
+    class_index, group = independent(10, photos)
+    n = len(group)
+    cluster = None if clusters is None else rng.integers(0, clusters, n)
+    draw = rng.random(n)
+    if clusters is not None:
+        shared = rng.random((clusters, 2))[cluster, (group == "counter").astype(int)]
+        draw = np.where(rng.random(n) < 0.4, shared, draw)
+    right = draw < np.where(group == "common", 0.8, 0.8 - drop)
+    names = None if cluster is None else [str(code) for code in cluster]
+    frame = pl.DataFrame({"class_index": class_index, "group": group}).with_columns(
+        cluster=pl.Series(names or [None] * n, dtype=pl.String)
+    )
+    return frame, right.astype(float)
+
+
+def test_pilots_predict_the_power_of_twice_as_many_photos_and_clusters():
+    rng = np.random.default_rng(2)
+    predicted = np.mean([Pilot.of(*pilot_rows(rng, 20, clusters=40)).power(0.12, 800) for _ in range(40)])
+
+    def draw(rng):
+        frame, right = pilot_rows(rng, 40, clusters=80)
+        return drop_interval(right, frame["class_index"], frame["group"], frame["cluster"]).low
+
+    assert predicted == pytest.approx(simulated(draw), abs=0.07)
+
+
+def test_with_the_same_clusters_more_photos_soon_stop_helping():
+    pilot = Pilot.of(*pilot_rows(np.random.default_rng(4), 40, clusters=12))
+    growing, held = pilot.power(0.12, 8000), pilot.power(0.12, 8000, 12)
+    assert growing > 0.999
+    assert pilot.power(0.12, 800) < held < 0.9
+
+
+def test_a_plan_against_a_model_has_the_power_of_the_paired_test():
+    rng = np.random.default_rng(5)
+    class_index, group = independent(10, 30)
+
+    def models(rng):
+        hard = rng.random(600)
+        first = hard + 0.2 * rng.normal(size=600) < np.where(group == "common", 0.8, 0.62)
+        return first, hard + 0.2 * rng.normal(size=600) < np.where(group == "common", 0.8, 0.7)
+
+    frame = pl.DataFrame({"class_index": class_index, "group": group, "cluster": [None] * 600})
+    frame = frame.with_columns(pl.col("cluster").cast(pl.String))
+    pilots = [Pilot.of(frame, a.astype(float) - b, paired=True) for a, b in (models(rng) for _ in range(30))]
+    predicted = np.mean([pilot.power(0.08, 600) for pilot in pilots])
+
+    def draw(rng):
+        first, second = models(rng)
+        return paired_test(first, second, class_index, group, quantity="drop").low
+
+    truth = np.mean([np.subtract(*map(drop_of, models(rng))) for _ in range(300)])
+    assert predicted == pytest.approx(simulated(draw), abs=0.1)
+    assert truth == pytest.approx(0.08, abs=0.02)
+
+
+def drop_of(right):
+    _, group = independent(10, 30)
+    return right[group == "common"].mean() - right[group == "counter"].mean()
+
+
+def test_photos_needed_are_those_of_the_textbook():
+    plan = cg.plan(drop=5, classes=50, photos=10)
+    wanted = (norm.ppf(0.975) + norm.ppf(0.8)) ** 2 * 2 * (0.8 * 0.2 + 0.75 * 0.25) / 0.05**2
+    assert plan.rows["photos"][0] == pytest.approx(wanted, rel=0.02)
+    assert plan.rows["clusters"][0] == plan.rows["photos"][0]
+    enough = cg.plan(drop=5, classes=1, photos=plan.rows["photos"][0] // 2)
+    assert enough.rows["power_now"][0] == pytest.approx(0.8, abs=0.01)
+    assert enough.rows["smallest_drop_now"][0] == pytest.approx(0.05, abs=0.001)
+
+
+def test_a_pilot_run_gives_a_row_for_each_model(four_models):
+    plan = cg.plan(four_models, drop=10, seconds_per_photo=36)
+    assert plan.rows["model"].to_list() == [model.name for model in four_models.info.models]
+    assert plan.rows["photos_now"].unique().to_list() == [360]
+    for row in plan.rows.iter_rows(named=True):
+        assert (row["photos"] > 360) == (row["power_now"] < 0.8)
+        assert row["label_hours"] == pytest.approx(max(0, row["photos"] - 360) / 100)
+    assert any("efficientnet-lite1 in the pilot run" in note for note in plan.notes)
+
+
+def test_a_plan_against_a_model_has_a_row_for_each_other(four_models):
+    plan = cg.plan(four_models, drop=10, against="efficientnet-lite0")
+    assert plan.rows["model"].to_list() == [
+        f"{name} vs. efficientnet-lite0"
+        for name in ("efficientnet-lite1", "counterground:stamps-biased", "counterground:stamps-balanced")
+    ]
+
+
+def test_calls_and_money_are_planned_where_asked_for():
+    free = cg.plan(drop=10)
+    assert free.rows["calls"][0] is None
+    assert "Calls" not in str(free)
+    plan = cg.plan(drop=10, calls_per_photo=3, price=0.002)
+    assert plan.rows["calls"][0] == 3 * plan.rows["photos"][0]
+    assert plan.rows["cost"][0] == pytest.approx(0.002 * plan.rows["calls"][0])
+    assert "--price adds" in " ".join(cg.plan(drop=10, calls_per_photo=3).notes)
+
+
+def test_calls_of_an_endpoint_are_those_of_the_pilot(serve_chat, tmp_path):
+    photos = save_coloured(tmp_path / "photos", 2, common=1, counter=1)
+    server = serve_chat(lambda call: "yes" if call.photo[-3] % 3 else "no")
+    model = f"{server.spec}?price=0.5"
+    run = cg.evaluate(
+        photos, model, out=tmp_path / "run", protocol="yes-no", label_space="benchmark", report=False
+    )
+    rows = cg.plan(run, drop=5).rows
+    asked = len(server.calls) / 12
+    assert asked == 6  # two questions about each of three classes
+    for row in rows.iter_rows(named=True):
+        assert row["calls"] == asked * row["photos"]
+        assert row["cost"] == 0.5 * row["calls"]
+
+
+def test_too_few_clusters_are_said():
+    plan = cg.plan(drop=10, clusters=8, icc=0.3)
+    assert plan.rows["photos"][0] is None
+    assert "No number of photos is enough with 8 clusters" in plan.notes[1]
+
+
+@pytest.mark.parametrize("style", ["table", "csv", "json", "markdown", "latex"])
+def test_every_format_of_the_command_holds_the_plan(style):
+    done = CliRunner().invoke(command, ["plan", "--drop", "10", "--format", style])
+    assert done.exit_code == 0, done.output
+    plan = cg.plan(drop=10)
+    needed = plan.rows["photos"][0]
+    assert str(needed) in done.output.replace(",", "") or f"{needed:,}" in done.output
+    if style == "json":
+        assert json.loads(done.output)["plan"][0]["power"] == 0.8
+    if style == "csv":
+        assert pl.read_csv(done.output.encode()).columns == plan.rows.columns
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"drop": 0}, "above 0 and below 100"),
+        ({"drop": 10, "power": 80}, "below 1, not 80"),
+        ({"drop": 90}, "cannot drop by 90"),
+        ({"drop": 10, "clusters": 2}, "At least 4 clusters"),
+        ({"drop": 10, "classes": 0}, "at least 1 class"),
+        ({"drop": 10, "cluster_size": 1000}, "1 to 400 photos"),
+        ({"drop": 10, "accuracy": 0}, "above 0 and at most 100"),
+        ({"drop": 10, "icc": 1}, "below 1"),
+        ({"drop": 10, "price": -1}, "--price cannot be -1"),
+        ({"drop": 10, "against": "x"}, "needs a pilot RUN"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(given, said):
+    with pytest.raises(UsageError, match=said):
+        cg.plan(**given)
+
+
+def test_a_pilot_without_a_drop_or_with_few_clusters_is_refused(make_run):
+    with pytest.raises(UsageError, match="no drop to plan for"):
+        cg.plan(make_run({"a": (0.8, 0.6)}, groups=False), drop=10)
+    with pytest.raises(UsageError, match="plan from assumptions"):
+        cg.plan(make_run({"a": (0.8, 0.6)}, classes=["x"], per_group=1), drop=10)
+
+
+def test_the_command_prints_notes_below_the_table(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["plan", "--drop", "10"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("Photos") < shown.index("Assumed: 20 classes with 20 photos in each group")
