@@ -34,9 +34,9 @@ HEADER = (
 )
 
 
-def benchmark_photos(plan, packages):
+def benchmark_photos(plan):
     """The built-in benchmark, as it is evaluated."""
-    benchmark = open_benchmark("stamps", packages=packages)
+    benchmark = open_benchmark("stamps")
     rows = list(benchmark.photos.iter_rows(named=True))
     position = {index: place for place, index in enumerate(plan.imagenet)}
     imagenet = benchmark.label_space.imagenet
@@ -132,7 +132,7 @@ def main():
     sets = {
         "new placements": held_out_photos(plan, cutouts, backgrounds, reserved=False),
         "reserved photographs": held_out_photos(plan, cutouts, backgrounds, reserved=True),
-        "stamps benchmark": benchmark_photos(plan, options.packages),
+        "stamps benchmark": benchmark_photos(plan),
     }
     summaries = {}
     for recipe in RECIPES:
