@@ -1,6 +1,6 @@
 """How the demo's drops vary with the split: pairs of each referee on 20 random halves of ``stamps``.
 
-python bench/demo_seeds.py [SEEDS]    # every photo is encoded once; `make demo` has done most of that
+python bench/demo_seeds.py [SEEDS [FIRST]]    # every photo is encoded once; `make demo` has done most of that
 
 Pairs, drops and intervals are those of ``discover`` and ``evaluate``. All splits share their photos, so the
 mean over splits has no interval of its own: the table shows the mean of the intervals, and how much the drop
@@ -50,13 +50,13 @@ def line(referee: str, drops: pl.DataFrame) -> str:
 
 
 def main() -> None:
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    number, first = [*map(int, sys.argv[1:]), *(20, 0)[len(sys.argv) - 1 :]]
     with tempfile.TemporaryDirectory() as folder:
         run = cg.evaluate("stamps", (LITE0, LITE1, BIASED, BALANCED), out=Path(folder) / "run", report=False)
     titles = ("pairs chosen by", "model", "pairs", "photos", "mean drop and interval", "s.d.", "above 0")
     print(f"| {' | '.join(titles)} |\n|---|---|---:|---:|---|---:|---:|")
     for referee, models in SHOWN.items():
-        found = pl.concat(drops(run.predictions, referee, seed) for seed in range(seeds))
+        found = pl.concat(drops(run.predictions, referee, seed) for seed in range(first, first + number))
         for model in models:
             print(line(referee, found.filter(model=model)), flush=True)
 
