@@ -418,20 +418,20 @@ def plan(
     calls_per_photo: float | None = None,
     price: float | None = None,
 ) -> Plan:
-    """Return how many photos show a drop, and what those at hand show.
+    """Return how many photos are needed to detect a drop, and what the photos at hand can detect.
 
     Args:
         run: a pilot run, or its folder; None plans from assumptions.
-        drop: the drop that is to be shown to be above 0, in percentage points.
-        power: how often it is to be shown.
-        clusters: observers or background photographs there can be; None: they grow with the photos.
+        drop: the drop to detect, in percentage points.
+        power: the probability of detecting it, 0 to 1.
+        clusters: the number of observers or background photographs; None: it grows with the photos.
         against: a model of the run; then the difference of each other model's drop from its.
-        classes: assumed without a run.
-        photos: assumed, of each class in each group.
-        cluster_size: assumed, photos of one cluster.
-        accuracy: assumed on common photos, in percent.
-        icc: assumed correlation of photos of a cluster in being classified correctly.
-        seconds_per_photo: to label one, for a person.
+        classes: without a run, the number of classes.
+        photos: without a run, those of each class in each group.
+        cluster_size: without a run, the photos of one cluster.
+        accuracy: without a run, that on common photos, in percent.
+        icc: without a run, the correlation of photos of a cluster in being classified correctly.
+        seconds_per_photo: how long a person takes to label one.
         calls_per_photo: of a model behind an HTTP API; None: as in the run.
         price: of a call; None: as in the model's specification.
 

@@ -28,7 +28,7 @@ from counterground.cli._options import format_option, max_drop_option, model_opt
     "--not-worse-than",
     metavar="BASE",
     type=click.Path(path_type=Path),
-    help="A run on the same photos, than whose model the drop may not be larger by more than --margin.",
+    help="A run on the same photos: the drop may exceed that of its model by at most --margin.",
 )
 @click.option(
     "--margin", default=2.0, show_default=True, type=float, metavar="POINTS", help="For --not-worse-than."

@@ -22,49 +22,63 @@ _ASSUMED = ("classes", "photos", "cluster_size", "accuracy", "icc")
     """,
 )
 @click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--drop", required=True, type=float, metavar="POINTS", help="The drop to detect, above 0.")
 @click.option(
-    "--drop", required=True, type=float, metavar="POINTS", help="The drop that is to be shown: above 0."
-)
-@click.option(
-    "--power", default=0.8, show_default=True, type=float, help="How often it is to be shown, 0 to 1."
+    "--power", default=0.8, show_default=True, type=float, help="The probability of detecting it, 0 to 1."
 )
 @click.option(
     "--clusters",
     type=int,
     metavar="N",
-    help="Observers or background photographs there can be; without it they grow with the photos.",
+    help="The number of observers or background photographs; by default it grows with the photos.",
 )
 @click.option(
     "--against",
     metavar="MODEL",
     help="Plan for the difference between each other model's drop in RUN and this one's.",
 )
-@click.option("--classes", default=20, show_default=True, type=int, help="Assumed without RUN.")
 @click.option(
-    "--photos", default=20, show_default=True, type=int, help="Assumed, of each class in each group."
+    "--classes", default=20, show_default=True, type=int, help="Without RUN: the number of classes."
 )
 @click.option(
-    "--cluster-size", default=1.0, show_default=True, type=float, help="Assumed, photos of one cluster."
+    "--photos",
+    default=20,
+    show_default=True,
+    type=int,
+    help="Without RUN: photos of each class in each group.",
 )
 @click.option(
-    "--accuracy", default=80.0, show_default=True, type=float, help="Assumed on common photos, in percent."
+    "--cluster-size", default=1.0, show_default=True, type=float, help="Without RUN: photos of one cluster."
 )
 @click.option(
-    "--icc", default=0.1, show_default=True, type=float, help="Assumed correlation within a cluster."
+    "--accuracy",
+    default=80.0,
+    show_default=True,
+    type=float,
+    help="Without RUN: accuracy on common photos, in percent.",
 )
 @click.option(
-    "--seconds-per-photo", default=5.0, show_default=True, type=float, help="To label one, for a person."
+    "--icc", default=0.1, show_default=True, type=float, help="Without RUN: the correlation within a cluster."
 )
 @click.option(
-    "--calls-per-photo", type=float, help="Of a model behind an HTTP API; known where RUN has such a model."
+    "--seconds-per-photo",
+    default=5.0,
+    show_default=True,
+    type=float,
+    help="How long a person takes to label a photo.",
+)
+@click.option(
+    "--calls-per-photo",
+    type=float,
+    help="Calls to a model behind an HTTP API; known where RUN has such a model.",
 )
 @click.option("--price", type=float, help="Of one call, in any currency.")
 @format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json have fractions.")
 def plan(run: Path | None, *, style: str, **given: Any) -> None:
-    """Tell how many photos show a drop, and what those at hand show.
+    """Say how many photos are needed to detect a drop, and what the photos at hand can detect.
 
-    With RUN, a pilot on some photos, how much photos and clusters scatter is taken from it, for each of its
-    models; without, from assumptions. Shown means that the 95 % interval of the drop lies above 0.
+    With RUN, a pilot on some photos, the variance of photos and clusters is estimated for each of its models;
+    without it, it is assumed. A drop is detected if its 95 % interval lies above 0.
     """
     from counterground.api import plan as make_plan
     from counterground.cli._show import print_text

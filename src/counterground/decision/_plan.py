@@ -123,7 +123,7 @@ class Pilot:
         if now.clusters < 4 or now.variance == 0:
             raise UsageError(
                 f"The pilot run has {counted(now.photos, 'photo')} in {counted(now.clusters, 'cluster')}, "
-                "too few to see how much they scatter: plan from assumptions, without a RUN."
+                "too few to estimate their variance: plan from assumptions, without a RUN."
             )
         between = now.covariance - alone.covariance
         if between[0, 0] + between[1, 1] - 2 * between[0, 1] <= 0:  # clusters add nothing that can be seen
@@ -177,9 +177,9 @@ class Pilot:
         error, between = self.now.variance, self.between
         clusters = between[0, 0] + between[1, 1] - 2 * between[0, 1]
         return (
-            f"{name} in the pilot run: the drop has a standard error of {percent(math.sqrt(error))} points, "
-            f"of which {percent(clusters / error)} % of the variance are differences between clusters; "
-            f"the drops of its classes scatter by {percent(self.spread)} points."
+            f"{name} in the pilot run: the drop has a standard error of {percent(math.sqrt(error))} points; "
+            f"differences between clusters are {percent(clusters / error)} % of its variance; the drops of "
+            f"its classes have a standard deviation of {percent(self.spread)} points."
         )
 
 
@@ -274,8 +274,8 @@ class Plan(Written):
             cells.append([Cell(text) for text in texts])
         first = self.rows.row(0, named=True)
         caption = (
-            f"To show a drop of {100 * first['drop']:g} points with power {100 * first['power']:g} %: so "
-            "often would its 95 % interval lie above 0. Power in percent, drops in points."
+            f"To detect a drop of {100 * first['drop']:g} points with power {100 * first['power']:g} %, the "
+            "probability that its 95 % interval lies above 0. Power in percent, drops in points."
         )
         return Table(columns, cells, caption, notes=self.notes)
 
@@ -312,7 +312,7 @@ def plan_photos(
     if not 0.05 < power < 1:
         raise UsageError(f"The power is above 0.05 and below 1, not {power:g}.")
     if clusters is not None and clusters < 4:
-        raise UsageError(f"At least 4 clusters are needed to see a scatter, not {clusters}.")
+        raise UsageError(f"At least 4 clusters are needed to estimate their variance, not {clusters}.")
     costs = costs or Costs()
     if isinstance(source, Assumptions):
         if against is not None:
