@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -197,7 +198,7 @@ def check_run(run: Run, limits: Limits, base: Run | None = None) -> Check:
     each = (limits.max_drop is not None) + (limits.min_accuracy is not None) + (base is not None)
     if not each:
         raise UsageError("There is nothing to check: add --max-drop, --min-accuracy or --not-worse-than.")
-    stopped = run.info.stopping is not None or (base is not None and base.info.stopping is not None)
+    stopped = run.could_stop or (base is not None and base.could_stop)
     confidence = Confidence(anytime=stopped).shared_by(each * len(parts))
     scored = regroup(score_predictions(run.predictions, by_class=False, confidence=confidence))
     ordinary = regroup(run.scores)
@@ -206,7 +207,7 @@ def check_run(run: Run, limits: Limits, base: Run | None = None) -> Check:
     findings = []
     for model, plain, (key, rows) in zip(scored, ordinary, parts.items(), strict=True):
         guessing = _guessing(plain, run.info.label_space.chance)
-        subject = _Subject(model, key, rows, guessing, stopped=stopped)
+        subject = _Subject(model, key, rows, guessing, _again(run, limits, base) if stopped else "")
         if limits.max_drop is not None:
             findings.append(_drop(subject, limits.max_drop))
         if limits.min_accuracy is not None:
@@ -220,14 +221,15 @@ def check_run(run: Run, limits: Limits, base: Run | None = None) -> Check:
 class _Subject:
     """A model in one setting: scores with the corrected intervals, rows of predictions by path.
 
-    ``guessing`` says that it is near chance, and ``stopped`` that its run could stop early.
+    ``guessing`` says that it is near chance, and ``again`` how to evaluate it again where the run could stop
+    early.
     """
 
     scores: ModelScores
     key: tuple[Any, ...]
     rows: pl.DataFrame
     guessing: str
-    stopped: bool
+    again: str
 
     def judged(self, check: str, found: Estimate, limit: float, rows: pl.DataFrame) -> Finding:
         """Judge a drop, or a difference of drops, which ``rows`` show."""
@@ -237,16 +239,25 @@ class _Subject:
             verdict = "pass"
         elif found.low is not None and found.low > limit:
             verdict = "fail"
-        elif self.stopped:
-            reason = (
-                f"{_HOLDS} The run stopped when its own question was decided: evaluate again with "
-                f"--until decided --max-drop {100 * limit:g}, or without --until."
-            )
+        elif self.again:
+            reason = f"{_HOLDS} {self.again}"
         else:
             reason = _needed(found, limit, rows)
         if verdict == "pass" and self.guessing:
             verdict, reason = "undecided", self.guessing
         return Finding(self.scores.label, check, found.value, found.low, found.high, limit, verdict, reason)
+
+
+def _again(run: Run, limits: Limits, base: Run | None) -> str:
+    """Say how to evaluate a run that could stop early, so that the answer is another one."""
+    own, limit = run.info.stopping, limits.max_drop
+    alone = base is None and limits.min_accuracy is None
+    if alone and own is not None and limit is not None and not math.isclose(own.max_drop, limit):
+        return (
+            "The run stopped when its own question was decided: evaluate again with --until decided "
+            f"--max-drop {100 * limit:g}, or without --until."
+        )
+    return "The run could stop early, which makes intervals wider: evaluate without --until."
 
 
 def _guessing(model: ModelScores, chance: float) -> str:

@@ -73,16 +73,21 @@ class Until:
         return found
 
 
-def look(predictions: pl.DataFrame) -> list[tuple[dict[str, object], Interval]]:
-    """Return, for each model and setting, the interval of its drop in a confidence sequence."""
+def look(predictions: pl.DataFrame, *, models: int = 1) -> list[tuple[dict[str, object], Interval]]:
+    """Return, for each setting of a model, the interval of its drop in a confidence sequence.
+
+    The error is shared by all settings of ``models`` models, as ``check`` shares it.
+    """
+    parts = predictions.partition_by(KEYS, as_dict=True, maintain_order=True)
+    confidence = _ANYTIME.shared_by(models * len(parts))
     return [
         (
             dict(zip(KEYS, key, strict=True)),
             drop_interval(
-                rows["correct"], rows["class_index"], rows["group"], rows["cluster"], confidence=_ANYTIME
+                rows["correct"], rows["class_index"], rows["group"], rows["cluster"], confidence=confidence
             ),
         )
-        for key, rows in predictions.partition_by(KEYS, as_dict=True, maintain_order=True).items()
+        for key, rows in parts.items()
     ]
 
 
