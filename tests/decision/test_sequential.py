@@ -8,7 +8,6 @@ from counterground.decision import Until, look
 from counterground.errors import UsageError
 from counterground.metrics import Confidence, Interval, drop_interval
 
-
 ANYTIME = Confidence(anytime=True)
 
 
@@ -76,8 +75,8 @@ def generalists():
         for who in [f"observer {number}" for number in range(10)] + [None] * 10
     ]
     columns = dict(zip(("class_index", "group", "cluster", "p"), zip(*rows, strict=True), strict=True))
-    frame = pl.DataFrame(columns).with_row_index("row").with_columns(path=pl.format("{}.jpg", "row"))
-    return frame.with_columns(photo_id=pl.format("content {}", "row"))
+    frame = pl.DataFrame(columns).with_row_index("number")
+    return frame.with_columns(path=pl.format("{}.jpg", "number"), photo_id=pl.format("content {}", "number"))
 
 
 def test_a_look_does_not_prefer_clusters_of_many_classes():
