@@ -83,11 +83,11 @@ def test_a_look_does_not_prefer_clusters_of_many_classes():
     """Their share of photos is 0.5, and a drop that only they have is 30 points, at every look."""
     frame, rng = generalists(), np.random.default_rng(3)
     shares, missed = [], 0
-    for seed in range(60):
+    for seed in range(30):
         looks = Until(seed=seed).looks(frame)
         right = rng.random(len(frame)) < frame["p"].to_numpy()
         shares.append(frame[looks[0].tolist()]["cluster"].is_not_null().mean())
-        held = [np.concatenate(looks[: count + 1]) for count in range(len(looks))]
+        held = [np.concatenate(looks[: count + 1]) for count in range(5)]
         columns = [frame[name].to_numpy() for name in ("class_index", "group", "cluster")]
         found = [
             drop_interval(right[rows], *(column[rows] for column in columns), confidence=ANYTIME)
@@ -95,7 +95,7 @@ def test_a_look_does_not_prefer_clusters_of_many_classes():
         ]
         missed += any(not each.low <= 0.3 <= each.high for each in found)
     assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
-    assert missed / 60 <= 0.05
+    assert missed / 30 <= 0.05
 
 
 def test_the_order_depends_on_the_seed_and_not_on_the_order_of_the_rows():
