@@ -41,8 +41,8 @@ _HOLDS = "The interval holds the limit."
 _ELSEWHERE = "Check it on pairs that other photos chose (discover --split half)."
 _INFLATED = "chose the pairs of backgrounds on these same photos, which inflates its drop"
 _NARROW = (
-    "chose the pairs of each half of these photos on the other half, so the interval is too narrow (the right "
-    f"one for its drop is in the notes of the benchmark). {_ELSEWHERE}"
+    "chose the pairs of each half of these photos on the other half, so the interval is too narrow: that of "
+    f"its drop is in the notes of the benchmark. {_ELSEWHERE}"
 )
 _PHOTO = ("path", "photo_id", "class_index", "group", "cluster")
 
@@ -314,23 +314,23 @@ def _guessing(model: ModelScores, chance: float) -> str:
 
 
 def _unsupported(
-    model: str, referees: Sequence[MeasuredReferee], inflated: Verdict, how: str
+    model: str, referees: Sequence[MeasuredReferee], who: str, favoured: Verdict
 ) -> dict[Verdict, str]:
-    """Return the verdicts that a model cannot have if it chose the pairs: reasons by verdict.
+    """Return the verdicts that a model cannot have because it chose the pairs: reasons by verdict.
 
-    ``inflated`` is the one that a drop that is too large favours, in the words of ``how``.
+    ``favoured`` is the verdict that a drop that is too large favours, ``who`` the model in the reason.
     """
     effects = {referee.effect for referee in referees if referee.model == model}
     if "narrow" in effects:
-        return dict.fromkeys(("pass", "fail"), f"{model} {_NARROW}")
-    return {inflated: f"{model} {_INFLATED}: {how}. {_ELSEWHERE}"} if "inflated" in effects else {}
+        return dict.fromkeys(("pass", "fail"), f"{who} {_NARROW}")
+    if "inflated" in effects:
+        return {favoured: f"{who} {_INFLATED}: a {favoured} cannot be shown here. {_ELSEWHERE}"}
+    return {}
 
 
 def _drop(subject: _Subject, limit: float, referees: Sequence[MeasuredReferee]) -> Finding:
     drop = subject.scores.get("drop")
-    unsupported = _unsupported(
-        str(subject.key[0]), referees, "fail", "a drop above the limit is no proof of failure"
-    )
+    unsupported = _unsupported(str(subject.key[0]), referees, "It", "fail")
     return subject.judged(f"drop at most {100 * limit:g}", drop, limit, subject.rows, unsupported)
 
 
@@ -376,10 +376,8 @@ def _not_worse(
     differences = rows.with_columns(correct=next(hits) - next(hits))
     check = f"drop at most {100 * margin:g} larger than that of {name} in {base.path}"
     unsupported = {
-        **_unsupported(
-            str(subject.key[0]), referees, "fail", "a difference above the margin is no proof of failure"
-        ),
-        **_unsupported(name, base_referees, "pass", "a difference below the margin is no proof of a pass"),
+        **_unsupported(str(subject.key[0]), referees, "It", "fail"),
+        **_unsupported(name, base_referees, f"{name} in {base.path}", "pass"),
     }
     return subject.judged(check, change, margin, differences, unsupported)
 

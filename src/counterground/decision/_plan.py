@@ -190,10 +190,12 @@ class Pilot:
         error, between = self.now.variance, self.between
         clusters = between[0, 0] + between[1, 1] - 2 * between[0, 1]
         spread = float(np.std(self.drops, ddof=1)) if len(self.drops) > 1 else 0.0
+        shared = f"differences between clusters are {percent(clusters / error)} % of its variance"
+        if self.now.clusters == self.now.photos:
+            shared = "each photo is its own cluster"
         return (
             f"{name} in the pilot run: the drop has a standard error of {percent(math.sqrt(error))} points; "
-            f"differences between clusters are {percent(clusters / error)} % of its variance; the drops of "
-            f"its classes have a standard deviation of {percent(spread)} points."
+            f"{shared}; the drops of its classes have a standard deviation of {percent(spread)} points."
         )
 
 
