@@ -64,7 +64,7 @@ def test_an_interval_and_its_p_value_agree_without_spread():
 
 
 def test_the_interval_over_other_classes_holds_the_one_over_other_photos():
-    """Classes that are all alike but for one photo tell little of others, and no more than of other photos."""
+    """Classes that are alike but for one photo tell no more of other classes than of other photos."""
     rows = predictions("m", "class {index}", ("common", "counter"))
     more = [
         rows.with_columns(pl.col("class_index") + 3 * number, path=pl.format("{} {}", "path", number))
