@@ -84,7 +84,8 @@ class Assumptions:
         # Within a class and group the last cluster follows from the others.
         cells = 2 * self.classes
         degrees = clusters - cells if clusters >= 2 * cells else clusters - 2
-        error = DropError(*levels, np.diag(variances), max(1.0, degrees), round(photos), round(clusters))
+        degrees = max(1.0, degrees)
+        error = DropError(*levels, np.diag(variances), degrees, degrees, round(photos), round(clusters))
         return error.power()
 
     def sentence(self, clusters: int | None) -> str:
@@ -169,13 +170,14 @@ class Pilot:
         more = photos / self.now.photos
         wider = more if clusters is None else clusters / self.now.clusters
         covariance = (self.now.covariance - self.between) / more + self.between / wider
-        # The logarithm of a variance that was estimated with few degrees of freedom is too small by 1 / df.
-        covariance = covariance * math.exp(1 / self.now.degrees)
+        # The reciprocal of a standard error known with few degrees of freedom is too large, by 3 / (4 df).
+        covariance = covariance * math.exp(1.5 / self.now.known)
         error = DropError(
             self.now.common,
             self.now.common - drop,
             covariance,
             max(1.0, (self.now.degrees + 1) * wider - 1),
+            self.now.known,
             round(photos),
             max(2, round(self.now.clusters * wider)),
         )
