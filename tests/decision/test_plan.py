@@ -16,7 +16,7 @@ from counterground.cli import counterground as command
 from counterground.cli import main
 from counterground.decision import Assumptions, Pilot
 from counterground.errors import UsageError
-from counterground.metrics import drop_interval, paired_test
+from counterground.metrics import drop_error, drop_interval, paired_test
 
 
 def simulated(draw, replications=300):
@@ -234,7 +234,24 @@ def test_no_fewer_photos_are_planned_than_classes_and_clusters_need(given, fewes
 
 def test_a_pilot_plans_two_photos_of_each_class_and_group(make_run):
     run = make_run({"a": (0.99, 0.05)}, per_group=30)
-    assert cg.plan(run, drop=90).rows["photos"].to_list() == [2 * 2 * 9]
+    alone = replace(run, predictions=run.predictions.with_columns(cluster=pl.lit(None, dtype=pl.String)))
+    assert cg.plan(alone, drop=90).rows["photos"].to_list() == [2 * 2 * 9]
+
+
+def test_what_clusters_add_is_a_covariance_or_in_proportion(make_run):
+    """Here clusters widen the drop, but not the accuracy of one group."""
+    run = make_run({"right": (0.9, 0.9), "wrong": (0.5, 0.5), "weak": (0.3, 0.2), "good": (0.8, 0.6)})
+    rows = run.predictions.filter(pl.col("model") == "good")
+    hits = rows["correct"].cast(pl.Float64).to_numpy()
+    pilot = Pilot.of(rows, hits)
+    now, alone = (
+        drop_error(hits, rows["class_index"], rows["group"], cluster) for cluster in (rows["cluster"], None)
+    )
+    assert np.linalg.eigvalsh(now.covariance - alone.covariance)[0] < 0
+    assert np.linalg.eigvalsh(pilot.between)[0] >= -1e-12
+    contrast = np.array([1.0, -1.0])
+    assert contrast @ pilot.between @ contrast == pytest.approx(now.variance - alone.variance)
+    assert pilot.power(0.5, 1_000_000, 1000) > 0.99
 
 
 def right_where(run, **right):

@@ -136,8 +136,11 @@ class Pilot:
         if now.variance == 0:
             raise UsageError(f"{_no_scatter(now, values, paired)}: nothing to plan from.")
         between = now.covariance - alone.covariance
-        if between[0, 0] + between[1, 1] - 2 * between[0, 1] <= 0:  # clusters add nothing that can be seen
+        share = 1 - alone.variance / now.variance
+        if share <= 0:  # clusters add nothing that can be seen
             between = np.zeros((2, 2))
+        elif np.linalg.eigvalsh(between)[0] < 0:  # no covariance, but what they add to the drop is known
+            between = share * now.covariance
         valued = photos.with_columns(value=pl.Series(values, dtype=pl.Float64))
         common, counter = (
             pl.col("value").filter(pl.col("group") == group).mean() for group in ("common", "counter")
