@@ -80,8 +80,8 @@ def test_undecided_beside_passed_is_undecided(run):
 
 def test_an_undecided_model_is_told_how_many_photos_would_decide(run):
     (finding,) = cg.check(run, max_drop=15, models=["between"]).findings
-    assert "The interval holds the limit." in finding.reason
-    assert "it has 1,440" in finding.reason
+    assert "The interval contains the limit." in finding.reason
+    assert "the run has 1,440" in finding.reason
 
 
 def test_accuracy_has_a_limit_too(run):

@@ -27,7 +27,6 @@ from counterground.results import (
     near_chance,
     percent,
     regroup,
-    signed,
 )
 from counterground.text import counted, one_line
 
@@ -37,7 +36,7 @@ STATUS: dict[Verdict, int] = {"pass": 0, "fail": 3, "undecided": 4}
 """Exit statuses of ``counterground check``; 1 and 2 are errors, as of every command."""
 
 _POWER = 0.8
-_HOLDS = "The interval holds the limit."
+_HOLDS = "The interval contains the limit."
 _ELSEWHERE = "Check it on pairs that other photos chose (discover --split half)."
 _INFLATED = "chose the pairs of backgrounds on these same photos, which inflates its drop"
 _NARROW = (
@@ -152,7 +151,7 @@ class Check(Written):
                 ]
             )
         number = len(self.findings)
-        together = f", which hold together: corrected for {number} verdicts" if number > 1 else ""
+        together = f", corrected for {number} verdicts" if number > 1 else ""
         notes = [f"{finding.model}: {finding.reason}" for finding in self.findings if finding.reason]
         caption = f"Percent; drops in points; 95 % intervals{together}."
         return Table(columns, cells, caption, notes=(*notes, *self.notes), heads=2)
@@ -398,11 +397,13 @@ def _needed(found: Estimate, limit: float, rows: pl.DataFrame, confidence: Confi
     photos = photos_needed(pilot, Question(distance, _POWER)) if distance > 0 else None
     if photos is None:
         return f"{_HOLDS} The value is so close to the limit that no number of photos would decide."
+    side = "above" if found.value > limit else "below"
     clusters = -(-pilot.clusters_now * photos // pilot.photos_now)
+    needed = f"{counted(max(photos, pilot.photos_now + 1), 'photo')} in {counted(clusters, 'cluster')}"
+    away = percent(abs(found.value - limit))
     return (
-        f"{_HOLDS} If the value is true ({signed(found.value - limit)} points from the limit), about "
-        f"{counted(max(photos, pilot.photos_now + 1), 'photo')} in {counted(clusters, 'cluster')} would "
-        f"decide in {100 * _POWER:g} % of cases; it has {pilot.photos_now:,}."
+        f"{_HOLDS} If the true value is the measured one, {away} points {side} the limit, about {needed} "
+        f"would decide with power {100 * _POWER:g} %; the run has {pilot.photos_now:,}."
     )
 
 

@@ -92,8 +92,8 @@ class Assumptions:
         """Say what is assumed."""
         size = "each photo is independent"
         if self.cluster_size > 1 or clusters is not None:
-            size = f"{clusters:,} clusters" if clusters else f"{self.cluster_size:g} photos a cluster"
-            size += f", each with photos of one group, whose correlation is {self.icc:g}"
+            size = f"{clusters:,} clusters" if clusters else f"clusters of {self.cluster_size:g} photos"
+            size += f", each of one group, with intra-cluster correlation {self.icc:g}"
         return (
             f"Assumed: {counted(self.classes, 'class')} with {counted(self.photos, 'photo')} in each group, "
             f"{100 * self.accuracy:g} % correct on common photos; {size}."
