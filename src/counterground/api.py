@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from counterground.benchmarks import open_benchmark
-from counterground.comparison import Comparison, full_comparison
+from counterground.comparison import Comparison, full_comparison, measured_referees, run_names
 from counterground.comparison import reproduce as reproduce_paper
 from counterground.construction.discover import Discovery, discover_pairs, read_discovery
 from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Until, check_run, plan_photos
@@ -481,7 +481,10 @@ def check(
     if models:
         opened = select_models({opened.path: opened}, models)[opened.path]
     base = None if not_worse_than is None else _opened_runs(not_worse_than)[0]
-    return check_run(opened, limits, base)
+    runs = [opened] if base is None else [opened, base]
+    referees = [measured_referees(each, name) for each, name in zip(runs, run_names(runs), strict=True)]
+    base_referees = () if base is None else referees[1]
+    return check_run(opened, limits, base, referees=referees[0], base_referees=base_referees)
 
 
 def write_report(
