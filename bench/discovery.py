@@ -10,7 +10,7 @@ very unequal size).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,7 +132,7 @@ LAYOUTS = {
 
 
 class Row(NamedTuple):
-    """A world's figures: points, and shares in percent."""
+    """A world's figures over all referees: points, and shares in percent."""
 
     kept: float
     where_chosen: float
@@ -147,8 +147,18 @@ class Row(NamedTuple):
     by_choosers: float
 
 
-def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -> Row:
-    """Discover in so many simulated referees; ``alarms``: the interval of the reported drop excludes 0."""
+class Written(NamedTuple):
+    """The share of referees with such a p, and the figures of the benchmarks written for them."""
+
+    share: float
+    truth: float
+    reported: float
+    bias: float
+    coverage: float
+
+
+def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -> np.ndarray:
+    """Discover in so many simulated referees: a row of fractions each, those of `Row` and the decisive p."""
     random = np.random.default_rng(seed)
     found = []
     for number in range(replications):
@@ -156,7 +166,7 @@ def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -
         finding, _ = find_pairs(predictions, seed=number, permutations=199, intervals=False, **options)
         drop = finding.chosen_drop if finding.reported_drop is None else finding.reported_drop
         if drop.low is None:
-            found.append([0.0] * 6 + [np.nan] * 3 + [1.0, 1.0])
+            found.append([0.0] * 6 + [np.nan] * 3 + [1.0] * 3)
             continue
         pairs = finding.pairs.with_columns(
             true=accuracy[finding.pairs["class_index"], finding.pairs["common"].cast(int)]
@@ -176,15 +186,30 @@ def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -
                 not drop.low <= 0 <= drop.high,
                 not finding.exceeds_chance,
                 finding.chosen_by_chance.p >= 0.05,
+                finding.decisive.p,
             ]
         )
-    means = np.nanmean(np.array(found, dtype=float), axis=0)
+    return np.array(found, dtype=float)
+
+
+def summarised(found: np.ndarray) -> Row:
+    """Return the figures of all referees; ``alarms``: the interval of the reported drop excludes 0."""
+    means = np.nanmean(found[:, :-1], axis=0)
     means[5] = np.sqrt(means[5])
     return Row(*(100 * means))
 
 
+def among_written(found: np.ndarray, low: float = 0.0, high: float = 0.05) -> Written:
+    """Return the figures of the referees whose decisive p is at least ``low`` and below ``high``."""
+    p = found[:, -1]
+    of = found[(found[:, 9] == 0) & (p >= low - 1e-9) & (p < high - 1e-9)]
+    if not len(of):
+        return Written(0.0, *[np.nan] * 4)
+    return Written(100 * len(of) / len(found), *(100 * of[:, [2, 3, 4, 7]].mean(axis=0)))
+
+
 def main() -> None:
-    """Print a Markdown table."""
+    """Print two Markdown tables: of all referees, and of those for which a benchmark would be written."""
     replications = next((int(word) for word in sys.argv[1:] if word.isdigit()), 100)
     options: dict[str, Any] = dict(word.split("=") for word in sys.argv[1:] if "=" in word)
     worlds = {"alike": ALIKE, "uneven": UNEVEN}.get(options.pop("worlds", ""), WORLDS)
@@ -193,12 +218,26 @@ def main() -> None:
     print(f"{replications} referees a row; {options or 'the defaults'}\n")
     heads = ("world", "classes kept", "drop where chosen", "true drop", "reported", "bias", "RMSE", "width")
     heads += ("coverage", "excludes 0", "says chance", "where chosen")
-    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+    print(_line(heads) + f"\n|{'---|' * len(heads)}")
+    written = []
     for with_effects in worlds:
         for effects, world in (("none", with_effects.without_effects()), ("effects", with_effects)):
-            row = measure(world, replications, **options)
-            figures = " | ".join(f"{figure:.1f}" for figure in row)
-            print(f"| {world.name}: {effects} | {figures} |", flush=True)
+            name, found = f"{world.name}: {effects}", measure(world, replications, **options)
+            print(_line([name, *_rounded(summarised(found))]), flush=True)
+            for of, low, high in (("all", 0.0, LEVEL), ("below", 0.0, CLEAR), ("from", CLEAR, LEVEL)):
+                p = of if of == "all" else f"{of} {CLEAR:g}"
+                written.append([name, p, *_rounded(among_written(found, low, high))])
+    heads = ("written", "p", "share", "true drop", "reported", "bias", "coverage")
+    print(f"\n{_line(heads)}\n|{'---|' * len(heads)}")
+    print("\n".join(map(_line, written)))
+
+
+def _rounded(figures: Iterable[float]) -> list[str]:
+    return [f"{figure:.1f}" for figure in figures]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

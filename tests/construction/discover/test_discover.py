@@ -168,6 +168,19 @@ def test_a_background_needs_half_of_what_the_median_one_has():
     assert few.photos_needed == 2
 
 
+@pytest.mark.parametrize("split", ["half", "swap", "none"])
+@pytest.mark.parametrize("seed", range(4))
+def test_photos_of_one_cluster_cannot_be_halved(split, seed):
+    rows = predictions({(c, name): (c, 4) for c in range(3) for name in "ab"}, cluster=pl.lit("ann"))
+    found, _ = find_pairs(rows, split=split, seed=seed, permutations=9)
+    assert (found.photos_needed, found.comparable) == (2, 3 if split == "none" else 0)
+
+
+def test_two_photos_are_too_few():
+    found, _ = find_pairs(predictions({(0, "a"): (1, 1), (0, "b"): (0, 1)}), permutations=9)
+    assert found.comparable == 0
+
+
 def draw(
     seed,
     *,

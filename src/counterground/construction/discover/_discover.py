@@ -199,15 +199,21 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
         )
         return [said]
     reported = _points(finding.reported_drop)
+    shown = (
+        " It is shown because the pairs exceeded chance "
+        f"({p_equals(finding.decisive.p)}), so it may be somewhat inflated, too."
+        if False
+        else ""
+    )
     if split == "half":
         said = (
             f"On the selection half {drops} {chosen}, on held-out photos {reported}: report the "
-            "held-out figure; the first is inflated by selection."
+            f"held-out figure; the first is inflated by selection.{shown}"
         )
         return [said]
     said = (
         f"On the halves that chose the pairs {drops} {chosen}, each on the other half {reported}: "
-        "report the second figure; the first is inflated by selection."
+        f"report the second figure; the first is inflated by selection.{shown}"
     )
     warning = (
         "Each half of these photos is in pairs that the other half chose, so the errors of both are related: "

@@ -35,13 +35,15 @@ class ByChance:
         expected: the mean over permutations.
         low, high: between which 95 % of permutations lie.
         p: the share of permutations with a figure at least as large (the observed one counts as one).
+
+    All but ``observed`` are None in a record of an earlier version, which did not permute.
     """
 
     observed: float
-    expected: float
-    low: float
-    high: float
-    p: float
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
 
     @classmethod
     def of(cls, observed: float, permuted: Floats) -> ByChance:
@@ -89,7 +91,8 @@ class Finding:
     @property
     def exceeds_chance(self) -> bool:
         """Whether the pairs drop by more than chance explains (p below 0.05)."""
-        return len(self.pairs) > 0 and self.decisive.p < LEVEL
+        p = self.decisive.p
+        return len(self.pairs) > 0 and p is not None and p < LEVEL
 
 
 def find_pairs(
@@ -167,9 +170,10 @@ def find_pairs(
 
 
 def _needed(tally: Tally) -> int:
-    """Half of what the median background of a class has in the choosing half, at least 2."""
+    """Half of what the median background of a class has in the choosing half (it may be empty), at least 2."""
     photos = tally.photos[0, 0]
-    return max(2, int(np.ceil(np.median(photos[photos > 0]) / 2)))
+    held = photos[photos > 0]
+    return max(2, int(np.ceil(np.median(held) / 2))) if len(held) else 2
 
 
 @dataclass(frozen=True)
