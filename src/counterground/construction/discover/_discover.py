@@ -199,21 +199,21 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
         )
         return [said]
     reported = _points(finding.reported_drop)
-    shown = (
-        " It is shown because the pairs exceeded chance "
-        f"({p_equals(finding.decisive.p)}), so it may be somewhat inflated, too."
-        if False
-        else ""
+    lucky = (
+        f" figure is shown because the pairs exceeded chance ({p_equals(finding.decisive.p)}), so it may be "
+        "inflated, too."
     )
     if split == "half":
         said = (
             f"On the selection half {drops} {chosen}, on held-out photos {reported}: report the "
-            f"held-out figure; the first is inflated by selection.{shown}"
+            "held-out figure; the first is inflated by selection."
+            f"{' The held-out' + lucky if finding.may_be_lucky else ''}"
         )
         return [said]
     said = (
         f"On the halves that chose the pairs {drops} {chosen}, each on the other half {reported}: "
-        f"report the second figure; the first is inflated by selection.{shown}"
+        "report the second figure; the first is inflated by selection."
+        f"{' The second' + lucky if finding.may_be_lucky else ''}"
     )
     warning = (
         "Each half of these photos is in pairs that the other half chose, so the errors of both are related: "

@@ -92,8 +92,8 @@ class Discovery(Finding):
             "Drops in points. By chance: mean and 95 % range with the backgrounds permuted; p: how often "
             "permutations reach what was found. The last row decides."
             if self.decisive.p is not None
-            else "Drops in points. An earlier version of CounterGround chose these pairs and did not compare them "
-            "with chance: run discover again to do so."
+            else "Drops in points. An earlier version of CounterGround chose these pairs and did not compare "
+            "them with chance: run discover again to do so."
         )
         return Table(columns, rows, caption, title="Is it more than chance?")
 

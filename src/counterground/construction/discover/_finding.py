@@ -23,6 +23,7 @@ HALVES: dict[str, tuple[str, ...]] = {
 }
 """What the halves of a split are called in files."""
 LEVEL = 0.05
+_CLEAR = 0.002
 _PERMUTATIONS = 999
 
 
@@ -93,6 +94,17 @@ class Finding:
         """Whether the pairs drop by more than chance explains (p below 0.05)."""
         p = self.decisive.p
         return len(self.pairs) > 0 and p is not None and p < LEVEL
+
+    @property
+    def may_be_lucky(self) -> bool:
+        """Whether the pairs exceed chance so narrowly that the drop reported because of it may be inflated.
+
+        Where effects are weak or absent, nearly all pairs that exceed chance have a p of 0.002 or more and an
+        inflated drop; where effects are strong, nearly all have a smaller p and drops without bias
+        (``python bench/discovery.py 300 permutations=999``).
+        """
+        p = self.decisive.p
+        return self.exceeds_chance and p is not None and p >= _CLEAR
 
 
 def find_pairs(
@@ -170,7 +182,7 @@ def find_pairs(
 
 
 def _needed(tally: Tally) -> int:
-    """Half of what the median background of a class has in the choosing half (it may be empty), at least 2."""
+    """Half of what the median background of a class has in the choosing half, if anything, at least 2."""
     photos = tally.photos[0, 0]
     held = photos[photos > 0]
     return max(2, int(np.ceil(np.median(held) / 2))) if len(held) else 2
