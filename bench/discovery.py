@@ -160,7 +160,7 @@ class Written(NamedTuple):
 
 
 def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -> np.ndarray:
-    """Discover in so many simulated referees: a row each, the fractions of `Row` and ``may_be_lucky``."""
+    """Discover in so many simulated referees: a row each, the fractions of `Row` and ``may_be_inflated``."""
     random = np.random.default_rng(seed)
     found = []
     for number in range(replications):
@@ -188,7 +188,7 @@ def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -
                 not drop.low <= 0 <= drop.high,
                 not finding.exceeds_chance,
                 finding.chosen_by_chance.p >= 0.05,
-                finding.may_be_lucky,
+                finding.may_be_inflated,
             ]
         )
     return np.array(found, dtype=float)
@@ -201,9 +201,9 @@ def summarised(found: np.ndarray) -> Row:
     return Row(*(100 * means))
 
 
-def among_written(found: np.ndarray, lucky: Sequence[int]) -> Written:
-    """Return the figures of the referees that exceed chance, and whose ``may_be_lucky`` is among these."""
-    of = found[(found[:, 9] == 0) & np.isin(found[:, -1], lucky)]
+def among_written(found: np.ndarray, said: Sequence[int]) -> Written:
+    """Return the figures of the referees that exceed chance, and whose ``may_be_inflated`` is among these."""
+    of = found[(found[:, 9] == 0) & np.isin(found[:, -1], said)]
     if not len(of):
         return Written(0.0, *[np.nan] * 4)
     return Written(100 * len(of) / len(found), *(100 * of[:, [2, 3, 4, 7]].mean(axis=0)))
@@ -230,7 +230,7 @@ def main() -> None:
         for effects, world in (("none", with_effects.without_effects()), ("effects", with_effects)):
             name, found = f"{world.name}: {effects}", measure(world, replications, **options)
             print(_line([name, *_rounded(summarised(found))]), flush=True)
-            written += [[name, of, *_rounded(among_written(found, lucky))] for of, lucky in which.items()]
+            written += [[name, of, *_rounded(among_written(found, said))] for of, said in which.items()]
     heads = ("written", "of", "share", "true drop", "reported", "bias", "coverage")
     print(f"\n{_line(heads)}\n|{'---|' * len(heads)}")
     print("\n".join(map(_line, written)))

@@ -199,21 +199,15 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
         )
         return [said]
     reported = _points(finding.reported_drop)
-    lucky = (
-        f" figure is shown because the pairs exceeded chance ({p_equals(finding.decisive.p)}), so it may be "
-        "inflated, too."
-    )
     if split == "half":
         said = (
             f"On the selection half {drops} {chosen}, on held-out photos {reported}: report the "
-            "held-out figure; the first is inflated by selection."
-            f"{' The held-out' + lucky if finding.may_be_lucky else ''}"
+            f"held-out figure; the first is inflated by selection.{_why(finding, 'held-out')}"
         )
         return [said]
     said = (
         f"On the halves that chose the pairs {drops} {chosen}, each on the other half {reported}: "
-        "report the second figure; the first is inflated by selection."
-        f"{' The second' + lucky if finding.may_be_lucky else ''}"
+        f"report the second figure; the first is inflated by selection.{_why(finding, 'second')}"
     )
     warning = (
         "Each half of these photos is in pairs that the other half chose, so the errors of both are related: "
@@ -221,6 +215,16 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
         f"that find the same photos hard. For {referee} report the one above, the mean of two halves."
     )
     return [said, warning]
+
+
+def _why(finding: Finding, figure: str) -> str:
+    """Say why a figure may be inflated though its photos did not choose; empty of a clear effect."""
+    if not finding.may_be_inflated:
+        return ""
+    return (
+        f" The {figure} figure is shown because the pairs exceeded chance ({p_equals(finding.decisive.p)}), "
+        "so it may be inflated, too."
+    )
 
 
 def _points(drop: Estimate) -> str:
