@@ -99,7 +99,7 @@ class Finding:
     def may_be_inflated(self) -> bool:
         """Whether the pairs exceed chance, but not clearly (p of 0.002 or more).
 
-        A drop is reported only where chance is exceeded, so where effects are weak or absent, of lucky photos.
+        A drop is reported only where chance is exceeded: of lucky photos, where effects are weak or absent.
         In simulations (``python bench/discovery.py 400 permutations=999``) this was so of all pairs that
         exceeded chance without an effect, of three in four where effects were weak, and of few where they
         were strong and the reported drop not biased.
