@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from counterground.benchmarks import open_benchmark
-from counterground.comparison import Comparison, full_comparison
+from counterground.comparison import Comparison, full_comparison, measured_referees
 from counterground.comparison import reproduce as reproduce_paper
 from counterground.construction.discover import Discovery, discover_pairs, read_discovery
 from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Until, check_run, plan_photos
@@ -482,7 +482,13 @@ def check(
     if models:
         opened = select_models({opened.path: opened}, models)[opened.path]
     base = None if not_worse_than is None else _opened_runs(not_worse_than)[0]
-    return check_run(opened, limits, base)
+    return check_run(
+        opened,
+        limits,
+        base,
+        referees=measured_referees(opened, str(opened.path)),
+        base_referees=[] if base is None else measured_referees(base, str(base.path)),
+    )
 
 
 def write_report(

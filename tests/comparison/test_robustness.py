@@ -261,4 +261,4 @@ def test_too_noisy_accuracies_have_no_second_slope(make_run):
     run = make_run(levels, sizes=np.full((5, 2), 20), name="stamps")
     found = effective_robustness(model_points([run], published=False))
     assert found.lines[0].with_errors is None
-    assert "too much to tell the slope" in " ".join(found.warnings)
+    assert "no slope with errors in both" in " ".join(found.warnings)

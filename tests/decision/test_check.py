@@ -1,6 +1,7 @@
 """Verdicts on models: by the whole interval, with one error for all of them, and readable by CI."""
 
 import json
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -8,11 +9,13 @@ import made_runs
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import norm
 
 import counterground as cg
 from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.metrics import Confidence, score_predictions
+from counterground.photos import Discovered
 from counterground.results import StoppingRecord
 
 LEVELS = {"sure": (0.9, 0.85), "leans": (0.9, 0.4), "between": (0.9, 0.78)}
@@ -77,8 +80,8 @@ def test_undecided_beside_passed_is_undecided(run):
 
 def test_an_undecided_model_is_told_how_many_photos_would_decide(run):
     (finding,) = cg.check(run, max_drop=15, models=["between"]).findings
-    assert "The interval holds the limit." in finding.reason
-    assert "it has 1,440" in finding.reason
+    assert "The interval contains the limit." in finding.reason
+    assert "the run has 1,440" in finding.reason
 
 
 def test_accuracy_has_a_limit_too(run):
@@ -144,6 +147,79 @@ def test_the_corrected_verdicts_of_many_models_are_rarely_wrong(make_run):
     assert wrong <= 2
 
 
+CHOSEN = Discovered("leans", "none", 5.0, "stamps@0", "stamps")
+
+
+def chosen(run, discovery, notes=()):
+    """The run on a benchmark whose pairs ``discovery`` chose."""
+    benchmark = run.info.benchmark.model_copy(update={**vars(discovery), "notes": list(notes)})
+    return replace(run, info=run.info.model_copy(update={"benchmark": benchmark}))
+
+
+def test_an_inflated_drop_is_no_failure_but_may_pass(run):
+    found = cg.check(chosen(run, CHOSEN), max_drop=15)
+    assert verdicts(found) == {"sure": "pass", "leans": "undecided", "between": "undecided"}
+    assert "which inflates its drop: a fail cannot be shown here" in found.findings[1].reason
+    assert (
+        cg.check(chosen(run, replace(CHOSEN, referee="sure")), max_drop=15, models=["sure"]).verdict == "pass"
+    )
+    held_out = cg.check(chosen(run, replace(CHOSEN, split="half")), max_drop=15)
+    assert verdicts(held_out)["leans"] == "fail"
+
+
+def test_the_interval_of_a_swap_neither_passes_nor_fails_its_referee(run):
+    for referee in ("sure", "leans"):
+        swapped = chosen(run, replace(CHOSEN, referee=referee, split="swap"))
+        (finding,) = cg.check(swapped, max_drop=15, models=[referee]).findings
+        assert finding.verdict == "undecided"
+        assert "the interval is too narrow" in finding.reason
+
+
+def test_a_referee_with_an_inflated_drop_is_no_base_to_pass_against(folders, run):
+    base = chosen(cg.open_run(folders / "leans"), CHOSEN)
+    better, worse = folders / "sure", folders / "leans"
+    assert cg.check(better, not_worse_than=base).verdict == "undecided"
+    assert cg.check(worse, not_worse_than=chosen(cg.open_run(folders / "sure"), CHOSEN)).verdict == "fail"
+    of_referee = cg.check(base, not_worse_than=folders / "sure")
+    assert of_referee.verdict == "undecided"
+
+
+def test_the_papers_referee_does_not_fail_on_the_papers_photos(make_run):
+    spec = "open_clip:ViT-B-32-quickgelu/laion400m_e31"
+    run = make_run({spec: (0.9, 0.4)}, per_group=40, name="counteranimal")
+    weights = {"architecture": "ViT-B-32-quickgelu", "weights": "laion400m_e31"}
+    record = run.info.models[0].model_copy(update={"description": weights})
+    (finding,) = cg.check(run, max_drop=5).findings
+    assert finding.verdict == "fail"
+    found = cg.check(replace(run, info=run.info.model_copy(update={"models": [record]})), max_drop=5)
+    assert found.verdict == "undecided"
+    assert "is the model that chose CounterAnimal's backgrounds" in found.notes[-1]
+
+
+def test_caveats_of_the_benchmark_are_in_every_format(run, folders):
+    found = cg.check(chosen(run, CHOSEN, ["Photos are composites."]), max_drop=15)
+    chose = "In run the pairs of backgrounds were chosen by leans on the same photos that it is measured on"
+    said = [
+        "Photos are composites.",
+        f"{chose}: selection inflates its drop; the effect on related models is not known.",
+    ]
+    assert list(found.notes) == json.loads(found.write("json"))["notes"] == said
+    root = ElementTree.fromstring(found.junit())
+    check_schema(root)
+    assert root[0][-1].text.splitlines() == said
+    for style in ("table", "markdown", "latex"):
+        assert all(sentence in " ".join(found.write(style).split()) for sentence in said)
+
+
+def test_photos_that_would_decide_are_for_the_corrected_interval(run):
+    """Each of six verdicts needs more photos than one alone."""
+    alone = cg.check(run, max_drop=15, models=["between"]).findings[0].reason
+    shared = cg.check(run, max_drop=15, min_accuracy=50).findings[4].reason
+    needed = [int(re.search(r"about ([\d,]+) photos", text)[1].replace(",", "")) for text in (alone, shared)]
+    z = [norm.ppf(1 - 0.025 / statements) + norm.ppf(0.8) for statements in (1, 6)]
+    assert needed[1] / needed[0] == pytest.approx((z[1] / z[0]) ** 2, rel=0.02)
+
+
 # Elements and attributes of the JUnit schema that CI systems read (junit-10.xsd of Jenkins' xUnit plugin).
 ATTRIBUTES = {
     "testsuites": ({"name"}, {"time", "tests", "failures", "disabled", "errors"}),
@@ -158,7 +234,7 @@ ATTRIBUTES = {
 }
 CHILDREN = {
     "testsuites": {"testsuite"},
-    "testsuite": {"testcase"},
+    "testsuite": {"testcase", "system-out"},
     "testcase": {"failure", "error", "system-out"},
 }
 

@@ -1,6 +1,8 @@
 """Predicted power against simulation, and what a plan says of photos, hours, calls and money."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -14,7 +16,7 @@ from counterground.cli import counterground as command
 from counterground.cli import main
 from counterground.decision import Assumptions, Pilot
 from counterground.errors import UsageError
-from counterground.metrics import drop_interval, paired_test
+from counterground.metrics import drop_error, drop_interval, paired_test
 
 
 def simulated(draw, replications=300):
@@ -216,6 +218,78 @@ def test_a_pilot_without_a_drop_or_with_few_clusters_is_refused(make_run):
         cg.plan(make_run({"a": (0.8, 0.6)}, groups=False), drop=10)
     with pytest.raises(UsageError, match="plan from assumptions"):
         cg.plan(make_run({"a": (0.8, 0.6)}, classes=["x"], per_group=1), drop=10)
+
+
+@pytest.mark.parametrize(
+    ("given", "fewest"),
+    [
+        ({"drop": 50, "classes": 20}, 80),
+        ({"drop": 40, "clusters": 30, "accuracy": 99, "classes": 45}, 180),
+        ({"drop": 75, "clusters": 100, "classes": 2, "photos": 100}, 100),
+    ],
+)
+def test_no_fewer_photos_are_planned_than_classes_and_clusters_need(given, fewest):
+    assert cg.plan(**given).rows["photos"].to_list() == [fewest]
+
+
+def test_a_pilot_plans_two_photos_of_each_class_and_group(make_run):
+    run = make_run({"a": (0.99, 0.05)}, per_group=30)
+    alone = replace(run, predictions=run.predictions.with_columns(cluster=pl.lit(None, dtype=pl.String)))
+    assert cg.plan(alone, drop=90).rows["photos"].to_list() == [2 * 2 * 9]
+
+
+def test_what_clusters_add_is_a_covariance_or_in_proportion(make_run):
+    """Here clusters widen the drop, but not the accuracy of one group."""
+    run = make_run({"right": (0.9, 0.9), "wrong": (0.5, 0.5), "weak": (0.3, 0.2), "good": (0.8, 0.6)})
+    rows = run.predictions.filter(pl.col("model") == "good")
+    hits = rows["correct"].cast(pl.Float64).to_numpy()
+    pilot = Pilot.of(rows, hits)
+    now, alone = (
+        drop_error(hits, rows["class_index"], rows["group"], cluster) for cluster in (rows["cluster"], None)
+    )
+    assert np.linalg.eigvalsh(now.covariance - alone.covariance)[0] < 0
+    assert np.linalg.eigvalsh(pilot.between)[0] >= -1e-12
+    contrast = np.array([1.0, -1.0])
+    assert contrast @ pilot.between @ contrast == pytest.approx(now.variance - alone.variance)
+    assert pilot.power(0.5, 1_000_000, 1000) > 0.99
+
+
+def right_where(run, **right):
+    """The run with ``correct`` of some models from their rows."""
+    correct = pl.col("correct")
+    for model, expression in right.items():
+        correct = pl.when(pl.col("model") == model).then(expression).otherwise(correct)
+    return replace(run, predictions=run.predictions.with_columns(correct=correct))
+
+
+def test_a_model_without_a_plan_is_named_and_the_others_are_planned(make_run):
+    levels = {"right": (0.9, 0.9), "wrong": (0.5, 0.5), "weak": (0.3, 0.2), "good": (0.8, 0.6)}
+    run = right_where(make_run(levels), right=pl.lit(value=True), wrong=pl.lit(value=False))
+    plan = cg.plan(run, drop=50)
+    assert plan.rows["model"].to_list() == list(levels)
+    assert plan.rows["photos"].is_null().to_list() == [True, True, True, False]
+    assert plan.rows["power_now"].is_null().to_list() == [True, True, True, False]
+    said = "\n".join(plan.notes)
+    assert "right makes no errors: nothing to plan from." in said
+    assert "wrong is right on no photo: nothing to plan from." in said
+    assert re.search(r"weak has .* % on common photos, so it cannot drop by 50 points", said)
+    assert "No number of photos" not in "\n".join(cg.plan(run, drop=50, clusters=1000).notes)
+
+
+def test_models_right_on_the_same_photos_are_named_in_a_plan_against_one(make_run):
+    run = right_where(make_run({"a": (0.8, 0.6), "b": (0.8, 0.6), "c": (0.7, 0.6)}), b=pl.col("path") != "")
+    same = right_where(run, a=pl.lit(value=True))
+    plan = cg.plan(same, drop=5, against="a")
+    assert plan.rows["photos"].is_null().to_list() == [True, False]
+    assert "b vs. a is right on the same photos: nothing to plan from." in plan.notes
+
+
+def test_a_plan_fails_only_where_no_model_is_left(make_run):
+    run = right_where(make_run({"a": (0.8, 0.6), "b": (0.8, 0.6)}), a=pl.lit(value=True))
+    with pytest.raises(UsageError, match=r"^a makes no errors: nothing to plan from\. b has .* cannot drop"):
+        cg.plan(run, drop=95)
+    with pytest.raises(UsageError, match=r"^Each model has no drop to plan for"):
+        cg.plan(make_run({"a": (0.8, 0.6), "b": (0.8, 0.6)}, groups=False), drop=10)
 
 
 def test_the_command_prints_notes_below_the_table(capsys, monkeypatch):

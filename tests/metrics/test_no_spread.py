@@ -54,3 +54,25 @@ def test_tests_without_spread_are_finite(cluster):
     assert (drop["p_value"] is None) == (cluster == "all")
     if drop["p_value"] is not None:
         assert 0 < drop["p_value"] <= drop["p_holm"] <= 1
+
+
+def test_an_interval_and_its_p_value_agree_without_spread():
+    both = [predictions("a", "class {index}"), predictions("b", "class {index}", ("common", "counter"))]
+    tests = compare_models(pl.concat(both))
+    for row in tests.filter(pl.col("p_value").is_not_null()).iter_rows(named=True):
+        assert (row["p_value"] < 0.05) == (row["low"] > 0 or row["high"] < 0)
+
+
+def test_the_interval_over_other_classes_holds_the_one_over_other_photos():
+    """Classes that are alike but for one photo tell no more of other classes than of other photos."""
+    rows = predictions("m", "class {index}", ("common", "counter"))
+    more = [
+        rows.with_columns(pl.col("class_index") + 3 * number, path=pl.format("{} {}", "path", number))
+        for number in range(7)
+    ]
+    frame = pl.concat(more).with_columns(cluster=pl.lit(None, pl.String), photo_id="path")
+    scores = score_predictions(frame.with_columns(correct=pl.col("path") != "0/common/0 0"))
+    shown = scores.filter(pl.col("class_index").is_null(), pl.col("classes_low").is_not_null())
+    assert len(shown) > 3
+    assert (shown["classes_low"] <= shown["low"]).all()
+    assert (shown["classes_high"] >= shown["high"]).all()

@@ -120,3 +120,10 @@ def test_unknown_and_too_large_errors_are_refused(errors, said):
     with pytest.raises(ValueError, match="at least 3 models"):
         fit_line_with_errors(X[:2], Y[:2], ERROR_X[:2], ERROR_Y[:2])
     assert MOST_NOISE == 0.5
+
+
+def test_models_exactly_on_a_line_have_its_slope():
+    found = fit_line_with_errors([0.0, 1, 2], [1.0, 1.5, 2], [0.1] * 3, [0.1] * 3)
+    assert (found.slope, found.intercept, found.chi_square) == pytest.approx((0.5, 1.0, 0.0), abs=1e-9)
+    flat = fit_line_with_errors([0.0, 1, 2], [1.0, 1, 1], [0.1] * 3, [0.1] * 3)
+    assert flat.slope == pytest.approx(0.0, abs=1e-9)

@@ -22,32 +22,41 @@ from counterground.cli._options import format_option, max_drop_option, model_opt
 @click.argument("run", type=click.Path(path_type=Path))
 @max_drop_option("The largest drop that passes.")
 @click.option(
-    "--min-accuracy", type=float, metavar="PERCENT", help="The smallest accuracy, averaged over classes."
+    "--min-accuracy",
+    type=float,
+    metavar="PERCENT",
+    help="The smallest accuracy that passes, averaged over classes.",
 )
 @click.option(
     "--not-worse-than",
     metavar="BASE",
     type=click.Path(path_type=Path),
-    help="A run on the same photos: the drop may exceed that of its model by at most --margin.",
+    help="A run on the same photos; the drop may exceed that of its model by --margin, but not by more.",
 )
 @click.option(
-    "--margin", default=2.0, show_default=True, type=float, metavar="POINTS", help="For --not-worse-than."
+    "--margin",
+    default=2.0,
+    show_default=True,
+    type=float,
+    metavar="POINTS",
+    help="What --not-worse-than allows.",
 )
 @model_option("models", "Check only this model; repeat for several.", multiple=True)
 @click.option(
     "--junit",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the verdicts as JUnit XML, too.",
+    help="Also write the verdicts as JUnit XML.",
 )
 @format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json have fractions.")
 def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
-    """Pass or fail the models of RUN by limits on drop and accuracy, for scripts.
+    """Check the models of RUN against limits on drop and accuracy: pass, fail or undecided.
 
-    A limit is kept if the whole 95 % interval keeps it, and broken if the whole interval breaks it; otherwise
-    it is undecided. With several models and limits, intervals are corrected for their number.
+    A model passes if its whole 95 % interval keeps the limit, fails if the whole interval breaks it, and is
+    undecided otherwise. With several models or limits, the intervals are corrected for their number. A model
+    that chose the pairs on the same photos cannot fail by its drop, which selection inflates.
 
-    Exit status: 0 all pass, 3 a limit is broken, 4 undecided (and none broken), 1 the work failed, 2 wrong
+    Exit status: 0 all pass, 3 some fail, 4 some are undecided and none fails, 1 the work failed, 2 wrong
     usage.
     """
     from counterground.api import check as check_models

@@ -48,7 +48,11 @@ _ASSUMED = ("classes", "photos", "cluster_size", "accuracy", "icc")
     help="Without RUN: photos of each class in each group.",
 )
 @click.option(
-    "--cluster-size", default=1.0, show_default=True, type=float, help="Without RUN: photos of one cluster."
+    "--cluster-size",
+    default=1.0,
+    show_default=True,
+    type=float,
+    help="Without RUN: photos per cluster, that is, of one observer or background photograph.",
 )
 @click.option(
     "--accuracy",
@@ -58,7 +62,11 @@ _ASSUMED = ("classes", "photos", "cluster_size", "accuracy", "icc")
     help="Without RUN: accuracy on common photos, in percent.",
 )
 @click.option(
-    "--icc", default=0.1, show_default=True, type=float, help="Without RUN: the correlation within a cluster."
+    "--icc",
+    default=0.1,
+    show_default=True,
+    type=float,
+    help="Without RUN: the correlation of two photos of a cluster in being classified correctly.",
 )
 @click.option(
     "--seconds-per-photo",
@@ -70,9 +78,9 @@ _ASSUMED = ("classes", "photos", "cluster_size", "accuracy", "icc")
 @click.option(
     "--calls-per-photo",
     type=float,
-    help="Calls to a model behind an HTTP API; known where RUN has such a model.",
+    help="Calls to a model behind an HTTP API; taken from RUN where it has such a model.",
 )
-@click.option("--price", type=float, help="Of one call, in any currency.")
+@click.option("--price", type=float, help="The price of one call, in any currency.")
 @format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json have fractions.")
 def plan(run: Path | None, *, style: str, **given: Any) -> None:
     """Say how many photos are needed to detect a drop, and what the photos at hand can detect.

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from counterground.comparison._agreement import AGREEMENT_OF_DROPS_SCHEMA, drop_agreement
 from counterground.comparison._claim import CLAIM_SCHEMA, claim_by_setting
-from counterground.comparison._comparability import REFEREE, comparability_warnings
+from counterground.comparison._comparability import (
+    REFEREE,
+    comparability_warnings,
+    measured_referees,
+)
 from counterground.comparison._comparison import TESTS_SCHEMA, Comparison, full_comparison
 from counterground.comparison._format import TablesView, format_claim, format_comparison, format_reproduction
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
@@ -58,6 +62,7 @@ __all__ = [
     "identity_of",
     "is_counteranimal",
     "left_out",
+    "measured_referees",
     "model_points",
     "rank_models",
     "refuse_repeated",

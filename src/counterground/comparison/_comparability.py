@@ -10,7 +10,7 @@ import polars as pl
 from counterground.comparison.points import is_counteranimal, paper_row, why_not_paper
 from counterground.metrics import CLASSIFICATION, SETTING
 from counterground.published import PaperSetting
-from counterground.results import Run, setting_text
+from counterground.results import INFLATED, MeasuredReferee, Run, own_referees, setting_text
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"
 _ENCODERS, _GENERATIVE = "Encoders", "Generative models"
@@ -124,46 +124,22 @@ def _label_spaces(runs: Mapping[str, Run]) -> Iterator[str]:
 
 def _referees(runs: Mapping[str, Run]) -> Iterator[str]:
     for name, run in runs.items():
-        yield from _own_referees(name, run)
-        for record in run.info.models:
-            row = paper_row(record)
-            if row and row.model == REFEREE and (is_counteranimal(run) or not why_not_paper(run)):
-                yield (
-                    f"In {name} {record.name} is the model that chose CounterAnimal's backgrounds, on these "
-                    f"same photos: {_INFLATED}"
-                )
+        for referee in measured_referees(run, name):
+            yield from referee.sentences
 
 
-_INFLATED = "selection inflates its drop; the effect on related models is not known."
-
-
-def _own_referees(name: str, run: Run) -> Iterator[str]:
-    """Models of the run that chose the pairs of backgrounds themselves."""
-    discovery = run.info.benchmark.discovery
-    if discovery is None:
-        return
-    measured = {record.spec: record.name for record in run.info.models}
-    for spec in dict.fromkeys((*discovery.referees, *discovery.earlier_referees)):
-        referee = measured.get(spec)
-        if referee is None:
-            continue
-        chose = spec in discovery.referees
-        others = ", together with other models," if chose and discovery.committee else ""
-        if chose and discovery.split == "none":
-            yield (
-                f"In {name} the pairs of backgrounds were chosen by {referee}{others} on the same photos "
-                f"that it is measured on: {_INFLATED}"
+def measured_referees(run: Run, name: str) -> list[MeasuredReferee]:
+    """Return the models of a run that chose its pairs, which sentences call ``name``; the paper's too."""
+    found = own_referees(run, name)
+    for record in run.info.models:
+        row = paper_row(record)
+        if row and row.model == REFEREE and (is_counteranimal(run) or not why_not_paper(run)):
+            sentence = (
+                f"In {name} {record.name} is the model that chose CounterAnimal's backgrounds, on these "
+                f"same photos: {INFLATED}"
             )
-        else:
-            yield (
-                f"In {name} the pairs of backgrounds are those where {referee} itself{others} does best and "
-                "worst: they reflect its weaknesses; other models may have others."
-            )
-        if chose and discovery.split == "swap":
-            yield (
-                f"In {name} {referee} chose the pairs of each half of the photos on the other half, so its "
-                "interval is too narrow: report the one in the notes of the benchmark."
-            )
+            found.append(MeasuredReferee(record.name, (sentence,), "inflated"))
+    return found
 
 
 def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[str]:

@@ -188,7 +188,7 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale) -> list[str]:
         "partly correlated."
     )
     if share > MOST_NOISE:
-        sentence += " It is too much to tell the slope with errors in both accuracies."
+        sentence += " With so much, no slope with errors in both accuracies can be given."
     return [sentence]
 
 

@@ -164,7 +164,9 @@ def _about(group: _Group, baseline: str) -> list[str]:
     sentences = (
         about_line(group.line.fit, group.line.with_errors, baseline, group.models) if group.line else []
     )
-    sentences.append("Rank by drop, with the ranks that cannot be ruled out (all pairs tested, Holm).")
+    sentences.append(
+        "Rank by drop, with the ranks that cannot be ruled out (the drops of all pairs tested, Holm)."
+    )
     if group.again is not None:
         sentences.append("Drop 2025: an independent reproduction.")
     if group.paper is not None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any, Literal
 from xml.etree import ElementTree
 
@@ -18,13 +20,13 @@ from counterground.results import (
     Cell,
     Column,
     Estimate,
+    MeasuredReferee,
     ModelScores,
     Run,
     Table,
     near_chance,
     percent,
     regroup,
-    signed,
 )
 from counterground.text import counted, one_line
 
@@ -34,7 +36,13 @@ STATUS: dict[Verdict, int] = {"pass": 0, "fail": 3, "undecided": 4}
 """Exit statuses of ``counterground check``; 1 and 2 are errors, as of every command."""
 
 _POWER = 0.8
-_HOLDS = "The interval holds the limit."
+_HOLDS = "The interval contains the limit."
+_ELSEWHERE = "Check it on pairs that other photos chose (discover --split half)."
+_INFLATED = "chose the pairs of backgrounds on these same photos, which inflates its drop"
+_NARROW = (
+    "chose the pairs of each half of these photos on the other half, so the interval is too narrow: that of "
+    f"its drop is in the notes of the benchmark. {_ELSEWHERE}"
+)
 _PHOTO = ("path", "photo_id", "class_index", "group", "cluster")
 
 
@@ -103,10 +111,12 @@ class Check(Written):
 
     ``findings``: one for each model and limit. Their intervals hold the truth together in at least 95 % of
     runs: they are corrected for their number (Bonferroni), and for stopping where the run could stop early.
+    ``notes``: those of the benchmark, and what the choice of its pairs did to the figures.
     """
 
     run: str
     findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -141,15 +151,20 @@ class Check(Written):
                 ]
             )
         number = len(self.findings)
-        together = f", which hold together: corrected for {number} verdicts" if number > 1 else ""
+        together = f", corrected for {number} verdicts" if number > 1 else ""
         notes = [f"{finding.model}: {finding.reason}" for finding in self.findings if finding.reason]
         caption = f"Percent; drops in points; 95 % intervals{together}."
-        return Table(columns, cells, caption, notes=tuple(notes), heads=2)
+        return Table(columns, cells, caption, notes=(*notes, *self.notes), heads=2)
 
     @property
     def record(self) -> dict[str, Any]:
         """All of it, for JSON."""
-        return {"run": self.run, "verdict": self.verdict, "findings": self.rows.to_dicts()}
+        return {
+            "run": self.run,
+            "verdict": self.verdict,
+            "findings": self.rows.to_dicts(),
+            "notes": list(self.notes),
+        }
 
     def junit(self) -> str:
         """Return the findings as JUnit XML: a failure for ``fail``, an error for ``undecided``."""
@@ -176,15 +191,32 @@ class Check(Written):
             ElementTree.SubElement(case, kind, message=said, type=finding.verdict).text = one_line(
                 f"{said}. {finding.reason}".strip()
             )
+        if self.notes:
+            ElementTree.SubElement(suite, "system-out").text = "\n".join(map(one_line, self.notes))
         ElementTree.indent(root)
         return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def check_run(run: Run, limits: Limits, base: Run | None = None) -> Check:
+def check_run(
+    run: Run,
+    limits: Limits,
+    base: Run | None = None,
+    *,
+    referees: Sequence[MeasuredReferee] = (),
+    base_referees: Sequence[MeasuredReferee] = (),
+) -> Check:
     """Check the models of a run.
 
     A limit is kept if the whole interval keeps it, broken if the whole interval breaks it, and else the
-    verdict is ``undecided``; so is that on the drop of a model near chance, which has little to lose.
+    verdict is ``undecided``. So is a pass on the drop of a model near chance, which has little to lose, and
+    what the drop of a model cannot show that chose the pairs on the same photos.
+
+    Args:
+        run: the run.
+        limits: what its models must keep to.
+        base: the run to compare with, for ``limits.margin``.
+        referees: the models of ``run`` that chose its pairs.
+        base_referees: those of ``base``.
 
     Raises:
         UsageError: nothing to check, no drop to check, or a base run on other photos or without a model to
@@ -206,44 +238,63 @@ def check_run(run: Run, limits: Limits, base: Run | None = None) -> Check:
     findings = []
     for model, plain, (key, rows) in zip(scored, ordinary, parts.items(), strict=True):
         guessing = _guessing(plain, run.info.label_space.chance)
-        subject = _Subject(model, key, rows, guessing, stopped=stopped)
+        subject = _Subject(model, key, rows, guessing, confidence, stopped=stopped)
         if limits.max_drop is not None:
-            findings.append(_drop(subject, limits.max_drop))
+            findings.append(_drop(subject, limits.max_drop, referees))
         if limits.min_accuracy is not None:
             findings.append(_accuracy(subject, limits.min_accuracy))
         if base is not None:
-            findings.append(_not_worse(subject, base, limits.margin, confidence))
-    return Check(str(run.path), tuple(findings))
+            findings.append(_not_worse(subject, base, limits.margin, referees, base_referees))
+    runs = [run] if base is None else [run, base]
+    notes = [note for each in runs for note in each.info.benchmark.notes]
+    notes += [sentence for referee in (*referees, *base_referees) for sentence in referee.sentences]
+    return Check(str(run.path), tuple(findings), tuple(dict.fromkeys(notes)))
 
 
 @dataclass(frozen=True)
 class _Subject:
     """A model in one setting: scores with the corrected intervals, rows of predictions by path.
 
-    ``guessing`` says that it is near chance, and ``stopped`` that its run could stop early.
+    ``guessing`` says that it is near chance, ``confidence`` is that of the intervals, and ``stopped`` says
+    that its run could stop early.
     """
 
     scores: ModelScores
     key: tuple[Any, ...]
     rows: pl.DataFrame
     guessing: str
+    confidence: Confidence
     stopped: bool
 
-    def judged(self, check: str, found: Estimate, limit: float, rows: pl.DataFrame) -> Finding:
-        """Judge a drop, or a difference of drops, which ``rows`` show."""
+    def judged(
+        self,
+        check: str,
+        found: Estimate,
+        limit: float,
+        rows: pl.DataFrame,
+        unsupported: Mapping[Verdict, str],
+    ) -> Finding:
+        """Judge a drop, or a difference of drops, which ``rows`` show.
+
+        ``unsupported``: verdicts that the selection of the pairs does not allow, and why.
+        """
         verdict: Verdict = "undecided"
         reason = ""
         if found.high is not None and found.high <= limit:
             verdict = "pass"
         elif found.low is not None and found.low > limit:
             verdict = "fail"
+        elif unsupported:
+            reason = f"{_HOLDS} {' '.join(dict.fromkeys(unsupported.values()))}"
         elif self.stopped:
             reason = (
                 f"{_HOLDS} The run stopped when its own question was decided: evaluate again with "
                 f"--until decided --max-drop {100 * limit:g}, or without --until."
             )
         else:
-            reason = _needed(found, limit, rows)
+            reason = _needed(found, limit, rows, self.confidence)
+        if verdict in unsupported:
+            verdict, reason = "undecided", unsupported[verdict]
         if verdict == "pass" and self.guessing:
             verdict, reason = "undecided", self.guessing
         return Finding(self.scores.label, check, found.value, found.low, found.high, limit, verdict, reason)
@@ -261,9 +312,25 @@ def _guessing(model: ModelScores, chance: float) -> str:
     )
 
 
-def _drop(subject: _Subject, limit: float) -> Finding:
+def _unsupported(
+    model: str, referees: Sequence[MeasuredReferee], who: str, favoured: Verdict
+) -> dict[Verdict, str]:
+    """Return the verdicts that a model cannot have because it chose the pairs: reasons by verdict.
+
+    ``favoured`` is the verdict that a drop that is too large favours, ``who`` the model in the reason.
+    """
+    effects = {referee.effect for referee in referees if referee.model == model}
+    if "narrow" in effects:
+        return dict.fromkeys(("pass", "fail"), f"{who} {_NARROW}")
+    if "inflated" in effects:
+        return {favoured: f"{who} {_INFLATED}: a {favoured} cannot be shown here. {_ELSEWHERE}"}
+    return {}
+
+
+def _drop(subject: _Subject, limit: float, referees: Sequence[MeasuredReferee]) -> Finding:
     drop = subject.scores.get("drop")
-    return subject.judged(f"drop at most {100 * limit:g}", drop, limit, subject.rows)
+    unsupported = _unsupported(str(subject.key[0]), referees, "It", "fail")
+    return subject.judged(f"drop at most {100 * limit:g}", drop, limit, subject.rows, unsupported)
 
 
 def _accuracy(subject: _Subject, limit: float) -> Finding:
@@ -285,7 +352,13 @@ def _accuracy(subject: _Subject, limit: float) -> Finding:
     )
 
 
-def _not_worse(subject: _Subject, base: Run, margin: float, confidence: Confidence) -> Finding:
+def _not_worse(
+    subject: _Subject,
+    base: Run,
+    margin: float,
+    referees: Sequence[MeasuredReferee],
+    base_referees: Sequence[MeasuredReferee],
+) -> Finding:
     rows = subject.rows
     name, other = _partner(subject, base)
     test = paired_test(
@@ -295,16 +368,20 @@ def _not_worse(subject: _Subject, base: Run, margin: float, confidence: Confiden
         rows["group"],
         rows["cluster"],
         quantity="drop",
-        confidence=confidence,
+        confidence=subject.confidence,
     )
     change = Estimate(test.difference, test.low, test.high, test.n, test.clusters)
     hits = (frame["correct"].cast(pl.Float64) for frame in (rows, other))
     differences = rows.with_columns(correct=next(hits) - next(hits))
     check = f"drop at most {100 * margin:g} larger than that of {name} in {base.path}"
-    return subject.judged(check, change, margin, differences)
+    unsupported = {
+        **_unsupported(str(subject.key[0]), referees, "It", "fail"),
+        **_unsupported(name, base_referees, f"{name} in {base.path}", "pass"),
+    }
+    return subject.judged(check, change, margin, differences, unsupported)
 
 
-def _needed(found: Estimate, limit: float, rows: pl.DataFrame) -> str:
+def _needed(found: Estimate, limit: float, rows: pl.DataFrame, confidence: Confidence) -> str:
     """Say what would decide, were the truth what was measured."""
     if found.value is None or found.low is None:
         return "There are too few clusters for an interval."
@@ -312,15 +389,21 @@ def _needed(found: Estimate, limit: float, rows: pl.DataFrame) -> str:
         pilot: Pilot = replace(pilot_of(rows), paired=True)
     except UsageError:
         return f"{_HOLDS} There are too few photos to tell how many would decide."
-    distance = abs(found.value - limit)
+    # Plans are for intervals of 95 %; corrected ones are wider, as if the limit were nearer.
+    normal = NormalDist()
+    ordinary, corrected = (normal.inv_cdf(1 - each.error / 2) for each in (Confidence(), confidence))
+    seen = normal.inv_cdf(_POWER)
+    distance = abs(found.value - limit) * (ordinary + seen) / (corrected + seen)
     photos = photos_needed(pilot, Question(distance, _POWER)) if distance > 0 else None
     if photos is None:
         return f"{_HOLDS} The value is so close to the limit that no number of photos would decide."
+    side = "above" if found.value > limit else "below"
     clusters = -(-pilot.clusters_now * photos // pilot.photos_now)
+    needed = f"{counted(max(photos, pilot.photos_now + 1), 'photo')} in {counted(clusters, 'cluster')}"
+    away = percent(abs(found.value - limit))
     return (
-        f"{_HOLDS} If the value is true ({signed(found.value - limit)} points from the limit), about "
-        f"{counted(max(photos, pilot.photos_now + 1), 'photo')} in {counted(clusters, 'cluster')} would "
-        f"decide in {100 * _POWER:g} % of cases; it has {pilot.photos_now:,}."
+        f"{_HOLDS} If the true value is the measured one, {away} points {side} the limit, about {needed} "
+        f"would decide with power {100 * _POWER:g} %; the run has {pilot.photos_now:,}."
     )
 
 

@@ -16,7 +16,8 @@ from counterground.metrics import KEYS, DropError, comparable, drop_error
 from counterground.results import NO_GROUPS, Cell, Column, Run, Table, count, find_models, percent
 from counterground.text import counted
 
-_LEAST, _MOST = 8, 10_000_000  # photos: beyond this nobody plans
+_MOST = 10_000_000  # photos: beyond this nobody plans
+_SCATTER = 4  # photos of a class that show scatter: two in each group
 _PRECISION = 1e-4  # of a drop
 
 
@@ -65,6 +66,11 @@ class Assumptions:
         return max(2, round(self.photos_now / self.cluster_size))
 
     @property
+    def fewest(self) -> int:
+        """Photos without which a class has no scatter in a group."""
+        return _SCATTER * self.classes
+
+    @property
     def largest(self) -> float:
         """The largest drop there can be (fraction)."""
         return self.accuracy
@@ -78,15 +84,16 @@ class Assumptions:
         # Within a class and group the last cluster follows from the others.
         cells = 2 * self.classes
         degrees = clusters - cells if clusters >= 2 * cells else clusters - 2
-        error = DropError(*levels, np.diag(variances), max(1.0, degrees), round(photos), round(clusters))
+        degrees = max(1.0, degrees)
+        error = DropError(*levels, np.diag(variances), degrees, degrees, round(photos), round(clusters))
         return error.power()
 
     def sentence(self, clusters: int | None) -> str:
         """Say what is assumed."""
         size = "each photo is independent"
         if self.cluster_size > 1 or clusters is not None:
-            size = f"{clusters:,} clusters" if clusters else f"{self.cluster_size:g} photos a cluster"
-            size += f", each with photos of one group, whose correlation is {self.icc:g}"
+            size = f"{clusters:,} clusters" if clusters else f"clusters of {self.cluster_size:g} photos"
+            size += f", each of one group, with intra-cluster correlation {self.icc:g}"
         return (
             f"Assumed: {counted(self.classes, 'class')} with {counted(self.photos, 'photo')} in each group, "
             f"{100 * self.accuracy:g} % correct on common photos; {size}."
@@ -101,40 +108,45 @@ class Pilot:
         now: the error with the photos of the run.
         between: the part of its covariance ``[2, 2]`` that clusters add to that of independent photos.
         paired: the values are differences of two models.
-        spread: standard deviation of the drops of classes (fraction).
+        drops: of the classes with both groups (fractions).
     """
 
     now: DropError
     between: np.ndarray
     paired: bool
-    spread: float
+    drops: np.ndarray
 
     @classmethod
     def of(cls, photos: pl.DataFrame, values: np.ndarray, *, paired: bool = False) -> Pilot:
         """Read the components of some photos (rows of predictions) with a value each.
 
         Raises:
-            UsageError: no class has both groups, or there are too few photos or clusters.
+            UsageError: no class has both groups, there are too few clusters, or the values have no scatter;
+                the sentence goes on after the name of the model.
         """
         where = (photos["class_index"], photos["group"])
         now, alone = drop_error(values, *where, photos["cluster"]), drop_error(values, *where)
         if now is None or alone is None:
-            raise UsageError(f"The pilot run has no drop to plan for: {NO_GROUPS}.")
-        if now.clusters < 4 or now.variance == 0:
+            raise UsageError(f"has no drop to plan for: {NO_GROUPS}.")
+        if now.clusters < 4:
             raise UsageError(
-                f"The pilot run has {counted(now.photos, 'photo')} in {counted(now.clusters, 'cluster')}, "
-                "too few to estimate their variance: plan from assumptions, without a RUN."
+                f"has {counted(now.photos, 'photo')} in {counted(now.clusters, 'cluster')}, too few to "
+                "estimate their variance: plan from assumptions, without a RUN."
             )
+        if now.variance == 0:
+            raise UsageError(f"{_no_scatter(now, values, paired)}: nothing to plan from.")
         between = now.covariance - alone.covariance
-        if between[0, 0] + between[1, 1] - 2 * between[0, 1] <= 0:  # clusters add nothing that can be seen
+        share = 1 - alone.variance / now.variance
+        if share <= 0:  # clusters add nothing that can be seen
             between = np.zeros((2, 2))
+        elif np.linalg.eigvalsh(between)[0] < 0:  # no covariance, but what they add to the drop is known
+            between = share * now.covariance
         valued = photos.with_columns(value=pl.Series(values, dtype=pl.Float64))
         common, counter = (
             pl.col("value").filter(pl.col("group") == group).mean() for group in ("common", "counter")
         )
         drops = valued.group_by("class_index").agg(drop=common - counter)["drop"].drop_nulls()
-        spread = float(np.std(drops.to_numpy(), ddof=1)) if len(drops) > 1 else 0.0
-        return cls(now, between, paired, spread)
+        return cls(now, between, paired, drops.to_numpy())
 
     @property
     def photos_now(self) -> int:
@@ -147,6 +159,11 @@ class Pilot:
         return self.now.clusters
 
     @property
+    def fewest(self) -> int:
+        """Photos without which a class has no scatter in a group."""
+        return _SCATTER * len(self.drops)
+
+    @property
     def largest(self) -> float:
         """The largest drop there can be (fraction)."""
         return 1.0 if self.paired else self.now.common
@@ -156,13 +173,14 @@ class Pilot:
         more = photos / self.now.photos
         wider = more if clusters is None else clusters / self.now.clusters
         covariance = (self.now.covariance - self.between) / more + self.between / wider
-        # The logarithm of a variance that was estimated with few degrees of freedom is too small by 1 / df.
-        covariance = covariance * math.exp(1 / self.now.degrees)
+        # The reciprocal of a standard error known with few degrees of freedom is too large, by 3 / (4 df).
+        covariance = covariance * math.exp(1.5 / self.now.known)
         error = DropError(
             self.now.common,
             self.now.common - drop,
             covariance,
             max(1.0, (self.now.degrees + 1) * wider - 1),
+            self.now.known,
             round(photos),
             max(2, round(self.now.clusters * wider)),
         )
@@ -176,11 +194,23 @@ class Pilot:
         """Say what the pilot showed."""
         error, between = self.now.variance, self.between
         clusters = between[0, 0] + between[1, 1] - 2 * between[0, 1]
+        spread = float(np.std(self.drops, ddof=1)) if len(self.drops) > 1 else 0.0
+        shared = f"differences between clusters are {percent(clusters / error)} % of its variance"
+        if self.now.clusters == self.now.photos:
+            shared = "each photo is its own cluster"
         return (
             f"{name} in the pilot run: the drop has a standard error of {percent(math.sqrt(error))} points; "
-            f"differences between clusters are {percent(clusters / error)} % of its variance; the drops of "
-            f"its classes have a standard deviation of {percent(self.spread)} points."
+            f"{shared}; the drops of its classes have a standard deviation of {percent(spread)} points."
         )
+
+
+def _no_scatter(error: DropError, values: np.ndarray, paired: bool) -> str:
+    """Say why a drop has a sampling variance of 0."""
+    if paired and not values.any():
+        return "is right on the same photos"
+    if not paired and error.common == error.counter and error.common in (0, 1):
+        return "makes no errors" if error.common else "is right on no photo"
+    return "has no scatter within any class and group"
 
 
 Source = Assumptions | Pilot
@@ -240,6 +270,8 @@ _SCHEMA: dict[str, Any] = {
 @dataclass(frozen=True, repr=False)
 class Plan(Written):
     """Photos needed to see a drop, a row per model of a pilot run or one for what is assumed.
+
+    A model that cannot be planned for has nulls, and a note says why.
 
     ``rows``: ``drop`` to be seen with ``power``; the ``power_now`` of ``photos_now`` in ``clusters_now``, and
     the smallest drop that they show with ``power``; ``photos`` and ``clusters`` needed (null: no number is
@@ -305,7 +337,7 @@ def plan_photos(
         costs: what photos cost.
 
     Raises:
-        UsageError: a value that cannot be, or a run without a drop.
+        UsageError: a value that cannot be, or no model to plan for.
     """
     if not 0 < drop < 1:
         raise UsageError(f"A drop to plan for is above 0 and below 100 points, not {100 * drop:g}.")
@@ -317,15 +349,30 @@ def plan_photos(
     if isinstance(source, Assumptions):
         if against is not None:
             raise UsageError("--against needs a pilot RUN: assumptions say nothing of two models' errors.")
-        named: list[tuple[str, Source, Costs]] = [("assumed", source, costs)]
+        named: list[tuple[str, Source | str, Costs]] = [("assumed", source, costs)]
         notes = [source.sentence(clusters)]
     else:
         named = _pilots(source, against, costs)
         notes = [each.sentence(name) for name, each, _ in named if isinstance(each, Pilot)]
+    obstacles = [(name, obstacle) for name, each, _ in named if (obstacle := _obstacle(each, drop))]
+    if len(obstacles) == len(named):
+        alike = len(obstacles) > 1 and len({obstacle for _, obstacle in obstacles}) == 1
+        said = [("Each model", obstacles[0][1])] if alike else obstacles
+        raise UsageError(" ".join(f"{name} {obstacle}" for name, obstacle in said))
     question = Question(drop, power, clusters)
     rows = [_row(name, each, question, price) for name, each, price in named]
+    notes += [f"{name} {obstacle}" for name, obstacle in obstacles]
     notes += _notes(rows, clusters, costs)
     return Plan(pl.DataFrame(rows, schema=_SCHEMA), tuple(notes))
+
+
+def _obstacle(source: Source | str, drop: float) -> str:
+    """Say why there is nothing to plan, after the name of the model; empty where there is."""
+    if isinstance(source, str):
+        return source
+    if drop <= source.largest:
+        return ""
+    return f"has {percent(source.largest)} % on common photos, so it cannot drop by {100 * drop:g} points."
 
 
 def pilot_of(rows: pl.DataFrame) -> Pilot:
@@ -340,7 +387,8 @@ def pilot_of(rows: pl.DataFrame) -> Pilot:
 def photos_needed(source: Source, question: Question) -> int | None:
     """Return the fewest photos that are enough; None where no number is."""
     drop, power, clusters = question
-    low, high = _LEAST, _MOST
+    # The one below the fewest that can be enough, since `high` is what is found.
+    low, high = max(source.fewest, clusters or 0) - 1, _MOST
     if source.power(drop, high, clusters) < power:
         return None
     while high - low > 1:
@@ -361,19 +409,15 @@ def smallest_drop(source: Source, question: Question) -> float | None:
     return high
 
 
-def _row(name: str, source: Source, question: Question, costs: Costs) -> dict[str, Any]:
-    if question.drop > source.largest:
-        raise UsageError(
-            f"{name} has {percent(source.largest)} % on common photos, so it cannot drop by "
-            f"{100 * question.drop:g} points."
-        )
+def _row(name: str, source: Source | str, question: Question, costs: Costs) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(_SCHEMA)
+    row |= {"model": name, "drop": question.drop, "power": question.power}
+    if isinstance(source, str) or _obstacle(source, question.drop):
+        return row
     now, pilot = source.photos_now, isinstance(source, Pilot)
     at_hand = question._replace(clusters=None) if pilot else question
     needed = photos_needed(source, question)
-    row: dict[str, Any] = dict.fromkeys(_SCHEMA) | {
-        "model": name,
-        "drop": question.drop,
-        "power": question.power,
+    row |= {
         "photos_now": now,
         "clusters_now": at_hand.clusters or source.clusters_now,
         "power_now": source.power(question.drop, now, at_hand.clusters),
@@ -395,7 +439,7 @@ def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -
     notes = []
     if clusters is None:
         notes.append("Clusters grow with the photos; --clusters N plans with N of them.")
-    elif any(row["photos"] is None for row in rows):
+    elif any(row["photos"] is None and row["power_now"] is not None for row in rows):
         notes.append(
             f"No number of photos is enough with {clusters} clusters: plan with more, or with a larger drop."
         )
@@ -407,7 +451,8 @@ def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -
     return notes
 
 
-def _pilots(run: Run, against: str | None, costs: Costs) -> list[tuple[str, Source, Costs]]:
+def _pilots(run: Run, against: str | None, costs: Costs) -> list[tuple[str, Source | str, Costs]]:
+    """Return the name of each model, what it shows or why it shows nothing, and what it costs."""
     parts = run.predictions.partition_by(KEYS, as_dict=True, maintain_order=True)
     records = {model.name: model for model in run.info.models}
     calls = _calls_per_photo(run)
@@ -415,22 +460,29 @@ def _pilots(run: Run, against: str | None, costs: Costs) -> list[tuple[str, Sour
     if against is not None:
         chosen = find_models([run], against)[0]
         base = next((key, rows.sort("path")) for key, rows in parts.items() if key[0] == chosen)
-    found: list[tuple[str, Source, Costs]] = []
+    found: list[tuple[str, Source | str, Costs]] = []
     for key, rows in parts.items():
         name = str(key[0])
         per_photo = costs.calls_per_photo if costs.calls_per_photo is not None else calls.get(name)
         price = costs.price if costs.price is not None else records[name].description.get("price_per_call")
         own = replace(costs, calls_per_photo=per_photo, price=price)
         if base is None:
-            found.append((_label(key, list(parts)), pilot_of(rows), own))
+            found.append((_label(key, list(parts)), _pilot_or_reason(rows, rows["correct"]), own))
         elif key[0] != base[0][0] and comparable(key[1:], base[0][1:]):
             joined = rows.sort("path")
             difference = joined["correct"].cast(pl.Float64) - base[1]["correct"].cast(pl.Float64)
-            pilot = Pilot.of(joined, difference.to_numpy(), paired=True)
+            pilot = _pilot_or_reason(joined, difference, paired=True)
             found.append((f"{name} vs. {base[0][0]}", pilot, own))
     if not found:
         raise UsageError(f"The run has no other model to plan a comparison with {against!r} for.")
     return found
+
+
+def _pilot_or_reason(photos: pl.DataFrame, values: pl.Series, *, paired: bool = False) -> Pilot | str:
+    try:
+        return Pilot.of(photos, values.cast(pl.Float64).to_numpy(), paired=paired)
+    except UsageError as error:
+        return str(error)
 
 
 def _label(key: tuple[Any, ...], keys: Sequence[tuple[Any, ...]]) -> str:

@@ -28,7 +28,7 @@ names can change only where two are closer than twice this."""
 def choose_runtime(model: Encoder, benchmark: Benchmark, batch_size: int) -> None:
     """Let a runtime encode the photos that gives the numbers of eager PyTorch faster, if the model has one.
 
-    It is compared on the benchmark's first block of photos. The difference is kept in the cache, so that a
+    It is compared on the first block of photos that it meets. The difference is kept in the cache, so that a
     resumed run goes on as it began, and is in ``model.description``: ``runtime``, ``runtime_difference``, and
     ``runtimes_refused`` with the reasons. Where a runtime differs by more or fails, eager PyTorch stays.
     """

@@ -121,7 +121,7 @@ def share_interval(moment: InfluenceEstimate) -> Interval:
         return Interval(moment.value, None, None, moment.n, moment.clusters)
     low, high = _score_limits(moment, critical(moment))
     other = moment.of_random_classes()
-    classes = (None, None) if other is None else _score_limits(other, critical(other))
+    classes = (None, None) if other is None else _hull((low, high), _score_limits(other, critical(other)))
     return Interval(moment.value, low, high, moment.n, moment.clusters, None, *classes)
 
 
@@ -136,9 +136,10 @@ def difference_interval(common: InfluenceEstimate, counter: InfluenceEstimate) -
     if change.clusters < 2:
         return Interval(change.value, None, None, change.n, change.clusters)
     limits = difference_limits(common, counter)
+    photos = limits(change.confidence)
     p_value = _least_error(limits, change.confidence)
-    classes = random_classes_limits(change, largest=1.0)
-    return Interval(change.value, *limits(change.confidence), change.n, change.clusters, p_value, *classes)
+    classes = random_classes_limits(change, photos, largest=1.0)
+    return Interval(change.value, *photos, change.n, change.clusters, p_value, *classes)
 
 
 def difference_limits(
@@ -165,18 +166,29 @@ def difference_limits(
     return limits
 
 
-def random_classes_limits(change: InfluenceEstimate, *, largest: float) -> tuple[float | None, float | None]:
+def random_classes_limits(
+    change: InfluenceEstimate, photos: tuple[float, float], *, largest: float
+) -> tuple[float | None, float | None]:
     """Return the interval of a difference over a population of classes, of which these are a random sample.
 
     Args:
         change: the difference over these classes.
+        photos: its interval over other photos of these classes.
         largest: the largest that it can be.
     """
     other = change.of_random_classes()
     if other is None:
         return None, None
     half = half_width(other, largest)
-    return max(-largest, other.value - half), min(largest, other.value + half)
+    return _hull(photos, (max(-largest, other.value - half), min(largest, other.value + half)))
+
+
+def _hull(photos: tuple[float, float], classes: tuple[float, float]) -> tuple[float, float]:
+    """Return an interval over classes that holds the one over photos: it has all of that one's uncertainty.
+
+    Near 0 and 1 it might not, where classes that are all alike tell nothing of their scatter.
+    """
+    return min(photos[0], classes[0]), max(photos[1], classes[1])
 
 
 def half_width(change: InfluenceEstimate, largest: float) -> float:

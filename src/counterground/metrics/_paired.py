@@ -171,8 +171,10 @@ def _tested(change: InfluenceEstimate | None, quantity: Quantity) -> PairedTest:
         p_value = float(2 * t_cdf(change.df, -abs(difference) / error))
     else:
         p_value = 1.0 if abs(difference) <= _NO_SPREAD else 2.0 ** (1 - clusters)
+        if p_value >= change.confidence.error:  # too few clusters to say that there is a difference
+            half = max(half, abs(difference))
     low, high = max(-largest, difference - half), min(largest, difference + half)
-    classes = random_classes_limits(change, largest=largest)
+    classes = random_classes_limits(change, (low, high), largest=largest)
     return PairedTest(difference, low, high, p_value, change.n, clusters, *classes)
 
 

@@ -24,6 +24,8 @@ class DropError:
         counter: on counter photos.
         covariance: ``[2, 2]`` sampling variances of both and their covariance.
         degrees: degrees of freedom of the interval.
+        known: how surely the variance of the drop is known, as degrees of freedom: from the scatter of the
+            clusters' squared deviations, so fewer where a few of them make most of it; at most ``degrees``.
         photos: of classes with both groups.
         clusters: that hold them.
     """
@@ -32,6 +34,7 @@ class DropError:
     counter: float
     covariance: npt.NDArray[np.float64]
     degrees: float
+    known: float
     photos: int
     clusters: int
 
@@ -122,5 +125,9 @@ def drop_error(
     common, counter = means.averages(2 * paired[:, None] + np.arange(2))
     both = float(common.deviations @ counter.deviations)
     covariance = np.array([[common.variance, both], [both, counter.variance]])
+    squares = (common.deviations - counter.deviations) ** 2
+    variance = float(squares.sum())
+    scatter = float(((squares - squares.mean()) ** 2).sum())
+    known = min(common.df, 2 * variance**2 / scatter) if scatter > 0 else common.df
     n = common.n + counter.n
-    return DropError(common.value, counter.value, covariance, common.df, n, common.clusters)
+    return DropError(common.value, counter.value, covariance, common.df, known, n, common.clusters)

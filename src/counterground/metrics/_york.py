@@ -109,10 +109,12 @@ def fit_line_with_errors(
     free, scatter = len(x) - 2, 0.0
     first = fit = _york(x, y, sx**2, sy**2, covariance)
     for _ in range(_STEPS):
-        step = (fit.chi_square - free) / fit.gain
-        if fit.chi_square <= free or step <= _CLOSE * scatter:
+        if fit.chi_square <= free:
             break
         # Newton's method from below: chi_square is convex in the variance that is added.
+        step = (fit.chi_square - free) / fit.gain
+        if step <= _CLOSE * scatter:
+            break
         scatter += step
         fit = _york(x, y, sx**2, sy**2 + scatter, covariance)
     known = float((sy**2 + fit.slope**2 * sx**2 - 2 * fit.slope * covariance).mean())

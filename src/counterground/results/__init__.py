@@ -32,6 +32,7 @@ from counterground.results._numbers import (
     percent,
     signed,
 )
+from counterground.results._referees import INFLATED, MeasuredReferee, own_referees
 from counterground.results._run import Run, class_names, find_models, join_scores, open_run, select_models
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
@@ -72,6 +73,7 @@ from counterground.results.tables import (
 )
 
 __all__ = [
+    "INFLATED",
     "NOTHING",
     "NO_GROUPS",
     "PICTURE",
@@ -88,6 +90,7 @@ __all__ = [
     "Estimate",
     "LabelSpaceRecord",
     "Measure",
+    "MeasuredReferee",
     "ModelRecord",
     "ModelScores",
     "Run",
@@ -121,6 +124,7 @@ __all__ = [
     "model_cards",
     "near_chance",
     "open_run",
+    "own_referees",
     "p_equals",
     "p_value",
     "percent",

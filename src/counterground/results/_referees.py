@@ -1,0 +1,61 @@
+"""Models of a run that chose the pairs of backgrounds they are measured on, and what this does to figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from counterground.results._run import Run
+
+INFLATED = "selection inflates its drop; the effect on related models is not known."
+
+
+@dataclass(frozen=True)
+class MeasuredReferee:
+    """A model of a run that chose, or helped to choose, the pairs it is measured on.
+
+    Attributes:
+        model: its name in the run.
+        sentences: what a reader of its drop must know.
+        effect: ``inflated``: it chose on the same photos, so its drop is too large; ``narrow``: on the other
+            half of them (a swap), so its interval is too narrow; None: on other photos.
+    """
+
+    model: str
+    sentences: tuple[str, ...]
+    effect: Literal["inflated", "narrow"] | None = None
+
+
+def own_referees(run: Run, name: str) -> list[MeasuredReferee]:
+    """Return the models of a run that `discover` had choose its pairs; sentences call the run ``name``."""
+    discovery = run.info.benchmark.discovery
+    if discovery is None:
+        return []
+    measured = {record.spec: record.name for record in run.info.models}
+    found = []
+    for spec in dict.fromkeys((*discovery.referees, *discovery.earlier_referees)):
+        referee = measured.get(spec)
+        if referee is None:
+            continue
+        chose = spec in discovery.referees
+        others = ", together with other models," if chose and discovery.committee else ""
+        if chose and discovery.split == "none":
+            inflated = (
+                f"In {name} the pairs of backgrounds were chosen by {referee}{others} on the same photos "
+                f"that it is measured on: {INFLATED}"
+            )
+            found.append(MeasuredReferee(referee, (inflated,), "inflated"))
+            continue
+        conditional = (
+            f"In {name} the pairs of backgrounds are those where {referee} itself{others} does best and "
+            "worst: they reflect its weaknesses; other models may have others."
+        )
+        if chose and discovery.split == "swap":
+            narrow = (
+                f"In {name} {referee} chose the pairs of each half of the photos on the other half, so its "
+                "interval is too narrow: report the one in the notes of the benchmark."
+            )
+            found.append(MeasuredReferee(referee, (conditional, narrow), "narrow"))
+        else:
+            found.append(MeasuredReferee(referee, (conditional,)))
+    return found
