@@ -3,7 +3,7 @@
 Each of N sequences visits photos as the command does and looks at the drop as it does. A sequence errs if any
 of its intervals, to the last photo, misses the true drop. Photos are right or wrong by a probit with effects
 of the cluster and of the cluster within a group, as in ``bench/coverage.py``; the truth is that of the
-population of clusters.
+population of clusters. Several orders of the photos are drawn for each benchmark.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ ANYTIME = Confidence(anytime=True)
 
 
 class Design(NamedTuple):
-    """A benchmark: ``photos`` of a class and group, or CounterAnimal's; ``clusters`` None: independent."""
+    """A benchmark: ``photos`` of a class and group, or CounterAnimal's; ``clusters`` None: independent.
+
+    ``by_size`` makes the drop depend on the size of the cluster: more probits of it for each standard
+    deviation of the logarithm of its number of photos.
+    """
 
     name: str
     classes: int = 45
@@ -38,12 +42,26 @@ class Design(NamedTuple):
     common: float = 0.75
     effect: float = 0.6
     within: float = 0.3
+    by_size: float = 0.0
 
 
 COUNTERANIMAL = Design("CounterAnimal's 45 classes, independent photos", photos=None)
+OBSERVERS = COUNTERANIMAL._replace(
+    name="the same, 2,500 observers of unequal size", clusters=2500, layout="unequal"
+)
 DESIGNS = (
+    Design(
+        "45 classes, half of each group's 60 photos by 30 observers of all classes, who have the drop",
+        photos=60,
+        clusters=30 + 45 * 2 * 30,
+        layout="generalists",
+        effect=0.0,
+        within=0.0,
+        by_size=0.8,
+    ),
+    OBSERVERS._replace(name="2,500 observers, larger ones with a larger drop", by_size=0.5),
     COUNTERANIMAL,
-    COUNTERANIMAL._replace(name="the same, 2,500 observers of unequal size", clusters=2500, layout="unequal"),
+    OBSERVERS,
     Design("10 classes x 40 photos a group, 100 observers", 10, 40, 100, "unequal"),
     Design("45 classes on pairs of 6 labels, 16 photos on 4 photographs each", 45, 16, 24, "labels"),
     Design("3 classes x 100 photos a group, independent", 3, 100),
@@ -53,10 +71,10 @@ DESIGNS = (
 
 
 class Photos:
-    """The photos of a design, their looks, and what is drawn of their model."""
+    """The photos of a design, their looks in one random order, and what is drawn of their model."""
 
-    def __init__(self, design: Design, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
+    def __init__(self, design: Design, order: int = 0) -> None:
+        rng = np.random.default_rng(0)
         sizes = np.full((design.classes, 2), design.photos or 0)
         if design.photos is None:
             table = load_table("group_sizes").sort("class_id")
@@ -67,6 +85,9 @@ class Photos:
         self.names = np.array(["common", "counter"])[self.group]
         n = len(self.group)
         self.cluster = self._clusters(rng, n)
+        self.size = np.log(np.bincount(self.cluster)[self.cluster])
+        self.size -= self.size.mean()
+        self.size /= self.size.std() or 1
         self.level = np.linspace(-0.8, 0.8, design.classes)[self.class_index]
         clusters = None if design.clusters is None else [str(code) for code in self.cluster]
         frame = pl.DataFrame(
@@ -76,7 +97,7 @@ class Photos:
                 "group": self.names,
             }
         ).with_columns(photo_id="path", cluster=pl.Series(clusters or [None] * n, dtype=pl.String))
-        looks = Until(seed=seed).looks(frame)
+        looks = Until(seed=order).looks(frame)
         self.rows = np.cumsum([len(rows) for rows in looks])
         self.order = np.concatenate(looks)
         self.strata = [Stratification(*self.of(count), confidence=ANYTIME) for count in self.rows]
@@ -91,6 +112,9 @@ class Photos:
         design = self.design
         if design.clusters is None:
             return np.arange(n)
+        if design.layout == "generalists":
+            place = np.arange(n) % design.photos
+            return np.where(place < 30, place, 30 + np.cumsum(place >= 30) - 1)
         if design.layout == "labels":
             pairs = np.array([rng.permutation(design.clusters // 4)[:2] for _ in range(design.classes)])
             return (4 * pairs.ravel()[:, None] + np.arange(design.photos) % 4).ravel()
@@ -105,7 +129,7 @@ class Photos:
         level = (
             ndtri(design.common)
             + self.level
-            - (ndtri(design.common) - ndtri(design.common - drop)) * self.group
+            - (ndtri(design.common) - ndtri(design.common - drop) + design.by_size * self.size) * self.group
         ) * spread
         latent = level + rng.normal(size=len(level))
         if design.clusters:
@@ -136,25 +160,42 @@ class Photos:
         return True
 
 
-def errors(photos: Photos, drop: float, replications: int, seed: int = 1) -> float:
-    """Share of sequences of which any interval misses the truth."""
-    rng = np.random.default_rng(seed)
-    missed = 0
-    for _ in range(replications):
-        correct, truth = photos.draw(rng, drop)
-        missed += any(not i.low <= truth <= i.high for _, i in photos.intervals(correct) if i.low is not None)
+DROPS = (0.0, 0.15)
+
+
+def errors(design: Design, replications: int) -> np.ndarray:
+    """Share of sequences of which any interval misses the truth, for each of `DROPS`."""
+    missed = np.zeros(len(DROPS))
+    for photos, rng in _orders(design, replications):
+        for place, drop in enumerate(DROPS):
+            correct, truth = photos.draw(rng, drop)
+            found = (i for _, i in photos.intervals(correct) if i.low is not None)
+            missed[place] += any(not i.low <= truth <= i.high for i in found)
     return missed / replications
 
 
-def stops(photos: Photos, drop: float, replications: int, seed: int = 2) -> np.ndarray:
+def stops(design: Design, drop: float, replications: int) -> np.ndarray:
     """Photos after which each sequence has decided that the drop is above 0; all of them where it has not."""
-    rng, until = np.random.default_rng(seed), Until()
-    found = []
-    for _ in range(replications):
+    until, found = Until(), []
+    for photos, rng in _orders(design, replications):
         correct, _ = photos.draw(rng, drop)
         after = (n for n, i in photos.intervals(correct) if until.verdict(i) == "above")
         found.append(next(after, len(photos.order)))
     return np.array(found)
+
+
+def _each(design: Design) -> int:
+    """Sequences of an order: few where the order matters."""
+    return 10 if design.by_size else 100
+
+
+def _orders(design: Design, replications: int) -> Iterator[tuple[Photos, np.random.Generator]]:
+    """Yield photos and a generator for each sequence; an order serves several, being slow to make."""
+    rng = np.random.default_rng(1)
+    for number in range(replications):
+        if number % _each(design) == 0:
+            photos = Photos(design, order=number)
+        yield photos, rng
 
 
 def main() -> None:
@@ -165,17 +206,17 @@ def main() -> None:
     for design in DESIGNS:
         photos = Photos(design)
         assert photos.agrees()
-        wrong = [f"{100 * errors(photos, drop, replications):.1f} %" for drop in (0.0, 0.15)]
+        wrong = [f"{100 * error:.1f} %" for error in errors(design, replications)]
         print(
             f"| {design.name} | {len(photos.order):,} | {len(photos.rows)} | {' | '.join(wrong)} |",
             flush=True,
         )
     print("\n| benchmark | drop | photos until decided: median | mean | 95 % of runs | times fewer (mean) |")
     print("|---|---:|---:|---:|---:|---:|")
-    for design in DESIGNS[:2]:
+    for design in (COUNTERANIMAL, OBSERVERS):
         photos = Photos(design)
         for drop in (0.05, 0.10, 0.15, 0.20, 0.30):
-            after = stops(photos, drop, max(20, replications // 10))
+            after = stops(design, drop, max(20, replications // 10))
             figures = (np.median(after), after.mean(), np.quantile(after, 0.95))
             texts = " | ".join(f"{figure:,.0f}" for figure in figures)
             fewer = len(photos.order) / after.mean()

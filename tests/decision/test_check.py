@@ -121,14 +121,37 @@ def test_a_base_must_name_the_model_to_compare_with(folders, make_run):
         cg.check(elsewhere, not_worse_than=folders / "sure")
 
 
+def stopped_at(run, max_drop):
+    stopping = StoppingRecord(max_drop=max_drop, seed=0, photos=1440, of=2000, looks=3, decisions=[])
+    return replace(run, info=run.info.model_copy(update={"stopping": stopping}))
+
+
 def test_a_run_that_could_stop_early_is_judged_by_its_sequence(run):
-    stopping = StoppingRecord(max_drop=0.0, seed=0, photos=1440, of=2000, looks=3, decisions=[])
-    stopped = replace(run, info=run.info.model_copy(update={"stopping": stopping}))
-    found = cg.check(stopped, max_drop=15)
+    found = cg.check(stopped_at(run, 0.0), max_drop=15)
     sequence = drops(run, Confidence(anytime=True).shared_by(3))
     held = [(each.low, each.high) for each in found.findings]
     assert held == list(sequence.select("low", "high").iter_rows())
     assert "--until decided --max-drop 15" in found.findings[2].reason
+
+
+@pytest.mark.parametrize(
+    ("own", "limits"),
+    [
+        (0.15, {"max_drop": 15}),
+        (0.0, {"max_drop": 15, "min_accuracy": 60}),
+        (0.0, {"not_worse_than": "leans", "margin": 50}),
+    ],
+)
+def test_no_advice_leads_to_the_same_answer(own, limits, run, folders):
+    if "not_worse_than" in limits:
+        run, limits = cg.open_run(folders / "between"), {**limits, "not_worse_than": folders / "between"}
+        limits["margin"] = 0
+    undecided = [
+        each for each in cg.check(stopped_at(run, own), **limits).findings if "between" in each.model
+    ]
+    reason = next(each.reason for each in undecided if each.verdict == "undecided")
+    assert reason.endswith("evaluate without --until.")
+    assert "--until decided" not in reason
 
 
 def test_the_corrected_verdicts_of_many_models_are_rarely_wrong(make_run):

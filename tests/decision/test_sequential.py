@@ -4,9 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterground.decision import Until
+from counterground.decision import Until, look
 from counterground.errors import UsageError
 from counterground.metrics import Confidence, Interval, drop_interval
+
+ANYTIME = Confidence(anytime=True)
 
 
 def photos(classes=4, per_cell=12, clusters=None, seed=0):
@@ -46,14 +48,54 @@ def test_without_clusters_classes_and_groups_grow_alike():
         assert cells(frame, np.concatenate(looks)) == [4 + count] * 8
 
 
-def test_clusters_are_never_cut():
+def test_each_class_and_group_has_its_first_clusters_in_one_order_whole():
     frame = photos(clusters=15)
-    seen = set()
-    for rows in Until().looks(frame):
-        names = set(frame[rows.tolist()]["cluster"])
-        assert not names & seen
-        seen |= names
-    assert seen == set(frame["cluster"])
+    looks = Until().looks(frame)
+    first = {}
+    for number, rows in enumerate(looks):
+        for row in frame[rows.tolist()].iter_rows(named=True):
+            cell = row["class_index"], row["group"]
+            assert first.setdefault((cell, row["cluster"]), number) == number
+    for count in range(len(looks)):
+        seen = [
+            {name for (own, name), look in first.items() if own == cell and look <= count}
+            for cell in {cell for cell, _ in first}
+        ]
+        whole = [{name for own, name in first if own == cell} for cell in {cell for cell, _ in first}]
+        quota = max(map(len, seen))
+        assert [len(names) for names in seen] == [min(quota, len(names)) for names in whole]
+
+
+def generalists():
+    """Half of the photos are by ten observers of all 20 classes, who alone have a drop, of 60 points."""
+    rows = [
+        (index, group, who, 0.2 if group == "counter" and who else 0.8)
+        for index in range(20)
+        for group in ("common", "counter")
+        for who in [f"observer {number}" for number in range(10)] + [None] * 10
+    ]
+    columns = dict(zip(("class_index", "group", "cluster", "p"), zip(*rows, strict=True), strict=True))
+    frame = pl.DataFrame(columns).with_row_index("number")
+    return frame.with_columns(path=pl.format("{}.jpg", "number"), photo_id=pl.format("content {}", "number"))
+
+
+def test_a_look_does_not_prefer_clusters_of_many_classes():
+    """Their share of photos is 0.5, and a drop that only they have is 30 points, at every look."""
+    frame, rng = generalists(), np.random.default_rng(3)
+    shares, missed = [], 0
+    for seed in range(30):
+        looks = Until(seed=seed).looks(frame)
+        right = rng.random(len(frame)) < frame["p"].to_numpy()
+        shares.append(frame[looks[0].tolist()]["cluster"].is_not_null().mean())
+        held = [np.concatenate(looks[: count + 1]) for count in range(5)]
+        columns = [frame[name].to_numpy() for name in ("class_index", "group", "cluster")]
+        found = [
+            drop_interval(right[rows], *(column[rows] for column in columns), confidence=ANYTIME)
+            for rows in held
+        ]
+        missed += any(not each.low <= 0.3 <= each.high for each in found)
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
+    assert missed / 30 <= 0.05
 
 
 def test_the_order_depends_on_the_seed_and_not_on_the_order_of_the_rows():
@@ -119,3 +161,17 @@ def sequences_that_err(confidence, replications=40):
 def test_a_sequence_errs_rarely_and_ordinary_intervals_often():
     assert sequences_that_err(Confidence(anytime=True)) <= 0.05
     assert sequences_that_err(Confidence()) > 0.1
+
+
+def test_models_and_settings_share_the_error():
+    frame = photos().with_columns(
+        correct=pl.Series(np.random.default_rng(2).random(96) < 0.6),
+        **{
+            name: pl.lit("x") for name in ("names", "protocol", "as_published", "answer_score", "label_space")
+        },
+        model=pl.lit("m"),
+    )
+    frame = pl.concat([frame.with_columns(prompts=pl.lit(text)) for text in ("yes", "no")])
+    columns = (frame[:96][name] for name in ("correct", "class_index", "group", "cluster"))
+    alone = drop_interval(*columns, confidence=ANYTIME.shared_by(2 * 3))
+    assert [interval for _, interval in look(frame, models=3)] == [alone, alone]

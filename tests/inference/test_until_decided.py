@@ -88,6 +88,13 @@ def test_models_share_the_photos_of_the_slowest(coloured, tmp_path):
     assert run.info.stopping.photos >= max(first.photos, second.photos) > alone.info.stopping.photos
 
 
+def test_models_share_the_error_as_they_do_in_a_check(coloured, tmp_path):
+    run = evaluate(coloured, tmp_path / "run", models=[MODEL, "same=colour_model:thousand"], max_drop=20)
+    (slowest,) = [each for each in run.info.stopping.decisions if each.photos == run.info.stopping.photos][:1]
+    (found,) = [each for each in cg.check(run, max_drop=20).findings if each.model == slowest.model]
+    assert (found.low, found.high) == pytest.approx((slowest.low, slowest.high), abs=1e-12)
+
+
 def test_a_run_that_was_ended_continues_to_the_same_bytes(coloured, tmp_path, monkeypatch):
     whole = evaluate(coloured, tmp_path / "whole", max_drop=40)
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / "cache"))

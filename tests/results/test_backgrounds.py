@@ -15,7 +15,12 @@ from counterground.cli import main
 # The command prints it, and no face of the room does: the sentence after the table.
 from counterground.cli._show import show_run
 from counterground.metrics import BACKGROUNDS_SCHEMA, score_backgrounds
-from counterground.results import backgrounds_as_table, has_unpaired_backgrounds, join_backgrounds
+from counterground.results import (
+    StoppingRecord,
+    backgrounds_as_table,
+    has_unpaired_backgrounds,
+    join_backgrounds,
+)
 
 LEVELS = {"m": (0.8, 0.5), "other": (0.9, 0.2)}
 
@@ -49,6 +54,16 @@ def test_the_table_has_a_row_for_each_model_and_background(unpaired):
     assert [column.title for column in table.columns] == ["Model", "Background", "Accuracy", "Classes", "n"]
     assert [row[0].value for row in table.rows] == ["m"] * 5 + ["other"] * 5
     assert sum(int(row[-1].value) for row in table.rows[:5]) == 360
+
+
+def test_a_run_that_could_stop_early_has_confidence_sequences(unpaired):
+    stopping = StoppingRecord(max_drop=0.0, seed=0, photos=360, of=720, looks=2, decisions=[])
+    early = replace(unpaired, info=unpaired.info.model_copy(update={"stopping": stopping}))
+    ordinary, rows = (join_backgrounds([run], named=False) for run in (unpaired, early))
+    assert not ordinary["anytime"].any()
+    assert rows["anytime"].all()
+    assert (rows["low"] < ordinary["low"]).all()
+    assert "confidence sequences" in backgrounds_as_table(rows).caption
 
 
 def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):

@@ -25,7 +25,8 @@ _DIFFERENCES = {
 def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None = None) -> list[str]:
     """Return a sentence for each reason not to trust a comparison of these runs, or with the paper.
 
-    Reasons are: other photos or another version of a benchmark, photos that only some could read; other
+    Reasons are: other photos or another version of a benchmark, photos that only some could read; runs that
+    could stop early; other
     names, prompts, label space, protocol, loading or precision; and models that chose the very pairs of
     backgrounds they are measured on.
 
@@ -33,7 +34,7 @@ def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None =
         runs: by name.
         paper: the setting of the paper's rows; None where they are no part of the comparison.
     """
-    sentences = [*_photos(runs), *_referees(runs)]
+    sentences = [*_photos(runs), *_stopped(runs), *_referees(runs)]
     for together in _by_benchmark(runs).values():
         sentences += [*_settings(together), *_loading(together), *_label_spaces(together)]
     if paper is not None:
@@ -61,6 +62,15 @@ def _photos(runs: Mapping[str, Run]) -> Iterator[str]:
         if len(set(unread.values())) > 1:
             counted = ", ".join(f"{name}: {n}" for name, n in unread.items())
             yield f"Runs on one benchmark could not read the same photos (unread {counted})."
+
+
+def _stopped(runs: Mapping[str, Run]) -> Iterator[str]:
+    stopped = [name for name, run in runs.items() if run.could_stop]
+    if stopped:
+        yield (
+            f"{', '.join(stopped)} could stop early (--until decided): the intervals and p-values of a "
+            "comparison do not account for that. Compare runs made without --until."
+        )
 
 
 def _settings(runs: Mapping[str, Run]) -> Iterator[str]:

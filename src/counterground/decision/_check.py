@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -229,7 +230,7 @@ def check_run(
     each = (limits.max_drop is not None) + (limits.min_accuracy is not None) + (base is not None)
     if not each:
         raise UsageError("There is nothing to check: add --max-drop, --min-accuracy or --not-worse-than.")
-    stopped = run.info.stopping is not None or (base is not None and base.info.stopping is not None)
+    stopped = run.could_stop or (base is not None and base.could_stop)
     confidence = Confidence(anytime=stopped).shared_by(each * len(parts))
     scored = regroup(score_predictions(run.predictions, by_class=False, confidence=confidence))
     ordinary = regroup(run.scores)
@@ -238,7 +239,8 @@ def check_run(
     findings = []
     for model, plain, (key, rows) in zip(scored, ordinary, parts.items(), strict=True):
         guessing = _guessing(plain, run.info.label_space.chance)
-        subject = _Subject(model, key, rows, guessing, confidence, stopped=stopped)
+        again = _again(run, limits, base) if stopped else ""
+        subject = _Subject(model, key, rows, guessing, confidence, again)
         if limits.max_drop is not None:
             findings.append(_drop(subject, limits.max_drop, referees))
         if limits.min_accuracy is not None:
@@ -255,8 +257,8 @@ def check_run(
 class _Subject:
     """A model in one setting: scores with the corrected intervals, rows of predictions by path.
 
-    ``guessing`` says that it is near chance, ``confidence`` is that of the intervals, and ``stopped`` says
-    that its run could stop early.
+    ``guessing`` says that it is near chance, ``confidence`` is that of the intervals, and ``again`` how to
+    evaluate it again where the run could stop early.
     """
 
     scores: ModelScores
@@ -264,7 +266,7 @@ class _Subject:
     rows: pl.DataFrame
     guessing: str
     confidence: Confidence
-    stopped: bool
+    again: str
 
     def judged(
         self,
@@ -286,11 +288,8 @@ class _Subject:
             verdict = "fail"
         elif unsupported:
             reason = f"{_HOLDS} {' '.join(dict.fromkeys(unsupported.values()))}"
-        elif self.stopped:
-            reason = (
-                f"{_HOLDS} The run stopped when its own question was decided: evaluate again with "
-                f"--until decided --max-drop {100 * limit:g}, or without --until."
-            )
+        elif self.again:
+            reason = f"{_HOLDS} {self.again}"
         else:
             reason = _needed(found, limit, rows, self.confidence)
         if verdict in unsupported:
@@ -298,6 +297,18 @@ class _Subject:
         if verdict == "pass" and self.guessing:
             verdict, reason = "undecided", self.guessing
         return Finding(self.scores.label, check, found.value, found.low, found.high, limit, verdict, reason)
+
+
+def _again(run: Run, limits: Limits, base: Run | None) -> str:
+    """Say how to evaluate a run that could stop early, so that the answer is another one."""
+    own, limit = run.info.stopping, limits.max_drop
+    alone = base is None and limits.min_accuracy is None
+    if alone and own is not None and limit is not None and not math.isclose(own.max_drop, limit):
+        return (
+            "The run stopped when its own question was decided: evaluate again with --until decided "
+            f"--max-drop {100 * limit:g}, or without --until."
+        )
+    return "The run could stop early, which makes intervals wider: evaluate without --until."
 
 
 def _guessing(model: ModelScores, chance: float) -> str:

@@ -1,7 +1,7 @@
 """Stop early: photos in a random order that is fair to every class, and a look at the drop now and then.
 
 A look is an interval of a confidence sequence (`metrics.Confidence`), so stopping at any look is allowed.
-Whole clusters are drawn: the interval is about the population of clusters, as that of a whole run is.
+Clusters are drawn: the interval is about the population of clusters, as that of a whole run is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from counterground.results import NO_GROUPS
 
 Verdict = Literal["above", "below"]
 
-# Photos of each class and group at the first look, and how many times as many at each look after it.
+# Clusters of each class and group at the first look, and how many times as many at each look after it.
 _FIRST, _GROWTH = 4, 1.1
 _ANYTIME = Confidence(anytime=True)
 
@@ -55,53 +55,39 @@ class Until:
     def looks(self, photos: pl.DataFrame) -> list[np.ndarray]:
         """Return the rows of ``photos`` that each look adds, sorted.
 
-        Clusters come in a random order; each class and group gets photos in turn, so that all of them are
-        in every look. Photos of classes without both groups, and without a group, are in no look.
+        All clusters have one random order. A look has, of each class and group, the photos of the first of
+        its clusters in this order, as many clusters in all of them: a simple random sample of the clusters of
+        each. A cluster that comes for one class does not bring its photos of others, which would fill looks
+        with clusters of many classes. Photos of classes without both groups, and without a group, are in no
+        look.
 
         Raises:
             UsageError: no class has both groups.
         """
-        rows = _paired(photos)
-        cell = rows["cell"].to_numpy()
-        cluster, place = rows["cluster"].to_numpy(), rows["row"].to_numpy()
-        order = np.array([_random(self.seed, name) for name in cluster])
-        size = np.bincount(cell)
-        queues: list[list[str]] = [[] for _ in size]
-        members: dict[str, list[int]] = {}
-        for at in np.lexsort((place, order)):
-            members.setdefault(cluster[at], []).append(at)
-            queue = queues[cell[at]]
-            if not queue or queue[-1] != cluster[at]:
-                queue.append(cluster[at])
-        for queue in queues:
-            queue.reverse()
-        seen = np.zeros_like(size)
-        found, added, next_look = [], [], _FIRST
-        for turn in range(1, int(size.max()) + 1):
-            for number, queue in enumerate(queues):
-                while seen[number] < min(turn, size[number]):
-                    taken = members.pop(queue.pop(), [])
-                    np.add.at(seen, cell[taken], 1)
-                    added += taken
-            whole = not members
-            if added and (turn >= next_look or whole):
-                found.append(np.sort(place[added]))
-                added, next_look = [], max(turn + 1, math.ceil(_GROWTH * turn))
-            if whole:
-                break
+        rows = _paired(photos, self.seed)
+        turn, place = rows["turn"].to_numpy(), rows["row"].to_numpy()
+        found, before, until = [], 0, _FIRST
+        while before < turn.max():
+            found.append(np.sort(place[(turn > before) & (turn <= until)]))
+            before, until = until, max(until + 1, math.ceil(_GROWTH * until))
         return found
 
 
-def look(predictions: pl.DataFrame) -> list[tuple[dict[str, object], Interval]]:
-    """Return, for each model and setting, the interval of its drop in a confidence sequence."""
+def look(predictions: pl.DataFrame, *, models: int = 1) -> list[tuple[dict[str, object], Interval]]:
+    """Return, for each setting of a model, the interval of its drop in a confidence sequence.
+
+    The error is shared by all settings of ``models`` models, as ``check`` shares it.
+    """
+    parts = predictions.partition_by(KEYS, as_dict=True, maintain_order=True)
+    confidence = _ANYTIME.shared_by(models * len(parts))
     return [
         (
             dict(zip(KEYS, key, strict=True)),
             drop_interval(
-                rows["correct"], rows["class_index"], rows["group"], rows["cluster"], confidence=_ANYTIME
+                rows["correct"], rows["class_index"], rows["group"], rows["cluster"], confidence=confidence
             ),
         )
-        for key, rows in predictions.partition_by(KEYS, as_dict=True, maintain_order=True).items()
+        for key, rows in parts.items()
     ]
 
 
@@ -110,8 +96,11 @@ def score_stopped(predictions: pl.DataFrame) -> pl.DataFrame:
     return score_predictions(predictions, confidence=_ANYTIME)
 
 
-def _paired(photos: pl.DataFrame) -> pl.DataFrame:
-    """Return ``row``, ``cluster`` and ``cell`` of the photos of classes with both groups."""
+def _paired(photos: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Return ``row`` and ``turn`` of the photos of classes with both groups.
+
+    ``turn`` counts the clusters of the photo's class and group, in their random order, up to its own.
+    """
     rows = photos.with_row_index("row").filter(pl.col("group").is_not_null())
     rows = rows.filter(pl.col("group").n_unique().over("class_index") == 2)
     if rows.is_empty():
@@ -119,13 +108,13 @@ def _paired(photos: pl.DataFrame) -> pl.DataFrame:
             f"There is no drop to decide on: {NO_GROUPS}. Leave out --until, or choose pairs with discover."
         )
     alone = pl.format("photo {}", pl.col("photo_id") + pl.col("path"))
-    return rows.select(
+    cluster = rows.select(
+        pl.when(pl.col("cluster").is_null()).then(alone).otherwise(pl.format("cluster {}", "cluster"))
+    ).to_series()
+    order = pl.Series("order", [_random(seed, name) for name in cluster])
+    return rows.with_columns(order).select(
         pl.col("row").cast(pl.Int64),
-        pl.when(pl.col("cluster").is_null())
-        .then(alone)
-        .otherwise(pl.format("cluster {}", "cluster"))
-        .alias("cluster"),
-        pl.struct("class_index", "group").rank("dense").sub(1).cast(pl.Int64).alias("cell"),
+        pl.col("order").rank("dense").over("class_index", "group").cast(pl.Int64).alias("turn"),
     )
 
 

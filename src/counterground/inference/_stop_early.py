@@ -1,4 +1,7 @@
-"""Evaluate photos in a random order, look by look, until the drop of every model is decided."""
+"""Evaluate photos in a random order, look by look, until the drop of every model is decided.
+
+The verdicts on all models share the 5 % error (Bonferroni).
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ def _decide(
         for number, part in enumerate(_predictions(quiet, given, looks), start=1):
             seen.append(part)
             bar.advance(len(looks[number - 1]))
-            for setting, drop in look(pl.concat(seen)):
+            for setting, drop in look(pl.concat(seen), models=len(request.models)):
                 key = tuple(setting[name] for name in KEYS)
                 if key not in found or found[key].verdict is None:
                     found[key] = _record(setting, drop, until)

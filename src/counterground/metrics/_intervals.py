@@ -61,6 +61,8 @@ def balanced_interval(
     correct: npt.ArrayLike,
     class_index: npt.ArrayLike,
     cluster: npt.ArrayLike | None = None,
+    *,
+    confidence: Confidence = CONFIDENCE,
 ) -> Interval:
     """Return balanced accuracy (unweighted over classes) with its interval.
 
@@ -68,12 +70,13 @@ def balanced_interval(
         correct: ``[n]`` Booleans.
         class_index: ``[n]`` integers.
         cluster: ``[n]``; may span classes; null is a cluster of its own.
+        confidence: how often the interval may miss the truth.
     """
     flags = as_flags(correct)
     if not flags.size:
         return UNKNOWN
     same_length(len(flags), np.asarray(class_index), "class_index")
-    photos = Stratification(class_index, None, cluster)
+    photos = Stratification(class_index, None, cluster, confidence=confidence)
     return share_interval(StratumMeans(photos.by_class, flags).average(np.arange(photos.c)))
 
 

@@ -45,6 +45,7 @@ BACKGROUNDS_SCHEMA: dict[str, Any] = {
     "high": pl.Float64,
     "n": pl.Int64,
     "clusters": pl.Int64,
+    "anytime": pl.Boolean,
     "classes": pl.Int64,
 }
 """Columns of ``score_backgrounds``."""
@@ -93,7 +94,7 @@ def score_predictions(
     return pl.DataFrame(records, schema=SCORES_SCHEMA, orient="row")
 
 
-def score_backgrounds(predictions: pl.DataFrame) -> pl.DataFrame:
+def score_backgrounds(predictions: pl.DataFrame, *, confidence: Confidence = CONFIDENCE) -> pl.DataFrame:
     """Return the accuracy on each background, whatever its group, with 95 % intervals.
 
     It is class-wise, averaged over the classes that have photos on the background (their number is
@@ -102,6 +103,7 @@ def score_backgrounds(predictions: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         predictions: the columns of ``predictions.parquet``; photos without a background are left out.
+        confidence: how often an interval may miss the truth.
 
     Returns:
         The columns of ``BACKGROUNDS_SCHEMA`` (fractions), for each model the highest accuracy first.
@@ -114,9 +116,11 @@ def score_backgrounds(predictions: pl.DataFrame) -> pl.DataFrame:
         labelled = rows.filter(pl.col("background").is_not_null())
         found = []
         for (background,), part in labelled.partition_by("background", as_dict=True).items():
-            i = balanced_interval(part["correct"], part["class_index"], part["cluster"])
-            classes = part["class_index"].n_unique()
-            found.append((*key, background, i.value, i.low, i.high, i.n, i.clusters, classes))
+            i = balanced_interval(
+                part["correct"], part["class_index"], part["cluster"], confidence=confidence
+            )
+            measured = (i.value, i.low, i.high, i.n, i.clusters, confidence.anytime)
+            found.append((*key, background, *measured, part["class_index"].n_unique()))
         records += sorted(found, key=lambda row: (-row[len(key) + 1], row[len(key)]))
     return pl.DataFrame(records, schema=BACKGROUNDS_SCHEMA, orient="row")
 

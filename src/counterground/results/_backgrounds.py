@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.metrics import SETTING, score_backgrounds
+from counterground.metrics import SETTING
 from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import Estimate, count
 from counterground.results._run import Run
-from counterground.results._scores_table import frame_text, with_run_names
+from counterground.results._scores_table import frame_text, kind_of_intervals, with_run_names
 from counterground.results.tables import (
     Cell,
     Column,
@@ -36,8 +36,8 @@ def has_unpaired_backgrounds(run: Run) -> bool:
 
 
 def join_backgrounds(runs: Sequence[Run], *, named: bool) -> pl.DataFrame:
-    """Return `metrics.score_backgrounds` of several runs; ``named`` puts a column ``run`` in front."""
-    frames = [score_backgrounds(run.predictions) for run in runs]
+    """Return the accuracy by background of several runs; ``named`` puts a column ``run`` in front."""
+    frames = [run.by_background() for run in runs]
     if named:
         frames = [
             frame.select(pl.lit(str(run.path)).alias("run"), pl.all())
@@ -59,7 +59,8 @@ def backgrounds_as_table(rows: pl.DataFrame) -> Table:
         figures = [Cell(found.text, found.interval), Cell(count(row["classes"])), Cell(count(row["n"]))]
         cells.append([*map(Cell, heads), *figures])
     caption = (
-        "Percent; 95 % intervals. Accuracy is averaged over the classes that have photos on the background."
+        f"Percent; {kind_of_intervals(rows['anytime'])}. Accuracy is averaged over the classes that have "
+        "photos on the background."
     )
     return Table(columns, cells, caption, heads=1 + len(settings), grouped=True)
 

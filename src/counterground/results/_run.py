@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.metrics import SCORES_SCHEMA, score_predictions
+from counterground.metrics import SCORES_SCHEMA, Confidence, score_backgrounds, score_predictions
 from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
@@ -30,6 +30,15 @@ class Run:
     info: RunInfo
     predictions: pl.DataFrame
     scores: pl.DataFrame
+
+    @property
+    def could_stop(self) -> bool:
+        """Whether it could stop early, so that its intervals must hold at every look."""
+        return self.info.stopping is not None
+
+    def by_background(self) -> pl.DataFrame:
+        """Return `metrics.score_backgrounds`, with the kind of interval that the run needs."""
+        return score_backgrounds(self.predictions, confidence=Confidence(anytime=self.could_stop))
 
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""

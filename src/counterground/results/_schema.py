@@ -158,7 +158,8 @@ class StoppingRecord(_Record):
     """An evaluation that ends when it is decided whether each drop is above ``max_drop`` (a fraction).
 
     ``photos`` of ``of`` photos of classes with both groups were evaluated, in ``looks`` looks, in the order
-    that ``seed`` gives.
+    that ``seed`` gives. The verdicts hold together in 95 % of evaluations: models and their settings share
+    the error.
     """
 
     max_drop: float
@@ -180,8 +181,9 @@ class StoppingRecord(_Record):
             after = f"after {each.photos:,} of {self.of:,} photos"
             lines.append(f"The drop of {each.model} {verdict}, {after} (--until decided).")
         caution = (
-            "Intervals are confidence sequences: they hold whenever one stops, and are wider than those of a "
-            "fixed number of photos. The p-values of comparisons do not account for stopping."
+            "Intervals of scores are confidence sequences: they hold whenever one stops, and are wider than "
+            "those of a fixed number of photos. Intervals and p-values of comparisons do not account for "
+            "stopping."
         )
         return [*lines, caution]
 

@@ -121,11 +121,11 @@ def scores_as_table(
             name = [] if index is None else [Cell((class_names or {}).get(index, str(index)))]
             figures = _cells(model, shown, index, pictures=pictures)
             rows.append([*head, *name, *figures, Cell(count(model.get("accuracy", None, index).n))])
-    caption = _caption(models, varying, by_class, _intervals(scores["anytime"]))
+    caption = _caption(models, varying, by_class, kind_of_intervals(scores["anytime"]))
     return Table(columns, rows, caption, heads=heads, grouped=by_class)
 
 
-def _intervals(anytime: pl.Series) -> str:
+def kind_of_intervals(anytime: pl.Series) -> str:
     """Say what the intervals are, which runs that could stop early have of another kind."""
     if not anytime.any():
         return "95 % intervals"

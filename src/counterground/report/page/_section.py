@@ -16,7 +16,7 @@ from counterground.comparison import (
     is_counteranimal,
     run_names,
 )
-from counterground.metrics import in_setting, score_backgrounds
+from counterground.metrics import in_setting
 from counterground.published import PaperSetting
 from counterground.report._class_facts import class_facts
 from counterground.report._style import FAMILY_NAMES
@@ -233,7 +233,7 @@ def unique(texts: Iterable[str]) -> list[str]:
 def _by_background(runs: Sequence[Run], known: Sequence[_Known]) -> list[tuple[str, list[Estimate]]]:
     if not any(map(has_unpaired_backgrounds, runs)):
         return []
-    tables = [score_backgrounds(run.predictions) for run in runs]
+    tables = [run.by_background() for run in runs]
     found = [
         {row["background"]: Estimate.of(row) for row in rows.iter_rows(named=True)}
         for k in known
