@@ -80,7 +80,8 @@ def discover_pairs(
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop)
     is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
     said = _sentences(finding, who, drops, split) if is_written else ["No benchmark was written."]
-    sentences = [*filter(None, [nothing]), *said]
+    verdict = nothing or f"More than chance ({p_equals(finding.decisive.p)})."
+    sentences = [verdict, *said]
     found = (
         replace(
             benchmark,
