@@ -186,7 +186,7 @@ def stops(design: Design, drop: float, replications: int) -> np.ndarray:
 
 def _each(design: Design) -> int:
     """Sequences of an order: few where the order matters."""
-    return 10 if design.by_size else 100
+    return 10 if design.by_size else 50
 
 
 def _orders(design: Design, replications: int) -> Iterator[tuple[Photos, np.random.Generator]]:

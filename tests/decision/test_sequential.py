@@ -42,28 +42,11 @@ def test_each_photo_is_in_one_look_and_each_class_and_group_in_all(clusters):
         assert min(held) >= 4
 
 
-def test_without_clusters_classes_and_groups_grow_alike():
-    frame = photos()
+@pytest.mark.parametrize("clusters", [None, 15])
+def test_classes_and_groups_grow_alike(clusters):
+    frame = photos(clusters=clusters)
     for count, looks in enumerate([Until().looks(frame)[:n] for n in (1, 2, 3)]):
         assert cells(frame, np.concatenate(looks)) == [4 + count] * 8
-
-
-def test_each_class_and_group_has_its_first_clusters_in_one_order_whole():
-    frame = photos(clusters=15)
-    looks = Until().looks(frame)
-    first = {}
-    for number, rows in enumerate(looks):
-        for row in frame[rows.tolist()].iter_rows(named=True):
-            cell = row["class_index"], row["group"]
-            assert first.setdefault((cell, row["cluster"]), number) == number
-    for count in range(len(looks)):
-        seen = [
-            {name for (own, name), look in first.items() if own == cell and look <= count}
-            for cell in {cell for cell, _ in first}
-        ]
-        whole = [{name for own, name in first if own == cell} for cell in {cell for cell, _ in first}]
-        quota = max(map(len, seen))
-        assert [len(names) for names in seen] == [min(quota, len(names)) for names in whole]
 
 
 def generalists():

@@ -257,8 +257,8 @@ def check_run(
 class _Subject:
     """A model in one setting: scores with the corrected intervals, rows of predictions by path.
 
-    ``guessing`` says that it is near chance, ``confidence`` is that of the intervals, and ``again`` how to
-    evaluate it again where the run could stop early.
+    ``guessing`` says that it is near chance, ``confidence`` is that of the intervals, and ``again`` says how
+    to evaluate it again where the run could stop early.
     """
 
     scores: ModelScores

@@ -1,7 +1,9 @@
 """Stop early: photos in a random order that is fair to every class, and a look at the drop now and then.
 
 A look is an interval of a confidence sequence (`metrics.Confidence`), so stopping at any look is allowed.
-Clusters are drawn: the interval is about the population of clusters, as that of a whole run is.
+Photos are drawn, not clusters: then each look estimates what the whole benchmark would, however the drop
+depends on the size of clusters or on how many classes they span, and a look and later ones relate as the
+sequence assumes. The interval is about the population of clusters, as that of a whole run is.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from counterground.results import NO_GROUPS
 
 Verdict = Literal["above", "below"]
 
-# Clusters of each class and group at the first look, and how many times as many at each look after it.
+# Photos of each class and group at the first look, and how many times as many at each look after it.
 _FIRST, _GROWTH = 4, 1.1
 _ANYTIME = Confidence(anytime=True)
 
@@ -55,11 +57,8 @@ class Until:
     def looks(self, photos: pl.DataFrame) -> list[np.ndarray]:
         """Return the rows of ``photos`` that each look adds, sorted.
 
-        All clusters have one random order. A look has, of each class and group, the photos of the first of
-        its clusters in this order, as many clusters in all of them: a simple random sample of the clusters of
-        each. A cluster that comes for one class does not bring its photos of others, which would fill looks
-        with clusters of many classes. Photos of classes without both groups, and without a group, are in no
-        look.
+        A look is a simple random sample of the photos of each class and group, as many of each while there
+        are that many. Photos of classes without both groups, and without a group, are in no look.
 
         Raises:
             UsageError: no class has both groups.
@@ -97,27 +96,21 @@ def score_stopped(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _paired(photos: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Return ``row`` and ``turn`` of the photos of classes with both groups.
-
-    ``turn`` counts the clusters of the photo's class and group, in their random order, up to its own.
-    """
+    """Return ``row`` and ``turn``, the place in the order of its class and group, of what can show a drop."""
     rows = photos.with_row_index("row").filter(pl.col("group").is_not_null())
     rows = rows.filter(pl.col("group").n_unique().over("class_index") == 2)
     if rows.is_empty():
         raise UsageError(
             f"There is no drop to decide on: {NO_GROUPS}. Leave out --until, or choose pairs with discover."
         )
-    alone = pl.format("photo {}", pl.col("photo_id") + pl.col("path"))
-    cluster = rows.select(
-        pl.when(pl.col("cluster").is_null()).then(alone).otherwise(pl.format("cluster {}", "cluster"))
-    ).to_series()
-    order = pl.Series("order", [_random(seed, name) for name in cluster])
+    photo = rows.select(pl.format("photo {}", pl.col("photo_id") + pl.col("path"))).to_series()
+    order = pl.Series("order", [_random(seed, name) for name in photo])
     return rows.with_columns(order).select(
         pl.col("row").cast(pl.Int64),
         pl.col("order").rank("dense").over("class_index", "group").cast(pl.Int64).alias("turn"),
     )
 
 
-def _random(seed: int, cluster: str) -> int:
+def _random(seed: int, photo: str) -> int:
     """A number that depends on nothing else, so that other photos do not change the order of these."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}\n{cluster}".encode(), digest_size=8).digest(), "big") >> 1
+    return int.from_bytes(hashlib.blake2b(f"{seed}\n{photo}".encode(), digest_size=8).digest(), "big") >> 1
