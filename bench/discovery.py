@@ -2,15 +2,17 @@
 
 Six worlds: three layouts of photos, each with and without effects of the backgrounds. The truth of a pair is
 known, so bias and coverage of the reported drop are, too. ``says chance``: no benchmark would be written;
-``where chosen``: none would be if the drop on the photos that chose decided. Options: ``split``, ``choose``,
-``min_photos``, and ``worlds=alike`` (a background affects all classes alike) or ``worlds=uneven`` (cells of
-very unequal size).
+``where chosen``: none would be if the drop on the photos that chose decided. The second table is of the
+referees for which a benchmark would be written; with ``permutations=999``, as `discover` has, also by whether
+it says that the drop may be inflated. Options: ``split``, ``choose``, ``min_photos``, ``worlds=alike`` (a
+background affects all classes alike) or ``worlds=uneven`` (cells of very unequal size), and ``only=8`` (the
+worlds whose name starts so).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,7 +134,7 @@ LAYOUTS = {
 
 
 class Row(NamedTuple):
-    """A world's figures: points, and shares in percent."""
+    """A world's figures over all referees: points, and shares in percent."""
 
     kept: float
     where_chosen: float
@@ -147,16 +149,26 @@ class Row(NamedTuple):
     by_choosers: float
 
 
-def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -> Row:
-    """Discover in so many simulated referees; ``alarms``: the interval of the reported drop excludes 0."""
+class Written(NamedTuple):
+    """The share of referees for which such benchmarks are written, and their figures (points, percent)."""
+
+    share: float
+    truth: float
+    reported: float
+    bias: float
+    coverage: float
+
+
+def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -> np.ndarray:
+    """Discover in so many simulated referees: a row each, the fractions of `Row` and ``may_be_inflated``."""
     random = np.random.default_rng(seed)
     found = []
     for number in range(replications):
         predictions, accuracy = simulate(world, random)
-        finding, _ = find_pairs(predictions, seed=number, permutations=199, intervals=False, **options)
+        finding, _ = find_pairs(predictions, seed=number, intervals=False, **options)
         drop = finding.chosen_drop if finding.reported_drop is None else finding.reported_drop
         if drop.low is None:
-            found.append([0.0] * 6 + [np.nan] * 3 + [1.0, 1.0])
+            found.append([0.0] * 6 + [np.nan] * 3 + [1.0, 1.0, 0.0])
             continue
         pairs = finding.pairs.with_columns(
             true=accuracy[finding.pairs["class_index"], finding.pairs["common"].cast(int)]
@@ -176,29 +188,60 @@ def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -
                 not drop.low <= 0 <= drop.high,
                 not finding.exceeds_chance,
                 finding.chosen_by_chance.p >= 0.05,
+                finding.may_be_inflated,
             ]
         )
-    means = np.nanmean(np.array(found, dtype=float), axis=0)
+    return np.array(found, dtype=float)
+
+
+def summarised(found: np.ndarray) -> Row:
+    """Return the figures of all referees; ``alarms``: the interval of the reported drop excludes 0."""
+    means = np.nanmean(found[:, :-1], axis=0)
     means[5] = np.sqrt(means[5])
     return Row(*(100 * means))
 
 
+def among_written(found: np.ndarray, said: Sequence[int]) -> Written:
+    """Return the figures of the referees that exceed chance, and whose ``may_be_inflated`` is among these."""
+    of = found[(found[:, 9] == 0) & np.isin(found[:, -1], said)]
+    if not len(of):
+        return Written(0.0, *[np.nan] * 4)
+    return Written(100 * len(of) / len(found), *(100 * of[:, [2, 3, 4, 7]].mean(axis=0)))
+
+
 def main() -> None:
-    """Print a Markdown table."""
+    """Print two Markdown tables: of all referees, and of those for which a benchmark would be written."""
     replications = next((int(word) for word in sys.argv[1:] if word.isdigit()), 100)
     options: dict[str, Any] = dict(word.split("=") for word in sys.argv[1:] if "=" in word)
     worlds = {"alike": ALIKE, "uneven": UNEVEN}.get(options.pop("worlds", ""), WORLDS)
-    if "min_photos" in options:
-        options["min_photos"] = int(options["min_photos"])
-    print(f"{replications} referees a row; {options or 'the defaults'}\n")
+    worlds = [world for world in worlds if world.name.startswith(options.get("only", ""))]
+    options.pop("only", None)
+    options = {"permutations": 199} | {
+        name: int(value) if value.isdigit() else value for name, value in options.items()
+    }
+    written, which = [], {"all": (0, 1)}
+    if options["permutations"] >= 999:
+        which |= {"that says so": (1,), "that does not": (0,)}
+    print(f"{replications} referees a row; {options}\n")
     heads = ("world", "classes kept", "drop where chosen", "true drop", "reported", "bias", "RMSE", "width")
     heads += ("coverage", "excludes 0", "says chance", "where chosen")
-    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+    print(_line(heads) + f"\n|{'---|' * len(heads)}")
     for with_effects in worlds:
         for effects, world in (("none", with_effects.without_effects()), ("effects", with_effects)):
-            row = measure(world, replications, **options)
-            figures = " | ".join(f"{figure:.1f}" for figure in row)
-            print(f"| {world.name}: {effects} | {figures} |", flush=True)
+            name, found = f"{world.name}: {effects}", measure(world, replications, **options)
+            print(_line([name, *_rounded(summarised(found))]), flush=True)
+            written += [[name, of, *_rounded(among_written(found, said))] for of, said in which.items()]
+    heads = ("written", "of", "share", "true drop", "reported", "bias", "coverage")
+    print(f"\n{_line(heads)}\n|{'---|' * len(heads)}")
+    print("\n".join(map(_line, written)))
+
+
+def _rounded(figures: Iterable[float]) -> list[str]:
+    return [f"{figure:.1f}" for figure in figures]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

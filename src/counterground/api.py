@@ -140,9 +140,10 @@ def evaluate(
     opened = _opened(benchmark, show_progress, out)
     if limit is not None:
         opened = sample_photos(opened, limit)
+    # Read first: a damaged record is said before the models run.
+    discovery = read_discovery(Path(benchmark)) if report and not isinstance(benchmark, Benchmark) else None
     run = evaluate_models(opened, models, settings, Path(out), until=stop, overwrite=overwrite)
     if report:
-        discovery = None if isinstance(benchmark, Benchmark) else read_discovery(Path(benchmark))
         _write_page(run, opened, discovery, warn, photos=photos)
     return run
 

@@ -72,6 +72,8 @@ WORKING = {
         "Benchmark: pairs",
     ),
     "scores": (["scores", "run"], "stamps-biased"),
+    "plan": (["plan", "--drop", "10"], "Photos"),
+    "check": (["check", "run", "--min-accuracy", "0"], "pass"),
     "compare": (["compare", "run", "--published"], "stamps-biased"),
     "models": (["models", "counterground:*"], "2 models"),
     "benchmarks": (["benchmarks"], "counteranimal"),

@@ -15,6 +15,7 @@ from noise_photos import save_animals
 
 import counterground as cg
 from counterground.cli import main
+from counterground.construction.discover import read_discovery
 from counterground.photos import photo_id, read_benchmark
 from counterground.pool import open_pool
 
@@ -127,6 +128,32 @@ def test_old_pairs_are_read_and_not_taken_for_new_ones(here, capsys):
     assert "by another version of CounterGround" in refused(capsys, *discover, "-o", "pairs")
     assert main([*discover, "-o", "pairs", "--overwrite"]) == 0
     assert json.loads((here / "pairs/benchmark.json").read_text()) == record
+
+
+def test_old_pairs_are_shown_without_what_chance_would_have_given(here, capsys):
+    cg.discover("photos", BRIGHTNESS, out="pairs", label_space="benchmark", min_drop=0, write_anyway=True)
+    record = json.loads((here / "pairs/discovery.json").read_text())
+    added = ("choose", "comparable", "exceeds_chance", "photos_needed", "referees")
+    for name in [*added, *(name for name in record if name.endswith("_by_chance"))]:
+        del record[name]
+    record["min_photos"] = 1
+    (here / "pairs/discovery.json").write_text(json.dumps(record))
+    pairs = pl.read_parquet("pairs/pairs.parquet")
+    pairs.drop("half").write_parquet("pairs/pairs.parquet")
+
+    evaluate = ["evaluate", "pairs", "-m", BRIGHTNESS, *ASK, "-q"]
+    assert main([*evaluate, "-o", "run"]) == 0
+    page = (here / "run/report.html").read_text(encoding="utf-8")
+    assert "did not compare them with chance" in page
+    assert record["sentence"] in page
+    assert main(["report", "run", "--discovery", "pairs", "-o", "r.html"]) == 0
+    read = read_discovery(here / "pairs")
+    assert not read.exceeds_chance
+    assert "–" in repr(read)
+
+    (here / "pairs/discovery.json").write_text("{}")
+    assert "The discovery in pairs is damaged" in refused(capsys, *evaluate, "-o", "not run")
+    assert not (here / "not run").exists()
 
 
 def test_an_old_pool_keeps_its_decisions(here, capsys):

@@ -94,7 +94,7 @@ def test_photos_pairs_and_the_trap_are_shown(executed):
 
 def test_the_photos_shown_bear_out_what_is_said_of_them(executed):
     run = open_run(executed[1] / "tutorial" / "run")
-    seen = run.predictions.filter(model="biased", class_name="flamingo")
+    seen = run.predictions.filter(model="biased", class_name="koala")
     right = dict(seen.group_by("group").agg(pl.col("correct").mean()).iter_rows())
     assert right == {"common": 1.0, "counter": 0.0}
     planted = json.loads((PLANTED / "planted.json").read_text())

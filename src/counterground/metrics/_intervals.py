@@ -162,7 +162,7 @@ def difference_limits(
             (common.value - low_1, high_2 - counter.value),
             (high_1 - common.value, counter.value - low_2),
         )
-        half = t * np.sqrt(change.variance)
+        half = t * np.sqrt(change.variance) if change.variance else 0.0  # t may be infinite
         below, above = (max(half, np.sqrt(max(0.0, a * a + b * b - 2 * r * a * b))) for a, b in sides)
         return max(-1.0, change.value - float(below)), min(1.0, change.value + float(above))
 

@@ -16,7 +16,8 @@ import counterground as cg
 from counterground.cli._show import show_discovery
 from counterground.construction.discover import discover_pairs, find_pairs, read_discovery
 
-# Splitting is a pure function with cases that no small benchmark reaches.
+# Few photos rarely exceed chance, and splitting is a pure function: no small benchmark reaches these cases.
+from counterground.construction.discover._discover import _sentences
 from counterground.construction.discover._photos import split_halves
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings
@@ -168,6 +169,19 @@ def test_a_background_needs_half_of_what_the_median_one_has():
     assert few.photos_needed == 2
 
 
+@pytest.mark.parametrize("split", ["half", "swap", "none"])
+@pytest.mark.parametrize("seed", range(4))
+def test_photos_of_one_cluster_cannot_be_halved(split, seed):
+    rows = predictions({(c, name): (c, 4) for c in range(3) for name in "ab"}, cluster=pl.lit("ann"))
+    found, _ = find_pairs(rows, split=split, seed=seed, permutations=9)
+    assert (found.photos_needed, found.comparable) == (2, 3 if split == "none" else 0)
+
+
+def test_two_photos_are_too_few():
+    found, _ = find_pairs(predictions({(0, "a"): (1, 1), (0, "b"): (0, 1)}), permutations=9)
+    assert found.comparable == 0
+
+
 def draw(
     seed,
     *,
@@ -250,6 +264,33 @@ def test_few_classes_vary_by_more_than_chance_and_the_figures_are_said():
     assert found.chosen_by_chance.expected > 0.2
     assert abs(found.held_out_by_chance.expected) < 0.05
     assert found.held_out_by_chance.p < 0.05
+
+
+def test_a_drop_that_narrowly_exceeds_chance_is_said_to_be_inflated_perhaps():
+    found, _ = find_pairs(draw(3, effect=0.4), intervals=False)
+    said = {}
+    for p in (0.001, 0.0019, 0.002, 0.03, 0.049, 0.05, 0.5, None):
+        narrow = replace(found, held_out_by_chance=replace(found.held_out_by_chance, p=p))
+        assert narrow.may_be_inflated == (p in (0.002, 0.03, 0.049))
+        for split in ("half", "swap", "none"):
+            of = replace(narrow, reported_drop=None) if split == "none" else narrow
+            said[split, p] = " ".join(_sentences(of, "m", "m drops", split))
+            assert ("it may be inflated, too" in said[split, p]) == (
+                narrow.may_be_inflated and split != "none"
+            )
+    assert "The held-out figure is shown because the pairs exceeded chance (p = 0.030)" in said["half", 0.03]
+    assert "The second figure is shown because the pairs exceeded chance (p = 0.049)" in said["swap", 0.049]
+
+
+def test_what_exceeds_chance_without_an_effect_is_inflated_and_all_together_are_not():
+    options = {"permutations": 99, "intervals": False}
+    found = [find_pairs(draw(seed), seed=seed + 1000, **options)[0] for seed in range(80)]
+    written = [each for each in found if each.exceeds_chance]
+    assert 0 < len(written) <= 10
+    assert min(each.reported_drop.value for each in written) > 0.05
+    assert abs(np.mean([each.reported_drop.value for each in found])) < 0.03
+    strong = [find_pairs(draw(seed, effect=0.6), seed=seed + 1000, intervals=False)[0] for seed in range(5)]
+    assert all(each.exceeds_chance and not each.may_be_inflated for each in strong)
 
 
 def truth_of(found, rows):

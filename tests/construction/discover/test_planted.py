@@ -39,6 +39,7 @@ def test_discover_recovers_the_planted_background(planted, tmp_path, shared_cach
     assert biased.reported_drop.low > 0.2
     assert balanced.reported_drop.low < 0 < balanced.reported_drop.high
     assert (biased.exceeds_chance, balanced.exceeds_chance) == (True, False)
+    assert "inflated, too" not in biased.sentence
     assert biased.reported_drop.value - balanced.reported_drop.value > 0.2
     assert set(biased.benchmark.photos["group"]) == {"common", "counter"}
     assert biased.cells.filter(pl.col("half") == "reports")["n"].sum() > 500

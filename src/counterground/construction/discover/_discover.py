@@ -80,7 +80,8 @@ def discover_pairs(
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop)
     is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
     said = _sentences(finding, who, drops, split) if is_written else ["No benchmark was written."]
-    sentences = [*filter(None, [nothing]), *said]
+    verdict = nothing or f"More than chance ({p_equals(finding.decisive.p)})."
+    sentences = [verdict, *said]
     found = (
         replace(
             benchmark,
@@ -202,12 +203,12 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
     if split == "half":
         said = (
             f"On the selection half {drops} {chosen}, on held-out photos {reported}: report the "
-            "held-out figure; the first is inflated by selection."
+            f"held-out figure; the first is inflated by selection.{_why(finding, 'held-out')}"
         )
         return [said]
     said = (
         f"On the halves that chose the pairs {drops} {chosen}, each on the other half {reported}: "
-        "report the second figure; the first is inflated by selection."
+        f"report the second figure; the first is inflated by selection.{_why(finding, 'second')}"
     )
     warning = (
         "Each half of these photos is in pairs that the other half chose, so the errors of both are related: "
@@ -215,6 +216,16 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
         f"that find the same photos hard. For {referee} report the one above, the mean of two halves."
     )
     return [said, warning]
+
+
+def _why(finding: Finding, figure: str) -> str:
+    """Say why a figure may be inflated though its photos did not choose; empty of a clear effect."""
+    if not finding.may_be_inflated:
+        return ""
+    return (
+        f" The {figure} figure is shown because the pairs exceeded chance ({p_equals(finding.decisive.p)}), "
+        "so it may be inflated, too."
+    )
 
 
 def _points(drop: Estimate) -> str:

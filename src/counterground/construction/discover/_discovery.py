@@ -7,6 +7,7 @@ import shutil
 from dataclasses import asdict, dataclass, fields
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -15,6 +16,7 @@ from counterground.errors import CounterGroundError
 from counterground.files import write_parquet, write_text
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 from counterground.results import (
+    NOTHING,
     Cell,
     Column,
     Estimate,
@@ -76,10 +78,9 @@ class Discovery(Finding):
     def evidence(self) -> Table:
         """What was found beside what chance alone gives."""
         kept = self.classes_by_chance
-        expected = Cell(f"{kept.expected:.1f}", f"[{kept.low:.0f}, {kept.high:.0f}]")
         found = Cell(f"{kept.observed:g} of {self.classes_seen}")
         title = Cell(f"Classes that differ by more than {self.min_drop:g} points")
-        rows = [[title, found, expected, Cell(p_value(kept.p))]]
+        rows = [[title, found, _classes(kept), Cell(p_value(kept.p))]]
         drops = {"Drop where chosen": self.chosen_by_chance}
         if self.held_out_by_chance:
             drops["Drop on the other half, both ways"] = self.held_out_by_chance
@@ -90,6 +91,9 @@ class Discovery(Finding):
         caption = (
             "Drops in points. By chance: mean and 95 % range with the backgrounds permuted; p: how often "
             "permutations reach what was found. The last row decides."
+            if self.decisive.p is not None
+            else "Drops in points. An earlier version of CounterGround chose these pairs and did not compare "
+            "them with chance: run discover again to do so."
         )
         return Table(columns, rows, caption, title="Is it more than chance?")
 
@@ -122,6 +126,13 @@ class Discovery(Finding):
         )
 
 
+def _classes(kept: ByChance) -> Cell:
+    """How many classes differ by chance."""
+    if kept.expected is None:
+        return Cell(NOTHING)
+    return Cell(f"{kept.expected:.1f}", f"[{kept.low:.0f}, {kept.high:.0f}]")
+
+
 def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -> None:
     """Write the evidence into ``out``, and the benchmark if there is one; ``asked`` is what was asked for."""
     (out / _RECORD).unlink(missing_ok=True)  # it is written last: a folder with it is whole
@@ -147,7 +158,7 @@ def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -
 
 
 def read_discovery(folder: Path) -> Discovery | None:
-    """Read what ``discover`` wrote; None for any other folder.
+    """Read what ``discover`` wrote; None for any other folder. Earlier versions compared nothing with chance.
 
     Raises:
         CounterGroundError: the record is damaged.
@@ -156,6 +167,10 @@ def read_discovery(folder: Path) -> Discovery | None:
         return None
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        pairs = pl.read_parquet(folder / "pairs.parquet")
+        if "chosen_by_chance" not in record:
+            record |= _before_chance(record)
+            pairs = pairs.with_columns(half=pl.lit("chooses"))
         figures = {field.name: record[field.name] for field in fields(Discovery) if field.name in record}
         for name, value in figures.items():
             if name.endswith("_by_chance") and value is not None:
@@ -164,7 +179,7 @@ def read_discovery(folder: Path) -> Discovery | None:
                 figures[name] = Estimate(**value)
         return Discovery(
             benchmark=read_benchmark(folder) if (folder / BENCHMARK_FILES[0]).exists() else None,
-            pairs=pl.read_parquet(folder / "pairs.parquet"),
+            pairs=pairs,
             cells=pl.read_parquet(folder / "cells.parquet"),
             **figures,
         )
@@ -172,6 +187,19 @@ def read_discovery(folder: Path) -> Discovery | None:
         raise CounterGroundError(
             f"The discovery in {folder} is damaged ({str(error).splitlines()[0]}). Run discover again."
         ) from error
+
+
+def _before_chance(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record lacks that was written before pairs were compared with chance."""
+    kept, drop = record["classes_kept"], record["chosen_drop"]["value"]
+    return {
+        "photos_needed": record["min_photos"],
+        "comparable": kept,  # at least
+        "choose": "best",
+        "classes_by_chance": {"observed": kept},
+        "chosen_by_chance": {"observed": drop},
+        "held_out_by_chance": None,
+    }
 
 
 def asked_before(folder: Path) -> dict[str, object] | None:
