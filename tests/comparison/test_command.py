@@ -1,4 +1,4 @@
-"""``counterground compare`` as installed, in every format, without a network."""
+"""``counterground compare`` in every format, without a network."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from made_runs import write_run
 from paper_sized import OPEN_CLIP_REFEREE, make_paper_run, printed_accuracies
 
 import counterground as cg
+from counterground.cli import main
 from counterground.errors import UsageError
 
 COMMAND = Path(sys.executable).parent / "counterground"
@@ -36,25 +38,16 @@ def folders(tmp_path_factory):
 
 
 def ran(*words, width=80, status=0):
-    """The output of the installed command (for a failure, its error), with no network to be had."""
-    environment = {
-        **os.environ,
-        "COLUMNS": str(width),
-        "http_proxy": "http://127.0.0.1:9",
-        "https_proxy": "http://127.0.0.1:9",
-        "HF_HUB_OFFLINE": "1",
-    }
-    done = subprocess.run(
-        [str(COMMAND), "compare", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = [line.rstrip() for line in (done.stdout if status == 0 else done.stderr).splitlines()]
+    """The output of the command (for a failure, its error), with no network to be had."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("COLUMNS", str(width))
+        patch.setenv("http_proxy", "http://127.0.0.1:9")
+        patch.setenv("https_proxy", "http://127.0.0.1:9")
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        found = main(["compare", *map(str, words)])
+    assert found == status, err.getvalue()
+    lines = [line.rstrip() for line in (out if status == 0 else err).getvalue().splitlines()]
     return "\n".join([*lines, ""])
 
 

@@ -90,7 +90,7 @@ def compare(
                 "--setting all compares the paper's CLIPs with its ImageNet models: leave out RUN, --against "
                 "and --baseline."
             )
-        claim = claim_by_setting(scale)  # type: ignore[arg-type]
+        claim = claim_by_setting(scale)
         print_text(format_claim(claim, scale, style))  # type: ignore[arg-type]
         return
     opened = [open_run(folder) for folder in runs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +70,7 @@ _ODD = "without ViT/bigG/14 and RN50x16"
 _ODD_BACKBONES = ("ViT/bigG/14", "RN50x16")
 
 
+@cache
 def claim_by_setting(scale: Scale = "probit") -> pl.DataFrame:
     """Measure the paper's CLIPs against the line of its ImageNet models in each setting.
 
