@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, get_args
 
 import polars as pl
@@ -26,20 +27,20 @@ if TYPE_CHECKING:
 FORMATS = ("table", *get_args(TextFormat))
 
 
-class Written:
+class Written(ABC):
     """What has ``rows`` for programs, a ``table`` with notes for readers, and a ``record`` of both."""
 
     rows: pl.DataFrame
 
     @property
+    @abstractmethod
     def table(self) -> Table:
         """The rows for readers."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def record(self) -> dict[str, Any]:
         """All of it, for JSON."""
-        raise NotImplementedError
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the table for the console at hand, and its notes below it."""

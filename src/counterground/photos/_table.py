@@ -111,7 +111,9 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
 def _unused(column: str, absent: Iterable[str]) -> str:
     """Name a column that is not used, and the one it may have been meant to be."""
     similar = did_you_mean(column, absent).strip()
-    return f"{column} (d{similar[1:]})" if similar else column or "one without a name"
+    if similar:
+        return f"{column} ({similar[0].lower()}{similar[1:]})"
+    return column or "one without a name"
 
 
 def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
