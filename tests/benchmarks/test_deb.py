@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import os
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,11 @@ class TestApt:
         )
         _program(programs / "apt-cache", f"echo SHA256: $(sha256sum < {deb})")
         assert open_packages({"pack": ["/usr/a"]})["pack"].version == "1"
+
+    def test_several_at_once_with_an_empty_cache(self, tmp_path, make_deb, own_cache, programs):
+        deb = make_deb(tmp_path / "pack_1_all.deb", [("./usr/a", b"a")])
+        _program(programs / "apt-get", f"cp {deb} .")
+        _program(programs / "apt-cache", f"echo SHA256: $(sha256sum < {deb})")
+        with ThreadPoolExecutor(8) as pool:
+            jobs = [pool.submit(open_packages, {"pack": ["/usr/a"]}) for _ in range(8)]
+        assert {job.result()["pack"].file("/usr/a").read_bytes() for job in jobs} == {b"a"}

@@ -204,16 +204,16 @@ def open_packages(wanted: Mapping[str, Iterable[str]], packages: Path | None = N
     if not missing:
         return found
     if packages is not None:
-        debs = {name: (_brought(name, packages), "given by --packages") for name in missing}
-    else:
-        debs = {name: (deb, "apt") for name, deb in _download(missing).items()}
+        debs = {name: _brought(name, packages) for name in missing}
+        return found | _unpack_all(debs, "given by --packages", files)
+    with _download(missing) as debs:
+        return found | _unpack_all(debs, "apt", files)
+
+
+def _unpack_all(debs: dict[str, Path], verified_by: str, files: dict[str, list[str]]) -> dict[str, Package]:
     with ThreadPoolExecutor(max_workers=2) as pool:
-        jobs = {n: pool.submit(_unpack, n, deb, by, files[n]) for n, (deb, by) in debs.items()}
-        found |= {name: job.result() for name, job in jobs.items()}
-    if packages is None:
-        for deb, _ in debs.values():
-            deb.unlink(missing_ok=True)
-    return found
+        jobs = {name: pool.submit(_unpack, name, deb, verified_by, files[name]) for name, deb in debs.items()}
+        return {name: job.result() for name, job in jobs.items()}
 
 
 def _cached(name: str, paths: list[str]) -> Package | None:
@@ -246,8 +246,12 @@ def _how_to_bring(names: list[str]) -> str:
     )
 
 
-def _download(names: list[str]) -> dict[str, Path]:
-    """Fetch ``names`` with apt into the cache and check each against the SHA-256 that apt's index states."""
+@contextmanager
+def _download(names: list[str]) -> Iterator[dict[str, Path]]:
+    """Yield ``names`` as fetched by apt and checked against the SHA-256 that its index states.
+
+    Each process has a folder of its own: the files are gone when the caller leaves.
+    """
     if shutil.which("apt-get") is None or shutil.which("apt-cache") is None:
         raise CounterGroundError(
             f"The stamps benchmark needs the Debian packages {', '.join(names)}, and there is no apt here. "
@@ -257,7 +261,7 @@ def _download(names: list[str]) -> dict[str, Path]:
     try:
         with draft_folder(store / "downloads") as folder:
             _apt_download(names, folder)
-            return {name: _verified(name, folder, store) for name in names}
+            yield {name: _verified(name, folder) for name in names}
     except OSError as error:
         raise _cannot_write(store, error) from error
 
@@ -294,7 +298,7 @@ def _apt(command: list[str], folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def _verified(name: str, folder: Path, store: Path) -> Path:
+def _verified(name: str, folder: Path) -> Path:
     debs = sorted(folder.glob(f"{name}_*.deb"))
     if len(debs) != 1:
         raise CounterGroundError(f"apt-get download left no {name}_*.deb. {_how_to_bring([name])}")
@@ -305,9 +309,7 @@ def _verified(name: str, folder: Path, store: Path) -> Path:
         raise CounterGroundError(
             f"{deb.name} is not the file whose SHA-256 apt states; run `apt-get update` and try again."
         )
-    target = store / deb.name
-    deb.replace(target)
-    return target
+    return deb
 
 
 def _version(deb: Path) -> str:

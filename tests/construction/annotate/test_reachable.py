@@ -126,6 +126,9 @@ def test_help_opens_and_keys_can_be_switched_off(pool, serve, visit):
     ann.page.get_by_label("One keypress decides").uncheck()
     ann.page.keyboard.press("Escape")
     ann.page.wait_for_selector("#help", state="hidden")
+    ann.page.wait_for_function(
+        "() => document.activeElement === document.body"
+    )  # Chromium moves it a frame later
     for key in ("w", "l", "u", "Space"):
         ann.page.keyboard.press(key)
     ann.page.reload()

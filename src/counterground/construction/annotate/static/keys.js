@@ -16,10 +16,11 @@ export function keyName(event) {
   return letter ? letter[1].toLowerCase() : key;
 }
 
-// Text fields need every key, and buttons their own two.
+// Text fields need every key, buttons their own two, and an open dialog has them all.
 export function isTaken(event) {
   const at = event.target;
+  if (document.querySelector("dialog[open]")) return true;
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return true;
-  if (at.closest?.("input, textarea, select, dialog, [contenteditable], [popover]:popover-open")) return true;
+  if (at.closest?.("input, textarea, select, [contenteditable], [popover]:popover-open")) return true;
   return (event.key === " " || event.key === "Enter") && Boolean(at.closest?.("button, a, summary"));
 }
