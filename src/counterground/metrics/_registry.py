@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from counterground.metrics._accuracy import BINS, confidence_bins, tied, within_top_k
+from counterground.metrics._accuracy import expected_calibration_error, tied, within_top_k
 from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, as_flags
 from counterground.metrics._intervals import UNKNOWN, Interval, difference_interval, share_interval
-from counterground.metrics._sampling import Partition, Stratification, StratumMeans, mean_absolute_sum
+from counterground.metrics._sampling import Stratification, StratumMeans
 from counterground.plugins import Registry
 
 LAST = 1000
@@ -164,7 +164,8 @@ def _worst_group(answers: Answers, _group: str | None) -> Interval:
         return answers.unknown
     lowest = np.flatnonzero(values == np.nanmin(values))
     cell = lowest[np.argmax(sizes.ravel()[lowest])]
-    return answers.share(answers.cell_means, np.array([cell]))
+    found = answers.share(answers.cell_means, np.array([cell]))
+    return replace(found, low=None, high=None)
 
 
 def _top5(answers: Answers, group: str | None) -> Interval:
@@ -177,8 +178,8 @@ def _calibration(answers: Answers, _group: str | None) -> Interval:
     if not answers.knows("confidence"):
         return answers.unknown
     confidence = answers.rows["confidence"].cast(pl.Float64).to_numpy()
-    bins = Partition(answers.photos.sampling, confidence_bins(confidence), BINS)
-    return share_interval(mean_absolute_sum(bins, confidence - answers.correct))
+    error = expected_calibration_error(confidence, answers.correct)
+    return Interval(error, None, None, answers.rows.height, answers.photos.sampling.size)
 
 
 def _ties(answers: Answers, _group: str | None) -> Interval:
@@ -230,7 +231,7 @@ BUILT_IN = (
         (None,),
         _worst_group,
         "Worst group",
-        "Accuracy in the class and group where it is lowest; often 0 where each has few photos.",
+        "Accuracy in the class and group where it is lowest; few photos make it lower, often 0.",
         place=6,
         needs_groups=True,
     ),
@@ -247,7 +248,7 @@ BUILT_IN = (
         (None,),
         _calibration,
         "ECE",
-        "Expected calibration error: how far confidence is from accuracy, 15 bins. Lower is better.",
+        "Expected calibration error: how far confidence is from accuracy, 15 bins. Few photos raise it.",
         place=8,
     ),
     Metric(

@@ -328,18 +328,3 @@ def degrees_of_freedom(strata: list[Codes], clusters: list[Codes], shares: list[
     ]
     variance = np.square(held).sum(axis=0) / effective
     return float(variance.sum() ** 2 / (variance**2 / np.maximum(1.0, effective - 1)).sum())
-
-
-def mean_absolute_sum(partition: Partition, values: npt.NDArray[np.generic]) -> InfluenceEstimate:
-    """Sum over strata of the absolute sum of ``values`` ``[n]``, over the photos: calibration errors."""
-    sampling, pair_sums = partition.sampling, partition.sums(values)
-    sums = np.bincount(partition.pair_stratum, weights=pair_sums, minlength=partition.size)
-    n, clusters = int(partition.photos.sum()), len(np.unique(partition.pair_cluster))
-    value = float(np.abs(sums).sum() / n)
-    pulls = (np.sign(sums)[partition.pair_stratum] * pair_sums - value * partition.pair_photos) / n
-    scale = float(np.sqrt(clusters / (clusters - 1))) if clusters > 1 else 0.0
-    deviations = scale * sum_by_code(partition.pair_cluster, pulls, sampling.size)
-    photos = sum_by_code(partition.pair_cluster, partition.pair_photos, sampling.size)
-    return InfluenceEstimate(
-        value, deviations, n, clusters, effective_clusters(photos) - 1, sampling.confidence
-    )

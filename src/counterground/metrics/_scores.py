@@ -64,9 +64,10 @@ def score_predictions(
     Metrics (``registered_metrics``, which packages may add to): ``accuracy`` and ``top5_accuracy``
     (unweighted means over the classes that have photos, for all photos and for each group),
     ``plain_accuracy`` (over photos, likewise), ``drop`` (mean class-wise drop over classes with both groups,
-    so not always the difference of the two accuracies), ``worst_group_accuracy`` (its interval is that of the
-    cell that came out worst, and does not account for the choice), ``ece`` (15 bins), ``tie_rate``. Rows with
-    ``class_index`` hold ``accuracy`` and ``drop`` of one class. What the photos cannot show is null, never 0.
+    so not always the difference of the two accuracies), ``worst_group_accuracy``, ``ece`` (15 bins),
+    ``tie_rate``. Rows with ``class_index`` hold ``accuracy`` and ``drop`` of one class. What the photos do
+    not show is null, never 0. The worst group and the calibration error have no interval: chance alone
+    lowers the one and raises the other, so that an interval around them would often miss the truth.
 
     Args:
         predictions: the columns of ``predictions.parquet``; a photo whose cluster is null is its own cluster.
