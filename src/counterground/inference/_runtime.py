@@ -74,9 +74,9 @@ def _compare(model: Encoder, runtime: Runtime, benchmark: Benchmark, batch_size:
     function = encode_fn(model, batch_size)
     first = benchmark.photos.unique("photo_id", maintain_order=True).head(batch_size)
     named = [(photo, benchmark.photo_path(path)) for photo, path in first["photo_id", "path"].iter_rows()]
-    (decoded,) = map_blocks(partial(decode_photo, function), [named])
-    block = [photo.prepared for photo in decoded]
-    readable = np.array([photo.reason is None for photo in decoded])
+    (decoded,) = map_blocks(partial(decode_photo, [function]), [named])
+    block = [photo.prepared for (photo,) in decoded]
+    readable = np.array([photo.reason is None for (photo,) in decoded])
     if not readable.any():
         return _Compared(None, "none of the first photos can be read")
     expected = function.encode(block)
