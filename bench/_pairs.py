@@ -74,7 +74,7 @@ class Row:
                 "ratio": statistics.median(self.ratios()),
                 "processor_ratio": statistics.median(self.ratios("processor")),
             }
-        return {**asdict(self), **found, "machine": machine()}
+        return {**asdict(self), **found, "machine": machine(), "markdown": self.as_markdown()}
 
     def as_markdown(self) -> str:
         """Return a row below `HEADER`."""
