@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+
 from _pairs import Run, here, paired, publish
 
 NAMES = int(sys.argv[1]) if len(sys.argv) > 1 else 100
