@@ -29,7 +29,7 @@ def clip(model: str) -> tuple:
 
 
 def loader(photos: str, transform) -> torch.utils.data.DataLoader:
-    dataset = ImageFolder(photos, transform=transform)
+    dataset = ImageFolder(photos, transform=transform, allow_empty=True)
     return torch.utils.data.DataLoader(dataset, batch_size=BATCH, num_workers=WORKERS)
 
 
@@ -78,7 +78,7 @@ def one_decode(photos: str, names: list[str], models: list[str]) -> None:
     from PIL import Image
 
     loaded = [clip(model) for model in models]
-    paths = [path for path, _ in ImageFolder(photos).samples]
+    paths = [path for path, _ in ImageFolder(photos, allow_empty=True).samples]
 
     def decode(path: str) -> list[torch.Tensor]:
         image = Image.open(path).convert("RGB")
@@ -96,8 +96,10 @@ def one_decode(photos: str, names: list[str], models: list[str]) -> None:
 
 
 LOOPS = {
-    loop.__name__.replace("_", "-"): loop
-    for loop in (clip_benchmark, plain_clip, plain_classifier, one_decode)
+    "clip-benchmark": clip_benchmark,
+    "plain-clip": plain_clip,
+    "plain-classifier": plain_classifier,
+    "one-decode": one_decode,
 }
 
 if __name__ == "__main__":

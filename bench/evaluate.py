@@ -4,12 +4,12 @@ lite      EfficientNet-Lite0 and Lite1, against commit b73423d
 rn50      OpenCLIP RN50, against CLIP_benchmark
 resnet50  torchvision ResNet-50, against a plain loop
 vitb32    OpenCLIP ViT-B/32, against CLIP_benchmark
-five      five small CLIPs on photos of 2 megapixels, against five runs of CLIP_benchmark, and against the bound
+five      five small CLIPs on photos of 2 megapixels, against CLIP_benchmark's five runs, and the bound
 small     the shipped CLIP of 3 million parameters, against a plain loop
 second    another label space and another prompt set, against the first pass
 
 Both programs read the same files and the same weights (random but for Lite and the shipped CLIP), start with
-an empty cache, compute in float32 and use all cores. ``BENCH_PHOTOS`` sets the number of photos, by default 300.
+an empty cache, compute in float32 and use all cores. ``BENCH_PHOTOS``: how many photos, by default 300.
 """
 
 from __future__ import annotations
