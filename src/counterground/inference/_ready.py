@@ -62,7 +62,7 @@ def make_ready(request: Request, model: Encoder) -> ReadyEncoder:
         CounterGroundError: the model fails, or returns something else than features.
     """
     candidates, batch_size = request.candidates, request.settings.batch_size
-    choose_runtime(model, request.benchmark, batch_size)
+    choose_runtime(model, request.benchmark, batch_size, request.settings.runtime)
     store = feature_store(model, cache_dir() / "features", batch_size)
     job = plan_encoding(model, request.benchmark, store, batch_size)
     try_model(model, job)

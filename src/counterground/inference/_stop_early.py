@@ -107,6 +107,6 @@ def _predictions(request: Request, given: NamedModel, looks: Sequence[np.ndarray
                 yield evaluate_generative(part, model).predictions
                 continue
             assert isinstance(model, Encoder)
-            ready = ready.look_at(part) if ready else make_ready(part, model)
+            ready = (ready or make_ready(request, model)).look_at(part)
             run_encoding([ready.job], show_progress=False)
             yield ready.predictions(ready.job.features())
