@@ -16,7 +16,7 @@ from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, choose_runtime, encode_photos, evaluate_models
 from counterground.inference import _runtime as chooser
-from counterground.models import Classifier, LoadOptions, Runtime, load_model
+from counterground.models import Classifier, Generative, LoadOptions, Runtime, load_model
 
 # A network whose runtimes the test makes.
 from counterground.models.classifiers import NetworkClassifier
@@ -247,6 +247,7 @@ class TestWanted:
             evaluate(photos, LITE, tmp_path / "run", runtime="onnx", precision="bf16")
 
         class Own(Classifier):
+            runs_by = "onnx"
             fingerprint, device, dtype, dim, description = "1", "cpu", "fp32", 3, {}
             class_names, imagenet_columns = ("ice bear", "black swan", "flamingo"), (296, 100, 130)
 
@@ -258,7 +259,16 @@ class TestWanted:
 
         with pytest.raises(UsageError, match="runs networks of PyTorch"):
             evaluate(photos, Own(), tmp_path / "run", runtime="compile")
-        assert evaluate(photos, Own(), tmp_path / "run")[1].description["runtime"] == "eager"
+        _, record = evaluate(photos, Own(), tmp_path / "run", runtime="onnx")
+        assert record.description["runtime"] == "onnx", "it brings its own"
+
+    def test_it_is_refused_for_generative_models(self, photos, tmp_path):
+        class Words(Generative):
+            def generate(self, image, question, *, max_new_tokens):
+                return "a flamingo"
+
+        with pytest.raises(UsageError, match="it is a generative model"):
+            evaluate(photos, Words(), tmp_path / "run", runtime="compile")
 
     def test_a_mistyped_one(self):
         with pytest.raises(UsageError, match="Did you mean 'onnx'"):

@@ -60,10 +60,9 @@ class _Choice:
     photos: int | None = None
     measured: dict[str, _Measured] = field(default_factory=dict)
 
-    @property
-    def description(self) -> dict[str, Any]:
-        """What ``run.json`` says."""
-        said: dict[str, Any] = {"runtime": self.runtime or "eager"}
+    def description(self, otherwise: str) -> dict[str, Any]:
+        """Return what ``run.json`` says; ``otherwise`` is what runs the model without a runtime."""
+        said: dict[str, Any] = {"runtime": self.runtime or otherwise}
         if self.runtime:
             said["runtime_difference"] = self.measured[self.runtime].difference
         if self.measured:
@@ -88,11 +87,13 @@ def choose_runtime(
         CounterGroundError: the one that is wanted fails or gives other numbers, or the model itself fails.
     """
     model.run_by(None)
+    if wanted == model.runs_by:
+        wanted = "eager"
     runtimes = {each.name: each for each in model.runtimes if wanted in ("auto", each.choice)}
     if not runtimes and wanted in _NEEDS:
         raise UsageError(f"{model.display_name} cannot be run by --runtime {wanted}: {_NEEDS[wanted]}.")
     choice = _Choice()
-    if runtimes and wanted != "eager":
+    if runtimes:
         trial = _Trial(model, benchmark, batch_size, automatic=wanted == "auto")
         key = _key(model, wanted, *runtimes, str(batch_size))
         choice = _remembered_or_measured(trial, runtimes, cache_dir() / "runtimes" / f"{key}.json")
@@ -103,7 +104,7 @@ def choose_runtime(
             f"{why[0] if why else 'none of the first photos can be read'}. Use --runtime auto."
         )
     model.run_by(runtimes[choice.runtime] if choice.runtime else None)
-    model.description = {**model.description, **choice.description}
+    model.description = {**model.description, **choice.description(model.runs_by)}
 
 
 def _key(model: Encoder, *parts: str) -> str:
@@ -126,11 +127,11 @@ def _processor() -> str:
 
 
 def _remembered_or_measured(trial: _Trial, runtimes: Mapping[str, Runtime], path: Path) -> _Choice:
-    if trial.automatic and trial.photos < _FEW:
-        return _Choice()
     remembered = _read(path)
     if remembered and (remembered.photos is None or trial.photos <= remembered.photos):
         return remembered
+    if trial.automatic and trial.photos < _FEW:
+        return _Choice()
     some = trial.first(_TIMED) or trial.first(_COMPARED)
     if not some:
         return _Choice()
@@ -209,9 +210,9 @@ class _Trial:
         return _Measured(refused=f"differs by {difference:.2g} of the largest number on the first photos")
 
     def rate(self, photos: list[Any]) -> float:
-        """Return photos a second: the fastest of three times, or as many as half a second allows."""
+        """Return photos a second: the fastest of three times, or as many as a quarter of a second allows."""
         seconds: list[float] = []
-        while len(seconds) < 3 and sum(seconds) < 0.5:
+        while len(seconds) < 3 and sum(seconds) < 0.25:
             start = time.perf_counter()
             self.encode(photos)
             seconds.append(time.perf_counter() - start)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from counterground.errors import UsageError
-from counterground.models._runtime import Runtime
+from counterground.models._runtime import Runtime, RuntimeChoice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,9 +59,11 @@ class Encoder(Model):
 
     Attributes:
         dim: width of what `encode` returns.
+        runs_by: what runs it unless another runtime is chosen.
     """
 
     dim: int
+    runs_by: RuntimeChoice = "eager"
 
     @property
     def runtimes(self) -> Sequence[Runtime]:

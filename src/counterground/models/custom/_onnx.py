@@ -176,6 +176,8 @@ class OnnxClassifier(Classifier):
         options: a warning is added where they ask for anything but fp32 on the CPU.
     """
 
+    runs_by = "onnx"
+
     def __init__(self, source: OnnxSource, labels: Labels, graph: _Graph, options: LoadOptions) -> None:
         self.spec, self.device, self.dtype = source.spec, "cpu", "fp32"
         self.class_names, self.imagenet_columns = labels.names, labels.columns
