@@ -1,7 +1,7 @@
 """``counterground compare RUN`` with 43 models, all pairs, against an earlier commit of this repository.
 
-    git worktree add /tmp/base b73423d
-    python bench/compare_models.py /tmp/base [MODELS]
+git worktree add /tmp/base b73423d
+python bench/compare_models.py /tmp/base [MODELS]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Ten million rows of predictions: scores made of them, ``scores``, ``compare`` and ``report``; time and memory.
+"""Ten million rows of predictions: scores made of them, ``scores``, ``compare``, ``report``; time and memory.
 
-    python bench/large_run.py [MODELS [PHOTOS]]    # by default 43 models x 232,658 photos; 500 MB of disk
+python bench/large_run.py [MODELS [PHOTOS]]    # by default 43 models x 232,658 photos; 500 MB of disk
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scores of models on CounterAnimal's photos, all metrics and class rows, against a bootstrap of the drop alone.
+"""Scores of models on CounterAnimal's photos, all metrics and class rows, against a bootstrap of the drop.
 
 The other is what one writes with NumPy and SciPy: clusters are drawn 10,000 times, and a sparse product gives
 the hits of each class and group. It has an interval of the drop only; ours has all metrics of all classes.
@@ -31,7 +31,9 @@ def bootstrap_drops(predictions: pl.DataFrame, photos: pl.DataFrame, models: lis
     values = [np.ones(n), *(predictions.filter(model=name)["correct"].to_numpy() for name in models)]
     columns = np.concatenate([place * size + cells for place in range(len(values))])
     rows = np.tile(clusters, len(values))
-    held = csr_array((np.concatenate(values).astype(float), (rows, columns)), shape=(number, columns.max() + 1))
+    held = csr_array(
+        (np.concatenate(values).astype(float), (rows, columns)), shape=(number, columns.max() + 1)
+    )
     drops = []
     for _ in range(0, DRAWS, BLOCK):
         drawn = random.integers(0, number, (BLOCK, number))
