@@ -15,7 +15,6 @@ from pathlib import Path
 
 from _pairs import paired, process, publish
 from _runs import make_photos, write_made_run
-
 from counterground.metrics import score_predictions
 from counterground.results import PREDICTIONS_SCHEMA
 

@@ -13,10 +13,10 @@ from functools import partial
 
 import numpy as np
 import polars as pl
-from _pairs import here, paired, publish
-from _runs import make_model, make_photos, model_names
 from scipy.sparse import csr_array
 
+from _pairs import here, paired, publish
+from _runs import make_model, make_photos, model_names
 from counterground.metrics import score_predictions
 
 DRAWS, BLOCK = 10_000, 500
@@ -61,7 +61,7 @@ def main() -> None:
             partial(here, lambda: bootstrap_drops(predictions, photos, models)),
             wanted="0.5, 1 GB",
             clock="from predictions in memory to a table of scores, one process",
-            notes=f"Its intervals of drops are {widths.min():.2f} to {widths.max():.2f} times as wide as ours.",
+            notes=f"Intervals of drops are {widths.min():.2f} to {widths.max():.2f} times as wide as ours.",
         )
     )
 
