@@ -132,6 +132,10 @@ def test_a_run_that_could_stop_early_is_judged_by_its_sequence(run):
     held = [(each.low, each.high) for each in found.findings]
     assert held == list(sequence.select("low", "high").iter_rows())
     assert "--until decided --max-drop 15" in found.findings[2].reason
+    assert not any("groups of equal size" in note for note in found.notes)
+    (note,) = cg.check(stopped_at(run, 0.0), min_accuracy=60).notes[-1:]
+    assert "stopped after 1,440 of 2,000 photos" in note
+    assert "groups of equal size, not of the whole benchmark" in note
 
 
 @pytest.mark.parametrize(

@@ -250,6 +250,11 @@ def check_run(
     runs = [run] if base is None else [run, base]
     notes = [note for each in runs for note in each.info.benchmark.notes]
     notes += [sentence for referee in (*referees, *base_referees) for sentence in referee.sentences]
+    if limits.min_accuracy is not None and (own := run.info.stopping) and own.photos < own.of:
+        notes.append(
+            f"The run stopped after {own.photos:,} of {own.of:,} photos, about as many common as "
+            "counter ones: its accuracy is that of groups of equal size, not of the whole benchmark."
+        )
     return Check(str(run.path), tuple(findings), tuple(dict.fromkeys(notes)))
 
 

@@ -96,7 +96,7 @@ class Assumptions:
             size += f", each of one group, with intra-cluster correlation {self.icc:g}"
         return (
             f"Assumed: {counted(self.classes, 'class')} with {counted(self.photos, 'photo')} in each group, "
-            f"{100 * self.accuracy:g} % correct on common photos; {size}."
+            f"{100 * self.accuracy:g} % correct on common photos; {size}. “Now” means these photos."
         )
 
 

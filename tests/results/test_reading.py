@@ -1,0 +1,87 @@
+"""A run is read model by model, and gives what a run in memory gives."""
+
+import re
+
+import polars as pl
+import pytest
+
+import counterground as cg
+from counterground.errors import CounterGroundError
+from counterground.files import write_parquet, write_text
+from counterground.metrics import KEYS, Confidence, drop_interval, in_setting, score_predictions
+
+
+@pytest.fixture
+def made(make_run, tmp_path):
+    """A run in memory, of two models by turns under two settings, and its folder."""
+    levels = {"b": (0.9, 0.6), "a": (0.8, 0.7)}
+    parts = [
+        make_run(levels, per_group=30).predictions.with_columns(prompts=pl.lit(prompts))
+        for prompts in ("simple", "openai")
+    ]
+    predictions = pl.concat(parts).sample(fraction=1, shuffle=True, seed=0)
+    run = make_run(levels, per_group=30)
+    run = type(run)(tmp_path, run.info, predictions, score_predictions(predictions))
+    predictions.write_parquet(tmp_path / "predictions.parquet", row_group_size=17)
+    write_parquet(tmp_path / "scores.parquet", run.scores)
+    write_text(tmp_path / "run.json", run.info.model_dump_json())
+    return run
+
+
+def test_a_file_gives_the_scores_of_the_rows_in_memory(made, tmp_path):
+    lazy = pl.scan_parquet(tmp_path / "predictions.parquet")
+    assert score_predictions(lazy).equals(made.scores)
+    assert cg.open_run(tmp_path).by_background().equals(made.by_background())
+
+
+def test_models_are_read_one_after_the_other(made, tmp_path):
+    opened = cg.open_run(tmp_path)
+    keys = []
+    for key, rows in opened.by_setting(["correct"]):
+        keys.append(key)
+        own = made.predictions.filter(in_setting(dict(zip(KEYS, key, strict=True)))).sort("path")
+        assert rows.height < made.predictions.height
+        assert rows.select("path", "correct").equals(own.select("path", "correct"))
+        assert opened.answers[key].correct.tolist() == own["correct"].to_list()
+    assert keys == made.predictions.select(KEYS).unique(maintain_order=True).rows()
+    assert opened.photos.equals(made.photos)
+    assert opened.photos["path"].to_list() == sorted(set(made.predictions["path"]))
+    assert opened.predictions.equals(made.predictions)
+
+
+def test_a_comparison_and_a_report_of_a_file_are_those_of_the_rows(made, tmp_path):
+    opened = cg.open_run(tmp_path)
+    mine, theirs = (cg.compare(run, published=False) for run in (made, opened))
+    assert theirs.tests.equals(mine.tests)
+    assert theirs.ranks.equals(mine.ranks)
+    pages = [cg.write_report(run, tmp_path / "r.html", photos=False).read_text() for run in (made, opened)]
+    first, second = (re.sub(r"clip\d+", "", page) for page in pages)  # Vega numbers them on
+    assert first == second
+
+
+def test_a_file_damaged_in_the_middle_is_one_line(made, tmp_path):
+    path = tmp_path / "predictions.parquet"
+    data = bytearray(path.read_bytes())
+    data[4 : len(data) // 2] = bytes(len(data) // 2 - 4)
+    path.write_bytes(data)
+    for read in (
+        lambda: cg.open_run(tmp_path),
+        lambda: cg.compare(cg.open_run(tmp_path)),
+        lambda: cg.open_run(tmp_path).predictions,
+    ):
+        with pytest.raises(CounterGroundError, match=r"is damaged \(.*Delete the folder and evaluate again"):
+            read()
+
+
+@pytest.mark.parametrize("anytime", [False, True])
+def test_the_p_value_is_the_least_error_whose_interval_leaves_zero_out(make_run, anytime):
+    rows = make_run({"a": (0.8, 0.7)}, per_group=30).predictions
+
+    def drop(error):
+        confidence = Confidence(error, anytime=anytime)
+        columns = (rows[name] for name in ("correct", "class_index", "group", "cluster"))
+        return drop_interval(*columns, confidence=confidence)
+
+    p_value = drop(0.05).p_value
+    assert 1e-12 < p_value < (0.5 if anytime else 1)
+    assert drop(p_value * (1 - 1e-9)).low < 0 < drop(p_value * (1 + 1e-9)).low
