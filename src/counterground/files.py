@@ -1,7 +1,8 @@
 """Atomic writes of files and folders: a reader sees the old one or the new one, never half of either.
 
 Guaranteed: temporary file in the target's folder, fsync, rename. Given up: the folder entry itself is
-not fsynced, so after a power cut the old file may be the one that remains.
+not fsynced, so after a power cut the old file may be the one that remains. Files that carry a checksum may
+do without the fsync.
 """
 
 from __future__ import annotations
@@ -70,8 +71,10 @@ def check_only(folder: Path, expected: Collection[str], what: str) -> None:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; renamed to ``path`` on success, removed on failure.
+
+    Without ``sync``, a power cut may leave a damaged file: only for files whose readers notice that.
 
     The file is made with the permissions of any new file: the kernel applies the umask, which belongs to the
     whole process and cannot be read without changing it for all threads.
@@ -86,8 +89,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.close(os.open(unused, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
         temporary = unused
         yield temporary
-        with temporary.open("rb+") as written:  # Windows refuses to flush what is open for reading only
-            os.fsync(written.fileno())
+        if sync:
+            with temporary.open("rb+") as written:  # Windows refuses to flush what is open for reading only
+                os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
         raise CounterGroundError(_advice(path, error)) from error
@@ -132,9 +136,9 @@ def check_writable(folder: Path) -> None:
         raise CounterGroundError(_advice(folder, error)) from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` atomically."""
-    with atomic_path(path) as temporary:
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write ``data`` to ``path`` atomically; ``sync`` as in `atomic_path`."""
+    with atomic_path(path, sync=sync) as temporary:
         temporary.write_bytes(data)
 
 
