@@ -97,9 +97,8 @@ def main() -> None:
             done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
             peak, first, again = map(float, done.stdout.split())
             base = base or peak
-            print(
-                f"{n:9,} photos  {peak:7.0f} MB  {peak - base:+6.0f} MB   {first:6.1f} s, again {again:5.2f} s"
-            )
+            times = f"{first:6.1f} s, again {again:5.2f} s"
+            print(f"{n:9,} photos  {peak:7.0f} MB  {peak - base:+6.0f} MB   {times}", flush=True)
 
 
 if __name__ == "__main__":

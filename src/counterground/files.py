@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-_STALE_SECONDS = 6 * 3600  # longer than any download or build takes
+STALE_SECONDS = 6 * 3600
+"""Longer than any download or build takes: a draft that old was left by a process that was killed."""
 
 
 def cache_dir() -> Path:
@@ -112,7 +113,7 @@ def draft_folder(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(".*.draft"):
         with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
     draft = target.with_name(f".{target.name}.{secrets.token_urlsafe(6)}.draft")
     draft.mkdir()

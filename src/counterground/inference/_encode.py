@@ -90,7 +90,7 @@ def feature_store(model: Encoder, root: Path, batch_size: int) -> FeatureStore:
         "batch_size": batch_size,
         "convert_rgb_first": model.convert_rgb_first,
     }
-    return FeatureStore.open(root, *key, about=about)
+    return FeatureStore.open(root, *key, about=about, share=True)
 
 
 def plan_encoding(model: Encoder, benchmark: Benchmark, store: FeatureStore, batch_size: int) -> EncodingJob:
@@ -167,8 +167,8 @@ def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) 
 class EncodingJob:
     """Some photos to be encoded in blocks; ``stored`` tells of each stored block which photos were readable.
 
-    A block that is encoded is added to ``stored``. ``kept`` holds those that cannot be stored, since a photo in
-    them may be readable the next time.
+    A block that is encoded is added to ``stored``. ``kept`` holds those that cannot be stored, since a photo
+    in them may be readable the next time.
     """
 
     function: EncodeFn
@@ -195,6 +195,7 @@ class EncodingJob:
             first_path.setdefault(photo, benchmark.photo_path(path))
         unique = list(first_path)
         blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
+        store.share(blocks)
         found = (store.get(block) for block in blocks)
         stored = [block.status if block is not None else None for block in found]
         return cls(function, store, photo_ids, first_path, blocks, stored)
@@ -204,7 +205,7 @@ class EncodingJob:
         """The numbers of the blocks that are to be encoded."""
         return [number for number, block in enumerate(self.stored) if block is None]
 
-    def encode(self, number: int, photos: Sequence[Decoded]) -> None:
+    def encode(self, number: int, photos: Sequence[Decoded]) -> Block:
         """Encode a block; store it unless one of its photos may be readable the next time."""
         block = _encode_block(self.function, photos)
         if all(photo.permanent for photo in photos):
@@ -212,32 +213,31 @@ class EncodingJob:
         else:
             self.kept[number] = block
         self.stored[number] = block.status
+        return block
 
     def features(self) -> Features:
         """Return the features of every photo, in their order; no block may be missing."""
+        self.store.flush()
         return _in_order(self)
 
     def read_block(self, number: int) -> np.ndarray:
-        """Return the features of a block; one that was lost since is encoded again.
+        """Return the features of a block that was stored; one that was lost since is encoded again.
 
         Raises:
             CounterGroundError: it was lost, and its photos are not what they were.
         """
-        photos = self.blocks[number]
+        photos, before = self.blocks[number], self.stored[number]
         block = self.kept.get(number) or self.store.get(photos)
-        if block is not None:
-            return block.features
-        named = [(photo, self.first_path[photo]) for photo in photos]
-        (decoded,) = map_blocks(partial(decode_photo, [self.function]), [named])
-        before, self.stored[number] = self.stored[number], None
-        self.encode(number, [photo for (photo,) in decoded])
-        after = self.stored[number]
-        if before is None or after is None or before.reasons != after.reasons:
+        if block is None:
+            named = [(photo, self.first_path[photo]) for photo in photos]
+            (decoded,) = map_blocks(partial(decode_photo, [self.function]), [named])
+            block = self.encode(number, [photo for (photo,) in decoded])
+        if before is None or before.reasons != block.status.reasons:
             raise CounterGroundError(
-                f"{self.function.model}: features were deleted while they were in use, and the photos "
-                "cannot be read as before. Run the same command again."
+                f"{self.function.model}: features were deleted while they were in use, and the photos cannot "
+                "be read as before. Run the same command again."
             )
-        return self.read_block(number)
+        return block.features
 
 
 def require_readable(read: ReadStatus) -> None:

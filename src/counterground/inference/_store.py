@@ -12,9 +12,11 @@ import hashlib
 import json
 import math
 import mmap
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +25,15 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from counterground.errors import CounterGroundError
 from counterground.files import write_bytes, write_text
+from counterground.inference._shared import SharedFolder
 
 _LAYOUT = "2: one file per block, with a checksum"
 _DTYPES = {"features": np.float32, "photo_id": np.uint8, "converted": np.bool_, "checksum": np.uint8}
+# What reading a damaged header may raise.
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
 # Shards that stay mapped, by the bytes of their features.
-_MAPPED_BYTES = 32_000_000
+MAPPED_BYTES = 32_000_000
 
 
 @dataclass(frozen=True)
@@ -63,23 +67,31 @@ class Block:
 class FeatureStore:
     """Blocks of features of one model under one way of running it; threads may share it."""
 
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any], shared: SharedFolder | None = None) -> None:
         self.folder = folder
+        self._shared = shared
         self._about = about
         self._index: _Index | None = None
         self._mapped: OrderedDict[str, _Shard] = OrderedDict()
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, root: Path, *parts: str, about: Mapping[str, Any]) -> FeatureStore:
+    def open(cls, root: Path, *parts: str, about: Mapping[str, Any], share: bool = False) -> FeatureStore:
         """Open the store for one way of encoding.
 
         Args:
             root: the folder of all stores.
             parts: what the store is found by: the fingerprint, device, batch size, ...
             about: what ``meta.json`` tells people about the store.
+            share: whether to share it at ``$COUNTERGROUND_FEATURES``.
+
+        Raises:
+            UsageError: that cannot be opened.
         """
-        return cls(root / hashlib.sha256("\n".join([_LAYOUT, *parts]).encode()).hexdigest()[:32], about)
+        folder = root / hashlib.sha256("\n".join([_LAYOUT, *parts]).encode()).hexdigest()[:32]
+        with suppress(OSError):
+            os.utime(folder / "meta.json")  # what was used last is pruned last
+        return cls(folder, about, SharedFolder.chosen(folder.name) if share else None)
 
     def get(self, photo_ids: Sequence[str]) -> Block | None:
         """Return the block of exactly these photos, else one assembled from other shards, else None.
@@ -95,24 +107,49 @@ class FeatureStore:
     def put(self, photo_ids: Sequence[str], block: Block) -> None:
         """Store a block atomically."""
         data = _serialized(_Shard(_packed(photo_ids), block))
-        path = self.folder / f"{_shard_name(photo_ids)}.safetensors"
-        try:
-            self._write(path, data)
-        except CounterGroundError as error:
-            if not isinstance(error.__cause__, FileNotFoundError):
-                raise
-            self._write(path, data)  # the folder has just been pruned by another process
+        name = f"{_shard_name(photo_ids)}.safetensors"
+        self._keep(name, data)
+        if self._shared:
+            self._shared.write(name, data)
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def share(self, blocks: Iterable[Sequence[str]]) -> None:
+        """Fetch what is shared of these blocks and is not here, and share what is only here.
+
+        Raises:
+            CounterGroundError: the shared folder cannot be read.
+        """
+        if self._shared is None:
+            return
+        names = [f"{_shard_name(block)}.safetensors" for block in blocks]
+        here = {name for name in names if (self.folder / name).exists()}
+        for name, data in self._shared.read([name for name in names if name in self._shared.names - here]):
+            if _parsed(data) is not None:
+                self._keep(name, data)
+        for name in here - self._shared.names:
+            if read_shard(self.folder / name) is not None:
+                self._shared.write(name, (self.folder / name).read_bytes())
+
+    def flush(self) -> None:
+        """Wait until all is shared that was stored.
+
+        Raises:
+            CounterGroundError: the shared folder cannot be written.
+        """
+        if self._shared:
+            self._shared.flush()
+
+    def _keep(self, name: str, data: bytes) -> None:
         if not (self.folder / "meta.json").exists():
             self._describe()
         # A crash of the machine may damage the file: that is noticed, and the block is encoded again.
-        write_bytes(path, data, sync=False)
+        write_bytes(self.folder / name, data, sync=False)
 
     def _describe(self) -> None:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         text = json.dumps({**self._about, "created": created}, indent=2, ensure_ascii=False)
         write_text(self.folder / "meta.json", text + "\n")
+        if self._shared:
+            self._shared.write("meta.json", f"{text}\n".encode())
 
     def _read(self, name: str) -> _Shard | None:
         with self._lock:
@@ -123,7 +160,7 @@ class FeatureStore:
         if shard is not None:
             with self._lock:
                 self._mapped[name] = shard
-                allowed = max(1, _MAPPED_BYTES // max(1, shard.block.features.nbytes))
+                allowed = max(1, MAPPED_BYTES // max(1, shard.block.features.nbytes))
                 while len(self._mapped) > allowed:
                     self._mapped.popitem(last=False)
         return shard
@@ -206,26 +243,41 @@ def read_shard(path: Path) -> _Shard | None:
         return None
 
 
+def stored_photos(folder: Path) -> int:
+    """Return of how many photos a store holds something; checksums are not verified."""
+    keys = [np.zeros(0, dtype=np.uint64)]
+    for path in folder.glob("[!.]*.safetensors"):
+        with suppress(OSError, *_DAMAGED), path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            keys.append(_keys(_tensor(data, *_header(data), "photo_id")))
+    return len(np.unique(np.concatenate(keys)))
+
+
+def _header(data: mmap.mmap | bytes) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file, and where its tensors begin."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:start]), start
+
+
 def _parsed(data: mmap.mmap | bytes) -> _Shard | None:
     """Return the shard in these bytes, which are not copied; None where they are damaged."""
     try:
-        start = 8 + int.from_bytes(data[:8], "little")
-        header = json.loads(data[8:start])
+        header, start = _header(data)
         reasons = header["__metadata__"]["reasons"]
-        found = {name: _tensor(data, start, header[name], dtype) for name, dtype in _DTYPES.items()}
+        found = {name: _tensor(data, header, start, name) for name in _DTYPES}
         if found["checksum"].tobytes() != _checksum(reasons, found):
             return None
         said = json.loads(reasons)
         n = len(found["photo_id"])
         rows = tuple(said.get(str(row)) for row in range(n)) if said else (None,) * n
         return _Shard(found["photo_id"], Block(found["features"], found["converted"], rows))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+    except _DAMAGED:
         return None
 
 
-def _tensor(data: mmap.mmap | bytes, start: int, entry: Mapping[str, Any], dtype: type) -> np.ndarray:
-    shape, begin = entry["shape"], entry["data_offsets"][0]
-    return np.frombuffer(data, dtype, math.prod(shape), start + begin).reshape(shape)
+def _tensor(data: mmap.mmap | bytes, header: Mapping[str, Any], start: int, name: str) -> np.ndarray:
+    shape, begin = header[name]["shape"], header[name]["data_offsets"][0]
+    return np.frombuffer(data, _DTYPES[name], math.prod(shape), start + begin).reshape(shape)
 
 
 def _serialized(shard: _Shard) -> bytes:
