@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -138,24 +138,22 @@ def run_encoding(jobs: Sequence[EncodingJob], show_progress: bool) -> None:
 
 def missing_blocks(
     jobs: Sequence[EncodingJob],
-) -> list[tuple[int, list[tuple[str, Path]], list[EncodingJob]]]:
-    """Return the blocks that jobs over the same photos miss: number, photos with their files, whose jobs."""
+) -> Iterator[tuple[int, list[tuple[str, Path]], list[EncodingJob]]]:
+    """Yield the blocks that jobs over the same photos miss: number, photos with their files, whose jobs."""
     if not jobs:
-        return []
+        return
     first = jobs[0]
     assert all(job.blocks == first.blocks for job in jobs), "models that are run together share their photos"
     wanted = [[job for job in jobs if job.stored[number] is None] for number in range(len(first.blocks))]
-    return [
-        (number, [(photo, first.first_path[photo]) for photo in first.blocks[number]], wanting)
-        for number, wanting in enumerate(wanted)
-        if wanting
-    ]
+    for number, wanting in enumerate(wanted):
+        if wanting:
+            yield number, [(photo, first.first_path[photo]) for photo in first.blocks[number]], wanting
 
 
 def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) -> None:
     """Encode and store what jobs over the same photos miss: a photo is decoded in a thread, once for all."""
-    missing = missing_blocks(jobs)
-    tasks = [[([job.function for job in wanting], photo) for photo in block] for _, block, wanting in missing]
+    missing, same = missing_blocks(jobs), missing_blocks(jobs)
+    tasks = ([([job.function for job in wanting], photo) for photo in block] for _, block, wanting in same)
     decoded = map_blocks(lambda task: decode_photo(*task), tasks, ahead=_BLOCKS_AHEAD)
     for (number, block, wanting), photos in zip(missing, decoded, strict=True):
         for job, of_job in zip(wanting, zip(*photos, strict=True), strict=True):
@@ -174,7 +172,7 @@ class EncodingJob:
     function: EncodeFn
     store: FeatureStore
     photo_ids: list[str]
-    first_path: dict[str, Path]
+    first_path: Mapping[str, Path]
     blocks: list[list[str]]
     stored: list[ReadStatus | None]
     kept: dict[int, Block] = field(default_factory=dict)
@@ -190,15 +188,15 @@ class EncodingJob:
     ) -> EncodingJob:
         """Look up what the store holds of ``photos``, rows of the benchmark's manifest."""
         photo_ids = photos["photo_id"].to_list()
-        first_path: dict[str, Path] = {}
+        first_path: dict[str, str] = {}
         for photo, path in zip(photo_ids, photos["path"], strict=True):
-            first_path.setdefault(photo, benchmark.photo_path(path))
+            first_path.setdefault(photo, path)
         unique = list(first_path)
         blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
         store.share(blocks)
         found = (store.get(block) for block in blocks)
         stored = [block.status if block is not None else None for block in found]
-        return cls(function, store, photo_ids, first_path, blocks, stored)
+        return cls(function, store, photo_ids, _Paths(benchmark, first_path), blocks, stored)
 
     @property
     def missing(self) -> list[int]:
@@ -238,6 +236,22 @@ class EncodingJob:
                 "be read as before. Run the same command again."
             )
         return block.features
+
+
+class _Paths(Mapping[str, Path]):
+    """Files of photos, made when they are asked for: paths take five times the memory of texts."""
+
+    def __init__(self, benchmark: Benchmark, paths: dict[str, str]) -> None:
+        self._benchmark, self._paths = benchmark, paths
+
+    def __getitem__(self, photo: str) -> Path:
+        return self._benchmark.photo_path(self._paths[photo])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
 def require_readable(read: ReadStatus) -> None:
