@@ -1,7 +1,8 @@
 """Atomic writes of files and folders: a reader sees the old one or the new one, never half of either.
 
 Guaranteed: temporary file in the target's folder, fsync, rename. Given up: the folder entry itself is
-not fsynced, so after a power cut the old file may be the one that remains.
+not fsynced, so after a power cut the old file may be the one that remains. Files that carry a checksum may
+do without the fsync.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-_STALE_SECONDS = 6 * 3600  # longer than any download or build takes
+STALE_SECONDS = 6 * 3600
+"""Longer than any download or build takes: a draft that old was left by a process that was killed."""
 
 
 def cache_dir() -> Path:
@@ -70,8 +72,10 @@ def check_only(folder: Path, expected: Collection[str], what: str) -> None:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; renamed to ``path`` on success, removed on failure.
+
+    Without ``sync``, a power cut may leave a damaged file: only for files whose readers notice that.
 
     The file is made with the permissions of any new file: the kernel applies the umask, which belongs to the
     whole process and cannot be read without changing it for all threads.
@@ -86,8 +90,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.close(os.open(unused, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
         temporary = unused
         yield temporary
-        with temporary.open("rb+") as written:  # Windows refuses to flush what is open for reading only
-            os.fsync(written.fileno())
+        if sync:
+            with temporary.open("rb+") as written:  # Windows refuses to flush what is open for reading only
+                os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
         raise CounterGroundError(_advice(path, error)) from error
@@ -108,7 +113,7 @@ def draft_folder(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(".*.draft"):
         with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
     draft = target.with_name(f".{target.name}.{secrets.token_urlsafe(6)}.draft")
     draft.mkdir()
@@ -132,9 +137,9 @@ def check_writable(folder: Path) -> None:
         raise CounterGroundError(_advice(folder, error)) from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` atomically."""
-    with atomic_path(path) as temporary:
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write ``data`` to ``path`` atomically; ``sync`` as in `atomic_path`."""
+    with atomic_path(path, sync=sync) as temporary:
         temporary.write_bytes(data)
 
 

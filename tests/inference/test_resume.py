@@ -28,7 +28,7 @@ def start(photos, tiny_clip, out, cache):
 
 
 def shards(cache: Path) -> list[Path]:
-    return sorted(cache.glob("features/*/[!.]*.parquet"))
+    return sorted(cache.glob("features/*/[!.]*.safetensors"))
 
 
 def left_alone(photos, tiny_clip, out, cache, monkeypatch) -> bytes:

@@ -122,7 +122,7 @@ class TestAuto:
         assert measured["quick 1"]["photos_per_second"] > 1.1 * measured["eager"]["photos_per_second"]
         assert used.fingerprint != record.fingerprint
         assert fast != eager
-        shards = sorted(cache.glob("features/*/*.parquet"))
+        shards = sorted(cache.glob("features/*/*.safetensors"))
         newest = max(shards, key=lambda path: path.stat().st_mtime_ns)
         newest.unlink()
         resumed, again = evaluate(photos, colours(scaled(2e-6, starts)), tmp_path / "resumed")

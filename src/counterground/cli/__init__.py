@@ -11,6 +11,7 @@ import click
 
 from counterground._version import __version__
 from counterground.cli._benchmarks import benchmarks
+from counterground.cli._cache import cache
 from counterground.cli._check import check
 from counterground.cli._compare import compare
 from counterground.cli._evaluate import evaluate
@@ -52,7 +53,7 @@ counterground.add_under("Measure", evaluate, scores, compare, report, figures)
 counterground.add_under("Plan and decide", plan, check)
 counterground.add_under("Choose common and counter backgrounds", discover)
 counterground.add_under("Make a benchmark from photos", collect, import_, curate, label, pool, export)
-counterground.add_under("Look up what there is", models, benchmarks)
+counterground.add_under("Look up what there is", models, benchmarks, cache)
 counterground.add_under("Repeat the paper's experiments", study)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from functools import cache
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -13,10 +14,13 @@ from counterground.cli._help import is_quiet
 from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console, RenderableType
 
     from counterground.benchmarks import BuiltInBenchmark
     from counterground.construction.discover import Discovery
+    from counterground.inference import CacheEntry
     from counterground.models import ModelInfo
     from counterground.results import Run
 
@@ -169,6 +173,56 @@ def show_benchmarks(benchmarks: Sequence[BuiltInBenchmark], *, as_json: bool) ->
         for info in benchmarks
     ]
     print_table(("name", "photos", "here", "what it is"), rows, numeric=["photos"])
+
+
+def show_cache(root: Path, entries: Sequence[CacheEntry], *, as_json: bool) -> None:
+    """Print what the cache holds as a table, or as JSON."""
+    size = sum(entry.size for entry in entries)
+    if as_json:
+        facts = [
+            {
+                "part": entry.part,
+                "path": str(entry.path),
+                "about": entry.about,
+                "files": entry.files,
+                "bytes": entry.size,
+                "photos": entry.photos,
+                "last_used": datetime.fromtimestamp(entry.last_used, UTC).isoformat(timespec="seconds"),
+            }
+            for entry in entries
+        ]
+        print_text(json.dumps({"cache": str(root), "bytes": size, "entries": facts}, indent=2))
+        return
+    if entries:
+        show_cache_rows(entries)
+    _console().print(f"Cache: {root}, {size_text(size)}")
+
+
+def show_cache_rows(entries: Sequence[CacheEntry]) -> None:
+    """Print a row for each model in each part of the cache, and one for all other entries of a part."""
+    rows: dict[tuple[str, str], list[CacheEntry]] = {}
+    for entry in entries:
+        about = entry.about
+        batches = f", batches of {about['batch_size']}" if "batch_size" in about else ""
+        what = f"{about.get('model')}, {about.get('device')}{batches}" if about else ""
+        rows.setdefault((entry.part, what), []).append(entry)
+    cells = []
+    for (part, what), alike in rows.items():
+        photos = [entry.photos for entry in alike if entry.photos is not None]
+        last = datetime.fromtimestamp(max(entry.last_used for entry in alike), UTC).date()
+        size, files = sum(entry.size for entry in alike), sum(entry.files for entry in alike)
+        known = f"{sum(photos):,}" if photos else ""
+        cells.append((part, what, known, f"{files:,}", size_text(size), f"{last}"))
+    columns = ("part", "model", "photos", "files", "size", "last used")
+    print_table(columns, cells, numeric=["photos", "files", "size"])
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes as people say it."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:,.1f} {unit}"
+    return f"{size} bytes"
 
 
 @cache

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_summary
-from counterground.inference._store import Block, FeatureStore
+from counterground.inference._features import Features
+from counterground.inference._store import Block, FeatureStore, ReadStatus
 from counterground.photos import Benchmark, LoadedPhoto, UnreadablePhoto, load_photo, photo_id
 from counterground.progress import progress_bar
 from counterground.text import counted
@@ -32,20 +33,6 @@ R = TypeVar("R")
 _BLOCKS_AHEAD = 3
 # Photos that are opened at most to find a readable one before the work begins.
 _TRIED = 8
-
-
-@dataclass(frozen=True)
-class Features:
-    """Features of a benchmark's photos in manifest order.
-
-    ``matrix`` is ``[n, d]`` float32 (zero rows where unreadable), ``readable`` and ``converted`` are ``[n]``;
-    ``reasons`` maps the row of an unreadable photo to why.
-    """
-
-    matrix: np.ndarray
-    readable: np.ndarray
-    converted: np.ndarray
-    reasons: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -94,9 +81,16 @@ def encode_photos(
 
 def feature_store(model: Encoder, root: Path, batch_size: int) -> FeatureStore:
     """Open the store of a model's features."""
-    return FeatureStore.open(
-        root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
-    )
+    key = (model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}")
+    about = {
+        "model": model.spec,
+        "fingerprint": model.fingerprint,
+        "device": model.device,
+        "dtype": model.dtype,
+        "batch_size": batch_size,
+        "convert_rgb_first": model.convert_rgb_first,
+    }
+    return FeatureStore.open(root, *key, about=about, share=True)
 
 
 def plan_encoding(model: Encoder, benchmark: Benchmark, store: FeatureStore, batch_size: int) -> EncodingJob:
@@ -144,24 +138,22 @@ def run_encoding(jobs: Sequence[EncodingJob], show_progress: bool) -> None:
 
 def missing_blocks(
     jobs: Sequence[EncodingJob],
-) -> list[tuple[int, list[tuple[str, Path]], list[EncodingJob]]]:
-    """Return the blocks that jobs over the same photos miss: number, photos with their files, whose jobs."""
+) -> Iterator[tuple[int, list[tuple[str, Path]], list[EncodingJob]]]:
+    """Yield the blocks that jobs over the same photos miss: number, photos with their files, whose jobs."""
     if not jobs:
-        return []
+        return
     first = jobs[0]
     assert all(job.blocks == first.blocks for job in jobs), "models that are run together share their photos"
     wanted = [[job for job in jobs if job.stored[number] is None] for number in range(len(first.blocks))]
-    return [
-        (number, [(photo, first.first_path[photo]) for photo in first.blocks[number]], wanting)
-        for number, wanting in enumerate(wanted)
-        if wanting
-    ]
+    for number, wanting in enumerate(wanted):
+        if wanting:
+            yield number, [(photo, first.first_path[photo]) for photo in first.blocks[number]], wanting
 
 
 def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) -> None:
     """Encode and store what jobs over the same photos miss: a photo is decoded in a thread, once for all."""
-    missing = missing_blocks(jobs)
-    tasks = [[([job.function for job in wanting], photo) for photo in block] for _, block, wanting in missing]
+    missing, same = missing_blocks(jobs), missing_blocks(jobs)
+    tasks = ([([job.function for job in wanting], photo) for photo in block] for _, block, wanting in same)
     decoded = map_blocks(lambda task: decode_photo(*task), tasks, ahead=_BLOCKS_AHEAD)
     for (number, block, wanting), photos in zip(missing, decoded, strict=True):
         for job, of_job in zip(wanting, zip(*photos, strict=True), strict=True):
@@ -171,17 +163,19 @@ def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) 
 
 @dataclass(frozen=True)
 class EncodingJob:
-    """Some photos to be encoded in blocks; ``stored`` holds, for each block, what the store has of it.
+    """Some photos to be encoded in blocks; ``stored`` tells of each stored block which photos were readable.
 
-    A block that is encoded is added to ``stored``.
+    A block that is encoded is added to ``stored``. ``kept`` holds those that cannot be stored, since a photo
+    in them may be readable the next time.
     """
 
     function: EncodeFn
     store: FeatureStore
     photo_ids: list[str]
-    first_path: dict[str, Path]
+    first_path: Mapping[str, Path]
     blocks: list[list[str]]
-    stored: list[Block | None]
+    stored: list[ReadStatus | None]
+    kept: dict[int, Block] = field(default_factory=dict)
 
     @classmethod
     def plan(
@@ -194,38 +188,81 @@ class EncodingJob:
     ) -> EncodingJob:
         """Look up what the store holds of ``photos``, rows of the benchmark's manifest."""
         photo_ids = photos["photo_id"].to_list()
-        first_path: dict[str, Path] = {}
+        first_path: dict[str, str] = {}
         for photo, path in zip(photo_ids, photos["path"], strict=True):
-            first_path.setdefault(photo, benchmark.photo_path(path))
+            first_path.setdefault(photo, path)
         unique = list(first_path)
         blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
-        return cls(function, store, photo_ids, first_path, blocks, [store.get(block) for block in blocks])
+        store.share(blocks)
+        found = (store.get(block) for block in blocks)
+        stored = [block.status if block is not None else None for block in found]
+        return cls(function, store, photo_ids, _Paths(benchmark, first_path), blocks, stored)
 
     @property
     def missing(self) -> list[int]:
         """The numbers of the blocks that are to be encoded."""
         return [number for number, block in enumerate(self.stored) if block is None]
 
-    def encode(self, number: int, photos: Sequence[Decoded]) -> None:
+    def encode(self, number: int, photos: Sequence[Decoded]) -> Block:
         """Encode a block; store it unless one of its photos may be readable the next time."""
-        self.stored[number] = block = _encode_block(self.function, photos)
+        block = _encode_block(self.function, photos)
         if all(photo.permanent for photo in photos):
             self.store.put(self.blocks[number], block)
+        else:
+            self.kept[number] = block
+        self.stored[number] = block.status
+        return block
 
     def features(self) -> Features:
-        """Return a row for every photo, in their order; no block may be missing."""
-        return _in_order(self.photo_ids, self.blocks, [block for block in self.stored if block is not None])
+        """Return the features of every photo, in their order; no block may be missing."""
+        self.store.flush()
+        return _in_order(self)
+
+    def read_block(self, number: int) -> np.ndarray:
+        """Return the features of a block that was stored; one that was lost since is encoded again.
+
+        Raises:
+            CounterGroundError: it was lost, and its photos are not what they were.
+        """
+        photos, before = self.blocks[number], self.stored[number]
+        block = self.kept.get(number) or self.store.get(photos)
+        if block is None:
+            named = [(photo, self.first_path[photo]) for photo in photos]
+            (decoded,) = map_blocks(partial(decode_photo, [self.function]), [named])
+            block = self.encode(number, [photo for (photo,) in decoded])
+        if before is None or before.reasons != block.status.reasons:
+            raise CounterGroundError(
+                f"{self.function.model}: features were deleted while they were in use, and the photos cannot "
+                "be read as before. Run the same command again."
+            )
+        return block.features
 
 
-def require_readable(features: Features) -> None:
+class _Paths(Mapping[str, Path]):
+    """Files of photos, made when they are asked for: paths take five times the memory of texts."""
+
+    def __init__(self, benchmark: Benchmark, paths: dict[str, str]) -> None:
+        self._benchmark, self._paths = benchmark, paths
+
+    def __getitem__(self, photo: str) -> Path:
+        return self._benchmark.photo_path(self._paths[photo])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def require_readable(read: ReadStatus) -> None:
     """Fail if no photo could be read.
 
     Raises:
         CounterGroundError: that is so.
     """
-    if not features.readable.any():
+    if not read.readable.any():
         raise CounterGroundError(
-            f"None of the {len(features.readable)} photos can be read; the first: {features.reasons[0]}. "
+            f"None of the {len(read.readable)} photos can be read; the first: {read.reasons[0]}. "
             "Check that they are image files and still where the manifest says."
         )
 
@@ -363,16 +400,25 @@ def _holds_content(path: Path, content: str) -> bool:
         return False
 
 
-def _in_order(photo_ids: Sequence[str], blocks: Sequence[Sequence[str]], stored: Sequence[Block]) -> Features:
-    assert len(blocks) == len(stored), "every block is either stored or encoded"
-    row_of = {photo: row for row, photo in enumerate(photo for block in blocks for photo in block)}
-    order = np.array([row_of[photo] for photo in photo_ids])
-    reasons = [reason for block in stored for reason in block.reasons]
-    assert len(reasons) == len(row_of), "every photo arrives exactly once"
-    readable = np.array([reason is None for reason in reasons])[order]
+def _in_order(job: EncodingJob) -> Features:
+    stored = [status for status in job.stored if status is not None]
+    assert len(stored) == len(job.blocks), "every block is either stored or encoded"
+    place = {photo: place for place, photo in enumerate(photo for block in job.blocks for photo in block)}
+    places = np.array([place[photo] for photo in job.photo_ids], dtype=np.int64)
+    readable = np.concatenate([status.readable for status in stored])
+    assert len(readable) == len(place), "every photo arrives exactly once"
+    size = len(job.blocks[0])
+    reasons = {
+        number * size + row: why
+        for number, status in enumerate(stored)
+        for row, why in status.reasons.items()
+    }
     return Features(
-        matrix=np.concatenate([block.features for block in stored])[order],
-        readable=readable,
-        converted=np.concatenate([block.converted for block in stored])[order],
-        reasons={row: str(reasons[index]) for row, index in enumerate(order) if reasons[index] is not None},
+        readable=readable[places],
+        converted=np.concatenate([status.converted for status in stored])[places],
+        reasons={row: reasons[at] for row, at in enumerate(places.tolist()) if at in reasons},
+        dim=job.function.dim,
+        block_size=size,
+        read_block=job.read_block,
+        places=places,
     )

@@ -93,7 +93,7 @@ def evaluate_models(
         benchmark, stopping = stop_early(request, until)
         request = replace(request, benchmark=benchmark)
     outcomes = _evaluate_all(request)
-    unreadable = unreadable_photos(benchmark, [outcome.features for outcome in outcomes])
+    unreadable = unreadable_photos(benchmark, [outcome.read for outcome in outcomes])
     read = ~pl.col("path").is_in(unreadable["path"].implode())
     predictions = pl.concat([outcome.predictions.filter(read) for outcome in outcomes])
     rows_per_photo = sum(outcome.rows_per_photo for outcome in outcomes)
@@ -158,7 +158,7 @@ def _start(request: Request, given: NamedModel) -> ReadyEncoder | ModelOutcome:
         return make_ready(request, model)
     output = evaluate_generative(request, model)
     record = _record(given, model, asked=output.asked)
-    return ModelOutcome(record, output.predictions, output.features, model.device, output)
+    return ModelOutcome(record, output.predictions, output.read, model.device, output)
 
 
 def _weight_bytes(started: ReadyEncoder | ModelOutcome) -> int:
@@ -172,7 +172,9 @@ def _encoder_outcome(given: NamedModel, ready: ReadyEncoder) -> ModelOutcome:
     features = ready.features()
     model, predictions = ready.model, ready.predictions(features)
     record = _record(given, model)
-    return ModelOutcome(record, predictions, features, model.device, indistinct=ready.head.indistinct())
+    return ModelOutcome(
+        record, predictions, features.status, model.device, indistinct=ready.head.indistinct()
+    )
 
 
 def _record(given: NamedModel, model: Model, **more: Any) -> ModelRecord:

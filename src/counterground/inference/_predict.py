@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from counterground.inference._candidates import CandidateLabels
-from counterground.inference._encode import Features
+from counterground.inference._features import Features
 from counterground.inference._heads import Head
 from counterground.photos import Benchmark
 from counterground.results import PREDICTIONS_SCHEMA
@@ -18,12 +19,13 @@ _ROWS = 256
 
 def class_mean_scores(benchmark: Benchmark, features: Features, head: Head) -> np.ndarray:
     """Mean score of each name over the readable photos of a class: ``[classes, k]``, NaN without photos."""
-    class_index = benchmark.photos["class_index"].to_numpy()
-    means = np.full((len(benchmark.label_space), len(head.columns)), np.nan)
-    for index in np.unique(class_index[features.readable]):
-        rows = (class_index == index) & features.readable
-        means[index] = head.scores(features.matrix[rows]).mean(axis=0, dtype=np.float64)
-    return means
+    rows = np.flatnonzero(features.readable)
+    classes = benchmark.photos["class_index"].to_numpy()[rows]
+    sums = np.zeros((len(benchmark.label_space), len(head.columns)))
+    for part, scores in _scores(features, rows, head):
+        np.add.at(sums, classes[part], scores)
+    photos = np.bincount(classes, minlength=len(sums))[:, None]
+    return np.divide(sums, photos, out=np.full_like(sums, np.nan), where=photos > 0)
 
 
 def predict(
@@ -39,14 +41,22 @@ def predict(
     classes = photos["class_index"].to_numpy()
     allowed, true = candidate_masks(candidates, np.unique(classes), len(benchmark.label_space))
     parts = []
-    for start in range(0, len(rows), _ROWS):
-        part = slice(start, start + _ROWS)
-        matrix = features.matrix[rows[part]]
-        padding = np.zeros((_ROWS - len(matrix), matrix.shape[1]), dtype=np.float32)
-        scores = head.scores(np.concatenate([matrix, padding]))[: len(matrix)]
+    for part, scores in _scores(features, rows, head):
         scores[~allowed[classes[part]]] = -np.inf
         parts.append(result_columns(scores, true[classes[part]], head.scale))
     return prediction_table(photos, pl.concat(parts), candidates, labels)
+
+
+def _scores(features: Features, rows: np.ndarray, head: Head) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield ``[m, k]`` scores of consecutive parts of ``rows``.
+
+    A last bit can change with the size of a matrix product, so all have one size.
+    """
+    for start in range(0, len(rows), _ROWS):
+        part = slice(start, start + _ROWS)
+        matrix = features.rows(rows[part])
+        padding = np.zeros((_ROWS - len(matrix), features.dim), dtype=np.float32)
+        yield part, head.scores(np.concatenate([matrix, padding]))[: len(matrix)]
 
 
 def prediction_table(

@@ -9,12 +9,12 @@ import polars as pl
 from counterground.files import cache_dir
 from counterground.inference._encode import (
     EncodingJob,
-    Features,
     feature_store,
     plan_encoding,
     require_readable,
     try_model,
 )
+from counterground.inference._features import Features
 from counterground.inference._heads import Head, build_head
 from counterground.inference._predict import predict
 from counterground.inference._request import Request

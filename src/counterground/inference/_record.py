@@ -18,8 +18,8 @@ from counterground._version import __version__
 from counterground.errors import CounterGroundError
 from counterground.files import check_only, check_writable, write_parquet, write_text
 from counterground.inference._candidates import CandidateLabels
-from counterground.inference._encode import Features
 from counterground.inference._request import Request
+from counterground.inference._store import ReadStatus
 from counterground.inference.generative import GenerativeOutput
 from counterground.metrics import proportion_interval
 from counterground.photos import Benchmark, LabelSpace, similar_imagenet_name
@@ -51,7 +51,7 @@ class ModelOutcome:
 
     record: ModelRecord
     predictions: pl.DataFrame
-    features: Features
+    read: ReadStatus
     device: str
     generative: GenerativeOutput | None = None
     indistinct: int = 0
@@ -127,13 +127,13 @@ def run_info(
     )
 
 
-def unreadable_photos(benchmark: Benchmark, features: Sequence[Features]) -> pl.DataFrame:
+def unreadable_photos(benchmark: Benchmark, read: Sequence[ReadStatus]) -> pl.DataFrame:
     """Return ``path, photo_id, reason`` of the photos that could not be read for every model.
 
     A photo that one model could not read is left out for all: models are compared on the same photos.
     """
     reasons: dict[int, str] = {}
-    for each in features:
+    for each in read:
         reasons = {**each.reasons, **reasons}
     rows = sorted(reasons)
     listed = pl.Series("reason", [reasons[row] for row in rows], dtype=pl.String)
@@ -172,7 +172,7 @@ def _counts(
     return CountsRecord(
         photos=len(benchmark.photos),
         unreadable=len(unreadable),
-        converted_to_rgb=max(int(outcome.features.converted.sum()) for outcome in outcomes),
+        converted_to_rgb=max(int(outcome.read.converted.sum()) for outcome in outcomes),
         ties=dict(ties.sort("model").iter_rows()),
         unmatched=_unmatched(outcomes),
     )
@@ -213,13 +213,13 @@ def _warnings(
     unreadable: pl.DataFrame,
 ) -> list[str]:
     warnings = _other_question(request)
-    photos = len(outcomes[0].features.readable)
+    photos = len(outcomes[0].read.readable)
     if len(unreadable):
         warnings.append(
             f"{len(unreadable)} of {counted(photos, 'photo')} could not be read and are left out; "
             "unreadable.csv lists them with reasons."
         )
-    partly = len(unreadable) - min(len(outcome.features.reasons) for outcome in outcomes)
+    partly = len(unreadable) - min(len(outcome.read.reasons) for outcome in outcomes)
     if partly:
         warnings.append(f"{partly} of them could be read for some models; they are left out for all models.")
     absent = _absent(request, unreadable)

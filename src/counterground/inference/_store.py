@@ -1,23 +1,51 @@
 """Features on disk, keyed by what a photo contains and by what encoded it.
 
-One shard per block: ``<name>.safetensors`` (the matrix) and ``<name>.parquet`` (its index: photo, row,
-reason where it could not be read). The index is written last, so a shard with an index is complete. Names are
-hashes of the block's photos: two processes that encode the same block write the same file.
+One shard per block, ``<name>.safetensors``, written in one step: ``features`` ``[n, d]``, ``photo_id``
+``[n, 32]`` (the bytes of the hashes), ``converted`` ``[n]``, a ``checksum`` of all of it, and in the header
+why photos could not be read. Names are hashes of the block's photos: two processes that encode the same
+block write the same file.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+import math
+import mmap
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import polars as pl
 import safetensors.numpy
-from safetensors import SafetensorError
 
-from counterground.files import write_bytes, write_parquet
+from counterground.files import write_bytes, write_text
+from counterground.inference._shared import SharedFolder
+
+_LAYOUT = "2: one file per block, with a checksum"
+_DTYPES = {"features": np.float32, "photo_id": np.uint8, "converted": np.bool_, "checksum": np.uint8}
+# What reading a damaged header may raise.
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
+# Shards that stay mapped, by the bytes of their features.
+MAPPED_BYTES = 32_000_000
+
+
+@dataclass(frozen=True)
+class ReadStatus:
+    """Which of ``n`` photos could be read.
+
+    ``readable`` and ``converted`` (to RGB) are ``[n]``; ``reasons`` maps the row of an unreadable one to why.
+    """
+
+    readable: np.ndarray
+    converted: np.ndarray
+    reasons: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -28,84 +56,258 @@ class Block:
     converted: np.ndarray
     reasons: tuple[str | None, ...]
 
+    @property
+    def status(self) -> ReadStatus:
+        """The same without the features; it keeps no file open."""
+        reasons = {row: reason for row, reason in enumerate(self.reasons) if reason is not None}
+        readable = np.array([reason is None for reason in self.reasons], dtype=bool)
+        return ReadStatus(readable, self.converted.copy(), reasons)
+
 
 class FeatureStore:
-    """Blocks of features of one model under one way of running it."""
+    """Blocks of features of one model under one way of running it; threads may share it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any], shared: SharedFolder | None = None) -> None:
         self.folder = folder
-        self._rows: dict[str, tuple[str, int]] | None = None
-        self._shards: dict[str, Block | None] = {}
+        self._shared = shared
+        self._about = about
+        self._index: _Index | None = None
+        self._mapped: OrderedDict[str, _Shard] = OrderedDict()
+        self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, root: Path, *parts: str) -> FeatureStore:
-        """Open the store for one way of encoding: ``parts`` are the fingerprint, device, batch size, ..."""
-        return cls(root / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32])
+    def open(cls, root: Path, *parts: str, about: Mapping[str, Any], share: bool = False) -> FeatureStore:
+        """Open the store for one way of encoding.
+
+        Args:
+            root: the folder of all stores.
+            parts: what the store is found by: the fingerprint, device, batch size, ...
+            about: what ``meta.json`` tells people about the store.
+            share: whether to share it at ``$COUNTERGROUND_FEATURES``.
+
+        Raises:
+            UsageError: that cannot be opened.
+        """
+        folder = root / hashlib.sha256("\n".join([_LAYOUT, *parts]).encode()).hexdigest()[:32]
+        with suppress(OSError):
+            os.utime(folder / "meta.json")  # what was used last is pruned last
+        return cls(folder, about, SharedFolder.chosen(folder.name) if share else None)
 
     def get(self, photo_ids: Sequence[str]) -> Block | None:
-        """Return the block of exactly these photos, else one assembled from other shards, else None."""
+        """Return the block of exactly these photos, else one assembled from other shards, else None.
+
+        Features of the former are memory-mapped. Each checksum was verified.
+        """
+        ids = _packed(photo_ids)
         exact = self._read(_shard_name(photo_ids))
-        return exact if exact is not None else self._assemble(photo_ids)
+        if exact is not None and np.array_equal(exact.ids, ids):
+            return exact.block
+        return self._assemble(ids)
 
     def put(self, photo_ids: Sequence[str], block: Block) -> None:
-        """Store a block; the index is written after the matrix, each atomically."""
-        name = _shard_name(photo_ids)
-        matrix = {"features": np.ascontiguousarray(block.features)}
-        write_bytes(self.folder / f"{name}.safetensors", safetensors.numpy.save(matrix))
-        index = {"photo_id": list(photo_ids), "converted": block.converted, "reason": list(block.reasons)}
-        write_parquet(
-            self.folder / f"{name}.parquet",
-            pl.DataFrame(index, schema={"photo_id": pl.String, "converted": pl.Boolean, "reason": pl.String}),
-        )
+        """Store a block atomically."""
+        data = _serialized(_Shard(_packed(photo_ids), block))
+        name = f"{_shard_name(photo_ids)}.safetensors"
+        self._keep(name, data)
+        if self._shared:
+            self._shared.write(name, data)
 
-    def _read(self, name: str) -> Block | None:
-        index = _read_index(self.folder / f"{name}.parquet")
-        if index is None:
-            return None
-        try:
-            features = safetensors.numpy.load_file(self.folder / f"{name}.safetensors")["features"]
-        except (OSError, SafetensorError, KeyError):
-            return None  # damaged: it is encoded again and overwritten
-        if len(features) != len(index):
-            return None
-        return Block(features, index["converted"].to_numpy(), tuple(index["reason"]))
+    def share(self, blocks: Iterable[Sequence[str]]) -> None:
+        """Fetch what is shared of these blocks and is not here, and share what is only here.
 
-    def _assemble(self, photo_ids: Sequence[str]) -> Block | None:
-        rows = self._index()
-        if any(photo not in rows for photo in photo_ids):
+        Raises:
+            CounterGroundError: the shared folder cannot be read.
+        """
+        if self._shared is None:
+            return
+        names = [f"{_shard_name(block)}.safetensors" for block in blocks]
+        here = {name for name in names if (self.folder / name).exists()}
+        for name, data in self._shared.read([name for name in names if name in self._shared.names - here]):
+            if _parsed(data) is not None:
+                self._keep(name, data)
+        for name in here - self._shared.names:
+            if read_shard(self.folder / name) is not None:
+                self._shared.write(name, (self.folder / name).read_bytes())
+
+    def flush(self) -> None:
+        """Wait until all is shared that was stored.
+
+        Raises:
+            CounterGroundError: the shared folder cannot be written.
+        """
+        if self._shared:
+            self._shared.flush()
+
+    def _keep(self, name: str, data: bytes) -> None:
+        if not (self.folder / "meta.json").exists():
+            self._describe()
+        # A crash of the machine may damage the file: that is noticed, and the block is encoded again.
+        write_bytes(self.folder / name, data, sync=False)
+
+    def _describe(self) -> None:
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        text = json.dumps({**self._about, "created": created}, indent=2, ensure_ascii=False)
+        write_text(self.folder / "meta.json", text + "\n")
+        if self._shared:
+            self._shared.write("meta.json", f"{text}\n".encode())
+
+    def _read(self, name: str) -> _Shard | None:
+        with self._lock:
+            if name in self._mapped:
+                self._mapped.move_to_end(name)
+                return self._mapped[name]
+        shard = read_shard(self.folder / f"{name}.safetensors")
+        if shard is not None:
+            with self._lock:
+                self._mapped[name] = shard
+                allowed = max(1, MAPPED_BYTES // max(1, shard.block.features.nbytes))
+                while len(self._mapped) > allowed:
+                    self._mapped.popitem(last=False)
+        return shard
+
+    def _assemble(self, ids: np.ndarray) -> Block | None:
+        if self._index is None:
+            self._index = _Index.of(self.folder)
+        places = self._index.find(ids)
+        if places is None:
             return None
-        for shard_name in sorted({rows[photo][0] for photo in photo_ids} - set(self._shards)):
-            self._shards[shard_name] = self._read(shard_name)
-        features, converted = [], []
-        for photo in photo_ids:
-            name, row = rows[photo]
-            shard = self._shards[name]
-            if shard is None:
+        shards, rows = places
+        features: np.ndarray | None = None
+        converted = np.zeros(len(ids), dtype=bool)
+        for number in np.unique(shards):
+            shard, here = self._read(self._index.names[number]), shards == number
+            if shard is None or not np.array_equal(shard.ids[rows[here]], ids[here]):
                 return None
-            features.append(shard.features[row])
-            converted.append(shard.converted[row])
-        return Block(np.stack(features), np.array(converted, dtype=bool), (None,) * len(photo_ids))
+            if features is None:
+                features = np.empty((len(ids), shard.block.features.shape[1]), dtype=np.float32)
+            features[here] = shard.block.features[rows[here]]
+            converted[here] = shard.block.converted[rows[here]]
+        return None if features is None else Block(features, converted, (None,) * len(ids))
 
-    def _index(self) -> dict[str, tuple[str, int]]:
-        """Where each readable photo lies; made once, from the shards present when the store was opened."""
-        if self._rows is None:
-            self._rows = {}
-            for path in sorted(self.folder.glob("[!.]*.parquet")):
-                index = _read_index(path)
-                if index is None:
-                    continue
-                for row, (photo, reason) in enumerate(index.select("photo_id", "reason").iter_rows()):
-                    if reason is None:
-                        self._rows.setdefault(photo, (path.stem, row))
-        return self._rows
+
+@dataclass(frozen=True)
+class _Shard:
+    """A block and the hashes of its photos, ``[n, 32]`` bytes."""
+
+    ids: np.ndarray
+    block: Block
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Where each readable photo lies: by the first 8 bytes of its hash, sorted, so 16 bytes for a photo.
+
+    Made once, from the shards that are present. Whoever reads a row compares the whole hash.
+    """
+
+    names: list[str]
+    keys: np.ndarray
+    shards: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, folder: Path) -> _Index:
+        names: list[str] = []
+        keys, shards, rows = [], [], []
+        for path in sorted(folder.glob("[!.]*.safetensors")):
+            shard = read_shard(path)
+            if shard is None:
+                continue
+            readable = np.flatnonzero(shard.block.status.readable)
+            keys.append(_keys(shard.ids[readable]))
+            shards.append(np.full(len(readable), len(names), dtype=np.int32))
+            rows.append(readable.astype(np.int32))
+            names.append(path.stem)
+        if not names:
+            nothing = np.zeros(0, dtype=np.int32)
+            return cls([], nothing.astype(np.uint64), nothing, nothing)
+        key = np.concatenate(keys)
+        order = np.argsort(key, kind="stable")
+        return cls(names, key[order], np.concatenate(shards)[order], np.concatenate(rows)[order])
+
+    def find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return shard and row of each photo, None if one is not there."""
+        keys = _keys(ids)
+        at = np.searchsorted(self.keys, keys)
+        if not len(self.keys) or (at == len(self.keys)).any() or (self.keys[at] != keys).any():
+            return None
+        return self.shards[at], self.rows[at]
+
+
+def read_shard(path: Path) -> _Shard | None:
+    """Map a shard into memory and verify its checksum; None where it is absent or damaged."""
+    try:
+        with path.open("rb") as file:
+            return _parsed(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError):  # an empty file cannot be mapped
+        return None
+
+
+def stored_photos(folder: Path) -> int:
+    """Return of how many photos a store holds something; checksums are not verified."""
+    keys = [np.zeros(0, dtype=np.uint64)]
+    for path in folder.glob("[!.]*.safetensors"):
+        with suppress(OSError, *_DAMAGED), path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            keys.append(_keys(_tensor(data, *_header(data), "photo_id")))
+    return len(np.unique(np.concatenate(keys)))
+
+
+def _header(data: mmap.mmap | bytes) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file, and where its tensors begin."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:start]), start
+
+
+def _parsed(data: mmap.mmap | bytes) -> _Shard | None:
+    """Return the shard in these bytes, which are not copied; None where they are damaged."""
+    try:
+        header, start = _header(data)
+        reasons = header["__metadata__"]["reasons"]
+        found = {name: _tensor(data, header, start, name) for name in _DTYPES}
+        if found["checksum"].tobytes() != _checksum(reasons, found):
+            return None
+        said = json.loads(reasons)
+        n = len(found["photo_id"])
+        rows = tuple(said.get(str(row)) for row in range(n)) if said else (None,) * n
+        return _Shard(found["photo_id"], Block(found["features"], found["converted"], rows))
+    except _DAMAGED:
+        return None
+
+
+def _tensor(data: mmap.mmap | bytes, header: Mapping[str, Any], start: int, name: str) -> np.ndarray:
+    shape, begin = header[name]["shape"], header[name]["data_offsets"][0]
+    return np.frombuffer(data, _DTYPES[name], math.prod(shape), start + begin).reshape(shape)
+
+
+def _serialized(shard: _Shard) -> bytes:
+    block = shard.block
+    reasons = json.dumps({row: reason for row, reason in enumerate(block.reasons) if reason is not None})
+    tensors = {
+        "features": np.ascontiguousarray(block.features, dtype=np.float32),
+        "photo_id": shard.ids,
+        "converted": np.asarray(block.converted, dtype=bool),
+    }
+    checksum = np.frombuffer(_checksum(reasons, tensors), np.uint8)
+    return safetensors.numpy.save({**tensors, "checksum": checksum}, metadata={"reasons": reasons})
+
+
+def _checksum(reasons: str, tensors: Mapping[str, np.ndarray]) -> bytes:
+    digest = hashlib.blake2b(reasons.encode(), digest_size=16)
+    for name in ("features", "photo_id", "converted"):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        digest.update(tensors[name].data)
+    return digest.digest()
 
 
 def _shard_name(photo_ids: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(photo_ids).encode()).hexdigest()[:32]
 
 
-def _read_index(path: Path) -> pl.DataFrame | None:
-    try:
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError):
-        return None
+def _packed(photo_ids: Sequence[str]) -> np.ndarray:
+    """Return hex hashes as bytes: ``[n, 32]``."""
+    return np.frombuffer(bytes.fromhex("".join(photo_ids)), dtype=np.uint8).reshape(len(photo_ids), 32)
+
+
+def _keys(ids: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(ids[:, :8]).view(np.uint64)[:, 0]

@@ -13,11 +13,11 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, error_summary
 from counterground.files import cache_dir
-from counterground.inference._encode import EncodeFn, EncodingJob, Features, encode_missing, require_readable
+from counterground.inference._encode import EncodeFn, EncodingJob, encode_missing, require_readable
 from counterground.inference._predict import candidate_masks, prediction_table, result_columns
 from counterground.inference._prompt_specs import PromptSpec
 from counterground.inference._request import Request
-from counterground.inference._store import FeatureStore
+from counterground.inference._store import FeatureStore, ReadStatus
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -30,16 +30,14 @@ if TYPE_CHECKING:
 _BLOCK = 8
 
 
-def score_answers(request: Request, model: Generative, prompt: PromptSpec) -> tuple[pl.DataFrame, Features]:
+def score_answers(request: Request, model: Generative, prompt: PromptSpec) -> tuple[pl.DataFrame, ReadStatus]:
     """Return predictions of the answers with the lowest loss, and which photos were read.
 
     Raises:
         CounterGroundError: the model fails, or no photo can be read.
     """
-    losses, features = _losses(request, model, prompt)
-    return _predictions(
-        request, losses, features, request.answer_labels(model.display_name, prompt)
-    ), features
+    losses, read = _losses(request, model, prompt)
+    return _predictions(request, losses, read, request.answer_labels(model.display_name, prompt)), read
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class _Losses:
         return self.total if which == "sum" else self.total / self.tokens
 
 
-def _losses(request: Request, model: Generative, prompt: PromptSpec) -> tuple[_Losses, Features]:
+def _losses(request: Request, model: Generative, prompt: PromptSpec) -> tuple[_Losses, ReadStatus]:
     """Score the candidate answers for each photo; photos whose classes share candidates go together."""
     photos = request.benchmark.photos
     shape = (photos.height, len(request.candidates.space))
@@ -74,7 +72,7 @@ def _losses(request: Request, model: Generative, prompt: PromptSpec) -> tuple[_L
             total, tokens = _best_form(features.matrix, forms, settings.loss)
             cells = np.ix_(rows, np.array(names))
             losses.total[cells], losses.tokens[cells] = total, tokens
-    read = Features(np.zeros((photos.height, 0), dtype=np.float32), readable, converted, reasons)
+    read = ReadStatus(readable, converted, reasons)
     require_readable(read)
     return losses, read
 
@@ -104,7 +102,13 @@ def _plan(
     score = partial(_score, model, list(pairs))
     function = EncodeFn(model.display_name, 2 * len(pairs), model.convert_rgb_first, _unchanged, score)
     key = (model.fingerprint, model.device, f"rgb first: {model.convert_rgb_first}", json.dumps(list(pairs)))
-    store = FeatureStore.open(cache_dir() / "losses", *key)
+    about = {
+        "model": model.spec,
+        "fingerprint": model.fingerprint,
+        "device": model.device,
+        "answers": len(pairs),
+    }
+    store = FeatureStore.open(cache_dir() / "losses", *key, about=about)
     block = min(_BLOCK, request.settings.batch_size)
     return EncodingJob.plan(function, request.benchmark, photos, store, block)
 
@@ -160,11 +164,9 @@ def _best_form(
     return np.take_along_axis(total, best, axis=1), np.take_along_axis(tokens, best, axis=1)
 
 
-def _predictions(
-    request: Request, losses: _Losses, features: Features, labels: dict[str, Any]
-) -> pl.DataFrame:
+def _predictions(request: Request, losses: _Losses, read: ReadStatus, labels: dict[str, Any]) -> pl.DataFrame:
     """Let the lowest loss win; ``confidence`` is the probability of the answer among the candidates."""
-    rows = np.flatnonzero(features.readable)
+    rows = np.flatnonzero(read.readable)
     photos = request.benchmark.photos[rows.tolist()]
     classes = photos["class_index"].to_numpy()
     _, true = candidate_masks(request.candidates, np.unique(classes), len(request.benchmark.label_space))

@@ -10,9 +10,9 @@ import polars as pl
 from rich.console import Console
 
 from counterground.errors import UsageError
-from counterground.inference._encode import Features
 from counterground.inference._prompt_specs import PromptSpec, prompt_specs
 from counterground.inference._request import Request
+from counterground.inference._store import ReadStatus
 from counterground.inference.generative._answer_losses import score_answers
 from counterground.inference.generative._free_form import count_calls, generate_and_read
 from counterground.inference.generative._generation import MAX_NEW_TOKENS
@@ -31,7 +31,7 @@ class GenerativeOutput:
     """
 
     predictions: pl.DataFrame
-    features: Features
+    read: ReadStatus
     asked: list[dict[str, Any]]
     answers: pl.DataFrame | None = None
     unmatched: int | None = None
@@ -72,9 +72,7 @@ def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput
     if prompts[0].answer is None:
         given = generate_and_read(request, model, prompts)
         unmatched = given.predictions["predicted_index"].null_count()
-        return GenerativeOutput(
-            given.predictions, given.features, asked, given.answers, unmatched, given.several
-        )
+        return GenerativeOutput(given.predictions, given.read, asked, given.answers, unmatched, given.several)
     scored = [score_answers(request, model, prompt) for prompt in prompts]
     return GenerativeOutput(pl.concat([table for table, _ in scored]), scored[0][1], asked)
 

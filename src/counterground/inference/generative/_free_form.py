@@ -12,10 +12,11 @@ import numpy as np
 import polars as pl
 
 from counterground.files import cache_dir
-from counterground.inference._encode import Features, require_readable
+from counterground.inference._encode import require_readable
 from counterground.inference._predict import prediction_table
 from counterground.inference._prompt_specs import PromptSpec
 from counterground.inference._request import Request
+from counterground.inference._store import ReadStatus
 from counterground.inference.generative._generation import (
     MAX_NEW_TOKENS,
     Answer,
@@ -36,7 +37,7 @@ class GeneratedAnswers:
     """Predictions, which photos were read, the answers, and how many of them name several classes."""
 
     predictions: pl.DataFrame
-    features: Features
+    read: ReadStatus
     answers: pl.DataFrame
     several: int
 
@@ -56,18 +57,18 @@ def generate_and_read(request: Request, model: Generative, prompts: Sequence[Pro
         model.display_name, total=len(paths), shown=request.settings.show_progress, keep=True
     ) as bar:
         answers, reasons = generate_all(model, paths, questions, _answers_file(model), bar.advance)
-    features = _features(photos, questions, answers, reasons)
-    require_readable(features)
-    readable = photos[np.flatnonzero(features.readable).tolist()]
-    read = _read_names if prompts[0].protocol == "free-form" else _read_yes_or_no
+    read = _read_status(photos, questions, answers, reasons)
+    require_readable(read)
+    readable = photos[np.flatnonzero(read.readable).tolist()]
+    interpret = _read_names if prompts[0].protocol == "free-form" else _read_yes_or_no
     tables, texts, several = [], [], 0
     for prompt in prompts:
-        results, named, ambiguous = read(request, prompt, readable, answers)
+        results, named, ambiguous = interpret(request, prompt, readable, answers)
         labels = request.answer_labels(model.display_name, prompt)
         tables.append(prediction_table(readable, results, request.candidates, labels))
         texts.append(named.with_columns(model=pl.lit(model.display_name), prompts=pl.lit(prompt.label)))
         several += ambiguous
-    return GeneratedAnswers(pl.concat(tables), features, pl.concat(texts), several)
+    return GeneratedAnswers(pl.concat(tables), read, pl.concat(texts), several)
 
 
 def count_calls(request: Request, model: Generative, prompts: Sequence[PromptSpec]) -> tuple[int, int]:
@@ -160,16 +161,16 @@ def _questions(request: Request, prompts: Sequence[PromptSpec]) -> dict[str, lis
     return questions
 
 
-def _features(
+def _read_status(
     photos: pl.DataFrame, questions: Mapping[str, list[str]], answers: _Answers, failed: Mapping[str, str]
-) -> Features:
+) -> ReadStatus:
     """Return which photos were read: there is an answer to the first question about each of them."""
     contents = photos["photo_id"].to_list()
     first = [answers.get((photo, questions[photo][0])) for photo in contents]
     reasons = {row: failed[photo] for row, photo in enumerate(contents) if photo in failed}
     readable = np.array([row not in reasons for row in range(len(contents))])
     converted = np.array([answer is not None and answer.converted for answer in first])
-    return Features(np.zeros((len(contents), 0), dtype=np.float32), readable, converted, reasons)
+    return ReadStatus(readable, converted, reasons)
 
 
 def _answers_file(model: Generative) -> Path:

@@ -1,0 +1,226 @@
+"""Features are read where they lie, verified, and encoded again where they are damaged or lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import colour_model
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.inference import _store, encode_photos
+from counterground.models import load_model
+from counterground.photos import Benchmark, read_benchmark
+
+
+@pytest.fixture
+def model():
+    return load_model(f"{colour_model.__file__}:brightness", device="cpu")
+
+
+def encoded(model, benchmark, cache, batch_size=4):
+    return encode_photos(model, benchmark, cache / "features", batch_size=batch_size, show_progress=False)
+
+
+def shards(cache) -> list[Path]:
+    return sorted(cache.glob("features/*/[!.]*.safetensors"))
+
+
+def some(benchmark, rows) -> Benchmark:
+    return replace(benchmark, photos=benchmark.photos[list(rows)])
+
+
+def test_a_shard_is_a_safetensors_file(photos, model, cache):
+    benchmark = read_benchmark(photos)
+    matrix = encoded(model, benchmark, cache).matrix
+    held = {}
+    for path in shards(cache):
+        tensors = safetensors.numpy.load_file(path)
+        ids = [bytes(row).hex() for row in tensors["photo_id"]]
+        held |= dict(zip(ids, tensors["features"], strict=True))
+    assert np.array_equal(matrix, [held[photo] for photo in benchmark.photos["photo_id"]])
+
+
+def test_no_flipped_byte_reaches_a_feature(photos, model, cache):
+    benchmark = some(read_benchmark(photos), range(4))
+    matrix = encoded(model, benchmark, cache).matrix
+    (shard,) = shards(cache)
+    whole = shard.read_bytes()
+    for place in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        shard.write_bytes(damaged)
+        assert np.array_equal(encoded(model, benchmark, cache).matrix, matrix), place
+    for end in (0, 7, 100, len(whole) - 1):
+        shard.write_bytes(whole[:end])
+        assert np.array_equal(encoded(model, benchmark, cache).matrix, matrix), end
+    assert shard.read_bytes() == whole
+
+
+def test_features_of_another_place_are_not_taken_for_these(photos, model, cache):
+    benchmark = some(read_benchmark(photos), range(8))
+    matrix = encoded(model, benchmark, cache).matrix
+    first, second = shards(cache)
+    shutil.copy(first, second)
+    assert np.array_equal(encoded(model, benchmark, cache).matrix, matrix)
+
+
+def test_other_blocks_of_the_same_photos_are_assembled_without_the_photos(photos, model, cache):
+    benchmark = read_benchmark(photos)
+    matrix = encoded(model, benchmark, cache).matrix
+    shutil.rmtree(photos)
+    rows = np.random.default_rng(0).permutation(len(benchmark))[:21].tolist()
+    part = some(benchmark, rows)
+    found = encoded(model, part, cache)
+    assert np.array_equal(found.matrix, matrix[sorted(rows)])
+    assert found.readable.all()
+    assert np.array_equal(found.rows(np.array([20, 3, 3])), matrix[sorted(rows)][[20, 3, 3]])
+
+
+def test_a_shard_that_is_lost_while_it_is_needed_is_encoded_again(photos, model, cache, monkeypatch):
+    # How much stays mapped is a matter of memory; a mapped shard cannot be lost.
+    monkeypatch.setattr(_store, "MAPPED_BYTES", 1)
+    benchmark = read_benchmark(photos)
+    expected = encoded(model, benchmark, cache / "alone").matrix
+    features = encoded(model, benchmark, cache)
+    for shard in shards(cache)[::2]:
+        shard.unlink()
+    assert np.array_equal(features.matrix, expected)
+    shutil.rmtree(cache / "features")
+    assert np.array_equal(features.matrix, expected)
+    shutil.rmtree(cache / "features")
+    for path in photos.rglob("*.*"):
+        path.unlink()
+    with pytest.raises(CounterGroundError, match="features were deleted while they were in use"):
+        _ = features.matrix
+
+
+def test_unreadable_photos_keep_their_reasons_in_the_store(photos, model, cache):
+    broken = next(photos.rglob("*.png"), None) or next(photos.rglob("*.jpg"))
+    broken.write_bytes(b"no photo")
+    benchmark = read_benchmark(photos)
+    first = encoded(model, benchmark, cache)
+    shutil.rmtree(photos)
+    again = encoded(model, benchmark, cache)
+    assert len(first.reasons) == 1
+    assert again.reasons == first.reasons
+    assert np.array_equal(again.readable, first.readable)
+    assert np.array_equal(again.converted, first.converted)
+
+
+def test_a_store_of_an_older_layout_is_left_alone(photos, model, cache):
+    benchmark = read_benchmark(photos)
+    encoded(model, benchmark, cache)
+    new = {path.parent.name for path in shards(cache)}
+    parts = [model.fingerprint, model.device, "4", f"rgb first: {model.convert_rgb_first}"]
+    assert new != {hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]}
+
+
+PRUNE = """
+import sys
+from pathlib import Path
+from counterground.inference import prune_cache
+removed = 0
+print("started", flush=True)
+while not Path(sys.argv[1]).exists():
+    removed += sum(entry.files for entry in prune_cache(["features"]))
+print(removed)
+"""
+
+
+def test_another_process_that_prunes_changes_no_feature(photos, model, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(_store, "MAPPED_BYTES", 1)
+    benchmark = read_benchmark(photos)
+    expected = encoded(model, benchmark, cache / "alone").matrix
+    stop = tmp_path / "stop"
+    command = [sys.executable, "-c", PRUNE, str(stop)]
+    with subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.PIPE, text=True) as pruner:
+        assert pruner.stdout.readline() == "started\n"
+        try:
+            for batch_size in (1, 2, 3, 1, 2, 3):
+                found = encoded(model, benchmark, cache, batch_size).matrix
+                assert np.allclose(found, expected, atol=1e-6)
+        finally:
+            stop.touch()
+        assert int(pruner.stdout.read()) > 0
+    assert pruner.returncode == 0
+
+
+@pytest.fixture
+def no_photos(photos):
+    """Function: make the photos unreadable, so that features can only come from a store."""
+    return lambda: [path.unlink() for path in photos.rglob("*.*")]
+
+
+@pytest.mark.parametrize(
+    "place", ["{folder}", "file://{folder}", "dir::file://{folder}", "memory://{folder}"]
+)
+def test_machines_share_features_at_a_url(place, photos, model, cache, tmp_path, monkeypatch, no_photos):
+    benchmark = read_benchmark(photos)
+    monkeypatch.setenv("COUNTERGROUND_FEATURES", place.format(folder=tmp_path / "shared"))
+    matrix = encoded(model, benchmark, cache / "one").matrix
+    no_photos()
+    assert np.array_equal(encoded(model, benchmark, cache / "two").matrix, matrix)
+    kept = [path.read_bytes() for path in shards(cache / "one")]
+    assert [path.read_bytes() for path in shards(cache / "two")] == kept
+    monkeypatch.delenv("COUNTERGROUND_FEATURES")
+    assert np.array_equal(encoded(model, benchmark, cache / "two").matrix, matrix)
+
+
+def test_what_one_machine_has_is_shared_later_and_damage_there_is_noticed(
+    photos, model, cache, tmp_path, monkeypatch
+):
+    benchmark, shared = read_benchmark(photos), tmp_path / "shared"
+    matrix = encoded(model, benchmark, cache / "one").matrix
+    monkeypatch.setenv("COUNTERGROUND_FEATURES", str(shared))
+    encoded(model, benchmark, cache / "one")
+    files = sorted(shared.glob("*/*.safetensors"))
+    assert [file.name for file in files] == [path.name for path in shards(cache / "one")]
+    whole = files[0].read_bytes()
+    files[0].write_bytes(whole[:-1] + b"!")
+    files[1].write_bytes(b"")
+    assert np.array_equal(encoded(model, benchmark, cache / "two").matrix, matrix)
+    assert files[0].read_bytes() == whole
+
+
+class Server(SimpleHTTPRequestHandler):
+    """Serves a folder, and writes into it what is put there."""
+
+    def do_PUT(self):
+        path = Path(self.translate_path(self.path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(201)
+        self.end_headers()
+
+
+def test_machines_share_features_over_http(photos, model, cache, tmp_path, monkeypatch, no_photos):
+    pytest.importorskip("aiohttp", reason="fsspec reads http:// by aiohttp")
+    benchmark = read_benchmark(photos)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("COUNTERGROUND_FEATURES", f"http://127.0.0.1:{server.server_port}/shared")
+        matrix = encoded(model, benchmark, cache / "one").matrix
+        assert len(list(tmp_path.glob("shared/*/*.safetensors"))) == 12
+        no_photos()
+        assert np.array_equal(encoded(model, benchmark, cache / "two").matrix, matrix)
+        server.shutdown()
+    with pytest.raises(CounterGroundError, match=r"Cannot read .* unset COUNTERGROUND_FEATURES"):
+        encoded(model, benchmark, cache / "two")
+
+
+def test_an_unknown_url_is_a_mistake(photos, model, cache, monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_FEATURES", "nowhere://bucket")
+    with pytest.raises(UsageError, match="COUNTERGROUND_FEATURES=nowhere://bucket cannot be opened"):
+        encoded(model, read_benchmark(photos), cache)
