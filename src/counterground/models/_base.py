@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from counterground.errors import UsageError
 from counterground.models._runtime import Runtime
+from counterground.models._split import SplitTransform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,9 +60,11 @@ class Encoder(Model):
 
     Attributes:
         dim: width of what `encode` returns.
+        split: `preprocess` in two exact halves, the first of which models share; None if it has none.
     """
 
     dim: int
+    split: SplitTransform | None = None
 
     @property
     def runtimes(self) -> Sequence[Runtime]:
