@@ -35,7 +35,8 @@ class EncodeFn:
 
     ``prepare`` is called in threads; ``encode`` gets a block of what it returned, None for unreadable photos,
     and returns ``[n, dim]`` float32. Functions with the same ``geometry`` share what ``prepare`` returns, a
-    crop ``[3, h, w]`` uint8, which leaves the image as it was.
+    crop ``[3, h, w]`` uint8, which leaves the image as it was. ``at_least`` allows scaled decoding
+    (`load_photo`).
     """
 
     model: str
@@ -44,6 +45,7 @@ class EncodeFn:
     prepare: Callable[[Image.Image], Any]
     encode: Callable[[Sequence[Any]], np.ndarray]
     geometry: str | None = None
+    at_least: int | None = None
 
 
 def prepare_blocks(
@@ -133,29 +135,35 @@ def decode_photo(functions: Sequence[EncodeFn], photo: PhotoFile) -> list[Decode
     Raises:
         CounterGroundError: the preprocessing fails.
     """
-    content, path = photo
-    try:
-        stored = load_photo(path, rgb=False, expect_id=content)
-    except UnreadablePhoto as error:
-        return [Decoded(reason=error.reason, permanent=_holds_content(path, content))] * len(functions)
-    try:
-        rgb: LoadedPhoto | UnreadablePhoto = stored.in_rgb(path)
-    except UnreadablePhoto as error:
-        rgb = error
+    decoded = {size: _decode(photo, size) for size in {function.at_least for function in functions}}
     crops: dict[str, Decoded] = {}
     prepared = []
     for function in functions:
-        image = rgb if function.convert_rgb_first else stored
-        found = crops.get(function.geometry or "") or _prepare(function, path, image)
+        found = crops.get(function.geometry or "") or _prepare(function, photo[1], decoded[function.at_least])
         if function.geometry:
             crops[function.geometry] = found
         prepared.append(found)
     return prepared
 
 
-def _prepare(function: EncodeFn, path: Path, photo: LoadedPhoto | UnreadablePhoto) -> Decoded:
-    if isinstance(photo, UnreadablePhoto):
-        return Decoded(reason=photo.reason)
+def _decode(photo: PhotoFile, at_least: int | None) -> dict[bool, LoadedPhoto | Decoded]:
+    """Return the photo in RGB (True) and as it is stored (False), or why there is none."""
+    content, path = photo
+    try:
+        stored = load_photo(path, rgb=False, expect_id=content, at_least=at_least)
+    except UnreadablePhoto as error:
+        lost = Decoded(reason=error.reason, permanent=_holds_content(path, content))
+        return {True: lost, False: lost}
+    try:
+        return {True: stored.in_rgb(path), False: stored}
+    except UnreadablePhoto as error:
+        return {True: Decoded(reason=error.reason), False: stored}
+
+
+def _prepare(function: EncodeFn, path: Path, decoded: dict[bool, LoadedPhoto | Decoded]) -> Decoded:
+    photo = decoded[function.convert_rgb_first]
+    if isinstance(photo, Decoded):
+        return photo
     try:
         # A user's own preprocessing may change the image.
         prepared = function.prepare(photo.image if function.geometry else photo.image.copy())

@@ -23,6 +23,8 @@ from counterground.text import counted
 if TYPE_CHECKING:
     from counterground.models import Encoder
 
+FAST_DECODE_SIDE = 512
+"""Pixels that both sides of a JPEG keep at least under ``--fast-decode``, whatever the model."""
 _BLOCKS_AHEAD = 3
 # Photos that are opened at most to find a readable one before the work begins.
 _TRIED = 8
@@ -61,26 +63,37 @@ def encode_photos(
     return features
 
 
-def feature_store(model: Encoder, root: Path, batch_size: int) -> FeatureStore:
+def feature_store(model: Encoder, root: Path, batch_size: int, *, fast_decode: bool = False) -> FeatureStore:
     """Open the store of a model's features."""
-    return FeatureStore.open(
-        root, model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"
-    )
+    parts = [model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"]
+    if fast_decode and decodes_fast(model):
+        parts.append(f"scaled decoding, at least {FAST_DECODE_SIDE}")
+    return FeatureStore.open(root, *parts)
 
 
-def plan_encoding(model: Encoder, benchmark: Benchmark, store: FeatureStore, batch_size: int) -> EncodingJob:
+def plan_encoding(
+    model: Encoder, benchmark: Benchmark, store: FeatureStore, batch_size: int, *, fast_decode: bool = False
+) -> EncodingJob:
     """Look up which photos are stored."""
-    return EncodingJob.plan(encode_fn(model, batch_size), benchmark, benchmark.photos, store, batch_size)
+    function = encode_fn(model, batch_size, fast_decode=fast_decode)
+    return EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
 
 
-def encode_fn(model: Encoder, batch_size: int) -> EncodeFn:
+def encode_fn(model: Encoder, batch_size: int, *, fast_decode: bool = False) -> EncodeFn:
     """Return what turns photos into the model's features, in blocks of ``batch_size`` at most."""
     encode = partial(_forward, model, batch_size)
     how = EncodeFn(model.display_name, model.dim, model.convert_rgb_first, model.preprocess, encode)
     if model.split is None:
         return how
-    geometry = f"rgb first: {model.convert_rgb_first}; {model.split.geometry}"
-    return replace(how, prepare=model.split.crop, geometry=geometry)
+    at_least = FAST_DECODE_SIDE if fast_decode and decodes_fast(model) else None
+    geometry = f"rgb first: {model.convert_rgb_first}; at least: {at_least}; {model.split.geometry}"
+    return replace(how, prepare=model.split.crop, geometry=geometry, at_least=at_least)
+
+
+def decodes_fast(model: Encoder) -> bool:
+    """Whether scaled decoding leaves a model's preprocessing more pixels than it keeps."""
+    resized = model.split.resized if model.split else None
+    return resized is not None and resized <= FAST_DECODE_SIDE
 
 
 def try_model(model: Encoder, job: EncodingJob) -> None:

@@ -78,7 +78,10 @@ class HfTransform:
             return None
         shown = {key: value for key, value in settings.items() if key not in _NORMALISING}
         versions = {name: version(name) for name in ("pillow", "torch", "torchvision", "transformers")}
-        halves = SplitTransform(json.dumps([shown, versions], sort_keys=True), self._crop, self._normalise)
+        sizes = [size for size in (settings.get("size") or {}).values() if isinstance(size, int)]
+        resized = max(sizes) if sizes and settings.get("do_resize") else None
+        geometry = json.dumps([shown, versions], sort_keys=True)
+        halves = SplitTransform(geometry, self._crop, self._normalise, resized)
         noise = Image.effect_noise((70, 50), 100).convert("RGB")
         crop = halves.crop(noise)
         if crop.dtype != torch.uint8 or not torch.equal(halves.normalise(crop[None])[0], self(noise)):
