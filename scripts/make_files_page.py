@@ -162,6 +162,8 @@ RECORDS = {
     "article": "`a` or `correct`, for generative models",
     "aliases": "other names of classes, for generative models",
     "model_warnings": "warnings about one model, by its name",
+    "fast_decode": "JPEGs were decoded at a reduced size; each model's `description` has how many `photos` "
+    "were decoded both ways, how many get the `same_answer`, and the `largest_difference` of features",
     "stopping": "with `--until decided`: the limit, the seed of the order, photos of how many, looks, and "
     "for each model what was decided, after how many photos, with which interval; else null",
     "name": "its name",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from counterground.errors import UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.photos import load_photo, read_benchmark
 
@@ -38,7 +42,7 @@ def decoded(monkeypatch):
         paths.append(path)
         return load_photo(path, **how)
 
-    monkeypatch.setattr("counterground.inference._encode.load_photo", counting)
+    monkeypatch.setattr("counterground.inference._decode.load_photo", counting)
     return paths
 
 
@@ -76,3 +80,63 @@ def test_a_photo_without_rgb_is_lost_to_those_alone_who_need_it(photos, tiny_cli
     assert run.info.counts.unreadable == 1
     assert "1 of them could be read for some models" in " ".join(run.info.warnings)
     assert "floating-point" in (tmp_path / "run" / "unreadable.csv").read_text()
+
+
+def crops(cache):
+    return sorted(cache.glob("crops/*/*.safetensors"))
+
+
+def forget_features(cache):
+    shutil.rmtree(cache / "features")
+
+
+def test_crops_are_kept_and_used_by_the_next_run(photos, tiny_clip, tmp_path, cache, decoded):
+    """Also the reason why one is unreadable; a damaged file is made again."""
+    sorted(photos.rglob("*.jpg"))[3].write_bytes(b"none")
+    models = {"clip": f"open_clip:{tiny_clip}"}
+    first = run_on(photos, models, tmp_path / "first")
+    assert len(crops(cache)) == -(-len(read_benchmark(photos)) // SETTINGS.batch_size)
+    forget_features(cache)
+    decoded.clear()
+    assert run_on(photos, models, tmp_path / "again").equals(first)
+    assert len(decoded) <= 2, "one photo is tried; the first may be the unreadable one"
+    unreadable = [(tmp_path / name / "unreadable.csv").read_text() for name in ("first", "again")]
+    assert unreadable[0] == unreadable[1]
+    assert "not an image" in unreadable[0]
+    one, two, three = (path.read_bytes() for path in crops(cache)[:3])
+    crops(cache)[0].write_bytes(one[:-1])
+    crops(cache)[1].write_bytes(two[:-5] + bytes([two[-5] ^ 1]) + two[-4:])
+    crops(cache)[2].write_bytes(b"")
+    forget_features(cache)
+    decoded.clear()
+    assert run_on(photos, models, tmp_path / "damaged").equals(first)
+    assert len(decoded) >= 2 * SETTINGS.batch_size
+    assert [path.read_bytes() for path in crops(cache)[:3]] == [one, two, three]
+
+
+def test_crops_stay_below_their_limit(photos, tiny_clip, tmp_path, cache, decoded, monkeypatch):
+    models = {"clip": f"open_clip:{tiny_clip}"}
+    monkeypatch.setenv("COUNTERGROUND_CROPS_GB", "0")
+    expected = run_on(photos, models, tmp_path / "none")
+    assert not crops(cache)
+    monkeypatch.setenv("COUNTERGROUND_CROPS_GB", "0.0001")  # 100 kB: 3 blocks of 8 x 3 x 32 x 32
+    forget_features(cache)
+    assert run_on(photos, models, tmp_path / "few").equals(expected)
+    kept = crops(cache)
+    assert len(kept) == 3 == 100_000 // kept[0].stat().st_size
+    forget_features(cache)
+    settings = dataclasses.replace(SETTINGS, batch_size=7)
+    evaluate_models(read_benchmark(photos), models, settings, tmp_path / "others")
+    assert not set(kept) & set(crops(cache)), "those of an earlier run go first"
+    assert 0 < sum(path.stat().st_size for path in crops(cache)) <= 100_000
+    monkeypatch.setenv("COUNTERGROUND_CROPS_GB", "many")
+    with pytest.raises(UsageError, match="COUNTERGROUND_CROPS_GB must be a number of gigabytes, not 'many'"):
+        run_on(photos, {"a": (Mean(), pixels, NAMES)}, tmp_path / "wrong")
+
+
+def test_without_a_place_for_crops_a_run_is_only_slower(photos, tiny_clip, tmp_path, cache):
+    expected = run_on(photos, {"clip": f"open_clip:{tiny_clip}"}, tmp_path / "first")
+    forget_features(cache)
+    shutil.rmtree(cache / "crops")
+    (cache / "crops").write_bytes(b"a file")
+    assert run_on(photos, {"clip": f"open_clip:{tiny_clip}"}, tmp_path / "again").equals(expected)

@@ -50,6 +50,11 @@ from counterground.cli._options import (
 @max_drop_option("The limit for --until decided; without it 0.", default=None)
 @running_options(referee=True)
 @click.option("--referee", metavar="MODEL", help="The model that chooses the confusable names.")
+@click.option(
+    "--fast-decode",
+    is_flag=True,
+    help="Decode JPEGs at a reduced size; outputs say so, and how far it moves each model.",
+)
 @generative_options
 @photos_option("Include small copies of photos in report.html.")
 def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings: Any) -> None:

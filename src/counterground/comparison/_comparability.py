@@ -111,13 +111,17 @@ def _settings_read(run: Run) -> list[dict[str, Any]]:
 def _loading(runs: Mapping[str, Run]) -> Iterator[str]:
     loaded: dict[str, list[str]] = {}
     precisions: dict[str, list[str]] = {}
+    decoded: dict[str, list[str]] = {}
     for name, run in runs.items():
         loaded.setdefault(setting_text("as_published", run.info.as_published), []).append(name)
         precisions.setdefault(run.info.precision, []).append(name)
+        decoded.setdefault("reduced" if run.info.fast_decode else "full", []).append(name)
     if len(loaded) > 1:
         yield f"Models are loaded in different ways: {_values(loaded)}."
     if len(precisions) > 1:
         yield f"Models run in different precision: {_values(precisions)}."
+    if len(decoded) > 1:
+        yield f"JPEGs are decoded at different sizes (--fast-decode): {_values(decoded)}."
 
 
 def _label_spaces(runs: Mapping[str, Run]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from counterground.inference._cache import COMPUTED, CacheEntry, cache_entries, prune_cache
 from counterground.inference._candidates import CandidateLabels, candidate_labels, listed_classes
-from counterground.inference._encode import encode_photos, map_blocks
+from counterground.inference._decode import map_blocks
+from counterground.inference._encode import encode_photos
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
 from counterground.inference._runtime import choose_runtime

@@ -2,62 +2,33 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_summary
+from counterground.inference._crops import Decoded
+from counterground.inference._decode import EncodeFn, decode_photo, prepare_blocks
 from counterground.inference._features import Features
 from counterground.inference._store import Block, FeatureStore, ReadStatus
-from counterground.photos import Benchmark, LoadedPhoto, UnreadablePhoto, load_photo, photo_id
+from counterground.photos import Benchmark
 from counterground.progress import progress_bar
 from counterground.text import counted
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from counterground.models import Encoder
 
-T = TypeVar("T")
-R = TypeVar("R")
-
+FAST_DECODE_SIDE = 512
+"""Pixels that both sides of a JPEG keep at least under ``--fast-decode``, whatever the model."""
 _BLOCKS_AHEAD = 3
 # Photos that are opened at most to find a readable one before the work begins.
 _TRIED = 8
-
-
-@dataclass(frozen=True)
-class EncodeFn:
-    """What turns photos into rows of ``dim`` numbers; ``model`` names the model in messages.
-
-    ``prepare`` is called in threads; ``encode`` gets a block of what it returned, None for unreadable photos,
-    and returns ``[n, dim]`` float32.
-    """
-
-    model: str
-    dim: int
-    convert_rgb_first: bool
-    prepare: Callable[[Image.Image], Any]
-    encode: Callable[[Sequence[Any]], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A photo ready to be encoded, or why it is unreadable; ``permanent`` if its content is the reason."""
-
-    prepared: Any = None
-    converted: bool = False
-    reason: str | None = None
-    permanent: bool = True
 
 
 def encode_photos(
@@ -79,9 +50,9 @@ def encode_photos(
     return features
 
 
-def feature_store(model: Encoder, root: Path, batch_size: int) -> FeatureStore:
+def feature_store(model: Encoder, root: Path, batch_size: int, *, fast_decode: bool = False) -> FeatureStore:
     """Open the store of a model's features."""
-    key = (model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}")
+    key = [model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"]
     about = {
         "model": model.spec,
         "fingerprint": model.fingerprint,
@@ -90,18 +61,35 @@ def feature_store(model: Encoder, root: Path, batch_size: int) -> FeatureStore:
         "batch_size": batch_size,
         "convert_rgb_first": model.convert_rgb_first,
     }
+    if fast_decode and decodes_fast(model):
+        key.append(f"scaled decoding, at least {FAST_DECODE_SIDE}")
+        about["fast_decode"] = True
     return FeatureStore.open(root, *key, about=about, share=True)
 
 
-def plan_encoding(model: Encoder, benchmark: Benchmark, store: FeatureStore, batch_size: int) -> EncodingJob:
+def plan_encoding(
+    model: Encoder, benchmark: Benchmark, store: FeatureStore, batch_size: int, *, fast_decode: bool = False
+) -> EncodingJob:
     """Look up which photos are stored."""
-    return EncodingJob.plan(encode_fn(model, batch_size), benchmark, benchmark.photos, store, batch_size)
+    function = encode_fn(model, batch_size, fast_decode=fast_decode)
+    return EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
 
 
-def encode_fn(model: Encoder, batch_size: int) -> EncodeFn:
+def encode_fn(model: Encoder, batch_size: int, *, fast_decode: bool = False) -> EncodeFn:
     """Return what turns photos into the model's features, in blocks of ``batch_size`` at most."""
     encode = partial(_forward, model, batch_size)
-    return EncodeFn(model.display_name, model.dim, model.convert_rgb_first, model.preprocess, encode)
+    how = EncodeFn(model.display_name, model.dim, model.convert_rgb_first, model.preprocess, encode)
+    if model.split is None:
+        return how
+    at_least = FAST_DECODE_SIDE if fast_decode and decodes_fast(model) else None
+    geometry = f"rgb first: {model.convert_rgb_first}; at least: {at_least}; {model.split.geometry}"
+    return replace(how, prepare=model.split.crop, geometry=geometry, at_least=at_least)
+
+
+def decodes_fast(model: Encoder) -> bool:
+    """Whether scaled decoding leaves a model's preprocessing more pixels than it keeps."""
+    resized = model.split.resized if model.split else None
+    return resized is not None and resized <= FAST_DECODE_SIDE
 
 
 def try_model(model: Encoder, job: EncodingJob) -> None:
@@ -153,10 +141,10 @@ def missing_blocks(
 def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) -> None:
     """Encode and store what jobs over the same photos miss: a photo is decoded in a thread, once for all."""
     missing, same = missing_blocks(jobs), missing_blocks(jobs)
-    tasks = ([([job.function for job in wanting], photo) for photo in block] for _, block, wanting in same)
-    decoded = map_blocks(lambda task: decode_photo(*task), tasks, ahead=_BLOCKS_AHEAD)
-    for (number, block, wanting), photos in zip(missing, decoded, strict=True):
-        for job, of_job in zip(wanting, zip(*photos, strict=True), strict=True):
+    blocks = (([job.function for job in wanting], photos) for _, photos, wanting in same)
+    prepared = prepare_blocks(blocks, ahead=_BLOCKS_AHEAD)
+    for (number, block, wanting), photos in zip(missing, prepared, strict=True):
+        for job, of_job in zip(wanting, photos, strict=True):
             job.encode(number, of_job)
         advance(len(block))
 
@@ -228,8 +216,8 @@ class EncodingJob:
         block = self.kept.get(number) or self.store.get(photos)
         if block is None:
             named = [(photo, self.first_path[photo]) for photo in photos]
-            (decoded,) = map_blocks(partial(decode_photo, [self.function]), [named])
-            block = self.encode(number, [photo for (photo,) in decoded])
+            ((decoded,),) = prepare_blocks([([self.function], named)])
+            block = self.encode(number, decoded)
         if before is None or before.reasons != block.status.reasons:
             raise CounterGroundError(
                 f"{self.function.model}: features were deleted while they were in use, and the photos cannot "
@@ -267,56 +255,6 @@ def require_readable(read: ReadStatus) -> None:
         )
 
 
-def map_blocks(
-    function: Callable[[T], R], blocks: Iterable[Sequence[T]], *, ahead: int = 0
-) -> Iterator[list[R]]:
-    """Yield the results of each block in order, while threads compute those of ``ahead`` more blocks."""
-    workers = min(32, (os.cpu_count() or 1) + 1)
-    waiting: deque[list[Future[R]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as threads:
-        try:
-            for block in blocks:
-                waiting.append([threads.submit(function, item) for item in block])
-                if len(waiting) > ahead:
-                    yield [future.result() for future in waiting.popleft()]
-            while waiting:
-                yield [future.result() for future in waiting.popleft()]
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
-
-
-def decode_photo(functions: Sequence[EncodeFn], photo_and_path: tuple[str, Path]) -> list[Decoded]:
-    """Read and decode one photo, and prepare it for each model.
-
-    Raises:
-        CounterGroundError: the preprocessing fails.
-    """
-    content, path = photo_and_path
-    try:
-        photo = load_photo(path, rgb=False, expect_id=content)
-    except UnreadablePhoto as error:
-        return [Decoded(reason=error.reason, permanent=_holds_content(path, content))] * len(functions)
-    try:
-        rgb: LoadedPhoto | UnreadablePhoto = photo.in_rgb(path)
-    except UnreadablePhoto as error:
-        rgb = error
-    chosen = [rgb if function.convert_rgb_first else photo for function in functions]
-    return [_prepare(function, path, each) for function, each in zip(functions, chosen, strict=True)]
-
-
-def _prepare(function: EncodeFn, path: Path, photo: LoadedPhoto | UnreadablePhoto) -> Decoded:
-    if isinstance(photo, UnreadablePhoto):
-        return Decoded(reason=photo.reason)
-    try:
-        prepared = function.prepare(photo.image.copy())  # a user's own may change the image
-    except (Exception, SystemExit) as error:
-        own = (str(getattr(function.prepare, "__module__", "")).partition(".")[0],)
-        raise CounterGroundError(
-            f"{function.model}: preprocessing {path} failed: {error_summary(error, own)}."
-        ) from error
-    return Decoded(prepared, converted=photo.converted)
-
-
 def _encode_block(function: EncodeFn, photos: Sequence[Decoded]) -> Block:
     rows = np.zeros((len(photos), function.dim), dtype=np.float32)
     reasons = tuple(photo.reason for photo in photos)
@@ -338,6 +276,8 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
     slots = [pixels if pixels is not None else blank for pixels in block]
     slots += [blank] * (batch_size - len(slots))
     batch = torch.stack(slots)
+    if model.split is not None:
+        batch = model.split.normalise(batch)
     try:
         encoded = model.encode(batch)
     except CounterGroundError:
@@ -390,14 +330,6 @@ def _refuse_nan(model: str, rows: np.ndarray) -> None:
         raise CounterGroundError(
             f"{model} returned features that are not finite. Use --precision fp32, or check its weights."
         )
-
-
-def _holds_content(path: Path, content: str) -> bool:
-    """Whether the file still holds this content: then the content is the reason, which can be stored."""
-    try:
-        return photo_id(path) == content
-    except (OSError, UnreadablePhoto):
-        return False
 
 
 def _in_order(job: EncodingJob) -> Features:

@@ -22,6 +22,7 @@ from counterground.inference._candidates import (
     with_confusable,
 )
 from counterground.inference._encode import run_encoding
+from counterground.inference._fast_decode import measure_fast_decode
 from counterground.inference._predict import class_mean_scores
 from counterground.inference._ready import ReadyEncoder, make_ready
 from counterground.inference._record import (
@@ -142,9 +143,10 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
             borrowed.enter_context(left_unchanged(given.made))
             group.append((given, _start(request, given)))
             weights += _weight_bytes(group[-1][1])
-        run_encoding(
-            [each.job for _, each in group if isinstance(each, ReadyEncoder)], request.settings.show_progress
-        )
+        encoders = [each for _, each in group if isinstance(each, ReadyEncoder)]
+        run_encoding([each.job for each in encoders], request.settings.show_progress)
+        if request.settings.fast_decode:
+            measure_fast_decode(request, encoders)
     return [
         each if isinstance(each, ModelOutcome) else _encoder_outcome(given, each) for given, each in group
     ]

@@ -32,10 +32,8 @@ class ReadyEncoder:
     job: EncodingJob
 
     def look_at(self, request: Request) -> ReadyEncoder:
-        """Return the same for other photos."""
-        batch_size = request.settings.batch_size
-        job = plan_encoding(self.model, request.benchmark, self.job.store, batch_size)
-        return replace(self, request=request, job=job)
+        """Return the same for other photos, or another way of decoding them."""
+        return replace(self, request=request, job=_plan(request, self.model))
 
     def features(self) -> Features:
         """Return the features of all photos, which must have been encoded.
@@ -61,10 +59,15 @@ def make_ready(request: Request, model: Encoder) -> ReadyEncoder:
         UsageError: a classifier has no output for a name.
         CounterGroundError: the model fails, or returns something else than features.
     """
-    candidates, batch_size = request.candidates, request.settings.batch_size
-    choose_runtime(model, request.benchmark, batch_size, request.settings.runtime)
-    store = feature_store(model, cache_dir() / "features", batch_size)
-    job = plan_encoding(model, request.benchmark, store, batch_size)
+    candidates, settings = request.candidates, request.settings
+    choose_runtime(model, request.benchmark, settings.batch_size, settings.runtime)
+    job = _plan(request, model)
     try_model(model, job)
     head = build_head(model, candidates.space, candidates.texts, request.templates, cache_dir() / "heads")
     return ReadyEncoder(request, model, head, job)
+
+
+def _plan(request: Request, model: Encoder) -> EncodingJob:
+    batch_size, fast = request.settings.batch_size, request.settings.fast_decode
+    store = feature_store(model, cache_dir() / "features", batch_size, fast_decode=fast)
+    return plan_encoding(model, request.benchmark, store, batch_size, fast_decode=fast)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -113,6 +114,7 @@ def run_info(
         names=settings.names,
         prompts=settings.prompts,
         as_published=settings.as_published,
+        fast_decode=settings.fast_decode,
         models=[outcome.record for outcome in outcomes],
         warnings=_warnings(request, outcomes, predictions, unreadable),
         model_warnings=_model_warnings(outcomes, candidates),
@@ -232,6 +234,8 @@ def _warnings(
             f"Duplicate class names ({', '.join(duplicates[:3])}{more}): ties count for the lower index."
         )
     settings = request.settings
+    if settings.fast_decode and not any(_fast_decode(outcome) for outcome in outcomes):
+        warnings.append("Photos were decoded in full: --fast-decode suits none of these models.")
     chosen = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")
     if chosen and all(outcome.generative is None for outcome in outcomes):
         warnings.append("No model is generative: --protocol, --loss, --article and --aliases have no effect.")
@@ -264,6 +268,12 @@ def _model_warnings(outcomes: Sequence[ModelOutcome], candidates: CandidateLabel
     found = {}
     for outcome in outcomes:
         warnings = list(outcome.record.description.get("warnings", []))
+        if measured := _fast_decode(outcome):
+            warnings.append(
+                "Fast decode: JPEGs were decoded at a reduced size. With it "
+                f"{measured['same_answer']} of {counted(measured['photos'], 'photo')} get the same answer as "
+                f"decoded in full; features differ by at most {measured['largest_difference'] or 0:.2g}."
+            )
         if signs := _signs_of_confusion(outcome, candidates):
             warnings.append(f"This model does not distinguish all classes: {'; '.join(signs)}.")
         if outcome.generative is None:
@@ -273,6 +283,12 @@ def _model_warnings(outcomes: Sequence[ModelOutcome], candidates: CandidateLabel
         if warnings:
             found[outcome.record.name] = warnings
     return found
+
+
+def _fast_decode(outcome: ModelOutcome) -> dict[str, Any] | None:
+    """Return how far scaled decoding moves a model, None where its photos were decoded in full."""
+    measured: dict[str, Any] | None = outcome.record.description.get("fast_decode")
+    return measured
 
 
 def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> list[str]:

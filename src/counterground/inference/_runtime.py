@@ -9,7 +9,7 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ import numpy as np
 
 from counterground.errors import CounterGroundError, UsageError, error_message, install_command
 from counterground.files import cache_dir, write_text
-from counterground.inference._encode import decode_photo, encode_fn, map_blocks
+from counterground.inference._decode import prepare_blocks
+from counterground.inference._encode import encode_fn
 from counterground.photos import Benchmark
 
 if TYPE_CHECKING:
@@ -158,12 +159,18 @@ class _Trial:
         self.contents = benchmark.photos.unique("photo_id", maintain_order=True)
         self.photos = len(self.contents)
 
-    def first(self, n: int) -> list[Any]:
-        """Return the readable ones of the first ``n`` photos (at most a block), prepared for the model."""
-        first = self.contents["photo_id", "path"].head(min(n, self.batch_size))
+    @cached_property
+    def block(self) -> list[Any]:
+        """The first photos prepared for the model, None where unreadable; all of a block that can be kept."""
+        size = self.batch_size if self.model.split else min(_COMPARED, self.batch_size)
+        first = self.contents["photo_id", "path"].head(size)
         named = [(photo, self.benchmark.photo_path(path)) for photo, path in first.iter_rows()]
-        (decoded,) = map_blocks(partial(decode_photo, [encode_fn(self.model, 1)]), [named])
-        return [photo.prepared for (photo,) in decoded if photo.reason is None]
+        ((decoded,),) = prepare_blocks([([encode_fn(self.model, 1)], named)])
+        return [photo.prepared for photo in decoded]
+
+    def first(self, n: int) -> list[Any]:
+        """Return the readable ones of the first ``n`` photos, prepared for the model."""
+        return [prepared for prepared in self.block[:n] if prepared is not None]
 
     def choose(self, runtimes: Mapping[str, Runtime], some: list[Any]) -> _Choice:
         """Time runtimes on ``some`` photos; return the fastest that agrees on the whole block."""

@@ -36,6 +36,7 @@ class Settings:
         runtime: what runs an encoder's network: ``auto`` (the fastest that gives the numbers of eager
             PyTorch), ``eager``, ``onnx`` or ``compile``.
         as_published: load models as the paper seems to have done.
+        fast_decode: decode JPEGs at a reduced size, for models that resize them; outputs say so.
         offline: use only weights that are on this machine.
         show_progress: show progress bars, and what calls to an endpoint will cost.
         protocol: how generative models are asked; None is ``answer-loss``, or ``free-form`` for a model that
@@ -58,6 +59,7 @@ class Settings:
     batch_size: int = 32
     runtime: RuntimeChoice = "auto"
     as_published: bool = False
+    fast_decode: bool = False
     offline: bool = False
     show_progress: bool = False
     protocol: Protocol | None = None

@@ -21,6 +21,7 @@ from counterground.models._registry import (
     references_of,
 )
 from counterground.models._runtime import Runtime, RuntimeChoice
+from counterground.models._split import SplitTransform
 from counterground.models.custom import left_unchanged, wrap_model
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Protocol",
     "Runtime",
     "RuntimeChoice",
+    "SplitTransform",
     "autocast",
     "check_precision",
     "check_specs",

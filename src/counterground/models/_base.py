@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from counterground.errors import UsageError
 from counterground.models._runtime import Runtime, RuntimeChoice
+from counterground.models._split import SplitTransform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,10 +61,12 @@ class Encoder(Model):
     Attributes:
         dim: width of what `encode` returns.
         runs_by: what runs it unless another runtime is chosen.
+        split: `preprocess` in two exact halves, the first of which models share; None if it has none.
     """
 
     dim: int
     runs_by: RuntimeChoice = "eager"
+    split: SplitTransform | None = None
 
     @property
     def runtimes(self) -> Sequence[Runtime]:

@@ -124,7 +124,9 @@ def photo_id(path: Path) -> str:
         raise UnreadablePhoto(Path(path), _os_reason(error)) from error
 
 
-def load_photo(path: Path, *, rgb: bool = True, expect_id: str | None = None) -> LoadedPhoto:
+def load_photo(
+    path: Path, *, rgb: bool = True, expect_id: str | None = None, at_least: int | None = None
+) -> LoadedPhoto:
     """Decode one photo fully; safe in threads.
 
     RGB photos come out as ``Image.open(path).convert("RGB")`` gives them. Other modes are converted before
@@ -136,6 +138,8 @@ def load_photo(path: Path, *, rgb: bool = True, expect_id: str | None = None) ->
         path: the file; its content decides the format, not its suffix.
         rgb: False leaves the stored mode (the order of libraries that resize first).
         expect_id: the ``photo_id`` of the manifest; other content is an error.
+        at_least: a JPEG may be decoded at a half, a quarter or an eighth of its size, which is faster, as
+            long as both sides keep so many pixels.
 
     Raises:
         UnreadablePhoto: missing, empty, changed, not an image, truncated, damaged, over 178 megapixels, or
@@ -144,7 +148,7 @@ def load_photo(path: Path, *, rgb: bool = True, expect_id: str | None = None) ->
     path = Path(path)
     data = _read_bytes(path, expect_id)
     with _decoding(path):
-        image = _decode(path, data)
+        image = _decode(path, data, at_least)
     photo = LoadedPhoto(image, converted=False, mode=image.mode)
     return photo.in_rgb(path) if rgb else photo
 
@@ -174,7 +178,7 @@ def _read_bytes(path: Path, expect_id: str | None) -> bytes:
     return data
 
 
-def _decode(path: Path, data: bytes) -> Image.Image:
+def _decode(path: Path, data: bytes, at_least: int | None) -> Image.Image:
     image = _open(path, data)
     width, height = image.size
     if width * height > _MOST_PIXELS:
@@ -183,6 +187,8 @@ def _decode(path: Path, data: bytes) -> Image.Image:
         raise UnreadablePhoto(
             path, f"one side more than {_LARGEST_RATIO} times the other ({width} x {height})"
         )
+    if at_least is not None:
+        image.draft(None, (at_least, at_least))  # None keeps the mode
     image.load()
     return image
 

@@ -59,6 +59,7 @@ def run_facts(run: Run) -> RunFacts:
         ("Names", info.names),
         ("Prompts", info.prompts),
         ("Legacy loading (as in the paper)", "yes" if info.as_published else "no"),
+        *([("Fast decode (JPEGs at a reduced size)", "yes")] if info.fast_decode else []),
         ("Device", info.device),
         ("Precision", info.precision),
         ("Batch size", count(info.batch_size)),
@@ -105,6 +106,8 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += ["--runtime", info.runtime]
     if info.as_published:
         words.append("--as-published")
+    if info.fast_decode:
+        words.append("--fast-decode")
     if info.stopping:
         words += ["--until", "decided", "--max-drop", f"{100 * info.stopping.max_drop:g}"]
     if any(model.kind == "generative" for model in models):

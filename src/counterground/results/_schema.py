@@ -227,6 +227,7 @@ class RunInfo(_Record):
     model_warnings: dict[str, list[str]] = {}
     stopping: StoppingRecord | None = None
     runtime: str = "auto"
+    fast_decode: bool = False
 
     def loading_note(self, of: str = "") -> str:
         """Return what readers must know of how models were loaded; empty where that is as trained.

@@ -13,7 +13,8 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, error_summary
 from counterground.files import cache_dir
-from counterground.inference._encode import EncodeFn, EncodingJob, encode_missing, require_readable
+from counterground.inference._decode import EncodeFn
+from counterground.inference._encode import EncodingJob, encode_missing, require_readable
 from counterground.inference._predict import candidate_masks, prediction_table, result_columns
 from counterground.inference._prompt_specs import PromptSpec
 from counterground.inference._request import Request

@@ -11,6 +11,7 @@ from counterground.models._device import for_inference
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
 from counterground.models._network import NetworkEncoder
+from counterground.models._split import split_transform
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class NetworkClassifier(NetworkEncoder, Classifier):
         self.class_names, self.imagenet_columns = class_names, imagenet_columns
         self.dim = len(class_names)
         self._transform = transform
+        self.split = split_transform(transform)
         versions = library_versions(*libraries)
         preprocessing = plain_repr(transform)
         self.fingerprint = combine(

@@ -14,6 +14,7 @@ from counterground.models._base import Classifier
 from counterground.models._family import Family, LoadOptions, read_options, require
 from counterground.models._fingerprint import combine, library_versions, plain_repr
 from counterground.models._labels import Labels, match_labels, read_labels
+from counterground.models._split import split_transform
 from counterground.models._weights import read_json
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ class OnnxClassifier(Classifier):
         self._graph = graph
         self._probabilities = source.output == "probabilities"
         self._transform = _transform(source, graph.size)
+        self.split = split_transform(self._transform)
         preprocessing = plain_repr(self._transform)
         versions = library_versions("onnxruntime", "torchvision")
         weights = _file_digests(source.file, graph.external)

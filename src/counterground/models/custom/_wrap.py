@@ -24,6 +24,7 @@ from counterground.models._fingerprint import (
 )
 from counterground.models._labels import Labels, imagenet_order, match_list, names_of
 from counterground.models._network import image_tower
+from counterground.models._split import split_transform
 from counterground.models.classifiers import NetworkClassifier, final_linear
 
 if TYPE_CHECKING:
@@ -268,6 +269,7 @@ class _WrappedDualEncoder(TorchDualEncoder):
 
         self.spec, self.device, self.dtype = spec, options.device, options.precision
         self.transform = preprocess
+        self.split = split_transform(preprocess)
         self.network = for_inference(network, options.device)
         self.image_network = image_tower(self.network, lambda clip, batch: clip.encode_image(batch))
         scale = getattr(network, "logit_scale", None)

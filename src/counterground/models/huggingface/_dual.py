@@ -61,7 +61,7 @@ class HfDualEncoder(TorchDualEncoder):
         options: LoadOptions,
     ) -> None:
         self.spec, self.device, self.dtype = source.spec, options.device, options.precision
-        self.transform = transform
+        self.transform, self.split = transform, transform.split
         libraries = library_versions(*LIBRARIES)
         words = tokenizer_identity(tokenizer, how)
         code = code_parts(source, model, tokenizer, transform.processor)

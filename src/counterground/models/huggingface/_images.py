@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
+from counterground.models._split import SplitTransform
 from counterground.models.huggingface._loading import from_pretrained
 from counterground.models.huggingface._source import HfSource
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+_NORMALISING = frozenset({"do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"})
 _PATCH_INPUTS = {"pixel_values", "pixel_attention_mask", "spatial_shapes"}
 
 
@@ -39,6 +42,7 @@ class HfTransform:
             "backend": backend or ("pil" if type(processor).__name__.endswith("Pil") else "its own"),
         }
         self._check(spec)
+        self.split = self._split()
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Return ``[3, h, w]`` float32, or ``[patches, width + 3]`` for a model that takes patches."""
@@ -62,6 +66,37 @@ class HfTransform:
         shapes = batch[:, 0, -2:].long().clamp(min=1)
         mask = batch[..., -3].to(torch.int32)
         return {"pixel_values": batch[..., :-3], "pixel_attention_mask": mask, "spatial_shapes": shapes}
+
+    def _split(self) -> SplitTransform | None:
+        """Return the processor in two halves; None if it cannot be split, or they do not add up to it."""
+        import torch
+        from PIL import Image
+
+        settings = self.settings
+        ours = type(self.processor).__module__.startswith("transformers.")
+        if self.patches or not ours or settings["backend"] != "torchvision":
+            return None
+        shown = {key: value for key, value in settings.items() if key not in _NORMALISING}
+        versions = {name: version(name) for name in ("pillow", "torch", "torchvision", "transformers")}
+        sizes = [size for size in (settings.get("size") or {}).values() if isinstance(size, int)]
+        resized = max(sizes) if sizes and settings.get("do_resize") else None
+        geometry = json.dumps([shown, versions], sort_keys=True)
+        halves = SplitTransform(geometry, self._crop, self._normalise, resized)
+        noise = Image.effect_noise((70, 50), 100).convert("RGB")
+        crop = halves.crop(noise)
+        if crop.dtype != torch.uint8 or not torch.equal(halves.normalise(crop[None])[0], self(noise)):
+            return None
+        return halves
+
+    def _crop(self, image: Image.Image) -> torch.Tensor:
+        made = self.processor(image, return_tensors="pt", do_rescale=False, do_normalize=False)
+        crop: torch.Tensor = made["pixel_values"][0].contiguous()
+        return crop
+
+    def _normalise(self, crops: torch.Tensor) -> torch.Tensor:
+        how = {name: getattr(self.processor, name) for name in _NORMALISING}
+        pixels: torch.Tensor = self.processor.rescale_and_normalize(crops, **how)
+        return pixels.float()
 
     def __repr__(self) -> str:
         return json.dumps(self.settings, sort_keys=True)

@@ -12,6 +12,7 @@ from counterground.models._dual import TorchDualEncoder
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
 from counterground.models._network import image_tower
+from counterground.models._split import split_transform
 from counterground.models._weights import check_cached, fetching, refuse_other_files, refusing_code
 from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
 from counterground.models.open_clip._source import (
@@ -57,6 +58,7 @@ class OpenClipEncoder(TorchDualEncoder):
         self.convert_rgb_first = not options.as_published
         settings = dict(model.visual.preprocess_cfg)
         self.transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
+        self.split = split_transform(self.transform, rgb_first=self.convert_rgb_first)
         preprocessing = {
             "settings": settings,
             "transform": repr(self.transform),

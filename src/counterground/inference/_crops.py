@@ -1,0 +1,128 @@
+"""Crops on disk, in 8 bits, so that another model or another run does not decode the same photos again.
+
+One file per block of photos and geometry, with a checksum; a damaged one is made again. All of them together
+stay below a limit: those of earlier runs go first, the oldest first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.files import cache_dir, write_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+LIMIT_VARIABLE = "COUNTERGROUND_CROPS_GB"
+_DEFAULT_GB = 4.0
+# Of the space that is free on the disk, at most this part.
+_SHARE_OF_FREE = 4
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A photo ready to be encoded, or why it is unreadable; ``permanent`` if its content is the reason."""
+
+    prepared: Any = None
+    converted: bool = False
+    reason: str | None = None
+    permanent: bool = True
+
+
+class CropStore:
+    """Crops ``[3, h, w]`` uint8 of blocks of photos, by geometry and by what the photos contain.
+
+    Args:
+        limit: bytes that all crops may take; 0 keeps and reads none.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._root, self._limit = cache_dir() / "crops", limit
+        self._earlier: list[tuple[float, int, Path]] | None = None
+        self._size = 0
+
+    @classmethod
+    def open(cls) -> CropStore:
+        """Open the crops in the cache; ``$COUNTERGROUND_CROPS_GB`` is their limit, by default 4.
+
+        Raises:
+            UsageError: the variable is not a number.
+        """
+        given = os.environ.get(LIMIT_VARIABLE, "")
+        try:
+            limit = int(float(given or _DEFAULT_GB) * 1e9)
+        except (ValueError, OverflowError) as error:
+            raise UsageError(f"{LIMIT_VARIABLE} must be a number of gigabytes, not {given!r}.") from error
+        return cls(max(0, limit))
+
+    def get(self, geometry: str, photo_ids: Sequence[str]) -> list[Decoded] | None:
+        """Return the crops of exactly these photos, None where they are not stored or damaged."""
+        from safetensors import safe_open
+
+        if not self._limit:
+            return None
+        try:
+            with safe_open(self._path(geometry, photo_ids), "pt") as file:
+                about, crops = json.loads(file.metadata()["about"]), file.get_tensor("crops")
+            damaged = _checksum(crops) != about["checksum"] or len(crops) != len(photo_ids)
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return None
+        if damaged:
+            return None
+        pairs = zip(crops, about["photos"], strict=True)
+        return [Decoded(crop if note["reason"] is None else None, **note) for crop, note in pairs]
+
+    def put(self, geometry: str, photo_ids: Sequence[str], photos: Sequence[Decoded]) -> None:
+        """Keep the crops of a block, unless there is no room or a photo may be readable the next time."""
+        import torch
+        from safetensors.torch import save
+
+        given = [photo.prepared for photo in photos if photo.reason is None]
+        if not (self._limit and given and all(photo.permanent for photo in photos)):
+            return
+        blank = torch.zeros_like(given[0])
+        crops = torch.stack([blank if photo.reason is not None else photo.prepared for photo in photos])
+        notes = [{"converted": photo.converted, "reason": photo.reason} for photo in photos]
+        about = json.dumps({"checksum": _checksum(crops), "photos": notes})
+        data = save({"crops": crops}, {"about": about})
+        try:
+            if self._make_room(len(data)):
+                write_bytes(self._path(geometry, photo_ids), data)
+        except (OSError, CounterGroundError):  # a cache that cannot be written costs time only
+            self._limit = 0
+
+    def _path(self, geometry: str, photo_ids: Sequence[str]) -> Path:
+        name = hashlib.sha256("\n".join(photo_ids).encode()).hexdigest()[:32]
+        return self._root / hashlib.sha256(geometry.encode()).hexdigest()[:32] / f"{name}.safetensors"
+
+    def _make_room(self, size: int) -> bool:
+        """Remove crops of earlier runs, the oldest first, until ``size`` more bytes are below the limit."""
+        if self._earlier is None:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._limit = min(self._limit, shutil.disk_usage(self._root).free // _SHARE_OF_FREE)
+            found = [(path, path.stat()) for path in self._root.glob("*/*.safetensors")]
+            self._earlier = sorted(((s.st_mtime, s.st_size, path) for path, s in found), reverse=True)
+            self._size = sum(each[1] for each in self._earlier)
+        while self._size + size > self._limit and self._earlier:
+            _, freed, path = self._earlier.pop()
+            path.unlink(missing_ok=True)
+            self._size -= freed
+        if self._size + size > self._limit:
+            return False
+        self._size += size
+        return True
+
+
+def _checksum(crops: torch.Tensor) -> int:
+    return zlib.crc32(crops.numpy().data)
