@@ -9,6 +9,7 @@ import click
 
 from counterground.cli._help import Command, is_quiet
 from counterground.cli._options import (
+    cluster_options,
     generative_options,
     limit_option,
     max_drop_option,
@@ -51,6 +52,7 @@ from counterground.cli._options import (
 @running_options(referee=True)
 @click.option("--referee", metavar="MODEL", help="The model that chooses the confusable names.")
 @generative_options
+@cluster_options
 @photos_option("Include small copies of photos in report.html.")
 def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings: Any) -> None:
     """Evaluate models on BENCHMARK and write a run, with a report, into a folder.
