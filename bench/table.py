@@ -20,6 +20,7 @@ OUT = FOLDER.parent / "runs" / "bench.json"
 # Name of the row(s) -> script and its arguments.
 ROWS: dict[str, list[str]] = {
     "head": ["text_head.py"],
+    "ray": ["ray_workers.py"],
 }
 
 

@@ -16,7 +16,7 @@ from counterground.construction.discover import Discovery, discover_pairs, read_
 from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Until, check_run, plan_photos
 from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import Engine, Settings, evaluate_models
 from counterground.metrics import Scale
 from counterground.models import AnyModels, Precision, Protocol, RuntimeChoice, named_models
 from counterground.photos import Benchmark, sample_photos
@@ -70,6 +70,9 @@ def evaluate(
     limit: int | None = None,
     until: Literal["decided"] | None = None,
     max_drop: float | None = None,
+    engine: Engine = "local",
+    workers: int | None = None,
+    gpus_per_worker: float | None = None,
     overwrite: bool = False,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Run:
@@ -111,6 +114,10 @@ def evaluate(
         until: ``decided`` evaluates photos in a random order and stops as soon as it is decided, for every
             model, whether its drop is above ``max_drop``.
         max_drop: the limit for ``until``, in percentage points; None is 0.
+        engine: ``ray`` encodes photos on the workers of a Ray cluster, with the same results: that of
+            ``RAY_ADDRESS``, else one started on this machine. Generative models run in this process.
+        workers: use at most so many; None for as many as there is room for.
+        gpus_per_worker: GPUs of each, also a fraction; None for one where models run on ``cuda``.
         overwrite: replace another run in ``out``.
         warn: called with one line if the report needs a package that is not installed.
 
@@ -143,6 +150,9 @@ def evaluate(
         fast_decode=fast_decode,
         offline=offline,
         show_progress=show_progress,
+        engine=engine,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
     )
     opened = _opened(benchmark, show_progress, out)
     if limit is not None:

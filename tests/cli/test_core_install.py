@@ -26,6 +26,7 @@ EXTRAS = {
     "construction": "duckdb filelock imagehash requests segno sqlalchemy starlette urllib3 uvicorn",
     "counteranimal": "gdown",
     "coco": "pycocotools",
+    "ray": "ray",
 }
 # Python runs a module of this name before anything else.
 SITE = """
@@ -102,6 +103,7 @@ REFUSED = {
     "a pool that is evaluated": ("construction", ["evaluate", "pool", "-m", CLIP, "--out", "from-pool"]),
     "EfficientNet-Lite": ("lite", ["evaluate", "photos", "-m", "efficientnet-lite0", "--out", "lite"]),
     "transformers": ("hf", ["evaluate", "photos", "-m", "hf:nobody/nothing", "--out", "hf"]),
+    "a cluster": ("ray", ["evaluate", "photos", *RUN, "--engine", "ray", "--out", "ray"]),
     "ONNX": ("onnx", ["evaluate", "photos", "-m", "onnx:model.onnx", "--out", "onnx"]),
 }
 

@@ -9,6 +9,7 @@ import click
 
 from counterground.cli._help import Command, is_quiet
 from counterground.cli._options import (
+    cluster_options,
     generative_options,
     limit_option,
     max_drop_option,
@@ -56,6 +57,7 @@ from counterground.cli._options import (
     help="Decode JPEGs at a reduced size; outputs say so, and how far it moves each model.",
 )
 @generative_options
+@cluster_options
 @photos_option("Include small copies of photos in report.html.")
 def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings: Any) -> None:
     """Evaluate models on BENCHMARK and write a run, with a report, into a folder.

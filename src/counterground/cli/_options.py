@@ -89,6 +89,31 @@ _GENERATIVE = (
 )
 
 
+_CLUSTER = (
+    click.option(
+        "--engine",
+        default="local",
+        show_default=True,
+        type=click.Choice(["local", "ray"]),
+        help="Where photos are encoded, with the same results: here, or by workers of a Ray cluster, that of "
+        "RAY_ADDRESS, else one started on this machine. Generative models run here.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Use at most N workers; without it as many as there is room for. Each has the threads of this "
+        "process (OMP_NUM_THREADS).",
+    ),
+    click.option(
+        "--gpus-per-worker",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="N",
+        help="GPUs of a worker, such as 0.5; without it 1 where models run on cuda.",
+    ),
+)
+
+
 def running_options(*, referee: bool = False) -> _Decorator:
     """Add the options that become ``Settings``; ``referee``: there is one who can choose confusable names."""
     confusable = ", 20 per class chosen by --referee" if referee else ""
@@ -100,6 +125,11 @@ def running_options(*, referee: bool = False) -> _Decorator:
         f"has an ImageNet index){confusable}, or those of a file.",
     )
     return lambda command: _with_all(command, (label_space, *_RUNNING))
+
+
+def cluster_options(command: _Command) -> _Command:
+    """Add the options of ``Settings`` for a cluster."""
+    return _with_all(command, _CLUSTER)
 
 
 def generative_options(command: _Command) -> _Command:

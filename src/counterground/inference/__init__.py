@@ -7,13 +7,14 @@ from counterground.inference._encode import encode_photos
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
 from counterground.inference._runtime import choose_runtime
-from counterground.inference._settings import Article, Loss, Settings
+from counterground.inference._settings import Article, Engine, Loss, Settings
 
 __all__ = [
     "COMPUTED",
     "Article",
     "CacheEntry",
     "CandidateLabels",
+    "Engine",
     "Head",
     "Loss",
     "Settings",

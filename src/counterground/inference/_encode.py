@@ -103,14 +103,16 @@ def try_model(model: Encoder, job: EncodingJob) -> None:
     for photo in islice(missing, _TRIED):
         (decoded,) = decode_photo([function], (photo, job.first_path[photo]))
         if decoded.reason is None:
-            _encode_block(function, [decoded])
+            encode_block(function, [decoded])
             return
 
 
-def run_encoding(jobs: Sequence[EncodingJob], show_progress: bool) -> None:
+def run_encoding(
+    jobs: Sequence[EncodingJob], show_progress: bool, encode: EncodeMissing | None = None
+) -> None:
     """Encode what jobs over the same photos miss, with a progress bar; each photo is decoded once for all.
 
-    Afterwards each job's `EncodingJob.features` are complete.
+    Afterwards each job's `EncodingJob.features` are complete. ``encode`` does it elsewhere than here.
 
     Raises:
         CounterGroundError: see `encode_photos`.
@@ -121,7 +123,7 @@ def run_encoding(jobs: Sequence[EncodingJob], show_progress: bool) -> None:
     names = list(dict.fromkeys(job.function.model for job in jobs if job.missing))
     title = names[0] if len(names) == 1 else counted(len(names), "model")
     with progress_bar(title, total=total, shown=show_progress, keep=True) as bar:
-        encode_missing(jobs, bar.advance)
+        (encode or encode_missing)(jobs, bar.advance)
 
 
 def missing_blocks(
@@ -147,6 +149,10 @@ def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) 
         for job, of_job in zip(wanting, photos, strict=True):
             job.encode(number, of_job)
         advance(len(block))
+
+
+EncodeMissing = Callable[[Sequence["EncodingJob"], Callable[[int], None]], None]
+"""What encodes and stores all that jobs over the same photos miss, and is told how many photos are done."""
 
 
 @dataclass(frozen=True)
@@ -192,14 +198,18 @@ class EncodingJob:
         return [number for number, block in enumerate(self.stored) if block is None]
 
     def encode(self, number: int, photos: Sequence[Decoded]) -> Block:
-        """Encode a block; store it unless one of its photos may be readable the next time."""
-        block = _encode_block(self.function, photos)
-        if all(photo.permanent for photo in photos):
+        """Encode a block and keep it."""
+        block = encode_block(self.function, photos)
+        self.keep(number, block, permanent=all(photo.permanent for photo in photos))
+        return block
+
+    def keep(self, number: int, block: Block, *, permanent: bool) -> None:
+        """Take a block that was encoded; store it unless one of its photos may be readable the next time."""
+        if permanent:
             self.store.put(self.blocks[number], block)
         else:
             self.kept[number] = block
         self.stored[number] = block.status
-        return block
 
     def features(self) -> Features:
         """Return the features of every photo, in their order; no block may be missing."""
@@ -255,7 +265,12 @@ def require_readable(read: ReadStatus) -> None:
         )
 
 
-def _encode_block(function: EncodeFn, photos: Sequence[Decoded]) -> Block:
+def encode_block(function: EncodeFn, photos: Sequence[Decoded]) -> Block:
+    """Encode a block of photos.
+
+    Raises:
+        CounterGroundError: the model fails, or returns something else than features.
+    """
     rows = np.zeros((len(photos), function.dim), dtype=np.float32)
     reasons = tuple(photo.reason for photo in photos)
     readable = np.array([reason is None for reason in reasons])

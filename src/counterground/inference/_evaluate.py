@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from counterground.inference._record import (
 from counterground.inference._request import Request
 from counterground.inference._settings import Settings
 from counterground.inference._stop_early import stop_early
+from counterground.inference.cluster import check_ray, encode_on_ray
 from counterground.inference.generative import check_generative, evaluate_generative
 from counterground.metrics import score_predictions
 from counterground.models import (
@@ -78,6 +81,10 @@ def evaluate_models(
             an ``out`` that cannot be written or holds another run.
     """
     started = time.monotonic()
+    if settings.engine == "ray":
+        check_ray()
+        if until:
+            raise UsageError("--until decided encodes few photos at a time: leave out --engine ray.")
     given = named_models(models)
     if not given:
         raise UsageError("No model was named. Add -m MODEL; `counterground models` lists them.")
@@ -143,13 +150,21 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
             borrowed.enter_context(left_unchanged(given.made))
             group.append((given, _start(request, given)))
             weights += _weight_bytes(group[-1][1])
-        encoders = [each for _, each in group if isinstance(each, ReadyEncoder)]
-        run_encoding([each.job for each in encoders], request.settings.show_progress)
+        encoders = [(given, each) for given, each in group if isinstance(each, ReadyEncoder)]
+        _encode_all(request, encoders)
         if request.settings.fast_decode:
-            measure_fast_decode(request, encoders)
+            measure_fast_decode(request, [each for _, each in encoders])
     return [
         each if isinstance(each, ModelOutcome) else _encoder_outcome(given, each) for given, each in group
     ]
+
+
+def _encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
+    """Encode what encoders miss, here or on a cluster."""
+    settings, encode = request.settings, None
+    if settings.engine == "ray":
+        encode = partial(encode_on_ray, [(given, each.model) for given, each in ready], settings)
+    run_encoding([each.job for _, each in ready], settings.show_progress, encode)
 
 
 def _start(request: Request, given: NamedModel) -> ReadyEncoder | ModelOutcome:
@@ -198,6 +213,6 @@ def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
         )
     assert isinstance(model, Encoder)
     ready = make_ready(request, model)
-    run_encoding([ready.job], request.settings.show_progress)
+    _encode_all(request, [(NamedModel(referee, referee), ready)])
     means = class_mean_scores(request.benchmark, ready.features(), ready.head)
     return with_confusable(request.candidates, means, referee)

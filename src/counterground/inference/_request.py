@@ -43,6 +43,8 @@ class Request:
         """Return a hash of all of it; two requests with the same hash give the same run."""
         chosen = asdict(replace(self.settings, show_progress=False, offline=False))
         chosen["aliases"] = self._aliases_hash()
+        for elsewhere in ("engine", "workers", "gpus_per_worker"):
+            del chosen[elsewhere]
         if self.until:
             chosen["until"] = asdict(self.until)
         parts = [

@@ -18,6 +18,7 @@ from counterground.models import (
 
 Loss = Literal["mean", "sum"]
 Article = Literal["a", "correct"]
+Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +46,13 @@ class Settings:
             ``sum``.
         article: ``a`` before every name, as in the paper, or the ``correct`` one.
         aliases: a JSON file of other words for classes, for generative models.
+        engine: ``local``, or ``ray`` for the workers of a Ray cluster. It does not change the results.
+        workers: how many of them at most; None for as many as there is room for.
+        gpus_per_worker: GPUs of each, also a fraction; None for one where models run on ``cuda``.
 
     Raises:
-        UsageError: a batch size under 1, ``confusable`` without a referee, or an unknown word.
+        UsageError: a batch size or a number of workers under 1, ``confusable`` without a referee, workers
+            without ``ray``, or an unknown word.
     """
 
     label_space: str | None = None
@@ -66,6 +71,9 @@ class Settings:
     loss: Loss = "mean"
     article: Article = "a"
     aliases: str | None = None
+    engine: Engine = "local"
+    workers: int | None = None
+    gpus_per_worker: float | None = None
 
     def __post_init__(self) -> None:
         if self.protocol is not None:
@@ -73,6 +81,13 @@ class Settings:
         _check("runtime", self.runtime, get_args(RuntimeChoice))
         _check("loss", self.loss, get_args(Loss))
         _check("article", self.article, get_args(Article))
+        _check("engine", self.engine, get_args(Engine))
+        if self.engine == "local" and (self.workers, self.gpus_per_worker) != (None, None):
+            raise UsageError("--workers and --gpus-per-worker are for a cluster: add --engine ray.")
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"There must be at least 1 worker, not {self.workers}.")
+        if self.gpus_per_worker is not None and self.gpus_per_worker <= 0:
+            raise UsageError(f"--gpus-per-worker must be above 0, not {self.gpus_per_worker:g}.")
         if self.batch_size < 1:
             raise UsageError(f"The batch size must be at least 1, not {self.batch_size}.")
         if self.referee is not None and not isinstance(self.referee, str):

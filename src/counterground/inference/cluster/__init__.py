@@ -1,0 +1,6 @@
+"""What the store misses, encoded by the workers of a Ray cluster; Ray is imported only when it is used."""
+
+from counterground.inference.cluster._driver import encode_on_ray
+from counterground.inference.cluster._ray import check_ray
+
+__all__ = ["check_ray", "encode_on_ray"]

@@ -1,0 +1,133 @@
+"""The driver's side: missing blocks go to the workers, and what they return goes into the store."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.inference._encode import EncodingJob, missing_blocks
+from counterground.inference._settings import Settings
+from counterground.inference.cluster._ray import ray_cluster, room
+from counterground.inference.cluster._worker import Answer, Begun, Plan, Recipe, Task, Worker, versions
+from counterground.models import Encoder, NamedModel
+
+
+def encode_on_ray(
+    models: Sequence[tuple[NamedModel, Encoder]],
+    settings: Settings,
+    jobs: Sequence[EncodingJob],
+    advance: Callable[[int], None],
+) -> None:
+    """Encode and store what jobs over the same photos, one for each model, miss: on a Ray cluster.
+
+    Blocks are stored as they arrive, in any order. A block whose worker or node is lost goes to another.
+
+    Raises:
+        UsageError: an object in memory cannot be sent, or no node has room for a worker.
+        CounterGroundError: the cluster does not answer; a worker has other versions or weights, cannot read
+            photos that this machine can, or dies again and again; a model fails.
+    """
+    missing = {number: (photos, wanting) for number, photos, wanting in missing_blocks(jobs)}
+    place = {id(job): index for index, job in enumerate(jobs)}
+    tasks = [
+        Task(
+            number,
+            tuple((photo, path.absolute()) for photo, path in photos),
+            tuple(place[id(job)] for job in wanting),
+        )
+        for number, (photos, wanting) in missing.items()
+    ]
+    if not tasks:
+        return
+    with ray_cluster() as ray:
+        for answer in _answers(ray, _plan(ray, models, settings), tasks):
+            photos, wanting = missing[answer.number]
+            _check(answer, photos)
+            for job, block in zip(wanting, answer.blocks, strict=True):
+                job.keep(answer.number, block, permanent=not answer.passing)
+            advance(len(photos))
+
+
+def _plan(ray: Any, models: Sequence[tuple[NamedModel, Encoder]], settings: Settings) -> Plan:
+    import torch
+
+    device = models[0][1].device.partition(":")[0]
+    return Plan(
+        recipes=tuple(_recipe(ray, given, model) for given, model in models),
+        settings=replace(settings, device=device, show_progress=False),
+        threads=torch.get_num_threads(),
+        folder=str(Path.cwd()),
+        search=tuple(sys.path),
+        versions=versions(),
+    )
+
+
+def _recipe(ray: Any, given: NamedModel, model: Encoder) -> Recipe:
+    try:
+        sent = ray.cloudpickle.dumps(given)
+    except Exception as error:
+        raise UsageError(
+            f"{given.name} cannot be sent to other processes ({type(error).__name__}: {error}): give it as "
+            "FILE.py:FUNCTION, or leave out --engine ray."
+        ) from error
+    return Recipe(given.name, sent, model.description["runtime"], model.fingerprint)
+
+
+def _answers(ray: Any, plan: Plan, tasks: Sequence[Task]) -> Iterator[Answer]:
+    """Yield the answers of as many workers as there is room for, as they arrive."""
+    place = room(ray.nodes(), plan.threads, _gpus(plan.settings))
+    rows = ray.data.from_items(
+        [{"task": pickle.dumps(task)} for task in tasks], override_num_blocks=len(tasks)
+    )
+    rows.context.enable_progress_bars = False
+    answers = rows.map(
+        Worker,
+        fn_constructor_args=(replace(plan, threads=place.threads), _begun(ray)),
+        compute=ray.data.ActorPoolStrategy(
+            # More than there is room for start when nodes join.
+            size=min(plan.settings.workers or place.workers, len(tasks)),
+            # On a GPU the next block is decoded during the forward pass.
+            max_concurrent_calls_per_actor=2 if place.gpus else 1,
+            enable_true_multi_threading=True,
+        ),
+        num_cpus=place.threads,
+        num_gpus=place.gpus or None,
+    )
+    for row in answers.iter_rows():
+        yield pickle.loads(row["answer"])  # noqa: S301  pickled by our own workers
+
+
+def _gpus(settings: Settings) -> float:
+    if settings.device == "cuda":
+        return settings.gpus_per_worker or 1.0
+    if settings.gpus_per_worker:
+        raise UsageError(
+            f"Models run on {settings.device}: leave out --gpus-per-worker, or add --device cuda."
+        )
+    return 0.0
+
+
+def _begun(ray: Any) -> Any:
+    """Return what counts the beginnings of blocks, on this node: it must not be lost with another."""
+    here = ray.get_runtime_context().get_node_id()
+    beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
+    return ray.remote(Begun).options(num_cpus=0, scheduling_strategy=beside).remote()
+
+
+def _check(answer: Answer, photos: Sequence[tuple[str, Path]]) -> None:
+    """Fail where the worker failed, or could not read a photo that can be read here."""
+    if answer.error is not None:
+        raise CounterGroundError(answer.error)
+    for row in answer.passing:
+        path, reason = photos[row][1], answer.blocks[0].reasons[row]
+        if os.access(path, os.R_OK):
+            raise CounterGroundError(
+                f"{answer.node} cannot read {path} ({reason}), and this machine can: put the photos on "
+                "a disk that all nodes share, under the same path."
+            )

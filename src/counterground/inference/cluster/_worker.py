@@ -1,0 +1,202 @@
+"""What runs in a worker: it loads the models as the driver did, and decodes and encodes blocks of photos."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import sys
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from counterground._version import __version__
+from counterground.errors import CounterGroundError, error_summary
+from counterground.inference._decode import EncodeFn, decode_photo
+from counterground.inference._encode import encode_block, encode_fn
+from counterground.inference._settings import Settings
+from counterground.inference._store import Block
+from counterground.models import Encoder, NamedModel
+
+# What decides features besides the model. Ray itself refuses another Python or another Ray.
+_LIBRARIES = ("numpy", "open_clip_torch", "pillow", "timm", "torch", "torchvision", "transformers")
+# So often a block is tried if workers die of it.
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a worker needs to get the model that the driver has: load ``given``, run it by ``runtime``.
+
+    ``given`` is a pickled `NamedModel`: what it refers to can be imported only where a worker is set up.
+    """
+
+    name: str
+    given: bytes
+    runtime: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all workers share. ``folder`` and ``search`` are where files and modules of specifications are."""
+
+    recipes: tuple[Recipe, ...]
+    settings: Settings
+    threads: int
+    folder: str
+    search: tuple[str, ...]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A block of photos and the places of the recipes that are to encode it."""
+
+    number: int
+    photos: tuple[tuple[str, Path], ...]
+    recipes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The block as each recipe encoded it, or the error that ends the run.
+
+    ``passing`` are the photos whose reason may be gone another time.
+    """
+
+    number: int
+    node: str
+    blocks: tuple[Block, ...] = ()
+    passing: tuple[int, ...] = ()
+    error: str | None = None
+
+
+class Begun:
+    """How often each block was begun: one actor beside the driver counts for all workers."""
+
+    def __init__(self) -> None:
+        self._times: Counter[int] = Counter()
+
+    def count(self, number: int) -> int:
+        """Count a block once more and return how often it was begun."""
+        self._times[number] += 1
+        return self._times[number]
+
+
+class Worker:
+    """Ray makes one in each worker process and calls it with pickled tasks, on a GPU in several threads."""
+
+    def __init__(self, plan: Plan, begun: Any) -> None:
+        import torch
+
+        with suppress(OSError):
+            os.chdir(plan.folder)
+        sys.path += [each for each in plan.search if each not in sys.path]
+        torch.set_num_threads(plan.threads)
+        self._plan, self._begun = plan, begun
+        self._node = f"Node {socket.gethostname()}"
+        self._functions: dict[int, EncodeFn] = {}
+        self._network = threading.Lock()
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return the pickled answer to a pickled task."""
+        task: Task = pickle.loads(row["task"])  # noqa: S301  pickled by the driver
+        try:
+            self._begin(task)
+            answer = self._encode(task)
+        except CounterGroundError as error:
+            answer = Answer(task.number, self._node, error=str(error))
+        return {"answer": pickle.dumps(answer)}
+
+    def _begin(self, task: Task) -> None:
+        """Fail if several workers died of this block: Ray would give it to one after another for ever."""
+        import ray
+
+        if ray.get(self._begun.count.remote(task.number)) > _ATTEMPTS:
+            raise CounterGroundError(
+                f"{_ATTEMPTS} workers died while they encoded {task.photos[0][1]} or the photos after it. If "
+                "they lacked memory, use a smaller --batch-size or fewer --workers."
+            )
+
+    def _encode(self, task: Task) -> Answer:
+        with self._network:
+            functions = [self._function(place) for place in task.recipes]
+        with ThreadPoolExecutor(self._plan.threads) as threads:
+            decoded = list(threads.map(partial(decode_photo, functions), task.photos))
+        with self._network:
+            blocks = [
+                encode_block(function, photos)
+                for function, photos in zip(functions, zip(*decoded, strict=True), strict=True)
+            ]
+        passing = [row for row, photos in enumerate(decoded) if not all(photo.permanent for photo in photos)]
+        return Answer(task.number, self._node, tuple(blocks), tuple(passing))
+
+    def _function(self, place: int) -> EncodeFn:
+        if place not in self._functions:
+            model, settings = self._load(self._plan.recipes[place]), self._plan.settings
+            function = encode_fn(model, settings.batch_size, fast_decode=settings.fast_decode)
+            self._functions[place] = function
+        return self._functions[place]
+
+    def _load(self, recipe: Recipe) -> Encoder:
+        """Load a model.
+
+        Raises:
+            CounterGroundError: it cannot be loaded, or is not the driver's.
+        """
+        if differing := _differences(versions(), self._plan.versions):
+            raise CounterGroundError(f"{self._node} has {differing}: install the same versions on all nodes.")
+        try:
+            model = self._plan.settings.load(_received(recipe))
+        except CounterGroundError as error:
+            raise CounterGroundError(f"{self._node}: {error}") from error
+        assert isinstance(model, Encoder)
+        runtimes = {"eager": None, **{each.name: each for each in model.runtimes}}
+        if recipe.runtime not in runtimes:
+            raise CounterGroundError(
+                f"{self._node} cannot run {recipe.name} by {recipe.runtime}, and this machine can: "
+                "install the same packages on all nodes."
+            )
+        model.run_by(runtimes[recipe.runtime])
+        if model.fingerprint != recipe.fingerprint:
+            raise CounterGroundError(
+                f"{self._node} has other weights or other code of {recipe.name} than this machine: put both "
+                "on a disk that all nodes share, and give a model of your own as FILE.py:FUNCTION."
+            )
+        return model
+
+
+def _received(recipe: Recipe) -> NamedModel:
+    try:
+        given: NamedModel = pickle.loads(recipe.given)  # noqa: S301  pickled by the driver
+    except Exception as error:
+        raise CounterGroundError(
+            f"{recipe.name} cannot be made from what was sent ({error_summary(error)}): give it as "
+            "FILE.py:FUNCTION."
+        ) from error
+    return given
+
+
+def versions() -> dict[str, str]:
+    """Return the versions here of what decides features."""
+    found = {"counterground": __version__}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _differences(here: dict[str, str], expected: dict[str, str]) -> str:
+    """Return ``torch 2.12 instead of 2.13, no timm``, empty where all versions are the same."""
+    return ", ".join(
+        f"{name} {here[name]} instead of {wanted}" if name in here else f"no {name}"
+        for name, wanted in expected.items()
+        if here.get(name) != wanted
+    )

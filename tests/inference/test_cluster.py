@@ -1,0 +1,275 @@
+"""A real Ray cluster of two nodes here: whatever is lost, results are those of the local engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from colour_model import brightness
+
+from counterground.decision import Until
+from counterground.errors import CounterGroundError, UsageError
+from counterground.inference import Settings, evaluate_models
+from counterground.inference.cluster._ray import Room, room
+from counterground.inference.cluster._worker import versions
+from counterground.photos import read_benchmark
+
+ray = pytest.importorskip("ray", reason="pip install '.[ray]'")
+SETTINGS = {"label_space": "benchmark", "batch_size": 4, "device": "cpu"}
+LOCAL = Settings(**SETTINGS)
+RAY = Settings(**SETTINGS, engine="ray")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def pids(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("pids") / "pids"
+
+
+@pytest.fixture(scope="module")
+def cluster(pids):
+    """Two nodes with one processor each; workers have their environment."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PIDS", str(pids))
+        node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+        # A node that does not answer is given up after three seconds, a slow one after a minute.
+        waiting = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+        waiting |= {"health_check_initial_delay_ms": 1000, "health_check_timeout_ms": 60_000}
+        nodes = Cluster(
+            initialize_head=True,
+            head_node_args={**node, "include_dashboard": False, "_system_config": waiting},
+        )
+        nodes.add_node(**node)
+        patch.setenv("RAY_ADDRESS", nodes.address)
+        yield nodes
+        nodes.shutdown()
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.01)
+
+
+def shards(cache: Path) -> list[Path]:
+    return sorted(cache.glob("features/*/[!.]*.safetensors"))
+
+
+def in_new_cache(monkeypatch, folder: Path) -> Path:
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(folder))
+    return folder
+
+
+def workers(pids: Path) -> list[int]:
+    """The processes that have prepared photos, besides this one."""
+    listed = dict.fromkeys(map(int, pids.read_text().split())) if pids.exists() else {}
+    return [pid for pid in listed if pid != os.getpid()]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from counterground.inference import Settings, evaluate_models
+from counterground.photos import read_benchmark
+photos, model, out = sys.argv[1:]
+settings = Settings(label_space="benchmark", batch_size=4, device="cpu", engine="ray", workers=1)
+evaluate_models(read_benchmark(photos), [model], settings, Path(out))
+"""
+
+
+def test_a_killed_run_goes_on_with_other_workers_in_silence(
+    cluster, pids, photos, tmp_path, monkeypatch, capfd
+):
+    spec = "colour_model:slowly"
+    in_new_cache(monkeypatch, tmp_path / "local")
+    evaluate_models(read_benchmark(photos), spec, LOCAL, tmp_path / "here")
+    cache = in_new_cache(monkeypatch, tmp_path / "ray")
+    command = [sys.executable, "-c", SCRIPT, str(photos), spec, str(tmp_path / "there")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    killed = subprocess.Popen(command, env=environment)
+    wait_for(lambda: len(shards(cache)) >= 3)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    kept = {path: path.stat().st_mtime_ns for path in shards(cache)}
+    assert 3 <= len(kept) < 12
+    capfd.readouterr()
+    shown = replace(RAY, workers=2, show_progress=True)
+    evaluate_models(read_benchmark(photos), spec, shown, tmp_path / "there")
+    said, bar = capfd.readouterr()
+    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
+    expected = (tmp_path / "here" / "predictions.parquet").read_bytes()
+    assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
+    assert said == ""
+    assert re.fullmatch(rf"{spec} \S+ (\d+)/\1 .*\n", bar)
+
+
+def test_a_network_in_memory_is_sent_to_the_workers(cluster, photos, tmp_path, monkeypatch):
+    benchmark, model = read_benchmark(photos), {"mine": brightness()}
+    in_new_cache(monkeypatch, tmp_path / "local")
+    evaluate_models(benchmark, model, LOCAL, tmp_path / "here")
+    in_new_cache(monkeypatch, tmp_path / "ray")
+    evaluate_models(benchmark, model, RAY, tmp_path / "there")
+    expected = (tmp_path / "here" / "predictions.parquet").read_bytes()
+    assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
+    # Both engines are one request: what one wrote the other may write again.
+    evaluate_models(benchmark, model, LOCAL, tmp_path / "there")
+
+
+def test_what_cannot_be_sent_is_refused(cluster, photos, tmp_path):
+    network, preprocess, names = brightness()
+    network.lock = threading.Lock()
+    with pytest.raises(UsageError, match=r"mine cannot be sent to other processes .*lock.* FILE.py:FUNCTION"):
+        evaluate_models(read_benchmark(photos), {"mine": (network, preprocess, names)}, RAY, tmp_path / "run")
+
+
+def test_photos_that_only_this_machine_has_end_the_run(cluster, photos, tmp_path):
+    folder = os.open(photos, os.O_RDONLY)  # other processes have another file of this number, or none
+    benchmark = replace(read_benchmark(photos), root=Path(f"/proc/self/fd/{folder}"))
+    with pytest.raises(CounterGroundError, match=r"Node .* cannot read /proc.* disk that all nodes share"):
+        evaluate_models(benchmark, "colour_model:brightness", RAY, tmp_path / "run")
+    os.close(folder)
+
+
+def test_another_model_on_a_worker_ends_the_run(cluster, photos, tmp_path):
+    (tmp_path / "other.py").write_text(
+        "import os, torch, colour_model\n"
+        "def model():\n"
+        "    network, preprocess, names = colour_model.brightness()\n"
+        "    network[2].bias.data.fill_(os.getpid())\n"
+        "    return network, preprocess, names\n"
+    )
+    with pytest.raises(CounterGroundError, match=r"Node .* has other weights or other code of mine"):
+        evaluate_models(read_benchmark(photos), {"mine": f"{tmp_path}/other.py:model"}, RAY, tmp_path / "run")
+
+
+def test_another_version_on_a_worker_ends_the_run(cluster, photos, tmp_path, monkeypatch):
+    here = {**versions(), "torch": "1.0", "absent": "2.0"}
+    monkeypatch.setattr("counterground.inference.cluster._driver.versions", lambda: here)
+    with pytest.raises(
+        CounterGroundError, match=r"Node .* has torch 2.* instead of 1.0, no absent: install the same"
+    ):
+        evaluate_models(read_benchmark(photos), "colour_model:brightness", RAY, tmp_path / "run")
+
+
+def test_a_block_that_kills_every_worker_ends_the_run(cluster, photos, tmp_path):
+    (tmp_path / "deadly.py").write_text(
+        "import os, colour_model\n"
+        f"def preprocess(image):\n"
+        f"    if os.getpid() != {os.getpid()}: os.kill(os.getpid(), 9)\n"
+        "    return colour_model._pixels(image)\n"
+        "def model():\n"
+        "    network, _, names = colour_model.brightness()\n"
+        "    return network, preprocess, names\n"
+    )
+    one = replace(RAY, workers=1, batch_size=48)
+    with pytest.raises(CounterGroundError, match=r"3 workers died while they encoded .*0.jpg or the photos"):
+        evaluate_models(read_benchmark(photos), f"{tmp_path}/deadly.py:model", one, tmp_path / "run")
+
+
+def node(cpus: int, gpus: float, *, alive: bool = True) -> dict:
+    return {"Alive": alive, "Resources": {"CPU": cpus, "GPU": gpus}}
+
+
+def test_a_worker_has_the_threads_of_the_driver_or_a_share_of_a_gpu_node():
+    nodes = [node(16, 4), node(9, 0), node(4, 2), node(64, 8, alive=False)]
+    assert room(nodes, 4, 0) == Room(workers=4 + 2 + 1, threads=4, gpus=0)
+    assert room(nodes, 16, 1) == Room(workers=4 + 2, threads=2, gpus=1)
+    assert room(nodes, 16, 0.5) == Room(workers=8 + 4, threads=1, gpus=0.5)
+    with pytest.raises(
+        UsageError, match=r"16 processors, 4 GPUs; .* room for a worker of 8 GPUs: lower --gpus"
+    ):
+        room(nodes, 16, 8)
+
+
+def test_a_worker_that_fits_on_no_node_is_refused(cluster, photos, tmp_path):
+    with pytest.raises(UsageError, match="Models run on cpu: leave out --gpus-per-worker"):
+        evaluate_models(
+            read_benchmark(photos),
+            "colour_model:brightness",
+            replace(RAY, gpus_per_worker=0.5),
+            tmp_path / "gpu",
+        )
+    torch.set_num_threads(3)
+    with pytest.raises(UsageError, match="has room for a worker of 3 threads: lower OMP_NUM_THREADS"):
+        evaluate_models(read_benchmark(photos), "colour_model:brightness", RAY, tmp_path / "threads")
+    torch.set_num_threads(1)
+
+
+def test_what_no_cluster_is_for_is_refused(photos, tmp_path, monkeypatch):
+    for workers in ({"workers": 2}, {"gpus_per_worker": 1.0}):
+        with pytest.raises(UsageError, match="add --engine ray"):
+            Settings(**workers)
+    with pytest.raises(UsageError, match="at least 1 worker"):
+        Settings(engine="ray", workers=0)
+    with pytest.raises(UsageError, match="Unknown engine 'spark'; use local or ray"):
+        Settings(engine="spark")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://somewhere:10001")
+    with pytest.raises(UsageError, match="is for clients outside a cluster"):
+        evaluate_models(read_benchmark(photos), "colour_model:brightness", RAY, tmp_path / "run")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{unused.getsockname()[1]}")
+        with pytest.raises(CounterGroundError, match=r"No Ray cluster answers at RAY_ADDRESS=127.0.0.1"):
+            evaluate_models(read_benchmark(photos), "colour_model:brightness", RAY, tmp_path / "run")
+    monkeypatch.delenv("RAY_ADDRESS")
+    with pytest.raises(UsageError, match="leave out --engine ray"):
+        evaluate_models(
+            read_benchmark(photos), "colour_model:brightness", RAY, tmp_path / "run", until=Until(0.0)
+        )
+
+
+def test_a_killed_worker_and_a_lost_node_change_nothing(
+    cluster, pids, photos, tiny_clip, tmp_path, monkeypatch
+):
+    pids.unlink(missing_ok=True)
+    benchmark = read_benchmark(photos)
+    damaged, missing = benchmark.photos["path"][5], benchmark.photos["path"][30]
+    (photos / damaged).write_bytes((photos / damaged).read_bytes()[:200])
+    benchmark = read_benchmark(photos)
+    (photos / missing).unlink()
+    models = ["slow=colour_model:slowly", f"open_clip:{tiny_clip}"]
+    in_new_cache(monkeypatch, tmp_path / "local")
+    evaluate_models(benchmark, models, LOCAL, tmp_path / "here")
+    assert workers(pids) == []
+
+    cache = in_new_cache(monkeypatch, tmp_path / "ray")
+    before = len(pids.read_text().split())
+    failed = []
+
+    def lose():
+        try:
+            wait_for(lambda: len(workers(pids)) == 2 and len(shards(cache)) >= 4)
+            os.kill(workers(pids)[0], signal.SIGKILL)
+            wait_for(lambda: len(workers(pids)) == 3)
+            assert len(shards(cache)) < 20, "too late"
+            cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+        except BaseException as error:
+            failed.append(error)
+
+    losing = threading.Thread(target=lose)
+    losing.start()
+    evaluate_models(benchmark, models, RAY, tmp_path / "there")
+    losing.join()
+    assert not failed
+    for name in ("predictions.parquet", "unreadable.csv", "scores.parquet"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
+    unreadable = pl.read_csv(tmp_path / "there" / "unreadable.csv")
+    assert set(unreadable["path"]) == {damaged, missing}
+    twice = len(pids.read_text().split()) - before - 47
+    assert twice <= 4 * 4, "a loss costs the blocks under way"
