@@ -95,7 +95,7 @@ def two_megapixels(folder: Path, photos: int) -> Path:
     frame = pl.DataFrame(
         {"path": paths, "photo_id": [photo_id(files / path) for path in paths], "class_name": names}
     )
-    return written(folder, benchmark_of_frame(frame, files))
+    return written(folder, benchmark_of_frame(frame, files, "two-megapixels"))
 
 
 def written(folder: Path, benchmark) -> Path:
@@ -288,8 +288,8 @@ def second(folder: Path) -> list[Row]:
     from counterground.models import load_model
     from counterground.photos import read_benchmark
 
-    os.environ["COUNTERGROUND_CACHE"] = str(folder / "cache")
     benchmark = read_benchmark(stamps(folder, PHOTOS))
+    os.environ["COUNTERGROUND_CACHE"] = str(folder / "cache")  # the photos stay in the usual one
     one_prompt = folder / "prompt.txt"
     one_prompt.write_text("a picture of a {}\n")
     clip = f"open_clip:{open_clip_weights(folder, 'ViT-B-32')}"
