@@ -22,6 +22,8 @@ ROWS: dict[str, list[str]] = {
     "head": ["text_head.py"],
     **{name: ["evaluate.py", name] for name in ("lite", "rn50", "resnet50", "vitb32", "five", "small")},
     **{name: ["evaluate.py", name] for name in ("forward", "second")},
+    "scores": ["scores.py"],
+    "large": ["large_run.py"],
 }
 
 
