@@ -35,12 +35,16 @@ def loader(photos: str, transform) -> torch.utils.data.DataLoader:
 
 def clip_benchmark(photos: str, names: list[str], models: list[str]) -> None:
     """CLIP_benchmark's evaluation in float32, as its command calls it, for one model after another."""
-    from clip_benchmark.metrics.zeroshot_classification import evaluate
+    from clip_benchmark.metrics import zeroshot_classification
 
+    # Its own fails with NumPy 2.4 and newer, after all of the work: it makes a number of an array of one.
+    zeroshot_classification.accuracy = lambda scores, target, topk: [
+        (scores.topk(k).indices == target[:, None]).any(dim=1).float().mean().item() for k in topk
+    ]
     for model in models:
         network, transform, tokenizer = clip(model)
         print(
-            evaluate(
+            zeroshot_classification.evaluate(
                 network, loader(photos, transform), tokenizer, names, [TEMPLATE], device="cpu", amp=False
             )
         )

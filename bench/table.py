@@ -20,6 +20,10 @@ OUT = FOLDER.parent / "runs" / "bench.json"
 # Name of the row(s) -> script and its arguments.
 ROWS: dict[str, list[str]] = {
     "head": ["text_head.py"],
+    **{name: ["evaluate.py", name] for name in ("lite", "rn50", "resnet50", "vitb32", "five", "small")},
+    **{name: ["evaluate.py", name] for name in ("forward", "second")},
+    "scores": ["scores.py"],
+    "large": ["large_run.py"],
     "ray": ["ray_workers.py"],
 }
 
