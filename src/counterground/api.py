@@ -522,7 +522,7 @@ def write_report(
 
     opened = _opened_runs(runs)
     held = [_opened(benchmark, show_progress=False) for benchmark in benchmarks]
-    seen = {photo for run in opened for photo in run.predictions["photo_id"]}
+    seen = {photo for run in opened for photo in run.photos["photo_id"]}
     for benchmark in held:
         if seen.isdisjoint(benchmark.photos["photo_id"]):
             raise UsageError(

@@ -28,7 +28,6 @@ from counterground.comparison._tables import (
 from counterground.comparison.points import (
     FAMILIES,
     PUBLISHED,
-    fingerprint,
     gather,
     place_key,
     refuse_repeated,
@@ -39,9 +38,10 @@ from counterground.errors import UsageError
 from counterground.metrics import (
     COMPARISON_SCHEMA,
     KEYS,
-    SETTING,
+    Answers,
+    Compared,
     Scale,
-    compare_models,
+    compare_answers,
     corrected,
     holm,
     tests_against,
@@ -71,17 +71,6 @@ TESTS_SCHEMA: dict[str, Any] = {
     "source_b": pl.String,
 }
 """Columns of ``Comparison.tests``: those of ``metrics.compare_models``, the benchmark and its version."""
-
-_READ = (
-    "path",
-    "photo_id",
-    "class_index",
-    "group",
-    "cluster",
-    *KEYS,
-    "correct",
-)
-
 
 _SENTENCES = 4
 _MODELS = 12  # rows of a table in a REPL
@@ -337,9 +326,9 @@ def _tests(
     for (version, _), group in groups.items():
         benchmark = versions[version]
         try:
-            predictions, held = _predictions(group)
+            models, held = _compared(group)
             sources |= held
-            table = _table_of(predictions, group, against)
+            table = _table_of(models, group, against)
         except ValueError as error:
             if len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values()):
                 title = f"{benchmark} (version {version[:8]})" if times[benchmark] > 1 else benchmark
@@ -351,37 +340,39 @@ def _tests(
     return tests, sources, obstacles
 
 
-def _table_of(predictions: pl.DataFrame, runs: Mapping[str, Run], against: str | None) -> pl.DataFrame:
+def _table_of(models: Sequence[Compared], runs: Mapping[str, Run], against: str | None) -> pl.DataFrame:
     """Paired tests of runs on the same photos; a ValueError says why there are none."""
-    if against is not None and against not in set(predictions["model"]):
+    if against is not None and against not in {model.name for model in models}:
         raise ValueError(f"There are no predictions of {against!r} there.")
-    table = _without_repeats(compare_models(predictions), runs.values())
+    table = _without_repeats(compare_answers(models), runs.values())
     return table if against is None else tests_against(table, against)
 
 
-def _predictions(runs: Mapping[str, Run]) -> tuple[pl.DataFrame, dict[tuple[Any, ...], str]]:
-    """The predictions of runs on the same photos, with ``source``: the names of the runs that hold them.
+def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[tuple[Any, ...], str]]:
+    """The models of runs on the same photos, with ``source``: the names of the runs that hold them.
 
     The second value is the source of each result of each run (``place_key``).
 
     What several runs hold alike is there once. Results of one model that differ (another precision, other
     weights under the same name) are results of their own.
     """
-    found: dict[tuple[Any, ...], tuple[pl.DataFrame, list[str]]] = {}
+    found: dict[tuple[Any, ...], tuple[Answers, list[str]]] = {}
     for name, run in runs.items():
-        parts = run.predictions.select(_READ).partition_by(KEYS, as_dict=True, maintain_order=True)
-        for key, part in parts.items():
-            kept = (*key, fingerprint(part.drop(SETTING).sort("path")))
-            found.setdefault(kept, (part, []))[1].append(name)
+        for key, answers in run.answers.items():
+            kept = (key, answers.photos.fingerprint, answers.correct.tobytes())
+            found.setdefault(kept, (answers, []))[1].append(name)
     sources = {
-        place_key(runs[name], dict(zip(KEYS, kept, strict=False))): ", ".join(names)
-        for kept, (_, names) in found.items()
+        place_key(runs[name], dict(zip(KEYS, key, strict=True))): ", ".join(names)
+        for (key, *_), (_, names) in found.items()
         for name in names
     }
-    predictions = pl.concat(
-        part.with_columns(source=pl.lit(", ".join(names))) for part, names in found.values()
-    )
-    return predictions, sources
+    models = [
+        Compared(str(key[0]), key[1:], answers, ", ".join(names))
+        for (key, *_), (answers, names) in found.items()
+    ]
+    # Source by source, as the tables list them.
+    order = list(dict.fromkeys(model.source for model in models))
+    return sorted(models, key=lambda model: order.index(model.source)), sources
 
 
 def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
-from counterground.comparison.points import fingerprint, predictions_of, standard_error
-from counterground.metrics import LEVEL, holm, paired_test
+from counterground.comparison.points import answers_of, standard_error
+from counterground.metrics import LEVEL, holm, paired_tests
 from counterground.results import Run
 
 RANKS_SCHEMA: dict[str, Any] = {
@@ -29,17 +29,6 @@ RANKS_SCHEMA: dict[str, Any] = {
 
 Pair = tuple[int, int]
 _Values = np.ndarray[Any, Any]
-_PHOTO = ("path", "photo_id", "class_index", "group", "cluster")
-
-
-class _Answers(NamedTuple):
-    photos: str
-    correct: np.ndarray[Any, Any]
-    class_index: np.ndarray[Any, Any]
-    group: list[Any]
-    cluster: list[Any]
-
-
 def rank_models(points: pl.DataFrame, *, paired: Mapping[Pair, float | None] | None = None) -> pl.DataFrame:
     """Rank models (smallest drop first) with a 95 % range of ranks.
 
@@ -115,24 +104,14 @@ def paired_drops(points: pl.DataFrame, runs_of_points: Sequence[Run | None]) -> 
         runs_of_points: the run that holds each point, None for published rows.
     """
     known = [
-        (place, _answers(run, row))
+        (place, answers_of(run, row))
         for place, (run, row) in enumerate(zip(runs_of_points, points.iter_rows(named=True), strict=True))
         if run is not None
     ]
-    found = {}
-    for (first, a), (second, b) in combinations(known, 2):
-        if a.photos == b.photos:
-            test = paired_test(a.correct, b.correct, a.class_index, a.group, a.cluster, quantity="drop")
-            found[first, second] = test.p_value
-    return found
-
-
-def _answers(run: Run, row: dict[str, Any]) -> _Answers:
-    found = predictions_of(run, row)
-    return _Answers(
-        fingerprint(found.select(_PHOTO)),
-        found["correct"].to_numpy(),
-        found["class_index"].to_numpy(),
-        found["group"].to_list(),
-        found["cluster"].to_list(),
-    )
+    same = [
+        (i, j)
+        for i, j in combinations(range(len(known)), 2)
+        if known[i][1].photos.fingerprint == known[j][1].photos.fingerprint
+    ]
+    tests = paired_tests([answers for _, answers in known], same, "drop")
+    return {(known[i][0], known[j][0]): p for (i, j), p in zip(same, tests["p_value"], strict=True)}

@@ -34,15 +34,18 @@ from counterground.metrics._intervals import (
 from counterground.metrics._line import EDGE, FEWEST, LineFit, Scale, fit_line, from_scale, outside, to_scale
 from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
+    Compared,
     PairedTest,
+    compare_answers,
     compare_models,
     corrected,
     holm,
     paired_test,
+    paired_tests,
     tests_against,
 )
 from counterground.metrics._power import DropError, drop_error
-from counterground.metrics._registry import Answers, Metric, TableColumn, registered_metrics
+from counterground.metrics._registry import Answers, Metric, TableColumn, read_answers, registered_metrics
 from counterground.metrics._regression import (
     INTERCEPT,
     Coefficient,
@@ -51,6 +54,7 @@ from counterground.metrics._regression import (
     ordinary_least_squares,
     rank_correlation,
 )
+from counterground.metrics._sampling import PHOTO_COLUMNS
 from counterground.metrics._scores import (
     BACKGROUNDS_SCHEMA,
     SCORES_SCHEMA,
@@ -64,6 +68,7 @@ from counterground.metrics._settings import (
     KEYS,
     SETTING,
     SETTING_SCHEMA,
+    by_key,
     comparable,
     in_setting,
 )
@@ -83,6 +88,7 @@ __all__ = [
     "KEY_SCHEMA",
     "LEVEL",
     "MOST_NOISE",
+    "PHOTO_COLUMNS",
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
@@ -90,6 +96,7 @@ __all__ = [
     "ClassAccuracies",
     "ClassDrops",
     "Coefficient",
+    "Compared",
     "Confidence",
     "Correlation",
     "DropError",
@@ -106,10 +113,12 @@ __all__ = [
     "balanced_accuracy",
     "balanced_interval",
     "balanced_mean",
+    "by_key",
     "class_accuracy",
     "class_drops",
     "cohen_kappa",
     "comparable",
+    "compare_answers",
     "compare_models",
     "corrected",
     "drop_error",
@@ -125,9 +134,11 @@ __all__ = [
     "ordinary_least_squares",
     "outside",
     "paired_test",
+    "paired_tests",
     "plain_accuracy",
     "proportion_interval",
     "rank_correlation",
+    "read_answers",
     "registered_metrics",
     "score_backgrounds",
     "score_predictions",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -98,13 +99,13 @@ class Strata:
         by_cell = np.where(groups == NEITHER, -1, 2 * by_class + groups)
         return cls(classes, by_class.astype(np.intp), by_cell.astype(np.intp), groups)
 
-    @property
+    @cached_property
     def cell_sizes(self) -> Codes:
         """Photos per class and group, ``[c, 2]``."""
         inside = self.by_cell[self.by_cell >= 0]
         return np.bincount(inside, minlength=2 * len(self.classes)).reshape(-1, 2)
 
-    @property
+    @cached_property
     def paired(self) -> Codes:
         """Positions of the classes that have photos in both groups."""
         return np.flatnonzero((self.cell_sizes > 0).all(axis=1))

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from counterground.metrics._codes import Floats
 from counterground.metrics._distributions import normal_cdf
 
 LEVEL = 0.95
@@ -31,7 +35,12 @@ class Confidence:
         """Return the confidence of each of some statements that err together as rarely (Bonferroni)."""
         return Confidence(self.error / max(1, statements), self.anytime)
 
-    def tail(self, variance: float) -> float:
+    @property
+    def loosest(self) -> Confidence:
+        """The confidence with the largest error that an interval may have."""
+        return Confidence(0.5 if self.anytime else 1.0, self.anytime)
+
+    def tail(self, variance: npt.ArrayLike) -> float | Floats:
         """Return the probability that each end leaves out, at an estimate with this sampling variance.
 
         Sequences have the boundary of a normal mixture (Robbins 1970; asymptotic confidence sequences of
@@ -41,11 +50,24 @@ class Confidence:
         """
         if not self.anytime:
             return self.error / 2
-        information = 1 / max(variance, 1e-12)
+        information = 1 / np.maximum(variance, 1e-12)
         log_error = -2 * math.log(self.error)
         weight = 1 / (_TIGHT_AT**2 * (1 + log_error + math.log(log_error)))
-        z_squared = (1 + weight / information) * (log_error + math.log1p(information / weight))
-        return float(normal_cdf(-math.sqrt(z_squared)))
+        z_squared = (1 + weight / information) * (log_error + np.log1p(information / weight))
+        return normal_cdf(-np.sqrt(z_squared))
+
+    def error_of(self, tail: float, variance: float) -> float:
+        """Return the error at which each end leaves ``tail`` out, which ``tail`` inverts; at least 1e-16."""
+        least, most = math.log(1e-16), math.log(self.loosest.error)
+        if not self.anytime:
+            return max(math.exp(least), 2 * tail)
+        for _ in range(50):
+            middle = (least + most) / 2
+            if Confidence(math.exp(middle), anytime=True).tail(variance) > tail:
+                most = middle
+            else:
+                least = middle
+        return math.exp(most)
 
 
 CONFIDENCE = Confidence()

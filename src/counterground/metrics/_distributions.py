@@ -39,18 +39,18 @@ def logistic_quantile(probability: npt.ArrayLike) -> Floats:
     return np.asarray(logit(probability), dtype=np.float64)
 
 
-def t_cdf(degrees: float, value: npt.ArrayLike) -> Floats:
+def t_cdf(degrees: npt.ArrayLike, value: npt.ArrayLike) -> Floats:
     """Return the probability that Student's t with ``degrees`` of freedom is at most ``value``."""
     from scipy.special import stdtr
 
     return np.asarray(stdtr(degrees, value), dtype=np.float64)
 
 
-def t_quantile(degrees: float, probability: float) -> float:
+def t_quantile(degrees: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
     """Return the quantile of Student's t with ``degrees`` of freedom."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(degrees, probability))
+    return np.asarray(stdtrit(degrees, probability), dtype=np.float64)
 
 
 def noncentral_t_sf(degrees: float, shift: float, value: float) -> float:

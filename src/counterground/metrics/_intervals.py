@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from counterground.metrics._codes import as_flags, same_length
+from counterground.metrics._codes import Floats, as_flags, same_length
 from counterground.metrics._confidence import CONFIDENCE, Confidence
-from counterground.metrics._distributions import t_quantile
+from counterground.metrics._distributions import t_cdf, t_quantile
 from counterground.metrics._sampling import InfluenceEstimate, Stratification, StratumMeans
 
 _NO_SPREAD = 1e-12
@@ -107,11 +108,15 @@ def drop_interval(
     return difference_interval(common, counter)
 
 
-def critical(moment: InfluenceEstimate) -> float:
-    """The t value of the estimate's interval."""
-    # One more error would change the variance about so much; less is an accident.
-    tail = moment.confidence.tail(max(moment.variance, 1 / max(1, moment.n) ** 2))
+def critical(moment: InfluenceEstimate, confidence: Confidence | None = None) -> Floats:
+    """The t value of the estimate's interval, at its own confidence or another."""
+    tail = (confidence or moment.confidence).tail(_moved(moment))
     return t_quantile(moment.df, 1 - tail)
+
+
+def _moved(moment: InfluenceEstimate) -> Floats:
+    """The variance by which sequences of looks are as wide: what is less than one error is an accident."""
+    return np.maximum(moment.variance, 1 / max(1, moment.n) ** 2)
 
 
 def share_interval(moment: InfluenceEstimate) -> Interval:
@@ -122,9 +127,10 @@ def share_interval(moment: InfluenceEstimate) -> Interval:
     """
     if moment.clusters < 2:
         return Interval(moment.value, None, None, moment.n, moment.clusters)
-    low, high = _score_limits(moment, critical(moment))
-    other = moment.of_random_classes()
-    classes = (None, None) if other is None else _hull((low, high), _score_limits(other, critical(other)))
+    low, high = _score_limits(moment)(float(critical(moment)))
+    classes: tuple[float | None, float | None] = (None, None)
+    if (other := moment.of_random_classes()) is not None:
+        classes = _hull((low, high), _score_limits(other)(float(critical(other))))
     return Interval(moment.value, low, high, moment.n, moment.clusters, None, *classes)
 
 
@@ -139,43 +145,44 @@ def difference_interval(common: InfluenceEstimate, counter: InfluenceEstimate) -
     if change.clusters < 2:
         return Interval(change.value, None, None, change.n, change.clusters)
     limits = difference_limits(common, counter)
-    photos = limits(change.confidence)
-    p_value = _least_error(limits, change.confidence)
+    photos = limits(float(critical(change)))
     classes = random_classes_limits(change, photos, largest=1.0)
-    return Interval(change.value, *photos, change.n, change.clusters, p_value, *classes)
+    return Interval(change.value, *photos, change.n, change.clusters, _p_value(change, limits), *classes)
 
 
-def difference_limits(
-    common: InfluenceEstimate, counter: InfluenceEstimate
-) -> Callable[[Confidence], tuple[float, float]]:
-    """Return the ends of the interval of ``common - counter`` as a function of the confidence."""
-    change = common.minus(counter, n=common.n + counter.n)
-    spread = np.sqrt(common.variance * counter.variance)
+_Limits = Callable[[float], tuple[float, float]]
+
+
+def difference_limits(common: InfluenceEstimate, counter: InfluenceEstimate) -> _Limits:
+    """Return the ends of the interval of ``common - counter`` as a function of its t value."""
+    value, deviations = common.value - counter.value, common.deviations - counter.deviations
+    error = math.sqrt(deviations @ deviations)
+    spread = math.sqrt(common.variance * counter.variance)
     # A difference that no cluster moves rests on too little to believe in a correlation of one.
-    moved = spread > _NO_SPREAD**2 and change.variance > _NO_SPREAD**2
+    moved = spread > _NO_SPREAD**2 and error > _NO_SPREAD
     r = float(common.deviations @ counter.deviations) / spread if moved else 0.0
+    first, second = _score_limits(common), _score_limits(counter)
 
-    def limits(confidence: Confidence) -> tuple[float, float]:
-        t = critical(replace(change, confidence=confidence))
-        (low_1, high_1), (low_2, high_2) = _score_limits(common, t), _score_limits(counter, t)
+    def limits(t: float) -> tuple[float, float]:
+        (low_1, high_1), (low_2, high_2) = first(t), second(t)
         sides = (
             (common.value - low_1, high_2 - counter.value),
             (high_1 - common.value, counter.value - low_2),
         )
-        half = t * np.sqrt(change.variance) if change.variance else 0.0  # t may be infinite
-        below, above = (max(half, np.sqrt(max(0.0, a * a + b * b - 2 * r * a * b))) for a, b in sides)
-        return max(-1.0, change.value - float(below)), min(1.0, change.value + float(above))
+        half = t * error if error else 0.0  # t may be infinite
+        below, above = (max(half, math.sqrt(max(0.0, a * a + b * b - 2 * r * a * b))) for a, b in sides)
+        return max(-1.0, value - below), min(1.0, value + above)
 
     return limits
 
 
 def random_classes_limits(
-    change: InfluenceEstimate, photos: tuple[float, float], *, largest: float
-) -> tuple[float | None, float | None]:
+    change: InfluenceEstimate, photos: tuple[Any, Any], *, largest: float
+) -> tuple[Any, Any]:
     """Return the interval of a difference over a population of classes, of which these are a random sample.
 
     Args:
-        change: the difference over these classes.
+        change: the difference over these classes, or several.
         photos: its interval over other photos of these classes.
         largest: the largest that it can be.
     """
@@ -183,44 +190,54 @@ def random_classes_limits(
     if other is None:
         return None, None
     half = half_width(other, largest)
-    return _hull(photos, (max(-largest, other.value - half), min(largest, other.value + half)))
+    return _hull(photos, (np.maximum(-largest, other.value - half), np.minimum(largest, other.value + half)))
 
 
-def _hull(photos: tuple[float, float], classes: tuple[float, float]) -> tuple[float, float]:
+def _hull(photos: tuple[Any, Any], classes: tuple[Any, Any]) -> tuple[Any, Any]:
     """Return an interval over classes that holds the one over photos: it has all of that one's uncertainty.
 
     Near 0 and 1 it might not, where classes that are all alike tell nothing of their scatter.
     """
-    return min(photos[0], classes[0]), max(photos[1], classes[1])
+    return np.minimum(photos[0], classes[0]), np.maximum(photos[1], classes[1])
 
 
-def half_width(change: InfluenceEstimate, largest: float) -> float:
+def half_width(change: InfluenceEstimate, largest: float) -> Floats:
     """Return t x standard error of a difference that is ``largest`` at most."""
-    error, t = float(np.sqrt(change.variance)), critical(change)
+    error, t = np.sqrt(change.variance), critical(change)
     # No cluster differs from another: the true share of photos that would is under t^2 / (t^2 + n - 1).
-    return t * error if error > _NO_SPREAD else largest * t * t / (t * t + change.n - 1)
+    return np.where(error > _NO_SPREAD, t * error, largest * t * t / (t * t + change.n - 1))
 
 
-def _least_error(limits: Callable[[Confidence], tuple[float, float]], confidence: Confidence) -> float:
+def _p_value(change: InfluenceEstimate, limits: _Limits) -> float:
     """Return the p-value of a difference of 0: the least error at which its interval leaves 0 out."""
-    least, most = math.log(1e-16), math.log(0.5 if confidence.anytime else 1.0)
-    leaves_out = False
-    for _ in range(50):
-        middle = (least + most) / 2
-        low, high = limits(replace(confidence, error=math.exp(middle)))
-        if low > 0 or high < 0:
-            most, leaves_out = middle, True
-        else:
-            least = middle
-    return math.exp(most) if leaves_out else 1.0
+    from scipy.optimize import brentq
+
+    side = 0 if change.value > 0 else 1
+
+    def away(t: float) -> float:
+        end = limits(t)[side]
+        return -end if side else end
+
+    confidence, beyond = change.confidence, 1.0
+    if away(float(critical(change, confidence.loosest))) <= 0:
+        return 1.0
+    while away(beyond) > 0:
+        beyond *= 2
+    t = brentq(away, 0.0, beyond, xtol=1e-15, rtol=1e-15)
+    return confidence.error_of(float(t_cdf(change.df, -t)), float(_moved(change)))
 
 
-def _score_limits(moment: InfluenceEstimate, t: float) -> tuple[float, float]:
+def _score_limits(moment: InfluenceEstimate) -> _Limits:
+    """Return the ends of the score interval of a share as a function of its t value."""
     p, error = moment.value, math.sqrt(moment.variance)
     inner = max(0.0, p * (1 - p))
     # Where no cluster differs from another, photos count as independent, with the t of the clusters.
     effective = inner / error**2 if error > _NO_SPREAD and inner > 0 else max(1, moment.n - 1)
-    shrink = 1 + t * t / effective
-    centre = (p + t * t / (2 * effective)) / shrink
-    half = t / shrink * math.sqrt(inner / effective + t * t / (4 * effective**2))
-    return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
+
+    def limits(t: float) -> tuple[float, float]:
+        shrink = 1 + t * t / effective
+        centre = (p + t * t / (2 * effective)) / shrink
+        half = t / shrink * math.sqrt(inner / effective + t * t / (4 * effective**2))
+        return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
+
+    return limits

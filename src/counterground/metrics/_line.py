@@ -84,7 +84,7 @@ class LineFit:
     @property
     def critical(self) -> float:
         """The t value of the 95 % intervals."""
-        return t_quantile(self.n - 2, (1 + LEVEL) / 2)
+        return float(t_quantile(self.n - 2, (1 + LEVEL) / 2))
 
     def predict(self, common: npt.ArrayLike) -> Floats:
         """Return the counter accuracies that go with common ones, both fractions."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, NamedTuple, get_args
@@ -11,18 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from counterground.metrics._codes import COMMON, COUNTER, as_flags, same_length
+from counterground.metrics._codes import COMMON, COUNTER, Floats, as_flags, same_length
 from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._distributions import t_cdf
 from counterground.metrics._intervals import half_width, random_classes_limits
-from counterground.metrics._sampling import (
-    PHOTO,
-    InfluenceEstimate,
-    Stratification,
-    Stratifications,
-    StratumMeans,
-)
-from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, by_key, checked, comparable
+from counterground.metrics._registry import Answers, read_answers
+from counterground.metrics._sampling import IDENTITY, InfluenceEstimate, Stratification, StratumMeans
+from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
 
 Quantity = Literal["accuracy", "common", "counter", "drop"]
 _NO_SPREAD = 1e-12
@@ -83,7 +78,9 @@ def paired_test(
         raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
     same_length(len(first), np.asarray(class_index), "class_index")
     photos = Stratification(class_index, group, cluster, confidence=confidence)
-    return _tested(_estimates(first.astype(np.float64) - second, photos).get(quantity), quantity)
+    models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
+    found = paired_tests(models, [(0, 1)], quantity)
+    return PairedTest(**{name: values[0] for name, values in found.items()})
 
 
 def holm(p_values: Iterable[float | None]) -> list[float | None]:
@@ -139,43 +136,86 @@ def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
     return tests.filter(turn | (pl.col("model_b") == model)).with_columns(**swapped, **signs)
 
 
-def _estimates(values: npt.NDArray[np.float64], photos: Stratification) -> dict[Quantity, InfluenceEstimate]:
-    """Return the quantities that these photos allow, for one value per photo (a hit, or a change)."""
-    if not values.size:
-        return {}
-    classes, sizes = np.arange(photos.c), photos.strata.cell_sizes
-    found: dict[Quantity, InfluenceEstimate] = {
-        "accuracy": StratumMeans(photos.by_class, values).average(classes)
-    }
-    cells = StratumMeans(photos.by_cell, values)
-    sides: tuple[tuple[Quantity, int], ...] = (("common", COMMON), ("counter", COUNTER))
-    for name, side in sides:
-        filled = np.flatnonzero(sizes[:, side])
-        if len(filled):
-            found[name] = cells.average(2 * filled + side)
-    if len(photos.strata.paired):
+def _estimate(model: Answers, quantity: Quantity) -> InfluenceEstimate | None:
+    """Return a quantity of one value per photo; None where the photos do not show it."""
+    photos = model.photos
+    if quantity == "accuracy":
+        return StratumMeans(photos.by_class, model.correct).average(model.classes) if photos.c else None
+    cells = StratumMeans(photos.by_cell, model.correct)
+    if quantity == "drop":
+        if not len(photos.strata.paired):
+            return None
         common, counter = cells.averages(2 * photos.strata.paired[:, None] + np.arange(2))
-        found["drop"] = common.minus(counter, n=common.n + counter.n)
-    return found
+        return common.minus(counter, n=common.n + counter.n)
+    side = COMMON if quantity == "common" else COUNTER
+    filled = np.flatnonzero(photos.strata.cell_sizes[:, side])
+    return cells.average(2 * filled + side) if len(filled) else None
 
 
-def _tested(change: InfluenceEstimate | None, quantity: Quantity) -> PairedTest:
-    if change is None:
-        return PairedTest(None, None, None, None, 0, 0)
+class _Tests(NamedTuple):
+    """Tests of one quantity on the same photos; NaN where there is nothing to tell, as in ``PairedTest``."""
+
+    difference: Floats
+    low: Floats
+    high: Floats
+    p_value: Floats
+    classes_low: Floats
+    classes_high: Floats
+
+
+def _tested(change: InfluenceEstimate, quantity: Quantity) -> _Tests:
+    """Test one difference, or several."""
     largest = 2.0 if quantity == "drop" else 1.0
-    difference, clusters = change.value, change.clusters
-    if clusters < 2:
-        return PairedTest(difference, None, None, None, change.n, clusters)
-    error, half = float(np.sqrt(change.variance)), half_width(change, largest)
-    if error > _NO_SPREAD:
-        p_value = float(2 * t_cdf(change.df, -abs(difference) / error))
-    else:
-        p_value = 1.0 if abs(difference) <= _NO_SPREAD else 2.0 ** (1 - clusters)
-        if p_value >= change.confidence.error:  # too few clusters to say that there is a difference
-            half = max(half, abs(difference))
-    low, high = max(-largest, difference - half), min(largest, difference + half)
+    difference, nothing = np.asarray(change.value), np.full(np.shape(change.value), np.nan)
+    if change.clusters < 2:
+        return _Tests(difference, *[nothing] * 5)
+    error, half, size = np.sqrt(change.variance), half_width(change, largest), np.abs(difference)
+    spread = error > _NO_SPREAD
+    by_signs = np.where(size <= _NO_SPREAD, 1.0, 2.0 ** (1 - change.clusters))
+    p_value = np.where(spread, 2 * t_cdf(change.df, -size / np.where(spread, error, 1.0)), by_signs)
+    # Too few clusters to say that there is a difference.
+    unsure = ~spread & (p_value >= change.confidence.error)
+    half = np.where(unsure, np.maximum(half, size), half)
+    low, high = np.maximum(-largest, difference - half), np.minimum(largest, difference + half)
     classes = random_classes_limits(change, (low, high), largest=largest)
-    return PairedTest(difference, low, high, p_value, change.n, clusters, *classes)
+    return _Tests(
+        difference, low, high, p_value, *(nothing if bound is None else bound for bound in classes)
+    )
+
+
+def paired_tests(
+    models: Sequence[Answers], pairs: Sequence[tuple[int, int]], quantity: Quantity
+) -> dict[str, list[Any]]:
+    """Test the differences between pairs of models that saw the same photos, as ``paired_test`` does.
+
+    Args:
+        models: what they answered.
+        pairs: places of two models each, whose photos are equal.
+        quantity: as in ``paired_test``.
+
+    Returns:
+        The fields of ``PairedTest``, each with a value for each pair.
+    """
+    found = np.full((len(_Tests._fields), len(pairs)), np.nan)
+    sizes = np.zeros((2, len(pairs)), dtype=np.int64)
+    first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+    photos = np.unique([model.photos.fingerprint for model in models], return_inverse=True)[1]
+    for number in np.unique(photos[first]):
+        places = np.flatnonzero(photos == number)
+        estimates = [_estimate(models[place], quantity) for place in places]
+        known = [estimate for estimate in estimates if estimate is not None]
+        if not known:
+            continue
+        together, row = InfluenceEstimate.stacked(known), np.zeros(len(models), dtype=np.intp)
+        row[places] = np.arange(len(places))
+        for place in places:
+            own = np.flatnonzero(first == place)
+            if len(own):
+                change = together.at(row[place]).minus(together.at(row[second[own]]), n=together.n)
+                found[:, own], sizes[:, own] = _tested(change, quantity), [[change.n], [change.clusters]]
+    columns = dict(zip(_Tests._fields, found, strict=True))
+    values = {name: [None if v != v else v for v in column.tolist()] for name, column in columns.items()}  # noqa: PLR0124
+    return values | dict(zip(("n", "clusters"), sizes.tolist(), strict=True))
 
 
 COMPARISON_SCHEMA: dict[str, Any] = {
@@ -202,8 +242,11 @@ classes of which these are a random sample.
 
 A setting is null where the two models differ in it; ``prompts_a``, ``prompts_b``, ... are those of each.
 """
+_READ = {name: kind for name, kind in COMPARISON_SCHEMA.items() if name != "p_holm"} | {
+    "source_a": pl.String,
+    "source_b": pl.String,
+}
 
-_PHOTO = (*PHOTO, "photo_id")
 _QUANTITIES: dict[Quantity, tuple[str, str | None]] = {
     "accuracy": ("accuracy", None),
     "common": ("accuracy", "common"),
@@ -212,15 +255,13 @@ _QUANTITIES: dict[Quantity, tuple[str, str | None]] = {
 }
 
 
-class _Model(NamedTuple):
-    """One model under one setting, its rows by path, and what they estimate."""
+class Compared(NamedTuple):
+    """One model under one setting (values of ``SETTING``), and what it answered; ``source`` may tell runs."""
 
     name: str
-    source: str | None
     setting: tuple[Any, ...]
-    rows: pl.DataFrame
-    photos: Stratification
-    estimates: dict[Quantity, InfluenceEstimate]
+    answers: Answers
+    source: str | None = None
 
 
 def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.DataFrame:
@@ -246,73 +287,85 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
     Raises:
         ValueError: there is nothing to compare, ``against`` is unknown, or two models saw different photos.
     """
-    sources = "source" in predictions.columns
-    models = _models(predictions.unique(maintain_order=True))
-    rows = [row for pair in _pairs(models) for row in _compared(*pair, sources=sources)]
+    rows, sources = predictions.unique(maintain_order=True), "source" in predictions.columns
+    models = [
+        Compared(str(key[0]), key[1:], answers, part["source"][0] if sources else None)
+        for part in (rows.partition_by("source", maintain_order=True) if sources else [rows])
+        for key, answers in read_answers(part, ("photo_id",))
+    ]
     if against is not None and against not in {model.name for model in models}:
         raise ValueError(_nothing_compared(models, against))
-    schema = {name: kind for name, kind in COMPARISON_SCHEMA.items() if name != "p_holm"}
-    if sources:
-        schema |= {"source_a": pl.String, "source_b": pl.String}
-    table = corrected(pl.DataFrame(rows, schema=schema, orient="row"))
+    table = compare_answers(models)
     table = table if against is None else tests_against(table, against)
     if table.is_empty():
         raise ValueError(_nothing_compared(models, against))
-    return table
+    return table if sources else table.drop("source_a", "source_b")
 
 
-def _models(predictions: pl.DataFrame) -> list[_Model]:
-    sources = "source" in predictions.columns
-    parts = predictions.partition_by("source", maintain_order=True) if sources else [predictions]
-    stratifications, models = Stratifications(), []
-    for part in parts:
-        source = part["source"][0] if sources else None
-        for key, rows in by_key(part, checked(part, ("photo_id",))):
-            photos = stratifications.of(rows, identity=_PHOTO)
-            values = as_flags(rows["correct"].to_numpy()).astype(np.float64)
-            models.append(_Model(str(key[0]), source, key[1:], rows, photos, _estimates(values, photos)))
-    return models
+def compare_answers(models: Sequence[Compared]) -> pl.DataFrame:
+    """Test every pair of models as ``compare_models`` does, also the results of one model in several sources.
+
+    Returns:
+        The columns of ``COMPARISON_SCHEMA``, ``source_a`` and ``source_b``.
+
+    Raises:
+        ValueError: there is nothing to compare, or two models saw different photos.
+    """
+    pairs = _pairs(models)
+    if not pairs:
+        raise ValueError(_nothing_compared(models, None))
+    for a, b in pairs:
+        if models[a].answers.photos.fingerprint != models[b].answers.photos.fingerprint:
+            raise ValueError(_different_photos(models[a], models[b]))
+    answers = [model.answers for model in models]
+    grouped = np.array([models[a].answers.photos.strata.cell_sizes.any() for a, _ in pairs])
+    parts = []
+    for place, (quantity, (metric, group)) in enumerate(_QUANTITIES.items()):
+        tests = paired_tests(answers, pairs, quantity)
+        part = pl.DataFrame(_about(models, pairs) | tests | {"metric": metric, "group": group}, schema=_READ)
+        kept = part.with_row_index("pair").with_columns(quantity=pl.lit(place))
+        parts.append(kept if quantity == "accuracy" else kept.filter(pl.Series(grouped)))
+    table = pl.concat(parts).sort("pair", "quantity").drop("pair", "quantity")
+    return corrected(table)
 
 
-def _pairs(models: list[_Model]) -> list[tuple[_Model, _Model]]:
+def _about(models: Sequence[Compared], pairs: Sequence[tuple[int, int]]) -> dict[str, list[Any]]:
+    """The names, sources and settings of each pair."""
+    sides = [[models[pair[side]] for pair in pairs] for side in (0, 1)]
+    found: dict[str, list[Any]] = {}
+    for place, name in enumerate(SETTING):
+        values = [[model.setting[place] for model in side] for side in sides]
+        found[name] = [a if a == b else None for a, b in zip(*values, strict=True)]
+        if name in BY_SIDE:
+            found |= {f"{name}_{end}": column for end, column in zip("ab", values, strict=True)}
+    for end, side in zip("ab", sides, strict=True):
+        found[f"model_{end}"] = [model.name for model in side]
+        found[f"source_{end}"] = [model.source for model in side]
+    return found
+
+
+def _pairs(models: Sequence[Compared]) -> list[tuple[int, int]]:
     """Pairs under the same setting first, setting by setting, then those across kinds."""
     settings = list(dict.fromkeys(model.setting for model in models))
+    places = range(len(models))
     alike = [
         pair
         for setting in settings
-        for pair in combinations([model for model in models if model.setting == setting], 2)
+        for pair in combinations([place for place in places if models[place].setting == setting], 2)
     ]
     across = [
         (first, second)
-        for first, second in combinations(models, 2)
-        if first.setting != second.setting and comparable(first.setting, second.setting)
+        for first, second in combinations(places, 2)
+        if models[first].setting != models[second].setting
+        and comparable(models[first].setting, models[second].setting)
     ]
     return [*alike, *across]
 
 
-def _compared(a: _Model, b: _Model, *, sources: bool) -> list[list[Any]]:
-    if a.photos is not b.photos:
-        raise ValueError(_different_photos(a, b))
-    setting = [first if first == second else None for first, second in zip(a.setting, b.setting, strict=True)]
-    sides = [model.setting[SETTING.index(name)] for name in BY_SIDE for model in (a, b)]
-    has_groups = bool(a.photos.strata.cell_sizes.any())
-    rows = []
-    for quantity, (metric, group) in _QUANTITIES.items():
-        if quantity != "accuracy" and not has_groups:
-            continue
-        estimate = None
-        if quantity in a.estimates:
-            first, second = a.estimates[quantity], b.estimates[quantity]
-            estimate = first.minus(second, n=first.n)
-        test = _tested(estimate, quantity)
-        figures = (test.difference, test.low, test.high, test.p_value, test.n, test.clusters)
-        row = [*setting, a.name, b.name, metric, group, *figures, *sides, test.classes_low, test.classes_high]
-        rows.append([*row, a.source, b.source] if sources else row)
-    return rows
-
-
-def _different_photos(first: _Model, second: _Model) -> str:
-    a, b = first.rows, second.rows
+def _different_photos(first: Compared, second: Compared) -> str:
+    a, b = first.answers.photos.photos, second.answers.photos.photos
+    assert a is not None
+    assert b is not None
     only_a, only_b = a.join(b, on="path", how="anti"), b.join(a, on="path", how="anti")
     lead = f"Models {first.name!r} and {second.name!r} cannot be compared"
     if only_a.height or only_b.height:
@@ -321,14 +374,14 @@ def _different_photos(first: _Model, second: _Model) -> str:
             f"{lead}: {only_a.height} photos were seen by the first only and {only_b.height} by the second "
             f"only, such as {example!r}; evaluate both on the same photos."
         )
-    other = a.join(b, on=list(_PHOTO), how="anti", nulls_equal=True)
+    other = a.join(b, on=list(IDENTITY), how="anti", nulls_equal=True)
     return (
         f"{lead}: {other.height} photos differ in content, class, group or cluster, such as "
         f"{other['path'][0]!r}; evaluate both on the same benchmark."
     )
 
 
-def _nothing_compared(models: list[_Model], against: str | None) -> str:
+def _nothing_compared(models: Sequence[Compared], against: str | None) -> str:
     names = sorted({model.name for model in models})
     listed = ", ".join(map(repr, names)) or "none"
     if against is not None and against not in names:

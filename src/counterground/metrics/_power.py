@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from counterground.metrics._confidence import CONFIDENCE, LEVEL
+from counterground.metrics._confidence import LEVEL
 from counterground.metrics._distributions import noncentral_t_sf, t_quantile
-from counterground.metrics._intervals import difference_limits
+from counterground.metrics._intervals import critical, difference_limits
 from counterground.metrics._sampling import InfluenceEstimate, Stratification, StratumMeans
 
 _STEPS = 40
@@ -54,7 +54,7 @@ class DropError:
 
     def power_of_difference(self) -> float:
         """Return the same for `paired_test`, where common and counter are of the difference of two models."""
-        return self._reached(t_quantile(self.degrees, (1 + LEVEL) / 2) * float(np.sqrt(self.variance)))
+        return self._reached(float(t_quantile(self.degrees, (1 + LEVEL) / 2)) * float(np.sqrt(self.variance)))
 
     def _reached(self, border: float) -> float:
         error, drop = float(np.sqrt(self.variance)), self.common - self.counter
@@ -95,7 +95,8 @@ class DropError:
             InfluenceEstimate(value, deviation, self.photos // 2, self.clusters, self.degrees)
             for value, deviation in zip((common, counter), deviations, strict=True)
         )
-        low, _ = difference_limits(first, second)(CONFIDENCE)
+        change = first.minus(second, n=first.n + second.n)
+        low, _ = difference_limits(first, second)(float(critical(change)))
         return low
 
 

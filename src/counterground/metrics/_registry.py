@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,10 @@ import polars as pl
 
 from counterground.metrics._accuracy import expected_calibration_error, tied, within_top_k
 from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, as_flags
+from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._intervals import UNKNOWN, Interval, difference_interval, share_interval
-from counterground.metrics._sampling import Stratification, StratumMeans
+from counterground.metrics._sampling import Stratification, Stratifications, StratumMeans
+from counterground.metrics._settings import by_key
 from counterground.plugins import Registry
 
 LAST = 1000
@@ -92,6 +95,24 @@ class Answers:
         """The cells of a group that have photos, among the classes that count."""
         sizes = self.photos.strata.cell_sizes[self.classes, _CODES[group]]
         return np.asarray(2 * self.classes[sizes > 0] + _CODES[group])
+
+
+def read_answers(
+    predictions: pl.DataFrame | pl.LazyFrame,
+    extra: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    *,
+    confidence: Confidence = CONFIDENCE,
+) -> Iterator[tuple[tuple[Any, ...], Answers]]:
+    """Read what each model answered under each setting; models that saw the same photos share their strata.
+
+    Args:
+        predictions, extra, columns: as in ``by_key``.
+        confidence: of the intervals.
+    """
+    stratifications = Stratifications(confidence)
+    for key, rows in by_key(predictions, extra, columns):
+        yield key, Answers.of(rows, stratifications.of(rows))
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def ordinary_least_squares(
 
 
 def _coefficient(term: str, value: float, error: float, df: int) -> Coefficient:
-    half = t_quantile(df, (1 + LEVEL) / 2) * error
+    half = float(t_quantile(df, (1 + LEVEL) / 2)) * error
     exact = 1.0 if value == 0 else 0.0
     p_value = float(2 * t_cdf(df, -abs(value) / error)) if error > 0 else exact
     return Coefficient(term, value, error, value - half, value + half, p_value)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,9 @@ import polars as pl
 from counterground.metrics._codes import Codes, Floats, Strata, cluster_codes
 from counterground.metrics._confidence import CONFIDENCE, Confidence
 
-PHOTO = ("path", "class_index", "group", "cluster")
+PHOTO_COLUMNS = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
+"""Columns of ``predictions.parquet`` that describe a photo."""
+IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
 
 
 class ClassScatter(NamedTuple):
@@ -34,20 +38,40 @@ class InfluenceEstimate:
     ``n`` photos in ``clusters`` clusters stand behind it; the variance has ``df`` degrees of freedom.
     Deviations of one sampling are comparable, so the difference of two estimates has
     the difference of their deviations. ``scatter`` is None where the estimate is no average over classes.
+
+    Several models' estimates of one quantity may stand together (``stacked``): values ``[k]``, deviations
+    ``[k, clusters]``.
     """
 
-    value: float
+    value: Any
     deviations: Floats
     n: int
     clusters: int
-    df: float
+    df: Any
     confidence: Confidence = CONFIDENCE
     scatter: ClassScatter | None = None
 
-    @property
-    def variance(self) -> float:
+    @cached_property
+    def variance(self) -> Any:
         """The sampling variance."""
-        return float(self.deviations @ self.deviations)
+        return _squares(self.deviations)
+
+    @classmethod
+    def stacked(cls, estimates: Sequence[InfluenceEstimate]) -> InfluenceEstimate:
+        """Put estimates of one quantity on the same photos together."""
+        first = estimates[0]
+        scatter = None
+        if first.scatter is not None:
+            scatter = ClassScatter(*map(np.stack, zip(*(each.scatter for each in estimates), strict=True)))
+        values = np.array([each.value for each in estimates])
+        deviations = np.stack([each.deviations for each in estimates])
+        return replace(first, value=values, deviations=deviations, scatter=scatter)
+
+    def at(self, places: int | Codes) -> InfluenceEstimate:
+        """Return one of several estimates, or some."""
+        scatter = None if self.scatter is None else ClassScatter(*(part[places] for part in self.scatter))
+        value, deviations = self.value[places], self.deviations[places]
+        return replace(self, value=value, deviations=deviations, scatter=scatter)
 
     def minus(self, other: InfluenceEstimate, *, n: int) -> InfluenceEstimate:
         """Return the difference of two estimates on the same strata."""
@@ -66,14 +90,18 @@ class InfluenceEstimate:
         """
         if self.scatter is None:
             return None
-        classes, meetings = self.scatter
-        m, between = len(classes), float(classes @ classes)
-        shared = max(0.0, self.variance - float(meetings @ meetings))  # clusters that lie in several classes
-        variance = max(between + shared, self.variance)
-        df = m - 1.0
-        if variance > between > 0:
-            df = variance**2 / (between**2 / df + (variance - between) ** 2 / self.df)
-        return replace(self, deviations=np.array([np.sqrt(variance)]), n=m, df=df, scatter=None)
+        m, between = self.scatter.classes.shape[-1], _squares(self.scatter.classes)
+        # Clusters that lie in several classes.
+        shared = np.maximum(0.0, self.variance - _squares(self.scatter.meetings))
+        variance = np.maximum(between + shared, self.variance)
+        mixed = (variance > between) & (between > 0)
+        parts = between**2 / (m - 1) + (variance - between) ** 2 / self.df
+        df = np.where(mixed, variance**2 / np.where(mixed, parts, 1.0), m - 1.0)
+        return replace(self, deviations=np.sqrt(variance)[..., None], n=m, df=df, scatter=None)
+
+
+def _squares(deviations: Floats) -> Any:
+    return np.einsum("...i,...i->...", deviations, deviations)
 
 
 class Sampling:
@@ -226,6 +254,7 @@ class Stratification:
         group: ``[n]`` of ``common``, ``counter`` or null; None: no photo has one.
         cluster: ``[n]``; null is a cluster of its own; None: every photo is.
         confidence: of the intervals.
+        photos: ``[n]`` rows that describe the photos, which ``fingerprint`` identifies.
     """
 
     def __init__(
@@ -235,8 +264,11 @@ class Stratification:
         cluster: npt.ArrayLike | None,
         *,
         confidence: Confidence = CONFIDENCE,
+        photos: pl.DataFrame | None = None,
+        fingerprint: bytes = b"",
     ) -> None:
         n = len(np.asarray(class_index))
+        self.photos, self.fingerprint = photos, fingerprint
         self.strata = Strata.of(class_index, group, n)
         self.sampling = Sampling(*cluster_codes(cluster, n), confidence=confidence)
         self.c = len(self.strata.classes)
@@ -269,13 +301,17 @@ class Stratifications:
         self._confidence = confidence
         self._known: dict[bytes, Stratification] = {}
 
-    def of(self, photos: pl.DataFrame, *, identity: tuple[str, ...] = PHOTO) -> Stratification:
+    def of(self, rows: pl.DataFrame) -> Stratification:
         """Return the stratification of the rows of one model; equal photos give the same object."""
-        key = photos.select(identity).hash_rows(seed=0).to_numpy().tobytes()
+        photos = rows.select(name for name in PHOTO_COLUMNS if name in rows.columns)
+        hashes = photos.select(name for name in IDENTITY if name in photos.columns).hash_rows(seed=0)
+        key = hashlib.sha256(hashes.to_numpy().tobytes()).digest()
         if key not in self._known:
-            group, cluster = photos["group"].to_list(), photos["cluster"].to_list()
             index = photos["class_index"].to_numpy()
-            self._known[key] = Stratification(index, group, cluster, confidence=self._confidence)
+            group, cluster = photos["group"].to_list(), photos["cluster"].to_list()
+            self._known[key] = Stratification(
+                index, group, cluster, confidence=self._confidence, photos=photos, fingerprint=key
+            )
         return self._known[key]
 
 

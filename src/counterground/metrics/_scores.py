@@ -10,9 +10,8 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._intervals import Interval, balanced_interval
-from counterground.metrics._registry import Answers, Metric, registered_metrics
-from counterground.metrics._sampling import Stratifications
-from counterground.metrics._settings import KEY_SCHEMA, by_key, checked
+from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
+from counterground.metrics._settings import KEY_SCHEMA, by_key
 
 SCORES_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,
@@ -50,11 +49,12 @@ BACKGROUNDS_SCHEMA: dict[str, Any] = {
 }
 """Columns of ``score_backgrounds``."""
 
+_RESULTS = ("true_rank", "confidence", "top2_gap")
 _Row = tuple[int | None, str | None, str, Interval]
 
 
 def score_predictions(
-    predictions: pl.DataFrame,
+    predictions: pl.DataFrame | pl.LazyFrame,
     *,
     by_class: bool = True,
     confidence: Confidence = CONFIDENCE,
@@ -70,7 +70,8 @@ def score_predictions(
     lowers the one and raises the other, so that an interval around them would often miss the truth.
 
     Args:
-        predictions: the columns of ``predictions.parquet``; a photo whose cluster is null is its own cluster.
+        predictions: the columns of ``predictions.parquet``, read one model at a time; a photo whose cluster is
+            null is its own cluster.
         by_class: whether to add rows for each class.
         confidence: how often an interval may miss the truth.
 
@@ -80,11 +81,8 @@ def score_predictions(
     Raises:
         ValueError: a column is missing, a photo occurs twice under a model, or a value is impossible.
     """
-    rows_of_photos = checked(predictions, ("true_rank", "confidence", "top2_gap"))
-    stratifications = Stratifications(confidence)
     records = []
-    for key, rows in by_key(predictions, rows_of_photos):
-        answers = Answers.of(rows, stratifications.of(rows))
+    for key, answers in read_answers(predictions, _RESULTS, confidence=confidence):
         records += [
             (
                 *(*key, index, group, metric, i.value, i.low, i.high, i.n, i.clusters, confidence.anytime),
@@ -95,7 +93,9 @@ def score_predictions(
     return pl.DataFrame(records, schema=SCORES_SCHEMA, orient="row")
 
 
-def score_backgrounds(predictions: pl.DataFrame, *, confidence: Confidence = CONFIDENCE) -> pl.DataFrame:
+def score_backgrounds(
+    predictions: pl.DataFrame | pl.LazyFrame, *, confidence: Confidence = CONFIDENCE
+) -> pl.DataFrame:
     """Return the accuracy on each background, whatever its group, with 95 % intervals.
 
     It is class-wise, averaged over the classes that have photos on the background (their number is
@@ -113,7 +113,7 @@ def score_backgrounds(predictions: pl.DataFrame, *, confidence: Confidence = CON
         ValueError: a column is missing, or a photo occurs twice under a model.
     """
     records = []
-    for key, rows in by_key(predictions, checked(predictions, ("background",))):
+    for key, rows in by_key(predictions, ("background",)):
         labelled = rows.filter(pl.col("background").is_not_null())
         found = []
         for (background,), part in labelled.partition_by("background", as_dict=True).items():

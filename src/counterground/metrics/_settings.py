@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -52,29 +52,39 @@ def comparable(first: Sequence[Any], second: Sequence[Any]) -> bool:
     return None not in (one["protocol"], other["protocol"]) and encoder[0] != encoder[1]
 
 
-def checked(predictions: pl.DataFrame, extra: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Return the predictions sorted by path within each key, keys in order of appearance.
+def by_key(
+    predictions: pl.DataFrame | pl.LazyFrame, extra: Sequence[str] = (), columns: Sequence[str] | None = None
+) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
+    """Read the predictions of one model after the other: the key of each setting, and its rows by path.
+
+    Args:
+        predictions: of which no more than one model's are in memory where they are a file.
+        extra: columns that must be there, too.
+        columns: those to read; by default all.
 
     Raises:
         ValueError: a column is missing, or a photo occurs twice under one key.
     """
-    missing = [name for name in (*KEYS, *_PHOTO, *extra) if name not in predictions.columns]
+    held = predictions.lazy().collect_schema().names()
+    missing = [name for name in (*KEYS, *_PHOTO, *extra) if name not in held]
     if missing:
         raise ValueError(f"The predictions lack the columns {', '.join(missing)}.")
-    repeated = predictions.group_by(*KEYS, "path").len().filter(pl.col("len") > 1)
-    if repeated.height:
-        first = repeated.sort("model", "path").row(0, named=True)
+    read = pl.all() if columns is None else pl.col(dict.fromkeys((*KEYS, *columns)))
+    for key in predictions.lazy().select(KEYS).unique(maintain_order=True).collect().iter_rows(named=True):
+        # The first condition tells which parts of a file need not be read.
+        wanted = predictions.lazy().filter(pl.col("model") == key["model"], in_setting(key))
+        yield tuple(key.values()), _by_path(wanted.select(read).collect())
+
+
+def _by_path(rows: pl.DataFrame) -> pl.DataFrame:
+    if not rows["path"].is_sorted():
+        rows = rows.sort("path")
+    repeated = rows["path"].eq(rows["path"].shift())
+    if repeated.any():
+        path = rows.row(int(repeated.arg_max() or 0), named=True)
+        times = (rows["path"] == path["path"]).sum()
         raise ValueError(
-            f"The photo {first['path']!r} occurs {first['len']} times under model {first['model']!r}; "
+            f"The photo {path['path']!r} occurs {times} times under model {path['model']!r}; "
             "a photo counts once for each model and setting (names, prompts, protocol, label space, ...)."
         )
-    return predictions.sort("path")
-
-
-def by_key(
-    predictions: pl.DataFrame, checked_rows: pl.DataFrame
-) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:
-    """Split checked rows by key, keys in the order in which ``predictions`` names them."""
-    parts = checked_rows.partition_by(KEYS, as_dict=True, maintain_order=True)
-    order = predictions.select(KEYS).unique(maintain_order=True).rows()
-    return [(key, parts[key]) for key in order]
+    return rows

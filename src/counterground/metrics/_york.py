@@ -119,7 +119,7 @@ def fit_line_with_errors(
         fit = _york(x, y, sx**2, sy**2 + scatter, covariance)
     known = float((sy**2 + fit.slope**2 * sx**2 - 2 * fit.slope * covariance).mean())
     df = free / max(scatter / (scatter + known), LEAST_SHARE)
-    half = t_quantile(df, (1 + LEVEL) / 2)
+    half = float(t_quantile(df, (1 + LEVEL) / 2))
     return LineWithErrors(
         scale,
         fit.slope,

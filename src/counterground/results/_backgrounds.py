@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def has_unpaired_backgrounds(run: Run) -> bool:
     """Return whether there is no drop, since no photo is in a group, but ``discover`` could choose pairs."""
-    photos = run.predictions.select("class_index", "background", "group").unique().drop_nulls("background")
+    photos = run.photos.select("class_index", "background", "group").unique().drop_nulls("background")
     if photos["group"].is_not_null().any():
         return False
     return bool(photos["class_index"].is_duplicated().any())

@@ -133,7 +133,7 @@ def _of_benchmark(run: Run) -> _Found:
     origin = record.origin or record.name
     why = f"the photos of {origin}"
     keys = list(benchmark_references(origin))
-    if "inaturalist" not in keys and run.predictions["path"].str.contains(_COLLECTED).any():
+    if "inaturalist" not in keys and run.photos["path"].str.contains(_COLLECTED).any():
         keys.append("inaturalist")
     if keys:
         return why, keys, []

@@ -172,7 +172,7 @@ def _meaning(result: _Result) -> str:
 
 def _conditions(result: _Result) -> str:
     info, setting = result.run.info, result.scores.setting
-    classes = result.run.predictions["class_index"].n_unique()
+    classes = result.run.photos["class_index"].n_unique()
     clusters = result.scores.photos.clusters
     settings = (("names", setting.names), ("prompts", setting.prompts), ("protocol", setting.protocol))
     how = ", ".join(f"{title} {markdown(value)}" for title, value in settings if value)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from pydantic import ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.metrics import SCORES_SCHEMA, Confidence, score_backgrounds, score_predictions
+from counterground.metrics import (
+    PHOTO_COLUMNS,
+    SCORES_SCHEMA,
+    Answers,
+    Confidence,
+    by_key,
+    read_answers,
+    score_backgrounds,
+    score_predictions,
+)
 from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
@@ -22,14 +34,62 @@ _FIRST_SCORES = [
 """Columns of ``scores.parquet`` of version 0.1, which lacks what was added since."""
 
 
+class _Predictions:
+    """A frame, or a file that is read when all of its rows are asked for, and once."""
+
+    def __get__(self, run: Run | None, _: type[Run]) -> pl.DataFrame:
+        if run is None:
+            raise AttributeError  # it has no default
+        if isinstance(run.__dict__["given"], pl.LazyFrame):
+            with _reading(run.path):
+                run.__dict__["given"] = run.__dict__["given"].collect()
+        return run.__dict__["given"]
+
+    def __set__(self, run: Run, given: pl.DataFrame | pl.LazyFrame) -> None:
+        run.__dict__["given"] = given
+
+
 @dataclass(frozen=True)
 class Run:
-    """Predictions and scores of some models on one benchmark, as kept in a folder."""
+    """Predictions and scores of some models on one benchmark, as kept in a folder.
+
+    ``predictions`` are all rows of ``predictions.parquet``. Millions of rows need not be read at once:
+    ``answers``, ``photos`` and ``by_setting`` read one model after the other.
+    """
 
     path: Path
     info: RunInfo
-    predictions: pl.DataFrame
+    predictions: _Predictions = _Predictions()  # noqa: RUF009 - a descriptor: a frame to whoever reads it
     scores: pl.DataFrame
+
+    @property
+    def rows(self) -> pl.LazyFrame:
+        """The predictions, perhaps not yet read."""
+        given: pl.DataFrame | pl.LazyFrame = self.__dict__["given"]
+        return given.lazy()
+
+    @cached_property
+    def answers(self) -> dict[tuple[Any, ...], Answers]:
+        """What each model got right and predicted under each setting (``metrics.KEYS``), photos by path."""
+        columns = (*PHOTO_COLUMNS, "correct", "predicted_index")
+        with _reading(self.path):
+            read = read_answers(self.rows, columns=columns)
+            return {
+                key: replace(answers, rows=answers.rows.select("correct", "predicted_index"))
+                for key, answers in read
+            }
+
+    @cached_property
+    def photos(self) -> pl.DataFrame:
+        """The photos that any model saw, by path: the columns that describe them."""
+        strata = {id(answers.photos): answers.photos for answers in self.answers.values()}
+        frames = [each.photos for each in strata.values() if each.photos is not None]
+        return frames[0] if len(frames) == 1 else pl.concat(frames).unique(maintain_order=True).sort("path")
+
+    def by_setting(self, columns: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
+        """Read columns of one model and setting after the other: the values of ``metrics.KEYS``, rows by path."""
+        with _reading(self.path):
+            yield from by_key(self.rows, columns=columns)
 
     @property
     def could_stop(self) -> bool:
@@ -38,7 +98,8 @@ class Run:
 
     def by_background(self) -> pl.DataFrame:
         """Return `metrics.score_backgrounds`, with the kind of interval that the run needs."""
-        return score_backgrounds(self.predictions, confidence=Confidence(anytime=self.could_stop))
+        with _reading(self.path):
+            return score_backgrounds(self.rows, confidence=Confidence(anytime=self.could_stop))
 
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""
@@ -47,7 +108,19 @@ class Run:
         return f"Run {self.path}: {info.benchmark.name}, {photos}\n{plain_text(ScoresView(self.scores))}"
 
     def _repr_html_(self) -> str:
-        return run_html(self.info, self.predictions["class_index"].n_unique(), self.scores)
+        return run_html(self.info, self.photos["class_index"].n_unique(), self.scores)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Say that a run is damaged where its files cannot be read."""
+    try:
+        yield
+    except (ValueError, OSError, pl.exceptions.PolarsError) as error:
+        raise CounterGroundError(
+            f"The run in {folder} is damaged ({_reason(error)}). Delete the folder and evaluate again; "
+            "stored features make that quick."
+        ) from error
 
 
 def open_run(path: Path | str) -> Run:
@@ -63,28 +136,26 @@ def open_run(path: Path | str) -> Run:
         raise CounterGroundError(
             f"{folder} is not a run folder (run.json is missing). Make one with `counterground evaluate`."
         )
-    try:
+    with _reading(folder):
         info = RunInfo.model_validate_json((folder / "run.json").read_bytes())
-        predictions = pl.read_parquet(folder / "predictions.parquet")
-        scores = pl.read_parquet(folder / "scores.parquet")
-    except (ValidationError, OSError, pl.exceptions.PolarsError) as error:
-        raise CounterGroundError(
-            f"The run in {folder} is damaged ({_reason(error)}). Delete the folder and evaluate again; "
-            "stored features make that quick."
-        ) from error
-    if scores.columns == _FIRST_SCORES and predictions.columns == list(PREDICTIONS_SCHEMA):
-        scores = score_predictions(predictions)
-    if difference := _other_columns({"predictions.parquet": predictions, "scores.parquet": scores}):
+        rows = pl.scan_parquet(folder / "predictions.parquet", glob=False)
+        scores = pl.read_parquet(folder / "scores.parquet", glob=False)
+        columns = rows.collect_schema().names()
+        if scores.columns == _FIRST_SCORES and columns == list(PREDICTIONS_SCHEMA):
+            scores = score_predictions(rows)
+    if difference := _other_columns({"predictions.parquet": columns, "scores.parquet": scores.columns}):
         raise CounterGroundError(
             f"The run in {folder} was written by another version of CounterGround "
             f"({info.counterground_version}: {difference}). Evaluate again into a new folder, or with "
             "--overwrite into this one; stored features make that quick."
         )
-    if obstacle := _unusable(folder, info, predictions, scores):
+    with _reading(folder):
+        predicted = rows.select("model").unique().collect()["model"]
+    if obstacle := _unusable(folder, info, predicted, scores["model"].unique()):
         raise CounterGroundError(
             f"{obstacle} Delete the folder and evaluate again; stored features make that quick."
         )
-    return Run(folder, info, predictions, scores)
+    return Run(folder, info, rows, scores)
 
 
 def _reason(error: Exception) -> str:
@@ -95,25 +166,24 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
-def _other_columns(tables: Mapping[str, pl.DataFrame]) -> str:
+def _other_columns(tables: Mapping[str, list[str]]) -> str:
     """Name the first table whose columns are not those of this version, and how they differ."""
     schemas = {"predictions.parquet": PREDICTIONS_SCHEMA, "scores.parquet": SCORES_SCHEMA}
-    for name, table in tables.items():
-        lacking = [column for column in schemas[name] if column not in table.columns]
+    for name, columns in tables.items():
+        lacking = [column for column in schemas[name] if column not in columns]
         if lacking:
             return f"{name} lacks {', '.join(lacking)}"
-        if table.columns != list(schemas[name]):
+        if columns != list(schemas[name]):
             return f"{name} has other columns"
     return ""
 
 
-def _unusable(folder: Path, info: RunInfo, predictions: pl.DataFrame, scores: pl.DataFrame) -> str:
-    """Say what a run's tables lack, or what its run.json lacks of them; empty where they agree."""
-    tables = {"predictions.parquet": predictions, "scores.parquet": scores}
-    for name, table in tables.items():
-        if table.is_empty():
+def _unusable(folder: Path, info: RunInfo, predicted: pl.Series, scored: pl.Series) -> str:
+    """Say what a run's tables lack, or what its run.json lacks of their models; empty where they agree."""
+    for name, models in {"predictions.parquet": predicted, "scores.parquet": scored}.items():
+        if models.is_empty():
             return f"The run in {folder} is empty ({name} has no rows)."
-        unknown = sorted(set(table["model"]) - {model.name for model in info.models})
+        unknown = sorted(set(models) - {model.name for model in info.models})
         if unknown:
             listed = ", ".join(unknown)
             return (
@@ -154,7 +224,7 @@ def find_models(runs: Sequence[Run], model: str) -> list[str]:
 def _with_models(run: Run, names: Sequence[str]) -> Run:
     selected = pl.col("model").is_in(names)
     info = run.info.with_models(names)
-    return Run(run.path, info, run.predictions.filter(selected), run.scores.filter(selected))
+    return Run(run.path, info, run.rows.filter(selected), run.scores.filter(selected))
 
 
 def class_names(runs: Sequence[Run]) -> dict[int, str]:
@@ -163,7 +233,7 @@ def class_names(runs: Sequence[Run]) -> dict[int, str]:
     Raises:
         UsageError: the runs number different classes alike.
     """
-    named = pl.concat([run.predictions.select("class_index", "class_name") for run in runs]).unique()
+    named = pl.concat([run.photos.select("class_index", "class_name") for run in runs]).unique()
     if named["class_index"].is_duplicated().any():
         raise UsageError("These runs have different classes: show them one at a time by class.")
     return dict(named.iter_rows())

@@ -1,6 +1,6 @@
 """Points: one result of one model each, of runs, of the paper and of its reproduction, in one table."""
 
-from counterground.comparison.points._deduplicate import deduplicate_results, fingerprint, predictions_of
+from counterground.comparison.points._deduplicate import answers_of, deduplicate_results
 from counterground.comparison.points._matching import PaperRow, paper_row
 from counterground.comparison.points._points import (
     POINTS_SCHEMA,
@@ -27,15 +27,14 @@ __all__ = [
     "PUBLISHED",
     "Figure",
     "PaperRow",
+    "answers_of",
     "deduplicate_results",
-    "fingerprint",
     "gather",
     "identity_of",
     "is_counteranimal",
     "model_points",
     "paper_row",
     "place_key",
-    "predictions_of",
     "refuse_repeated",
     "reproduction_rows",
     "run_names",

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-import polars as pl
-
-from counterground.metrics import in_setting
+from counterground.metrics import KEYS, Answers
 from counterground.results import Run
 
-_ANSWERS = ("path", "photo_id", "class_index", "group", "cluster", "predicted_index", "correct")
 _Result = tuple[Run, dict[str, Any]]
 
 
@@ -35,7 +31,7 @@ def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
     times = Counter(keys)
     groups: dict[Any, list[_Result]] = {}
     for key, (run, row) in zip(keys, rows, strict=True):
-        groups.setdefault((key, _answers(run, row) if times[key] > 1 else ""), []).append((run, row))
+        groups.setdefault((key, _answers(run, row) if times[key] > 1 else None), []).append((run, row))
     return [
         Deduplicated(
             held[0][0], {**held[0][1], "source": ", ".join(row["source"] for _, row in held)}, tuple(held)
@@ -44,14 +40,9 @@ def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
     ]
 
 
-def predictions_of(run: Run, row: dict[str, Any]) -> pl.DataFrame:
-    """Return the predictions behind a row, by path."""
-    return run.predictions.filter(in_setting(row)).sort("path")
-
-
-def fingerprint(frame: pl.DataFrame) -> str:
-    """Return a hash of rows, which holds within this process."""
-    return hashlib.sha256(frame.hash_rows().to_numpy().tobytes()).hexdigest()
+def answers_of(run: Run, row: dict[str, Any]) -> Answers:
+    """Return what the model of a row answered."""
+    return run.answers[tuple(row[name] for name in KEYS)]
 
 
 def _asked(run: Run, row: dict[str, Any]) -> tuple[Any, ...] | None:
@@ -70,5 +61,6 @@ def _asked(run: Run, row: dict[str, Any]) -> tuple[Any, ...] | None:
     )
 
 
-def _answers(run: Run, row: dict[str, Any]) -> str:
-    return fingerprint(predictions_of(run, row).select(_ANSWERS))
+def _answers(run: Run, row: dict[str, Any]) -> tuple[bytes, bytes]:
+    found = answers_of(run, row)
+    return found.photos.fingerprint, found.rows.hash_rows(seed=0).to_numpy().tobytes()

@@ -31,7 +31,7 @@ def run_rows(run: Run, source: str, paper: PaperSetting) -> list[dict[str, Any]]
     """
     records = {record.name: record for record in run.info.models}
     obstacle = why_not_paper(run)
-    photos = _photos(run.predictions)
+    photos = {f"n_{group}": int((run.photos["group"] == group).sum()) for group in GROUPS}
     rows = []
     overall = run.scores.filter(pl.col("class_index").is_null())
     for key, part in overall.group_by(KEYS, maintain_order=True):
@@ -81,7 +81,7 @@ def why_not_paper(run: Run) -> str:
     """
     name = run.info.benchmark.name
     sizes = load_table("group_sizes").sort("class_id")
-    found = _group_sizes(run.predictions)
+    found = _group_sizes(run.photos)
     if len(found) != sizes.height:
         return f"Measured on {name} ({len(found)} classes with both groups), not on CounterAnimal's 45."
     differing = 0
@@ -156,15 +156,9 @@ def _figures(part: pl.DataFrame) -> dict[str, float | None]:
     return figures
 
 
-def _photos(predictions: pl.DataFrame) -> dict[str, int]:
-    seen = predictions.select("path", "group").unique()
-    return {f"n_{group}": int((seen["group"] == group).sum()) for group in GROUPS}
-
-
-def _group_sizes(predictions: pl.DataFrame) -> list[tuple[int, int]]:
+def _group_sizes(photos: pl.DataFrame) -> list[tuple[int, int]]:
     """Common and counter photos of each class that has both, in the order of class indices."""
-    seen = predictions.select("path", "class_index", "group").unique()
-    counted = seen.group_by("class_index").agg(
+    counted = photos.group_by("class_index").agg(
         common=(pl.col("group") == "common").sum(), counter=(pl.col("group") == "counter").sum()
     )
     both = counted.filter((pl.col("common") > 0) & (pl.col("counter") > 0)).sort("class_index")
