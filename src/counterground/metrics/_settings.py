@@ -69,22 +69,21 @@ def by_key(
     missing = [name for name in (*KEYS, *_PHOTO, *extra) if name not in held]
     if missing:
         raise ValueError(f"The predictions lack the columns {', '.join(missing)}.")
-    read = pl.all() if columns is None else pl.col(dict.fromkeys((*KEYS, *columns)))
+    read = pl.all() if columns is None else pl.col(dict.fromkeys(("path", *columns)))
     for key in predictions.lazy().select(KEYS).unique(maintain_order=True).collect().iter_rows(named=True):
         # The first condition tells which parts of a file need not be read.
         wanted = predictions.lazy().filter(pl.col("model") == key["model"], in_setting(key))
-        yield tuple(key.values()), _by_path(wanted.select(read).collect())
+        yield tuple(key.values()), _by_path(wanted.select(read).collect(), key["model"])
 
 
-def _by_path(rows: pl.DataFrame) -> pl.DataFrame:
+def _by_path(rows: pl.DataFrame, model: str) -> pl.DataFrame:
     if not rows["path"].is_sorted():
         rows = rows.sort("path")
-    repeated = rows["path"].eq(rows["path"].shift())
-    if repeated.any():
-        path = rows.row(int(repeated.arg_max() or 0), named=True)
-        times = (rows["path"] == path["path"]).sum()
+    repeated = rows.filter(pl.col("path") == pl.col("path").shift())["path"]
+    if len(repeated):
+        times = int((rows["path"] == repeated[0]).sum())
         raise ValueError(
-            f"The photo {path['path']!r} occurs {times} times under model {path['model']!r}; "
+            f"The photo {repeated[0]!r} occurs {times} times under model {model!r}; "
             "a photo counts once for each model and setting (names, prompts, protocol, label space, ...)."
         )
     return rows

@@ -61,7 +61,7 @@ def test_the_most_informative_photos_are_chosen_in_turns_over_classes():
                             "confidence": 0.9 if photo == 3 else 0.5,
                         }
                     )
-    chosen = informative_photos(pl.DataFrame(rows), 3)
+    chosen = informative_photos([pl.DataFrame(rows)], 3)
     assert chosen["path"].to_list() == [
         f"{index}/{group}/{photo}"
         for photo in (3, 2, 1)
@@ -71,7 +71,7 @@ def test_the_most_informative_photos_are_chosen_in_turns_over_classes():
 
 
 def test_confusions_are_counted_over_all_photos(four_models):
-    counted = confusions(four_models.predictions, names=100)
+    counted = confusions([four_models.predictions], names=100)
     for label, index, side, n, right, wrong in counted.iter_rows():
         photos = four_models.predictions.filter(
             pl.col("model") == label, pl.col("class_index") == index, pl.col("group") == side
@@ -95,7 +95,7 @@ def test_a_confusion_is_listed_if_it_is_one_that_the_counter_background_brings()
             "correct": [name == "bear" for name in names],
         }
     )
-    found = background_confusions(confusions(photos, names=100), "m")
+    found = background_confusions(confusions([photos], names=100), "m")
     assert found.rows() == [(0, "fox", 7, 10, 0, 10)]
 
 
@@ -288,11 +288,11 @@ def test_the_figures_of_a_class_are_the_scores(four_models):
     predictions = four_models.predictions
     models = regroup(four_models.scores)
     page = make_class_page(
-        predictions,
-        informative_photos(predictions, 2),
+        [predictions],
+        informative_photos([predictions], 2),
         [(model, "f-clip") for model in models],
         sorted(class_facts(predictions).items()),
-        gallery=make_gallery(informative_photos(predictions, 2), {}, 1),
+        gallery=make_gallery(informative_photos([predictions], 2), {}, 1),
         lead=None,
         per_cell=2,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from counterground.report._class_facts import ClassFacts
@@ -14,6 +15,10 @@ from counterground.results import ModelScores
 from counterground.text import isolated
 
 _NAMES_KEPT = 3
+_PHOTO = ("path", "photo_id", "class_index", "group", "background")
+_OUTCOME = ("predicted_name", "correct", "confidence", "top2_gap", "true_rank")
+COLUMNS = (*_PHOTO, *_OUTCOME)
+"""What the page reads of the predictions."""
 
 
 class ClassData(NamedTuple):
@@ -44,7 +49,7 @@ class ClassPage:
 
 
 def make_class_page(
-    predictions: pl.DataFrame,
+    predictions: Iterable[pl.DataFrame],
     chosen: pl.DataFrame,
     models: Sequence[tuple[ModelScores, str]],
     order: Sequence[tuple[int, ClassFacts]],
@@ -56,7 +61,7 @@ def make_class_page(
     """Gather what the page shows of every class.
 
     Args:
-        predictions: of all models, each under its label.
+        predictions: of each model, under its label.
         chosen: the most informative photos, as `informative_photos` returns them.
         models: models in the page's order, with the CSS class of their mark.
         order: classes as they are listed, with their facts.
@@ -128,18 +133,22 @@ def _predicted(
 
 
 def _photos(
-    predictions: pl.DataFrame, chosen: pl.DataFrame, labels: Sequence[str], gallery: Gallery, names: _Names
+    predictions: Iterable[pl.DataFrame],
+    chosen: pl.DataFrame,
+    labels: Sequence[str],
+    gallery: Gallery,
+    names: _Names,
 ) -> dict[int, list[dict[str, Any]]]:
     pictures = gallery.thumbnails.pictures
     shown = chosen.filter(pl.col("photo_id").is_in(list(pictures)))
     places = {label: k for k, label in enumerate(labels)}
-    columns = ["path", "model", "predicted_name", "correct", "confidence", "top2_gap", "true_rank"]
     outcomes: dict[str, list[Any]] = {}
-    for path, label, name, right, sure, gap, rank in (
-        predictions.select(columns).join(shown.select("path"), on="path", how="semi").iter_rows()
-    ):
-        cells = outcomes.setdefault(path, [None] * len(labels))
-        cells[places[label]] = [names.place(name), int(right), _short(sure), _short(gap), rank]
+    paths = shown.select("path")
+    for rows in predictions if paths.height else ():
+        told = rows.select("path", "model", *_OUTCOME).join(paths, on="path", how="semi")
+        for path, label, name, right, sure, gap, rank in told.iter_rows():
+            cells = outcomes.setdefault(path, [None] * len(labels))
+            cells[places[label]] = [names.place(name), int(right), _short(sure), _short(gap), rank]
     found: dict[int, list[dict[str, Any]]] = {}
     for path, identity, index, side, background, _ in shown.iter_rows():
         found.setdefault(index, []).append(
@@ -182,30 +191,24 @@ NO_GROUP = "all"
 _SIDES = pl.col("group").fill_null(NO_GROUP).alias("side")
 
 
-def informative_photos(predictions: pl.DataFrame, per_cell: int) -> pl.DataFrame:
+def informative_photos(predictions: Iterable[pl.DataFrame], per_cell: int) -> pl.DataFrame:
     """Choose up to ``per_cell`` photos of each class and group, the most informative first.
 
     These are counter photos that most models get wrong, with high confidence, and common photos that most get
     right, with high confidence. Photos without a group count as counter photos.
 
     Args:
-        predictions: ``path, photo_id, class_index, group, correct, confidence`` of all models.
+        predictions: ``path, photo_id, class_index, group, background, correct, confidence`` of each model.
         per_cell: photos of a class and group.
 
     Returns:
         ``path, photo_id, class_index, side, background, rank`` (from 0), in turns over classes: all photos of
         rank 0 by class, common before counter, then those of rank 1, and so on.
     """
-    # A wrong counter photo and a right common photo are the two that belong on the page.
-    fits = pl.col("correct") == (pl.col("side") == "common")
     ranked = (
-        predictions.with_columns(_SIDES)
-        .with_columns(fits=fits)
-        .group_by("class_index", "side", "path", "photo_id", "background")
-        .agg(
-            share=pl.col("fits").mean(),
-            sure=pl.col("confidence").filter("fits").mean().fill_null(0.0),
-        )
+        _fitting(predictions)
+        .with_columns(share=pl.col("fits") / pl.col("n"), sure=pl.col("sure") / pl.col("known"))
+        .with_columns(_SIDES, pl.col("sure").fill_nan(0.0))
         .sort(["class_index", "side", "share", "sure", "path"], descending=[False, False, True, True, False])
         .with_columns(rank=pl.int_range(pl.len()).over("class_index", "side"))
     )
@@ -213,11 +216,33 @@ def informative_photos(predictions: pl.DataFrame, per_cell: int) -> pl.DataFrame
     return chosen.select("path", "photo_id", "class_index", "side", "background", "rank")
 
 
-def confusions(predictions: pl.DataFrame, names: int = 3) -> pl.DataFrame:
+def _fitting(predictions: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Return each photo with ``n`` models, how many of them fit, and the ``known`` confidences of these, added.
+
+    A wrong counter photo and a right common photo are the two that belong on the page.
+    """
+    tallies: list[tuple[pl.DataFrame, np.ndarray]] = []
+    for rows in predictions:
+        photos = rows.select(_PHOTO)
+        fits = rows["correct"].to_numpy() == (photos["group"].fill_null("") == "common").to_numpy()
+        sure = rows["confidence"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        known = fits & ~np.isnan(sure)
+        tally = np.stack([np.ones(len(fits)), fits, known, np.where(known, sure, 0.0)])
+        if tallies and tallies[-1][0].equals(photos):  # as a rule all models saw the same photos
+            tally += tallies.pop()[1]
+        tallies.append((photos, tally))
+    frames = [
+        photos.hstack(pl.DataFrame(tally.T, schema=["n", "fits", "known", "sure"]).get_columns())
+        for photos, tally in tallies
+    ]
+    return pl.concat(frames).group_by(_PHOTO).sum()
+
+
+def confusions(predictions: Iterable[pl.DataFrame], names: int = 3) -> pl.DataFrame:
     """Count what the photos of each class and group are predicted as, most frequent wrong names first.
 
     Args:
-        predictions: ``model`` (its label), ``class_index, group, correct, predicted_name``.
+        predictions: ``model`` (its label), ``class_index, group, correct, predicted_name`` of each model.
         names: wrong names that are kept in each cell.
 
     Returns:
@@ -225,6 +250,10 @@ def confusions(predictions: pl.DataFrame, names: int = 3) -> pl.DataFrame:
         ``name`` (null: an answer that names no class) and ``count``.
     """
     cells = ["model", "class_index", "side"]
+    return pl.concat([_confusions(rows, cells, names) for rows in predictions]).sort(cells)
+
+
+def _confusions(predictions: pl.DataFrame, cells: list[str], names: int) -> pl.DataFrame:
     sided = predictions.with_columns(_SIDES)
     sizes = sided.group_by(cells).agg(n=pl.len(), right=pl.col("correct").sum())
     wrong = (
@@ -235,7 +264,7 @@ def confusions(predictions: pl.DataFrame, names: int = 3) -> pl.DataFrame:
         .group_by(cells, maintain_order=True)
         .agg(wrong=pl.struct("name", "count").head(names))
     )
-    return sizes.join(wrong, on=cells, how="left").sort(cells)
+    return sizes.join(wrong, on=cells, how="left")
 
 
 def background_confusions(counted: pl.DataFrame, model: str, at_most: int = 5) -> pl.DataFrame:

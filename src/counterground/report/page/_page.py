@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import polars as pl
 
 from counterground.comparison import Comparison, full_comparison
 from counterground.errors import UsageError
 from counterground.files import write_text
-from counterground.metrics import GROUPS
+from counterground.metrics import GROUPS, KEYS
 from counterground.photos import Benchmark
-from counterground.report._class_facts import class_facts
+from counterground.report._class_facts import ClassFacts
 from counterground.report._photos import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.report._shell import (
     as_data,
@@ -27,7 +27,7 @@ from counterground.report._shell import (
     vega_script,
 )
 from counterground.report._style import FAMILY_NAMES
-from counterground.report.page._classes import ClassPage, informative_photos, make_class_page
+from counterground.report.page._classes import COLUMNS, ClassPage, informative_photos, make_class_page
 from counterground.report.page._gallery import PER_CELL, Gallery, make_gallery
 from counterground.report.page._section import Row, Section, make_section, unique
 from counterground.results import ModelScores, Run, Table, mean_drop, run_facts
@@ -130,16 +130,19 @@ def _by_benchmark(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _class_page(
-    photos: _Photos, runs: Sequence[Run], by_run: Sequence[Sequence[ModelScores]], rows: Sequence[Row]
+    photos: _Photos,
+    runs: Sequence[Run],
+    by_run: Sequence[Sequence[ModelScores]],
+    rows: Sequence[Row],
+    facts: Mapping[int, ClassFacts],
 ) -> ClassPage:
-    predictions = _labelled_predictions(runs, by_run)
+    predictions = _LabelledRows(runs, by_run)
     chosen = informative_photos(predictions, PER_CELL)
     gallery = (
         Gallery(requested=False)
         if photos.budget is None
         else make_gallery(chosen, photos.sources, photos.budget)
     )
-    facts = class_facts(predictions)
     models = [row.model for row in rows]
     drops = {index: mean_drop(models, index) for index in facts}
     order = sorted(facts, key=lambda i: (drops[i] is None, -(drops[i] or 0.0), facts[i].name))
@@ -155,21 +158,19 @@ def _class_page(
     )
 
 
-def _labelled_predictions(runs: Sequence[Run], models: Sequence[Sequence[ModelScores]]) -> pl.DataFrame:
-    """Return the predictions of all models that are on the page, each model under its label."""
-    return pl.concat(
-        [_labelled(run.predictions, own) for run, own in zip(runs, models, strict=True) if own],
-        how="diagonal_relaxed",
-    )
+@dataclass(frozen=True)
+class _LabelledRows:
+    """The predictions of each model that is on the page, under its label; no two are in memory together."""
 
+    runs: Sequence[Run]
+    models: Sequence[Sequence[ModelScores]]
 
-def _labelled(predictions: pl.DataFrame, models: Sequence[ModelScores]) -> pl.DataFrame:
-    keys = [name for name in models[0].setting._fields if name in predictions.columns]
-    rows = [(*(getattr(model.setting, key) for key in keys), model.label) for model in models]
-    schema: dict[str, Any] = {**{key: predictions.schema[key] for key in keys}, "label": pl.String}
-    names = pl.DataFrame(rows, schema=schema, orient="row")
-    joined = predictions.join(names, on=keys, how="inner", nulls_equal=True, maintain_order="left")
-    return joined.with_columns(model=pl.col("label")).drop("label")
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        for run, own in zip(self.runs, self.models, strict=True):
+            labels = {tuple(getattr(model.setting, key) for key in KEYS): model.label for model in own}
+            for key, rows in run.by_setting(COLUMNS) if own else ():
+                if key in labels:
+                    yield rows.with_columns(model=pl.lit(labels[key]))
 
 
 def _render(

@@ -138,7 +138,8 @@ def make_section(
         number: place of the section on the page, from 1.
         runs: runs on the same version of a benchmark.
         comparison: of these runs, and of others on the page.
-        class_page: function of the runs, their labelled models and the rows in the page's order.
+        class_page: function of the runs, their labelled models, the rows in the page's order, and the facts
+            of the classes.
     """
     benchmark = runs[0].info.benchmark
     known = label_models(runs, comparison)
@@ -152,7 +153,8 @@ def make_section(
     compared = tested_pairs(tests, models, sources, lead.label if lead else None)
     rows = _rows(known)
     items = [Item(k.point, row.model.label, row.mark) for k, row in zip(known, rows, strict=True) if k.point]
-    photos = pl.concat([run.predictions.select(_PHOTO) for run in runs]).unique()
+    photos = pl.concat([run.photos.select(_PHOTO) for run in runs]).unique()
+    facts = class_facts(photos)
     return Section(
         number=number,
         name=benchmark.name,
@@ -178,9 +180,9 @@ def make_section(
             _trends(comparison.family_lines, benchmark.version),
         ),
         paper=comparison.setting,
-        class_drops=draw_class_drops([(row.model, row.mark) for row in rows], class_facts(photos)),
+        class_drops=draw_class_drops([(row.model, row.mark) for row in rows], facts),
         comparisons=compared,
-        class_page=class_page(runs, by_run, rows),
+        class_page=class_page(runs, by_run, rows, facts),
     )
 
 
