@@ -1,4 +1,4 @@
-"""Runs of made-up models on photos of CounterAnimal's class and group sizes, for the benches of statistics."""
+"""Runs of made-up models on photos of CounterAnimal's class and group sizes."""
 
 from __future__ import annotations
 

@@ -522,9 +522,10 @@ def write_report(
 
     opened = _opened_runs(runs)
     held = [_opened(benchmark, show_progress=False) for benchmark in benchmarks]
-    seen = {photo for run in opened for photo in run.photos["photo_id"]}
     for benchmark in held:
-        if seen.isdisjoint(benchmark.photos["photo_id"]):
+        if not any(
+            benchmark.photos["photo_id"].is_in(run.photos["photo_id"].implode()).any() for run in opened
+        ):
             raise UsageError(
                 f"{benchmark.root} has no photo of these runs: name the benchmark that was evaluated."
             )

@@ -51,8 +51,9 @@ def drop_agreement(runs: Mapping[str, Run] | None = None, *, published: bool = T
     if published:
         groups["paper"] = ("counteranimal", _printed())
     listed = [result for name, run in (runs or {}).items() for result in _settings(name, run)]
+    paper_sized = {run.path for run in (runs or {}).values() if not why_not_paper(run)}
     for holding, row, _ in deduplicate_results(listed):
-        on_paper = not why_not_paper(holding)
+        on_paper = holding.path in paper_sized
         key = "paper" if on_paper else holding.info.benchmark.version
         _, drops = groups.setdefault(key, (holding.info.benchmark.name, {}))
         drops[row["label"], row["source"]] = _measured(holding, row, by_place=on_paper)

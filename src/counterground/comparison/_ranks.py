@@ -29,6 +29,8 @@ RANKS_SCHEMA: dict[str, Any] = {
 
 Pair = tuple[int, int]
 _Values = np.ndarray[Any, Any]
+
+
 def rank_models(points: pl.DataFrame, *, paired: Mapping[Pair, float | None] | None = None) -> pl.DataFrame:
     """Rank models (smallest drop first) with a 95 % range of ranks.
 

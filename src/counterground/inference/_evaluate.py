@@ -91,8 +91,8 @@ def evaluate_models(
         request = replace(request, benchmark=benchmark)
     outcomes = [_evaluate_one(request, each) for each in given]
     unreadable = unreadable_photos(benchmark, [outcome.features for outcome in outcomes])
-    predictions = pl.concat([outcome.predictions for outcome in outcomes])
-    predictions = predictions.join(unreadable, on="path", how="anti", maintain_order="left")
+    read = ~pl.col("path").is_in(unreadable["path"].implode())
+    predictions = pl.concat([outcome.predictions.filter(read) for outcome in outcomes])
     rows_per_photo = sum(outcome.rows_per_photo for outcome in outcomes)
     if len(predictions) != rows_per_photo * (len(benchmark.photos) - len(unreadable)):
         raise CounterGroundError(

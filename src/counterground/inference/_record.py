@@ -332,7 +332,7 @@ def _absent(request: Request, unreadable: pl.DataFrame) -> int:
 
 def _duplicate_texts(candidates: CandidateLabels, predictions: pl.DataFrame) -> list[str]:
     """The texts of several names, where a photo is of one of them or was predicted as one."""
-    seen = {*predictions["true_index"], *predictions["predicted_index"]} - {None}
+    seen = {*predictions["true_index"].unique(), *predictions["predicted_index"].unique()} - {None}
     texts = {candidates.texts[index] for index in seen}
     return sorted(text for text, count in Counter(candidates.texts).items() if count > 1 and text in texts)
 

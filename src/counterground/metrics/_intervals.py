@@ -116,7 +116,7 @@ def critical(moment: InfluenceEstimate, confidence: Confidence | None = None) ->
 
 def _moved(moment: InfluenceEstimate) -> Floats:
     """The variance by which sequences of looks are as wide: what is less than one error is an accident."""
-    return np.maximum(moment.variance, 1 / max(1, moment.n) ** 2)
+    return np.asarray(np.maximum(moment.variance, 1 / max(1, moment.n) ** 2), dtype=np.float64)
 
 
 def share_interval(moment: InfluenceEstimate) -> Interval:

@@ -178,9 +178,7 @@ def _tested(change: InfluenceEstimate, quantity: Quantity) -> _Tests:
     half = np.where(unsure, np.maximum(half, size), half)
     low, high = np.maximum(-largest, difference - half), np.minimum(largest, difference + half)
     classes = random_classes_limits(change, (low, high), largest=largest)
-    return _Tests(
-        difference, low, high, p_value, *(nothing if bound is None else bound for bound in classes)
-    )
+    return _Tests(difference, low, high, p_value, *(nothing if bound is None else bound for bound in classes))
 
 
 def paired_tests(
@@ -202,7 +200,7 @@ def paired_tests(
     photos = np.unique([model.photos.fingerprint for model in models], return_inverse=True)[1]
     for number in np.unique(photos[first]):
         places = np.flatnonzero(photos == number)
-        estimates = [_estimate(models[place], quantity) for place in places]
+        estimates = [_estimate(models[int(place)], quantity) for place in places]
         known = [estimate for estimate in estimates if estimate is not None]
         if not known:
             continue

@@ -107,7 +107,9 @@ def read_answers(
     """Read what each model answered under each setting; models that saw the same photos share their strata.
 
     Args:
-        predictions, extra, columns: as in ``by_key``.
+        predictions: as in ``by_key``.
+        extra: as in ``by_key``.
+        columns: as in ``by_key``.
         confidence: of the intervals.
     """
     stratifications = Stratifications(confidence)

@@ -70,8 +70,8 @@ def score_predictions(
     lowers the one and raises the other, so that an interval around them would often miss the truth.
 
     Args:
-        predictions: the columns of ``predictions.parquet``, read one model at a time; a photo whose cluster is
-            null is its own cluster.
+        predictions: the columns of ``predictions.parquet``, one model is read after the other; a photo whose
+            cluster is null is its own cluster.
         by_class: whether to add rows for each class.
         confidence: how often an interval may miss the truth.
 

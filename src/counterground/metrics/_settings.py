@@ -69,21 +69,20 @@ def by_key(
     missing = [name for name in (*KEYS, *_PHOTO, *extra) if name not in held]
     if missing:
         raise ValueError(f"The predictions lack the columns {', '.join(missing)}.")
-    read = pl.all() if columns is None else pl.col(dict.fromkeys(("path", *columns)))
+    read = pl.all() if columns is None else pl.col(dict.fromkeys((*KEYS, "path", *columns)))
     for key in predictions.lazy().select(KEYS).unique(maintain_order=True).collect().iter_rows(named=True):
-        # The first condition tells which parts of a file need not be read.
-        wanted = predictions.lazy().filter(pl.col("model") == key["model"], in_setting(key))
-        yield tuple(key.values()), _by_path(wanted.select(read).collect(), key["model"])
+        rows = predictions.lazy().filter(pl.col("model") == key["model"]).select(read).collect()
+        yield tuple(key.values()), _by_path(rows.filter(in_setting(key)))
 
 
-def _by_path(rows: pl.DataFrame, model: str) -> pl.DataFrame:
+def _by_path(rows: pl.DataFrame) -> pl.DataFrame:
     if not rows["path"].is_sorted():
         rows = rows.sort("path")
-    repeated = rows.filter(pl.col("path") == pl.col("path").shift())["path"]
+    repeated = rows.filter(pl.col("path") == pl.col("path").shift())
     if len(repeated):
-        times = int((rows["path"] == repeated[0]).sum())
+        path, model = repeated["path"][0], repeated["model"][0]
         raise ValueError(
-            f"The photo {repeated[0]!r} occurs {times} times under model {model!r}; "
+            f"The photo {path!r} occurs {(rows['path'] == path).sum()} times under model {model!r}; "
             "a photo counts once for each model and setting (names, prompts, protocol, label space, ...)."
         )
     return rows

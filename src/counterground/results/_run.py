@@ -40,10 +40,11 @@ class _Predictions:
     def __get__(self, run: Run | None, _: type[Run]) -> pl.DataFrame:
         if run is None:
             raise AttributeError  # it has no default
-        if isinstance(run.__dict__["given"], pl.LazyFrame):
+        given: pl.DataFrame | pl.LazyFrame = run.__dict__["given"]
+        if isinstance(given, pl.LazyFrame):
             with _reading(run.path):
-                run.__dict__["given"] = run.__dict__["given"].collect()
-        return run.__dict__["given"]
+                given = run.__dict__["given"] = given.collect()
+        return given
 
     def __set__(self, run: Run, given: pl.DataFrame | pl.LazyFrame) -> None:
         run.__dict__["given"] = given
@@ -59,8 +60,8 @@ class Run:
 
     path: Path
     info: RunInfo
-    predictions: _Predictions = _Predictions()  # noqa: RUF009 - a descriptor: a frame to whoever reads it
-    scores: pl.DataFrame
+    predictions: _Predictions = _Predictions()  # a descriptor, no default
+    scores: pl.DataFrame  # type: ignore[misc]
 
     @property
     def rows(self) -> pl.LazyFrame:
@@ -87,7 +88,7 @@ class Run:
         return frames[0] if len(frames) == 1 else pl.concat(frames).unique(maintain_order=True).sort("path")
 
     def by_setting(self, columns: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
-        """Read columns of one model and setting after the other: the values of ``metrics.KEYS``, rows by path."""
+        """Read columns of one model and setting after the other: values of ``metrics.KEYS``, rows by path."""
         with _reading(self.path):
             yield from by_key(self.rows, columns=columns)
 

@@ -217,7 +217,7 @@ def informative_photos(predictions: Iterable[pl.DataFrame], per_cell: int) -> pl
 
 
 def _fitting(predictions: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Return each photo with ``n`` models, how many of them fit, and the ``known`` confidences of these, added.
+    """Return each photo with ``n`` models, how many of them fit, and the sum of their ``known`` confidences.
 
     A wrong counter photo and a right common photo are the two that belong on the page.
     """
