@@ -59,8 +59,8 @@ lint: $(INSTALLED)
 
 check: lint test  ## what CI runs, besides the demo
 
-bench: $(INSTALLED)  ## timings and figures; compare by ratio within one run
-	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(INSTALLED)  ## ours against others, in one table; ROWS="head rn50" measures some of its rows
+	$(BIN)/python bench/table.py $(ROWS)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	[ -e $@ ] || rm -rf .venv # what an interrupted install left behind

@@ -157,6 +157,7 @@ RECORDS = {
     "texts": "each name as written in prompts",
     "request": "hash of everything that was requested: a run may replace another with the same hash",
     "protocol": "as requested; null: each model's default",
+    "runtime": "as requested; what ran a model is in its description",
     "loss": "`mean` or `sum`, for generative models",
     "article": "`a` or `correct`, for generative models",
     "aliases": "other names of classes, for generative models",
@@ -183,8 +184,8 @@ RECORDS = {
     "kind": "`dual_encoder`, `classifier` or `generative`",
     "fingerprint": "hash of weights and preprocessing",
     "description": "architecture, weights, preprocessing, activation, parameters, training data, ...; "
-    "`runtime` and `runtime_difference` where another one than PyTorch encoded, `runtimes_refused` where one "
-    "could not",
+    "`runtime` (`eager` or what else ran it), `runtime_difference` (largest difference from eager PyTorch, "
+    "as a part of the largest number), `runtimes_measured` (photos a second, difference, why `refused`)",
     "photos": "in the manifest",
     "unreadable": "left out, listed in `unreadable.csv`",
     "converted_to_rgb": "photos that were not RGB",

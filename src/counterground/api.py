@@ -18,7 +18,7 @@ from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import Scale
-from counterground.models import AnyModels, Precision, Protocol, named_models
+from counterground.models import AnyModels, Precision, Protocol, RuntimeChoice, named_models
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (
@@ -60,6 +60,7 @@ def evaluate(
     device: str = "auto",
     precision: Precision = "fp32",
     batch_size: int = 32,
+    runtime: RuntimeChoice = "auto",
     as_published: bool = False,
     offline: bool = False,
     show_progress: bool = False,
@@ -97,6 +98,8 @@ def evaluate(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
         batch_size: photos in a forward pass.
+        runtime: what runs image encoders: ``auto`` (the fastest that gives the numbers of eager PyTorch),
+            ``eager``, ``onnx`` or ``compile``.
         as_published: load models as the paper seems to have done.
         offline: never use the network.
         show_progress: show bars on standard error.
@@ -133,6 +136,7 @@ def evaluate(
         device=device,
         precision=precision,
         batch_size=batch_size,
+        runtime=runtime,
         as_published=as_published,
         offline=offline,
         show_progress=show_progress,
@@ -191,6 +195,7 @@ def discover(
     device: str = "auto",
     precision: Precision = "fp32",
     batch_size: int = 32,
+    runtime: RuntimeChoice = "auto",
     as_published: bool = False,
     offline: bool = False,
     show_progress: bool = False,
@@ -221,6 +226,7 @@ def discover(
         device: where the referee runs.
         precision: of the image side.
         batch_size: photos in a forward pass.
+        runtime: what runs image encoders.
         as_published: load the referee as the paper seems to have done.
         offline: never use the network.
         show_progress: show bars on standard error.
@@ -239,6 +245,7 @@ def discover(
         device=device,
         precision=precision,
         batch_size=batch_size,
+        runtime=runtime,
         as_published=as_published,
         offline=offline,
         show_progress=show_progress,

@@ -17,11 +17,11 @@ def save_noise(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> Path:
     return path
 
 
-def save_animals(root: Path) -> Path:
-    """Write three classes in the CounterAnimal layout, eight photographs per group; return ``root``."""
+def save_animals(root: Path, per_group: int = 8) -> Path:
+    """Write three classes of two groups in the CounterAnimal layout; return ``root``."""
     seed = 0
     for animal, backgrounds in ANIMALS.items():
         for group, background in zip(("common", "counter"), backgrounds, strict=True):
-            for number in range(8):
+            for number in range(per_group):
                 save_noise(root / animal / f"{group}-{background}" / f"{number}.jpg", seed := seed + 1)
     return root

@@ -47,6 +47,13 @@ _RUNNING = (
         help="Photos in a forward pass.",
     ),
     click.option(
+        "--runtime",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "eager", "onnx", "compile"]),
+        help="What runs image encoders: the fastest that gives eager PyTorch's numbers, or one of these.",
+    ),
+    click.option(
         "--as-published",
         is_flag=True,
         help="Load models as the paper seems to have done; outputs say so.",

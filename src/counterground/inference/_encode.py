@@ -17,7 +17,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, error_summary
 from counterground.inference._store import Block, FeatureStore
-from counterground.photos import Benchmark, UnreadablePhoto, load_photo, photo_id
+from counterground.photos import Benchmark, LoadedPhoto, UnreadablePhoto, load_photo, photo_id
 from counterground.progress import progress_bar
 from counterground.text import counted
 
@@ -85,7 +85,11 @@ def encode_photos(
         CounterGroundError: no photo can be read, or the model fails or returns something else than features.
     """
     store = feature_store(model, store_root, batch_size)
-    return run_encoding(plan_encoding(model, benchmark, store, batch_size), show_progress)
+    job = plan_encoding(model, benchmark, store, batch_size)
+    run_encoding([job], show_progress)
+    features = job.features()
+    require_readable(features)
+    return features
 
 
 def feature_store(model: Encoder, root: Path, batch_size: int) -> FeatureStore:
@@ -112,32 +116,65 @@ def try_model(model: Encoder, job: EncodingJob) -> None:
     Raises:
         CounterGroundError: the model fails or returns something else than features.
     """
-    blocks = zip(job.blocks, job.stored, strict=True)
-    missing = (photo for block, stored in blocks if stored is None for photo in block)
+    missing = (photo for number in job.missing for photo in job.blocks[number])
     function = encode_fn(model, 1)
     for photo in islice(missing, _TRIED):
-        decoded = decode_photo(function, (photo, job.first_path[photo]))
+        (decoded,) = decode_photo([function], (photo, job.first_path[photo]))
         if decoded.reason is None:
             _encode_block(function, [decoded])
             return
 
 
-def run_encoding(job: EncodingJob, show_progress: bool) -> Features:
-    """Encode what is missing, with a progress bar.
+def run_encoding(jobs: Sequence[EncodingJob], show_progress: bool) -> None:
+    """Encode what jobs over the same photos miss, with a progress bar; each photo is decoded once for all.
+
+    Afterwards each job's `EncodingJob.features` are complete.
 
     Raises:
         CounterGroundError: see `encode_photos`.
     """
-    shown = show_progress and job.missing > 0
-    with progress_bar(job.function.model, total=job.missing, shown=shown, keep=True) as bar:
-        features = job.run(bar.advance)
-    require_readable(features)
-    return features
+    total = sum(len(block) for _, block, _ in missing_blocks(jobs))
+    if not total:
+        return
+    names = list(dict.fromkeys(job.function.model for job in jobs if job.missing))
+    title = names[0] if len(names) == 1 else counted(len(names), "model")
+    with progress_bar(title, total=total, shown=show_progress, keep=True) as bar:
+        encode_missing(jobs, bar.advance)
+
+
+def missing_blocks(
+    jobs: Sequence[EncodingJob],
+) -> list[tuple[int, list[tuple[str, Path]], list[EncodingJob]]]:
+    """Return the blocks that jobs over the same photos miss: number, photos with their files, whose jobs."""
+    if not jobs:
+        return []
+    first = jobs[0]
+    assert all(job.blocks == first.blocks for job in jobs), "models that are run together share their photos"
+    wanted = [[job for job in jobs if job.stored[number] is None] for number in range(len(first.blocks))]
+    return [
+        (number, [(photo, first.first_path[photo]) for photo in first.blocks[number]], wanting)
+        for number, wanting in enumerate(wanted)
+        if wanting
+    ]
+
+
+def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) -> None:
+    """Encode and store what jobs over the same photos miss: a photo is decoded in a thread, once for all."""
+    missing = missing_blocks(jobs)
+    tasks = [[([job.function for job in wanting], photo) for photo in block] for _, block, wanting in missing]
+    decoded = map_blocks(lambda task: decode_photo(*task), tasks, ahead=_BLOCKS_AHEAD)
+    for (number, block, wanting), photos in zip(missing, decoded, strict=True):
+        for job, of_job in zip(wanting, zip(*photos, strict=True), strict=True):
+            job.encode(number, of_job)
+        advance(len(block))
 
 
 @dataclass(frozen=True)
 class EncodingJob:
-    """Some photos to be encoded in blocks; ``stored`` holds, for each block, what the store has of it."""
+    """Some photos to be encoded in blocks; ``stored`` holds, for each block, what the store has of it.
+
+    A block that is encoded is added to ``stored``.
+    """
 
     function: EncodeFn
     store: FeatureStore
@@ -165,23 +202,19 @@ class EncodingJob:
         return cls(function, store, photo_ids, first_path, blocks, [store.get(block) for block in blocks])
 
     @property
-    def missing(self) -> int:
-        """How many photos are to be encoded, copies counted once."""
-        pairs = zip(self.blocks, self.stored, strict=True)
-        return sum(len(block) for block, stored in pairs if stored is None)
+    def missing(self) -> list[int]:
+        """The numbers of the blocks that are to be encoded."""
+        return [number for number, block in enumerate(self.stored) if block is None]
 
-    def run(self, advance: Callable[[int], None]) -> Features:
-        """Encode what is missing, store it, and return a row for every photo, in their order."""
-        missing = [number for number, block in enumerate(self.stored) if block is None]
-        named = [[(photo, self.first_path[photo]) for photo in self.blocks[number]] for number in missing]
-        blocks = list(self.stored)
-        decoded = map_blocks(partial(decode_photo, self.function), named, ahead=_BLOCKS_AHEAD)
-        for number, photos in zip(missing, decoded, strict=True):
-            blocks[number] = block = _encode_block(self.function, photos)
-            if all(photo.permanent for photo in photos):
-                self.store.put(self.blocks[number], block)
-            advance(len(photos))
-        return _in_order(self.photo_ids, self.blocks, [block for block in blocks if block is not None])
+    def encode(self, number: int, photos: Sequence[Decoded]) -> None:
+        """Encode a block; store it unless one of its photos may be readable the next time."""
+        self.stored[number] = block = _encode_block(self.function, photos)
+        if all(photo.permanent for photo in photos):
+            self.store.put(self.blocks[number], block)
+
+    def features(self) -> Features:
+        """Return a row for every photo, in their order; no block may be missing."""
+        return _in_order(self.photo_ids, self.blocks, [block for block in self.stored if block is not None])
 
 
 def require_readable(features: Features) -> None:
@@ -215,19 +248,30 @@ def map_blocks(
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def decode_photo(function: EncodeFn, photo_and_path: tuple[str, Path]) -> Decoded:
-    """Read one photo and prepare it for the model.
+def decode_photo(functions: Sequence[EncodeFn], photo_and_path: tuple[str, Path]) -> list[Decoded]:
+    """Read and decode one photo, and prepare it for each model.
 
     Raises:
         CounterGroundError: the preprocessing fails.
     """
     content, path = photo_and_path
     try:
-        photo = load_photo(path, rgb=function.convert_rgb_first, expect_id=content)
+        photo = load_photo(path, rgb=False, expect_id=content)
     except UnreadablePhoto as error:
-        return Decoded(reason=error.reason, permanent=_holds_content(path, content))
+        return [Decoded(reason=error.reason, permanent=_holds_content(path, content))] * len(functions)
     try:
-        prepared = function.prepare(photo.image)
+        rgb: LoadedPhoto | UnreadablePhoto = photo.in_rgb(path)
+    except UnreadablePhoto as error:
+        rgb = error
+    chosen = [rgb if function.convert_rgb_first else photo for function in functions]
+    return [_prepare(function, path, each) for function, each in zip(functions, chosen, strict=True)]
+
+
+def _prepare(function: EncodeFn, path: Path, photo: LoadedPhoto | UnreadablePhoto) -> Decoded:
+    if isinstance(photo, UnreadablePhoto):
+        return Decoded(reason=photo.reason)
+    try:
+        prepared = function.prepare(photo.image.copy())  # a user's own may change the image
     except (Exception, SystemExit) as error:
         own = (str(getattr(function.prepare, "__module__", "")).partition(".")[0],)
         raise CounterGroundError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,6 @@ import polars as pl
 
 from counterground.decision import Until, score_stopped
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import cache_dir
 from counterground.inference._candidates import (
     CandidateLabels,
     candidate_labels,
@@ -20,9 +21,9 @@ from counterground.inference._candidates import (
     read_aliases,
     with_confusable,
 )
-from counterground.inference._encode import Features, feature_store, plan_encoding, run_encoding, try_model
-from counterground.inference._heads import Head, build_head
-from counterground.inference._predict import class_mean_scores, predict
+from counterground.inference._encode import run_encoding
+from counterground.inference._predict import class_mean_scores
+from counterground.inference._ready import ReadyEncoder, make_ready
 from counterground.inference._record import (
     ModelOutcome,
     check_free,
@@ -32,7 +33,6 @@ from counterground.inference._record import (
     write_run,
 )
 from counterground.inference._request import Request
-from counterground.inference._runtime import choose_runtime
 from counterground.inference._settings import Settings
 from counterground.inference._stop_early import stop_early
 from counterground.inference.generative import check_generative, evaluate_generative
@@ -49,6 +49,9 @@ from counterground.models import (
 )
 from counterground.photos import Benchmark, prompt_templates
 from counterground.results import ModelRecord, Run
+
+# Models are loaded and run together until their weights take this much (bytes).
+_WEIGHTS_TOGETHER = 2 * 2**30
 
 
 def evaluate_models(
@@ -89,7 +92,7 @@ def evaluate_models(
     if until:
         benchmark, stopping = stop_early(request, until)
         request = replace(request, benchmark=benchmark)
-    outcomes = [_evaluate_one(request, each) for each in given]
+    outcomes = _evaluate_all(request)
     unreadable = unreadable_photos(benchmark, [outcome.features for outcome in outcomes])
     read = ~pl.col("path").is_in(unreadable["path"].implode())
     predictions = pl.concat([outcome.predictions.filter(read) for outcome in outcomes])
@@ -121,19 +124,55 @@ def _request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Set
     return Request(benchmark, models, settings, candidates, prompt_templates(settings.prompts), aliases)
 
 
-def _evaluate_one(request: Request, given: NamedModel) -> ModelOutcome:
-    with left_unchanged(given.made):
-        model = request.settings.load(given)
-        if isinstance(model, Generative):
-            output = evaluate_generative(request, model)
-            record = _record(given, model, asked=output.asked)
-            return ModelOutcome(record, output.predictions, output.features, model.device, output)
-        features, head = _encode(model, request)
-    predictions = predict(
-        request.benchmark, features, head, request.candidates, request.labels(model.display_name)
-    )
+def _evaluate_all(request: Request) -> list[ModelOutcome]:
+    waiting = deque(request.models)
+    outcomes: list[ModelOutcome] = []
+    while waiting:
+        outcomes += _evaluate_group(request, waiting)
+    return outcomes
+
+
+def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelOutcome]:
+    """Take as many models as fit in memory together; each photo is decoded once for all of them."""
+    group: list[tuple[NamedModel, ReadyEncoder | ModelOutcome]] = []
+    weights = 0
+    with ExitStack() as borrowed:
+        while waiting and weights < _WEIGHTS_TOGETHER:
+            given = waiting.popleft()
+            borrowed.enter_context(left_unchanged(given.made))
+            group.append((given, _start(request, given)))
+            weights += _weight_bytes(group[-1][1])
+        run_encoding(
+            [each.job for _, each in group if isinstance(each, ReadyEncoder)], request.settings.show_progress
+        )
+    return [
+        each if isinstance(each, ModelOutcome) else _encoder_outcome(given, each) for given, each in group
+    ]
+
+
+def _start(request: Request, given: NamedModel) -> ReadyEncoder | ModelOutcome:
+    """Load one model. Encoders are made ready to be run together; a generative model is asked at once."""
+    model = request.settings.load(given)
+    if not isinstance(model, Generative):
+        assert isinstance(model, Encoder)
+        return make_ready(request, model)
+    output = evaluate_generative(request, model)
+    record = _record(given, model, asked=output.asked)
+    return ModelOutcome(record, output.predictions, output.features, model.device, output)
+
+
+def _weight_bytes(started: ReadyEncoder | ModelOutcome) -> int:
+    """Return what a model occupies until its group has been run; one that does not say ends the group."""
+    if isinstance(started, ModelOutcome):
+        return 0
+    return 4 * int(started.model.description.get("parameters", _WEIGHTS_TOGETHER))
+
+
+def _encoder_outcome(given: NamedModel, ready: ReadyEncoder) -> ModelOutcome:
+    features = ready.features()
+    model, predictions = ready.model, ready.predictions(features)
     record = _record(given, model)
-    return ModelOutcome(record, predictions, features, model.device, indistinct=head.indistinct())
+    return ModelOutcome(record, predictions, features, model.device, indistinct=ready.head.indistinct())
 
 
 def _record(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
@@ -153,17 +192,8 @@ def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
             f"{referee} is a generative model, which has no similarity to all names; use a CLIP or a "
             "classifier as --referee."
         )
-    features, head = _encode(model, request)
-    return with_confusable(request.candidates, class_mean_scores(request.benchmark, features, head), referee)
-
-
-def _encode(model: Model, request: Request) -> tuple[Features, Head]:
-    """Try one photo and build the head first: mistakes are reported before hours of encoding."""
     assert isinstance(model, Encoder)
-    candidates, settings = request.candidates, request.settings
-    choose_runtime(model, request.benchmark, settings.batch_size)
-    store = feature_store(model, cache_dir() / "features", settings.batch_size)
-    job = plan_encoding(model, request.benchmark, store, settings.batch_size)
-    try_model(model, job)
-    head = build_head(model, candidates.space, candidates.texts, request.templates, cache_dir() / "heads")
-    return run_encoding(job, settings.show_progress), head
+    ready = make_ready(request, model)
+    run_encoding([ready.job], request.settings.show_progress)
+    means = class_mean_scores(request.benchmark, ready.features(), ready.head)
+    return with_confusable(request.candidates, means, referee)

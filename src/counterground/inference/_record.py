@@ -100,6 +100,7 @@ def run_info(
         device=next((outcome.device for outcome in outcomes if outcome.device != "remote"), "remote"),
         precision=settings.precision,
         batch_size=settings.batch_size,
+        runtime=settings.runtime,
         threads=torch.get_num_threads(),
         benchmark=BenchmarkRecord.of(benchmark),
         label_space=LabelSpaceRecord(

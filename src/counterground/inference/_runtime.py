@@ -1,92 +1,221 @@
-"""Which runtime encodes a model's photos: one that agrees with eager PyTorch on the first of them."""
+"""Which runtime encodes a model's photos: the fastest of those that agree with eager PyTorch on the first."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterground.errors import CounterGroundError, error_message
+from counterground.errors import CounterGroundError, UsageError, error_message, install_command
 from counterground.files import cache_dir, write_text
 from counterground.inference._encode import decode_photo, encode_fn, map_blocks
 from counterground.photos import Benchmark
 
 if TYPE_CHECKING:
-    from counterground.models import Encoder, Runtime
+    from counterground.models import Encoder, Runtime, RuntimeChoice
 
-TOLERANCE = 1e-4
-"""Largest difference from eager PyTorch in any number of any photo. Logits span about 10: the order of
-names can change only where two are closer than twice this."""
+TOLERANCE = {"fp32": 1e-5, "fp16": 2e-3, "bf16": 2e-2}
+"""By precision: largest difference from eager PyTorch in any number of any photo, as a part of the largest
+number. The order of two names can change only where they are closer than twice that."""
 
-
-def choose_runtime(model: Encoder, benchmark: Benchmark, batch_size: int) -> None:
-    """Let a runtime encode the photos that gives the numbers of eager PyTorch faster, if the model has one.
-
-    It is compared on the first block of photos that it meets. The difference is kept in the cache, so that a
-    resumed run goes on as it began, and is in ``model.description``: ``runtime``, ``runtime_difference``, and
-    ``runtimes_refused`` with the reasons. Where a runtime differs by more or fails, eager PyTorch stays.
-    """
-    if not model.runtimes:
-        return
-    model.run_by(None)
-    refused = {}
-    for runtime in model.runtimes:
-        parts = (model.fingerprint, runtime.name, str(batch_size), str(TOLERANCE), platform.machine())
-        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-        found = _remembered(model, runtime, benchmark, batch_size, cache_dir() / "runtimes" / f"{key}.json")
-        if found.refused is None:
-            model.run_by(runtime)
-            used = {"runtime": runtime.name, "runtime_difference": found.difference}
-            model.description = {**model.description, **used}
-            return
-        refused[runtime.name] = found.refused
-    model.description = {**model.description, "runtimes_refused": refused}
+# Photos of the first block on which runtimes are compared with eager PyTorch, and timed.
+_COMPARED, _TIMED = 32, 4
+# Photos and seconds of work below which nothing is measured.
+_FEW, _SHORT = 2 * _COMPARED, 3.0
+# How many times as fast as eager PyTorch is worth a change.
+_FASTER = 1.1
+_NEEDS = {
+    "onnx": "ONNX Runtime runs networks of PyTorch on the CPU in fp32, where its packages are installed: "
+    + install_command("onnx"),
+    "compile": "torch.compile runs networks of PyTorch on the CPU and on CUDA",
+}
 
 
 @dataclass(frozen=True)
-class _Compared:
-    """Largest difference from eager PyTorch, and why a runtime is not to be used; None if it is."""
+class _Measured:
+    """How one way of running a model did: photos a second, largest difference, and why it was refused."""
 
-    difference: float | None
-    refused: str | None
-
-
-def _remembered(
-    model: Encoder, runtime: Runtime, benchmark: Benchmark, batch_size: int, path: Path
-) -> _Compared:
-    try:
-        return _Compared(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # not there, or damaged
-        found = _compare(model, runtime, benchmark, batch_size)
-        if found.difference is not None:
-            write_text(path, json.dumps(asdict(found)) + "\n")
-        return found
+    photos_per_second: float | None = None
+    difference: float | None = None
+    refused: str | None = None
 
 
-def _compare(model: Encoder, runtime: Runtime, benchmark: Benchmark, batch_size: int) -> _Compared:
-    """Encode the first block by eager PyTorch and by ``runtime``, which is left in use if both agree."""
-    function = encode_fn(model, batch_size)
-    first = benchmark.photos.unique("photo_id", maintain_order=True).head(batch_size)
-    named = [(photo, benchmark.photo_path(path)) for photo, path in first["photo_id", "path"].iter_rows()]
-    (decoded,) = map_blocks(partial(decode_photo, function), [named])
-    block = [photo.prepared for photo in decoded]
-    readable = np.array([photo.reason is None for photo in decoded])
-    if not readable.any():
-        return _Compared(None, "none of the first photos can be read")
-    expected = function.encode(block)
-    model.run_by(runtime)
-    try:
-        difference = float(np.abs(function.encode(block) - expected)[readable].max())
-    except CounterGroundError as error:
-        model.run_by(None)
-        return _Compared(None, error_message(error))
-    if difference <= TOLERANCE:
-        return _Compared(difference, None)
+@dataclass(frozen=True)
+class _Choice:
+    """The runtime chosen, None for eager PyTorch, and what was measured.
+
+    It holds for at most ``photos`` photos (None: for any number); for more, others would be tried.
+    """
+
+    runtime: str | None = None
+    photos: int | None = None
+    measured: dict[str, _Measured] = field(default_factory=dict)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What ``run.json`` says."""
+        said: dict[str, Any] = {"runtime": self.runtime or "eager"}
+        if self.runtime:
+            said["runtime_difference"] = self.measured[self.runtime].difference
+        if self.measured:
+            said["runtimes_measured"] = {
+                name: {key: value for key, value in asdict(each).items() if value is not None}
+                for name, each in self.measured.items()
+            }
+        return said
+
+
+def choose_runtime(
+    model: Encoder, benchmark: Benchmark, batch_size: int, wanted: RuntimeChoice = "auto"
+) -> None:
+    """Let the fastest runtime that gives the numbers of eager PyTorch encode the model's photos.
+
+    All are timed on a few photos of the first block, the fastest is compared on all of it (at most 32). The
+    choice is kept in the cache, so that a resumed run goes on as it began, and is in ``model.description``.
+    ``wanted``: ``auto``, ``eager``, or the one that must be used.
+
+    Raises:
+        UsageError: the model cannot be run by the one that is wanted.
+        CounterGroundError: the one that is wanted fails or gives other numbers, or the model itself fails.
+    """
     model.run_by(None)
-    return _Compared(difference, f"differs by {difference:.2g} on the first photos")
+    runtimes = {each.name: each for each in model.runtimes if wanted in ("auto", each.choice)}
+    if not runtimes and wanted in _NEEDS:
+        raise UsageError(f"{model.display_name} cannot be run by --runtime {wanted}: {_NEEDS[wanted]}.")
+    choice = _Choice()
+    if runtimes and wanted != "eager":
+        trial = _Trial(model, benchmark, batch_size, automatic=wanted == "auto")
+        key = _key(model, wanted, *runtimes, str(batch_size))
+        choice = _remembered_or_measured(trial, runtimes, cache_dir() / "runtimes" / f"{key}.json")
+    if wanted in _NEEDS and choice.runtime is None:
+        why = [each.refused for each in choice.measured.values() if each.refused]
+        raise CounterGroundError(
+            f"{model.display_name} cannot be run by --runtime {wanted}: "
+            f"{why[0] if why else 'none of the first photos can be read'}. Use --runtime auto."
+        )
+    model.run_by(runtimes[choice.runtime] if choice.runtime else None)
+    model.description = {**model.description, **choice.description}
+
+
+def _key(model: Encoder, *parts: str) -> str:
+    """Return the name under which a choice is kept: what was chosen for which model on which machine."""
+    import torch
+
+    on = torch.cuda.get_device_name(model.device) if model.device.startswith("cuda") else _processor()
+    machine = (torch.__version__, model.device, on, str(torch.get_num_threads()), str(TOLERANCE))
+    return hashlib.sha256("\n".join([model.fingerprint, *parts, *machine]).encode()).hexdigest()[:32]
+
+
+def _processor() -> str:
+    """Return the processor's model, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{platform.machine()} {next(named, platform.processor())}"
+
+
+def _remembered_or_measured(trial: _Trial, runtimes: Mapping[str, Runtime], path: Path) -> _Choice:
+    if trial.automatic and trial.photos < _FEW:
+        return _Choice()
+    remembered = _read(path)
+    if remembered and (remembered.photos is None or trial.photos <= remembered.photos):
+        return remembered
+    some = trial.first(_TIMED) or trial.first(_COMPARED)
+    if not some:
+        return _Choice()
+    choice = trial.choose(runtimes, some)
+    write_text(path, json.dumps(asdict(choice)) + "\n")
+    return choice
+
+
+def _read(path: Path) -> _Choice | None:
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        measured = {name: _Measured(**each) for name, each in read["measured"].items()}
+        return _Choice(read["runtime"], read["photos"], measured)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not there, or damaged
+        return None
+
+
+class _Trial:
+    """Runtimes of a model, tried on a benchmark's first photos; ``automatic``: only those that can pay."""
+
+    def __init__(self, model: Encoder, benchmark: Benchmark, batch_size: int, *, automatic: bool) -> None:
+        self.model, self.automatic = model, automatic
+        self.benchmark, self.batch_size = benchmark, batch_size
+        self.contents = benchmark.photos.unique("photo_id", maintain_order=True)
+        self.photos = len(self.contents)
+
+    def first(self, n: int) -> list[Any]:
+        """Return the readable ones of the first ``n`` photos (at most a block), prepared for the model."""
+        first = self.contents["photo_id", "path"].head(min(n, self.batch_size))
+        named = [(photo, self.benchmark.photo_path(path)) for photo, path in first.iter_rows()]
+        (decoded,) = map_blocks(partial(decode_photo, [encode_fn(self.model, 1)]), [named])
+        return [photo.prepared for (photo,) in decoded if photo.reason is None]
+
+    def choose(self, runtimes: Mapping[str, Runtime], some: list[Any]) -> _Choice:
+        """Time runtimes on ``some`` photos; return the fastest that agrees on the whole block."""
+        self.encode(some[:1])  # a mistake in a user's model is reported for one photo
+        eager = self.rate(some)
+        if self.automatic and self.photos < eager * _SHORT:
+            return _Choice(photos=self.photos)
+        block = self.first(_COMPARED)
+        expected = self.encode(block)
+        measured, fastest, left_out = {"eager": _Measured(eager)}, eager, False
+        for name, runtime in runtimes.items():
+            if self.automatic and self.photos < fastest * runtime.pays_after:
+                left_out |= math.isfinite(runtime.pays_after)
+                continue
+            self.model.run_by(runtime)
+            measured[name] = self.measured(some, expected[: len(some)])
+            fastest = max(fastest, measured[name].photos_per_second or 0)
+        limit = self.photos if left_out else None
+        enough = eager * _FASTER if self.automatic else 0
+        rates = {name: measured[name].photos_per_second or 0 for name in runtimes if name in measured}
+        for name in sorted(rates, key=rates.__getitem__, reverse=True):
+            if rates[name] > enough:
+                self.model.run_by(runtimes[name])  # the last one measured is still started
+                measured[name] = replace(self.compared(block, expected), photos_per_second=rates[name])
+                if measured[name].refused is None:
+                    return _Choice(name, limit, measured)
+        self.model.run_by(None)
+        return _Choice(None, limit, measured)
+
+    def measured(self, some: list[Any], expected: np.ndarray) -> _Measured:
+        """Compare the runtime in use on some photos; time it if it agrees."""
+        found = self.compared(some, expected)
+        return found if found.refused else replace(found, photos_per_second=self.rate(some))
+
+    def compared(self, photos: list[Any], expected: np.ndarray) -> _Measured:
+        """Compare what the runtime in use gives with what eager PyTorch gave."""
+        try:
+            largest = np.abs(self.encode(photos) - expected).max()
+        except CounterGroundError as error:
+            return _Measured(refused=error_message(error.__cause__ or error))
+        difference = float(largest / np.abs(expected).max())
+        if difference <= TOLERANCE[self.model.dtype]:
+            return _Measured(difference=difference)
+        return _Measured(refused=f"differs by {difference:.2g} of the largest number on the first photos")
+
+    def rate(self, photos: list[Any]) -> float:
+        """Return photos a second: the fastest of three times, or as many as half a second allows."""
+        seconds: list[float] = []
+        while len(seconds) < 3 and sum(seconds) < 0.5:
+            start = time.perf_counter()
+            self.encode(photos)
+            seconds.append(time.perf_counter() - start)
+        return float(f"{len(photos) / min(seconds):.3g}")
+
+    def encode(self, photos: list[Any]) -> np.ndarray:
+        return encode_fn(self.model, len(photos)).encode(photos)

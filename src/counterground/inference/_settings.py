@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.models import Model, NamedModel, Precision, Protocol, load_model
+from counterground.models import (
+    Generative,
+    Model,
+    NamedModel,
+    Precision,
+    Protocol,
+    RuntimeChoice,
+    load_model,
+)
 
 Loss = Literal["mean", "sum"]
 Article = Literal["a", "correct"]
@@ -25,6 +33,8 @@ class Settings:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: of the image tower.
         batch_size: photos in one forward pass of an encoder.
+        runtime: what runs an encoder's network: ``auto`` (the fastest that gives the numbers of eager
+            PyTorch), ``eager``, ``onnx`` or ``compile``.
         as_published: load models as the paper seems to have done.
         offline: use only weights that are on this machine.
         show_progress: show progress bars, and what calls to an endpoint will cost.
@@ -46,6 +56,7 @@ class Settings:
     device: str = "auto"
     precision: Precision = "fp32"
     batch_size: int = 32
+    runtime: RuntimeChoice = "auto"
     as_published: bool = False
     offline: bool = False
     show_progress: bool = False
@@ -57,6 +68,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.protocol is not None:
             _check("protocol", self.protocol, get_args(Protocol))
+        _check("runtime", self.runtime, get_args(RuntimeChoice))
         _check("loss", self.loss, get_args(Loss))
         _check("article", self.article, get_args(Article))
         if self.batch_size < 1:
@@ -72,14 +84,23 @@ class Settings:
             )
 
     def load(self, model: str | NamedModel) -> Model:
-        """Load one model as these settings say."""
-        return load_model(
+        """Load one model as these settings say.
+
+        Raises:
+            UsageError: see `load_model`; or a generative model, and a runtime for encoders.
+        """
+        loaded = load_model(
             model,
             device=self.device,
             precision=self.precision,
             as_published=self.as_published,
             offline=self.offline,
         )
+        if isinstance(loaded, Generative) and self.runtime in ("onnx", "compile"):
+            raise UsageError(
+                f"{loaded.display_name} cannot be run by --runtime {self.runtime}: it is a generative model."
+            )
+        return loaded
 
 
 def _check(what: str, chosen: str, known: tuple[str, ...]) -> None:

@@ -12,12 +12,9 @@ import numpy as np
 import polars as pl
 
 from counterground.decision import Until, look
-from counterground.files import cache_dir
-from counterground.inference._encode import feature_store, plan_encoding, try_model
-from counterground.inference._heads import build_head
-from counterground.inference._predict import predict
+from counterground.inference._encode import run_encoding
+from counterground.inference._ready import make_ready
 from counterground.inference._request import Request
-from counterground.inference._runtime import choose_runtime
 from counterground.inference.generative import evaluate_generative
 from counterground.metrics import KEYS, Interval
 from counterground.models import Encoder, Generative, NamedModel, left_unchanged
@@ -98,24 +95,18 @@ def _record(setting: dict[str, object], drop: Interval, until: Until) -> Decisio
 def _predictions(request: Request, given: NamedModel, looks: Sequence[np.ndarray]) -> Iterator[pl.DataFrame]:
     """Yield the predictions of the photos that each look adds."""
     benchmark = request.benchmark
-    parts = (replace(benchmark, photos=benchmark.photos[rows.tolist()]) for rows in looks)
+    parts = (
+        replace(request, benchmark=replace(benchmark, photos=benchmark.photos[rows.tolist()]))
+        for rows in looks
+    )
     with left_unchanged(given.made):
         model = request.settings.load(given)
-        if isinstance(model, Generative):
-            for part in parts:
-                yield evaluate_generative(replace(request, benchmark=part), model).predictions
-            return
-        assert isinstance(model, Encoder)
-        candidates, batch_size = request.candidates, request.settings.batch_size
-        choose_runtime(model, benchmark, batch_size)
-        store = feature_store(model, cache_dir() / "features", batch_size)
-        head = None
+        ready = None
         for part in parts:
-            job = plan_encoding(model, part, store, batch_size)
-            if head is None:
-                try_model(model, job)
-                head = build_head(
-                    model, candidates.space, candidates.texts, request.templates, cache_dir() / "heads"
-                )
-            features = job.run(lambda _: None)
-            yield predict(part, features, head, candidates, request.labels(model.display_name))
+            if isinstance(model, Generative):
+                yield evaluate_generative(part, model).predictions
+                continue
+            assert isinstance(model, Encoder)
+            ready = (ready or make_ready(request, model)).look_at(part)
+            run_encoding([ready.job], show_progress=False)
+            yield ready.predictions(ready.job.features())

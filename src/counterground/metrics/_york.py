@@ -78,9 +78,9 @@ def fit_line_with_errors(
     that the weighted sum of squares is ``n - 2`` (Paule and Mandel 1982). To scale the intervals instead
     would take it for larger sampling errors, of x too, and make the line too steep. Standard errors are those
     of the estimating equation of the slope; York's own, ``1 / sum(W u^2)``, count the error of the adjusted
-    places as information and are too small where x is noisy (bench/line_with_errors.py). Errors of different
-    models are taken as independent. Models that saw the same photos share part of theirs, which moves all
-    points alike and flattens no line: the correction is then rather too large.
+    places as information and are too small where x is noisy (bench/experiments/line_with_errors.py). Errors
+    of different models are taken as independent. Models that saw the same photos share part of theirs, which
+    moves all points alike and flattens no line: the correction is then rather too large.
 
     Args:
         common: ``[n]`` places on the scale.

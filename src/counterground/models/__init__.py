@@ -20,7 +20,7 @@ from counterground.models._registry import (
     load_model,
     references_of,
 )
-from counterground.models._runtime import Runtime
+from counterground.models._runtime import Runtime, RuntimeChoice
 from counterground.models.custom import left_unchanged, wrap_model
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Precision",
     "Protocol",
     "Runtime",
+    "RuntimeChoice",
     "autocast",
     "check_precision",
     "check_specs",

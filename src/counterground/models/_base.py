@@ -59,18 +59,21 @@ class Encoder(Model):
 
     Attributes:
         dim: width of what `encode` returns.
-        runtimes: other ways to run it than eager PyTorch, the preferred one first.
     """
 
     dim: int
-    runtimes: tuple[Runtime, ...] = ()
+
+    @property
+    def runtimes(self) -> Sequence[Runtime]:
+        """Other ways to run it than as it is, those that start fastest first."""
+        return ()
 
     def run_by(self, runtime: Runtime | None) -> None:
-        """Encode by one of the ``runtimes``, or by eager PyTorch (None); the fingerprint says which.
+        """Encode by one of the ``runtimes``, or as it is (None); the fingerprint says which.
 
         A model that offers some must override this.
         """
-        raise NotImplementedError(f"{self.spec} has no other runtime: {runtime}.")
+        assert runtime is None, f"{self.spec} has no other runtime"
 
     @abstractmethod
     def preprocess(self, image: Image.Image) -> torch.Tensor:

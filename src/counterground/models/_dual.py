@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterground.models._base import DualEncoder
-from counterground.models._device import autocast
+from counterground.models._network import NetworkEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -58,11 +58,11 @@ class TextEncoder:
         return self.network.encode_text(tokens)  # type: ignore[no-any-return]
 
 
-class TorchDualEncoder(DualEncoder):
+class TorchDualEncoder(NetworkEncoder, DualEncoder):
     """A dual encoder whose two towers are one PyTorch network.
 
     The image tower runs in ``dtype`` under autocast, the text tower always in float32; both are normalised in
-    float32. Subclasses set these attributes and `image_features`.
+    float32. Subclasses set these attributes and ``image_network`` (see `image_tower`).
 
     Attributes:
         network: the towers, in evaluation mode on ``device``.
@@ -74,10 +74,6 @@ class TorchDualEncoder(DualEncoder):
     transform: Callable[[Image.Image], torch.Tensor]
     texts: TextEncoder
 
-    def image_features(self, batch: torch.Tensor) -> torch.Tensor:
-        """Return embeddings of any length for a batch on ``device``; runs under autocast."""
-        return self.network.encode_image(batch)  # type: ignore[no-any-return]
-
     def preprocess(self, image: Image.Image) -> torch.Tensor:
         if self.convert_rgb_first and image.mode != "RGB":
             image = image.convert("RGB")
@@ -86,10 +82,7 @@ class TorchDualEncoder(DualEncoder):
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
         import torch
 
-        with torch.inference_mode():
-            with autocast(self.device, self.dtype):
-                features = self.image_features(batch.to(self.device))
-            return torch.nn.functional.normalize(features.float(), dim=-1).cpu()
+        return torch.nn.functional.normalize(self.forward(batch).float(), dim=-1).cpu()
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         return self.texts(texts)

@@ -1,46 +1,107 @@
-"""Other ways to run a network than eager PyTorch; whether one gives the same numbers is not checked here."""
+"""Ways to run a network other than eager PyTorch; whether one gives the same numbers is not checked here."""
 
 from __future__ import annotations
 
-import io
+import copy
+import math
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from counterground.errors import CounterGroundError, is_installed
 
 if TYPE_CHECKING:
     import torch
 
-Forward = Callable[["torch.Tensor"], "torch.Tensor"]
+RuntimeChoice = Literal["auto", "eager", "onnx", "compile"]
+Forward = Callable[["torch.Tensor"], Any]
 
 _OPSET = 17
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """A way to run a network on the CPU in float32.
+    """A way to run a network.
 
     Attributes:
         name: what runs it, with all that decides its numbers; part of the model's fingerprint.
-        start: returns the forward pass, ``[n, 3, h, w]`` -> ``[n, classes]``. May raise anything.
+        start: returns the forward pass, given a network and a batch as it will get them. May raise anything.
+        choice: the ``--runtime`` that asks for it; ``auto`` may pick any.
+        pays_after: seconds of encoding below which ``auto`` does not start it.
     """
 
     name: str
-    start: Callable[[], Forward]
+    start: Callable[[torch.nn.Module, torch.Tensor], Forward]
+    choice: RuntimeChoice = "auto"
+    pays_after: float = 0.0
 
 
-def onnx_runtimes(network: torch.nn.Module, side: int) -> tuple[Runtime, ...]:
-    """Return ONNX Runtime for a network of ``[n, 3, side, side]``; nothing where its packages are missing."""
-    if any(find_spec(package) is None for package in ("onnx", "onnxruntime")):
+def runtimes_for(network: torch.nn.Module, device: str, precision: str) -> tuple[Runtime, ...]:
+    """Return the ways to run ``network`` on a device; those that start fastest come first."""
+    import torch
+
+    kind = device.partition(":")[0]
+    if kind not in {"cpu", "cuda"}:
         return ()
-    name = f"onnxruntime {version('onnxruntime')}, opset {_OPSET}"
-    return (Runtime(name, partial(_start_onnx, network, side)),)
+    found = []
+    convolutions = [type(layer) for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    if len(convolutions) > 1:  # a vision transformer has one, which cuts the patches
+        normalised = any(type(layer) is torch.nn.BatchNorm2d for layer in network.modules())
+        if normalised and torch.nn.Conv2d in convolutions:  # folding looks for these types and no others
+            found.append(Runtime("channels_last, folded batch norm", _start_folded))
+        found.append(Runtime("channels_last", _start_channels_last))
+    if (kind, precision) == ("cpu", "fp32") and all(map(find_spec, ("onnx", "onnxruntime"))):
+        name = f"onnxruntime {version('onnxruntime')}, opset {_OPSET}"
+        found.append(Runtime(name, _start_onnx, "onnx", pays_after=8))
+    # On the processor it takes a minute to start and is not faster than ONNX Runtime.
+    pays_after = 60 if kind == "cuda" else math.inf
+    found.append(Runtime("torch.compile", _start_compiled, "compile", pays_after))
+    return tuple(found)
 
 
-def _start_onnx(network: torch.nn.Module, side: int) -> Forward:
+def _start_channels_last(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
+    import torch
+
+    _require_pixels(batch)
+    own = _own_layers(network)
+    for layer in own.modules():
+        for name, weights in layer.named_parameters(recurse=False):
+            if weights.ndim == 4:
+                last = weights.detach().contiguous(memory_format=torch.channels_last)
+                setattr(layer, name, torch.nn.Parameter(last, requires_grad=False))
+    return lambda batch: own(batch.contiguous(memory_format=torch.channels_last))
+
+
+def _start_folded(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
+    from torch.fx.experimental.optimization import fuse
+
+    return _start_channels_last(fuse(_own_layers(network), inplace=True), batch)
+
+
+def _start_compiled(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
+    import torch
+
+    # Freezing folds batch norm and lays weights out for the processor.
+    compiled = torch.compile(_own_layers(network), options={"freezing": batch.device.type == "cpu"})
+
+    def forward(batch: torch.Tensor) -> Any:
+        # One photo would be compiled apart from any other number.
+        several = batch if len(batch) > 1 else batch.expand(2, *batch.shape[1:]).contiguous()
+        torch._dynamo.mark_dynamic(several, 0)  # noqa: SLF001  # PyTorch documents it
+        made = compiled(several)
+        return made if len(batch) > 1 else made[:1]
+
+    return forward
+
+
+def _start_onnx(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
     import onnxruntime
     import torch
 
@@ -49,32 +110,70 @@ def _start_onnx(network: torch.nn.Module, side: int) -> Forward:
     options.log_severity_level = 3
     # Threads that wait in a loop would take the processor from those that decode the next photos.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    graph = _exported(network, side)
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    # A file, not memory: weights of more than 2 GB go into a second one.
+    with tempfile.TemporaryDirectory() as folder:
+        graph = Path(folder) / "network.onnx"
+        _export(network, batch, graph)
+        session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
     def forward(batch: torch.Tensor) -> torch.Tensor:
-        (logits,) = session.run(None, {"photos": batch.contiguous().numpy()})
-        return torch.from_numpy(logits)
+        (made,) = session.run(None, {"photos": batch.contiguous().numpy()})
+        return torch.from_numpy(made)
 
     return forward
 
 
-def _exported(network: torch.nn.Module, side: int) -> bytes:
-    """Return the network as an ONNX graph that takes any number of photos."""
+def _export(network: torch.nn.Module, batch: torch.Tensor, graph: Path) -> None:
+    """Write the network as an ONNX graph that takes any number of photos."""
     import torch
+    from torch.jit._trace import TracerWarning
 
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
+    _require_pixels(batch)
+    own = _own_layers(network)
+    for layer in own.modules():
+        if "fused_attn" in vars(layer):  # timm's name for it
+            vars(layer)["fused_attn"] = False
+    with _without_fused_attention(), warnings.catch_warnings(record=True) as said:
         # The newer exporter needs two more packages and takes ten times as long.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("always")
         torch.onnx.export(
-            network,
-            (torch.zeros(2, 3, side, side),),
-            stream,  # type: ignore[arg-type]  # the declared types omit files in memory
+            own,
+            (torch.zeros(2, *batch.shape[1:]),),
+            str(graph),
             input_names=["photos"],
-            output_names=["logits"],
-            dynamic_axes={"photos": {0: "n"}, "logits": {0: "n"}},
+            output_names=["features"],
+            dynamic_axes={"photos": {0: "n"}, "features": {0: "n"}},
             opset_version=_OPSET,
             dynamo=False,
         )
-    return stream.getvalue()
+    for warning in said:
+        # Libraries decide by shapes, which do not change. A user's own code may decide by what is in a photo.
+        if issubclass(warning.category, TracerWarning) and not is_installed(warning.filename):
+            place = f"{Path(warning.filename).name}, line {warning.lineno}"
+            raise CounterGroundError(f"{place} may decide by values, which a graph does not hold")
+
+
+def _require_pixels(batch: torch.Tensor) -> None:
+    if batch.ndim != 4:
+        raise CounterGroundError("photos come as patches, whose grid decides what is computed")
+
+
+@contextmanager
+def _without_fused_attention() -> Iterator[None]:
+    """Run attention as products and a softmax: PyTorch's fused kernels cannot be exported."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _own_layers(network: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy of the layers, which may be changed; the weights are not copied."""
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
+    return copy.deepcopy(network, shared)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-5
 _STATES = 4096  # of one forward pass: enough to fill the cores, few enough to stay near their caches
+_TILE = 64  # states that attend together: to all that any of them sees
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,14 @@ class _Tree:
     """The tree of sorted texts: a state for each token after each beginning.
 
     ``tokens`` and ``positions`` ``[states]``; ``ends`` ``[texts]``: the state of each text's end token;
-    ``paths``: for each depth, its states and the states from the root to each of them ``[k, depth + 1]``.
+    ``above``: for each state, the states from the root to itself.
     """
 
     def __init__(self, texts: Sequence[Sequence[int]]) -> None:
         self.tokens: list[int] = []
         self.positions: list[int] = []
         self.ends: list[int] = []
-        by_depth: dict[int, list[list[int]]] = {}
+        self.above: list[list[int]] = []
         path: list[int] = []
         before: Sequence[int] = ()
         for text in texts:
@@ -141,43 +142,69 @@ class _Tree:
                 path.append(len(self.tokens))
                 self.tokens.append(text[depth])
                 self.positions.append(depth)
-                by_depth.setdefault(depth, []).append(path.copy())
+                self.above.append(path.copy())
             self.ends.append(path[len(text) - 1])
             before = text
-        self.paths = {depth: np.array(paths) for depth, paths in by_depth.items()}
+
+
+@dataclass(frozen=True)
+class _Attention:
+    """Which states attend to which, in tiles of neighbours in the tree, which see much the same states.
+
+    ``queries`` ``[tiles, q]`` and ``keys`` ``[tiles, k]`` are states, padded with the last one; ``sees``
+    ``[tiles, 1, q, k]``: those that a query attends to.
+    """
+
+    queries: torch.Tensor
+    keys: torch.Tensor
+    sees: torch.Tensor
+
+    @classmethod
+    def of(cls, tree: _Tree, queries: Sequence[int], device: str) -> _Attention:
+        """Plan the attention of some states, in the order of the tree."""
+        import torch
+
+        tiles = [queries[first : first + _TILE] for first in range(0, len(queries), _TILE)]
+        seen = [sorted({key for query in tile for key in tree.above[query]}) for tile in tiles]
+        at = np.full((len(tiles), _TILE), queries[-1])
+        keys = np.full((len(tiles), max(map(len, seen))), queries[-1])
+        sees = np.zeros((*at.shape, keys.shape[1]), bool)
+        for number, (tile, states) in enumerate(zip(tiles, seen, strict=True)):
+            at[number, : len(tile)] = tile
+            keys[number, : len(states)] = states
+            place = {state: column for column, state in enumerate(states)}
+            for row, query in enumerate(tile):
+                sees[number, row, [place[key] for key in tree.above[query]]] = True
+        sees[-1, len(tiles[-1]) :] = sees[-1, len(tiles[-1]) - 1]
+        return cls(*(torch.as_tensor(part, device=device) for part in (at, keys, sees[:, None])))
 
 
 def _forward(tower: CausalTower, tree: _Tree, device: str) -> torch.Tensor:
     import torch
 
-    def index(values: Any) -> torch.Tensor:
-        return torch.as_tensor(values, device=device)
-
-    states = tower.embed(index(tree.tokens), index(tree.positions))
-    paths = [index(path) for path in tree.paths.values()]
-    ends = index(tree.ends)
-    ended = torch.zeros(len(states), dtype=torch.bool, device=device)
-    ended[ends] = True
+    states = tower.embed(
+        torch.as_tensor(tree.tokens, device=device), torch.as_tensor(tree.positions, device=device)
+    )
+    everything = _Attention.of(tree, range(len(tree.tokens)), device)
     for block in tower.blocks[:-1]:
-        states = block.finish(states, _attend(block, states, paths))
+        states = block.finish(states, _attend(block, states, everything))
     # Of the last block only the end tokens are needed.
-    paths = [path[ended[path[:, -1]]] for path in paths]
-    mixed = _attend(tower.blocks[-1], states, [path for path in paths if len(path)])
-    last = tower.blocks[-1].finish(states[ends], mixed[ends])
-    return tower.pool(last)
+    mixed = _attend(tower.blocks[-1], states, _Attention.of(tree, sorted(set(tree.ends)), device))
+    ends = torch.as_tensor(tree.ends, device=device)
+    return tower.pool(tower.blocks[-1].finish(states[ends], mixed[ends]))
 
 
-def _attend(block: Block, states: torch.Tensor, paths: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return what attention mixes ``[states, width]`` for the states that end ``paths``; zeros for others."""
+def _attend(block: Block, states: torch.Tensor, attention: _Attention) -> torch.Tensor:
+    """Return what attention mixes ``[states, width]`` for the queries; zeros for others."""
     import torch
 
     queries, keys, values = (part.view(len(states), block.heads, -1) for part in block.project(states))
+    found = torch.nn.functional.scaled_dot_product_attention(
+        queries[attention.queries].transpose(1, 2),  # [tiles, heads, q, d]
+        keys[attention.keys].transpose(1, 2),  # [tiles, heads, k, d]
+        values[attention.keys].transpose(1, 2),
+        attn_mask=attention.sees,
+    )
     mixed = torch.zeros_like(queries)
-    for path in paths:
-        at = path[:, -1]
-        # [k, heads, 1, d] on [k, heads, depth + 1, d]
-        found = torch.nn.functional.scaled_dot_product_attention(
-            queries[at].unsqueeze(2), keys[path].transpose(1, 2), values[path].transpose(1, 2)
-        )
-        mixed[at] = found.squeeze(2)
+    mixed[attention.queries] = found.transpose(1, 2)
     return mixed.flatten(1)

@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -74,6 +75,17 @@ class LoadedPhoto:
     converted: bool
     mode: str
 
+    def in_rgb(self, path: Path) -> LoadedPhoto:
+        """Return the photo in RGB; this one keeps its mode.
+
+        Raises:
+            UnreadablePhoto: the range of its values is not defined, or it cannot be converted.
+        """
+        if self.image.mode == "RGB":
+            return self
+        with _decoding(path):
+            return LoadedPhoto(_to_rgb(path, self.image.copy()), converted=True, mode=self.mode)
+
 
 def image_type(head: bytes) -> ImageType | None:
     """Return the type of an image by its first 16 bytes or more, None where they are not an image.
@@ -131,15 +143,19 @@ def load_photo(path: Path, *, rgb: bool = True, expect_id: str | None = None) ->
     """
     path = Path(path)
     data = _read_bytes(path, expect_id)
-    try:
+    with _decoding(path):
         image = _decode(path, data)
-        mode = image.mode
-        if not rgb or mode == "RGB":
-            return LoadedPhoto(image, converted=False, mode=mode)
-        return LoadedPhoto(_to_rgb(path, image), converted=True, mode=mode)
+    photo = LoadedPhoto(image, converted=False, mode=image.mode)
+    return photo.in_rgb(path) if rgb else photo
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Decoders raise all kinds of errors on untrusted bytes; each means that this photo cannot be read."""
+    try:
+        yield
     except UnreadablePhoto:
         raise
-    # Decoders raise all kinds of errors on untrusted bytes; each means that this photo cannot be read.
     except Exception as error:
         raise UnreadablePhoto(path, _decoding_reason(error)) from error
 

@@ -101,6 +101,8 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     words += ["--label-space", space, "--names", info.names, "--prompts", info.prompts]
     device = "auto" if info.device == "remote" else info.device
     words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
+    if info.runtime != "auto":
+        words += ["--runtime", info.runtime]
     if info.as_published:
         words.append("--as-published")
     if info.stopping:

@@ -194,7 +194,8 @@ class RunInfo(_Record):
     ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of all
     that was asked: runs with the same one may replace each other. ``protocol`` (None: each model's own),
     ``loss``, ``article`` and ``aliases`` say how generative models were asked. ``warnings`` concern the whole
-    run, ``model_warnings`` one model each (by its name).
+    run, ``model_warnings`` one model each (by its name). ``runtime`` is what was asked for; each model's
+    description says what ran it.
     """
 
     counterground_version: str
@@ -225,6 +226,7 @@ class RunInfo(_Record):
     aliases: dict[str, list[str]] = {}
     model_warnings: dict[str, list[str]] = {}
     stopping: StoppingRecord | None = None
+    runtime: str = "auto"
 
     def loading_note(self, of: str = "") -> str:
         """Return what readers must know of how models were loaded; empty where that is as trained.

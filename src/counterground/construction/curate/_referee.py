@@ -155,7 +155,7 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
         )
     templates = prompt_templates(running.prompts)
     head = build_head(model, candidates.space, candidates.texts, templates, cache_dir() / "heads")
-    choose_runtime(model, _benchmark(pool, photos, classes), running.batch_size)
+    choose_runtime(model, _benchmark(pool, photos, classes), running.batch_size, running.runtime)
     # Equal names are one name here: they share a column, and would tie.
     columns, first, place = np.unique(head.columns, return_index=True, return_inverse=True)
     if len(columns) < 2:

@@ -100,9 +100,9 @@ class Finding:
         """Whether the pairs exceed chance, but not clearly (p of 0.002 or more).
 
         A drop is reported only where chance is exceeded: of lucky photos, where effects are weak or absent.
-        In simulations (``python bench/discovery.py 400 permutations=999``) this was so of all pairs that
-        exceeded chance without an effect, of three in four where effects were weak, and of few where they
-        were strong and the reported drop not biased.
+        In simulations (``python bench/experiments/discovery.py 400 permutations=999``) this was so of all
+        pairs that exceeded chance without an effect, of three in four where effects were weak, and of few
+        where they were strong and the reported drop not biased.
         """
         p = self.decisive.p
         return self.exceeds_chance and p is not None and p >= _CLEAR

@@ -13,7 +13,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, error_summary
 from counterground.files import cache_dir
-from counterground.inference._encode import EncodeFn, EncodingJob, Features, require_readable
+from counterground.inference._encode import EncodeFn, EncodingJob, Features, encode_missing, require_readable
 from counterground.inference._predict import candidate_masks, prediction_table, result_columns
 from counterground.inference._prompt_specs import PromptSpec
 from counterground.inference._request import Request
@@ -62,11 +62,13 @@ def _losses(request: Request, model: Generative, prompt: PromptSpec) -> tuple[_L
     reasons: dict[int, str] = {}
     sets = [(rows, names, *_pairs(request, prompt, names)) for rows, names in _by_candidates(request)]
     jobs = [_plan(request, model, photos[rows.tolist()], pairs) for rows, _, pairs, _ in sets]
-    missing, settings = sum(job.missing for job in jobs), request.settings
+    missing = sum(len(job.blocks[number]) for job in jobs for number in job.missing)
+    settings = request.settings
     shown = settings.show_progress and missing > 0
     with progress_bar(model.display_name, total=missing, shown=shown, keep=True) as bar:
         for job, (rows, names, _, forms) in zip(jobs, sets, strict=True):
-            features = job.run(bar.advance)
+            encode_missing([job], bar.advance)
+            features = job.features()
             readable[rows], converted[rows] = features.readable, features.converted
             reasons.update({int(rows[row]): reason for row, reason in features.reasons.items()})
             total, tokens = _best_form(features.matrix, forms, settings.loss)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
 from counterground.models._base import Classifier
-from counterground.models._device import autocast, for_inference
+from counterground.models._device import for_inference
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
-from counterground.models._runtime import Forward, Runtime, onnx_runtimes
+from counterground.models._network import NetworkEncoder
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-class NetworkClassifier(Classifier):
+class NetworkClassifier(NetworkEncoder, Classifier):
     """A PyTorch network with one logit per class.
 
     Under bf16 and fp16 the last linear layer runs in float32 outside autocast, where one is found;
@@ -36,7 +36,6 @@ class NetworkClassifier(Classifier):
         configuration: JSON-ready account of what was built; enters the fingerprint.
         libraries: distributions whose versions enter the fingerprint.
         options: device and precision.
-        side: height and width of the photos for which the network can be exported; None if it cannot.
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class NetworkClassifier(Classifier):
         configuration: dict[str, Any],
         libraries: tuple[str, ...],
         options: LoadOptions,
-        side: int | None = None,
     ) -> None:
         if len(class_names) != len(imagenet_columns):
             raise CounterGroundError(
@@ -63,7 +61,7 @@ class NetworkClassifier(Classifier):
         self._transform = transform
         versions = library_versions(*libraries)
         preprocessing = plain_repr(transform)
-        self.fingerprint = self._eager_fingerprint = combine(
+        self.fingerprint = combine(
             weights=tensor_digests(network.state_dict()),
             configuration=configuration,
             preprocessing=preprocessing,
@@ -71,11 +69,7 @@ class NetworkClassifier(Classifier):
             dtype=self.dtype,
             libraries=versions,
         )
-        self._network = for_inference(network, self.device)
-        self._forward: Forward | None = self._network
-        self._runtime: Runtime | None = None
-        if side is not None and (self.device, self.dtype) == ("cpu", "fp32"):
-            self.runtimes = onnx_runtimes(self._network, side)
+        self.image_network = for_inference(network, self.device)
         final = final_linear(network, self.dim)
         if self.dtype != "fp32" and final is not None:
             keep_float32(final[1], self.device)
@@ -95,34 +89,19 @@ class NetworkClassifier(Classifier):
             image = image.convert("RGB")
         return self._transform(image)
 
-    def run_by(self, runtime: Runtime | None) -> None:
-        if runtime == self._runtime:
-            return
-        self._runtime, self._forward = runtime, None if runtime else self._network
-        self.fingerprint = self._eager_fingerprint
-        if runtime:
-            self.fingerprint = combine(eager=self._eager_fingerprint, runtime=runtime.name)
-
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        if self._forward is None:  # where every photo is stored, no runtime is started
-            assert self._runtime is not None
-            self._forward = self._runtime.start()
-        with torch.inference_mode():
-            with autocast(self.device, self.dtype):
-                logits = _logits_in(self.display_name, self._forward(batch.to(self.device)))
-            if logits.ndim != 2 or len(logits) != len(batch):
-                raise CounterGroundError(
-                    f"{self.display_name}: the network returned {tuple(logits.shape)} for "
-                    f"{counted(len(batch), 'photo')}; expected logits ({len(batch)}, {self.dim})."
-                )
-            if logits.shape[1] != self.dim:
-                raise CounterGroundError(
-                    f"{self.display_name}: the network has {counted(logits.shape[1], 'output')}, but "
-                    f"{counted(self.dim, 'name')} are given; give one name for each output, in their order."
-                )
-            return logits.float().cpu()
+        logits = _logits_in(self.display_name, self.forward(batch))
+        if logits.ndim != 2 or len(logits) != len(batch):
+            raise CounterGroundError(
+                f"{self.display_name}: the network returned {tuple(logits.shape)} for "
+                f"{counted(len(batch), 'photo')}; expected logits ({len(batch)}, {self.dim})."
+            )
+        if logits.shape[1] != self.dim:
+            raise CounterGroundError(
+                f"{self.display_name}: the network has {counted(logits.shape[1], 'output')}, but "
+                f"{counted(self.dim, 'name')} are given; give one name for each output, in their order."
+            )
+        return logits.float().cpu()
 
 
 def _logits_in(spec: str, output: Any) -> torch.Tensor:

@@ -65,7 +65,6 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
         configuration={"library": "efficientnet_lite_pytorch", "name": spec},
         libraries=("efficientnet_lite_pytorch", "torchvision"),
         options=options,
-        side=_SIZES[spec],
     )
 
 

@@ -23,6 +23,7 @@ from counterground.models._fingerprint import (
     tensor_digests,
 )
 from counterground.models._labels import Labels, imagenet_order, match_list, names_of
+from counterground.models._network import image_tower
 from counterground.models.classifiers import NetworkClassifier, final_linear
 
 if TYPE_CHECKING:
@@ -268,6 +269,7 @@ class _WrappedDualEncoder(TorchDualEncoder):
         self.spec, self.device, self.dtype = spec, options.device, options.precision
         self.transform = preprocess
         self.network = for_inference(network, options.device)
+        self.image_network = image_tower(self.network, lambda clip, batch: clip.encode_image(batch))
         scale = getattr(network, "logit_scale", None)
         self.logit_scale = float(torch.as_tensor(scale).exp().reshape(-1)[0]) if scale is not None else 100.0
         libraries = library_versions("open_clip_torch", "transformers")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from counterground.errors import CounterGroundError
 from counterground.models._dual import TorchDualEncoder
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
+from counterground.models._network import image_tower
 from counterground.models.classifiers import keep_float32
 from counterground.models.huggingface._images import HfTransform, load_transform
 from counterground.models.huggingface._loading import (
@@ -28,9 +29,6 @@ from counterground.models.huggingface._texts import (
     tokenization,
     tokenizer_identity,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 
 class HfDualEncoder(TorchDualEncoder):
@@ -71,6 +69,9 @@ class HfDualEncoder(TorchDualEncoder):
             model, transform, words, libraries=libraries, code=code, dtype=options.precision
         )
         self.network = model.to(options.device)
+        self.image_network = image_tower(
+            self.network, lambda network, batch: pooled(network.get_image_features(**transform.inputs(batch)))
+        )
         if options.precision != "fp32" and hasattr(model, "visual_projection"):
             keep_float32(model.visual_projection, options.device)
         self.logit_scale, bias = _scale(model)
@@ -89,9 +90,6 @@ class HfDualEncoder(TorchDualEncoder):
         warn = self.description["warnings"].append
         self.texts = HfTextEncoder(self.network, tokenizer, how, options.device, warn=warn)
         self.dim = int(self.encode_texts(["a photo"]).shape[1])
-
-    def image_features(self, batch: torch.Tensor) -> torch.Tensor:
-        return pooled(self.network.get_image_features(**self.transform.inputs(batch)))
 
 
 def load_hf_dual(source: HfSource, options: LoadOptions) -> HfDualEncoder:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from counterground.errors import CounterGroundError
 from counterground.models._device import for_inference
 from counterground.models._dual import TorchDualEncoder
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
+from counterground.models._network import image_tower
 from counterground.models._weights import check_cached, fetching, refuse_other_files, refusing_code
 from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
 from counterground.models.open_clip._source import (
@@ -21,9 +22,6 @@ from counterground.models.open_clip._source import (
 )
 from counterground.models.open_clip._texts import OpenClipTextEncoder
 from counterground.models.open_clip._training_data import training_data_of
-
-if TYPE_CHECKING:
-    import torch
 
 _REMEDY = (
     "Connect to the network, put the file into the Hugging Face cache (HF_HOME), or give the weights "
@@ -69,6 +67,9 @@ class OpenClipEncoder(TorchDualEncoder):
             model, tokenizer, configuration, libraries, preprocessing=preprocessing, dtype=options.precision
         )
         self.network = for_inference(model, options.device)
+        self.image_network = image_tower(
+            self.network, lambda network, batch: network.encode_image(batch, normalize=False)
+        )
         scale = model.logit_scale.detach().float().exp().reshape(-1)
         self.logit_scale = float(scale[0])
         self.description = {
@@ -84,9 +85,6 @@ class OpenClipEncoder(TorchDualEncoder):
         self.dim = int(configuration["model_cfg"]["embed_dim"])
         if not math.isfinite(self.logit_scale):
             raise CounterGroundError(f"{spec}: the weights hold a logit scale of {self.logit_scale}.")
-
-    def image_features(self, batch: torch.Tensor) -> torch.Tensor:
-        return self.network.encode_image(batch, normalize=False)  # type: ignore[no-any-return]
 
 
 def load_open_clip(spec: str, options: LoadOptions) -> OpenClipEncoder:

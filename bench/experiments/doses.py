@@ -1,8 +1,8 @@
 """A dose-response: how much of a planted reliance is there on photographs never trained on, and is it found?
 
 for dose in 25 50 75; do python -m counterground.training stamps-biased --dose $dose --out DIR/$dose; done
-python bench/doses.py DIR                             # with the two shipped models, which are the ends
-python bench/doses.py DIR --figure docs/images/doses.png
+python bench/experiments/doses.py DIR                 # with the two shipped models, which are the ends
+python bench/experiments/doses.py DIR --figure docs/images/doses.png
 
 The dose is the percentage of training photos on the background planted on their caption's class. Nothing is
 planted in stamps-balanced: there it is what chance gives, one in six. Docs: docs/doses.md.

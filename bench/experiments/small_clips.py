@@ -1,8 +1,8 @@
 """Figures of the two small CLIPs: did the plant take, and where does it hold?
 
-python bench/small_clips.py                         # shipped weights
-python bench/small_clips.py --models DIR            # DIR/stamps-biased, DIR/stamps-balanced
-python bench/small_clips.py --models DIR --cards    # also writes the figures into the model cards there
+python bench/experiments/small_clips.py                       # shipped weights
+python bench/experiments/small_clips.py --models DIR          # DIR/stamps-biased, DIR/stamps-balanced
+python bench/experiments/small_clips.py --models DIR --cards  # also writes them into the model cards
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""What ``plan`` predicts against simulation, in 20 designs: ``python bench/plan_power.py [replications]``.
+"""What ``plan`` predicts against simulation, in 20 designs.
+
+python bench/experiments/plan_power.py [REPLICATIONS]
 
 Predicted from assumptions (first twelve), or from pilot runs of half the size, averaged over pilots (last
 eight). Simulated is how often the interval of the drop lies above 0. Accuracies of classes spread by up to 5

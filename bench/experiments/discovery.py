@@ -1,4 +1,6 @@
-"""What `discover` finds in simulated referees: ``python bench/discovery.py [replications] [NAME=VALUE ...]``.
+"""What `discover` finds in simulated referees.
+
+python bench/experiments/discovery.py [REPLICATIONS] [NAME=VALUE ...]
 
 Six worlds: three layouts of photos, each with and without effects of the backgrounds. The truth of a pair is
 known, so bias and coverage of the reported drop are, too. ``says chance``: no benchmark would be written;

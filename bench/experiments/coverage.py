@@ -1,4 +1,6 @@
-"""How often the 95 % intervals hold the truth, by simulation: ``python bench/coverage.py [replications]``.
+"""How often the 95 % intervals hold the truth, by simulation.
+
+python bench/experiments/coverage.py [REPLICATIONS]
 
 Photos are right or wrong by a probit with effects of the cluster, shared by all its classes and groups or of
 one group alone, so the true accuracies are known in closed form. Two models see the same photos and share
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -21,6 +23,7 @@ from counterground.metrics import SETTING_SCHEMA, paired_test, score_predictions
 BLOCK = 50
 """Replications that share a layout."""
 QUANTITIES = ("accuracy", "common", "counter", "drop", "difference")
+FURTHER = ("plain", "a class's drop")
 
 
 @dataclass(frozen=True)
@@ -189,11 +192,15 @@ _CLASS_LEVEL, _CLASS_DROP, _MEAN_LEVEL = 0.7, 0.5, 0.6
 
 @dataclass
 class Draws:
-    """Replications on one layout: two models' answers ``[r, n]`` each, and the truth of each quantity."""
+    """Replications on one layout: two models' answers ``[r, n]`` each, and the truth of each quantity.
+
+    ``drops`` ``[c]`` are those of the classes, of the first model.
+    """
 
     layout: Layout
     correct: tuple[np.ndarray, np.ndarray]
-    truth: dict[str, float] = field(default_factory=dict)
+    truth: dict[str, float]
+    drops: np.ndarray
 
 
 def simulate(scene: Scene, rng: np.random.Generator, replications: int, *, classes: bool = False) -> Draws:
@@ -210,15 +217,17 @@ def simulate(scene: Scene, rng: np.random.Generator, replications: int, *, class
     drops = (scene.drop, scene.drop * 1.4)
     if classes:
         level = np.full(len(index), _MEAN_LEVEL)
-    answers, truths = [], []
+    answers, chances = [], []
     together = _effects(scene, rng, replications, layout, classes=classes)
     for drop in drops:
         own = _effects(scene, rng, replications, layout, classes=classes)
         mixed = (together + own) / np.sqrt(2) if scene.effect is _normal else together
         answers.append(level - drop * group + mixed > 0)
-        truths.append(_truth(scene, level - drop * group, spread, layout, classes=classes))
+        chances.append(_chance(scene, level - drop * group, spread, classes=classes))
+    truths = [_truth(layout, chance) for chance in chances]
     truth = dict(zip(QUANTITIES, (*truths[0], truths[0][-1] - truths[1][-1]), strict=True))
-    return Draws(layout, (answers[0], answers[1]), truth)
+    truth["plain"] = float(chances[0].mean())
+    return Draws(layout, (answers[0], answers[1]), truth, _class_drops(layout, chances[0]))
 
 
 def equal_models(
@@ -250,23 +259,33 @@ def _effects(
     return found
 
 
-def _truth(
-    scene: Scene, level: np.ndarray, spread: float, layout: Layout, *, classes: bool
-) -> tuple[float, float, float, float]:
-    """Accuracy averaged over classes, of all, common and counter photos, and the drop."""
+def _chance(scene: Scene, level: np.ndarray, spread: float, *, classes: bool) -> np.ndarray:
+    """How often a photo of each level ``[n]`` is right in the population of clusters (and of classes)."""
     if classes:
         spread += _CLASS_LEVEL**2 + _CLASS_DROP**2 / 4
     values, place = np.unique(level, return_inverse=True)
     nodes = scene.shared * _NODES[scene.effect]
-    p = ndtr((values[:, None] + nodes) / np.sqrt(1 + spread)).mean(axis=1)[place]
+    return np.asarray(ndtr((values[:, None] + nodes) / np.sqrt(1 + spread)).mean(axis=1)[place])
+
+
+def _class_means(layout: Layout, chance: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Mean over the chosen photos of each class ``[c]``; NaN without any."""
     number = layout.class_index.max() + 1
+    hits = np.bincount(layout.class_index[chosen], weights=chance[chosen], minlength=number)
+    sizes = np.bincount(layout.class_index[chosen], minlength=number)
+    return np.divide(hits, sizes, out=np.full(number, np.nan), where=sizes > 0)
 
-    def balanced(chosen: np.ndarray) -> float:
-        hits = np.bincount(layout.class_index[chosen], weights=p[chosen], minlength=number)
-        return float((hits / np.bincount(layout.class_index[chosen], minlength=number)).mean())
 
-    common, counter = balanced(layout.group == 0), balanced(layout.group == 1)
-    return balanced(layout.group >= 0), common, counter, common - counter
+def _class_drops(layout: Layout, chance: np.ndarray) -> np.ndarray:
+    common, counter = (_class_means(layout, chance, layout.group == group) for group in (0, 1))
+    return common - counter
+
+
+def _truth(layout: Layout, chance: np.ndarray) -> tuple[float, float, float, float]:
+    """Accuracy averaged over classes, of all, common and counter photos, and the drop."""
+    chosen = (layout.group >= 0, layout.group == 0, layout.group == 1)
+    every, common, counter = (float(_class_means(layout, chance, photos).mean()) for photos in chosen)
+    return every, common, counter, common - counter
 
 
 def predictions(layout: Layout, correct: np.ndarray) -> pl.DataFrame:
@@ -293,39 +312,48 @@ def predictions(layout: Layout, correct: np.ndarray) -> pl.DataFrame:
 def coverage(
     scene: Scene, replications: int, *, seed: int = 1, classes: bool = False, block: int = BLOCK
 ) -> dict[str, float]:
-    """Share of intervals that hold the truth, for each of ``QUANTITIES``.
+    """Share of intervals that hold the truth, for each of ``QUANTITIES`` and ``FURTHER``.
 
     With ``classes`` the truth is that of a population of classes, and the intervals are those over classes;
-    the share of intervals over photos that hold it is added as ``over photos``.
+    the share of intervals over photos that hold it is then given as ``over photos``, instead of ``FURTHER``.
     """
     rng = np.random.default_rng(seed)
-    held = dict.fromkeys((*QUANTITIES, "over photos"), 0)
+    names = (*QUANTITIES, "over photos") if classes else (*QUANTITIES, *FURTHER)
+    held, of = dict.fromkeys(names, 0), dict.fromkeys(names, replications)
     low, high = ("classes_low", "classes_high") if classes else ("low", "high")
     done = 0
     while done < replications:
         count = min(block, replications - done)
         draws = simulate(scene, rng, count, classes=classes)
-        scores = score_predictions(predictions(draws.layout, draws.correct[0]), by_class=False)
-        for name, truth in draws.truth.items():
+        scores = score_predictions(predictions(draws.layout, draws.correct[0]), by_class=not classes)
+        total = scores.filter(pl.col("class_index").is_null())
+        for name in names[:4]:
             metric, group = (
                 ("drop", None) if name == "drop" else ("accuracy", None if name == "accuracy" else name)
             )
-            rows = scores.filter(pl.col("metric") == metric, pl.col("group").eq_missing(pl.lit(group)))
-            held[name] += _held(rows, low, high, truth)
-        drops = scores.filter(metric="drop")
-        held["over photos"] += _held(drops, "low", "high", draws.truth["drop"])
-        names = np.array(["common", "counter"], dtype=object)[draws.layout.group]
+            rows = total.filter(pl.col("metric") == metric, pl.col("group").eq_missing(pl.lit(group)))
+            held[name] += _held(rows, low, high, draws.truth[name])
+        if classes:
+            held["over photos"] += _held(total.filter(metric="drop"), "low", "high", draws.truth["drop"])
+        else:
+            plain = total.filter(pl.col("metric") == "plain_accuracy", pl.col("group").is_null())
+            held["plain"] += _held(plain, low, high, draws.truth["plain"])
+            rows = scores.filter(pl.col("metric") == "drop", pl.col("class_index").is_not_null())
+            rows = rows.filter(pl.col("low").is_not_null())
+            held["a class's drop"] += _held(rows, low, high, draws.drops[rows["class_index"].to_numpy()])
+            of["a class's drop"] += len(rows) - count
+        groups = np.array(["common", "counter"], dtype=object)[draws.layout.group]
         for first, second in zip(*draws.correct, strict=True):
             test = paired_test(
-                first, second, draws.layout.class_index, names, draws.layout.cluster, quantity="drop"
+                first, second, draws.layout.class_index, groups, draws.layout.cluster, quantity="drop"
             )
             held["difference"] += getattr(test, low) <= draws.truth["difference"] <= getattr(test, high)
         done += count
-    return {name: number / replications for name, number in held.items()}
+    return {name: number / max(1, of[name]) for name, number in held.items()}
 
 
-def _held(rows: pl.DataFrame, low: str, high: str, truth: float) -> int:
-    return int(((rows[low] <= truth) & (truth <= rows[high])).sum())
+def _held(rows: pl.DataFrame, low: str, high: str, truth: float | np.ndarray) -> int:
+    return int(((rows[low].to_numpy() <= truth) & (truth <= rows[high].to_numpy())).sum())
 
 
 def _row(name: str, found: dict[str, float], columns: tuple[str, ...]) -> str:
@@ -339,10 +367,13 @@ def main() -> None:
         ("other photos, these classes", [scene for scene in SCENES if not scene.extreme]),
         ("the same, stated apart", [scene for scene in SCENES if scene.extreme]),
     ):
-        print(f"\n| {title} | balanced | common | counter | drop | difference of two drops |")
-        print("|---|---|---|---|---|---|")
+        print(
+            f"\n| {title} | balanced | common | counter | drop | difference of two drops | all photos alike "
+            "| drop of one class |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
         for scene in scenes:
-            print(_row(scene.name, coverage(scene, replications), QUANTITIES), flush=True)
+            print(_row(scene.name, coverage(scene, replications), (*QUANTITIES, *FURTHER)), flush=True)
     columns = (*QUANTITIES, "over photos")
     print(
         "\n| other classes | balanced | common | counter | drop | difference | interval over photos, drop |"

@@ -1,4 +1,4 @@
-"""Two slopes of the line, by simulation: ``python bench/line_with_errors.py [replications]``.
+"""Two slopes of the line, by simulation: ``python bench/experiments/line_with_errors.py [replications]``.
 
 Models lie about a known line on the probit scale, with scatter of their own. Their accuracies are shares of
 photos, so both have sampling error. It flattens the line of least squares; the line with errors in both

@@ -1,4 +1,6 @@
-"""How often anything is wrongly called significant: ``python bench/family_wise.py [replications]``.
+"""How often anything is wrongly called significant, by simulation.
+
+python bench/experiments/family_wise.py [REPLICATIONS]
 
 No model relies on the background and all are equally good; they see the same photos and share half of what
 happens to these. Counted are replications with at least one error: of the report's "Yes" (a drop that differs

@@ -1,7 +1,7 @@
 """How much a method that changes nothing "gains" on classes or pairs chosen on the photos it is scored on.
 
-python bench/regression_to_the_mean.py [REPLICATIONS]       # simulation, by default 4,000
-python bench/regression_to_the_mean.py --run RUN            # two real models of a run: BASE, then METHOD
+python bench/experiments/regression_to_the_mean.py [REPLICATIONS]  # simulation, by default 4,000
+python bench/experiments/regression_to_the_mean.py --run RUN       # two models of a run: BASE, then METHOD
 
 The method has the accuracy of the base model in every class and background, but answers a share of the photos
 anew. Its true gain is 0 by construction. Docs: docs/regression-to-the-mean.md.

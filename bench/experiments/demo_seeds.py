@@ -1,6 +1,6 @@
 """How the demo's drops vary with the split: pairs of each referee on 20 random halves of ``stamps``.
 
-python bench/demo_seeds.py [SEEDS [FIRST]]    # every photo is encoded once; `make demo` has done most of that
+python bench/experiments/demo_seeds.py [SEEDS [FIRST]]    # photos are encoded once, most by `make demo`
 
 Pairs, drops and intervals are those of ``discover`` and ``evaluate``. All splits share their photos, so the
 mean over splits has no interval of its own: the table shows the mean of the intervals, and how much the drop

@@ -1,0 +1,321 @@
+"""``counterground evaluate`` against other programs, whole processes: ``python bench/evaluate.py ROW ...``.
+
+lite      EfficientNet-Lite0 and Lite1, against commit b73423d
+rn50      OpenCLIP RN50, against CLIP_benchmark
+resnet50  torchvision ResNet-50, against a plain loop
+vitb32    OpenCLIP ViT-B/32, against CLIP_benchmark
+five      five small CLIPs on photos of 2 megapixels, against CLIP_benchmark's five runs, and the bound
+small     the shipped CLIP of 3 million parameters, against a plain loop
+second    another label space and another prompt set, against the first pass
+
+Both programs read the same files and the same weights (random but for Lite and the shipped CLIP), start with
+an empty cache, compute in float32 and use all cores. ``BENCH_PHOTOS``: how many photos, by default 300.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from _pairs import Row, Run, here, paired, process, publish
+from _peers import peer_python
+
+ROOT = Path(__file__).parents[1]
+PHOTOS = int(os.environ.get("BENCH_PHOTOS", "300"))
+EARLIER = "b73423d"
+WHOLE = (
+    "The clock holds whole processes: imports, weights, text head, photos and results (ours: run, scores and "
+    "report, too). Photos are in the page cache."
+)
+
+
+def evaluate(
+    folder: Path, photos: Path, models: Sequence[str], *options: str, source: Path = ROOT / "src"
+) -> Run:
+    """Run ``counterground evaluate`` with an empty cache, into a new folder."""
+    out = Path(tempfile.mkdtemp(dir=folder))
+    command = [sys.executable, "-m", "counterground", "evaluate", photos, "--out", out / "run", *options]
+    run = process(
+        [*command, *(word for model in models for word in ("-m", model))], {"PYTHONPATH": str(source)}
+    )
+    shutil.rmtree(out)
+    return run
+
+
+def loop(name: str, photos: Path, models: Sequence[str]) -> Run:
+    """Run a loop of ``_loops.py`` in the peers' environment."""
+    script = Path(__file__).with_name("_loops.py")
+    return process([peer_python(), script, name, photos / "files", photos / "names.txt", *models])
+
+
+def stamps(folder: Path, photos: int) -> Path:
+    """Write some photos of ``stamps`` as a benchmark of ours, and linked as folders of classes for others."""
+    from counterground.benchmarks import open_benchmark
+    from counterground.photos import Benchmark
+
+    source = open_benchmark("stamps")
+    some = source.photos.sample(photos, seed=0).sort("path")
+    return written(folder, Benchmark("bench", source.root, some, source.label_space))
+
+
+def two_megapixels(folder: Path, photos: int) -> Path:
+    """Write JPEG photos of 1,632 x 1,224: soft shapes with noise, which compress about as photos do."""
+    import polars as pl
+    from PIL import Image
+
+    from counterground.photos import benchmark_of_frame, imagenet_names, photo_id
+
+    files = folder / "drawn"
+    files.mkdir()
+
+    def draw(number: int) -> str:
+        rng = np.random.default_rng(number)
+        shapes = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((1632, 1224), 3)
+        noisy = np.asarray(shapes) + rng.normal(0, 6, (1224, 1632, 1))
+        path = files / f"{number:05}.jpg"
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+        return path.name
+
+    with ThreadPoolExecutor() as threads:
+        paths = list(threads.map(draw, range(photos)))
+    names = [imagenet_names("openai")[number % 10] for number in range(photos)]
+    frame = pl.DataFrame(
+        {"path": paths, "photo_id": [photo_id(files / path) for path in paths], "class_name": names}
+    )
+    return written(folder, benchmark_of_frame(frame, files))
+
+
+def written(folder: Path, benchmark) -> Path:
+    """Write a benchmark with its files, and ``files`` and ``names.txt`` as `_loops` reads them."""
+    from counterground.photos import write_benchmark
+
+    photos = folder / "photos"
+    write_benchmark(benchmark, photos)
+    names = benchmark.label_space.names
+    (photos / "names.txt").write_text("\n".join(names) + "\n")
+    for number in range(len(names)):
+        (photos / "files" / f"{number:03}").mkdir(parents=True)
+    for path, index in benchmark.photos["path", "class_index"].iter_rows():
+        target = photos / "files" / f"{index:03}" / Path(path).name
+        target.symlink_to(benchmark.photo_path(path))
+    return photos
+
+
+def open_clip_weights(folder: Path, name: str) -> str:
+    """Write random weights; return ``NAME@FILE``."""
+    import open_clip
+    import torch
+
+    torch.manual_seed(0)
+    path = folder / f"{name}.pt"
+    torch.save(open_clip.create_model(name).state_dict(), path)
+    return f"{name}@{path}"
+
+
+def small_clips(folder: Path, number: int) -> list[str]:
+    """Write CLIPs of the shipped architecture with random weights, as folders."""
+    import json
+
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    import counterground.models
+
+    shipped = Path(counterground.models.__file__).parent / "data" / "stamps-biased"
+    configuration = json.loads((shipped / "open_clip_config.json").read_text())
+    folders = []
+    for seed in range(number):
+        torch.manual_seed(seed)
+        target = folder / f"small-{seed}"
+        target.mkdir()
+        shutil.copy(shipped / "open_clip_config.json", target)
+        network = open_clip.CLIP(**configuration["model_cfg"])
+        save_file(network.state_dict(), target / "open_clip_model.safetensors")
+        folders.append(str(target))
+    return folders
+
+
+def lite(folder: Path) -> list[Row]:
+    old = folder / "earlier"
+    archive = subprocess.run(["git", "archive", EARLIER, "src"], cwd=ROOT, check=True, capture_output=True)
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(old, filter="data")
+    photos, models = stamps(folder, PHOTOS), ["efficientnet-lite0", "efficientnet-lite1"]
+    return [
+        paired(
+            f"evaluate EfficientNet-Lite0 and Lite1, {PHOTOS} photos of stamps",
+            partial(evaluate, folder, photos, models),
+            f"commit {EARLIER}",
+            partial(evaluate, folder, photos, models, source=old / "src"),
+            wanted="3",
+            clock=WHOLE,
+        )
+    ]
+
+
+def one_clip(name: str, wanted: str, folder: Path) -> list[Row]:
+    photos, weights = stamps(folder, PHOTOS), open_clip_weights(folder, name)
+    return [
+        paired(
+            f"evaluate OpenCLIP {name}, {PHOTOS} photos",
+            partial(evaluate, folder, photos, [f"open_clip:{weights}"], "--label-space", "benchmark"),
+            "CLIP_benchmark, eager",
+            partial(loop, "clip-benchmark", photos, [weights]),
+            wanted=wanted,
+            clock=WHOLE,
+        )
+    ]
+
+
+def resnet50(folder: Path) -> list[Row]:
+    import torch
+    import torchvision
+
+    torch.manual_seed(0)
+    weights = folder / "resnet50.pt"
+    torch.save(torchvision.models.resnet50().state_dict(), weights)
+    photos = stamps(folder, PHOTOS)
+    return [
+        paired(
+            f"evaluate torchvision ResNet-50, {PHOTOS} photos",
+            partial(evaluate, folder, photos, [f"torchvision:resnet50@{weights}"]),
+            "plain DataLoader loop, eager",
+            partial(loop, "plain-classifier", photos, [str(weights)]),
+            wanted="1.5",
+            clock=WHOLE,
+        )
+    ]
+
+
+def five(folder: Path) -> list[Row]:
+    photos, models = two_megapixels(folder, PHOTOS), small_clips(folder, 5)
+
+    def five_runs() -> Run:
+        runs = [loop("clip-benchmark", photos, [model]) for model in models]
+        return Run(
+            sum(run.seconds for run in runs),
+            sum(run.processor for run in runs),
+            max(run.peak_mb for run in runs),
+        )
+
+    specs = [f"open_clip:{model}" for model in models]
+    ours = partial(evaluate, folder, photos, specs, "--label-space", "benchmark")
+    work = f"evaluate five small CLIPs, {PHOTOS} photos of 2 megapixels"
+    return [
+        paired(work, ours, "CLIP_benchmark, a process for each", five_runs, wanted="3", clock=WHOLE),
+        paired(
+            work,
+            ours,
+            "CLIP_benchmark, all in one process",
+            partial(loop, "clip-benchmark", photos, models),
+            clock=WHOLE,
+        ),
+        paired(
+            work,
+            ours,
+            "one decode and the forward passes",
+            partial(loop, "one-decode", photos, models),
+            wanted="0.91 (1.1 times its time)",
+            clock=WHOLE,
+        ),
+    ]
+
+
+def small(folder: Path) -> list[Row]:
+    import counterground.models
+
+    photos = stamps(folder, 10 * PHOTOS)
+    shipped = Path(counterground.models.__file__).parent / "data" / "stamps-biased"
+    return [
+        paired(
+            f"evaluate the shipped CLIP of 3 million parameters, {10 * PHOTOS:,} photos of 256 px",
+            partial(evaluate, folder, photos, ["counterground:stamps-biased"], "--label-space", "benchmark"),
+            "plain DataLoader loop, eager",
+            partial(loop, "plain-clip", photos, [str(shipped)]),
+            wanted="1.0",
+            clock=WHOLE,
+        )
+    ]
+
+
+def second(folder: Path) -> list[Row]:
+    import counterground
+    from counterground.models import load_model
+    from counterground.photos import read_benchmark
+
+    os.environ["COUNTERGROUND_CACHE"] = str(folder / "cache")
+    benchmark = read_benchmark(stamps(folder, PHOTOS))
+    model = load_model(f"open_clip:{open_clip_weights(folder, 'ViT-B-32')}", device="cpu")
+    runs = count()
+
+    def run(**settings: str) -> Run:
+        out = folder / f"run-{next(runs)}"
+        return here(
+            lambda: counterground.evaluate(
+                benchmark, model, out=out, report=False, warn=lambda _: None, **settings
+            )
+        )
+
+    def first() -> Run:
+        shutil.rmtree(folder / "cache", ignore_errors=True)
+        return run(label_space="benchmark")
+
+    def again(**settings: str) -> Run:
+        shutil.rmtree(folder / "cache" / "heads", ignore_errors=True)  # its own head must be built
+        return run(**settings)
+
+    clock = (
+        "The clock holds evaluate() without the report, with the model loaded; the text head is built anew."
+    )
+    settings = {"another label space (ImageNet)": {"label_space": "imagenet"}}
+    settings["another prompt set (80 templates)"] = {"label_space": "benchmark", "prompts": "openai"}
+    first()
+    return [
+        replace(
+            paired(
+                f"ViT-B/32 on {PHOTOS} photos with {what}",
+                partial(again, **chosen),
+                "the first pass",
+                first,
+                wanted="50",
+                clock=clock,
+            )
+        )
+        for what, chosen in settings.items()
+    ]
+
+
+ROWS: dict[str, Callable[[Path], list[Row]]] = {
+    "lite": lite,
+    "rn50": partial(one_clip, "RN50", "2.5"),
+    "resnet50": resnet50,
+    "vitb32": partial(one_clip, "ViT-B-32", "1.3"),
+    "five": five,
+    "small": small,
+    "second": second,
+}
+
+
+def main() -> None:
+    for name in sys.argv[1:] or ROWS:
+        with tempfile.TemporaryDirectory() as folder:
+            for row in ROWS[name](Path(folder)):
+                publish(row)
+
+
+if __name__ == "__main__":
+    main()

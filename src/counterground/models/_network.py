@@ -1,0 +1,69 @@
+"""An encoder that is a PyTorch network, run eagerly or by another runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from counterground.models._base import Encoder
+from counterground.models._device import autocast
+from counterground.models._fingerprint import combine
+from counterground.models._runtime import Forward, Runtime, runtimes_for
+
+if TYPE_CHECKING:
+    import torch
+
+
+class NetworkEncoder(Encoder):
+    """An encoder whose photos go through one network. Subclasses set it and call `forward`.
+
+    Attributes:
+        image_network: from ``[n, 3, h, w]`` on ``device`` to logits or embeddings.
+    """
+
+    image_network: torch.nn.Module
+    _eager_fingerprint: str
+    _runtime: Runtime | None = None
+    _forward: Forward | None = None
+
+    @cached_property
+    def runtimes(self) -> tuple[Runtime, ...]:
+        return runtimes_for(self.image_network, self.device, self.dtype)
+
+    def run_by(self, runtime: Runtime | None) -> None:
+        if runtime == self._runtime:
+            return
+        if self._runtime is None:
+            self._eager_fingerprint = self.fingerprint
+        self._runtime, self._forward = runtime, None
+        self.fingerprint = self._eager_fingerprint
+        if runtime:
+            self.fingerprint = combine(eager=self._eager_fingerprint, runtime=runtime.name)
+
+    def forward(self, batch: torch.Tensor) -> Any:
+        """Return what the network makes of a batch; a runtime is started here, by the first."""
+        import torch
+
+        batch = batch.to(self.device)
+        if self._forward is None:
+            self._forward = self._runtime.start(self.image_network, batch) if self._runtime else None
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            return (self._forward or self.image_network)(batch)
+
+
+def image_tower(
+    network: torch.nn.Module, features: Callable[[Any, torch.Tensor], torch.Tensor]
+) -> torch.nn.Module:
+    """Return the image side of a network as one of its own: ``features(network, batch)``."""
+    import torch
+
+    class ImageTower(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return features(self.network, batch)
+
+    return ImageTower()

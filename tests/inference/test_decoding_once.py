@@ -1,0 +1,78 @@
+"""Models of one run share the decoding of each photo, and change none of each other's numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from counterground.inference import Settings, evaluate_models
+from counterground.photos import load_photo, read_benchmark
+
+NAMES = ["black swan", "flamingo", "ice bear"]
+SETTINGS = Settings(label_space="benchmark", batch_size=8, device="cpu")
+
+
+class Mean(torch.nn.Module):
+    def forward(self, batch):
+        return batch.mean((2, 3))
+
+
+def pixels(image):
+    return torch.from_numpy(np.array(image.resize((4, 4)))).permute(2, 0, 1) / 255
+
+
+def shrinking(image):
+    """Changes the image that it is given, as PIL's ``thumbnail`` does."""
+    image.thumbnail((4, 4))
+    return pixels(image)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files that were decoded, in order."""
+    paths = []
+
+    def counting(path, **how):
+        paths.append(path)
+        return load_photo(path, **how)
+
+    monkeypatch.setattr("counterground.inference._encode.load_photo", counting)
+    return paths
+
+
+def run_on(photos, models, out):
+    return evaluate_models(read_benchmark(photos), models, SETTINGS, out).predictions
+
+
+def test_each_photo_is_decoded_once_for_all_models(photos, tiny_clip, tmp_path, cache, decoded):
+    models = {"clip": f"open_clip:{tiny_clip}", "a": (Mean(), shrinking, NAMES), "b": (Mean(), pixels, NAMES)}
+    together = run_on(photos, models, tmp_path / "together")
+    count = len(read_benchmark(photos).photos)
+    assert len(set(decoded)) == count
+    assert len(decoded) == count + len(models), "each model is tried on one photo first"
+    (cache / "features").rename(cache / "elsewhere")
+    alone = [run_on(photos, {name: model}, tmp_path / name) for name, model in models.items()]
+    for each in alone:
+        assert together.filter(model=each["model"][0]).equals(each)
+
+
+def test_a_model_that_is_stored_asks_for_no_photo(photos, tiny_clip, tmp_path, decoded):
+    run_on(photos, {"a": (Mean(), pixels, NAMES)}, tmp_path / "first")
+    decoded.clear()
+    both = {"a": (Mean(), pixels, NAMES), "clip": f"open_clip:{tiny_clip}"}
+    assert run_on(photos, both, tmp_path / "both")["model"].n_unique() == 2
+    assert len(decoded) == len(read_benchmark(photos).photos) + 1
+
+
+def test_a_photo_without_rgb_is_lost_to_those_alone_who_need_it(photos, tiny_clip, tmp_path):
+    """An image of floating-point pixels has no RGB, which ``--as-published`` does not ask for first."""
+    path = sorted(photos.rglob("*.jpg"))[0]
+    Image.fromarray(np.full((40, 40), 0.5, dtype=np.float32)).save(path, "TIFF")
+    models = {"clip": f"open_clip:{tiny_clip}", "a": (Mean(), pixels, NAMES)}
+    settings = Settings(label_space="benchmark", batch_size=8, device="cpu", as_published=True)
+    run = evaluate_models(read_benchmark(photos), models, settings, tmp_path / "run")
+    assert run.info.counts.unreadable == 1
+    assert "1 of them could be read for some models" in " ".join(run.info.warnings)
+    assert "floating-point" in (tmp_path / "run" / "unreadable.csv").read_text()
