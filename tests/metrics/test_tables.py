@@ -138,7 +138,6 @@ def test_intervals_are_those_of_the_functions(frame, scores):
     )
     for row, interval in (
         (cell(scores, "accuracy"), balanced_interval(correct, index, cluster)),
-        (cell(scores, "plain_accuracy"), proportion_interval(correct, cluster)),
         (cell(scores, "drop"), drop_interval(correct, index, frame["group"].to_list(), cluster)),
     ):
         for name in ("low", "high", "p_value", "classes_low", "classes_high"):
@@ -167,6 +166,20 @@ def test_intervals_are_about_as_wide_as_those_of_a_bootstrap_over_clusters(frame
     for metric, spread in zip(("accuracy", "drop"), np.std(drawn, axis=0), strict=True):
         row = cell(scores, metric)
         assert row["high"] - row["low"] == pytest.approx(2 * 1.98 * spread, rel=0.25), metric
+
+
+def test_plain_accuracy_knows_how_many_photos_each_class_has():
+    """Differences between classes are no sampling error: as many photos of each would be drawn again."""
+    frame = predictions().with_columns(correct=pl.col("class_index") < 30)
+    row = cell(score_predictions(frame), "plain_accuracy")
+    assert row["value"] == pytest.approx(frame["correct"].mean())
+    alike = proportion_interval(frame["correct"], frame["cluster"].to_list())
+    assert alike.low < row["low"] < row["value"] < row["high"] < alike.high
+    assert row["high"] - row["low"] < 0.5 * (alike.high - alike.low)
+    level = frame.sort("class_index").group_by("class_index", maintain_order=True).head(40)
+    scores = score_predictions(level)
+    for name in ("value", "low", "high"):
+        assert cell(scores, "plain_accuracy")[name] == pytest.approx(cell(scores, "accuracy")[name])
 
 
 def test_what_chance_alone_shifts_has_no_interval(scores):

@@ -80,12 +80,12 @@ class Answers:
         return self.share(StratumMeans(self.photos.by_cell, hits), self.cells(group))
 
     def plain_share(self, hits: npt.NDArray[np.bool_], group: str | None) -> Interval:
-        """Return the share of hits over all photos, or over those of a group."""
-        partition, stratum = (
-            (self.photos.whole, 0) if group is None else (self.photos.by_group, _CODES[group])
-        )
-        chosen = np.array([stratum]) if partition.photos[stratum] else np.array([], dtype=np.intp)
-        return self.share(StratumMeans(partition, hits), chosen)
+        """Return the share of hits over all photos, or over those of a group; classes keep their sizes."""
+        if group is None:
+            means, strata = StratumMeans(self.photos.by_class, hits), self.classes
+        else:
+            means, strata = StratumMeans(self.photos.by_cell, hits), self.cells(group)
+        return share_interval(means.pooled(strata)) if len(strata) else self.unknown
 
     def share(self, means: StratumMeans, strata: Codes) -> Interval:
         """Return the unweighted average of the means of some strata; unknown where there are none."""

@@ -157,9 +157,12 @@ class Partition:
         weights = values[self._inside].astype(np.float64)
         return sum_by_code(self._pair, weights, len(self.pair_stratum))
 
-    def rows(self, strata: Codes) -> _Rows:
-        """Look up what averages over the rows of ``strata`` ``[m, q]`` share, whatever is averaged."""
-        key = strata.tobytes() + bytes([strata.shape[1]])
+    def rows(self, strata: Codes, *, pooled: bool = False) -> _Rows:
+        """Look up what averages over the rows of ``strata`` ``[m, q]`` share, whatever is averaged.
+
+        ``pooled``: strata count by their photos, not alike.
+        """
+        key = strata.tobytes() + bytes([strata.shape[1], pooled])
         if key not in self._rows:
             pairs = [self._pairs_of(column) for column in strata.T]
             row = np.zeros(self.size, dtype=np.intp)
@@ -172,7 +175,8 @@ class Partition:
             clusters = len(np.unique(self.pair_cluster[np.concatenate(pairs)]))
             n = int(self.photos[np.unique(strata)].sum())
             stratum = [self.pair_stratum[p] for p in pairs]
-            share = [self.pair_photos[p] / self.photos[own] for p, own in zip(pairs, stratum, strict=True)]
+            of = np.ones(self.size) if pooled else self.photos
+            share = [self.pair_photos[p] / of[own] for p, own in zip(pairs, stratum, strict=True)]
             df = degrees_of_freedom(stratum, [self.pair_cluster[p] for p in pairs], share)
             self._rows[key] = _Rows(n, clusters, df, pairs, meeting, len(names))
         return self._rows[key]
@@ -203,31 +207,43 @@ class StratumMeans:
         """Unweighted average of the means of some strata, none of them empty."""
         return self.averages(strata[:, None])[0]
 
+    def pooled(self, strata: Codes) -> InfluenceEstimate:
+        """Mean over the photos of some strata, each of which has as many of them in other samples, too."""
+        rows = self._partition.rows(strata[:, None], pooled=True)
+        photos = self._partition.photos[strata]
+        return replace(self._average(strata, rows, 0, rows.n, photos / photos.sum()), scatter=None)
+
     def averages(self, strata: Codes) -> list[InfluenceEstimate]:
         """Averages over the rows of ``strata`` ``[m, q]``, one for each column, comparable."""
         rows = self._partition.rows(strata)
         counts = self._partition.photos[strata].sum(axis=0)
+        alike = np.full(len(strata), 1 / len(strata))
         return [
-            self._average(column, rows, place, rows.n if strata.shape[1] == 1 else int(counts[place]))
+            self._average(column, rows, place, rows.n if strata.shape[1] == 1 else int(counts[place]), alike)
             for place, column in enumerate(strata.T)
         ]
 
-    def _average(self, strata: Codes, rows: _Rows, place: int, n: int) -> InfluenceEstimate:
+    def _average(self, strata: Codes, rows: _Rows, place: int, n: int, weights: Floats) -> InfluenceEstimate:
+        """Average with ``weights`` ``[m]``, which add to 1."""
         part, m, pairs = self._partition, len(strata), rows.pairs[place]
         values = self.values[strata]
-        value = float(values.mean())
-        weights = self._scores[pairs] / m
+        value = float(weights @ values)
+        of_stratum = np.zeros(part.size)
+        of_stratum[strata] = weights
+        weight = of_stratum[part.pair_stratum[pairs]]
+        pulls = weight * self._scores[pairs]
         alone = part.pair_photos[pairs] == part.photos[part.pair_stratum[pairs]]
         scatter = None
         if m > 1:
+            wider = np.sqrt(m / (m - 1))
             if alone.any():
                 # The scatter between photos of a stratum with one cluster is unknown; its distance from the
                 # average stands in for it, which errs on the wide side.
                 away = self.values[part.pair_stratum[pairs]] - value
-                weights = np.where(alone, away / np.sqrt(m * (m - 1)), weights)
-            meetings = sum_by_code(rows.meeting[place], weights, rows.meetings)
-            scatter = ClassScatter((values - value) / np.sqrt(m * (m - 1)), meetings)
-        deviations = sum_by_code(part.pair_cluster[pairs], weights, part.sampling.size)
+                pulls = np.where(alone, weight * wider * away, pulls)
+            meetings = sum_by_code(rows.meeting[place], pulls, rows.meetings)
+            scatter = ClassScatter(weights * wider * (values - value), meetings)
+        deviations = sum_by_code(part.pair_cluster[pairs], pulls, part.sampling.size)
         confidence = part.sampling.confidence
         return InfluenceEstimate(value, deviations, n, rows.clusters, rows.df, confidence, scatter)
 
@@ -282,11 +298,6 @@ class Stratification:
     def by_cell(self) -> Partition:
         """A stratum for each class and group, at ``2 * class + group``."""
         return Partition(self.sampling, self.strata.by_cell, 2 * self.c)
-
-    @cached_property
-    def by_group(self) -> Partition:
-        """Common photos, counter photos, the others."""
-        return Partition(self.sampling, self.strata.group, 3)
 
     @cached_property
     def whole(self) -> Partition:
