@@ -19,7 +19,8 @@ import pytest
 import safetensors.numpy
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import _store, encode_photos
+from counterground.inference import encode_photos
+from counterground.inference.store import _store
 from counterground.models import load_model
 from counterground.photos import Benchmark, read_benchmark
 

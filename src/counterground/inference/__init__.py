@@ -1,13 +1,18 @@
 """Encode the photos that are missing, store the features, score them, write a run. See README.md."""
 
-from counterground.inference._cache import COMPUTED, CacheEntry, cache_entries, prune_cache
-from counterground.inference._candidates import CandidateLabels, candidate_labels, listed_classes
-from counterground.inference._decode import map_blocks
-from counterground.inference._encode import encode_photos
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
-from counterground.inference._runtime import choose_runtime
-from counterground.inference._settings import Article, Engine, Loss, Settings
+from counterground.inference.encoding import choose_runtime, encode_photos, map_blocks
+from counterground.inference.request import (
+    Article,
+    CandidateLabels,
+    Engine,
+    Loss,
+    Settings,
+    candidate_labels,
+    listed_classes,
+)
+from counterground.inference.store import COMPUTED, CacheEntry, cache_entries, prune_cache
 
 __all__ = [
     "COMPUTED",

@@ -15,15 +15,6 @@ import polars as pl
 
 from counterground.decision import Until, score_stopped
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference._candidates import (
-    CandidateLabels,
-    candidate_labels,
-    check_candidates,
-    default_label_space,
-    read_aliases,
-    with_confusable,
-)
-from counterground.inference._encode import run_encoding
 from counterground.inference._fast_decode import measure_fast_decode
 from counterground.inference._predict import class_mean_scores
 from counterground.inference._ready import ReadyEncoder, make_ready
@@ -35,11 +26,20 @@ from counterground.inference._record import (
     unreadable_photos,
     write_run,
 )
-from counterground.inference._request import Request
-from counterground.inference._settings import Settings
 from counterground.inference._stop_early import stop_early
 from counterground.inference.cluster import check_ray, encode_on_ray
+from counterground.inference.encoding import run_encoding
 from counterground.inference.generative import check_generative, evaluate_generative
+from counterground.inference.request import (
+    CandidateLabels,
+    Request,
+    Settings,
+    candidate_labels,
+    check_candidates,
+    default_label_space,
+    read_aliases,
+    with_confusable,
+)
 from counterground.metrics import score_predictions
 from counterground.models import (
     AnyModels,

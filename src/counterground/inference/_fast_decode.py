@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from counterground.inference._encode import decodes_fast, run_encoding
 from counterground.inference._ready import ReadyEncoder
-from counterground.inference._request import Request
+from counterground.inference.encoding import decodes_fast, run_encoding
+from counterground.inference.request import Request
 
 _PHOTOS = 64
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import write_bytes
-from counterground.inference._candidates import listed_classes
+from counterground.inference.request import listed_classes
 from counterground.photos import LabelSpace
 from counterground.text import counted
 

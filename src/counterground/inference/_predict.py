@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from counterground.inference._candidates import CandidateLabels
-from counterground.inference._features import Features
 from counterground.inference._heads import Head
+from counterground.inference.request import CandidateLabels
+from counterground.inference.store import Features
 from counterground.photos import Benchmark
 from counterground.results import PREDICTIONS_SCHEMA
 

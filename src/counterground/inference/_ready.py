@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from counterground.files import cache_dir
-from counterground.inference._encode import (
+from counterground.inference._heads import Head, build_head
+from counterground.inference._predict import predict
+from counterground.inference.encoding import (
     EncodingJob,
+    choose_runtime,
     feature_store,
     plan_encoding,
     require_readable,
     try_model,
 )
-from counterground.inference._features import Features
-from counterground.inference._heads import Head, build_head
-from counterground.inference._predict import predict
-from counterground.inference._request import Request
-from counterground.inference._runtime import choose_runtime
+from counterground.inference.request import Request
+from counterground.inference.store import Features
 from counterground.models import Encoder
 
 

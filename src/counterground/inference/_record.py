@@ -18,10 +18,9 @@ import polars as pl
 from counterground._version import __version__
 from counterground.errors import CounterGroundError
 from counterground.files import check_only, check_writable, write_parquet, write_text
-from counterground.inference._candidates import CandidateLabels
-from counterground.inference._request import Request
-from counterground.inference._store import ReadStatus
 from counterground.inference.generative import GenerativeOutput
+from counterground.inference.request import CandidateLabels, Request
+from counterground.inference.store import ReadStatus
 from counterground.metrics import proportion_interval
 from counterground.photos import Benchmark, LabelSpace, similar_imagenet_name
 from counterground.results import (

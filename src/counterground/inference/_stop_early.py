@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 
 from counterground.decision import Until, look
-from counterground.inference._encode import run_encoding
 from counterground.inference._ready import make_ready
-from counterground.inference._request import Request
+from counterground.inference.encoding import run_encoding
 from counterground.inference.generative import evaluate_generative
+from counterground.inference.request import Request
 from counterground.metrics import KEYS, Interval
 from counterground.models import Encoder, Generative, NamedModel, left_unchanged
 from counterground.photos import Benchmark

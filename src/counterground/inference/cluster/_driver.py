@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference._encode import EncodingJob, missing_blocks
-from counterground.inference._settings import Settings
 from counterground.inference.cluster._ray import ray_cluster, room
 from counterground.inference.cluster._worker import Answer, Begun, Plan, Recipe, Task, Worker, versions
+from counterground.inference.encoding import EncodingJob, missing_blocks
+from counterground.inference.request import Settings
 from counterground.models import Encoder, NamedModel
 
 

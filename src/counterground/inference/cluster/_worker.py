@@ -18,10 +18,9 @@ from typing import Any
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError, error_summary
-from counterground.inference._decode import EncodeFn, decode_photo
-from counterground.inference._encode import encode_block, encode_fn
-from counterground.inference._settings import Settings
-from counterground.inference._store import Block
+from counterground.inference.encoding import EncodeFn, decode_photo, encode_block, encode_fn
+from counterground.inference.request import Settings
+from counterground.inference.store import Block
 from counterground.models import Encoder, NamedModel
 
 # What decides features besides the model. Ray itself refuses another Python or another Ray.

@@ -13,12 +13,10 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, error_summary
 from counterground.files import cache_dir
-from counterground.inference._decode import EncodeFn
-from counterground.inference._encode import EncodingJob, encode_missing, require_readable
 from counterground.inference._predict import candidate_masks, prediction_table, result_columns
-from counterground.inference._prompt_specs import PromptSpec
-from counterground.inference._request import Request
-from counterground.inference._store import FeatureStore, ReadStatus
+from counterground.inference.encoding import EncodeFn, EncodingJob, encode_missing, require_readable
+from counterground.inference.request import PromptSpec, Request
+from counterground.inference.store import FeatureStore, ReadStatus
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:

@@ -10,13 +10,12 @@ import polars as pl
 from rich.console import Console
 
 from counterground.errors import UsageError
-from counterground.inference._prompt_specs import PromptSpec, prompt_specs
-from counterground.inference._request import Request
-from counterground.inference._store import ReadStatus
 from counterground.inference.generative._answer_losses import score_answers
 from counterground.inference.generative._free_form import count_calls, generate_and_read
 from counterground.inference.generative._generation import MAX_NEW_TOKENS
 from counterground.inference.generative._matching import RULE
+from counterground.inference.request import PromptSpec, Request, prompt_specs
+from counterground.inference.store import ReadStatus
 from counterground.models import Generative, expected_kind
 
 _MAX_SCORED = 100

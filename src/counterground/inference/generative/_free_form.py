@@ -12,11 +12,8 @@ import numpy as np
 import polars as pl
 
 from counterground.files import cache_dir
-from counterground.inference._encode import require_readable
 from counterground.inference._predict import prediction_table
-from counterground.inference._prompt_specs import PromptSpec
-from counterground.inference._request import Request
-from counterground.inference._store import ReadStatus
+from counterground.inference.encoding import require_readable
 from counterground.inference.generative._generation import (
     MAX_NEW_TOKENS,
     Answer,
@@ -24,6 +21,8 @@ from counterground.inference.generative._generation import (
     generate_all,
 )
 from counterground.inference.generative._matching import Matcher, says_yes
+from counterground.inference.request import PromptSpec, Request
+from counterground.inference.store import ReadStatus
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:

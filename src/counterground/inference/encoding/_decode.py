@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from counterground.errors import CounterGroundError, error_summary
-from counterground.inference._crops import CropStore, Decoded
+from counterground.inference.store import CropStore, Decoded
 from counterground.photos import LoadedPhoto, UnreadablePhoto, load_photo, photo_id
 
 if TYPE_CHECKING:

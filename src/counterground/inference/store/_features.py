@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from counterground.inference._store import ReadStatus
+from counterground.inference.store._store import ReadStatus
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ import numpy as np
 import safetensors.numpy
 
 from counterground.files import write_bytes, write_text
-from counterground.inference._shared import SharedFolder
+from counterground.inference.store._shared import SharedFolder
 
 _LAYOUT = "2: one file per block, with a checksum"
 _DTYPES = {"features": np.float32, "photo_id": np.uint8, "converted": np.bool_, "checksum": np.uint8}

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from counterground.decision import Until
-from counterground.inference._candidates import (
+from counterground.inference.request._candidates import (
     BUILT_IN_NAMES,
     BUILT_IN_PROMPTS,
     CandidateLabels,
     named_by_content,
     short_hash,
 )
-from counterground.inference._prompt_specs import PromptSpec
-from counterground.inference._settings import Settings
+from counterground.inference.request._prompt_specs import PromptSpec
+from counterground.inference.request._settings import Settings
 from counterground.metrics import CLASSIFICATION
 from counterground.models import NamedModel
 from counterground.photos import Benchmark

@@ -13,10 +13,8 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_summary
-from counterground.inference._crops import Decoded
-from counterground.inference._decode import EncodeFn, decode_photo, prepare_blocks
-from counterground.inference._features import Features
-from counterground.inference._store import Block, FeatureStore, ReadStatus
+from counterground.inference.encoding._decode import EncodeFn, decode_photo, prepare_blocks
+from counterground.inference.store import Block, Decoded, Features, FeatureStore, ReadStatus
 from counterground.photos import Benchmark
 from counterground.progress import progress_bar
 from counterground.text import counted

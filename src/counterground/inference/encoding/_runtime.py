@@ -17,8 +17,8 @@ import numpy as np
 
 from counterground.errors import CounterGroundError, UsageError, error_message, install_command
 from counterground.files import cache_dir, write_text
-from counterground.inference._decode import prepare_blocks
-from counterground.inference._encode import encode_fn
+from counterground.inference.encoding._decode import prepare_blocks
+from counterground.inference.encoding._encode import encode_fn
 from counterground.photos import Benchmark
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from counterground.errors import UsageError
-from counterground.inference._settings import Article
+from counterground.inference.request._settings import Article
 from counterground.models import Generative, Protocol
 
 _NEED_LOSSES: frozenset[Protocol] = frozenset({"answer-loss", "describe"})

@@ -16,7 +16,7 @@ from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import STALE_SECONDS, cache_dir
-from counterground.inference._store import stored_photos
+from counterground.inference.store._store import stored_photos
 
 COMPUTED = ("features", "losses", "heads", "crops", "runtimes", "measures")
 """Parts of the cache that are computed again when they are missing; the others are named to be removed."""

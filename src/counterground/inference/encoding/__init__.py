@@ -1,0 +1,39 @@
+"""From files of photos to features: decode, choose a runtime, encode what is missing."""
+
+from __future__ import annotations
+
+from counterground.inference.encoding._decode import EncodeFn, decode_photo, map_blocks
+from counterground.inference.encoding._encode import (
+    EncodingJob,
+    decodes_fast,
+    encode_block,
+    encode_fn,
+    encode_missing,
+    encode_photos,
+    feature_store,
+    missing_blocks,
+    plan_encoding,
+    require_readable,
+    run_encoding,
+    try_model,
+)
+from counterground.inference.encoding._runtime import choose_runtime
+
+__all__ = [
+    "EncodeFn",
+    "EncodingJob",
+    "choose_runtime",
+    "decode_photo",
+    "decodes_fast",
+    "encode_block",
+    "encode_fn",
+    "encode_missing",
+    "encode_photos",
+    "feature_store",
+    "map_blocks",
+    "missing_blocks",
+    "plan_encoding",
+    "require_readable",
+    "run_encoding",
+    "try_model",
+]

@@ -1,0 +1,21 @@
+"""What was computed of photos, kept on disk: features, crops, and the whole cache."""
+
+from __future__ import annotations
+
+from counterground.inference.store._cache import COMPUTED, CacheEntry, cache_entries, prune_cache
+from counterground.inference.store._crops import CropStore, Decoded
+from counterground.inference.store._features import Features
+from counterground.inference.store._store import Block, FeatureStore, ReadStatus
+
+__all__ = [
+    "COMPUTED",
+    "Block",
+    "CacheEntry",
+    "CropStore",
+    "Decoded",
+    "FeatureStore",
+    "Features",
+    "ReadStatus",
+    "cache_entries",
+    "prune_cache",
+]
