@@ -74,6 +74,7 @@ WORKING = {
     ),
     "scores": (["scores", "run"], "stamps-biased"),
     "plan": (["plan", "--drop", "10"], "Photos"),
+    "cache": (["cache", "info"], "Cache"),
     "check": (["check", "run", "--min-accuracy", "0"], "pass"),
     "compare": (["compare", "run", "--published"], "stamps-biased"),
     "models": (["models", "counterground:*"], "2 models"),
