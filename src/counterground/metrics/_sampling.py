@@ -211,23 +211,24 @@ class StratumMeans:
         """Mean over the photos of some strata, each of which has as many of them in other samples, too."""
         rows = self._partition.rows(strata[:, None], pooled=True)
         photos = self._partition.photos[strata]
-        return replace(self._average(strata, rows, 0, rows.n, photos / photos.sum()), scatter=None)
+        return replace(self._average(strata, rows, 0, rows.n, photos), scatter=None)
 
     def averages(self, strata: Codes) -> list[InfluenceEstimate]:
         """Averages over the rows of ``strata`` ``[m, q]``, one for each column, comparable."""
         rows = self._partition.rows(strata)
         counts = self._partition.photos[strata].sum(axis=0)
-        alike = np.full(len(strata), 1 / len(strata))
+        alike = np.ones(len(strata))
         return [
             self._average(column, rows, place, rows.n if strata.shape[1] == 1 else int(counts[place]), alike)
             for place, column in enumerate(strata.T)
         ]
 
     def _average(self, strata: Codes, rows: _Rows, place: int, n: int, weights: Floats) -> InfluenceEstimate:
-        """Average with ``weights`` ``[m]``, which add to 1."""
+        """Average weighted by ``weights`` ``[m]``."""
         part, m, pairs = self._partition, len(strata), rows.pairs[place]
-        values = self.values[strata]
-        value = float(weights @ values)
+        values, total = self.values[strata], weights.sum()
+        value = float((weights * values).sum() / total)  # exactly 1 where all values are
+        weights = weights / total
         of_stratum = np.zeros(part.size)
         of_stratum[strata] = weights
         weight = of_stratum[part.pair_stratum[pairs]]

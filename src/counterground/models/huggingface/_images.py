@@ -83,10 +83,12 @@ class HfTransform:
         geometry = json.dumps([shown, versions], sort_keys=True)
         halves = SplitTransform(geometry, self._crop, self._normalise, resized)
         noise = Image.effect_noise((70, 50), 100).convert("RGB")
-        crop = halves.crop(noise)
-        if crop.dtype != torch.uint8 or not torch.equal(halves.normalise(crop[None])[0], self(noise)):
+        try:
+            crop = halves.crop(noise)
+            equal = crop.dtype == torch.uint8 and torch.equal(halves.normalise(crop[None])[0], self(noise))
+        except (TypeError, ValueError, AttributeError, RuntimeError):  # the processor of another design
             return None
-        return halves
+        return halves if equal else None
 
     def _crop(self, image: Image.Image) -> torch.Tensor:
         made = self.processor(image, return_tensors="pt", do_rescale=False, do_normalize=False)
