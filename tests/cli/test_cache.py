@@ -87,3 +87,14 @@ def test_a_mistake_removes_nothing(arguments, message, filled, capsys):
     assert main(["cache", "prune", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert {"features", "answers"} <= parts(filled)
+
+
+def test_a_file_of_a_benchmark_is_no_store(filled, capsys):
+    """Whatever a downloaded benchmark calls its files."""
+    folder = filled / "benchmarks" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text("[1, 2]")
+    (folder / "photo.jpg").write_bytes(b"a photo")
+    assert "mine" in str(listed(capsys))
+    assert main(["cache", "prune", "--what", "benchmarks"]) == 0
+    assert not folder.exists()

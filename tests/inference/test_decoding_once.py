@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pydoc
 import shutil
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from counterground.errors import UsageError
 from counterground.inference import Settings, evaluate_models
+from counterground.models import load_model
 from counterground.photos import load_photo, read_benchmark
 
 NAMES = ["black swan", "flamingo", "ice bear"]
@@ -112,6 +114,52 @@ def test_crops_are_kept_and_used_by_the_next_run(photos, tiny_clip, tmp_path, ca
     assert run_on(photos, models, tmp_path / "damaged").equals(first)
     assert len(decoded) >= 2 * SETTINGS.batch_size
     assert [path.read_bytes() for path in crops(cache)[:3]] == [one, two, three]
+
+
+@pytest.mark.parametrize(("was", "now"), [(b"not an image", b"got an image"), (b"converted", b"convertee")])
+def test_notes_of_crops_are_checked_too(was, now, photos, tiny_clip, tmp_path, cache):
+    sorted(photos.rglob("*.jpg"))[3].write_bytes(b"none")
+    first = run_on(photos, f"open_clip:{tiny_clip}", tmp_path / "first")
+    for path in crops(cache):
+        path.write_bytes(path.read_bytes().replace(was, now))
+    forget_features(cache)
+    assert run_on(photos, f"open_clip:{tiny_clip}", tmp_path / "damaged").equals(first)
+    assert "not an image" in (tmp_path / "damaged" / "unreadable.csv").read_text()
+
+
+def test_another_version_makes_crops_of_its_own(photos, tiny_clip, tmp_path, decoded, monkeypatch):
+    run_on(photos, f"open_clip:{tiny_clip}", tmp_path / "first")
+    decoded.clear()
+    for module in ("inference.encoding._encode", "models._fingerprint"):
+        monkeypatch.setattr(f"counterground.{module}.__version__", "9.9")
+    run_on(photos, f"open_clip:{tiny_clip}", tmp_path / "second")
+    assert len(set(decoded)) == len(read_benchmark(photos).photos)
+
+
+def test_a_photo_for_which_memory_lacked_is_tried_again(photos, tiny_clip, tmp_path, monkeypatch):
+    def lacking(path, data, *how):
+        if path.name == lost.name and path.parent == lost.parent:
+            raise MemoryError
+        return decode(path, data, *how)
+
+    lost = sorted(photos.rglob("*.jpg"))[3]
+    module = "counterground.photos._photo._decode"
+    decode = pydoc.locate(module)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, lacking)
+        first = evaluate_models(
+            read_benchmark(photos), f"open_clip:{tiny_clip}", SETTINGS, tmp_path / "first"
+        )
+    assert first.info.counts.unreadable == 1
+    assert "not enough memory" in (tmp_path / "first" / "unreadable.csv").read_text()
+    again = evaluate_models(read_benchmark(photos), f"open_clip:{tiny_clip}", SETTINGS, tmp_path / "again")
+    assert again.info.counts.unreadable == 0
+
+
+def test_a_model_may_describe_its_parameters_in_words(photos, tmp_path):
+    model = load_model("counterground:stamps-biased", device="cpu")
+    model.description = {**model.description, "parameters": "86M"}
+    assert len(run_on(photos, {"a": model}, tmp_path / "run")) == len(read_benchmark(photos).photos)
 
 
 def test_crops_stay_below_their_limit(photos, tiny_clip, tmp_path, cache, decoded, monkeypatch):

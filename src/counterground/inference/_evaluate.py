@@ -182,7 +182,8 @@ def _weight_bytes(started: ReadyEncoder | ModelOutcome) -> int:
     """Return what a model occupies until its group has been run; one that does not say ends the group."""
     if isinstance(started, ModelOutcome):
         return 0
-    return 4 * int(started.model.description.get("parameters", _WEIGHTS_TOGETHER))
+    parameters = started.model.description.get("parameters")
+    return 4 * parameters if isinstance(parameters, int) else _WEIGHTS_TOGETHER
 
 
 def _encoder_outcome(given: NamedModel, ready: ReadyEncoder) -> ModelOutcome:

@@ -18,7 +18,7 @@ from counterground.inference.encoding import (
     try_model,
 )
 from counterground.inference.request import Request
-from counterground.inference.store import Features
+from counterground.inference.store import Features, FeatureStore
 from counterground.models import Encoder
 
 
@@ -33,7 +33,9 @@ class ReadyEncoder:
 
     def look_at(self, request: Request) -> ReadyEncoder:
         """Return the same for other photos, or another way of decoding them."""
-        return replace(self, request=request, job=_plan(request, self.model))
+        same = request.settings.fast_decode == self.request.settings.fast_decode
+        job = _plan(request, self.model, self.job.store if same else None)
+        return replace(self, request=request, job=job)
 
     def features(self) -> Features:
         """Return the features of all photos, which must have been encoded.
@@ -67,7 +69,7 @@ def make_ready(request: Request, model: Encoder) -> ReadyEncoder:
     return ReadyEncoder(request, model, head, job)
 
 
-def _plan(request: Request, model: Encoder) -> EncodingJob:
+def _plan(request: Request, model: Encoder, store: FeatureStore | None = None) -> EncodingJob:
     batch_size, fast = request.settings.batch_size, request.settings.fast_decode
-    store = feature_store(model, cache_dir() / "features", batch_size, fast_decode=fast)
+    store = store or feature_store(model, cache_dir() / "features", batch_size, fast_decode=fast)
     return plan_encoding(model, request.benchmark, store, batch_size, fast_decode=fast)

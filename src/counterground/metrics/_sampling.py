@@ -211,7 +211,7 @@ class StratumMeans:
         """Mean over the photos of some strata, each of which has as many of them in other samples, too."""
         rows = self._partition.rows(strata[:, None], pooled=True)
         photos = self._partition.photos[strata]
-        return replace(self._average(strata, rows, 0, rows.n, photos), scatter=None)
+        return replace(self._average(strata, rows, 0, rows.n, photos.astype(np.float64)), scatter=None)
 
     def averages(self, strata: Codes) -> list[InfluenceEstimate]:
         """Averages over the rows of ``strata`` ``[m, q]``, one for each column, comparable."""

@@ -236,6 +236,8 @@ def _os_reason(error: OSError) -> str:
 
 def _decoding_reason(error: Exception) -> str:
     message = _short(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it"
     if isinstance(error, EOFError) or "truncated" in message.lower():
         return "truncated"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):

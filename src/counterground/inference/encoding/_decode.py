@@ -152,12 +152,12 @@ def _decode(photo: PhotoFile, at_least: int | None) -> dict[bool, LoadedPhoto | 
     try:
         stored = load_photo(path, rgb=False, expect_id=content, at_least=at_least)
     except UnreadablePhoto as error:
-        lost = Decoded(reason=error.reason, permanent=_holds_content(path, content))
+        lost = _lost(error, path, content)
         return {True: lost, False: lost}
     try:
         return {True: stored.in_rgb(path), False: stored}
     except UnreadablePhoto as error:
-        return {True: Decoded(reason=error.reason), False: stored}
+        return {True: _lost(error, path, content), False: stored}
 
 
 def _prepare(function: EncodeFn, path: Path, decoded: dict[bool, LoadedPhoto | Decoded]) -> Decoded:
@@ -175,9 +175,10 @@ def _prepare(function: EncodeFn, path: Path, decoded: dict[bool, LoadedPhoto | D
     return Decoded(prepared, converted=photo.converted)
 
 
-def _holds_content(path: Path, content: str) -> bool:
-    """Whether the file still holds this content: then the content is the reason, which can be stored."""
+def _lost(error: UnreadablePhoto, path: Path, content: str) -> Decoded:
+    """Say why there is no photo; if the file still holds this content, that is the reason, and it lasts."""
     try:
-        return photo_id(path) == content
+        permanent = not isinstance(error.__cause__, MemoryError) and photo_id(path) == content
     except (OSError, UnreadablePhoto):
-        return False
+        permanent = False
+    return Decoded(reason=error.reason, permanent=permanent)

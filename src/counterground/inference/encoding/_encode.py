@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from counterground._version import __version__
 from counterground.errors import CounterGroundError, error_summary
 from counterground.inference.encoding._decode import EncodeFn, decode_photo, prepare_blocks
 from counterground.inference.store import Block, Decoded, Features, FeatureStore, ReadStatus
@@ -80,7 +81,8 @@ def encode_fn(model: Encoder, batch_size: int, *, fast_decode: bool = False) -> 
     if model.split is None:
         return how
     at_least = FAST_DECODE_SIDE if fast_decode and decodes_fast(model) else None
-    geometry = f"rgb first: {model.convert_rgb_first}; at least: {at_least}; {model.split.geometry}"
+    ours = f"counterground {__version__}; rgb first: {model.convert_rgb_first}; at least: {at_least}"
+    geometry = f"{ours}; {model.split.geometry}"
     return replace(how, prepare=model.split.crop, geometry=geometry, at_least=at_least)
 
 

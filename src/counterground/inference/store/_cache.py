@@ -21,6 +21,8 @@ from counterground.inference.store._store import stored_photos
 COMPUTED = ("features", "losses", "heads", "crops", "runtimes", "measures")
 """Parts of the cache that are computed again when they are missing; the others are named to be removed."""
 
+_STORES = ("features", "losses")
+
 NAMED = ("answers", "benchmarks", "downloads", "frames", "inaturalist", "mnist", "packages", "unpacked")
 """Parts that may have cost money, that count requests, or that hold photos."""
 
@@ -115,14 +117,23 @@ def _entry(path: Path, count_photos: bool) -> CacheEntry | None:
         last_used = max((max(fact.st_mtime, fact.st_atime) for fact in facts), default=path.stat().st_mtime)
     except OSError:
         return None
-    about: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        about = json.loads((path / "meta.json").read_text("utf-8"))
+    about = _about(path)
+    if about:
         last_used = max(fact.st_mtime for fact in facts)  # a store is touched when it is used
     photos = _photos(path, about) if count_photos else None
     size = sum(fact.st_size for fact in facts)
     files = sum(not file.name.startswith(".") for file in found)
     return CacheEntry(path.parent.name, path, about, files, size, photos, last_used)
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """Return what a store of features or losses says of itself."""
+    if path.parent.name not in _STORES:
+        return {}
+    with suppress(OSError, ValueError):
+        found = json.loads((path / "meta.json").read_text("utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _in_use(entry: CacheEntry, now: float) -> bool:
@@ -140,7 +151,7 @@ def _file_facts(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _photos(path: Path, about: dict[str, Any]) -> int | None:
-    if about and path.parent.name in ("features", "losses"):
+    if about:
         return stored_photos(path)
     if path.parent.name == "answers" and path.suffix == ".sqlite":
         with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as answers:

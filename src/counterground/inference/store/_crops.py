@@ -12,6 +12,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ class CropStore:
     def __init__(self, limit: int) -> None:
         self._root, self._limit = cache_dir() / "crops", limit
         self._earlier: list[tuple[float, int, Path]] | None = None
-        self._size = 0
+        self._size, self._full = 0, False
 
     @classmethod
     def open(cls) -> CropStore:
@@ -75,13 +76,13 @@ class CropStore:
         try:
             with safe_open(self._path(geometry, photo_ids), "pt") as file:
                 about, crops = json.loads(file.metadata()["about"]), file.get_tensor("crops")
-            damaged = _checksum(crops) != about["checksum"] or len(crops) != len(photo_ids)
+            if about["checksum"] != _checksum(crops, about["photos"]):
+                return None
+            pairs = zip(crops, about["photos"], strict=True)
+            found = [Decoded(crop if note["reason"] is None else None, **note) for crop, note in pairs]
         except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return None
-        if damaged:
-            return None
-        pairs = zip(crops, about["photos"], strict=True)
-        return [Decoded(crop if note["reason"] is None else None, **note) for crop, note in pairs]
+        return found if len(found) == len(photo_ids) else None
 
     def put(self, geometry: str, photo_ids: Sequence[str], photos: Sequence[Decoded]) -> None:
         """Keep the crops of a block, unless there is no room or a photo may be readable the next time."""
@@ -89,18 +90,18 @@ class CropStore:
         from safetensors.torch import save
 
         given = [photo.prepared for photo in photos if photo.reason is None]
-        if not (self._limit and given and all(photo.permanent for photo in photos)):
+        if self._full or not (self._limit and given and all(photo.permanent for photo in photos)):
             return
         blank = torch.zeros_like(given[0])
         crops = torch.stack([blank if photo.reason is not None else photo.prepared for photo in photos])
         notes = [{"converted": photo.converted, "reason": photo.reason} for photo in photos]
-        about = json.dumps({"checksum": _checksum(crops), "photos": notes})
+        about = json.dumps({"checksum": _checksum(crops, notes), "photos": notes})
         data = save({"crops": crops}, {"about": about})
         try:
             if self._make_room(len(data)):
                 write_bytes(self._path(geometry, photo_ids), data)
         except (OSError, CounterGroundError):  # a cache that cannot be written costs time only
-            self._limit = 0
+            self._full = True
 
     def _path(self, geometry: str, photo_ids: Sequence[str]) -> Path:
         name = hashlib.sha256("\n".join(photo_ids).encode()).hexdigest()[:32]
@@ -111,8 +112,12 @@ class CropStore:
         if self._earlier is None:
             self._root.mkdir(parents=True, exist_ok=True)
             self._limit = min(self._limit, shutil.disk_usage(self._root).free // _SHARE_OF_FREE)
-            found = [(path, path.stat()) for path in self._root.glob("*/*.safetensors")]
-            self._earlier = sorted(((s.st_mtime, s.st_size, path) for path, s in found), reverse=True)
+            found = []
+            for path in self._root.glob("*/*.safetensors"):
+                with suppress(FileNotFoundError):  # another process has removed it
+                    fact = path.stat()
+                    found.append((fact.st_mtime, fact.st_size, path))
+            self._earlier = sorted(found, reverse=True)
             self._size = sum(each[1] for each in self._earlier)
         while self._size + size > self._limit and self._earlier:
             _, freed, path = self._earlier.pop()
@@ -124,5 +129,5 @@ class CropStore:
         return True
 
 
-def _checksum(crops: torch.Tensor) -> int:
-    return zlib.crc32(crops.numpy().data)
+def _checksum(crops: torch.Tensor, notes: list[dict[str, Any]]) -> int:
+    return zlib.crc32(json.dumps(notes).encode(), zlib.crc32(crops.numpy().data))
