@@ -21,8 +21,8 @@ from colour_model import brightness
 from counterground.decision import Until
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
-from counterground.inference.cluster._ray import Room, room
-from counterground.inference.cluster._worker import versions
+from counterground.inference.cluster._ray import Room, room  # GPUs, which no test has
+from counterground.inference.cluster._worker import versions  # one of them is changed
 from counterground.photos import read_benchmark
 
 ray = pytest.importorskip("ray", reason="pip install '.[ray]'")

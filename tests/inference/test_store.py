@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import encode_photos
-from counterground.inference.store import _store
+from counterground.inference.store import _store  # how much stays mapped is made small
 from counterground.models import load_model
 from counterground.photos import Benchmark, read_benchmark
 
