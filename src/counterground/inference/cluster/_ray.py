@@ -150,4 +150,4 @@ def _native_errors_dropped() -> Iterator[None]:
 def _last_line(error: BaseException) -> str:
     """Return what an error says at its end: Ray puts the traceback of a worker before it."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return error_message(type(error)(lines[-1])) if lines else type(error).__name__
+    return error_message(Exception(lines[-1])) if lines else type(error).__name__
