@@ -83,8 +83,8 @@ def model_names(models: int) -> list[str]:
     return [f"open_clip:made-up-{k:03d}" for k in range(models)]
 
 
-def run_info(photos: pl.DataFrame, models: int) -> RunInfo:
-    """Return the ``run.json`` of made-up models; every third is a classifier."""
+def run_info(benchmark: BenchmarkRecord, models: list[ModelRecord]) -> RunInfo:
+    """Return the ``run.json`` of made-up models."""
     return RunInfo(
         counterground_version="0",
         git=None,
@@ -96,25 +96,30 @@ def run_info(photos: pl.DataFrame, models: int) -> RunInfo:
         precision="fp32",
         batch_size=32,
         threads=1,
-        benchmark=BenchmarkRecord(name="made-up", version="0" * 64, n_photos=photos.height, notes=[]),
+        benchmark=benchmark,
         label_space=LabelSpaceRecord(name="imagenet", size=NAMES, source="ImageNet-1K"),
         names="openai",
         prompts="simple",
         as_published=False,
-        models=[
-            ModelRecord(
-                name=name,
-                spec=name,
-                kind="dual_encoder" if k % 3 else "classifier",
-                fingerprint=hashlib.sha256(name.encode()).hexdigest(),
-                description={"training_data": "ImageNet-1K"} if k % 3 == 0 else {},
-            )
-            for k, name in enumerate(model_names(models))
-        ],
+        models=models,
         warnings=[],
-        counts=CountsRecord(photos=photos.height, unreadable=0, converted_to_rgb=0, ties={}),
+        counts=CountsRecord(photos=benchmark.n_photos, unreadable=0, converted_to_rgb=0, ties={}),
         seconds=1.0,
     )
+
+
+def _records(models: int) -> list[ModelRecord]:
+    """Every third is a classifier."""
+    return [
+        ModelRecord(
+            name=name,
+            spec=name,
+            kind="dual_encoder" if k % 3 else "classifier",
+            fingerprint=hashlib.sha256(name.encode()).hexdigest(),
+            description={"training_data": "ImageNet-1K"} if k % 3 == 0 else {},
+        )
+        for k, name in enumerate(model_names(models))
+    ]
 
 
 def write_made_run(folder: Path, photos: pl.DataFrame, models: int) -> None:
@@ -127,4 +132,6 @@ def write_made_run(folder: Path, photos: pl.DataFrame, models: int) -> None:
     pl.scan_parquet(parts).sink_parquet(folder / "predictions.parquet", maintain_order=True)
     for part in parts:
         part.unlink()
-    write_text(folder / "run.json", run_info(photos, models).model_dump_json(indent=2) + "\n")
+    benchmark = BenchmarkRecord(name="made-up", version="0" * 64, n_photos=photos.height, notes=[])
+    info = run_info(benchmark, _records(models))
+    write_text(folder / "run.json", info.model_dump_json(indent=2) + "\n")

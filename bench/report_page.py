@@ -16,19 +16,12 @@ import polars as pl
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from _runs import run_info
 from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.published import published_models
 from counterground.report import write_report
-from counterground.results import (
-    PREDICTIONS_SCHEMA,
-    BenchmarkRecord,
-    CountsRecord,
-    LabelSpaceRecord,
-    ModelRecord,
-    Run,
-    RunInfo,
-)
+from counterground.results import PREDICTIONS_SCHEMA, BenchmarkRecord, ModelRecord, Run, RunInfo
 
 CLASSES, PHOTOS, FILES = 45, 13_100, 30
 
@@ -102,37 +95,19 @@ def make_run(benchmark: Benchmark, random: np.random.Generator) -> Run:
 
 def _info(benchmark: Benchmark, models: pl.DataFrame) -> RunInfo:
     kinds = {"clip": "dual_encoder", "imagenet": "classifier"}
-    return RunInfo(
-        counterground_version="0",
-        git=None,
-        created="2025-01-01T00:00:00+00:00",
-        python="3",
-        platform="any",
-        libraries={},
-        device="cpu",
-        precision="fp32",
-        batch_size=32,
-        threads=1,
-        benchmark=BenchmarkRecord(
-            name=benchmark.name, version=benchmark.version, n_photos=len(benchmark), notes=[]
-        ),
-        label_space=LabelSpaceRecord(name="imagenet", size=1000, source="ImageNet-1K"),
-        names="openai",
-        prompts="simple",
-        as_published=False,
-        models=[
-            ModelRecord(
-                spec=row["model"],
-                kind=kinds[row["family"]],
-                fingerprint="0" * 64,
-                description={"training_data": row["pretrain_dataset"]},
-            )
-            for row in models.iter_rows(named=True)
-        ],
-        warnings=[],
-        counts=CountsRecord(photos=len(benchmark), unreadable=0, converted_to_rgb=0, ties={}),
-        seconds=1.0,
+    of_benchmark = BenchmarkRecord(
+        name=benchmark.name, version=benchmark.version, n_photos=len(benchmark), notes=[]
     )
+    records = [
+        ModelRecord(
+            spec=row["model"],
+            kind=kinds[row["family"]],
+            fingerprint="0" * 64,
+            description={"training_data": row["pretrain_dataset"]},
+        )
+        for row in models.iter_rows(named=True)
+    ]
+    return run_info(of_benchmark, records)
 
 
 def open_page(page: Path) -> None:

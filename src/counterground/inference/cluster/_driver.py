@@ -125,7 +125,8 @@ def _check(answer: Answer, photos: Sequence[tuple[str, Path]]) -> None:
     if answer.error is not None:
         raise CounterGroundError(answer.error)
     for row in answer.passing:
-        path, reason = photos[row][1], answer.blocks[0].reasons[row]
+        path = photos[row][1]
+        reason = next(block.reasons[row] for block in answer.blocks if block.reasons[row])
         if os.access(path, os.R_OK):
             raise CounterGroundError(
                 f"{answer.node} cannot read {path} ({reason}), and this machine can: put the photos on "
