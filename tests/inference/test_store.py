@@ -19,8 +19,11 @@ import pytest
 import safetensors.numpy
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import encode_photos
-from counterground.inference.store import _store  # how much stays mapped is made small
+from counterground.inference import encode_photos, prune_cache
+from counterground.inference.store import (
+    _cache,
+    _store,
+)  # how much stays mapped is made small; a race is forced
 from counterground.models import load_model
 from counterground.photos import Benchmark, read_benchmark
 
@@ -156,6 +159,14 @@ def test_another_process_that_prunes_changes_no_feature(photos, model, cache, tm
             stop.touch()
         assert int(pruner.stdout.read()) > 0
     assert pruner.returncode == 0
+
+
+def test_a_store_that_is_made_at_this_moment_is_not_pruned(photos, model, cache, monkeypatch):
+    encoded(model, read_benchmark(photos), cache)
+    kept = shards(cache)
+    monkeypatch.setattr(_cache, "_file_facts", lambda path: iter([]))  # listed before its first file
+    assert prune_cache(["features"]) == []
+    assert shards(cache) == kept
 
 
 @pytest.fixture

@@ -114,12 +114,14 @@ def _entry(path: Path, count_photos: bool) -> CacheEntry | None:
     found = dict(_file_facts(path))
     facts = list(found.values())
     try:
-        last_used = max((max(fact.st_mtime, fact.st_atime) for fact in facts), default=path.stat().st_mtime)
+        itself = path.stat().st_mtime
     except OSError:
         return None
-    about = _about(path)
-    if about:
-        last_used = max(fact.st_mtime for fact in facts)  # a store is touched when it is used
+    about = _about(path)  # after its files: of a store that is made at this moment none were found
+    if about:  # a store is touched when it is used
+        last_used = max((fact.st_mtime for fact in facts), default=itself)
+    else:
+        last_used = max((max(fact.st_mtime, fact.st_atime) for fact in facts), default=itself)
     photos = _photos(path, about) if count_photos else None
     size = sum(fact.st_size for fact in facts)
     files = sum(not file.name.startswith(".") for file in found)
