@@ -26,6 +26,7 @@ RuntimeChoice = Literal["auto", "eager", "onnx", "compile"]
 Forward = Callable[["torch.Tensor"], Any]
 
 _OPSET = 17
+_FOLDED = "channels_last, folded batch norm"
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,14 @@ class Runtime:
         start: returns the forward pass, given a network and a batch as it will get them. May raise anything.
         choice: the ``--runtime`` that asks for it; ``auto`` may pick any.
         pays_after: seconds of encoding below which ``auto`` does not start it.
+        unless: the name of one that is not slower, beside which ``auto`` does not start it.
     """
 
     name: str
     start: Callable[[torch.nn.Module, torch.Tensor], Forward]
     choice: RuntimeChoice = "auto"
     pays_after: float = 0.0
+    unless: str | None = None
 
 
 def runtimes_for(network: torch.nn.Module, device: str, precision: str) -> tuple[Runtime, ...]:
@@ -57,8 +60,8 @@ def runtimes_for(network: torch.nn.Module, device: str, precision: str) -> tuple
     if len(convolutions) > 1:  # a vision transformer has one, which cuts the patches
         normalised = any(type(layer) is torch.nn.BatchNorm2d for layer in network.modules())
         if normalised and torch.nn.Conv2d in convolutions:  # folding looks for these types and no others
-            found.append(Runtime("channels_last, folded batch norm", _start_folded))
-        found.append(Runtime("channels_last", _start_channels_last))
+            found.append(Runtime(_FOLDED, _start_folded))
+        found.append(Runtime("channels_last", _start_channels_last, unless=_FOLDED))
     if (kind, precision) == ("cpu", "fp32") and all(map(find_spec, ("onnx", "onnxruntime"))):
         name = f"onnxruntime {version('onnxruntime')}, opset {_OPSET}"
         found.append(Runtime(name, _start_onnx, "onnx", pays_after=8))

@@ -31,7 +31,7 @@ number. The order of two names can change only where they are closer than twice 
 # Photos of the first block on which runtimes are compared with eager PyTorch, and timed.
 _COMPARED, _TIMED = 16, 4
 # Photos and seconds of work below which nothing is measured.
-_FEW, _SHORT = 64, 3.0
+_FEW, _SHORT = 64, 1.0
 # How many times as fast as eager PyTorch is worth a change.
 _FASTER = 1.1
 _NEEDS = {
@@ -184,6 +184,9 @@ class _Trial:
         for name, runtime in runtimes.items():
             if self.automatic and self.photos < fastest * runtime.pays_after:
                 left_out |= math.isfinite(runtime.pays_after)
+                continue
+            better = measured.get(runtime.unless or "")
+            if self.automatic and better and better.refused is None:
                 continue
             self.model.run_by(runtime)
             measured[name] = self.measured(some, expected[: len(some)])
