@@ -34,7 +34,7 @@ _MOST_NOTES = 20
     "formats",
     multiple=True,
     required=True,
-    metavar="counteranimal|croissant|huggingface|parquet|webdataset",
+    metavar="counteranimal|croissant|fiftyone|huggingface|parquet|webdataset",
     help="Repeatable: each format gets its own folder in --out.",
 )
 @out_option("Output folder: new, empty, or an earlier export.")

@@ -20,6 +20,7 @@ from counterground.construction.export._shards import ShardSize
 from counterground.construction.export.formats import (
     COUNTERANIMAL,
     CROISSANT,
+    FIFTYONE,
     HUGGINGFACE,
     PARQUET,
     WEBDATASET,
@@ -32,7 +33,7 @@ from counterground.progress import progress_bar
 _FORMATS = Registry(
     "counterground.exports",
     ExportFormat,
-    {each.name: each for each in (COUNTERANIMAL, CROISSANT, HUGGINGFACE, PARQUET, WEBDATASET)},
+    {each.name: each for each in (COUNTERANIMAL, CROISSANT, FIFTYONE, HUGGINGFACE, PARQUET, WEBDATASET)},
 )
 FORMATS = tuple(_FORMATS.built_in)
 

@@ -16,18 +16,9 @@ from counterground.construction.export._layout import Contents
 from counterground.construction.export._shards import Sample, ShardSize, in_shards, samples
 from counterground.photos import Benchmark, describe_shards
 
+# What `datasets` calls types by another name than Polars in lower case.
+_DTYPES: dict[pl.DataType, str] = {pl.Boolean(): "bool"}
 _IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})
-_TEXTS = (
-    "path",
-    "photo_id",
-    "class_name",
-    "background",
-    "group",
-    "cluster",
-    "licence",
-    "attribution",
-    "source",
-)
 _GROUP_MEGABYTES = 16  # a row group is what a reader loads at once
 
 
@@ -38,14 +29,16 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     ``label_space.json``, ``image`` and ``mask`` are images; a shard's photos are in memory while it is
     written.
     """
-    labels = {index: label for label, index in enumerate(_present(contents.benchmark))}
+    labels = {index: label for label, index in enumerate(present_classes(contents.benchmark))}
     (folder / "data").mkdir()
     drafts = []
-    with_masks = bool(contents.masks)
+    schema: dict[str, pl.DataType] = {"image": _IMAGE, "label": pl.Int64(), **_columns(contents.benchmark)}
+    if contents.masks:
+        schema["mask"] = _IMAGE
     numbered = in_shards(samples(contents, tick), size)
     for number, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
         drafts.append(folder / "data" / f"{number}.draft")
-        _write_shard(drafts[-1], [photo for _, photo in group], labels, with_masks=with_masks)
+        _write_shard(drafts[-1], [photo for _, photo in group], labels, schema)
     shards = [
         draft.rename(draft.with_name(f"test-{number:05d}-of-{len(drafts):05d}.parquet"))
         for number, draft in enumerate(drafts)
@@ -53,26 +46,31 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     describe_shards(contents.benchmark, folder, "huggingface", shards)
 
 
-def _present(benchmark: Benchmark) -> list[int]:
+def present_classes(benchmark: Benchmark) -> list[int]:
     """Return the classes that have photos; others may only compete for them."""
     return benchmark.photos["class_index"].unique().sort().to_list()
 
 
+def _columns(benchmark: Benchmark) -> dict[str, pl.DataType]:
+    """Return the columns of the manifest as they are written, ``class_index`` first; masks are images."""
+    schema = benchmark.photos.schema
+    others = {name: kind for name, kind in schema.items() if name not in ("class_index", "mask")}
+    return {"class_index": schema["class_index"], **others}
+
+
 def _write_shard(
-    path: Path, photos: Sequence[Sample], labels: Mapping[int, int], *, with_masks: bool
+    path: Path, photos: Sequence[Sample], labels: Mapping[int, int], schema: Mapping[str, pl.DataType]
 ) -> None:
-    schema = {"image": _IMAGE, "label": pl.Int64(), "class_index": pl.Int32()}
-    schema |= dict.fromkeys(_TEXTS, pl.String())
     rows: list[dict[str, Any]] = []
     for photo in photos:
-        row = {name: photo.row[name] for name in ("class_index", *_TEXTS)}
+        row = {name: value for name, value in photo.row.items() if name in schema}
         row |= {"image": {"bytes": photo.photo, "path": photo.row["path"]}}
         row["label"] = labels[photo.row["class_index"]]
-        if with_masks:
+        if "mask" in schema:
             row["mask"] = photo.mask and {"bytes": photo.mask, "path": photo.row["mask"]}
         rows.append(row)
     mean = sum(photo.size for photo in photos) / len(photos)
-    pl.DataFrame(rows, schema=schema | ({"mask": _IMAGE} if with_masks else {})).write_parquet(
+    pl.DataFrame(rows, schema=schema).write_parquet(
         path,
         compression="uncompressed",  # photos are compressed already
         statistics=False,
@@ -85,7 +83,7 @@ def unique_names(benchmark: Benchmark) -> list[str]:
 
     A ``ClassLabel`` needs that.
     """
-    names = {index: benchmark.label_space.names[index] for index in _present(benchmark)}
+    names = {index: benchmark.label_space.names[index] for index in present_classes(benchmark)}
     count = Counter(names.values())
     taken = {name for name in names.values() if count[name] == 1}
     unique = []
@@ -117,9 +115,8 @@ def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> st
     lines += ["  - name: image", "    dtype: image", "  - name: label", "    dtype:"]
     lines += ["      class_label:", "        names:"]
     lines += [f"          '{index}': {quote(name)}" for index, name in enumerate(unique_names(benchmark))]
-    lines += ["  - name: class_index", "    dtype: int32"]
-    for name in _TEXTS:
-        lines += [f"  - name: {name}", "    dtype: string"]
+    for name, kind in _columns(benchmark).items():
+        lines += [f"  - name: {quote(name)}", f"    dtype: {_DTYPES.get(kind, str(kind).lower())}"]
     if benchmark.photos["mask"].is_not_null().any():
         lines += ["  - name: mask", "    dtype: image"]
     lines += ["  splits:", "  - name: test", f"    num_bytes: {size}"]
