@@ -95,6 +95,7 @@ def _describe(benchmark: Benchmark, statement: Statement, folder: Path) -> dict[
         "description": facts.description or " ".join(benchmark.notes) or statement.title(benchmark),
         "conformsTo": _CONFORMS_TO,
         "license": [facts.licence] if facts.licence else _licences(benchmark),
+        "identifier": benchmark.version,
         "url": facts.url,
         "creator": [{"@type": "sc:Person", "name": name} for name in facts.creators],
         "citeAs": citation(benchmark, statement),

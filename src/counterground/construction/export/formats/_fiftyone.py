@@ -1,4 +1,4 @@
-"""A folder that FiftyOne reads: photos below ``data/``, and ``labels.json`` with a class and attributes each."""
+"""A folder that FiftyOne reads: photos below ``data/``, their classes and attributes in ``labels.json``."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def _attributes(row: dict[str, Any]) -> dict[str, Any]:
 FIFTYONE = ExportFormat(
     name="fiftyone",
     summary=(
-        "Photos below `data/`, and `labels.json` (FiftyOneImageClassificationDataset): each photo's class, with"
-        " the other fields of the manifest as attributes of the label."
+        "Photos below `data/`, and `labels.json` (FiftyOneImageClassificationDataset) with the class of each,"
+        " and the other fields of the manifest as its attributes."
     ),
     reader=(
         "import os, fiftyone\n\nphotos = fiftyone.Dataset.from_dir(\n"
