@@ -88,6 +88,11 @@ _MOST_NOTES = 20
     "--released", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Publication date, as 2024-05-31."
 )
 @click.option(
+    "--hub-benchmark",
+    is_flag=True,
+    help="Format huggingface: also write eval.yaml, which registers a benchmark of the Hugging Face hub.",
+)
+@click.option(
     "--shard-megabytes",
     default=100,
     show_default=True,

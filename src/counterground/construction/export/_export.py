@@ -92,6 +92,10 @@ def export(
         CounterGroundError: no photo may be shared; a file is missing or changed; it cannot be written.
     """
     chosen = _known_formats(formats)
+    if card is not None and card.hub_benchmark and HUGGINGFACE not in chosen:
+        raise UsageError(
+            "Only the format huggingface registers a benchmark of the hub: add it, or leave that out."
+        )
     out = _target(benchmark, Path(out))
     terms = Terms(shared, all_licences, licence_for_unknown, attribution_for_unknown)
     selection = select_photos(benchmark, terms)

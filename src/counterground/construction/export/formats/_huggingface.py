@@ -14,7 +14,12 @@ from counterground.construction.export._copying import Tick
 from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._layout import Contents
 from counterground.construction.export._shards import Sample, ShardSize, in_shards, samples
+from counterground.files import write_text
 from counterground.photos import Benchmark, describe_shards
+from counterground.results import eval_yaml
+
+EVAL_FILE = "eval.yaml"
+_ABOUT = "how much a vision model relies on the background rather than the object"
 
 # What `datasets` calls types by another name than Polars in lower case.
 _DTYPES: dict[pl.DataType, str] = {pl.Boolean(): "bool"}
@@ -124,6 +129,15 @@ def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> st
     return "\n".join(lines) + "\n"
 
 
+def _finish(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
+    """Write ``eval.yaml`` where it was asked for: the hub checks it when it is uploaded."""
+    if not statement.facts.hub_benchmark:
+        return
+    about = statement.facts.description or f"{statement.title(benchmark)}: {_ABOUT}"
+    grouped = bool(benchmark.photos["group"].is_not_null().any())
+    write_text(folder / EVAL_FILE, eval_yaml(statement.title(benchmark), about, grouped=grouped))
+
+
 def _licence_lines(licence: str) -> list[str]:
     if licence:
         return [f"license: {quote(licence)}"]
@@ -161,4 +175,5 @@ HUGGINGFACE = ExportFormat(
     ),
     write=_write,
     card_head=front_matter,
+    finish=_finish,
 )
