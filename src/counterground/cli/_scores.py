@@ -37,8 +37,8 @@ _OF_ONE_MODEL = {"model-card": "A model card", "eval-results": "A file of evalua
 @model_option("models", "Show only this model; repeat for several.", multiple=True)
 @format_option(
     get_args(Style),
-    "Output format; model-card is Markdown with the hub's model-index, eval-results YAML for .eval_results/ of"
-    " a model there, bibtex lists what to cite.",
+    "Output format; model-card is Markdown with the hub's model-index, eval-results YAML for .eval_results/"
+    " there, bibtex lists what to cite.",
 )
 @click.option(
     "--dataset",

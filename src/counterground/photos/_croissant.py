@@ -311,20 +311,21 @@ def _of_split(
 ) -> list[dict[str, Any]]:
     """Return the records of one split, refusing to mix several."""
     name = next((name for name, field in fields.items() if _is(field, "Split") or name == "split"), None)
-    splits = sorted({str(row[name]) for row in rows}) if name else []
+    split_of = [None if name is None else str(row[name]) for row in rows]
+    splits = sorted(set(filter(None, split_of)))
     if wanted is None and len(splits) < 2:
         return rows
     if wanted not in splits:
         said = "holds several splits" if wanted is None else f"has no split {wanted!r}"
         raise UsageError(f"{file} {said}: name one with split=, of {', '.join(splits) or 'none'}.")
-    return [row for row in rows if str(row[name]) == wanted]
+    return [row for row, split in zip(rows, split_of, strict=True) if split == wanted]
 
 
 def _class_names(file: Path | str, metadata: Any, field: Any, given: Sequence[Any]) -> list[Any]:
     """Return the class names of labels, which may be numbers of the records that the field references."""
     if all(value is None or isinstance(value, str) for value in given):
         return list(given)
-    key = field.references.uuid
+    key: str = field.references.uuid or ""
     texts = [
         (record[key], [value for value in record.values() if isinstance(value, str)])
         for record in _referenced(metadata, key)
@@ -339,7 +340,7 @@ def _class_names(file: Path | str, metadata: Any, field: Any, given: Sequence[An
     return [names[value] for value in given]
 
 
-def _referenced(metadata: Any, uuid: str | None) -> list[dict[str, Any]]:
+def _referenced(metadata: Any, uuid: str) -> list[dict[str, Any]]:
     """Return the records that are written down in the record set of a field."""
     for record_set in metadata.record_sets:
         if any(field.id == uuid for field in record_set.fields):

@@ -76,7 +76,7 @@ def eval_yaml(name: str, description: str, *, grouped: bool) -> str:
 
 def _check_name(dataset: str) -> None:
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(dataset)
