@@ -177,10 +177,10 @@ def test_an_archive_beside_the_file_is_unpacked_once_for_its_content(barnyard, t
     found = read_benchmark(file)
     write(barnyard, [file_set()], ("all", [images(), species(name="label")], None))
     plain = read_benchmark(barnyard)
-    assert found.photos.drop("path").sort("photo_id").equals(plain.photos.drop("path").sort("photo_id"))
+    assert found.photos.equals(plain.photos)
     unpacked = list((cache / "unpacked").iterdir())
     assert len(unpacked) == 1
-    assert found.root.is_relative_to(unpacked[0])
+    assert found.root == unpacked[0]
     assert read_benchmark(file).version == found.version
     (packed / "images.zip").write_bytes(b"PK")
     with pytest.raises(CounterGroundError, match=r"images\.zip is not the archive of croissant\.json"):

@@ -31,7 +31,6 @@ from counterground.errors import (
 from counterground.files import cache_dir, draft_folder
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame, describe_gaps
 from counterground.photos._label_space import LabelSpace
-from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._memory import manifest_of_table
 from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.shards import MAX_TOTAL_BYTES
@@ -201,7 +200,8 @@ def _use_unpacked(file: Path | str, metadata: Any, archive: Any) -> None:
     if not folder.is_dir():
         with draft_folder(folder) as draft:
             _unpack(path, draft)
-            draft.rename(folder)
+            if not folder.is_dir():  # another process may have been faster
+                draft.rename(folder)
     for node in metadata.distribution:
         if any(archive.uuid in (source, getattr(source, "uuid", None)) for source in node.contained_in or ()):
             node.contained_in = []
@@ -295,15 +295,17 @@ def _rows(metadata: Any, record_set: Any, image: Any) -> list[dict[str, Any]]:
     dataset = mlcroissant.Dataset.from_metadata(metadata)
     keys = {field.name if metadata.ctx.is_v0() else field.id: _name(field) for field in record_set.fields}
     return [
-        {name: _value(record.get(key), keep=key == image.id) for key, name in keys.items()}
+        {name: _value(record.get(key), keep=name == _name(image)) for key, name in keys.items()}
         for record in dataset.records(record_set.name if metadata.ctx.is_v0() else record_set.id)
     ]
 
 
 def _value(value: Any, *, keep: bool) -> Any:
-    if keep or not isinstance(value, bytes):
+    if keep:
         return value
-    return value.decode(errors="replace")
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return str(value) if isinstance(value, list | dict) else value
 
 
 def _of_split(
@@ -358,22 +360,13 @@ def _benchmark(file: Path | str, metadata: Any, columns: dict[str, list[Any]]) -
         frame, folder = manifest_of_table(columns, None, usual, None)
         return benchmark_of_frame(frame, folder, name)
     files = [Path(os.fsdecode(value)) for value in columns.pop("path")]
-    folder = _folder(file, files)
-    if not isinstance(file, Path) or folder != file.absolute().parent:
-        columns.pop("mask", None)  # paths in it are relative to the Croissant file
+    folder = _folder(metadata, files)
     paths = [path.relative_to(folder).as_posix() for path in files]
-    texts = {
-        name: column
-        for name, column in columns.items()
-        if not any(isinstance(x, list | dict) for x in column)
-    }
-    frame = pl.DataFrame({"path": paths, **texts}, strict=False)
+    frame = pl.DataFrame({"path": paths, **columns}, strict=False)
     space = _label_space(file, metadata)
     if space is None:
         return benchmark_of_frame(frame.drop(_NUMBERED, strict=False), folder, name)
-    found = Benchmark(
-        name, folder, frame.select(name for name in frame.columns if name in MANIFEST_SCHEMA), space
-    )
+    found = Benchmark(name, folder, frame, space)
     _check_version(file, found)
     return found.described(notes=describe_gaps(found))
 
@@ -382,11 +375,14 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, bytes) and len(value) < 4096 and Path(os.fsdecode(value)).is_file()
 
 
-def _folder(file: Path | str, photos: Sequence[Path]) -> Path:
-    """Return the folder of the Croissant file if all photos are in it, else the deepest that they share."""
-    beside = file.absolute().parent if isinstance(file, Path) else None
-    if beside is not None and all(photo.is_relative_to(beside) for photo in photos):
-        return beside
+def _folder(metadata: Any, photos: Sequence[Path]) -> Path:
+    """Return the folder of the Croissant file, or of its archive, if all photos are in it.
+
+    Else (a repository that mlcroissant has cloned) the deepest that they share.
+    """
+    own = Path(metadata.ctx.folder) if metadata.ctx.folder is not None else None
+    if own is not None and all(photo.is_relative_to(own) for photo in photos):
+        return own
     return Path(os.path.commonpath([photo.parent for photo in photos]))
 
 
