@@ -31,6 +31,7 @@ from counterground.results import (
     select_models,
 )
 from counterground.results import bibliography as bibliography_of
+from counterground.results import eval_results as eval_results_of
 from counterground.results import format_scores as written_scores
 from counterground.results import model_cards as model_cards_of
 
@@ -568,6 +569,14 @@ def bibliography(runs: AnyRuns) -> str:
 def model_cards(runs: AnyRuns) -> dict[str, str]:
     """Return the model card of each model of these runs: Markdown with a YAML front matter."""
     return model_cards_of(_opened_runs(runs))
+
+
+def eval_results(runs: AnyRuns, dataset: str) -> dict[str, str]:
+    """Return, for each model of these runs, a file for ``.eval_results/`` of its repository on the hub.
+
+    ``dataset`` is the benchmark's data set there, ``OWNER/NAME``.
+    """
+    return eval_results_of(_opened_runs(runs), dataset)
 
 
 def _opened_discovery(discovery: Discovery | Path | str | None) -> Discovery | None:

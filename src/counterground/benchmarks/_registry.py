@@ -10,7 +10,7 @@ from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks.counteranimal import COUNTERANIMAL
 from counterground.benchmarks.stamps import STAMPS
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.photos import Benchmark, read_benchmark
+from counterground.photos import Benchmark, is_croissant_url, read_benchmark
 from counterground.plugins import Registry
 from counterground.pool import is_pool, open_pool
 
@@ -69,6 +69,8 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
     named = _BENCHMARKS.find(name_or_path) if isinstance(name_or_path, str) else None
     if named is not None:
         return _open(named, show_progress=show_progress)
+    if isinstance(name_or_path, str) and is_croissant_url(name_or_path):
+        return read_benchmark(name_or_path)
     path = Path(name_or_path)
     if not path.exists():
         names = _BENCHMARKS.names()

@@ -215,8 +215,9 @@ def format_option(choices: Sequence[str], help_text: str = "Output format.") -> 
             return command(*given, style=style, **options)
 
         help_and_default = f"{help_text}  [default: {choices[0]}]"
+        kind, listed = click.Choice(choices), "|".join(choices)
         both = (
-            click.option("--format", "style", type=click.Choice(choices), help=help_and_default),
+            click.option("--format", "style", type=kind, metavar=listed, help=help_and_default),
             click.option("--json", "as_json", is_flag=True, help="Short for --format json."),
         )
         return _with_all(with_style, both)

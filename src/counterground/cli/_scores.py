@@ -10,14 +10,18 @@ import click
 
 from counterground.cli._help import Command
 from counterground.cli._options import format_option, model_option, out_option
+from counterground.text import one_line
 
 if TYPE_CHECKING:
     import polars as pl
 
     from counterground.results import BackgroundsView, Run, ScoresView
 
-Style = Literal["table", "csv", "json", "parquet", "markdown", "latex", "model-card", "bibtex"]
-_DOCUMENTS = ("model-card", "bibtex")
+Style = Literal[
+    "table", "csv", "json", "parquet", "markdown", "latex", "model-card", "eval-results", "bibtex"
+]
+_DOCUMENTS = ("model-card", "eval-results", "bibtex")
+_OF_ONE_MODEL = {"model-card": "A model card", "eval-results": "A file of evaluation results"}
 
 
 @click.command(
@@ -33,7 +37,13 @@ _DOCUMENTS = ("model-card", "bibtex")
 @model_option("models", "Show only this model; repeat for several.", multiple=True)
 @format_option(
     get_args(Style),
-    "Output format; model-card is Markdown with the hub's model-index, bibtex lists what to cite.",
+    "Output format; model-card is Markdown with the hub's model-index, eval-results YAML for .eval_results/"
+    " there, bibtex lists what to cite.",
+)
+@click.option(
+    "--dataset",
+    metavar="OWNER/NAME",
+    help="For eval-results: the benchmark's data set on the Hugging Face hub.",
 )
 @out_option(
     "A file instead of the screen.",
@@ -42,7 +52,13 @@ _DOCUMENTS = ("model-card", "bibtex")
     type=click.Path(path_type=Path, dir_okay=False),
 )
 def scores(
-    runs: tuple[Path, ...], by: str | None, models: tuple[str, ...], style: Style, out: Path | None
+    *,
+    runs: tuple[Path, ...],
+    by: str | None,
+    models: tuple[str, ...],
+    style: Style,
+    dataset: str | None,
+    out: Path | None,
 ) -> None:
     """Show the scores of one or more RUN folders: percent in tables, fractions in csv, json and parquet.
 
@@ -54,6 +70,8 @@ def scores(
 
     if by and style in _DOCUMENTS:
         raise UsageError(f"{style} is not available by {by}: leave out --by.")
+    if (style == "eval-results") != (dataset is not None):
+        raise UsageError("--format eval-results and --dataset OWNER/NAME go together.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
@@ -61,19 +79,25 @@ def scores(
         raise UsageError(f"--out {out} is a file of the run itself: choose another name.")
     if models:
         opened = select_models(opened, models)
-    written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by)
-    if style == "model-card" and out is not None and len(_models(opened)) > 1:
+    written = _document(opened, style, dataset or "") if style in _DOCUMENTS else _table(opened, style, by)
+    if style in _OF_ONE_MODEL and out is not None and len(_models(opened)) > 1:
         raise UsageError(
-            "A model card describes one model: add -m MODEL, or leave out --out to see them all."
+            f"{_OF_ONE_MODEL[style]} describes one model: add -m MODEL, or leave out --out to see them all."
         )
     _deliver(written, out)
 
 
-def _document(runs: Mapping[Path, Run], style: str) -> str:
-    from counterground.results import bibliography, model_cards
+def _document(runs: Mapping[Path, Run], style: str, dataset: str) -> str:
+    from counterground.results import bibliography, eval_results, model_cards
 
     opened = list(runs.values())
-    return bibliography(opened) if style == "bibtex" else "\n\n".join(model_cards(opened).values())
+    if style == "bibtex":
+        return bibliography(opened)
+    if style == "model-card":
+        return "\n\n".join(model_cards(opened).values())
+    files = eval_results(opened, dataset)
+    said = (f"# {one_line(name)}\n{text}" for name, text in files.items())
+    return "\n".join(said if len(files) > 1 else files.values()).rstrip("\n")
 
 
 def _table(

@@ -2,6 +2,7 @@
 
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame
 from counterground.photos._classes import ClassAssignment, assign_classes
+from counterground.photos._croissant import is_croissant_url, read_croissant
 from counterground.photos._imagenet import (
     find_imagenet_index,
     imagenet_names,
@@ -49,6 +50,7 @@ __all__ = [
     "imagenet_label_space",
     "imagenet_names",
     "imagenet_wnids",
+    "is_croissant_url",
     "is_special",
     "load_photo",
     "match_imagenet",
@@ -56,6 +58,7 @@ __all__ = [
     "prompt_templates",
     "read_benchmark",
     "read_class_names",
+    "read_croissant",
     "read_table",
     "sample_photos",
     "similar_imagenet_name",

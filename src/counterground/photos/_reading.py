@@ -6,6 +6,7 @@ from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
+from counterground.photos._croissant import find_croissant, is_croissant_url, read_croissant
 from counterground.photos._folders import read_folder
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
 from counterground.photos._table import TABLE_SUFFIXES, read_table
@@ -20,45 +21,68 @@ def read_benchmark(source: str | Path) -> Benchmark:
 
     ``source`` is a folder that ``write_benchmark`` wrote, a folder in the CounterAnimal layout (with or
     without ImageNet indices before the class names) or the ImageFolder layout (names, wnids or ImageNet
-    indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), or a manifest
-    (``TABLE_SUFFIXES``) with paths that are absolute or relative to its folder. Photos are hashed where no
-    ``photo_id`` is written down, and none is decoded.
+    indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), a Croissant file
+    (see ``read_croissant``), a folder with one or its web address, or a manifest (``TABLE_SUFFIXES``) with
+    paths that are absolute or relative to its folder. Photos are hashed where no ``photo_id`` is written
+    down, and none is decoded.
 
     Raises:
         UsageError: there is no such folder or manifest.
         CounterGroundError: what is there is not a benchmark; one line says what and where.
     """
+    if isinstance(source, str) and is_croissant_url(source):
+        return read_croissant(source)
     path = Path(source)
     if not path.exists():
         raise UsageError(
             f"{str(path)!r} does not exist: name a folder of photos or a manifest ({_SUFFIXES})."
         )
-    if path.is_dir():
-        if (kind := shard_format(path)) is not None:
-            return read_shards(path, kind)
-        if (path / BENCHMARK_FILE).is_file():
-            return read_native(path)
-        if (path / MANIFEST_FILE).is_file():
-            raise CounterGroundError(
-                f"{path} has {MANIFEST_FILE} but no {BENCHMARK_FILE}, so writing it was interrupted:"
-                f" write it again, or name {path / MANIFEST_FILE} if that is a manifest of your own."
-            )
-        if (path / _DISCOVERY_FILE).is_file():
-            raise CounterGroundError(
-                f"{path} holds a discovery that wrote no benchmark, since it found no more than chance "
-                f"({_DISCOVERY_FILE} says more). discover --write-anyway writes the pairs that it has."
-            )
-        if (path / EXPORT_FILE).is_file():
-            formats = sorted(entry.parent.name for entry in path.glob(f"*/{BENCHMARK_FILE}"))
-            if not formats:
-                raise UsageError(f"{path} is an export in a format that CounterGround does not read.")
-            raise UsageError(f"{path} holds several exports: name one of the folders {', '.join(formats)}.")
-        return read_folder(path)
+    described = _described_in_croissant(path)
+    if described is not None or path.is_file():
+        return described or _read_file(path)
+    return _read_folder(path)
+
+
+def _read_folder(path: Path) -> Benchmark:
+    if (kind := shard_format(path)) is not None:
+        return read_shards(path, kind)
+    if (path / BENCHMARK_FILE).is_file():
+        return read_native(path)
+    if (path / MANIFEST_FILE).is_file():
+        raise CounterGroundError(
+            f"{path} has {MANIFEST_FILE} but no {BENCHMARK_FILE}, so writing it was interrupted:"
+            f" write it again, or name {path / MANIFEST_FILE} if that is a manifest of your own."
+        )
+    if (path / _DISCOVERY_FILE).is_file():
+        raise CounterGroundError(
+            f"{path} holds a discovery that wrote no benchmark, since it found no more than chance "
+            f"({_DISCOVERY_FILE} says more). discover --write-anyway writes the pairs that it has."
+        )
+    if (path / EXPORT_FILE).is_file():
+        formats = sorted(entry.parent.name for entry in path.glob(f"*/{BENCHMARK_FILE}"))
+        if not formats:
+            raise UsageError(f"{path} is an export in a format that CounterGround does not read.")
+        raise UsageError(f"{path} holds several exports: name one of the folders {', '.join(formats)}.")
+    return read_folder(path)
+
+
+def _read_file(path: Path) -> Benchmark:
     if path.suffix.lower() not in TABLE_SUFFIXES:
         raise UsageError(f"{path} is neither a folder of photos nor a manifest ({_SUFFIXES}).")
     if path.name == MANIFEST_FILE and (path.parent / BENCHMARK_FILE).is_file():
         return read_native(path.parent)
     return _read_manifest(path)
+
+
+def _described_in_croissant(path: Path) -> Benchmark | None:
+    """Read a Croissant file, or a folder with one that is in no form of our own."""
+    if path.is_dir() and ((path / BENCHMARK_FILE).is_file() or shard_format(path) is not None):
+        return None
+    file = find_croissant(path)
+    if file is None:
+        return None
+    ours = (file.parent / BENCHMARK_FILE).is_file()
+    return read_native(file.parent) if ours else read_croissant(file)
 
 
 def _read_manifest(source: Path) -> Benchmark:

@@ -8,6 +8,7 @@ from counterground.results._backgrounds import (
     join_backgrounds,
 )
 from counterground.results._citations import bibliography
+from counterground.results._eval_results import eval_results, eval_yaml
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
     NO_GROUPS,
@@ -106,6 +107,8 @@ __all__ = [
     "class_names",
     "corrected_drops",
     "count",
+    "eval_results",
+    "eval_yaml",
     "find_models",
     "folded",
     "format_backgrounds",

@@ -28,8 +28,13 @@ class _Row(NamedTuple):
     name: str
     title: str
 
+    @property
+    def task(self) -> str:
+        """The figure among the tasks of a benchmark of the hub: ``accuracy_counter``, ``accuracy_drop``."""
+        return f"{self.kind}_{self.group}" if self.group else self.kind
 
-_WITH_GROUPS = (
+
+WITH_GROUPS = (
     _Row(
         "accuracy",
         "common",
@@ -52,13 +57,13 @@ _WITH_GROUPS = (
         "**drop, points**",
     ),
 )
-_WITHOUT_GROUPS = (
+WITHOUT_GROUPS = (
     _Row("accuracy", None, "accuracy", "Accuracy, mean over classes", "accuracy, mean over classes, %"),
 )
 
 
 @dataclass(frozen=True)
-class _Result:
+class ModelResult:
     """One model of one run, under one setting."""
 
     run: Run
@@ -68,7 +73,7 @@ class _Result:
     @property
     def metrics(self) -> list[tuple[_Row, Estimate]]:
         """What is known: the drop and its two sides, or the accuracy."""
-        chosen = _WITH_GROUPS if self.scores.has_groups else _WITHOUT_GROUPS
+        chosen = WITH_GROUPS if self.scores.has_groups else WITHOUT_GROUPS
         figures = ((row, self.scores.get(row.metric, row.group)) for row in chosen)
         return [(row, figure) for row, figure in figures if figure.value is not None]
 
@@ -87,20 +92,21 @@ def model_cards(runs: Sequence[Run]) -> dict[str, str]:
     Returns:
         name of the model -> its card, in order of first appearance.
     """
-    found: dict[str, list[_Result]] = {}
-    for result in _each(runs):
+    found: dict[str, list[ModelResult]] = {}
+    for result in results_of(runs):
         found.setdefault(result.record.name, []).append(result)
     return {name: _card(name, results) for name, results in found.items()}
 
 
-def _each(runs: Sequence[Run]) -> Iterator[_Result]:
+def results_of(runs: Sequence[Run]) -> Iterator[ModelResult]:
+    """Yield what each run says of each of its models in each setting."""
     for run in runs:
         records = {record.name: record for record in run.info.models}
         for scores in regroup(run.scores):
-            yield _Result(run, records[scores.setting.model], scores)
+            yield ModelResult(run, records[scores.setting.model], scores)
 
 
-def _card(name: str, results: Sequence[_Result]) -> str:
+def _card(name: str, results: Sequence[ModelResult]) -> str:
     import yaml
 
     index = [{"name": one_line(name), "results": [_result(result) for result in results if result.metrics]}]
@@ -108,7 +114,7 @@ def _card(name: str, results: Sequence[_Result]) -> str:
     return "\n".join(["---", f"{front}---", "", "## Reliance on the background", *map(_section, results)])
 
 
-def _result(result: _Result) -> dict[str, Any]:
+def _result(result: ModelResult) -> dict[str, Any]:
     info, setting = result.run.info, result.scores.setting
     task, title = _TASKS.get(result.record.kind, _ZERO_SHOT)
     how = {name: one_line(setting.text(name)) for name in setting._fields[1:] if getattr(setting, name)}
@@ -140,7 +146,7 @@ def _metric(row: _Row, figure: Estimate) -> dict[str, Any]:
     }
 
 
-def _section(result: _Result) -> str:
+def _section(result: ModelResult) -> str:
     info = result.run.info
     rows = [f"| {row.title} | {figure.text} | {figure.interval} |" for row, figure in result.metrics]
     parts = [
@@ -155,7 +161,7 @@ def _section(result: _Result) -> str:
     return "\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _meaning(result: _Result) -> str:
+def _meaning(result: ModelResult) -> str:
     if not result.scores.has_groups:
         return ""
     referee = result.run.info.benchmark.referee
@@ -170,7 +176,7 @@ def _meaning(result: _Result) -> str:
     )
 
 
-def _conditions(result: _Result) -> str:
+def _conditions(result: ModelResult) -> str:
     info, setting = result.run.info, result.scores.setting
     classes = result.run.photos["class_index"].n_unique()
     clusters = result.scores.photos.clusters
@@ -185,7 +191,7 @@ def _conditions(result: _Result) -> str:
     )
 
 
-def _repeat(result: _Result) -> str:
+def _repeat(result: ModelResult) -> str:
     name = result.run.info.benchmark.name
     where = "" if name in ("stamps", "counteranimal") else ", with the path of the benchmark for BENCHMARK"
     sentence = markdown(f"Repeat it with CounterGround {result.run.info.counterground_version}{where}:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -12,10 +13,11 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+import yaml
 from PIL import Image
 
 from counterground.construction.export import CardFacts, export
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import LabelSpace, read_benchmark
 
 FIELDS = [
@@ -200,3 +202,103 @@ def test_photos_inside_shards_are_the_files_themselves(grouped, tmp_path):
         assert row["image"]["bytes"] == grouped.photo_path(row["path"]).read_bytes()
         assert row["image"]["path"] == row["path"]
         Image.open(io.BytesIO(row["image"]["bytes"])).load()
+
+
+def fiftyone_python():
+    """An interpreter that has FiftyOne and its MongoDB server: ``$FIFTYONE_PYTHON``, or this one."""
+    if given := os.environ.get("FIFTYONE_PYTHON"):
+        return given
+    if importlib.util.find_spec("fiftyone") is None:
+        pytest.skip(
+            "FiftyOne is not installed: set FIFTYONE_PYTHON to the python of an environment that has it"
+        )
+    return sys.executable
+
+
+def read_by_fiftyone(folder, home):
+    """Every sample that FiftyOne makes of an export by the lines of its card, in a process of its own."""
+    code = (
+        "import json\n"
+        "keep = lambda label: {n: label[n] for n in label.field_names if n not in ('id', 'tags', 'logits')}\n"
+        "found = [[sample.filepath, keep(sample.ground_truth)] for sample in photos]\n"
+        "print(json.dumps([photos.default_classes, photos.media_type, found]))"
+    )
+    ran = subprocess.run(
+        [fiftyone_python(), "-c", f"{lines_of_card(folder)}\n{code}"],
+        cwd=folder,
+        env={**os.environ, "HOME": str(home), "FIFTYONE_DO_NOT_TRACK": "1", "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("which", ["grouped", "masked"])
+def test_fiftyone_reads_every_photo_with_its_class_and_attributes(which, request, tmp_path):
+    benchmark = request.getfixturevalue(which)
+    export(benchmark, tmp_path / "out", formats=["fiftyone"])
+    classes, media, found = read_by_fiftyone(tmp_path / "out", tmp_path)
+    back = read_benchmark(tmp_path / "out").photos
+    assert (media, sorted(set(back["class_name"]))) == ("image", sorted(classes))
+    samples = dict(found)
+    assert len(samples) == len(found) == len(back)
+    for row in back.to_dicts():
+        label = samples[str(tmp_path / "out" / "data" / row["path"])]
+        assert label.pop("label") == row.pop("class_name")
+        assert label["class_index"] == row["class_index"]
+        assert label.pop("confidence") is None
+        assert {name: value for name, value in label.items() if value is not None} == {
+            name: value for name, value in row.items() if value is not None
+        }
+
+
+def test_labels_json_is_as_fiftyone_documents_it(grouped, tmp_path):
+    """FiftyOneImageClassificationDataset: ``classes``; ``labels`` by path in ``data/``, less the suffix."""
+    export(grouped, tmp_path / "out", formats=["fiftyone"])
+    content = json.loads((tmp_path / "out" / "labels.json").read_text(encoding="utf-8"))
+    files = [path for path in (tmp_path / "out" / "data").rglob("*") if path.is_file()]
+    by_name = {path.relative_to(tmp_path / "out" / "data").with_suffix("").as_posix(): path for path in files}
+    assert set(content) == {"classes", "labels"}
+    assert set(content["labels"]) == set(by_name)
+    for row in grouped.photos.to_dicts():
+        label = content["labels"][row["path"].rpartition(".")[0]]
+        assert set(label) == {"label", "attributes"}
+        assert content["classes"][label["label"]] == row["class_name"]
+        assert label["attributes"]["photo_id"] == row["photo_id"]
+        assert label["attributes"].get("cluster") == row["cluster"]
+
+
+def test_photos_that_differ_only_in_the_suffix_are_told_apart_for_fiftyone(tmp_path):
+    source = tmp_path / "source"
+    for name in ("hen/a.jpg", "hen/a.png", "hen/b.jpg", "cock/a.jpg"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), name.encode()[:3].hex().join(("#", ""))).save(source / name)
+    report = export(read_benchmark(source), tmp_path / "out", formats=["fiftyone"], shared=False)
+    assert [note[:15] for note in report.notes] == ["Renamed 1 file,"]
+    labels = json.loads((tmp_path / "out" / "labels.json").read_text())["labels"]
+    assert len(labels) == 4
+    assert {"hen/a", "hen/b", "cock/a"} < set(labels)
+    back = read_benchmark(tmp_path / "out")
+    assert all(back.photo_path(path).is_file() for path in back.photos["path"])
+    assert [path.rpartition(".")[0] in labels for path in back.photos["path"]] == [True] * 4
+
+
+def test_eval_yaml_registers_a_benchmark_of_the_hub_where_it_is_asked_for(grouped, flat, tmp_path):
+    for benchmark, tasks in ((grouped, 3), (flat, 1)):
+        out = tmp_path / benchmark.name
+        export(benchmark, out, formats=["huggingface"], card=CardFacts(title="Barn", hub_benchmark=True))
+        content = yaml.safe_load((out / "eval.yaml").read_text(encoding="utf-8"))
+        assert (content["name"], content["evaluation_framework"]) == ("Barn", "counterground")
+        assert len(content["tasks"]) == tasks
+        # The card's front matter says that these exist.
+        card = yaml.safe_load((out / "README.md").read_text(encoding="utf-8").split("---\n")[1])
+        (config,) = card["configs"]
+        assert {task["config"] for task in content["tasks"]} == {config["config_name"]}
+        assert {task["split"] for task in content["tasks"]} == {config["data_files"][0]["split"]}
+        assert read_benchmark(out).version == benchmark.version
+    export(grouped, tmp_path / "plain", formats=["huggingface"])
+    assert not (tmp_path / "plain" / "eval.yaml").exists()
+    with pytest.raises(UsageError, match="Only the format huggingface registers a benchmark"):
+        export(grouped, tmp_path / "other", formats=["parquet"], card=CardFacts(hub_benchmark=True))

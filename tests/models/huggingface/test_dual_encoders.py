@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from PIL import Image
@@ -51,13 +53,17 @@ def photo(size, seed=0):
 PHOTOS = [photo(size, seed) for seed, size in enumerate(SIZES)]
 
 
+def canonical(text):
+    return re.sub(r"[^\w ]", "", text).lower()
+
+
 def library_logits(folder, family, texts, images):
     """The library's own processor and forward, called as its documentation of the family says."""
     from transformers import AutoModel, AutoProcessor
 
     padding = {"clip": True, "chinese_clip": True}.get(family, "max_length")
-    # A hub without Siglip2Tokenizer gives SigLIP 2 a Gemma tokenizer, and its users lower-case.
-    written = [text.lower() for text in texts] if family == "siglip2" else texts
+    # Neither Gemma's tokenizer nor Siglip2Tokenizer removes punctuation; the former does not lower-case.
+    written = [canonical(text) for text in texts] if family in ("siglip2", "naflex") else texts
     processor = AutoProcessor.from_pretrained(folder)
     inputs = processor(
         text=written, images=images, padding=padding, max_length=64, truncation=True, return_tensors="pt"
@@ -139,7 +145,8 @@ def test_description_says_what_decides_the_numbers(tiny):
             "padding": "max_length",
             "max_length": 64,
             "mask": False,
-            "lower_case": False,
+            "clean": "canonicalize",
+            "cleans_itself": True,
             "lower_cases_itself": True,
         }
         == about["tokenization"]
@@ -211,16 +218,45 @@ def test_siglip_is_not_told_which_tokens_are_padding(family, tiny, copy):
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer, network = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
-    written = [text.lower() for text in TEXTS]
+    written = [canonical(text) for text in TEXTS]
     masked = tokenizer(written, padding="max_length", max_length=64, return_tensors="pt")
     assert np.abs(ours - unit(network.eval(), masked)).max() > 1e-3
 
 
 @pytest.mark.parametrize("family", ["siglip", "siglip2", "naflex"])
-def test_siglip_texts_are_lower_cased(family, tiny):
+def test_siglip_texts_lose_capitals_and_punctuation(family, tiny):
     model = load_model(f"hf:{tiny(family)}", device="cpu")
-    upper, lower = model.encode_texts(["A PHOTO of Ice Bear", "a photo of ice bear"])
-    np.testing.assert_array_equal(upper, lower)
+    written, plain, other = model.encode_texts(["A PHOTO of an: Ice_Bear!", "a photo of an ice bear", "ice"])
+    np.testing.assert_array_equal(written, plain)
+    assert np.abs(plain - other).max() > 1e-3
+
+
+@pytest.mark.parametrize("family", ["siglip", "siglip2", "naflex"])
+def test_openclip_gives_siglips_weights_the_same_tokens(family, tiny):
+    """OpenCLIP's own tokenizer class, as its configurations of these models build it, from the same files."""
+    from open_clip.tokenizer import HFTokenizer
+    from transformers import AutoModel
+
+    theirs = HFTokenizer(str(tiny(family)), context_length=64, clean="canonicalize")
+    texts = [*TEXTS, "A_B &amp; c", "  two   spaces\t", "it's 100% \u00c9t\u00e9 \u2014 naïve"]
+    network = AutoModel.from_pretrained(tiny(family)).eval()
+    ours = load_model(f"hf:{tiny(family)}", device="cpu").encode_texts(texts)
+    np.testing.assert_allclose(ours, unit(network, {"input_ids": theirs(texts)}), atol=1e-6)
+
+
+def test_openclip_canonicalises_the_texts_of_every_siglip():
+    names = [name for name in open_clip.list_models() if "SigLIP" in name]
+    kwargs = {name: open_clip.get_model_config(name)["text_cfg"]["tokenizer_kwargs"] for name in names}
+    assert any("SigLIP2" in name for name in names)
+    assert {name: given["clean"] for name, given in kwargs.items()} == dict.fromkeys(names, "canonicalize")
+
+
+@pytest.mark.parametrize(("family", "itself"), [("siglip", True), ("siglip2", False), ("naflex", False)])
+def test_the_run_says_where_our_text_differs_from_the_librarys(family, itself, tiny):
+    about = load_model(f"hf:{tiny(family)}", device="cpu").description["tokenization"]
+    assert (about["clean"], about["cleans_itself"]) == ("canonicalize", itself)
+    clip = load_model(f"hf:{tiny('clip')}", device="cpu").description["tokenization"]
+    assert (clip["clean"], clip["cleans_itself"]) == (None, None)
 
 
 def test_siglip_2_without_its_own_tokenizer_class_is_lower_cased_all_the_same(tiny, copy):
@@ -233,12 +269,6 @@ def test_siglip_2_without_its_own_tokenizer_class_is_lower_cased_all_the_same(ti
     assert tokenizer("A")["input_ids"] != tokenizer("a")["input_ids"]
     upper, lower = load_model(f"hf:{folder}", device="cpu").encode_texts(["ICE BEAR", "ice bear"])
     np.testing.assert_array_equal(upper, lower)
-
-
-def test_siglip_texts_lose_their_punctuation(tiny):
-    model = load_model(f"hf:{tiny('siglip')}", device="cpu")
-    dotted, plain = model.encode_texts(["a photo of ice bear.", "a photo of ice bear"])
-    np.testing.assert_array_equal(dotted, plain)
 
 
 def test_padding_on_the_left_is_warned_of(copy):

@@ -34,7 +34,7 @@ _MOST_NOTES = 20
     "formats",
     multiple=True,
     required=True,
-    metavar="counteranimal|croissant|huggingface|parquet|webdataset",
+    metavar="counteranimal|croissant|fiftyone|huggingface|parquet|webdataset",
     help="Repeatable: each format gets its own folder in --out.",
 )
 @out_option("Output folder: new, empty, or an earlier export.")
@@ -86,6 +86,11 @@ _MOST_NOTES = 20
 )
 @click.option(
     "--released", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Publication date, as 2024-05-31."
+)
+@click.option(
+    "--hub-benchmark",
+    is_flag=True,
+    help="Format huggingface: also write eval.yaml, which registers a benchmark of the Hugging Face hub.",
 )
 @click.option(
     "--shard-megabytes",

@@ -20,6 +20,7 @@ from counterground.construction.export._shards import ShardSize
 from counterground.construction.export.formats import (
     COUNTERANIMAL,
     CROISSANT,
+    FIFTYONE,
     HUGGINGFACE,
     PARQUET,
     WEBDATASET,
@@ -32,7 +33,7 @@ from counterground.progress import progress_bar
 _FORMATS = Registry(
     "counterground.exports",
     ExportFormat,
-    {each.name: each for each in (COUNTERANIMAL, CROISSANT, HUGGINGFACE, PARQUET, WEBDATASET)},
+    {each.name: each for each in (COUNTERANIMAL, CROISSANT, FIFTYONE, HUGGINGFACE, PARQUET, WEBDATASET)},
 )
 FORMATS = tuple(_FORMATS.built_in)
 
@@ -91,6 +92,10 @@ def export(
         CounterGroundError: no photo may be shared; a file is missing or changed; it cannot be written.
     """
     chosen = _known_formats(formats)
+    if card is not None and card.hub_benchmark and HUGGINGFACE not in chosen:
+        raise UsageError(
+            "Only the format huggingface registers a benchmark of the hub: add it, or leave that out."
+        )
     out = _target(benchmark, Path(out))
     terms = Terms(shared, all_licences, licence_for_unknown, attribution_for_unknown)
     selection = select_photos(benchmark, terms)

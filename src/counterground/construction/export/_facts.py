@@ -54,6 +54,7 @@ class CardFacts:
         licence: of the collection (selection and labels), if one holds for all of it.
         released: the day it is published.
         version: of the collection, MAJOR.MINOR.PATCH.
+        hub_benchmark: register it as a benchmark of the Hugging Face hub (``eval.yaml``; format huggingface).
     """
 
     title: str = ""
@@ -68,6 +69,7 @@ class CardFacts:
     licence: str = ""
     released: date | None = None
     version: str = "1.0.0"
+    hub_benchmark: bool = False
 
 
 def known_facts(benchmark: Benchmark) -> CardFacts:

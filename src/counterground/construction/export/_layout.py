@@ -122,6 +122,7 @@ OWN_FILES = (
     "benchmark.json",
     "class_names.txt",
     "croissant.json",
+    "eval.yaml",
     "export.json",
     "imagenet_names.txt",
     "label_space.json",

@@ -33,14 +33,14 @@ class Tokenization:
         padding: ``max_length`` or ``longest`` (of the texts encoded together).
         max_length: tokens a text may have; longer ones are cut.
         mask: whether the tower gets a mask of the padding. SigLIP's was trained without.
-        lower_case: whether texts are lower-cased before the tokenizer sees them.
+        clean: OpenCLIP's name for what is done to texts before the tokenizer sees them; None: nothing.
     """
 
     tokenizer: str
     padding: str
     max_length: int
     mask: bool
-    lower_case: bool
+    clean: str | None
 
 
 def check_vocabulary(spec: str, config: Any, tokenizer: Any) -> None:
@@ -60,11 +60,13 @@ def check_vocabulary(spec: str, config: Any, tokenizer: Any) -> None:
 def tokenization(config: Any, tokenizer: Any) -> tuple[Tokenization, list[str]]:
     """Return how a family's texts are tokenised, and warnings.
 
-    SigLIP and SigLIP 2 pad to ``max_length`` without a mask. SigLIP's tokenizer lower-cases and removes
-    punctuation itself; the Gemma tokenizer of SigLIP 2 may do neither, whatever ``do_lower_case`` its
-    configuration claims, so its texts are lower-cased here.
+    SigLIP and SigLIP 2 pad to ``max_length`` without a mask. Their texts are canonicalised (lower case, no
+    punctuation) by OpenCLIP's function, so that the same weights get the same text from both libraries. It is
+    what the zero-shot evaluator of their authors does to class names and templates (big_vision,
+    ``prompt_engineering.py``). transformers' tokenizer of SigLIP does so itself; the one of SigLIP 2
+    lower-cases at most.
     """
-    family, name = str(config.model_type), type(tokenizer).__name__
+    family = str(config.model_type)
     limit = int(tokenizer.model_max_length)
     limit = min(limit, int(getattr(_text_config(config), "max_position_embeddings", limit)))
     siglip = family in _SIGLIP
@@ -76,15 +78,13 @@ def tokenization(config: Any, tokenizer: Any) -> tuple[Tokenization, list[str]]:
             f"Texts are padded on the {tokenizer.padding_side}; the published {family} weights were trained "
             "with padding on the right."
         )
-    if siglip and not name.startswith(("Siglip", "Gemma")):
-        warnings.append(f"The tokenizer is {name}, not SigLIP's or Gemma's: punctuation is not removed.")
     return (
         Tokenization(
-            tokenizer=name,
+            tokenizer=type(tokenizer).__name__,
             padding="max_length" if siglip or family == "align" else "longest",
             max_length=limit,
             mask=not siglip,
-            lower_case=siglip and name != "SiglipTokenizer",
+            clean="canonicalize" if siglip else None,
         ),
         warnings,
     )
@@ -131,7 +131,7 @@ class HfTextEncoder(TextEncoder):
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         how = self._how
-        written = [text.lower() for text in texts] if how.lower_case else list(texts)
+        written = _cleaned(texts, how.clean)
         tokens: list[list[int]] = self.tokenizer(written, truncation=True, max_length=how.max_length)[
             "input_ids"
         ]
@@ -162,6 +162,14 @@ class HfTextEncoder(TextEncoder):
         if how.mask and "attention_mask" in inputs:
             given["attention_mask"] = inputs["attention_mask"].to(self.device)
         return unit_length(pooled(self.network.get_text_features(**given)))
+
+
+def _cleaned(texts: Sequence[str], clean: str | None) -> list[str]:
+    if clean is None:
+        return list(texts)
+    from open_clip.tokenizer import get_clean_fn
+
+    return [get_clean_fn(clean)(text) for text in texts]
 
 
 def _to_end(tokens: list[int], end: int) -> list[int]:
@@ -222,7 +230,17 @@ def tokenizer_identity(tokenizer: Any, how: Tokenization) -> dict[str, Any]:
     return {
         **asdict(how),
         "content": combine(content=content),
+        "cleans_itself": _cleans_itself(tokenizer, how.clean),
         "lower_cases_itself": getattr(tokenizer, "do_lower_case", None),
         "padding_side": tokenizer.padding_side,
         "special": plain_repr(sorted(tokenizer.special_tokens_map.items())),
     }
+
+
+def _cleans_itself(tokenizer: Any, clean: str | None) -> bool | None:
+    """Whether the library's tokenizer gives the same tokens without our cleaning; None where we do none."""
+    if clean is None:
+        return None
+    probe = "A photo, of an Ice Bear."
+    raw, cleaned = (tokenizer(text)["input_ids"] for text in (probe, *_cleaned([probe], clean)))
+    return bool(raw == cleaned)

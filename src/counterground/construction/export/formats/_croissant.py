@@ -11,13 +11,15 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import polars as pl
+
 from counterground.construction.export._card import citation
 from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._licences import read_licence
 from counterground.construction.export.formats._folders import write_folder
 from counterground.errors import CounterGroundError
 from counterground.files import write_text
-from counterground.photos import MANIFEST_SCHEMA, Benchmark
+from counterground.photos import Benchmark
 
 CROISSANT_FILE = "croissant.json"
 _CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
@@ -59,6 +61,7 @@ _FIELDS = {
     "attribution": "Credit line to be shown with the photo.",
     "source": "Where the photo comes from.",
 }
+_ATTRIBUTE = "An attribute of the photo that the benchmark gives."
 _IMAGE_TYPES = {
     ".avif": "image/avif",
     ".bmp": "image/bmp",
@@ -92,6 +95,7 @@ def _describe(benchmark: Benchmark, statement: Statement, folder: Path) -> dict[
         "description": facts.description or " ".join(benchmark.notes) or statement.title(benchmark),
         "conformsTo": _CONFORMS_TO,
         "license": [facts.licence] if facts.licence else _licences(benchmark),
+        "identifier": benchmark.version,
         "url": facts.url,
         "creator": [{"@type": "sc:Person", "name": name} for name in facts.creators],
         "citeAs": citation(benchmark, statement),
@@ -99,7 +103,7 @@ def _describe(benchmark: Benchmark, statement: Statement, folder: Path) -> dict[
         "version": facts.version,
         "keywords": ["robustness", "spurious correlation", "image classification"],
         "distribution": [*(_file_object(folder / name) for name in _FILES), _file_set(benchmark)],
-        "recordSet": [_record_set()],
+        "recordSet": [_record_set(benchmark)],
     }
     return {key: value for key, value in content.items() if value}
 
@@ -145,14 +149,17 @@ def _file_set(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def _record_set() -> dict[str, Any]:
+def _record_set(benchmark: Benchmark) -> dict[str, Any]:
+    schema = benchmark.photos.schema
+    columns = {name: _FIELDS.get(name, _ATTRIBUTE) for name in schema if name != "path"}
+    fields = (_column(name, what, schema[name]) for name, what in columns.items())
     return {
         "@type": "cr:RecordSet",
         "@id": "photos",
         "name": "photos",
         "description": "One record per photo.",
         "key": {"@id": "photos/path"},
-        "field": [_path_field(), _image_field(), *(_column(name, what) for name, what in _FIELDS.items())],
+        "field": [_path_field(), _image_field(), *fields],
     }
 
 
@@ -167,9 +174,17 @@ def _field(name: str, what: str, kind: str, source: Mapping[str, Any]) -> dict[s
     }
 
 
-def _column(name: str, what: str) -> dict[str, Any]:
-    kind = "sc:Integer" if MANIFEST_SCHEMA[name].is_integer() else "sc:Text"
-    return _field(name, what, kind, {"fileObject": {"@id": "photos.parquet"}, "extract": {"column": name}})
+def _column(name: str, what: str, kind: pl.DataType) -> dict[str, Any]:
+    source = {"fileObject": {"@id": "photos.parquet"}, "extract": {"column": name}}
+    return _field(name, what, _data_type(kind), source)
+
+
+def _data_type(kind: pl.DataType) -> str:
+    if kind == pl.Boolean:
+        return "sc:Boolean"
+    if kind.is_integer():
+        return "sc:Integer"
+    return "sc:Float" if kind.is_float() else "sc:Text"
 
 
 def _path_field() -> dict[str, Any]:

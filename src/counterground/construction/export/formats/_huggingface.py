@@ -14,20 +14,16 @@ from counterground.construction.export._copying import Tick
 from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._layout import Contents
 from counterground.construction.export._shards import Sample, ShardSize, in_shards, samples
+from counterground.files import write_text
 from counterground.photos import Benchmark, describe_shards
+from counterground.results import eval_yaml
 
+EVAL_FILE = "eval.yaml"
+_ABOUT = "how much a vision model relies on the background rather than the object"
+
+# What `datasets` calls types by another name than Polars in lower case.
+_DTYPES: dict[pl.DataType, str] = {pl.Boolean(): "bool"}
 _IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})
-_TEXTS = (
-    "path",
-    "photo_id",
-    "class_name",
-    "background",
-    "group",
-    "cluster",
-    "licence",
-    "attribution",
-    "source",
-)
 _GROUP_MEGABYTES = 16  # a row group is what a reader loads at once
 
 
@@ -38,14 +34,16 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     ``label_space.json``, ``image`` and ``mask`` are images; a shard's photos are in memory while it is
     written.
     """
-    labels = {index: label for label, index in enumerate(_present(contents.benchmark))}
+    labels = {index: label for label, index in enumerate(present_classes(contents.benchmark))}
     (folder / "data").mkdir()
     drafts = []
-    with_masks = bool(contents.masks)
+    schema: dict[str, pl.DataType] = {"image": _IMAGE, "label": pl.Int64(), **_columns(contents.benchmark)}
+    if contents.masks:
+        schema["mask"] = _IMAGE
     numbered = in_shards(samples(contents, tick), size)
     for number, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
         drafts.append(folder / "data" / f"{number}.draft")
-        _write_shard(drafts[-1], [photo for _, photo in group], labels, with_masks=with_masks)
+        _write_shard(drafts[-1], [photo for _, photo in group], labels, schema)
     shards = [
         draft.rename(draft.with_name(f"test-{number:05d}-of-{len(drafts):05d}.parquet"))
         for number, draft in enumerate(drafts)
@@ -53,26 +51,31 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     describe_shards(contents.benchmark, folder, "huggingface", shards)
 
 
-def _present(benchmark: Benchmark) -> list[int]:
+def present_classes(benchmark: Benchmark) -> list[int]:
     """Return the classes that have photos; others may only compete for them."""
     return benchmark.photos["class_index"].unique().sort().to_list()
 
 
+def _columns(benchmark: Benchmark) -> dict[str, pl.DataType]:
+    """Return the columns of the manifest as they are written, ``class_index`` first; masks are images."""
+    schema = benchmark.photos.schema
+    others = {name: kind for name, kind in schema.items() if name not in ("class_index", "mask")}
+    return {"class_index": schema["class_index"], **others}
+
+
 def _write_shard(
-    path: Path, photos: Sequence[Sample], labels: Mapping[int, int], *, with_masks: bool
+    path: Path, photos: Sequence[Sample], labels: Mapping[int, int], schema: Mapping[str, pl.DataType]
 ) -> None:
-    schema = {"image": _IMAGE, "label": pl.Int64(), "class_index": pl.Int32()}
-    schema |= dict.fromkeys(_TEXTS, pl.String())
     rows: list[dict[str, Any]] = []
     for photo in photos:
-        row = {name: photo.row[name] for name in ("class_index", *_TEXTS)}
+        row = {name: value for name, value in photo.row.items() if name in schema}
         row |= {"image": {"bytes": photo.photo, "path": photo.row["path"]}}
         row["label"] = labels[photo.row["class_index"]]
-        if with_masks:
+        if "mask" in schema:
             row["mask"] = photo.mask and {"bytes": photo.mask, "path": photo.row["mask"]}
         rows.append(row)
     mean = sum(photo.size for photo in photos) / len(photos)
-    pl.DataFrame(rows, schema=schema | ({"mask": _IMAGE} if with_masks else {})).write_parquet(
+    pl.DataFrame(rows, schema=schema).write_parquet(
         path,
         compression="uncompressed",  # photos are compressed already
         statistics=False,
@@ -85,7 +88,7 @@ def unique_names(benchmark: Benchmark) -> list[str]:
 
     A ``ClassLabel`` needs that.
     """
-    names = {index: benchmark.label_space.names[index] for index in _present(benchmark)}
+    names = {index: benchmark.label_space.names[index] for index in present_classes(benchmark)}
     count = Counter(names.values())
     taken = {name for name in names.values() if count[name] == 1}
     unique = []
@@ -117,14 +120,22 @@ def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> st
     lines += ["  - name: image", "    dtype: image", "  - name: label", "    dtype:"]
     lines += ["      class_label:", "        names:"]
     lines += [f"          '{index}': {quote(name)}" for index, name in enumerate(unique_names(benchmark))]
-    lines += ["  - name: class_index", "    dtype: int32"]
-    for name in _TEXTS:
-        lines += [f"  - name: {name}", "    dtype: string"]
+    for name, kind in _columns(benchmark).items():
+        lines += [f"  - name: {quote(name)}", f"    dtype: {_DTYPES.get(kind, str(kind).lower())}"]
     if benchmark.photos["mask"].is_not_null().any():
         lines += ["  - name: mask", "    dtype: image"]
     lines += ["  splits:", "  - name: test", f"    num_bytes: {size}"]
     lines += [f"    num_examples: {count}", f"  download_size: {size}", f"  dataset_size: {size}", "---", ""]
     return "\n".join(lines) + "\n"
+
+
+def _finish(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
+    """Write ``eval.yaml`` where it was asked for: the hub checks it when it is uploaded."""
+    if not statement.facts.hub_benchmark:
+        return
+    about = statement.facts.description or f"{statement.title(benchmark)}: {_ABOUT}"
+    grouped = bool(benchmark.photos["group"].is_not_null().any())
+    write_text(folder / EVAL_FILE, eval_yaml(statement.title(benchmark), about, grouped=grouped))
 
 
 def _licence_lines(licence: str) -> list[str]:
@@ -164,4 +175,5 @@ HUGGINGFACE = ExportFormat(
     ),
     write=_write,
     card_head=front_matter,
+    finish=_finish,
 )
