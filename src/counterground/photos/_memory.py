@@ -74,7 +74,10 @@ def manifest_of_table(
     else:
         found["class_name"] = _class_names(found["class_name"], names, str(columns["class_name"]))
     photos, folder = _photos(found.pop("path"), root)
-    kept = {name: listed if name in _NUMBERS else [_text(value) for value in listed] for name, listed in found.items()}
+    kept = {
+        name: listed if name in _NUMBERS else [_text(value) for value in listed]
+        for name, listed in found.items()
+    }
     return pl.DataFrame({**photos, **kept}), folder
 
 

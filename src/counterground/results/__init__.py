@@ -43,6 +43,7 @@ from counterground.results._schema import (
     DecisionRecord,
     LabelSpaceRecord,
     ModelRecord,
+    PositionsRecord,
     RunInfo,
     StoppingRecord,
 )
@@ -93,6 +94,7 @@ __all__ = [
     "MeasuredReferee",
     "ModelRecord",
     "ModelScores",
+    "PositionsRecord",
     "Run",
     "RunInfo",
     "ScoresView",

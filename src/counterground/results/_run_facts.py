@@ -99,7 +99,9 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     for model in models:
         spec = "MODULE:FUNCTION" if model.in_memory else model.spec
         words += ["-m", spec if model.name == model.spec else f"{model.name}={spec}"]
-    words += ["--label-space", space, "--names", info.names, "--prompts", info.prompts]
+    if info.label_space.name != "options":  # those come with the benchmark
+        words += ["--label-space", space]
+    words += ["--names", info.names, "--prompts", info.prompts]
     device = "auto" if info.device == "remote" else info.device
     words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
     if info.runtime != "auto":
@@ -114,6 +116,7 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += ["--protocol", info.protocol] if info.protocol else []
         words += ["--loss", info.loss, "--article", info.article]
         words += ["--aliases", "aliases.json"] if info.aliases else []
+        words += ["--options", str(info.options)] if info.options else []
     return shlex.join([*words, "--out", run.path.name or "run"])
 
 

@@ -89,8 +89,8 @@ class Scorer:
                 for each, part, length in zip(candidates, turn, common, strict=True)
             ]
             language = self.network.language_model if photos[0].reads_question else self.network
-            for found, more in zip(losses, self._packed_losses(language, prefix, rows), strict=True):
-                found += more
+            found = self._packed_losses(language, prefix, rows)
+            losses = [[*before, *more] for before, more in zip(losses, found, strict=True)]
         return [np.array(each, dtype=np.float32) for each in losses]
 
     def _full_loss(self, photo: PhotoInputs, candidate: Candidate) -> float:
@@ -109,9 +109,7 @@ class Scorer:
             raise NotShareableError(obstacle)
         cache = DynamicCache()
         keep = {"logits_to_keep": 1} if self._keeps else {}
-        each = [
-            photo.with_tail(tokens, self.network) for photo, tokens in zip(photos, shared, strict=True)
-        ]
+        each = [photo.with_tail(tokens, self.network) for photo, tokens in zip(photos, shared, strict=True)]
         inputs = batched(each, padding)
         self.network(**inputs, use_cache=True, **{self._cache_name: cache}, **keep)
         if cache.get_seq_length() != inputs["input_ids"].shape[1]:
@@ -132,7 +130,10 @@ class Scorer:
             size = len(row.tokens)
             positions[at, :size] = torch.tensor(row.offsets) + length + prefix.shifts[at]
             own = self._mask(length, row.lengths)[0, 0].cpu()
-            mask[at, 0, :size, :length], mask[at, 0, :size, past : past + size] = own[:, :length], own[:, length:]
+            mask[at, 0, :size, :length], mask[at, 0, :size, past : past + size] = (
+                own[:, :length],
+                own[:, length:],
+            )
             mask[at, 0, size:, :length] = 0  # a softmax over nothing would be NaN
         logits = language(
             input_ids=tokens.to(self.device),
