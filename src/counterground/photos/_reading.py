@@ -7,6 +7,7 @@ from pathlib import Path
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
 from counterground.photos._folders import read_folder
+from counterground.photos._mm_spubench import is_mm_spubench, read_mm_spubench
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
 from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.shards import EXPORT_FILE, read_shards, shard_format
@@ -20,9 +21,9 @@ def read_benchmark(source: str | Path) -> Benchmark:
 
     ``source`` is a folder that ``write_benchmark`` wrote, a folder in the CounterAnimal layout (with or
     without ImageNet indices before the class names) or the ImageFolder layout (names, wnids or ImageNet
-    indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), or a manifest
-    (``TABLE_SUFFIXES``) with paths that are absolute or relative to its folder. Photos are hashed where no
-    ``photo_id`` is written down, and none is decoded.
+    indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), the folder of
+    MM-SpuBench or SpuriVerse, or a manifest (``TABLE_SUFFIXES``) with paths that are absolute or relative to
+    its folder. Photos are hashed where no ``photo_id`` is written down, and none is decoded.
 
     Raises:
         UsageError: there is no such folder or manifest.
@@ -36,6 +37,8 @@ def read_benchmark(source: str | Path) -> Benchmark:
     if path.is_dir():
         if (kind := shard_format(path)) is not None:
             return read_shards(path, kind)
+        if is_mm_spubench(path):
+            return read_mm_spubench(path)
         if (path / BENCHMARK_FILE).is_file():
             return read_native(path)
         if (path / MANIFEST_FILE).is_file():
