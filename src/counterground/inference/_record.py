@@ -338,7 +338,7 @@ def _answer_warnings(output: GenerativeOutput) -> list[str]:
         if max(each.chosen) - 1 / each.options > _BIASED
     ]
     if unparsable := sum(each.unparsable for each in output.positions):
-        answers = counted(sum(each.options * each.photos for each in output.positions), "answer")
+        answers = counted(sum(each.options * each.asked for each in output.positions), "answer")
         warnings.append(
             f"{unparsable} of {answers} are no letter of an option and count for none; for "
             f"{counted(output.unmatched or 0, 'photo')} no answer could be read, which counts as wrong. "

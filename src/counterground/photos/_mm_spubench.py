@@ -65,8 +65,8 @@ def read_mm_spubench(folder: Path) -> Benchmark:
     space = LabelSpace("benchmark", tuple(names), (None,) * len(names))
     several = sum(len(types) > 1 for types, *_ in found)
     note = (
-        f"Classes are types of spurious correlations. {counted(several, 'photo')} of {len(found)} are of "
-        "several types; each counts under the first that is listed."
+        f"Classes are types of spurious correlations. {several} of {counted(len(found), 'photo')} list "
+        "several types; each counts under the first."
     )
     return Benchmark("MM-SpuBench", folder, frame, space, (note,))
 

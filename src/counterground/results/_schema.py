@@ -138,7 +138,7 @@ class CountsRecord(_Record):
 
 
 class PositionsRecord(_Record):
-    """What the order of the options did to one model, over the photos with ``options`` options each.
+    """What the order of the options did to a model, over the ``asked`` photos with ``options`` options each.
 
     ``chosen`` is the share of answers in which each position was chosen, all cyclic rotations of the options
     together: without a positional bias it is one in ``options`` for each. ``same_option`` is the share of
@@ -146,7 +146,7 @@ class PositionsRecord(_Record):
     """
 
     options: int
-    photos: int
+    asked: int
     chosen: list[float]
     same_option: float
     unparsable: int = 0

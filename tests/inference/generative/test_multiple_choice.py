@@ -129,7 +129,7 @@ def test_letters_are_scored_in_all_rotations_as_by_the_library(asked, llava, tmp
     (found,) = run.info.positions.values()
     assert [each.options for each in found] == [2, 3, 4]
     for each in found:
-        answers = each.options * each.photos
+        answers = each.options * each.asked
         assert each.chosen == [seen[each.options, place] / answers for place in range(each.options)]
     assert max(max(each.chosen) for each in found) > 0.5, "a model without a bias would test nothing"
 

@@ -258,7 +258,7 @@ def _positions(
         records.append(
             PositionsRecord(
                 options=k,
-                photos=len(chosen),
+                asked=len(chosen),
                 chosen=[float(share) for share in counts / max(1, len(known))],
                 same_option=float(np.mean(same)),
                 unparsable=k * len(chosen) - len(known),
