@@ -199,7 +199,7 @@ RECORDS = {
     "converted_to_rgb": "photos that were not RGB",
     "ties": "by model: photos whose two highest scores are equal",
     "unmatched": "by generative model: answers that name no candidate",
-    "options": "of a question, under multiple choice; of the run: as requested, null for photos with their own",
+    "options": "of a question, under multiple choice; of the run: as requested, null for photos' own",
     "asked": "photos with so many options",
     "positions": "under multiple choice by letter: what the order of the options did, by model, below",
     "chosen": "share of all rotations of the options in which each position was chosen; without a bias one "

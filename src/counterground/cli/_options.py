@@ -68,6 +68,7 @@ _GENERATIVE = (
         type=click.Choice(
             ["answer-loss", "describe", "yes-no", "free-form", "multiple-choice", "multiple-choice-loss"]
         ),
+        metavar="PROTOCOL",
         help="How generative models answer: the answer with the lowest loss wins (answer-loss, the default; "
         "describe; yes-no), generated text is matched to the classes (free-form), or one of a few options is "
         "chosen, by letter in all rotations of them (multiple-choice, the default where photos have "
