@@ -312,8 +312,8 @@ def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> l
     if len(answers) >= _ENOUGH and answers.n_unique() == 1 < predictions["class_index"].n_unique():
         signs.append(f"all {len(answers):,} answers are {candidates.space.names[answers[0]]!r}")
     ties = int((predictions["top2_gap"] == 0).sum())
-    voted = outcome.generative is not None and outcome.generative.answers is not None
-    if ties > _TIES * len(predictions) and not voted:
+    chosen = outcome.generative is not None and outcome.generative.positions  # votes tie more often
+    if ties > _TIES * len(predictions) and not chosen:
         signs.append(f"{ties:,} of {counted(len(predictions), 'answer')} tie exactly with another class")
     return signs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any
 
 from counterground.benchmarks import benchmark_names
@@ -55,6 +56,7 @@ def run_facts(run: Run) -> RunFacts:
         ("Converted to RGB", count(counts.converted_to_rgb)),
         ("Exact top-2 ties", ties),
         *([("Answers that name no class", unmatched)] if unmatched else []),
+        *_positions(run),
         ("Label space", f"{space.name} ({count(space.size)} names): {space.source}"),
         ("Names", info.names),
         ("Prompts", info.prompts),
@@ -80,6 +82,16 @@ def run_facts(run: Run) -> RunFacts:
     name, version = info.benchmark.name, info.benchmark.version
     command = repeat_command(run)
     return RunFacts(run.path.name or str(run.path), name, version, _is_built_in(name), facts, models, command)
+
+
+def _positions(run: Run) -> list[tuple[str, str]]:
+    """What the order of options did to each model that chose among them by letter."""
+    lines = []
+    for name, records in run.info.positions.items():
+        for each in records:
+            shares = zip(ascii_uppercase, each.chosen, strict=False)
+            lines.append(f"{name}: {', '.join(f'{at} {100 * share:.0f} %' for at, share in shares)}")
+    return [("Positions chosen, all rotations of the options", "; ".join(lines))] if lines else []
 
 
 def repeat_command(run: Run, only: str | None = None) -> str:

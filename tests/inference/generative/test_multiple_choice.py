@@ -23,6 +23,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.models import Generative, load_model
 from counterground.photos import read_benchmark
+from counterground.results import repeat_command
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -132,6 +133,9 @@ def test_letters_are_scored_in_all_rotations_as_by_the_library(asked, llava, tmp
         answers = each.options * each.asked
         assert each.chosen == [seen[each.options, place] / answers for place in range(each.options)]
     assert max(max(each.chosen) for each in found) > 0.5, "a model without a bias would test nothing"
+    page = cg.write_report([run], tmp_path / "report.html").read_text()
+    assert "Positions chosen, all rotations of the options" in page
+    assert "--label-space" not in repeat_command(run)
 
 
 def run_order(run, options, row) -> list[str]:
@@ -341,7 +345,10 @@ def test_options_are_drawn_from_the_label_space_by_photo(few, llava, tmp_path):
     assert run.predictions["true_rank"].max() <= 3
     with pytest.raises(UsageError, match="2 to 26 options, not 27"):
         Settings(options=27)
-    assert cg.write_report([run], tmp_path / "report.html").exists()
+    command = repeat_command(run)
+    assert "--label-space imagenet" in command
+    assert "--protocol multiple-choice" in command
+    assert "--options 4" in command
 
 
 def test_the_nearest_names_are_options_where_a_referee_chose_them(few, tiny_clip, llava, tmp_path):

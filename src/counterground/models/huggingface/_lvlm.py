@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 TESTED = ("instructblip", "llava", "llava_next", "qwen2_5_vl", "qwen2_vl")
 _PROTOCOLS: frozenset[Protocol] = frozenset(get_args(Protocol))
 _PROBE = ("What is the main object in the image?", ("A zebra", "An African chameleon on a branch", "An ox"))
+# Encodings in one forward pass: of photos, or of photos with a question where image features depend on it.
+_TOGETHER = 8
 # Absolute (nats) and relative, of summed losses.
 _TOLERANCE = {"fp32": (1e-4, 1e-5), "bf16": (5e-2, 5e-2), "fp16": (1e-2, 1e-2)}
 
@@ -151,22 +153,24 @@ class Lvlm(Generative):
 
         if not self.batches:
             return super().batch_losses(images, questions, answers)
-        places = [(at, rows) for at, asked in enumerate(questions) for rows in self._batches(asked)]
         found = [(np.zeros(len(asked), np.float32), np.zeros(len(asked), np.int64)) for asked in questions]
+        places = [(at, rows) for at, asked in enumerate(questions) for rows in self._batches(asked)]
         with torch.inference_mode():
-            given = [
-                self._candidates(
-                    images[at], [questions[at][row] for row in rows], [answers[at][row] for row in rows]
-                )
-                for at, rows in places
-            ]
-            try:
-                losses = self._scorer.shared_losses(*map(list, zip(*given, strict=True)))
-            except NotShareableError:
-                return super().batch_losses(images, questions, answers)
-        for (at, rows), sums, (_, candidates) in zip(places, losses, given, strict=True):
-            found[at][0][rows] = sums
-            found[at][1][rows] = [len(candidate.scored) for candidate in candidates]
+            for start in range(0, len(places), _TOGETHER):
+                part = places[start : start + _TOGETHER]
+                given = [
+                    self._candidates(
+                        images[at], [questions[at][row] for row in rows], [answers[at][row] for row in rows]
+                    )
+                    for at, rows in part
+                ]
+                try:
+                    losses = self._scorer.shared_losses(*map(list, zip(*given, strict=True)))
+                except NotShareableError:
+                    return super().batch_losses(images, questions, answers)
+                for (at, rows), sums, (_, candidates) in zip(part, losses, given, strict=True):
+                    found[at][0][rows] = sums
+                    found[at][1][rows] = [len(candidate.scored) for candidate in candidates]
         return found
 
     def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
