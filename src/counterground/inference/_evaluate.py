@@ -50,6 +50,7 @@ from counterground.models import (
     Model,
     NamedModel,
     check_specs,
+    freed_memory_kept,
     left_unchanged,
     named_models,
 )
@@ -153,8 +154,9 @@ def _check_choice_settings(benchmark: Benchmark, settings: Settings) -> None:
 def _evaluate_all(request: Request) -> list[ModelOutcome]:
     waiting = deque(request.models)
     outcomes: list[ModelOutcome] = []
-    while waiting:
-        outcomes += _evaluate_group(request, waiting)
+    with freed_memory_kept():
+        while waiting:
+            outcomes += _evaluate_group(request, waiting)
     return outcomes
 
 
