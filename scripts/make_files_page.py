@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from counterground.construction.export import LEFT_OUT_SCHEMA
 from counterground.files import write_text
 from counterground.metrics import SCORES_SCHEMA, registered_metrics
-from counterground.photos import MANIFEST_SCHEMA, Discovered, LabelSpace
+from counterground.photos import MANIFEST_SCHEMA, QUESTION_SCHEMA, Discovered, LabelSpace
 from counterground.pool import CANDIDATE_SCHEMA, DECISION_SCHEMA, PHOTO_SCHEMA, SIGNAL_SCHEMA
 from counterground.results import (
     PREDICTIONS_SCHEMA,
@@ -28,6 +28,7 @@ from counterground.results import (
     CountsRecord,
     LabelSpaceRecord,
     ModelRecord,
+    PositionsRecord,
     RunInfo,
 )
 
@@ -130,6 +131,11 @@ OF_TABLE = {
         "explanation": "a sentence",
         "related": "path of the other photo, or name of the other class",
     },
+    "question": {
+        "question": "what is asked about the photo",
+        "options": "2 to 26 texts to choose from",
+        "answer": "the text of the right one",
+    },
     "left_out": {"reason": "why the photo was left out"},
     "unreadable": {"reason": "why it could not be read; such a photo is left out for all models"},
 }
@@ -193,6 +199,13 @@ RECORDS = {
     "converted_to_rgb": "photos that were not RGB",
     "ties": "by model: photos whose two highest scores are equal",
     "unmatched": "by generative model: answers that name no candidate",
+    "options": "of a question, under multiple choice; of the run: as requested, null for photos' own",
+    "asked": "photos with so many options",
+    "positions": "under multiple choice by letter: what the order of the options did, by model, below",
+    "chosen": "share of all rotations of the options in which each position was chosen; without a bias one "
+    "in the number of options",
+    "same_option": "share of photos where all rotations chose the same option",
+    "unparsable": "generated answers that are no letter of an option",
 }
 SPACE = {
     "name": "its name",
@@ -288,10 +301,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "label space record": partial(_record, LabelSpaceRecord),
     "model record": partial(_record, ModelRecord),
     "counts record": partial(_record, CountsRecord),
+    "positions record": partial(_record, PositionsRecord),
     "label space": _label_space,
     "unreadable": partial(_names, _UNREADABLE, "unreadable"),
     "answers": partial(_names, _ANSWERS),
     "manifest": partial(_table, MANIFEST_SCHEMA),
+    "questions": partial(_table, QUESTION_SCHEMA, "question"),
     "benchmark": _benchmark,
     "pairs": partial(_names, _PAIRS),
     "cells": partial(_names, _CELLS),

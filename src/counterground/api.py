@@ -58,6 +58,7 @@ def evaluate(
     loss: Literal["mean", "sum"] = "mean",
     article: Literal["a", "correct"] = "a",
     aliases: str | None = None,
+    options: int = 4,
     device: str = "auto",
     precision: Precision = "fp32",
     batch_size: int = 32,
@@ -96,10 +97,11 @@ def evaluate(
         names: how ImageNet classes are written in prompts: ``openai``, ``wordnet`` or a file.
         prompts: ``simple`` ("A photo of {}."), ``openai`` (80 templates) or a file.
         protocol: how generative models are asked; None for ``answer-loss``, or ``free-form`` where a model
-            gives no losses.
+            gives no losses; for a benchmark with questions of its own, ``multiple-choice``.
         loss: mean or sum over the tokens of an answer.
         article: ``a`` before every name, as in the paper, or the ``correct`` one.
         aliases: a JSON file of other names of classes, for generative models.
+        options: how many options a question has under multiple choice, where the benchmark has none.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
         batch_size: photos in a forward pass.
@@ -143,6 +145,7 @@ def evaluate(
         loss=loss,
         article=article,
         aliases=aliases,
+        options=options,
         device=device,
         precision=precision,
         batch_size=batch_size,

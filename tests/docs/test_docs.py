@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from counterground.benchmarks import composite, load_backgrounds, load_cutouts
-from counterground.photos import read_benchmark
+from counterground.photos import Benchmark, read_benchmark
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,15 +41,28 @@ def my_photos(tmp_path, shared_cache, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_the_manifest_that_is_shown_is_one(tmp_path):
-    (shown,) = re.findall(r"```csv\n(.*?)```", (ROOT / "docs/own-photos.md").read_text(), flags=re.DOTALL)
-    lines = [line.strip() for line in shown.strip().splitlines()]
+def read_shown(head: str, root: Path) -> Benchmark:
+    """Read the manifest of docs/own-photos.md that begins with ``head``, with photos where it says."""
+    shown = re.findall(r"```csv\n(.*?)```", (ROOT / "docs/own-photos.md").read_text(), flags=re.DOTALL)
+    (text,) = (each for each in shown if each.strip().startswith(head))
+    lines = [line.strip() for line in text.strip().splitlines()]
     for seed, line in enumerate(lines[1:]):
-        photo = tmp_path / line.partition(",")[0]
+        photo = root / line.partition(",")[0]
         photo.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (40 * seed, 9, 9)).save(photo)
-    (tmp_path / "my-photos.csv").write_text("\n".join(lines) + "\n")
-    found = read_benchmark(tmp_path / "my-photos.csv")
+    (root / "my-photos.csv").write_text("\n".join(lines) + "\n")
+    return read_benchmark(root / "my-photos.csv")
+
+
+def test_the_manifest_with_questions_that_is_shown_is_one(tmp_path):
+    found = read_shown("path,class_name,question", tmp_path)
+    assert found.notes == ()
+    assert found.photos["options"].to_list() == [["water", "sky", "sand"], ["grass", "a road"]]
+    assert found.photos["answer"].to_list() == ["sky", "a road"]
+
+
+def test_the_manifest_that_is_shown_is_one(tmp_path):
+    found = read_shown("path,class_name,background", tmp_path)
     assert found.notes == ()
     assert found.label_space.imagenet == (144, 340)
     assert set(found.photos.select("class_name", "group").rows()) == {

@@ -65,9 +65,23 @@ _RUNNING = (
 _GENERATIVE = (
     click.option(
         "--protocol",
-        type=click.Choice(["answer-loss", "describe", "yes-no", "free-form"]),
+        type=click.Choice(
+            ["answer-loss", "describe", "yes-no", "free-form", "multiple-choice", "multiple-choice-loss"]
+        ),
+        metavar="PROTOCOL",
         help="How generative models answer: the answer with the lowest loss wins (answer-loss, the default; "
-        "describe; yes-no), or generated text is matched to the classes (free-form).",
+        "describe; yes-no), generated text is matched to the classes (free-form), or one of a few options is "
+        "chosen, by letter in all rotations of them (multiple-choice, the default where photos have "
+        "questions) or by the loss of its text (multiple-choice-loss).",
+    ),
+    click.option(
+        "--options",
+        default=4,
+        show_default=True,
+        type=click.IntRange(min=2, max=26),
+        metavar="N",
+        help="Options of a question under multiple choice, where photos have no questions of their own: the "
+        "true class and those closest to it (--label-space confusable), or others drawn by photo.",
     ),
     click.option(
         "--loss",

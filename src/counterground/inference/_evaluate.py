@@ -29,14 +29,16 @@ from counterground.inference._record import (
 from counterground.inference._stop_early import stop_early
 from counterground.inference.cluster import check_ray, encode_on_ray
 from counterground.inference.encoding import run_encoding
-from counterground.inference.generative import check_generative, evaluate_generative
+from counterground.inference.generative import check_generative, evaluate_generative, refuse_encoder
 from counterground.inference.request import (
     CandidateLabels,
     Request,
     Settings,
     candidate_labels,
     check_candidates,
+    chooses_options,
     default_label_space,
+    own_options,
     read_aliases,
     with_confusable,
 )
@@ -125,12 +127,28 @@ def evaluate_models(
 
 def _request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
     """Read the files that the settings name, and see that they fit the benchmark."""
+    if chooses_options(benchmark, settings):
+        _check_choice_settings(benchmark, settings)
+        if benchmark.has_questions:
+            return Request(
+                benchmark, models, settings, own_options(benchmark), prompt_templates(settings.prompts)
+            )
     label_space = settings.label_space or default_label_space(benchmark)
     candidates = candidate_labels(benchmark, label_space, settings.names)
     if label_space != "confusable":  # else the referee chooses them
         check_candidates(benchmark, candidates)
     aliases = read_aliases(Path(settings.aliases), candidates.space.names) if settings.aliases else {}
     return Request(benchmark, models, settings, candidates, prompt_templates(settings.prompts), aliases)
+
+
+def _check_choice_settings(benchmark: Benchmark, settings: Settings) -> None:
+    """Refuse what would have no effect where models choose among options."""
+    if settings.aliases or settings.article != "a":
+        raise UsageError("Options are written as they are: leave out --aliases and --article.")
+    if benchmark.has_questions and settings.label_space:
+        raise UsageError(
+            f"The photos of {benchmark.name} have questions with their own options: leave out --label-space."
+        )
 
 
 def _evaluate_all(request: Request) -> list[ModelOutcome]:
@@ -174,6 +192,7 @@ def _start(request: Request, given: NamedModel) -> ReadyEncoder | ModelOutcome:
     model = request.settings.load(given)
     if not isinstance(model, Generative):
         assert isinstance(model, Encoder)
+        refuse_encoder(request, given.name)
         return make_ready(request, model)
     output = evaluate_generative(request, model)
     record = _record(given, model, asked=output.asked)

@@ -62,19 +62,23 @@ def _scores(features: Features, rows: np.ndarray, head: Head) -> Iterator[tuple[
 def prediction_table(
     photos: pl.DataFrame, results: pl.DataFrame, candidates: CandidateLabels, labels: dict[str, Any]
 ) -> pl.DataFrame:
-    """Return rows of ``predictions.parquet``: photos with their result columns; absent columns are null."""
+    """Return rows of ``predictions.parquet``: photos with their result columns; absent columns are null.
+
+    ``true_index`` is that of the class, unless ``results`` have it.
+    """
     names = dict(enumerate(candidates.space.names))
     copied = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
     absent = [column for column in ("loss_sum", "loss_mean") if column not in results.columns]
     predicted = [names.get(index) for index in results["predicted_index"].to_list()]
-    true = [candidates.true_index[index] for index in photos["class_index"]]
+    if "true_index" not in results.columns:
+        true = [candidates.true_index[index] for index in photos["class_index"]]
+        results = results.with_columns(true_index=pl.Series(true, dtype=pl.Int32))
     return (
         photos.select(copied)
         .hstack(results)
         .with_columns(
             **{column: pl.lit(value) for column, value in labels.items()},
             **dict.fromkeys(absent, pl.lit(None)),
-            true_index=pl.Series(true, dtype=pl.Int32),
             predicted_name=pl.Series(predicted, dtype=pl.String),
         )
         .select([pl.col(column).cast(kind) for column, kind in PREDICTIONS_SCHEMA.items()])

@@ -37,6 +37,7 @@ from counterground.text import counted
 
 # So many equal answers are no accident, and such a share of exact ties is none.
 _ENOUGH, _TIES = 10, 0.01
+_BIASED = 0.1  # by so much more often than it would be without a bias one position was chosen
 _SLIPS = 10  # names that a warning lists
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
@@ -108,7 +109,7 @@ def run_info(
             size=len(candidates.space),
             source=candidates.source,
             version=candidates.version(),
-            candidates=_fewest_candidates(candidates),
+            candidates=_fewest_candidates(request, outcomes),
         ),
         names=settings.names,
         prompts=settings.prompts,
@@ -125,6 +126,12 @@ def run_info(
         loss=settings.loss,
         article=settings.article,
         aliases={name: list(words) for name, words in request.aliases.items()},
+        options=settings.options if request.multiple_choice and not benchmark.has_questions else None,
+        positions={
+            outcome.record.name: list(outcome.generative.positions)
+            for outcome in outcomes
+            if outcome.generative and outcome.generative.positions
+        },
     )
 
 
@@ -202,8 +209,10 @@ def _installed(distribution: str) -> bool:
     return True
 
 
-def _fewest_candidates(candidates: CandidateLabels) -> int | None:
-    competing = candidates.space.candidates
+def _fewest_candidates(request: Request, outcomes: Sequence[ModelOutcome]) -> int | None:
+    if request.multiple_choice:
+        return min(int(min(each.generative.asked[0]["options"])) for each in outcomes if each.generative)
+    competing = request.candidates.space.candidates
     return None if competing is None else min(map(len, competing.values()))
 
 
@@ -245,7 +254,7 @@ def _other_question(request: Request) -> list[str]:
     """Warn where a name that ImageNet does not know, perhaps a slip, decided which names compete."""
     own = request.benchmark.label_space
     unknown = [name for name, index in zip(own.names, own.imagenet, strict=True) if index is None]
-    if not unknown or request.settings.label_space not in (None, "confusable"):
+    if not unknown or request.multiple_choice or request.settings.label_space not in (None, "confusable"):
         return []
     similar = {name: found for name in unknown[:_SLIPS] if (found := similar_imagenet_name(name))}
     if len(unknown) == len(own) != len(similar):
@@ -303,7 +312,8 @@ def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> l
     if len(answers) >= _ENOUGH and answers.n_unique() == 1 < predictions["class_index"].n_unique():
         signs.append(f"all {len(answers):,} answers are {candidates.space.names[answers[0]]!r}")
     ties = int((predictions["top2_gap"] == 0).sum())
-    if ties > _TIES * len(predictions):
+    chosen = outcome.generative is not None and outcome.generative.positions  # votes tie more often
+    if ties > _TIES * len(predictions) and not chosen:
         signs.append(f"{ties:,} of {counted(len(predictions), 'answer')} tie exactly with another class")
     return signs
 
@@ -322,9 +332,20 @@ def _below_chance(outcome: ModelOutcome, candidates: CandidateLabels) -> list[st
 
 
 def _answer_warnings(output: GenerativeOutput) -> list[str]:
-    warnings = []
+    warnings = [
+        f"The order of the options matters: {each.sentence}."
+        for each in output.positions
+        if max(each.chosen) - 1 / each.options > _BIASED
+    ]
+    if unparsable := sum(each.unparsable for each in output.positions):
+        answers = counted(sum(each.options * each.asked for each in output.positions), "answer")
+        warnings.append(
+            f"{unparsable} of {answers} are no letter of an option and count for none; for "
+            f"{counted(output.unmatched or 0, 'photo')} no answer could be read, which counts as wrong. "
+            "answers.parquet holds them."
+        )
     answers = counted(len(output.predictions), "answer")
-    if output.unmatched:
+    if output.unmatched and not output.positions:
         warnings.append(
             f"{output.unmatched} of {answers} name no candidate class and count as wrong; "
             "answers.parquet holds them."
@@ -336,6 +357,8 @@ def _answer_warnings(output: GenerativeOutput) -> list[str]:
 
 def _absent(request: Request, unreadable: pl.DataFrame) -> int:
     """How many photos that were read have a true class that is not among their candidates."""
+    if request.multiple_choice:  # the right option is always there
+        return 0
     seen = request.benchmark.photos.join(unreadable, on="path", how="anti")
     counts = seen.group_by("class_index").len()
     candidates = request.candidates

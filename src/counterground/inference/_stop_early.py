@@ -14,7 +14,7 @@ import polars as pl
 from counterground.decision import Until, look
 from counterground.inference._ready import make_ready
 from counterground.inference.encoding import run_encoding
-from counterground.inference.generative import evaluate_generative
+from counterground.inference.generative import evaluate_generative, refuse_encoder
 from counterground.inference.request import Request
 from counterground.metrics import KEYS, Interval
 from counterground.models import Encoder, Generative, NamedModel, left_unchanged
@@ -107,6 +107,7 @@ def _predictions(request: Request, given: NamedModel, looks: Sequence[np.ndarray
                 yield evaluate_generative(part, model).predictions
                 continue
             assert isinstance(model, Encoder)
+            refuse_encoder(request, given.name)
             ready = (ready or make_ready(request, model)).look_at(part)
             run_encoding([ready.job], show_progress=False)
             yield ready.predictions(ready.job.features())

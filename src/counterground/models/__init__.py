@@ -1,6 +1,7 @@
 """Models with their own preprocessing, activation and fingerprint; nothing heavy is imported here."""
 
 from counterground.models._base import (
+    NEED_LOSSES,
     Classifier,
     DualEncoder,
     Encoder,
@@ -25,6 +26,7 @@ from counterground.models._split import SplitTransform
 from counterground.models.custom import left_unchanged, wrap_model
 
 __all__ = [
+    "NEED_LOSSES",
     "AnyModel",
     "AnyModels",
     "Classifier",

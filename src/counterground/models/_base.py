@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 Kind = Literal["dual_encoder", "classifier", "generative"]
 Precision = Literal["fp32", "bf16", "fp16"]
-Protocol = Literal["answer-loss", "describe", "yes-no", "free-form"]
+Protocol = Literal[
+    "answer-loss", "describe", "yes-no", "free-form", "multiple-choice", "multiple-choice-loss"
+]
+NEED_LOSSES: frozenset[Protocol] = frozenset({"answer-loss", "describe", "multiple-choice-loss"})
+"""Protocols that a model without losses cannot be asked under."""
 
 
 class Model(ABC):
@@ -128,7 +132,7 @@ class Generative(Model):
     A user's own model (``module:function``) must define `generate` only; what else it sets is kept.
 
     Attributes:
-        protocols: the protocols it supports; without ``"answer-loss"`` it gives no losses.
+        protocols: the protocols it supports; without one of ``NEED_LOSSES`` it gives no losses.
         concurrency: how many photos can be sent to it at once.
         price: cost of one call, in whatever unit the user gave it; None where calls cost nothing.
     """
@@ -157,6 +161,21 @@ class Generative(Model):
         """
         del image, questions, answers
         raise UsageError(f"{self.spec} gives no losses; use --protocol free-form or yes-no.")
+
+    def batch_losses(
+        self,
+        images: Sequence[Image.Image],
+        questions: Sequence[Sequence[str]],
+        answers: Sequence[Sequence[str]],
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return what `losses` gives for each photo; a model may score several photos in one forward pass.
+
+        Args:
+            images: ``[n]`` RGB photos.
+            questions: of each photo, one for each answer.
+            answers: of each photo, equally many for all.
+        """
+        return [self.losses(*about) for about in zip(images, questions, answers, strict=True)]
 
     @abstractmethod
     def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:

@@ -24,6 +24,7 @@ from counterground.photos._photo import (
     photo_id,
 )
 from counterground.photos._prompts import prompt_templates, read_class_names
+from counterground.photos._questions import MAX_OPTIONS, QUESTION_SCHEMA
 from counterground.photos._reading import read_benchmark
 from counterground.photos._sample import sample_photos
 from counterground.photos._table import TABLE_SUFFIXES, read_table
@@ -33,6 +34,8 @@ __all__ = [
     "EXPORT_FILE",
     "IMAGE_SUFFIXES",
     "MANIFEST_SCHEMA",
+    "MAX_OPTIONS",
+    "QUESTION_SCHEMA",
     "TABLE_SUFFIXES",
     "Benchmark",
     "ClassAssignment",

@@ -18,6 +18,7 @@ from counterground.metrics import GROUPS
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import validate_manifest
 from counterground.photos._memory import manifest_of_table
+from counterground.photos._questions import QUESTION_SCHEMA
 from counterground.photos._table import classified
 from counterground.text import counted, one_line
 
@@ -140,7 +141,8 @@ class Benchmark:
         """Return the benchmark of a table in memory: a Polars or pandas frame, or a dict of columns.
 
         Other columns of a manifest (``cluster``, ``mask``, ``licence``, ``attribution``, ``source``,
-        ``imagenet_index``) are used under their own names, and all others are ignored.
+        ``imagenet_index``; ``question``, ``options`` and ``answer``) are used under their own names, and all
+        others are ignored.
 
         Args:
             frame: one row per photo.
@@ -163,14 +165,20 @@ class Benchmark:
         manifest, folder = manifest_of_table(frame, root, columns, names)
         return benchmark_of_frame(manifest, folder, name)
 
+    @property
+    def has_questions(self) -> bool:
+        """Whether its photos have questions with options of their own (``QUESTION_SCHEMA``)."""
+        return "options" in self.photos.columns
+
     @cached_property
     def version(self) -> str:
-        """SHA-256 over what scores depend on: the manifest up to ``cluster``, and the label space.
+        """SHA-256 over what scores depend on: the manifest up to ``cluster``, questions, the label space.
 
         The name, the notes, the discovery, the root and the order of the rows play no part.
         """
         digest = hashlib.sha256(self.label_space.to_json().encode())
-        for row in self.photos.select(_VERSIONED).iter_rows():
+        questions = QUESTION_SCHEMA if self.has_questions else ()
+        for row in self.photos.select(*_VERSIONED, *questions).iter_rows():
             digest.update(json.dumps(row).encode() + b"\n")
         return digest.hexdigest()
 

@@ -7,6 +7,7 @@ import polars as pl
 from counterground.errors import CounterGroundError, did_you_mean
 from counterground.metrics import GROUPS
 from counterground.photos._label_space import LabelSpace
+from counterground.photos._questions import QUESTION_SCHEMA, check_questions
 
 MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),  # relative to the benchmark's root, with forward slashes
@@ -26,6 +27,8 @@ _REQUIRED = ("path", "photo_id", "class_index", "class_name")
 
 def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataFrame:
     """Return the manifest in ``MANIFEST_SCHEMA``, sorted by path; columns that may be null may be absent.
+
+    The columns of ``QUESTION_SCHEMA`` stay where all photos have questions (`check_questions`).
 
     Raises:
         CounterGroundError: the first thing that is wrong, naming the column or the photo: a missing, unknown
@@ -50,6 +53,8 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
     names = pl.Series(label_space.names)
     wrong = pl.col("class_name") != names.gather(photos["class_index"])
     _refuse(photos, wrong, "its class_name is not the label space's name for its class_index", "class_name")
+    if "options" in photos.columns:
+        check_questions(photos)
     return photos.sort("path")
 
 
@@ -57,15 +62,14 @@ def _in_schema(photos: pl.DataFrame) -> pl.DataFrame:
     for column in _REQUIRED:
         if column not in photos.columns:
             raise CounterGroundError(f"The manifest has no column {column!r}.")
+    schema = MANIFEST_SCHEMA | (QUESTION_SCHEMA if "options" in photos.columns else {})
     for column in photos.columns:
-        if column not in MANIFEST_SCHEMA:
+        if column not in schema:
             hint = did_you_mean(column, MANIFEST_SCHEMA)
             raise CounterGroundError(f"The manifest has an unknown column {column!r}.{hint}")
-    absent = [
-        pl.lit(None, kind).alias(name) for name, kind in MANIFEST_SCHEMA.items() if name not in photos.columns
-    ]
+    absent = [pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in photos.columns]
     photos = photos.with_columns(absent)
-    return pl.DataFrame([cast_column(photos[name], kind) for name, kind in MANIFEST_SCHEMA.items()])
+    return pl.DataFrame([cast_column(photos[name], kind) for name, kind in schema.items()])
 
 
 def cast_column(column: pl.Series, kind: pl.DataType) -> pl.Series:

@@ -17,6 +17,7 @@ from PIL import Image
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import cache_dir, draft_folder
 from counterground.photos._photo import image_type
+from counterground.photos._questions import QUESTION_SCHEMA
 from counterground.text import counted
 
 _OPTIONAL = ("cluster", "mask", "licence", "attribution", "source", "imagenet_index")
@@ -58,7 +59,8 @@ def manifest_of_table(
                 f"{did_you_mean(theirs, map(str, known))}"
             )
     used = set(columns.values())
-    found |= {name: values(name) for name in _OPTIONAL if name in known and name not in used}
+    optional = (*_OPTIONAL, *(QUESTION_SCHEMA if "options" in known else ()))
+    found |= {name: values(name) for name in optional if name in known and name not in used}
     lengths = {columns.get(name) or name: len(listed) for name, listed in found.items()}
     if 0 in lengths.values() or len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name!r} has {counted(length, 'value')}" for name, length in lengths.items())
@@ -72,11 +74,18 @@ def manifest_of_table(
     else:
         found["class_name"] = _class_names(found["class_name"], names, str(columns["class_name"]))
     photos, folder = _photos(found.pop("path"), root)
-    columns_of_texts = {
-        name: listed if name in _NUMBERS else [None if value is None else str(value) for value in listed]
+    kept = {
+        name: listed if name in _NUMBERS else [_text(value) for value in listed]
         for name, listed in found.items()
     }
-    return pl.DataFrame({**photos, **columns_of_texts}), folder
+    return pl.DataFrame({**photos, **kept}), folder
+
+
+def _text(value: Any) -> str | list[str] | None:
+    """Return a cell as text; the options of a question stay a list."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return [str(each) for each in value]
+    return None if value is None else str(value)
 
 
 def _reader(table: Any) -> tuple[Sequence[str], Callable[[str], list[Any]]]:

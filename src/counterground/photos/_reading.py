@@ -8,6 +8,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
 from counterground.photos._croissant import find_croissant, is_croissant_url, read_croissant
 from counterground.photos._folders import read_folder
+from counterground.photos._mm_spubench import is_mm_spubench, read_mm_spubench
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
 from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.shards import EXPORT_FILE, read_shards, shard_format
@@ -21,10 +22,10 @@ def read_benchmark(source: str | Path) -> Benchmark:
 
     ``source`` is a folder that ``write_benchmark`` wrote, a folder in the CounterAnimal layout (with or
     without ImageNet indices before the class names) or the ImageFolder layout (names, wnids or ImageNet
-    indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), a Croissant file
-    (see ``read_croissant``), a folder with one or its web address, or a manifest (``TABLE_SUFFIXES``) with
-    paths that are absolute or relative to its folder. Photos are hashed where no ``photo_id`` is written
-    down, and none is decoded.
+    indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), the folder of
+    MM-SpuBench or SpuriVerse, a Croissant file (see ``read_croissant``), a folder with one or its web
+    address, or a manifest (``TABLE_SUFFIXES``) with paths that are absolute or relative to its folder. Photos
+    are hashed where no ``photo_id`` is written down, and none is decoded.
 
     Raises:
         UsageError: there is no such folder or manifest.
@@ -46,6 +47,8 @@ def read_benchmark(source: str | Path) -> Benchmark:
 def _read_folder(path: Path) -> Benchmark:
     if (kind := shard_format(path)) is not None:
         return read_shards(path, kind)
+    if is_mm_spubench(path):
+        return read_mm_spubench(path)
     if (path / BENCHMARK_FILE).is_file():
         return read_native(path)
     if (path / MANIFEST_FILE).is_file():

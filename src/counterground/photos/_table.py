@@ -14,10 +14,12 @@ from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import MANIFEST_SCHEMA, cast_column
 from counterground.photos._photo import photo_ids
+from counterground.photos._questions import QUESTION_SCHEMA, read_options
 
 _NUMBERS = ("class_index", "imagenet_index")
 _TEXT = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
+_ONE_CLASS = "all questions"
 TABLE_SUFFIXES = (".parquet", *_TEXT, *_JSON_LINES)
 """Lower-case suffixes of the files that ``read_table`` reads."""
 
@@ -75,7 +77,8 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
 
     Needed are ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index`` is
     optional and must run from 0 to k - 1; without, it is the ImageNet-1K index. ``imagenet_index`` says which
-    class of ImageNet a class is (null: none) instead of its name. A missing ``photo_id`` is computed.
+    class of ImageNet a class is (null: none) instead of its name. A missing ``photo_id`` is computed. With
+    questions (``QUESTION_SCHEMA``) classes may be missing: all photos are then of one.
 
     Args:
         frame: the rows, one per photo; other columns than those of ``MANIFEST_SCHEMA`` are noted.
@@ -88,16 +91,24 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
     """
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
+    questions: dict[str, pl.DataType] = {}
+    if "options" in frame.columns:
+        frame, questions = read_options(frame), QUESTION_SCHEMA
+    notes: tuple[str, ...] = ()
+    if questions and not {"class_name", "class_index"} & set(frame.columns):
+        frame = frame.with_columns(class_name=pl.lit(_ONE_CLASS))
+        notes = (f"The manifest names no classes: all photos are of one, {_ONE_CLASS!r}.",)
     if not {"class_name", "class_index"} & set(frame.columns):
         raise CounterGroundError(
             "The manifest has neither a column 'class_name' nor 'class_index'; it has "
             f"{', '.join(frame.columns)}."
         )
-    known = {*MANIFEST_SCHEMA, "imagenet_index"}
+    known = {*MANIFEST_SCHEMA, *questions, "imagenet_index"}
     unused = [column for column in frame.columns if column not in known]
     frame = _cast_keys(frame.drop(unused))
     frame, root, moved = _below_one_folder(frame, root)
-    space, frame, notes = _classify(frame)
+    space, frame, found = _classify(frame)
+    notes += found
     if "photo_id" not in frame.columns:
         ids = photo_ids([root / path for path in frame["path"]])
         frame = frame.with_columns(pl.Series("photo_id", ids, pl.String))

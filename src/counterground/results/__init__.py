@@ -44,6 +44,7 @@ from counterground.results._schema import (
     DecisionRecord,
     LabelSpaceRecord,
     ModelRecord,
+    PositionsRecord,
     RunInfo,
     StoppingRecord,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "MeasuredReferee",
     "ModelRecord",
     "ModelScores",
+    "PositionsRecord",
     "Run",
     "RunInfo",
     "ScoresView",

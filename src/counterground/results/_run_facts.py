@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any
 
 from counterground.benchmarks import benchmark_names
@@ -55,6 +56,7 @@ def run_facts(run: Run) -> RunFacts:
         ("Converted to RGB", count(counts.converted_to_rgb)),
         ("Exact top-2 ties", ties),
         *([("Answers that name no class", unmatched)] if unmatched else []),
+        *_positions(run),
         ("Label space", f"{space.name} ({count(space.size)} names): {space.source}"),
         ("Names", info.names),
         ("Prompts", info.prompts),
@@ -82,6 +84,16 @@ def run_facts(run: Run) -> RunFacts:
     return RunFacts(run.path.name or str(run.path), name, version, _is_built_in(name), facts, models, command)
 
 
+def _positions(run: Run) -> list[tuple[str, str]]:
+    """What the order of options did to each model that chose among them by letter."""
+    lines = []
+    for name, records in run.info.positions.items():
+        for each in records:
+            shares = zip(ascii_uppercase, each.chosen, strict=False)
+            lines.append(f"{name}: {', '.join(f'{at} {100 * share:.0f} %' for at, share in shares)}")
+    return [("Positions chosen, all rotations of the options", "; ".join(lines))] if lines else []
+
+
 def repeat_command(run: Run, only: str | None = None) -> str:
     """The command line that asks for the same run, or for one model of it by name, quoted for a shell.
 
@@ -99,7 +111,9 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     for model in models:
         spec = "MODULE:FUNCTION" if model.in_memory else model.spec
         words += ["-m", spec if model.name == model.spec else f"{model.name}={spec}"]
-    words += ["--label-space", space, "--names", info.names, "--prompts", info.prompts]
+    if info.label_space.name != "options":  # those come with the benchmark
+        words += ["--label-space", space]
+    words += ["--names", info.names, "--prompts", info.prompts]
     device = "auto" if info.device == "remote" else info.device
     words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
     if info.runtime != "auto":
@@ -114,6 +128,7 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += ["--protocol", info.protocol] if info.protocol else []
         words += ["--loss", info.loss, "--article", info.article]
         words += ["--aliases", "aliases.json"] if info.aliases else []
+        words += ["--options", str(info.options)] if info.options else []
     return shlex.join([*words, "--out", run.path.name or "run"])
 
 

@@ -137,6 +137,31 @@ class CountsRecord(_Record):
     unmatched: dict[str, int] = {}
 
 
+class PositionsRecord(_Record):
+    """What the order of the options did to a model, over the ``asked`` photos with ``options`` options each.
+
+    ``chosen`` is the share of answers in which each position was chosen, all cyclic rotations of the options
+    together: without a positional bias it is one in ``options`` for each. ``same_option`` is the share of
+    photos where all orders chose the same option. ``unparsable`` counts generated answers without a letter.
+    """
+
+    options: int
+    asked: int
+    chosen: list[float]
+    same_option: float
+    unparsable: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """What readers must know of it."""
+        most = max(range(self.options), key=self.chosen.__getitem__)
+        return (
+            f"of {self.options} options the one at position {chr(ord('A') + most)} was chosen in "
+            f"{100 * self.chosen[most]:.0f} % of the orders ({100 / self.options:.0f} % without a positional "
+            f"bias); all orders chose the same option for {100 * self.same_option:.0f} % of the photos"
+        )
+
+
 class DecisionRecord(_Record):
     """What was decided on a model's drop, and when: on which side of the limit it is, None while open.
 
@@ -193,7 +218,9 @@ class RunInfo(_Record):
 
     ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of all
     that was asked: runs with the same one may replace each other. ``protocol`` (None: each model's own),
-    ``loss``, ``article`` and ``aliases`` say how generative models were asked. ``warnings`` concern the whole
+    ``loss``, ``article``, ``aliases`` and ``options`` (under multiple choice without questions of the
+    benchmark's own) say how generative models were asked; ``positions`` tells by model what the order of
+    options did. ``warnings`` concern the whole
     run, ``model_warnings`` one model each (by its name). ``runtime`` is what was asked for; each model's
     description says what ran it.
     """
@@ -228,6 +255,8 @@ class RunInfo(_Record):
     stopping: StoppingRecord | None = None
     runtime: str = "auto"
     fast_decode: bool = False
+    options: int | None = None
+    positions: dict[str, list[PositionsRecord]] = {}
 
     def loading_note(self, of: str = "") -> str:
         """Return what readers must know of how models were loaded; empty where that is as trained.

@@ -226,7 +226,7 @@ def test_a_protocol_that_was_left_out_is_not_asked(own, photos, tmp_path):
     ("name", "said"),
     [
         ("NoSuchProtocol", "protocols is .*answerloss.*must be a set of answer-loss, describe"),
-        ("Claims", r"has no losses\(\), which answer-loss and describe need"),
+        ("Claims", r"has no losses\(\), which answer-loss, describe, multiple-choice-loss need"),
         ("NoWorkers", "concurrency must be a whole number from 1"),
         ("Dear", "price must be the cost of one call"),
         ("Unwritable", "cannot be written as JSON"),

@@ -255,7 +255,7 @@ def test_the_fingerprint_is_the_address_and_the_model(serve):
     assert first.fingerprint != load_model("http://127.0.0.1:9/v1#n").fingerprint
     assert first.fingerprint != load_model("http://127.0.0.1:8/v1#m").fingerprint
     assert first.kind == "generative"
-    assert first.protocols == {"free-form", "yes-no"}
+    assert first.protocols == {"free-form", "yes-no", "multiple-choice"}
 
 
 @pytest.mark.parametrize(

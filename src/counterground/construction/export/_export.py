@@ -88,7 +88,8 @@ def export(
         show_progress: show a bar on standard error.
 
     Raises:
-        UsageError: an unknown format or licence, or ``out`` holds something else, or the benchmark itself.
+        UsageError: an unknown format or licence, a benchmark with questions, or ``out`` holds something else,
+            or the benchmark itself.
         CounterGroundError: no photo may be shared; a file is missing or changed; it cannot be written.
     """
     chosen = _known_formats(formats)
@@ -96,6 +97,8 @@ def export(
         raise UsageError(
             "Only the format huggingface registers a benchmark of the hub: add it, or leave that out."
         )
+    if benchmark.has_questions:
+        raise UsageError(f"{benchmark.name} has questions with options, which no export format carries yet.")
     out = _target(benchmark, Path(out))
     terms = Terms(shared, all_licences, licence_for_unknown, attribution_for_unknown)
     selection = select_photos(benchmark, terms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterground.inference.encoding._decode import EncodeFn, decode_photo, map_blocks
+from counterground.inference.encoding._decode import EncodeFn, decode_photo, map_blocks, prepare_blocks
 from counterground.inference.encoding._encode import (
     EncodingJob,
     decodes_fast,
@@ -33,6 +33,7 @@ __all__ = [
     "map_blocks",
     "missing_blocks",
     "plan_encoding",
+    "prepare_blocks",
     "require_readable",
     "run_encoding",
     "try_model",

@@ -4,6 +4,7 @@ from counterground.inference.generative._evaluate import (
     GenerativeOutput,
     check_generative,
     evaluate_generative,
+    refuse_encoder,
 )
 
-__all__ = ["GenerativeOutput", "check_generative", "evaluate_generative"]
+__all__ = ["GenerativeOutput", "check_generative", "evaluate_generative", "refuse_encoder"]

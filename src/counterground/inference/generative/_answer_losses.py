@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,13 +21,14 @@ from counterground.inference.store import FeatureStore, ReadStatus
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from PIL import Image
 
     from counterground.models import Generative
 
 
 # A killed run loses one block; blocks that wait are whole decoded photos, unlike an encoder's small inputs.
-_BLOCK = 8
+BLOCK = 8
 
 
 def score_answers(request: Request, model: Generative, prompt: PromptSpec) -> tuple[pl.DataFrame, ReadStatus]:
@@ -108,7 +110,7 @@ def _plan(
         "answers": len(pairs),
     }
     store = FeatureStore.open(cache_dir() / "losses", *key, about=about)
-    block = min(_BLOCK, request.settings.batch_size)
+    block = min(BLOCK, request.settings.batch_size)
     return EncodingJob.plan(function, request.benchmark, photos, store, block)
 
 
@@ -121,22 +123,42 @@ def _score(
     for row, image in enumerate(block):
         if image is None:
             continue
-        try:
+        with scoring(model):
             sums, tokens = model.losses(image, questions, answers)
-            sums, tokens = np.asarray(sums, dtype=np.float32), np.asarray(tokens, dtype=np.float32)
-        except CounterGroundError:
-            raise
-        except (Exception, SystemExit) as error:
-            hint = " Use --precision bf16 or a smaller model." if "memory" in str(error).lower() else ""
-            raise CounterGroundError(
-                f"{model.spec}: scoring answers failed: {error_summary(error)}.{hint}"
-            ) from error
-        _check_losses(model.spec, sums, tokens, len(answers))
-        rows[row] = np.concatenate([sums, tokens])
+        rows[row] = np.concatenate(checked_losses(model.spec, sums, tokens, len(answers)))
     return rows
 
 
-def _check_losses(spec: str, sums: np.ndarray, tokens: np.ndarray, expected: int) -> None:
+@contextmanager
+def scoring(model: Generative) -> Iterator[None]:
+    """Say in one line what fails in a model's own code.
+
+    Raises:
+        CounterGroundError: something did.
+    """
+    try:
+        yield
+    except CounterGroundError:
+        raise
+    except (Exception, SystemExit) as error:
+        hint = " Use --precision bf16 or a smaller model." if "memory" in str(error).lower() else ""
+        raise CounterGroundError(
+            f"{model.spec}: scoring answers failed: {error_summary(error)}.{hint}"
+        ) from error
+
+
+def checked_losses(
+    spec: str, sums: ArrayLike, tokens: ArrayLike, expected: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return losses and token counts of ``expected`` answers as float32.
+
+    Raises:
+        CounterGroundError: there are more or fewer, one is not finite, or an answer has no token.
+    """
+    try:
+        sums, tokens = np.asarray(sums, dtype=np.float32), np.asarray(tokens, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise CounterGroundError(f"{spec}: scoring answers failed: {error_summary(error)}.") from error
     if sums.shape != (expected,) or tokens.shape != (expected,):
         raise CounterGroundError(
             f"{spec} returned losses of shape {sums.shape} and token counts of shape {tokens.shape} for "
@@ -150,6 +172,7 @@ def _check_losses(spec: str, sums: np.ndarray, tokens: np.ndarray, expected: int
         raise CounterGroundError(
             f"{spec} returned {tokens.min():g} tokens for an answer; every answer has at least one."
         )
+    return sums, tokens
 
 
 def _best_form(

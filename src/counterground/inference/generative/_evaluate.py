@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,19 @@ from rich.console import Console
 
 from counterground.errors import UsageError
 from counterground.inference.generative._answer_losses import score_answers
-from counterground.inference.generative._free_form import count_calls, generate_and_read
+from counterground.inference.generative._choices import choices_of
+from counterground.inference.generative._free_form import count_calls, generate_and_read, questions_about
 from counterground.inference.generative._generation import MAX_NEW_TOKENS
 from counterground.inference.generative._matching import RULE
-from counterground.inference.request import PromptSpec, Request, prompt_specs
+from counterground.inference.generative._multiple_choice import (
+    ask_choices,
+    choice_protocol,
+    choice_questions,
+)
+from counterground.inference.request import PromptSpec, Request, gives_losses, prompt_specs
 from counterground.inference.store import ReadStatus
 from counterground.models import Generative, expected_kind
+from counterground.results import PositionsRecord
 
 _MAX_SCORED = 100
 
@@ -26,7 +32,7 @@ class GenerativeOutput:
     """What a generative model gave: predictions, which photos were read, and its answers.
 
     ``asked`` is a JSON-ready account of the prompts; ``unmatched`` counts generated answers that name no
-    candidate and ``several`` those that name more than one.
+    candidate and ``several`` those that name more than one; ``positions`` is what the order of options did.
     """
 
     predictions: pl.DataFrame
@@ -35,6 +41,7 @@ class GenerativeOutput:
     answers: pl.DataFrame | None = None
     unmatched: int | None = None
     several: int = 0
+    positions: tuple[PositionsRecord, ...] = ()
 
 
 def check_generative(request: Request) -> None:
@@ -46,14 +53,30 @@ def check_generative(request: Request) -> None:
         UsageError: a model cannot be asked under this protocol, or there are too many candidates to score.
     """
     for given in request.models:
-        if given.made is not None or expected_kind(given.spec) != "generative":
+        kind = None if given.made is not None else expected_kind(given.spec)
+        if kind in ("dual_encoder", "classifier"):
+            refuse_encoder(request, given.name)
+        if kind != "generative":
             continue
         if not given.spec.startswith(("http:", "https:")):
             _check_candidate_count(request, given.name)
             continue
         model = request.settings.load(given)
         assert isinstance(model, Generative)
-        _announce_calls(request, model, _checked_prompts(request, model))
+        _announce_calls(request, model)
+
+
+def refuse_encoder(request: Request, name: str) -> None:
+    """Refuse a dual encoder or a classifier where models choose among the options of a question.
+
+    Raises:
+        UsageError: they do.
+    """
+    if request.multiple_choice:
+        asked = (
+            "the benchmark has questions" if request.benchmark.has_questions else "--protocol asks questions"
+        )
+        raise UsageError(f"{name} cannot be evaluated here: {asked}, and only generative models answer them.")
 
 
 def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput:
@@ -63,10 +86,20 @@ def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput
         UsageError: see `check_generative`.
         CounterGroundError: the model fails, or no photo can be read.
     """
-    prompts = _checked_prompts(request, model)
     known = any(each.made is None and each.spec == model.spec for each in request.models)
     if model.price is not None and not (known and expected_kind(model.spec)):  # else it was announced before
-        _announce_calls(request, model, prompts)
+        _announce_calls(request, model)
+    if request.multiple_choice:
+        chosen = ask_choices(request, model)
+        return GenerativeOutput(
+            chosen.predictions,
+            chosen.read,
+            [chosen.asked],
+            chosen.answers,
+            chosen.unmatched,
+            positions=chosen.positions,
+        )
+    prompts = _checked_prompts(request, model)
     asked = [_account(request, model, prompt) for prompt in prompts]
     if prompts[0].answer is None:
         given = generate_and_read(request, model, prompts)
@@ -84,8 +117,8 @@ def _checked_prompts(request: Request, model: Generative) -> list[PromptSpec]:
 
 
 def _check_candidate_count(request: Request, spec: str) -> None:
-    """Refuse to score too many answers for each photo; ``free-form`` scores none."""
-    if request.settings.protocol == "free-form":
+    """Refuse to score too many answers for each photo; ``free-form`` and a few options are no matter."""
+    if request.settings.protocol == "free-form" or request.multiple_choice:
         return
     classes = request.benchmark.photos["class_index"].unique().to_list()
     most = max(len(request.candidate_indices(index)) for index in classes)
@@ -96,11 +129,21 @@ def _check_candidate_count(request: Request, spec: str) -> None:
         )
 
 
-def _announce_calls(request: Request, model: Generative, prompts: Sequence[PromptSpec]) -> None:
-    """Say on standard error how many calls are to be made, and what they cost where that is known."""
-    if not request.settings.show_progress or prompts[0].answer is not None:
+def _announce_calls(request: Request, model: Generative) -> None:
+    """Say on standard error how many calls are to be made, and what they cost where that is known.
+
+    Raises:
+        UsageError: see `check_generative`.
+    """
+    if request.multiple_choice:
+        choice_protocol(request, model)
+        questions = {} if gives_losses(model) else choice_questions(request, choices_of(request))
+    else:
+        prompts = _checked_prompts(request, model)
+        questions = {} if prompts[0].answer is not None else questions_about(request, prompts)
+    if not request.settings.show_progress or not questions:
         return
-    calls, cached = count_calls(request, model, prompts)
+    calls, cached = count_calls(model, questions)
     cost = "" if model.price is None else f", at {model.price:g} per call {calls * model.price:,.2f} in total"
     at_most = "at most " if request.until else ""
     Console(stderr=True, highlight=False, markup=False, emoji=False).print(

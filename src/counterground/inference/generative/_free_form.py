@@ -28,7 +28,8 @@ from counterground.progress import progress_bar
 if TYPE_CHECKING:
     from counterground.models import Generative
 
-_Answers = Mapping[tuple[str, str], Answer]
+Answers = Mapping[tuple[str, str], Answer]
+"""Answers by the content of the photo and the question."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,8 @@ def generate_and_read(request: Request, model: Generative, prompts: Sequence[Pro
     Raises:
         CounterGroundError: the model fails, or no photo can be read.
     """
-    photos, benchmark = request.benchmark.photos, request.benchmark
-    questions = _questions(request, prompts)
-    paths: dict[str, Path] = {}
-    for photo, path in zip(photos["photo_id"], photos["path"], strict=True):
-        paths.setdefault(photo, benchmark.photo_path(path))
-    with progress_bar(
-        model.display_name, total=len(paths), shown=request.settings.show_progress, keep=True
-    ) as bar:
-        answers, reasons = generate_all(model, paths, questions, _answers_file(model), bar.advance)
-    read = _read_status(photos, questions, answers, reasons)
-    require_readable(read)
+    photos = request.benchmark.photos
+    answers, read = generate_answers(request, model, questions_about(request, prompts))
     readable = photos[np.flatnonzero(read.readable).tolist()]
     interpret = _read_names if prompts[0].protocol == "free-form" else _read_yes_or_no
     tables, texts, several = [], [], 0
@@ -70,16 +62,36 @@ def generate_and_read(request: Request, model: Generative, prompts: Sequence[Pro
     return GeneratedAnswers(pl.concat(tables), read, pl.concat(texts), several)
 
 
-def count_calls(request: Request, model: Generative, prompts: Sequence[PromptSpec]) -> tuple[int, int]:
-    """Return how many answers are still to be generated, and how many are stored."""
-    questions = _questions(request, prompts)
+def generate_answers(
+    request: Request, model: Generative, questions: Mapping[str, list[str]]
+) -> tuple[Answers, ReadStatus]:
+    """Return the answers to these questions by photo and question, and which photos were read.
+
+    Raises:
+        CounterGroundError: the model fails, or no photo can be read.
+    """
+    photos, benchmark = request.benchmark.photos, request.benchmark
+    paths: dict[str, Path] = {}
+    for photo, path in zip(photos["photo_id"], photos["path"], strict=True):
+        paths.setdefault(photo, benchmark.photo_path(path))
+    with progress_bar(
+        model.display_name, total=len(paths), shown=request.settings.show_progress, keep=True
+    ) as bar:
+        answers, reasons = generate_all(model, paths, questions, _answers_file(model), bar.advance)
+    read = _read_status(photos, questions, answers, reasons)
+    require_readable(read)
+    return answers, read
+
+
+def count_calls(model: Generative, questions: Mapping[str, list[str]]) -> tuple[int, int]:
+    """Return how many answers to these questions are still to be generated, and how many are stored."""
     total = sum(len(asked) for asked in questions.values())
     missing = count_missing(_answers_file(model), questions)
     return missing, total - missing
 
 
 def _read_names(
-    request: Request, prompt: PromptSpec, photos: pl.DataFrame, answers: _Answers
+    request: Request, prompt: PromptSpec, photos: pl.DataFrame, answers: Answers
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Let the first name in an answer win; see ``RULE``."""
     question, _ = prompt.about("")
@@ -100,7 +112,7 @@ def _read_names(
 
 
 def _read_yes_or_no(
-    request: Request, prompt: PromptSpec, photos: pl.DataFrame, answers: _Answers
+    request: Request, prompt: PromptSpec, photos: pl.DataFrame, answers: Answers
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Let the names that get a yes win, the lower index of several; a photo without one is unmatched."""
     candidates, forms = request.candidates, request.surface_forms()
@@ -144,7 +156,7 @@ def _results(
     )
 
 
-def _questions(request: Request, prompts: Sequence[PromptSpec]) -> dict[str, list[str]]:
+def questions_about(request: Request, prompts: Sequence[PromptSpec]) -> dict[str, list[str]]:
     """Return the questions to ask about each photo, by content."""
     forms, photos = request.surface_forms(), request.benchmark.photos
     about_class: dict[int, list[str]] = {}
@@ -161,7 +173,7 @@ def _questions(request: Request, prompts: Sequence[PromptSpec]) -> dict[str, lis
 
 
 def _read_status(
-    photos: pl.DataFrame, questions: Mapping[str, list[str]], answers: _Answers, failed: Mapping[str, str]
+    photos: pl.DataFrame, questions: Mapping[str, list[str]], answers: Answers, failed: Mapping[str, str]
 ) -> ReadStatus:
     """Return which photos were read: there is an answer to the first question about each of them."""
     contents = photos["photo_id"].to_list()

@@ -8,14 +8,23 @@ from counterground.inference.request._candidates import (
     check_candidates,
     default_label_space,
     listed_classes,
+    own_options,
     read_aliases,
     with_confusable,
 )
-from counterground.inference.request._prompt_specs import PromptSpec, prompt_specs, takes_an
-from counterground.inference.request._request import Request
+from counterground.inference.request._prompt_specs import (
+    MAIN_OBJECT,
+    PromptSpec,
+    check_protocol,
+    gives_losses,
+    prompt_specs,
+    takes_an,
+)
+from counterground.inference.request._request import Request, chooses_options
 from counterground.inference.request._settings import Article, Engine, Loss, Settings
 
 __all__ = [
+    "MAIN_OBJECT",
     "Article",
     "CandidateLabels",
     "Engine",
@@ -25,8 +34,12 @@ __all__ = [
     "Settings",
     "candidate_labels",
     "check_candidates",
+    "check_protocol",
+    "chooses_options",
     "default_label_space",
+    "gives_losses",
     "listed_classes",
+    "own_options",
     "prompt_specs",
     "read_aliases",
     "takes_an",

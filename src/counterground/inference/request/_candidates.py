@@ -23,6 +23,8 @@ from counterground.photos import (
 CONFUSABLE = 20
 BUILT_IN_NAMES = ("openai", "wordnet")
 BUILT_IN_PROMPTS = ("simple", "openai")
+OWN_OPTIONS = "options"
+"""Name of the label space of a benchmark with questions of its own."""
 _BUILT_IN = ("benchmark", "imagenet", "confusable")
 
 
@@ -83,6 +85,13 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
     # A list of names is written as it is, whatever ImageNet calls the classes.
     as_listed = source == label_space and not label_space.endswith(".json") and names in BUILT_IN_NAMES
     return CandidateLabels(space, space.names if as_listed else _texts(space, names), true, source)
+
+
+def own_options(benchmark: Benchmark) -> CandidateLabels:
+    """Return the options of all questions of a benchmark as labels; which compete differs by photo."""
+    texts = tuple(benchmark.photos["options"].explode().unique().sort())
+    space = LabelSpace(OWN_OPTIONS, texts, (None,) * len(texts))
+    return CandidateLabels(space, texts, {}, "the options of the benchmark's own questions")
 
 
 def check_candidates(benchmark: Benchmark, labels: CandidateLabels) -> None:

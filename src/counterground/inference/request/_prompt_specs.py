@@ -8,17 +8,16 @@ from typing import get_args
 
 from counterground.errors import UsageError
 from counterground.inference.request._settings import Article
-from counterground.models import Generative, Protocol
+from counterground.models import NEED_LOSSES, Generative, Protocol
 
-_NEED_LOSSES: frozenset[Protocol] = frozenset({"answer-loss", "describe"})
 _PREFERRED: tuple[Protocol, ...] = ("answer-loss", "free-form", "describe", "yes-no")
-_MAIN_OBJECT = "What is the main object in the image?"
+MAIN_OBJECT = "What is the main object in the image?"
 # The questions of the paper (section 5 and its appendix on LVLMs), word for word.
 _QUESTIONS: dict[Protocol, tuple[str, ...]] = {
-    "answer-loss": (_MAIN_OBJECT,),
+    "answer-loss": (MAIN_OBJECT,),
     "describe": ("Describe this image in detail.",),
     "yes-no": ("Is there a {} in the image?", "Is this image a photo of {}?"),
-    "free-form": (_MAIN_OBJECT,),
+    "free-form": (MAIN_OBJECT,),
 }
 _YES_OR_NO = " Answer yes or no."
 _ARTICLE = re.compile(r"\b([Aa]) \{\}")
@@ -65,18 +64,31 @@ def prompt_specs(model: Generative, protocol: Protocol | None, article: Article)
     Raises:
         UsageError: the model cannot be asked under this protocol.
     """
-    losses = not _NEED_LOSSES.isdisjoint(model.protocols)
-    chosen = protocol or next(name for name in _PREFERRED if name in model.protocols)
-    if chosen not in model.protocols:
-        possible = " or ".join(name for name in get_args(Protocol) if name in model.protocols)
-        if chosen in _NEED_LOSSES and not losses:
-            raise UsageError(
-                f"{model.spec} gives no losses, which {chosen} needs; use --protocol {possible}."
-            )
-        raise UsageError(f"{model.spec} cannot be asked under {chosen}; use --protocol {possible}.")
+    losses = gives_losses(model)
+    chosen = protocol or [*(name for name in _PREFERRED if name in model.protocols), _PREFERRED[0]][0]
+    check_protocol(model, chosen)
     answer = {"yes-no": "Yes" if losses else None, "free-form": None}.get(chosen, "A {}")
     ending = _YES_OR_NO if chosen == "yes-no" and not losses else ""
     return [PromptSpec(chosen, text + ending, answer, article == "correct") for text in _QUESTIONS[chosen]]
+
+
+def gives_losses(model: Generative) -> bool:
+    """Whether answers can be scored by their losses; else text is generated."""
+    return not NEED_LOSSES.isdisjoint(model.protocols)
+
+
+def check_protocol(model: Generative, chosen: Protocol) -> None:
+    """Refuse a protocol that a model cannot be asked under.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if chosen in model.protocols:
+        return
+    possible = " or ".join(name for name in get_args(Protocol) if name in model.protocols)
+    if chosen in NEED_LOSSES and not gives_losses(model):
+        raise UsageError(f"{model.spec} gives no losses, which {chosen} needs; use --protocol {possible}.")
+    raise UsageError(f"{model.spec} cannot be asked under {chosen}; use --protocol {possible}.")
 
 
 def takes_an(name: str) -> bool:

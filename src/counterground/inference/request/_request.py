@@ -18,10 +18,15 @@ from counterground.inference.request._candidates import (
     short_hash,
 )
 from counterground.inference.request._prompt_specs import PromptSpec
-from counterground.inference.request._settings import Settings
+from counterground.inference.request._settings import MULTIPLE_CHOICE, Settings
 from counterground.metrics import CLASSIFICATION
-from counterground.models import NamedModel
+from counterground.models import NamedModel, Protocol
 from counterground.photos import Benchmark
+
+
+def chooses_options(benchmark: Benchmark, settings: Settings) -> bool:
+    """Whether models choose among options: as requested, or since the benchmark has questions of its own."""
+    return settings.protocol in MULTIPLE_CHOICE or (settings.protocol is None and benchmark.has_questions)
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,19 @@ class Request:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     until: Until | None = None
 
+    @property
+    def multiple_choice(self) -> bool:
+        """Whether models choose among a few options for each photo, all of which are in ``candidates``."""
+        return chooses_options(self.benchmark, self.settings)
+
     def hash(self) -> str:
         """Return a hash of all of it; two requests with the same hash give the same run."""
         chosen = asdict(replace(self.settings, show_progress=False, offline=False))
         chosen["aliases"] = self._aliases_hash()
         for elsewhere in ("engine", "workers", "gpus_per_worker"):
             del chosen[elsewhere]
+        if not self.multiple_choice or self.benchmark.has_questions:
+            del chosen["options"]
         if self.until:
             chosen["until"] = asdict(self.until)
         parts = [
@@ -78,6 +90,19 @@ class Request:
             "prompts": prompt.label,
             "protocol": prompt.protocol,
             "answer_score": None if prompt.answer is None else self.settings.loss,
+        }
+
+    def choice_labels(self, name: str, prompts: str, protocol: Protocol, *, scored: bool) -> dict[str, Any]:
+        """Return the same columns for multiple choice; ``scored``: by losses, not by generated text."""
+        space = self.candidates.space.name
+        return {
+            **self.labels(name),
+            "prompts": prompts,
+            "protocol": protocol,
+            "answer_score": self.settings.loss if scored else None,
+            "label_space": space
+            if self.benchmark.has_questions
+            else f"{space}, {self.settings.options} options",
         }
 
     def candidate_indices(self, class_index: int) -> tuple[int, ...]:

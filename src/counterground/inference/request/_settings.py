@@ -15,7 +15,9 @@ from counterground.models import (
     RuntimeChoice,
     load_model,
 )
+from counterground.photos import MAX_OPTIONS
 
+MULTIPLE_CHOICE: tuple[Protocol, ...] = ("multiple-choice", "multiple-choice-loss")
 Loss = Literal["mean", "sum"]
 Article = Literal["a", "correct"]
 Engine = Literal["local", "ray"]
@@ -41,7 +43,8 @@ class Settings:
         offline: use only weights that are on this machine.
         show_progress: show progress bars, and what calls to an endpoint will cost.
         protocol: how generative models are asked; None is ``answer-loss``, or ``free-form`` for a model that
-            gives no losses.
+            gives no losses; for a benchmark with questions of its own it is ``multiple-choice``.
+        options: how many options a question has under multiple choice, where the benchmark has none.
         loss: how the losses of an answer's tokens become one: ``mean``, as the paper's models report it, or
             ``sum``.
         article: ``a`` before every name, as in the paper, or the ``correct`` one.
@@ -52,7 +55,7 @@ class Settings:
 
     Raises:
         UsageError: a batch size or a number of workers under 1, ``confusable`` without a referee, workers
-            without ``ray``, or an unknown word.
+            without ``ray``, fewer than 2 or more than 26 options, or an unknown word.
     """
 
     label_space: str | None = None
@@ -71,6 +74,7 @@ class Settings:
     loss: Loss = "mean"
     article: Article = "a"
     aliases: str | None = None
+    options: int = 4
     engine: Engine = "local"
     workers: int | None = None
     gpus_per_worker: float | None = None
@@ -88,6 +92,8 @@ class Settings:
             raise UsageError(f"There must be at least 1 worker, not {self.workers}.")
         if self.gpus_per_worker is not None and self.gpus_per_worker <= 0:
             raise UsageError(f"--gpus-per-worker must be above 0, not {self.gpus_per_worker:g}.")
+        if not 2 <= self.options <= MAX_OPTIONS:
+            raise UsageError(f"A question has 2 to {MAX_OPTIONS} options, not {self.options}.")
         if self.batch_size < 1:
             raise UsageError(f"The batch size must be at least 1, not {self.batch_size}.")
         if self.referee is not None and not isinstance(self.referee, str):

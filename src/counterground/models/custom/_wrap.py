@@ -10,7 +10,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_args
 
 from counterground.errors import UsageError
-from counterground.models._base import Classifier, DualEncoder, Generative, Model, Precision, Protocol
+from counterground.models._base import (
+    NEED_LOSSES,
+    Classifier,
+    DualEncoder,
+    Generative,
+    Model,
+    Precision,
+    Protocol,
+)
 from counterground.models._device import for_inference
 from counterground.models._dual import TextEncoder, TorchDualEncoder
 from counterground.models._family import LoadOptions
@@ -36,7 +44,6 @@ ACCEPTED = (
     "return a DualEncoder, Classifier or Generative, (network, preprocess), "
     "(network, preprocess, class_names) or (clip, preprocess, tokenizer)"
 )
-_NEED_LOSSES: frozenset[Protocol] = frozenset({"answer-loss", "describe"})
 _NEEDED = ("fingerprint", "device", "dtype")
 _NEEDED_BY_ENCODERS: dict[type[Model], tuple[str, ...]] = {
     DualEncoder: ("dim", "logit_scale", "text_fingerprint"),
@@ -162,7 +169,7 @@ def _complete(made: Generative, find_source: _FindSource) -> None:
 def _protocols(made: Generative) -> frozenset[Protocol]:
     scores = type(made).losses is not Generative.losses
     known: frozenset[Protocol] = frozenset(get_args(Protocol))
-    given = getattr(made, "protocols", known if scores else known - _NEED_LOSSES)
+    given = getattr(made, "protocols", known if scores else known - NEED_LOSSES)
     try:
         protocols = frozenset(given)
     except TypeError:
@@ -171,9 +178,10 @@ def _protocols(made: Generative) -> frozenset[Protocol]:
         raise UsageError(
             f"{made.spec}: protocols is {given!r}; it must be a set of {', '.join(get_args(Protocol))}."
         )
-    if protocols & _NEED_LOSSES and not scores:
+    if protocols & NEED_LOSSES and not scores:
         raise UsageError(
-            f"{made.spec} has no losses(), which answer-loss and describe need; leave them out of protocols."
+            f"{made.spec} has no losses(), which {', '.join(sorted(NEED_LOSSES))} need; leave them out of "
+            "protocols."
         )
     return protocols
 

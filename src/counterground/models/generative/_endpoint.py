@@ -172,7 +172,7 @@ API_KEY = "COUNTERGROUND_API_KEY"
 # Hosts that have a variable of their own, read where ours is not set: their key goes to nobody else, and not
 # unencrypted.
 _VENDOR_KEYS = {"https://api.openai.com": "OPENAI_API_KEY"}
-_PROTOCOLS: frozenset[Protocol] = frozenset({"free-form", "yes-no"})
+_PROTOCOLS: frozenset[Protocol] = frozenset({"free-form", "yes-no", "multiple-choice"})
 _LONGEST_SIDE = 2048
 _SENT = f"JPEG, quality 95, no chroma subsampling, longest side {_LONGEST_SIDE} pixels at most"
 _OPTIONS = {"jobs": 4.0, "timeout": 120.0, "retries": 5.0, "price": None}

@@ -4,12 +4,17 @@ Sharing: the keys and values of the tokens that all candidates begin with are co
 every candidate then goes through the network as one packed sequence, in which each token sees the shared
 ones and those before it of its own candidate, at the positions it would have alone. Nothing is copied for
 each candidate, and the sums are those of separate passes but for rounding.
+
+Several photos go together: what they share is padded on the right to the longest, and so is what is packed.
+No token sees what is padded, and all have the positions that they have alone.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +22,7 @@ import numpy as np
 from counterground.models.generative._conversation import (
     Candidate,
     PhotoInputs,
+    batched,
     common_length,
     placed,
     precision_of,
@@ -60,23 +66,32 @@ class Scorer:
         return np.array(losses, dtype=np.float32)
 
     def shared_losses(
-        self, photo: PhotoInputs, candidates: Sequence[Candidate], *, packed: int = PACKED_TOKENS
-    ) -> np.ndarray:
-        """Return summed losses ``[k]`` with one encoding of what all candidates begin with.
+        self,
+        photos: Sequence[PhotoInputs],
+        candidates: Sequence[Sequence[Candidate]],
+        *,
+        packed: int = PACKED_TOKENS,
+    ) -> list[np.ndarray]:
+        """Return summed losses of each photo's candidates, with one encoding of what these begin with.
 
         Raises:
             NotShareableError: the network keeps no cache that this is possible with.
         """
-        tails = [candidate.tail for candidate in candidates]
-        common = min(common_length(tails), *(candidate.start for candidate in candidates))
-        if common < 1:
-            raise NotShareableError("no token between the image and the answers is shared")
+        common = [_shared_tokens(each) for each in candidates]
         # The last shared token goes with the candidates: its output predicts their first tokens.
-        cache = self._encode(photo, tails[0][: common - 1])
-        losses: list[float] = []
-        for part in _parts(candidates, common, packed):
-            losses += self._packed_losses(photo, cache, part, common)
-        return np.array(losses, dtype=np.float32)
+        shared = [each[0].tail[: length - 1] for each, length in zip(candidates, common, strict=True)]
+        prefix = self._encode(photos, shared, [each[0].tail[0] for each in candidates])
+        losses: list[list[float]] = [[] for _ in photos]
+        parts = [list(_parts(each, length, packed)) for each, length in zip(candidates, common, strict=True)]
+        for turn in zip_longest(*parts, fillvalue=()):
+            rows = [
+                _Packed.of(each[0].tail[length - 1], part, length)
+                for each, part, length in zip(candidates, turn, common, strict=True)
+            ]
+            language = self.network.language_model if photos[0].reads_question else self.network
+            found = self._packed_losses(language, prefix, rows)
+            losses = [[*before, *more] for before, more in zip(losses, found, strict=True)]
+        return [np.array(each, dtype=np.float32) for each in losses]
 
     def _full_loss(self, photo: PhotoInputs, candidate: Candidate) -> float:
         inputs = photo.with_tail(candidate.tail, self.network)
@@ -85,44 +100,50 @@ class Scorer:
         logits = self.network(**inputs, use_cache=False, **keep).logits
         return _nll(logits[0, -scored - 1 : -1], candidate.scored)
 
-    def _encode(self, photo: PhotoInputs, shared: Sequence[int]) -> Any:
+    def _encode(
+        self, photos: Sequence[PhotoInputs], shared: Sequence[Sequence[int]], padding: Sequence[int]
+    ) -> _Prefix:
         from transformers import DynamicCache
 
         if obstacle := _obstacle(self.network.config):
             raise NotShareableError(obstacle)
         cache = DynamicCache()
         keep = {"logits_to_keep": 1} if self._keeps else {}
-        inputs = photo.with_tail(shared, self.network)
+        each = [photo.with_tail(tokens, self.network) for photo, tokens in zip(photos, shared, strict=True)]
+        inputs = batched(each, padding)
         self.network(**inputs, use_cache=True, **{self._cache_name: cache}, **keep)
         if cache.get_seq_length() != inputs["input_ids"].shape[1]:
             raise NotShareableError("the network keeps more or fewer positions than it is given tokens")
-        return cache
+        lengths = [given["input_ids"].shape[1] for given in each]
+        return _Prefix(cache, lengths, self._shifts(len(photos)))
 
-    def _packed_losses(
-        self, photo: PhotoInputs, cache: Any, candidates: Sequence[Candidate], common: int
-    ) -> list[float]:
+    def _packed_losses(self, language: Any, prefix: _Prefix, rows: Sequence[_Packed]) -> list[list[float]]:
         import torch
 
-        past = cache.get_seq_length()
-        root = candidates[0].tail[common - 1]
-        fed = [candidate.tail[common:-1] for candidate in candidates]
-        tokens = torch.tensor([[root, *(token for part in fed for token in part)]], device=self.device)
-        positions = torch.tensor([[past, *(past + 1 + at for part in fed for at in range(len(part)))]])
-        language = self.network.language_model if photo.reads_question else self.network
+        longest = max(len(row.tokens) for row in rows)
+        past, n = prefix.cache.get_seq_length(), len(rows)
+        tokens = torch.tensor([[*row.tokens, *[row.tokens[0]] * (longest - len(row.tokens))] for row in rows])
+        positions = torch.zeros(n, longest, dtype=torch.long)
+        hidden = torch.finfo(precision_of(self.network)).min
+        mask = torch.full((n, 1, longest, past + longest), hidden, dtype=precision_of(self.network))
+        for at, (row, length) in enumerate(zip(rows, prefix.lengths, strict=True)):
+            size = len(row.tokens)
+            positions[at, :size] = torch.tensor(row.offsets) + length + prefix.shifts[at]
+            own = self._mask(length, row.lengths)[0, 0].cpu()
+            mask[at, 0, :size, :length], mask[at, 0, :size, past : past + size] = (
+                own[:, :length],
+                own[:, length:],
+            )
+            mask[at, 0, size:, :length] = 0  # a softmax over nothing would be NaN
         logits = language(
-            input_ids=tokens,
-            attention_mask=self._mask(past, [len(part) for part in fed]),
-            position_ids=(positions + self._shift()).to(self.device),
+            input_ids=tokens.to(self.device),
+            attention_mask=mask.to(self.device),
+            position_ids=positions.to(self.device),
             use_cache=True,
-            **{self._cache_name: cache},
-        ).logits[0]
-        cache.crop(-tokens.shape[1])
-        losses, first = [], 1
-        for candidate, part in zip(candidates, fed, strict=True):
-            rows = torch.cat([logits[:1], logits[first : first + len(part)]])
-            losses.append(_nll(rows[candidate.start - common :], candidate.scored))
-            first += len(part)
-        return losses
+            **{self._cache_name: prefix.cache},
+        ).logits
+        prefix.cache.crop(-longest)
+        return [row.losses(logits[at]) for at, row in enumerate(rows)]
 
     def _mask(self, past: int, lengths: Sequence[int]) -> torch.Tensor:
         """Return ``[1, 1, q, past + q]``, 0 where a token sees another and very negative elsewhere."""
@@ -140,11 +161,73 @@ class Scorer:
             first += length
         return hidden[None, None].to(self.device)
 
-    def _shift(self) -> int:
+    def _shifts(self, n: int) -> list[int]:
         """Qwen counts an image by its larger side: by how much positions lag behind the number of tokens."""
         inner = getattr(self.network, "model", self.network)
         deltas = getattr(inner, "rope_deltas", None)
-        return 0 if deltas is None else int(deltas.reshape(-1)[0])
+        return [0] * n if deltas is None else [int(delta) for delta in deltas.reshape(-1)]
+
+
+@dataclass(frozen=True)
+class _Prefix:
+    """Keys and values of what is shared of ``n`` photos, padded on the right to the longest.
+
+    ``lengths`` are their tokens without padding, ``shifts`` by how much their positions differ from these.
+    """
+
+    cache: Any
+    lengths: list[int]
+    shifts: list[int]
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """The packed sequence of one photo: the last shared token, then what follows it of each candidate.
+
+    ``offsets`` are positions after the shared tokens, ``lengths`` the tokens of each part; candidates that
+    differ in their last token only, such as letters, have one part. ``scored`` tells of each candidate where
+    its part begins, how long it is, which tokens of it are scored, and from where on.
+    """
+
+    tokens: list[int]
+    offsets: list[int]
+    lengths: list[int]
+    scored: list[tuple[int, int, tuple[int, ...], int]]
+
+    @classmethod
+    def of(cls, root: int, candidates: Sequence[Candidate], common: int) -> _Packed:
+        tokens, offsets, lengths = [root], [0], []
+        places: dict[tuple[int, ...], int] = {}
+        scored = []
+        for candidate in candidates:
+            fed = candidate.tail[common:-1]
+            if fed not in places:
+                places[fed] = len(tokens)
+                tokens += fed
+                offsets += range(1, len(fed) + 1)
+                lengths.append(len(fed))
+            scored.append((places[fed], len(fed), candidate.scored, candidate.start - common))
+        return cls(tokens, offsets, lengths, scored)
+
+    def losses(self, logits: torch.Tensor) -> list[float]:
+        """Return the summed loss of each candidate from the logits ``[q, v]`` of the sequence."""
+        import torch
+
+        return [
+            _nll(torch.cat([logits[:1], logits[first : first + length]])[start:], targets)
+            for first, length, targets, start in self.scored
+        ]
+
+
+def _shared_tokens(candidates: Sequence[Candidate]) -> int:
+    """Return how many tokens after the image all candidates begin with, before any answer."""
+    common = min(
+        common_length([candidate.tail for candidate in candidates]),
+        *(candidate.start for candidate in candidates),
+    )
+    if common < 1:
+        raise NotShareableError("no token between the image and the answers is shared")
+    return common
 
 
 def _parts(candidates: Sequence[Candidate], common: int, packed: int) -> Iterator[list[Candidate]]:

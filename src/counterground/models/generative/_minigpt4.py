@@ -9,7 +9,7 @@ from argparse import Namespace
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 CONFIG = "eval_configs/minigpt4_eval.yaml"
-_PROTOCOLS: frozenset[Protocol] = frozenset({"answer-loss", "describe", "yes-no", "free-form"})
+_PROTOCOLS: frozenset[Protocol] = frozenset(get_args(Protocol))
 # They register themselves under the names that the configuration uses.
 _REGISTERED = ("minigpt4.datasets.builders", "minigpt4.models", "minigpt4.processors")
 

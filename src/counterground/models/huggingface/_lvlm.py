@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 # Families whose losses are compared with transformers' own forward pass by this package's tests.
 TESTED = ("instructblip", "llava", "llava_next", "qwen2_5_vl", "qwen2_vl")
-_PROTOCOLS: frozenset[Protocol] = frozenset({"answer-loss", "describe", "yes-no", "free-form"})
+_PROTOCOLS: frozenset[Protocol] = frozenset(get_args(Protocol))
 _PROBE = ("What is the main object in the image?", ("A zebra", "An African chameleon on a branch", "An ox"))
+# Encodings in one forward pass: of photos, or of photos with a question where image features depend on it.
+_TOGETHER = 8
 # Absolute (nats) and relative, of summed losses.
 _TOLERANCE = {"fp32": (1e-4, 1e-5), "bf16": (5e-2, 5e-2), "fp16": (1e-2, 1e-2)}
 
@@ -87,6 +89,7 @@ class Lvlm(Generative):
         if options.precision != "fp32":
             _float32_output(network)
         self.shares, sharing = self._try_sharing()
+        self.batches, batching = self._try_batching()
         libraries = library_versions(*LIBRARIES)
         settings = _processor_settings(processor)
         self.fingerprint = combine(
@@ -100,6 +103,7 @@ class Lvlm(Generative):
         )
         self.description = {
             **self._describe(source, sharing),
+            "batching": batching,
             "preprocessing": settings["images"],
             "libraries": libraries,
             "as_published": options.as_published,
@@ -138,6 +142,36 @@ class Lvlm(Generative):
                 given = [answers[row] for row in rows]
                 sums[rows], tokens[rows] = self._scored(image, asked, given, shared=self.shares)
         return sums, tokens
+
+    def batch_losses(
+        self,
+        images: Sequence[Image.Image],
+        questions: Sequence[Sequence[str]],
+        answers: Sequence[Sequence[str]],
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        import torch
+
+        if not self.batches:
+            return super().batch_losses(images, questions, answers)
+        found = [(np.zeros(len(asked), np.float32), np.zeros(len(asked), np.int64)) for asked in questions]
+        places = [(at, rows) for at, asked in enumerate(questions) for rows in self._batches(asked)]
+        with torch.inference_mode():
+            for start in range(0, len(places), _TOGETHER):
+                part = places[start : start + _TOGETHER]
+                given = [
+                    self._candidates(
+                        images[at], [questions[at][row] for row in rows], [answers[at][row] for row in rows]
+                    )
+                    for at, rows in part
+                ]
+                try:
+                    losses = self._scorer.shared_losses(*map(list, zip(*given, strict=True)))
+                except NotShareableError:
+                    return super().batch_losses(images, questions, answers)
+                for (at, rows), sums, (_, candidates) in zip(part, losses, given, strict=True):
+                    found[at][0][rows] = sums
+                    found[at][1][rows] = [len(candidate.scored) for candidate in candidates]
+        return found
 
     def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
         import torch
@@ -179,7 +213,7 @@ class Lvlm(Generative):
         tokens = [len(candidate.scored) for candidate in candidates]
         if shared:
             try:
-                return self._scorer.shared_losses(photo, candidates), tokens
+                return self._scorer.shared_losses([photo], [candidates])[0], tokens
             except NotShareableError:
                 pass  # these questions begin with different tokens; full passes give the same losses
         return self._scorer.full_losses(photo, candidates), tokens
@@ -212,17 +246,40 @@ class Lvlm(Generative):
                     "Check its chat template and its processor; this family of models may not be supported."
                 ) from error
             try:
-                shared = self._scorer.shared_losses(photo, candidates)
-                in_parts = self._scorer.shared_losses(photo, candidates, packed=1)
+                (shared,) = self._scorer.shared_losses([photo], [candidates])
+                (in_parts,) = self._scorer.shared_losses([photo], [candidates], packed=1)
             except NotShareableError as error:
                 return False, str(error)
             except Exception as error:
                 return False, f"sharing failed ({error_message(error, 120)})"
         gap = float(np.abs(np.stack([shared, in_parts]) - full).max())
-        absolute, relative = _TOLERANCE[self.dtype]
-        if not gap <= absolute + relative * float(full.max()):
+        if not self._agrees(gap, full):
             return False, f"shared keys and values gave other losses on a probe (by {gap:.2g})"
         return True, "image and question are encoded once for all answers; checked on a probe"
+
+    def _try_batching(self) -> tuple[bool, str]:
+        """Whether two photos of one forward pass get the losses they get alone, and what to say of it."""
+        import torch
+
+        if not self.shares:
+            return False, "photos go one by one, since nothing is shared"
+        question, answers = _PROBE
+        asked = ((_probe_photo(), question), (_probe_photo().rotate(90, expand=True), f"Look. {question}"))
+        with torch.inference_mode():
+            each = [self._candidates(photo, [text] * len(answers), answers) for photo, text in asked]
+            try:
+                together = self._scorer.shared_losses(*map(list, zip(*each, strict=True)))
+            except Exception as error:
+                return False, f"photos go one by one: together they failed ({error_message(error, 120)})"
+            alone = [self._scorer.full_losses(*one) for one in each]
+        gap = float(np.abs(np.stack(together) - np.stack(alone)).max())
+        if not self._agrees(gap, np.stack(alone)):
+            return False, f"photos go one by one: together a probe got other losses (by {gap:.2g})"
+        return True, "several photos in a forward pass where options are chosen from; checked on a probe"
+
+    def _agrees(self, gap: float, losses: np.ndarray) -> bool:
+        absolute, relative = _TOLERANCE[self.dtype]
+        return gap <= absolute + relative * float(losses.max())
 
 
 def _probe_photo() -> Image.Image:

@@ -68,7 +68,8 @@ def _columns(shard: Path, schema: Mapping[str, pl.DataType]) -> _Columns:
     label = next((name for name in (*_LABEL_NAMES, *labels) if name in labels), None)
     if label is not None and len(labels) > 1 and label not in _LABEL_NAMES:
         raise CounterGroundError(f"{shard.name} has several class labels: {', '.join(labels)}.")
-    fields = [name for name, kind in schema.items() if not isinstance(kind, _NESTED)]
+    options = pl.List(pl.String)  # of a question
+    fields = [name for name, kind in schema.items() if not isinstance(kind, _NESTED) or kind == options]
     return _Columns(images[0], mask, fields, label, labels.get(label) if label else None)
 
 

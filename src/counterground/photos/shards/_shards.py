@@ -28,14 +28,25 @@ from counterground.photos._native import (
     read_native,
     write_benchmark,
 )
+from counterground.photos._questions import QUESTION_SCHEMA
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
+from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples
 from counterground.photos.shards._tar import tar_samples
 
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
 _TEXTS = ("background", "group", "cluster", "licence", "attribution", "source")
 _OTHER_SPELLING = {"license": "licence"}
-_USED = {"path", "photo_id", "class_index", "mask", *_CLASS_FIELDS, *_TEXTS, *_OTHER_SPELLING}
+_USED = {
+    "path",
+    "photo_id",
+    "class_index",
+    "mask",
+    *_CLASS_FIELDS,
+    *_TEXTS,
+    *_OTHER_SPELLING,
+    *QUESTION_SCHEMA,
+}
 
 
 def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | None) -> Benchmark:
@@ -73,6 +84,8 @@ def _write_sample(sample: Sample, number: int, into: Path, space: LabelSpace | N
     _write(sample.where, into, path, sample.photo)
     row: dict[str, Any] = {name: _text(fields.get(name)) for name in _TEXTS}
     row |= {"path": path, "photo_id": digest, "mask": None}
+    if "options" in fields:
+        row |= {name: fields.get(name) for name in QUESTION_SCHEMA}
     if sample.mask is not None:
         row["mask"] = str(fields.get("mask") or f"masks/{number:07d}.png")
         _write(sample.where, into, row["mask"], sample.mask, shared=True)
@@ -135,11 +148,12 @@ def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = Fal
 def _benchmark(
     rows: list[dict[str, Any]], into: Path, space: LabelSpace | None, notes: tuple[str, ...]
 ) -> Benchmark:
+    schema = MANIFEST_SCHEMA | (QUESTION_SCHEMA if any("options" in row for row in rows) else {})
     if space is None:
-        schema = {name: kind for name, kind in MANIFEST_SCHEMA.items() if name != "class_index"}
+        del schema["class_index"]
         found = benchmark_of_frame(pl.DataFrame(rows, schema=schema), into, "")
         return found.described(notes=(*notes, *found.notes))
-    found = Benchmark("", into, pl.DataFrame(rows, schema=MANIFEST_SCHEMA), space)
+    found = Benchmark("", into, pl.DataFrame(rows, schema=schema), space)
     return found.described(notes=(*notes, *describe_gaps(found)))
 
 
@@ -168,10 +182,16 @@ class _ShardFolder:
     def shards(self) -> list[Path]:
         return [self.folder / name for name in self.hashes]
 
+    @property
+    def is_spuriverse(self) -> bool:
+        """Whether these are the shards of SpuriVerse, whose questions may lie beside them."""
+        return self.kind == "huggingface" and bool(self.hashes) and is_spuriverse(self.shards[0])
+
     def key(self) -> str:
         """Hash of all that the unpacked benchmark depends on, wherever the folder lies."""
         digest = hashlib.sha256(json.dumps([_LAYOUT, self.kind, self.hashes]).encode())
-        for name in (BENCHMARK_FILE, LABEL_SPACE_FILE, CLASS_NAMES_FILE):
+        questions = (f"meta/{name}" for name in META.values()) if self.is_spuriverse else ()
+        for name in (BENCHMARK_FILE, LABEL_SPACE_FILE, CLASS_NAMES_FILE, *questions):
             beside = self.folder / name
             digest.update(beside.read_bytes() if beside.is_file() else b"\0")
         return digest.hexdigest()
@@ -333,6 +353,10 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
 
 def _samples(source: _ShardFolder) -> Iterable[Sample]:
     names = _class_names(source.folder / CLASS_NAMES_FILE)
+    if source.is_spuriverse:
+        for shard in source.shards:
+            yield from spuriverse_samples(shard, source.folder / "meta")
+        return
     reader = tar_samples if source.kind == "webdataset" else parquet_samples
     for shard in source.shards:
         yield from _with_names(reader(shard), names)
