@@ -86,14 +86,11 @@ def test_a_run_written_before_there_were_designs_reads_as_before(make_run, tmp_p
 
 
 def test_the_table_leads_with_the_benchmarks_own_contrast(shown):
-    table = shown("--format", "markdown")
-    assert table.splitlines()[0].startswith(
-        "| Model | place=land | place=water | place\\_gap | Balanced | fog | to\\_training | Average(training) |"
-    )
+    table = shown("--format", "markdown").splitlines()[0]
+    assert table.startswith("| Model | place=land | place=water | place_gap | Balanced | fog | to_training |")
+    assert "| Average(training) | Worst group |" in table
     by_class = shown("--by", "class", "--format", "markdown").splitlines()[0]
-    assert by_class.startswith(
-        "| Model | Class | place=land | place=water | place\\_gap | fog | to\\_training |"
-    )
+    assert by_class.startswith("| Model | Class | place=land | place=water | place_gap | fog | to_training |")
 
 
 def test_one_contrast_has_a_table_of_its_own(designed, shown):
@@ -132,7 +129,6 @@ def test_an_expression_is_a_contrast_too(designed, shown):
     )
     assert rows[2]["metric"] == "small"
     assert rows[2]["value"] == pytest.approx(expected, abs=1e-12)
-    assert cg.scores(designed, contrast=text).filter(model="m", class_index=None).is_empty()
     assert cg.scores(designed, contrast="fog").height == 3 * 3 * 3
     assert cg.format_scores(designed, "markdown", contrast="fog").startswith("| Model | weather=clear")
     assert "<table" in cg.format_scores(designed, contrast="fog")._repr_html_()
@@ -170,7 +166,6 @@ def test_what_cannot_be_shown_is_said_in_one_line(shown, words, message):
 def test_models_are_compared_in_the_benchmarks_own_contrast(designed, shown):
     found = cg.compare(designed)
     assert found.contrast == DESIGN.contrasts[0]
-    place_gap = designed.scores.filter(metric="place_gap", class_index=None)
     by_model = dict(zip(found.points["model"], found.points["drop"], strict=True))
     for model in LEVELS:
         rows = designed.scores.filter(
@@ -178,7 +173,6 @@ def test_models_are_compared_in_the_benchmarks_own_contrast(designed, shown):
         )
         sides = {row["group"]: row["value"] for row in rows.iter_rows(named=True)}
         assert by_model[model] == sides[None] == pytest.approx(sides["place=land"] - sides["place=water"])
-    assert place_gap.is_empty()
     assert set(found.tests["metric"]) == {"accuracy", "place_gap"}
     assert found.robustness.lines[0].fit.n == 3
     line = found.robustness.sentences()[0]
