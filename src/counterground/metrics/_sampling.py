@@ -212,9 +212,16 @@ class Partition:
         )
 
     def _distinct(self, strata: Codes) -> int:
+        if not self._overlaps:
+            return int(self.photos[strata].sum())
         chosen = np.zeros(self.size, dtype=bool)
         chosen[strata] = True
         return len(np.unique(self._photos[chosen[self._stratum]]))
+
+    @cached_property
+    def _overlaps(self) -> bool:
+        """Whether a photo is in several strata."""
+        return len(self._photos) > len(np.unique(self._photos))
 
     def _pairs_of(self, strata: Codes) -> Codes:
         """Positions of the pairs of some strata."""
