@@ -15,7 +15,9 @@ from counterground.text import one_line
 if TYPE_CHECKING:
     import polars as pl
 
-    from counterground.results import BackgroundsView, Run, ScoresView
+    from counterground.results import BreakdownView, ContrastScores, Run, ScoresView
+
+    View = ScoresView | BreakdownView | ContrastScores
 
 Style = Literal[
     "table", "csv", "json", "parquet", "markdown", "latex", "model-card", "eval-results", "bibtex"
@@ -29,11 +31,21 @@ _OF_ONE_MODEL = {"model-card": "A model card", "eval-results": "A file of evalua
     examples="""
         counterground scores runs/first --by class
         counterground scores runs/a runs/b -m efficientnet-lite0 --format csv
+        counterground scores runs/first --by background
+        counterground scores runs/first --contrast drop
         counterground scores runs/first --format model-card -o model-card.md
     """,
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--by", type=click.Choice(["class", "background"]), help="One row per class or background.")
+@click.option(
+    "--by", metavar="NAME", help="One row per class, cell, background, or value of another attribute."
+)
+@click.option(
+    "--contrast",
+    metavar="NAME|TEXT",
+    help="One contrast: its name, or LEFT - RIGHT within COLUMN, such as "
+    "'place=water - place=land within class_name'.",
+)
 @model_option("models", "Show only this model; repeat for several.", multiple=True)
 @format_option(
     get_args(Style),
@@ -55,6 +67,7 @@ def scores(
     *,
     runs: tuple[Path, ...],
     by: str | None,
+    contrast: str | None,
     models: tuple[str, ...],
     style: Style,
     dataset: str | None,
@@ -72,6 +85,9 @@ def scores(
         raise UsageError(f"{style} is not available by {by}: leave out --by.")
     if (style == "eval-results") != (dataset is not None):
         raise UsageError("--format eval-results and --dataset OWNER/NAME go together.")
+    if contrast and (style in _DOCUMENTS or by not in (None, "class")):
+        other = style if style in _DOCUMENTS else f"--by {by}"
+        raise UsageError(f"A contrast is shown over all classes or --by class: leave out {other}.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
@@ -79,7 +95,8 @@ def scores(
         raise UsageError(f"--out {out} is a file of the run itself: choose another name.")
     if models:
         opened = select_models(opened, models)
-    written = _document(opened, style, dataset or "") if style in _DOCUMENTS else _table(opened, style, by)
+    is_document = style in _DOCUMENTS
+    written = _document(opened, style, dataset or "") if is_document else _table(opened, style, by, contrast)
     if style in _OF_ONE_MODEL and out is not None and len(_models(opened)) > 1:
         raise UsageError(
             f"{_OF_ONE_MODEL[style]} describes one model: add -m MODEL, or leave out --out to see them all."
@@ -101,14 +118,16 @@ def _document(runs: Mapping[Path, Run], style: str, dataset: str) -> str:
 
 
 def _table(
-    runs: Mapping[Path, Run], style: Style, by: str | None
-) -> str | ScoresView | BackgroundsView | pl.DataFrame:
-    from counterground.errors import UsageError
+    runs: Mapping[Path, Run], style: Style, by: str | None, contrast: str | None
+) -> str | View | pl.DataFrame:
     from counterground.results import (
+        breakdown_columns,
         class_names,
-        format_backgrounds,
+        contrast_scores,
+        format_breakdown,
+        format_contrast,
         format_scores,
-        join_backgrounds,
+        join_breakdowns,
         join_scores,
         score_rows,
     )
@@ -117,18 +136,20 @@ def _table(
     names = class_names(list(runs.values())) if by_class else None
     rows = style in ("csv", "json", "parquet")
     named = len(runs) > 1 and (rows or _could_be_confused(runs))
-    if by == "background":
-        joined = join_backgrounds(list(runs.values()), named=named)
-        if joined.is_empty():
-            raise UsageError("No photo of these runs has a background: leave out --by background.")
-        return joined if style == "parquet" else format_backgrounds(joined, style)
-    joined = join_scores(list(runs.values()), named=named)
+    opened = list(runs.values())
+    if contrast is not None:
+        found = contrast_scores(opened, contrast, named=named, by_class=by_class, class_names=names)
+        return found.rows if style == "parquet" else format_contrast(found, style)
+    if by is not None and not by_class:
+        joined = join_breakdowns(opened, breakdown_columns(opened, by), named=named)
+        return joined if style == "parquet" else format_breakdown(joined, style)
+    joined = join_scores(opened, named=named)
     if style == "parquet":
         return score_rows(joined, by_class, names)
     return format_scores(joined, style, by_class, names)
 
 
-def _deliver(written: str | ScoresView | BackgroundsView | pl.DataFrame, out: Path | None) -> None:
+def _deliver(written: str | View | pl.DataFrame, out: Path | None) -> None:
     import polars as pl
 
     from counterground.cli._show import print_text

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-from counterground.metrics import GROUPS
+from counterground.metrics import DESIGN, GROUPS, Design
+from counterground.metrics import attributes as attributes_of
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import validate_manifest
 from counterground.photos._memory import manifest_of_table
@@ -78,13 +79,15 @@ class Benchmark:
     Attributes:
         name: what outputs call it.
         root: folder the manifest's paths are relative to.
-        photos: ``MANIFEST_SCHEMA``, sorted by path; validated and completed when the benchmark is made.
+        photos: ``MANIFEST_SCHEMA`` and perhaps attributes and covariates, sorted by path; validated and
+            completed when the benchmark is made.
         label_space: the classes in order; a class may have no photo.
         notes: sentences that every output must repeat.
         discovery: how a model chose its pairs of backgrounds; None where none did.
+        design: cells, contrasts and shares of cells that its scores are about.
 
     Raises:
-        CounterGroundError: see ``validate_manifest``.
+        CounterGroundError: see ``validate_manifest``; or the design names columns that the photos lack.
     """
 
     name: str
@@ -93,9 +96,11 @@ class Benchmark:
     label_space: LabelSpace
     notes: tuple[str, ...] = ()
     discovery: Discovered | None = None
+    design: Design = DESIGN
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
+        self.design.check(self.photos, values=False)
 
     def __repr__(self) -> str:
         return "\n".join(self._lines())
@@ -109,7 +114,8 @@ class Benchmark:
     def _lines(self) -> list[str]:
         photos = self.photos
         lines = [f"{self.name}: {counted(len(photos), 'photo')} of {counted(len(self.label_space), 'class')}"]
-        for column in ("group", "background"):
+        texts = [name for name, kind in attributes_of(photos.schema).items() if kind == pl.String]
+        for column in ("group", "background", *texts):
             counts = (
                 photos[column]
                 .drop_nulls()
@@ -137,6 +143,7 @@ class Benchmark:
         group: str | None = "group",
         names: Sequence[str] | Literal["imagenet"] | None = None,
         name: str = "frame",
+        attributes: Sequence[str] = (),
     ) -> Benchmark:
         """Return the benchmark of a table in memory: a Polars or pandas frame, or a dict of columns.
 
@@ -155,6 +162,7 @@ class Benchmark:
             group: the column of ``common`` and ``counter``; it may be missing under the default name.
             names: the class name of each number, or ``imagenet`` for numbers of ImageNet-1K.
             name: what outputs call the benchmark.
+            attributes: further columns that are attributes (texts, true and false) or covariates (numbers).
 
         Raises:
             UsageError: another kind of table, a missing column, numbers without names, or something that is
@@ -162,7 +170,7 @@ class Benchmark:
             CounterGroundError: a file is missing, and what ``validate_manifest`` refuses.
         """
         columns = {"path": path, "class_name": label, "background": background, "group": group}
-        manifest, folder = manifest_of_table(frame, root, columns, names)
+        manifest, folder = manifest_of_table(frame, root, columns, names, attributes)
         return benchmark_of_frame(manifest, folder, name)
 
     @property
@@ -172,13 +180,16 @@ class Benchmark:
 
     @cached_property
     def version(self) -> str:
-        """SHA-256 over what scores depend on: the manifest up to ``cluster``, questions, the label space.
+        """SHA-256 over what scores depend on: manifest up to ``cluster``, attributes, questions, label space.
 
-        The name, the notes, the discovery, the root and the order of the rows play no part.
+        The name, the notes, the discovery, the design, the root and the order of the rows play no part.
         """
         digest = hashlib.sha256(self.label_space.to_json().encode())
+        further = sorted(attributes_of(self.photos.schema))
+        if further:
+            digest.update(json.dumps(further).encode() + b"\n")
         questions = QUESTION_SCHEMA if self.has_questions else ()
-        for row in self.photos.select(*_VERSIONED, *questions).iter_rows():
+        for row in self.photos.select(*_VERSIONED, *questions, *further).iter_rows():
             digest.update(json.dumps(row).encode() + b"\n")
         return digest.hexdigest()
 
@@ -188,10 +199,18 @@ class Benchmark:
         name: str | None = None,
         notes: Iterable[str] | None = None,
         discovery: Discovered | None = None,
+        design: Design | None = None,
     ) -> Benchmark:
-        """Return the same photos with another name, notes or discovery, without validating them again."""
+        """Return the same photos with another name, notes, discovery or design, without validating again."""
         described = copy.copy(self)
-        changes = {"name": name, "notes": None if notes is None else tuple(notes), "discovery": discovery}
+        if design is not None:
+            design.check(self.photos, values=False)
+        changes = {
+            "name": name,
+            "notes": None if notes is None else tuple(notes),
+            "discovery": discovery,
+            "design": design,
+        }
         vars(described).update({field: value for field, value in changes.items() if value is not None})
         return described
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
-from counterground.errors import CounterGroundError, did_you_mean, error_message
+from counterground.errors import CounterGroundError, error_message
 from counterground.photos._classes import assign_classes
 from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
 from counterground.photos._label_space import LabelSpace
-from counterground.photos._manifest import MANIFEST_SCHEMA, cast_column
+from counterground.photos._manifest import MANIFEST_SCHEMA, attribute_problem, cast_column
 from counterground.photos._photo import photo_ids
 from counterground.photos._questions import QUESTION_SCHEMA, read_options
 
 _NUMBERS = ("class_index", "imagenet_index")
-_TEXT = (".csv", ".tsv")
+TEXT_SUFFIXES = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
 _ONE_CLASS = "all questions"
-TABLE_SUFFIXES = (".parquet", *_TEXT, *_JSON_LINES)
+TABLE_SUFFIXES = (".parquet", *TEXT_SUFFIXES, *_JSON_LINES)
 """Lower-case suffixes of the files that ``read_table`` reads."""
 
 
@@ -32,7 +31,7 @@ def read_table(source: Path) -> pl.DataFrame:
     """
     suffix = source.suffix.lower()
     try:
-        if suffix in _TEXT:
+        if suffix in TEXT_SUFFIXES:
             frame = _stripped(pl.read_csv(source, separator=_separator(source), infer_schema=False))
         elif suffix in _JSON_LINES:
             frame = pl.read_ndjson(source, infer_schema_length=None)
@@ -81,21 +80,22 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
     questions (``QUESTION_SCHEMA``) classes may be missing: all photos are then of one.
 
     Args:
-        frame: the rows, one per photo; other columns than those of ``MANIFEST_SCHEMA`` are noted.
+        frame: the rows, one per photo; of other columns than those of ``MANIFEST_SCHEMA``, those that can be
+            are attributes and covariates (``as_attributes``), and the others are noted.
         root: the folder that paths are relative to. Where they are absolute, it is the deepest folder that
             all photos and masks share instead, so that the benchmark is the same wherever it lies.
 
     Raises:
-        CounterGroundError: a missing column, one class with two names or indices, absolute paths among
-            relative ones, or a file that is missing.
+        CounterGroundError: a missing column, one that is one slip from a known one, one class with two names
+            or indices, absolute paths among relative ones, or a file that is missing.
     """
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
-    questions: dict[str, pl.DataType] = {}
-    if "options" in frame.columns:
-        frame, questions = read_options(frame), QUESTION_SCHEMA
+    has_questions = "options" in frame.columns
+    if has_questions:
+        frame = read_options(frame)
     notes: tuple[str, ...] = ()
-    if questions and not {"class_name", "class_index"} & set(frame.columns):
+    if has_questions and not {"class_name", "class_index"} & set(frame.columns):
         frame = frame.with_columns(class_name=pl.lit(_ONE_CLASS))
         notes = (f"The manifest names no classes: all photos are of one, {_ONE_CLASS!r}.",)
     if not {"class_name", "class_index"} & set(frame.columns):
@@ -103,28 +103,53 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
             "The manifest has neither a column 'class_name' nor 'class_index'; it has "
             f"{', '.join(frame.columns)}."
         )
-    known = {*MANIFEST_SCHEMA, *questions, "imagenet_index"}
-    unused = [column for column in frame.columns if column not in known]
-    frame = _cast_keys(frame.drop(unused))
+    frame, notes_on_columns = as_attributes(frame)
+    frame = _cast_keys(frame)
     frame, root, moved = _below_one_folder(frame, root)
     space, frame, found = _classify(frame)
     notes += found
     if "photo_id" not in frame.columns:
         ids = photo_ids([root / path for path in frame["path"]])
         frame = frame.with_columns(pl.Series("photo_id", ids, pl.String))
-    if unused:
-        absent = set(MANIFEST_SCHEMA) - set(frame.columns)
-        listed = ", ".join(_unused(column, absent) for column in unused)
-        notes = (*notes, f"Columns of the manifest that were not used: {listed}.")
-    return frame.drop("imagenet_index", strict=False), root, space, (*moved, *notes)
+    return frame.drop("imagenet_index", strict=False), root, space, (*moved, *notes, *notes_on_columns)
 
 
-def _unused(column: str, absent: Iterable[str]) -> str:
-    """Name a column that is not used, and the one it may have been meant to be."""
-    similar = did_you_mean(column, absent).strip()
-    if similar:
-        return f"{column} ({similar[0].lower()}{similar[1:]})"
-    return column or "one without a name"
+def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return a table whose further columns can be attributes and covariates, and a note on those left out.
+
+    Raises:
+        CounterGroundError: a column that is one slip from a known one.
+    """
+    known = _known(frame)
+    kept, unused = [], []
+    for column in frame.columns:
+        problem = "" if column in known else attribute_problem(column, frame.schema[column])
+        if problem.startswith("did you mean"):
+            raise CounterGroundError(f"The manifest has a column {column!r}: {problem}.")
+        if problem:
+            unused.append(f"{column} ({problem})" if column else "one without a name")
+        else:
+            kept.append(frame[column])
+    note = f"Columns of the manifest that were not used: {', '.join(unused)}."
+    return pl.DataFrame(kept), ((note,) if unused else ())
+
+
+def _known(frame: pl.DataFrame) -> set[str]:
+    """Return the columns of a table that are no attributes."""
+    return {*MANIFEST_SCHEMA, *(QUESTION_SCHEMA if "options" in frame.columns else ()), "imagenet_index"}
+
+
+def with_covariates(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table of CSV with numbers in the further columns whose texts are all numbers."""
+    known = _known(frame)
+    return frame.with_columns(_number(frame[name]) for name in frame.columns if name not in known)
+
+
+def _number(column: pl.Series) -> pl.Series:
+    if column.is_null().all():
+        return column
+    numbers = column.cast(pl.Float64, strict=False)
+    return numbers if numbers.null_count() == column.null_count() else column
 
 
 def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
