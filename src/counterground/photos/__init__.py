@@ -2,6 +2,15 @@
 
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame
 from counterground.photos._classes import ClassAssignment, assign_classes
+from counterground.photos._geometry import (
+    BOX,
+    GEOMETRY,
+    Geometry,
+    ObjectPlace,
+    mask_place,
+    object_place,
+    photo_geometry,
+)
 from counterground.photos._imagenet import (
     find_imagenet_index,
     imagenet_names,
@@ -21,6 +30,7 @@ from counterground.photos._photo import (
     is_special,
     load_photo,
     photo_id,
+    photo_size,
 )
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
@@ -29,16 +39,20 @@ from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards
 
 __all__ = [
+    "BOX",
     "EXPORT_FILE",
+    "GEOMETRY",
     "IMAGE_SUFFIXES",
     "MANIFEST_SCHEMA",
     "TABLE_SUFFIXES",
     "Benchmark",
     "ClassAssignment",
     "Discovered",
+    "Geometry",
     "ImageType",
     "LabelSpace",
     "LoadedPhoto",
+    "ObjectPlace",
     "ShardFormat",
     "UnreadablePhoto",
     "assign_classes",
@@ -51,8 +65,12 @@ __all__ = [
     "imagenet_wnids",
     "is_special",
     "load_photo",
+    "mask_place",
     "match_imagenet",
+    "object_place",
+    "photo_geometry",
     "photo_id",
+    "photo_size",
     "prompt_templates",
     "read_benchmark",
     "read_class_names",
