@@ -1,27 +1,28 @@
-"""How often the intervals of adjusted contrasts hold the truth, and what adjusting does to a bias, by simulation.
+"""How often the intervals of adjusted contrasts hold the truth, and what is left of a bias, by simulation.
 
 python bench/experiments/adjusted.py [REPLICATIONS]
 
-Layouts are those of ``coverage.py``. Photos have two covariates, a size and a position: counter photos have smaller objects
-by ``shift`` standard deviations, and size moves the probit of a photo's accuracy by ``slope`` (a quarter more on
-counter photos, and along a curve), so a part of the drop is the size's. Clusters share a part of the size. The
-truth is that of populations of clusters and photos: the mean over classes of the difference in accuracy at the
-sizes of both groups together, each as often as the layout has its photos.
+Layouts are those of ``coverage.py``. Photos have a size and a position, drawn anew in each replication: counter photos have
+smaller objects by ``shift`` standard deviations. Size moves the probit of a photo's accuracy by ``slope``, along
+a curve and by a quarter more on counter photos; position does nothing. So a part of the drop is the size's.
+Clusters share a part of the sizes. Truth is that of populations of clusters and photos: the mean over classes of
+the difference in accuracy at the sizes of both groups together, each as often as the layout has its photos.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from coverage import Layout, crossed, nested, observers
 from scipy.special import ndtr, ndtri
 
-from counterground.metrics._adjusted import Adjustment
-from counterground.metrics._sampling import Sampling
+from counterground.metrics import Adjustment, Sampling
 
+BLOCK = 20
+"""Replications that share a layout."""
 FIGURES = ("unadjusted", "adjusted", "difference")
 _NODES = ndtri((np.arange(2000) + 0.5) / 2000)
 
@@ -36,6 +37,7 @@ class Scene:
         shift: by how much smaller counter photos' objects are, in standard deviations.
         slope: what a standard deviation of size moves the probit of accuracy by.
         drop: what counter photos are harder by, at equal size.
+        steeper: by what part more on counter photos.
         shared, within: standard deviations of the cluster's effect on all photos, and on those of a group.
         of_cluster: share of the variance of sizes that lies between clusters.
         middle, spread: mean of the classes' probits, and half of their range.
@@ -48,6 +50,7 @@ class Scene:
     drop: float = 0.4
     shared: float = 0.5
     within: float = 0.25
+    steeper: float = 0.25
     of_cluster: float = 0.2
     middle: float = 0.5
     spread: float = 0.7
@@ -87,7 +90,7 @@ def _level(scene: Scene, layout: Layout) -> np.ndarray:
 
 
 def _probit(scene: Scene, level: np.ndarray, group: np.ndarray | int, size: np.ndarray) -> np.ndarray:
-    slope = scene.slope * (1 + 0.25 * group)
+    slope = scene.slope * (1 + scene.steeper * group)
     return level - scene.drop * group + slope * (size - 0.15 * size**2)
 
 
@@ -120,51 +123,54 @@ def truth(scene: Scene, layout: Layout) -> dict[str, float]:
     return {"unadjusted": found[0], "adjusted": found[1], "difference": found[1] - found[0]}
 
 
-def simulate(scene: Scene, replications: int, seed: int = 1) -> dict[str, tuple[float, float]]:
-    """Return for each of ``FIGURES`` the share of intervals that hold its truth, and the mean error.
+def simulate(scene: Scene, replications: int, seed: int = 1) -> dict[str, float]:
+    """Return shares of intervals that hold their truth, mean errors, and the share of samples refused.
 
-    ``bias`` is the mean error of the unadjusted contrast as an estimate of the one with sizes held.
+    Besides ``FIGURES``: ``bias before`` and ``bias after`` are mean errors of the unadjusted and the adjusted
+    contrast as estimates of the one with sizes held.
     """
     rng = np.random.default_rng(seed)
-    held, errors = dict.fromkeys(FIGURES, 0), dict.fromkeys((*FIGURES, "bias"), 0.0)
-    shared = refused = 0
+    found = dict.fromkeys((*FIGURES, "bias before", "bias after"), 0.0)
+    refused = 0
     for number in range(replications):
-        if number % 20 == 0:
+        if number % BLOCK == 0:
             layout = scene.layout(rng)
-            cluster = np.unique(layout.cluster, return_inverse=True)[1]
-            layout = Layout(layout.class_index, layout.group, cluster)
+            layout = replace(layout, cluster=np.unique(layout.cluster, return_inverse=True)[1])
             true = truth(scene, layout)
         drawn = draw(scene, rng, layout)
         try:
-            adjustment = Adjustment(
-                Sampling(cluster, cluster.max() + 1),
-                layout.group == 0,
-                layout.group == 1,
-                layout.class_index,
-                {"size": drawn.size, "position": drawn.position},
-            )
+            contrast = adjustment(layout, drawn).of(drawn.correct)
         except ValueError:
             refused += 1
             continue
-        shared += adjustment.shared
-        found = adjustment.of(drawn.correct)
-        for name in FIGURES:
-            interval = getattr(found, name)
-            held[name] += interval.low <= true[name] <= interval.high
-            errors[name] += interval.value - true[name]
-        errors["bias"] += found.unadjusted.value - true["adjusted"]
-    print(scene.name, "shared", shared / replications, adjustment._df, adjustment._plain_df, {k: round(v,3) for k,v in true.items()})
-    done = replications - refused
-    print("refused", refused)
-    return {n: held[n] / done for n in FIGURES}, {n: round(e / done, 4) for n, e in errors.items()}
+        for name, interval in contrast._asdict().items():
+            found[name] += interval.low <= true[name] <= interval.high
+        found["bias before"] += contrast.unadjusted.value - true["adjusted"]
+        found["bias after"] += contrast.adjusted.value - true["adjusted"]
+    means = {name: total / max(1, replications - refused) for name, total in found.items()}
+    return means | {"refused": refused / replications}
+
+
+def adjustment(layout: Layout, drawn: Draw) -> Adjustment:
+    """Return what holding size and position does to the drop of a sample."""
+    return Adjustment(
+        Sampling(layout.cluster, layout.cluster.max() + 1),
+        layout.group == 0,
+        layout.group == 1,
+        layout.class_index,
+        {"size": drawn.size, "position": drawn.position},
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    replications = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    print("| simulated | unadjusted | adjusted | difference | bias before | after | refused |")
+    print("|---|---|---|---|---|---|---|")
+    for scene in SCENES:
+        found = simulate(scene, replications)
+        print(f"| {scene.name} | " + " | ".join(f"{100 * value:.1f}" for value in found.values()) + " |", flush=True)
 
 
 if __name__ == "__main__":
-    reps = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    import time
-    for scene in SCENES:
-        t = time.time()
-        try:
-            print(simulate(scene, reps), time.time() - t, flush=True)
-        except ValueError as e:
-            print(scene.name, e)
+    main()

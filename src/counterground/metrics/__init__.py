@@ -16,6 +16,7 @@ from counterground.metrics._accuracy import (
     top_k_accuracy,
     worst_group_accuracy,
 )
+from counterground.metrics._adjusted import AdjustedContrast, Adjustment, Overlap, Words
 from counterground.metrics._agreement import (
     AGREEMENT_SCHEMA,
     agreement,
@@ -54,7 +55,7 @@ from counterground.metrics._regression import (
     ordinary_least_squares,
     rank_correlation,
 )
-from counterground.metrics._sampling import PHOTO_COLUMNS
+from counterground.metrics._sampling import PHOTO_COLUMNS, Sampling
 from counterground.metrics._scores import (
     BACKGROUNDS_SCHEMA,
     SCORES_SCHEMA,
@@ -92,6 +93,8 @@ __all__ = [
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
+    "AdjustedContrast",
+    "Adjustment",
     "Answers",
     "ClassAccuracies",
     "ClassDrops",
@@ -104,10 +107,13 @@ __all__ = [
     "LineFit",
     "LineWithErrors",
     "Metric",
+    "Overlap",
     "PairedTest",
     "Regression",
+    "Sampling",
     "Scale",
     "TableColumn",
+    "Words",
     "agreement",
     "alpha_interval",
     "balanced_accuracy",

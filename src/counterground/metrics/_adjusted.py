@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +56,7 @@ class Overlap:
         return max(self.left_outside, self.right_outside)
 
 
-@dataclass(frozen=True)
-class AdjustedContrast:
+class AdjustedContrast(NamedTuple):
     """A contrast as it is, with covariates held, and the second less the first, each with its interval."""
 
     unadjusted: Interval
@@ -129,13 +129,28 @@ class Adjustment:
 
     def of(self, correct: npt.NDArray[np.bool_]) -> AdjustedContrast:
         """Return the contrast of a model that got ``correct`` ``[n]`` right."""
-        before = [StratumMeans(part, correct).average(np.arange(self.strata)) for part in self._partitions]
-        before = [InfluenceEstimate(e.value, e.deviations, e.n, e.clusters, self._plain_df, e.confidence) for e in before]
-        after = [side.estimate(correct, self._df) for side in self._sides]
-        moved = (after[0].minus(after[1], n=after[0].n)).minus(before[0].minus(before[1], n=0), n=len(self._pool.rows))
-        half = float(half_width(moved, largest=1.0))
-        difference = Interval(moved.value, moved.value - half, moved.value + half, moved.n, moved.clusters)
+        before, after = self._means(correct), self.sides(correct)
+        plain, adjusted = (left.minus(right, n=left.n) for left, right in (before, after))
+        change = adjusted.minus(plain, n=adjusted.n)
+        low = high = None
+        if change.clusters > 1:
+            half = float(half_width(change, largest=1.0))
+            low, high = change.value - half, change.value + half
+        difference = Interval(change.value, low, high, change.n, change.clusters)
         return AdjustedContrast(difference_interval(*before), difference_interval(*after), difference)
+
+    def sides(self, correct: npt.NDArray[np.bool_]) -> tuple[InfluenceEstimate, InfluenceEstimate]:
+        """Return the standardised accuracies of left and right, comparable with each other."""
+        left, right = (side.estimate(correct, self._df) for side in self._sides)
+        return left, right
+
+    def _means(self, correct: npt.NDArray[np.bool_]) -> tuple[InfluenceEstimate, InfluenceEstimate]:
+        """The accuracies of left and right as they are."""
+        left, right = (
+            replace(StratumMeans(part, correct).average(np.arange(self.strata)), df=self._plain_df, scatter=None)
+            for part in self._partitions
+        )
+        return left, right
 
     @cached_property
     def _partitions(self) -> list[Partition]:
@@ -172,14 +187,23 @@ class Adjustment:
     def _fitted(self) -> tuple[StandardisedSide, StandardisedSide]:
         if not self.shared:
             try:
-                return self._fit(shared=False)
-            except DependentTermsError:
+                return self._fit(LEFT), self._fit(RIGHT)
+            except ValueError:  # in one of the strata only
                 self.shared = True
-        return self._fit(shared=True)
+        return self._fit(LEFT), self._fit(RIGHT)
 
-    def _fit(self, *, shared: bool) -> tuple[StandardisedSide, StandardisedSide]:
-        left, right = (StandardisedSide(self._sampling, self._pool, side, shared=shared) for side in (LEFT, RIGHT))
-        return left, right
+    def _fit(self, side: int) -> StandardisedSide:
+        try:
+            return StandardisedSide(self._sampling, self._pool, side, shared=self.shared)
+        except DependentTermsError as error:
+            own, within = self._words.side(side), self._words.within
+            constant = np.flatnonzero(~error.varies)
+            if len(constant):
+                name = self._names[self._of_term[constant[0]]]
+                reason = f"{name} does not vary within {within} on the side {own}"
+            else:
+                reason = f"{', '.join(self._names)} depend on each other on the side {own}, or there are too few photos"
+            raise ValueError(f"{reason}, so the contrast cannot be adjusted: hold fewer covariates.") from error
 
     def _overlap(self, values: Floats) -> tuple[tuple[Overlap, ...], float]:
         """Return the overlap in each covariate, and the distance of the sides in all of them together."""
