@@ -17,6 +17,12 @@ from counterground.metrics._accuracy import (
     worst_group_accuracy,
 )
 from counterground.metrics._adjusted import AdjustedContrast, Adjustment, Overlap, Words
+from counterground.metrics._adjusted_scores import (
+    ADJUSTED_SCHEMA,
+    COVARIATE_GROUPS,
+    find_covariates,
+    score_adjusted,
+)
 from counterground.metrics._agreement import (
     AGREEMENT_SCHEMA,
     agreement,
@@ -26,6 +32,17 @@ from counterground.metrics._agreement import (
 )
 from counterground.metrics._codes import GROUPS
 from counterground.metrics._confidence import LEVEL, Confidence
+from counterground.metrics._design import (
+    DESIGN,
+    DROP,
+    RESERVED,
+    Contrast,
+    Design,
+    attributes,
+    check_contrast,
+    name_problem,
+)
+from counterground.metrics._expression import Condition, Side
 from counterground.metrics._intervals import (
     Interval,
     balanced_interval,
@@ -55,7 +72,7 @@ from counterground.metrics._regression import (
     ordinary_least_squares,
     rank_correlation,
 )
-from counterground.metrics._sampling import PHOTO_COLUMNS, Sampling
+from counterground.metrics._sampling import Sampling
 from counterground.metrics._scores import (
     BACKGROUNDS_SCHEMA,
     SCORES_SCHEMA,
@@ -67,6 +84,8 @@ from counterground.metrics._settings import (
     CLASSIFICATION,
     KEY_SCHEMA,
     KEYS,
+    PHOTO_COLUMNS,
+    RESULT_SCHEMA,
     SETTING,
     SETTING_SCHEMA,
     by_key,
@@ -76,11 +95,15 @@ from counterground.metrics._settings import (
 from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_with_errors
 
 __all__ = [
+    "ADJUSTED_SCHEMA",
     "AGREEMENT_SCHEMA",
     "BACKGROUNDS_SCHEMA",
     "BY_SIDE",
     "CLASSIFICATION",
     "COMPARISON_SCHEMA",
+    "COVARIATE_GROUPS",
+    "DESIGN",
+    "DROP",
     "EDGE",
     "FEWEST",
     "GROUPS",
@@ -90,6 +113,8 @@ __all__ = [
     "LEVEL",
     "MOST_NOISE",
     "PHOTO_COLUMNS",
+    "RESERVED",
+    "RESULT_SCHEMA",
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
@@ -100,8 +125,11 @@ __all__ = [
     "ClassDrops",
     "Coefficient",
     "Compared",
+    "Condition",
     "Confidence",
+    "Contrast",
     "Correlation",
+    "Design",
     "DropError",
     "Interval",
     "LineFit",
@@ -112,14 +140,17 @@ __all__ = [
     "Regression",
     "Sampling",
     "Scale",
+    "Side",
     "TableColumn",
     "Words",
     "agreement",
     "alpha_interval",
+    "attributes",
     "balanced_accuracy",
     "balanced_interval",
     "balanced_mean",
     "by_key",
+    "check_contrast",
     "class_accuracy",
     "class_drops",
     "cohen_kappa",
@@ -130,6 +161,7 @@ __all__ = [
     "drop_error",
     "drop_interval",
     "expected_calibration_error",
+    "find_covariates",
     "fit_line",
     "fit_line_with_errors",
     "from_scale",
@@ -137,6 +169,7 @@ __all__ = [
     "in_setting",
     "krippendorff_alpha",
     "mean_drop",
+    "name_problem",
     "ordinary_least_squares",
     "outside",
     "paired_test",
@@ -146,6 +179,7 @@ __all__ = [
     "rank_correlation",
     "read_answers",
     "registered_metrics",
+    "score_adjusted",
     "score_backgrounds",
     "score_predictions",
     "tests_against",

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from counterground.errors import UsageError, did_you_mean
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.metrics._adjusted import Adjustment, Words
-from counterground.metrics._codes import Floats
+from counterground.metrics._codes import Codes, Floats
 from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._design import Contrast, attributes
 from counterground.metrics._expression import selection
@@ -181,3 +181,12 @@ def _values(column: pl.Series) -> Floats:
     if column.name in LOGGED:
         return np.log(np.where(values > 0, values, np.nan))
     return values
+
+
+def _strata(photos: pl.DataFrame, within: Sequence[str]) -> Codes:
+    """Code the combinations of columns from 0 ``[n]``; -1 for photos that lack one of them."""
+    numbered = photos.select(within).with_row_index("row").drop_nulls()
+    codes = np.full(len(photos), -1 if within else 0)
+    for code, rows in enumerate(numbered.group_by(within, maintain_order=True).agg("row")["row"] if within else []):
+        codes[rows.to_numpy()] = code
+    return codes
