@@ -2,11 +2,12 @@
 
 python bench/experiments/adjusted.py [REPLICATIONS]
 
-Layouts are those of ``coverage.py``. Photos have a size and a position, drawn anew in each replication: counter photos have
-smaller objects by ``shift`` standard deviations. Size moves the probit of a photo's accuracy by ``slope``, along
-a curve and by a quarter more on counter photos; position does nothing. So a part of the drop is the size's.
-Clusters share a part of the sizes. Truth is that of populations of clusters and photos: the mean over classes of
-the difference in accuracy at the sizes of both groups together, each as often as the layout has its photos.
+Layouts are those of ``coverage.py``. Photos have a size and a position, drawn anew in each replication. Counter
+photos have smaller objects by ``shift`` standard deviations. Size moves the probit of a photo's accuracy by
+``slope``, along a curve and by a quarter more on counter photos; position does nothing. So a part of the drop is
+the size's. Clusters share a part of the sizes. Truth is that of populations of clusters and photos: the mean
+over classes of the difference in accuracy at the sizes of both groups together, each as often as the layout has
+its photos.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from coverage import Layout, crossed, nested, observers
 from scipy.special import ndtr, ndtri
 
 from counterground.metrics import Adjustment, Sampling
+from coverage import Layout, crossed, nested, observers
 
 BLOCK = 20
 """Replications that share a layout."""
@@ -69,8 +70,15 @@ SCENES = (
     Scene("independent, 5 classes of 200, slopes by class", lambda rng: crossed(rng, 5, 100), **INDEPENDENT),
     Scene("1 class, 30 clusters", lambda rng: crossed(rng, 1, 100, 30)),
     Scene("200 clusters, sides alike", lambda rng: crossed(rng, photos=10, clusters=200), shift=0.0),
-    Scene("200 clusters, size is all", lambda rng: crossed(rng, photos=10, clusters=200), drop=0.0, slope=0.8),
-    Scene("200 clusters, accuracies above 90 %", lambda rng: crossed(rng, photos=10, clusters=200), middle=2.2, spread=0.3),
+    Scene(
+        "200 clusters, size is all", lambda rng: crossed(rng, photos=10, clusters=200), drop=0.0, slope=0.8
+    ),
+    Scene(
+        "200 clusters, accuracies above 90 %",
+        lambda rng: crossed(rng, photos=10, clusters=200),
+        middle=2.2,
+        spread=0.3,
+    ),
 )
 
 
@@ -114,7 +122,10 @@ def truth(scene: Scene, layout: Layout) -> dict[str, float]:
         own = layout.class_index == index
         base, share = level[own][0], layout.group[own].mean()
         chance = [
-            [ndtr(_probit(scene, base, group, _NODES - scene.shift * sizes) / scale).mean() for sizes in (0, 1)]
+            [
+                ndtr(_probit(scene, base, group, _NODES - scene.shift * sizes) / scale).mean()
+                for sizes in (0, 1)
+            ]
             for group in (0, 1)
         ]
         plain.append(chance[0][0] - chance[1][1])
@@ -169,7 +180,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for scene in SCENES:
         found = simulate(scene, replications)
-        print(f"| {scene.name} | " + " | ".join(f"{100 * value:.1f}" for value in found.values()) + " |", flush=True)
+        print(
+            f"| {scene.name} | " + " | ".join(f"{100 * value:.1f}" for value in found.values()) + " |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

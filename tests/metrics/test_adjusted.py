@@ -11,7 +11,7 @@ import pytest
 import statsmodels.api as sm
 from scipy.special import expit
 
-from counterground.metrics import Adjustment, Sampling
+from counterground.metrics import Adjustment, Sampling, drop_interval
 
 
 def load(name):
@@ -49,7 +49,7 @@ def spline(x, pooled):
 
 
 def design(index, covariates, rows, each):
-    """Columns of statsmodels' model of one side: classes, and the terms of covariates, for each class if asked."""
+    """Columns of a model: classes, and the terms of covariates, if asked for each class."""
     dummies = (index[:, None] == np.unique(index)).astype(float)
     terms = np.column_stack([f for x in covariates.values() for f in (x, spline(x, x))])
     if each:
@@ -140,8 +140,143 @@ def test_it_agrees_with_a_standardised_logistic_model():
 def test_size_that_confounds_is_taken_out():
     """Without any effect of the group, the contrast is the size's; with size held nothing is left."""
     scene = simulation.Scene(
-        "size is all", lambda rng: simulation.crossed(rng, 15, 10, 200), drop=0.0, slope=0.8, steeper=0.0
+        "size is all",
+        lambda rng: simulation.crossed(rng, 15, 60),
+        **simulation.INDEPENDENT,
+        drop=0.0,
+        slope=0.8,
+        steeper=0.0,
     )
-    found = simulation.simulate(scene, 60)
-    assert found["bias before"] > 0.12
-    assert abs(found["bias after"]) < 0.012
+    found = simulation.simulate(scene, 40)
+    assert found["bias before"] > 0.13
+    assert abs(found["bias after"]) < 0.01
+
+
+SCENES = [
+    simulation.Scene("stamps", lambda rng: simulation.nested(rng, 15, placements=4)),
+    simulation.Scene("20 clusters", lambda rng: simulation.crossed(rng, 15, 10, 20)),
+    simulation.Scene("photos", lambda rng: simulation.crossed(rng, 3, 60), **simulation.INDEPENDENT),
+]
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+def test_intervals_hold_the_truth(scene):
+    found = simulation.simulate(scene, 200)
+    for figure in simulation.FIGURES:
+        assert 0.90 <= found[figure] <= 0.995, figure
+
+
+def test_clusters_are_not_ignored():
+    index, counter, cluster, covariates, _ = photos(4, classes=10, clusters=20)
+    correct = np.random.default_rng(4).random(600) < np.where(counter, 0.3 + 0.02 * cluster, 0.7)
+    apart = adjustment(index, counter, np.arange(600), covariates).of(correct).adjusted
+    together = adjustment(index, counter, cluster, covariates).of(correct).adjusted
+    assert together.value == pytest.approx(apart.value)
+    assert together.high - together.low > 1.2 * (apart.high - apart.low)
+    assert (apart.clusters, together.clusters) == (600, 20)
+
+
+def test_the_unadjusted_contrast_is_the_drop():
+    index, counter, cluster, covariates, correct = photos(5, clusters=60)
+    found = adjustment(index, counter, cluster, covariates).of(correct)
+    drop = drop_interval(correct, index, np.where(counter, "counter", "common"), cluster)
+    for name in ("value", "low", "high", "n", "clusters", "p_value"):
+        assert getattr(found.unadjusted, name) == pytest.approx(getattr(drop, name), abs=1e-12)
+    change = found.adjusted.value - found.unadjusted.value
+    assert found.difference.value == pytest.approx(change)
+    assert found.difference.low < change < found.difference.high
+
+
+def test_where_covariates_do_not_matter_nothing_changes():
+    index, counter, cluster, covariates, _ = photos(6)
+    found = adjustment(index, counter, cluster, covariates).of(~counter)
+    assert found.unadjusted.value == found.adjusted.value == 1
+    assert found.difference.value == 0
+    assert found.difference.low < 0 < found.difference.high
+
+
+def test_photos_on_both_sides_count_once():
+    """All photos against the counter photos: the variance is that of what they do not share."""
+    index, counter, cluster, covariates, correct = photos(7, n=900)
+    everything = np.ones(len(index), dtype=bool)
+    sampling = Sampling(cluster, len(cluster))
+    whole = Adjustment(sampling, everything, counter, index, covariates).of(correct)
+    apart = Adjustment(sampling, ~counter, counter, index, covariates).of(correct)
+    assert whole.adjusted.n == 900 + counter.sum()
+    assert whole.adjusted.high - whole.adjusted.low < 0.8 * (apart.adjusted.high - apart.adjusted.low)
+
+
+def test_strata_with_one_side_play_no_part():
+    index, counter, cluster, covariates, correct = photos(8)
+    index = np.where((index == 3) & counter, 2, index)
+    found = adjustment(index, counter, cluster, covariates)
+    kept = index < 3
+    alone = adjustment(
+        *(each[kept] for each in (index, counter)),
+        np.arange(kept.sum()),
+        {name: values[kept] for name, values in covariates.items()},
+    )
+    assert found.strata == 3
+    assert found.of(correct).adjusted.value == pytest.approx(alone.of(correct[kept]).adjusted.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda x, counter, index: x - 2 * counter,
+            r"in size, the left side lies 2\.\d+ standard deviations above the right side \(limit 1\)",
+        ),
+        (
+            lambda x, counter, index: np.where(counter, np.sign(x), x),
+            r"in size, \d\d % of the left side and 0 % of the right side are outside",
+        ),
+        (lambda x, counter, index: np.full_like(x, 3.0), "no size to hold, since it is 3 in every photo"),
+        (
+            lambda x, counter, index: index * 1.0,
+            "size does not vary within a stratum, so the contrast holds it",
+        ),
+    ],
+)
+def test_what_cannot_be_held_is_refused(change, message):
+    index, counter, cluster, covariates, _ = photos(9, shift=0.0)
+    size = change(covariates["size"], counter, index)
+    with pytest.raises(ValueError, match=message):
+        adjustment(index, counter, cluster, {**covariates, "size": size})
+
+
+def test_a_covariate_that_varies_on_one_side_only_is_refused():
+    index, counter, cluster, covariates, _ = photos(9, classes=12, shift=0.0)
+    size = np.where(counter, np.linspace(-2.5, 2.5, 12)[index], covariates["size"])
+    with pytest.raises(ValueError, match="size does not vary within a stratum on the side the right side"):
+        adjustment(index, counter, cluster, {"size": size})
+
+
+def test_covariates_that_depend_on_each_other_are_refused():
+    index, counter, cluster, covariates, _ = photos(10)
+    with pytest.raises(
+        ValueError, match="On the side the left side, size, place, twice depend on each other"
+    ):
+        adjustment(index, counter, cluster, {**covariates, "twice": 2 * covariates["size"]})
+
+
+def test_sides_that_are_apart_in_both_covariates_together_are_refused():
+    rng = np.random.default_rng(11)
+    index, counter, cluster, _, _ = photos(11, n=1200)
+    first = rng.normal(size=1200)
+    second = first + 0.3 * rng.normal(size=1200)
+    message = r"in first, second together, they are 2\.\d+ standard deviations apart \(limit 1\)"
+    with pytest.raises(ValueError, match=message):
+        adjustment(
+            index, counter, cluster, {"first": first + 0.4 * counter, "second": second - 0.4 * counter}
+        )
+
+
+def test_overlap_is_told_in_standard_deviations_and_shares():
+    index, counter, cluster, covariates, _ = photos(12, n=4000, shift=0.5)
+    size, place = adjustment(index, counter, cluster, covariates).overlap
+    assert (size.covariate, place.covariate) == ("size", "place")
+    assert size.shift == pytest.approx(0.5, abs=0.06)
+    assert abs(place.shift) < 0.08
+    assert 0 <= size.left_outside < 0.01
+    assert 0 <= size.right_outside < 0.01

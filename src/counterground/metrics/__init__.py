@@ -16,7 +16,7 @@ from counterground.metrics._accuracy import (
     top_k_accuracy,
     worst_group_accuracy,
 )
-from counterground.metrics._adjusted import AdjustedContrast, Adjustment, Overlap, Words
+from counterground.metrics._adjusted import AdjustedContrast, Adjustment, Words
 from counterground.metrics._adjusted_scores import (
     ADJUSTED_SCHEMA,
     COVARIATE_GROUPS,
@@ -50,6 +50,7 @@ from counterground.metrics._intervals import (
     proportion_interval,
 )
 from counterground.metrics._line import EDGE, FEWEST, LineFit, Scale, fit_line, from_scale, outside, to_scale
+from counterground.metrics._overlap import Overlap
 from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
     Compared,

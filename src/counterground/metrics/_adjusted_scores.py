@@ -41,11 +41,12 @@ ADJUSTED_SCHEMA: dict[str, Any] = {
 }
 """Columns of ``score_adjusted``; values and bounds are fractions.
 
-``metric``: ``unadjusted``, ``adjusted`` (the contrast with ``covariates`` held) and ``difference`` (the second
-less the first), all on the same photos. Then, for each ``covariate``, how far the sides overlap: ``shift`` (the
-mean of the left side less that of the right, in standard deviations), ``left_outside`` and ``right_outside`` (share
-of a side's photos outside the other's range). ``missing`` photos of the two sides lack a covariate and are left
-out. ``shared_slopes``: strata are too small for models of their own, so one with an intercept for each is used.
+``metric``: ``unadjusted``, ``adjusted`` (the contrast with ``covariates`` held) and ``difference`` (the
+second less the first), all on the same photos. Then, for each ``covariate``, how far the sides overlap:
+``shift`` (mean of the left side less that of the right, in standard deviations), ``left_outside`` and
+``right_outside`` (share of a side's photos outside the other's range). ``missing`` photos of the two sides lack a
+covariate and are left out. ``shared_slopes``: strata are too small for models of their own, so one with an
+intercept for each is used.
 """
 
 
@@ -69,12 +70,14 @@ def find_covariates(names: Sequence[str], schema: Mapping[str, Any]) -> tuple[st
             continue
         if column in COVARIATE_GROUPS.values():
             raise UsageError(
-                f"{name} is not known of these photos: evaluate measures object_area and object_distance where the manifest "
-                "has masks (column mask) or boxes (box_x, box_y, box_width, box_height), and photo_pixels. Evaluate again."
+                f"{column} is not known of these photos. evaluate measures photo_pixels, and where the manifest "
+                "has masks (column mask) or boxes (box_x, box_y, box_width, box_height) object_area and "
+                "object_distance: evaluate again."
             )
         if column in known:
             raise UsageError(
-                f"The column {column!r} has texts, and a covariate is a number: name it after 'within' of the contrast instead."
+                f"The column {column!r} has texts, and a covariate is a number: name it after 'within' of the "
+                "contrast instead."
             )
         listed = [*COVARIATE_GROUPS, *numbers]
         raise UsageError(
@@ -113,7 +116,8 @@ def score_adjusted(
     columns = find_covariates(covariates, predictions.lazy().collect_schema())
     if any(side.average is not None for side in contrast.sides):
         raise UsageError(
-            f"The contrast {contrast.name!r} has an average of cells for a side, which cannot be adjusted: name a contrast of selections."
+            f"The contrast {contrast.name!r} has an average of cells as a side, which cannot be adjusted: "
+            "name a contrast of selections."
         )
     needed = tuple(dict.fromkeys((*contrast.columns, *columns)))
     known: dict[int, _Prepared] = {}
@@ -155,7 +159,9 @@ class _Prepared(NamedTuple):
 
 def _prepare(answers: Answers, contrast: Contrast, columns: Sequence[str]) -> _Prepared:
     photos, sampling = answers.rows, answers.photos.sampling
-    left, right = (photos.select(selection(side, photos.schema)).to_series().to_numpy() for side in contrast.sides)
+    left, right = (
+        photos.select(selection(side, photos.schema)).to_series().to_numpy() for side in contrast.sides
+    )
     stratum = _strata(photos, contrast.within)
     values = {name: _values(photos[name]) for name in columns}
     unknown = {name: (left | right) & (stratum >= 0) & np.isnan(column) for name, column in values.items()}
@@ -167,7 +173,12 @@ def _prepare(answers: Answers, contrast: Contrast, columns: Sequence[str]) -> _P
     within = ", ".join(contrast.within) or "all photos"
     try:
         adjustment = Adjustment(
-            sampling, left & inside, right & inside, np.maximum(stratum, 0), values, Words(*contrast.titles, within)
+            sampling,
+            left & inside,
+            right & inside,
+            np.maximum(stratum, 0),
+            values,
+            words=Words(*contrast.titles, within),
         )
     except ValueError as error:
         raise CounterGroundError(f"The contrast {contrast.name!r} cannot be adjusted. {error}") from error
@@ -187,6 +198,8 @@ def _strata(photos: pl.DataFrame, within: Sequence[str]) -> Codes:
     """Code the combinations of columns from 0 ``[n]``; -1 for photos that lack one of them."""
     numbered = photos.select(within).with_row_index("row").drop_nulls()
     codes = np.full(len(photos), -1 if within else 0)
-    for code, rows in enumerate(numbered.group_by(within, maintain_order=True).agg("row")["row"] if within else []):
+    for code, rows in enumerate(
+        numbered.group_by(within, maintain_order=True).agg("row")["row"] if within else []
+    ):
         codes[rows.to_numpy()] = code
     return codes

@@ -13,6 +13,8 @@ from counterground.metrics._sampling import InfluenceEstimate, Sampling, effecti
 
 _FULL = 1e-9
 """A leverage is 1, or a term a sum of others, where no more than this is missing."""
+_CONSTANT = 1e-7
+"""Standard deviations of a term, of about 1 overall, below which it is constant but for rounding."""
 
 
 class DependentTermsError(ValueError):
@@ -45,7 +47,7 @@ LEFT, RIGHT = 1, 2
 
 
 class _Design(NamedTuple):
-    """A matrix with few numbers in a row: their columns and values ``[n, k + 1]``, and how many columns it has."""
+    """A matrix with few numbers in a row: their columns and values ``[n, k + 1]``; ``size`` columns."""
 
     columns: Codes
     values: Floats
@@ -109,7 +111,7 @@ class StandardisedSide:
 
     @cached_property
     def pulls(self) -> Floats:
-        """What the residual of each photo weighs in the estimate ``[n]``, enlarged for its cluster's leverage.
+        """What the residual of each photo weighs in the estimate ``[n]``, enlarged for leverage.
 
         CR2 of Bell and McCaffrey 2002: residuals of a cluster are multiplied by the inverse root of one minus
         its block of the hat matrix, which makes the variance unbiased where photos are independent. A
@@ -164,7 +166,7 @@ class StandardisedSide:
             away = (values[strata] - value) / np.sqrt(size * (size - 1))
             deviations += sum_by_code(self.alone[strata], away, clusters)
         held = len(np.unique(self._sampling.cluster[pool.rows]))
-        return InfluenceEstimate(value, deviations, len(pool.rows), held, df, self._sampling.confidence)
+        return InfluenceEstimate(value, deviations, len(self._rows), held, df, self._sampling.confidence)
 
     def _of_covariates(self, slopes: Floats) -> Floats:
         """How the estimate moves since other photos have other covariates ``[clusters]``.
@@ -196,7 +198,7 @@ class StandardisedSide:
 
 
 class _Spread(NamedTuple):
-    """By cluster: pulls squared, what they weigh the design's columns with, the weight of strata it has alone."""
+    """By cluster: pulls squared, what they weigh columns of the design with, the weight of lone strata."""
 
     squares: Floats
     pulled: Any
@@ -214,12 +216,13 @@ def degrees_of_freedom(*sides: StandardisedSide) -> float:
 
     spreads = [side.spread for side in sides]
     # Deviations of clusters have the covariance diag(own) - taken taken'.
-    own, taken = sum(each.squares for each in spreads), hstack([each.pulled for each in spreads]).tocsr()
+    own = np.sum([each.squares for each in spreads], axis=0)
+    taken = hstack([each.pulled for each in spreads]).tocsr()
     of_cluster = np.asarray(taken.multiply(taken).sum(axis=1)).ravel()
     trace = float((own - of_cluster).sum())
     norm = float((own**2 - 2 * own * of_cluster).sum() + (taken.T @ taken).power(2).sum())
     parts = [(trace, trace**2 / norm)] if trace > _FULL * own.sum() else []
-    lone = sum(each.alone for each in spreads)
+    lone = np.sum([each.alone for each in spreads], axis=0)
     if lone.any():
         parts.append((float((lone**2).sum()), effective_clusters(lone) - 1))
     if not parts:
@@ -228,7 +231,7 @@ def degrees_of_freedom(*sides: StandardisedSide) -> float:
 
 
 def means_by_code(codes: Codes, values: Floats, size: int) -> Floats:
-    """Return the mean of the rows of ``values`` ``[n, k]`` for each code, 0 where a code has none ``[size, k]``."""
+    """Return the mean of the rows of ``values`` ``[n, k]`` for each code ``[size, k]``; 0 without rows."""
     sums = np.zeros((size, values.shape[1]))
     for sum_, column in zip(sums.T, values.T, strict=True):
         sum_[:] = sum_by_code(codes, column, size)
@@ -248,8 +251,9 @@ def _inverse_roots(terms: Floats, model: Codes, size: int) -> Floats:
         for second in range(k):
             squares[:, first, second] = sum_by_code(model, terms[:, first] * terms[:, second], size)
     scale = np.sqrt(np.einsum("mkk->mk", squares))
-    if (scale <= 0).any():
-        raise DependentTermsError(np.asarray((scale > 0).all(axis=0)))
+    varies = scale > _CONSTANT * np.sqrt(np.bincount(model, minlength=size))[:, None]
+    if not varies.all():
+        raise DependentTermsError(np.asarray(varies.all(axis=0)))
     alike = squares / (scale[:, :, None] * scale[:, None, :])
     if (np.linalg.eigvalsh(alike)[:, 0] < _FULL).any():
         raise DependentTermsError(np.ones(k, dtype=bool))

@@ -22,8 +22,8 @@ BOX = ("box_x", "box_y", "box_width", "box_height")
 GEOMETRY = ("object_area", "object_distance", "photo_pixels")
 """Covariates that ``photo_geometry`` measures.
 
-``object_area``: fraction of the photo's area. ``object_distance``: from the photo's centre to that of the object,
-in half diagonals of the photo. ``photo_pixels``: width times height.
+``object_area``: fraction of the photo's area. ``object_distance``: from the photo's centre to that of the
+object, in half diagonals of the photo. ``photo_pixels``: width times height.
 """
 
 _HALF = 128
@@ -51,7 +51,7 @@ class Geometry(NamedTuple):
 
 
 def object_place(mask: npt.NDArray[np.generic]) -> ObjectPlace:
-    """Return where the object of a mask ``[h, w]`` lies (0 to 255, white is object); all 0 if there is none."""
+    """Return where the object of a mask ``[h, w]`` (0 to 255, white is object) lies; all 0 without one."""
     inside = np.asarray(mask) >= _HALF
     height, width = inside.shape
     rows, columns = inside.sum(axis=1), inside.sum(axis=0)
@@ -70,7 +70,7 @@ def _placed(pixels: float, centre: tuple[float, float], size: tuple[int, int]) -
 
 
 def mask_place(path: Path) -> ObjectPlace:
-    """Return where the object of a mask's file lies: what is opaque if it has transparency, else what is white.
+    """Return where the object of a mask's file lies: what is opaque if it has alpha, else what is white.
 
     Raises:
         UnreadablePhoto: it cannot be decoded.
@@ -131,9 +131,7 @@ def _objects(
 def _box_place(box: Sequence[float], size: tuple[int, int]) -> ObjectPlace | str:
     """Return where a box lies, without what is beyond the photo."""
     start = [max(0.0, float(edge)) for edge in box[:2]]
-    end = [
-        min(float(side), edge + length) for edge, length, side in zip(box[:2], box[2:], size, strict=True)
-    ]
+    end = [min(float(side), edge + length) for edge, length, side in zip(box[:2], box[2:], size, strict=True)]
     lengths = [last - first for first, last in zip(start, end, strict=True)]
     if not min(lengths) > 0:
         return f"it does not lie in the photo of {size[0]} x {size[1]} pixels"
