@@ -2,12 +2,12 @@
 
 python bench/experiments/adjusted.py [REPLICATIONS]
 
-Layouts are those of ``coverage.py``. Photos have a size and a position, drawn anew in each replication. Counter
-photos have smaller objects by ``shift`` standard deviations. Size moves the probit of a photo's accuracy by
-``slope``, along a curve and by a quarter more on counter photos; position does nothing. So a part of the drop is
-the size's. Clusters share a part of the sizes. Truth is that of populations of clusters and photos: the mean
-over classes of the difference in accuracy at the sizes of both groups together, each as often as the layout has
-its photos.
+Layouts are those of ``coverage.py``. Photos have a size and a position, drawn anew in each replication.
+Counter photos have smaller objects by ``shift`` standard deviations. Size moves the probit of a photo's
+accuracy by ``slope``, along a curve and by a quarter more on counter photos; position does nothing. So a part
+of the drop is the size's. Clusters share a part of the sizes. Truth is that of populations of clusters and
+photos: the mean over classes of the difference in accuracy at the sizes of both groups together, each as
+often as the layout has its photos.
 """
 
 from __future__ import annotations

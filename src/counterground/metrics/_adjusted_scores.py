@@ -44,9 +44,9 @@ ADJUSTED_SCHEMA: dict[str, Any] = {
 ``metric``: ``unadjusted``, ``adjusted`` (the contrast with ``covariates`` held) and ``difference`` (the
 second less the first), all on the same photos. Then, for each ``covariate``, how far the sides overlap:
 ``shift`` (mean of the left side less that of the right, in standard deviations), ``left_outside`` and
-``right_outside`` (share of a side's photos outside the other's range). ``missing`` photos of the two sides lack a
-covariate and are left out. ``shared_slopes``: strata are too small for models of their own, so one with an
-intercept for each is used.
+``right_outside`` (share of a side's photos outside the other's range). ``missing`` photos of the two sides
+lack a covariate and are left out. ``shared_slopes``: strata are too small for models of their own, so one
+with an intercept for each is used.
 """
 
 
@@ -70,14 +70,14 @@ def find_covariates(names: Sequence[str], schema: Mapping[str, Any]) -> tuple[st
             continue
         if column in COVARIATE_GROUPS.values():
             raise UsageError(
-                f"{column} is not known of these photos. evaluate measures photo_pixels, and where the manifest "
-                "has masks (column mask) or boxes (box_x, box_y, box_width, box_height) object_area and "
+                f"{column} is not known of these photos. evaluate measures photo_pixels, and where manifests "
+                "have masks (column mask) or boxes (box_x, box_y, box_width, box_height) object_area and "
                 "object_distance: evaluate again."
             )
         if column in known:
             raise UsageError(
-                f"The column {column!r} has texts, and a covariate is a number: name it after 'within' of the "
-                "contrast instead."
+                f"The column {column!r} has texts, and a covariate is a number: name it after 'within' of "
+                "the contrast instead."
             )
         listed = [*COVARIATE_GROUPS, *numbers]
         raise UsageError(

@@ -89,7 +89,7 @@ def photo_geometry(benchmark: Benchmark) -> Geometry:
     sizes = _read(lambda path: photo_size(benchmark.photo_path(path)), photos["path"])
     pixels = [None if isinstance(size, str) else math.prod(size) for size in sizes]
     places, failures = _objects(benchmark, sizes)
-    columns = {
+    columns: dict[str, list[Any]] = {
         "object_area": [place and place.area for place in places],
         "object_distance": [place and place.distance for place in places],
         "photo_pixels": pixels,
