@@ -78,6 +78,7 @@ from counterground.metrics._scores import (
     BACKGROUNDS_SCHEMA,
     SCORES_SCHEMA,
     score_backgrounds,
+    score_contrast,
     score_predictions,
 )
 from counterground.metrics._settings import (
@@ -182,6 +183,7 @@ __all__ = [
     "registered_metrics",
     "score_adjusted",
     "score_backgrounds",
+    "score_contrast",
     "score_predictions",
     "tests_against",
     "tie_rate",
