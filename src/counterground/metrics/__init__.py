@@ -20,6 +20,7 @@ from counterground.metrics._adjusted import AdjustedContrast, Adjustment, Words
 from counterground.metrics._adjusted_scores import (
     ADJUSTED_SCHEMA,
     COVARIATE_GROUPS,
+    LOGGED,
     find_covariates,
     score_adjusted,
 )
@@ -86,6 +87,7 @@ from counterground.metrics._settings import (
     CLASSIFICATION,
     KEY_SCHEMA,
     KEYS,
+    MEASURED,
     PHOTO_COLUMNS,
     RESULT_SCHEMA,
     SETTING,
@@ -113,6 +115,8 @@ __all__ = [
     "KEYS",
     "KEY_SCHEMA",
     "LEVEL",
+    "LOGGED",
+    "MEASURED",
     "MOST_NOISE",
     "PHOTO_COLUMNS",
     "RESERVED",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +11,7 @@ import numpy.typing as npt
 from counterground.metrics._codes import Codes, Flags, Floats
 from counterground.metrics._intervals import Interval, difference_interval, half_width
 from counterground.metrics._overlap import overlaps, refuse_apart
-from counterground.metrics._sampling import InfluenceEstimate, Partition, Sampling, StratumMeans
-from counterground.metrics._sampling import degrees_of_freedom as freedom_of_means
+from counterground.metrics._sampling import Average, InfluenceEstimate, Partition, Sampling, StratumMeans
 from counterground.metrics._standardise import (
     LEFT,
     RIGHT,
@@ -88,16 +85,16 @@ class Adjustment:
         words: Words = _WORDS,
     ) -> None:
         self._sampling, self._names, self._words = sampling, tuple(covariates), words
-        self._codes, self.strata = _side_by_side(left, right, stratum)
+        codes, self.strata = _side_by_side(left, right, stratum)
         if not self.strata:
             raise ValueError(
                 f"No stratum of {words.within} has photos of both {words.left} and {words.right}."
             )
-        rows = np.flatnonzero((self._codes >= 0).any(axis=0))
-        on_left, on_right = self._codes[:, rows] >= 0
+        rows = self._rows = np.flatnonzero((codes >= 0).any(axis=0))
+        on_left, on_right = codes[:, rows] >= 0
         membership = LEFT * on_left + RIGHT * on_right
         values = np.column_stack([column[rows] for column in covariates.values()])
-        pool = Pool(rows, self._codes[:, rows].max(axis=0) // 2, membership, values, self.strata)
+        pool = Pool(rows, codes[:, rows].max(axis=0) // 2, membership, values, self.strata)
         self._check_variation(pool)
         terms = [_spline(column, membership) for column in values.T]
         self._of_term = np.repeat(np.arange(len(terms)), [term.shape[1] for term in terms])
@@ -107,46 +104,26 @@ class Adjustment:
         refuse_apart(self.overlap, distance, words.left, words.right)
         self._sides = self._fitted(pool)
         self._df = degrees_of_freedom(*self._sides)
+        everyone = np.tile(np.arange(codes.shape[1]), 2)
+        self._partition = Partition(sampling, codes.ravel(), 2 * self.strata, everyone)
+        self._averages = [Average.alike(2 * np.arange(self.strata) + side) for side in (0, 1)]
 
     def of(self, correct: npt.NDArray[np.bool_]) -> AdjustedContrast:
         """Return the contrast of a model that got ``correct`` ``[n]`` right."""
-        before, after = self._means(correct), self.sides(correct)
-        plain, adjusted = (left.minus(right, n=left.n + right.n) for left, right in (before, after))
-        change = adjusted.minus(plain, n=adjusted.n)
+        before = StratumMeans(self._partition, correct).weighted(self._averages)
+        after, n = self.sides(correct), len(self._rows)
+        change = after[0].minus(after[1], n=n).minus(before[0].minus(before[1], n=n), n=n)
         low = high = None
         if change.clusters > 1:
             half = float(half_width(change, largest=1.0))
             low, high = change.value - half, change.value + half
-        difference = Interval(change.value, low, high, change.n, change.clusters)
-        return AdjustedContrast(difference_interval(*before), difference_interval(*after), difference)
+        difference = Interval(change.value, low, high, n, change.clusters)
+        return AdjustedContrast(difference_interval(*before, n), difference_interval(*after, n), difference)
 
     def sides(self, correct: npt.NDArray[np.bool_]) -> tuple[InfluenceEstimate, InfluenceEstimate]:
         """Return the standardised accuracies of left and right, comparable with each other."""
         left, right = (side.estimate(correct, self._df) for side in self._sides)
         return left, right
-
-    def _means(self, correct: npt.NDArray[np.bool_]) -> tuple[InfluenceEstimate, InfluenceEstimate]:
-        """Return the accuracies of left and right as they are."""
-        left, right = (
-            replace(
-                StratumMeans(part, correct).average(np.arange(self.strata)), df=self._plain_df, scatter=None
-            )
-            for part in self._partitions
-        )
-        return left, right
-
-    @cached_property
-    def _partitions(self) -> list[Partition]:
-        return [
-            Partition(self._sampling, np.where(codes >= 0, codes // 2, -1), self.strata)
-            for codes in self._codes
-        ]
-
-    @cached_property
-    def _plain_df(self) -> float:
-        stratum = [part.pair_stratum + place * self.strata for place, part in enumerate(self._partitions)]
-        share = [part.pair_photos / part.photos[part.pair_stratum] for part in self._partitions]
-        return freedom_of_means(stratum, [part.pair_cluster for part in self._partitions], share)
 
     def _check_variation(self, pool: Pool) -> None:
         inside = pool.terms - means_by_code(pool.stratum, pool.terms, pool.size)[pool.stratum]

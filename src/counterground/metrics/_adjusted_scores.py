@@ -15,9 +15,9 @@ from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._design import Contrast, attributes
 from counterground.metrics._expression import selection
 from counterground.metrics._registry import Answers, read_answers
-from counterground.metrics._settings import KEY_SCHEMA
+from counterground.metrics._settings import KEY_SCHEMA, MEASURED
 
-COVARIATE_GROUPS = {"size": "object_area", "position": "object_distance", "photo": "photo_pixels"}
+COVARIATE_GROUPS = dict(zip(("size", "position", "photo"), MEASURED, strict=True))
 """Short names of the covariates that ``evaluate`` measures."""
 LOGGED = ("object_area", "photo_pixels")
 """Covariates that are taken as logarithms: twice as large is the same step everywhere."""
@@ -120,11 +120,13 @@ def score_adjusted(
             "name a contrast of selections."
         )
     needed = tuple(dict.fromkeys((*contrast.columns, *columns)))
-    known: dict[int, _Prepared] = {}
+    known: dict[bytes, _Prepared] = {}
     records = []
     for key, answers in read_answers(predictions, needed, (*needed, *_READ), confidence=confidence):
-        prepared = known.setdefault(id(answers.photos), _prepare(answers, contrast, columns))
-        records += [(*key, *row, confidence.anytime) for row in prepared.rows(answers)]
+        seen = answers.photos.fingerprint
+        if seen not in known:
+            known[seen] = _prepare(answers, contrast, columns)
+        records += [(*key, *row, confidence.anytime) for row in known[seen].rows(answers)]
     return pl.DataFrame(records, schema=ADJUSTED_SCHEMA, orient="row")
 
 

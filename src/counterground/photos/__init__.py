@@ -4,7 +4,6 @@ from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_
 from counterground.photos._classes import ClassAssignment, assign_classes
 from counterground.photos._geometry import (
     BOX,
-    GEOMETRY,
     Geometry,
     ObjectPlace,
     mask_place,
@@ -41,7 +40,6 @@ from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shard
 __all__ = [
     "BOX",
     "EXPORT_FILE",
-    "GEOMETRY",
     "IMAGE_SUFFIXES",
     "MANIFEST_SCHEMA",
     "TABLE_SUFFIXES",

@@ -19,13 +19,6 @@ from counterground.text import counted
 
 BOX = ("box_x", "box_y", "box_width", "box_height")
 """Covariates that are an object's box in pixels: left and upper edge, width and height, as in COCO."""
-GEOMETRY = ("object_area", "object_distance", "photo_pixels")
-"""Covariates that ``photo_geometry`` measures.
-
-``object_area``: fraction of the photo's area. ``object_distance``: from the photo's centre to that of the
-object, in half diagonals of the photo. ``photo_pixels``: width times height.
-"""
-
 _HALF = 128
 _NAMED = 3
 _Found = TypeVar("_Found")
@@ -44,7 +37,7 @@ class ObjectPlace(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """``path`` and what is known of ``GEOMETRY``, null for single photos, and a sentence on what is not."""
+    """``path`` and what is known of ``metrics.MEASURED``, null for single photos; and what is not known."""
 
     columns: pl.DataFrame
     warnings: list[str]
@@ -83,7 +76,9 @@ def mask_place(path: Path) -> ObjectPlace:
 def photo_geometry(benchmark: Benchmark) -> Geometry:
     """Measure photos and their objects, of masks or, where a photo has none, of boxes (columns ``BOX``).
 
-    A covariate that the manifest has already is left out: its own numbers stay.
+    ``object_area`` is the fraction of the photo's area; ``object_distance`` the way from the photo's centre
+    to the object's, in half diagonals of the photo; ``photo_pixels`` width times height. A covariate that the
+    manifest has already is left out: its own numbers stay.
     """
     photos = benchmark.photos
     sizes = _read(lambda path: photo_size(benchmark.photo_path(path)), photos["path"])
