@@ -61,7 +61,7 @@ def find_covariates(names: Sequence[str], schema: Mapping[str, Any]) -> tuple[st
         UsageError: none, one twice, an unknown one, one that is not measured, or a column of texts.
     """
     known = attributes(schema)
-    numbers = [name for name, kind in known.items() if pl.Schema({name: kind})[name].is_numeric()]
+    numbers = [name for name, kind in known.items() if kind.is_numeric()]
     found = [COVARIATE_GROUPS.get(name, name) for name in names]
     if not found:
         raise UsageError(f"Name covariates to hold: {', '.join([*COVARIATE_GROUPS, *numbers])}.")

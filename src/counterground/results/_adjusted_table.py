@@ -33,9 +33,7 @@ FIGURES = {
     "adjusted": ("Adjusted", "The contrast with the covariates held, in points."),
     "difference": ("Difference", "Adjusted less unadjusted, in points."),
 }
-CAUTION = (
-    "Only these covariates are held: the sides may differ in others, so the adjusted contrast is no causal effect."
-)
+CAUTION = "Only these covariates are held: the sides may differ in others, so the adjusted contrast is no causal effect."
 
 
 @dataclass(frozen=True)
@@ -58,16 +56,18 @@ class AdjustedScores:
         columns = [Column("Model"), *(Column(TITLES[name]) for name in settings)]
         columns += [Column(title, True, meaning) for title, meaning in FIGURES.values()]
         columns.append(Column("n", True, "Photos."))
-        first, *others = (
-            rows.filter(metric=name).iter_rows(named=True) for name in FIGURES
-        )
+        first, *others = (rows.filter(metric=name).iter_rows(named=True) for name in FIGURES)
         cells = []
         for figures in zip(first, *others, strict=True):
             about = figures[0]
             heads = [about["model"], *(setting_text(name, about[name]) for name in settings)]
             found = [Estimate.of(row) for row in figures]
             cells.append(
-                [*map(Cell, heads), *(Cell(each.text, each.interval) for each in found), Cell(count(about["n"]))]
+                [
+                    *map(Cell, heads),
+                    *(Cell(each.text, each.interval) for each in found),
+                    Cell(count(about["n"])),
+                ]
             )
         return Table(columns, cells, self._caption(), heads=1 + len(settings))
 
@@ -77,13 +77,21 @@ class AdjustedScores:
         told = ("covariates", "strata", "shared_slopes", "missing")
         for about in self.rows.select(told).unique(maintain_order=True).iter_rows(named=True):
             lines += self._held(about)
-        overlap = self.rows.drop_nulls("covariate").select("covariate", "metric", "value").unique(maintain_order=True)
-        lines += [self._overlap(name, part) for (name,), part in overlap.group_by("covariate", maintain_order=True)]
+        overlap = (
+            self.rows.drop_nulls("covariate")
+            .select("covariate", "metric", "value")
+            .unique(maintain_order=True)
+        )
+        lines += [
+            self._overlap(name, part) for (name,), part in overlap.group_by("covariate", maintain_order=True)
+        ]
         return " ".join([*lines, CAUTION])
 
     def _held(self, about: dict[str, Any]) -> list[str]:
         """Say what is held and by which model, and how many photos lack it."""
-        names = [f"{name} (logarithm)" if name in LOGGED else name for name in about["covariates"].split(", ")]
+        names = [
+            f"{name} (logarithm)" if name in LOGGED else name for name in about["covariates"].split(", ")
+        ]
         within = " and ".join(self.contrast.within)
         strata = f"{counted(about['strata'], 'stratum')} of {within}".replace("stratums", "strata")
         if not within:
@@ -95,7 +103,9 @@ class AdjustedScores:
         sentences = [f"Held: {', '.join(names)}, by {model}."]
         if about["missing"]:
             lack = "lacks" if about["missing"] == 1 else "lack"
-            sentences.append(f"{counted(about['missing'], 'photo')} {lack} one and are left out of all three figures.")
+            sentences.append(
+                f"{counted(about['missing'], 'photo')} {lack} one and are left out of all three figures."
+            )
         return sentences
 
     def _overlap(self, covariate: str, found: pl.DataFrame) -> str:
@@ -121,7 +131,11 @@ class AdjustedScores:
 
 
 def adjusted_scores(
-    runs: Sequence[Run], covariates: Sequence[str], contrast: str | Contrast | None = None, *, named: bool = False
+    runs: Sequence[Run],
+    covariates: Sequence[str],
+    contrast: str | Contrast | None = None,
+    *,
+    named: bool = False,
 ) -> AdjustedScores:
     """Return a contrast of runs with covariates held.
 
