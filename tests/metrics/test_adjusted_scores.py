@@ -150,17 +150,15 @@ def test_names_that_cannot_be_held(predictions, names, message):
 
 
 def test_a_covariate_that_was_not_measured_says_what_measures_it(predictions):
-    with pytest.raises(UsageError, match="object_area is not known of these photos. evaluate measures"):
+    with pytest.raises(UsageError, match=r"object_area is not known of these photos\. evaluate measures"):
         score_adjusted(predictions.drop("object_area"), DROP, ["size"])
 
 
 def test_what_cannot_be_adjusted_names_the_contrast(predictions):
-    with pytest.raises(
-        CounterGroundError, match="The contrast 'drop' cannot be adjusted. There is no photo_pix"
-    ):
+    with pytest.raises(CounterGroundError, match=r"'drop' cannot be adjusted\. There is no photo_pixels to"):
         score_adjusted(predictions, DROP, ["photo"])
     far = predictions.with_columns(blur=pl.col("blur") + 3 * (pl.col("group") == "counter"))
-    message = r"'drop' cannot be adjusted. Its sides do not overlap: in blur, common lies [23]\.\d+ .* below counter"
+    message = r"'drop' cannot be adjusted\. Its sides do not overlap: in blur, common lies [23]\.\d+ .* below"
     with pytest.raises(CounterGroundError, match=message):
         score_adjusted(far, DROP, ["size", "blur"])
 

@@ -110,15 +110,17 @@ class Adjustment:
 
     def of(self, correct: npt.NDArray[np.bool_]) -> AdjustedContrast:
         """Return the contrast of a model that got ``correct`` ``[n]`` right."""
-        before = StratumMeans(self._partition, correct).weighted(self._averages)
+        before = tuple(StratumMeans(self._partition, correct).weighted(self._averages))
         after, n = self.sides(correct), len(self._rows)
-        change = after[0].minus(after[1], n=n).minus(before[0].minus(before[1], n=n), n=n)
+        plain, held = (left.minus(right, n=n) for left, right in (before, after))
+        change = held.minus(plain, n=n)
         low = high = None
         if change.clusters > 1:
             half = float(half_width(change, largest=1.0))
             low, high = change.value - half, change.value + half
         difference = Interval(change.value, low, high, n, change.clusters)
-        return AdjustedContrast(difference_interval(*before, n), difference_interval(*after, n), difference)
+        unadjusted, adjusted = (difference_interval(left, right, n) for left, right in (before, after))
+        return AdjustedContrast(unadjusted, adjusted, difference)
 
     def sides(self, correct: npt.NDArray[np.bool_]) -> tuple[InfluenceEstimate, InfluenceEstimate]:
         """Return the standardised accuracies of left and right, comparable with each other."""

@@ -139,7 +139,7 @@ class StandardisedSide:
         first, last = np.full(self._pool.size, self._sampling.size), np.full(self._pool.size, -1)
         np.minimum.at(first, self._stratum, self._cluster)
         np.maximum.at(last, self._stratum, self._cluster)
-        return np.where(first == last, first, -1)
+        return np.asarray(np.where(first == last, first, -1))
 
     def estimate(self, correct: npt.NDArray[np.bool_], df: float) -> InfluenceEstimate:
         """Return the standardised accuracy of a model, with the deviations of all clusters.

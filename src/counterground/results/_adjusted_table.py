@@ -33,12 +33,15 @@ FIGURES = {
     "adjusted": ("Adjusted", "The contrast with the covariates held, in points."),
     "difference": ("Difference", "Adjusted less unadjusted, in points."),
 }
-CAUTION = "Only these covariates are held: the sides may differ in others, so the adjusted contrast is no causal effect."
+CAUTION = (
+    "Only these covariates are held. The sides may differ in others, so this is no effect of the sides alone."
+)
+"""What an adjusted contrast is conditional on."""
 
 
 @dataclass(frozen=True)
 class AdjustedScores:
-    """A contrast with covariates held, for a reader: a table that fits its console, in a notebook one of HTML.
+    """A contrast with covariates held, for a reader: a table that fits its console, or one of HTML.
 
     Attributes:
         contrast: what is compared.
@@ -97,7 +100,10 @@ class AdjustedScores:
         if not within:
             model = "one linear model for each side"
         elif about["shared_slopes"]:
-            model = f"one linear model for each side, with an intercept for each of {strata} (too few photos for models of their own)"
+            model = (
+                f"one linear model for each side, with an intercept for each of {strata} (too few photos for "
+                "models of their own)"
+            )
         else:
             model = f"linear models for each side in each of {strata}"
         sentences = [f"Held: {', '.join(names)}, by {model}."]
