@@ -131,7 +131,7 @@ class StandardisedSide:
             leverage, axes = np.linalg.eigh(block.T @ block)
             loads = axes.T @ self._loads[held]
             found[rows] = block @ (axes @ (_inverse_root(1 - leverage) * loads))
-        return found
+        return np.asarray(found)
 
     @cached_property
     def alone(self) -> Codes:
