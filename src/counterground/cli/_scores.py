@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -14,10 +14,13 @@ from counterground.cli._options import format_option, model_option, out_option
 if TYPE_CHECKING:
     import polars as pl
 
-    from counterground.results import BackgroundsView, Run, ScoresView
+    from counterground.results import AdjustedScores, BreakdownView, ContrastScores, Run, ScoresView
+
+    View = ScoresView | BreakdownView | ContrastScores | AdjustedScores
 
 Style = Literal["table", "csv", "json", "parquet", "markdown", "latex", "model-card", "bibtex"]
 _DOCUMENTS = ("model-card", "bibtex")
+_ROWS = ("csv", "json", "parquet")
 
 
 @click.command(
@@ -25,11 +28,29 @@ _DOCUMENTS = ("model-card", "bibtex")
     examples="""
         counterground scores runs/first --by class
         counterground scores runs/a runs/b -m efficientnet-lite0 --format csv
+        counterground scores runs/first --by weather
+        counterground scores runs/first --contrast "weather=fog - weather=clear within class_name"
+        counterground scores runs/first --adjust size,position
         counterground scores runs/first --format model-card -o model-card.md
     """,
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--by", type=click.Choice(["class", "background"]), help="One row per class or background.")
+@click.option(
+    "--by", metavar="NAME", help="One row per class, cell, background, or value of another attribute."
+)
+@click.option(
+    "--contrast",
+    metavar="NAME|TEXT",
+    help="One contrast: its name, or LEFT - RIGHT within COLUMN, such as "
+    "'place=water - place=land within class_name'.",
+)
+@click.option(
+    "--adjust",
+    multiple=True,
+    metavar="COVARIATE",
+    help="The contrast with these held too: size, position, photo, or columns of numbers; with commas, or "
+    "repeated.",
+)
 @model_option("models", "Show only this model; repeat for several.", multiple=True)
 @format_option(
     get_args(Style),
@@ -42,7 +63,14 @@ _DOCUMENTS = ("model-card", "bibtex")
     type=click.Path(path_type=Path, dir_okay=False),
 )
 def scores(
-    runs: tuple[Path, ...], by: str | None, models: tuple[str, ...], style: Style, out: Path | None
+    runs: tuple[Path, ...],
+    *,
+    by: str | None,
+    contrast: str | None,
+    adjust: tuple[str, ...],
+    models: tuple[str, ...],
+    style: Style,
+    out: Path | None,
 ) -> None:
     """Show the scores of one or more RUN folders: percent in tables, fractions in csv, json and parquet.
 
@@ -54,6 +82,12 @@ def scores(
 
     if by and style in _DOCUMENTS:
         raise UsageError(f"{style} is not available by {by}: leave out --by.")
+    if contrast and (style in _DOCUMENTS or by not in (None, "class")):
+        other = style if style in _DOCUMENTS else f"--by {by}"
+        raise UsageError(f"A contrast is shown over all classes or --by class: leave out {other}.")
+    if adjust and (style in _DOCUMENTS or by):
+        other = style if style in _DOCUMENTS else f"--by {by}"
+        raise UsageError(f"--adjust is shown over all classes: leave out {other}.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
@@ -61,7 +95,11 @@ def scores(
         raise UsageError(f"--out {out} is a file of the run itself: choose another name.")
     if models:
         opened = select_models(opened, models)
-    written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by)
+    covariates = [name.strip() for each in adjust for name in each.split(",") if name.strip()]
+    if adjust:
+        written = _adjusted(opened, style, covariates, contrast)
+    else:
+        written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by, contrast)
     if style == "model-card" and out is not None and len(_models(opened)) > 1:
         raise UsageError(
             "A model card describes one model: add -m MODEL, or leave out --out to see them all."
@@ -77,34 +115,47 @@ def _document(runs: Mapping[Path, Run], style: str) -> str:
 
 
 def _table(
-    runs: Mapping[Path, Run], style: Style, by: str | None
-) -> str | ScoresView | BackgroundsView | pl.DataFrame:
-    from counterground.errors import UsageError
+    runs: Mapping[Path, Run], style: Style, by: str | None, contrast: str | None
+) -> str | View | pl.DataFrame:
     from counterground.results import (
+        breakdown_columns,
         class_names,
-        format_backgrounds,
+        contrast_scores,
+        format_breakdown,
+        format_contrast,
         format_scores,
-        join_backgrounds,
+        join_breakdowns,
         join_scores,
         score_rows,
     )
 
     by_class = by == "class"
     names = class_names(list(runs.values())) if by_class else None
-    rows = style in ("csv", "json", "parquet")
-    named = len(runs) > 1 and (rows or _could_be_confused(runs))
-    if by == "background":
-        joined = join_backgrounds(list(runs.values()), named=named)
-        if joined.is_empty():
-            raise UsageError("No photo of these runs has a background: leave out --by background.")
-        return joined if style == "parquet" else format_backgrounds(joined, style)
-    joined = join_scores(list(runs.values()), named=named)
+    named = len(runs) > 1 and (style in _ROWS or _could_be_confused(runs))
+    opened = list(runs.values())
+    if contrast is not None:
+        found = contrast_scores(opened, contrast, named=named, by_class=by_class, class_names=names)
+        return found.rows if style == "parquet" else format_contrast(found, style)
+    if by is not None and not by_class:
+        joined = join_breakdowns(opened, breakdown_columns(opened, by), named=named)
+        return joined if style == "parquet" else format_breakdown(joined, style)
+    joined = join_scores(opened, named=named)
     if style == "parquet":
         return score_rows(joined, by_class, names)
     return format_scores(joined, style, by_class, names)
 
 
-def _deliver(written: str | ScoresView | BackgroundsView | pl.DataFrame, out: Path | None) -> None:
+def _adjusted(
+    runs: Mapping[Path, Run], style: Style, covariates: Sequence[str], contrast: str | None
+) -> str | View | pl.DataFrame:
+    from counterground.results import adjusted_scores, format_adjusted
+
+    named = len(runs) > 1 and (style in _ROWS or _could_be_confused(runs))
+    found = adjusted_scores(list(runs.values()), covariates, contrast, named=named)
+    return found.rows if style == "parquet" else format_adjusted(found, style)
+
+
+def _deliver(written: str | View | pl.DataFrame, out: Path | None) -> None:
     import polars as pl
 
     from counterground.cli._show import print_text

@@ -113,6 +113,7 @@ def evaluate_models(
     measured = photo_geometry(benchmark)
     predictions = predictions.join(measured.columns, on="path", how="left", maintain_order="left")
     info = run_info(request, outcomes, predictions, unreadable)
+    score = score_stopped if until else score_predictions
     seconds = round(time.monotonic() - started, 2)
     run = Run(
         out,
@@ -125,7 +126,7 @@ def evaluate_models(
             }
         ),
         predictions,
-        score_stopped(predictions) if until else score_predictions(predictions),
+        score(predictions, design=benchmark.design),
     )
     write_run(run, request.candidates.space, unreadable, generated_answers(outcomes))
     return run

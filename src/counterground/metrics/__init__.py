@@ -40,6 +40,7 @@ from counterground.metrics._design import (
     Contrast,
     Design,
     attributes,
+    check_columns,
     check_contrast,
     name_problem,
 )
@@ -76,9 +77,9 @@ from counterground.metrics._regression import (
 )
 from counterground.metrics._sampling import Sampling
 from counterground.metrics._scores import (
-    BACKGROUNDS_SCHEMA,
+    BREAKDOWN_SCHEMA,
     SCORES_SCHEMA,
-    score_backgrounds,
+    score_by,
     score_contrast,
     score_predictions,
 )
@@ -101,7 +102,7 @@ from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_wit
 __all__ = [
     "ADJUSTED_SCHEMA",
     "AGREEMENT_SCHEMA",
-    "BACKGROUNDS_SCHEMA",
+    "BREAKDOWN_SCHEMA",
     "BY_SIDE",
     "CLASSIFICATION",
     "COMPARISON_SCHEMA",
@@ -156,6 +157,7 @@ __all__ = [
     "balanced_interval",
     "balanced_mean",
     "by_key",
+    "check_columns",
     "check_contrast",
     "class_accuracy",
     "class_drops",
@@ -186,7 +188,7 @@ __all__ = [
     "read_answers",
     "registered_metrics",
     "score_adjusted",
-    "score_backgrounds",
+    "score_by",
     "score_contrast",
     "score_predictions",
     "tests_against",
