@@ -360,7 +360,7 @@ def scores(
             ``metrics.score_adjusted``.
 
     Raises:
-        UsageError: another ``by``, a contrast or covariate that there is not, or both ``by`` and one of these.
+        UsageError: another ``by``, a contrast or covariate that there is not, or ``by`` with one of these.
         CounterGroundError: a contrast that cannot be adjusted: its sides do not overlap, for example.
     """
     opened = _opened_runs(runs)

@@ -231,7 +231,7 @@ def test_strata_with_one_side_play_no_part():
             lambda x, counter, index: np.where(counter, np.sign(x), x),
             r"in size, \d\d % of the left side and 0 % of the right side are outside",
         ),
-        (lambda x, counter, index: np.full_like(x, 3.0), "no size to hold, since it is 3 in every photo"),
+        (lambda x, counter, index: np.full_like(x, 3.0), "There is no size to hold: it is the same in every"),
         (
             lambda x, counter, index: index * 1.0,
             "size does not vary within a stratum, so the contrast holds it",

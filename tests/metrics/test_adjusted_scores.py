@@ -155,7 +155,7 @@ def test_a_covariate_that_was_not_measured_says_what_measures_it(predictions):
 
 
 def test_what_cannot_be_adjusted_names_the_contrast(predictions):
-    with pytest.raises(CounterGroundError, match=r"'drop' cannot be adjusted\. There is no photo_pixels to"):
+    with pytest.raises(CounterGroundError, match=r"'drop' cannot be adjusted\. There is no photo_pixels"):
         score_adjusted(predictions, DROP, ["photo"])
     far = predictions.with_columns(blur=pl.col("blur") + 3 * (pl.col("group") == "counter"))
     message = r"'drop' cannot be adjusted\. Its sides do not overlap: in blur, common lies [23]\.\d+ .* below"

@@ -96,8 +96,8 @@ def test_what_cannot_be_measured_is_said(benchmark, tmp_path):
     assert found.columns["object_area"].to_list() == [None, None, None, 0.25, None]
     (warning,) = found.warnings
     assert warning == (
-        "The object of 4 photos could not be measured: black.png (it marks no object: that is what is opaque, "
-        "or white (255)), none.png (missing), bad.png (not an image) and 1 more."
+        "The object of 4 photos could not be measured: black.png (it marks no object: that is what is "
+        "opaque, or white (255)), none.png (missing), bad.png (not an image) and 1 more."
     )
 
 

@@ -131,7 +131,7 @@ class Adjustment:
         inside = pool.terms - means_by_code(pool.stratum, pool.terms, pool.size)[pool.stratum]
         for name, column, within in zip(self._names, pool.terms.T, inside.T, strict=True):
             if np.ptp(column) == 0:
-                raise ValueError(f"There is no {name} to hold, since it is {column[0]:g} in every photo.")
+                raise ValueError(f"There is no {name} to hold: it is the same in every photo.")
             if np.abs(within).max() <= 1e-9 * np.abs(column).max():
                 raise ValueError(
                     f"{name} does not vary within {self._words.within}, so the contrast holds it already: "

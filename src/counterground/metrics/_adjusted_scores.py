@@ -63,12 +63,13 @@ def find_covariates(names: Sequence[str], schema: Mapping[str, Any]) -> tuple[st
     known = attributes(schema)
     numbers = [name for name, kind in known.items() if kind.is_numeric()]
     found = [COVARIATE_GROUPS.get(name, name) for name in names]
+    listed = [*COVARIATE_GROUPS, *(name for name in numbers if name not in MEASURED)]
     if not found:
-        raise UsageError(f"Name covariates to hold: {', '.join([*COVARIATE_GROUPS, *numbers])}.")
+        raise UsageError(f"Name covariates to hold: {', '.join(listed)}.")
     for name, column in zip(names, found, strict=True):
         if column in numbers:
             continue
-        if column in COVARIATE_GROUPS.values():
+        if column in MEASURED:
             raise UsageError(
                 f"{column} is not known of these photos. evaluate measures photo_pixels, and where manifests "
                 "have masks (column mask) or boxes (box_x, box_y, box_width, box_height) object_area and "
@@ -79,7 +80,6 @@ def find_covariates(names: Sequence[str], schema: Mapping[str, Any]) -> tuple[st
                 f"The column {column!r} has texts, and a covariate is a number: name it after 'within' of "
                 "the contrast instead."
             )
-        listed = [*COVARIATE_GROUPS, *numbers]
         raise UsageError(
             f"There is no covariate {name!r}; there are {', '.join(listed)}.{did_you_mean(name, listed)}"
         )
