@@ -30,7 +30,6 @@ _ROWS = ("csv", "json", "parquet")
         counterground scores runs/a runs/b -m efficientnet-lite0 --format csv
         counterground scores runs/first --by weather
         counterground scores runs/first --contrast "weather=fog - weather=clear within class_name"
-        counterground scores runs/first --adjust size,position
         counterground scores runs/first --format model-card -o model-card.md
     """,
 )
