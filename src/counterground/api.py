@@ -22,12 +22,15 @@ from counterground.models import AnyModels, Precision, Protocol, RuntimeChoice, 
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (
+    AdjustedScores,
     ContrastScores,
     Run,
     ScoresView,
+    adjusted_scores,
     breakdown_columns,
     class_names,
     contrast_scores,
+    format_adjusted,
     format_contrast,
     join_breakdowns,
     join_scores,
@@ -338,7 +341,13 @@ def export(
     )
 
 
-def scores(runs: AnyRuns, *, by: str | None = None, contrast: str | Contrast | None = None) -> pl.DataFrame:
+def scores(
+    runs: AnyRuns,
+    *,
+    by: str | None = None,
+    contrast: str | Contrast | None = None,
+    adjust: str | Sequence[str] = (),
+) -> pl.DataFrame:
     """Return the scores of runs (fractions, with 95 % intervals), as in ``scores.parquet``.
 
     With several runs, a first column ``run`` has the folder of each.
@@ -350,11 +359,19 @@ def scores(runs: AnyRuns, *, by: str | None = None, contrast: str | Contrast | N
             classes and by class.
         contrast: the rows of one contrast only: its name, or an expression such as ``"place=water -
             place=land within class_name"``.
+        adjust: covariates that the contrast is to hold, by default the first of the design: ``size``,
+            ``position``, ``photo``, or columns of numbers. The rows are then those of
+            ``metrics.score_adjusted``.
 
     Raises:
-        UsageError: another ``by``, a contrast that there is not, or both.
+        UsageError: another ``by``, a contrast or covariate that there is not, or ``by`` with one of these.
+        CounterGroundError: a contrast that cannot be adjusted: its sides do not overlap, for example.
     """
     opened = _opened_runs(runs)
+    if adjust:
+        if by is not None:
+            raise UsageError("An adjusted contrast is over all classes: leave out by.")
+        return adjusted_scores(opened, _listed(adjust), contrast, named=len(opened) > 1).rows
     if contrast is not None:
         if by is not None:
             raise UsageError("A contrast has scores over all and by class: leave out by.")
@@ -375,7 +392,8 @@ def format_scores(
     *,
     by_class: bool = False,
     contrast: str | Contrast | None = None,
-) -> str | ScoresView | ContrastScores:
+    adjust: str | Sequence[str] = (),
+) -> str | ScoresView | ContrastScores | AdjustedScores:
     """Write the scores of runs for a person or a program, as ``counterground scores`` does.
 
     Args:
@@ -384,15 +402,24 @@ def format_scores(
             percent with 95 % intervals, ``csv`` and ``json`` fractions.
         by_class: one row per model and class; classes have names where runs are given.
         contrast: one contrast only, as in ``scores``; of runs.
+        adjust: covariates that the contrast is to hold, as in ``scores``; of runs.
 
     Raises:
-        UsageError: an unknown format, runs with different classes, or a contrast that there is not.
+        UsageError: an unknown format, runs with different classes, or a contrast or covariate that there is
+            not.
+        CounterGroundError: a contrast that cannot be adjusted.
     """
     if isinstance(runs, pl.DataFrame):
-        if contrast is not None:
+        if contrast is not None or adjust:
             raise UsageError("A contrast is computed from runs: give them instead of a frame.")
         return written_scores(runs, format, by_class)
     opened = _opened_runs(runs)
+    if adjust:
+        if by_class:
+            raise UsageError("An adjusted contrast is over all classes: leave out by_class.")
+        return format_adjusted(
+            adjusted_scores(opened, _listed(adjust), contrast, named=len(opened) > 1), format
+        )
     if contrast is not None:
         names = class_names(opened) if by_class else None
         several = len(opened) > 1
@@ -618,6 +645,10 @@ def _opened_discovery(discovery: Discovery | Path | str | None) -> Discovery | N
     if found is None:
         raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
     return found
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _opened_runs(runs: AnyRuns) -> list[Run]:

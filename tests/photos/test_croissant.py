@@ -139,7 +139,7 @@ def test_fields_of_other_names_can_be_mapped(barnyard):
         read_croissant(file, {"class_name": "specis"})
 
 
-def test_a_table_is_joined_to_photos_and_fields_that_are_not_used_are_named(barnyard):
+def test_a_table_is_joined_to_photos_and_its_other_fields_are_attributes(barnyard):
     rows = [(f"{n}.jpg", CLASSES[n % 2], ("grass", "snow")[n // 3], f"farm {n // 2}", n) for n in range(6)]
     columns = ["file", "label", "background", "cluster", "weight"]
     pl.DataFrame(rows, schema=columns, orient="row").write_csv(barnyard / "labels.csv")
@@ -160,7 +160,7 @@ def test_a_table_is_joined_to_photos_and_fields_that_are_not_used_are_named(barn
     for row in found.photos.iter_rows(named=True):
         number = int(row["path"].rpartition("/")[2][0])
         assert (row["class_name"], row["background"], row["cluster"]) == rows[number][1:4]
-    assert any("not used" in note and "weight" in note for note in found.notes)
+        assert row["weight"] == number
 
 
 def test_an_archive_beside_the_file_is_unpacked_once_for_its_content(barnyard, tmp_path, cache):

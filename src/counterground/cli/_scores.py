@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -15,15 +15,16 @@ from counterground.text import one_line
 if TYPE_CHECKING:
     import polars as pl
 
-    from counterground.results import BreakdownView, ContrastScores, Run, ScoresView
+    from counterground.results import AdjustedScores, BreakdownView, ContrastScores, Run, ScoresView
 
-    View = ScoresView | BreakdownView | ContrastScores
+    View = ScoresView | BreakdownView | ContrastScores | AdjustedScores
 
 Style = Literal[
     "table", "csv", "json", "parquet", "markdown", "latex", "model-card", "eval-results", "bibtex"
 ]
 _DOCUMENTS = ("model-card", "eval-results", "bibtex")
 _OF_ONE_MODEL = {"model-card": "A model card", "eval-results": "A file of evaluation results"}
+_ROWS = ("csv", "json", "parquet")
 
 
 @click.command(
@@ -45,6 +46,13 @@ _OF_ONE_MODEL = {"model-card": "A model card", "eval-results": "A file of evalua
     metavar="NAME|TEXT",
     help="One contrast: its name, or LEFT - RIGHT within COLUMN, such as "
     "'place=water - place=land within class_name'.",
+)
+@click.option(
+    "--adjust",
+    multiple=True,
+    metavar="COVARIATE",
+    help="The contrast with these held too: size, position, photo, or columns of numbers; with commas, or "
+    "repeated.",
 )
 @model_option("models", "Show only this model; repeat for several.", multiple=True)
 @format_option(
@@ -68,6 +76,7 @@ def scores(
     runs: tuple[Path, ...],
     by: str | None,
     contrast: str | None,
+    adjust: tuple[str, ...],
     models: tuple[str, ...],
     style: Style,
     dataset: str | None,
@@ -88,6 +97,9 @@ def scores(
     if contrast and (style in _DOCUMENTS or by not in (None, "class")):
         other = style if style in _DOCUMENTS else f"--by {by}"
         raise UsageError(f"A contrast is shown over all classes or --by class: leave out {other}.")
+    if adjust and (style in _DOCUMENTS or by):
+        other = style if style in _DOCUMENTS else f"--by {by}"
+        raise UsageError(f"--adjust is shown over all classes: leave out {other}.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
@@ -95,8 +107,14 @@ def scores(
         raise UsageError(f"--out {out} is a file of the run itself: choose another name.")
     if models:
         opened = select_models(opened, models)
-    is_document = style in _DOCUMENTS
-    written = _document(opened, style, dataset or "") if is_document else _table(opened, style, by, contrast)
+    written: str | View | pl.DataFrame
+    if adjust:
+        covariates = [name.strip() for each in adjust for name in each.split(",") if name.strip()]
+        written = _adjusted(opened, style, covariates, contrast)
+    elif style in _DOCUMENTS:
+        written = _document(opened, style, dataset or "")
+    else:
+        written = _table(opened, style, by, contrast)
     if style in _OF_ONE_MODEL and out is not None and len(_models(opened)) > 1:
         raise UsageError(
             f"{_OF_ONE_MODEL[style]} describes one model: add -m MODEL, or leave out --out to see them all."
@@ -134,8 +152,7 @@ def _table(
 
     by_class = by == "class"
     names = class_names(list(runs.values())) if by_class else None
-    rows = style in ("csv", "json", "parquet")
-    named = len(runs) > 1 and (rows or _could_be_confused(runs))
+    named = len(runs) > 1 and (style in _ROWS or _could_be_confused(runs))
     opened = list(runs.values())
     if contrast is not None:
         found = contrast_scores(opened, contrast, named=named, by_class=by_class, class_names=names)
@@ -147,6 +164,16 @@ def _table(
     if style == "parquet":
         return score_rows(joined, by_class, names)
     return format_scores(joined, style, by_class, names)
+
+
+def _adjusted(
+    runs: Mapping[Path, Run], style: Style, covariates: Sequence[str], contrast: str | None
+) -> str | View | pl.DataFrame:
+    from counterground.results import adjusted_scores, format_adjusted
+
+    named = len(runs) > 1 and (style in _ROWS or _could_be_confused(runs))
+    found = adjusted_scores(list(runs.values()), covariates, contrast, named=named)
+    return found.rows if style == "parquet" else format_adjusted(found, style)
 
 
 def _deliver(written: str | View | pl.DataFrame, out: Path | None) -> None:

@@ -54,7 +54,7 @@ from counterground.models import (
     left_unchanged,
     named_models,
 )
-from counterground.photos import Benchmark, prompt_templates
+from counterground.photos import Benchmark, photo_geometry, prompt_templates
 from counterground.results import ModelRecord, Run
 
 # Models are loaded and run together until their weights take this much (bytes).
@@ -113,12 +113,21 @@ def evaluate_models(
             f"{len(predictions)} predictions of {len(given)} models and {len(unreadable)} unreadable photos "
             f"do not add up to {len(benchmark.photos)}. This is a bug in CounterGround; please report it."
         )
+    measured = photo_geometry(benchmark)
+    predictions = predictions.join(measured.columns, on="path", how="left", maintain_order="left")
     info = run_info(request, outcomes, predictions, unreadable)
     score = score_stopped if until else score_predictions
     seconds = round(time.monotonic() - started, 2)
     run = Run(
         out,
-        info.model_copy(update={"request": request_hash, "seconds": seconds, "stopping": stopping}),
+        info.model_copy(
+            update={
+                "request": request_hash,
+                "seconds": seconds,
+                "stopping": stopping,
+                "warnings": [*info.warnings, *measured.warnings],
+            }
+        ),
         predictions,
         score(predictions, design=benchmark.design),
     )

@@ -16,6 +16,14 @@ from counterground.metrics._accuracy import (
     top_k_accuracy,
     worst_group_accuracy,
 )
+from counterground.metrics._adjusted import AdjustedContrast, Adjustment, Words
+from counterground.metrics._adjusted_scores import (
+    ADJUSTED_SCHEMA,
+    COVARIATE_GROUPS,
+    LOGGED,
+    find_covariates,
+    score_adjusted,
+)
 from counterground.metrics._agreement import (
     AGREEMENT_SCHEMA,
     agreement,
@@ -44,6 +52,7 @@ from counterground.metrics._intervals import (
     proportion_interval,
 )
 from counterground.metrics._line import EDGE, FEWEST, LineFit, Scale, fit_line, from_scale, outside, to_scale
+from counterground.metrics._overlap import Overlap
 from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
     Compared,
@@ -66,6 +75,7 @@ from counterground.metrics._regression import (
     ordinary_least_squares,
     rank_correlation,
 )
+from counterground.metrics._sampling import Sampling
 from counterground.metrics._scores import (
     BREAKDOWN_SCHEMA,
     SCORES_SCHEMA,
@@ -78,6 +88,7 @@ from counterground.metrics._settings import (
     CLASSIFICATION,
     KEY_SCHEMA,
     KEYS,
+    MEASURED,
     PHOTO_COLUMNS,
     RESULT_SCHEMA,
     SETTING,
@@ -89,11 +100,13 @@ from counterground.metrics._settings import (
 from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_with_errors
 
 __all__ = [
+    "ADJUSTED_SCHEMA",
     "AGREEMENT_SCHEMA",
     "BREAKDOWN_SCHEMA",
     "BY_SIDE",
     "CLASSIFICATION",
     "COMPARISON_SCHEMA",
+    "COVARIATE_GROUPS",
     "DESIGN",
     "DROP",
     "EDGE",
@@ -103,6 +116,8 @@ __all__ = [
     "KEYS",
     "KEY_SCHEMA",
     "LEVEL",
+    "LOGGED",
+    "MEASURED",
     "MOST_NOISE",
     "PHOTO_COLUMNS",
     "RESERVED",
@@ -110,6 +125,8 @@ __all__ = [
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
+    "AdjustedContrast",
+    "Adjustment",
     "Answers",
     "ClassAccuracies",
     "ClassDrops",
@@ -125,11 +142,14 @@ __all__ = [
     "LineFit",
     "LineWithErrors",
     "Metric",
+    "Overlap",
     "PairedTest",
     "Regression",
+    "Sampling",
     "Scale",
     "Side",
     "TableColumn",
+    "Words",
     "agreement",
     "alpha_interval",
     "attributes",
@@ -149,6 +169,7 @@ __all__ = [
     "drop_error",
     "drop_interval",
     "expected_calibration_error",
+    "find_covariates",
     "fit_line",
     "fit_line_with_errors",
     "from_scale",
@@ -166,6 +187,7 @@ __all__ = [
     "rank_correlation",
     "read_answers",
     "registered_metrics",
+    "score_adjusted",
     "score_by",
     "score_contrast",
     "score_predictions",

@@ -42,6 +42,8 @@ RESULT_SCHEMA: dict[str, Any] = {
 """The columns of ``predictions.parquet`` that say what a model answered."""
 PHOTO_COLUMNS = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
 """Columns of ``predictions.parquet`` that describe a photo, besides its attributes and covariates."""
+MEASURED = ("object_area", "object_distance", "photo_pixels")
+"""Covariates that ``evaluate`` measures: they describe a photo, and do not tell photos apart."""
 _PHOTO = ("path", "class_index", "group", "cluster", "correct")
 
 

@@ -16,7 +16,7 @@ from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._design import DESIGN, DROP, Contrast, Design, attributes
 from counterground.metrics._expression import Side, selection
 from counterground.metrics._sampling import Average, Partition, Sampling
-from counterground.metrics._settings import PHOTO_COLUMNS
+from counterground.metrics._settings import MEASURED, PHOTO_COLUMNS
 
 IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
 
@@ -263,7 +263,8 @@ class Stratifications:
         """Return the stratification of the rows of one model; equal photos give the same object."""
         further = attributes(rows.schema)
         photos = rows.select(*(name for name in PHOTO_COLUMNS if name in rows.columns), *further)
-        identity = [name for name in (*IDENTITY, *further) if name in photos.columns]
+        told_by = [*IDENTITY, *(name for name in further if name not in MEASURED)]
+        identity = [name for name in told_by if name in photos.columns]
         hashes = photos.select(identity).hash_rows(seed=0)
         key = hashlib.sha256(hashes.to_numpy().tobytes()).digest()
         if key not in self._known:

@@ -3,6 +3,14 @@
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame
 from counterground.photos._classes import ClassAssignment, assign_classes
 from counterground.photos._croissant import is_croissant_url, read_croissant
+from counterground.photos._geometry import (
+    BOX,
+    Geometry,
+    ObjectPlace,
+    mask_place,
+    object_place,
+    photo_geometry,
+)
 from counterground.photos._imagenet import (
     find_imagenet_index,
     imagenet_names,
@@ -22,6 +30,7 @@ from counterground.photos._photo import (
     is_special,
     load_photo,
     photo_id,
+    photo_size,
 )
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._questions import MAX_OPTIONS, QUESTION_SCHEMA
@@ -31,6 +40,7 @@ from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards
 
 __all__ = [
+    "BOX",
     "EXPORT_FILE",
     "IMAGE_SUFFIXES",
     "MANIFEST_SCHEMA",
@@ -40,9 +50,11 @@ __all__ = [
     "Benchmark",
     "ClassAssignment",
     "Discovered",
+    "Geometry",
     "ImageType",
     "LabelSpace",
     "LoadedPhoto",
+    "ObjectPlace",
     "ShardFormat",
     "UnreadablePhoto",
     "assign_classes",
@@ -56,8 +68,12 @@ __all__ = [
     "is_croissant_url",
     "is_special",
     "load_photo",
+    "mask_place",
     "match_imagenet",
+    "object_place",
+    "photo_geometry",
     "photo_id",
+    "photo_size",
     "prompt_templates",
     "read_benchmark",
     "read_class_names",

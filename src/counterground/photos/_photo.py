@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -124,6 +124,22 @@ def photo_id(path: Path) -> str:
         raise UnreadablePhoto(Path(path), _os_reason(error)) from error
 
 
+def photo_size(path: Path) -> tuple[int, int]:
+    """Return width and height in pixels as stored, from the head of the file; safe in threads.
+
+    Raises:
+        UnreadablePhoto: missing, or not an image.
+    """
+    if is_special(path):
+        raise UnreadablePhoto(path, "not a regular file")
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UnreadablePhoto(path, _os_reason(error)) from error
+    with file, _decoding(path):
+        return _open(path, file).size
+
+
 def load_photo(
     path: Path, *, rgb: bool = True, expect_id: str | None = None, at_least: int | None = None
 ) -> LoadedPhoto:
@@ -179,7 +195,7 @@ def _read_bytes(path: Path, expect_id: str | None) -> bytes:
 
 
 def _decode(path: Path, data: bytes, at_least: int | None) -> Image.Image:
-    image = _open(path, data)
+    image = _open(path, BytesIO(data))
     width, height = image.size
     if width * height > _MOST_PIXELS:
         raise UnreadablePhoto(path, f"decompression bomb ({width} x {height})")
@@ -193,16 +209,17 @@ def _decode(path: Path, data: bytes, at_least: int | None) -> Image.Image:
     return image
 
 
-def _open(path: Path, data: bytes) -> Image.Image:
+def _open(path: Path, file: IO[bytes]) -> Image.Image:
     """Find the plugin as ``Image.open`` does, without its warning for big photos.
 
     That warning could only be silenced for the whole process: ``warnings.catch_warnings`` is not thread-safe.
     """
     damaged = ""
-    for name in _formats(data[:16]):
+    for name in _formats(file.read(16)):
         factory, _ = Image.OPEN[name]
+        file.seek(0)
         try:
-            return factory(BytesIO(data), "")
+            return factory(file, "")
         except (SyntaxError, IndexError, TypeError, struct.error) as error:
             damaged = f"truncated or damaged {name} header ({_short(error)})"
     raise UnreadablePhoto(path, damaged or "not an image")

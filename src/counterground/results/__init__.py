@@ -1,5 +1,6 @@
 """What a finished run holds, and how its figures are written for every reader. See README.md."""
 
+from counterground.results._adjusted_table import AdjustedScores, adjusted_scores, format_adjusted
 from counterground.results._breakdown import (
     BreakdownView,
     breakdown_as_table,
@@ -94,6 +95,7 @@ __all__ = [
     "RUN_FILES",
     "SIGNIFICANT",
     "TITLES",
+    "AdjustedScores",
     "BenchmarkRecord",
     "BreakdownView",
     "Cell",
@@ -115,6 +117,7 @@ __all__ = [
     "StoppingRecord",
     "Table",
     "TextFormat",
+    "adjusted_scores",
     "bibliography",
     "block",
     "bounds",
@@ -129,6 +132,7 @@ __all__ = [
     "eval_yaml",
     "find_models",
     "folded",
+    "format_adjusted",
     "format_breakdown",
     "format_contrast",
     "format_scores",

@@ -25,6 +25,7 @@ from counterground.metrics import (
     by_key,
     check_columns,
     read_answers,
+    score_adjusted,
     score_by,
     score_contrast,
     score_predictions,
@@ -138,6 +139,18 @@ class Run:
         check_columns(columns, self.rows.collect_schema(), "a breakdown")
         with _reading(self.path):
             return score_by(self.rows, columns, confidence=Confidence(anytime=self.could_stop))
+
+    def adjusted(self, contrast: Contrast, covariates: Sequence[str]) -> pl.DataFrame:
+        """Return `metrics.score_adjusted`, with the kind of interval that the run needs.
+
+        Raises:
+            UsageError: an unknown covariate.
+            CounterGroundError: the sides do not overlap, or what else stands against adjusting.
+        """
+        with _reading(self.path):
+            return score_adjusted(
+                self.rows, contrast, covariates, confidence=Confidence(anytime=self.could_stop)
+            )
 
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""

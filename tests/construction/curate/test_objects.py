@@ -7,9 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from counterground.construction.curate import curate
-
-# The geometry of a mask, which no file format may round.
-from counterground.construction.curate._objects import object_place
+from counterground.photos import object_place
 
 
 def drawn(box, size=(200, 100)):
@@ -26,7 +24,7 @@ def test_area_and_offset_of_a_rectangle():
     assert place.offset == pytest.approx(0.7)  # its centre is at 170 of 200
     assert object_place(mask.T).offset == pytest.approx(0.7)
     assert object_place(np.full((3, 5), 255)).offset == pytest.approx(0)
-    assert object_place(np.zeros((3, 5))) == (0, 0)
+    assert object_place(np.zeros((3, 5))) == (0, 0, 0)
 
 
 @pytest.fixture

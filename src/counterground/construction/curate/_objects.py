@@ -11,31 +11,10 @@ import polars as pl
 from counterground.construction.curate._settings import CurateSettings
 from counterground.construction.curate._signals import share_better, signal_rows
 from counterground.errors import CounterGroundError
-from counterground.photos import UnreadablePhoto, load_photo
+from counterground.photos import ObjectPlace, UnreadablePhoto, mask_place
 from counterground.pool import Pool
 
 _REASON = "clarity"
-_HALF = 128
-
-
-class ObjectPlace(NamedTuple):
-    """Fraction of pixels that are object, and distance of its centre from the photo's (0) to the edge (1)."""
-
-    area: float
-    offset: float
-
-
-def object_place(mask: np.ndarray) -> ObjectPlace:
-    """Return where the object of a mask ``[h, w]`` (0 to 255, white is object) lies."""
-    inside = mask >= _HALF
-    if not inside.any():
-        return ObjectPlace(0.0, 0.0)
-    rows, columns = np.nonzero(inside)
-    ways = [
-        abs((place.mean() + 0.5) / side - 0.5) * 2
-        for place, side in zip((rows, columns), mask.shape, strict=True)
-    ]
-    return ObjectPlace(float(inside.mean()), float(max(ways)))
 
 
 class MaskedPhotos(NamedTuple):
@@ -95,12 +74,8 @@ def _area_sentence(area: float, limit: float) -> str:
 def _places(pool: Pool, photos: pl.DataFrame) -> Iterator[tuple[str, ObjectPlace | str]]:
     for path, mask in photos.filter(pl.col("mask").is_not_null()).select("path", "mask").iter_rows():
         try:
-            image = load_photo(pool.photo_file(mask), rgb=False).image
+            yield path, mask_place(pool.photo_file(mask))
         except UnreadablePhoto as error:
             yield path, f"{mask} ({error.reason})"
         except CounterGroundError as error:
             yield path, f"{mask} ({str(error).rstrip('.')})"
-        else:
-            transparent = image.has_transparency_data
-            grey = image.convert("RGBA").getchannel("A") if transparent else image.convert("L")
-            yield path, object_place(np.asarray(grey))

@@ -1,0 +1,155 @@
+"""How large a photo is, how large its object, and how far that is from the middle: from masks and boxes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from counterground.photos._benchmark import Benchmark
+from counterground.photos._photo import UnreadablePhoto, load_photo, photo_size
+from counterground.text import counted
+
+BOX = ("box_x", "box_y", "box_width", "box_height")
+"""Covariates that are an object's box in pixels: left and upper edge, width and height, as in COCO."""
+_HALF = 128
+_NAMED = 3
+_Found = TypeVar("_Found")
+
+
+class ObjectPlace(NamedTuple):
+    """Where an object is.
+
+    ``area`` is its fraction of the photo; ``distance`` the way from the photo's centre to its own, in half
+    diagonals; ``offset`` the same as a part of the way to the edge, across or down, whichever is more.
+    """
+
+    area: float
+    distance: float
+    offset: float
+
+
+class Geometry(NamedTuple):
+    """``path`` and what is known of ``metrics.MEASURED``, null for single photos; and what is not known."""
+
+    columns: pl.DataFrame
+    warnings: list[str]
+
+
+def object_place(mask: npt.NDArray[np.generic]) -> ObjectPlace:
+    """Return where the object of a mask ``[h, w]`` (0 to 255, white is object) lies; all 0 without one."""
+    inside = np.asarray(mask) >= _HALF
+    height, width = inside.shape
+    rows, columns = inside.sum(axis=1), inside.sum(axis=0)
+    pixels = int(rows.sum())
+    if not pixels:
+        return ObjectPlace(0.0, 0.0, 0.0)
+    across = float(columns @ (np.arange(width) + 0.5)) / pixels
+    down = float(rows @ (np.arange(height) + 0.5)) / pixels
+    return _placed(pixels, (across, down), (width, height))
+
+
+def _placed(pixels: float, centre: tuple[float, float], size: tuple[int, int]) -> ObjectPlace:
+    away = [abs(middle - side / 2) for middle, side in zip(centre, size, strict=True)]
+    offset = max(2 * way / side for way, side in zip(away, size, strict=True))
+    return ObjectPlace(pixels / math.prod(size), 2 * math.hypot(*away) / math.hypot(*size), offset)
+
+
+def mask_place(path: Path) -> ObjectPlace:
+    """Return where the object of a mask's file lies: what is opaque if it has alpha, else what is white.
+
+    Raises:
+        UnreadablePhoto: it cannot be decoded.
+    """
+    image = load_photo(path, rgb=False).image
+    grey = image.convert("RGBA").getchannel("A") if image.has_transparency_data else image.convert("L")
+    return object_place(np.asarray(grey))
+
+
+def photo_geometry(benchmark: Benchmark) -> Geometry:
+    """Measure photos and their objects, of masks or, where a photo has none, of boxes (columns ``BOX``).
+
+    ``object_area`` is the fraction of the photo's area; ``object_distance`` the way from the photo's centre
+    to the object's, in half diagonals of the photo; ``photo_pixels`` width times height. A covariate that the
+    manifest has already is left out: its own numbers stay.
+    """
+    photos = benchmark.photos
+    sizes = _read(lambda path: photo_size(benchmark.photo_path(path)), photos["path"])
+    pixels = [None if isinstance(size, str) else math.prod(size) for size in sizes]
+    places, failures = _objects(benchmark, sizes)
+    columns: dict[str, list[Any]] = {
+        "object_area": [place and place.area for place in places],
+        "object_distance": [place and place.distance for place in places],
+        "photo_pixels": pixels,
+    }
+    known = {
+        name: pl.Series(name, values, pl.Float64)
+        for name, values in columns.items()
+        if name not in photos.columns and any(value is not None for value in values)
+    }
+    return Geometry(photos.select("path").with_columns(**known), _warnings(failures))
+
+
+def _objects(
+    benchmark: Benchmark, sizes: Sequence[tuple[int, int] | str]
+) -> tuple[list[ObjectPlace | None], list[str]]:
+    """Return the object of each photo, None where it has none, and why others could not be measured."""
+    photos = benchmark.photos
+    masks = photos["mask"].drop_nulls().unique(maintain_order=True).to_list()
+    by_mask = dict(zip(masks, _read(lambda mask: mask_place(benchmark.root / mask), masks), strict=True))
+    boxes: Sequence[Any] = [None] * len(photos)
+    if set(BOX) <= set(photos.columns):
+        boxes = photos.select(BOX).rows()
+    places: list[ObjectPlace | None] = []
+    failures = []
+    for path, mask, box, size in zip(photos["path"], photos["mask"], boxes, sizes, strict=True):
+        found: ObjectPlace | str | None = None
+        if mask is not None:
+            found, what = by_mask[mask], mask
+        elif box is not None and None not in box and not isinstance(size, str):
+            found, what = _box_place(box, size), f"the box of {path}"
+        if isinstance(found, ObjectPlace) and not found.area:
+            found = "it marks no object: that is what is opaque, or white (255)"
+        if isinstance(found, str):
+            failures.append(f"{what} ({found})")
+        places.append(found if isinstance(found, ObjectPlace) else None)
+    return places, failures
+
+
+def _box_place(box: Sequence[float], size: tuple[int, int]) -> ObjectPlace | str:
+    """Return where a box lies, without what is beyond the photo."""
+    start = [max(0.0, float(edge)) for edge in box[:2]]
+    end = [min(float(side), edge + length) for edge, length, side in zip(box[:2], box[2:], size, strict=True)]
+    lengths = [last - first for first, last in zip(start, end, strict=True)]
+    if not min(lengths) > 0:
+        return f"it does not lie in the photo of {size[0]} x {size[1]} pixels"
+    centre = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
+    return _placed(math.prod(lengths), centre, size)
+
+
+def _warnings(failures: Sequence[str]) -> list[str]:
+    if not failures:
+        return []
+    more = f" and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
+    photos = counted(len(failures), "photo")
+    return [f"The object of {photos} could not be measured: {', '.join(failures[:_NAMED])}{more}."]
+
+
+def _read(function: Callable[[str], _Found], paths: Sequence[str] | pl.Series) -> list[_Found | str]:
+    """Return what a function finds in each file, or the reason why it cannot be read."""
+
+    def find(path: str) -> _Found | str:
+        try:
+            return function(path)
+        except UnreadablePhoto as error:
+            return error.reason
+
+    with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as threads:
+        return list(threads.map(find, paths))
