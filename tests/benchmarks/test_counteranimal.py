@@ -13,11 +13,16 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.benchmarks import benchmark_folder, get_benchmark, list_benchmarks, open_benchmark
-
 # Where an unpacking is cut off, and how often a download is tried, are not for users to set.
-from counterground.benchmarks.counteranimal import _archive, compare_with_paper, get_counteranimal
-from counterground.benchmarks.counteranimal import _counteranimal as _download
+from counterground.benchmarks import (
+    _archive,
+    _fetch,
+    benchmark_folder,
+    get_benchmark,
+    list_benchmarks,
+    open_benchmark,
+)
+from counterground.benchmarks.counteranimal import compare_with_paper, get_counteranimal
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import imagenet_names
@@ -287,7 +292,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(_download, "_RETRIES", 0)
+    monkeypatch.setattr(_fetch, "_RETRIES", 0)
 
 
 class TestDownload:
