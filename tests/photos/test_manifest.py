@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
+from counterground.metrics import DROP, Contrast, Design
 from counterground.photos import (
     MANIFEST_SCHEMA,
     Benchmark,
@@ -54,7 +55,10 @@ def test_a_manifest_is_completed_cast_and_sorted():
         ({"path": None}, "no column 'path'"),
         ({"photo_id": None}, "no column 'photo_id'"),
         ({"class_name": None}, "no column 'class_name'"),
-        ({"grup": ["common"] * 3}, "unknown column 'grup'. Did you mean 'group'?"),
+        ({"grup": ["common"] * 3}, "a column 'grup': did you mean 'group'? If not, rename it"),
+        ({"Weather": ["fog"] * 3}, "a column 'Weather': an attribute's name has small letters"),
+        ({"correct": ["yes"] * 3}, "a column 'correct': the name is taken"),
+        ({"tags": [["a"]] * 3}, "a column 'tags': its type is List(String)"),
         ({"class_index": ["x", "y", "z"]}, "column 'class_index' must be Int32, not String"),
         ({"path": ["a", "a", "b"]}, "Photo 'a' (and 1 more): its path occurs more than once."),
         ({"path": ["a", "", "b"]}, "its path is empty"),
@@ -123,6 +127,71 @@ def test_version_hashes_all_that_scores_depend_on_and_nothing_else(tmp_path):
     different.append(Benchmark("x", tmp_path, manifest(), other_space).version)
     assert len({benchmark.version, *different}) == 7
     assert re.fullmatch("[0-9a-f]{64}", benchmark.version)
+
+
+def test_further_columns_are_attributes_and_covariates():
+    frame = manifest(wet=[True, None, False], size=[1, 2, 3], place=["sea", "", None]).with_columns(
+        nan=pl.Series([float("nan"), 0.5, 1.0]), kind=pl.Series(["a", "b", "a"], dtype=pl.Categorical)
+    )
+    photos = validate_manifest(frame, SPACE)
+    assert photos.columns[len(MANIFEST_SCHEMA) :] == ["kind", "nan", "place", "size", "wet"]
+    assert photos.select("kind", "nan", "place", "size", "wet").rows() == [
+        ("b", 0.5, "", 2.0, None),
+        ("a", 1.0, None, 3.0, "no"),
+        ("a", None, "sea", 1.0, "yes"),
+    ]
+    assert validate_manifest(photos, SPACE).equals(photos)
+
+
+def test_attributes_take_part_in_the_version_where_there_are_any_and_the_design_does_not(tmp_path):
+    plain = Benchmark("x", tmp_path, manifest(), SPACE)
+    assert plain.version == "ee4eee2499aba525541a44e673497bfb9c88b02e9cf09c35ffef207d017e8dd6"
+    frames = [
+        manifest(place=["a", "b", None]),
+        manifest(place=["a", "b", "b"]),
+        manifest(site=["a", "b", None]),
+        manifest(place=[1, 2, None]),
+    ]
+    versions = {Benchmark("x", tmp_path, frame, SPACE).version for frame in frames}
+    assert len(versions | {plain.version}) == 5
+    design = Design(("class_name", "place"), (Contrast("sea", "place=a", "place=b"),))
+    assert Benchmark("x", tmp_path, frames[0], SPACE, design=design).version in versions
+
+
+def test_the_design_is_written_and_read_back_where_it_is_not_the_default(benchmark, tmp_path):
+    assert "design" not in json.loads(
+        (write_benchmark(benchmark, tmp_path / "a") / "benchmark.json").read_text()
+    )
+    photos = benchmark.photos.with_columns(place=pl.Series(["sea", "land", None]), size=pl.Series([1, 2, 3]))
+    design = Design(
+        ("class_name", "place"),
+        (Contrast("sea", "place=sea", "average(training)"), DROP, Contrast("s", "size<2", "all", ())),
+        {"training": {("tench", "sea"): 3, ("goldfish", "land"): 1}},
+    )
+    rich = Benchmark("rich", benchmark.root, photos, benchmark.label_space, design=design)
+    back = read_benchmark(write_benchmark(rich, tmp_path / "b"))
+    assert_same(back, rich)
+    assert back.design == design
+    assert back.described(name="other").design == design
+    assert "place: land 1, sea 1" in repr(back)
+    content = json.loads((tmp_path / "b" / "benchmark.json").read_text())
+    content["design"]["contrasts"] = ["sea: place=sea"]
+    (tmp_path / "b" / "benchmark.json").write_text(json.dumps(content))
+    with pytest.raises(CounterGroundError, match=r"cannot be read .*is not one"):
+        read_benchmark(tmp_path / "b")
+
+
+def test_a_design_of_columns_that_the_photos_lack_is_refused(benchmark):
+    for design, message in (
+        (Design(("class_name", "plaace")), "no column 'plaace' for the cells; .* Did you mean 'place'"),
+        (
+            Design(contrasts=(Contrast("x", "weather=fog", "all"),)),
+            "no column 'weather' for the contrast 'x'",
+        ),
+        (Design(contrasts=(Contrast("x", "place<1", "all"),)), "has texts, which < does not compare"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Benchmark("x", None, benchmark.photos.with_columns(place=pl.lit("sea")), SPACE, design=design)
 
 
 def test_indices_that_a_cast_would_change_are_refused():
@@ -215,7 +284,7 @@ def test_a_writing_that_was_cut_off_is_found_out(benchmark, tmp_path):
 def test_a_damaged_description(benchmark, tmp_path, text):
     out = write_benchmark(benchmark, tmp_path / "out")
     (out / "benchmark.json").write_text(text)
-    with pytest.raises(CounterGroundError, match="cannot be read") as caught:
+    with pytest.raises(CounterGroundError, match=r"cannot be read") as caught:
         read_benchmark(out)
     assert "\n" not in str(caught.value)
 

@@ -76,11 +76,11 @@ def test_a_strangers_webdataset_with_names(tmp_path, cache):
     assert found.photos["path"].to_list() == ["deep/er/3.jpeg", "files/0000001.jpg", "files/0000002.jpg"]
     rows = found.photos.drop("path", "photo_id", "mask").rows()
     assert rows == [
-        (1, "hen", None, None, None, None, None, None),
-        (1, "hen", "grass", "common", "7", None, None, None),
-        (0, "tench", None, None, None, "cc-by", "© Z", "u"),
+        (1, "hen", None, None, None, None, None, None, None),
+        (1, "hen", "grass", "common", "7", None, None, None, None),
+        (0, "tench", None, None, None, "cc-by", "© Z", "u", "c"),
     ]
-    assert found.notes[0] == "Fields of the samples that were not used: caption."
+    assert found.photos.columns[-1] == "caption"
     for path, expected in found.photos.select("path", "photo_id").iter_rows():
         assert photo_id(found.photo_path(path)) == expected
 
@@ -201,7 +201,7 @@ def test_a_strangers_parquet_with_names(tmp_path):
     assert (found.name, found.label_space.imagenet) == ("hf", (0, 8))
     assert found.photos["group"].to_list() == ["common", None]
     assert found.photo_path(found.photos["path"][0]).read_bytes() == jpeg(0)
-    assert "Fields of the samples that were not used: extra." in found.notes
+    assert found.photos["extra"].to_list() == [1.0, 1.0]
     (tmp_path / "hf" / "data" / "train-00000-of-00001.parquet").rename(tmp_path / "hf" / "train.parquet")
     (tmp_path / "hf" / "data").rmdir()
     assert read_benchmark(tmp_path / "hf").version == found.version

@@ -43,13 +43,16 @@ def test_optional_columns_are_kept_and_others_noted(write):
             group=["common", None, "counter"],
             cluster=[7, 7, 8],
             source=["a", "b", None],
-            backgroud=["x", "y", "z"],
+            correct=["x", "y", "z"],
+            weather=["fog", "sun", None],
         )
     )
+    assert benchmark.photos["weather"].to_list() == ["sun", None, "fog"]
     assert benchmark.photos["group"].to_list() == [None, "counter", "common"]
     assert benchmark.photos["cluster"].to_list() == ["7", "8", "7"]
+    taken = "the name is taken by predictions, scores or expressions: rename it"
     assert benchmark.notes == (
-        "Columns of the manifest that were not used: backgroud (did you mean 'background'?).",
+        f"Columns of the manifest that were not used: correct ({taken}).",
         "No common photo, so no drop, for 1 of 2 classes: tench.",
         "No counter photo, so no drop, for 1 of 2 classes: tench.",
     )
@@ -67,12 +70,17 @@ def test_other_files_are_read_as_parquet_is(write, tmp_path, suffix):
         rows.with_columns(pl.col("background").replace("", None)).write_ndjson(path)
     benchmark = read_benchmark(path)
     assert benchmark.label_space.imagenet == (8, None)
-    assert benchmark.photos.select("path", "class_name", "background").rows() == [
-        ("0.png", "tench", None),
-        ("1.png", "hen", "road"),
-        ("2.png", "hen", "grass"),
+    assert benchmark.photos.select("path", "class_name", "background", "other").rows() == [
+        ("0.png", "tench", None, 2.0),
+        ("1.png", "hen", "road", 3.0),
+        ("2.png", "hen", "grass", 1.0),
     ]
-    assert benchmark.notes == ("Columns of the manifest that were not used: other.",)
+    assert benchmark.notes == ()
+
+
+def test_a_column_one_slip_from_a_known_one_is_no_attribute(write):
+    with pytest.raises(CounterGroundError, match="column 'backgroud': did you mean 'background'"):
+        read_benchmark(write(backgroud=["x", "y", "z"]))
 
 
 def test_a_table_as_pandas_writes_it(write, tmp_path):

@@ -25,6 +25,17 @@ from counterground.metrics._agreement import (
 )
 from counterground.metrics._codes import GROUPS
 from counterground.metrics._confidence import LEVEL, Confidence
+from counterground.metrics._design import (
+    DESIGN,
+    DROP,
+    RESERVED,
+    Contrast,
+    Design,
+    attributes,
+    check_contrast,
+    name_problem,
+)
+from counterground.metrics._expression import Condition, Side
 from counterground.metrics._intervals import (
     Interval,
     balanced_interval,
@@ -54,7 +65,6 @@ from counterground.metrics._regression import (
     ordinary_least_squares,
     rank_correlation,
 )
-from counterground.metrics._sampling import PHOTO_COLUMNS
 from counterground.metrics._scores import (
     BACKGROUNDS_SCHEMA,
     SCORES_SCHEMA,
@@ -66,6 +76,8 @@ from counterground.metrics._settings import (
     CLASSIFICATION,
     KEY_SCHEMA,
     KEYS,
+    PHOTO_COLUMNS,
+    RESULT_SCHEMA,
     SETTING,
     SETTING_SCHEMA,
     by_key,
@@ -80,6 +92,8 @@ __all__ = [
     "BY_SIDE",
     "CLASSIFICATION",
     "COMPARISON_SCHEMA",
+    "DESIGN",
+    "DROP",
     "EDGE",
     "FEWEST",
     "GROUPS",
@@ -89,6 +103,8 @@ __all__ = [
     "LEVEL",
     "MOST_NOISE",
     "PHOTO_COLUMNS",
+    "RESERVED",
+    "RESULT_SCHEMA",
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
@@ -97,8 +113,11 @@ __all__ = [
     "ClassDrops",
     "Coefficient",
     "Compared",
+    "Condition",
     "Confidence",
+    "Contrast",
     "Correlation",
+    "Design",
     "DropError",
     "Interval",
     "LineFit",
@@ -107,13 +126,16 @@ __all__ = [
     "PairedTest",
     "Regression",
     "Scale",
+    "Side",
     "TableColumn",
     "agreement",
     "alpha_interval",
+    "attributes",
     "balanced_accuracy",
     "balanced_interval",
     "balanced_mean",
     "by_key",
+    "check_contrast",
     "class_accuracy",
     "class_drops",
     "cohen_kappa",
@@ -131,6 +153,7 @@ __all__ = [
     "in_setting",
     "krippendorff_alpha",
     "mean_drop",
+    "name_problem",
     "ordinary_least_squares",
     "outside",
     "paired_test",

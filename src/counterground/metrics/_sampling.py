@@ -14,9 +14,8 @@ import polars as pl
 
 from counterground.metrics._codes import Codes, Floats, Strata, cluster_codes
 from counterground.metrics._confidence import CONFIDENCE, Confidence
+from counterground.metrics._settings import PHOTO_COLUMNS
 
-PHOTO_COLUMNS = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
-"""Columns of ``predictions.parquet`` that describe a photo."""
 IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
 
 

@@ -28,6 +28,20 @@ BY_SIDE = ("prompts", "protocol", "answer_score")
 """What may differ between two models that are compared: an encoder and a generative model (`comparable`)."""
 KEY_SCHEMA: dict[str, Any] = {"model": pl.String, **SETTING_SCHEMA}
 KEYS = tuple(KEY_SCHEMA)
+RESULT_SCHEMA: dict[str, Any] = {
+    "true_index": pl.Int32,
+    "predicted_index": pl.Int32,
+    "predicted_name": pl.String,
+    "correct": pl.Boolean,
+    "true_rank": pl.Int32,
+    "confidence": pl.Float32,
+    "top2_gap": pl.Float32,
+    "loss_sum": pl.Float32,
+    "loss_mean": pl.Float32,
+}
+"""The columns of ``predictions.parquet`` that say what a model answered."""
+PHOTO_COLUMNS = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
+"""Columns of ``predictions.parquet`` that describe a photo, besides its attributes and covariates."""
 _PHOTO = ("path", "class_index", "group", "cluster", "correct")
 
 

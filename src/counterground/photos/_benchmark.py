@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from counterground.metrics import GROUPS
+from counterground.metrics import DESIGN, GROUPS, Design, attributes
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import validate_manifest
 from counterground.photos._memory import manifest_of_table
@@ -77,13 +77,15 @@ class Benchmark:
     Attributes:
         name: what outputs call it.
         root: folder the manifest's paths are relative to.
-        photos: ``MANIFEST_SCHEMA``, sorted by path; validated and completed when the benchmark is made.
+        photos: ``MANIFEST_SCHEMA`` and perhaps attributes and covariates, sorted by path; validated and
+            completed when the benchmark is made.
         label_space: the classes in order; a class may have no photo.
         notes: sentences that every output must repeat.
         discovery: how a model chose its pairs of backgrounds; None where none did.
+        design: cells, contrasts and shares of cells that its scores are about.
 
     Raises:
-        CounterGroundError: see ``validate_manifest``.
+        CounterGroundError: see ``validate_manifest``; or the design names columns that the photos lack.
     """
 
     name: str
@@ -92,9 +94,11 @@ class Benchmark:
     label_space: LabelSpace
     notes: tuple[str, ...] = ()
     discovery: Discovered | None = None
+    design: Design = DESIGN
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
+        self.design.check(self.photos, values=False)
 
     def __repr__(self) -> str:
         return "\n".join(self._lines())
@@ -108,7 +112,8 @@ class Benchmark:
     def _lines(self) -> list[str]:
         photos = self.photos
         lines = [f"{self.name}: {counted(len(photos), 'photo')} of {counted(len(self.label_space), 'class')}"]
-        for column in ("group", "background"):
+        texts = [name for name, kind in attributes(photos.schema).items() if kind == pl.String]
+        for column in ("group", "background", *texts):
             counts = (
                 photos[column]
                 .drop_nulls()
@@ -165,12 +170,15 @@ class Benchmark:
 
     @cached_property
     def version(self) -> str:
-        """SHA-256 over what scores depend on: the manifest up to ``cluster``, and the label space.
+        """SHA-256 over what scores depend on: the manifest up to ``cluster``, attributes, label space.
 
-        The name, the notes, the discovery, the root and the order of the rows play no part.
+        The name, the notes, the discovery, the design, the root and the order of the rows play no part.
         """
         digest = hashlib.sha256(self.label_space.to_json().encode())
-        for row in self.photos.select(_VERSIONED).iter_rows():
+        further = sorted(attributes(self.photos.schema))
+        if further:
+            digest.update(json.dumps(further).encode() + b"\n")
+        for row in self.photos.select(*_VERSIONED, *further).iter_rows():
             digest.update(json.dumps(row).encode() + b"\n")
         return digest.hexdigest()
 
@@ -180,10 +188,18 @@ class Benchmark:
         name: str | None = None,
         notes: Iterable[str] | None = None,
         discovery: Discovered | None = None,
+        design: Design | None = None,
     ) -> Benchmark:
-        """Return the same photos with another name, notes or discovery, without validating them again."""
+        """Return the same photos with another name, notes, discovery or design, without validating again."""
         described = copy.copy(self)
-        changes = {"name": name, "notes": None if notes is None else tuple(notes), "discovery": discovery}
+        if design is not None:
+            design.check(self.photos, values=False)
+        changes = {
+            "name": name,
+            "notes": None if notes is None else tuple(notes),
+            "discovery": discovery,
+            "design": design,
+        }
         vars(described).update({field: value for field, value in changes.items() if value is not None})
         return described
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from counterground.errors import CounterGroundError, did_you_mean
-from counterground.metrics import GROUPS
+from counterground.errors import CounterGroundError
+from counterground.metrics import GROUPS, name_problem
 from counterground.photos._label_space import LabelSpace
 
 MANIFEST_SCHEMA: dict[str, pl.DataType] = {
@@ -21,16 +21,21 @@ MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "attribution": pl.String(),  # credit line to be shown with the photo
     "source": pl.String(),
 }
+_TEXTS = (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
 _REQUIRED = ("path", "photo_id", "class_index", "class_name")
 
 
 def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataFrame:
     """Return the manifest in ``MANIFEST_SCHEMA``, sorted by path; columns that may be null may be absent.
 
+    Further columns stand behind those, in the order of their names: attributes (texts; true and false become
+    yes and no) and covariates (numbers, float64; NaN becomes null).
+
     Raises:
-        CounterGroundError: the first thing that is wrong, naming the column or the photo: a missing, unknown
-            or mistyped column, an empty required value, a path twice, absolute or out of the root, a group
-            other than common, counter and null, a class that the label space does not have.
+        CounterGroundError: the first thing that is wrong, naming the column or the photo: a missing or
+            mistyped column, one that cannot be an attribute by its name or type, an empty required value, a
+            path twice, absolute or out of the root, a group other than common, counter and null, a class that
+            the label space does not have.
     """
     photos = _in_schema(photos)
     if photos.is_empty():
@@ -57,15 +62,36 @@ def _in_schema(photos: pl.DataFrame) -> pl.DataFrame:
     for column in _REQUIRED:
         if column not in photos.columns:
             raise CounterGroundError(f"The manifest has no column {column!r}.")
-    for column in photos.columns:
-        if column not in MANIFEST_SCHEMA:
-            hint = did_you_mean(column, MANIFEST_SCHEMA)
-            raise CounterGroundError(f"The manifest has an unknown column {column!r}.{hint}")
+    further = sorted(set(photos.columns) - set(MANIFEST_SCHEMA))
+    for column in further:
+        if problem := attribute_problem(column, photos.schema[column]):
+            raise CounterGroundError(f"The manifest has a column {column!r}: {problem}.")
     absent = [
         pl.lit(None, kind).alias(name) for name, kind in MANIFEST_SCHEMA.items() if name not in photos.columns
     ]
     photos = photos.with_columns(absent)
-    return pl.DataFrame([cast_column(photos[name], kind) for name, kind in MANIFEST_SCHEMA.items()])
+    return pl.DataFrame(
+        [
+            *(cast_column(photos[name], kind) for name, kind in MANIFEST_SCHEMA.items()),
+            *(_as_attribute(photos[name]) for name in further),
+        ]
+    )
+
+
+def attribute_problem(name: str, kind: pl.DataType) -> str:
+    """Say why a column cannot be an attribute or a covariate; empty where it can."""
+    if problem := name_problem(name, MANIFEST_SCHEMA):
+        return problem
+    if kind.is_numeric() or kind in _TEXTS:
+        return ""
+    return f"its type is {kind}, and an attribute is text or true and false, a covariate is a number"
+
+
+def _as_attribute(column: pl.Series) -> pl.Series:
+    """Return a further column as an attribute or a covariate."""
+    if column.dtype == pl.Boolean:
+        return column.replace_strict({True: "yes", False: "no"}, return_dtype=pl.String, default=None)
+    return column.cast(pl.Float64).fill_nan(None) if column.dtype.is_numeric() else column.cast(pl.String)
 
 
 def cast_column(column: pl.Series, kind: pl.DataType) -> pl.Series:

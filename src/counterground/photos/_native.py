@@ -8,9 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
+from polars.exceptions import PolarsError
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.files import write_parquet, write_text
+from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered
 from counterground.photos._label_space import LabelSpace
 
@@ -38,6 +40,7 @@ def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
         "root": _way(out.resolve(), benchmark.root.resolve()),
         "version": benchmark.version,
         **(asdict(benchmark.discovery) if benchmark.discovery else {}),
+        **({"design": benchmark.design.to_json()} if benchmark.design != DESIGN else {}),
     }
     write_text(out / BENCHMARK_FILE, json.dumps(description, ensure_ascii=False, indent=1) + "\n")
     return out
@@ -62,8 +65,9 @@ def read_native(folder: Path) -> Benchmark:
         name, root, version = (str(content[key]) for key in ("name", "root", "version"))
         notes = tuple(str(note) for note in content["notes"])
         discovery = Discovered.from_json(content)
+        design = Design.from_json(content.get("design"))
         photos = pl.read_parquet(folder / MANIFEST_FILE)
-    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError, PolarsError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise CounterGroundError(
             f"The benchmark in {folder} cannot be read ({reason}). Write it again."
@@ -73,7 +77,8 @@ def read_native(folder: Path) -> Benchmark:
         raise CounterGroundError(
             f"The photos of the benchmark in {folder} are not at {at} any more: move them back there."
         )
-    benchmark = Benchmark(name, at, photos, LabelSpace.load(folder / LABEL_SPACE_FILE), notes, discovery)
+    space = LabelSpace.load(folder / LABEL_SPACE_FILE)
+    benchmark = Benchmark(name, at, photos, space, notes, discovery, design)
     if benchmark.version != version:
         raise CounterGroundError(
             f"{MANIFEST_FILE} or {LABEL_SPACE_FILE} in {folder} is not what {BENCHMARK_FILE} was written for:"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
-from counterground.errors import CounterGroundError, did_you_mean, error_message
+from counterground.errors import CounterGroundError, error_message
 from counterground.photos._classes import assign_classes
 from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
 from counterground.photos._label_space import LabelSpace
-from counterground.photos._manifest import MANIFEST_SCHEMA, cast_column
+from counterground.photos._manifest import MANIFEST_SCHEMA, attribute_problem, cast_column
 from counterground.photos._photo import photo_ids
 
 _NUMBERS = ("class_index", "imagenet_index")
@@ -78,13 +77,14 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
     class of ImageNet a class is (null: none) instead of its name. A missing ``photo_id`` is computed.
 
     Args:
-        frame: the rows, one per photo; other columns than those of ``MANIFEST_SCHEMA`` are noted.
+        frame: the rows, one per photo; of other columns than those of ``MANIFEST_SCHEMA``, those that can be
+            are attributes and covariates (``as_attributes``), and the others are noted.
         root: the folder that paths are relative to. Where they are absolute, it is the deepest folder that
             all photos and masks share instead, so that the benchmark is the same wherever it lies.
 
     Raises:
-        CounterGroundError: a missing column, one class with two names or indices, absolute paths among
-            relative ones, or a file that is missing.
+        CounterGroundError: a missing column, one that is one slip from a known one, one class with two names
+            or indices, absolute paths among relative ones, or a file that is missing.
     """
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
@@ -93,27 +93,43 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
             "The manifest has neither a column 'class_name' nor 'class_index'; it has "
             f"{', '.join(frame.columns)}."
         )
-    known = {*MANIFEST_SCHEMA, "imagenet_index"}
-    unused = [column for column in frame.columns if column not in known]
-    frame = _cast_keys(frame.drop(unused))
+    frame, notes_on_columns = as_attributes(frame)
+    frame = _cast_keys(frame)
     frame, root, moved = _below_one_folder(frame, root)
     space, frame, notes = _classify(frame)
     if "photo_id" not in frame.columns:
         ids = photo_ids([root / path for path in frame["path"]])
         frame = frame.with_columns(pl.Series("photo_id", ids, pl.String))
-    if unused:
-        absent = set(MANIFEST_SCHEMA) - set(frame.columns)
-        listed = ", ".join(_unused(column, absent) for column in unused)
-        notes = (*notes, f"Columns of the manifest that were not used: {listed}.")
-    return frame.drop("imagenet_index", strict=False), root, space, (*moved, *notes)
+    return frame.drop("imagenet_index", strict=False), root, space, (*moved, *notes, *notes_on_columns)
 
 
-def _unused(column: str, absent: Iterable[str]) -> str:
-    """Name a column that is not used, and the one it may have been meant to be."""
-    similar = did_you_mean(column, absent).strip()
-    if similar:
-        return f"{column} ({similar[0].lower()}{similar[1:]})"
-    return column or "one without a name"
+def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return a table whose further columns can be attributes and covariates, and a note on those left out.
+
+    Texts that are all numbers, as in CSV, become numbers.
+
+    Raises:
+        CounterGroundError: a column that is one slip from a known one.
+    """
+    known = {*MANIFEST_SCHEMA, "imagenet_index"}
+    kept, unused = [], []
+    for column in frame.columns:
+        problem = "" if column in known else attribute_problem(column, frame.schema[column])
+        if problem.startswith("did you mean"):
+            raise CounterGroundError(f"The manifest has a column {column!r}: {problem}.")
+        if problem:
+            unused.append(f"{column} ({problem})" if column else "one without a name")
+        else:
+            kept.append(frame[column] if column in known else _numbers_or_texts(frame[column]))
+    note = f"Columns of the manifest that were not used: {', '.join(unused)}."
+    return pl.DataFrame(kept), ((note,) if unused else ())
+
+
+def _numbers_or_texts(column: pl.Series) -> pl.Series:
+    if column.dtype != pl.String or column.is_null().all():
+        return column
+    numbers = column.cast(pl.Float64, strict=False)
+    return numbers if numbers.null_count() == column.null_count() else column
 
 
 def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:

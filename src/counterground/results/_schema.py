@@ -9,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from counterground.metrics import KEY_SCHEMA
+from counterground.metrics import DESIGN, KEY_SCHEMA, RESULT_SCHEMA
 from counterground.photos import Benchmark, Discovered
 
 RUN_FILES = (
@@ -32,15 +32,7 @@ PREDICTIONS_SCHEMA: dict[str, Any] = {
     "group": pl.String,
     "cluster": pl.String,
     **KEY_SCHEMA,
-    "true_index": pl.Int32,
-    "predicted_index": pl.Int32,
-    "predicted_name": pl.String,
-    "correct": pl.Boolean,
-    "true_rank": pl.Int32,
-    "confidence": pl.Float32,
-    "top2_gap": pl.Float32,
-    "loss_sum": pl.Float32,
-    "loss_mean": pl.Float32,
+    **RESULT_SCHEMA,
 }
 """Columns of ``predictions.parquet``.
 
@@ -54,7 +46,10 @@ class _Record(BaseModel):
 
 
 class BenchmarkRecord(_Record):
-    """The benchmark a run was made on; the fields of `Discovered` where a model chose its pairs."""
+    """The benchmark a run was made on; the fields of `Discovered` where a model chose its pairs.
+
+    ``design`` is what `metrics.Design` writes; None is the default, the drop.
+    """
 
     name: str
     version: str
@@ -68,6 +63,7 @@ class BenchmarkRecord(_Record):
     referee_as_published: bool = False
     earlier_referees: tuple[str, ...] = ()
     committee: tuple[str, ...] = ()
+    design: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, benchmark: Benchmark) -> BenchmarkRecord:
@@ -78,6 +74,7 @@ class BenchmarkRecord(_Record):
             n_photos=len(benchmark.photos),
             notes=list(benchmark.notes),
             **(asdict(benchmark.discovery) if benchmark.discovery else {}),
+            design=None if benchmark.design == DESIGN else benchmark.design.to_json(),
         )
 
     @property

@@ -18,6 +18,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.files import cache_dir, draft_folder, write_text
+from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame, describe_gaps
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import MANIFEST_SCHEMA
@@ -28,6 +29,7 @@ from counterground.photos._native import (
     read_native,
     write_benchmark,
 )
+from counterground.photos._table import as_attributes
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._tar import tar_samples
@@ -50,18 +52,15 @@ def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | N
     """
     into = draft / "photos"
     rows: list[dict[str, Any]] = []
-    unused: set[str] = set()
     total = 0
     for number, sample in enumerate(samples, 1):
         total += len(sample.photo) + len(sample.mask or b"")
         if total > MAX_TOTAL_BYTES or len(sample.photo) > MAX_PHOTO_BYTES or number > MAX_SAMPLES:
             raise CounterGroundError(f"{sample.where}: more than 64 GiB in all, or 256 MiB in one photo.")
         rows.append(_write_sample(sample, number, into, space))
-        unused |= {name for name in sample.fields if name not in _USED}
     if not rows:
         raise CounterGroundError("the shards hold no photos.")
-    notes = (f"Fields of the samples that were not used: {', '.join(sorted(unused))}.",) if unused else ()
-    return _benchmark(rows, into, space, notes)
+    return _benchmark(rows, into, space)
 
 
 def _write_sample(sample: Sample, number: int, into: Path, space: LabelSpace | None) -> dict[str, Any]:
@@ -76,6 +75,7 @@ def _write_sample(sample: Sample, number: int, into: Path, space: LabelSpace | N
     if sample.mask is not None:
         row["mask"] = str(fields.get("mask") or f"masks/{number:07d}.png")
         _write(sample.where, into, row["mask"], sample.mask, shared=True)
+    row |= {name: value for name, value in fields.items() if name not in _USED}
     return row | _class_of(sample, fields, space)
 
 
@@ -132,15 +132,28 @@ def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = Fal
         raise odd from error
 
 
-def _benchmark(
-    rows: list[dict[str, Any]], into: Path, space: LabelSpace | None, notes: tuple[str, ...]
-) -> Benchmark:
+def _benchmark(rows: list[dict[str, Any]], into: Path, space: LabelSpace | None) -> Benchmark:
+    known = {
+        name: kind for name, kind in MANIFEST_SCHEMA.items() if space is not None or name != "class_index"
+    }
+    further = sorted({name for row in rows for name in row if name not in MANIFEST_SCHEMA})
+    columns = [
+        *(pl.Series(name, [row.get(name) for row in rows], kind) for name, kind in known.items()),
+        *(_further(name, [row.get(name) for row in rows]) for name in further),
+    ]
     if space is None:
-        schema = {name: kind for name, kind in MANIFEST_SCHEMA.items() if name != "class_index"}
-        found = benchmark_of_frame(pl.DataFrame(rows, schema=schema), into, "")
-        return found.described(notes=(*notes, *found.notes))
-    found = Benchmark("", into, pl.DataFrame(rows, schema=MANIFEST_SCHEMA), space)
+        return benchmark_of_frame(pl.DataFrame(columns), into, "")
+    frame, notes = as_attributes(pl.DataFrame(columns))
+    found = Benchmark("", into, frame, space)
     return found.described(notes=(*notes, *describe_gaps(found)))
+
+
+def _further(name: str, values: list[Any]) -> pl.Series:
+    """Return the values of a field that is none of a manifest's: numbers, true and false, or texts."""
+    for kinds, column in (((bool,), pl.Boolean), ((int, float), pl.Float64), ((str,), pl.String)):
+        if all(isinstance(value, kinds) for value in values if value is not None):
+            return pl.Series(name, values, column)
+    return pl.Series(name, values, pl.Object)
 
 
 ShardFormat = Literal["huggingface", "webdataset"]
@@ -212,6 +225,7 @@ def describe_shards(benchmark: Benchmark, out: Path, kind: ShardFormat, shards: 
         "shards": {shard.relative_to(out).as_posix(): _sha256(shard) for shard in sorted(shards)},
         "version": benchmark.version,
         **(asdict(benchmark.discovery) if benchmark.discovery else {}),
+        **({"design": benchmark.design.to_json()} if benchmark.design != DESIGN else {}),
     }
     write_text(out / BENCHMARK_FILE, json.dumps(description, ensure_ascii=False, indent=1) + "\n")
     return out
@@ -249,7 +263,8 @@ def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
     try:
         expected: dict[str, str] = dict(description["shards"])
         _ = [description[key] for key in ("name", "notes", "version")], Discovered.from_json(description)
-    except (KeyError, TypeError, ValueError) as error:
+        Design.from_json(description.get("design"))
+    except (CounterGroundError, KeyError, TypeError, ValueError) as error:
         raise CounterGroundError(f"{folder / BENCHMARK_FILE} is damaged: export again.") from error
     for name, digest in expected.items():
         if name not in hashes:
@@ -322,7 +337,8 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
     if source.description is not None:
         name, notes = str(source.description["name"]), tuple(map(str, source.description["notes"]))
         discovery = Discovered.from_json(source.description)
-        found = found.described(name=name, notes=notes, discovery=discovery)
+        design = Design.from_json(source.description.get("design"))
+        found = found.described(name=name, notes=notes, discovery=discovery, design=design)
         if found.version != source.description["version"]:
             raise CounterGroundError(
                 f"The photos in {source.folder} are not those that {BENCHMARK_FILE} was written for:"

@@ -1,0 +1,404 @@
+"""What the scores of a benchmark compare: attributes of photos, cells, contrasts, and shares of cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from counterground.errors import UsageError, did_you_mean
+from counterground.metrics._expression import ALL, SHAPE, Condition, Reader, Side, quoted, selection
+from counterground.metrics._settings import KEYS, PHOTO_COLUMNS, RESULT_SCHEMA
+
+RESERVED = frozenset(
+    {
+        *PHOTO_COLUMNS,
+        *KEYS,
+        *RESULT_SCHEMA,
+        *("mask", "licence", "attribution", "source", "imagenet_index"),
+        *("run", "class", "cell", "metric", "value", "low", "high", "n", "clusters", "anytime", "p_value"),
+        *("classes", "classes_low", "classes_high", "all", "average", "within"),
+    }
+)
+"""Names that no attribute or covariate may have: columns of manifests, predictions and scores, and words."""
+SELECTABLE = ("class_name", "background", "group", "cluster")
+"""Columns that every manifest has and that an expression may name, besides attributes and covariates."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_WITHIN = ("class_name",)
+_TAKEN = frozenset(
+    {
+        "accuracy",
+        "plain_accuracy",
+        "worst_group_accuracy",
+        "mean_minus_worst",
+        "top5_accuracy",
+        "ece",
+        "tie_rate",
+    }
+    | {"all", "average", "within", "class", "cell"}
+)
+_LISTED = 12
+
+
+def attributes(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes (texts) and covariates (numbers) among the columns of photos or predictions."""
+    return {name: kind for name, kind in columns.items() if name not in RESERVED}
+
+
+def name_problem(name: str, known: Collection[str]) -> str:
+    """Say why a column cannot be an attribute or a covariate; empty where it can.
+
+    Args:
+        name: of the column.
+        known: columns of a manifest; a name that is one slip from one of them is not taken for another.
+    """
+    if name in RESERVED:
+        return "the name is taken by predictions, scores or expressions: rename it"
+    if not _NAME.fullmatch(name):
+        return "an attribute's name has small letters, digits and _ only, a letter first: rename it"
+    meant = next((other for other in known if _one_slip(name, other)), None)
+    if meant is not None:
+        return f"did you mean {meant!r}? If not, rename it, since it is one slip from that"
+    return ""
+
+
+def _one_slip(name: str, other: str) -> bool:
+    """Whether one letter is missing, too many, another, or two neighbours are exchanged."""
+    if abs(len(name) - len(other)) > 1 or name == other:
+        return False
+    start = next((i for i, (a, b) in enumerate(zip(name, other, strict=False)) if a != b), len(name))
+    a, b = name[start:], other[start:]
+    return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[1::-1] == b[:2] and a[2:] == b[2:])
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A difference in accuracy between two sides, ``left`` minus ``right``, with all of ``within`` held.
+
+    The value of a selection is the mean, over the strata of ``within`` that have photos on both sides, of the
+    accuracy in the stratum: every stratum counts once. A photo may stand on both sides, or on none.
+
+    Attributes:
+        name: what tables call it: small letters, digits and ``_``.
+        left: ``column=value|value & column!=value & number<0.2`` (quote values that hold signs), ``all``, or
+            ``average(NAME)``, the accuracy of cells weighted by a named share of the design.
+        right: likewise.
+        within: columns whose combinations are strata; none: all photos are one.
+
+    Raises:
+        UsageError: a side, the name or ``within`` is not written so.
+    """
+
+    name: str
+    left: str
+    right: str
+    within: tuple[str, ...] = ("class_name",)
+
+    def __post_init__(self) -> None:
+        for side in ("left", "right"):
+            object.__setattr__(self, side, str(Side.parse(getattr(self, side))))
+        object.__setattr__(self, "within", tuple(self.within))
+        if not _NAME.fullmatch(self.name):
+            raise UsageError(
+                f"A contrast cannot be called {self.name!r}: its name has small letters, digits and _ only, "
+                "a letter first."
+            )
+        is_drop = (self.left, self.right, self.within) == ("group=common", "group=counter", _WITHIN)
+        if self.name in _TAKEN or (self.name == "drop" and not is_drop):
+            raise UsageError(f"A contrast cannot be called {self.name!r}, which is another score: rename it.")
+        if self.left == self.right:
+            raise UsageError(f"The contrast {self.name!r} compares {self.left!r} with itself.")
+        if len(set(self.within)) < len(self.within):
+            raise UsageError(f"The contrast {self.name!r} names a column twice after 'within'.")
+
+    def __str__(self) -> str:
+        within = "" if self.within == _WITHIN else f" within {', '.join(self.within) or ALL}"
+        return f"{self.name}: {self.left} - {self.right}{within}"
+
+    @classmethod
+    def parse(cls, text: str) -> Contrast:
+        """Read ``NAME: LEFT - RIGHT [within COLUMN, COLUMN]``; without a name it is called ``contrast``.
+
+        ``within`` is ``class_name`` by default; ``within all`` holds nothing.
+
+        Raises:
+            UsageError: it is not written so; one line says where.
+        """
+        reader = Reader(text)
+        name = reader.name()
+        left = reader.side()
+        reader.expect("-")
+        right = reader.side()
+        within = reader.within(_WITHIN)
+        reader.end()
+        return cls(name or "contrast", str(left), str(right), within)
+
+    @cached_property
+    def sides(self) -> tuple[Side, Side]:
+        """The left and the right side."""
+        return Side.parse(self.left), Side.parse(self.right)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads, apart from those of averages."""
+        named = [condition.column for side in self.sides for condition in side.conditions]
+        return tuple(dict.fromkeys((*named, *self.within)))
+
+    def of_classes(self) -> Contrast:
+        """Return the contrast within classes too, which can be told for one class."""
+        if "class_name" in self.within:
+            return self
+        return replace(self, within=("class_name", *self.within))
+
+    @property
+    def difference_key(self) -> tuple[str, str | None]:
+        """The metric and the group under which scores have left minus right."""
+        return self.name, None
+
+    @property
+    def side_keys(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """The metric and the group under which scores have the accuracies of left and right.
+
+        Those of the drop are ``accuracy`` of ``common`` and ``counter`` photos, over all classes that have
+        some; those of other contrasts are over the strata that have both, so that they differ by its value.
+        """
+        if self == DROP:
+            return ("accuracy", "common"), ("accuracy", "counter")
+        return (self.name, self.left), (self.name, self.right)
+
+    @property
+    def titles(self) -> tuple[str, str]:
+        """What the sides are called."""
+        return ("common", "counter") if self == DROP else (self.left, self.right)
+
+
+DROP = Contrast("drop", "group=common", "group=counter")
+"""The drop of CounterAnimal: mean over classes of common minus counter accuracy."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the scores of a benchmark compare; the default is that of CounterAnimal.
+
+    Attributes:
+        cells: columns whose combinations are cells, of which one is the worst.
+        contrasts: the first is the benchmark's own.
+        weights: named shares of cells, such as those of the training set: name -> values of ``cells`` in
+            their order -> share, in any unit.
+
+    Raises:
+        UsageError: two contrasts of one name, an average of shares that are not named, or shares of other
+            cells, below 0, or of nothing.
+    """
+
+    cells: tuple[str, ...] = ("class_name", "group")
+    contrasts: tuple[Contrast, ...] = (DROP,)
+    weights: Mapping[str, Mapping[tuple[str, ...], float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", tuple(self.cells))
+        object.__setattr__(self, "contrasts", tuple(self.contrasts))
+        shares = {
+            name: {tuple(cell): float(share) for cell, share in cells.items()}
+            for name, cells in self.weights.items()
+        }
+        object.__setattr__(self, "weights", shares)
+        if not self.cells or len(set(self.cells)) < len(self.cells):
+            raise UsageError("A design names one column of cells or several, each once.")
+        if not self.contrasts:
+            raise UsageError("A design has at least one contrast.")
+        names = [contrast.name for contrast in self.contrasts]
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise UsageError(f"Two contrasts are called {repeated!r}: give each a name of its own.")
+        for name, cells in self.weights.items():
+            _check_shares(name, cells, self.cells)
+        for contrast in self.contrasts:
+            self._check_averages(contrast)
+
+    def find(self, text: str, photos: pl.DataFrame) -> Contrast:
+        """Return a contrast by its name, or the one that an expression says (``Contrast.parse``).
+
+        Args:
+            text: as on the command line.
+            photos: whose columns and values it may name.
+
+        Raises:
+            UsageError: no such contrast, or one that these photos do not have (``check``).
+        """
+        named = {contrast.name: contrast for contrast in self.contrasts}
+        if text.strip() in named:
+            contrast = named[text.strip()]
+        elif _NAME.fullmatch(text.strip()):
+            listed = "; ".join(map(str, self.contrasts))
+            raise UsageError(
+                f"There is no contrast {text.strip()!r}; there is {listed}. Or {SHAPE}."
+                f"{did_you_mean(text.strip(), named)}"
+            )
+        else:
+            contrast = Contrast.parse(text)
+            known = named.get(contrast.name, contrast)
+            if known != contrast:
+                raise UsageError(f"The design has another contrast of that name ({known}): choose another.")
+        self._check_averages(contrast)
+        check_contrast(contrast, photos)
+        return contrast
+
+    def check(self, photos: pl.DataFrame, *, values: bool = True) -> None:
+        """Refuse a design that does not fit the photos of a manifest.
+
+        Args:
+            photos: with attributes and covariates.
+            values: whether every value that it names must occur, which it need not in a part of a benchmark.
+
+        Raises:
+            UsageError: an unknown column or value, a comparison that its kind of column does not have, a side
+                that selects no photo, or columns that leave no stratum with both sides.
+        """
+        for column in self.cells:
+            _check_text_column(column, photos.schema, "the cells")
+        for contrast in self.contrasts:
+            if contrast != DROP:
+                check_contrast(contrast, photos, values=values)
+        if values:
+            for name, cells in self.weights.items():
+                self._check_cells(name, cells, photos)
+
+    def _check_cells(self, name: str, cells: Mapping[tuple[str, ...], float], photos: pl.DataFrame) -> None:
+        found = set(photos.select(self.cells).unique().iter_rows())
+        if absent := [cell for cell, share in cells.items() if share and cell not in found]:
+            raise UsageError(f"No photo is in the cell {' & '.join(absent[0])} of the shares {name!r}.")
+
+    def _check_averages(self, contrast: Contrast) -> None:
+        for side in contrast.sides:
+            if side.average is not None and side.average not in self.weights:
+                known = ", ".join(self.weights) or "none"
+                raise UsageError(
+                    f"The contrast {contrast.name!r} averages by the shares {side.average!r}, which the "
+                    f"design does not name; it has {known}.{did_you_mean(side.average, self.weights)}"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``benchmark.json`` and ``run.json`` hold."""
+        return {
+            "cells": list(self.cells),
+            "contrasts": [str(contrast) for contrast in self.contrasts],
+            "weights": {
+                name: [[*cell, share] for cell, share in cells.items()]
+                for name, cells in self.weights.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any] | None) -> Design:
+        """Read what ``to_json`` returns; None is the default.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not that.
+            UsageError: see there.
+        """
+        if content is None:
+            return cls()
+        return cls(
+            tuple(content["cells"]),
+            tuple(Contrast.parse(text) for text in content["contrasts"]),
+            {
+                name: {tuple(map(str, row[:-1])): float(row[-1]) for row in rows}
+                for name, rows in content["weights"].items()
+            },
+        )
+
+
+DESIGN = Design()
+"""Class x group, and the drop."""
+
+
+def _check_shares(name: str, cells: Mapping[tuple[str, ...], float], columns: Sequence[str]) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"Shares cannot be called {name!r}: small letters, digits and _ only.")
+    if wrong := next((cell for cell in cells if len(cell) != len(columns)), None):
+        raise UsageError(
+            f"The shares {name!r} have the cell {wrong!r}; a cell has a value of {', '.join(columns)}."
+        )
+    if not all(0 <= share < float("inf") for share in cells.values()) or not sum(cells.values()) > 0:
+        raise UsageError(f"The shares {name!r} must be numbers of at least 0, not all of them 0.")
+
+
+def check_contrast(contrast: Contrast, photos: pl.DataFrame, *, values: bool = True) -> None:
+    """Refuse a contrast that photos do not have, as ``Design.check`` does."""
+    what = f"the contrast {contrast.name!r}"
+    for column in contrast.within:
+        _check_text_column(column, photos.schema, f"'within' of {what}")
+    chosen = []
+    for side in contrast.sides:
+        for condition in side.conditions:
+            _check_condition(condition, photos, what, values=values)
+        chosen.append(selection(side, photos.schema))
+    if not values:
+        return
+    for side, rows in zip(contrast.sides, chosen, strict=True):
+        if photos.filter(rows).is_empty():
+            raise UsageError(f"{what[0].upper()}{what[1:]}: no photo is on the side {str(side)!r}.")
+    if contrast.within and all(side.average is None for side in contrast.sides):
+        held = photos.drop_nulls(contrast.within)
+        both = held.group_by(contrast.within).agg(
+            pl.all_horizontal(rows.any() for rows in chosen).alias("both")
+        )
+        if not both["both"].any():
+            raise UsageError(
+                f"{what[0].upper()}{what[1:]}: within {', '.join(contrast.within)}, no stratum of "
+                f"{both.height:,} has photos on both sides; hold fewer columns."
+            )
+
+
+def _known_columns(schema: Mapping[str, Any]) -> list[str]:
+    return [*(name for name in SELECTABLE if name in schema), *attributes(schema)]
+
+
+def _check_column(column: str, schema: Mapping[str, Any], where: str) -> None:
+    known = _known_columns(schema)
+    if column not in known:
+        raise UsageError(
+            f"There is no column {column!r} for {where}; there are {', '.join(known)}."
+            f"{did_you_mean(column, known)}"
+        )
+
+
+def _check_text_column(column: str, schema: Mapping[str, Any], where: str) -> None:
+    _check_column(column, schema, where)
+    if schema[column].is_numeric():
+        raise UsageError(f"The column {column!r} has numbers, and {where} takes attributes, which are texts.")
+
+
+def _check_condition(condition: Condition, photos: pl.DataFrame, what: str, *, values: bool) -> None:
+    column = condition.column
+    _check_column(column, photos.schema, what)
+    if photos.schema[column].is_numeric():
+        for value in condition.values:
+            _check_number(value, column)
+        return
+    if condition.sign not in ("=", "!="):
+        raise UsageError(
+            f"The column {column!r} has texts, which {condition.sign} does not compare: use = or !=."
+        )
+    if not values:
+        return
+    known = photos[column].drop_nulls().unique().sort().to_list()
+    for value in condition.values:
+        if value not in known:
+            more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+            raise UsageError(
+                f"No photo has {column}={quoted(value)}; there are "
+                f"{', '.join(known[:_LISTED]) or 'none'}{more}.{did_you_mean(value, known)}"
+            )
+
+
+def _check_number(value: str, column: str) -> None:
+    try:
+        float(value)
+    except ValueError as error:
+        raise UsageError(f"The column {column!r} has numbers, and {value!r} is none.") from error
