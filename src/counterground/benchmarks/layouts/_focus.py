@@ -1,20 +1,24 @@
 """FOCUS (Kattakinda and Feizi 2022): ten classes at common and uncommon times, in weathers and places.
 
-Annotations, what counts as uncommon, and which ImageNet classes count as which: src/experiments/ of priyathamkat/focus
-(dataset.py, evaluate_model.py); the table of annotations.db: a repository that reads it. Not verified: the number of
-photos (the paper says about 21,000), and the licence of the photos: LICENSE.md is the software's.
+Annotations, what counts as uncommon, and which ImageNet classes count as which: src/experiments/ of
+priyathamkat/focus (dataset.py, evaluate_model.py); the table of annotations.db: a repository that reads it.
+Not verified: the number of photos (the paper says about 21,000), and the licence of the photos: LICENSE.md is
+the software's.
 
-The paper reports accuracy by the number of uncommon attributes; here photos with none are common, others counter.
+The paper reports accuracy by the number of uncommon attributes, and common minus uncommon for each of them;
+"none" counts as neither. Photos with no uncommon attribute are common here, all others counter.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import polars as pl
 
-from counterground.benchmarks._layout import Copy, LayoutBenchmark
+from counterground.benchmarks._copy import Copy
+from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.errors import CounterGroundError
 from counterground.metrics import DROP, Contrast, Design
 
@@ -30,6 +34,7 @@ _CLASSES = {
     "frog": (30, 31, 32),
     "bird": (*range(7, 25), *range(80, 101), *range(127, 147)),
 }
+_SETTINGS = ("time", "weather", "place")
 _WEATHERS = frozenset({"foggy", "raining", "snowing"})  # uncommon for all
 _PLACES = {
     "truck": "indoors rocks snow water",
@@ -48,24 +53,32 @@ _PLACES = {
 def _read(copy: Copy) -> pl.DataFrame:
     query = "SELECT file_name, category, time, weather, locations FROM annotations ORDER BY file_name"
     try:
-        with closing(sqlite3.connect(f"{(copy.root / 'annotations.db').as_uri()}?mode=ro", uri=True)) as database:
+        with closing(
+            sqlite3.connect(f"{(copy.root / 'annotations.db').as_uri()}?mode=ro", uri=True)
+        ) as database:
             rows = [_row(*values) for values in database.execute(query)]
     except (sqlite3.Error, ValueError, KeyError, AttributeError) as error:
         raise CounterGroundError(f"Cannot read {copy.root / 'annotations.db'}: {error}.") from error
     return pl.DataFrame(rows)
 
 
-def _row(file: str, name: str, time: str, weather: str, places: str) -> dict[str, str]:
-    night = time == "night" and name != "frog"
-    strange = [night, weather in _WEATHERS, not set(_PLACES[name].split()).isdisjoint(places.split(", "))]
+def _row(file: str, name: str, time: str, weather: str, places: str) -> dict[str, Any]:
+    here = set(places.split(", "))
+    uncommon = {
+        "time_setting": None if time == "none" else time == "night" and name != "frog",
+        "weather_setting": None if weather == "none" else weather in _WEATHERS,
+        "place_setting": None if here == {"none"} else not here.isdisjoint(_PLACES[name].split()),
+    }
+    settings = {None: None, True: "uncommon", False: "common"}
     return {
         "path": file.lstrip("/"),
         "class_name": name,
         "background": places,
-        "group": "counter" if any(strange) else "common",
+        "group": "counter" if any(uncommon.values()) else "common",
         "time": time,
         "weather": weather,
-        "uncommon": str(sum(strange)),
+        "uncommon": sum(map(bool, uncommon.values())),
+        **{column: settings[each] for column, each in uncommon.items()},
     }
 
 
@@ -75,8 +88,12 @@ FOCUS = LayoutBenchmark(
     marks=("annotations.db",),
     read=_read,
     classes=_CLASSES,
-    design=Design(contrasts=(DROP, Contrast.parse("three: uncommon=0 - uncommon=3 within class_name"))),
-    n_photos=0,
+    design=Design(
+        contrasts=(
+            DROP,
+            *(Contrast(f"{of}_gap", f"{of}_setting=common", f"{of}_setting=uncommon") for of in _SETTINGS),
+        )
+    ),
     licence="of the repository: University of Maryland, non-commercial research; of the photos: not verified",
     homepage="https://github.com/priyathamkat/focus",
     by_hand="Get focus.zip by the link in the README of priyathamkat/focus.",

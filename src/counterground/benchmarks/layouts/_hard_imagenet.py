@@ -1,37 +1,36 @@
-"""Hard ImageNet (Moayeri et al. 2022): 15 ImageNet classes with strong spurious cues, and masks of their objects.
+"""Hard ImageNet (Moayeri et al. 2022): 15 classes with strong spurious cues, and masks of their objects.
 
-Masks and photos: datasets/hard_imagenet.py of mmoayeri/HardImageNet; removing the object: ablations.py there; 750
-photos: its index.html; licence: the paper's page on OpenReview; classes by WordNet id: the LANCE authors' reader.
+Masks and photos: datasets/hard_imagenet.py of mmoayeri/HardImageNet; removing the object: ablations.py there;
+750 photos: its index.html; licence: the paper's page on OpenReview; classes by WordNet id: the LANCE authors'
+reader.
 
-The field removes the object: what accuracy remains comes from the rest. Here each photo stands as it is and with its
-object grey (128), made before any resizing, where theirs is made after it. A small drop is the bad one.
+The field removes the object: what accuracy remains comes from the rest. Here each photo stands as it is and
+with its object grey (128), made before any resizing, where theirs is made after it. A small drop is the bad
+one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 from PIL import Image
 
-from counterground.benchmarks._layout import Copy, LayoutBenchmark
+from counterground.benchmarks._copy import Change, Copy
+from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.errors import CounterGroundError
 from counterground.metrics import Contrast, Design
 from counterground.photos import imagenet_names, imagenet_wnids
 
-_CLASSES = (
-    "n03218198 n02492660 n04162706 n04228054 n04356056 n02807133 n02777292 n03535780 n03899768 n04019541 n03770439 "
-    "n04264628 n04540053 n09835506 n04251144"
-).split()
+_WNIDS = """
+n03218198 n02492660 n04162706 n04228054 n04356056 n02807133 n02777292 n03535780 n03899768 n04019541 n03770439
+n04264628 n04540053 n09835506 n04251144
+"""
+_CLASSES = tuple(_WNIDS.split())
 _INDICES = {wnid: imagenet_wnids().index(wnid) for wnid in _CLASSES}
 _NAMES = {wnid: imagenet_names("openai")[index] for wnid, index in _INDICES.items()}
 _PHOTOS = ("val", "HardImageNet_Images/val", "../HardImageNet_Images/val")
-
-
-def _remove(mask: Path) -> Callable[[Image.Image], Image.Image]:
-    return partial(_greyed, mask=mask)
 
 
 def _greyed(photo: Image.Image, mask: Path) -> Image.Image:
@@ -50,16 +49,18 @@ def _read(copy: Copy) -> pl.DataFrame:
             f"{copy.root} has masks but no photos: put ImageNet's validation folders {_CLASSES[0]} and so on, or "
             "HardImageNet_Images, beside them."
         )
-    rows, made = [], {}
+    rows: list[dict[str, str]] = []
+    made: dict[str, tuple[Path, Change]] = {}
     for mask in sorted(path for path in (copy.root / "val").iterdir() if path.is_file()):
         wnid, _, name = mask.name.partition("_")
         if wnid not in _NAMES:
             raise CounterGroundError(f"{mask} is not the mask of one of the 15 classes.")
         source, stem = photos / wnid / name, Path(name).stem
-        kept, removed, drawn = f"kept/{wnid}/{name}", f"removed/{wnid}/{stem}.png", f"masks/{wnid}/{stem}.png"
-        made |= {kept: (source, None), removed: (source, _remove(mask)), drawn: (mask, None)}
-        for path, state in ((kept, "kept"), (removed, "removed")):
-            rows.append({"path": path, "class_name": _NAMES[wnid], "object": state, "cluster": stem, "mask": drawn})
+        kept, removed = f"kept/{wnid}/{name}", f"removed/{wnid}/{stem}.png"
+        drawn = f"masks/{wnid}/{stem}.png"
+        made |= {kept: (source, None), removed: (source, partial(_greyed, mask=mask)), drawn: (mask, None)}
+        about = {"class_name": _NAMES[wnid], "cluster": stem, "mask": drawn}
+        rows += [{"path": kept, "object": "kept", **about}, {"path": removed, "object": "removed", **about}]
     copy.make(made)
     return pl.DataFrame(rows)
 
@@ -72,12 +73,12 @@ HARD_IMAGENET = LayoutBenchmark(
     classes={_NAMES[wnid]: (index,) for wnid, index in _INDICES.items()},
     design=Design(
         cells=("class_name", "object"),
-        contrasts=(Contrast.parse("ablation: object=kept - object=removed within class_name"),),
+        contrasts=(Contrast.parse("ablation: object=kept - object=removed"),),
     ),
     n_photos=1500,
     licence="of the masks: CC0; of the photos: ImageNet's terms, non-commercial research",
     homepage="https://mmoayeri.github.io/HardImageNet",
-    by_hand="Get hardImageNet.zip, and HardImageNet_Images or ImageNet's validation photos, as its page says.",
+    by_hand="Get hardImageNet.zip, and HardImageNet_Images or ImageNet's validation photos, by its page.",
     cite=("moayeri2022hardimagenet", "deng2009imagenet"),
     makes=True,
 ).built_in()

@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark, with_options
-from counterground.benchmarks._layout import Copy, LayoutBenchmark
+from counterground.benchmarks._copy import Copy
+from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.errors import CounterGroundError
 from counterground.metrics import Design
 
@@ -46,7 +47,9 @@ def _read(copy: Copy, split: str) -> pl.DataFrame:
     found = [places.get(path.rpartition("/")[2].rpartition(".")[0]) for path in photos["path"]]
     if None in found:
         path = photos["path"][found.index(None)]
-        raise CounterGroundError(f"{_GROUPS} does not say where {path} was taken: both must come from one run.")
+        raise CounterGroundError(
+            f"{_GROUPS} does not say where {path} was taken: both must come from one run."
+        )
     usual = [place == _USUAL[animal] for place, animal in zip(found, photos["class_name"], strict=True)]
     groups = ["common" if each else "counter" for each in usual]
     return photos.with_columns(pl.Series("background", found), pl.Series("group", groups))

@@ -1,8 +1,8 @@
 """Spawrious (Lynch et al. 2023): four breeds of dogs, made by a diffusion model, in six places.
 
-Folders, combinations, sizes and the archives' addresses: spawrious/torch.py of aengusl/spawrious; licence: its README.
-Training combinations are common, those of the test set counter. The field reports the accuracy on the test set, the
-accuracy of counter photos here; a model that was trained on Spawrious has seen the others.
+Folders, combinations, sizes and the archives' addresses: spawrious/torch.py of aengusl/spawrious; licence:
+its README. Training combinations are common, those of the test set counter. The field reports the accuracy on
+the test set, the accuracy of counter photos here; a model that was trained on Spawrious has seen the others.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark, with_options
-from counterground.benchmarks._layout import Copy, LayoutBenchmark
+from counterground.benchmarks._copy import Copy
+from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.metrics import Design
 
 _DOGS = ("bulldog", "dachshund", "labrador", "corgi")  # the order of the places below
@@ -32,12 +33,12 @@ _ARCHIVES = {
 _ENTIRE = "hofkueo8qvaqlp3/spawrious224__entire_dataset"
 
 
-def _cells(variant: str) -> tuple[dict[tuple[str, str], float], set[tuple[str, str]]]:
+def _cells(variant: str) -> tuple[dict[tuple[str, ...], float], set[tuple[str, ...]]]:
     """Return the training set's number of photos by breed and place, and the test set's breeds and places."""
     trained, tested, filler = _PLACES[variant]
     usual, other = trained.split(), tested.split()
-    shares: dict[tuple[str, str], float] = {}
-    test = set()
+    shares: dict[tuple[str, ...], float] = {}
+    test: set[tuple[str, ...]] = set()
     for number, dog in enumerate(_DOGS):
         pair = [number] if filler else [number, number ^ 1]  # many-to-many: two breeds share two places
         for at in pair:
@@ -51,7 +52,18 @@ def _cells(variant: str) -> tuple[dict[tuple[str, str], float], set[tuple[str, s
 def _read(copy: Copy, variant: str) -> pl.DataFrame:
     shares, test = _cells(variant)
     filler = _PLACES[variant][2]
-    known = (*"snow jungle desert dirt mountain beach".split(), "domain_adaptation_ds", "0", "1", *_DOGS)
+    known = (
+        "snow",
+        "jungle",
+        "desert",
+        "dirt",
+        "mountain",
+        "beach",
+        "domain_adaptation_ds",
+        "0",
+        "1",
+        *_DOGS,
+    )
     parts = []
     for dog, place in sorted({*shares, *test}):
         part = copy.grid(
@@ -77,7 +89,7 @@ def _spawrious(variant: str) -> BuiltInBenchmark:
         read=lambda copy: _read(copy, variant),
         classes=tuple(sorted(_DOGS)),
         design=Design(cells=("class_name", "background"), weights={"training": shares}),
-        counts=dict.fromkeys({**shares, **dict.fromkeys(sorted(test))}, size),
+        counts=dict.fromkeys([*shares, *sorted(test)], size),
         licence="MIT",
         homepage="https://github.com/aengusl/spawrious",
         by_hand=f"Get {archive.partition('/')[2]}.tar.gz by the links of aengusl/spawrious.",

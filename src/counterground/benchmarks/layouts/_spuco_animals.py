@@ -1,7 +1,7 @@
 """SpuCoAnimals (Joshi et al. 2023): birds on land and water, dogs indoors and outdoors, of ImageNet.
 
-Folders, sizes and the archives' addresses: spuco_birds.py, spuco_dogs.py and spuco_animals.py in src/spuco/datasets of
-BigML-CS-UCLA/SpuCo.
+Folders, sizes and the archives' addresses: spuco_birds.py, spuco_dogs.py and spuco_animals.py in
+src/spuco/datasets of BigML-CS-UCLA/SpuCo.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark, with_options
-from counterground.benchmarks._layout import Copy, LayoutBenchmark
+from counterground.benchmarks._copy import Copy
+from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.metrics import Design
 
 _PARTS = {  # folder -> classes (folder -> name), each with the place that is usual for it
@@ -28,7 +29,7 @@ _SIZES = {  # of photos in the usual and in the other place, of birds and of dog
 }
 
 
-def _counts(split: str) -> dict[tuple[str, str], int]:
+def _counts(split: str) -> dict[tuple[str, ...], int]:
     return {
         (name, place): sizes[place != _USUAL[name]]
         for (names, places), sizes in zip(_PARTS.values(), _SIZES[split], strict=True)

@@ -1,8 +1,9 @@
 """UrbanCars (Li et al. 2023): urban and country cars, each with a background and an object beside it.
 
 Folders, sizes and gaps: dataset/urbancars.py, create_datasets/urbancars/gen_urbancars.py and
-urbancars_trainers/base_trainer.py of facebookresearch/Whac-A-Mole. The gaps have the other sign here: what is lost
-against the accuracy in the distribution of the training set. Nobody publishes the photos: the script makes them.
+urbancars_trainers/base_trainer.py of facebookresearch/Whac-A-Mole. The gaps have the other sign here: what is
+lost against the accuracy in the distribution of the training set. Nobody publishes the photos: the script
+makes them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark, with_options
-from counterground.benchmarks._layout import Copy, LayoutBenchmark
+from counterground.benchmarks._copy import Copy
+from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.metrics import Contrast, Design
 
 _KINDS = ("urban", "country")
@@ -55,7 +57,7 @@ def _urbancars(split: str) -> BuiltInBenchmark:
         counts=dict.fromkeys(_CELLS, 125),
         licence="of Stanford Cars, Places and LVIS, from which it is made; not verified",
         homepage="https://github.com/facebookresearch/Whac-A-Mole",
-        by_hand="Make it with scripts/prepare_dataset_models/create_urbancars.sh of facebookresearch/Whac-A-Mole.",
+        by_hand="Make it with create_urbancars.sh of facebookresearch/Whac-A-Mole.",
         cite=("li2023whacamole",),
     ).built_in()
 

@@ -1,8 +1,8 @@
 """Waterbirds (Sagawa et al. 2020): birds of CUB on places of Places.
 
 Layout, codes, averages and the archive's address: README.md and data/cub_dataset.py of kohpangwei/group_DRO,
-and WILDS' waterbirds_dataset.py, which also states the licence. Group sizes: as several repositories that read
-``metadata.csv`` state them, the training ones as in the paper.
+and WILDS' waterbirds_dataset.py, which also states the licence. Group sizes: as several repositories that
+read ``metadata.csv`` state them, the training ones as in the paper.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark, with_options
-from counterground.benchmarks._layout import Copy, LayoutBenchmark
+from counterground.benchmarks._copy import Copy
+from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.metrics import Design
 
 _SPLITS = {"train": "0", "val": "1", "test": "2"}
