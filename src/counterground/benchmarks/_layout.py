@@ -1,7 +1,7 @@
 """Benchmarks that others published: read from a copy in the layout that their authors gave it.
 
-A copy may come from any mirror: what counts is that it holds the published folders, and how many photos are in
-each cell. Where these numbers differ from those that were published, the benchmark says so.
+A copy may come from any mirror: what counts is that it holds the published folders, and how many photos are
+in each cell. Where these numbers differ from those that were published, the benchmark says so.
 """
 
 from __future__ import annotations
