@@ -143,7 +143,7 @@ def test_variance_of_averages_equals_statsmodels_without_small_sample_correction
         cov_type="cluster", cov_kwds={"groups": cluster, "use_correction": False}
     )
     means = stratum_moment(correct, cell, cluster, 2 * classes)
-    part = means._partition
+    part = means.partition
     share = part.pair_photos / part.photos[part.pair_stratum]
     means.__dict__["_scores"] = means._scores * np.sqrt(1 - share)
     common, counter = means.averages(2 * np.arange(classes)[:, None] + np.arange(2))

@@ -93,6 +93,7 @@ def test_without_packages_there_are_the_built_in_metrics():
         "plain_accuracy",
         "drop",
         "worst_group_accuracy",
+        "mean_minus_worst",
         "top5_accuracy",
         "ece",
         "tie_rate",

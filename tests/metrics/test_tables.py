@@ -33,6 +33,7 @@ METRICS = [
     *[("plain_accuracy", group) for group in (None, "common", "counter")],
     ("drop", None),
     ("worst_group_accuracy", None),
+    ("mean_minus_worst", None),
     *[("top5_accuracy", group) for group in (None, "common", "counter")],
     ("ece", None),
     ("tie_rate", None),
@@ -185,7 +186,7 @@ def test_plain_accuracy_knows_how_many_photos_each_class_has():
 
 
 def test_what_chance_alone_shifts_has_no_interval(scores):
-    for metric in ("worst_group_accuracy", "ece"):
+    for metric in ("worst_group_accuracy", "mean_minus_worst", "ece"):
         row = cell(scores, metric)
         assert row["value"] is not None, metric
         assert (row["low"], row["high"], row["classes_low"], row["classes_high"]) == (None,) * 4, metric
@@ -218,7 +219,7 @@ def test_without_groups_what_needs_them_is_null(frame):
     table = score_predictions(frame.with_columns(group=pl.lit(None, dtype=pl.String)))
     for metric, group in METRICS:
         row = cell(table, metric, group)
-        missing = group is not None or metric in ("drop", "worst_group_accuracy")
+        missing = group is not None or metric in ("drop", "worst_group_accuracy", "mean_minus_worst")
         assert (row["value"] is None) == missing
         assert (row["n"] == 0) == missing
     assert set(table.filter(pl.col("class_index").is_not_null())["metric"]) == {"accuracy"}

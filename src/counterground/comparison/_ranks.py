@@ -115,5 +115,5 @@ def paired_drops(points: pl.DataFrame, runs_of_points: Sequence[Run | None]) -> 
         for i, j in combinations(range(len(known)), 2)
         if known[i][1].photos.fingerprint == known[j][1].photos.fingerprint
     ]
-    tests = paired_tests([answers for _, answers in known], same, "drop")
+    tests = paired_tests([answers for _, answers in known], same, "difference")
     return {(known[i][0], known[j][0]): p for (i, j), p in zip(same, tests["p_value"], strict=True)}

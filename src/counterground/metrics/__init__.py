@@ -69,6 +69,7 @@ from counterground.metrics._scores import (
     BACKGROUNDS_SCHEMA,
     SCORES_SCHEMA,
     score_backgrounds,
+    score_contrast,
     score_predictions,
 )
 from counterground.metrics._settings import (
@@ -164,6 +165,7 @@ __all__ = [
     "read_answers",
     "registered_metrics",
     "score_backgrounds",
+    "score_contrast",
     "score_predictions",
     "tests_against",
     "tie_rate",

@@ -104,8 +104,3 @@ class Strata:
         """Photos per class and group, ``[c, 2]``."""
         inside = self.by_cell[self.by_cell >= 0]
         return np.bincount(inside, minlength=2 * len(self.classes)).reshape(-1, 2)
-
-    @cached_property
-    def paired(self) -> Codes:
-        """Positions of the classes that have photos in both groups."""
-        return np.flatnonzero((self.cell_sizes > 0).all(axis=1))

@@ -1,4 +1,4 @@
-"""95 % intervals: score intervals for shares, their combination for a drop, and both over other classes."""
+"""95 % intervals: score intervals of shares, their combination for differences, both over other classes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from counterground.metrics._codes import Floats, as_flags, same_length
 from counterground.metrics._confidence import CONFIDENCE, Confidence
+from counterground.metrics._design import DROP
 from counterground.metrics._distributions import t_cdf, t_quantile
-from counterground.metrics._sampling import InfluenceEstimate, Stratification, StratumMeans
+from counterground.metrics._sampling import InfluenceEstimate, StratumMeans
+from counterground.metrics._stratification import Stratification
 
 _NO_SPREAD = 1e-12
 
@@ -101,10 +103,11 @@ def drop_interval(
     flags = as_flags(correct)
     same_length(len(flags), np.asarray(class_index), "class_index")
     photos = Stratification(class_index, group, cluster, confidence=confidence)
-    paired = photos.strata.paired
-    if not len(paired):
+    sides = photos.sides(DROP)
+    averages = sides.averages()
+    if averages is None:
         return UNKNOWN
-    common, counter = StratumMeans(photos.by_cell, flags).averages(2 * paired[:, None] + np.arange(2))
+    common, counter = StratumMeans(sides.partition, flags).weighted(averages)
     return difference_interval(common, counter)
 
 
@@ -134,17 +137,22 @@ def share_interval(moment: InfluenceEstimate) -> Interval:
     return Interval(moment.value, low, high, moment.n, moment.clusters, None, *classes)
 
 
-def difference_interval(common: InfluenceEstimate, counter: InfluenceEstimate) -> Interval:
-    """Return the interval of ``common - counter`` from the intervals of both and their correlation.
+def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: int | None = None) -> Interval:
+    """Return the interval of ``left - right`` from the intervals of both and their correlation.
 
     Zou and Donner 2008 (MOVER): close to estimate +- t x standard error of the difference, with the score
     intervals' behaviour near 0 and 1, and never narrower than that: with few clusters, score intervals end
     at 0 and 1, and their difference would be too narrow.
+
+    Args:
+        left: an accuracy.
+        right: another, comparable with it.
+        n: photos behind both; by default none is behind left and right at once.
     """
-    change = common.minus(counter, n=common.n + counter.n)
+    change = left.minus(right, n=left.n + right.n if n is None else n)
     if change.clusters < 2:
         return Interval(change.value, None, None, change.n, change.clusters)
-    limits = difference_limits(common, counter)
+    limits = difference_limits(left, right)
     photos = limits(float(critical(change)))
     classes = random_classes_limits(change, photos, largest=1.0)
     return Interval(change.value, *photos, change.n, change.clusters, _p_value(change, limits), *classes)
@@ -153,21 +161,21 @@ def difference_interval(common: InfluenceEstimate, counter: InfluenceEstimate) -
 _Limits = Callable[[float], tuple[float, float]]
 
 
-def difference_limits(common: InfluenceEstimate, counter: InfluenceEstimate) -> _Limits:
-    """Return the ends of the interval of ``common - counter`` as a function of its t value."""
-    value, deviations = common.value - counter.value, common.deviations - counter.deviations
+def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Limits:
+    """Return the ends of the interval of ``left - right`` as a function of its t value."""
+    value, deviations = left.value - right.value, left.deviations - right.deviations
     error = math.sqrt(deviations @ deviations)
-    spread = math.sqrt(common.variance * counter.variance)
+    spread = math.sqrt(left.variance * right.variance)
     # A difference that no cluster moves rests on too little to believe in a correlation of one.
     moved = spread > _NO_SPREAD**2 and error > _NO_SPREAD
-    r = float(common.deviations @ counter.deviations) / spread if moved else 0.0
-    first, second = _score_limits(common), _score_limits(counter)
+    r = float(left.deviations @ right.deviations) / spread if moved else 0.0
+    first, second = _score_limits(left), _score_limits(right)
 
     def limits(t: float) -> tuple[float, float]:
         (low_1, high_1), (low_2, high_2) = first(t), second(t)
         sides = (
-            (common.value - low_1, high_2 - counter.value),
-            (high_1 - common.value, counter.value - low_2),
+            (left.value - low_1, high_2 - right.value),
+            (high_1 - left.value, right.value - low_2),
         )
         half = t * error if error else 0.0  # t may be infinite
         below, above = (max(half, math.sqrt(max(0.0, a * a + b * b - 2 * r * a * b))) for a, b in sides)

@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from counterground.metrics._codes import COMMON, COUNTER, Floats, as_flags, same_length
+from counterground.metrics._codes import Floats, as_flags, same_length
 from counterground.metrics._confidence import CONFIDENCE, Confidence
+from counterground.metrics._design import DESIGN, DROP, Contrast, Design
 from counterground.metrics._distributions import t_cdf
 from counterground.metrics._intervals import half_width, random_classes_limits
 from counterground.metrics._registry import Answers, read_answers
-from counterground.metrics._sampling import IDENTITY, InfluenceEstimate, Stratification, StratumMeans
+from counterground.metrics._sampling import InfluenceEstimate
 from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
+from counterground.metrics._stratification import IDENTITY, Stratification
 
-Quantity = Literal["accuracy", "common", "counter", "drop"]
+Quantity = Literal["accuracy", "left", "right", "difference"]
+"""What two models are compared in: accuracy over classes, or a contrast's sides or value."""
+_OF_THE_DROP: dict[str, Quantity] = {
+    "accuracy": "accuracy",
+    "common": "left",
+    "counter": "right",
+    "drop": "difference",
+}
 _NO_SPREAD = 1e-12
 
 
@@ -50,7 +59,7 @@ def paired_test(
     group: npt.ArrayLike | None = None,
     cluster: npt.ArrayLike | None = None,
     *,
-    quantity: Quantity = "accuracy",
+    quantity: Literal["accuracy", "common", "counter", "drop"] = "accuracy",
     confidence: Confidence = CONFIDENCE,
 ) -> PairedTest:
     """Test whether two models differ on the same photos, row by row.
@@ -74,12 +83,12 @@ def paired_test(
     """
     first, second = as_flags(correct_a, "correct_a"), as_flags(correct_b, "correct_b")
     same_length(len(first), second, "correct_b")
-    if quantity not in get_args(Quantity):
+    if quantity not in _OF_THE_DROP:
         raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
     same_length(len(first), np.asarray(class_index), "class_index")
     photos = Stratification(class_index, group, cluster, confidence=confidence)
     models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
-    found = paired_tests(models, [(0, 1)], quantity)
+    found = paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity])
     return PairedTest(**{name: values[0] for name, values in found.items()})
 
 
@@ -136,20 +145,19 @@ def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
     return tests.filter(turn | (pl.col("model_b") == model)).with_columns(**swapped, **signs)
 
 
-def _estimate(model: Answers, quantity: Quantity) -> InfluenceEstimate | None:
+def _estimate(model: Answers, quantity: Quantity, contrast: Contrast) -> InfluenceEstimate | None:
     """Return a quantity of one value per photo; None where the photos do not show it."""
     photos = model.photos
     if quantity == "accuracy":
-        return StratumMeans(photos.by_class, model.correct).average(model.classes) if photos.c else None
-    cells = StratumMeans(photos.by_cell, model.correct)
-    if quantity == "drop":
-        if not len(photos.strata.paired):
-            return None
-        common, counter = cells.averages(2 * photos.strata.paired[:, None] + np.arange(2))
-        return common.minus(counter, n=common.n + counter.n)
-    side = COMMON if quantity == "common" else COUNTER
-    filled = np.flatnonzero(photos.strata.cell_sizes[:, side])
-    return cells.average(2 * filled + side) if len(filled) else None
+        return model.class_means.average(model.classes) if photos.c else None
+    if contrast == DROP and quantity != "difference":
+        cells = model.cells("common" if quantity == "left" else "counter")
+        return model.cell_means.average(cells) if len(cells) else None
+    found = model.sides(contrast)
+    if found is None:
+        return None
+    left, right, n = found
+    return left.minus(right, n=n) if quantity == "difference" else (left if quantity == "left" else right)
 
 
 class _Tests(NamedTuple):
@@ -165,7 +173,7 @@ class _Tests(NamedTuple):
 
 def _tested(change: InfluenceEstimate, quantity: Quantity) -> _Tests:
     """Test one difference, or several."""
-    largest = 2.0 if quantity == "drop" else 1.0
+    largest = 2.0 if quantity == "difference" else 1.0
     difference, nothing = np.asarray(change.value), np.full(np.shape(change.value), np.nan)
     if change.clusters < 2:
         return _Tests(difference, *[nothing] * 5)
@@ -182,14 +190,18 @@ def _tested(change: InfluenceEstimate, quantity: Quantity) -> _Tests:
 
 
 def paired_tests(
-    models: Sequence[Answers], pairs: Sequence[tuple[int, int]], quantity: Quantity
+    models: Sequence[Answers],
+    pairs: Sequence[tuple[int, int]],
+    quantity: Quantity,
+    contrast: Contrast = DROP,
 ) -> dict[str, list[Any]]:
     """Test the differences between pairs of models that saw the same photos, as ``paired_test`` does.
 
     Args:
         models: what they answered.
         pairs: places of two models each, whose photos are equal.
-        quantity: as in ``paired_test``.
+        quantity: ``accuracy`` over all classes, or of the contrast ``left``, ``right`` or ``difference``.
+        contrast: which.
 
     Returns:
         The fields of ``PairedTest``, each with a value for each pair.
@@ -200,7 +212,7 @@ def paired_tests(
     photos = np.unique([model.photos.fingerprint for model in models], return_inverse=True)[1]
     for number in np.unique(photos[first]):
         places = np.flatnonzero(photos == number)
-        estimates = [_estimate(models[int(place)], quantity) for place in places]
+        estimates = [_estimate(models[int(place)], quantity, contrast) for place in places]
         known = [estimate for estimate in estimates if estimate is not None]
         if not known:
             continue
@@ -245,13 +257,6 @@ _READ = {name: kind for name, kind in COMPARISON_SCHEMA.items() if name != "p_ho
     "source_b": pl.String,
 }
 
-_QUANTITIES: dict[Quantity, tuple[str, str | None]] = {
-    "accuracy": ("accuracy", None),
-    "common": ("accuracy", "common"),
-    "counter": ("accuracy", "counter"),
-    "drop": ("drop", None),
-}
-
 
 class Compared(NamedTuple):
     """One model under one setting (values of ``SETTING``), and what it answered; ``source`` may tell runs."""
@@ -262,7 +267,12 @@ class Compared(NamedTuple):
     source: str | None = None
 
 
-def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.DataFrame:
+def compare_models(
+    predictions: pl.DataFrame,
+    against: str | None = None,
+    contrast: Contrast = DROP,
+    design: Design = DESIGN,
+) -> pl.DataFrame:
     """Test the differences between models that share names, label space, photos, loading and protocol.
 
     Models of one kind are compared under the same prompts and protocol. An encoder and a generative model
@@ -270,7 +280,8 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
     ``protocol_b`` are theirs.
 
     Metrics: ``accuracy`` (balanced; ``group`` null for all photos, ``common``, ``counter``) and ``drop``. A
-    benchmark without groups has the first only. ``p_holm`` is corrected for all tests (``corrected``), also
+    benchmark without groups has the first only; another contrast has metrics and groups of its own
+    (``Contrast.difference_key``, ``side_keys``). ``p_holm`` is corrected for all tests (``corrected``), also
     where ``against`` selects some of them.
 
     Args:
@@ -278,6 +289,8 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
             column ``source``, results of one model from several sources are compared too, and the table
             has ``source_a`` and ``source_b``.
         against: return the tests against this model (as ``model_b``) only; by default every pair, in order.
+        contrast: what is compared besides accuracy.
+        design: whose shares its averages are of.
 
     Returns:
         The columns of ``COMPARISON_SCHEMA``.
@@ -289,19 +302,23 @@ def compare_models(predictions: pl.DataFrame, against: str | None = None) -> pl.
     models = [
         Compared(str(key[0]), key[1:], answers, part["source"][0] if sources else None)
         for part in (rows.partition_by("source", maintain_order=True) if sources else [rows])
-        for key, answers in read_answers(part, ("photo_id",))
+        for key, answers in read_answers(part, ("photo_id",), design=design)
     ]
     if against is not None and against not in {model.name for model in models}:
         raise ValueError(_nothing_compared(models, against))
-    table = compare_answers(models)
+    table = compare_answers(models, contrast)
     table = table if against is None else tests_against(table, against)
     if table.is_empty():
         raise ValueError(_nothing_compared(models, against))
     return table if sources else table.drop("source_a", "source_b")
 
 
-def compare_answers(models: Sequence[Compared]) -> pl.DataFrame:
+def compare_answers(models: Sequence[Compared], contrast: Contrast = DROP) -> pl.DataFrame:
     """Test every pair of models as ``compare_models`` does, also the results of one model in several sources.
+
+    Args:
+        models: what they answered.
+        contrast: what is compared besides accuracy.
 
     Returns:
         The columns of ``COMPARISON_SCHEMA``, ``source_a`` and ``source_b``.
@@ -316,13 +333,20 @@ def compare_answers(models: Sequence[Compared]) -> pl.DataFrame:
         if models[a].answers.photos.fingerprint != models[b].answers.photos.fingerprint:
             raise ValueError(_different_photos(models[a], models[b]))
     answers = [model.answers for model in models]
-    grouped = np.array([models[a].answers.photos.strata.cell_sizes.any() for a, _ in pairs])
+    shown = np.array([answers[a].photos.sides(contrast).partition.photos.any() for a, _ in pairs])
+    left, right = contrast.side_keys
+    quantities: dict[Quantity, tuple[str, str | None]] = {
+        "accuracy": ("accuracy", None),
+        "left": left,
+        "right": right,
+        "difference": contrast.difference_key,
+    }
     parts = []
-    for place, (quantity, (metric, group)) in enumerate(_QUANTITIES.items()):
-        tests = paired_tests(answers, pairs, quantity)
+    for place, (quantity, (metric, group)) in enumerate(quantities.items()):
+        tests = paired_tests(answers, pairs, quantity, contrast)
         part = pl.DataFrame(_about(models, pairs) | tests | {"metric": metric, "group": group}, schema=_READ)
         kept = part.with_row_index("pair").with_columns(quantity=pl.lit(place))
-        parts.append(kept if quantity == "accuracy" else kept.filter(pl.Series(grouped)))
+        parts.append(kept if quantity == "accuracy" else kept.filter(pl.Series(shown)))
     table = pl.concat(parts).sort("pair", "quantity").drop("pair", "quantity")
     return corrected(table)
 

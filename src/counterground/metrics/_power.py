@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._confidence import LEVEL
+from counterground.metrics._design import DROP
 from counterground.metrics._distributions import noncentral_t_sf, t_quantile
 from counterground.metrics._intervals import critical, difference_limits
-from counterground.metrics._sampling import InfluenceEstimate, Stratification, StratumMeans
+from counterground.metrics._sampling import InfluenceEstimate, StratumMeans
+from counterground.metrics._stratification import Stratification
 
 _STEPS = 40
 
@@ -118,12 +120,11 @@ def drop_error(
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; null is a cluster of its own; None: every photo is.
     """
-    photos = Stratification(class_index, group, cluster)
-    paired = photos.strata.paired
-    if not len(paired):
+    sides = Stratification(class_index, group, cluster).sides(DROP)
+    averages = sides.averages()
+    if averages is None:
         return None
-    means = StratumMeans(photos.by_cell, np.asarray(values, dtype=np.float64))
-    common, counter = means.averages(2 * paired[:, None] + np.arange(2))
+    common, counter = StratumMeans(sides.partition, np.asarray(values, dtype=np.float64)).weighted(averages)
     both = float(common.deviations @ counter.deviations)
     covariance = np.array([[common.variance, both], [both, counter.variance]])
     squares = (common.deviations - counter.deviations) ** 2

@@ -12,11 +12,13 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._accuracy import expected_calibration_error, tied, within_top_k
-from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, as_flags
+from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, Floats, as_flags
 from counterground.metrics._confidence import CONFIDENCE, Confidence
+from counterground.metrics._design import DESIGN, DROP, Contrast, Design
 from counterground.metrics._intervals import UNKNOWN, Interval, difference_interval, share_interval
-from counterground.metrics._sampling import Stratification, Stratifications, StratumMeans
+from counterground.metrics._sampling import InfluenceEstimate, Partition, StratumMeans
 from counterground.metrics._settings import by_key
+from counterground.metrics._stratification import Stratification, Stratifications
 from counterground.plugins import Registry
 
 LAST = 1000
@@ -45,7 +47,7 @@ class Answers:
     def of_class(self, place: int) -> Answers:
         """Return the answers with one class only, sharing what was computed."""
         chosen = replace(self, classes=np.array([place]))
-        for name in ("correct", "class_means", "cell_means"):
+        for name in ("correct", "_means"):
             chosen.__dict__[name] = getattr(self, name)
         return chosen
 
@@ -55,14 +57,53 @@ class Answers:
         return as_flags(self.rows["correct"].to_numpy())
 
     @cached_property
+    def _means(self) -> dict[int, StratumMeans]:
+        return {}
+
+    def means(self, partition: Partition) -> StratumMeans:
+        """Accuracy in each stratum of a partition of these photos."""
+        key = id(partition)  # which lives as long as the photos
+        if key not in self._means:
+            self._means[key] = StratumMeans(partition, self.correct)
+        return self._means[key]
+
+    @property
     def class_means(self) -> StratumMeans:
         """Accuracy of each class."""
-        return StratumMeans(self.photos.by_class, self.correct)
+        return self.means(self.photos.by_class)
 
-    @cached_property
+    @property
     def cell_means(self) -> StratumMeans:
         """Accuracy of each class and group."""
-        return StratumMeans(self.photos.by_cell, self.correct)
+        return self.means(self.photos.by_cell)
+
+    def sides(self, contrast: Contrast) -> tuple[InfluenceEstimate, InfluenceEstimate, int] | None:
+        """Return the accuracies of the sides of a contrast, and the photos behind both.
+
+        None where the photos do not show both. Of one class it is the contrast within that class.
+
+        Raises:
+            ValueError: the photos lack a column that it names.
+        """
+        place = None if len(self.classes) == self.photos.c else int(self.classes[0])
+        sides = self.photos.sides(contrast if place is None else contrast.of_classes())
+        averages = sides.averages(place)
+        if averages is None:
+            return None
+        left, right = self.means(sides.partition).weighted(averages)
+        return left, right, sides.partition.count(averages)
+
+    def difference(self, contrast: Contrast) -> Interval:
+        """Return left minus right with its interval and the p-value of no difference."""
+        found = self.sides(contrast)
+        return self.unknown if found is None else difference_interval(*found)
+
+    def named_average(self, name: str) -> Interval:
+        """Return the accuracy of cells averaged by named shares of the design."""
+        average = self.photos.named_average(name)
+        if average is None:
+            return self.unknown
+        return share_interval(self.means(self.photos.cells.partition).weighted([average])[0])
 
     @property
     def unknown(self) -> Interval:
@@ -103,6 +144,7 @@ def read_answers(
     columns: Sequence[str] | None = None,
     *,
     confidence: Confidence = CONFIDENCE,
+    design: Design = DESIGN,
 ) -> Iterator[tuple[tuple[Any, ...], Answers]]:
     """Read what each model answered under each setting; models that saw the same photos share their strata.
 
@@ -111,8 +153,9 @@ def read_answers(
         extra: as in ``by_key``.
         columns: as in ``by_key``.
         confidence: of the intervals.
+        design: whose cells, contrasts and shares the answers are asked for.
     """
-    stratifications = Stratifications(confidence)
+    stratifications = Stratifications(confidence, design)
     for key, rows in by_key(predictions, extra, columns):
         yield key, Answers.of(rows, stratifications.of(rows))
 
@@ -174,21 +217,41 @@ def _plain_accuracy(answers: Answers, group: str | None) -> Interval:
 
 
 def _drop(answers: Answers, _group: str | None) -> Interval:
-    paired = answers.classes[np.isin(answers.classes, answers.photos.strata.paired)]
-    if not len(paired):
-        return answers.unknown
-    common, counter = answers.cell_means.averages(2 * paired[:, None] + np.arange(2))
-    return difference_interval(common, counter)
+    return answers.difference(DROP)
 
 
 def _worst_group(answers: Answers, _group: str | None) -> Interval:
-    sizes, values = answers.photos.strata.cell_sizes, answers.cell_means.values
-    if not sizes.any(axis=0).all():
+    found = _cells(answers)
+    if found is None:
         return answers.unknown
-    lowest = np.flatnonzero(values == np.nanmin(values))
-    cell = lowest[np.argmax(sizes.ravel()[lowest])]
-    found = answers.share(answers.cell_means, np.array([cell]))
-    return replace(found, low=None, high=None)
+    values, sizes = found
+    lowest = np.flatnonzero(values == values.min())
+    cell = lowest[np.argmax(sizes[lowest])]
+    worst = answers.share(answers.means(answers.photos.cells.partition), np.array([cell]))
+    return replace(worst, low=None, high=None)
+
+
+def _mean_minus_worst(answers: Answers, _group: str | None) -> Interval:
+    found = _cells(answers)
+    if found is None:
+        return answers.unknown
+    values, sizes = found
+    clusters = len(np.unique(answers.photos.cells.partition.pair_cluster))
+    return Interval(float(values.mean() - values.min()), None, None, int(sizes.sum()), clusters)
+
+
+def _cells(answers: Answers) -> tuple[Floats, npt.NDArray[Any]] | None:
+    """Return accuracy and photos of each cell of the design.
+
+    None where a column other than the class has one value only: the worst group of a benchmark without
+    counter photos is unknown.
+    """
+    cells = answers.photos.cells
+    values = list(zip(*cells.values, strict=True))
+    named = dict(zip(answers.photos.design.cells, values, strict=False))
+    if not values or any(len(set(of)) < 2 for name, of in named.items() if name != "class_name"):
+        return None
+    return answers.means(cells.partition).values, cells.partition.photos
 
 
 def _top5(answers: Answers, group: str | None) -> Interval:
@@ -256,6 +319,15 @@ BUILT_IN = (
         "Worst group",
         "Accuracy in the class and group where it is lowest; few photos make it lower, often 0.",
         place=6,
+        needs_groups=True,
+    ),
+    Metric(
+        "mean_minus_worst",
+        (None,),
+        _mean_minus_worst,
+        "Mean − worst",
+        "Mean of the accuracies of cells minus the lowest of them, in points; few photos make it larger.",
+        place=None,
         needs_groups=True,
     ),
     Metric(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,13 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from counterground.metrics._codes import Codes, Floats, Strata, cluster_codes
+from counterground.metrics._codes import Codes, Floats
 from counterground.metrics._confidence import CONFIDENCE, Confidence
-from counterground.metrics._settings import PHOTO_COLUMNS
-
-IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
 
 
 class ClassScatter(NamedTuple):
@@ -116,10 +111,36 @@ class Sampling:
         self.cluster, self.size, self.confidence = cluster, size, confidence
 
 
-class _Rows(NamedTuple):
-    """Averages over the rows of ``strata`` ``[m, q]``: what does not depend on the values averaged.
+class Average(NamedTuple):
+    """An average of the means of strata.
 
-    ``pairs`` are those of each column, ``meeting`` the codes of what a cluster holds of a row.
+    Attributes:
+        strata: ``[m]``, each once.
+        weights: ``[m]``, in any unit; other samples would have the same.
+        classes: ``[m]``, which class each stratum is of, where these could be a random sample of classes.
+    """
+
+    strata: Codes
+    weights: Floats
+    classes: Codes | None = None
+
+    @classmethod
+    def alike(cls, strata: Codes, classes: Codes | None = None) -> Average:
+        """Count every stratum once."""
+        return cls(strata, np.ones(len(strata)), classes)
+
+    @property
+    def key(self) -> bytes:
+        """What tells averages apart."""
+        classes = b"" if self.classes is None else self.classes.tobytes()
+        return b"|".join([self.strata.tobytes(), self.weights.tobytes(), classes])
+
+
+class _Rows(NamedTuple):
+    """What comparable averages share, whatever is averaged.
+
+    ``n`` photos, each counted once, in ``clusters`` clusters; ``pairs`` are those of each average,
+    ``meeting`` the codes of what a cluster holds of a class.
     """
 
     n: int
@@ -131,18 +152,21 @@ class _Rows(NamedTuple):
 
 
 class Partition:
-    """Photos cut into strata; what the clusters hold of each.
+    """Strata of photos; what the clusters hold of each. A photo may be in several strata, or in none.
 
     Args:
         sampling: the clusters.
-        stratum: ``[n]`` codes 0 .. size - 1; -1 for photos outside all strata.
+        stratum: ``[k]`` codes 0 .. size - 1; -1 for photos outside all strata.
         size: number of strata.
+        photos: ``[k]`` positions of the photos that are in these strata; None: all in their order, ``k = n``.
     """
 
-    def __init__(self, sampling: Sampling, stratum: Codes, size: int) -> None:
+    def __init__(self, sampling: Sampling, stratum: Codes, size: int, photos: Codes | None = None) -> None:
         self.sampling, self.size = sampling, size
-        self._inside = stratum >= 0
-        keys = stratum[self._inside] * sampling.size + sampling.cluster[self._inside]
+        inside = np.flatnonzero(stratum >= 0)
+        self._stratum = stratum[inside]
+        self._photos = inside if photos is None else photos[inside]
+        keys = self._stratum * sampling.size + sampling.cluster[self._photos]
         # One pair for each stratum and cluster that meet, sorted by stratum.
         pairs, self._pair = np.unique(keys, return_inverse=True)
         self.pair_stratum, self.pair_cluster = np.divmod(pairs, max(1, sampling.size))
@@ -153,32 +177,44 @@ class Partition:
 
     def sums(self, values: npt.NDArray[np.generic]) -> Floats:
         """Sum of ``values`` ``[n]`` in each pair."""
-        weights = values[self._inside].astype(np.float64)
+        weights = values[self._photos].astype(np.float64)
         return sum_by_code(self._pair, weights, len(self.pair_stratum))
 
-    def rows(self, strata: Codes, *, pooled: bool = False) -> _Rows:
-        """Look up what averages over the rows of ``strata`` ``[m, q]`` share, whatever is averaged.
+    def count(self, averages: Sequence[Average]) -> int:
+        """Photos in the strata of some averages; one that is in several counts once."""
+        return self.rows(averages).n
 
-        ``pooled``: strata count by their photos, not alike.
-        """
-        key = strata.tobytes() + bytes([strata.shape[1], pooled])
+    def rows(self, averages: Sequence[Average]) -> _Rows:
+        """Look up what averages share, whatever is averaged."""
+        key = b"||".join(average.key for average in averages)
         if key not in self._rows:
-            pairs = [self._pairs_of(column) for column in strata.T]
-            row = np.zeros(self.size, dtype=np.intp)
-            for column in strata.T:
-                row[column] = np.arange(len(strata))
-            size = self.sampling.size
-            meets = [row[self.pair_stratum[p]] * size + self.pair_cluster[p] for p in pairs]
-            names, codes = np.unique(np.concatenate(meets), return_inverse=True)
-            meeting = np.split(codes, np.cumsum([len(p) for p in pairs])[:-1])
-            clusters = len(np.unique(self.pair_cluster[np.concatenate(pairs)]))
-            n = int(self.photos[np.unique(strata)].sum())
-            stratum = [self.pair_stratum[p] for p in pairs]
-            of = np.ones(self.size) if pooled else self.photos
-            share = [self.pair_photos[p] / of[own] for p, own in zip(pairs, stratum, strict=True)]
-            df = degrees_of_freedom(stratum, [self.pair_cluster[p] for p in pairs], share)
-            self._rows[key] = _Rows(n, clusters, df, pairs, meeting, len(names))
+            self._rows[key] = self._made(averages)
         return self._rows[key]
+
+    def _made(self, averages: Sequence[Average]) -> _Rows:
+        pairs = [self._pairs_of(average.strata) for average in averages]
+        weight, of_class = np.zeros(self.size), np.zeros(self.size, dtype=np.intp)
+        for average in averages:
+            weight[average.strata] = average.weights / average.weights.sum()
+            of_class[average.strata] = 0 if average.classes is None else average.classes
+        size = self.sampling.size
+        meets = [of_class[self.pair_stratum[p]] * size + self.pair_cluster[p] for p in pairs]
+        names, codes = np.unique(np.concatenate(meets), return_inverse=True)
+        stratum, cluster = [self.pair_stratum[p] for p in pairs], [self.pair_cluster[p] for p in pairs]
+        held = weight[self.pair_stratum] * self.pair_photos / self.photos[self.pair_stratum]
+        return _Rows(
+            self._distinct(np.concatenate([average.strata for average in averages])),
+            len(np.unique(np.concatenate(cluster))),
+            degrees_of_freedom(stratum, cluster, [held[p] for p in pairs]),
+            pairs,
+            np.split(codes, np.cumsum([len(p) for p in pairs])[:-1]),
+            len(names),
+        )
+
+    def _distinct(self, strata: Codes) -> int:
+        chosen = np.zeros(self.size, dtype=bool)
+        chosen[strata] = True
+        return len(np.unique(self._photos[chosen[self._stratum]]))
 
     def _pairs_of(self, strata: Codes) -> Codes:
         """Positions of the pairs of some strata."""
@@ -196,53 +232,50 @@ class StratumMeans:
     """
 
     def __init__(self, partition: Partition, values: npt.NDArray[np.generic]) -> None:
-        self._partition = partition
+        self.partition = partition
         self._sums = partition.sums(values)
         totals = np.bincount(partition.pair_stratum, weights=self._sums, minlength=partition.size)
         self.values = np.full(partition.size, np.nan)
         np.divide(totals, partition.photos, out=self.values, where=partition.photos > 0)
 
     def average(self, strata: Codes) -> InfluenceEstimate:
-        """Unweighted average of the means of some strata, none of them empty."""
+        """Unweighted average of the means of some strata, none of them empty, each of a class of its own."""
         return self.averages(strata[:, None])[0]
 
     def pooled(self, strata: Codes) -> InfluenceEstimate:
         """Mean over the photos of some strata, each of which has as many of them in other samples, too."""
-        rows = self._partition.rows(strata[:, None], pooled=True)
-        photos = self._partition.photos[strata]
-        return replace(self._average(strata, rows, 0, rows.n, photos.astype(np.float64)), scatter=None)
+        return self.weighted([Average(strata, self.partition.photos[strata].astype(np.float64))])[0]
 
     def averages(self, strata: Codes) -> list[InfluenceEstimate]:
-        """Averages over the rows of ``strata`` ``[m, q]``, one for each column, comparable."""
-        rows = self._partition.rows(strata)
-        counts = self._partition.photos[strata].sum(axis=0)
-        alike = np.ones(len(strata))
-        return [
-            self._average(column, rows, place, rows.n if strata.shape[1] == 1 else int(counts[place]), alike)
-            for place, column in enumerate(strata.T)
-        ]
+        """Averages over the rows of ``strata`` ``[m, q]``, each a class, one for each column, comparable."""
+        return self.weighted([Average.alike(column, np.arange(len(column))) for column in strata.T])
 
-    def _average(self, strata: Codes, rows: _Rows, place: int, n: int, weights: Floats) -> InfluenceEstimate:
-        """Average weighted by ``weights`` ``[m]``."""
-        part, m, pairs = self._partition, len(strata), rows.pairs[place]
-        values, total = self.values[strata], weights.sum()
-        value = float((weights * values).sum() / total)  # exactly 1 where all values are
-        weights = weights / total
+    def weighted(self, averages: Sequence[Average]) -> list[InfluenceEstimate]:
+        """Averages of which none is empty, comparable."""
+        rows = self.partition.rows(averages)
+        counts = [int(self.partition.photos[average.strata].sum()) for average in averages]
+        return [self._average(average, rows, place, counts[place]) for place, average in enumerate(averages)]
+
+    def _average(self, average: Average, rows: _Rows, place: int, n: int) -> InfluenceEstimate:
+        part, pairs, strata = self.partition, rows.pairs[place], average.strata
+        m, values, total = len(strata), self.values[strata], average.weights.sum()
+        value = float((average.weights * values).sum() / total)  # exactly 1 where all values are
+        weights = average.weights / total
         of_stratum = np.zeros(part.size)
         of_stratum[strata] = weights
         weight = of_stratum[part.pair_stratum[pairs]]
         pulls = weight * self._scores[pairs]
         alone = part.pair_photos[pairs] == part.photos[part.pair_stratum[pairs]]
+        if m > 1 and alone.any():
+            # The scatter between photos of a stratum with one cluster is unknown; its distance from the
+            # average stands in for it, which errs on the wide side.
+            away = self.values[part.pair_stratum[pairs]] - value
+            pulls = np.where(alone, weight * np.sqrt(m / (m - 1)) * away, pulls)
         scatter = None
-        if m > 1:
-            wider = np.sqrt(m / (m - 1))
-            if alone.any():
-                # The scatter between photos of a stratum with one cluster is unknown; its distance from the
-                # average stands in for it, which errs on the wide side.
-                away = self.values[part.pair_stratum[pairs]] - value
-                pulls = np.where(alone, weight * wider * away, pulls)
+        if average.classes is not None and (c := int(average.classes.max()) + 1) > 1:
+            moved = sum_by_code(average.classes, weights * (values - value), c)
             meetings = sum_by_code(rows.meeting[place], pulls, rows.meetings)
-            scatter = ClassScatter(weights * wider * (values - value), meetings)
+            scatter = ClassScatter(np.sqrt(c / (c - 1)) * moved, meetings)
         deviations = sum_by_code(part.pair_cluster[pairs], pulls, part.sampling.size)
         confidence = part.sampling.confidence
         return InfluenceEstimate(value, deviations, n, rows.clusters, rows.df, confidence, scatter)
@@ -255,75 +288,11 @@ class StratumMeans:
         residual; dividing by sqrt(1 - h) undoes this on average (CR2 of Bell and McCaffrey 2002, in
         closed form). With one stratum and equal clusters it is the factor G / (G - 1) on the variance.
         """
-        part = self._partition
+        part = self.partition
         photos = part.photos[part.pair_stratum]
         share = part.pair_photos / photos
         residual = (self._sums - self.values[part.pair_stratum] * part.pair_photos) / photos
         return np.where(share < 1, residual / np.sqrt(np.where(share < 1, 1 - share, 1)), 0.0)
-
-
-class Stratification:
-    """The strata that estimates on one set of photos share; models that saw these photos share one object.
-
-    Args:
-        class_index: ``[n]`` integers.
-        group: ``[n]`` of ``common``, ``counter`` or null; None: no photo has one.
-        cluster: ``[n]``; null is a cluster of its own; None: every photo is.
-        confidence: of the intervals.
-        photos: ``[n]`` rows that describe the photos, which ``fingerprint`` identifies.
-    """
-
-    def __init__(
-        self,
-        class_index: npt.ArrayLike,
-        group: npt.ArrayLike | None,
-        cluster: npt.ArrayLike | None,
-        *,
-        confidence: Confidence = CONFIDENCE,
-        photos: pl.DataFrame | None = None,
-        fingerprint: bytes = b"",
-    ) -> None:
-        n = len(np.asarray(class_index))
-        self.photos, self.fingerprint = photos, fingerprint
-        self.strata = Strata.of(class_index, group, n)
-        self.sampling = Sampling(*cluster_codes(cluster, n), confidence=confidence)
-        self.c = len(self.strata.classes)
-
-    @cached_property
-    def by_class(self) -> Partition:
-        """A stratum for each class that has photos."""
-        return Partition(self.sampling, self.strata.by_class, self.c)
-
-    @cached_property
-    def by_cell(self) -> Partition:
-        """A stratum for each class and group, at ``2 * class + group``."""
-        return Partition(self.sampling, self.strata.by_cell, 2 * self.c)
-
-    @cached_property
-    def whole(self) -> Partition:
-        """All photos as one stratum."""
-        return Partition(self.sampling, np.zeros(len(self.strata.group), dtype=np.intp), 1)
-
-
-class Stratifications:
-    """Stratifications of tables of predictions, made once for models that saw the same photos."""
-
-    def __init__(self, confidence: Confidence = CONFIDENCE) -> None:
-        self._confidence = confidence
-        self._known: dict[bytes, Stratification] = {}
-
-    def of(self, rows: pl.DataFrame) -> Stratification:
-        """Return the stratification of the rows of one model; equal photos give the same object."""
-        photos = rows.select(name for name in PHOTO_COLUMNS if name in rows.columns)
-        hashes = photos.select(name for name in IDENTITY if name in photos.columns).hash_rows(seed=0)
-        key = hashlib.sha256(hashes.to_numpy().tobytes()).digest()
-        if key not in self._known:
-            index = photos["class_index"].to_numpy()
-            group, cluster = photos["group"].to_list(), photos["cluster"].to_list()
-            self._known[key] = Stratification(
-                index, group, cluster, confidence=self._confidence, photos=photos, fingerprint=key
-            )
-        return self._known[key]
 
 
 def sum_by_code(codes: Codes, weights: npt.NDArray[np.generic], size: int) -> Floats:

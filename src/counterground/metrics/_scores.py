@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics._confidence import CONFIDENCE, Confidence
-from counterground.metrics._intervals import Interval, balanced_interval
+from counterground.metrics._design import DESIGN, DROP, Contrast, Design
+from counterground.metrics._intervals import (
+    UNKNOWN,
+    Interval,
+    balanced_interval,
+    difference_interval,
+    share_interval,
+)
 from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
 from counterground.metrics._settings import KEY_SCHEMA, by_key
 
@@ -58,39 +65,75 @@ def score_predictions(
     *,
     by_class: bool = True,
     confidence: Confidence = CONFIDENCE,
+    design: Design = DESIGN,
 ) -> pl.DataFrame:
     """Return every score of every model, names, prompts, protocol and label space, with 95 % intervals.
 
     Metrics (``registered_metrics``, which packages may add to): ``accuracy`` and ``top5_accuracy``
     (unweighted means over the classes that have photos, for all photos and for each group),
     ``plain_accuracy`` (over photos, likewise), ``drop`` (mean class-wise drop over classes with both groups,
-    so not always the difference of the two accuracies), ``worst_group_accuracy``, ``ece`` (15 bins),
-    ``tie_rate``. Rows with ``class_index`` hold ``accuracy`` and ``drop`` of one class. What the photos do
-    not show is null, never 0. The worst group and the calibration error have no interval: chance alone
-    lowers the one and raises the other, so that an interval around them would often miss the truth.
+    so not always the difference of the two accuracies), ``worst_group_accuracy`` and ``mean_minus_worst``
+    (over the cells of the design), ``ece`` (15 bins), ``tie_rate``. Each further contrast of the design is a
+    metric of its name, with the accuracies of its sides as groups (``Contrast.side_keys``), each named share
+    of cells a metric ``average(NAME)``. Rows with ``class_index`` hold ``accuracy``, ``drop`` and contrasts
+    of one class. What the photos do not show is null, never 0. The worst cell and the calibration error have
+    no interval: chance alone lowers the one and raises the other, so that an interval around them would often
+    miss the truth.
 
     Args:
         predictions: the columns of ``predictions.parquet``, one model is read after the other; a photo whose
             cluster is null is its own cluster.
         by_class: whether to add rows for each class.
         confidence: how often an interval may miss the truth.
+        design: cells, contrasts and shares.
 
     Returns:
         The columns of ``SCORES_SCHEMA``, models in order of appearance.
 
     Raises:
         ValueError: a column is missing, a photo occurs twice under a model, or a value is impossible.
+        UsageError: a contrast has the name of a metric.
     """
     records = []
-    for key, answers in read_answers(predictions, _RESULTS, confidence=confidence):
-        records += [
-            (
-                *(*key, index, group, metric, i.value, i.low, i.high, i.n, i.clusters, confidence.anytime),
-                *(i.p_value, i.classes_low, i.classes_high),
-            )
-            for index, group, metric, i in _scores(answers, by_class=by_class)
-        ]
-    return pl.DataFrame(records, schema=SCORES_SCHEMA, orient="row")
+    for key, answers in read_answers(predictions, _RESULTS, confidence=confidence, design=design):
+        records += [(key, row) for row in _scores(answers, by_class=by_class)]
+    return _table(records, confidence)
+
+
+def score_contrast(
+    predictions: pl.DataFrame | pl.LazyFrame,
+    contrast: Contrast,
+    *,
+    confidence: Confidence = CONFIDENCE,
+    design: Design = DESIGN,
+) -> pl.DataFrame:
+    """Return the rows of one contrast as ``score_predictions`` has them: its value, its sides, and by class.
+
+    Args:
+        predictions: as there.
+        contrast: the design need not have it.
+        confidence: how often an interval may miss the truth.
+        design: whose shares its averages are of.
+
+    Raises:
+        ValueError: a column is missing, or a photo occurs twice under a model.
+    """
+    records = []
+    for key, answers in read_answers(predictions, confidence=confidence, design=design):
+        for index, part in _parts(answers):
+            records += [(key, (index, *row)) for row in _contrast(part, contrast)]
+    return _table(records, confidence)
+
+
+def _table(records: Sequence[tuple[tuple[Any, ...], _Row]], confidence: Confidence) -> pl.DataFrame:
+    rows = [
+        (
+            *(*key, index, group, metric, i.value, i.low, i.high, i.n, i.clusters, confidence.anytime),
+            *(i.p_value, i.classes_low, i.classes_high),
+        )
+        for key, (index, group, metric, i) in records
+    ]
+    return pl.DataFrame(rows, schema=SCORES_SCHEMA, orient="row")
 
 
 def score_backgrounds(
@@ -127,20 +170,50 @@ def score_backgrounds(
 
 
 def _scores(answers: Answers, *, by_class: bool) -> Iterator[_Row]:
-    metrics = registered_metrics()
-    for metric in metrics:
-        for group in metric.groups:
-            yield None, group, metric.name, _computed(metric, answers, group)
-    if not by_class:
-        return
+    metrics, design = registered_metrics(), answers.photos.design
+    contrasts = [contrast for contrast in design.contrasts if contrast != DROP]
+    _refuse_taken(contrasts, metrics)
     has_groups = bool(answers.photos.strata.cell_sizes.any())
-    for place, index in enumerate(answers.photos.strata.classes.tolist()):
-        of_class = answers.of_class(place)
+    for index, part in _parts(answers) if by_class else [(None, answers)]:
         for metric in metrics:
-            if not metric.by_class or (metric.needs_groups and not has_groups):
-                continue
-            for group in metric.groups if has_groups else (None,):
-                yield index, group, metric.name, metric.function(of_class, group)
+            if index is None:
+                for group in metric.groups:
+                    yield None, group, metric.name, _computed(metric, part, group)
+            elif metric.by_class and not (metric.needs_groups and not has_groups):
+                for group in metric.groups if has_groups else (None,):
+                    yield index, group, metric.name, metric.function(part, group)
+        for contrast in contrasts:
+            for group, name, interval in _contrast(part, contrast):
+                yield index, group, name, interval
+        if index is None:
+            for name in design.weights:
+                yield None, None, f"average({name})", part.named_average(name)
+
+
+def _parts(answers: Answers) -> Iterator[tuple[int | None, Answers]]:
+    """All classes, then each."""
+    yield None, answers
+    for place, index in enumerate(answers.photos.strata.classes.tolist()):
+        yield index, answers.of_class(place)
+
+
+def _contrast(answers: Answers, contrast: Contrast) -> Iterator[tuple[str | None, str, Interval]]:
+    """Group, metric and figure of a contrast's sides and of its value."""
+    found = answers.sides(contrast)
+    intervals = [UNKNOWN] * 3
+    if found is not None:
+        left, right, n = found
+        intervals = [share_interval(left), share_interval(right), difference_interval(left, right, n)]
+    keys = (*contrast.side_keys, contrast.difference_key)
+    for (metric, group), interval in zip(keys, intervals, strict=True):
+        yield group, metric, interval
+
+
+def _refuse_taken(contrasts: Sequence[Contrast], metrics: Sequence[Metric]) -> None:
+    taken = {metric.name for metric in metrics}
+    for contrast in contrasts:
+        if contrast.name in taken:
+            raise UsageError(f"The contrast {contrast.name!r} has the name of a metric: rename it.")
 
 
 def _computed(metric: Metric, answers: Answers, group: str | None) -> Interval:
