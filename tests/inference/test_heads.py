@@ -101,4 +101,5 @@ def test_a_name_without_an_output_for_one_of_its_classes_is_named(tmp_path):
         build_head(model, space, space.names, ["{}"], tmp_path)
     model.class_names = ("fish", *model.class_names[1:])
     logits = np.eye(1000, dtype=np.float32)
-    assert build_head(model, space, space.names, ["{}"], tmp_path).scores(logits)[:, 0].tolist() == [1] + 999 * [0]
+    scores = build_head(model, space, space.names, ["{}"], tmp_path).scores(logits)
+    assert scores[:, 0].tolist() == [1, *(999 * [0])]

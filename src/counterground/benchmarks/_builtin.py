@@ -20,7 +20,7 @@ class BuiltInBenchmark:
     Attributes:
         name: what commands call it, and the name of another package's entry point; without a slash.
         description: one line for ``counterground benchmarks``.
-        n_photos: how many photos it has.
+        n_photos: how many photos it has; 0 where nobody says.
         folder: where it lies in the cache, fetched or not.
         is_ready: whether it can be opened without fetching anything.
         get: fetch or build it, from a folder or archive (None: from where it is published), with a progress

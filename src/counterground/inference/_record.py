@@ -296,8 +296,8 @@ def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> l
     predictions = outcome.predictions
     if outcome.indistinct:
         signs.append(
-            f"{outcome.indistinct} of {counted(len(set(candidates.all_texts)), 'class text')} have the features "
-            "of another one (check the tokenizer and its end token)"
+            f"{outcome.indistinct} of {counted(len(set(candidates.all_texts)), 'class text')} have the "
+            "features of another one (check the tokenizer and its end token)"
         )
     answers = predictions["predicted_index"].drop_nulls()
     if len(answers) >= _ENOUGH and answers.n_unique() == 1 < predictions["class_index"].n_unique():

@@ -46,8 +46,8 @@ def _read(copy: Copy) -> pl.DataFrame:
     photos = next((folder for folder in folders if (folder / _CLASSES[0]).is_dir()), None)
     if photos is None:
         raise CounterGroundError(
-            f"{copy.root} has masks but no photos: put ImageNet's validation folders {_CLASSES[0]} and so on, or "
-            "HardImageNet_Images, beside them."
+            f"{copy.root} has masks but no photos: put ImageNet's validation folders, {_CLASSES[0]} and so "
+            "on, or HardImageNet_Images beside them."
         )
     rows: list[dict[str, str]] = []
     made: dict[str, tuple[Path, Change]] = {}
@@ -60,7 +60,7 @@ def _read(copy: Copy) -> pl.DataFrame:
         drawn = f"masks/{wnid}/{stem}.png"
         made |= {kept: (source, None), removed: (source, partial(_greyed, mask=mask)), drawn: (mask, None)}
         about = {"class_name": _NAMES[wnid], "cluster": stem, "mask": drawn}
-        rows += [{"path": kept, "object": "kept", **about}, {"path": removed, "object": "removed", **about}]
+        rows += [{"path": kept, "object": "kept"} | about, {"path": removed, "object": "removed"} | about]
     copy.make(made)
     return pl.DataFrame(rows)
 

@@ -1,4 +1,4 @@
-"""ImageNet-9, the backgrounds challenge (Xiao et al. 2021): nine wide classes in eight variants.
+"""ImageNet-9, the backgrounds challenge (Xiao et al. 2020): nine wide classes in eight variants.
 
 Folders, variants, the gap and how predictions of ImageNet models are mapped: README.md, in9_eval.py,
 challenge_eval.py and tools/ of MadryLab/backgrounds_challenge; names of files: main.py of
@@ -54,8 +54,8 @@ def _read(copy: Copy) -> pl.DataFrame:
     if mapping is None:
         copy.notes.append(
             f"{_MAPPING} is not in this copy: which ImageNet classes count as which of the nine was derived "
-            "from WordNet, and is not verified for wheeled vehicles. Put the authors' file beside the folders "
-            "and get the benchmark again."
+            "from WordNet, and is not verified for wheeled vehicles. Put the authors' file beside the "
+            "folders and get the benchmark again."
         )
     else:
         pairs = [(int(index), number) for index, number in copy.json(mapping).items()]
@@ -86,5 +86,5 @@ IMAGENET9 = LayoutBenchmark(
     urls=(
         "https://github.com/MadryLab/backgrounds_challenge/releases/download/data/backgrounds_challenge_data.tar.gz",
     ),
-    cite=("xiao2021noise", "deng2009imagenet"),
+    cite=("xiao2020noise", "deng2009imagenet"),
 ).built_in()
