@@ -34,7 +34,7 @@ def benchmarks(context: click.Context, style: str) -> None:
     examples="""
         counterground benchmarks get stamps
         counterground benchmarks get counteranimal --from archive.zip
-        counterground benchmarks get 'waterbirds?split=val' --from waterbird_complete95_forest2water2
+        counterground benchmarks get 'waterbirds?split=val' --from FOLDER
     """,
 )
 @click.argument("name")
