@@ -7,6 +7,7 @@ in each cell. Where these numbers differ from those that were published, the ben
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -117,7 +118,7 @@ class LayoutBenchmark:
 
     def _folder(self) -> Path:
         """The folder of the manifest; all variants are in one store, and have one copy."""
-        return self._store() / self.name.partition("?")[2]
+        return self._store() / (self.name.partition("?")[2] or "default")
 
     def _is_complete(self) -> bool:
         return (self._folder() / "benchmark.json").is_file()
@@ -133,8 +134,9 @@ class LayoutBenchmark:
 
     def _forget_other_copies(self, data: Path) -> None:
         if self._known_copy() != data.resolve():
-            for description in self._store().glob("**/benchmark.json"):
-                description.unlink()
+            for other in self._store().glob("*"):
+                if other.is_dir() and other != self._folder() and not other.name.startswith("unpacked"):
+                    shutil.rmtree(other)
 
     def _classes(self) -> dict[str, tuple[int, ...]]:
         return dict(self.classes) if isinstance(self.classes, Mapping) else dict.fromkeys(self.classes, ())

@@ -146,7 +146,9 @@ def _open(benchmark: BuiltInBenchmark, *, show_progress: bool) -> Benchmark:
             f"run `counterground benchmarks get {benchmark.name}`, "
             f"with `{_OPTIONS[benchmark.source]}` if you already have it."
         )
-    return benchmark.get(None, show_progress)
+    if benchmark.folder().is_dir():
+        return read_benchmark(benchmark.folder())
+    return benchmark.get(None, show_progress)  # from a copy that another variant was read from
 
 
 def _find(name: str) -> BuiltInBenchmark | None:

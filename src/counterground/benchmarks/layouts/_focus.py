@@ -59,7 +59,7 @@ def _read(copy: Copy) -> pl.DataFrame:
             rows = [_row(*values) for values in database.execute(query)]
     except (sqlite3.Error, ValueError, KeyError, AttributeError) as error:
         raise CounterGroundError(f"Cannot read {copy.root / 'annotations.db'}: {error}.") from error
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _row(file: str, name: str, time: str, weather: str, places: str) -> dict[str, Any]:

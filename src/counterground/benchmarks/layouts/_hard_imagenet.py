@@ -36,8 +36,10 @@ _PHOTOS = ("val", "HardImageNet_Images/val", "../HardImageNet_Images/val")
 def _greyed(photo: Image.Image, mask: Path) -> Image.Image:
     with Image.open(mask) as opened:
         covered = opened.convert("L").point(lambda value: 255 * (value > 0))
-    if covered.size != photo.size:
+    (width, height), (across, down) = photo.size, covered.size
+    if abs(width * down - height * across) > max(width * down, height * across) / 100:
         raise CounterGroundError(f"{mask} has {covered.size} pixels, and its photo {photo.size}.")
+    covered = covered.resize(photo.size, Image.Resampling.NEAREST)
     return Image.composite(Image.new("RGB", photo.size, (128, 128, 128)), photo, covered)
 
 
