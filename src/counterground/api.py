@@ -17,15 +17,19 @@ from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Unti
 from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
 from counterground.inference import Engine, Settings, evaluate_models
-from counterground.metrics import Scale
+from counterground.metrics import Contrast, Scale
 from counterground.models import AnyModels, Precision, Protocol, RuntimeChoice, named_models
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (
+    ContrastScores,
     Run,
     ScoresView,
+    breakdown_columns,
     class_names,
-    join_backgrounds,
+    contrast_scores,
+    format_contrast,
+    join_breakdowns,
     join_scores,
     open_run,
     select_models,
@@ -330,23 +334,30 @@ def export(
     )
 
 
-def scores(runs: AnyRuns, *, by: Literal["background"] | None = None) -> pl.DataFrame:
+def scores(runs: AnyRuns, *, by: str | None = None, contrast: str | Contrast | None = None) -> pl.DataFrame:
     """Return the scores of runs (fractions, with 95 % intervals), as in ``scores.parquet``.
 
     With several runs, a first column ``run`` has the folder of each.
 
     Args:
         runs: runs or their folders.
-        by: ``background`` for the accuracy on each background, which needs no common and counter photos.
+        by: ``background`` or another attribute of the photos for the accuracy on each of its values, which
+            needs no common and counter photos; ``cell`` for that of each cell; None for all scores, over all
+            classes and by class.
+        contrast: the rows of one contrast only: its name, or an expression such as ``"place=water -
+            place=land within class_name"``.
 
     Raises:
-        UsageError: another ``by``.
+        UsageError: another ``by``, a contrast that there is not, or both.
     """
-    if by not in (None, "background"):
-        raise UsageError(f"Scores are by background or, with by=None, by class and over all, not by {by!r}.")
     opened = _opened_runs(runs)
-    join = join_backgrounds if by == "background" else join_scores
-    return join(opened, named=len(opened) > 1)
+    if contrast is not None:
+        if by is not None:
+            raise UsageError("A contrast has scores over all and by class: leave out by.")
+        return contrast_scores(opened, contrast, named=len(opened) > 1).scores
+    if by is not None:
+        return join_breakdowns(opened, breakdown_columns(opened, by), named=len(opened) > 1)
+    return join_scores(opened, named=len(opened) > 1)
 
 
 def format_scores(
@@ -354,7 +365,8 @@ def format_scores(
     format: Literal["table", "csv", "json", "markdown", "latex"] = "table",  # noqa: A002 - as the option
     *,
     by_class: bool = False,
-) -> str | ScoresView:
+    contrast: str | Contrast | None = None,
+) -> str | ScoresView | ContrastScores:
     """Write the scores of runs for a person or a program, as ``counterground scores`` does.
 
     Args:
@@ -362,13 +374,21 @@ def format_scores(
         format: ``table`` fits the terminal or notebook it is shown in; ``markdown`` and ``latex`` give
             percent with 95 % intervals, ``csv`` and ``json`` fractions.
         by_class: one row per model and class; classes have names where runs are given.
+        contrast: one contrast only, as in ``scores``; of runs.
 
     Raises:
-        UsageError: an unknown format, or runs with different classes.
+        UsageError: an unknown format, runs with different classes, or a contrast that there is not.
     """
     if isinstance(runs, pl.DataFrame):
+        if contrast is not None:
+            raise UsageError("A contrast is computed from runs: give them instead of a frame.")
         return written_scores(runs, format, by_class)
     opened = _opened_runs(runs)
+    if contrast is not None:
+        names = class_names(opened) if by_class else None
+        several = len(opened) > 1
+        found = contrast_scores(opened, contrast, named=several, by_class=by_class, class_names=names)
+        return format_contrast(found, format)
     joined = join_scores(opened, named=len(opened) > 1)
     return written_scores(joined, format, by_class, class_names(opened) if by_class else None)
 
@@ -381,6 +401,7 @@ def compare(
     baseline: Literal["imagenet", "clip", "lvlm", "other"] = "imagenet",
     scale: Scale = "probit",
     setting: SettingName | None = None,
+    contrast: str | Contrast | None = None,
 ) -> Comparison:
     """Compare runs with each other and with the paper: paired tests, ranks, effective robustness, warnings.
 
@@ -393,9 +414,11 @@ def compare(
         setting: which tables of the paper: ``one-prompt`` (3 and 4), ``openai-prompts`` (10 and 4),
             ``1-vs-20`` (13 and 14) or ``unbalanced`` (11 and 12); None takes those of 1 vs. 20 for runs with
             20 names, otherwise those of one prompt. ``Comparison.by_setting`` has all four side by side.
+        contrast: what runs are compared in, as in ``scores``; by default the benchmark's own. The paper has
+            the drop only.
 
     Raises:
-        UsageError: there is nothing to compare, or a model, family, scale or setting is unknown.
+        UsageError: there is nothing to compare, or a model, family, scale, setting or contrast is unknown.
     """
     opened = _opened_runs(runs)
     beside_paper = (not opened or setting is not None) if published is None else published
@@ -406,6 +429,7 @@ def compare(
         baseline=baseline,
         scale=scale,
         setting=setting,
+        contrast=contrast,
     )
 
 

@@ -31,7 +31,7 @@ def made(make_run, tmp_path):
 def test_a_file_gives_the_scores_of_the_rows_in_memory(made, tmp_path):
     lazy = pl.scan_parquet(tmp_path / "predictions.parquet")
     assert score_predictions(lazy).equals(made.scores)
-    assert cg.open_run(tmp_path).by_background().equals(made.by_background())
+    assert cg.open_run(tmp_path).by(("background",)).equals(made.by(("background",)))
 
 
 def test_models_are_read_one_after_the_other(made, tmp_path):

@@ -16,6 +16,7 @@ from counterground.cli._options import format_option
     examples="""
         counterground compare runs/a runs/b
         counterground compare --published
+        counterground compare runs/a runs/b --contrast "weather=fog - weather=clear within class_name"
         counterground compare runs/a --published --against efficientnet-lite0
         counterground compare --setting openai-prompts
         counterground compare --setting all --format csv
@@ -24,6 +25,11 @@ from counterground.cli._options import format_option
 )
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--published", is_flag=True, help="Include the paper's models and their 2025 reproduction.")
+@click.option(
+    "--contrast",
+    metavar="NAME|TEXT",
+    help="Compare in this contrast instead of the benchmark's own: its name, or LEFT - RIGHT within COLUMN.",
+)
 @click.option("--against", metavar="MODEL", help="Test every model against this one only.")
 @click.option(
     "--baseline",
@@ -58,6 +64,7 @@ def compare(
     runs: tuple[Path, ...],
     *,
     published: bool,
+    contrast: str | None,
     against: str | None,
     baseline: str,
     scale: str,
@@ -85,10 +92,10 @@ def compare(
         _reproduce(runs, style)
         return
     if setting == "all":
-        if runs or against or baseline != "imagenet":
+        if runs or against or contrast or baseline != "imagenet":
             raise UsageError(
-                "--setting all compares the paper's CLIPs with its ImageNet models: leave out RUN, --against "
-                "and --baseline."
+                "--setting all compares the paper's CLIPs with its ImageNet models: leave out RUN, "
+                "--contrast, --against and --baseline."
             )
         claim = claim_by_setting(scale)
         print_text(format_claim(claim, scale, style))  # type: ignore[arg-type]
@@ -101,6 +108,7 @@ def compare(
         baseline=baseline,
         scale=scale,  # type: ignore[arg-type]
         setting=setting,  # type: ignore[arg-type]
+        contrast=contrast,
     )
     print_text(format_comparison(found, style))
 
@@ -113,7 +121,7 @@ def _reproduce(runs: tuple[Path, ...], style: str) -> None:
     from counterground.results import open_run
 
     context = click.get_current_context()
-    for option in ("against", "baseline", "scale", "setting"):
+    for option in ("contrast", "against", "baseline", "scale", "setting"):
         if context.get_parameter_source(option) is not ParameterSource.DEFAULT:
             raise UsageError(
                 f"--reproduce puts printed and measured values side by side: leave out --{option}."

@@ -14,7 +14,9 @@ from counterground.cli._options import format_option, model_option, out_option
 if TYPE_CHECKING:
     import polars as pl
 
-    from counterground.results import BackgroundsView, Run, ScoresView
+    from counterground.results import BreakdownView, ContrastScores, Run, ScoresView
+
+    View = ScoresView | BreakdownView | ContrastScores
 
 Style = Literal["table", "csv", "json", "parquet", "markdown", "latex", "model-card", "bibtex"]
 _DOCUMENTS = ("model-card", "bibtex")
@@ -25,11 +27,21 @@ _DOCUMENTS = ("model-card", "bibtex")
     examples="""
         counterground scores runs/first --by class
         counterground scores runs/a runs/b -m efficientnet-lite0 --format csv
+        counterground scores runs/first --by weather
+        counterground scores runs/first --contrast "weather=fog - weather=clear within class_name"
         counterground scores runs/first --format model-card -o model-card.md
     """,
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--by", type=click.Choice(["class", "background"]), help="One row per class or background.")
+@click.option(
+    "--by", metavar="NAME", help="One row per class, cell, background, or value of another attribute."
+)
+@click.option(
+    "--contrast",
+    metavar="NAME|TEXT",
+    help="One contrast: its name, or LEFT - RIGHT within COLUMN, such as "
+    "'place=water - place=land within class_name'.",
+)
 @model_option("models", "Show only this model; repeat for several.", multiple=True)
 @format_option(
     get_args(Style),
@@ -42,7 +54,13 @@ _DOCUMENTS = ("model-card", "bibtex")
     type=click.Path(path_type=Path, dir_okay=False),
 )
 def scores(
-    runs: tuple[Path, ...], by: str | None, models: tuple[str, ...], style: Style, out: Path | None
+    runs: tuple[Path, ...],
+    *,
+    by: str | None,
+    contrast: str | None,
+    models: tuple[str, ...],
+    style: Style,
+    out: Path | None,
 ) -> None:
     """Show the scores of one or more RUN folders: percent in tables, fractions in csv, json and parquet.
 
@@ -54,6 +72,9 @@ def scores(
 
     if by and style in _DOCUMENTS:
         raise UsageError(f"{style} is not available by {by}: leave out --by.")
+    if contrast and (style in _DOCUMENTS or by not in (None, "class")):
+        other = style if style in _DOCUMENTS else f"--by {by}"
+        raise UsageError(f"A contrast is shown over all classes or --by class: leave out {other}.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
@@ -61,7 +82,7 @@ def scores(
         raise UsageError(f"--out {out} is a file of the run itself: choose another name.")
     if models:
         opened = select_models(opened, models)
-    written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by)
+    written = _document(opened, style) if style in _DOCUMENTS else _table(opened, style, by, contrast)
     if style == "model-card" and out is not None and len(_models(opened)) > 1:
         raise UsageError(
             "A model card describes one model: add -m MODEL, or leave out --out to see them all."
@@ -77,14 +98,16 @@ def _document(runs: Mapping[Path, Run], style: str) -> str:
 
 
 def _table(
-    runs: Mapping[Path, Run], style: Style, by: str | None
-) -> str | ScoresView | BackgroundsView | pl.DataFrame:
-    from counterground.errors import UsageError
+    runs: Mapping[Path, Run], style: Style, by: str | None, contrast: str | None
+) -> str | View | pl.DataFrame:
     from counterground.results import (
+        breakdown_columns,
         class_names,
-        format_backgrounds,
+        contrast_scores,
+        format_breakdown,
+        format_contrast,
         format_scores,
-        join_backgrounds,
+        join_breakdowns,
         join_scores,
         score_rows,
     )
@@ -93,18 +116,20 @@ def _table(
     names = class_names(list(runs.values())) if by_class else None
     rows = style in ("csv", "json", "parquet")
     named = len(runs) > 1 and (rows or _could_be_confused(runs))
-    if by == "background":
-        joined = join_backgrounds(list(runs.values()), named=named)
-        if joined.is_empty():
-            raise UsageError("No photo of these runs has a background: leave out --by background.")
-        return joined if style == "parquet" else format_backgrounds(joined, style)
-    joined = join_scores(list(runs.values()), named=named)
+    opened = list(runs.values())
+    if contrast is not None:
+        found = contrast_scores(opened, contrast, named=named, by_class=by_class, class_names=names)
+        return found.rows if style == "parquet" else format_contrast(found, style)
+    if by is not None and not by_class:
+        joined = join_breakdowns(opened, breakdown_columns(opened, by), named=named)
+        return joined if style == "parquet" else format_breakdown(joined, style)
+    joined = join_scores(opened, named=named)
     if style == "parquet":
         return score_rows(joined, by_class, names)
     return format_scores(joined, style, by_class, names)
 
 
-def _deliver(written: str | ScoresView | BackgroundsView | pl.DataFrame, out: Path | None) -> None:
+def _deliver(written: str | View | pl.DataFrame, out: Path | None) -> None:
     import polars as pl
 
     from counterground.cli._show import print_text

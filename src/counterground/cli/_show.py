@@ -83,18 +83,18 @@ def _print_sentences(sentences: Sequence[str], kind: str) -> None:
 def show_run(run: Run) -> None:
     """Print the scores of a run, and what its reader must know."""
     from counterground.results import (
-        format_backgrounds,
+        format_breakdown,
         format_scores,
         has_unpaired_backgrounds,
-        join_backgrounds,
+        join_breakdowns,
     )
 
     print_text(format_scores(run.scores, "table"))
     info = run.info
     if has_unpaired_backgrounds(run):
-        rows = join_backgrounds([run], named=False)
+        rows = join_breakdowns([run], ("background",), named=False)
         if len(rows) <= _MOST_BACKGROUNDS:
-            print_text(format_backgrounds(rows))
+            print_text(format_breakdown(rows))
         else:
             names = counted(rows["background"].n_unique(), "background")
             _console().print(

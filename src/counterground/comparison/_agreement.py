@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from counterground.comparison.points import deduplicate_results, why_not_paper
-from counterground.metrics import KEYS, SETTING, in_setting, rank_correlation
+from counterground.metrics import DROP, KEYS, SETTING, Contrast, in_setting, rank_correlation
 from counterground.published import load_table
 from counterground.results import Run, setting_text
 
@@ -31,7 +31,9 @@ _Key = tuple[str, str]
 _Drops = dict[_Key, dict[int, float]]
 
 
-def drop_agreement(runs: Mapping[str, Run] | None = None, *, published: bool = True) -> pl.DataFrame:
+def drop_agreement(
+    runs: Mapping[str, Run] | None = None, *, published: bool = True, contrast: Contrast = DROP
+) -> pl.DataFrame:
     """Return Spearman's correlation of class-wise drops for every pair of models on one benchmark.
 
     The paper prints drops by class for five CLIPs (Tables 15 and 16). A run counts beside them if it was
@@ -42,6 +44,7 @@ def drop_agreement(runs: Mapping[str, Run] | None = None, *, published: bool = T
     Args:
         runs: by the name that tells them apart, as ``source`` in ``model_points`` does.
         published: with the paper's five.
+        contrast: another difference than the drop, of runs.
 
     Returns:
         The columns of ``AGREEMENT_OF_DROPS_SCHEMA``; 95 % intervals by Fisher's z with the variance of Bonett
@@ -50,13 +53,14 @@ def drop_agreement(runs: Mapping[str, Run] | None = None, *, published: bool = T
     groups: dict[str, tuple[str, _Drops]] = {}
     if published:
         groups["paper"] = ("counteranimal", _printed())
-    listed = [result for name, run in (runs or {}).items() for result in _settings(name, run)]
-    paper_sized = {run.path for run in (runs or {}).values() if not why_not_paper(run)}
+    given = {name: run.with_contrast(contrast) for name, run in (runs or {}).items()}
+    listed = [result for name, run in given.items() for result in _settings(name, run, contrast)]
+    paper_sized = {run.path for run in given.values() if not why_not_paper(run)}
     for holding, row, _ in deduplicate_results(listed):
         on_paper = holding.path in paper_sized
         key = "paper" if on_paper else holding.info.benchmark.version
         _, drops = groups.setdefault(key, (holding.info.benchmark.name, {}))
-        drops[row["label"], row["source"]] = _measured(holding, row, by_place=on_paper)
+        drops[row["label"], row["source"]] = _measured(holding, row, contrast, by_place=on_paper)
     rows = [row for benchmark, drops in groups.values() for row in _pairs(benchmark, drops)]
     return pl.DataFrame(rows, schema=AGREEMENT_OF_DROPS_SCHEMA, orient="row")
 
@@ -70,9 +74,9 @@ def _printed() -> _Drops:
     return drops
 
 
-def _settings(name: str, run: Run) -> list[tuple[Run, dict[str, Any]]]:
+def _settings(name: str, run: Run, contrast: Contrast) -> list[tuple[Run, dict[str, Any]]]:
     """The models of a run that have drops by class, each under each setting; labels tell settings apart."""
-    rows = _by_class(run).select(KEYS).unique(maintain_order=True)
+    rows = _by_class(run, contrast).select(KEYS).unique(maintain_order=True)
     differing = [part for part in SETTING if rows[part].n_unique() > 1]
     repeated = rows["model"].is_duplicated().any()
     return [
@@ -85,14 +89,15 @@ def _label(row: dict[str, Any], differing: Sequence[str]) -> str:
     return f"{row['model']} ({', '.join(setting_text(part, row[part]) for part in differing)})"
 
 
-def _by_class(run: Run) -> pl.DataFrame:
-    drop = (pl.col("metric") == "drop") & pl.col("class_index").is_not_null()
+def _by_class(run: Run, contrast: Contrast) -> pl.DataFrame:
+    drop = (pl.col("metric") == contrast.name) & pl.col("group").is_null()
+    drop &= pl.col("class_index").is_not_null()
     return run.scores.filter(drop & pl.col("value").is_not_null())
 
 
-def _measured(run: Run, row: dict[str, Any], *, by_place: bool) -> dict[int, float]:
+def _measured(run: Run, row: dict[str, Any], contrast: Contrast, *, by_place: bool) -> dict[int, float]:
     """Drops by class index, or by place among the classes (the paper's class number)."""
-    scores = _by_class(run)
+    scores = _by_class(run, contrast)
     places = {index: place for place, index in enumerate(sorted(set(scores["class_index"])), start=1)}
     drops = scores.filter(in_setting(row)).select("class_index", "value").iter_rows()
     return {places[index] if by_place else index: value for index, value in drops}

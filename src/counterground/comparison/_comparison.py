@@ -37,9 +37,11 @@ from counterground.comparison.points import (
 from counterground.errors import UsageError
 from counterground.metrics import (
     COMPARISON_SCHEMA,
+    DROP,
     KEYS,
     Answers,
     Compared,
+    Contrast,
     Scale,
     compare_answers,
     corrected,
@@ -56,6 +58,7 @@ from counterground.results import (
     folded,
     html_paragraphs,
     html_table,
+    one_contrast,
     percent,
     plain_text,
     rich_table,
@@ -86,7 +89,8 @@ class Comparison:
     ``scaling`` is None without the paper. ``tests`` are paired tests (columns of ``TESTS_SCHEMA``) within
     each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is
     not comparable. ``place_of`` finds the row of a run's model. ``setting`` says which tables the paper's
-    rows are from, None without the paper.
+    rows are from, None without the paper. Of another ``contrast`` than the drop, ``common`` and ``counter``
+    in points and tests' metrics are its sides, ``drop`` is its value.
     """
 
     points: pl.DataFrame
@@ -99,6 +103,7 @@ class Comparison:
     places: Mapping[tuple[Any, ...], int]
     sources: Mapping[tuple[Any, ...], str]
     setting: PaperSetting | None
+    contrast: Contrast = DROP
 
     def place_of(self, run: Run, setting: Mapping[str, Any]) -> int | None:
         """Return which row of ``models`` is a model of a run; None where it is none, as without a drop.
@@ -135,7 +140,7 @@ class Comparison:
         return {
             family: own
             if family == own.baseline and own.scale == "probit"
-            else effective_robustness(self.points, baseline=family)
+            else effective_robustness(self.points, baseline=family, contrast=self.contrast)
             for family in FAMILIES
             if family in self.points["family"]
         }
@@ -152,9 +157,9 @@ class Comparison:
         """Models benchmark by benchmark, tests, agreement, the scaling answers, the paper's settings."""
         tables = self._models_tables(self.models)
         if self.tests.height:
-            tables.append(tests_table(self.tests))
+            tables.append(tests_table(self.tests, self.contrast))
         if self.agreement["correlation"].drop_nulls().len():
-            tables.append(agreement_table(self.agreement))
+            tables.append(agreement_table(self.agreement, self.contrast))
         if self.scaling is not None:
             tables.append(scaling_table(self.scaling))
         if self.by_setting is not None:
@@ -162,8 +167,8 @@ class Comparison:
         return tables
 
     def _models_tables(self, models: pl.DataFrame) -> list[Table]:
-        lines, baseline = self.robustness.lines, self.robustness.baseline
-        return models_tables(models, titles(self.points), lines, baseline, self.setting)
+        lines, baseline, named = self.robustness.lines, self.robustness.baseline, titles(self.points)
+        return models_tables(models, named, lines, baseline, setting=self.setting, contrast=self.contrast)
 
     def __repr__(self) -> str:
         """Models with their rank, as on a terminal; ``counterground compare`` shows all tables."""
@@ -182,11 +187,11 @@ class Comparison:
         mine = ~pl.col("source").is_in(PUBLISHED)
         first = pl.concat([models.filter(mine), models.filter(pl.col("source") == "paper")])
         again = models.filter(pl.col("source") == "reproduction")
-        drops, by_setting = drop_tests_table(self.tests), self.by_setting
+        drops, by_setting = drop_tests_table(self.tests, self.contrast), self.by_setting
         warnings = [f"Warning: {sentence}" for sentence in self.warnings]
         return block(
             f"<p><b>{escape(_numbers_of_models(models))}</b></p>",
-            unfolding(models_with_pictures(first), "model"),
+            unfolding(models_with_pictures(first, self.contrast), "model"),
             folded(html_table(models_with_pictures(again)), again.height, "reproduced model"),
             html_paragraphs(self.robustness.sentences(), _SENTENCES, "line", fine=True),
             unfolding(drops, "test") if drops.rows else "",
@@ -220,6 +225,7 @@ def full_comparison(
     baseline: str = "imagenet",
     scale: Scale = "probit",
     setting: SettingName | None = None,
+    contrast: str | Contrast | None = None,
 ) -> Comparison:
     """Compare runs with each other and, with ``published``, with the paper and its 2025 reproduction.
 
@@ -235,10 +241,12 @@ def full_comparison(
         scale: ``probit`` or ``logit``.
         setting: which tables of the paper to compare with (``published.SETTINGS``); by default those of 1
             vs. 20 where every run lets the 20 confusable names compete, otherwise those of one prompt.
+        contrast: what is compared: a contrast, its name or an expression; by default the first one of the
+            first run's design that all runs' have, and beside the paper the drop.
 
     Raises:
         UsageError: nothing to compare, a run given twice, ``against`` is no model of the runs, an unknown
-            family, scale or setting, or a setting without the paper.
+            family, scale, setting or contrast, a setting without the paper, or another contrast with it.
     """
     listed = [runs] if isinstance(runs, Run) else list(runs)
     if not listed and not published:
@@ -250,27 +258,31 @@ def full_comparison(
     against = _tested_against(listed, against)
     chosen = setting or _setting(listed)
     refuse_repeated(listed)
+    compared = _contrast(listed, contrast, published=published)
     named = dict(zip(run_names(listed), listed, strict=True))
     points, runs_of_points, places = gather(
-        listed, published=published, reproduction=published, setting=chosen
+        listed, published=published, reproduction=published, setting=chosen, contrast=compared
     )
-    robustness = effective_robustness(points, baseline=baseline, scale=scale)
-    tests, sources, obstacles = _tests(named, against)
-    comparability = comparability_warnings(named, SETTINGS[chosen] if published else None)
+    robustness = effective_robustness(points, baseline=baseline, scale=scale, contrast=compared)
+    tests, sources, obstacles = _tests(named, against, compared)
+    paper = SETTINGS[chosen] if published else None
+    warnings = [*comparability_warnings(named, paper)]
     if not published:
-        obstacles += _alone(points, tests)
+        obstacles += _alone(points, tests, compared)
+    warnings += [*obstacles, *_near_chance(points, compared), *robustness.warnings]
     return Comparison(
         points,
         robustness,
-        _ranks(points, runs_of_points),
+        _ranks(points, runs_of_points, compared),
         scaling(points, robustness) if published else None,
         tests,
         # The paper prints drops by class for its first setting only.
-        drop_agreement(named, published=published and chosen == "one-prompt"),
-        tuple(dict.fromkeys((*comparability, *obstacles, *_near_chance(points), *robustness.warnings))),
+        drop_agreement(named, published=published and chosen == "one-prompt", contrast=compared),
+        tuple(dict.fromkeys(warnings)),
         places,
         sources,
-        SETTINGS[chosen] if published else None,
+        paper,
+        compared,
     )
 
 
@@ -288,13 +300,31 @@ def _tested_against(runs: Sequence[Run], against: str | None) -> str | None:
     return found[0]
 
 
+def _contrast(runs: Sequence[Run], contrast: str | Contrast | None, *, published: bool) -> Contrast:
+    if contrast is not None:
+        if not runs:
+            raise UsageError(
+                "A contrast is computed from photos, which the paper's rows do not have: give a RUN."
+            )
+        found = one_contrast(runs, contrast)
+        if published and found != DROP:
+            raise UsageError(f"The paper has the drop only: compare {found.name} without --published.")
+        return found
+    if published or not runs:
+        return DROP
+    shared = (each for each in runs[0].design.contrasts if all(each in run.design.contrasts for run in runs))
+    return next(shared, DROP)
+
+
 def _setting(runs: Sequence[Run]) -> SettingName:
     spaces = {run.info.label_space.name for run in runs}
     return "1-vs-20" if spaces == {"confusable"} else "one-prompt"
 
 
-def _alone(points: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
+def _alone(points: pl.DataFrame, tests: pl.DataFrame, contrast: Contrast) -> list[str]:
     """What to do where there is little to compare."""
+    if points.is_empty() and contrast != DROP:
+        return [f"No model of these runs has photos on both sides of {contrast.name}."]
     if points.is_empty():
         return ["No model of these runs has photos on common and on counter backgrounds: there is no drop."]
     if tests.is_empty() and points.height == 1:
@@ -302,16 +332,17 @@ def _alone(points: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
     return []
 
 
-def _near_chance(points: pl.DataFrame) -> list[str]:
+def _near_chance(points: pl.DataFrame, contrast: Contrast) -> list[str]:
+    on = "common photos" if contrast == DROP else contrast.left
     return [
-        f"{row['label']} is not clearly above chance, {percent(row['common'])} % on common photos: its "
-        "drop says nothing, and it is not ranked."
+        f"{row['label']} is not clearly above chance, {percent(row['common'])} % on {on}: its "
+        f"{contrast.name} says nothing, and it is not ranked."
         for row in points.filter("near_chance").iter_rows(named=True)
     ]
 
 
 def _tests(
-    runs: Mapping[str, Run], against: str | None
+    runs: Mapping[str, Run], against: str | None, contrast: Contrast
 ) -> tuple[pl.DataFrame, dict[tuple[Any, ...], str], list[str]]:
     """Paired tests on each benchmark version and label space, sources of results, why tests are missing."""
     sources: dict[tuple[Any, ...], str] = {}
@@ -328,7 +359,7 @@ def _tests(
         try:
             models, held = _compared(group)
             sources |= held
-            table = _table_of(models, group, against)
+            table = _table_of(models, group, against, contrast)
         except ValueError as error:
             if len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values()):
                 title = f"{benchmark} (version {version[:8]})" if times[benchmark] > 1 else benchmark
@@ -340,11 +371,13 @@ def _tests(
     return tests, sources, obstacles
 
 
-def _table_of(models: Sequence[Compared], runs: Mapping[str, Run], against: str | None) -> pl.DataFrame:
+def _table_of(
+    models: Sequence[Compared], runs: Mapping[str, Run], against: str | None, contrast: Contrast
+) -> pl.DataFrame:
     """Paired tests of runs on the same photos; a ValueError says why there are none."""
     if against is not None and against not in {model.name for model in models}:
         raise ValueError(f"There are no predictions of {against!r} there.")
-    table = _without_repeats(compare_answers(models), runs.values())
+    table = _without_repeats(compare_answers(models, contrast), runs.values())
     return table if against is None else tests_against(table, against)
 
 
@@ -383,7 +416,7 @@ def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
     return corrected(table.filter(read | pl.struct(figures).is_first_distinct()))
 
 
-def _ranks(points: pl.DataFrame, runs_of_points: Sequence[Run | None]) -> pl.DataFrame:
+def _ranks(points: pl.DataFrame, runs_of_points: Sequence[Run | None], contrast: Contrast) -> pl.DataFrame:
     """Rank the models of each benchmark version and label space among themselves; not those near chance."""
     ranked = (pl.col("source") != "reproduction") & ~pl.col("near_chance")
     indexed = points.with_row_index("row").filter(ranked)
@@ -393,6 +426,6 @@ def _ranks(points: pl.DataFrame, runs_of_points: Sequence[Run | None]) -> pl.Dat
     groups += [part for _, part in others.group_by("benchmark_version", "label_space", maintain_order=True)]
     frames = []
     for group in groups:
-        paired = paired_drops(group, [runs_of_points[row] for row in group["row"]])
+        paired = paired_drops(group, [runs_of_points[row] for row in group["row"]], contrast)
         frames.append(rank_models(group, paired=paired).with_columns(row=group["row"]))
     return pl.concat(frames) if frames else pl.DataFrame(schema=RANKS_SCHEMA)

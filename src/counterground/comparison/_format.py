@@ -130,6 +130,7 @@ def _record(comparison: Comparison) -> dict[str, Any]:
     return {
         "baseline": robustness.baseline,
         "scale": robustness.scale,
+        "contrast": str(comparison.contrast),
         "setting": None if comparison.setting is None else comparison.setting.name,
         "lines": [asdict(line) for line in robustness.lines],
         "models": comparison.models.to_dicts(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from counterground.metrics import LineFit, LineWithErrors
+from counterground.metrics import DROP, Contrast, LineFit, LineWithErrors
 from counterground.results import signed
 
 FAMILIES = {
@@ -16,15 +16,20 @@ FAMILIES = {
 UNLIKELY = 0.05
 
 
-def equation(fit: LineFit) -> str:
+def equation(fit: LineFit, contrast: Contrast = DROP) -> str:
     """Write a line with its 95 % intervals: ``probit(counter) = 0.6 [...] + 1.2 [...] × probit(common)``."""
+    left, right = contrast.titles
     intercept, slope = _with_ends(fit, "intercept"), _with_ends(fit, "slope")
     term = f"({slope})" if slope.startswith("−") else slope
-    return f"{fit.scale}(counter) = {intercept} + {term} × {fit.scale}(common)"
+    return f"{fit.scale}({right}) = {intercept} + {term} × {fit.scale}({left})"
 
 
 def about_line(
-    fit: LineFit, with_errors: LineWithErrors | None, baseline: str, models: pl.DataFrame
+    fit: LineFit,
+    with_errors: LineWithErrors | None,
+    baseline: str,
+    models: pl.DataFrame,
+    contrast: Contrast = DROP,
 ) -> list[str]:
     """Explain the column of distances from the line, and count the paper's models that differ from it.
 
@@ -33,13 +38,15 @@ def about_line(
         with_errors: the same with sampling errors in both accuracies, where it can be fitted.
         baseline: the family through whose models it goes.
         models: the rows of the table, columns of ``Comparison.models``.
+        contrast: whose right side is drawn over its left.
     """
+    left, right = contrast.titles
     strength = f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else ""
     explained = (
-        f"Above line: effective robustness, counter accuracy minus what the line through the {fit.n} "
+        f"Above line: effective robustness, {right} accuracy minus what the line through the {fit.n} "
         f"{FAMILIES[baseline]} gives at "
-        f"the same common accuracy, {equation(fit)}{strength}. Each of these, and a run of the same weights, "
-        "is compared with the line through the others. Its interval includes the "
+        f"the same {left} accuracy, {equation(fit, contrast)}{strength}. Each of these, and a run of the "
+        "same weights, is compared with the line through the others. Its interval includes the "
         "uncertainty of the line and of the model's own accuracies."
     )
     sentences = [explained, *_both_slopes(fit, with_errors, models)]

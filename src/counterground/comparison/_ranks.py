@@ -11,7 +11,7 @@ import polars as pl
 from scipy.special import ndtr
 
 from counterground.comparison.points import answers_of, standard_error
-from counterground.metrics import LEVEL, holm, paired_tests
+from counterground.metrics import DROP, LEVEL, Contrast, holm, paired_tests
 from counterground.results import Run
 
 RANKS_SCHEMA: dict[str, Any] = {
@@ -95,7 +95,9 @@ def _p_value(
     return float(2 * ndtr(-abs(drops[pair[0]] - drops[pair[1]]) / spread))
 
 
-def paired_drops(points: pl.DataFrame, runs_of_points: Sequence[Run | None]) -> dict[Pair, float | None]:
+def paired_drops(
+    points: pl.DataFrame, runs_of_points: Sequence[Run | None], contrast: Contrast = DROP
+) -> dict[Pair, float | None]:
     """Return p-values of the difference in drop by places (i < j) among the points.
 
     Pairs of which one saw other photos, or has none (the paper's rows), are left out. Names, prompts and ways
@@ -104,6 +106,7 @@ def paired_drops(points: pl.DataFrame, runs_of_points: Sequence[Run | None]) -> 
     Args:
         points: columns of ``model_points``.
         runs_of_points: the run that holds each point, None for published rows.
+        contrast: another difference than the drop.
     """
     known = [
         (place, answers_of(run, row))
@@ -115,5 +118,5 @@ def paired_drops(points: pl.DataFrame, runs_of_points: Sequence[Run | None]) -> 
         for i, j in combinations(range(len(known)), 2)
         if known[i][1].photos.fingerprint == known[j][1].photos.fingerprint
     ]
-    tests = paired_tests([answers for _, answers in known], same, "difference")
+    tests = paired_tests([answers for _, answers in known], same, "difference", contrast)
     return {(known[i][0], known[j][0]): p for (i, j), p in zip(same, tests["p_value"], strict=True)}

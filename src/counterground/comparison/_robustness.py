@@ -14,9 +14,11 @@ from counterground.comparison._lines import equation
 from counterground.comparison.points import FAMILIES, NORMAL, PUBLISHED, Figure, standard_error, titles
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import (
+    DROP,
     FEWEST,
     GROUPS,
     MOST_NOISE,
+    Contrast,
     LineFit,
     LineWithErrors,
     Scale,
@@ -26,7 +28,17 @@ from counterground.metrics import (
     outside,
     to_scale,
 )
-from counterground.results import Cell, Column, Estimate, Table, block, html_paragraphs, percent, unfolding
+from counterground.results import (
+    Cell,
+    Column,
+    Estimate,
+    Table,
+    block,
+    contrast_titles,
+    html_paragraphs,
+    percent,
+    unfolding,
+)
 
 
 class Deviation(NamedTuple):
@@ -247,6 +259,7 @@ class EffectiveRobustness:
     lines: tuple[RobustnessLine, ...]
     residuals: pl.DataFrame
     warnings: tuple[str, ...]
+    contrast: Contrast = DROP
 
     @property
     def fit(self) -> LineFit | None:
@@ -257,8 +270,10 @@ class EffectiveRobustness:
         columns = (
             Column("Model"),
             Column("From"),
-            Column("Common", True, "Accuracy on common photos, percent."),
-            Column("Counter", True, "Accuracy on counter photos, percent."),
+            *(
+                Column(title, True, f"Accuracy on {title.lower()} photos, percent.")
+                for title in contrast_titles(self.contrast)[:2]
+            ),
             Column("Above the line", True, "Effective robustness in points, with its 95 % interval."),
         )
         rows = []
@@ -276,14 +291,18 @@ class EffectiveRobustness:
     def sentences(self) -> list[str]:
         """Each line in words, with its equation."""
         return [
-            f"Line of {self.baseline} models on {line.title} ({line.source}): {equation(line.fit)}, "
-            f"{line.fit.n} models."
+            f"Line of {self.baseline} models on {line.title} ({line.source}): "
+            f"{equation(line.fit, self.contrast)}, {line.fit.n} models."
             for line in self.lines
         ]
 
 
 def effective_robustness(
-    points: pl.DataFrame, *, baseline: str = "imagenet", scale: Scale = "probit"
+    points: pl.DataFrame,
+    *,
+    baseline: str = "imagenet",
+    scale: Scale = "probit",
+    contrast: Contrast = DROP,
 ) -> EffectiveRobustness:
     """Fit counter on common accuracy over a baseline family and measure every model against it (section 4).
 
@@ -296,6 +315,7 @@ def effective_robustness(
         points: what ``model_points`` returns.
         baseline: ``imagenet``, ``clip``, ``lvlm`` or ``other``.
         scale: ``probit`` or ``logit``.
+        contrast: what ``common`` and ``counter`` of the points are the sides of.
 
     Raises:
         UsageError: another family or scale.
@@ -319,7 +339,7 @@ def effective_robustness(
     residuals = pl.DataFrame(
         {name: [row[name] for row in ordered] for name in RESIDUALS_SCHEMA}, schema=RESIDUALS_SCHEMA
     )
-    return EffectiveRobustness(baseline, scale, tuple(lines), residuals, tuple(warnings))
+    return EffectiveRobustness(baseline, scale, tuple(lines), residuals, tuple(warnings), contrast)
 
 
 @dataclass(frozen=True)

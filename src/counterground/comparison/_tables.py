@@ -11,30 +11,25 @@ import polars as pl
 from counterground.comparison._lines import about_line
 from counterground.comparison._robustness import RobustnessLine
 from counterground.comparison.points import PUBLISHED
-from counterground.metrics import BY_SIDE, GROUPS, SETTING
+from counterground.metrics import BY_SIDE, DROP, GROUPS, SETTING, Contrast
 from counterground.published import PaperSetting
 from counterground.results import (
     NOTHING,
-    PICTURE,
     TITLES,
     Cell,
     Column,
     Estimate,
     Table,
+    contrast_titles,
     heading,
     p_value,
     percent,
+    picture_column,
     setting_text,
     short_name,
 )
 from counterground.text import counted
 
-_METRICS = {
-    ("drop", None): "drop",
-    ("accuracy", "common"): "accuracy, common",
-    ("accuracy", "counter"): "accuracy, counter",
-    ("accuracy", None): "accuracy",
-}
 MOST_PAIRS = 12
 ABOUT_P = (
     "p is Holm-corrected over all pairs of these models on all quantities, shown or not, since models "
@@ -48,7 +43,9 @@ def models_tables(
     titles: Mapping[str | None, str],
     lines: Sequence[RobustnessLine],
     baseline: str,
+    *,
     setting: PaperSetting | None = None,
+    contrast: Contrast = DROP,
 ) -> list[Table]:
     """Return a table per benchmark and label space; runs on the paper's photos are among its models.
 
@@ -58,6 +55,7 @@ def models_tables(
         lines: those of effective robustness.
         baseline: the family that makes the lines.
         setting: which tables the paper's rows are from.
+        contrast: what the models are compared in.
     """
     shown = models.filter(pl.col("source") != "reproduction")
     again = models.filter(pl.col("source") == "reproduction")
@@ -83,6 +81,7 @@ def models_tables(
             by_place.get(place),
             again if paper and again.height else None,
             setting if paper else None,
+            contrast,
         )
         tables.append(_group(together, baseline))
     return tables
@@ -97,11 +96,12 @@ class _Group:
     line: RobustnessLine | None
     again: pl.DataFrame | None
     paper: PaperSetting | None
+    contrast: Contrast
 
 
 def _group(group: _Group, baseline: str) -> Table:
     models, line, again = group.models, group.line, group.again
-    columns = [Column("Model"), *(Column(title, True) for title in ("Common", "Counter", "Drop"))]
+    columns = [Column("Model"), *(Column(title, True) for title in contrast_titles(group.contrast))]
     columns += [Column("Drop 2025", True)] if again is not None else []
     columns += [Column("Above line", True), Column("95 %", True, below=True)] if line else []
     columns += [Column("Rank", True)]
@@ -162,10 +162,13 @@ def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None) -> list[str]:
 
 def _about(group: _Group, baseline: str) -> list[str]:
     sentences = (
-        about_line(group.line.fit, group.line.with_errors, baseline, group.models) if group.line else []
+        about_line(group.line.fit, group.line.with_errors, baseline, group.models, group.contrast)
+        if group.line
+        else []
     )
     sentences.append(
-        "Rank by drop, with the ranks that cannot be ruled out (the drops of all pairs tested, Holm)."
+        f"Rank by {group.contrast.name}, with the ranks that cannot be ruled out "
+        f"(the {_plural(group.contrast)} of all pairs tested, Holm)."
     )
     if group.again is not None:
         sentences.append("Drop 2025: an independent reproduction.")
@@ -178,13 +181,13 @@ def _about(group: _Group, baseline: str) -> list[str]:
     return sentences
 
 
-def tests_table(tests: pl.DataFrame) -> Table:
+def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
     """Return paired tests, a heading for each pair (columns of ``TESTS_SCHEMA``)."""
     varying = [
         name for name in SETTING if len({_setting(row, name) for row in tests.iter_rows(named=True)}) > 1
     ]
     several = {row["model_a"] for row in tests.filter(pl.col("model_a") == pl.col("model_b")).to_dicts()}
-    places = _places(tests)
+    places, quantities = _places(tests), _quantities(contrast)
     columns = (
         Column("Metric"),
         Column("Difference", True),
@@ -203,11 +206,22 @@ def tests_table(tests: pl.DataFrame) -> Table:
             headings.add(len(rows))
             rows.append(heading(pair, len(columns)))
         p = p_value(row["p_holm"]) if row["p_holm"] is not None else ""
-        metric = _METRICS[row["metric"], row["group"]]
+        metric = quantities[row["metric"], row["group"]]
         found = Estimate.of(row, "difference")
         rows.append([Cell(metric), Cell(found.signed), Cell(found.interval), Cell(p)])
     title = "Paired differences on the same photos (percentage points)"
     return Table(columns, rows, f"{title}. {ABOUT_P}", title, (ABOUT_P,), headings=frozenset(headings))
+
+
+def _plural(contrast: Contrast) -> str:
+    return "drops" if contrast == DROP else "differences"
+
+
+def _quantities(contrast: Contrast) -> dict[tuple[str, str | None], str]:
+    named: dict[tuple[str, str | None], str] = {
+        key: f"accuracy, {title}" for key, title in zip(contrast.side_keys, contrast.titles, strict=True)
+    }
+    return {("accuracy", None): "accuracy", contrast.difference_key: contrast.name, **named}
 
 
 def _setting(row: dict[str, Any], name: str) -> str:
@@ -235,7 +249,7 @@ def _places(tests: pl.DataFrame) -> dict[str, str]:
     }
 
 
-def agreement_table(agreement: pl.DataFrame) -> Table:
+def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table:
     """Return the rank correlations of drops by class (columns of ``AGREEMENT_OF_DROPS_SCHEMA``)."""
     known = agreement.filter(pl.col("correlation").is_not_null())
     shown = _most_informative(known).sort("correlation", descending=True)
@@ -254,8 +268,12 @@ def agreement_table(agreement: pl.DataFrame) -> Table:
         interval = "" if row["low"] is None else f"[{_two(row['low'])}, {_two(row['high'])}]"
         rows.append([Cell(pair), Cell(_two(row["correlation"])), Cell(interval), Cell(str(row["classes"]))])
     title = "Do models rely on the backgrounds of the same classes?"
+    if contrast != DROP:
+        title = f"Do models differ in {contrast.name} on the same classes?"
     left = known.height - shown.height
-    sentences = ["Rank correlation of the drops class by class; 1 means the same order of classes."]
+    sentences = [
+        f"Rank correlation of the {contrast.name}s class by class; 1 means the same order of classes."
+    ]
     if left:
         sentences.append(f"{left} more pairs are in --format json.")
     return Table(columns, rows, f"{title} {' '.join(sentences)}", title, tuple(sentences))
@@ -279,22 +297,25 @@ def _two(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def models_with_pictures(models: pl.DataFrame) -> Table:
+def models_with_pictures(models: pl.DataFrame, contrast: Contrast = DROP) -> Table:
     """Return models with a picture of each drop, for HTML (columns of ``Comparison.models``)."""
+    (left, right, difference), (x, y) = contrast_titles(contrast), contrast.titles
     columns = (
         Column("Model"),
         Column("From"),
-        Column("Common", True, "Accuracy on common photos, percent."),
-        Column("Counter", True, "Accuracy on counter photos, percent."),
-        Column("Drop", True, "Common minus counter, points."),
-        PICTURE,
+        Column(left, True, f"Accuracy on {x} photos, percent."),
+        Column(right, True, f"Accuracy on {y} photos, percent."),
+        Column(difference, True, f"{left} minus {y}, points."),
+        picture_column(contrast),
         Column(
             "Above the line",
             True,
-            "Effective robustness: counter accuracy above what the baseline family has at the same common "
+            f"Effective robustness: {y} accuracy above what the baseline family has at the same {x} "
             "accuracy; the interval includes the uncertainty of the line and of the model's own accuracies.",
         ),
-        Column("Rank", True, "By drop, 1 is the smallest; with the range of ranks the photos allow."),
+        Column(
+            "Rank", True, f"By {contrast.name}, 1 is the smallest; with the range of ranks the photos allow."
+        ),
     )
     rows = []
     for row in models.iter_rows(named=True):
@@ -317,15 +338,17 @@ def models_with_pictures(models: pl.DataFrame) -> Table:
     return Table(columns, rows)
 
 
-def drop_tests_table(tests: pl.DataFrame) -> Table:
+def drop_tests_table(tests: pl.DataFrame, contrast: Contrast = DROP) -> Table:
     """Return the tests of drops alone, a row for each pair (columns of ``TESTS_SCHEMA``)."""
     columns = (
-        Column("Drop of"),
+        Column(f"{contrast_titles(contrast)[2]} of"),
         Column("minus that of"),
-        Column("Points", True, "Difference of the two drops on the same photos."),
+        Column("Points", True, f"Difference of the two {_plural(contrast)} on the same photos."),
         Column("p (Holm)", True, ABOUT_P),
     )
-    drops = tests.filter(pl.col("metric") == "drop", pl.col("difference").is_not_null())
+    drops = tests.filter(
+        pl.col("metric") == contrast.name, pl.col("group").is_null(), pl.col("difference").is_not_null()
+    )
     rows = []
     for row in drops.iter_rows(named=True):
         found = Estimate.of(row, "difference")

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import KEYS, Confidence, Interval, drop_interval, score_predictions
+from counterground.metrics import DESIGN, KEYS, Confidence, Design, Interval, drop_interval, score_predictions
 from counterground.results import NO_GROUPS
 
 Verdict = Literal["above", "below"]
@@ -90,9 +90,9 @@ def look(predictions: pl.DataFrame, *, models: int = 1) -> list[tuple[dict[str, 
     ]
 
 
-def score_stopped(predictions: pl.DataFrame) -> pl.DataFrame:
+def score_stopped(predictions: pl.DataFrame, *, design: Design = DESIGN) -> pl.DataFrame:
     """Return the scores of a run that may have stopped early: every interval is of a confidence sequence."""
-    return score_predictions(predictions, confidence=_ANYTIME)
+    return score_predictions(predictions, confidence=_ANYTIME, design=design)
 
 
 def _paired(photos: pl.DataFrame, seed: int) -> pl.DataFrame:

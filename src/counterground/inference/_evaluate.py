@@ -111,12 +111,13 @@ def evaluate_models(
             f"do not add up to {len(benchmark.photos)}. This is a bug in CounterGround; please report it."
         )
     info = run_info(request, outcomes, predictions, unreadable)
+    score = score_stopped if until else score_predictions
     seconds = round(time.monotonic() - started, 2)
     run = Run(
         out,
         info.model_copy(update={"request": request_hash, "seconds": seconds, "stopping": stopping}),
         predictions,
-        score_stopped(predictions) if until else score_predictions(predictions),
+        score(predictions, design=benchmark.design),
     )
     write_run(run, request.candidates.space, unreadable, generated_answers(outcomes))
     return run

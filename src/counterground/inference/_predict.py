@@ -11,6 +11,7 @@ import polars as pl
 from counterground.inference._heads import Head
 from counterground.inference.request import CandidateLabels
 from counterground.inference.store import Features
+from counterground.metrics import PHOTO_COLUMNS, attributes
 from counterground.photos import Benchmark
 from counterground.results import PREDICTIONS_SCHEMA
 
@@ -62,14 +63,17 @@ def _scores(features: Features, rows: np.ndarray, head: Head) -> Iterator[tuple[
 def prediction_table(
     photos: pl.DataFrame, results: pl.DataFrame, candidates: CandidateLabels, labels: dict[str, Any]
 ) -> pl.DataFrame:
-    """Return rows of ``predictions.parquet``: photos with their result columns; absent columns are null."""
+    """Return rows of ``predictions.parquet``: photos with their result columns; absent columns are null.
+
+    Attributes and covariates of the photos stand behind the fixed columns.
+    """
     names = dict(enumerate(candidates.space.names))
-    copied = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
+    further = attributes(photos.schema)
     absent = [column for column in ("loss_sum", "loss_mean") if column not in results.columns]
     predicted = [names.get(index) for index in results["predicted_index"].to_list()]
     true = [candidates.true_index[index] for index in photos["class_index"]]
     return (
-        photos.select(copied)
+        photos.select(*PHOTO_COLUMNS, *further)
         .hstack(results)
         .with_columns(
             **{column: pl.lit(value) for column, value in labels.items()},
@@ -77,7 +81,7 @@ def prediction_table(
             true_index=pl.Series(true, dtype=pl.Int32),
             predicted_name=pl.Series(predicted, dtype=pl.String),
         )
-        .select([pl.col(column).cast(kind) for column, kind in PREDICTIONS_SCHEMA.items()])
+        .select([pl.col(column).cast(kind) for column, kind in {**PREDICTIONS_SCHEMA, **further}.items()])
     )
 
 

@@ -32,6 +32,7 @@ from counterground.metrics._design import (
     Contrast,
     Design,
     attributes,
+    check_columns,
     check_contrast,
     name_problem,
 )
@@ -66,9 +67,9 @@ from counterground.metrics._regression import (
     rank_correlation,
 )
 from counterground.metrics._scores import (
-    BACKGROUNDS_SCHEMA,
+    BREAKDOWN_SCHEMA,
     SCORES_SCHEMA,
-    score_backgrounds,
+    score_by,
     score_contrast,
     score_predictions,
 )
@@ -89,7 +90,7 @@ from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_wit
 
 __all__ = [
     "AGREEMENT_SCHEMA",
-    "BACKGROUNDS_SCHEMA",
+    "BREAKDOWN_SCHEMA",
     "BY_SIDE",
     "CLASSIFICATION",
     "COMPARISON_SCHEMA",
@@ -136,6 +137,7 @@ __all__ = [
     "balanced_interval",
     "balanced_mean",
     "by_key",
+    "check_columns",
     "check_contrast",
     "class_accuracy",
     "class_drops",
@@ -164,7 +166,7 @@ __all__ = [
     "rank_correlation",
     "read_answers",
     "registered_metrics",
-    "score_backgrounds",
+    "score_by",
     "score_contrast",
     "score_predictions",
     "tests_against",

@@ -259,8 +259,7 @@ class Design:
             UsageError: an unknown column or value, a comparison that its kind of column does not have, a side
                 that selects no photo, or columns that leave no stratum with both sides.
         """
-        for column in self.cells:
-            _check_text_column(column, photos.schema, "the cells")
+        check_columns(self.cells, photos.schema, "the cells")
         for contrast in self.contrasts:
             if contrast != DROP:
                 check_contrast(contrast, photos, values=values)
@@ -331,8 +330,7 @@ def _check_shares(name: str, cells: Mapping[tuple[str, ...], float], columns: Se
 def check_contrast(contrast: Contrast, photos: pl.DataFrame, *, values: bool = True) -> None:
     """Refuse a contrast that photos do not have, as ``Design.check`` does."""
     what = f"the contrast {contrast.name!r}"
-    for column in contrast.within:
-        _check_text_column(column, photos.schema, f"'within' of {what}")
+    check_columns(contrast.within, photos.schema, f"'within' of {what}")
     chosen = []
     for side in contrast.sides:
         for condition in side.conditions:
@@ -368,10 +366,21 @@ def _check_column(column: str, schema: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _check_text_column(column: str, schema: Mapping[str, Any], where: str) -> None:
-    _check_column(column, schema, where)
-    if schema[column].is_numeric():
-        raise UsageError(f"The column {column!r} has numbers, and {where} takes attributes, which are texts.")
+def check_columns(columns: Sequence[str], schema: Mapping[str, Any], where: str) -> None:
+    """Refuse columns that photos do not have, or that are covariates.
+
+    Args:
+        columns: their names.
+        schema: of the photos.
+        where: what takes them, for the message.
+
+    Raises:
+        UsageError: one line that names the column.
+    """
+    for column in columns:
+        _check_column(column, schema, where)
+        if schema[column].is_numeric():
+            raise UsageError(f"The column {column!r} has numbers; {where} takes attributes, which are texts.")
 
 
 def _check_condition(condition: Condition, photos: pl.DataFrame, what: str, *, values: bool) -> None:

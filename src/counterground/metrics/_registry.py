@@ -317,7 +317,8 @@ BUILT_IN = (
         (None,),
         _worst_group,
         "Worst group",
-        "Accuracy in the class and group where it is lowest; few photos make it lower, often 0.",
+        "Accuracy in the cell (class and group, or what the benchmark says) where it is lowest; few photos "
+        "make it lower, often 0.",
         place=6,
         needs_groups=True,
     ),

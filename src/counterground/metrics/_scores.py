@@ -43,9 +43,8 @@ of a drop of 0, and not corrected for the number of models. ``anytime``: the int
 sequence (``Confidence``), as of a run that stopped early.
 """
 
-BACKGROUNDS_SCHEMA: dict[str, Any] = {
+BREAKDOWN_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,
-    "background": pl.String,
     "value": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
@@ -54,7 +53,7 @@ BACKGROUNDS_SCHEMA: dict[str, Any] = {
     "anytime": pl.Boolean,
     "classes": pl.Int64,
 }
-"""Columns of ``score_backgrounds``."""
+"""Columns of ``score_by``, which has those that photos are broken down by after the setting."""
 
 _RESULTS = ("true_rank", "confidence", "top2_gap")
 _Row = tuple[int | None, str | None, str, Interval]
@@ -136,37 +135,43 @@ def _table(records: Sequence[tuple[tuple[Any, ...], _Row]], confidence: Confiden
     return pl.DataFrame(rows, schema=SCORES_SCHEMA, orient="row")
 
 
-def score_backgrounds(
-    predictions: pl.DataFrame | pl.LazyFrame, *, confidence: Confidence = CONFIDENCE
+def score_by(
+    predictions: pl.DataFrame | pl.LazyFrame,
+    columns: Sequence[str] = ("background",),
+    *,
+    confidence: Confidence = CONFIDENCE,
 ) -> pl.DataFrame:
-    """Return the accuracy on each background, whatever its group, with 95 % intervals.
+    """Return the accuracy on each background, each value of an attribute or each cell, with 95 % intervals.
 
-    It is class-wise, averaged over the classes that have photos on the background (their number is
-    ``classes``), so two backgrounds differ in their classes too: what one background does to a class, the
-    pairs of ``discover`` tell.
+    It is class-wise, averaged over the classes that have photos there (their number is ``classes``), so two
+    backgrounds differ in their classes too: what one background does to a class, a contrast within classes or
+    the pairs of ``discover`` tell.
 
     Args:
-        predictions: the columns of ``predictions.parquet``; photos without a background are left out.
+        predictions: the columns of ``predictions.parquet``; photos without a value of a column are left out.
+        columns: whose combinations photos are broken down by.
         confidence: how often an interval may miss the truth.
 
     Returns:
-        The columns of ``BACKGROUNDS_SCHEMA`` (fractions), for each model the highest accuracy first.
+        The columns of ``BREAKDOWN_SCHEMA`` (fractions) and ``columns``, for each model the highest accuracy
+        first.
 
     Raises:
         ValueError: a column is missing, or a photo occurs twice under a model.
     """
     records = []
-    for key, rows in by_key(predictions, ("background",)):
-        labelled = rows.filter(pl.col("background").is_not_null())
+    for key, rows in by_key(predictions, tuple(columns)):
         found = []
-        for (background,), part in labelled.partition_by("background", as_dict=True).items():
+        for values, part in rows.drop_nulls(columns).partition_by(columns, as_dict=True).items():
             i = balanced_interval(
                 part["correct"], part["class_index"], part["cluster"], confidence=confidence
             )
             measured = (i.value, i.low, i.high, i.n, i.clusters, confidence.anytime)
-            found.append((*key, background, *measured, part["class_index"].n_unique()))
-        records += sorted(found, key=lambda row: (-row[len(key) + 1], row[len(key)]))
-    return pl.DataFrame(records, schema=BACKGROUNDS_SCHEMA, orient="row")
+            found.append((*key, *values, *measured, part["class_index"].n_unique()))
+        at = len(key) + len(columns)
+        records += sorted(found, key=lambda row: (-row[at], row[len(key) : at]))
+    schema = {**KEY_SCHEMA, **dict.fromkeys(columns, pl.String), **BREAKDOWN_SCHEMA}
+    return pl.DataFrame(records, schema=schema, orient="row")
 
 
 def _scores(answers: Answers, *, by_class: bool) -> Iterator[_Row]:

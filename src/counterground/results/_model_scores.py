@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import KEYS, holm
+from counterground.metrics import DROP, KEYS, Contrast, holm
 from counterground.results._numbers import NOTHING, Estimate, bounds, percent
 
 TITLES = {
@@ -53,6 +53,16 @@ ROOM_FOR_A_DROP = 0.05
 SIGNIFICANT = 0.05
 """A corrected p-value below it is called significant."""
 NO_GROUPS = "no class has both common and counter photos"
+
+
+class ContrastFigures(NamedTuple):
+    """What is told of a contrast: the accuracies of left and right, and left minus right."""
+
+    left: Estimate
+    right: Estimate
+    difference: Estimate
+
+
 _Figures = dict[tuple[str, str | None], Estimate]
 
 
@@ -69,6 +79,11 @@ class ModelScores:
         """The figure asked for; `MISSING` where there is none, never 0."""
         figures = self.overall if class_index is None else self.classes.get(class_index, {})
         return figures.get((metric, group), MISSING)
+
+    def of(self, contrast: Contrast, class_index: int | None = None) -> ContrastFigures:
+        """The accuracies of a contrast's sides and their difference, over all classes or in one."""
+        keys = (*contrast.side_keys, contrast.difference_key)
+        return ContrastFigures(*(self.get(metric, group, class_index) for metric, group in keys))
 
     @property
     def has_groups(self) -> bool:
@@ -120,40 +135,54 @@ def mean_drop(models: Sequence[ModelScores], class_index: int) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def headline(model: ModelScores, p_value: float | None = None) -> str:
+def headline(model: ModelScores, p_value: float | None = None, contrast: Contrast = DROP) -> str:
     """Say the drop in one plain sentence: points with one decimal and the 95 % interval.
 
     Args:
         model: its scores.
         p_value: of a drop of 0, corrected for the models shown with it (``corrected_drops``); by default
             its interval decides whether the drop is distinguishable from zero.
+        contrast: another difference than the drop.
     """
-    drop = model.get("drop")
+    drop = model.of(contrast).difference
     if drop.value is None:
         accuracy = model.get("plain_accuracy")
         level = f"{accuracy.text} % {accuracy.interval}".rstrip()
-        return f"{model.label}: accuracy {level}. No drop can be measured: {NO_GROUPS}"
+        return f"{model.label}: accuracy {level}. {_nothing_measured(contrast)}"
     verb = "gains" if drop.value < 0 else "loses"
     size = percent(abs(drop.value))
     edges = (drop.low, drop.high) if drop.value >= 0 else (_negative(drop.high), _negative(drop.low))
     interval = bounds(*edges)
     sentence = f"{model.label} {verb} {size} points {interval}".rstrip()
-    sentence += " when the background changes from common to counter"
+    sentence += _when(contrast)
     reaches = drop.low is not None and drop.high is not None and drop.low <= 0 <= drop.high
     if reaches or (p_value is not None and p_value >= SIGNIFICANT):
         sentence += ", which is not statistically distinguishable from zero"
     return sentence
 
 
-def corrected_drops(models: Sequence[ModelScores]) -> dict[str, float | None]:
+def _nothing_measured(contrast: Contrast) -> str:
+    if contrast == DROP:
+        return f"No drop can be measured: {NO_GROUPS}"
+    return f"{contrast.name} cannot be measured: no stratum has photos on both sides"
+
+
+def _when(contrast: Contrast) -> str:
+    if contrast == DROP:
+        return " when the background changes from common to counter"
+    return f" on {contrast.right} instead of {contrast.left}"
+
+
+def corrected_drops(models: Sequence[ModelScores], contrast: Contrast = DROP) -> dict[str, float | None]:
     """Return by label the p-value of a drop of 0, corrected for the number of models (Holm 1979).
 
-    Whoever reads a table looks at every model and then names the one that stands out.
+    Whoever reads a table looks at every model and then names the one that stands out. ``contrast``: another
+    difference than the drop.
     """
     return dict(
         zip(
             [model.label for model in models],
-            holm(model.get("drop").p_value for model in models),
+            holm(model.of(contrast).difference.p_value for model in models),
             strict=True,
         )
     )

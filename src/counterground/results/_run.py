@@ -14,13 +14,19 @@ from pydantic import ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.metrics import (
+    DROP,
     PHOTO_COLUMNS,
     SCORES_SCHEMA,
     Answers,
     Confidence,
+    Contrast,
+    Design,
+    attributes,
     by_key,
+    check_columns,
     read_answers,
-    score_backgrounds,
+    score_by,
+    score_contrast,
     score_predictions,
 )
 from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
@@ -72,9 +78,10 @@ class Run:
     @cached_property
     def answers(self) -> dict[tuple[Any, ...], Answers]:
         """What each model got right and predicted under each setting (``metrics.KEYS``), photos by path."""
-        columns = (*PHOTO_COLUMNS, "correct", "predicted_index")
         with _reading(self.path):
-            read = read_answers(self.rows, columns=columns)
+            further = attributes(self.rows.collect_schema())
+            columns = (*PHOTO_COLUMNS, *further, "correct", "predicted_index")
+            read = read_answers(self.rows, columns=columns, design=self.design)
             return {
                 key: replace(answers, rows=answers.rows.select("correct", "predicted_index"))
                 for key, answers in read
@@ -97,10 +104,40 @@ class Run:
         """Whether it could stop early, so that its intervals must hold at every look."""
         return self.info.stopping is not None
 
-    def by_background(self) -> pl.DataFrame:
-        """Return `metrics.score_backgrounds`, with the kind of interval that the run needs."""
+    @property
+    def design(self) -> Design:
+        """Cells, contrasts and shares of the benchmark."""
+        return self.info.benchmark.scored
+
+    def contrast(self, text: str) -> Contrast:
+        """Return a contrast of the design by its name, or the one that an expression says.
+
+        Raises:
+            UsageError: there is none, or not on these photos.
+        """
+        return self.design.find(text, self.photos)
+
+    def with_contrast(self, contrast: Contrast) -> Run:
+        """Return the run with the scores of a contrast, also where its design does not have it.
+
+        ``Contrast.difference_key`` and ``side_keys`` say where in the scores they are.
+        """
+        if contrast in (DROP, *self.design.contrasts):
+            return self
         with _reading(self.path):
-            return score_backgrounds(self.rows, confidence=Confidence(anytime=self.could_stop))
+            sure = Confidence(anytime=self.could_stop)
+            rows = score_contrast(self.rows, contrast, confidence=sure, design=self.design)
+        return Run(self.path, self.info, self.__dict__["given"], pl.concat([self.scores, rows]))
+
+    def by(self, columns: Sequence[str]) -> pl.DataFrame:
+        """Return `metrics.score_by`, with the kind of interval that the run needs.
+
+        Raises:
+            UsageError: an unknown column, or one of numbers.
+        """
+        check_columns(columns, self.rows.collect_schema(), "a breakdown")
+        with _reading(self.path):
+            return score_by(self.rows, columns, confidence=Confidence(anytime=self.could_stop))
 
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""
@@ -142,8 +179,9 @@ def open_run(path: Path | str) -> Run:
         rows = pl.scan_parquet(folder / "predictions.parquet", glob=False)
         scores = pl.read_parquet(folder / "scores.parquet", glob=False)
         columns = rows.collect_schema().names()
+        columns = [name for name in columns if name not in attributes(rows.collect_schema())]
         if scores.columns == _FIRST_SCORES and columns == list(PREDICTIONS_SCHEMA):
-            scores = score_predictions(rows)
+            scores = score_predictions(rows, design=info.benchmark.scored)
     if difference := _other_columns({"predictions.parquet": columns, "scores.parquet": scores.columns}):
         raise CounterGroundError(
             f"The run in {folder} was written by another version of CounterGround "

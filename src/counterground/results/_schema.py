@@ -9,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from counterground.metrics import DESIGN, KEY_SCHEMA, RESULT_SCHEMA
+from counterground.metrics import DESIGN, KEY_SCHEMA, RESULT_SCHEMA, Design
 from counterground.photos import Benchmark, Discovered
 
 RUN_FILES = (
@@ -34,7 +34,7 @@ PREDICTIONS_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,
     **RESULT_SCHEMA,
 }
-"""Columns of ``predictions.parquet``.
+"""Columns of ``predictions.parquet``; attributes and covariates of the benchmark stand behind them.
 
 ``true_index`` and ``predicted_index`` count the names of the run's label space (null: it lacks the true name;
 an answer names none), ``class_index`` the classes of the benchmark.
@@ -76,6 +76,11 @@ class BenchmarkRecord(_Record):
             **(asdict(benchmark.discovery) if benchmark.discovery else {}),
             design=None if benchmark.design == DESIGN else benchmark.design.to_json(),
         )
+
+    @property
+    def scored(self) -> Design:
+        """Cells, contrasts and shares of its scores."""
+        return Design.from_json(self.design)
 
     @property
     def discovery(self) -> Discovered | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 import polars as pl
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import GROUPS, registered_metrics
+from counterground.metrics import DROP, GROUPS, Contrast, registered_metrics
 from counterground.results._model_scores import (
     TITLES,
     ModelScores,
@@ -44,12 +44,21 @@ if TYPE_CHECKING:
 
 _HEADLINES = 4
 _OVER_CLASSES = 3  # models
+_FURTHER = 5  # the place of columns that a benchmark adds
 _NOTES = 3
-PICTURE = Column(
-    "common ● counter ○",
-    meaning="0 to 100 %: a disc at common accuracy, a ring at counter, thin lines: intervals.",
-    picture=True,
-)
+
+
+def picture_column(contrast: Contrast = DROP) -> Column:
+    """Return the column with a picture of both sides."""
+    left, right = contrast.titles
+    return Column(
+        f"{left} ● {right} ○",
+        meaning=f"0 to 100 %: a disc at {left} accuracy, a ring at {right}, thin lines: intervals.",
+        picture=True,
+    )
+
+
+PICTURE = picture_column()
 
 
 class Measure(NamedTuple):
@@ -74,17 +83,57 @@ def measures(models: Sequence[ModelScores]) -> list[Measure]:
         for metric in registered
         for column in metric.table_columns
     ]
-    held = {metric for model in models for metric, _ in model.overall} or {each.name for each in registered}
+    further, held = (
+        _contrasts_and_averages(models),
+        {metric for model in models for metric, _ in model.overall} or {each.name for each in registered},
+    )
     if models and not any(model.unequal_classes for model in models):
         held -= {"plain_accuracy"}
     if models and all(model.get("top5_accuracy").value == 1 for model in models):
         held -= {"top5_accuracy"}
     has_groups = not models or any(model.has_groups for model in models)
-    return [
-        measure
-        for _, needs_groups, measure in sorted(placed, key=lambda each: each[0])
-        if measure.metric in held and (has_groups or not (measure.group or needs_groups))
+    known = [
+        (place, measure)
+        for place, needs_groups, measure in placed
+        if measure.metric in held
+        and (has_groups or not measure.group)
+        and (not needs_groups or not models or _is_known(models, measure))
     ]
+    return [measure for _, measure in sorted([*known, *further], key=lambda each: each[0])]
+
+
+def _is_known(models: Sequence[ModelScores], measure: Measure) -> bool:
+    return any(model.get(measure.metric, measure.group).value is not None for model in models)
+
+
+def _contrasts_and_averages(models: Sequence[ModelScores]) -> list[tuple[int, Measure]]:
+    """Return the columns of further contrasts and of averages by named shares, with their places.
+
+    Without common and counter photos the first contrast is the benchmark's own, and leads.
+    """
+    registered = {metric.name for metric in registered_metrics()}
+    found: dict[str, list[str | None]] = {}
+    for model in models:
+        for metric, group in model.overall:
+            if metric not in registered and group not in found.setdefault(metric, []):
+                found[metric].append(group)
+    leads = not any(model.has_groups for model in models)
+    columns = []
+    for metric, groups in found.items():
+        sides = [group for group in groups if group is not None]
+        if metric.startswith("average("):
+            meaning = "Accuracy of the cells, averaged by named shares, such as those of the training set."
+            columns.append((_FURTHER, Measure(metric, None, metric[0].upper() + metric[1:], meaning)))
+        elif len(sides) == 2 and not set(sides) & set(GROUPS):
+            meaning = f"Accuracy on {sides[0]} minus accuracy on {sides[1]}, in points."
+            if leads:
+                columns += [
+                    (place, Measure(metric, side, side, "Mean over strata that have both sides."))
+                    for place, side in enumerate(sides, start=1)
+                ]
+            columns.append((3 if leads else _FURTHER, Measure(metric, None, metric, meaning)))
+            leads = False
+    return columns
 
 
 def scores_as_table(
@@ -149,11 +198,14 @@ def _shown(models: Sequence[ModelScores], by_class: bool) -> list[Measure]:
     chosen = measures(models)
     if not by_class:
         return chosen
+    held = {metric for model in models for of in model.classes.values() for metric, _ in of}
     registered = {metric.name: metric for metric in registered_metrics()}
-    chosen = [measure for measure in chosen if registered[measure.metric].by_class]
+    contrasts = [each for each in chosen if each.metric not in registered and each.metric in held]
+    chosen = [each for each in chosen if each.metric in registered and registered[each.metric].by_class]
     if models and not any(model.has_groups for model in models):
-        return [measure._replace(title="Accuracy") for measure in chosen]
-    return [measure for measure in chosen if measure.group or registered[measure.metric].needs_groups]
+        return contrasts or [measure._replace(title="Accuracy") for measure in chosen]
+    pairs = [measure for measure in chosen if measure.group or registered[measure.metric].needs_groups]
+    return [*pairs, *contrasts]
 
 
 def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool, intervals: str) -> str:
@@ -175,6 +227,8 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
     settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
     has_groups = any(model.has_groups for model in models)
     drop = " drop in points;" if has_groups else ""
+    if any(group not in (None, *GROUPS) for _, group in models[0].overall):
+        drop = " differences in points;"
     about = " for other photos of these classes" + " and pairs" * has_groups
     classes = "" if by_class else _over_classes(models)
     return f"Percent;{drop} {intervals}{about}{counted}.{classes}{settings}"
@@ -331,12 +385,12 @@ def run_html(info: RunInfo, classes: int, scores: pl.DataFrame) -> str:
     """Return benchmark, headlines, table with 95 % intervals, notes and warnings of a run, in percent."""
     loading = [info.loading_note()] if info.as_published else []
     photos = f"{count(info.counts.photos)} photos of {count(classes)} classes"
-    models = regroup(scores)
-    corrected = corrected_drops(models)
+    models, own = regroup(scores), info.benchmark.scored.contrasts[0]
+    corrected = corrected_drops(models, own)
     return block(
         f"<p><b>{escape(info.benchmark.name)}</b>, {photos}</p>",
         html_paragraphs(
-            [f"{headline(model, corrected[model.label])}." for model in models], _HEADLINES, "model"
+            [f"{headline(model, corrected[model.label], own)}." for model in models], _HEADLINES, "model"
         ),
         html_paragraphs(loading, 1),
         html_table(scores_as_table(scores, pictures=True)),

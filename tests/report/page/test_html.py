@@ -15,7 +15,7 @@ from PIL import Image
 from counterground.cli import main
 from counterground.comparison import full_comparison
 from counterground.errors import CounterGroundError, UsageError
-from counterground.metrics import compare_models, score_backgrounds, score_predictions
+from counterground.metrics import compare_models, score_by, score_predictions
 from counterground.report import write_report
 from counterground.results import (
     Cell,
@@ -241,7 +241,7 @@ def test_a_model_without_groups_has_a_section_of_its_own(page, four_models, make
 def test_without_pairs_the_accuracy_on_each_background_stands(page, make_run):
     run = make_run({"a": (0.9, 0.3), "b": (0.8, 0.5)}, groups=False)
     text = page(run).text
-    rows = score_backgrounds(run.predictions)
+    rows = score_by(run.predictions)
     assert rows.height == 2 * 5
     for row in rows.iter_rows(named=True):
         assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text

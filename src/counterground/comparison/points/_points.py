@@ -12,7 +12,7 @@ from counterground.comparison.points._deduplicate import deduplicate_results
 from counterground.comparison.points._published import PUBLISHED, paper_rows, reproduction_rows
 from counterground.comparison.points._runs import run_rows
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import KEYS, SETTING_SCHEMA
+from counterground.metrics import DROP, KEYS, SETTING_SCHEMA, Contrast
 from counterground.published import SETTINGS, SettingName
 from counterground.results import Run
 
@@ -46,7 +46,10 @@ POINTS_SCHEMA: dict[str, Any] = {
     "paper_model": pl.String,
     "note": pl.String,
 }
-"""Columns of ``model_points``; accuracies, drops and their intervals are fractions."""
+"""Columns of ``model_points``; accuracies, drops and their intervals are fractions.
+
+Of another contrast than the drop, ``common`` is left, ``counter`` is right, ``drop`` is the difference.
+"""
 
 
 def model_points(
@@ -55,6 +58,7 @@ def model_points(
     published: bool = True,
     reproduction: bool = False,
     setting: SettingName = "one-prompt",
+    contrast: Contrast = DROP,
 ) -> pl.DataFrame:
     """Return models as points: one row per model, setting and source.
 
@@ -66,6 +70,7 @@ def model_points(
         published: put the paper's 43 models first, and 1 vs. 20 the two LVLMs of Table 5.
         reproduction: add the 30 models of the 2025 reproduction, which has only one prompt, 1 vs. 1000.
         setting: which tables of the paper (``published.SETTINGS``).
+        contrast: what is taken of runs; the paper has the drop only.
 
     Returns:
         The columns of ``POINTS_SCHEMA``. ``model`` is the paper's name or the spec, ``label`` a short one;
@@ -81,7 +86,9 @@ def model_points(
     Raises:
         UsageError: an unknown setting.
     """
-    return gather(runs, published=published, reproduction=reproduction, setting=setting).points
+    return gather(
+        runs, published=published, reproduction=reproduction, setting=setting, contrast=contrast
+    ).points
 
 
 class Gathered(NamedTuple):
@@ -98,7 +105,14 @@ class Gathered(NamedTuple):
     places: dict[tuple[Any, ...], int]
 
 
-def gather(runs: Sequence[Run], *, published: bool, reproduction: bool, setting: SettingName) -> Gathered:
+def gather(
+    runs: Sequence[Run],
+    *,
+    published: bool,
+    reproduction: bool,
+    setting: SettingName,
+    contrast: Contrast = DROP,
+) -> Gathered:
     """Return ``model_points`` with the runs that hold each point."""
     if setting not in SETTINGS:
         hint = did_you_mean(setting, SETTINGS)
@@ -109,7 +123,7 @@ def gather(runs: Sequence[Run], *, published: bool, reproduction: bool, setting:
     own = [
         (run, row)
         for run, name in zip(runs, run_names(runs), strict=True)
-        for row in run_rows(run, name, SETTINGS[setting])
+        for row in run_rows(run, name, SETTINGS[setting], contrast)
     ]
     results = deduplicate_results(own)
     places = {

@@ -14,28 +14,27 @@ from counterground.comparison.points._published import (
     is_filtered,
     parameters_of,
 )
-from counterground.metrics import GROUPS, KEYS
+from counterground.metrics import DROP, GROUPS, KEYS, Contrast
 from counterground.published import PaperSetting, load_table
 from counterground.results import Estimate, ModelRecord, Run, near_chance, short_name
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
 # Unreadable photos, and what figure 3 and the paper's accuracies disagree on.
 _TOLERATED = 0.02
-_FIGURES = {("accuracy", "common"): "common", ("accuracy", "counter"): "counter", ("drop", None): "drop"}
 
 
-def run_rows(run: Run, source: str, paper: PaperSetting) -> list[dict[str, Any]]:
-    """Return a row per model and setting of a run that has both groups.
+def run_rows(run: Run, source: str, paper: PaperSetting, contrast: Contrast = DROP) -> list[dict[str, Any]]:
+    """Return a row per model and setting of a run that has both sides of a contrast.
 
     ``source`` names the run, ``paper`` says which rows of the paper are beside it.
     """
     records = {record.name: record for record in run.info.models}
-    obstacle = why_not_paper(run)
-    photos = {f"n_{group}": int((run.photos["group"] == group).sum()) for group in GROUPS}
+    obstacle = why_not_paper(run) if contrast == DROP else f"The paper has no contrast {contrast.name!r}."
+    photos = _photos_of_sides(run, contrast)
     rows = []
-    overall = run.scores.filter(pl.col("class_index").is_null())
+    overall = run.with_contrast(contrast).scores.filter(pl.col("class_index").is_null())
     for key, part in overall.group_by(KEYS, maintain_order=True):
-        figures = _figures(part)
+        figures = _figures(part, contrast)
         if figures.get("drop") is None:
             continue
         setting = dict(zip(KEYS, key, strict=True))
@@ -59,6 +58,18 @@ def run_rows(run: Run, source: str, paper: PaperSetting) -> list[dict[str, Any]]
             }
         )
     return rows
+
+
+def _photos_of_sides(run: Run, contrast: Contrast) -> dict[str, int]:
+    """How many photos stand on the left and on the right."""
+    if contrast == DROP:
+        return {f"n_{group}": int((run.photos["group"] == group).sum()) for group in GROUPS}
+    sides = next(iter(run.answers.values())).photos.sides(contrast)
+    both = (sides.left.strata, sides.right.strata)
+    return {
+        f"n_{group}": int(sides.partition.photos[strata].sum())
+        for group, strata in zip(GROUPS, both, strict=True)
+    }
 
 
 def family_of(record: ModelRecord) -> str:
@@ -146,10 +157,13 @@ def _training_data(record: ModelRecord, row: PaperRow | None) -> str | None:
     return stated if isinstance(stated, str) else None
 
 
-def _figures(part: pl.DataFrame) -> dict[str, float | None]:
+def _figures(part: pl.DataFrame, contrast: Contrast) -> dict[str, float | None]:
+    """The left side as ``common``, the right as ``counter``, their difference as ``drop``."""
+    keys = (*contrast.side_keys, contrast.difference_key)
+    names = dict(zip(keys, (*GROUPS, "drop"), strict=True))
     figures: dict[str, float | None] = {}
     for row in part.iter_rows(named=True):
-        name = _FIGURES.get((row["metric"], row["group"]))
+        name = names.get((row["metric"], row["group"]))
         if name is not None:
             figures[name] = row["value"]
             figures[f"{name}_low"], figures[f"{name}_high"] = row["low"], row["high"]

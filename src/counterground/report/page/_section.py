@@ -235,7 +235,7 @@ def unique(texts: Iterable[str]) -> list[str]:
 def _by_background(runs: Sequence[Run], known: Sequence[_Known]) -> list[tuple[str, list[Estimate]]]:
     if not any(map(has_unpaired_backgrounds, runs)):
         return []
-    tables = [run.by_background() for run in runs]
+    tables = [run.by(("background",)) for run in runs]
     found = [
         {row["background"]: Estimate.of(row) for row in rows.iter_rows(named=True)}
         for k in known

@@ -14,14 +14,15 @@ from counterground.cli import main
 
 # The command prints it, and no face of the room does: the sentence after the table.
 from counterground.cli._show import show_run
-from counterground.metrics import BACKGROUNDS_SCHEMA, score_backgrounds
+from counterground.metrics import BREAKDOWN_SCHEMA, KEY_SCHEMA, score_by
 from counterground.results import (
     StoppingRecord,
-    backgrounds_as_table,
+    breakdown_as_table,
     has_unpaired_backgrounds,
-    join_backgrounds,
+    join_breakdowns,
 )
 
+SCHEMA = {**KEY_SCHEMA, "background": pl.String, **BREAKDOWN_SCHEMA}
 LEVELS = {"m": (0.8, 0.5), "other": (0.9, 0.2)}
 
 
@@ -31,8 +32,8 @@ def unpaired(make_run):
 
 
 def test_accuracy_on_a_background_is_the_mean_over_the_classes_that_have_photos_there(unpaired):
-    scores = score_backgrounds(unpaired.predictions)
-    assert dict(scores.schema) == BACKGROUNDS_SCHEMA
+    scores = score_by(unpaired.predictions)
+    assert dict(scores.schema) == SCHEMA
     for row in scores.iter_rows(named=True):
         seen = unpaired.predictions.filter(
             (pl.col("model") == row["model"]) & (pl.col("background") == row["background"])
@@ -46,11 +47,11 @@ def test_accuracy_on_a_background_is_the_mean_over_the_classes_that_have_photos_
     labelled = unpaired.predictions.with_columns(
         background=pl.when(pl.col("background") != "snow").then(pl.col("background"))
     )
-    assert "snow" not in score_backgrounds(labelled)["background"]
+    assert "snow" not in score_by(labelled)["background"]
 
 
 def test_the_table_has_a_row_for_each_model_and_background(unpaired):
-    table = backgrounds_as_table(join_backgrounds([unpaired], named=False))
+    table = breakdown_as_table(join_breakdowns([unpaired], ("background",), named=False))
     assert [column.title for column in table.columns] == ["Model", "Background", "Accuracy", "Classes", "n"]
     assert [row[0].value for row in table.rows] == ["m"] * 5 + ["other"] * 5
     assert sum(int(row[-1].value) for row in table.rows[:5]) == 360
@@ -59,11 +60,11 @@ def test_the_table_has_a_row_for_each_model_and_background(unpaired):
 def test_a_run_that_could_stop_early_has_confidence_sequences(unpaired):
     stopping = StoppingRecord(max_drop=0.0, seed=0, photos=360, of=720, looks=2, decisions=[])
     early = replace(unpaired, info=unpaired.info.model_copy(update={"stopping": stopping}))
-    ordinary, rows = (join_backgrounds([run], named=False) for run in (unpaired, early))
+    ordinary, rows = (join_breakdowns([run], ("background",), named=False) for run in (unpaired, early))
     assert not ordinary["anytime"].any()
     assert rows["anytime"].all()
     assert (rows["low"] < ordinary["low"]).all()
-    assert "confidence sequences" in backgrounds_as_table(rows).caption
+    assert "confidence sequences" in breakdown_as_table(rows).caption
 
 
 def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):
@@ -75,7 +76,7 @@ def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):
 
     assert "Background" in shown()
     rows = list(csv.DictReader(io.StringIO(shown("--format", "csv"))))
-    assert list(rows[0]) == list(BACKGROUNDS_SCHEMA)
+    assert list(rows[0]) == list(SCHEMA)
     assert json.loads(shown("--format", "json"))[0]["background"] == rows[0]["background"]
     assert shown("--format", "markdown").startswith("| Model | Background |")
     assert r"\toprule" in shown("--format", "latex")
@@ -84,7 +85,7 @@ def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):
 
 
 def test_the_python_function_gives_the_rows(unpaired):
-    assert cg.scores(unpaired, by="background").equals(score_backgrounds(unpaired.predictions))
+    assert cg.scores(unpaired, by="background").equals(score_by(unpaired.predictions))
 
 
 def test_two_runs_are_told_apart(make_run, tmp_path, capsys):

@@ -1,0 +1,117 @@
+"""Accuracy on each background, value of an attribute or cell: also where no photo is common or counter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from counterground.errors import UsageError
+from counterground.metrics import BREAKDOWN_SCHEMA, SETTING
+from counterground.results._model_scores import TITLES, setting_text
+from counterground.results._numbers import Estimate, count
+from counterground.results._run import Run
+from counterground.results._scores_table import frame_text, kind_of_intervals, with_run_names
+from counterground.results.tables import (
+    Cell,
+    Column,
+    Table,
+    html_table,
+    latex_table,
+    markdown_table,
+    rich_table,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+
+def has_unpaired_backgrounds(run: Run) -> bool:
+    """Return whether there is no drop, since no photo is in a group, but ``discover`` could choose pairs."""
+    photos = run.photos.select("class_index", "background", "group").unique().drop_nulls("background")
+    if photos["group"].is_not_null().any():
+        return False
+    return bool(photos["class_index"].is_duplicated().any())
+
+
+def breakdown_columns(runs: Sequence[Run], by: str) -> tuple[str, ...]:
+    """Return the columns that ``--by`` says: one, or those of the cells.
+
+    Raises:
+        UsageError: the runs have different cells.
+    """
+    if by != "cell":
+        return (by,)
+    cells = {run.design.cells for run in runs}
+    if len(cells) > 1:
+        raise UsageError("These runs have different cells: show them one at a time by cell.")
+    return cells.pop()
+
+
+def join_breakdowns(runs: Sequence[Run], columns: Sequence[str], *, named: bool) -> pl.DataFrame:
+    """Return the accuracy of several runs by the values of columns; ``named`` puts a column ``run`` in front.
+
+    Raises:
+        UsageError: a run lacks a column, or no photo has a value.
+    """
+    frames = [run.by(columns) for run in runs]
+    if all(frame.is_empty() for frame in frames):
+        raise UsageError(f"No photo of these runs has a {columns[0]}: leave out --by {columns[0]}.")
+    if named:
+        frames = [
+            frame.select(pl.lit(str(run.path)).alias("run"), pl.all())
+            for run, frame in zip(runs, frames, strict=True)
+        ]
+    return pl.concat(frames)
+
+
+def breakdown_as_table(rows: pl.DataFrame) -> Table:
+    """Lay out what ``join_breakdowns`` returns: a row per model and value, the best one first."""
+    rows = with_run_names(rows)
+    settings = [name for name in (*SETTING, "run") if name in rows.columns and rows[name].n_unique() > 1]
+    values = [name for name in rows.columns if name not in BREAKDOWN_SCHEMA and name != "run"]
+    columns = [Column("Model"), *(Column(TITLES[name]) for name in settings)]
+    columns += [Column(_title(name)) for name in values]
+    columns += [Column("Accuracy", True), Column("Classes", True), Column("n", True, "Photos.")]
+    cells = []
+    for row in rows.iter_rows(named=True):
+        heads = [row["model"], *(setting_text(name, row[name]) for name in settings)]
+        found = Estimate.of(row)
+        figures = [Cell(found.text, found.interval), Cell(count(row["classes"])), Cell(count(row["n"]))]
+        cells.append([*map(Cell, heads), *(Cell(row[name]) for name in values), *figures])
+    where = "on the background" if values == ["background"] else "there"
+    caption = (
+        f"Percent; {kind_of_intervals(rows['anytime'])}. Accuracy is averaged over the classes that have "
+        f"photos {where}."
+    )
+    return Table(columns, cells, caption, heads=1 + len(settings), grouped=True)
+
+
+def _title(column: str) -> str:
+    return "Class" if column == "class_name" else column[0].upper() + column[1:].replace("_", " ")
+
+
+def format_breakdown(rows: pl.DataFrame, format: str = "table") -> str | BreakdownView:  # noqa: A002
+    """Write what ``join_breakdowns`` returns, in the formats of ``format_scores``."""
+    if format in ("csv", "json"):
+        return frame_text(rows, format)
+    if format == "table":
+        return BreakdownView(rows)
+    table = breakdown_as_table(rows)
+    return latex_table(table) if format == "latex" else markdown_table(table)
+
+
+@dataclass(frozen=True)
+class BreakdownView:
+    """Accuracy by value for a reader: a table that fits its console, and in a notebook one of HTML."""
+
+    rows: pl.DataFrame
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Build the table for the width at hand."""
+        yield rich_table(breakdown_as_table(self.rows), options.max_width)
+
+    def _repr_html_(self) -> str:
+        return html_table(breakdown_as_table(self.rows))
