@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
@@ -25,6 +26,7 @@ from counterground.benchmarks.layouts import LAYOUTS, _imagenet9
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
+from counterground.metrics import score_predictions
 from counterground.photos import imagenet_wnids
 
 
@@ -675,6 +677,70 @@ class TestSpuCoAnimals:
         got(tmp_path, "spuco-animals", number=1)
         with pytest.raises(CounterGroundError, match=r"has no folder 'spuco_birds/val/landbirds/land'"):
             open_benchmark("spuco-animals?split=val")
+
+
+def scored(benchmark) -> tuple[dict[str, float], pl.DataFrame]:
+    """Scores of answers by lot, by metric where they are of all photos; and the answers."""
+    rows = len(benchmark)
+    answers = benchmark.photos.drop("mask", "licence", "attribution", "source").with_columns(
+        correct=pl.Series(np.random.default_rng(0).random(rows) < np.linspace(0.2, 0.9, rows)),
+        true_rank=pl.lit(0, pl.Int32),
+        confidence=pl.lit(0.5, pl.Float32),
+        top2_gap=pl.lit(0.1, pl.Float32),
+        **{
+            key: pl.lit("x")
+            for key in ("model", "names", "prompts", "protocol", "answer_score", "label_space")
+        },
+        as_published=pl.lit(value=False),
+    )
+    scores = score_predictions(answers, by_class=False, design=benchmark.design).filter(group=None)
+    return dict(scores.select("metric", "value").iter_rows()), answers
+
+
+class TestConventions:
+    """The scores of a design are those of its field, computed plainly."""
+
+    def test_adjusted_average_and_worst_group_of_waterbirds(self, tmp_path):
+        scores, answers = scored(got(tmp_path, "waterbirds"))
+        groups = {
+            (bird, place): answers.filter(class_name=bird, background=place)["correct"].mean()
+            for bird, place in product(("landbird", "waterbird"), ("land", "water"))
+        }
+        training = dict(zip(groups, (3498, 184, 56, 1057), strict=True))
+        adjusted = sum(training[group] * groups[group] for group in groups) / 4795
+        assert scores["average(training)"] == pytest.approx(adjusted, abs=1e-12)
+        assert scores["worst_group_accuracy"] == pytest.approx(min(groups.values()), abs=1e-12)
+        assert scores["plain_accuracy"] == pytest.approx(answers["correct"].mean(), abs=1e-12)
+
+    def test_gaps_of_urbancars(self, tmp_path):
+        scores, answers = scored(got(tmp_path, "urbancars"))
+        cells = {
+            (own, bg, co): answers.filter(class_name=f"{own} car", background=bg, co_object=co)[
+                "correct"
+            ].mean()
+            for own, bg, co in product(("urban", "country"), repeat=3)
+        }
+
+        def mean(bg_agrees: bool, co_agrees: bool) -> float:
+            chosen = [
+                value
+                for (own, bg, co), value in cells.items()
+                if (own == bg, own == co) == (bg_agrees, co_agrees)
+            ]
+            return sum(chosen) / len(chosen)
+
+        share = {True: 0.95, False: 0.05}
+        usual = sum(share[bg] * share[co] * mean(bg, co) for bg, co in product((True, False), repeat=2))
+        assert scores["average(training)"] == pytest.approx(usual, abs=1e-12)
+        assert scores["bg_gap"] == pytest.approx(usual - mean(False, True), abs=1e-12)
+        assert scores["co_gap"] == pytest.approx(usual - mean(True, False), abs=1e-12)
+        assert scores["both_gap"] == pytest.approx(usual - mean(False, False), abs=1e-12)
+
+    def test_bg_gap_of_imagenet9(self, tmp_path):
+        scores, answers = scored(got(tmp_path, "imagenet9"))
+        same, rand = (answers.filter(variant=name)["correct"].mean() for name in ("mixed_same", "mixed_rand"))
+        assert scores["bg_gap"] == pytest.approx(same - rand, abs=1e-12)
+        assert same != rand
 
 
 WATERBIRDS_LAYOUT = next(info for info in LAYOUTS if info.name == "waterbirds").get.__self__
