@@ -693,7 +693,9 @@ def scored(benchmark) -> tuple[dict[str, float], pl.DataFrame]:
         },
         as_published=pl.lit(value=False),
     )
-    scores = score_predictions(answers, by_class=False, design=benchmark.design).filter(group=None)
+    scores = score_predictions(answers, by_class=False, design=benchmark.design).filter(
+        pl.col("group").is_null()
+    )
     return dict(scores.select("metric", "value").iter_rows()), answers
 
 
