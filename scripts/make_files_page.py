@@ -214,6 +214,7 @@ SPACE = {
     "names": "the names, in the order that indices count",
     "imagenet": "ImageNet-1K index of each, or null",
     "candidates": "null: all names compete; else, by index of the true class, the indices that do",
+    "members": "only where classes are wider than ImageNet's: the ImageNet-1K indices that each covers",
 }
 
 

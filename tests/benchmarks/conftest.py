@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import http.server
 import io
 import lzma
+import re
 import tarfile
+import threading
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+# How often a download is tried is not for users to set.
+from counterground.benchmarks import _fetch
 
 # Its map of packages tells which small ones to stand in for.
 from counterground.benchmarks.stamps import _photographs
@@ -88,3 +94,50 @@ def tiny_debs(tmp_path_factory, make_deb) -> Path:
             folder / f"{package}_1%3a1.0-1_all.deb", [(f".{path}", data) for path, data in contents.items()]
         )
     return folder
+
+
+class _Server:
+    """A file server on loopback that honours ranges and can die after ``cut`` bytes of an answer."""
+
+    def __init__(self) -> None:
+        self.body, self.kind, self.status = b"", "application/zip", 200
+        self.bodies: dict[str, bytes] = {}  # by path, where there are several files
+        self.cut: int | None = None
+        self.resumes = True
+        self.ranges: list[str | None] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                asked = self.headers.get("Range")
+                outer.ranges.append(asked)
+                body = outer.bodies.get(self.path, outer.body)
+                asked = asked if outer.resumes else None
+                start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked else 0
+                self.send_response(206 if asked else outer.status)
+                self.send_header("Content-Type", outer.kind)
+                self.send_header("Content-Length", str(len(body) - start))
+                if asked:
+                    self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+                self.end_headers()
+                end = len(body) if outer.cut is None else start + outer.cut
+                self.wfile.write(body[start:end])
+
+            def log_message(self, *arguments):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/file"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(_fetch, "_RETRIES", 0)
+    served = _Server()
+    yield served
+    served.close()

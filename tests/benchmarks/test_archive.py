@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from counterground.benchmarks.counteranimal import _archive
+from counterground.benchmarks import _archive
 
 # Hostile archives need no benchmark in them.
-from counterground.benchmarks.counteranimal._archive import unpack
+from counterground.benchmarks._archive import unpack
 from counterground.errors import CounterGroundError
 
 CONTENTS = {f"LAION-final/100 black swan/common-water/{i}.jpg": os.urandom(3000 + i) for i in range(6)}

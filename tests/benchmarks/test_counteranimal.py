@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import http.server
 import io
 import os
 import re
 import tarfile
-import threading
 import zipfile
 from pathlib import Path
 
@@ -13,11 +11,15 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.benchmarks import benchmark_folder, get_benchmark, list_benchmarks, open_benchmark
-
 # Where an unpacking is cut off, and how often a download is tried, are not for users to set.
-from counterground.benchmarks.counteranimal import _archive, compare_with_paper, get_counteranimal
-from counterground.benchmarks.counteranimal import _counteranimal as _download
+from counterground.benchmarks import (
+    _archive,
+    benchmark_folder,
+    get_benchmark,
+    list_benchmarks,
+    open_benchmark,
+)
+from counterground.benchmarks.counteranimal import compare_with_paper, get_counteranimal
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import imagenet_names
@@ -237,57 +239,6 @@ class TestWrongArchives:
             get_benchmark("counteranimal", archive=tmp_path / "b.zip")
         assert open_benchmark("counteranimal").version == good.version
         assert len(list((own_cache / "benchmarks" / "counteranimal").glob("unpacked*"))) == 1
-
-
-class _Server:
-    """A file server on loopback that honours ranges and can die after ``cut`` bytes of an answer."""
-
-    def __init__(self) -> None:
-        self.body, self.kind, self.status = b"", "application/zip", 200
-        self.cut: int | None = None
-        self.resumes = True
-        self.ranges: list[str | None] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                asked = self.headers.get("Range")
-                outer.ranges.append(asked)
-                asked = asked if outer.resumes else None
-                start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked else 0
-                self.send_response(206 if asked else outer.status)
-                self.send_header("Content-Type", outer.kind)
-                self.send_header("Content-Length", str(len(outer.body) - start))
-                if asked:
-                    self.send_header(
-                        "Content-Range", f"bytes {start}-{len(outer.body) - 1}/{len(outer.body)}"
-                    )
-                self.end_headers()
-                end = len(outer.body) if outer.cut is None else start + outer.cut
-                self.wfile.write(outer.body[start:end])
-
-            def log_message(self, *arguments):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/file"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def server():
-    served = _Server()
-    yield served
-    served.close()
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(_download, "_RETRIES", 0)
 
 
 class TestDownload:

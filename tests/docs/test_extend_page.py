@@ -4,10 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "examples" / "counterground-extras"
@@ -38,9 +40,17 @@ def command(tmp_path_factory, shared_cache):
     return run
 
 
-def test_the_package_adds_a_model_a_metric_a_benchmark_and_a_format(command, tmp_path):
+def test_the_package_adds_a_model_a_metric_benchmarks_and_a_format(command, tmp_path):
     assert "colour:0" in command("models", "colour:*")
     assert "plain-colours" in command("benchmarks")
+    for name, place in product(("zebras", "ostriches"), ("savanna", "zoo")):
+        folder = tmp_path / "unpacked" / "zoo-1.0" / "test" / name / place
+        folder.mkdir(parents=True)
+        Image.new("RGB", (9, 9), (len(name), len(place), 80)).save(folder / "0.png")
+    assert "zoo: 4 photos of 2 classes" in command(
+        "benchmarks", "get", "zoo", "--from", str(tmp_path / "unpacked")
+    )
+    command("evaluate", "zoo", "-m", "colour:0", "--out", str(tmp_path / "zoo"))
     command("evaluate", "plain-colours", "-m", "colour:0", "--out", str(tmp_path / "run"))
     scores = pl.read_parquet(tmp_path / "run" / "scores.parquet").filter(metric="top3_accuracy")
     assert scores["n"].to_list() == [16, 8, 8]

@@ -104,3 +104,23 @@ def test_a_missing_file_is_wrong_usage(tmp_path):
 def test_json_is_readable_by_others():
     content = json.loads(LabelSpace("x", ("a", "b"), (None, 3), {1: (0, 1)}).to_json())
     assert content == {"name": "x", "names": ["a", "b"], "imagenet": [None, 3], "candidates": {"1": [0, 1]}}
+
+
+def test_classes_wider_than_those_of_imagenet():
+    space = LabelSpace("two", ("dog", "fish"), (None, None), members=((151, 152), (0,)))
+    assert LabelSpace.from_json(space.to_json()) == space
+    assert "members" not in LabelSpace("two", ("dog", "fish"), (None, None)).to_json()
+
+
+@pytest.mark.parametrize(
+    ("members", "problem"),
+    [
+        (((1,),), "2 names but members of 1"),
+        (((1,), ()), "class 1 has no members"),
+        (((1,), (1000,)), "the member 1000 is not an ImageNet-1K index"),
+        (((1, 2), (2,)), "ImageNet index 2 is a member twice"),
+    ],
+)
+def test_members_that_do_not_fit(members, problem):
+    with pytest.raises(CounterGroundError, match=problem):
+        LabelSpace("two", ("dog", "fish"), (None, None), members=members)

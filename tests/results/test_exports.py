@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import write_run
 
+from counterground.benchmarks import list_benchmarks
 from counterground.cli import main
 from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
@@ -223,6 +224,7 @@ def test_entries_are_complete_and_every_one_can_be_reached():
     reached = {key for _, keys in rules for key in keys}
     reached |= {key for spec in families for key in references_of(spec)}
     assert reached <= set(entries)
+    reached |= {key for benchmark in list_benchmarks() for key in benchmark.cite}
     fixed = {"wang2024counteranimal", "inaturalist", "miller1995wordnet", "deng2009imagenet"}
     assert set(entries) - reached <= fixed
     for key, fields in entries.items():

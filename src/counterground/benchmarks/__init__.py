@@ -1,6 +1,8 @@
 """Benchmarks: the built-in ones by name, how they are made, and the photographs they are made of."""
 
-from counterground.benchmarks._builtin import BuiltInBenchmark
+from counterground.benchmarks._builtin import BuiltInBenchmark, with_options
+from counterground.benchmarks._copy import Copy
+from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.benchmarks._packages import open_packages
 from counterground.benchmarks._registry import (
     benchmark_folder,
@@ -23,7 +25,9 @@ from counterground.benchmarks.stamps import (
 __all__ = [
     "Background",
     "BuiltInBenchmark",
+    "Copy",
     "Cutout",
+    "LayoutBenchmark",
     "StampsSettings",
     "benchmark_folder",
     "benchmark_names",
@@ -36,4 +40,5 @@ __all__ = [
     "load_cutouts",
     "open_benchmark",
     "open_packages",
+    "with_options",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from counterground.errors import UsageError, did_you_mean
 from counterground.photos import Benchmark
 
 
@@ -19,7 +20,7 @@ class BuiltInBenchmark:
     Attributes:
         name: what commands call it, and the name of another package's entry point; without a slash.
         description: one line for ``counterground benchmarks``.
-        n_photos: how many photos it has.
+        n_photos: how many photos it has; 0 where nobody says.
         folder: where it lies in the cache, fetched or not.
         is_ready: whether it can be opened without fetching anything.
         get: fetch or build it, from a folder or archive (None: from where it is published), with a progress
@@ -28,6 +29,10 @@ class BuiltInBenchmark:
             ``--packages`` a folder of packages.
         on_demand: whether opening it by name may fetch it; else it must be fetched first.
         cite: keys of known references, or BibTeX entries of its own.
+        licence: of its photos, in a few words.
+        homepage: where it is published.
+        options: what a name may choose, as in ``waterbirds?split=val``: option -> values, the default first.
+        variant: called with the value of every option as keywords; returns that benchmark.
     """
 
     name: str
@@ -39,3 +44,39 @@ class BuiltInBenchmark:
     source: Literal["archive", "packages"] = "archive"
     on_demand: bool = False
     cite: tuple[str, ...] = ()
+    licence: str = ""
+    homepage: str = ""
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    variant: Callable[..., BuiltInBenchmark] | None = None
+
+    def chosen(self, query: str) -> BuiltInBenchmark:
+        """Return the variant that ``option=value&...`` chooses.
+
+        Raises:
+            UsageError: no such option or value.
+        """
+        if not query:
+            return self
+        values = {option: known[0] for option, known in self.options.items()}
+        for part in query.split("&"):
+            option, _, value = part.partition("=")
+            if option not in values:
+                listed = ", ".join(self.options) or "none"
+                raise UsageError(
+                    f"{self.name} has no option {option!r}; it has {listed}.{did_you_mean(option, values)}"
+                )
+            if value not in self.options[option]:
+                listed = ", ".join(self.options[option])
+                raise UsageError(
+                    f"{self.name} has no {option} {value!r}; it has {listed}."
+                    f"{did_you_mean(value, self.options[option])}"
+                )
+            values[option] = value
+        assert self.variant is not None
+        return replace(self.variant(**values), options=self.options, variant=self.variant)
+
+
+def with_options(make: Callable[..., BuiltInBenchmark], **options: tuple[str, ...]) -> BuiltInBenchmark:
+    """Return the benchmark of the default values (the first), from which ``chosen`` makes the others."""
+    defaults = {option: values[0] for option, values in options.items()}
+    return replace(make(**defaults), options=options, variant=make)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks.counteranimal import COUNTERANIMAL
+from counterground.benchmarks.layouts import LAYOUTS
 from counterground.benchmarks.stamps import STAMPS
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import Benchmark, is_croissant_url, read_benchmark
@@ -17,7 +18,7 @@ from counterground.pool import is_pool, open_pool
 _BENCHMARKS = Registry(
     "counterground.benchmarks",
     BuiltInBenchmark,
-    {benchmark.name: benchmark for benchmark in (COUNTERANIMAL, STAMPS)},
+    {benchmark.name: benchmark for benchmark in (COUNTERANIMAL, STAMPS, *LAYOUTS)},
 )
 _OPTIONS = {"archive": "--from ARCHIVE", "packages": "--packages FOLDER"}
 
@@ -33,7 +34,7 @@ def benchmark_references(name: str) -> tuple[str, ...]:
     Empty for a name that nothing installed here knows, such as that of an old run.
     """
     try:
-        found = _BENCHMARKS.find(name)
+        found = _find(name)
     except CounterGroundError:
         return ()
     return found.cite if found else ()
@@ -57,7 +58,8 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
     """Return a benchmark by built-in name, folder, manifest or pool.
 
     Args:
-        name_or_path: a name (``stamps`` is built on first use, ``counteranimal`` must be fetched first), what
+        name_or_path: a name (``stamps`` is built on first use, the others must be fetched first; with options
+            as in ``waterbirds?split=val``), what
             ``photos.read_benchmark`` reads, or a pool, which is frozen. A ``Path``, or a name with a slash,
             is never a built-in name.
         show_progress: show a bar on standard error while a benchmark is built.
@@ -66,7 +68,7 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
         UsageError: neither a built-in name nor an existing path.
         CounterGroundError: it cannot be built or read, or must be fetched first.
     """
-    named = _BENCHMARKS.find(name_or_path) if isinstance(name_or_path, str) else None
+    named = _find(name_or_path) if isinstance(name_or_path, str) else None
     if named is not None:
         return _open(named, show_progress=show_progress)
     if isinstance(name_or_path, str) and is_croissant_url(name_or_path):
@@ -120,7 +122,7 @@ def get_benchmark(
     It lies in ``benchmark_folder(name)``, where ``open_benchmark`` finds it by name.
 
     Args:
-        name: ``counteranimal``, ``stamps``, or one that another package adds.
+        name: one of ``benchmark_names``, with options as in ``waterbirds?split=val``.
         archive: the archive or unpacked folder of a benchmark that should not be downloaded.
         packages: folder with the ``.deb`` files of ``stamps``, where there is no apt.
         show_progress: show bars of what takes long on standard error.
@@ -146,11 +148,19 @@ def _open(benchmark: BuiltInBenchmark, *, show_progress: bool) -> Benchmark:
             f"run `counterground benchmarks get {benchmark.name}`, "
             f"with `{_OPTIONS[benchmark.source]}` if you already have it."
         )
-    return read_benchmark(benchmark.folder())
+    if benchmark.folder().is_dir():
+        return read_benchmark(benchmark.folder())
+    return benchmark.get(None, show_progress)  # from a copy that another variant was read from
+
+
+def _find(name: str) -> BuiltInBenchmark | None:
+    base, _, query = name.partition("?")
+    found = _BENCHMARKS.find(base)
+    return found.chosen(query) if found else None
 
 
 def _named(name: str) -> BuiltInBenchmark:
-    found = _BENCHMARKS.find(name)
+    found = _find(name)
     if found is None:
         names = _BENCHMARKS.names()
         raise UsageError(

@@ -34,6 +34,7 @@ def benchmarks(context: click.Context, style: str) -> None:
     examples="""
         counterground benchmarks get stamps
         counterground benchmarks get counteranimal --from archive.zip
+        counterground benchmarks get 'waterbirds?split=val' --from FOLDER
     """,
 )
 @click.argument("name")
@@ -49,7 +50,7 @@ def benchmarks(context: click.Context, style: str) -> None:
     help="Folder with the .deb files of stamps, where there is no apt.",
 )
 def get(name: str, archive: Path | None, packages: Path | None) -> None:
-    """Fetch or build a built-in benchmark, check it, and list differences from the paper."""
+    """Fetch, read or build a built-in benchmark, check it, and list differences from what was published."""
     from counterground.benchmarks import benchmark_folder, get_benchmark
     from counterground.cli._show import print_notes
 

@@ -160,16 +160,24 @@ def show_benchmarks(benchmarks: Sequence[BuiltInBenchmark], *, as_json: bool) ->
         facts = [
             {
                 "name": info.name,
-                "photos": info.n_photos,
+                "photos": info.n_photos or None,
                 "here": info.is_ready(),
                 "description": info.description,
+                "options": info.options,
+                "licence": info.licence or None,
+                "homepage": info.homepage or None,
             }
             for info in benchmarks
         ]
         print_text(json.dumps(facts, indent=2))
         return
     rows = [
-        (info.name, f"{info.n_photos:,}", "yes" if info.is_ready() else "no", info.description)
+        (
+            info.name,
+            f"{info.n_photos:,}" if info.n_photos else "",
+            "yes" if info.is_ready() else "no",
+            info.description,
+        )
         for info in benchmarks
     ]
     print_table(("name", "photos", "here", "what it is"), rows, numeric=["photos"])

@@ -31,18 +31,24 @@ class Head:
     """Turns features into scores of ``k`` names; ``scale`` makes them logits.
 
     ``weights`` is ``[d, u]``, None where features are logits already; ``columns`` ``[k]`` picks each name's
-    column, so names with the same text get scores that are equal to the last bit.
+    column, so names with the same text get scores that are equal to the last bit. With ``starts`` ``[k]``,
+    a name has the columns from its start to the next one's, and the highest of their scores.
     """
 
     weights: np.ndarray | None
     columns: np.ndarray
     scale: float
+    starts: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.columns if self.starts is None else self.starts)
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Return ``[n, k]`` float32 scores (cosine similarities, or logits)."""
         features = features.astype(np.float32, copy=False)
         scores = features if self.weights is None else features @ self.weights
-        return scores[:, self.columns]
+        scores = scores[:, self.columns]
+        return scores if self.starts is None else np.maximum.reduceat(scores, self.starts, axis=1)
 
     def indistinct(self) -> int:
         """Return how many of the distinct texts have the features of another one, but for rounding."""
@@ -55,21 +61,37 @@ class Head:
 
 
 def build_head(
-    model: Model, space: LabelSpace, texts: Sequence[str], templates: Sequence[str], cache: Path
+    model: Model,
+    space: LabelSpace,
+    texts: Sequence[str] | Sequence[Sequence[str]],
+    templates: Sequence[str],
+    cache: Path,
 ) -> Head:
-    """Return the head of ``model`` over the names of ``space``, written as ``texts``.
+    """Return the head of ``model`` over the names of ``space``, each written as its text or texts.
 
     Dual encoders: per name, the mean over templates of the unit-norm text embeddings, normalised again
-    (paper section 4 with one template, table 10 with 80). Classifiers: the logits of the names.
+    (paper section 4 with one template, table 10 with 80). Classifiers: the logits of the names. The highest
+    score counts where a name has several texts, or several classes of ImageNet are its members.
 
     Raises:
         UsageError: a classifier has no output for a name.
     """
     if model.kind == "classifier":
-        return Head(None, _columns(model, space), 1.0)  # type: ignore[arg-type]
-    column_of = {text: column for column, text in enumerate(dict.fromkeys(texts))}
-    columns = np.array([column_of[text] for text in texts])
-    return Head(_text_head(model, list(column_of), templates, cache), columns, model.logit_scale)  # type: ignore[arg-type, attr-defined]
+        columns, starts = _flat(_columns(model, space))  # type: ignore[arg-type]
+        return Head(None, columns, 1.0, starts)
+    spelt = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+    distinct = dict.fromkeys(text for each in spelt for text in each)
+    column_of = {text: column for column, text in enumerate(distinct)}
+    columns, starts = _flat([[column_of[text] for text in each] for each in spelt])
+    weights = _text_head(model, list(distinct), templates, cache)  # type: ignore[arg-type]
+    return Head(weights, columns, model.logit_scale, starts)  # type: ignore[attr-defined]
+
+
+def _flat(columns: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the columns of all names in a row, and where each name starts unless each has one."""
+    sizes = [len(each) for each in columns]
+    flat = np.array([column for each in columns for column in each])
+    return flat, None if max(sizes) == 1 else np.cumsum([0, *sizes[:-1]])
 
 
 def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str], cache: Path) -> np.ndarray:
@@ -108,14 +130,20 @@ def _encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
     return embedded
 
 
-def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
+def _columns(model: Classifier, space: LabelSpace) -> list[list[int]]:
+    """Return the outputs of each name: of its members, else of its ImageNet class, else of its name."""
     by_index = {index: column for column, index in enumerate(model.imagenet_columns) if index is not None}
     by_name = {name: column for column, name in enumerate(model.class_names)}
-    columns = [
-        by_index.get(index) if index is not None else by_name.get(name)
-        for name, index in zip(space.names, space.imagenet, strict=True)
-    ]
-    missing = [name for name, column in zip(space.names, columns, strict=True) if column is None]
+    columns: list[list[int | None]] = []
+    used = set()
+    for at, (name, index) in enumerate(zip(space.names, space.imagenet, strict=True)):
+        members = space.members[at] if space.members else () if index is None else (index,)
+        found = [by_index.get(member) for member in members]
+        if not found or (space.members and None in found and name in by_name):
+            found = [by_name.get(name)]
+            used.add(name)
+        columns.append(found)
+    missing = [name for name, column in zip(space.names, columns, strict=True) if None in column]
     if missing and space.name == "imagenet":
         raise UsageError(
             f"{model.display_name} has an output for {len(space) - len(missing):,} of ImageNet's "
@@ -128,10 +156,9 @@ def _columns(model: Classifier, space: LabelSpace) -> np.ndarray:
             f"{model.display_name} has no output for {listed_classes(missing, by_name)}. "
             f"{rename}, or use a CLIP or a model trained on {'it' if len(missing) == 1 else 'them'}."
         )
-    used = {name for name, index in zip(space.names, space.imagenet, strict=True) if index is None}
     twice = [name for name, count in Counter(model.class_names).items() if count > 1 and name in used]
     if twice:
         raise UsageError(
             f"{model.display_name} calls two outputs {twice[0]!r}; each output needs a name of its own."
         )
-    return np.array(columns)
+    return [[column for column in each if column is not None] for each in columns]

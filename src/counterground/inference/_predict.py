@@ -22,7 +22,7 @@ def class_mean_scores(benchmark: Benchmark, features: Features, head: Head) -> n
     """Mean score of each name over the readable photos of a class: ``[classes, k]``, NaN without photos."""
     rows = np.flatnonzero(features.readable)
     classes = benchmark.photos["class_index"].to_numpy()[rows]
-    sums = np.zeros((len(benchmark.label_space), len(head.columns)))
+    sums = np.zeros((len(benchmark.label_space), len(head)))
     for part, scores in _scores(features, rows, head):
         np.add.at(sums, classes[part], scores)
     photos = np.bincount(classes, minlength=len(sums))[:, None]

@@ -65,7 +65,8 @@ def make_ready(request: Request, model: Encoder) -> ReadyEncoder:
     choose_runtime(model, request.benchmark, settings.batch_size, settings.runtime)
     job = _plan(request, model)
     try_model(model, job)
-    head = build_head(model, candidates.space, candidates.texts, request.templates, cache_dir() / "heads")
+    texts = candidates.spellings or candidates.texts
+    head = build_head(model, candidates.space, texts, request.templates, cache_dir() / "heads")
     return ReadyEncoder(request, model, head, job)
 
 

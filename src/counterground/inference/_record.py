@@ -254,7 +254,8 @@ def _other_question(request: Request) -> list[str]:
     """Warn where a name that ImageNet does not know, perhaps a slip, decided which names compete."""
     own = request.benchmark.label_space
     unknown = [name for name, index in zip(own.names, own.imagenet, strict=True) if index is None]
-    if not unknown or request.multiple_choice or request.settings.label_space not in (None, "confusable"):
+    decided = request.settings.label_space not in (None, "confusable")
+    if not unknown or own.members is not None or request.multiple_choice or decided:
         return []
     similar = {name: found for name in unknown[:_SLIPS] if (found := similar_imagenet_name(name))}
     if len(unknown) == len(own) != len(similar):
@@ -305,8 +306,8 @@ def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> l
     predictions = outcome.predictions
     if outcome.indistinct:
         signs.append(
-            f"{outcome.indistinct} of {counted(len(set(candidates.texts)), 'class text')} have the features "
-            "of another one (check the tokenizer and its end token)"
+            f"{outcome.indistinct} of {counted(len(set(candidates.all_texts)), 'class text')} have the "
+            "features of another one (check the tokenizer and its end token)"
         )
     answers = predictions["predicted_index"].drop_nulls()
     if len(answers) >= _ENOUGH and answers.n_unique() == 1 < predictions["class_index"].n_unique():

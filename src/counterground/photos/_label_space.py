@@ -37,6 +37,8 @@ class LabelSpace:
         imagenet: ImageNet-1K index of each class, None where it has none; no index twice.
         candidates: for 1 vs. 20 (paper appendix C.1): class -> indices that compete for its photos; both
             index ``names``. None: all compete.
+        members: where classes are wider than ImageNet's (the dogs of ImageNet-9 are 116 of its classes), the
+            ImageNet-1K indices of each class, none in two; an answer with any of them is one with the class.
 
     Raises:
         CounterGroundError: lengths, indices or names that do not fit together.
@@ -46,6 +48,7 @@ class LabelSpace:
     names: tuple[str, ...]
     imagenet: tuple[int | None, ...]
     candidates: Mapping[int, tuple[int, ...]] | None = field(default=None, hash=False)
+    members: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if problem := self._problem():
@@ -63,7 +66,7 @@ class LabelSpace:
             return f"{wrong[0]} is not an ImageNet-1K index (0 to {IMAGENET_SIZE - 1})"
         if twice := [index for index, count in Counter(known).items() if count > 1]:
             return f"two classes have ImageNet index {twice[0]}"
-        return self._candidates_problem()
+        return self._candidates_problem() or self._members_problem()
 
     def _candidates_problem(self) -> str:
         for index, competing in (self.candidates or {}).items():
@@ -73,6 +76,20 @@ class LabelSpace:
                 return f"the candidates of class {index} name a class twice"
             if wrong := [other for other in (index, *competing) if not 0 <= other < len(self.names)]:
                 return f"candidate {wrong[0]} of class {index} is outside its {len(self.names)} names"
+        return ""
+
+    def _members_problem(self) -> str:
+        if self.members is None:
+            return ""
+        if len(self.members) != len(self.names):
+            return f"{len(self.names)} names but members of {len(self.members)}"
+        if empty := [index for index, members in enumerate(self.members) if not members]:
+            return f"class {empty[0]} has no members"
+        every = [index for members in self.members for index in members]
+        if wrong := [index for index in every if not 0 <= index < IMAGENET_SIZE]:
+            return f"the member {wrong[0]} is not an ImageNet-1K index (0 to {IMAGENET_SIZE - 1})"
+        if twice := [index for index, count in Counter(every).items() if count > 1]:
+            return f"ImageNet index {twice[0]} is a member twice"
         return ""
 
     def __len__(self) -> int:
@@ -122,6 +139,7 @@ class LabelSpace:
             "names": self.names,
             "imagenet": self.imagenet,
             "candidates": candidates,
+            **({} if self.members is None else {"members": self.members}),
         }
         return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
@@ -160,7 +178,7 @@ class LabelSpace:
 
 def _from_content(content: Any) -> LabelSpace:
     try:
-        candidates = content.get("candidates")
+        candidates, members = content.get("candidates"), content.get("members")
         return LabelSpace(
             _checked(content["name"], str),
             tuple(_checked(name, str) for name in content["names"]),
@@ -168,6 +186,9 @@ def _from_content(content: Any) -> LabelSpace:
             None
             if candidates is None
             else {int(k): tuple(_checked(index, int) for index in v) for k, v in candidates.items()},
+            None
+            if members is None
+            else tuple(tuple(_checked(index, int) for index in each) for each in members),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CounterGroundError(

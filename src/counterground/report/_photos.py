@@ -36,12 +36,12 @@ def photo_sources(benchmarks: Sequence[Benchmark]) -> dict[str, PhotoSource]:
 
 def built_in_benchmarks(runs: Sequence[Run]) -> list[Benchmark]:
     """Return the built-in benchmarks that runs were made on and that need not be fetched first."""
-    named = {run.info.benchmark.name for run in runs}
+    here = {info.name for info in list_benchmarks(warn=lambda _: None) if info.is_ready()}
     found = []
-    for benchmark in list_benchmarks(warn=lambda _: None):
-        if benchmark.is_ready() and benchmark.name in named:
+    for name in dict.fromkeys(run.info.benchmark.name for run in runs):
+        if name.partition("?")[0] in here:
             try:
-                found.append(open_benchmark(benchmark.name))
+                found.append(open_benchmark(name))
             except CounterGroundError:
                 # A damaged copy costs the page its photos, which it says, and not its numbers.
                 continue

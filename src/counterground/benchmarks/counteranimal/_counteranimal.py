@@ -3,97 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark
-from counterground.benchmarks._packages import sha256
-from counterground.benchmarks.counteranimal._archive import BrokenArchiveError, is_archive, unpack
-from counterground.errors import CounterGroundError, UsageError, needs_extra
+from counterground.benchmarks._fetch import data_folder
+from counterground.errors import CounterGroundError
 from counterground.files import cache_dir
 from counterground.metrics import GROUPS
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
-from counterground.progress import progress_bar
 from counterground.published import load_table
 from counterground.text import counted
-
-_RETRIES = 3
-
-
-def download_archive(
-    url: str, target: Path, *, remedy: str, progress: Callable[[int, int], None] | None = None
-) -> Path:
-    """Fetch the archive at ``url`` (Google Drive's pages are followed) to ``target`` and return it.
-
-    Args:
-        url: http(s) address.
-        target: file to write; where it exists it is complete, and a half of it goes on where it stopped.
-        remedy: sentence that ends every message: what to do if the download fails.
-        progress: called with (bytes done, bytes in all; 0 where unknown).
-
-    Raises:
-        MissingExtraError: gdown is not installed.
-        CounterGroundError: no network, the file is gone or over its quota, or the result is not an archive.
-    """
-    with needs_extra("counteranimal"):
-        import gdown
-        import requests
-        from gdown.exceptions import DownloadError
-
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        gdown.download(
-            url=url,
-            output=str(target),
-            quiet=True,
-            resume=True,
-            use_cookies=False,
-            retries=_RETRIES,
-            timeout=60,
-            progress=(lambda done, total: progress(done, total or 0)) if progress else None,
-        )
-    except DownloadError as error:
-        if isinstance(error.__cause__, requests.RequestException):
-            raise CounterGroundError(
-                f"Cannot download {url}: {_reason(error.__cause__)}. {remedy}"
-            ) from error
-        if "byte range" in str(error):
-            _drop_halves(target)
-            remedy = f"The next try starts from the beginning. {remedy}"
-        raise CounterGroundError(f"Cannot download {url}: {_first_line(error)} {remedy}") from error
-    except requests.RequestException as error:
-        raise CounterGroundError(f"Cannot download {url}: {_reason(error)}. {remedy}") from error
-    except OSError as error:
-        raise CounterGroundError(
-            f"Cannot write {target}: {error.strerror or error}. Free some space."
-        ) from error
-    if not is_archive(target):
-        # A page in place of the file would be taken as complete the next time.
-        target.unlink()
-        raise CounterGroundError(f"{url} sent a page or a broken file instead of an archive. {remedy}")
-    return target
-
-
-def _drop_halves(target: Path) -> None:
-    """A server that cannot resume would refuse the same half for ever."""
-    for half in target.parent.glob(f"{target.name}*.part"):
-        half.unlink(missing_ok=True)
-
-
-def _first_line(error: Exception) -> str:
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return line if line.endswith(".") else f"{line}."
-
-
-def _reason(error: Exception) -> str:
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"the server answered {response.status_code}"
-    return "no connection" if "Connection" in type(error).__name__ else type(error).__name__
-
 
 RELEASE_URL = "https://drive.google.com/uc?id=1SrPF0rgXKy_4z1kXsIYJt-2puM78LbAG"
 _REMEDY = (
@@ -128,48 +49,14 @@ def get_counteranimal(
     folder = counteranimal_folder()
     if archive is None and is_complete(folder):
         return read_benchmark(folder)
-    downloaded: Path | None = None
-    if archive is None:
-        store = cache_dir() / "downloads" / "CounterAnimal"
-        with progress_bar("Downloading CounterAnimal", "bytes", shown=show_progress) as bar:
-            archive = downloaded = download_archive(url, store, remedy=_REMEDY, progress=bar.update)
-    elif not archive.exists():
-        raise UsageError(f"{archive} does not exist.")
-    try:
-        unpacked = archive if archive.is_dir() else _unpack(archive, folder, show_progress=show_progress)
-    except BrokenArchiveError:
-        if downloaded is not None:
-            downloaded.unlink(missing_ok=True)
-        raise
-    benchmark = read_benchmark(_find_classes(unpacked))
-    differences = compare_with_paper(benchmark.photos, benchmark.label_space.imagenet)
-    benchmark = benchmark.described(name="counteranimal", notes=(*benchmark.notes, *differences))
-    write_benchmark(benchmark, folder)
-    _remove_other_photos(folder, benchmark.root)
-    if downloaded is not None:
-        downloaded.unlink(missing_ok=True)
+    with data_folder(
+        "CounterAnimal", archive, folder, urls=(url,), remedy=_REMEDY, show_progress=show_progress
+    ) as unpacked:
+        benchmark = read_benchmark(_find_classes(unpacked))
+        differences = compare_with_paper(benchmark.photos, benchmark.label_space.imagenet)
+        benchmark = benchmark.described(name="counteranimal", notes=(*benchmark.notes, *differences))
+        write_benchmark(benchmark, folder)
     return benchmark
-
-
-def _unpack(archive: Path, folder: Path, *, show_progress: bool) -> Path:
-    """Unpack into a folder named after the archive's content, so that only the same archive goes on in it."""
-    try:
-        unpacked = folder / f"unpacked-{sha256(archive)[:12]}"
-    except OSError as error:
-        raise CounterGroundError(f"Cannot read {archive}: {error.strerror or error}.") from error
-    try:
-        with progress_bar("Unpacking CounterAnimal", "files", shown=show_progress) as bar:
-            unpack(archive, unpacked, bar.update)
-    except BrokenArchiveError:
-        shutil.rmtree(unpacked, ignore_errors=True)
-        raise
-    return unpacked
-
-
-def _remove_other_photos(folder: Path, root: Path) -> None:
-    for old in folder.glob("unpacked*"):
-        if not root.resolve().is_relative_to(old.resolve()):
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def is_complete(folder: Path) -> bool:

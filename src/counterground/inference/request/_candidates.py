@@ -35,6 +35,7 @@ class CandidateLabels:
     Attributes:
         space: names, ImageNet indices and, where not all names are candidates for each class, which are.
         texts: how each name is written in prompts.
+        spellings: several texts for each name, of which the best counts; None: the one of ``texts``.
         true_index: index in ``space`` of each class of the benchmark, None where the space lacks it.
         source: where the labels come from, for ``run.json``.
     """
@@ -43,10 +44,16 @@ class CandidateLabels:
     texts: tuple[str, ...]
     true_index: Mapping[int, int | None]
     source: str
+    spellings: tuple[tuple[str, ...], ...] | None = None
 
     def version(self) -> str:
         """Hash of the names, how they are written and which are candidates for which class."""
-        return short_hash(self.space.to_json(), *self.texts)
+        return short_hash(self.space.to_json(), *self.all_texts)
+
+    @property
+    def all_texts(self) -> tuple[str, ...]:
+        """Every text a text encoder sees."""
+        return self.texts if self.spellings is None else tuple(t for each in self.spellings for t in each)
 
     def indices(self, class_index: int) -> np.ndarray:
         """Return the indices in ``space`` of the candidates for photos of a class of the benchmark."""
@@ -59,8 +66,9 @@ class CandidateLabels:
 
 
 def default_label_space(benchmark: Benchmark) -> str:
-    """``imagenet`` where every class of the benchmark has an ImageNet index, else ``benchmark``."""
-    return "benchmark" if None in benchmark.label_space.imagenet else "imagenet"
+    """``imagenet`` where every class of the benchmark is one of ImageNet's or several, else ``benchmark``."""
+    space = benchmark.label_space
+    return "benchmark" if None in space.imagenet and space.members is None else "imagenet"
 
 
 def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> CandidateLabels:
@@ -76,6 +84,9 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
     if label_space == "benchmark":
         true: dict[int, int | None] = {index: index for index in range(len(own))}
         space, source = replace(own, name="benchmark"), "the benchmark's classes"
+    elif label_space == "imagenet" and own.members is not None:
+        space, source = _among_imagenet(own, own.members), "ImageNet-1K, read as the benchmark's classes"
+        true = {index: index for index in range(len(own))}
     elif label_space == "imagenet":
         space, source = imagenet_label_space(), "ImageNet-1K"
         true = _by_imagenet(own, space)
@@ -84,7 +95,27 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
         true = _by_index_or_name(own, space, source)
     # A list of names is written as it is, whatever ImageNet calls the classes.
     as_listed = source == label_space and not label_space.endswith(".json") and names in BUILT_IN_NAMES
-    return CandidateLabels(space, space.names if as_listed else _texts(space, names), true, source)
+    texts = space.names if as_listed else _texts(space, names)
+    return CandidateLabels(space, texts, true, source, _spellings(space, names))
+
+
+def _among_imagenet(own: LabelSpace, members: tuple[tuple[int, ...], ...]) -> LabelSpace:
+    """Return ImageNet's 1000 classes, where those that a class of the benchmark covers are that class."""
+    imagenet = imagenet_label_space()
+    covered = {index for each in members for index in each}
+    others = tuple(index for index in range(len(imagenet)) if index not in covered)
+    names = (*own.names, *(imagenet.names[index] for index in others))
+    every = (*members, *((index,) for index in others))
+    return LabelSpace(imagenet.name, names, (*own.imagenet, *others), members=every)
+
+
+def _spellings(space: LabelSpace, names: str) -> tuple[tuple[str, ...], ...] | None:
+    """Return how ImageNet's classes are written, by the class of ``space`` that they count as."""
+    imagenet = imagenet_label_space()
+    if space.members is None or space.name != imagenet.name:
+        return None
+    texts = _texts(imagenet, names)
+    return tuple(tuple(texts[index] for index in each) for each in space.members)
 
 
 def own_options(benchmark: Benchmark) -> CandidateLabels:
@@ -126,7 +157,7 @@ def with_confusable(base: CandidateLabels, mean_scores: np.ndarray, referee: str
         chosen[true] = tuple(int(index) for index in best_first)
     space = replace(base.space, name="confusable", candidates=chosen)
     source = f"per class the {CONFUSABLE} of {len(base.space)} names closest to its photos for {referee}"
-    return CandidateLabels(space, base.texts, base.true_index, source)
+    return replace(base, space=space, source=source)
 
 
 def read_aliases(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -204,8 +235,9 @@ def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
     listed = read_class_names(path)
     if len(listed) == len(space):
         return listed
-    if len(listed) == 1000 and None not in space.imagenet:
-        return tuple(listed[index] for index in space.imagenet if index is not None)
+    if len(listed) == 1000 and (space.members is not None or None not in space.imagenet):
+        pairs = zip(space.names, space.imagenet, strict=True)
+        return tuple(name if index is None else listed[index] for name, index in pairs)
     raise UsageError(
         f"{path} lists {len(listed)} names for {len(space)} candidate classes. "
         "Write one line per class, in order."

@@ -73,7 +73,7 @@ class Request:
         """Return the columns that identify the predictions of an encoder."""
         return {
             "model": name,
-            "names": named_by_content(self.settings.names, BUILT_IN_NAMES, self.candidates.texts),
+            "names": named_by_content(self.settings.names, BUILT_IN_NAMES, self.candidates.all_texts),
             "prompts": named_by_content(self.settings.prompts, BUILT_IN_PROMPTS, self.templates),
             "protocol": CLASSIFICATION,
             "as_published": self.settings.as_published,

@@ -1,0 +1,210 @@
+"""Somebody's copy of a published data set, as the reader of its layout sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
+from PIL import Image
+
+from counterground.errors import CounterGroundError
+from counterground.files import atomic_path
+from counterground.photos import IMAGE_SUFFIXES, load_photo, read_table
+from counterground.progress import progress_bar
+from counterground.text import counted
+
+Change = Callable[[Image.Image], Image.Image] | None
+"""What is done to a photo, in RGB; None: nothing, and its file is linked or copied."""
+
+_LISTED = 4  # unknown folders that a note names
+_WORKERS = 4
+
+
+@dataclass
+class Copy:
+    """Somebody's copy of a data set, as its reader sees it.
+
+    Attributes:
+        root: the folder that holds the benchmark's marks; paths in the reader's frame are relative to it.
+        made: a folder of the benchmark's own, for photos that are made from those of the copy.
+        classes: names in order -> the ImageNet-1K indices that each covers, none where it is none of
+            ImageNet's; a reader may replace it where the copy says what they are.
+        notes: what every output must say; a reader may add to it.
+        show_progress: show a bar on standard error where photos are made.
+    """
+
+    root: Path
+    made: Path
+    classes: dict[str, tuple[int, ...]]
+    notes: list[str] = field(default_factory=list)
+    show_progress: bool = False
+
+    def grid(
+        self,
+        template: str,
+        *,
+        suffixes: Collection[str] = IMAGE_SUFFIXES,
+        ignored: Collection[str] = (),
+        **values: Sequence[str] | Mapping[str, str],
+    ) -> pl.DataFrame:
+        """Return a row for each photo in the folders of a template, with what its folder stands for.
+
+        Args:
+            template: the way to the folders from the root, as ``test/{class_name}/{background}``.
+            suffixes: of photos, in lower case; other files are not looked at.
+            ignored: names of folders beside these that are known, and not noted.
+            values: the names that folders have for each column, or a mapping from them to its values.
+
+        Raises:
+            CounterGroundError: a folder is missing.
+        """
+        columns: dict[str, list[str]] = {name: [] for name in ("path", *values)}
+        folders = set()
+        for chosen in product(*(list(names) for names in values.values())):
+            folder = template.format(**dict(zip(values, chosen, strict=True)))
+            folders.add(folder)
+            found = self._photos(folder, suffixes)
+            columns["path"] += found
+            for name, written in zip(values, chosen, strict=True):
+                meanings = values[name]
+                meaning = meanings[written] if isinstance(meanings, Mapping) else written
+                columns[name] += [meaning] * len(found)
+        self._note_unknown(template, folders, ignored)
+        return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+
+    def _photos(self, folder: str, suffixes: Collection[str]) -> list[str]:
+        try:
+            with os.scandir(self.root / folder) as entries:
+                names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        except OSError as error:
+            raise CounterGroundError(
+                f"{self.root} has no folder {folder!r}: this copy is not complete, or is another data set."
+            ) from error
+        return [f"{folder}/{name}" for name in names if PurePosixPath(name).suffix.lower() in suffixes]
+
+    def _note_unknown(self, template: str, folders: set[str], ignored: Collection[str]) -> None:
+        """Note folders with photos that stand where those of the template do and are none of them."""
+        known = folders | {str(above) for folder in folders for above in PurePosixPath(folder).parents}
+        start = str(PurePosixPath(template[: template.index("{")] + "x").parent)
+        parents = sorted(above for above in known - folders if _is_below(above, start))
+        beside = (
+            f"{parent}/{name}".removeprefix("./")
+            for parent in parents
+            for name in sorted(entry.name for entry in os.scandir(self.root / parent) if entry.is_dir())
+            if not name.startswith(".") and name not in ignored
+        )
+        unknown = [folder for folder in beside if folder not in known and _holds_photos(self.root / folder)]
+        if unknown:
+            more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
+            self.notes.append(
+                f"Skipped {counted(len(unknown), 'folder')} that the benchmark does not have: "
+                f"{', '.join(unknown[:_LISTED])}{more}."
+            )
+
+    def table(self, name: str, columns: Mapping[str, Mapping[str, str] | None]) -> pl.DataFrame:
+        """Return columns of a table in the copy as texts.
+
+        Args:
+            name: its file.
+            columns: those that are needed -> what each of its values means; None: any value, as it is.
+
+        Raises:
+            CounterGroundError: no such file or column, or a value without a meaning, naming its row.
+        """
+        if not (self.root / name).is_file():
+            raise CounterGroundError(f"{self.root} has no file {name}: this copy is not complete.")
+        frame = read_table(self.root / name)
+        if missing := [column for column in columns if column not in frame.columns]:
+            raise CounterGroundError(
+                f"{self.root / name} has no column {missing[0]!r}; it has {', '.join(frame.columns)}."
+            )
+        frame = frame.select(pl.col(column).cast(pl.String) for column in columns)
+        for column, meanings in columns.items():
+            if meanings is not None:
+                frame = frame.with_columns(_meant(frame[column], meanings, f"{self.root / name}: row"))
+        return frame
+
+    def json(self, name: str) -> Any:
+        """Return the content of a JSON file of the copy.
+
+        Raises:
+            CounterGroundError: it cannot be read.
+        """
+        try:
+            return json.loads((self.root / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise CounterGroundError(f"Cannot read {self.root / name}: {reason}.") from error
+
+    def make(self, photos: Mapping[str, tuple[Path, Change]]) -> None:
+        """Write photos below ``made``; those that are there already, made from the same files, are kept.
+
+        Args:
+            photos: path below ``made`` -> a photo of the copy, and what is done to it; a changed one is
+                written as PNG, without loss.
+
+        Raises:
+            CounterGroundError: a photo cannot be read, or written.
+        """
+        with (
+            progress_bar("Making photos", total=len(photos), shown=self.show_progress) as bar,
+            ThreadPoolExecutor(max_workers=_WORKERS) as pool,
+        ):
+            jobs = [pool.submit(_make, self.made / to, *how) for to, how in photos.items()]
+            try:
+                for job in jobs:
+                    job.result()
+                    bar.advance()
+            except OSError as error:
+                raise CounterGroundError(
+                    f"Cannot write {error.filename or self.made}: {error.strerror}. Free some space."
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _make(target: Path, source: Path, change: Change) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if change is None:
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source.resolve(), target)
+        except OSError:
+            shutil.copyfile(source, target)
+        return
+    photo = load_photo(source)
+    made_from = source.stat().st_mtime_ns
+    if target.is_file() and target.stat().st_mtime_ns == made_from:
+        return
+    with atomic_path(target, sync=False) as draft:
+        change(photo.image).save(draft, "PNG", compress_level=1)
+    os.utime(target, ns=(made_from, made_from))
+
+
+def _is_below(folder: str, start: str) -> bool:
+    return start in (".", folder) or folder.startswith(f"{start}/")
+
+
+def _holds_photos(folder: Path) -> bool:
+    return any(
+        PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+        for _, _, names in os.walk(folder)
+        for name in names
+    )
+
+
+def _meant(column: pl.Series, meanings: Mapping[str, str], where: str) -> pl.Series:
+    for row, value in enumerate(column, 1):
+        if value not in meanings:
+            raise CounterGroundError(
+                f"{where} {row} has {value!r} as {column.name}; it must be one of {', '.join(meanings)}."
+            )
+    return column.replace_strict(dict(meanings), return_dtype=pl.String)

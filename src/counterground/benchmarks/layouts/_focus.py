@@ -1,0 +1,101 @@
+"""FOCUS (Kattakinda and Feizi 2022): ten classes at common and uncommon times, in weathers and places.
+
+Annotations, what counts as uncommon, and which ImageNet classes count as which: src/experiments/ of
+priyathamkat/focus (dataset.py, evaluate_model.py); the table of annotations.db: a repository that reads it.
+Not verified: the number of photos (the paper says about 21,000), and the licence of the photos: LICENSE.md is
+the software's.
+
+The paper reports accuracy by the number of uncommon attributes, and common minus uncommon for each of them;
+"none" counts as neither. Photos with no uncommon attribute are common here, all others counter.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import polars as pl
+
+from counterground.benchmarks._copy import Copy
+from counterground.benchmarks._layout import LayoutBenchmark
+from counterground.errors import CounterGroundError
+from counterground.metrics import DROP, Contrast, Design
+
+_CLASSES = {
+    "truck": (407, 555, 569, 654, 675, 717, 757, 779, 864, 867),
+    "car": (436, 468, 511, 609, 627, 656, 705, 734, 751, 817),
+    "plane": (404, 895),
+    "ship": (403, 472, 510, 554, 625, 628, 693, 724, 780, 814, 914),
+    "cat": tuple(range(281, 286)),
+    "dog": (*range(151, 269), *range(273, 276)),
+    "horse": (339, 340),
+    "deer": (351, 352, 353),
+    "frog": (30, 31, 32),
+    "bird": (*range(7, 25), *range(80, 101), *range(127, 147)),
+}
+_SETTINGS = ("time", "weather", "place")
+_WEATHERS = frozenset({"foggy", "raining", "snowing"})  # uncommon for all
+_PLACES = {
+    "truck": "indoors rocks snow water",
+    "car": "indoors rocks snow water",
+    "plane": "forest indoors rocks sand snow water",
+    "ship": "forest grass indoors rocks sand street snow",
+    "cat": "forest rocks sand snow water",
+    "dog": "forest rocks snow",
+    "horse": "indoors rocks street snow water",
+    "deer": "indoors rocks sand street snow water",
+    "frog": "indoors street snow",
+    "bird": "indoors street snow",
+}
+
+
+def _read(copy: Copy) -> pl.DataFrame:
+    query = "SELECT file_name, category, time, weather, locations FROM annotations ORDER BY file_name"
+    try:
+        with closing(
+            sqlite3.connect(f"{(copy.root / 'annotations.db').as_uri()}?mode=ro", uri=True)
+        ) as database:
+            rows = [_row(*values) for values in database.execute(query)]
+    except (sqlite3.Error, ValueError, KeyError, AttributeError) as error:
+        raise CounterGroundError(f"Cannot read {copy.root / 'annotations.db'}: {error}.") from error
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _row(file: str, name: str, time: str, weather: str, places: str) -> dict[str, Any]:
+    here = set(places.split(", "))
+    uncommon = {
+        "time_setting": None if time == "none" else time == "night" and name != "frog",
+        "weather_setting": None if weather == "none" else weather in _WEATHERS,
+        "place_setting": None if here == {"none"} else not here.isdisjoint(_PLACES[name].split()),
+    }
+    settings = {None: None, True: "uncommon", False: "common"}
+    return {
+        "path": file.lstrip("/"),
+        "class_name": name,
+        "background": places,
+        "group": "counter" if any(uncommon.values()) else "common",
+        "time": time,
+        "weather": weather,
+        "uncommon": sum(map(bool, uncommon.values())),
+        **{column: settings[each] for column, each in uncommon.items()},
+    }
+
+
+FOCUS = LayoutBenchmark(
+    name="focus",
+    description="ten classes at common and uncommon times, weathers and places",
+    marks=("annotations.db",),
+    read=_read,
+    classes=_CLASSES,
+    design=Design(
+        contrasts=(
+            DROP,
+            *(Contrast(f"{of}_gap", f"{of}_setting=common", f"{of}_setting=uncommon") for of in _SETTINGS),
+        )
+    ),
+    licence="of the repository: University of Maryland, non-commercial research; of the photos: not verified",
+    homepage="https://github.com/priyathamkat/focus",
+    by_hand="Get focus.zip by the link in the README of priyathamkat/focus.",
+    cite=("kattakinda2022focus",),
+).built_in()

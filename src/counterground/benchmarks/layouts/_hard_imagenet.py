@@ -1,0 +1,86 @@
+"""Hard ImageNet (Moayeri et al. 2022): 15 classes with strong spurious cues, and masks of their objects.
+
+Masks and photos: datasets/hard_imagenet.py of mmoayeri/HardImageNet; removing the object: ablations.py there;
+750 photos: its index.html; licence: the paper's page on OpenReview; classes by WordNet id: the LANCE authors'
+reader.
+
+The field removes the object: what accuracy remains comes from the rest. Here each photo stands as it is and
+with its object grey (128), made before any resizing, where theirs is made after it. A small drop is the bad
+one.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+from PIL import Image
+
+from counterground.benchmarks._copy import Change, Copy
+from counterground.benchmarks._layout import LayoutBenchmark
+from counterground.errors import CounterGroundError
+from counterground.metrics import Contrast, Design
+from counterground.photos import imagenet_names, imagenet_wnids
+
+_WNIDS = """
+n03218198 n02492660 n04162706 n04228054 n04356056 n02807133 n02777292 n03535780 n03899768 n04019541 n03770439
+n04264628 n04540053 n09835506 n04251144
+"""
+_CLASSES = tuple(_WNIDS.split())
+_INDICES = {wnid: imagenet_wnids().index(wnid) for wnid in _CLASSES}
+_NAMES = {wnid: imagenet_names("openai")[index] for wnid, index in _INDICES.items()}
+_PHOTOS = ("val", "HardImageNet_Images/val", "../HardImageNet_Images/val")
+
+
+def _greyed(photo: Image.Image, mask: Path) -> Image.Image:
+    with Image.open(mask) as opened:
+        covered = opened.convert("L").point(lambda value: 255 * (value > 0))
+    (width, height), (across, down) = photo.size, covered.size
+    if abs(width * down - height * across) > max(width * down, height * across) / 100:
+        raise CounterGroundError(f"{mask} has {covered.size} pixels, and its photo {photo.size}.")
+    covered = covered.resize(photo.size, Image.Resampling.NEAREST)
+    return Image.composite(Image.new("RGB", photo.size, (128, 128, 128)), photo, covered)
+
+
+def _read(copy: Copy) -> pl.DataFrame:
+    folders = [copy.root / name for name in _PHOTOS]
+    photos = next((folder for folder in folders if (folder / _CLASSES[0]).is_dir()), None)
+    if photos is None:
+        raise CounterGroundError(
+            f"{copy.root} has masks but no photos: put ImageNet's validation folders, {_CLASSES[0]} and so "
+            "on, or HardImageNet_Images beside them."
+        )
+    rows: list[dict[str, str]] = []
+    made: dict[str, tuple[Path, Change]] = {}
+    for mask in sorted(path for path in (copy.root / "val").iterdir() if path.is_file()):
+        wnid, _, name = mask.name.partition("_")
+        if wnid not in _NAMES:
+            raise CounterGroundError(f"{mask} is not the mask of one of the 15 classes.")
+        source, stem = photos / wnid / name, Path(name).stem
+        kept, removed = f"kept/{wnid}/{name}", f"removed/{wnid}/{stem}.png"
+        drawn = f"masks/{wnid}/{stem}.png"
+        made |= {kept: (source, None), removed: (source, partial(_greyed, mask=mask)), drawn: (mask, None)}
+        about = {"class_name": _NAMES[wnid], "cluster": stem, "mask": drawn}
+        rows += [{"path": kept, "object": "kept"} | about, {"path": removed, "object": "removed"} | about]
+    copy.make(made)
+    return pl.DataFrame(rows)
+
+
+HARD_IMAGENET = LayoutBenchmark(
+    name="hard-imagenet",
+    description="15 ImageNet classes with strong spurious cues, with the object and without it",
+    marks=("val", "meta"),
+    read=_read,
+    classes={_NAMES[wnid]: (index,) for wnid, index in _INDICES.items()},
+    design=Design(
+        cells=("class_name", "object"),
+        contrasts=(Contrast.parse("ablation: object=kept - object=removed"),),
+    ),
+    n_photos=1500,
+    licence="of the masks: CC0; of the photos: ImageNet's terms, non-commercial research",
+    homepage="https://mmoayeri.github.io/HardImageNet",
+    by_hand="Get hardImageNet.zip, and HardImageNet_Images or ImageNet's validation photos, by its page.",
+    cite=("moayeri2022hardimagenet", "deng2009imagenet"),
+    makes=True,
+).built_in()
