@@ -350,16 +350,16 @@ def scores(runs: AnyRuns, *, by: str | None = None, contrast: str | Contrast | N
     Raises:
         UsageError: another ``by``, a contrast that there is not, or both.
     """
-    opened = _opened_runs(runs)
-    if contrast is not None:
-        if by is not None:
-            raise UsageError("A contrast has scores over all and by class: leave out by.")
-        return contrast_scores(opened, contrast, named=len(opened) > 1).scores
     if by == "class":
         raise UsageError(
             "Scores are by background, another attribute or cell or, with by=None, by class and over all, "
             "not by 'class'."
         )
+    opened = _opened_runs(runs)
+    if contrast is not None:
+        if by is not None:
+            raise UsageError("A contrast has scores over all and by class: leave out by.")
+        return contrast_scores(opened, contrast, named=len(opened) > 1).scores
     if by is not None:
         return join_breakdowns(opened, breakdown_columns(opened, by), named=len(opened) > 1)
     return join_scores(opened, named=len(opened) > 1)
