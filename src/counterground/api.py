@@ -367,6 +367,11 @@ def scores(
         UsageError: another ``by``, a contrast or covariate that there is not, or ``by`` with one of these.
         CounterGroundError: a contrast that cannot be adjusted: its sides do not overlap, for example.
     """
+    if by == "class":
+        raise UsageError(
+            "Scores are by background, another attribute or cell or, with by=None, by class and over all, "
+            "not by 'class'."
+        )
     opened = _opened_runs(runs)
     if adjust:
         if by is not None:
@@ -376,11 +381,6 @@ def scores(
         if by is not None:
             raise UsageError("A contrast has scores over all and by class: leave out by.")
         return contrast_scores(opened, contrast, named=len(opened) > 1).scores
-    if by == "class":
-        raise UsageError(
-            "Scores are by background, another attribute or cell or, with by=None, by class and over all, "
-            "not by 'class'."
-        )
     if by is not None:
         return join_breakdowns(opened, breakdown_columns(opened, by), named=len(opened) > 1)
     return join_scores(opened, named=len(opened) > 1)
