@@ -25,6 +25,7 @@ from counterground.photos._photo import (
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
 from counterground.photos._sample import sample_photos
+from counterground.photos._source import names_source
 from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards
 
@@ -52,6 +53,7 @@ __all__ = [
     "is_special",
     "load_photo",
     "match_imagenet",
+    "names_source",
     "photo_id",
     "prompt_templates",
     "read_benchmark",

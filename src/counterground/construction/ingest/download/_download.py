@@ -105,9 +105,7 @@ def download_photos(
         CounterGroundError: the pool cannot be written, or the pacer ends it; what was fetched is kept.
     """
     wanted = candidates.filter(pl.col("status") == "wanted")
-    run = _Run(
-        pool, wanted, settings or DownloadSettings(), fields=fields, pacer=pacer, progress=progress
-    )
+    run = _Run(pool, wanted, settings or DownloadSettings(), fields=fields, pacer=pacer, progress=progress)
     try:
         run.run()
     finally:
