@@ -162,7 +162,10 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"path": None}, "no column 'path' or 'url'; it has class_name. Say which column it is: ?image=COLUMN."),
+        (
+            {"path": None},
+            "no column 'path' or 'url'; it has class_name. Say which column it is: ?image=COLUMN.",
+        ),
         ({"class_name": None}, "neither a column 'class_name' nor 'class_index'"),
         ({"class_name": ["hen", None, "hen"]}, "Row 2 of the manifest has no class_name"),
         ({"path": ["0.png", None, "1.png"]}, "Row 2 of the manifest has no path"),

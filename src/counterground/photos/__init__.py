@@ -1,6 +1,7 @@
 """Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
 
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame
+from counterground.photos._class_texts import badly_read_names
 from counterground.photos._classes import ClassAssignment, assign_classes
 from counterground.photos._imagenet import (
     find_imagenet_index,
@@ -43,6 +44,7 @@ __all__ = [
     "ShardFormat",
     "UnreadablePhoto",
     "assign_classes",
+    "badly_read_names",
     "benchmark_of_frame",
     "describe_shards",
     "find_imagenet_index",
