@@ -1,8 +1,9 @@
 """Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
 
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame
+from counterground.photos._class_texts import badly_read_names
 from counterground.photos._classes import ClassAssignment, assign_classes
-from counterground.photos._croissant import is_croissant_url, read_croissant
+from counterground.photos._croissant import read_croissant
 from counterground.photos._imagenet import (
     find_imagenet_index,
     imagenet_names,
@@ -26,6 +27,7 @@ from counterground.photos._photo import (
 from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._reading import read_benchmark
 from counterground.photos._sample import sample_photos
+from counterground.photos._source import names_source
 from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards
 
@@ -43,6 +45,7 @@ __all__ = [
     "ShardFormat",
     "UnreadablePhoto",
     "assign_classes",
+    "badly_read_names",
     "benchmark_of_frame",
     "describe_shards",
     "find_imagenet_index",
@@ -50,10 +53,10 @@ __all__ = [
     "imagenet_label_space",
     "imagenet_names",
     "imagenet_wnids",
-    "is_croissant_url",
     "is_special",
     "load_photo",
     "match_imagenet",
+    "names_source",
     "photo_id",
     "prompt_templates",
     "read_benchmark",

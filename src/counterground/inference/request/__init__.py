@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from counterground.inference.request._candidates import (
+    BUILT_IN_NAMES,
     CandidateLabels,
     candidate_labels,
     check_candidates,
@@ -16,6 +17,7 @@ from counterground.inference.request._request import Request
 from counterground.inference.request._settings import Article, Engine, Loss, Settings
 
 __all__ = [
+    "BUILT_IN_NAMES",
     "Article",
     "CandidateLabels",
     "Engine",
