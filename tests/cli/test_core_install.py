@@ -26,6 +26,7 @@ EXTRAS = {
     "construction": "duckdb filelock imagehash requests segno sqlalchemy starlette urllib3 uvicorn",
     "counteranimal": "gdown",
     "coco": "pycocotools",
+    "croissant": "mlcroissant",
     "ray": "ray",
 }
 # Python runs a module of this name before anything else.
@@ -105,6 +106,7 @@ REFUSED = {
     "EfficientNet-Lite": ("lite", ["evaluate", "photos", "-m", "efficientnet-lite0", "--out", "lite"]),
     "transformers": ("hf", ["evaluate", "photos", "-m", "hf:nobody/nothing", "--out", "hf"]),
     "a cluster": ("ray", ["evaluate", "photos", *RUN, "--engine", "ray", "--out", "ray"]),
+    "Croissant": ("croissant", ["evaluate", "described.json", *RUN, "--out", "described"]),
     "ONNX": ("onnx", ["evaluate", "photos", "-m", "onnx:model.onnx", "--out", "onnx"]),
 }
 
@@ -116,6 +118,7 @@ def core(tmp_path_factory, tiny_clip):
     photos = save_animals(folder / "photos")
     (folder / "tiny").symlink_to(tiny_clip)
     (folder / "model.onnx").write_bytes(b"any")
+    (folder / "described.json").write_text('{"conformsTo": "http://mlcommons.org/croissant/1.0"}')
     with open_pool(folder / "pool", create=True) as pool:
         file = pool.files / "photo.jpg"
         file.write_bytes(next(photos.rglob("*.jpg")).read_bytes())
