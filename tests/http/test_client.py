@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import subprocess
 import sys
 import threading
@@ -241,3 +242,68 @@ def test_importing_it_does_not_load_requests():
     code = "import sys, counterground.http; print('requests' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
+
+
+FILE = bytes(range(256)) * 400
+
+
+def file_server(raw_server, reply, *, version="v1", cut=None, content=FILE):
+    """Serve a file as servers do: whole, or from a byte on where ``If-Range`` still holds."""
+
+    def answer(connection, request):
+        asked = re.search(r"Range: bytes=(\d+)-", request)
+        if asked and f'If-Range: "{version}"' in request:
+            start = int(asked[1])
+            if start >= len(content):
+                connection.sendall(reply(b"", "416 Range Not Satisfiable"))
+                return
+            span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            connection.sendall(reply(content[start:], "206 Partial Content", Content_Range=span))
+            return
+        whole = reply(content, ETag=f'"{version}"')
+        connection.sendall(whole[: None if cut is None else len(whole) - len(content) + cut])
+        if cut is not None:
+            connection.close()
+
+    raw_server.answer = answer
+
+
+def test_a_file_that_broke_off_is_continued(raw_server, reply, tmp_path):
+    client, path = Client("test"), tmp_path / "shard.tar"
+    file_server(raw_server, reply, cut=70_000)
+    with pytest.raises(FetchError, match="broke off") as broken:
+        client.save(raw_server.url, path)
+    assert (broken.value.again, broken.value.received, path.exists()) == (True, 70_000, False)
+    file_server(raw_server, reply)
+    assert client.save(raw_server.url, path) == len(FILE) - 70_000
+    assert path.read_bytes() == FILE
+    assert [entry.name for entry in tmp_path.iterdir()] == ["shard.tar"]
+    assert "Accept-Encoding: identity" in raw_server.requests[0]
+    client.close()
+
+
+@pytest.mark.parametrize("change", ["version", "shorter"])
+def test_a_file_that_changed_meanwhile_begins_anew(raw_server, reply, tmp_path, change):
+    client, path = Client("test"), tmp_path / "shard.tar"
+    file_server(raw_server, reply, cut=70_000)
+    with pytest.raises(FetchError):
+        client.save(raw_server.url, path)
+    new = FILE[::-1] if change == "version" else FILE[:50_000]
+    file_server(raw_server, reply, content=new, version="v2" if change == "version" else "v1")
+    if change == "shorter":
+        with pytest.raises(FetchError, match="416") as refused:
+            client.save(raw_server.url, path)
+        assert refused.value.again
+    client.save(raw_server.url, path)
+    assert path.read_bytes() == new
+    client.close()
+
+
+def test_a_file_has_a_size_limit_and_needs_a_folder_that_can_be_written(raw_server, reply, tmp_path):
+    file_server(raw_server, reply)
+    client = Client("test", RequestLimits(most_bytes=90_000))
+    with pytest.raises(FetchError, match="larger than"):
+        client.save(raw_server.url, tmp_path / "shard.tar")
+    with pytest.raises(CounterGroundError, match=r"Cannot write .*missing.*: No such file"):
+        client.save(raw_server.url, tmp_path / "missing" / "shard.tar")
+    client.close()

@@ -18,7 +18,7 @@ from PIL import Image
 from counterground.benchmarks import open_benchmark
 from counterground.construction.export import export
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import photo_id, read_benchmark, read_croissant
+from counterground.photos import photo_id, read_benchmark
 
 TEXT, INTEGER, IMAGE = mlc.DataType.TEXT, mlc.DataType.INTEGER, mlc.DataType.IMAGE_OBJECT
 CLASSES = ("ox", "hen")
@@ -131,12 +131,14 @@ def test_fields_of_other_names_can_be_mapped(barnyard):
     with pytest.raises(
         UsageError, match=r"which field is the label\?.*label=, one of picture, species, where"
     ):
-        read_croissant(file)
-    found = read_croissant(file, {"class_name": "species", "background": "where"})
+        read_benchmark(file)
+    found = read_benchmark(f"{file}?label=species&background=where")
     assert sorted(found.photos["background"]) == list("012345")
     assert set(found.photos["class_name"]) == set(CLASSES)
     with pytest.raises(UsageError, match=r"has no field 'specis'.*Did you mean 'species'"):
-        read_croissant(file, {"class_name": "specis"})
+        read_benchmark(f"{barnyard}?label=specis")
+    with pytest.raises(UsageError, match=r"unknown setting 'sprit'.*Did you mean 'split'"):
+        read_benchmark(f"{barnyard}?label=species&sprit=test")
 
 
 def test_a_table_is_joined_to_photos_and_its_other_fields_are_attributes(barnyard):
@@ -264,14 +266,14 @@ def test_splits_and_record_sets_are_never_mixed(barnyard):
     file = write(barnyard, [file_set()], ("all", [images(), species(name="label"), split], None))
     with pytest.raises(UsageError, match=r"holds several splits: name one with split=, of 0, 1, 2, 3, 4, 5"):
         read_benchmark(file)
-    assert read_croissant(file, split="3").photos["path"].to_list() == ["hen/3.jpg"]
+    assert read_benchmark(f"{file}?split=3").photos["path"].to_list() == ["hen/3.jpg"]
     two = [(name, [images(name), species(name, name="label")], None) for name in ("small", "large")]
     file = write(barnyard, [file_set()], *two)
     with pytest.raises(
         UsageError, match=r"several record sets with photos: name one with records=, of small, large"
     ):
         read_benchmark(file)
-    assert len(read_croissant(file, records="large")) == 6
+    assert len(read_benchmark(f"{file}?records=large")) == 6
 
 
 def test_what_mlcroissant_refuses_is_one_line(barnyard):

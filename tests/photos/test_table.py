@@ -99,8 +99,8 @@ def test_a_table_as_pandas_writes_it(write, tmp_path):
     [
         ("a.csv", "", "a.csv is empty."),
         ("a.csv", "path,class_name\n", "a.csv has no rows."),
-        ("a.csv", "image;label\n0.png;hen\n", "no column 'path'; it has image, label."),
-        ("a.csv", "image\tlabel\n0.png\then\n", "no column 'path'; it has image, label."),
+        ("a.csv", "image;label\n0.png;hen\n", "no column 'path' or 'url'; it has image, label."),
+        ("a.csv", "image\tlabel\n0.png\then\n", "no column 'path' or 'url'; it has image, label."),
         ("a.csv", "path,class_name\n0.png,h\xe9n\n", "it is not UTF-8; save it as UTF-8."),
         ("a.csv", "path,class_name\n0.png,hen,grass\n", "a row has more cells than the header has names."),
         ("a.csv", "path,class_name,class_index\n0.png,hen,1.5\n", "'class_index' must be Int32, not String"),
@@ -170,7 +170,10 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"path": None}, "no column 'path'"),
+        (
+            {"path": None},
+            "no column 'path' or 'url'; it has class_name. Say which column it is: ?image=COLUMN.",
+        ),
         ({"class_name": None}, "neither a column 'class_name' nor 'class_index'"),
         ({"class_name": ["hen", None, "hen"]}, "Row 2 of the manifest has no class_name"),
         ({"path": ["0.png", None, "1.png"]}, "Row 2 of the manifest has no path"),
@@ -201,7 +204,7 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
         ({"class_name": None, "class_index": [0, 1000, 0]}, "class_index 1000 is not an ImageNet-1K index"),
         ({"class_name": None, "class_index": [0, -1, 0]}, "class_index -1 is not an ImageNet-1K index"),
         ({"path": ["0.png", "9.png", "1.png"]}, "9.png: missing"),
-        ({"path": ["0.png", "0.png", "1.png"]}, "its path occurs more than once"),
+        ({"path": ["0.png", "0.png", "1.png"]}, "Row 2 of the manifest has the path of row 1, '0.png'"),
         ({"path": ["0.png", "../x.png", "1.png"], "photo_id": ["0" * 64] * 3}, "must stay inside"),
         ({"group": ["common", "rare", None]}, "group must be common, counter or null, not 'rare'"),
     ],

@@ -11,7 +11,7 @@ from counterground.benchmarks.counteranimal import COUNTERANIMAL
 from counterground.benchmarks.layouts import LAYOUTS
 from counterground.benchmarks.stamps import STAMPS
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.photos import Benchmark, is_croissant_url, read_benchmark
+from counterground.photos import Benchmark, names_source, read_benchmark
 from counterground.plugins import Registry
 from counterground.pool import is_pool, open_pool
 
@@ -62,7 +62,7 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
             as in ``waterbirds?split=val``), what
             ``photos.read_benchmark`` reads, or a pool, which is frozen. A ``Path``, or a name with a slash,
             is never a built-in name.
-        show_progress: show a bar on standard error while a benchmark is built.
+        show_progress: show a bar on standard error while a benchmark is built or fetched.
 
     Raises:
         UsageError: neither a built-in name nor an existing path.
@@ -71,8 +71,8 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
     named = _find(name_or_path) if isinstance(name_or_path, str) else None
     if named is not None:
         return _open(named, show_progress=show_progress)
-    if isinstance(name_or_path, str) and is_croissant_url(name_or_path):
-        return read_benchmark(name_or_path)
+    if isinstance(name_or_path, str) and names_source(name_or_path):
+        return read_benchmark(name_or_path, show_progress=show_progress)
     path = Path(name_or_path)
     if not path.exists():
         names = _BENCHMARKS.names()
@@ -86,7 +86,7 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
         with open_pool(path) as pool:
             return pool.freeze()
     _refuse_run(path)
-    benchmark = read_benchmark(path)
+    benchmark = read_benchmark(path, show_progress=show_progress)
     _refuse_class_folder(path, benchmark)
     return benchmark
 

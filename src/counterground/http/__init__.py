@@ -13,6 +13,7 @@ from counterground.http._client import (
     retry_pause,
     user_agent,
 )
+from counterground.http._fetch_loop import DownloadSettings, FetchLoop, Pacer
 from counterground.http._hosts import HostQueue, Task
 
 __all__ = [
@@ -23,9 +24,12 @@ __all__ = [
     "Answer",
     "Budget",
     "Client",
+    "DownloadSettings",
     "FetchError",
+    "FetchLoop",
     "HostQueue",
     "Limit",
+    "Pacer",
     "PatientClient",
     "RequestLimits",
     "Task",

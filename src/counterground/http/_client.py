@@ -8,10 +8,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin
 
 from counterground._version import __version__
@@ -29,6 +31,7 @@ _CHUNK = 1 << 16
 _CONNECT_TIMEOUT = 10.0
 _MOST_REDIRECTS = 5
 _MOST_OF_A_REFUSAL = 4096
+_PARTIAL, _NO_SUCH_RANGE = 206, 416
 
 TRANSIENT = frozenset({408, 409, 425, 429, *range(500, 600)})
 """Statuses of an answer that may be another one later: too early, too many, or a fault of the server's."""
@@ -51,6 +54,26 @@ class RequestLimits:
     timeout: float = 30.0
     longest: float = 300.0
     most_bytes: int = 64 * 1024**2
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked for; ``have`` bytes of a file that was at ``version`` then are here already."""
+
+    url: str
+    method: str = "GET"
+    follow: bool = True
+    have: int | None = None
+    version: str = ""
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """Headers beyond those of every request."""
+        if self.have is None and self.method != "HEAD":
+            return None
+        # The size of the file is asked for, or a part of it, not of a compressed copy.
+        plain = {"Accept-Encoding": "identity"}
+        return plain | ({"Range": f"bytes={self.have}-", "If-Range": self.version} if self.have else {})
 
 
 @dataclass(frozen=True)
@@ -123,31 +146,77 @@ class Client:
         Raises:
             FetchError: anything but a whole answer with status 200.
         """
+        body = bytearray()
+        with self._answer(_Request(url, method, follow=follow), stop) as (response, chunks):
+            for chunk in chunks:
+                body += chunk
+            return Answer(response.headers, bytes(body))
+
+    def save(self, url: str, path: Path, *, stop: threading.Event | None = None) -> int:
+        """Write the body of an address to a file, piece by piece, and return how many bytes came.
+
+        What an earlier call left of the same file is continued where the server says that it has not changed
+        (``ETag`` or ``Last-Modified``, kept beside the file until it is whole); else it begins anew.
+
+        Raises:
+            FetchError: as of ``fetch``; what had come stays for the next call.
+            CounterGroundError: the file cannot be written.
+        """
+        part, mark = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.version")
+        try:
+            version = mark.read_text("utf-8") if mark.is_file() and part.is_file() else ""
+            have = part.stat().st_size if version else 0
+            came = self._append(_Request(url, have=have, version=version), part, mark, stop)
+            part.replace(path)
+            mark.unlink(missing_ok=True)
+        except OSError as error:
+            raise CounterGroundError(f"Cannot write {path}: {error.strerror or error}.") from error
+        except FetchError as error:
+            if error.status == _NO_SUCH_RANGE:  # the file is shorter now
+                mark.unlink(missing_ok=True)
+                error.again = True
+            raise
+        return came
+
+    def _append(self, request: _Request, part: Path, mark: Path, stop: threading.Event | None) -> int:
+        came = 0
+        with part.open("ab") as file, self._answer(request, stop) as (response, chunks):
+            if response.status_code != _PARTIAL:
+                _write(mark, _version(response.headers).encode())
+                file.truncate(0)
+            for chunk in chunks:
+                _write(part, chunk, file)
+                came += len(chunk)
+        return came
+
+    @contextmanager
+    def _answer(
+        self, request: _Request, stop: threading.Event | None
+    ) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
+        """Yield an answer and the pieces of its body, which may be read as long as the limits allow it."""
         import requests
         import urllib3
 
         from counterground.http._deadline import Deadline
 
-        received = bytearray()
+        body = _Body(self._limits.most_bytes, stop)
         with Deadline(self._limits.longest) as deadline:
             try:
-                with self._open(method, url, follow=follow) as response:
-                    self._check_status(response)
-                    self._read_into(received, response, stop)
-                    headers = response.headers
+                with self._open(request) as response:
+                    self._check_status(response, request)
+                    yield response, body.chunks(response, request.have or 0)
             except FetchError as error:
-                error.received = len(received)
+                error.received = body.received
                 raise
             except ValueError as error:  # how requests says that an address cannot be used
                 raise FetchError(f"the address cannot be used ({type(error).__name__})") from error
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 if not deadline.passed:
-                    reason = "the connection broke off" if received else self._reason(error)
-                    raise FetchError(reason, again=True, received=len(received)) from error
+                    reason = "the connection broke off" if body.received else self._reason(error)
+                    raise FetchError(reason, again=True, received=body.received) from error
         if deadline.passed:
             reason = f"it took more than {self._limits.longest:g} s"
-            raise FetchError(reason, again=True, received=len(received))
-        return Answer(headers, bytes(received))
+            raise FetchError(reason, again=True, received=body.received)
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -164,22 +233,23 @@ class Client:
         session: Session = self._thread.session
         return session
 
-    def _open(self, method: str, url: str, *, follow: bool) -> requests.Response:
+    def _open(self, request: _Request) -> requests.Response:
         """Ask, and follow redirects without reading their bodies."""
         timeout = (min(_CONNECT_TIMEOUT, self._limits.timeout), self._limits.timeout)
-        # A HEAD asks for the size of the file, not of a compressed copy.
-        headers = {"Accept-Encoding": "identity"} if method == "HEAD" else None
+        url = request.url
         for _ in range(1 + _MOST_REDIRECTS):
-            response = self._session().request(method, url, headers=headers, stream=True, timeout=timeout)
-            if not (follow and response.is_redirect):
+            response = self._session().request(
+                request.method, url, headers=request.headers, stream=True, timeout=timeout
+            )
+            if not (request.follow and response.is_redirect):
                 return response
             response.close()
             url = urljoin(url, response.headers["Location"])
         raise FetchError("too many redirects")
 
-    def _check_status(self, response: requests.Response) -> None:
+    def _check_status(self, response: requests.Response, request: _Request) -> None:
         status = response.status_code
-        if status == 200:
+        if status == 200 or (status == _PARTIAL and _begins_at(response.headers, request.have)):
             return
         reason = f"the server answered {status}"
         if response.is_redirect:
@@ -201,17 +271,6 @@ class Client:
             return b""
         return excerpt
 
-    def _read_into(
-        self, received: bytearray, response: requests.Response, stop: threading.Event | None
-    ) -> None:
-        most = self._limits.most_bytes
-        while chunk := response.raw.read1(_CHUNK, decode_content=True):
-            received += chunk
-            if len(received) > most:
-                raise FetchError(f"it is larger than {most / 1024**2:g} MiB")
-            if stop is not None and stop.is_set():
-                raise FetchError("stopped", again=True)
-
     def _reason(self, error: Exception) -> str:
         import requests
         import urllib3
@@ -232,6 +291,55 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+class _Body:
+    """The body of an answer, piece by piece, no longer than ``most`` bytes."""
+
+    def __init__(self, most: int, stop: threading.Event | None) -> None:
+        self.received = 0
+        self._most, self._stop = most, stop
+
+    def chunks(self, response: requests.Response, have: int) -> Iterator[bytes]:
+        """Yield the pieces; ``have`` bytes came earlier.
+
+        Raises:
+            FetchError: it is too large, or ``stop`` was set.
+        """
+        if response.status_code != _PARTIAL:
+            have = 0
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            self.received += len(chunk)
+            if have + self.received > self._most:
+                raise FetchError(f"it is larger than {self._most / 1024**2:g} MiB")
+            if self._stop is not None and self._stop.is_set():
+                raise FetchError("stopped", again=True)
+            yield chunk
+
+
+def _version(headers: Mapping[str, str]) -> str:
+    """Return what tells one content of an address from another; empty where nothing does."""
+    etag = headers.get("ETag", "")
+    return (
+        headers.get("Last-Modified", "")
+        if etag.startswith("W/")
+        else etag or headers.get("Last-Modified", "")
+    )
+
+
+def _begins_at(headers: Mapping[str, str], have: int | None) -> bool:
+    return have is not None and headers.get("Content-Range", "").startswith(f"bytes {have}-")
+
+
+def _write(path: Path, data: bytes, file: IO[bytes] | None = None) -> None:
+    """Write to a file while an answer is open, whose own errors are of the same kind."""
+    try:
+        if file is None:
+            path.write_bytes(data)
+        else:
+            file.write(data)
+    except OSError as error:
+        raise CounterGroundError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 class PatientClient:

@@ -19,10 +19,10 @@ from counterground._version import __version__
 from counterground.errors import CounterGroundError
 from counterground.files import check_only, check_writable, write_parquet, write_text
 from counterground.inference.generative import GenerativeOutput
-from counterground.inference.request import CandidateLabels, Request
+from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Request
 from counterground.inference.store import ReadStatus
 from counterground.metrics import proportion_interval
-from counterground.photos import Benchmark, LabelSpace, similar_imagenet_name
+from counterground.photos import Benchmark, LabelSpace, badly_read_names, similar_imagenet_name
 from counterground.results import (
     RUN_FILES,
     BenchmarkRecord,
@@ -241,6 +241,9 @@ def _warnings(
         warnings.append(
             f"Duplicate class names ({', '.join(duplicates[:3])}{more}): ties count for the lower index."
         )
+    reads_texts = any(outcome.record.kind != "classifier" for outcome in outcomes)
+    if reads_texts and (odd := _badly_read(request)):
+        warnings.append(odd)
     settings = request.settings
     if settings.fast_decode and not any(_fast_decode(outcome) for outcome in outcomes):
         warnings.append("Photos were decoded in full: --fast-decode suits none of these models.")
@@ -248,6 +251,18 @@ def _warnings(
     if chosen and all(outcome.generative is None for outcome in outcomes):
         warnings.append("No model is generative: --protocol, --loss, --article and --aliases have no effect.")
     return warnings
+
+
+def _badly_read(request: Request) -> str:
+    """Warn of class names that are no words, unless the user has chosen how they are written."""
+    candidates = request.candidates
+    pairs = zip(candidates.texts, candidates.space.imagenet, strict=True)
+    own = [text for text, index in pairs if index is None]
+    if request.settings.names not in BUILT_IN_NAMES or not (odd := badly_read_names(own)):
+        return ""
+    return (
+        f"{odd}. Write them as in a caption: --names FILE, one name a line, in the order of label_space.json."
+    )
 
 
 def _other_question(request: Request) -> list[str]:

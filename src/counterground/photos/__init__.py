@@ -1,8 +1,9 @@
 """Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
 
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame
+from counterground.photos._class_texts import badly_read_names
 from counterground.photos._classes import ClassAssignment, assign_classes
-from counterground.photos._croissant import is_croissant_url, read_croissant
+from counterground.photos._croissant import read_croissant
 from counterground.photos._geometry import (
     BOX,
     Geometry,
@@ -36,6 +37,7 @@ from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._questions import MAX_OPTIONS, QUESTION_SCHEMA
 from counterground.photos._reading import read_benchmark
 from counterground.photos._sample import sample_photos
+from counterground.photos._source import names_source
 from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards
 
@@ -58,6 +60,7 @@ __all__ = [
     "ShardFormat",
     "UnreadablePhoto",
     "assign_classes",
+    "badly_read_names",
     "benchmark_of_frame",
     "describe_shards",
     "find_imagenet_index",
@@ -65,11 +68,11 @@ __all__ = [
     "imagenet_label_space",
     "imagenet_names",
     "imagenet_wnids",
-    "is_croissant_url",
     "is_special",
     "load_photo",
     "mask_place",
     "match_imagenet",
+    "names_source",
     "object_place",
     "photo_geometry",
     "photo_id",

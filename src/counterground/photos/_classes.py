@@ -19,6 +19,14 @@ from counterground.photos._imagenet import (
 from counterground.photos._label_space import LabelSpace
 
 
+class UnclearClasses(CounterGroundError):  # noqa: N818 - they are what is wrong
+    """Class names that cannot be resolved; ``written`` are those that the message is about."""
+
+    def __init__(self, message: str, written: Sequence[str]) -> None:
+        super().__init__(message)
+        self.written = tuple(written)
+
+
 @dataclass(frozen=True)
 class ClassAssignment:
     """A label space, the index in it of everything that was to be resolved, and what outputs must say."""
@@ -45,7 +53,7 @@ def assign_classes(written: Sequence[str]) -> ClassAssignment:
     space only); a few among many ImageNet names are noted.
 
     Raises:
-        CounterGroundError: naming all of them: an index that disagrees with its name or is out of range, two
+        UnclearClasses: naming all of them: an index that disagrees with its name or is out of range, two
             writings of one class, or, unless other names are of no class of ImageNet and none is of one, an
             ambiguous name or a number before an unknown one.
     """
@@ -103,26 +111,29 @@ def _refuse_problems(readings: Sequence[_Reading]) -> None:
     problems = [reading for reading in readings if reading.problem]
     if all(reading.imagenet is None for reading in readings) and len(problems) < len(readings):
         problems = [reading for reading in problems if reading.impossible]
+    written = [reading.written for reading in problems]
     if len(problems) == 1:
-        raise CounterGroundError(f"Class {problems[0].problem}")
+        raise UnclearClasses(f"Class {problems[0].problem}", written)
     if problems:
         listed = [reading.problem.removesuffix(WRITE_INDEX) for reading in problems]
         remedy = WRITE_INDEX if any(reading.problem.endswith(WRITE_INDEX) for reading in problems) else ""
-        raise CounterGroundError(f"{len(problems)} classes are not clear: {' '.join(listed)}{remedy}")
+        message = f"{len(problems)} classes are not clear: {' '.join(listed)}{remedy}"
+        raise UnclearClasses(message, written)
 
 
 def _refuse_doubles(readings: Sequence[_Reading]) -> None:
     writings: dict[int | str, list[str]] = {}
     for reading in readings:
         key = reading.name if reading.imagenet is None else reading.imagenet
-        writings.setdefault(key, []).append(repr(reading.written))
-    doubles = [" and ".join(same) for same in writings.values() if len(same) > 1]
+        writings.setdefault(key, []).append(reading.written)
+    doubles = [same for same in writings.values() if len(same) > 1]
+    listed = [" and ".join(map(repr, same)) for same in doubles]
+    written = [text for same in doubles for text in same]
     if len(doubles) == 1:
-        raise CounterGroundError(f"{doubles[0]} are the same class; merge the two.")
+        raise UnclearClasses(f"{listed[0]} are the same class; merge the two.", written)
     if doubles:
-        raise CounterGroundError(
-            f"{len(doubles)} classes are written in several ways; merge {'; '.join(doubles)}."
-        )
+        message = f"{len(doubles)} classes are written in several ways; merge {'; '.join(listed)}."
+        raise UnclearClasses(message, written)
 
 
 def _in_order(readings: Sequence[_Reading]) -> list[_Reading]:

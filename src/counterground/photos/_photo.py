@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from counterground.errors import CounterGroundError
+from counterground.text import one_line
 
 _SUFFIXES = "avif bmp gif jfif jpe jpeg jpg mpo pgm png ppm tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
@@ -26,6 +28,10 @@ IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 _MOST_PIXELS = 2 * (1024**3 // 4 // 3)
 # Resizing the shorter side of 1 x 60,000 pixels to 224 would take gigabytes.
 _LARGEST_RATIO = 200
+# A task for a thread costs more than hashing a small file.
+_HASHED_TOGETHER = 64
+_MISSING = b"CounterGround has no photo here: "
+_LONGEST_REASON = 300
 _SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
 
 
@@ -104,21 +110,34 @@ def _formats(prefix: bytes) -> Iterator[str]:
             yield name
 
 
+def photo_missing(reason: str) -> bytes:
+    """Return a file that stands where a photo should be: reading it gives ``reason``, a few words."""
+    return _MISSING + reason.encode()
+
+
+def why_missing(data: bytes) -> str | None:
+    """Return the reason of a file that ``photo_missing`` made, None for any other."""
+    if not data.startswith(_MISSING):
+        return None
+    return one_line(data[len(_MISSING) :][:_LONGEST_REASON].decode(errors="replace"))
+
+
 def is_special(path: Path) -> bool:
     """Say whether a path is a pipe, a socket or a device, which might be read for ever."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def photo_id(path: Path) -> str:
+def photo_id(path: str | Path) -> str:
     """Return the SHA-256 of the file's bytes in hex.
 
     Raises:
         UnreadablePhoto: the file is missing, may not be read, or is not a file.
     """
-    if is_special(Path(path)):
-        raise UnreadablePhoto(Path(path), "not a regular file")
     try:
-        with Path(path).open("rb") as file:
+        # A pipe would wait for its other end; opened like this, it is only found out.
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UnreadablePhoto(Path(path), "not a regular file")
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UnreadablePhoto(Path(path), _os_reason(error)) from error
@@ -189,6 +208,8 @@ def _read_bytes(path: Path, expect_id: str | None) -> bytes:
         raise UnreadablePhoto(path, _os_reason(error)) from error
     if not data:
         raise UnreadablePhoto(path, "empty file")
+    if (missing := why_missing(data)) is not None:
+        raise UnreadablePhoto(path, missing)
     if expect_id is not None and hashlib.sha256(data).hexdigest() != expect_id:
         raise UnreadablePhoto(path, "content changed since the manifest was written")
     return data
@@ -243,6 +264,10 @@ def _scale_to_8_bits(path: Path, image: Image.Image) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def _os_reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "missing"
@@ -268,14 +293,20 @@ def _short(error: Exception) -> str:
     return text.split(" <_io")[0][:100]
 
 
-def photo_ids(paths: Sequence[Path]) -> list[str]:
+def photo_ids(paths: Sequence[str | Path]) -> list[str]:
     """Return the ``photo_id`` of every file, in order, hashed in threads.
 
     Raises:
-        CounterGroundError: a file is missing or may not be read; what cannot be decoded is found out later.
+        UnreadablePhoto: the first that is missing or may not be read; decoding comes later.
     """
+    parts = (paths[start : start + _HASHED_TOGETHER] for start in range(0, len(paths), _HASHED_TOGETHER))
     with ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1))) as pool:
         try:
-            return list(pool.map(photo_id, paths, chunksize=1))
-        except UnreadablePhoto as error:
-            raise CounterGroundError(f"{error} Fix its path or permissions, or remove it.") from error
+            return [digest for part in pool.map(_photo_ids, parts) for digest in part]
+        except UnreadablePhoto:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _photo_ids(paths: Sequence[str | Path]) -> list[str]:
+    return [photo_id(path) for path in paths]

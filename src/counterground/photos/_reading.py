@@ -5,43 +5,107 @@ from __future__ import annotations
 from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos._benchmark import Benchmark, benchmark_of_frame
+from counterground.photos._benchmark import Benchmark
+from counterground.photos._coco import read_coco
 from counterground.photos._croissant import find_croissant, is_croissant_url, read_croissant
 from counterground.photos._folders import read_folder
 from counterground.photos._mm_spubench import is_mm_spubench, read_mm_spubench
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
-from counterground.photos._table import TABLE_SUFFIXES, TEXT_SUFFIXES, read_table, with_covariates
-from counterground.photos.shards import EXPORT_FILE, read_shards, shard_format
+from counterground.photos._rows import benchmark_of_rows
+from counterground.photos._source import Source, names_source, parse_source
+from counterground.photos._table import TABLE_SUFFIXES, TEXT_SUFFIXES, read_table
+from counterground.photos.shards import (
+    EXPORT_FILE,
+    is_saved_dataset,
+    read_dataset,
+    read_shards,
+    read_webdataset,
+    shard_format,
+)
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
 _DISCOVERY_FILE = "discovery.json"
 
 
-def read_benchmark(source: str | Path) -> Benchmark:
-    """Read a benchmark from disk.
+def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchmark:
+    """Read a benchmark from disk, from the web, or from Hugging Face.
 
     ``source`` is a folder that ``write_benchmark`` wrote, a folder in the CounterAnimal layout (with or
     without ImageNet indices before the class names) or the ImageFolder layout (names, wnids or ImageNet
     indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), the folder of
-    MM-SpuBench or SpuriVerse, a Croissant file (see ``read_croissant``), a folder with one or its web
-    address, or a manifest (``TABLE_SUFFIXES``) with paths that are absolute or relative to its folder. Photos
-    are hashed where no ``photo_id`` is written down, and none is decoded.
+    MM-SpuBench or SpuriVerse, or a manifest (``TABLE_SUFFIXES``) with paths that are absolute or relative to
+    its folder, or with URLs; annotations in COCO's format (``.json``); a Croissant file (see
+    ``read_croissant``), the folder that holds it, or its web address; ``hf:NAME`` (see ``read_dataset``); or
+    tars by name, here or on the web (``https://HOST/{00000..00009}.tar``). Settings follow a question mark,
+    as in ``photos.csv?image=url&label=kind``. Photos are hashed where no ``photo_id`` is written down; none
+    is decoded.
+
+    Args:
+        source: see above; a ``Path`` has no settings.
+        show_progress: show a bar on standard error while photos are fetched.
 
     Raises:
         UsageError: there is no such folder or manifest.
         CounterGroundError: what is there is not a benchmark; one line says what and where.
     """
-    if isinstance(source, str) and is_croissant_url(source):
-        return read_croissant(source)
-    path = Path(source)
-    if not path.exists():
-        raise UsageError(
-            f"{str(path)!r} does not exist: name a folder of photos or a manifest ({_SUFFIXES})."
+    text = str(source)
+    settings = Source(text, text, {}, {}) if isinstance(source, Path) else parse_source(text)
+    path = Path(settings.place)
+    if settings.place.startswith("hf:") and not path.exists():
+        return read_dataset(settings, show_progress=show_progress)
+    described = _in_croissant(path, settings)
+    if described is not None:
+        return described
+    if path.is_dir():
+        if is_saved_dataset(path):
+            return read_dataset(settings, show_progress=show_progress)
+        _refuse_settings(settings)
+        return _read_folder(path)
+    if path.exists() or names_source(settings.place):
+        return _read_file(path, settings, show_progress=show_progress)
+    raise UsageError(f"{str(path)!r} does not exist: name a folder of photos or a manifest ({_SUFFIXES}).")
+
+
+def _in_croissant(path: Path, settings: Source) -> Benchmark | None:
+    """Read a Croissant file, on the web too, or a folder with one that is in no form of our own."""
+    file: Path | str | None = settings.place
+    if not is_croissant_url(settings.place):
+        if path.is_dir() and ((path / BENCHMARK_FILE).is_file() or shard_format(path) is not None):
+            return None
+        file = find_croissant(path)
+        if file is not None and (file.parent / BENCHMARK_FILE).is_file():
+            _refuse_settings(settings)
+            return read_native(file.parent)
+    if file is None:
+        return None
+    settings.only("records", "split")
+    options = settings.options
+    return read_croissant(file, settings.columns, records=options.get("records"), split=options.get("split"))
+
+
+def _refuse_settings(settings: Source) -> None:
+    if settings.columns or settings.options:
+        raise UsageError(f"{settings.text}: a folder of photos has no columns, so it takes no settings.")
+
+
+def _read_file(path: Path, settings: Source, *, show_progress: bool) -> Benchmark:
+    """Read a table, annotations, or tars that may be on the web."""
+    suffix = path.suffix.lower()
+    if suffix in TABLE_SUFFIXES and path.exists():
+        if path.name == MANIFEST_FILE and (path.parent / BENCHMARK_FILE).is_file():
+            _refuse_settings(settings)
+            return read_native(path.parent)
+        settings.only("names")
+        frame = read_table(path)
+        texts = suffix in TEXT_SUFFIXES
+        return benchmark_of_rows(
+            frame, settings, path.parent, path.stem, texts=texts, show_progress=show_progress
         )
-    described = _described_in_croissant(path)
-    if described is not None or path.is_file():
-        return described or _read_file(path)
-    return _read_folder(path)
+    if suffix == ".json" and path.exists():
+        return read_coco(path, settings, show_progress=show_progress)
+    if suffix == ".tar" or not path.exists():
+        return read_webdataset(settings, show_progress=show_progress)
+    raise UsageError(f"{path} is neither a folder of photos nor a manifest ({_SUFFIXES}).")
 
 
 def _read_folder(path: Path) -> Benchmark:
@@ -67,37 +131,3 @@ def _read_folder(path: Path) -> Benchmark:
             raise UsageError(f"{path} is an export in a format that CounterGround does not read.")
         raise UsageError(f"{path} holds several exports: name one of the folders {', '.join(formats)}.")
     return read_folder(path)
-
-
-def _read_file(path: Path) -> Benchmark:
-    if path.suffix.lower() not in TABLE_SUFFIXES:
-        raise UsageError(f"{path} is neither a folder of photos nor a manifest ({_SUFFIXES}).")
-    if path.name == MANIFEST_FILE and (path.parent / BENCHMARK_FILE).is_file():
-        return read_native(path.parent)
-    return _read_manifest(path)
-
-
-def _described_in_croissant(path: Path) -> Benchmark | None:
-    """Read a Croissant file, or a folder with one that is in no form of our own."""
-    if path.is_dir() and ((path / BENCHMARK_FILE).is_file() or shard_format(path) is not None):
-        return None
-    file = find_croissant(path)
-    if file is None:
-        return None
-    ours = (file.parent / BENCHMARK_FILE).is_file()
-    return read_native(file.parent) if ours else read_croissant(file)
-
-
-def _read_manifest(source: Path) -> Benchmark:
-    """Read a table as ``read_table`` does, with the columns of ``benchmark_of_frame``.
-
-    Raises:
-        CounterGroundError: see there.
-    """
-    frame = read_table(source)
-    if source.suffix.lower() in TEXT_SUFFIXES:
-        frame = with_covariates(frame)
-    try:
-        return benchmark_of_frame(frame, source.parent, source.stem)
-    except CounterGroundError as error:
-        raise CounterGroundError(f"{source}: {error}") from error

@@ -8,15 +8,16 @@ from pathlib import Path
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.photos._classes import assign_classes
+from counterground.photos._classes import UnclearClasses, assign_classes
 from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import MANIFEST_SCHEMA, attribute_problem, cast_column
-from counterground.photos._photo import photo_ids
+from counterground.photos._photo import UnreadablePhoto, photo_ids
 from counterground.photos._questions import QUESTION_SCHEMA, read_options
 
 _NUMBERS = ("class_index", "imagenet_index")
 TEXT_SUFFIXES = (".csv", ".tsv")
+_ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
 _JSON_LINES = (".jsonl", ".ndjson")
 _ONE_CLASS = "all questions"
 TABLE_SUFFIXES = (".parquet", *TEXT_SUFFIXES, *_JSON_LINES)
@@ -105,12 +106,12 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
         )
     frame, notes_on_columns = as_attributes(frame)
     frame = _cast_keys(frame)
+    refuse_repeated(frame, "path")
     frame, root, moved = _below_one_folder(frame, root)
     space, frame, found = _classify(frame)
     notes += found
     if "photo_id" not in frame.columns:
-        ids = photo_ids([root / path for path in frame["path"]])
-        frame = frame.with_columns(pl.Series("photo_id", ids, pl.String))
+        frame = frame.with_columns(pl.Series("photo_id", _hashed(frame["path"], root), pl.String))
     return frame.drop("imagenet_index", strict=False), root, space, (*moved, *notes, *notes_on_columns)
 
 
@@ -152,17 +153,50 @@ def _number(column: pl.Series) -> pl.Series:
     return numbers if numbers.null_count() == column.null_count() else column
 
 
+def refuse_repeated(frame: pl.DataFrame, column: str) -> None:
+    """Refuse a value that is in several rows.
+
+    Raises:
+        CounterGroundError: there is one; the message names the first row that repeats, and the earlier one.
+    """
+    repeated = ~frame[column].is_first_distinct()
+    if repeated.any():
+        row = int(repeated.arg_max() or 0)
+        value = frame[column][row]
+        earlier = int((frame[column] == value).arg_max() or 0)
+        more = f" (and {repeated.sum() - 1:,} more)" if repeated.sum() > 1 else ""
+        raise CounterGroundError(
+            f"Row {row + 1} of the manifest has the {column} of row {earlier + 1}, {value!r}{more}: "
+            "remove one."
+        )
+
+
+def _hashed(paths: pl.Series, root: Path) -> list[str]:
+    """Return the ``photo_id`` of every photo."""
+    try:
+        return photo_ids([f"{root}{os.sep}{path}" for path in paths])
+    except UnreadablePhoto as error:
+        row = next(row for row, path in enumerate(paths, 1) if Path(f"{root}{os.sep}{path}") == error.path)
+        raise CounterGroundError(
+            f"Row {row} of the manifest: {error} Fix its path or permissions, or remove it."
+        ) from error
+
+
 def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
     """Return the frame with relative paths, the folder they are relative to, and notes."""
     columns = [column for column in ("path", "mask") if column in frame.columns]
+    if not any(frame[column].str.contains(_ABSOLUTE).any() for column in columns):
+        return frame, root, ()
     written = {path: Path(path) for column in columns for path in frame[column].drop_nulls()}
     relative = [path for path, file in written.items() if not file.is_absolute()]
-    if len(relative) == len(written):
+    if len(relative) == len(written):  # to this system
         return frame, root, ()
     if relative:
+        column = next(column for column in columns if (frame[column] == relative[0]).any())
+        row = int((frame[column] == relative[0]).arg_max() or 0) + 1
         raise CounterGroundError(
-            f"Some paths of the manifest are absolute and others, such as {relative[0]!r}, are not: write "
-            "all of them in one way."
+            f"Some paths of the manifest are absolute and others, such as {relative[0]!r} in row {row}, are "
+            "not: write all of them in one way."
         )
     files = {path: Path(os.path.normpath(file)) for path, file in written.items()}
     try:
@@ -205,7 +239,11 @@ def _classify(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str,
         space = LabelSpace("benchmark", tuple(names), tuple(imagenet[name] for name in names))
         index = {name: position for position, name in enumerate(names)}
     else:
-        classes = assign_classes(names)
+        try:
+            classes = assign_classes(names)
+        except UnclearClasses as error:
+            row = int(frame["class_name"].is_in(error.written).arg_max() or 0) + 1
+            raise CounterGroundError(f"Row {row} of the manifest: {error}") from error
         space, index, notes = classes.label_space, classes.index, classes.notes
     if "class_index" in frame.columns:
         space, index = _reorder(space, index, _one_to_one(frame, "class_index"))
@@ -217,13 +255,16 @@ def _classify_by_index(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, t
     present = frame["class_index"].unique().sort().to_list()
     if present and not 0 <= present[0] <= present[-1] < IMAGENET_SIZE:
         wrong = present[0] if present[0] < 0 else present[-1]
+        row = int((frame["class_index"] == wrong).arg_max() or 0) + 1
         raise CounterGroundError(
-            f"class_index {wrong} is not an ImageNet-1K index: add a column 'class_name', or correct it."
+            f"Row {row} of the manifest: class_index {wrong} is not an ImageNet-1K index: "
+            "add a column 'class_name', or correct it."
         )
     space = LabelSpace(
         "benchmark", tuple(imagenet_names("openai")[index] for index in present), tuple(present)
     )
-    positions = [present.index(index) for index in frame["class_index"]]
+    place = {index: position for position, index in enumerate(present)}
+    positions = [place[index] for index in frame["class_index"]]
     note = "Classes without names were read as ImageNet-1K indices."
     return space, _with_classes(frame, space, positions), (note,)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from counterground.inference.request._candidates import (
+    BUILT_IN_NAMES,
     CandidateLabels,
     candidate_labels,
     check_candidates,
@@ -24,6 +25,7 @@ from counterground.inference.request._request import Request, chooses_options
 from counterground.inference.request._settings import Article, Engine, Loss, Settings
 
 __all__ = [
+    "BUILT_IN_NAMES",
     "MAIN_OBJECT",
     "Article",
     "CandidateLabels",

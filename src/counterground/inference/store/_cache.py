@@ -23,7 +23,17 @@ COMPUTED = ("features", "losses", "heads", "crops", "runtimes", "measures")
 
 _STORES = ("features", "losses")
 
-NAMED = ("answers", "benchmarks", "downloads", "frames", "inaturalist", "mnist", "packages", "unpacked")
+NAMED = (
+    "answers",
+    "benchmarks",
+    "downloads",
+    "fetched",
+    "frames",
+    "inaturalist",
+    "mnist",
+    "packages",
+    "unpacked",
+)
 """Parts that may have cost money, that count requests, or that hold photos."""
 
 

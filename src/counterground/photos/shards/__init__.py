@@ -1,5 +1,7 @@
-"""Benchmarks whose photos are packed in shards: WebDataset tars, and Parquet files of Hugging Face."""
+"""Benchmarks whose photos are packed: WebDataset tars, Parquet files and data sets of Hugging Face."""
 
+from counterground.photos.shards._datasets import is_saved_dataset, read_dataset
+from counterground.photos.shards._remote import read_webdataset
 from counterground.photos.shards._samples import MAX_TOTAL_BYTES
 from counterground.photos.shards._shards import (
     EXPORT_FILE,
@@ -9,4 +11,14 @@ from counterground.photos.shards._shards import (
     shard_format,
 )
 
-__all__ = ["EXPORT_FILE", "MAX_TOTAL_BYTES", "ShardFormat", "describe_shards", "read_shards", "shard_format"]
+__all__ = [
+    "EXPORT_FILE",
+    "MAX_TOTAL_BYTES",
+    "ShardFormat",
+    "describe_shards",
+    "is_saved_dataset",
+    "read_dataset",
+    "read_shards",
+    "read_webdataset",
+    "shard_format",
+]

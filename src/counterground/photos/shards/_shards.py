@@ -9,8 +9,9 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -191,6 +192,7 @@ class _ShardFolder:
     kind: ShardFormat
     hashes: dict[str, str]
     description: dict[str, Any] | None
+    class_names: Path  # the names of numbered classes, if there is such a file
 
     @property
     def shards(self) -> list[Path]:
@@ -205,8 +207,8 @@ class _ShardFolder:
         """Hash of all that the unpacked benchmark depends on, wherever the folder lies."""
         digest = hashlib.sha256(json.dumps([_LAYOUT, self.kind, self.hashes]).encode())
         questions = (f"meta/{name}" for name in META.values()) if self.is_spuriverse else ()
-        for name in (BENCHMARK_FILE, LABEL_SPACE_FILE, CLASS_NAMES_FILE, *questions):
-            beside = self.folder / name
+        files = (self.folder / name for name in (BENCHMARK_FILE, LABEL_SPACE_FILE, *questions))
+        for beside in (*files, self.class_names):
             digest.update(beside.read_bytes() if beside.is_file() else b"\0")
         return digest.hexdigest()
 
@@ -264,14 +266,40 @@ def read_shards(folder: Path, kind: ShardFormat) -> Benchmark:
             cache cannot be written.
     """
     source = _open_folder(folder, kind)
-    target = cache_dir() / "unpacked" / source.key()
-    found = _open_unpacked(target)
-    if found is None:
-        _unpack(source, target)
-        found = read_native(target)
+    found = unpack_once(source.key(), partial(_fill, source), str(folder))
     # The name of a folder that we did not write is its name here, wherever its content was first read.
     name = found.name if source.description else folder.resolve().name
     return found.described(name=name)
+
+
+def read_tars(folder: Path, names: Sequence[str], class_names: Path | None) -> Benchmark:
+    """Read some tars of a folder, as ``read_shards`` reads all of them.
+
+    Args:
+        folder: where they are.
+        names: of the tars, in order.
+        class_names: a file with the names of numbered classes; None: ``classnames.txt`` in the folder.
+
+    Raises:
+        CounterGroundError: see there.
+    """
+    hashes = {name: _sha256(folder / name) for name in names}
+    source = _ShardFolder(folder, "webdataset", hashes, None, class_names or folder / CLASS_NAMES_FILE)
+    return unpack_once(source.key(), partial(_fill, source), str(folder))
+
+
+def unpack_once(key: str, fill: Callable[[Path], None], what: str) -> Benchmark:
+    """Return what was unpacked under a key before, or let ``fill`` write it into an empty folder.
+
+    Raises:
+        CounterGroundError: from ``fill``, or the cache cannot be written.
+    """
+    target = cache_dir() / "unpacked" / key
+    found = _open_unpacked(target)
+    if found is None:
+        _unpack(fill, target, what)
+        found = read_native(target)
+    return found
 
 
 def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
@@ -279,7 +307,7 @@ def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
     hashes = {shard.relative_to(folder).as_posix(): _sha256(shard) for shard in shards}
     if not (folder / BENCHMARK_FILE).is_file():
         _refuse_splits(folder, hashes)
-        return _ShardFolder(folder, kind, hashes, None)
+        return _ShardFolder(folder, kind, hashes, None, folder / CLASS_NAMES_FILE)
     description = _describe(folder)
     try:
         expected: dict[str, str] = dict(description["shards"])
@@ -296,7 +324,7 @@ def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
             )
     if extra := sorted(set(hashes) - set(expected)):
         raise CounterGroundError(f"{folder / extra[0]} is not a shard of this benchmark: move it elsewhere.")
-    return _ShardFolder(folder, kind, hashes, description)
+    return _ShardFolder(folder, kind, hashes, description, folder / CLASS_NAMES_FILE)
 
 
 def _refuse_splits(folder: Path, names: Iterable[str]) -> None:
@@ -335,15 +363,15 @@ def _open_unpacked(target: Path) -> Benchmark | None:
     return found if all(found.photo_path(path).is_file() for path in found.photos["path"]) else None
 
 
-def _unpack(source: _ShardFolder, target: Path) -> None:
+def _unpack(fill: Callable[[Path], None], target: Path, what: str) -> None:
     """Unpack beside ``target`` and rename: a killed unpacking leaves a draft that a later one removes."""
     try:
         with draft_folder(target) as draft:
-            _fill(source, draft)
+            fill(draft)
             _put_in_place(draft, target)
     except OSError as error:
         raise CounterGroundError(
-            f"Cannot unpack {source.folder} into {target.parent}: {error.strerror or error}. Free some space"
+            f"Cannot unpack {what} into {target.parent}: {error.strerror or error}. Free some space"
             " there; the cache can be moved with COUNTERGROUND_CACHE."
         ) from error
 
@@ -369,7 +397,7 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
 
 
 def _samples(source: _ShardFolder) -> Iterable[Sample]:
-    names = _class_names(source.folder / CLASS_NAMES_FILE)
+    names = _class_names(source.class_names)
     if source.is_spuriverse:
         for shard in source.shards:
             yield from spuriverse_samples(shard, source.folder / "meta")

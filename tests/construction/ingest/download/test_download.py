@@ -15,8 +15,9 @@ import polars as pl
 import pytest
 from photo_server import photo_bytes
 
-from counterground.construction.ingest.download import DownloadSettings, download_photos, file_stem
+from counterground.construction.ingest.download import download_photos, file_stem
 from counterground.errors import CounterGroundError
+from counterground.http import DownloadSettings
 from counterground.pool import open_pool
 
 QUICK = DownloadSettings(first_pause=0.01, longest_pause=2.0, timeout=2.0, longest=5.0)
@@ -202,7 +203,8 @@ def test_a_pacer_lets_wait_and_may_end_it(pool, photo_server):
 
 CRAWL = """
 import sys
-from counterground.construction.ingest.download import DownloadSettings, download_photos
+from counterground.construction.ingest.download import download_photos
+from counterground.http import DownloadSettings
 from counterground.pool import open_pool
 pool = open_pool(sys.argv[1])
 download_photos(pool, pool.candidates(), DownloadSettings(jobs=3, per_host=3))

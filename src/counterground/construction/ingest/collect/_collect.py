@@ -29,9 +29,9 @@ from counterground.construction.ingest.collect._session import (
     wanted_classes,
 )
 from counterground.construction.ingest.collect._taxa import Choice
-from counterground.construction.ingest.download import DownloadReport, DownloadSettings, download_photos
+from counterground.construction.ingest.download import DownloadReport, download_photos
 from counterground.errors import CounterGroundError, needs_extra
-from counterground.http import Budget, Waiting, refuse_long_wait
+from counterground.http import Budget, DownloadSettings, Waiting, refuse_long_wait
 from counterground.pool import CANDIDATE_SCHEMA, PhotoKey, is_from, open_pool
 from counterground.progress import progress_bar
 

@@ -2,7 +2,6 @@
 
 from counterground.construction.ingest.download._download import (
     DownloadReport,
-    DownloadSettings,
     FailedDownload,
     PhotoFields,
     download_photos,
@@ -11,7 +10,6 @@ from counterground.construction.ingest.download._keep import KeptPhoto, file_ste
 
 __all__ = [
     "DownloadReport",
-    "DownloadSettings",
     "FailedDownload",
     "KeptPhoto",
     "PhotoFields",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from counterground.construction.ingest.download._keep import KeptPhoto, file_stem, find_photo, keep_photo
-from counterground.http import Client, FetchError, HostQueue, RequestLimits, Task, user_agent
+from counterground.http import DownloadSettings, FetchError, FetchLoop, Pacer, Task
 from counterground.photos import UnreadablePhoto
 from counterground.pool import CANDIDATE_SCHEMA, PHOTO_SCHEMA
 
@@ -20,50 +18,9 @@ if TYPE_CHECKING:
     from counterground.pool import Pool
 
 
-@dataclass(frozen=True)
-class DownloadSettings:
-    """How photos are fetched.
-
-    Attributes:
-        jobs: photos fetched at the same time, from all hosts.
-        per_host: photos fetched at the same time from one host.
-        tries: requests for one photo before it is postponed.
-        first_pause: seconds before the second try, doubled before each further one.
-        longest_pause: seconds; a host that asks for more is skipped.
-        timeout: seconds without a byte.
-        longest: seconds one photo may take.
-        most_bytes: size of the largest photo.
-        user_agent: how we introduce ourselves.
-    """
-
-    jobs: int = 4
-    per_host: int = 2
-    tries: int = 4
-    first_pause: float = 2.0
-    longest_pause: float = 300.0
-    timeout: float = 30.0
-    longest: float = 300.0
-    most_bytes: int = 64 * 1024**2
-    user_agent: str = user_agent()
-
-
 _SHARED = tuple(name for name in CANDIDATE_SCHEMA if name in PHOTO_SCHEMA)
 _BATCH = 32
 _SECONDS_BETWEEN_WRITES = 2.0
-
-
-class Pacer(Protocol):
-    """Keeps a rate or a budget beyond what hosts ask for themselves."""
-
-    def seconds_to_wait(self, url: str) -> float:
-        """Return 0, and count the request, if it may go now; else the seconds to wait before asking again.
-
-        Raises:
-            CounterGroundError: to end the download; what is left stays wanted.
-        """
-
-    def received(self, url: str, size: int) -> None:
-        """Note bytes that came, even if they were no photo."""
 
 
 PhotoFields = Callable[[Mapping[str, Any]], Mapping[str, object]]
@@ -148,23 +105,18 @@ def download_photos(
         CounterGroundError: the pool cannot be written, or the pacer ends it; what was fetched is kept.
     """
     wanted = candidates.filter(pl.col("status") == "wanted")
-    chosen = settings or DownloadSettings()
-    run = _Run(pool, wanted, chosen, fields=fields, pacer=pacer, progress=progress)
+    run = _Run(pool, wanted, settings or DownloadSettings(), fields=fields, pacer=pacer, progress=progress)
     try:
-        run.loop()
+        run.run()
     finally:
-        run.stop.set()
-        run.workers.shutdown(wait=True, cancel_futures=True)
-        run.collect_finished()
         run.write()
-        run.client.close()
     return DownloadReport(
         run.fetched, run.found, tuple(run.failed), tuple(run.postponed), run.requests, run.received
     )
 
 
-class _Run:
-    """One call of ``download_photos``. All state is the calling thread's; workers only return values."""
+class _Run(FetchLoop[_Candidates, _Kept]):
+    """One call of ``download_photos``."""
 
     def __init__(
         self,
@@ -176,57 +128,15 @@ class _Run:
         pacer: Pacer | None,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.pool, self.settings, self.fields, self.pacer = pool, settings, fields, pacer
+        super().__init__(_tasks(wanted), settings, pacer)
+        self.pool, self.fields = pool, fields
         self.progress, self.total, self.done = progress, len(wanted), 0
-        self.hosts = HostQueue(
-            _tasks(wanted),
-            per_host=settings.per_host,
-            tries=settings.tries,
-            first_pause=settings.first_pause,
-            longest_pause=settings.longest_pause,
-        )
-        limits = RequestLimits(settings.timeout, settings.longest, settings.most_bytes)
-        self.client = Client(settings.user_agent, limits)
-        self.running: dict[Future[_Kept], _Task] = {}
-        self.workers = ThreadPoolExecutor(settings.jobs, thread_name_prefix="download")
-        self.stop = threading.Event()
         self.rows: list[dict[str, object]] = []
         self.marks: list[tuple[str, str, str, str | None]] = []
         self.written_at = time.monotonic()
         self.failed: list[FailedDownload] = []
         self.postponed: list[FailedDownload] = []
-        self.fetched = self.found = self.requests = self.received = 0
-
-    def loop(self) -> None:
-        """Hand out tasks and record their results, until nothing waits and nothing runs."""
-        while True:
-            self.hand_out()
-            now, ready = time.monotonic(), self.hosts.ready_at()
-            if not self.running and ready is None:
-                return
-            idle = len(self.running) < self.settings.jobs and ready is not None
-            pause = max(0.0, ready - now) if idle and ready is not None else _SECONDS_BETWEEN_WRITES
-            pause = min(pause, _SECONDS_BETWEEN_WRITES)
-            if self.running:
-                wait(self.running, timeout=pause, return_when=FIRST_COMPLETED)
-            else:
-                time.sleep(pause)
-            self.collect_finished()
-            if len(self.marks) >= _BATCH or time.monotonic() - self.written_at > _SECONDS_BETWEEN_WRITES:
-                self.write()
-
-    def hand_out(self) -> None:
-        """Start tasks while there are free workers and ready hosts, and the pacer allows it."""
-        while len(self.running) < self.settings.jobs:
-            now = time.monotonic()
-            task = self.hosts.take(now)
-            if task is None:
-                return
-            pause = self.pacer.seconds_to_wait(task.url) if self.pacer else 0.0
-            if pause > 0:
-                self.hosts.put_back(task, now + pause)
-            else:
-                self.running[self.workers.submit(self.work, task)] = task
+        self.fetched = self.found = 0
 
     def work(self, task: _Task) -> _Kept:
         """In a thread: find the photo in the pool, or fetch it, and keep it for each class that wants it."""
@@ -256,58 +166,23 @@ class _Run:
             raise FetchError(error.reason, again=again, received=len(data)) from error
         return _Kept(kept, received)
 
-    def collect_finished(self) -> None:
-        """Record the results of the workers."""
-        for future in [future for future in self.running if future.done()]:
-            task = self.running.pop(future)
-            if future.cancelled():
-                continue
-            error = future.exception()
-            if error is None:
-                self.record(task, future.result())
-            elif isinstance(error, FetchError):
-                self.record_failure(task, error)
-            else:
-                raise error
-
-    def record(self, task: _Task, kept: _Kept) -> None:
+    def record(self, task: _Task, result: _Kept) -> None:  # noqa: ARG002
         """Note the photos of a task."""
-        asked = kept.received is not None
-        self.hosts.finish(task, asked=asked)
-        if kept.received is not None:
-            self.count(task, kept.received)
+        asked = result.received is not None
         self.fetched += asked
-        self.found += len(kept.photos) - asked
-        for row, photo in kept.photos:
+        self.found += len(result.photos) - asked
+        for row, photo in result.photos:
             further = self.fields(row) if self.fields else {}
             self.rows.append({name: row[name] for name in _SHARED} | vars(photo) | dict(further))
             self.marks.append((row["key"], row["class_name"], "got", None))
-        self.report_done(len(kept.photos))
+        self.report_done(len(result.photos))
 
-    def record_failure(self, task: _Task, error: FetchError) -> None:
-        """Note why there is no photo, or let it be asked for again."""
-        if self.stop.is_set():
-            return
-        self.count(task, error.received)
-        if not error.again:
-            self.hosts.finish(task)
-            self.give_up(task, error.reason, "failed")
-            return
-        for left, reason in self.hosts.fail(task, error, time.monotonic()):
-            self.give_up(left, reason, "wanted")
-
-    def count(self, task: _Task, received: int) -> None:
-        """Count one request and its bytes."""
-        self.requests += 1
-        self.received += received
-        if self.pacer:
-            self.pacer.received(task.url, received)
-
-    def give_up(self, task: _Task, reason: str, status: str) -> None:
+    def give_up(self, task: _Task, reason: str, *, again: bool) -> None:
         """Note the failure, for the report and for the next run."""
         rows = task.payload.rows
         given_up = [FailedDownload(row["key"], row["class_name"], task.url, reason) for row in rows]
-        (self.failed if status == "failed" else self.postponed).extend(given_up)
+        (self.postponed if again else self.failed).extend(given_up)
+        status = "wanted" if again else "failed"
         self.marks += [(one.key, one.class_name, status, reason) for one in given_up]
         self.report_done(len(given_up))
 
@@ -316,6 +191,11 @@ class _Run:
         self.done += number
         if self.progress:
             self.progress(self.done, self.total)
+
+    def pause(self) -> None:
+        """Write in batches."""
+        if len(self.marks) >= _BATCH or time.monotonic() - self.written_at > _SECONDS_BETWEEN_WRITES:
+            self.write()
 
     def write(self) -> None:
         """Write to the pool: photos first, so that a candidate marked "got" has its photo."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.construction.ingest.download import DownloadSettings, download_photos
+from counterground.construction.ingest.download import download_photos
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
 from counterground.construction.ingest.imports._huggingface import is_data_set, read_data_set
 from counterground.construction.ingest.imports._items import add_items
@@ -19,6 +19,7 @@ from counterground.construction.ingest.imports._options import ImportOptions
 from counterground.construction.ingest.imports._report import ImportReport, RejectedItem
 from counterground.construction.ingest.imports._table import AddressTable, is_address_table, read_addresses
 from counterground.files import write_text
+from counterground.http import DownloadSettings
 from counterground.pool import check_class_names, open_pool
 from counterground.progress import progress_bar
 

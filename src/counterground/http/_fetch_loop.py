@@ -1,0 +1,196 @@
+"""Many addresses in threads: one thread decides, workers only fetch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from counterground.http._client import Client, FetchError, RequestLimits, user_agent
+from counterground.http._hosts import HostQueue, Task
+
+_SECONDS_BETWEEN_PAUSES = 2.0
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """How many addresses are fetched.
+
+    Attributes:
+        jobs: addresses fetched at the same time, from all hosts.
+        per_host: addresses fetched at the same time from one host.
+        tries: requests for one address before it is given up.
+        first_pause: seconds before the second try, doubled before each further one.
+        longest_pause: seconds; a host that asks for more is skipped.
+        timeout: seconds without a byte.
+        longest: seconds one address may take.
+        most_bytes: size of the largest body.
+        user_agent: how we introduce ourselves.
+    """
+
+    jobs: int = 4
+    per_host: int = 2
+    tries: int = 4
+    first_pause: float = 2.0
+    longest_pause: float = 300.0
+    timeout: float = 30.0
+    longest: float = 300.0
+    most_bytes: int = 64 * 1024**2
+    user_agent: str = user_agent()
+
+
+class Pacer(Protocol):
+    """Keeps a rate or a budget beyond what hosts ask for themselves."""
+
+    def seconds_to_wait(self, url: str) -> float:
+        """Return 0, and count the request, if it may go now; else the seconds to wait before asking again.
+
+        Raises:
+            CounterGroundError: to end the download; what is left stays wanted.
+        """
+
+    def received(self, url: str, size: int) -> None:
+        """Note bytes that came, even if they were of no use."""
+
+
+class Received(Protocol):
+    """What a worker returns: whatever it made of an address, and how much that took."""
+
+    @property
+    def received(self) -> int | None:
+        """Bytes that came; None: nothing was asked for."""
+
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Received)
+
+
+class FetchLoop(ABC, Generic[T, R]):
+    """Fetches tasks in threads. All state is the calling thread's; ``work`` alone runs in others.
+
+    Attributes:
+        requests: how many were made, tries included.
+        received: bytes that came.
+        stop: set when the loop ends, however it does; ``work`` gives it to ``Client``.
+    """
+
+    def __init__(
+        self, tasks: Iterable[Task[T]], settings: DownloadSettings, pacer: Pacer | None = None
+    ) -> None:
+        self.settings = settings
+        self.client = Client(
+            settings.user_agent, RequestLimits(settings.timeout, settings.longest, settings.most_bytes)
+        )
+        self.stop = threading.Event()
+        self.requests = self.received = 0
+        self._pacer = pacer
+        self._hosts = HostQueue(
+            tasks,
+            per_host=settings.per_host,
+            tries=settings.tries,
+            first_pause=settings.first_pause,
+            longest_pause=settings.longest_pause,
+        )
+        self._running: dict[Future[R], Task[T]] = {}
+        self._workers = ThreadPoolExecutor(settings.jobs, thread_name_prefix="download")
+
+    @abstractmethod
+    def work(self, task: Task[T]) -> R:
+        """In a thread: fetch an address.
+
+        Raises:
+            FetchError: there is no answer, or one that is of no use.
+        """
+
+    @abstractmethod
+    def record(self, task: Task[T], result: R) -> None:
+        """Note what ``work`` returned."""
+
+    @abstractmethod
+    def give_up(self, task: Task[T], reason: str, *, again: bool) -> None:
+        """Note that an address is given up; ``again``: another time it may be there."""
+
+    def pause(self) -> None:
+        """Called every two seconds or more often."""
+
+    def run(self) -> None:
+        """Fetch until nothing waits and nothing runs; what had come is recorded however it ends."""
+        try:
+            self._loop()
+        finally:
+            self.stop.set()
+            self._workers.shutdown(wait=True, cancel_futures=True)
+            self._collect_finished()
+            self.client.close()
+
+    def _loop(self) -> None:
+        while True:
+            self._hand_out()
+            now, ready = time.monotonic(), self._hosts.ready_at()
+            if not self._running and ready is None:
+                return
+            idle = len(self._running) < self.settings.jobs and ready is not None
+            pause = max(0.0, ready - now) if idle and ready is not None else _SECONDS_BETWEEN_PAUSES
+            pause = min(pause, _SECONDS_BETWEEN_PAUSES)
+            if self._running:
+                wait(self._running, timeout=pause, return_when=FIRST_COMPLETED)
+            else:
+                time.sleep(pause)
+            self._collect_finished()
+            self.pause()
+
+    def _hand_out(self) -> None:
+        """Start tasks while there are free workers and ready hosts, and the pacer allows it."""
+        while len(self._running) < self.settings.jobs:
+            now = time.monotonic()
+            task = self._hosts.take(now)
+            if task is None:
+                return
+            pause = self._pacer.seconds_to_wait(task.url) if self._pacer else 0.0
+            if pause > 0:
+                self._hosts.put_back(task, now + pause)
+            else:
+                self._running[self._workers.submit(self.work, task)] = task
+
+    def _collect_finished(self) -> None:
+        """Record the results of the workers."""
+        for future in [future for future in self._running if future.done()]:
+            task = self._running.pop(future)
+            if future.cancelled():
+                continue
+            error = future.exception()
+            if error is None:
+                self._record(task, future.result())
+            elif isinstance(error, FetchError):
+                self._record_failure(task, error)
+            else:
+                raise error
+
+    def _record(self, task: Task[T], result: R) -> None:
+        self._hosts.finish(task, asked=result.received is not None)
+        if result.received is not None:
+            self._count(task, result.received)
+        self.record(task, result)
+
+    def _record_failure(self, task: Task[T], error: FetchError) -> None:
+        """Note why there is nothing, or let it be asked for again."""
+        if self.stop.is_set():
+            return
+        self._count(task, error.received)
+        if not error.again:
+            self._hosts.finish(task)
+            self.give_up(task, error.reason, again=False)
+            return
+        for left, reason in self._hosts.fail(task, error, time.monotonic()):
+            self.give_up(left, reason, again=True)
+
+    def _count(self, task: Task[T], received: int) -> None:
+        """Count one request and its bytes."""
+        self.requests += 1
+        self.received += received
+        if self._pacer:
+            self._pacer.received(task.url, received)

@@ -1,0 +1,179 @@
+"""Annotations in COCO's format: the class from the category, size and place of the object from its box.
+
+The format: https://github.com/cocodataset/cocodataset.github.io/blob/master/dataset/format-data.htm
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos._benchmark import Benchmark
+from counterground.photos._rows import benchmark_of_rows
+from counterground.photos._source import Source, is_web
+from counterground.text import counted
+
+_SEVERAL = ("skip", "largest", "refuse")
+_FILE = "file_name"
+
+
+def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Benchmark:
+    """Read ``annotations.json?images=FOLDER``, one row for each photo that shows one category.
+
+    ``image=coco_url`` takes the photos from the URLs in that field. Photos of several categories are left out
+    and counted; with ``several=largest`` the category of the largest object is the class, with
+    ``several=refuse`` one such photo is an error. Photos without an annotation are left out and counted.
+
+    ``object_area`` is the area of the largest object of the class as a fraction of the photo, as COCO states
+    it (of the mask), else of the box; ``object_distance`` the distance of the centre of its box from that of
+    the photo, in half diagonals (0: in the middle, 1: in a corner). Other fields of a photo are columns, too.
+
+    Raises:
+        UsageError: an unknown setting.
+        CounterGroundError: the file is not in that format, an annotation points nowhere, or no photo is left.
+    """
+    source.only("images", "several", "names")
+    several = source.options.get("several", "skip")
+    if several not in _SEVERAL:
+        raise UsageError(f"{source.text}: several is one of {', '.join(_SEVERAL)}, not {several!r}.")
+    content = _content(path)
+    column = source.columns.get("path", _FILE)
+    rows, notes = _rows(path, content, column, several)
+    urls = is_web(str(rows[0].get(column) or ""))
+    folder = path.parent if urls else _folder(path, source, [str(row.get(column) or "") for row in rows])
+    columns = {"path": column, "class_name": "class_name", **source.columns}
+    frame = pl.DataFrame(rows, infer_schema_length=None, strict=False)
+    named = Source(source.text, str(path), columns, source.options)
+    found = benchmark_of_rows(frame, named, folder, path.stem, show_progress=show_progress)
+    return found.described(notes=(*notes, *found.notes))
+
+
+def _content(path: Path) -> dict[str, list[dict[str, Any]]]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CounterGroundError(f"Cannot read {path} as JSON: {error}.") from error
+    for part in ("images", "annotations", "categories"):
+        listed = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+            raise CounterGroundError(f"{path} is not in COCO's format: it has no list of {part!r}.")
+    return content  # type: ignore[no-any-return]
+
+
+def _rows(
+    path: Path, content: Mapping[str, list[dict[str, Any]]], column: str, several: str
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """Return the photos that have a class, with the measures of their object, and notes on the others."""
+    images = _by_id(path, content["images"], "image")
+    categories = _by_id(path, content["categories"], "category")
+    licences = {
+        entry.get("id"): entry.get("url") or entry.get("name") for entry in content.get("licenses", [])
+    }
+    objects: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for number, annotation in enumerate(content["annotations"], 1):
+        where = f"{path}: annotation {annotation.get('id', f'number {number}')}"
+        if annotation.get("image_id") not in images:
+            raise CounterGroundError(
+                f"{where} is of the image {annotation.get('image_id')!r}, which is not there."
+            )
+        if annotation.get("category_id") not in categories:
+            wrong = annotation.get("category_id")
+            raise CounterGroundError(f"{where} has the category {wrong!r}, which is not there.")
+        objects[annotation["image_id"]].append(annotation | {"where": where})
+    rows, left_out = [], Counter[str]()
+    for key, image in images.items():
+        name = image.get(column)
+        if not isinstance(name, str) or not name:
+            raise CounterGroundError(f"{path}: image {key} has no {column!r}; it has {', '.join(image)}.")
+        shown = objects.get(key, [])
+        distinct = {annotation["category_id"] for annotation in shown}
+        if len(distinct) > 1 and several == "refuse":
+            named = ", ".join(sorted(str(categories[each].get("name")) for each in distinct))
+            raise CounterGroundError(f"{path}: image {key} ({name}) shows several categories: {named}.")
+        if not shown or (len(distinct) > 1 and several == "skip"):
+            left_out["without an annotation" if not shown else "of several categories"] += 1
+            continue
+        largest = max(shown, key=_area)
+        fields = {field: value for field, value in image.items() if isinstance(value, str | int | float)}
+        licence = licences.get(image.get("license"))
+        rows.append(
+            {field: value for field, value in fields.items() if field not in ("id", "license")}
+            | ({"licence": licence} if licence else {})
+            | {"class_name": str(categories[largest["category_id"]]["name"])}
+            | _measures(image, largest)
+        )
+    if not rows:
+        counts = ", ".join(f"{count:,} {why}" for why, count in left_out.items()) or "it lists none"
+        raise CounterGroundError(f"{path}: no photo has a class ({counts}); see ?several=largest.")
+    notes = [
+        f"{counted(count, 'photo')} {why} left out of {counted(len(images), 'photo')}."
+        for why, count in left_out.items()
+    ]
+    if several == "largest":
+        notes.append("The class of a photo of several categories is that of its largest object.")
+    return rows, tuple(notes)
+
+
+def _by_id(path: Path, entries: Sequence[dict[str, Any]], noun: str) -> dict[Any, dict[str, Any]]:
+    found: dict[Any, dict[str, Any]] = {}
+    for number, entry in enumerate(entries, 1):
+        if "id" not in entry or (noun == "category" and "name" not in entry):
+            raise CounterGroundError(f"{path}: {noun} number {number} has no id or no name.")
+        if entry["id"] in found:
+            raise CounterGroundError(f"{path}: {noun} {entry['id']} is listed twice.")
+        found[entry["id"]] = entry
+    return found
+
+
+def _area(annotation: Mapping[str, Any]) -> float:
+    """Return the area of an object in pixels: of its mask where that is stated, else of its box."""
+    if isinstance(annotation.get("area"), int | float):
+        return float(annotation["area"])
+    box = _box(annotation)
+    return 0.0 if box is None else box[2] * box[3]
+
+
+def _box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+    """Return left, top, width and height in pixels, None where there is no box."""
+    box = annotation.get("bbox")
+    if not box:
+        return None
+    if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
+        raise CounterGroundError(
+            f"{annotation['where']} has the box {box!r}; it must be [x, y, width, height]."
+        )
+    left, top, width, height = map(float, box)
+    return left, top, width, height
+
+
+def _measures(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[str, float | None]:
+    width, height, box = image.get("width"), image.get("height"), _box(annotation)
+    if not (isinstance(width, int | float) and isinstance(height, int | float) and width > 0 and height > 0):
+        return {"object_area": None, "object_distance": None}
+    area, distance = _area(annotation) / (width * height), None
+    if box is not None:
+        across, down = box[0] + box[2] / 2 - width / 2, box[1] + box[3] / 2 - height / 2
+        distance = math.hypot(across, down) / (math.hypot(width, height) / 2)
+    return {"object_area": area if area > 0 else None, "object_distance": distance}
+
+
+def _folder(path: Path, source: Source, names: Sequence[str]) -> Path:
+    """Return the folder that has the first photo: as given, else where data sets of this format have it."""
+    if "images" in source.options:
+        folder = Path(source.options["images"])
+        if not folder.is_dir():
+            raise UsageError(f"{source.text}: {folder} is not a folder.")
+        return folder
+    split = path.stem.rpartition("_")[2]  # annotations/instances_val2017.json beside val2017/
+    beside = [path.parent, path.parent / "images", path.parent.parent / split, path.parent.parent / "images"]
+    for folder in [*beside, path.parent.parent / "images" / split]:
+        if (folder / names[0]).is_file():
+            return folder
+    raise UsageError(f"{names[0]!r} is not found beside {path}: say where the photos are, ?images=FOLDER.")

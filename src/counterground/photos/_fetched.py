@@ -1,0 +1,171 @@
+"""Photos behind URLs, fetched once into the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from counterground.errors import CounterGroundError, needs_extra
+from counterground.files import cache_dir, write_bytes
+from counterground.http import MINUTE, Budget, DownloadSettings, FetchError, FetchLoop, Limit, Pacer, Task
+from counterground.photos._photo import IMAGE_SUFFIXES, image_type, photo_missing, why_missing
+from counterground.progress import progress_bar
+from counterground.text import counted
+
+_LIMITS = {"requests": (Limit(MINUTE, 1200),)}  # to one host, by all processes of a user
+_AGAIN = "; the next time it is asked for again"
+_SHORT = 1024  # bytes: longer than any file of `photo_missing`
+
+
+@dataclass(frozen=True)
+class FetchedPhotos:
+    """Where photos of URLs lie.
+
+    Attributes:
+        folder: in the cache.
+        paths: of each URL, in order, relative to ``folder``; the same on every machine.
+        notes: what outputs must say of those that could not be fetched.
+    """
+
+    folder: Path
+    paths: list[str]
+    notes: tuple[str, ...]
+
+
+def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
+    """Fetch the photos that the cache does not have.
+
+    Where one could not be fetched, a file says why (``photo_missing``): the row stays, and whoever reads the
+    photo gets the reason. Faults of a moment are asked for again the next time, others are not.
+
+    Args:
+        urls: http or https, each once.
+        show_progress: show a bar on standard error.
+
+    Raises:
+        MissingExtraError: requests is not installed.
+        CounterGroundError: no photo could be fetched, or the cache cannot be written.
+    """
+    folder = cache_dir() / "fetched"
+    paths = [_path_of(url) for url in urls]
+    why = {url: _why_missing(folder / path) for url, path in zip(urls, paths, strict=True)}
+    wanted = [Task(url, folder / path) for url, path in zip(urls, paths, strict=True) if _is_wanted(why[url])]
+    if wanted:
+        with needs_extra("urls"):
+            import requests  # noqa: F401 - one clear line before anything else
+        with (
+            progress_bar("Fetching", total=len(wanted), shown=show_progress) as bar,
+            host_budgets(folder / "requests.sqlite") as budgets,
+        ):
+            _PhotoLoop(wanted, DownloadSettings(), budgets, bar.advance).run()
+    why |= {task.url: _why_missing(task.payload) for task in wanted}
+    missing = [f"{without_query(url)}: {reason}" for url, reason in why.items() if reason is not None]
+    if len(missing) == len(urls):
+        raise CounterGroundError(f"None of {counted(len(urls), 'photo')} could be fetched; {missing[0]}.")
+    note = (
+        f"{len(missing):,} of {counted(len(urls), 'photo')} could not be fetched and count as unreadable; "
+        f"the first is {missing[0] if missing else ''}."
+    )
+    return FetchedPhotos(folder, paths, (note,) if missing else ())
+
+
+def without_query(url: str) -> str:
+    """Return a URL without what may be secret: names, passwords, and what follows the path."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def problem_of_url(url: str) -> str:
+    """Return what is wrong with a URL, empty where nothing is."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "cannot be read as a URL"
+    return "" if parts.scheme.lower() in ("http", "https") and parts.hostname else "is neither http nor https"
+
+
+@dataclass(frozen=True)
+class _Received:
+    received: int | None
+
+
+class _PhotoLoop(FetchLoop[Path, _Received]):
+    def __init__(
+        self, tasks: list[Task[Path]], settings: DownloadSettings, pacer: Pacer, advance: Any
+    ) -> None:
+        super().__init__(tasks, settings, pacer)
+        self._advance = advance
+
+    def work(self, task: Task[Path]) -> _Received:
+        data = self.client.fetch(task.url, stop=self.stop).body
+        if image_type(data[:16]) is None:  # a page in its place, which may be a temporary apology
+            raise FetchError("not an image", again=task.tries == 0, received=len(data))
+        write_bytes(task.payload, data)
+        return _Received(len(data))
+
+    def record(self, task: Task[Path], result: _Received) -> None:  # noqa: ARG002
+        self._advance()
+
+    def give_up(self, task: Task[Path], reason: str, *, again: bool) -> None:
+        write_bytes(task.payload, photo_missing(f"not fetched: {reason}{_AGAIN if again else ''}"))
+        self._advance()
+
+
+class _HostBudgets:
+    """A budget of requests for each host."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._budgets: dict[str, Budget] = {}
+
+    def seconds_to_wait(self, url: str) -> float:
+        host = urlsplit(url).netloc.rpartition("@")[2].lower()
+        if host not in self._budgets:
+            self._budgets[host] = Budget(host, _LIMITS, self._path)
+        return self._budgets[host].take("requests", 1)
+
+    def received(self, url: str, size: int) -> None:
+        """Bytes are bounded for each photo, not in all."""
+
+    def close(self) -> None:
+        for budget in self._budgets.values():
+            budget.close()
+
+
+@contextmanager
+def host_budgets(path: Path) -> Iterator[_HostBudgets]:
+    """Yield what keeps requests to each host within limits, counted in a file for all processes."""
+    budgets = _HostBudgets(path)
+    try:
+        yield budgets
+    finally:
+        budgets.close()
+
+
+def _path_of(url: str) -> str:
+    """Return where the photo of a URL lies: a folder for its host, a readable name, a hash of the URL."""
+    parts = urlsplit(url)
+    last = PurePosixPath(unquote(parts.path))
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", last.stem)[:40].strip("-") or "photo"
+    suffix = last.suffix.lower() if last.suffix.lower() in IMAGE_SUFFIXES else ".jpg"
+    host = re.sub(r"[^a-z0-9.]+", "-", parts.netloc.rpartition("@")[2].lower()).strip(".") or "host"
+    return f"{host}/{readable}-{hashlib.sha256(url.encode()).hexdigest()[:16]}{suffix}"
+
+
+def _why_missing(file: Path) -> str | None:
+    """Return why a file of the cache is no photo, None where it is one."""
+    try:
+        return why_missing(file.read_bytes()) if file.stat().st_size <= _SHORT else None
+    except FileNotFoundError:
+        return f"not fetched{_AGAIN}"
+
+
+def _is_wanted(reason: str | None) -> bool:
+    return reason is not None and reason.endswith(_AGAIN)

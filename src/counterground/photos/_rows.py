@@ -1,0 +1,111 @@
+"""Rows of any source as a benchmark: columns by their names there, photos on this disk or behind URLs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from counterground.errors import CounterGroundError
+from counterground.photos._benchmark import Benchmark, benchmark_of_frame
+from counterground.photos._fetched import fetch_photos, problem_of_url, without_query
+from counterground.photos._prompts import read_class_names
+from counterground.photos._source import Source, find_column, is_web
+from counterground.photos._table import refuse_repeated, with_covariates
+
+
+def benchmark_of_rows(
+    frame: pl.DataFrame,
+    source: Source,
+    root: Path,
+    name: str,
+    *,
+    texts: bool = False,
+    show_progress: bool = False,
+) -> Benchmark:
+    """Return the benchmark of a table whose columns ``source`` names; photos behind URLs are fetched.
+
+    Args:
+        frame: one row per photo; its path or URL is in the column of ``image=``, else ``path`` or ``url``.
+        source: which column is which, and ``names``, a file with the names of numbered classes.
+        root: the folder of relative paths.
+        name: what outputs call the benchmark.
+        texts: whether all columns are texts, as those of CSV, so that numbers are to be found among them.
+        show_progress: show a bar while photos are fetched.
+
+    Raises:
+        CounterGroundError: a column is missing, a row has no photo or no class, no photo can be fetched, and
+            what ``benchmark_of_frame`` refuses; one line names the place and the row.
+    """
+    try:
+        frame, notes = _with_our_names(frame, source)
+        if texts:
+            frame = with_covariates(frame)
+        if "names" in source.options:
+            frame = _with_class_names(frame, Path(source.options["names"]))
+        if _holds_urls(frame):
+            frame, root, fetched = _fetched(frame, show_progress=show_progress)
+            notes += fetched
+        found = benchmark_of_frame(frame, root, name)
+    except CounterGroundError as error:
+        raise type(error)(f"{source.place}: {error}") from error
+    return found.described(notes=(*notes, *found.notes))
+
+
+def _with_our_names(frame: pl.DataFrame, source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Rename columns; one that has our name and is not the one that was named is left out, and noted."""
+    columns = {ours: find_column(theirs, frame.columns) for ours, theirs in source.columns.items()}
+    if "path" not in {*columns, *frame.columns} and "url" in frame.columns:
+        columns["path"] = "url"
+    if "path" not in {*columns, *frame.columns}:
+        raise CounterGroundError(_unclear("no column 'path' or 'url'", "image", frame))
+    if not {"class_name", "class_index", "options"} & {*columns, *frame.columns}:
+        raise CounterGroundError(_unclear("neither a column 'class_name' nor 'class_index'", "label", frame))
+    hidden = [ours for ours, theirs in columns.items() if ours != theirs and ours in frame.columns]
+    again = [theirs for theirs in columns.values() if theirs in hidden]
+    taken = {*columns.values(), *hidden}
+    frame = frame.select(
+        *(pl.col(theirs).alias(ours) for ours, theirs in columns.items()),
+        *(name for name in frame.columns if name not in taken),
+    )
+    left_out = [name for name in hidden if name not in again]
+    return frame, tuple(f"The column {name!r} was not used: {columns[name]!r} is." for name in left_out)
+
+
+def _unclear(lacking: str, setting: str, frame: pl.DataFrame) -> str:
+    has = ", ".join(frame.columns)
+    return f"the manifest has {lacking}; it has {has}. Say which column it is: ?{setting}=COLUMN."
+
+
+def _with_class_names(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
+    """Put names for the numbers in ``class_name``."""
+    listed = read_class_names(file)
+    numbers = frame["class_name"].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "")
+    index = numbers.cast(pl.Int64, strict=False)
+    wrong = numbers.is_not_null() & ~index.is_between(0, len(listed) - 1).fill_null(value=False)
+    if wrong.any():
+        row = int(wrong.arg_max() or 0)
+        raise CounterGroundError(
+            f"Row {row + 1} has the class {numbers[row]!r}, and {file} has names for 0 to {len(listed) - 1}."
+        )
+    return frame.with_columns(pl.Series("class_name", listed, pl.String).gather(index).alias("class_name"))
+
+
+def _holds_urls(frame: pl.DataFrame) -> bool:
+    return frame["path"].dtype == pl.String and frame["path"].str.contains("^(?i)https?://").any()
+
+
+def _fetched(frame: pl.DataFrame, *, show_progress: bool) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
+    """Return the frame with the paths of the photos in the cache, their folder, and notes."""
+    for row, url in enumerate(frame["path"], 1):
+        if url is None:
+            raise CounterGroundError(f"Row {row} has no URL.")
+        if problem := problem_of_url(url):
+            hint = "" if is_web(url) else " as those of other rows"
+            raise CounterGroundError(f"Row {row}: {url!r} {problem}{hint}: correct it, or remove the row.")
+    refuse_repeated(frame, "path")
+    photos = fetch_photos(frame["path"].to_list(), show_progress=show_progress)
+    columns = [pl.Series("path", photos.paths, pl.String)]
+    if "source" not in frame.columns:
+        columns.append(pl.Series("source", [without_query(url) for url in frame["path"]], pl.String))
+    return frame.with_columns(columns), photos.folder, photos.notes

@@ -1,0 +1,281 @@
+"""Data sets of Hugging Face's ``datasets`` library, streamed: from the hub, or a folder that it can load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
+
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message, needs_extra
+from counterground.files import cache_dir
+from counterground.photos._benchmark import Benchmark
+from counterground.photos._native import write_benchmark
+from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
+from counterground.photos._prompts import read_class_names
+from counterground.photos._rows import benchmark_of_rows
+from counterground.photos._source import Source, find_column
+from counterground.photos.shards._samples import Sample
+from counterground.photos.shards._shards import unpack_once, unpack_samples
+from counterground.progress import progress_bar
+
+_LAYOUT = 1  # of the unpacked folders: another number, another folder
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def is_saved_dataset(folder: Path) -> bool:
+    """Return whether ``save_to_disk`` wrote a folder."""
+    return (folder / "dataset_dict.json").is_file() or (
+        (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
+    )
+
+
+def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
+    """Read ``hf:org/name?split=test&image=img&label=label``; its photos are written into the cache once.
+
+    Further settings are ``config``, ``revision``, ``rows`` (the first so many), ``names`` (a file with the
+    names of numbered classes) and the other columns of a manifest. Without ``image`` and ``label``, the only
+    column of images and the only ``ClassLabel`` are taken. A data set of the hub is found again by its
+    commit, a folder by the content of its files. No code of a data set is run.
+
+    Raises:
+        UsageError: the library is not installed, or a split or a column has to be named.
+        CounterGroundError: the data set cannot be loaded, or a row has no photo or no class.
+    """
+    source.only("split", "config", "revision", "rows", "names")
+    with needs_extra("datasets"):
+        import datasets  # noqa: F401 - one clear line before anything else
+    name = source.place.removeprefix("hf:")
+    rows = _number_of_rows(source)
+    local = Path(name).is_dir()
+    asked = _digest(name if not local else "", source.columns, dict(source.options), _names_of(source))
+    state, notes = (_content_of(Path(name)), ()) if local else _commit_of(source, name, asked)
+    opened = partial(_open, source, name, None if local else state)
+    short = Path(name).resolve().name if local else name
+    limit = (f"Only the first {rows:,} rows of the data set were read.",) if rows else ()
+
+    def fill(draft: Path) -> None:
+        data = opened()
+        columns = _columns(data, source)
+        with progress_bar("Reading", total=rows, shown=show_progress) as bar:
+            samples = _samples(data, columns, short, source, rows)
+            found = unpack_samples(_counting(samples, bar.advance), draft, None)
+        write_benchmark(found.described(name=short, notes=(*limit, *found.notes)), draft)
+
+    key = f"{asked[:32]}-{state[:16]}"
+    if not (cache_dir() / "unpacked" / key).is_dir():
+        texts = _rows_of_texts(opened(), source, rows)
+        if texts is not None:  # its photos are behind URLs
+            found = benchmark_of_rows(texts, source, Path(), short, show_progress=show_progress)
+            return found.described(notes=(*notes, *limit, *found.notes))
+    found = unpack_once(key, fill, source.text)
+    return found.described(notes=(*notes, *found.notes))
+
+
+def _number_of_rows(source: Source) -> int | None:
+    text = source.options.get("rows")
+    if text is not None and (not text.isdecimal() or int(text) == 0):
+        raise UsageError(f"{source.text}: rows is how many of the first rows to read, not {text!r}.")
+    return None if text is None else int(text)
+
+
+def _names_of(source: Source) -> Sequence[str] | None:
+    return read_class_names(Path(source.options["names"])) if "names" in source.options else None
+
+
+def _digest(*parts: Any) -> str:
+    content = json.dumps([_LAYOUT, *parts], sort_keys=True, default=dict)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _content_of(folder: Path) -> str:
+    """Return a hash of all files of a folder and their names."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts)
+    names = [path.relative_to(folder).as_posix() for path in files]
+    return _digest(list(zip(names, photo_ids(files), strict=True)))
+
+
+def _commit_of(source: Source, name: str, asked: str) -> tuple[str, tuple[str, ...]]:
+    """Return the commit of a data set of the hub; where that is silent, the one that was read last."""
+    revision = source.options.get("revision")
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return revision, ()
+    from huggingface_hub import HfApi
+
+    try:
+        return str(HfApi().dataset_info(name, revision=revision, timeout=30).sha), ()
+    except Exception as error:  # the library, and what it asks with, raises any
+        folders = (cache_dir() / "unpacked").glob(f"{asked[:32]}-*")
+        earlier = max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
+        if earlier is None or getattr(error, "response", None) is not None:
+            raise _cannot_load(name, error) from error
+        commit = earlier.name.rpartition("-")[2]
+        note = f"The hub could not be asked for {name}: what was read earlier, of commit {commit}, was taken."
+        return commit, (note,)
+
+
+def _open(source: Source, name: str, revision: str | None) -> Any:
+    """Return the split, as a stream where the library can."""
+    import datasets
+
+    split, config = source.options.get("split"), source.options.get("config")
+    try:
+        if revision is None and is_saved_dataset(Path(name)):
+            loaded = datasets.load_from_disk(name)
+        else:
+            loaded = datasets.load_dataset(name, config, revision=revision, streaming=True)
+    except Exception as error:  # the library, and what reads the files beneath it, raises any
+        raise _cannot_load(name, error) from error
+    if not isinstance(loaded, dict):
+        if split not in (None, str(loaded.split)):
+            raise UsageError(f"{name} has no splits: leave out split={split}.")
+        return loaded
+    if split is None and len(loaded) == 1:
+        return next(iter(loaded.values()))
+    if split not in loaded:
+        listed = ", ".join(loaded)
+        problem = "choose a split" if split is None else f"there is no split {split!r}"
+        hint = "" if split is None else did_you_mean(split, loaded)
+        raise UsageError(
+            f"{source.text}: {problem}, as in ?split={next(iter(loaded))}; it has {listed}.{hint}"
+        )
+    return loaded[split]
+
+
+def _cannot_load(name: str, error: Exception) -> CounterGroundError:
+    return CounterGroundError(f"Cannot load the data set {name!r}: {error_message(error)}.")
+
+
+@dataclass(frozen=True)
+class _Columns:
+    image: str
+    label: str
+    others: Mapping[str, str]  # column there -> of the manifest
+    class_names: Sequence[str] | None
+    texts_of: Mapping[str, Sequence[str]]  # names of the numbers in further columns
+
+
+def _columns(data: Any, source: Source) -> _Columns:
+    """Find the columns of the photos and the classes.
+
+    Raises:
+        UsageError: there are several, or none, and none is named.
+    """
+    from datasets import ClassLabel, Image
+
+    features = dict(data.features or {})
+    known = list(features) or list(next(iter(data), {}))
+    try:
+        named = {ours: find_column(theirs, known) for ours, theirs in source.columns.items()}
+    except CounterGroundError as error:
+        raise UsageError(f"{source.place}: {error}") from error
+    labels = {column: list(kind.names) for column, kind in features.items() if isinstance(kind, ClassLabel)}
+    images = [column for column, kind in features.items() if isinstance(kind, Image)]
+    image = named.get("path") or _only(images, "image", known, source)
+    guesses = [column for column in ("class_name", *labels) if column in known]
+    label = named.get("class_name") or _only(
+        [each for each in guesses if each not in named.values()], "label", known, source
+    )
+    return _Columns(
+        image,
+        label,
+        {theirs: ours for ours, theirs in named.items() if ours not in ("path", "class_name")},
+        _names_of(source) or labels.get(label),
+        {column: names for column, names in labels.items() if column != label},
+    )
+
+
+def _only(found: Sequence[str], setting: str, known: Sequence[str], source: Source) -> str:
+    if len(found) != 1:
+        which = f"candidates are {', '.join(found)}" if found else f"it has {', '.join(known)}"
+        raise UsageError(f"{source.text}: name the column, as in ?{setting}=COLUMN; {which}.")
+    return found[0]
+
+
+def _samples(data: Any, columns: _Columns, name: str, source: Source, rows: int | None) -> Iterator[Sample]:
+    """Yield the rows in order; images are as they are stored, byte by byte."""
+    from datasets import Image
+
+    split = source.options.get("split")
+    part = f"{name} ({split})" if split else name
+    if data.features is not None and not isinstance(data.features.get(columns.image), Image):
+        raise UsageError(f"{source.text}: the column {columns.image!r} holds no images.")
+    try:
+        if data.features is not None:
+            data = data.cast_column(columns.image, Image(decode=False))
+        for number, row in enumerate(islice(data, rows), 1):
+            yield _sample(f"{part}, row {number}", row, columns)
+    except CounterGroundError:
+        raise
+    except Exception as error:
+        raise _cannot_load(name, error) from error
+
+
+def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
+    image = row[columns.image] or {}
+    photo = image.get("bytes") or _file(where, image.get("path"))
+    suffix = PurePosixPath(str(image.get("path") or "")).suffix.lower()
+    fields: dict[str, Any] = {}
+    for column, value in row.items():
+        if column in (columns.image, columns.label) or isinstance(value, dict | list | bytes):
+            continue
+        names = columns.texts_of.get(column)
+        # A path in the data set is no place in a folder.
+        ours = columns.others.get(column, "original_path" if column == "path" else column)
+        fields[ours] = names[value] if names and isinstance(value, int) and value >= 0 else value
+    label = row[columns.label]
+    if label is None or label == -1:  # how data sets of the hub write that a label is not known
+        raise CounterGroundError(f"{where} has no class: its {columns.label!r} is {label!r}.")
+    for other in ("class_name", "class_index", "class", "label", "cls"):
+        fields.pop(other, None)
+    return Sample(
+        where,
+        photo,
+        suffix if suffix in IMAGE_SUFFIXES else ".jpg",
+        fields | {"label": label if isinstance(label, int) and not isinstance(label, bool) else str(label)},
+        class_names=columns.class_names,
+    )
+
+
+def _file(where: str, path: str | None) -> bytes:
+    """Read the file that a row names: on this disk, or of the hub through the library's own reader."""
+    if not path:
+        raise CounterGroundError(f"{where} has no photo.")
+    from datasets.download.streaming_download_manager import xopen
+
+    with xopen(path, "rb") as file:
+        return bytes(file.read())
+
+
+def _counting(samples: Iterator[Sample], advance: Any) -> Iterator[Sample]:
+    for sample in samples:
+        yield sample
+        advance()
+
+
+def _rows_of_texts(data: Any, source: Source, rows: int | None) -> pl.DataFrame | None:
+    """Return the rows of a data set whose column of photos holds URLs; None for any other."""
+    first: dict[str, Any] = next(iter(data), {})
+    column = source.columns.get("path") or next((name for name in ("url", "path") if name in first), "")
+    has_images = any(getattr(kind, "_type", "") == "Image" for kind in (data.features or {}).values())
+    if not isinstance(first.get(column), str) or (has_images and "path" not in source.columns):
+        return None
+    labels = {name: kind for name, kind in (data.features or {}).items() if hasattr(kind, "names")}
+    listed = [
+        {
+            name: labels[name].names[value]
+            if name in labels and isinstance(value, int) and value >= 0
+            else value
+            for name, value in row.items()
+            if isinstance(value, str | int | float)
+        }
+        for row in islice(data, rows)
+    ]
+    return pl.DataFrame(listed, infer_schema_length=None, strict=False)

@@ -1,0 +1,126 @@
+"""WebDataset shards by name: ``https://host/{00000..00009}.tar``, or the same on this disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urljoin, urlsplit
+
+from counterground.errors import CounterGroundError, UsageError, needs_extra
+from counterground.files import cache_dir, check_writable, write_bytes
+from counterground.http import Client, DownloadSettings, FetchError, FetchLoop, Pacer, Task
+from counterground.photos._benchmark import Benchmark
+from counterground.photos._fetched import host_budgets, problem_of_url, without_query
+from counterground.photos._source import Source, expand_braces, is_web
+from counterground.photos.shards._shards import CLASS_NAMES_FILE, read_tars
+from counterground.progress import progress_bar
+
+_SETTINGS = DownloadSettings(jobs=2, longest=6 * 3600.0, timeout=60.0, most_bytes=64 * 2**30)
+_ABSENT = (403, 404, 410)
+
+
+def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark:
+    """Read the tars that braces stand for; those of the web are fetched into the cache first, each once.
+
+    A shard that broke off is continued by the next call. Names of numbered classes are in the file that
+    ``names=`` names, else in ``classnames.txt`` beside the shards or, on the web, one folder above.
+
+    Raises:
+        UsageError: not tars, or another setting.
+        CounterGroundError: a shard cannot be fetched or read: none is left out.
+    """
+    source.only("names")
+    if source.columns:
+        raise UsageError(f"{source.text}: tars have no columns; of the settings only names= is for them.")
+    places = expand_braces(source.place)
+    paths = [urlsplit(place).path if is_web(place) else place for place in places]
+    if not all(path.lower().endswith(".tar") for path in paths):
+        raise UsageError(
+            f"{source.text} is neither a table nor a tar: shards are named as in https://HOST/{{00000..00009}}.tar."
+        )
+    given = Path(source.options["names"]) if "names" in source.options else None
+    if is_web(source.place):
+        folder = _fetch(places, with_names=given is None, show_progress=show_progress)
+        found = read_tars(folder, [_file_of(number) for number in range(len(places))], given)
+        first = PurePosixPath(unquote(paths[0]))
+        return found.described(name=first.parent.name or first.stem)
+    files = [Path(place) for place in places]
+    if missing := [file for file in files if not file.is_file()]:
+        raise UsageError(f"The shard {missing[0]} does not exist ({len(missing)} of {len(files)}).")
+    if len({file.parent for file in files}) > 1:
+        raise UsageError(f"{source.text}: the shards lie in several folders; put them into one.")
+    found = read_tars(files[0].parent, [file.name for file in files], given)
+    return found.described(name=files[0].parent.resolve().name if len(files) > 1 else files[0].stem)
+
+
+def _file_of(number: int) -> str:
+    return f"{number:06d}.tar"
+
+
+def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> Path:
+    """Return the folder of the cache that has the shards, in order, and the names of their classes."""
+    for url in urls:
+        if problem := problem_of_url(url):
+            raise UsageError(f"{url!r} {problem}.")
+    key = hashlib.sha256("\n".join(urls).encode()).hexdigest()[:32]
+    folder = cache_dir() / "fetched" / f"shards-{key}"
+    check_writable(folder)
+    tasks = [Task(url, folder / _file_of(number)) for number, url in enumerate(urls)]
+    wanted = [task for task in tasks if not task.payload.is_file()]
+    if wanted:
+        with needs_extra("urls"):
+            import requests  # noqa: F401 - one clear line before anything else
+        with (
+            progress_bar("Fetching shards", "files", total=len(wanted), shown=show_progress) as bar,
+            host_budgets(folder.parent / "requests.sqlite") as budgets,
+        ):
+            _ShardLoop(wanted, _SETTINGS, budgets, bar.advance).run()
+        if with_names:
+            _fetch_names(urls[0], folder / CLASS_NAMES_FILE)
+    return folder
+
+
+@dataclass(frozen=True)
+class _Received:
+    received: int | None
+
+
+class _ShardLoop(FetchLoop[Path, _Received]):
+    def __init__(
+        self,
+        tasks: Sequence[Task[Path]],
+        settings: DownloadSettings,
+        pacer: Pacer,
+        advance: Callable[[], None],
+    ) -> None:
+        super().__init__(tasks, settings, pacer)
+        self._advance = advance
+
+    def work(self, task: Task[Path]) -> _Received:
+        return _Received(self.client.save(task.url, task.payload, stop=self.stop))
+
+    def record(self, task: Task[Path], result: _Received) -> None:  # noqa: ARG002
+        self._advance()
+
+    def give_up(self, task: Task[Path], reason: str, *, again: bool) -> None:
+        then = " What was fetched is kept: run the same command again." if again else ""
+        raise CounterGroundError(f"The shard {without_query(task.url)} cannot be fetched: {reason}.{then}")
+
+
+def _fetch_names(shard: str, file: Path) -> None:
+    """Fetch the names of the classes, if there are any beside the shards or in the folder above."""
+    client = Client(_SETTINGS.user_agent)
+    try:
+        for place in (CLASS_NAMES_FILE, f"../{CLASS_NAMES_FILE}"):
+            url = urljoin(shard, place)
+            try:
+                write_bytes(file, client.fetch(url).body)
+            except FetchError as error:
+                if error.status not in _ABSENT:
+                    raise CounterGroundError(f"{without_query(url)}: {error.reason}.") from error
+            else:
+                return
+    finally:
+        client.close()

@@ -1,0 +1,206 @@
+"""Data sets of Hugging Face's library: folders it wrote itself, and a hub on this machine."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from dataset_hub import COMMIT, Hub
+from photo_server import Running, photo_bytes
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import read_benchmark
+
+datasets = pytest.importorskip("datasets")
+
+IDS = [hashlib.sha256(photo_bytes(number)).hexdigest() for number in range(6)]
+CHILD = """
+import json, os, sys
+from counterground.errors import CounterGroundError
+from counterground.photos import read_benchmark
+
+for spec in json.loads(sys.argv[1]):
+    try:
+        found = read_benchmark(spec)
+        ids = sorted(found.photos["photo_id"])
+        print(json.dumps([found.name, found.version, ids, found.notes]), flush=True)
+    except CounterGroundError as error:
+        print(json.dumps(str(error)), flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+def birds(first=0, count=3, **changes):
+    features = {
+        "img": datasets.Image(),
+        "species": datasets.ClassLabel(names=["tench", "hen"]),
+        "place": datasets.ClassLabel(names=["grass", "sea"]),
+    }
+    columns = {
+        "img": [{"bytes": photo_bytes(first + n), "path": f"{n}.jpg"} for n in range(count)],
+        "species": [n % 2 for n in range(count)],
+        "place": [1] * count,
+    }
+    return datasets.Dataset.from_dict(columns | changes, features=datasets.Features(features))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    data = tmp_path / "birds" / "data"
+    data.mkdir(parents=True)
+    birds().to_parquet(data / "test-00000-of-00001.parquet")
+    birds(3, 2).to_parquet(data / "train-00000-of-00001.parquet")
+    return tmp_path / "birds"
+
+
+def test_a_split_is_read_byte_by_byte_with_the_columns_that_are_named(folder):
+    benchmark = read_benchmark(f"hf:{folder}?split=test&image=img&label=species&background=place")
+    assert sorted(benchmark.photos["photo_id"]) == sorted(IDS[:3])
+    assert benchmark.photos["class_name"].to_list() == ["tench", "hen", "tench"]
+    assert benchmark.photos["background"].unique().to_list() == ["sea"]
+    assert (benchmark.name, benchmark.notes) == ("birds", ())
+
+
+def test_it_is_written_into_the_cache_once(folder, cache, monkeypatch):
+    spec = f"hf:{folder}?split=train&label=species"
+    first = read_benchmark(spec)
+    assert first.root.is_relative_to(cache / "unpacked")
+    monkeypatch.setattr(datasets, "load_dataset", None)
+    assert read_benchmark(spec).version == first.version
+
+
+def test_a_folder_that_changed_is_read_again(folder):
+    spec = f"hf:{folder}?split=train&label=species"
+    first = read_benchmark(spec)
+    birds(1, 2).to_parquet(folder / "data" / "train-00000-of-00001.parquet")
+    assert read_benchmark(spec).version != first.version
+
+
+def test_the_first_rows_only(folder):
+    benchmark = read_benchmark(f"hf:{folder}?split=test&label=species&rows=2")
+    assert sorted(benchmark.photos["photo_id"]) == sorted(IDS[:2])
+    assert "Only the first 2 rows of the data set were read." in benchmark.notes
+
+
+def test_folders_of_images_and_what_save_to_disk_wrote(tmp_path):
+    for number, name in enumerate(("hen", "tench")):
+        (tmp_path / "images" / "test" / name).mkdir(parents=True)
+        (tmp_path / "images" / "test" / name / "a.jpg").write_bytes(photo_bytes(number))
+    benchmark = read_benchmark(f"hf:{tmp_path}/images")
+    assert sorted(benchmark.photos["photo_id"]) == sorted(IDS[:2])
+    birds().save_to_disk(tmp_path / "saved")
+    saved = read_benchmark(f"{tmp_path}/saved?label=species")
+    assert sorted(saved.photos["photo_id"]) == sorted(IDS[:3])
+
+
+def test_a_column_of_urls_is_fetched(tmp_path):
+    with Running() as server:
+        (tmp_path / "links").mkdir()
+        rows = [{"link": server.address(n), "kind": name} for n, name in enumerate(("hen", "tench"))]
+        (tmp_path / "links" / "test.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        benchmark = read_benchmark(f"hf:{tmp_path}/links?split=test&image=link&label=kind")
+    assert sorted(benchmark.photos["photo_id"]) == sorted(IDS[:2])
+    assert sorted(benchmark.photos["class_name"]) == ["hen", "tench"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("", "choose a split, as in .*it has train, test|choose a split.*it has test, train"),
+        ("?split=tset&label=species", "there is no split 'tset'.*Did you mean 'test'"),
+        ("?split=test", r"name the column, as in \?label=COLUMN; candidates are species, place"),
+        ("?split=test&label=kind", "there is no column 'kind'; it has img, species, place"),
+        ("?split=test&label=species&image=place", "the column 'place' holds no images"),
+        ("?split=test&label=species&rows=few", "rows is how many of the first rows to read, not 'few'"),
+        ("?split=test&label=species&config=big", "Cannot load the data set .*big"),
+        ("?splitt=test", "unknown setting 'splitt'"),
+    ],
+)
+def test_what_has_to_be_chosen_is_said_in_one_line(folder, settings, message):
+    with pytest.raises(CounterGroundError, match=message) as caught:
+        read_benchmark(f"hf:{folder}{settings}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"species": [0, -1, 1]}, r"birds \(test\), row 2 has no class: its 'species' is -1"),
+        ({"species": [0, None, 1]}, r"birds \(test\), row 2 has no class: its 'species' is None"),
+        (
+            {"img": [{"bytes": photo_bytes(0), "path": "0.jpg"}, None, None]},
+            r"birds \(test\), row 2 has no photo",
+        ),
+    ],
+)
+def test_a_row_without_photo_or_class_is_named(folder, changes, message):
+    birds(**changes).to_parquet(folder / "data" / "test-00000-of-00001.parquet")
+    with pytest.raises(CounterGroundError, match=message):
+        read_benchmark(f"hf:{folder}?split=test&label=species")
+
+
+def test_numbers_get_the_names_of_a_file(folder, tmp_path):
+    (tmp_path / "names.txt").write_text("a fish\na bird\n")
+    benchmark = read_benchmark(f"hf:{folder}?split=test&label=species&names={tmp_path}/names.txt")
+    assert benchmark.label_space.names == ("a bird", "a fish")
+
+
+@pytest.fixture
+def ask(tmp_path, cache):
+    """Function: what reading specifications gives in a process whose hub is at a URL."""
+
+    def run(url, *specs):
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": url,
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+            "NO_PROXY": "*",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", CHILD, json.dumps(specs)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return run
+
+
+def test_a_data_set_of_the_hub_is_streamed_once_and_found_again_without_it(folder, ask):
+    spec = "hf:some/birds?split=test&label=species"
+    with Hub(folder) as hub:
+        first, again, other, nobody = ask(
+            hub.url, spec, spec, f"{spec}&revision={COMMIT}", "hf:some/nobody?split=test"
+        )
+        assert any(path.endswith("test-00000-of-00001.parquet") for path in hub.asked)
+    assert first[0] == "some/birds"
+    assert (first[2], first[3]) == (sorted(IDS[:3]), ["Fields of the samples that were not used: place."])
+    assert again == first
+    assert other[1:] == first[1:]
+    assert "Cannot load the data set 'some/nobody'" in nobody
+    later, unknown = ask("http://127.0.0.1:9", spec, "hf:some/birds?split=train&label=species")
+    assert later[1] == first[1]
+    assert later[3][0] == (
+        "The hub could not be asked for some/birds: what was read earlier, of commit "
+        f"{COMMIT[:16]}, was taken."
+    )
+    assert "Cannot load the data set 'some/birds'" in unknown
+
+
+def test_a_name_without_the_library_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UsageError, match=r"datasets is not installed: run `pip install '\.\[datasets\]'`"):
+        read_benchmark(f"hf:{folder}?split=test&label=species")

@@ -1,0 +1,139 @@
+"""WebDataset shards by name, on this disk and on the web."""
+
+import functools
+import hashlib
+import http.server
+import io
+import tarfile
+import threading
+from collections import Counter
+
+import pytest
+from photo_server import photo_bytes
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import read_benchmark
+
+IDS = sorted(hashlib.sha256(photo_bytes(number)).hexdigest() for number in range(6))
+
+
+def write_tar(path, numbers):
+    with tarfile.open(path, "w") as tar:
+        for number in numbers:
+            for suffix, data in (("jpg", photo_bytes(number)), ("cls", str(number % 2).encode())):
+                info = tarfile.TarInfo(f"{number:03d}.{suffix}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Three shards of two photos in ``birds/test``, and the names of the classes above them."""
+    folder = tmp_path / "birds" / "test"
+    folder.mkdir(parents=True)
+    for shard in range(3):
+        write_tar(folder / f"{shard:05d}.tar", [2 * shard, 2 * shard + 1])
+    (tmp_path / "birds" / "classnames.txt").write_text("tench\nhen\n")
+    return folder
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.server.asked[self.path] += 1
+        if self.path in self.server.refused:
+            return self.send_error(self.server.refused[self.path])
+        return super().do_GET()
+
+
+@pytest.fixture
+def web(shards):
+    handler = functools.partial(Handler, directory=str(shards.parent))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.asked, server.refused = Counter(), {}
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    server.url = f"http://127.0.0.1:{server.server_port}/test"
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_shards_of_the_web_are_fetched_once_with_their_class_names(web):
+    spec = f"{web.url}/{{00000..00002}}.tar"
+    benchmark = read_benchmark(spec)
+    assert (sorted(benchmark.photos["photo_id"]), benchmark.name) == (IDS, "test")
+    assert benchmark.label_space.names == ("tench", "hen")
+    assert read_benchmark(spec).version == benchmark.version
+    assert web.asked == {
+        **{f"/test/0000{shard}.tar": 1 for shard in range(3)},
+        "/test/classnames.txt": 1,
+        "/classnames.txt": 1,
+    }
+
+
+def test_one_shard_and_names_of_ones_own(web, tmp_path):
+    (tmp_path / "names.txt").write_text("a fish\na bird\n")
+    benchmark = read_benchmark(f"{web.url}/00001.tar?names={tmp_path}/names.txt")
+    assert benchmark.label_space.names == ("a bird", "a fish")
+    assert len(benchmark) == 2
+    assert "/classnames.txt" not in web.asked
+
+
+def test_the_query_of_a_url_is_its_own(web):
+    assert len(read_benchmark(f"{web.url}/00001.tar?token=a%20b")) == 2
+    assert web.asked["/test/00001.tar?token=a%20b"] == 1
+
+
+def test_a_shard_that_is_missing_ends_it_and_the_others_are_kept(web):
+    web.refused["/test/00001.tar"] = 404
+    spec = f"{web.url}/{{00000..00002}}.tar"
+    with pytest.raises(CounterGroundError, match=r"The shard http.*/00001\.tar cannot be fetched: .* 404\.$"):
+        read_benchmark(spec)
+    web.refused.clear()
+    assert len(read_benchmark(spec)) == 6
+    assert web.asked["/test/00000.tar"] == 1
+
+
+def test_a_page_in_place_of_a_shard_is_named(web, shards):
+    (shards / "00002.tar").write_text("<html>please log in</html>")
+    with pytest.raises(CounterGroundError, match=r"000002\.tar is damaged or cut short"):
+        read_benchmark(f"{web.url}/{{00000..00002}}.tar")
+
+
+def test_shards_of_this_disk(shards, tmp_path):
+    names = shards.parent / "classnames.txt"
+    benchmark = read_benchmark(f"{shards}/{{00001..00002}}.tar?names={names}")
+    assert (sorted(benchmark.photos["photo_id"]), benchmark.name) == (
+        sorted(hashlib.sha256(photo_bytes(number)).hexdigest() for number in range(2, 6)),
+        "test",
+    )
+    names.rename(shards / "classnames.txt")
+    assert read_benchmark(shards / "00000.tar").name == "00000"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("{folder}/{{00000..00003}}.tar", r"The shard .*00003\.tar does not exist \(1 of 4\)"),
+        ("{folder}/{{00003..00000}}.tar", "stands for no shard"),
+        ("{folder}/{{00000..00001}}.zip", r"is neither a table nor a tar: shards are named as in https"),
+        ("https://host/page", r"is neither a table nor a tar"),
+        ("{folder}/{{00000..00001}}.tar?label=x", "tars have no columns"),
+        ("{folder}/{{00000..00001}}.tar?split=x", "unknown setting 'split'"),
+        ("http:///{{0..1}}.tar", "is neither http nor https"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(shards, spec, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        read_benchmark(spec.format(folder=shards))
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_in_braces_keep_their_zeros():
+    from counterground.photos._source import expand_braces
+
+    assert expand_braces("a/{8..10}.tar") == ["a/8.tar", "a/9.tar", "a/10.tar"]
+    assert expand_braces("a/{08..10}.tar") == ["a/08.tar", "a/09.tar", "a/10.tar"]
+    assert expand_braces("{0..1}/{00..01}.tar") == ["0/00.tar", "0/01.tar", "1/00.tar", "1/01.tar"]

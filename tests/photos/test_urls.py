@@ -1,0 +1,309 @@
+"""A table whose photos are behind URLs: fetched once, hashed, and never fewer than its rows."""
+
+import hashlib
+import json
+
+import polars as pl
+import pytest
+from photo_server import Running, photo_bytes
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import UnreadablePhoto, load_photo, read_benchmark
+
+
+@pytest.fixture
+def server():
+    with Running() as state:
+        yield state
+
+
+@pytest.fixture
+def table(tmp_path, server):
+    def write(numbers=(0, 1, 2), **columns):
+        urls = [number if isinstance(number, str) else server.address(number) for number in numbers]
+        rows = {"url": urls, "class_name": ["hen", "tench"] * 5, "place": ["a"] * 10}
+        rows = {name: values[: len(urls)] for name, values in rows.items()} | columns
+        path = tmp_path / "urls.csv"
+        pl.DataFrame(rows).write_csv(path)
+        return path
+
+    return write
+
+
+def test_photos_are_fetched_once_and_hashed(table, server, cache):
+    path = table()
+    benchmark = read_benchmark(path)
+    assert sorted(benchmark.photos["photo_id"]) == sorted(
+        hashlib.sha256(photo_bytes(number)).hexdigest() for number in range(3)
+    )
+    assert benchmark.root == cache / "fetched"
+    assert sorted(benchmark.photos["source"]) == [server.address(number) for number in range(3)]
+    assert benchmark.name == "urls"
+    assert all(
+        load_photo(benchmark.photo_path(row)).image.size == (48, 40) for row in benchmark.photos["path"]
+    )
+    assert read_benchmark(path).version == benchmark.version
+    assert server.asked.total() == 3
+
+
+def test_another_table_of_the_same_photos_asks_for_the_new_one_only(table, server):
+    read_benchmark(table())
+    read_benchmark(table((1, 2, 3)))
+    assert [server.asked[f"/{number}.jpg"] for number in range(4)] == [1, 1, 1, 1]
+
+
+def test_a_dead_link_stays_a_row_with_its_reason_and_is_not_asked_for_again(table, server):
+    server.script["/1.jpg"] = [404]
+    path = table()
+    benchmark = read_benchmark(path)
+    assert len(benchmark) == 3
+    assert benchmark.notes[0] == (
+        f"1 of 3 photos could not be fetched and count as unreadable; the first is {server.address(1)}: "
+        "not fetched: the server answered 404."
+    )
+    dead = benchmark.photos.filter(pl.col("source") == server.address(1))
+    with pytest.raises(UnreadablePhoto) as caught:
+        load_photo(benchmark.photo_path(dead["path"][0]), expect_id=dead["photo_id"][0])
+    assert caught.value.reason == "not fetched: the server answered 404"
+    assert read_benchmark(path).notes == benchmark.notes
+    assert server.asked["/1.jpg"] == 1
+
+
+def test_what_may_come_later_is_asked_for_again_the_next_time(table, server, monkeypatch):
+    from counterground.photos import _fetched
+
+    quick = _fetched.DownloadSettings(tries=1, first_pause=0.01)
+    monkeypatch.setattr(_fetched, "DownloadSettings", lambda: quick)
+    server.script["/1.jpg"] = [500]
+    path = table()
+    first = read_benchmark(path)
+    assert "500 (1 tries); the next time it is asked for again" in first.notes[0]
+    again = read_benchmark(path)
+    assert not any("fetched" in note for note in again.notes)
+    assert again.version != first.version
+
+
+def test_a_page_in_place_of_a_photo_is_none(table, server):
+    page = b"<html>please log in</html>"
+    server.script["/2.jpg"] = [page, page]
+    assert "not fetched: not an image" in read_benchmark(table()).notes[0]
+
+
+def test_no_photo_at_all_is_an_error(table, server):
+    server.script |= {f"/{number}.jpg": [404] for number in range(3)}
+    with pytest.raises(
+        CounterGroundError, match=r"urls\.csv: None of 3 photos could be fetched; http.*404\."
+    ):
+        read_benchmark(table())
+
+
+def test_a_stated_hash_is_compared_when_the_photo_is_read(table, server):
+    ids = [hashlib.sha256(photo_bytes(number)).hexdigest() for number in (0, 1, 5)]
+    benchmark = read_benchmark(table(photo_id=ids))
+    wrong = benchmark.photos.filter(pl.col("photo_id") == ids[2]).row(0, named=True)
+    with pytest.raises(UnreadablePhoto, match="content changed"):
+        load_photo(benchmark.photo_path(wrong["path"]), expect_id=wrong["photo_id"])
+
+
+def test_what_is_secret_in_a_url_is_in_no_output(table, server):
+    server.script["/1.jpg?key=secret"] = [404]
+    secret = server.address(1).replace("http://", "http://ann:pass@") + "?key=secret"
+    benchmark = read_benchmark(table((0, secret)))
+    assert "secret" not in str(benchmark.photos.rows()) + str(benchmark.notes)
+    assert "pass@" not in str(benchmark.photos.rows()) + str(benchmark.notes)
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("ftp://host/1.jpg", "Row 2: 'ftp://host/1.jpg' is neither http nor https as those of other rows"),
+        ("photos/1.jpg", "Row 2: 'photos/1.jpg' is neither http nor https"),
+        ("http://[1.jpg", "Row 2: 'http://[1.jpg' cannot be read as a URL"),
+        ("", "Row 2 has no URL"),
+        (0, "Row 2 of the manifest has the path of row 1"),
+    ],
+)
+def test_a_row_that_cannot_be_fetched_is_named(table, server, second, message):
+    with pytest.raises(CounterGroundError) as caught:
+        read_benchmark(table((0, second, 2)))
+    assert f"urls.csv: {message}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert server.asked.total() == 0
+
+
+def test_any_column_may_hold_the_photos_and_the_classes(tmp_path, server):
+    rows = {"where": [server.address(0), server.address(1)], "kind": ["hen", "tench"], "path": ["x", "y"]}
+    pl.DataFrame(rows).write_ndjson(tmp_path / "t.jsonl")
+    benchmark = read_benchmark(f"{tmp_path}/t.jsonl?image=where&label=kind")
+    assert sorted(benchmark.photos["class_name"]) == ["hen", "tench"]
+    assert benchmark.notes == ("The column 'path' was not used: 'where' is.",)
+
+
+def test_numbers_get_the_names_of_a_file(table, tmp_path):
+    (tmp_path / "names.txt").write_text("annual crop\nforest\n")
+    path = table(kind=[1, 0, 1])
+    benchmark = read_benchmark(f"{path}?label=kind&names={tmp_path}/names.txt")
+    assert benchmark.label_space.names == ("annual crop", "forest")
+    assert benchmark.photos["class_name"].value_counts().sort("class_name")["count"].to_list() == [1, 2]
+    with pytest.raises(
+        CounterGroundError, match=r"Row 2 has the class '7', and .*names\.txt has names for 0 to 1"
+    ):
+        read_benchmark(f"{table(kind=[1, 7, 1])}?label=kind&names={tmp_path}/names.txt")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("imgae=url", "unknown setting 'imgae'; known are image, .* Did you mean 'image'"),
+        ("image=link", "there is no column 'link'; it has url, class_name, place"),
+        ("image=", "'image' has no value"),
+        ("label=place&label=place", "'label' is given twice"),
+        ("split=test", "unknown setting 'split'"),
+    ],
+)
+def test_wrong_settings_are_named(table, settings, message):
+    with pytest.raises(CounterGroundError, match=message):
+        read_benchmark(f"{table()}?{settings}")
+
+
+def test_a_folder_takes_no_settings_and_a_name_with_a_question_mark_is_a_name(tmp_path, photo_folder):
+    with pytest.raises(UsageError, match="takes no settings"):
+        read_benchmark(f"{photo_folder}?label=x")
+    odd = tmp_path / "what?label=x"
+    photo_folder.rename(odd)
+    assert read_benchmark(str(odd)).name == "what?label=x"
+
+
+@pytest.fixture
+def photo_folder(tmp_path):
+    folder = tmp_path / "photos"
+    for number, name in enumerate(("hen", "tench")):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "0.jpg").write_bytes(photo_bytes(number))
+    return folder
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """Write annotations as COCO's are: ``annotations/instances_val.json`` beside ``val/``."""
+    (tmp_path / "val").mkdir()
+    (tmp_path / "annotations").mkdir()
+    for number in range(4):
+        (tmp_path / "val" / f"{number}.jpg").write_bytes(photo_bytes(number))
+
+    def write(**changes):
+        content = {
+            "images": [
+                {
+                    "id": 10 + n,
+                    "file_name": f"{n}.jpg",
+                    "width": 48,
+                    "height": 40,
+                    "license": 1,
+                    "place": "sea",
+                }
+                for n in range(4)
+            ],
+            "categories": [{"id": 1, "name": "hen"}, {"id": 7, "name": "tench"}],
+            "licenses": [{"id": 1, "name": "CC BY", "url": "http://creativecommons.org/licenses/by/2.0/"}],
+            "annotations": [
+                {"id": 1, "image_id": 10, "category_id": 1, "bbox": [24, 20, 24, 20], "area": 240.0},
+                {"id": 2, "image_id": 10, "category_id": 1, "bbox": [0, 0, 4, 4], "area": 10.0},
+                {"id": 3, "image_id": 11, "category_id": 7, "bbox": [0, 0, 48, 40]},
+                {"id": 4, "image_id": 12, "category_id": 7, "bbox": [0, 0, 10, 10], "area": 100.0},
+                {"id": 5, "image_id": 12, "category_id": 1, "bbox": [9, 9, 20, 20], "area": 400.0},
+            ],
+        }
+        path = tmp_path / "annotations" / "instances_val.json"
+        path.write_text(json.dumps(content | changes))
+        return path
+
+    return write
+
+
+def test_coco_photos_of_one_category_are_the_benchmark_and_the_others_are_counted(coco, tmp_path):
+    benchmark = read_benchmark(coco())
+    assert benchmark.photos.select("path", "class_name", "licence").rows() == [
+        ("0.jpg", "hen", "http://creativecommons.org/licenses/by/2.0/"),
+        ("1.jpg", "tench", "http://creativecommons.org/licenses/by/2.0/"),
+    ]
+    assert benchmark.root == tmp_path / "val"
+    assert "1 photo of several categories left out of 4 photos." in benchmark.notes
+    assert "1 photo without an annotation left out of 4 photos." in benchmark.notes
+
+
+def test_coco_objects_have_a_size_and_a_place(coco):
+    from counterground.photos._coco import _content, _rows
+
+    rows, _ = _rows(coco(), _content(coco()), "file_name", "largest")
+    measured = [
+        (row["file_name"], row["class_name"], row["object_area"], row["object_distance"]) for row in rows
+    ]
+    half = (24**2 + 20**2) ** 0.5
+    assert measured[0] == ("0.jpg", "hen", 240 / (48 * 40), pytest.approx((12**2 + 10**2) ** 0.5 / half))
+    assert measured[1] == ("1.jpg", "tench", 1.0, 0.0)
+    assert measured[2] == ("2.jpg", "hen", 400 / (48 * 40), pytest.approx((5**2 + 1**2) ** 0.5 / half))
+
+
+def test_coco_photos_of_several_categories_may_count_or_be_refused(coco, server):
+    path = coco()
+    benchmark = read_benchmark(f"{path}?several=largest&background=place")
+    assert benchmark.photos["class_name"].to_list() == ["hen", "tench", "hen"]
+    assert benchmark.photos["background"].unique().to_list() == ["sea"]
+    assert "The class of a photo of several categories is that of its largest object." in benchmark.notes
+    with pytest.raises(CounterGroundError, match=r"image 12 \(2\.jpg\) shows several categories: hen, tench"):
+        read_benchmark(f"{path}?several=refuse")
+    images = [{"id": 10, "file_name": "x", "coco_url": server.address(3)}]
+    path = coco(images=images, annotations=[{"id": 1, "image_id": 10, "category_id": 1}])
+    fetched = read_benchmark(f"{path}?image=coco_url")
+    assert fetched.photos["photo_id"].to_list() == [hashlib.sha256(photo_bytes(3)).hexdigest()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "message"),
+    [
+        ({"categories": None}, "", "is not in COCO's format: it has no list of 'categories'"),
+        (
+            {"annotations": [{"id": 9, "image_id": 99, "category_id": 1}]},
+            "",
+            "annotation 9 is of the image 99",
+        ),
+        (
+            {"annotations": [{"id": 9, "image_id": 10, "category_id": 5}]},
+            "",
+            "annotation 9 has the category 5",
+        ),
+        (
+            {"annotations": [{"id": 9, "image_id": 10, "category_id": 1, "bbox": [1, 2]}]},
+            "",
+            r"annotation 9 has the box \[1, 2\]",
+        ),
+        ({"annotations": []}, "", r"no photo has a class \(4 without an annotation\)"),
+        ({}, "?several=all", "several is one of skip, largest, refuse, not 'all'"),
+        ({}, "?image=coco_url", "image 10 has no 'coco_url'; it has id, file_name"),
+        ({}, "?images=nowhere", "nowhere is not a folder"),
+        (
+            {"categories": [{"id": 1, "name": "hen"}, {"id": 1, "name": "x"}]},
+            "",
+            "category 1 is listed twice",
+        ),
+    ],
+)
+def test_what_is_wrong_with_annotations_is_said_in_one_line(coco, changes, settings, message):
+    with pytest.raises(CounterGroundError, match=message) as caught:
+        read_benchmark(f"{coco(**changes)}{settings}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_photo_that_coco_lists_and_nobody_has(coco, tmp_path):
+    path = coco()
+    (tmp_path / "val" / "1.jpg").unlink()
+    with pytest.raises(
+        CounterGroundError, match=r"Row 2 of the manifest: Cannot read the photo .*1\.jpg: missing"
+    ):
+        read_benchmark(path)
+    (tmp_path / "val" / "0.jpg").unlink()
+    with pytest.raises(
+        UsageError, match=r"'0\.jpg' is not found beside .*: say where the photos are, \?images="
+    ):
+        read_benchmark(path)
