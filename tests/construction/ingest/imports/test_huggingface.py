@@ -153,5 +153,5 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path):
 def test_without_the_package_the_error_says_what_to_install(tmp_path, files, monkeypatch):
     data_set(files).save_to_disk(tmp_path / "saved")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UsageError, match="pip install datasets"):
+    with pytest.raises(UsageError, match=r"pip install '\.\[datasets\]'"):
         import_photos(tmp_path / "pool", str(tmp_path / "saved"))

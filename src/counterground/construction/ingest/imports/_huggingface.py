@@ -12,7 +12,8 @@ from counterground.construction.ingest.imports._items import Item
 from counterground.construction.ingest.imports._local import Source
 from counterground.construction.ingest.imports._options import ImportOptions, resolve_class_names
 from counterground.construction.ingest.imports._report import RejectedItem
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, needs_extra
+from counterground.photos import is_saved_dataset
 
 _SPEC = re.compile(r"hf:(?P<name>.+?)(?:@(?P<config>[^@:/\\]+))?(?::(?P<split>[^:/\\]+))?")
 _CARRIED = (
@@ -40,7 +41,7 @@ class _Columns:
 
 def is_data_set(source: str) -> bool:
     """Return whether a source is a data set: ``hf:...``, or a folder that ``save_to_disk`` wrote."""
-    return source.startswith("hf:") or _saved(Path(source))
+    return source.startswith("hf:") or is_saved_dataset(Path(source))
 
 
 def read_data_set(source: str, options: ImportOptions) -> Source:
@@ -107,12 +108,10 @@ def _items(
 
 def _load(name: str, config: str | None, wanted: str | None) -> dict[str, Any]:
     """Return the wanted splits by name."""
-    try:
+    with needs_extra("datasets"):
         import datasets
-    except ModuleNotFoundError as error:
-        raise UsageError("Reading data sets needs a package: run `pip install datasets`.") from error
     try:
-        saved = _saved(Path(name))
+        saved = is_saved_dataset(Path(name))
         loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, config)
     # The library, and what reads the files beneath it, raises any exception.
     except Exception as error:
@@ -185,9 +184,3 @@ def _texts(part: Any, columns: _Columns, options: ImportOptions) -> list[str]:
     if columns.names is None:
         return ["" if value is None else str(value).strip() for value in values]
     return ["" if value is None or value < 0 else columns.names[value] for value in values]
-
-
-def _saved(folder: Path) -> bool:
-    return (folder / "dataset_dict.json").is_file() or (
-        (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
-    )
