@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ import polars as pl
 from counterground.decision import Until, score_stopped
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference._fast_decode import measure_fast_decode
+from counterground.inference._heads import Head
 from counterground.inference._predict import class_mean_scores
 from counterground.inference._ready import ReadyEncoder, make_ready
 from counterground.inference._record import (
@@ -28,12 +31,13 @@ from counterground.inference._record import (
 )
 from counterground.inference._stop_early import stop_early
 from counterground.inference.cluster import check_ray, encode_on_ray
-from counterground.inference.encoding import run_encoding
+from counterground.inference.encoding import EncodingJob, run_encoding
 from counterground.inference.generative import check_generative, evaluate_generative
 from counterground.inference.request import (
     CandidateLabels,
     Request,
     Settings,
+    Training,
     candidate_labels,
     check_candidates,
     default_label_space,
@@ -45,11 +49,13 @@ from counterground.models import (
     AnyModels,
     Encoder,
     Generative,
+    ImageEncoder,
     Model,
     NamedModel,
     check_specs,
     left_unchanged,
     named_models,
+    split_head,
 )
 from counterground.photos import Benchmark, prompt_templates
 from counterground.results import ModelRecord, Run
@@ -64,6 +70,7 @@ def evaluate_models(
     settings: Settings,
     out: Path,
     *,
+    train: Benchmark | None = None,
     until: Until | None = None,
     overwrite: bool = False,
 ) -> Run:
@@ -71,12 +78,15 @@ def evaluate_models(
 
     Features are kept in the cache by content, so a run that was stopped continues where it was, and another
     label space, prompt set or grouping decodes no photo again. The same holds for losses and answers of
-    generative models. ``until`` stops as soon as it is decided on which side of its limit each drop is.
-    ``overwrite`` replaces another run in ``out``.
+    generative models. Heads (``?head=``) are fitted on the photos of ``train`` that are not evaluated, or
+    without it on parts of the benchmark, each photo predicted by one that saw no photo of its cluster.
+    ``until`` stops as soon as it is decided on which side of its limit each drop is. ``overwrite`` replaces
+    another run in ``out``.
 
     Raises:
         UsageError: an unknown model, name list, prompt file or label space, a model that cannot be asked
-            under the protocol, or an ``out`` that holds files that are not a run.
+            under the protocol, a head that cannot be fitted, or an ``out`` that holds files that are not a
+            run.
         CounterGroundError: weights that cannot be had, photos none of which can be read,
             an ``out`` that cannot be written or holds another run.
     """
@@ -90,7 +100,9 @@ def evaluate_models(
         raise UsageError("No model was named. Add -m MODEL; `counterground models` lists them.")
     referee = settings.referee if settings.label_space == "confusable" else None
     check_specs([each.spec for each in given if each.made is None] + ([referee] if referee else []))
-    request = replace(_request(benchmark, given, settings), until=until)
+    training = Training.of(train, benchmark) if train else None
+    _check_training(given, training, until)
+    request = replace(_request(benchmark, given, settings), until=until, training=training)
     request_hash = request.hash()
     check_free(out, request_hash, overwrite=overwrite)
     if referee:
@@ -122,6 +134,23 @@ def evaluate_models(
     return run
 
 
+def _check_training(models: Sequence[NamedModel], training: Training | None, until: Until | None) -> None:
+    """See that there is a head to be fitted, and photos for it where too few of the benchmark's are known.
+
+    Of models that are objects in memory it is known only later whether they have one.
+    """
+    with_head = [each.name for each in models if each.made is None and split_head(each.spec)[1]]
+    if training and not with_head and all(each.made is None for each in models):
+        raise UsageError(
+            "--train is what heads are fitted on: add ?head=knn, logistic, linear or prototypes to a model."
+        )
+    if until and with_head and training is None:
+        raise UsageError(
+            f"--until decided looks at few photos at first, and the head of {with_head[0]} is fitted on the "
+            "benchmark's: add --train BENCHMARK."
+        )
+
+
 def _request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
     """Read the files that the settings name, and see that they fit the benchmark."""
     label_space = settings.label_space or default_label_space(benchmark)
@@ -148,23 +177,37 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
         while waiting and weights < _WEIGHTS_TOGETHER:
             given = waiting.popleft()
             borrowed.enter_context(left_unchanged(given.made))
-            group.append((given, _start(request, given)))
+            started = _start(request, given)
+            others = [each for _, each in group if isinstance(each, ReadyEncoder)]
+            if isinstance(started, ReadyEncoder):
+                started = started.sharing(others)
+            group.append((given, started))
             weights += _weight_bytes(group[-1][1])
         encoders = [(given, each) for given, each in group if isinstance(each, ReadyEncoder)]
         _encode_all(request, encoders)
+        fitted = [each.fitted() for _, each in encoders]
         if request.settings.fast_decode:
-            measure_fast_decode(request, [each for _, each in encoders])
-    return [
-        each if isinstance(each, ModelOutcome) else _encoder_outcome(given, each) for given, each in group
-    ]
+            measure_fast_decode(request, fitted)
+    outcomes = iter(
+        [_encoder_outcome(given, each) for (given, _), each in zip(encoders, fitted, strict=True)]
+    )
+    return [each if isinstance(each, ModelOutcome) else next(outcomes) for _, each in group]
 
 
 def _encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
-    """Encode what encoders miss, here or on a cluster."""
+    """Encode what encoders miss, here or on a cluster: of the training photos of their heads, too."""
+    _encode(request, [(given, each.model, each.job) for given, each in ready])
+    training = [(given, each.model, each.training) for given, each in ready if each.training]
+    _encode(request, training)
+
+
+def _encode(request: Request, jobs: Sequence[tuple[NamedModel, Encoder, EncodingJob]]) -> None:
+    """Do each job once: encoders that differ in their heads alone share one."""
+    distinct = {id(job): (given, model, job) for given, model, job in reversed(jobs)}.values()
     settings, encode = request.settings, None
     if settings.engine == "ray":
-        encode = partial(encode_on_ray, [(given, each.model) for given, each in ready], settings)
-    run_encoding([each.job for _, each in ready], settings.show_progress, encode)
+        encode = partial(encode_on_ray, [(given, model) for given, model, _ in distinct], settings)
+    run_encoding([job for *_, job in distinct], settings.show_progress, encode)
 
 
 def _start(request: Request, given: NamedModel) -> ReadyEncoder | ModelOutcome:
@@ -190,22 +233,25 @@ def _encoder_outcome(given: NamedModel, ready: ReadyEncoder) -> ModelOutcome:
     features = ready.features()
     model, predictions = ready.model, ready.predictions(features)
     record = _record(given, model)
-    return ModelOutcome(
-        record, predictions, features.status, model.device, indistinct=ready.head.indistinct()
-    )
+    indistinct = ready.head.indistinct() if isinstance(ready.head, Head) else 0
+    return ModelOutcome(record, predictions, features.status, model.device, indistinct=indistinct)
 
 
 def _record(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
+    """Describe a model; a fitted head makes another model of the same weights."""
+    description, kind, fingerprint = {**model.description, **more}, model.kind, model.fingerprint
+    if isinstance(model, Encoder) and model.head:
+        head = json.dumps(description["head"], sort_keys=True)
+        kind = ImageEncoder.kind
+        fingerprint = hashlib.sha256(f"{fingerprint}\n{model.head}\n{head}".encode()).hexdigest()
     return ModelRecord(
-        name=given.name,
-        spec=given.spec,
-        kind=model.kind,
-        fingerprint=model.fingerprint,
-        description={**model.description, **more},
+        name=given.name, spec=given.spec, kind=kind, fingerprint=fingerprint, description=description
     )
 
 
 def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
+    if split_head(referee)[1]:
+        raise UsageError(f"{referee}: confusable names are chosen by a model's own head; leave out ?head=.")
     model = request.settings.load(referee)
     if isinstance(model, Generative):
         raise UsageError(
@@ -215,5 +261,6 @@ def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
     assert isinstance(model, Encoder)
     ready = make_ready(request, model)
     _encode_all(request, [(NamedModel(referee, referee), ready)])
+    assert isinstance(ready.head, Head)
     means = class_mean_scores(request.benchmark, ready.features(), ready.head)
     return with_confusable(request.candidates, means, referee)

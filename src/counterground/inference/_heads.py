@@ -63,8 +63,10 @@ def build_head(
     (paper section 4 with one template, table 10 with 80). Classifiers: the logits of the names.
 
     Raises:
-        UsageError: a classifier has no output for a name.
+        UsageError: a classifier has no output for a name, or a model whose head is to be fitted.
     """
+    if getattr(model, "head", None) is not None:
+        raise UsageError(f"{model.display_name}: heads are fitted by evaluate only; leave out ?head=.")
     if model.kind == "classifier":
         return Head(None, _columns(model, space), 1.0)  # type: ignore[arg-type]
     column_of = {text: column for column, text in enumerate(dict.fromkeys(texts))}

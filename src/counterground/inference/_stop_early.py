@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from counterground.decision import Until, look
-from counterground.inference._ready import make_ready
+from counterground.inference._ready import ReadyEncoder, make_ready
 from counterground.inference.encoding import run_encoding
 from counterground.inference.generative import evaluate_generative
 from counterground.inference.request import Request
@@ -107,6 +107,14 @@ def _predictions(request: Request, given: NamedModel, looks: Sequence[np.ndarray
                 yield evaluate_generative(part, model).predictions
                 continue
             assert isinstance(model, Encoder)
-            ready = (ready or make_ready(request, model)).look_at(part)
+            ready = (ready or _ready(request, model)).look_at(part)
             run_encoding([ready.job], show_progress=False)
             yield ready.predictions(ready.job.features())
+
+
+def _ready(request: Request, model: Encoder) -> ReadyEncoder:
+    """Make an encoder ready; a head is fitted at once, on photos that are not evaluated."""
+    ready = make_ready(request, model)
+    if ready.training:
+        run_encoding([ready.training], request.settings.show_progress)
+    return ready.fitted()

@@ -64,6 +64,7 @@ from counterground.metrics._scores import (
 from counterground.metrics._settings import (
     BY_SIDE,
     CLASSIFICATION,
+    FITTED_HEAD,
     KEY_SCHEMA,
     KEYS,
     SETTING,
@@ -82,6 +83,7 @@ __all__ = [
     "COMPARISON_SCHEMA",
     "EDGE",
     "FEWEST",
+    "FITTED_HEAD",
     "GROUPS",
     "INTERCEPT",
     "KEYS",

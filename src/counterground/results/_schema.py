@@ -119,6 +119,11 @@ class ModelRecord(_Record):
         return {"name": fields.get("spec"), **fields} if isinstance(fields, dict) else fields
 
     @property
+    def reads_names(self) -> bool:
+        """Whether names and prompts decide its predictions: not with classes of its own or a fitted head."""
+        return self.kind not in ("classifier", "image_encoder")
+
+    @property
     def in_memory(self) -> bool:
         """Whether it was an object of a Python program, which no specification loads again."""
         return self.spec.startswith("object:")
@@ -195,7 +200,8 @@ class RunInfo(_Record):
     that was asked: runs with the same one may replace each other. ``protocol`` (None: each model's own),
     ``loss``, ``article`` and ``aliases`` say how generative models were asked. ``warnings`` concern the whole
     run, ``model_warnings`` one model each (by its name). ``runtime`` is what was asked for; each model's
-    description says what ran it.
+    description says what ran it. ``train`` are the photos that heads were fitted on, None for parts of the
+    benchmark itself; each model's description, under ``head``, says how.
     """
 
     counterground_version: str
@@ -228,6 +234,7 @@ class RunInfo(_Record):
     stopping: StoppingRecord | None = None
     runtime: str = "auto"
     fast_decode: bool = False
+    train: BenchmarkRecord | None = None
 
     def loading_note(self, of: str = "") -> str:
         """Return what readers must know of how models were loaded; empty where that is as trained.

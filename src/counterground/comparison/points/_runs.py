@@ -64,8 +64,11 @@ def run_rows(run: Run, source: str, paper: PaperSetting) -> list[dict[str, Any]]
 def family_of(record: ModelRecord) -> str:
     """Return ``clip`` (dual encoders), ``lvlm`` (generative models), ``imagenet`` or ``other``.
 
-    ``imagenet`` are classifiers trained on ImageNet-1K and nothing else, as the paper's are.
+    ``imagenet`` are classifiers trained on ImageNet-1K and nothing else, as the paper's are; a fitted head
+    makes any model ``other``.
     """
+    if "head" in record.description:
+        return "other"
     if record.kind == "dual_encoder":
         return "clip"
     if record.kind == "generative":

@@ -12,7 +12,7 @@ from counterground.inference.request._candidates import (
     with_confusable,
 )
 from counterground.inference.request._prompt_specs import PromptSpec, prompt_specs, takes_an
-from counterground.inference.request._request import Request
+from counterground.inference.request._request import Request, Training
 from counterground.inference.request._settings import Article, Engine, Loss, Settings
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "PromptSpec",
     "Request",
     "Settings",
+    "Training",
     "candidate_labels",
     "check_candidates",
     "default_label_space",
