@@ -14,8 +14,8 @@ from counterground.models import HeadSpec
 # Numbers to choose from; of those that are equally good the first is taken.
 CHOICES: dict[str, tuple[float, ...]] = {
     "knn": (1, 5, 10, 20, 50, 100, 200),
-    "logistic": (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
-    "linear": (1e4, 1e3, 1e2, 1e1, 1.0),
+    "logistic": (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0),
+    "linear": (1e4, 1e3, 1e2, 10.0, 1.0, 0.1),
 }
 # As in DINO's evaluation (its eval_knn.py): a neighbour's vote is exp(cosine / 0.07).
 _TEMPERATURE = 0.07
