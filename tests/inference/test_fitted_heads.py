@@ -1,4 +1,4 @@
-"""Heads fitted on features: equal to scikit-learn, without a leak, beside other models, refused in one line."""
+"""Heads fitted on features: equal to scikit-learn, without a leak, and in one report with other models."""
 
 from __future__ import annotations
 

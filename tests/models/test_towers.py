@@ -72,15 +72,6 @@ def test_efficientnet_gives_1280_features(photo):
     assert model.fingerprint != whole.fingerprint
 
 
-def _dinov2(folder):
-    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
-
-    Dinov2Model(Dinov2Config(**tiny_hf._TOWER, image_size=32, patch_size=8)).save_pretrained(folder)
-    BitImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
-        folder
-    )
-
-
 def _vit(folder, *, pooler):
     from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
@@ -101,7 +92,10 @@ def _classifier(folder):
 
 
 HF = {
-    "DINOv2": (_dinov2, lambda model, pixels: model(pixels).pooler_output),
+    "DINOv2": (
+        lambda folder: tiny_hf.build("dinov2", folder),
+        lambda model, pixels: model(pixels).pooler_output,
+    ),
     "ViT": (lambda folder: _vit(folder, pooler=True), lambda model, pixels: model(pixels).pooler_output),
     "DINO, without a pooler": (
         lambda folder: _vit(folder, pooler=False),
@@ -158,13 +152,13 @@ def test_a_function_of_the_users_own_may_end_in_features(photo, own_modules, mon
 
 
 def test_a_model_without_classes_says_what_it_needs(tmp_path):
-    with pytest.raises(UsageError, match="timm:vit_small_patch14_dinov2.lvd142m[?]head=knn"):
+    with pytest.raises(UsageError, match=r"timm:vit_small_patch14_dinov2.lvd142m[?]head=knn"):
         check_specs(["timm:vit_small_patch14_dinov2.lvd142m"])
     check_specs(
         ["timm:vit_small_patch14_dinov2.lvd142m?head=knn", "timm:vit_base_patch16_224.mae?head=linear"]
     )
-    _dinov2(tmp_path / "dino")
-    with pytest.raises(UsageError, match="cannot be scored as it is.*add [?]head=knn"):
+    tiny_hf.build("dinov2", tmp_path / "dino")
+    with pytest.raises(UsageError, match=r"cannot be scored as it is.*add [?]head=knn"):
         check_specs([f"hf:{tmp_path / 'dino'}"])
     (listed,) = list_models("timm:vit_small_patch14_dinov2.lvd142m")
     assert (listed.kind, "?head=knn" in listed.note) == ("image_encoder", True)

@@ -31,8 +31,8 @@ from counterground.cli._options import (
           -m hf:google/siglip2-base-patch16-224 -o runs/both
         counterground evaluate my-photos -m hf:llava-hf/llava-1.5-7b-hf \\
           --label-space benchmark --precision bf16 -o runs/llava
-        counterground evaluate my-photos -m 'timm:vit_small_patch14_dinov2.lvd142m?head=knn' \\
-          --label-space benchmark -o runs/dino
+        counterground evaluate my-photos -m 'efficientnet-lite0?head=prototypes' \\
+          --label-space benchmark -o runs/fitted
     """,
 )
 @click.argument("benchmark")

@@ -81,9 +81,10 @@ def check_specs(specs: Sequence[str]) -> None:
             if head is None:
                 family.resolve(spec)
                 continue
-            _check_has_features(spec, family.kind(place))
+            if family.tower is None and family.kind(place) == "generative":
+                raise UsageError(f"{spec}: a generative model answers in text; ?head= is for image encoders.")
             (family.tower or family).resolve(place)
-        check_can_fit()
+        _check_can_fit()
 
 
 def load_model(
@@ -161,17 +162,7 @@ def _check_head(model: Model, *, fitted_head: bool) -> None:
         raise UsageError(f"{model.spec}: a head is fitted by evaluate and discover only; leave out ?head=.")
 
 
-def _check_has_features(spec: str, kind: Kind | None) -> None:
-    if kind == "generative":
-        raise UsageError(f"{spec}: a generative model answers in text; ?head= is for image encoders.")
-
-
-def check_can_fit() -> None:
-    """Check that what fits heads is installed.
-
-    Raises:
-        UsageError: it is not.
-    """
+def _check_can_fit() -> None:
     try:
         require("sklearn")
     except ModuleNotFoundError as error:
