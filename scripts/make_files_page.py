@@ -189,8 +189,8 @@ RECORDS = {
     "fingerprint": "hash of weights and preprocessing",
     "description": "architecture, weights, preprocessing, activation, parameters, training data, ...; "
     "`runtime` (`eager` or what else ran it), `runtime_difference` (largest difference from eager PyTorch, "
-    "as a part of the largest number), `runtimes_measured` (photos a second, difference, why `refused`); `head`: "
-    "what was fitted on which photos, how many of them common and counter, and the number that was chosen",
+    "as a part of the largest number), `runtimes_measured` (photos a second, difference, why `refused`); "
+    "`head`: what was fitted on which photos, how many of them common and counter, and the number chosen",
     "photos": "in the manifest",
     "unreadable": "left out, listed in `unreadable.csv`",
     "converted_to_rgb": "photos that were not RGB",

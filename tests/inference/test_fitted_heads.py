@@ -314,9 +314,7 @@ def test_training_photos_that_cannot_do_are_refused(photos, tiny_clip, tmp_path,
     said = refused(*model, benchmark=one)
     assert "all photos that a head can be fitted on are of class 'ice bear'; it needs two classes." in said
     said = refused(*model, "--until", "decided")
-    assert "--until decided looks at few photos at first" in said
-    said = refused("-m", f"open_clip:{tiny_clip}", "--train", two)
-    assert "--train is what heads are fitted on: add ?head=knn" in said
+    assert "--until decided begins with few photos" in said
 
 
 def test_all_names_of_imagenet_need_training_photos(photos, tiny_clip, tmp_path):
@@ -333,6 +331,14 @@ def test_a_class_of_one_cluster_cannot_be_cross_fitted(photos, tiny_clip, tmp_pa
     benchmark = replace(benchmark, photos=benchmark.photos.with_columns(cluster=swans))
     with pytest.raises(UsageError, match=r"no photo of class 'black swan' is left.*--train BENCHMARK"):
         evaluate_models(benchmark, f"open_clip:{tiny_clip}?head=knn", SETTINGS, tmp_path / "run")
+
+
+def test_training_photos_without_a_head_are_warned_of(photos, tiny_clip, tmp_path):
+    train = read_benchmark(of_classes(photos, tmp_path / "train", "ice bear"))
+    run = evaluate_models(
+        read_benchmark(photos), f"open_clip:{tiny_clip}", SETTINGS, tmp_path / "run", train=train
+    )
+    assert "No model has a head that is fitted (?head=): --train has no effect." in run.info.warnings
 
 
 def test_clusters_with_the_same_names_in_both_are_warned_of(photos, tiny_clip, tmp_path):

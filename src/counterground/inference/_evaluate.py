@@ -101,7 +101,6 @@ def evaluate_models(
     referee = settings.referee if settings.label_space == "confusable" else None
     check_specs([each.spec for each in given if each.made is None] + ([referee] if referee else []))
     training = Training.of(train, benchmark) if train else None
-    _check_training(given, training, until)
     request = replace(_request(benchmark, given, settings), until=until, training=training)
     request_hash = request.hash()
     check_free(out, request_hash, overwrite=overwrite)
@@ -134,23 +133,6 @@ def evaluate_models(
     return run
 
 
-def _check_training(models: Sequence[NamedModel], training: Training | None, until: Until | None) -> None:
-    """See that there is a head to be fitted, and photos for it where too few of the benchmark's are known.
-
-    Of models that are objects in memory it is known only later whether they have one.
-    """
-    with_head = [each.name for each in models if each.made is None and split_head(each.spec)[1]]
-    if training and not with_head and all(each.made is None for each in models):
-        raise UsageError(
-            "--train is what heads are fitted on: add ?head=knn, logistic, linear or prototypes to a model."
-        )
-    if until and with_head and training is None:
-        raise UsageError(
-            f"--until decided looks at few photos at first, and the head of {with_head[0]} is fitted on the "
-            "benchmark's: add --train BENCHMARK."
-        )
-
-
 def _request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
     """Read the files that the settings name, and see that they fit the benchmark."""
     label_space = settings.label_space or default_label_space(benchmark)
@@ -178,9 +160,8 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
             given = waiting.popleft()
             borrowed.enter_context(left_unchanged(given.made))
             started = _start(request, given)
-            others = [each for _, each in group if isinstance(each, ReadyEncoder)]
             if isinstance(started, ReadyEncoder):
-                started = started.sharing(others)
+                started = started.sharing([each for _, each in group if isinstance(each, ReadyEncoder)])
             group.append((given, started))
             weights += _weight_bytes(group[-1][1])
         encoders = [(given, each) for given, each in group if isinstance(each, ReadyEncoder)]
@@ -188,10 +169,11 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
         fitted = [each.fitted() for _, each in encoders]
         if request.settings.fast_decode:
             measure_fast_decode(request, fitted)
-    outcomes = iter(
-        [_encoder_outcome(given, each) for (given, _), each in zip(encoders, fitted, strict=True)]
-    )
-    return [each if isinstance(each, ModelOutcome) else next(outcomes) for _, each in group]
+    ready = iter(fitted)
+    return [
+        each if isinstance(each, ModelOutcome) else _encoder_outcome(given, next(ready))
+        for given, each in group
+    ]
 
 
 def _encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
@@ -202,8 +184,8 @@ def _encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder
 
 
 def _encode(request: Request, jobs: Sequence[tuple[NamedModel, Encoder, EncodingJob]]) -> None:
-    """Do each job once: encoders that differ in their heads alone share one."""
-    distinct = {id(job): (given, model, job) for given, model, job in reversed(jobs)}.values()
+    """Do each job once: encoders that differ in their heads alone share it."""
+    distinct = {id(job): (given, model, job) for given, model, job in jobs}.values()
     settings, encode = request.settings, None
     if settings.engine == "ray":
         encode = partial(encode_on_ray, [(given, model) for given, model, _ in distinct], settings)

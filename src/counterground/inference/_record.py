@@ -241,6 +241,8 @@ def _warnings(
     settings = request.settings
     if settings.fast_decode and not any(_fast_decode(outcome) for outcome in outcomes):
         warnings.append("Photos were decoded in full: --fast-decode suits none of these models.")
+    if request.training and not any("head" in outcome.record.description for outcome in outcomes):
+        warnings.append("No model has a head that is fitted (?head=): --train has no effect.")
     chosen = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")
     if chosen and all(outcome.generative is None for outcome in outcomes):
         warnings.append("No model is generative: --protocol, --loss, --article and --aliases have no effect.")
