@@ -1,7 +1,5 @@
 """``python -m counterground``."""
 
-import sys
+from counterground.cli import console
 
-from counterground.cli import main
-
-sys.exit(main())
+console()

@@ -58,6 +58,8 @@ def duration(seconds: float | None) -> str:
 def legible(value: Any) -> Any:
     """Drop from all texts of JSON-like data what `one_line` drops, but keep white space and `isolated`."""
     if isinstance(value, str):
+        if value.isprintable():  # most are, and photos in pages are long
+            return value
         return "".join(char for char in value if _visible(char) or char in _KEPT)
     if isinstance(value, dict):
         return {legible(key): legible(item) for key, item in value.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 import click
 
@@ -27,7 +29,7 @@ from counterground.errors import CounterGroundError, UsageError, error_summary, 
 from counterground.plugins import plugin_modules
 from counterground.text import one_line
 
-__all__ = ["counterground", "main"]
+__all__ = ["console", "counterground", "main"]
 
 
 @click.group(cls=Group, context_settings=settings(), invoke_without_command=True)
@@ -83,6 +85,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         click.echo(_one_line(error), err=True)
         return 2 if isinstance(error, UsageError) else 1
+
+
+def console() -> NoReturn:
+    """Run the command line and end the process with its exit status.
+
+    The process is not taken apart: freeing PyTorch's modules takes a second, and nothing is gained.
+    """
+    status = main()
+    atexit._run_exitfuncs()  # noqa: SLF001 - what packages asked to be called
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass  # its reader has left
+    except OSError as error:
+        status = status or 1
+        click.echo(f"Error: cannot write the output: {error.strerror}.", err=True)
+    os._exit(status)
 
 
 def _command_path(given: Sequence[str]) -> str:

@@ -53,6 +53,7 @@ from counterground.models import (
     Model,
     NamedModel,
     check_specs,
+    freed_memory_kept,
     left_unchanged,
     named_models,
     split_head,
@@ -146,8 +147,9 @@ def _request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Set
 def _evaluate_all(request: Request) -> list[ModelOutcome]:
     waiting = deque(request.models)
     outcomes: list[ModelOutcome] = []
-    while waiting:
-        outcomes += _evaluate_group(request, waiting)
+    with freed_memory_kept():
+        while waiting:
+            outcomes += _evaluate_group(request, waiting)
     return outcomes
 
 

@@ -10,7 +10,7 @@ from counterground.models._base import (
     Precision,
     Protocol,
 )
-from counterground.models._device import autocast, check_precision, resolve_device
+from counterground.models._device import autocast, check_precision, freed_memory_kept, resolve_device
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
 from counterground.models._head_spec import HeadSpec, split_head
 from counterground.models._named import AnyModel, AnyModels, NamedModel, named_models
@@ -51,6 +51,7 @@ __all__ = [
     "check_specs",
     "expand_specs",
     "expected_kind",
+    "freed_memory_kept",
     "left_unchanged",
     "list_models",
     "load_model",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterground.models._base import DualEncoder
+from counterground.models._device import freed_memory_kept
 from counterground.models._network import NetworkEncoder
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class TextEncoder:
             return self(["a text, to learn the width"])[:0]
         distinct = list(dict.fromkeys(texts))
         rows = {text: row for row, text in enumerate(distinct)}
-        with torch.inference_mode():
+        with torch.inference_mode(), freed_memory_kept():
             embedded = self.encode(distinct)
         return np.take(embedded, [rows[text] for text in texts], axis=0)
 

@@ -16,10 +16,11 @@ import re
 import sys
 import sysconfig
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
+from itertools import chain
 from pathlib import Path, PurePath
 from types import (
     BuiltinFunctionType,
@@ -47,6 +48,8 @@ _READS_GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 # Attributes of a class that lead to its slots and caches; those of compiled classes are of these types.
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, BuiltinFunctionType)
 _LEAVES = (bool, int, float, complex, str, bytes, Enum, PurePath)
+_SIMPLE = {bool, int, float, complex, str, bytes}
+_LONG = 1000  # entries
 # Of a torch.nn.Module: whether it is in training is the caller's doing.
 _NOT_SETTINGS = frozenset({"training"})
 _WEIGHTS = "_parameters"
@@ -134,6 +137,16 @@ def code_fingerprint(module: ModuleType | None, *objects: Any, weights: bool = F
     return CodeFingerprint({**parts, "process": _PROCESS}, (warning,))
 
 
+def _all_leaves(values: Iterable[Any]) -> bool:
+    """Whether values are texts and numbers, alone or in tuples."""
+    kept = list(values)
+    kinds = {type(each) for each in kept}
+    if kinds <= _SIMPLE:
+        return True
+    inner = [each for each in kept if type(each) is tuple]
+    return kinds <= {*_SIMPLE, tuple} and _all_leaves(chain.from_iterable(inner))
+
+
 class CodeHasher:
     """Visits objects once each and gathers the source files behind them."""
 
@@ -160,6 +173,8 @@ class CodeHasher:
         self._seen[id(value)] = value
         if isinstance(value, list | Mapping):
             each_of = value if isinstance(value, list) else value.items()
+            if len(value) > _LONG and _all_leaves(each_of):  # a vocabulary, of which a digest is enough
+                return hashlib.sha256(repr(list(each_of)).encode()).hexdigest()
             return [self.describe(each, depth + 1) for each in each_of]
         return self._named(value) or self._held(value, depth + 1)
 

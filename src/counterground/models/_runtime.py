@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from counterground.errors import CounterGroundError, is_installed
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
     import torch
 
 RuntimeChoice = Literal["auto", "eager", "onnx", "compile"]
 Forward = Callable[["torch.Tensor"], Any]
 
 _OPSET = 17
+_FOLDED = "channels_last, folded batch norm"
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,14 @@ class Runtime:
         start: returns the forward pass, given a network and a batch as it will get them. May raise anything.
         choice: the ``--runtime`` that asks for it; ``auto`` may pick any.
         pays_after: seconds of encoding below which ``auto`` does not start it.
+        unless: the name of one that is not slower, beside which ``auto`` does not start it.
     """
 
     name: str
     start: Callable[[torch.nn.Module, torch.Tensor], Forward]
     choice: RuntimeChoice = "auto"
     pays_after: float = 0.0
+    unless: str | None = None
 
 
 def runtimes_for(network: torch.nn.Module, device: str, precision: str) -> tuple[Runtime, ...]:
@@ -55,11 +60,11 @@ def runtimes_for(network: torch.nn.Module, device: str, precision: str) -> tuple
     if len(convolutions) > 1:  # a vision transformer has one, which cuts the patches
         normalised = any(type(layer) is torch.nn.BatchNorm2d for layer in network.modules())
         if normalised and torch.nn.Conv2d in convolutions:  # folding looks for these types and no others
-            found.append(Runtime("channels_last, folded batch norm", _start_folded))
-        found.append(Runtime("channels_last", _start_channels_last))
+            found.append(Runtime(_FOLDED, _start_folded))
+        found.append(Runtime("channels_last", _start_channels_last, unless=_FOLDED))
     if (kind, precision) == ("cpu", "fp32") and all(map(find_spec, ("onnx", "onnxruntime"))):
         name = f"onnxruntime {version('onnxruntime')}, opset {_OPSET}"
-        found.append(Runtime(name, _start_onnx, "onnx", pays_after=8))
+        found.append(Runtime(name, _start_onnx, "onnx", pays_after=2))
     # On the processor it takes a minute to start and is not faster than ONNX Runtime.
     pays_after = 60 if kind == "cuda" else math.inf
     found.append(Runtime("torch.compile", _start_compiled, "compile", pays_after))
@@ -110,21 +115,24 @@ def _start_onnx(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
     options.log_severity_level = 3
     # Threads that wait in a loop would take the processor from those that decode the next photos.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # A file, not memory: weights of more than 2 GB go into a second one.
-    with tempfile.TemporaryDirectory() as folder:
-        graph = Path(folder) / "network.onnx"
-        _export(network, batch, graph)
-        session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    graph = _export(network, batch)
+    weights = _without_weights(graph, network)
+    arrays = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+    options.add_external_initializers(list(weights), arrays)
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
-    def forward(batch: torch.Tensor) -> torch.Tensor:
+    def forward(batch: torch.Tensor, _memory: object = (weights, arrays)) -> torch.Tensor:  # kept as long
         (made,) = session.run(None, {"photos": batch.contiguous().numpy()})
         return torch.from_numpy(made)
 
     return forward
 
 
-def _export(network: torch.nn.Module, batch: torch.Tensor, graph: Path) -> None:
-    """Write the network as an ONNX graph that takes any number of photos."""
+def _export(network: torch.nn.Module, batch: torch.Tensor) -> onnx.ModelProto:
+    """Return the network as an ONNX graph that takes any number of photos, and its weights as inputs, too."""
+    import onnx
     import torch
     from torch.jit._trace import TracerWarning
 
@@ -133,24 +141,53 @@ def _export(network: torch.nn.Module, batch: torch.Tensor, graph: Path) -> None:
     for layer in own.modules():
         if "fused_attn" in vars(layer):  # timm's name for it
             vars(layer)["fused_attn"] = False
-    with _without_fused_attention(), warnings.catch_warnings(record=True) as said:
+    with (
+        tempfile.NamedTemporaryFile(suffix=".onnx") as written,
+        _without_fused_attention(),
+        warnings.catch_warnings(record=True) as said,
+    ):
         # The newer exporter needs two more packages and takes ten times as long.
         warnings.simplefilter("always")
         torch.onnx.export(
             own,
             (torch.zeros(2, *batch.shape[1:]),),
-            str(graph),
+            written.name,
             input_names=["photos"],
             output_names=["features"],
             dynamic_axes={"photos": {0: "n"}, "features": {0: "n"}},
             opset_version=_OPSET,
             dynamo=False,
+            export_params=False,  # copying them takes most of the time of an export
+            do_constant_folding=False,  # which ONNX Runtime does
         )
+        graph = onnx.load(written.name)
     for warning in said:
         # Libraries decide by shapes, which do not change. A user's own code may decide by what is in a photo.
         if issubclass(warning.category, TracerWarning) and not is_installed(warning.filename):
             place = f"{Path(warning.filename).name}, line {warning.lineno}"
             raise CounterGroundError(f"{place} may decide by values, which a graph does not hold")
+    return graph
+
+
+def _without_weights(graph: onnx.ModelProto, network: torch.nn.Module) -> dict[str, npt.NDArray[Any]]:
+    """Make constants of the graph's weights that lie outside it; return them, which the network shares."""
+    import onnx
+
+    held = dict(chain(network.named_parameters(), network.named_buffers()))
+    weights = {}
+    for given in [each for each in graph.graph.input if each.name != "photos"]:
+        array = held[given.name].detach().contiguous().numpy()
+        outside = graph.graph.initializer.add(
+            name=given.name,
+            dims=array.shape,
+            data_type=given.type.tensor_type.elem_type,
+            data_location=onnx.TensorProto.EXTERNAL,
+        )
+        for key, value in {"location": "memory", "offset": 0, "length": array.nbytes}.items():
+            outside.external_data.add(key=key, value=str(value))
+        weights[given.name] = array
+        graph.graph.input.remove(given)
+    return weights
 
 
 def _require_pixels(batch: torch.Tensor) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +21,7 @@ from counterground.errors import CounterGroundError, error_summary
 from counterground.inference.encoding import EncodeFn, decode_photo, encode_block, encode_fn
 from counterground.inference.request import Settings
 from counterground.inference.store import Block
-from counterground.models import Encoder, NamedModel
+from counterground.models import Encoder, NamedModel, freed_memory_kept
 
 # What decides features besides the model. Ray itself refuses another Python or another Ray.
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "timm", "torch", "torchvision", "transformers")
@@ -102,6 +102,8 @@ class Worker:
         self._plan, self._begun = plan, begun
         self._node = f"Node {socket.gethostname()}"
         self._functions: dict[int, EncodeFn] = {}
+        self._memory = ExitStack()  # until the process ends
+        self._memory.enter_context(freed_memory_kept())
         self._network = threading.Lock()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:

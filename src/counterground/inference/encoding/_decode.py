@@ -36,7 +36,7 @@ class EncodeFn:
     ``prepare`` is called in threads; ``encode`` gets a block of what it returned, None for unreadable photos,
     and returns ``[n, dim]`` float32. Functions with the same ``geometry`` share what ``prepare`` returns, a
     crop ``[3, h, w]`` uint8, which leaves the image as it was. ``at_least`` allows scaled decoding
-    (`load_photo`).
+    (`load_photo`). ``on_processor``: ``encode`` uses the cores that decoding uses.
     """
 
     model: str
@@ -46,6 +46,7 @@ class EncodeFn:
     encode: Callable[[Sequence[Any]], np.ndarray]
     geometry: str | None = None
     at_least: int | None = None
+    on_processor: bool = False
 
 
 def prepare_blocks(

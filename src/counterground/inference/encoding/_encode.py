@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FAST_DECODE_SIDE = 512
 """Pixels that both sides of a JPEG keep at least under ``--fast-decode``, whatever the model."""
+# Blocks decoded while another is encoded; not on the processor, where the two would share the cores.
 _BLOCKS_AHEAD = 3
 # Photos that are opened at most to find a readable one before the work begins.
 _TRIED = 8
@@ -77,7 +78,14 @@ def plan_encoding(
 def encode_fn(model: Encoder, batch_size: int, *, fast_decode: bool = False) -> EncodeFn:
     """Return what turns photos into the model's features, in blocks of ``batch_size`` at most."""
     encode = partial(_forward, model, batch_size)
-    how = EncodeFn(model.display_name, model.dim, model.convert_rgb_first, model.preprocess, encode)
+    how = EncodeFn(
+        model.display_name,
+        model.dim,
+        model.convert_rgb_first,
+        model.preprocess,
+        encode,
+        on_processor=model.device == "cpu",
+    )
     if model.split is None:
         return how
     at_least = FAST_DECODE_SIDE if fast_decode and decodes_fast(model) else None
@@ -144,7 +152,8 @@ def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) 
     """Encode and store what jobs over the same photos miss: a photo is decoded in a thread, once for all."""
     missing, same = missing_blocks(jobs), missing_blocks(jobs)
     blocks = (([job.function for job in wanting], photos) for _, photos, wanting in same)
-    prepared = prepare_blocks(blocks, ahead=_BLOCKS_AHEAD)
+    shared = any(job.function.on_processor for job in jobs)
+    prepared = prepare_blocks(blocks, ahead=0 if shared else _BLOCKS_AHEAD)
     for (number, block, wanting), photos in zip(missing, prepared, strict=True):
         for job, of_job in zip(wanting, photos, strict=True):
             job.encode(number, of_job)

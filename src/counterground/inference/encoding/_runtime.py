@@ -29,9 +29,9 @@ TOLERANCE = {"fp32": 1e-5, "fp16": 2e-3, "bf16": 2e-2}
 number. The order of two names can change only where they are closer than twice that."""
 
 # Photos of the first block on which runtimes are compared with eager PyTorch, and timed.
-_COMPARED, _TIMED = 32, 4
+_COMPARED, _TIMED = 16, 4
 # Photos and seconds of work below which nothing is measured.
-_FEW, _SHORT = 2 * _COMPARED, 3.0
+_FEW, _SHORT = 64, 1.0
 # How many times as fast as eager PyTorch is worth a change.
 _FASTER = 1.1
 _NEEDS = {
@@ -79,7 +79,7 @@ def choose_runtime(
 ) -> None:
     """Let the fastest runtime that gives the numbers of eager PyTorch encode the model's photos.
 
-    All are timed on a few photos of the first block, the fastest is compared on all of it (at most 32). The
+    All are timed on a few photos of the first block, the fastest is compared on more of it (at most 16). The
     choice is kept in the cache, so that a resumed run goes on as it began, and is in ``model.description``.
     ``wanted``: ``auto``, ``eager``, or the one that must be used.
 
@@ -184,6 +184,9 @@ class _Trial:
         for name, runtime in runtimes.items():
             if self.automatic and self.photos < fastest * runtime.pays_after:
                 left_out |= math.isfinite(runtime.pays_after)
+                continue
+            better = measured.get(runtime.unless or "")
+            if self.automatic and better and better.refused is None:
                 continue
             self.model.run_by(runtime)
             measured[name] = self.measured(some, expected[: len(some)])

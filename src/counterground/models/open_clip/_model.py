@@ -220,19 +220,30 @@ def _create(name: str, forced: dict[str, Any], preprocess: dict[str, Any] | None
     import logging
 
     import open_clip
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Unfilled(TorchFunctionMode):
+        """Leave out random numbers, which take longer than reading the weights that replace all of them."""
+
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if function in {torch.Tensor.normal_, torch.Tensor.uniform_}:
+                return args[0]
+            return function(*args, **(kwargs or {}))
 
     disabled = logging.root.manager.disable
     # OpenCLIP logs that the model starts at random, which would alarm: its weights are loaded next.
     logging.disable(logging.WARNING)
     try:
-        return open_clip.create_model(
-            name,
-            load_weights=False,
-            pretrained_image=False,
-            pretrained_text=False,
-            force_preprocess_cfg=preprocess,
-            **forced,
-        )
+        with Unfilled():
+            return open_clip.create_model(
+                name,
+                load_weights=False,
+                pretrained_image=False,
+                pretrained_text=False,
+                force_preprocess_cfg=preprocess,
+                **forced,
+            )
     finally:
         logging.disable(disabled)
 

@@ -184,5 +184,5 @@ def _shrink(source: PhotoSource, identity: str, side: int) -> str | UnreadablePh
     bare = Image.new("RGB", image.size)
     bare.paste(image)
     buffer = BytesIO()
-    bare.save(buffer, "WEBP", quality=_QUALITY, method=4)
+    bare.save(buffer, "WEBP", quality=_QUALITY, method=2)  # twice as fast as 4, 4 % larger
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
