@@ -138,7 +138,7 @@ class Fitting:
                 f"{self.name}: k={self.head.value:g} is more than the {counted(len(training), 'photo')} that "
                 "the head is fitted on."
             )
-        if self.head.is_chosen and not self._splits(training):
+        if self.head.is_chosen and not self.splits(training):
             raise UsageError(
                 f"{self.name}: {self.head.parameter} cannot be chosen by leaving out clusters, since a class "
                 f"is lost with each: give it, as in ?head={self.head.kind}&{self.head.parameter}="
@@ -157,7 +157,7 @@ class Fitting:
         with progress_bar(f"{self.name}, head", total=len(read.training), shown=show_progress) as bar:
             for training in read.training:
                 read.check(training)
-                splits = read._splits(training) if self.head.is_chosen else []  # noqa: SLF001  its own
+                splits = read.splits(training) if self.head.is_chosen else []
                 matrix = features.rows(read.rows[training])
                 heads.append(fit_head(self.head, matrix, read.labels[training], len(self.space), splits))
                 bar.advance(1)
@@ -165,7 +165,7 @@ class Fitting:
         parts = None if self.parts is None else dict(zip(paths, self.parts.tolist(), strict=True))
         return FittedHeads(tuple(heads), parts, read.account(heads), tuple(read.warnings(heads)))
 
-    def _splits(self, training: np.ndarray) -> list[Split]:
+    def splits(self, training: np.ndarray) -> list[Split]:
         """Return splits of training photos by cluster, those whose training side has every class."""
         labels, clusters = self.labels[training], self.clusters[training]
         parts = parts_of(labels, clusters, _CHOOSING_PARTS)
