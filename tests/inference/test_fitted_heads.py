@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import timm
 import torch
-from noise_photos import save_noise
+from noise_photos import save_animals, save_noise
 from PIL import Image
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
@@ -339,6 +339,13 @@ def test_training_photos_without_a_head_are_warned_of(photos, tiny_clip, tmp_pat
         read_benchmark(photos), f"open_clip:{tiny_clip}", SETTINGS, tmp_path / "run", train=train
     )
     assert "No model has a head that is fitted (?head=): --train has no effect." in run.info.warnings
+
+
+def test_two_clusters_of_each_class_are_enough(tiny_clip, tmp_path):
+    few = read_benchmark(save_animals(tmp_path / "few", per_group=1))
+    run = evaluate_models(few, f"open_clip:{tiny_clip}?head=knn&k=1", SETTINGS, tmp_path / "run")
+    assert len(run.predictions) == 6
+    assert run.info.models[0].description["head"]["cross_fitted_parts"] == 2
 
 
 def test_clusters_with_the_same_names_in_both_are_warned_of(photos, tiny_clip, tmp_path):
