@@ -48,8 +48,9 @@ MEANINGS = {
     "source": "page the photo comes from",
     "model": "name of the model: that of `-m NAME=SPEC`, else its specification",
     "names": "how ImageNet classes are written in prompts: `openai`, `wordnet`, or `file@hash`",
-    "prompts": "`simple`, `openai`, or `file@hash`; for a generative model, the question",
-    "protocol": "`classification`, or the protocol of a generative model",
+    "prompts": "`simple`, `openai`, or `file@hash`; for a generative model, the question; for a fitted head, "
+    "the head and what it was fitted on",
+    "protocol": "`classification`, `fitted-head`, or the protocol of a generative model",
     "as_published": "models were loaded as the paper apparently loaded them",
     "answer_score": "`mean` or `sum` over the tokens of an answer, where losses are compared; else null",
     "label_space": "name of the set of names that competed",
@@ -168,6 +169,7 @@ RECORDS = {
     "article": "`a` or `correct`, for generative models",
     "aliases": "other names of classes, for generative models",
     "model_warnings": "warnings about one model, by its name",
+    "train": "benchmark that heads were fitted on; null: none was, or on parts of the evaluated one",
     "fast_decode": "JPEGs were decoded at a reduced size; each model's `description` has how many `photos` "
     "were decoded both ways, how many get the `same_answer`, and the `largest_difference` of features",
     "stopping": "with `--until decided`: the limit, the seed of the order, photos of how many, looks, and "
@@ -191,11 +193,12 @@ RECORDS = {
     "source": "where the names come from",
     "candidates": "names that compete for one photo (the fewest), where not all do",
     "spec": "specification: what `-m` was given, without a name; `object:CLASS` for an object of a program",
-    "kind": "`dual_encoder`, `classifier` or `generative`",
+    "kind": "`dual_encoder`, `classifier`, `image_encoder` (with a fitted head) or `generative`",
     "fingerprint": "hash of weights and preprocessing",
     "description": "architecture, weights, preprocessing, activation, parameters, training data, ...; "
     "`runtime` (`eager` or what else ran it), `runtime_difference` (largest difference from eager PyTorch, "
-    "as a part of the largest number), `runtimes_measured` (photos a second, difference, why `refused`)",
+    "as a part of the largest number), `runtimes_measured` (photos a second, difference, why `refused`); "
+    "`head`: what was fitted on which photos, how many of them common and counter, and the number chosen",
     "photos": "in the manifest",
     "unreadable": "left out, listed in `unreadable.csv`",
     "converted_to_rgb": "photos that were not RGB",

@@ -77,6 +77,7 @@ def evaluate(
     report: bool = True,
     photos: bool = True,
     limit: int | None = None,
+    train: AnyBenchmark | None = None,
     until: Literal["decided"] | None = None,
     max_drop: float | None = None,
     engine: Engine = "local",
@@ -93,10 +94,10 @@ def evaluate(
         benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
         models: one model, several, or a dict of names to models. A model is a specification
             (``"torchvision:resnet50"``, or with a name ``"mine=torchvision:resnet50"``), a network in memory
-            with its preprocessing, ``(network, preprocess)``, ``(network, preprocess, class_names)`` or
-            ``(clip, preprocess, tokenizer)``, a `Classifier`, `DualEncoder` or `Generative` (see
-            ``counterground.models``), or a function without arguments that returns one of these. Networks
-            are left as they were.
+            with its preprocessing, ``(network, preprocess)``, ``(network, preprocess, class_names)``,
+            ``(network, preprocess, HeadSpec)`` or ``(clip, preprocess, tokenizer)``, a `Classifier`,
+            `DualEncoder`, `ImageEncoder` or `Generative` (see ``counterground.models``), or a function
+            without arguments that returns one of these. Networks are left as they were.
         out: the folder of the run.
         label_space: ``benchmark``, ``imagenet``, ``confusable`` or a file; None for ``imagenet`` where every
             class has an ImageNet index, else ``benchmark``.
@@ -121,6 +122,8 @@ def evaluate(
         report: write ``report.html``.
         photos: include small copies of photos in it; False for a page to be shared without them.
         limit: use so many photos only, spread over classes and backgrounds: a quick trial.
+        train: the labelled photos that heads are fitted on (``?head=knn``), but for those that are evaluated;
+            None for the benchmark itself, each photo predicted by a head that saw none of its cluster.
         until: ``decided`` evaluates photos in a random order and stops as soon as it is decided, for every
             model, whether its drop is above ``max_drop``.
         max_drop: the limit for ``until``, in percentage points; None is 0.
@@ -170,7 +173,10 @@ def evaluate(
         opened = sample_photos(opened, limit)
     # Read first: a damaged record is said before the models run.
     discovery = read_discovery(Path(benchmark)) if report and not isinstance(benchmark, Benchmark) else None
-    run = evaluate_models(opened, models, settings, Path(out), until=stop, overwrite=overwrite)
+    photos_to_fit_on = None if train is None else _opened(train, show_progress, out)
+    run = evaluate_models(
+        opened, models, settings, Path(out), train=photos_to_fit_on, until=stop, overwrite=overwrite
+    )
     if report:
         _write_page(run, opened, discovery, warn, photos=photos)
     return run

@@ -25,6 +25,7 @@ EXTRAS = {
     "onnx": "onnx onnxruntime",
     "urls": "requests urllib3",
     "datasets": "datasets",
+    "heads": "sklearn",
     "construction": "duckdb filelock imagehash segno sqlalchemy starlette uvicorn",
     "counteranimal": "gdown",
     "coco": "pycocotools",
@@ -198,6 +199,7 @@ def test_other_commands_say_in_one_line_what_to_install(answers, name):
         ("uvicorn", "construction", REFUSED["label"][1]),
         ("imagehash", "construction", REFUSED["curate"][1]),
         ("filelock", "construction", REFUSED["collect"][1]),
+        ("sklearn", "heads", ["evaluate", "photos", "-m", f"{CLIP}?head=knn", "--out", "run"]),
         (
             "pycocotools",
             "coco",

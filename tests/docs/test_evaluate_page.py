@@ -27,6 +27,7 @@ HUB = {
     "google/siglip2-base-patch16-naflex": "naflex",
     "kakaobrain/align-base": "align",
     "google/vit-base-patch16-224": "vit1000",
+    "facebook/dinov2-small": "dinov2",
 }
 LVLMS = {
     "llava-hf/llava-1.5-7b-hf": "llava",
@@ -57,7 +58,7 @@ def workplace(tmp_path_factory, tiny_clip):
     for number, (animal, places) in enumerate(ANIMALS.items()):
         for group, place in zip(("common", "counter"), places, strict=True):
             path = root / "my-photos" / animal / f"{group}-{place}" / "0.jpg"
-            save_noise(path, seed=10 * number + len(place))
+            save_noise(path, seed=10 * number + 2 * len(place) + (group == "counter"))
     (root / "my_models.py").write_text("\n\n".join(blocks("my_models.py", "python")))
     for repository, name in HUB.items():
         build(name, in_hub(root, repository))

@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import torch
 from colour_model import brightness
+from noise_photos import save_animals, save_noise
 
 from counterground.decision import Until
 from counterground.errors import CounterGroundError, UsageError
@@ -129,6 +130,21 @@ def test_a_network_in_memory_is_sent_to_the_workers(cluster, photos, tmp_path, m
     assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
     # Both engines are one request: what one wrote the other may write again.
     evaluate_models(benchmark, model, LOCAL, tmp_path / "there")
+
+
+def test_a_head_is_fitted_here_on_what_workers_encode(cluster, photos, tmp_path, monkeypatch):
+    model = {"fitted": "colour_model:brightness?head=knn&k=1"}
+    train = save_animals(tmp_path / "train", per_group=2)
+    for number, path in enumerate(sorted(train.rglob("*.jpg"))):
+        save_noise(path, 1000 + number)  # other photos than those that are evaluated
+    for engine, settings in (("here", LOCAL), ("there", RAY)):
+        in_new_cache(monkeypatch, tmp_path / f"{engine}-cache")
+        run = evaluate_models(
+            read_benchmark(photos), model, settings, tmp_path / engine, train=read_benchmark(train)
+        )
+    assert run.info.models[0].description["head"]["photos"] == 12
+    expected = (tmp_path / "here" / "predictions.parquet").read_bytes()
+    assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
 
 
 def test_what_cannot_be_sent_is_refused(cluster, photos, tmp_path):

@@ -187,7 +187,7 @@ def test_a_data_set_of_the_hub_is_streamed_once_and_found_again_without_it(folde
         )
         assert any(path.endswith("test-00000-of-00001.parquet") for path in hub.asked)
     assert first[0] == "some/birds"
-    assert (first[2], first[3]) == (sorted(IDS[:3]), ["Fields of the samples that were not used: place."])
+    assert (first[2], first[3]) == (sorted(IDS[:3]), [])
     assert again == first
     assert other[1:] == first[1:]
     assert "Cannot load the data set 'some/nobody'" in nobody

@@ -35,6 +35,7 @@ def build(name: str, folder: Path) -> Path:
         "vit": lambda folder: classifier(folder, ANIMALS),
         "vit1000": lambda folder: classifier(folder, imagenet_names("wordnet")),
         "resnet": _resnet,
+        "dinov2": _dinov2,
     }[name](folder)
     return folder
 
@@ -47,6 +48,14 @@ def classifier(folder: Path, names: Any) -> Path:
     _spread(ViTForImageClassification(config).eval()).save_pretrained(folder)
     ViTImageProcessor(size={"height": SIDE, "width": SIDE}, image_mean=[0.5] * 3).save_pretrained(folder)
     return folder
+
+
+def _dinov2(folder: Path) -> None:
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+    Dinov2Model(Dinov2Config(**_TOWER, image_size=SIDE, patch_size=8)).eval().save_pretrained(folder)
+    sides = {"height": SIDE, "width": SIDE}
+    BitImageProcessor(size={"shortest_edge": SIDE}, crop_size=sides).save_pretrained(folder)
 
 
 def clip_tokenizer() -> Any:

@@ -31,6 +31,8 @@ from counterground.cli._options import (
           -m hf:google/siglip2-base-patch16-224 -o runs/both
         counterground evaluate my-photos -m hf:llava-hf/llava-1.5-7b-hf \\
           --label-space benchmark --precision bf16 -o runs/llava
+        counterground evaluate my-photos -m 'efficientnet-lite0?head=prototypes' \\
+          --label-space benchmark -o runs/fitted
     """,
 )
 @click.argument("benchmark")
@@ -43,6 +45,11 @@ from counterground.cli._options import (
 @out_option("Folder of the run: run.json, predictions.parquet, scores.parquet, report.html.")
 @overwrite_option("run")
 @limit_option()
+@click.option(
+    "--train",
+    metavar="BENCHMARK",
+    help="Photos that heads ('MODEL?head=knn') are fitted on; without it clusters of BENCHMARK itself.",
+)
 @click.option(
     "--until",
     type=click.Choice(["decided"]),

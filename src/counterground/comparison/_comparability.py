@@ -36,7 +36,7 @@ def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None =
     """
     sentences = [*_photos(runs), *_stopped(runs), *_referees(runs)]
     for together in _by_benchmark(runs).values():
-        sentences += [*_settings(together), *_loading(together), *_label_spaces(together)]
+        sentences += [*_settings(together), *_loading(together), *_label_spaces(together), *_heads(together)]
     if paper is not None:
         sentences += _beside_the_paper(runs, paper)
     return list(dict.fromkeys(sentences))
@@ -103,7 +103,7 @@ def _kind(setting: Mapping[str, Any]) -> str:
 
 def _settings_read(run: Run) -> list[dict[str, Any]]:
     """Return the settings of the run's models that read names, which classifiers do not."""
-    reads = [record.name for record in run.info.models if record.kind != "classifier"]
+    reads = [record.name for record in run.info.models if record.reads_names]
     rows = run.scores.filter(pl.col("model").is_in(reads)).select(SETTING).unique(maintain_order=True)
     return rows.to_dicts()
 
@@ -134,6 +134,17 @@ def _label_spaces(runs: Mapping[str, Run]) -> Iterator[str]:
         if len(group) > 1:
             several = " and ".join(", ".join(names) for names in group.values())
             yield f"The {space_name} names of {several} differ, although they have the same name."
+
+
+def _heads(runs: Mapping[str, Run]) -> Iterator[str]:
+    fitted: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        if any("head" in record.description for record in run.info.models):
+            train = run.info.train
+            on = f"{train.name}@{train.version[:8]}" if train else "parts of the benchmark itself"
+            fitted.setdefault(on, []).append(name)
+    if len(fitted) > 1:
+        yield f"Heads are fitted on different photos: {_values(fitted)}."
 
 
 def _referees(runs: Mapping[str, Run]) -> Iterator[str]:

@@ -410,7 +410,7 @@ def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[tuple[Any, 
 
 def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
     """Leave out what classifiers repeat under other names and prompts, which they do not read."""
-    classifiers = [r.name for run in runs for r in run.info.models if r.kind == "classifier"]
+    classifiers = [r.name for run in runs for r in run.info.models if not r.reads_names]
     figures = ["model_a", "model_b", "metric", "group", "difference", "low", "high", "p_value"]
     read = ~pl.all_horizontal(pl.col("model_a", "model_b").is_in(classifiers))
     return corrected(table.filter(read | pl.struct(figures).is_first_distinct()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ import polars as pl
 from counterground.decision import Until, score_stopped
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference._fast_decode import measure_fast_decode
+from counterground.inference._heads import Head
 from counterground.inference._predict import class_mean_scores
 from counterground.inference._ready import ReadyEncoder, make_ready
 from counterground.inference._record import (
@@ -28,12 +31,13 @@ from counterground.inference._record import (
 )
 from counterground.inference._stop_early import stop_early
 from counterground.inference.cluster import check_ray, encode_on_ray
-from counterground.inference.encoding import run_encoding
+from counterground.inference.encoding import EncodingJob, run_encoding
 from counterground.inference.generative import check_generative, evaluate_generative, refuse_encoder
 from counterground.inference.request import (
     CandidateLabels,
     Request,
     Settings,
+    Training,
     candidate_labels,
     check_candidates,
     chooses_options,
@@ -47,12 +51,14 @@ from counterground.models import (
     AnyModels,
     Encoder,
     Generative,
+    ImageEncoder,
     Model,
     NamedModel,
     check_specs,
     freed_memory_kept,
     left_unchanged,
     named_models,
+    split_head,
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
 from counterground.results import ModelRecord, Run
@@ -67,6 +73,7 @@ def evaluate_models(
     settings: Settings,
     out: Path,
     *,
+    train: Benchmark | None = None,
     until: Until | None = None,
     overwrite: bool = False,
 ) -> Run:
@@ -74,12 +81,15 @@ def evaluate_models(
 
     Features are kept in the cache by content, so a run that was stopped continues where it was, and another
     label space, prompt set or grouping decodes no photo again. The same holds for losses and answers of
-    generative models. ``until`` stops as soon as it is decided on which side of its limit each drop is.
-    ``overwrite`` replaces another run in ``out``.
+    generative models. Heads (``?head=``) are fitted on the photos of ``train`` that are not evaluated, or
+    without it on parts of the benchmark, each photo predicted by one that saw no photo of its cluster.
+    ``until`` stops as soon as it is decided on which side of its limit each drop is. ``overwrite`` replaces
+    another run in ``out``.
 
     Raises:
         UsageError: an unknown model, name list, prompt file or label space, a model that cannot be asked
-            under the protocol, or an ``out`` that holds files that are not a run.
+            under the protocol, a head that cannot be fitted, or an ``out`` that holds files that are not a
+            run.
         CounterGroundError: weights that cannot be had, photos none of which can be read,
             an ``out`` that cannot be written or holds another run.
     """
@@ -93,7 +103,8 @@ def evaluate_models(
         raise UsageError("No model was named. Add -m MODEL; `counterground models` lists them.")
     referee = settings.referee if settings.label_space == "confusable" else None
     check_specs([each.spec for each in given if each.made is None] + ([referee] if referee else []))
-    request = replace(_request(benchmark, given, settings), until=until)
+    training = Training.of(train, benchmark) if train else None
+    request = replace(_request(benchmark, given, settings), until=until, training=training)
     request_hash = request.hash()
     check_free(out, request_hash, overwrite=overwrite)
     if referee:
@@ -178,23 +189,37 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
         while waiting and weights < _WEIGHTS_TOGETHER:
             given = waiting.popleft()
             borrowed.enter_context(left_unchanged(given.made))
-            group.append((given, _start(request, given)))
+            started = _start(request, given)
+            if isinstance(started, ReadyEncoder):
+                started = started.sharing([each for _, each in group if isinstance(each, ReadyEncoder)])
+            group.append((given, started))
             weights += _weight_bytes(group[-1][1])
         encoders = [(given, each) for given, each in group if isinstance(each, ReadyEncoder)]
         _encode_all(request, encoders)
+        fitted = [each.fitted() for _, each in encoders]
         if request.settings.fast_decode:
-            measure_fast_decode(request, [each for _, each in encoders])
+            measure_fast_decode(request, fitted)
+    ready = iter(fitted)
     return [
-        each if isinstance(each, ModelOutcome) else _encoder_outcome(given, each) for given, each in group
+        each if isinstance(each, ModelOutcome) else _encoder_outcome(given, next(ready))
+        for given, each in group
     ]
 
 
 def _encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
-    """Encode what encoders miss, here or on a cluster."""
+    """Encode what encoders miss, here or on a cluster: of the training photos of their heads, too."""
+    _encode(request, [(given, each.model, each.job) for given, each in ready])
+    training = [(given, each.model, each.training) for given, each in ready if each.training]
+    _encode(request, training)
+
+
+def _encode(request: Request, jobs: Sequence[tuple[NamedModel, Encoder, EncodingJob]]) -> None:
+    """Do each job once: encoders that differ in their heads alone share it."""
+    distinct = {id(job): (given, model, job) for given, model, job in jobs}.values()
     settings, encode = request.settings, None
     if settings.engine == "ray":
-        encode = partial(encode_on_ray, [(given, each.model) for given, each in ready], settings)
-    run_encoding([each.job for _, each in ready], settings.show_progress, encode)
+        encode = partial(encode_on_ray, [(given, model) for given, model, _ in distinct], settings)
+    run_encoding([job for *_, job in distinct], settings.show_progress, encode)
 
 
 def _start(request: Request, given: NamedModel) -> ReadyEncoder | ModelOutcome:
@@ -221,22 +246,25 @@ def _encoder_outcome(given: NamedModel, ready: ReadyEncoder) -> ModelOutcome:
     features = ready.features()
     model, predictions = ready.model, ready.predictions(features)
     record = _record(given, model)
-    return ModelOutcome(
-        record, predictions, features.status, model.device, indistinct=ready.head.indistinct()
-    )
+    indistinct = ready.head.indistinct() if isinstance(ready.head, Head) else 0
+    return ModelOutcome(record, predictions, features.status, model.device, indistinct=indistinct)
 
 
 def _record(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
+    """Describe a model; a fitted head makes another model of the same weights."""
+    description, kind, fingerprint = {**model.description, **more}, model.kind, model.fingerprint
+    if isinstance(model, Encoder) and model.head:
+        head = json.dumps(description["head"], sort_keys=True)
+        kind = ImageEncoder.kind
+        fingerprint = hashlib.sha256(f"{fingerprint}\n{model.head}\n{head}".encode()).hexdigest()
     return ModelRecord(
-        name=given.name,
-        spec=given.spec,
-        kind=model.kind,
-        fingerprint=model.fingerprint,
-        description={**model.description, **more},
+        name=given.name, spec=given.spec, kind=kind, fingerprint=fingerprint, description=description
     )
 
 
 def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
+    if split_head(referee)[1]:
+        raise UsageError(f"{referee}: confusable names are chosen by a model's own head; leave out ?head=.")
     model = request.settings.load(referee)
     if isinstance(model, Generative):
         raise UsageError(
@@ -246,5 +274,6 @@ def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
     assert isinstance(model, Encoder)
     ready = make_ready(request, model)
     _encode_all(request, [(NamedModel(referee, referee), ready)])
+    assert isinstance(ready.head, Head)
     means = class_mean_scores(request.benchmark, ready.features(), ready.head)
     return with_confusable(request.candidates, means, referee)

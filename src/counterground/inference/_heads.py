@@ -74,8 +74,10 @@ def build_head(
     score counts where a name has several texts, or several classes of ImageNet are its members.
 
     Raises:
-        UsageError: a classifier has no output for a name.
+        UsageError: a classifier has no output for a name, or a model whose head is to be fitted.
     """
+    if getattr(model, "head", None) is not None:
+        raise UsageError(f"{model.display_name}: heads are fitted by evaluate only; leave out ?head=.")
     if model.kind == "classifier":
         columns, starts = _flat(_columns(model, space))  # type: ignore[arg-type]
         return Head(None, columns, 1.0, starts)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from counterground.inference._heads import Head
+from counterground.inference.fitting import FittedHead, FittedHeads
 from counterground.inference.request import CandidateLabels
 from counterground.inference.store import Features
 from counterground.metrics import PHOTO_COLUMNS, attributes
@@ -30,7 +31,11 @@ def class_mean_scores(benchmark: Benchmark, features: Features, head: Head) -> n
 
 
 def predict(
-    benchmark: Benchmark, features: Features, head: Head, candidates: CandidateLabels, labels: dict[str, Any]
+    benchmark: Benchmark,
+    features: Features,
+    head: Head | FittedHeads,
+    candidates: CandidateLabels,
+    labels: dict[str, Any],
 ) -> pl.DataFrame:
     """Return one row per readable photo, in manifest order, with the columns of ``predictions.parquet``.
 
@@ -41,14 +46,21 @@ def predict(
     photos = benchmark.photos[rows.tolist()]
     classes = photos["class_index"].to_numpy()
     allowed, true = candidate_masks(candidates, np.unique(classes), len(benchmark.label_space))
-    parts = []
-    for part, scores in _scores(features, rows, head):
-        scores[~allowed[classes[part]]] = -np.inf
-        parts.append(result_columns(scores, true[classes[part]], head.scale))
-    return prediction_table(photos, pl.concat(parts), candidates, labels)
+    parts, places = [], []
+    assigned = head.assigned(photos) if isinstance(head, FittedHeads) else [(np.arange(len(rows)), head)]
+    for those, one in assigned:
+        for part, scores in _scores(features, rows[those], one):
+            place = those[part]
+            scores[~allowed[classes[place]]] = -np.inf
+            parts.append(result_columns(scores, true[classes[place]], one.scale))
+            places.append(place)
+    results = pl.concat(parts)[np.argsort(np.concatenate(places)).tolist()]
+    return prediction_table(photos, results, candidates, labels)
 
 
-def _scores(features: Features, rows: np.ndarray, head: Head) -> Iterator[tuple[slice, np.ndarray]]:
+def _scores(
+    features: Features, rows: np.ndarray, head: Head | FittedHead
+) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield ``[m, k]`` scores of consecutive parts of ``rows``.
 
     A last bit can change with the size of a matrix product, so all have one size.

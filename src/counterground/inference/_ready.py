@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -17,6 +18,7 @@ from counterground.inference.encoding import (
     require_readable,
     try_model,
 )
+from counterground.inference.fitting import FittedHeads, Fitting
 from counterground.inference.request import Request
 from counterground.inference.store import Features, FeatureStore
 from counterground.models import Encoder
@@ -24,12 +26,46 @@ from counterground.models import Encoder
 
 @dataclass(frozen=True)
 class ReadyEncoder:
-    """An encoder, the head over the candidates, and what is to be encoded of the request's photos."""
+    """An encoder, the head over the candidates, and what is to be encoded of the request's photos.
+
+    A head that is to be fitted is a `Fitting` until `fitted`; ``training`` is what is to be encoded of other
+    photos for it.
+    """
 
     request: Request
     model: Encoder
-    head: Head
+    head: Head | FittedHeads | Fitting
     job: EncodingJob
+    training: EncodingJob | None = None
+
+    def fitted(self) -> ReadyEncoder:
+        """Return the same with its head fitted, on photos that must have been encoded.
+
+        Raises:
+            UsageError: those that could be read are too few.
+            CounterGroundError: none could be read.
+        """
+        if not isinstance(self.head, Fitting):
+            return self
+        features = (self.training or self.job).features()
+        require_readable(features)
+        shown = self.request.settings.show_progress
+        head = self.head.fit(features, show_progress=shown)
+        described = self.model.description
+        self.model.description = {
+            **described,
+            "head": head.account,
+            "warnings": [*described.get("warnings", []), *head.warnings],
+        }
+        return replace(self, head=head)
+
+    def sharing(self, others: Sequence[ReadyEncoder]) -> ReadyEncoder:
+        """Return the same with the jobs of one of ``others`` that fills the same store, if there is one."""
+        for other in others:
+            if other.job.store.folder == self.job.store.folder:
+                training = self.training and (other.training or self.training)
+                return replace(self, job=other.job, training=training)
+        return self
 
     def look_at(self, request: Request) -> ReadyEncoder:
         """Return the same for other photos, or another way of decoding them."""
@@ -50,7 +86,8 @@ class ReadyEncoder:
     def predictions(self, features: Features) -> pl.DataFrame:
         """Return the predictions for the readable photos."""
         request = self.request
-        labels = request.labels(self.model.display_name)
+        assert not isinstance(self.head, Fitting)
+        labels = request.labels(self.model.display_name, self.model.head)
         return predict(request.benchmark, features, self.head, request.candidates, labels)
 
 
@@ -58,13 +95,19 @@ def make_ready(request: Request, model: Encoder) -> ReadyEncoder:
     """Try one photo, then build the head: mistakes are reported before hours of encoding.
 
     Raises:
-        UsageError: a classifier has no output for a name.
+        UsageError: a classifier has no output for a name, or a head cannot be fitted.
         CounterGroundError: the model fails, or returns something else than features.
     """
     candidates, settings = request.candidates, request.settings
+    fitting = Fitting.plan(request, model) if model.head else None
     choose_runtime(model, request.benchmark, settings.batch_size, settings.runtime)
     job = _plan(request, model)
     try_model(model, job)
+    if fitting is not None:
+        training = None
+        if request.training:
+            training = _plan(replace(request, benchmark=request.training.photos), model, job.store)
+        return ReadyEncoder(request, model, fitting, job, training)
     texts = candidates.spellings or candidates.texts
     head = build_head(model, candidates.space, texts, request.templates, cache_dir() / "heads")
     return ReadyEncoder(request, model, head, job)

@@ -132,6 +132,7 @@ def run_info(
             for outcome in outcomes
             if outcome.generative and outcome.generative.positions
         },
+        train=BenchmarkRecord.of(request.training.given) if request.training else None,
     )
 
 
@@ -195,10 +196,15 @@ def _unmatched(outcomes: Sequence[ModelOutcome]) -> dict[str, int]:
 
 
 def _used(outcomes: Sequence[ModelOutcome]) -> tuple[str, ...]:
-    """Distributions whose versions are recorded: transformers only where a model uses it."""
+    """Distributions whose versions are recorded: transformers and scikit-learn only where a model uses it."""
     descriptions = [outcome.record.description for outcome in outcomes]
     uses = any("transformers" in description.get("libraries", {}) for description in descriptions)
-    return (*_LIBRARIES, "transformers") if uses and _installed("transformers") else _LIBRARIES
+    fits = any("head" in description for description in descriptions)
+    return (
+        *_LIBRARIES,
+        *(["transformers"] if uses and _installed("transformers") else []),
+        *(["scikit-learn"] if fits else []),
+    )
 
 
 def _installed(distribution: str) -> bool:
@@ -222,7 +228,7 @@ def _warnings(
     predictions: pl.DataFrame,
     unreadable: pl.DataFrame,
 ) -> list[str]:
-    warnings = _other_question(request)
+    warnings = [*_other_question(request), *(request.training.warnings if request.training else [])]
     photos = len(outcomes[0].read.readable)
     if len(unreadable):
         warnings.append(
@@ -236,7 +242,7 @@ def _warnings(
     if absent:
         warnings.append(f"The true class of {counted(absent, 'photo')} is not a candidate: counted as wrong.")
     duplicates = _duplicate_texts(request.candidates, predictions)
-    if duplicates and any(outcome.record.kind != "classifier" for outcome in outcomes):
+    if duplicates and any(outcome.record.reads_names for outcome in outcomes):
         more = ", ..." if len(duplicates) > 3 else ""
         warnings.append(
             f"Duplicate class names ({', '.join(duplicates[:3])}{more}): ties count for the lower index."
@@ -247,6 +253,8 @@ def _warnings(
     settings = request.settings
     if settings.fast_decode and not any(_fast_decode(outcome) for outcome in outcomes):
         warnings.append("Photos were decoded in full: --fast-decode suits none of these models.")
+    if request.training and not any("head" in outcome.record.description for outcome in outcomes):
+        warnings.append("No model has a head that is fitted (?head=): --train has no effect.")
     chosen = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")
     if chosen and all(outcome.generative is None for outcome in outcomes):
         warnings.append("No model is generative: --protocol, --loss, --article and --aliases have no effect.")
@@ -300,10 +308,10 @@ def _model_warnings(outcomes: Sequence[ModelOutcome], candidates: CandidateLabel
             )
         if signs := _signs_of_confusion(outcome, candidates):
             warnings.append(f"This model does not distinguish all classes: {'; '.join(signs)}.")
-        if outcome.generative is None:
-            warnings += _below_chance(outcome, candidates)
-        else:
+        if outcome.generative is not None:
             warnings += _answer_warnings(outcome.generative)
+        elif "head" not in outcome.record.description:
+            warnings += _below_chance(outcome, candidates)
         if warnings:
             found[outcome.record.name] = warnings
     return found

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from counterground.decision import Until, look
-from counterground.inference._ready import make_ready
+from counterground.errors import UsageError
+from counterground.inference._ready import ReadyEncoder, make_ready
 from counterground.inference.encoding import run_encoding
 from counterground.inference.generative import evaluate_generative, refuse_encoder
 from counterground.inference.request import Request
@@ -108,6 +109,23 @@ def _predictions(request: Request, given: NamedModel, looks: Sequence[np.ndarray
                 continue
             assert isinstance(model, Encoder)
             refuse_encoder(request, given.name)
-            ready = (ready or make_ready(request, model)).look_at(part)
+            ready = (ready or _ready(request, model)).look_at(part)
             run_encoding([ready.job], show_progress=False)
             yield ready.predictions(ready.job.features())
+
+
+def _ready(request: Request, model: Encoder) -> ReadyEncoder:
+    """Make an encoder ready; a head is fitted at once, on photos that are not evaluated.
+
+    Raises:
+        UsageError: there are no others.
+    """
+    if model.head and request.training is None:
+        raise UsageError(
+            f"{model.display_name}: --until decided begins with few photos, and this head is fitted on those "
+            "that are evaluated: add --train BENCHMARK."
+        )
+    ready = make_ready(request, model)
+    if ready.training:
+        run_encoding([ready.training], request.settings.show_progress)
+    return ready.fitted()

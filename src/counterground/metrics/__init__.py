@@ -86,6 +86,7 @@ from counterground.metrics._scores import (
 from counterground.metrics._settings import (
     BY_SIDE,
     CLASSIFICATION,
+    FITTED_HEAD,
     KEY_SCHEMA,
     KEYS,
     MEASURED,
@@ -111,6 +112,7 @@ __all__ = [
     "DROP",
     "EDGE",
     "FEWEST",
+    "FITTED_HEAD",
     "GROUPS",
     "INTERCEPT",
     "KEYS",

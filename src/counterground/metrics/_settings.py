@@ -8,7 +8,9 @@ from typing import Any
 import polars as pl
 
 CLASSIFICATION = "classification"
-"""The protocol of models that choose among names by their scores; all others are generative models'."""
+"""The protocol of models that choose among names by their scores; but for the next, others are generative."""
+FITTED_HEAD = "fitted-head"
+"""The protocol of encoders with a head that was fitted on photos: they read neither names nor prompts."""
 
 SETTING_SCHEMA: dict[str, Any] = {
     "names": pl.String,
@@ -25,7 +27,7 @@ an answer where a protocol compares losses, null otherwise.
 """
 SETTING = tuple(SETTING_SCHEMA)
 BY_SIDE = ("prompts", "protocol", "answer_score")
-"""What may differ between two models that are compared: an encoder and a generative model (`comparable`)."""
+"""What may differ between two models that are compared and of different kinds (`comparable`)."""
 KEY_SCHEMA: dict[str, Any] = {"model": pl.String, **SETTING_SCHEMA}
 KEYS = tuple(KEY_SCHEMA)
 RESULT_SCHEMA: dict[str, Any] = {
@@ -57,15 +59,22 @@ def in_setting(row: Mapping[str, Any]) -> pl.Expr:
 def comparable(first: Sequence[Any], second: Sequence[Any]) -> bool:
     """Return whether models under two settings (values of ``SETTING`` in order) may be compared.
 
-    An encoder and a generative model cannot share prompts and protocol, and are compared all the same.
+    An encoder, one with a fitted head and a generative model cannot share prompts and protocol, and are
+    compared all the same; so are two fitted heads.
     """
     if tuple(first) == tuple(second):
         return True
     one, other = (dict(zip(SETTING, setting, strict=True)) for setting in (first, second))
     if any(one[name] != other[name] for name in SETTING if name not in BY_SIDE):
         return False
-    encoder = [setting["protocol"] == CLASSIFICATION for setting in (one, other)]
-    return None not in (one["protocol"], other["protocol"]) and encoder[0] != encoder[1]
+    if None in (one["protocol"], other["protocol"]):
+        return False
+    kinds = [_kind(setting["protocol"]) for setting in (one, other)]
+    return kinds[0] != kinds[1] or kinds[0] == FITTED_HEAD
+
+
+def _kind(protocol: str) -> str:
+    return protocol if protocol in (CLASSIFICATION, FITTED_HEAD) else "generative"
 
 
 def by_key(

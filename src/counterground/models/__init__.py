@@ -6,12 +6,14 @@ from counterground.models._base import (
     DualEncoder,
     Encoder,
     Generative,
+    ImageEncoder,
     Model,
     Precision,
     Protocol,
 )
 from counterground.models._device import autocast, check_precision, freed_memory_kept, resolve_device
-from counterground.models._family import Family, LoadOptions, ModelInfo
+from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
+from counterground.models._head_spec import HeadSpec, split_head
 from counterground.models._named import AnyModel, AnyModels, NamedModel, named_models
 from counterground.models._paper import expand_specs
 from counterground.models._registry import (
@@ -34,6 +36,8 @@ __all__ = [
     "Encoder",
     "Family",
     "Generative",
+    "HeadSpec",
+    "ImageEncoder",
     "LoadOptions",
     "Model",
     "ModelInfo",
@@ -43,6 +47,7 @@ __all__ = [
     "Runtime",
     "RuntimeChoice",
     "SplitTransform",
+    "Tower",
     "autocast",
     "check_precision",
     "check_specs",
@@ -55,5 +60,6 @@ __all__ = [
     "named_models",
     "references_of",
     "resolve_device",
+    "split_head",
     "wrap_model",
 ]

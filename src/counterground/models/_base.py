@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from counterground.errors import UsageError
+from counterground.models._head_spec import HeadSpec
 from counterground.models._runtime import Runtime, RuntimeChoice
 from counterground.models._split import SplitTransform
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-Kind = Literal["dual_encoder", "classifier", "generative"]
+Kind = Literal["dual_encoder", "classifier", "image_encoder", "generative"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Protocol = Literal[
     "answer-loss", "describe", "yes-no", "free-form", "multiple-choice", "multiple-choice-loss"
@@ -30,7 +31,8 @@ class Model(ABC):
 
     Attributes:
         spec: the specification it was loaded from, as the user wrote it.
-        kind: ``"dual_encoder"`` (embeddings), ``"classifier"`` (logits) or ``"generative"`` (text).
+        kind: ``"dual_encoder"`` (embeddings), ``"classifier"`` (logits), ``"image_encoder"`` (features only)
+            or ``"generative"`` (text).
         fingerprint: SHA-256 over weights, configuration, preprocessing, activation, dtype and library
             versions; features stored under it may be reused, whatever the specification was called.
         device: torch device, ``"cpu"``, ``"cuda"`` or ``"mps"``.
@@ -60,15 +62,17 @@ class Model(ABC):
 
 
 class Encoder(Model):
-    """A model that turns each photo into one vector: a `DualEncoder` or a `Classifier`.
+    """A model that turns each photo into one vector: a `DualEncoder`, a `Classifier` or an `ImageEncoder`.
 
     Attributes:
         dim: width of what `encode` returns.
+        head: what is fitted on these vectors to predict classes; None for the model's own head.
         runs_by: what runs it unless another runtime is chosen.
         split: `preprocess` in two exact halves, the first of which models share; None if it has none.
     """
 
     dim: int
+    head: HeadSpec | None = None
     runs_by: RuntimeChoice = "eager"
     split: SplitTransform | None = None
 
@@ -92,7 +96,8 @@ class Encoder(Model):
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
         """Return ``[n, dim]`` float32 on the CPU for ``[n, 3, h, w]``.
 
-        A dual encoder returns image embeddings of unit length, a classifier logits.
+        A dual encoder returns image embeddings of unit length, a classifier logits, an image encoder
+        features.
         """
 
 
@@ -124,6 +129,12 @@ class Classifier(Encoder):
     kind: ClassVar[Kind] = "classifier"
     imagenet_columns: tuple[int | None, ...]
     class_names: tuple[str, ...]
+
+
+class ImageEncoder(Encoder):
+    """A network without classes: its features need a ``head`` that is fitted on labelled photos."""
+
+    kind: ClassVar[Kind] = "image_encoder"
 
 
 class Generative(Model):

@@ -41,7 +41,7 @@ class ModelInfo:
 
     Attributes:
         spec: what to give to ``-m``.
-        kind: ``"dual_encoder"``, ``"classifier"`` or ``"generative"``.
+        kind: ``"dual_encoder"``, ``"classifier"``, ``"image_encoder"`` or ``"generative"``.
         parameters: number of parameters, None where it is not known without the network.
         training_data: what the weights were trained on, None where their tag does not say.
         needs_network: whether the weights are fetched on first use (or come from a local cache).
@@ -54,6 +54,17 @@ class ModelInfo:
     training_data: str | None
     needs_network: bool
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Tower:
+    """How a specification is checked and loaded where only its image features are wanted (``?head=``).
+
+    Both functions get the specification without the head; see `Family` for what they may raise.
+    """
+
+    resolve: Callable[[str], object]
+    load: Callable[[str, LoadOptions], Model]
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,8 @@ class Family:
             the references kept in ``results``, or whole BibTeX entries.
         claims: whether a specification belongs to this family, where the prefix alone does not decide.
         extra: the extra of CounterGround that installs the libraries of this family.
+        tower: how an image encoder without its head is had, where that is more than ``load`` gives: without
+            it the image side of a dual encoder is used, or what the last linear layer of a network is given.
     """
 
     prefix: str
@@ -86,6 +99,7 @@ class Family:
     cite: Callable[[str], Sequence[str]] = lambda _spec: ()
     claims: Callable[[str], bool] | None = None
     extra: str | None = None
+    tower: Tower | None = None
 
     def owns(self, spec: str) -> bool:
         """Whether ``spec`` is written as this family's specifications are."""

@@ -26,8 +26,9 @@ _NAME_AND_SPEC = re.compile(r"([^:?@/=]*)=(.*)", re.DOTALL)
 _NAME = re.compile(r"[\w .-]+")
 _FORMS = (
     "A model is a specification ('torchvision:resnet50'), (network, preprocess), (network, preprocess, "
-    "class_names), (clip, preprocess, tokenizer), a Classifier, DualEncoder or Generative, or a function "
-    "without arguments that returns one of these; a dict gives names to models."
+    "class_names), (network, preprocess, HeadSpec), (clip, preprocess, tokenizer), a Classifier, "
+    "DualEncoder, ImageEncoder or Generative, or a function without arguments that returns one of these; a "
+    "dict gives names to models."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import fnmatch
 import re
@@ -19,12 +20,13 @@ from counterground.errors import (
     missing_extra,
     raised_in,
 )
-from counterground.models._base import Kind, Model
+from counterground.models._base import Encoder, ImageEncoder, Kind, Model
 from counterground.models._device import check_precision, out_of_memory, resolve_device
-from counterground.models._family import Family, LoadOptions, ModelInfo
+from counterground.models._family import Family, LoadOptions, ModelInfo, require
+from counterground.models._head_spec import split_head
 from counterground.models._named import NamedModel
 from counterground.models._paper import SETS, expand_specs
-from counterground.models.classifiers import LITE, TIMM, TORCHVISION
+from counterground.models.classifiers import LITE, TIMM, TORCHVISION, without_head
 from counterground.models.custom import OBJECT, ONNX, USER, load_object
 from counterground.models.generative import ENDPOINT, MINIGPT4
 from counterground.models.huggingface import HUGGING_FACE
@@ -73,9 +75,16 @@ def check_specs(specs: Sequence[str]) -> None:
         CounterGroundError: a package is missing, or a user's module cannot be imported.
     """
     for spec in expand_specs(specs):
-        family = find_family(spec)
+        place, head = split_head(spec)
+        family = find_family(place)
         with _explained(spec, family):
-            family.resolve(spec)
+            if head is None:
+                family.resolve(spec)
+                continue
+            if family.tower is None and family.kind(place) == "generative":
+                raise UsageError(f"{spec}: a generative model answers in text; ?head= is for image encoders.")
+            (family.tower or family).resolve(place)
+        _check_can_fit()
 
 
 def load_model(
@@ -85,6 +94,7 @@ def load_model(
     precision: str = "fp32",
     as_published: bool = False,
     offline: bool = False,
+    fitted_head: bool = False,
 ) -> Model:
     """Load one model with the preprocessing and the activation its weights were trained with.
 
@@ -94,26 +104,35 @@ def load_model(
             ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE?labels=FILE``, ``timm:NAME.tag``,
             ``timm:NAME@FILE?labels=FILE``, ``onnx:FILE``, ``efficientnet-lite0`` (1, 2),
             ``counterground:stamps-biased``, ``minigpt4:DIR``, ``http://HOST/v1#MODEL``,
-            ``module:function``, ``file.py:function``, or what a family of another package takes.
+            ``module:function``, ``file.py:function``, or what a family of another package takes. With
+            ``?head=knn`` (``logistic``, ``linear``, ``prototypes``) it is the image encoder of any of these.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
         as_published: reproduce how the paper apparently loaded ViT-B/32 LAION400M (GELU), and resize
             before converting to RGB where the library does; stamped on the description.
         offline: never use the network.
+        fitted_head: whether the caller fits heads; else a model that needs one is refused.
 
     Raises:
-        UsageError: an unknown specification, device or precision.
+        UsageError: an unknown specification, device or precision; a head where none is fitted, or an image
+            encoder without one.
         CounterGroundError: weights cannot be fetched, read or fitted, or memory does not suffice.
     """
     named = model if isinstance(model, NamedModel) else NamedModel(model, model)
-    spec, family = named.spec, find_family(named.spec)
+    spec = named.spec
+    place, head = split_head(spec)
+    family = find_family(place)
     options = LoadOptions(resolve_device(device), check_precision(precision), as_published, offline)
     try:
         with _explained(spec, family):
-            if named.made is None:
+            if named.made is not None:
+                loaded = load_object(spec, named.made, options)
+            elif head is None:
                 loaded = family.load(spec, options)
             else:
-                loaded = load_object(spec, named.made, options)
+                tower = without_head((family.tower or family).load(place, options), options)
+                loaded = copy.copy(tower)  # it may be an object that the user's module keeps
+                loaded.spec, loaded.head = spec, head
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -127,7 +146,27 @@ def load_model(
             "or Generative."
         )
     loaded.display_name = named.name
+    _check_head(loaded, fitted_head=fitted_head)
     return loaded
+
+
+def _check_head(model: Model, *, fitted_head: bool) -> None:
+    """Refuse an image encoder without a head, and a head where none is fitted."""
+    head = model.head if isinstance(model, Encoder) else None
+    if head is None and isinstance(model, ImageEncoder):
+        raise UsageError(
+            f"{model.spec} has neither classes nor a text tower: let a head be fitted on its features, by "
+            "?head=knn, logistic, linear or prototypes (of an object in memory: HeadSpec)."
+        )
+    if head is not None and not fitted_head:
+        raise UsageError(f"{model.spec}: a head is fitted by evaluate and discover only; leave out ?head=.")
+
+
+def _check_can_fit() -> None:
+    try:
+        require("sklearn")
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "heads") from error
 
 
 def expected_kind(spec: str) -> Kind | None:
@@ -136,9 +175,10 @@ def expected_kind(spec: str) -> Kind | None:
     Raises:
         UsageError: an unknown specification.
     """
-    family = find_family(spec)
+    place, head = split_head(spec)
+    family = find_family(place)
     with _explained(spec, family):
-        return family.kind(spec)
+        return family.kind(place) if head is None else "image_encoder"
 
 
 def references_of(spec: str) -> tuple[str, ...]:
@@ -147,9 +187,10 @@ def references_of(spec: str) -> tuple[str, ...]:
     Empty for a specification that nothing installed here knows, such as one of an old run.
     """
     try:
-        family = find_family(spec)
+        place, head = split_head(spec)
+        family = find_family(place)
         with _explained(spec, family):
-            return tuple(family.cite(spec))
+            return (*family.cite(place), *(("pedregosa2011sklearn",) if head else ()))
     except CounterGroundError:
         return ()
 

@@ -16,7 +16,7 @@ from counterground.text import code, markdown, one_line
 
 PAPER = "https://arxiv.org/abs/2403.11497"
 _ZERO_SHOT = ("zero-shot-image-classification", "Zero-Shot Image Classification")
-_TASKS = {"classifier": ("image-classification", "Image Classification")}
+_TASKS = dict.fromkeys(("classifier", "image_encoder"), ("image-classification", "Image Classification"))
 
 
 class _Row(NamedTuple):

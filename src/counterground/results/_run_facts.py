@@ -62,6 +62,7 @@ def run_facts(run: Run) -> RunFacts:
         ("Prompts", info.prompts),
         ("Legacy loading (as in the paper)", "yes" if info.as_published else "no"),
         *([("Fast decode (JPEGs at a reduced size)", "yes")] if info.fast_decode else []),
+        *([("Heads fitted on", f"{info.train.name}@{info.train.version[:8]}")] if info.train else []),
         ("Device", info.device),
         ("Precision", info.precision),
         ("Batch size", count(info.batch_size)),
@@ -97,7 +98,8 @@ def _positions(run: Run) -> list[tuple[str, str]]:
 def repeat_command(run: Run, only: str | None = None) -> str:
     """The command line that asks for the same run, or for one model of it by name, quoted for a shell.
 
-    A benchmark that is not built in is ``BENCHMARK``: where its folder or manifest lies is not recorded.
+    A benchmark that is not built in is ``BENCHMARK``, what heads were fitted on ``TRAINING``: where a folder
+    or manifest lies is not recorded.
     A model that was an object in memory is ``MODULE:FUNCTION``, which has to make it.
     """
     info = run.info
@@ -122,6 +124,8 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words.append("--as-published")
     if info.fast_decode:
         words.append("--fast-decode")
+    if info.train:
+        words += ["--train", info.train.name if _is_built_in(info.train.name) else "TRAINING"]
     if info.stopping:
         words += ["--until", "decided", "--max-drop", f"{100 * info.stopping.max_drop:g}"]
     if any(model.kind == "generative" for model in models):

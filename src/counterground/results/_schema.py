@@ -121,6 +121,11 @@ class ModelRecord(_Record):
         return {"name": fields.get("spec"), **fields} if isinstance(fields, dict) else fields
 
     @property
+    def reads_names(self) -> bool:
+        """Whether names and prompts decide its predictions: not with classes of its own or a fitted head."""
+        return self.kind not in ("classifier", "image_encoder")
+
+    @property
     def in_memory(self) -> bool:
         """Whether it was an object of a Python program, which no specification loads again."""
         return self.spec.startswith("object:")
@@ -224,7 +229,8 @@ class RunInfo(_Record):
     benchmark's own) say how generative models were asked; ``positions`` tells by model what the order of
     options did. ``warnings`` concern the whole
     run, ``model_warnings`` one model each (by its name). ``runtime`` is what was asked for; each model's
-    description says what ran it.
+    description says what ran it. ``train`` are the photos that heads were fitted on, None for parts of the
+    benchmark itself; each model's description, under ``head``, says how.
     """
 
     counterground_version: str
@@ -259,6 +265,7 @@ class RunInfo(_Record):
     fast_decode: bool = False
     options: int | None = None
     positions: dict[str, list[PositionsRecord]] = {}
+    train: BenchmarkRecord | None = None
 
     def loading_note(self, of: str = "") -> str:
         """Return what readers must know of how models were loaded; empty where that is as trained.

@@ -25,7 +25,7 @@ def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
 
     One result are rows of equal weights (name and fingerprint) on the same version of a benchmark,
     against the same names, with the same answer to every photo; and under the same names and prompts, but for
-    classifiers, which read neither.
+    classifiers and fitted heads, which read neither.
     """
     keys: list[Hashable] = [_asked(run, row) or place for place, (run, row) in enumerate(rows)]
     times = Counter(keys)
@@ -49,7 +49,7 @@ def _asked(run: Run, row: dict[str, Any]) -> tuple[Any, ...] | None:
     record = next((record for record in run.info.models if record.name == row["model"]), None)
     if record is None:
         return None
-    reads = () if record.kind == "classifier" else (row["names"], row["prompts"])
+    reads = (row["names"], row["prompts"]) if record.reads_names else ()
     space = run.info.label_space
     places = (run.info.benchmark.version, space.name, space.version, row["label_space"])
     return (

@@ -29,8 +29,11 @@ def paper_row(record: ModelRecord) -> PaperRow | None:
     """Return the row of Tables 3, 4, 5 or 9 that these weights stand in; None if the paper has not used them.
 
     OpenCLIP tags, the same weights on the Hugging Face hub, torchvision's first weights, LLaVA-1.5-7B and
-    MiniGPT-4 are known. The activation they were loaded with does not matter here: the run says it.
+    MiniGPT-4 are known. The activation they were loaded with does not matter here: the run says it. With a
+    head that was fitted they are another model.
     """
+    if "head" in record.description:
+        return None
     architecture = str(record.description.get("architecture", "")).removesuffix(_QUICK)
     weights = str(record.description.get("weights", ""))
     library, _, rest = record.spec.partition(":")

@@ -75,8 +75,11 @@ def _photos_of_sides(run: Run, contrast: Contrast) -> dict[str, int]:
 def family_of(record: ModelRecord) -> str:
     """Return ``clip`` (dual encoders), ``lvlm`` (generative models), ``imagenet`` or ``other``.
 
-    ``imagenet`` are classifiers trained on ImageNet-1K and nothing else, as the paper's are.
+    ``imagenet`` are classifiers trained on ImageNet-1K and nothing else, as the paper's are; a fitted head
+    makes any model ``other``.
     """
+    if "head" in record.description:
+        return "other"
     if record.kind == "dual_encoder":
         return "clip"
     if record.kind == "generative":

@@ -21,7 +21,7 @@ from counterground.inference.request._prompt_specs import (
     prompt_specs,
     takes_an,
 )
-from counterground.inference.request._request import Request, chooses_options
+from counterground.inference.request._request import Request, Training, chooses_options
 from counterground.inference.request._settings import Article, Engine, Loss, Settings
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "PromptSpec",
     "Request",
     "Settings",
+    "Training",
     "candidate_labels",
     "check_candidates",
     "check_protocol",

@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from counterground.decision import Until
+from counterground.errors import UsageError
 from counterground.inference.request._candidates import (
     BUILT_IN_NAMES,
     BUILT_IN_PROMPTS,
@@ -19,9 +22,55 @@ from counterground.inference.request._candidates import (
 )
 from counterground.inference.request._prompt_specs import PromptSpec
 from counterground.inference.request._settings import MULTIPLE_CHOICE, Settings
-from counterground.metrics import CLASSIFICATION, DESIGN
-from counterground.models import NamedModel, Protocol
+from counterground.metrics import CLASSIFICATION, DESIGN, FITTED_HEAD
+from counterground.models import HeadSpec, NamedModel, Protocol
 from counterground.photos import Benchmark
+from counterground.text import counted
+
+
+@dataclass(frozen=True)
+class Training:
+    """The photos that heads are fitted on: those of ``given`` that are not evaluated, in ``photos``.
+
+    ``shared_clusters`` counts clusters that both call by one name.
+    """
+
+    given: Benchmark
+    photos: Benchmark
+    shared_clusters: int
+
+    @classmethod
+    def of(cls, given: Benchmark, evaluated: Benchmark) -> Training:
+        """Leave out the photos that are evaluated, whatever they are called.
+
+        Raises:
+            UsageError: none is left.
+        """
+        kept = given.photos.filter(~pl.col("photo_id").is_in(evaluated.photos["photo_id"].implode()))
+        if kept.is_empty():
+            raise UsageError(
+                f"All photos of --train {given.name} are among those that are evaluated. Leave it out: each "
+                "photo then gets a head that was fitted without its cluster."
+            )
+        clusters = set(kept["cluster"].drop_nulls()) & set(evaluated.photos["cluster"].drop_nulls())
+        return cls(given, replace(given, photos=kept), len(clusters))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What readers must know of the choice of photos."""
+        found = []
+        if left_out := len(self.given) - len(self.photos):
+            found.append(
+                f"{counted(left_out, 'photo')} of {self.given.name} are among those that are evaluated, byte "
+                "for byte; no head was fitted on them."
+            )
+        if self.shared_clusters:
+            found.append(
+                f"{counted(self.shared_clusters, 'cluster')} of {self.given.name} have the names of clusters "
+                "that are evaluated: if they are the same, fitted heads have seen photos like those, and "
+                "their accuracies are too high."
+            )
+        return found
 
 
 def chooses_options(benchmark: Benchmark, settings: Settings) -> bool:
@@ -33,7 +82,8 @@ def chooses_options(benchmark: Benchmark, settings: Settings) -> bool:
 class Request:
     """All that decides the predictions of an evaluation, files by their content.
 
-    ``aliases`` are other words for classes, for generative models; ``until``: stop when that is decided.
+    ``aliases`` are other words for classes, for generative models; ``until``: stop when that is decided;
+    ``training``: what heads are fitted on, None for parts of the benchmark itself.
     """
 
     benchmark: Benchmark
@@ -43,6 +93,7 @@ class Request:
     templates: tuple[str, ...]
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     until: Until | None = None
+    training: Training | None = None
 
     @property
     def multiple_choice(self) -> bool:
@@ -61,6 +112,8 @@ class Request:
             chosen["until"] = asdict(self.until)
         if self.benchmark.design != DESIGN:
             chosen["design"] = self.benchmark.design.to_json()
+        if self.training:
+            chosen["train"] = self.training.given.version
         parts = [
             self.benchmark.version,
             *(model.version for model in self.models),
@@ -69,13 +122,21 @@ class Request:
         ]
         return hashlib.sha256("\n".join([*parts, json.dumps(chosen, sort_keys=True)]).encode()).hexdigest()
 
-    def labels(self, name: str) -> dict[str, Any]:
-        """Return the columns that identify the predictions of an encoder."""
+    def labels(self, name: str, head: HeadSpec | None = None) -> dict[str, Any]:
+        """Return the columns that identify the predictions of an encoder.
+
+        A fitted head, and what it was fitted on, take the place of the prompts.
+        """
+        prompts = named_by_content(self.settings.prompts, BUILT_IN_PROMPTS, self.templates)
+        if head is not None:
+            given = self.training.given if self.training else None
+            on = f"fitted on {given.name}@{given.version[:8]}" if given else "cross-fitted"
+            prompts = f"{head}, {on}"
         return {
             "model": name,
             "names": named_by_content(self.settings.names, BUILT_IN_NAMES, self.candidates.all_texts),
-            "prompts": named_by_content(self.settings.prompts, BUILT_IN_PROMPTS, self.templates),
-            "protocol": CLASSIFICATION,
+            "prompts": prompts,
+            "protocol": CLASSIFICATION if head is None else FITTED_HEAD,
             "as_published": self.settings.as_published,
             "answer_score": None,
             "label_space": self.candidates.space.name,

@@ -118,6 +118,7 @@ class Settings:
             precision=self.precision,
             as_published=self.as_published,
             offline=self.offline,
+            fitted_head=True,
         )
         if isinstance(loaded, Generative) and self.runtime in ("onnx", "compile"):
             raise UsageError(

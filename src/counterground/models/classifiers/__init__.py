@@ -1,8 +1,19 @@
-"""ImageNet classifiers of libraries, and the wrapper that all of them share."""
+"""Classifiers and headless networks of libraries, and the wrappers that all of them share."""
 
 from counterground.models.classifiers._classifier import NetworkClassifier, final_linear, keep_float32
 from counterground.models.classifiers._lite import LITE
 from counterground.models.classifiers._timm import TIMM
 from counterground.models.classifiers._torchvision import TORCHVISION
+from counterground.models.classifiers._tower import NetworkTower, cut_head, without_head
 
-__all__ = ["LITE", "TIMM", "TORCHVISION", "NetworkClassifier", "final_linear", "keep_float32"]
+__all__ = [
+    "LITE",
+    "TIMM",
+    "TORCHVISION",
+    "NetworkClassifier",
+    "NetworkTower",
+    "cut_head",
+    "final_linear",
+    "keep_float32",
+    "without_head",
+]

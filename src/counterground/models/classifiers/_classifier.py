@@ -59,7 +59,7 @@ class NetworkClassifier(NetworkEncoder, Classifier):
         self.spec, self.device, self.dtype = spec, options.device, options.precision
         self.class_names, self.imagenet_columns = class_names, imagenet_columns
         self.dim = len(class_names)
-        self._transform = transform
+        self.transform = transform
         self.split = split_transform(transform)
         versions = library_versions(*libraries)
         preprocessing = plain_repr(transform)
@@ -89,10 +89,10 @@ class NetworkClassifier(NetworkEncoder, Classifier):
     def preprocess(self, image: Image.Image) -> torch.Tensor:
         if image.mode != "RGB":
             image = image.convert("RGB")
-        return self._transform(image)
+        return self.transform(image)
 
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
-        logits = _logits_in(self.display_name, self.forward(batch))
+        logits = output_of(self.display_name, self.forward(batch), "logits")
         if logits.ndim != 2 or len(logits) != len(batch):
             raise CounterGroundError(
                 f"{self.display_name}: the network returned {tuple(logits.shape)} for "
@@ -106,8 +106,12 @@ class NetworkClassifier(NetworkEncoder, Classifier):
         return logits.float().cpu()
 
 
-def _logits_in(spec: str, output: Any) -> torch.Tensor:
-    """Return the logits of what a network returned: a tensor, or an object or mapping with ``logits``."""
+def output_of(spec: str, output: Any, what: str) -> torch.Tensor:
+    """Return the tensor in what a network returned: itself, or ``logits`` of an object or mapping.
+
+    Raises:
+        CounterGroundError: it is something else than ``what`` it should be.
+    """
     import torch
 
     keyed = isinstance(output, Mapping) and "logits" in output
@@ -115,7 +119,7 @@ def _logits_in(spec: str, output: Any) -> torch.Tensor:
     if not isinstance(logits, torch.Tensor):
         keys = f" with {', '.join(map(str, output))}" if isinstance(output, Mapping) else ""
         raise CounterGroundError(
-            f"{spec}: the network returned {type(output).__name__}{keys}; expected a tensor of logits, or a "
+            f"{spec}: the network returned {type(output).__name__}{keys}; expected a tensor of {what}, or a "
             "dict or object with 'logits'."
         )
     return logits

@@ -44,6 +44,16 @@ def parse_classifier(spec: str) -> ClassifierSource:
     return ClassifierSource(name, file, labels)
 
 
+def refuse_labels(spec: str, source: ClassifierSource) -> None:
+    """Refuse names of outputs where a head is fitted in their place.
+
+    Raises:
+        UsageError: they were given.
+    """
+    if source.labels is not None:
+        raise UsageError(f"{spec}: labels= names outputs that ?head= does without: leave it out.")
+
+
 def unnamed(outputs: int) -> tuple[str, ...]:
     """Return what outputs are called whose names nobody knows."""
     return tuple(f"class {index}" for index in range(outputs))

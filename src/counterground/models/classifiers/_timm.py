@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.models._family import Family, LoadOptions, ModelInfo, counted_parameters
+from counterground.models._base import Kind
+from counterground.models._family import Family, LoadOptions, ModelInfo, Tower, counted_parameters
 from counterground.models._labels import Labels, match_labels
 from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code
 from counterground.models.classifiers._classifier import NetworkClassifier
-from counterground.models.classifiers._source import ClassifierSource, parse_classifier, unnamed
+from counterground.models.classifiers._source import (
+    ClassifierSource,
+    parse_classifier,
+    refuse_labels,
+    unnamed,
+)
+from counterground.models.classifiers._tower import NetworkTower
 
 # Parts of timm's tags, and the data they name.
 _TRAINING_DATA = (
@@ -52,40 +59,72 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
         UsageError: unknown name, tag or file; weights without a classifier; outputs without names.
         CounterGroundError: weights cannot be fetched or do not fit.
     """
-    # timm re-exports these without declaring it, which strict typing rejects.
-    data: Any = importlib.import_module("timm.data")
     source, configuration = _resolve(spec)
-    path = source.file
-    warnings: list[str] = []
-    if path:
-        network = _from_file(spec, source.name, path, configuration, warnings)
-    else:
-        network = _fetch(spec, source.name, configuration, offline=options.offline)
+    network, warnings = _read(spec, source, configuration, offline=options.offline)
     labels = _labels(spec, network, source.labels)
-    settings = data.resolve_model_data_config(network)
-    transform = data.create_transform(**settings, is_training=False)
-    architecture, _, tag = source.name.partition(".")
-    tag = tag or configuration.tag or ""
+    transform, settings = _transform(network)
     return NetworkClassifier(
         spec,
         network,
         transform,
         class_names=labels.names,
         imagenet_columns=labels.columns,
-        description={
-            "architecture": architecture,
-            "weights": path.name if path else tag,
-            "training_data": None if path else _training_data(tag),
-            "warnings": [*warnings, *labels.warnings],
-        },
-        configuration={
-            "library": "timm",
-            "name": architecture,
-            "data": {k: str(settings[k]) for k in settings},
-        },
+        description={**_description(source, configuration), "warnings": [*warnings, *labels.warnings]},
+        configuration=_configuration(source, settings),
         libraries=("timm", "torchvision"),
         options=options,
     )
+
+
+def _load_tower(spec: str, options: LoadOptions) -> NetworkTower:
+    """Load the same without a classifier: what timm calls pre-logits."""
+    source, configuration = _resolve_tower(spec)
+    network, warnings = _read(spec, source, configuration, offline=options.offline, headless=True)
+    transform, settings = _transform(network)
+    network.reset_classifier(0)
+    return NetworkTower(
+        spec,
+        network,
+        transform,
+        description={**_description(source, configuration), "warnings": warnings},
+        configuration=_configuration(source, settings),
+        libraries=("timm", "torchvision"),
+        options=options,
+    )
+
+
+def _read(
+    spec: str, source: ClassifierSource, configuration: Any, *, offline: bool, headless: bool = False
+) -> tuple[Any, list[str]]:
+    """Return the network with its weights, and warnings; ``headless`` weights may have no classifier."""
+    if source.file is None:
+        return _fetch(spec, source.name, configuration, offline=offline), []
+    default = 0 if headless else getattr(configuration, "num_classes", 0) or 1000
+    return _from_file(spec, source.name, source.file, configuration, default)
+
+
+def _transform(network: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the preprocessing of timm's configuration, and its settings."""
+    # timm re-exports these without declaring it, which strict typing rejects.
+    data: Any = importlib.import_module("timm.data")
+    settings: dict[str, Any] = data.resolve_model_data_config(network)
+    return data.create_transform(**settings, is_training=False), settings
+
+
+def _description(source: ClassifierSource, configuration: Any) -> dict[str, Any]:
+    architecture, _, tag = source.name.partition(".")
+    tag = tag or getattr(configuration, "tag", None) or ""
+    path = source.file
+    return {
+        "architecture": architecture,
+        "weights": path.name if path else tag,
+        "training_data": None if path else _training_data(tag),
+    }
+
+
+def _configuration(source: ClassifierSource, settings: dict[str, Any]) -> dict[str, Any]:
+    data = {key: str(value) for key, value in settings.items()}
+    return {"library": "timm", "name": source.name.partition(".")[0], "data": data}
 
 
 def _resolve(spec: str) -> tuple[ClassifierSource, Any]:
@@ -94,6 +133,24 @@ def _resolve(spec: str) -> tuple[ClassifierSource, Any]:
     Raises:
         UsageError: unknown name, tag or file; weights without a classifier.
     """
+    source, configuration = _find(spec)
+    if source.file is None and not configuration.num_classes:
+        options = "&" if "?" in spec else "?"
+        raise UsageError(
+            f"{spec}: these timm weights have no classifier; let one be fitted on their features, by "
+            f"{spec}{options}head=knn (or logistic, linear, prototypes)."
+        )
+    return source, configuration
+
+
+def _resolve_tower(spec: str) -> tuple[ClassifierSource, Any]:
+    """Return the same, of weights with or without a classifier."""
+    source, configuration = _find(spec)
+    refuse_labels(spec, source)
+    return source, configuration
+
+
+def _find(spec: str) -> tuple[ClassifierSource, Any]:
     source = parse_classifier(spec)
     return source, _pretrained_cfg(spec, source.name, needs_weights=source.file is None)
 
@@ -120,8 +177,6 @@ def _pretrained_cfg(spec: str, name: str, *, needs_weights: bool) -> Any:
         return configuration
     if configuration is None or not configuration.has_weights:
         raise UsageError(f"{spec}: timm publishes no weights for {name}; give a file: timm:{name}@FILE.")
-    if not configuration.num_classes:
-        raise UsageError(f"{spec}: these timm weights have no classifier; choose others.")
     return configuration
 
 
@@ -134,33 +189,34 @@ def _fetch(spec: str, name: str, configuration: Any, *, offline: bool) -> Any:
         return timm.create_model(name, pretrained=True)
 
 
-def _from_file(spec: str, name: str, path: Path, configuration: Any, warnings: list[str]) -> Any:
+def _from_file(spec: str, name: str, path: Path, configuration: Any, default: int) -> tuple[Any, list[str]]:
+    """Return a network with the user's weights, and warnings; ``default`` classes where they hold no head."""
     import timm
 
     with refusing_code(path, spec):
         if path.suffix in {".npz", ".npy"}:
-            return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+            return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}), []
     state = read_state_dict(path, spec)
-    classes = _head_size(state, configuration)
+    classes = _head_size(state, configuration, default)
     with refusing_code(path, spec):
         # timm's own loader renames keys of older checkpoints; given the tensors, it opens no file itself.
         overlay = {"state_dict": state, "num_classes": classes}
         network: Any = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes
         )
-    if "." not in name:
-        warnings.append(
-            f"{path.name} carries no tag, so the preprocessing of timm's default weights for {name} is "
-            f"assumed; write timm:{name}.TAG@FILE to choose another."
-        )
-    return network
+    if "." in name:
+        return network, []
+    warning = (
+        f"{path.name} carries no tag, so the preprocessing of timm's default weights for {name} is "
+        f"assumed; write timm:{name}.TAG@FILE to choose another."
+    )
+    return network, [warning]
 
 
-def _head_size(state: dict[str, Any], configuration: Any) -> int:
-    """Return the number of outputs: the rows of the classifier, or as in timm's own weights."""
+def _head_size(state: dict[str, Any], configuration: Any, default: int) -> int:
+    """Return the number of outputs: the rows of the classifier, or ``default``."""
     heads = getattr(configuration, "classifier", None) or ()
     rows = (state.get(f"{head}.weight") for head in ((heads,) if isinstance(heads, str) else heads))
-    default: int = getattr(configuration, "num_classes", 0) or 1000
     return next((len(each) for each in rows if each is not None), default)
 
 
@@ -201,9 +257,12 @@ def _list() -> Iterator[ModelInfo]:
     counted = counted_parameters("timm")
     for name in timm.list_pretrained():
         configuration = get_pretrained_cfg(name)
-        if configuration is not None and configuration.num_classes:
-            data = _training_data(name.partition(".")[2])
-            yield ModelInfo(f"timm:{name}", "classifier", counted.get(name), data, needs_network=True)
+        if configuration is None:
+            continue
+        data = _training_data(name.partition(".")[2])
+        kind: Kind = "classifier" if configuration.num_classes else "image_encoder"
+        note = "" if configuration.num_classes else "add ?head=knn, logistic, linear or prototypes"
+        yield ModelInfo(f"timm:{name}", kind, counted.get(name), data, needs_network=True, note=note)
 
 
 TIMM = Family(
@@ -214,4 +273,5 @@ TIMM = Family(
     kind=lambda _spec: "classifier",
     list=_list,
     cite=lambda _spec: ("wightman2019timm",),
+    tower=Tower(_resolve_tower, _load_tower),
 )

@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.models._family import Family, LoadOptions, ModelInfo
+from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
 from counterground.models._labels import Labels, match_labels
 from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code
 from counterground.models.classifiers._classifier import NetworkClassifier
-from counterground.models.classifiers._source import ClassifierSource, parse_classifier, unnamed
+from counterground.models.classifiers._source import (
+    ClassifierSource,
+    parse_classifier,
+    refuse_labels,
+    unnamed,
+)
+from counterground.models.classifiers._tower import NetworkTower, cut_head
 
 # DenseNet's published checkpoints spell "denselayer1.norm.1", its modules "denselayer1.norm1".
 _DENSE_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)()")
@@ -31,10 +37,9 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
         CounterGroundError: weights cannot be fetched or do not fit.
     """
     source, weights, warnings = _resolve(spec)
-    path = source.file
-    state = read_state_dict(path, spec) if path else _fetch(spec, weights, offline=options.offline)
-    network, outputs = _network(spec, source.name, weights, state, path)
+    network, outputs = _read(spec, source, weights, offline=options.offline)
     labels = _labels(spec, weights, outputs, source.labels)
+    published = None if source.file else weights.meta.get("_metrics", {}).get("ImageNet-1K")
     return NetworkClassifier(
         spec,
         network,
@@ -42,16 +47,49 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
         class_names=labels.names,
         imagenet_columns=labels.columns,
         description={
-            "architecture": source.name,
-            "weights": path.name if path else weights.name,
-            "training_data": _training_data(weights.name) if not path else None,
-            "published_accuracy": weights.meta.get("_metrics", {}).get("ImageNet-1K") if not path else None,
+            **_description(source, weights),
+            "published_accuracy": published,
             "warnings": [*warnings, *labels.warnings],
         },
         configuration={"library": "torchvision", "name": source.name, "num_classes": outputs},
         libraries=("torchvision",),
         options=options,
     )
+
+
+def _load_tower(spec: str, options: LoadOptions) -> NetworkTower:
+    """Load the same without its last linear layer; its outputs need no names."""
+    source, weights, warnings = _resolve_tower(spec)
+    network, outputs = _read(spec, source, weights, offline=options.offline)
+    layer = cut_head(spec, network, outputs)
+    return NetworkTower(
+        spec,
+        network,
+        weights.transforms(),
+        description={
+            **_description(source, weights),
+            "final_layer": f"before {layer}",
+            "warnings": warnings,
+        },
+        configuration={"library": "torchvision", "name": source.name, "before": layer},
+        libraries=("torchvision",),
+        options=options,
+    )
+
+
+def _read(spec: str, source: ClassifierSource, weights: Any, *, offline: bool) -> tuple[Any, int]:
+    path = source.file
+    state = read_state_dict(path, spec) if path else _fetch(spec, weights, offline=offline)
+    return _network(spec, source.name, weights, state, path)
+
+
+def _description(source: ClassifierSource, weights: Any) -> dict[str, Any]:
+    path = source.file
+    return {
+        "architecture": source.name,
+        "weights": path.name if path else weights.name,
+        "training_data": None if path else _training_data(weights.name),
+    }
 
 
 def _resolve(spec: str) -> tuple[ClassifierSource, Any, list[str]]:
@@ -68,6 +106,12 @@ def _resolve(spec: str) -> tuple[ClassifierSource, Any, list[str]]:
         return source, _pick(available, wanted, spec, name), []
     weights, warnings = _weights_for_file(available, source.file, name)
     return source, weights, warnings
+
+
+def _resolve_tower(spec: str) -> tuple[ClassifierSource, Any, list[str]]:
+    found = _resolve(spec)
+    refuse_labels(spec, found[0])
+    return found
 
 
 def _labels(spec: str, weights: Any, outputs: int, labels: str | None) -> Labels:
@@ -197,4 +241,5 @@ TORCHVISION = Family(
     kind=lambda _spec: "classifier",
     list=_list,
     cite=lambda _spec: ("torchvision2016",),
+    tower=Tower(_resolve_tower, _load_tower),
 )

@@ -9,6 +9,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_summary, is_installed
 from counterground.models._base import Model
-from counterground.models._family import Family, LoadOptions
+from counterground.models._family import Family, LoadOptions, Tower
 from counterground.models._fingerprint import imported_modules
 from counterground.models.custom._wrap import ACCEPTED, wrap_model
 
@@ -24,7 +25,7 @@ from counterground.models.custom._wrap import ACCEPTED, wrap_model
 _IMPORTED: dict[str, tuple[Path, str]] = {}
 
 
-def load_user(spec: str, options: LoadOptions) -> Model:
+def load_user(spec: str, options: LoadOptions, *, features: bool = False) -> Model:
     """Call the user's function, without arguments, and wrap what it returns (see `wrap_model`).
 
     Raises:
@@ -34,7 +35,7 @@ def load_user(spec: str, options: LoadOptions) -> Model:
     module, function = _find(spec)
     with _importable(_folder(spec)):
         made = _call(spec, function)
-    return wrap_model(spec, made, options, made_by=function, module=module)
+    return wrap_model(spec, made, options, made_by=function, module=module, features=features)
 
 
 def load_object(spec: str, given: Any, options: LoadOptions) -> Model:
@@ -251,4 +252,5 @@ USER = Family(
     resolve=find_function,
     load=load_user,
     kind=lambda _spec: None,
+    tower=Tower(find_function, partial(load_user, features=True)),
 )

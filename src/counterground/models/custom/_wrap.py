@@ -14,7 +14,9 @@ from counterground.models._base import (
     NEED_LOSSES,
     Classifier,
     DualEncoder,
+    Encoder,
     Generative,
+    ImageEncoder,
     Model,
     Precision,
     Protocol,
@@ -30,10 +32,11 @@ from counterground.models._fingerprint import (
     plain_repr,
     tensor_digests,
 )
+from counterground.models._head_spec import HeadSpec
 from counterground.models._labels import Labels, imagenet_order, match_list, names_of
 from counterground.models._network import image_tower
 from counterground.models._split import split_transform
-from counterground.models.classifiers import NetworkClassifier, final_linear
+from counterground.models.classifiers import NetworkClassifier, NetworkTower, final_linear
 
 if TYPE_CHECKING:
     import torch
@@ -41,13 +44,14 @@ if TYPE_CHECKING:
 
 
 ACCEPTED = (
-    "return a DualEncoder, Classifier or Generative, (network, preprocess), "
-    "(network, preprocess, class_names) or (clip, preprocess, tokenizer)"
+    "return a DualEncoder, Classifier, ImageEncoder or Generative, (network, preprocess), "
+    "(network, preprocess, class_names), (network, preprocess, HeadSpec) or (clip, preprocess, tokenizer)"
 )
 _NEEDED = ("fingerprint", "device", "dtype")
 _NEEDED_BY_ENCODERS: dict[type[Model], tuple[str, ...]] = {
     DualEncoder: ("dim", "logit_scale", "text_fingerprint"),
     Classifier: ("dim", "class_names", "imagenet_columns"),
+    ImageEncoder: ("dim",),
 }
 _FindSource = Callable[..., CodeFingerprint]
 
@@ -59,19 +63,22 @@ def wrap_model(
     *,
     made_by: Callable[..., Any] | None = None,
     module: ModuleType | None = None,
+    features: bool = False,
 ) -> Model:
     """Return what a user holds, or what a function of theirs or of another package made, as a model.
 
     ``made`` is one of
 
-    - a `DualEncoder`, a `Classifier` or a `Generative`, used as it is;
+    - a `DualEncoder`, a `Classifier`, an `ImageEncoder` or a `Generative`, used as it is;
     - ``(network, preprocess)`` or ``(network, preprocess, class_names)``: a classifier. ``network`` is a
       torch.nn.Module from ``[n, 3, h, w]`` to logits, ``preprocess`` turns an RGB PIL image into
       ``[3, h, w]``, ``class_names`` names the logits; without names there must be 1000 logits, taken to be
       ImageNet-1K in its usual order;
     - ``(clip, preprocess, tokenizer)``: a dual encoder. ``clip`` is a torch.nn.Module with
       ``encode_image(batch)``, ``encode_text(tokens)`` and, if it has one, ``logit_scale`` (a logarithm, as in
-      OpenCLIP); ``tokenizer`` turns a list of texts into a tensor.
+      OpenCLIP); ``tokenizer`` turns a list of texts into a tensor;
+    - ``(network, preprocess, HeadSpec)``, or ``(network, preprocess)`` where ``features`` are asked for: an
+      image encoder, whose outputs ``[n, d]`` a head is fitted on.
 
     The source files of ``module`` (by default that of ``made_by``, if a function made it) and of what was
     made enter the fingerprint; where one cannot be found, the fingerprint holds for this process only and the
@@ -87,12 +94,16 @@ def wrap_model(
     else:
         home = module or sys.modules.get(getattr(made_by, "__module__", ""))
         find_source = partial(code_fingerprint, home, made_by)
-    if isinstance(made, DualEncoder | Classifier | Generative):
+    if isinstance(made, Encoder | Generative):
         return _ready(spec, made, find_source, options)
     if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[1]):
         raise UsageError(f"{spec} returned {type(made).__name__}; it must {ACCEPTED}.")
     network, preprocess, third = (*made, None)[:3]
     _check_network(spec, network)
+    if isinstance(third, HeadSpec) or (features and third is None):
+        tower = _image_encoder(spec, network, preprocess, find_source=find_source, options=options)
+        tower.head = third
+        return tower
     if callable(third):
         return _dual_encoder(spec, network, preprocess, third, find_source=find_source, options=options)
     return _classifier(spec, network, preprocess, third, find_source=find_source, options=options)
@@ -240,21 +251,44 @@ def _classifier(
         preprocess,
         class_names=labels.names,
         imagenet_columns=labels.columns,
-        description={
-            "architecture": type(network).__name__,
-            "weights": spec,
-            "training_data": None,
-            "warnings": [*labels.warnings, *source.warnings, *options.warnings()],
-        },
-        configuration={
-            "library": "user",
-            "class": type(network).__qualname__,
-            "network": plain_repr(network),
-            "source": source.parts,
-        },
+        description=_description(spec, network, *labels.warnings, *source.warnings, *options.warnings()),
+        configuration=_configuration(network, source),
         libraries=("torchvision", "timm"),
         options=options,
     )
+
+
+def _image_encoder(
+    spec: str, network: Any, preprocess: Any, *, find_source: _FindSource, options: LoadOptions
+) -> NetworkTower:
+    source = find_source(network, preprocess)
+    return NetworkTower(
+        spec,
+        network,
+        preprocess,
+        description=_description(spec, network, *source.warnings),
+        configuration=_configuration(network, source),
+        libraries=("torchvision", "timm"),
+        options=options,
+    )
+
+
+def _description(spec: str, network: Any, *warnings: str) -> dict[str, Any]:
+    return {
+        "architecture": type(network).__name__,
+        "weights": spec,
+        "training_data": None,
+        "warnings": list(warnings),
+    }
+
+
+def _configuration(network: Any, source: CodeFingerprint) -> dict[str, Any]:
+    return {
+        "library": "user",
+        "class": type(network).__qualname__,
+        "network": plain_repr(network),
+        "source": source.parts,
+    }
 
 
 class _WrappedDualEncoder(TorchDualEncoder):

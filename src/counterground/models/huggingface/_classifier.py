@@ -29,7 +29,7 @@ def load_hf_classifier(source: HfSource, options: LoadOptions) -> NetworkClassif
     transform = load_transform(source)
     return NetworkClassifier(
         source.spec,
-        _logits_of(model, transform),
+        logits_of(model, transform),
         transform,
         class_names=labels.names,
         imagenet_columns=labels.columns,
@@ -49,7 +49,7 @@ def load_hf_classifier(source: HfSource, options: LoadOptions) -> NetworkClassif
     )
 
 
-def _logits_of(model: Any, transform: HfTransform) -> Any:
+def logits_of(model: Any, transform: HfTransform) -> Any:
     """Return a network from a batch of the transform's tensors to logits."""
     import torch
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from counterground.models._base import Kind, Model
-from counterground.models._family import Family, LoadOptions, ModelInfo, counted_parameters
+from counterground.models._family import Family, LoadOptions, ModelInfo, Tower, counted_parameters
 from counterground.models.huggingface._classifier import load_hf_classifier
 from counterground.models.huggingface._dual import load_hf_dual
 from counterground.models.huggingface._loading import pinned, read_config, reading
 from counterground.models.huggingface._lvlm import Lvlm, read_lvlm
-from counterground.models.huggingface._source import find_hf, folder_config, kind_of
+from counterground.models.huggingface._source import (
+    find_hf,
+    find_hf_tower,
+    folder_config,
+    kind_of,
+    tower_kind,
+)
+from counterground.models.huggingface._tower import load_hf_tower
 
 # The best known. Repository, the same architecture's name in OpenCLIP or timm (whose parameters are
 # counted), training data.
@@ -57,6 +64,17 @@ def _load(spec: str, options: LoadOptions) -> Model:
     return Lvlm(source, network, processor, options)
 
 
+def _load_tower(spec: str, options: LoadOptions) -> Model:
+    """Load the image side of any model that has one, but for generative models."""
+    source = find_hf_tower(spec)
+    with reading(source, offline=options.offline):
+        source = pinned(source)
+        kind = tower_kind(source, read_config(source))
+        if kind == "dual_encoder":
+            return load_hf_dual(source, options)
+        return load_hf_tower(source, kind, options)
+
+
 def _kind(spec: str) -> Kind | None:
     source = find_hf(spec)
     return None if source.folder is None else kind_of(source, folder_config(source))
@@ -83,4 +101,5 @@ HUGGING_FACE = Family(
     list=_list,
     cite=lambda _spec: ("wolf2020transformers",),
     extra="hf",
+    tower=Tower(find_hf_tower, _load_tower),
 )

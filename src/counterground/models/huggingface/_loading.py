@@ -76,13 +76,19 @@ def from_pretrained(auto: Any, source: HfSource, **options: Any) -> Any:
     )
 
 
-def read_network(auto: Any, source: HfSource, *, dtype: torch.dtype | None = None) -> Any:
+class MissingTensorsError(CounterGroundError):
+    """Weights lack some of a network's tensors, or hold them in another shape; ``names`` lists them."""
+
+    names: tuple[str, ...] = ()
+
+
+def read_network(auto: Any, source: HfSource, *, dtype: torch.dtype | None = None, **options: Any) -> Any:
     """Return the network in evaluation mode, every one of its tensors read from the weights.
 
     They are held in ``dtype``, float32 by default.
 
     Raises:
-        CounterGroundError: tensors are missing or of another shape: transformers would fill them at random.
+        MissingTensorsError: transformers would fill them at random.
     """
     import torch
 
@@ -94,13 +100,16 @@ def read_network(auto: Any, source: HfSource, *, dtype: torch.dtype | None = Non
         weights_only=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,
+        **options,
     )
     missing = [*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])]
     if missing:
-        raise CounterGroundError(
+        error = MissingTensorsError(
             f"{source.spec}: the weights lack {len(missing)} tensors of {type(network).__name__} or hold "
             f"them in another shape ({', '.join(sorted(missing)[:3])}); they would be random."
         )
+        error.names = tuple(missing)
+        raise error
     return network.eval().requires_grad_(requires_grad=False)
 
 

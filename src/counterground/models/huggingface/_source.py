@@ -18,6 +18,7 @@ CONFIG_NAME = "config.json"
 _KIND_NAMES = {
     "classifier": "classifier",
     "dual_encoder": "dual encoder",
+    "image_encoder": "model without its head",
     "generative": "generative model",
 }
 OPTIONS = ("trust_remote_code", "labels", "backend")
@@ -127,6 +128,20 @@ def folder_config(source: HfSource) -> dict[str, Any]:
     return config
 
 
+def find_hf_tower(spec: str) -> HfSource:
+    """Return the source of a model whose image features are wanted; the hub is not contacted.
+
+    Raises:
+        UsageError: as `find_hf`, but that any vision model will do.
+        CounterGroundError: the configuration is broken.
+        ModuleNotFoundError: transformers is not installed.
+    """
+    source = parse_hf(spec)
+    if source.folder is not None:
+        tower_kind(source, folder_config(source))
+    return source
+
+
 def kind_of(source: HfSource, config: Mapping[str, Any]) -> Kind:
     """Return which kind of model a configuration describes.
 
@@ -136,17 +151,50 @@ def kind_of(source: HfSource, config: Mapping[str, Any]) -> Kind:
         UsageError: it is of no kind that can be scored: a tower alone, a network without a head, ...; or an
             option was given that does not apply to its kind.
     """
-    kind = _described_kind(source, config)
-    for option, value, kinds in (
-        ("labels", source.labels, ("classifier",)),
-        ("backend", source.backend, ("classifier", "dual_encoder")),
-    ):
-        if value is not None and kind not in kinds:
-            raise UsageError(f"{source.spec}: {option}=... does not apply to a {_KIND_NAMES[kind]}.")
+    kind = _described_kind(config)
+    if kind is None:
+        named = config.get("architectures") or [config.get("model_type") or "this model"]
+        raise UsageError(
+            f"{source.spec}: {named[0]} cannot be scored as it is: neither an image and a text tower in one "
+            f"space ({', '.join(DUAL_ENCODERS)}), nor ...ForImageClassification, nor a model that writes "
+            "about images (...ForConditionalGeneration). For a vision model, let a head be fitted on its "
+            "features: add ?head=knn."
+        )
+    _check_options(source, kind)
     return kind
 
 
-def _described_kind(source: HfSource, config: Mapping[str, Any]) -> Kind:
+def tower_kind(source: HfSource, config: Mapping[str, Any]) -> Kind:
+    """Return what a model is whose image features are wanted; a vision model without classes counts, too.
+
+    Raises:
+        UsageError: a generative model, one that masks its photos, or an option that does not apply.
+    """
+    kind = _described_kind(config) or "image_encoder"
+    if kind == "generative":
+        raise UsageError(f"{source.spec}: a generative model answers in text; ?head= is for image encoders.")
+    if config.get("model_type") == "vit_mae":
+        raise UsageError(
+            f"{source.spec}: in transformers this model hides patches of each photo at random, so its "
+            "features differ each time. timm has its encoder: timm:vit_base_patch16_224.mae."
+        )
+    if kind == "dual_encoder" and config.get("model_type") not in DUAL_ENCODERS:
+        kind = "image_encoder"  # code of its own, of which only the photos' side is needed
+    _check_options(source, "image_encoder")
+    return kind
+
+
+def _check_options(source: HfSource, kind: Kind) -> None:
+    for option, value, kinds in (
+        ("labels", source.labels, ("classifier",)),
+        ("backend", source.backend, ("classifier", "dual_encoder", "image_encoder")),
+    ):
+        if value is not None and kind not in kinds:
+            raise UsageError(f"{source.spec}: {option}=... does not apply to a {_KIND_NAMES[kind]}.")
+
+
+def _described_kind(config: Mapping[str, Any]) -> Kind | None:
+    """Return the kind, None for one that cannot be scored: a tower alone, a network without a head."""
     named = config.get("architectures") or [""]
     architecture, model_type = str(named[0]), str(config.get("model_type", ""))
     if "ForImageClassification" in architecture or {"architecture", "num_classes"} <= set(config):
@@ -161,13 +209,7 @@ def _described_kind(source: HfSource, config: Mapping[str, Any]) -> Kind:
         return "classifier"
     if {"AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModelForVision2Seq"} & set(own_code):
         return "generative"
-    if "AutoModel" in own_code:
-        return "dual_encoder"
-    raise UsageError(
-        f"{source.spec}: {architecture or model_type or 'this model'} cannot be scored: neither an "
-        f"image and a text tower in one space ({', '.join(DUAL_ENCODERS)}), nor ...ForImageClassification, "
-        "nor a model that writes about images (...ForConditionalGeneration)."
-    )
+    return "dual_encoder" if "AutoModel" in own_code else None
 
 
 def _options(spec: str, query: str) -> dict[str, str | None]:

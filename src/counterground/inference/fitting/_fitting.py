@@ -1,0 +1,247 @@
+"""What a head is fitted on: planned and checked before any photo is read, then done.
+
+No head predicts a photo whose cluster, or whose copy, it was fitted on; nor was such a photo used to choose
+its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from counterground.errors import UsageError
+from counterground.inference.fitting._estimator import CHOICES, FittedHead, Split, fit_head
+from counterground.inference.fitting._parts import independent_clusters, parts_of
+from counterground.inference.request import Request, listed_classes
+from counterground.inference.store import Features
+from counterground.metrics import GROUPS
+from counterground.models import Encoder, HeadSpec
+from counterground.photos import Benchmark, LabelSpace
+from counterground.progress import progress_bar
+from counterground.text import counted
+
+# Of the benchmark where it is cross-fitted, and of training photos where a number is chosen.
+_PARTS, _CHOOSING_PARTS = 5, 3
+
+
+@dataclass(frozen=True)
+class FittedHeads:
+    """The head of each photo: one for all, or for each part of the benchmark one fitted on the others.
+
+    Attributes:
+        heads: one, or one for each part.
+        parts: the part of each photo by its path; None where one head predicts all.
+        account: JSON-ready, for ``run.json``: what was fitted on what.
+        warnings: sentences.
+    """
+
+    heads: tuple[FittedHead, ...]
+    parts: Mapping[str, int] | None
+    account: dict[str, Any]
+    warnings: tuple[str, ...]
+
+    def assigned(self, photos: pl.DataFrame) -> Iterator[tuple[np.ndarray, FittedHead]]:
+        """Yield rows of ``photos`` and the head that predicts them."""
+        if self.parts is None:
+            yield np.arange(len(photos)), self.heads[0]
+            return
+        parts = np.array([self.parts[path] for path in photos["path"]])
+        for number in np.unique(parts).tolist():
+            yield np.flatnonzero(parts == number), self.heads[number]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What a head will be fitted on.
+
+    Attributes:
+        name: of the model, for messages.
+        head: what is fitted.
+        source: the benchmark with the training photos, those of ``rows``.
+        space: the candidates.
+        rows: ``[n]``, rows of the manifest of ``source``.
+        labels: ``[n]``, the candidate that each is a photo of.
+        clusters: ``[n]``, see `independent_clusters`.
+        parts: the part of every photo of ``source``; None where other photos are evaluated.
+    """
+
+    name: str
+    head: HeadSpec
+    source: Benchmark
+    space: LabelSpace
+    rows: np.ndarray
+    labels: np.ndarray
+    clusters: np.ndarray
+    parts: np.ndarray | None
+
+    @classmethod
+    def plan(cls, request: Request, model: Encoder) -> Fitting:
+        """Choose the training photos of a model's head.
+
+        Raises:
+            UsageError: a class that competes has no training photo, or all are of one class; a class with
+                too few clusters to be cross-fitted, or for a number to be chosen; more neighbours than
+                training photos.
+        """
+        assert model.head is not None
+        training, candidates = request.training, request.candidates
+        source = training.photos if training else request.benchmark
+        known = _candidates_of(source.label_space, candidates.space) if training else candidates.true_index
+        target = np.array(
+            [-1 if (at := known[index]) is None else at for index in source.photos["class_index"]]
+        )
+        rows, clusters = np.flatnonzero(target >= 0), independent_clusters(source.photos)
+        _check_classes(model.display_name, request, source, set(target[rows].tolist()))
+        plan = cls(
+            model.display_name,
+            model.head,
+            source,
+            candidates.space,
+            rows,
+            target[rows],
+            clusters[rows],
+            parts_of(target, clusters, _PARTS) if training is None else None,
+        )
+        for each in plan.training:
+            plan.check(each)
+        return plan
+
+    @cached_property
+    def training(self) -> list[np.ndarray]:
+        """What each head is fitted on: places in ``rows``."""
+        if self.parts is None:
+            return [np.arange(len(self.rows))]
+        own = self.parts[self.rows]
+        return [np.flatnonzero(own != part) for part in range(self.parts.max() + 1)]
+
+    def check(self, training: np.ndarray) -> None:
+        """Refuse training photos that lack a class, are too few for ``knn``, or cannot choose a number.
+
+        Raises:
+            UsageError: that is so.
+        """
+        lacking = np.setdiff1d(self.labels, self.labels[training])
+        if len(lacking):
+            listed = listed_classes([self.space.names[at] for at in lacking])
+            raise UsageError(
+                f"{self.name}: a head is fitted without the clusters that it predicts, and then no photo of "
+                f"{listed} is left: more clusters are needed, or other photos: --train BENCHMARK."
+            )
+        if self.head.kind == "knn" and (self.head.value or 0) > len(training):
+            raise UsageError(
+                f"{self.name}: k={self.head.value:g} is more than the {counted(len(training), 'photo')} that "
+                "the head is fitted on."
+            )
+        if self.head.is_chosen and not self.splits(training):
+            raise UsageError(
+                f"{self.name}: {self.head.parameter} cannot be chosen by leaving out clusters, since a class "
+                f"is lost with each: give it, as in ?head={self.head.kind}&{self.head.parameter}="
+                f"{CHOICES[self.head.kind][1]:g}."
+            )
+
+    def fit(self, features: Features, *, show_progress: bool) -> FittedHeads:
+        """Fit the heads on features of the photos of ``source``, those that could be read.
+
+        Raises:
+            UsageError: these are too few, see `plan`.
+        """
+        kept = features.readable[self.rows]
+        read = replace(self, rows=self.rows[kept], labels=self.labels[kept], clusters=self.clusters[kept])
+        heads = []
+        with progress_bar(f"{self.name}, head", total=len(read.training), shown=show_progress) as bar:
+            for training in read.training:
+                read.check(training)
+                splits = read.splits(training) if self.head.is_chosen else []
+                matrix = features.rows(read.rows[training])
+                heads.append(fit_head(self.head, matrix, read.labels[training], len(self.space), splits))
+                bar.advance(1)
+        paths = self.source.photos["path"]
+        parts = None if self.parts is None else dict(zip(paths, self.parts.tolist(), strict=True))
+        return FittedHeads(tuple(heads), parts, read.account(heads), tuple(read.warnings(heads)))
+
+    def splits(self, training: np.ndarray) -> list[Split]:
+        """Return splits of training photos by cluster, those whose training side has every class."""
+        labels, clusters = self.labels[training], self.clusters[training]
+        parts = parts_of(labels, clusters, _CHOOSING_PARTS)
+        splits = [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in np.unique(parts)]
+        return [split for split in splits if len(np.unique(labels[split[0]])) == len(np.unique(labels))]
+
+    def account(self, heads: Sequence[FittedHead]) -> dict[str, Any]:
+        """Return what was fitted on what, for ``run.json``."""
+        numbers = [head.number for head in heads]
+        account: dict[str, Any] = {
+            "kind": self.head.kind,
+            "library": f"scikit-learn {version('scikit-learn')}",
+            "fitted_on": self.source.name,
+            "version": self.source.version,
+            "photos": len(self.rows),
+            **self._groups,
+            "classes": len(np.unique(self.labels)),
+            "clusters": len(np.unique(self.clusters)),
+            "cross_fitted_parts": None if self.parts is None else len(heads),
+        }
+        if self.head.parameter:
+            account[self.head.parameter] = numbers[0] if self.parts is None else numbers
+        if self.head.is_chosen:
+            account["chosen_from"] = list(CHOICES[self.head.kind])
+        return account
+
+    def warnings(self, heads: Sequence[FittedHead]) -> Iterator[str]:
+        """Say what readers must know of the training photos."""
+        groups = " and ".join(f"{count:,} {group}" for group, count in self._groups.items() if count)
+        on = f"{counted(len(self.rows), 'photo')} of {self.source.name}{f' ({groups})' if groups else ''}"
+        apart = "" if self.parts is None else ", each photo predicted by one that saw none of its cluster"
+        yield (
+            f"Its {self.head.kind} head was fitted on {on}{apart}: what goes together in them, as a class "
+            "and its background may, it can learn."
+        )
+        if absent := len(self.space) - len(np.unique(self.labels)):
+            yield f"{counted(absent, 'class')} without a photo never compete for it."
+        if unfinished := sum(head.unfinished for head in heads):
+            yield f"Logistic regression did not converge in {counted(unfinished, 'fit')}."
+
+    @property
+    def _groups(self) -> dict[str, int]:
+        group = self.source.photos["group"].gather(self.rows)
+        return {name: int((group == name).sum()) for name in GROUPS}
+
+
+def _candidates_of(own: LabelSpace, space: LabelSpace) -> dict[int, int | None]:
+    """Return which candidate each class of other photos is: by ImageNet index, else by name."""
+    by_index = {index: at for at, index in enumerate(space.imagenet) if index is not None}
+    by_name = {name: at for at, name in enumerate(space.names)}
+    return {
+        at: by_index[index] if index in by_index else by_name.get(name)
+        for at, (name, index) in enumerate(zip(own.names, own.imagenet, strict=True))
+    }
+
+
+def _check_classes(name: str, request: Request, source: Benchmark, present: set[int]) -> None:
+    """Refuse candidates without a training photo; a class of the benchmark itself may have no photo at all.
+
+    Raises:
+        UsageError: there are some, or all photos are of one class.
+    """
+    space = request.candidates.space
+    missing = [at for at in range(len(space)) if at not in present]
+    if missing and space.name != "benchmark":
+        raise UsageError(
+            f"{name}: {source.name} has photos of {len(present):,} of the {len(space):,} names that compete, "
+            "and a head knows only what it was fitted on. Let the benchmark's classes compete: --label-space "
+            "benchmark."
+        )
+    evaluated = set(request.benchmark.photos["class_index"])
+    if missing := [at for at in missing if at in evaluated]:
+        listed = listed_classes([space.names[at] for at in missing], source.label_space.names)
+        raise UsageError(f"{name}: {source.name} has no photo of {listed} to fit a head on.")
+    if len(present) < 2:
+        raise UsageError(
+            f"{name}: all photos that a head can be fitted on are of "
+            f"{listed_classes([space.names[at] for at in present])}; it needs two classes."
+        )

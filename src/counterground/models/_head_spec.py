@@ -1,0 +1,95 @@
+"""``?head=logistic``: a head that is fitted on an encoder's features, in place of the one it has or lacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from counterground.errors import UsageError, did_you_mean
+
+HeadKind = Literal["knn", "logistic", "linear", "prototypes"]
+_KINDS = get_args(HeadKind)
+# What each head takes; without a value, cross-validation on the training photos chooses one.
+_PARAMETERS: dict[str, str | None] = {"knn": "k", "logistic": "C", "linear": "alpha", "prototypes": None}
+_OPTIONS = ("head", "k", "C", "alpha")
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A head to be fitted on the features of an encoder.
+
+    Attributes:
+        kind: ``knn`` (weighted nearest neighbours), ``logistic`` (logistic regression), ``linear`` (ridge
+            regression on class indicators) or ``prototypes`` (the nearest class mean).
+        value: ``k`` of ``knn``, ``C`` of ``logistic``, ``alpha`` of ``linear``; None lets cross-validation
+            choose it on the training photos.
+
+    Raises:
+        UsageError: an unknown kind, or a value that it cannot have.
+    """
+
+    kind: HeadKind
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise UsageError(
+                f"Unknown head {self.kind!r}; use {', '.join(_KINDS[:-1])} or {_KINDS[-1]}."
+                f"{did_you_mean(str(self.kind), _KINDS)}"
+            )
+        if self.value is None:
+            return
+        if self.parameter is None:
+            raise UsageError(f"A {self.kind} head takes no number.")
+        if self.kind == "knn" and (self.value < 1 or self.value != int(self.value)):
+            raise UsageError(f"k must be a whole number above 0, not {self.value:g}.")
+        if not 0 < self.value < float("inf"):
+            raise UsageError(f"{self.parameter} must be a number above 0, not {self.value:g}.")
+
+    @property
+    def parameter(self) -> str | None:
+        """What ``value`` is called, None for a head without one."""
+        return _PARAMETERS[self.kind]
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether cross-validation has to choose ``value``."""
+        return self.parameter is not None and self.value is None
+
+    def __str__(self) -> str:
+        return self.kind if self.value is None else f"{self.kind} {self.parameter}={self.value:g}"
+
+
+def split_head(spec: str) -> tuple[str, HeadSpec | None]:
+    """Return a specification without ``?head=KIND`` and its number, and the head; None where none is named.
+
+    Raises:
+        UsageError: an unknown head, or a number it does not take.
+    """
+    place, _, query = spec.partition("?")
+    options = [part.partition("=")[::2] for part in query.split("&")]
+    given = {name: value for name, value in options if name in _OPTIONS}
+    if "head" not in given:
+        return spec, None
+    others = [part for part in query.split("&") if part.partition("=")[0] not in _OPTIONS]
+    return "?".join([place, *(["&".join(others)] if others else [])]), _parsed(spec, given)
+
+
+def _parsed(spec: str, given: dict[str, str]) -> HeadSpec:
+    try:
+        head = HeadSpec(given.pop("head"))  # type: ignore[arg-type]
+        for name, text in given.items():
+            head = HeadSpec(head.kind, _number(head, name, text))
+    except UsageError as error:
+        raise UsageError(f"{spec}: {error}") from error
+    return head
+
+
+def _number(head: HeadSpec, name: str, text: str) -> float:
+    if name != head.parameter:
+        takes = f"takes {head.parameter}=" if head.parameter else "takes no number"
+        raise UsageError(f"{name}= is not for this head: {head.kind} {takes}.")
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{name}={text} is not a number.") from None

@@ -1,0 +1,152 @@
+"""A network without its classifier: what its last layer would be given, as features for a fitted head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from counterground.errors import CounterGroundError, UsageError, error_summary
+from counterground.models._base import DualEncoder, Encoder, ImageEncoder, Model
+from counterground.models._device import for_inference
+from counterground.models._family import LoadOptions
+from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
+from counterground.models._network import NetworkEncoder
+from counterground.models._split import split_transform
+from counterground.models.classifiers._classifier import NetworkClassifier, final_linear, output_of
+from counterground.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from PIL import Image
+
+
+class NetworkTower(NetworkEncoder, ImageEncoder):
+    """A PyTorch network whose output is one vector of features for each photo.
+
+    Args:
+        spec: as the user wrote it.
+        network: ``[n, 3, h, w]`` -> features ``[n, d]``.
+        transform: photo -> ``[3, h, w]``.
+        description: what is known of the weights; completed here.
+        configuration: JSON-ready account of what was built; enters the fingerprint.
+        libraries: distributions whose versions enter the fingerprint.
+        options: device and precision.
+
+    Raises:
+        CounterGroundError: it fails on a grey photo, or does not return one vector for it.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        network: torch.nn.Module,
+        transform: Callable[[Image.Image], torch.Tensor],
+        *,
+        description: dict[str, Any],
+        configuration: dict[str, Any],
+        libraries: tuple[str, ...],
+        options: LoadOptions,
+    ) -> None:
+        self.spec, self.device, self.dtype = spec, options.device, options.precision
+        self.transform = transform
+        self.split = split_transform(transform)
+        versions = library_versions(*libraries)
+        preprocessing = plain_repr(transform)
+        self.fingerprint = combine(
+            weights=tensor_digests(network.state_dict()),
+            configuration=configuration,
+            preprocessing=preprocessing,
+            features="without a head",
+            dtype=self.dtype,
+            libraries=versions,
+        )
+        self.image_network = for_inference(network, self.device)
+        self.dim = self._width()
+        self.description = {
+            **description,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "features": self.dim,
+            "preprocessing": preprocessing,
+            "libraries": versions,
+            "as_published": options.as_published,
+            "warnings": [*description.get("warnings", []), *options.warnings()],
+        }
+
+    def preprocess(self, image: Image.Image) -> torch.Tensor:
+        if image.mode != "RGB":
+            image = image.convert("RGB")
+        return self.transform(image)
+
+    def encode(self, batch: torch.Tensor) -> torch.Tensor:
+        features = output_of(self.display_name, self.forward(batch), "features")
+        if features.ndim > 2 and features.shape[2:].numel() == 1:
+            features = features.flatten(1)
+        if features.ndim != 2 or len(features) != len(batch):
+            raise CounterGroundError(
+                f"{self.display_name}: the network returned {tuple(features.shape)} for "
+                f"{counted(len(batch), 'photo')}; a head needs one vector of features for each photo."
+            )
+        return features.float().cpu()
+
+    def _width(self) -> int:
+        import torch
+        from PIL import Image
+
+        try:
+            pixels = self.preprocess(Image.new("RGB", (256, 256), (128, 128, 128)))
+            return int(self.encode(torch.stack([pixels])).shape[1])
+        except CounterGroundError:
+            raise
+        except Exception as error:
+            raise CounterGroundError(
+                f"{self.spec}: its features of a grey photo cannot be had ({error_summary(error)})."
+            ) from error
+
+
+def cut_head(spec: str, network: torch.nn.Module, classes: int) -> str:
+    """Replace the last linear layer with ``classes`` outputs by nothing; return its name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    import torch
+
+    found = final_linear(network, classes)
+    if found is None or not found[0]:
+        raise UsageError(
+            f"{spec}: there is no linear layer with {counted(classes, 'output')} before which features could "
+            "be taken. Return (network, preprocess) from a function, with a network that ends in features."
+        )
+    network.set_submodule(found[0], torch.nn.Identity())
+    return found[0]
+
+
+def without_head(model: Model, options: LoadOptions) -> Encoder:
+    """Return the image encoder of a model, for a head that is fitted on its features.
+
+    Of a dual encoder that is its image side, with embeddings of unit length; of a network with classes what
+    its last linear layer is given.
+
+    Raises:
+        UsageError: the features of this model cannot be had.
+    """
+    if isinstance(model, DualEncoder | ImageEncoder):
+        return model
+    if not isinstance(model, NetworkClassifier):
+        raise UsageError(
+            f"{model.spec}: only its {'logits' if isinstance(model, Encoder) else 'answers'} can be had, not "
+            "features for a head. Return (network, preprocess) from a function, with a network that ends in "
+            "features."
+        )
+    layer = cut_head(model.spec, model.image_network, model.dim)
+    kept = ("architecture", "weights", "training_data", "warnings")
+    return NetworkTower(
+        model.spec,
+        model.image_network,
+        model.transform,
+        description={**{key: model.description.get(key) for key in kept}, "final_layer": f"before {layer}"},
+        configuration={"classifier": model.fingerprint, "before": layer},
+        libraries=tuple(model.description["libraries"]),
+        options=options,
+    )
