@@ -16,6 +16,8 @@ from counterground.cli._options import out_option, photo_budget_option, photos_o
         counterground report runs/first -o report.html
         counterground report runs/a runs/b --benchmark my-photos -o report.html
         counterground report runs/pairs --discovery pairs -o report.html
+        counterground report runs/first -o report.html \\
+          --contrast "weather=fog - weather=clear within class_name"
     """,
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -32,6 +34,12 @@ from counterground.cli._options import out_option, photo_budget_option, photos_o
     help="Where the photos of the runs are: a folder, a manifest or a pool. Not needed for built-in "
     "benchmarks, or with --discovery.",
 )
+@click.option(
+    "--contrast",
+    metavar="NAME|TEXT",
+    help="What the page is about, instead of the benchmark's own contrast: its name, or LEFT - RIGHT within "
+    "COLUMN, such as 'place=water - place=land within class_name'.",
+)
 @photos_option("Include small copies of photos in the page.")
 @photo_budget_option("page")
 @out_option("HTML file to write.", file=True)
@@ -41,6 +49,7 @@ def report(
     *,
     discovery: Path | None,
     benchmarks: tuple[str, ...],
+    contrast: str | None,
     photos: bool,
     photo_budget: float,
 ) -> None:
@@ -57,5 +66,6 @@ def report(
         benchmarks=benchmarks,
         photos=photos,
         photo_budget=photo_budget,
+        contrast=contrast,
     )
     click.echo(f"Report: {path}")

@@ -117,6 +117,7 @@ def render_page(template: str, **values: object) -> str:
         p_equals=p_equals,
         breakable=_breakable,
         unbroken=_unbroken,
+        sides=lambda sentence, words: words.marked(sentence),
     )
     colours = {"light": FAMILY_COLOURS, "dark": FAMILY_COLOURS_DARK}
     environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS, halves=_HALVES)
