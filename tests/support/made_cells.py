@@ -14,7 +14,6 @@ from counterground.results import PREDICTIONS_SCHEMA, BenchmarkRecord, LabelSpac
 
 BIRDS = {"landbird": (150, 90, 40), "waterbird": (240, 240, 250)}
 GROUNDS = {"land": (96, 140, 60), "water": (60, 120, 180)}
-NATURAL = {"landbird": "land", "waterbird": "water"}
 DESIGN = Design(
     cells=("class_name", "place"),
     contrasts=(
@@ -33,8 +32,8 @@ DESIGN = Design(
     },
 )
 MODELS = {
-    "open_clip:ViT-B-32/laion2b_s34b_b79k": (0.93, 0.62),
-    "efficientnet-lite0": (0.86, 0.7),
+    "open_clip:ViT-B-32/laion2b_s34b_b79k": (0.95, 0.62),
+    "efficientnet-lite0": (0.88, 0.8),
     "torchvision:resnet50": (0.9, 0.75),
 }
 
@@ -54,7 +53,7 @@ def draw_bird(name, place, boat, rng):
     return picture
 
 
-def photo_rows(folder, per_cell=12, seed=0):
+def photo_rows(folder, per_cell=36, seed=0):
     """Draw the photos into a folder; rows of a manifest."""
     rng, rows = np.random.default_rng(seed), []
     for index, name in enumerate(BIRDS):
@@ -73,7 +72,7 @@ def photo_rows(folder, per_cell=12, seed=0):
                         "class_name": name,
                         "background": None,
                         "group": None,
-                        "cluster": f"{place}-{number % 6}",
+                        "cluster": f"{name}-{place}-{number % 18}",
                         "place": place,
                         "co_object": "boat" if boat else "nothing",
                     }
@@ -82,14 +81,12 @@ def photo_rows(folder, per_cell=12, seed=0):
 
 
 def predictions_of(rows, models):
-    """What models answer: ``models`` are accuracies on the usual place of a bird and on the other one."""
+    """What models answer: ``models`` are accuracies on land and on water; boats cost 10 points."""
     answers = []
     for seed, (model, levels) in enumerate(models.items()):
         rng = np.random.default_rng(seed)
         for row in rows:
-            usual = NATURAL[row["class_name"]] == row["place"]
-            level = levels[0] if usual else levels[1] - 0.15 * (row["co_object"] == "boat")
-            level -= 0.1 * (row["place"] == "water")
+            level = levels[row["place"] == "water"] - 0.1 * (row["co_object"] == "boat")
             right = bool(rng.random() < level)
             predicted = row["class_index"] if right else 1 - row["class_index"]
             answers.append(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from counterground.cli._help import Command
-from counterground.cli._options import out_option, photo_budget_option, photos_option
+from counterground.cli._options import contrast_option, out_option, photo_budget_option, photos_option
 
 
 @click.command(
@@ -34,12 +34,7 @@ from counterground.cli._options import out_option, photo_budget_option, photos_o
     help="Where the photos of the runs are: a folder, a manifest or a pool. Not needed for built-in "
     "benchmarks, or with --discovery.",
 )
-@click.option(
-    "--contrast",
-    metavar="NAME|TEXT",
-    help="What the page is about, instead of the benchmark's own contrast: its name, or LEFT - RIGHT within "
-    "COLUMN, such as 'place=water - place=land within class_name'.",
-)
+@contrast_option("What the page is about")
 @photos_option("Include small copies of photos in the page.")
 @photo_budget_option("page")
 @out_option("HTML file to write.", file=True)

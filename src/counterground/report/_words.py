@@ -81,6 +81,13 @@ class Words:
         return f"No model was less accurate on {self._sides}"
 
     @property
+    def absent(self) -> str:
+        """Why a figure of the difference cannot be drawn."""
+        if self.is_drop:
+            return "no model of the runs has a drop (no class has common and counter photos)."
+        return f"no model of the runs has {self.contrast.name} (no stratum has photos on both sides)."
+
+    @property
     def held(self) -> str:
         """What else is the same on both sides, in one sentence; empty where it is the class alone."""
         if self.is_drop or self.contrast.within == DROP.within:

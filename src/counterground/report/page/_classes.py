@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from counterground.report._class_facts import ClassFacts
-from counterground.report._words import Words
+from counterground.report._words import DROP_WORDS, Words
 from counterground.report.page._gallery import Gallery
 from counterground.results import ModelScores
 from counterground.text import isolated
@@ -58,7 +58,7 @@ def make_class_page(
     gallery: Gallery,
     lead: str | None,
     per_cell: int,
-    words: Words,
+    words: Words = DROP_WORDS,
 ) -> ClassPage:
     """Gather what the page shows of every class.
 

@@ -108,7 +108,7 @@ def _cells(
     worst = [_lowest([row.figures[place] for row in breakdown.rows]) for place in range(len(models))]
     summary = [("Mean minus worst", [model.get("mean_minus_worst") for model, _ in models])]
     summary += [
-        (f"Average by the shares {name}", [model.get(f"average({name})") for model, _ in models])
+        (f"Average weighted by {name}", [model.get(f"average({name})") for model, _ in models])
         for name in weights
     ]
     return Cells(breakdown, worst, summary)

@@ -13,7 +13,7 @@ import polars as pl
 from counterground.comparison import Comparison, full_comparison
 from counterground.errors import UsageError
 from counterground.files import write_text
-from counterground.metrics import DROP, GROUPS, KEYS, Contrast, selection
+from counterground.metrics import DROP, GROUPS, KEYS, Contrast
 from counterground.photos import Benchmark
 from counterground.report._class_facts import ClassFacts
 from counterground.report._photos import PhotoSource, built_in_benchmarks, photo_sources
@@ -26,6 +26,7 @@ from counterground.report._shell import (
     render_page,
     vega_script,
 )
+from counterground.report._sides import on_sides
 from counterground.report._style import FAMILY_NAMES
 from counterground.report._words import Words
 from counterground.report.page._classes import COLUMNS, ClassPage, informative_photos, make_class_page
@@ -205,25 +206,7 @@ class _LabelledRows:
             needed = tuple(dict.fromkeys((*COLUMNS, *self.contrast.of_classes().columns)))
             for key, rows in run.by_setting(needed) if own else ():
                 if key in labels:
-                    yield _on_sides(rows, self.contrast).with_columns(model=pl.lit(labels[key]))
-
-
-def _on_sides(rows: pl.DataFrame, contrast: Contrast) -> pl.DataFrame:
-    """Say in ``group`` on which side photos stand, ``common`` being left; one on both is there twice.
-
-    What counts in no class is left out: photos on no side, and strata with photos on one side only.
-    """
-    if contrast == DROP:
-        return rows
-    sides = [
-        rows.filter(selection(side, rows.schema)).with_columns(side=pl.lit(group))
-        for group, side in zip(GROUPS, contrast.sides, strict=True)
-    ]
-    both = pl.concat(sides)
-    if all(side.average is None for side in contrast.sides):
-        within = contrast.of_classes().within
-        both = both.drop_nulls(within).filter(pl.col("side").n_unique().over(within) == len(GROUPS))
-    return both.with_columns(group="side").drop("side")
+                    yield on_sides(rows, self.contrast).with_columns(model=pl.lit(labels[key]))
 
 
 def _render(

@@ -19,6 +19,7 @@ from counterground.comparison import (
 from counterground.metrics import DROP, Design
 from counterground.published import PaperSetting
 from counterground.report._class_facts import class_facts
+from counterground.report._sides import strata_left_out
 from counterground.report._style import FAMILY_NAMES
 from counterground.report._words import Words
 from counterground.report.page._class_drops import ClassDrops, draw_class_drops
@@ -40,6 +41,7 @@ from counterground.results import (
 )
 
 _PHOTO = ("path", "class_index", "class_name", "group", "background")
+_STRATA_NAMED = 6
 
 
 class Sparkline(NamedTuple):
@@ -174,7 +176,7 @@ def make_section(
         notes=unique(note for run in runs for note in run.info.benchmark.notes),
         warnings=_warnings(runs),
         words=words,
-        strata=[] if words.is_drop else unique(note for run in runs for note in strata_notes(run, words.contrast)),
+        strata=_strata(runs, words),
         verdict=judge(
             models,
             compared,
@@ -247,6 +249,16 @@ def _chosen_by(runs: Sequence[Run]) -> str | None:
 def unique(texts: Iterable[str]) -> list[str]:
     """The texts in order, each once."""
     return list(dict.fromkeys(texts))
+
+
+def _strata(runs: Sequence[Run], words: Words) -> list[str]:
+    """Over what another contrast than the drop is a mean, and which strata do not count."""
+    if words.is_drop:
+        return []
+    left_out = unique(name for run in runs for name in strata_left_out(run.photos, words.contrast))
+    more = f" and {len(left_out) - _STRATA_NAMED:,} more" if len(left_out) > _STRATA_NAMED else ""
+    named = [f"Left out: {'; '.join(left_out[:_STRATA_NAMED])}{more}."] if left_out else []
+    return unique([*(note for run in runs for note in strata_notes(run, words.contrast)), *named])
 
 
 def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> list[Measure]:

@@ -18,7 +18,7 @@ from counterground.report._words import Words
 from counterground.report.page.explorer._points import FONT, FRAMES, Domain
 
 _SIDE = 620
-_TITLE = 36  # signs of a line of an axis title, on the narrowest phones
+_TITLE = 44  # signs of a line of an axis title, on the narrowest phones
 _CSS = {"ink": "var(--ink)", "soft": "var(--soft)", "grid": "var(--grid)", "page": "var(--page)"}
 
 
@@ -31,8 +31,13 @@ def draw_chart(
     words: Words,
     *,
     paper: bool,
+    above: bool,
 ) -> dict[str, Any]:
-    """Draw the scatter as Vega-Lite; ``paper`` says whether the paper's models are shown at first."""
+    """Draw the scatter as Vega-Lite.
+
+    ``paper`` says whether the paper's models are shown at first, ``above`` whether most models lie above the
+    diagonal.
+    """
     own_only, with_paper = spans
     params: list[dict[str, Any]] = [
         {"name": "paper", "value": paper},
@@ -42,17 +47,17 @@ def draw_chart(
         {"name": "high", "expr": f"paper ? {with_paper.high} : {own_only.high}"},
         {"name": "ticks", "expr": f"paper ? {with_paper.ticks} : {own_only.ticks}"},
     ]
-    fixed = _specification(words)
+    fixed = _specification(words, above)
     data = {"own": own, "theirs": theirs, "lines": lines or [{"family": ""}]}
     return fixed | {"params": params, "datasets": fixed["datasets"] | data}
 
 
 @cache
-def _specification(words: Words) -> dict[str, Any]:
+def _specification(words: Words, above: bool) -> dict[str, Any]:
     """The chart without its data and parameters, checked against Vega-Lite's schema."""
     axes = _Axes(words)
     layers: list[Any] = [
-        _diagonal(words),
+        _diagonal(words, above),
         _lines(axes),
         _paper_layer(axes),
         *_crosses(axes),
@@ -116,7 +121,7 @@ def _axis_title(side: str) -> str | list[str]:
     return title if len(title) <= _TITLE else lines
 
 
-def _diagonal(words: Words) -> Any:
+def _diagonal(words: Words, above: bool) -> Any:
     ends = alt.InlineData([{"end": 0}])
     base = alt.Chart(ends).transform_calculate(x="low", x2="high", y="low", y2="high")
     line = base.mark_rule(strokeDash=[5, 4], color=_CSS["soft"], aria=False).encode(
@@ -124,14 +129,14 @@ def _diagonal(words: Words) -> Any:
     )
     words = base.mark_text(
         text=f"dashed: no {words.noun}",
-        align="left",
-        baseline="top",
-        dx=8,
-        dy=8,
+        align="right" if above else "left",
+        baseline="bottom" if above else "top",
+        dx=-8 if above else 8,
+        dy=-8 if above else 8,
         color=_CSS["soft"],
         fontSize=FONT,
         aria=False,
-    ).encode(x="x:Q", y=alt.Y("y2:Q"))
+    ).encode(x="x2:Q" if above else "x:Q", y=alt.Y("y:Q" if above else "y2:Q"))
     return alt.layer(line, words)
 
 

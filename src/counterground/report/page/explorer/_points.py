@@ -54,6 +54,11 @@ def domain(rows: Sequence[dict[str, Any]]) -> Domain:
     return Domain(float(probit(low)), float(probit(high)), marks)
 
 
+def mostly_above(items: Sequence[Item]) -> bool:
+    """Whether most models lie above the diagonal, so that its name goes below."""
+    return 2 * sum(item.row["drop"] < 0 for item in items) > len(items)
+
+
 def off_scale(row: dict[str, Any], words: Words) -> str:
     """Name the accuracies of a model that the axes cannot show (0 and 100 %); empty where they show both."""
     beyond = [
@@ -69,7 +74,7 @@ def own_points(
     domains: Sequence[Domain],
     named: Sequence[str],
     behind: Sequence[Sequence[dict[str, Any]]],
-    words: Words,
+    words: Words = DROP_WORDS,
 ) -> list[dict[str, Any]]:
     """Return the runs' models as data of marks, with a place for the name in each domain and of `FRAMES`.
 
@@ -209,7 +214,11 @@ def _places(
         [(text_width(text, FONT), 1.25 * FONT) for text in texts],
         frame=Box(0, 0, side, side),
         lines=[Segment((0, side), (side, 0)), *(arm for item in items for arm in _cross(item.row, at))],
-        taken=[Box(0, 0, _DIAGONAL_WORDS, 22)],
+        taken=[
+            Box(side - _DIAGONAL_WORDS, side - 22, side, side)
+            if mostly_above(items)
+            else Box(0, 0, _DIAGONAL_WORDS, 22)
+        ],
         markers=[disc(row) for row in (*others, *behind)],
     )
     names = [Name() for _ in items]
