@@ -27,12 +27,12 @@ class Words:
     @property
     def left(self) -> str:
         """The left side in a sentence."""
-        return self.contrast.titles[0]
+        return _in_words(self.contrast.titles[0])
 
     @property
     def right(self) -> str:
         """The right side in a sentence."""
-        return self.contrast.titles[1]
+        return _in_words(self.contrast.titles[1])
 
     @property
     def titles(self) -> tuple[str, str, str]:
@@ -43,11 +43,6 @@ class Words:
     def noun(self) -> str:
         """What left minus right is."""
         return "drop" if self.is_drop else "difference"
-
-    @property
-    def head(self) -> str:
-        """Left minus right, at the beginning of a heading."""
-        return "Drop" if self.is_drop else f"{self.contrast.name}:"
 
     @property
     def on_left(self) -> str:
@@ -133,6 +128,10 @@ class Words:
             return None
         longest_first = sorted(map(re.escape, sides), key=len, reverse=True)
         return re.compile(rf"(?<!\w)({'|'.join(longest_first)})(?!\w)")
+
+
+def _in_words(side: str) -> str:
+    return "all photos" if side == "all" else side
 
 
 DROP_WORDS = Words()

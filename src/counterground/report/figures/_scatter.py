@@ -180,7 +180,7 @@ def _scatter(
         _draw_intervals(axes, part, str(family))
         _draw_points(axes, part, str(family), view, pale=False, source="own")
     front, behind = (mine, paper) if pale else (paper, mine)
-    scatter_legend(figure, front, behind, [family for _, family in lines], view.area)
+    scatter_legend(figure, front, behind, [family for _, family in lines], view.area, words.noun)
     caption += "".join(_line_caption(line, family) for line, family in lines)
     if view.named:
         left_out = write_names(axes, front, front["shown"].to_list(), view.area, obstacles=behind)
@@ -213,9 +213,14 @@ def _scale(axes: Axes, paper: pl.DataFrame, mine: pl.DataFrame, words: Words) ->
     _set_probit(axes, "x", *limits(common))
     # So high that the line of no drop passes the whole width of the cloud.
     _set_probit(axes, "y", *limits([*counter, *(row["common"] for row in rows)]))
-    axes.set_xlabel(wrap(f"{words.left} accuracy (%, probit scale)", _AXIS))
-    axes.set_ylabel(wrap(f"{words.right} accuracy (%, probit scale)", _AXIS))
+    axes.set_xlabel(_axis_title(words.left))
+    axes.set_ylabel(_axis_title(words.right))
     axes.grid(color=GRID, linewidth=0.5)
+
+
+def _axis_title(side: str) -> str:
+    title = f"{side} accuracy (%, probit scale)"
+    return title if len(title) <= _AXIS else f"{wrap(side, _AXIS)}\naccuracy (%, probit scale)"
 
 
 def _set_probit(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
@@ -312,7 +317,12 @@ def pale_colour(family: str) -> str:
 
 
 def scatter_legend(
-    figure: Figure, front: pl.DataFrame, behind: pl.DataFrame, lines: Sequence[str], area: float
+    figure: Figure,
+    front: pl.DataFrame,
+    behind: pl.DataFrame,
+    lines: Sequence[str],
+    area: float,
+    noun: str,
 ) -> None:
     """Draw the key below the axes, in three columns: families, lines, sizes and shades.
 
@@ -322,6 +332,7 @@ def scatter_legend(
         behind: the paper's models where they are pale.
         lines: families with a trend.
         area: what the areas of markers were multiplied by.
+        noun: what the diagonal has none of.
     """
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
@@ -330,7 +341,7 @@ def scatter_legend(
     second: list[Entry] = [
         (Line2D([], [], color=family_colour(name), linewidth=1), f"{trend}, {_SHORT[name]}") for name in lines
     ]
-    second.append((Line2D([], [], color=QUIET, linewidth=0.8, linestyle=(0, (4, 2))), "y = x: no drop"))
+    second.append((Line2D([], [], color=QUIET, linewidth=0.8, linestyle=(0, (4, 2))), f"y = x: no {noun}"))
     columns = [_families(front, behind), second, _scales(front, behind, area)]
     columns = [column for column in columns if column]
     rows = max(len(column) for column in columns)
