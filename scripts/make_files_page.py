@@ -169,6 +169,8 @@ RECORDS = {
     "name": "its name",
     "version": "hash of everything that results depend on",
     "n_photos": "photos in the manifest",
+    "design": "its `cells`, `contrasts` and named shares (`weights`: values of a cell, then the share; "
+    "[contrasts](contrasts.md)); absent or null: the drop",
     "notes": "what readers must know about the benchmark",
     "referee": "model that chose the pairs of backgrounds, or the names of several; null: people chose them",
     "split": "`half`: pairs were chosen on other photos than these; `none`: on the same photos; `swap`: each "
@@ -263,6 +265,7 @@ def _benchmark() -> str:
         ("root", "folder of the photos, relative to this one"),
         ("packed, shards", "instead of `root`, where photos are packed: the format, and each shard's hash"),
         ("version", RECORDS["version"]),
+        ("design", RECORDS["design"]),
     ]
     return _listed([*own, *((field.name, RECORDS[field.name]) for field in fields(Discovered))])
 

@@ -350,6 +350,11 @@ def scores(runs: AnyRuns, *, by: str | None = None, contrast: str | Contrast | N
     Raises:
         UsageError: another ``by``, a contrast that there is not, or both.
     """
+    if by == "class":
+        raise UsageError(
+            "Scores are by background, another attribute or cell or, with by=None, by class and over all, "
+            "not by 'class'."
+        )
     opened = _opened_runs(runs)
     if contrast is not None:
         if by is not None:

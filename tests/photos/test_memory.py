@@ -172,3 +172,25 @@ def test_pandas_is_not_imported_for_polars(columns, photos):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(ROWS)]
+
+
+def test_attributes_of_a_frame_are_those_that_are_named(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    frame = pl.DataFrame(
+        {
+            "path": ["a.png", "b.png"],
+            "class_name": ["hen", "tench"],
+            "place": ["sea", None],
+            "size": [1, 2],
+            "wet": [True, False],
+            "other": ["x", "y"],
+        }
+    )
+    named = ("place", "size", "wet")
+    for table in (frame, pd.DataFrame(frame.to_dict(as_series=False)), frame.to_dict(as_series=False)):
+        found = Benchmark.from_frame(table, root=tmp_path, attributes=named).photos
+        assert found.select(named).rows() == [("sea", 1.0, "yes"), (None, 2.0, "no")]
+        assert "other" not in found.columns
+    with pytest.raises(UsageError, match=r"no column 'plase'\. Did you mean 'place'"):
+        Benchmark.from_frame(frame, root=tmp_path, attributes=("plase",))

@@ -16,7 +16,7 @@ from counterground.cli._options import format_option
     examples="""
         counterground compare runs/a runs/b
         counterground compare --published
-        counterground compare runs/a runs/b --contrast "weather=fog - weather=clear within class_name"
+        counterground compare runs/a runs/b --contrast drop
         counterground compare runs/a --published --against efficientnet-lite0
         counterground compare --setting openai-prompts
         counterground compare --setting all --format csv

@@ -27,8 +27,8 @@ _DOCUMENTS = ("model-card", "bibtex")
     examples="""
         counterground scores runs/first --by class
         counterground scores runs/a runs/b -m efficientnet-lite0 --format csv
-        counterground scores runs/first --by weather
-        counterground scores runs/first --contrast "weather=fog - weather=clear within class_name"
+        counterground scores runs/first --by background
+        counterground scores runs/first --contrast drop
         counterground scores runs/first --format model-card -o model-card.md
     """,
 )

@@ -225,9 +225,9 @@ def _worst_group(answers: Answers, _group: str | None) -> Interval:
     if found is None:
         return answers.unknown
     values, sizes = found
-    lowest = np.flatnonzero(values == values.min())
-    cell = lowest[np.argmax(sizes[lowest])]
-    worst = answers.share(answers.means(answers.photos.cells.partition), np.array([cell]))
+    lowest, cells = np.flatnonzero(values == values.min()), answers.photos.cells
+    cell = cells.strata[lowest[np.argmax(sizes[lowest])]]
+    worst = answers.share(answers.means(cells.partition), np.array([cell]))
     return replace(worst, low=None, high=None)
 
 
@@ -251,7 +251,7 @@ def _cells(answers: Answers) -> tuple[Floats, npt.NDArray[Any]] | None:
     named = dict(zip(answers.photos.design.cells, values, strict=False))
     if not values or any(len(set(of)) < 2 for name, of in named.items() if name != "class_name"):
         return None
-    return answers.means(cells.partition).values, cells.partition.photos
+    return answers.means(cells.partition).values[cells.strata], cells.partition.photos[cells.strata]
 
 
 def _top5(answers: Answers, group: str | None) -> Interval:

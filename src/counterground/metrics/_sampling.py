@@ -139,14 +139,18 @@ class Average(NamedTuple):
 class _Rows(NamedTuple):
     """What comparable averages share, whatever is averaged.
 
-    ``n`` photos, each counted once, in ``clusters`` clusters; ``pairs`` are those of each average,
-    ``meeting`` the codes of what a cluster holds of a class.
+    ``n`` photos, each counted once, in ``clusters`` clusters. Of each average: its photos, the ``pairs`` of
+    its strata, the weight of each pair's stratum, which pairs are ``alone`` in theirs, and the codes
+    ``meeting`` of what a cluster holds of a class.
     """
 
     n: int
     clusters: int
     df: float
+    photos: list[int]
     pairs: list[Codes]
+    weights: list[Floats]
+    alone: list[npt.NDArray[np.bool_]]
     meeting: list[Codes]
     meetings: int
 
@@ -202,19 +206,30 @@ class Partition:
         names, codes = np.unique(np.concatenate(meets), return_inverse=True)
         stratum, cluster = [self.pair_stratum[p] for p in pairs], [self.pair_cluster[p] for p in pairs]
         held = weight[self.pair_stratum] * self.pair_photos / self.photos[self.pair_stratum]
+        whole = self.pair_photos == self.photos[self.pair_stratum]
         return _Rows(
             self._distinct(np.concatenate([average.strata for average in averages])),
             len(np.unique(np.concatenate(cluster))),
             degrees_of_freedom(stratum, cluster, [held[p] for p in pairs]),
+            [int(self.photos[average.strata].sum()) for average in averages],
             pairs,
+            [weight[own] for own in stratum],
+            [whole[p] for p in pairs],
             np.split(codes, np.cumsum([len(p) for p in pairs])[:-1]),
             len(names),
         )
 
     def _distinct(self, strata: Codes) -> int:
+        if not self._overlaps:
+            return int(self.photos[strata].sum())
         chosen = np.zeros(self.size, dtype=bool)
         chosen[strata] = True
         return len(np.unique(self._photos[chosen[self._stratum]]))
+
+    @cached_property
+    def _overlaps(self) -> bool:
+        """Whether a photo is in several strata."""
+        return len(self._photos) > len(np.unique(self._photos))
 
     def _pairs_of(self, strata: Codes) -> Codes:
         """Positions of the pairs of some strata."""
@@ -253,19 +268,14 @@ class StratumMeans:
     def weighted(self, averages: Sequence[Average]) -> list[InfluenceEstimate]:
         """Averages of which none is empty, comparable."""
         rows = self.partition.rows(averages)
-        counts = [int(self.partition.photos[average.strata].sum()) for average in averages]
-        return [self._average(average, rows, place, counts[place]) for place, average in enumerate(averages)]
+        return [self._average(average, rows, place) for place, average in enumerate(averages)]
 
-    def _average(self, average: Average, rows: _Rows, place: int, n: int) -> InfluenceEstimate:
-        part, pairs, strata = self.partition, rows.pairs[place], average.strata
-        m, values, total = len(strata), self.values[strata], average.weights.sum()
+    def _average(self, average: Average, rows: _Rows, place: int) -> InfluenceEstimate:
+        part, pairs, weight, alone = self.partition, rows.pairs[place], rows.weights[place], rows.alone[place]
+        m, values, total = len(average.strata), self.values[average.strata], average.weights.sum()
         value = float((average.weights * values).sum() / total)  # exactly 1 where all values are
         weights = average.weights / total
-        of_stratum = np.zeros(part.size)
-        of_stratum[strata] = weights
-        weight = of_stratum[part.pair_stratum[pairs]]
         pulls = weight * self._scores[pairs]
-        alone = part.pair_photos[pairs] == part.photos[part.pair_stratum[pairs]]
         if m > 1 and alone.any():
             # The scatter between photos of a stratum with one cluster is unknown; its distance from the
             # average stands in for it, which errs on the wide side.
@@ -278,6 +288,7 @@ class StratumMeans:
             scatter = ClassScatter(np.sqrt(c / (c - 1)) * moved, meetings)
         deviations = sum_by_code(part.pair_cluster[pairs], pulls, part.sampling.size)
         confidence = part.sampling.confidence
+        n = rows.photos[place]
         return InfluenceEstimate(value, deviations, n, rows.clusters, rows.df, confidence, scatter)
 
     @cached_property

@@ -60,9 +60,10 @@ class Sides:
 
 
 class Cells(NamedTuple):
-    """The cells of a design that have photos: their values ``[k]``, and a stratum for each."""
+    """The cells of a design that have photos: their values ``[k]``, and which stratum each is."""
 
     values: list[tuple[str, ...]]
+    strata: Codes
     partition: Partition
 
 
@@ -114,8 +115,12 @@ class Stratification:
     @cached_property
     def cells(self) -> Cells:
         """The cells of the design; photos that lack a value of one of its columns are in none."""
+        if self.design.cells == DESIGN.cells:
+            filled, names = np.flatnonzero(self.by_cell.photos), self._class_names()
+            named: list[tuple[str, ...]] = [(names[cell // 2], GROUPS[cell % 2]) for cell in filled.tolist()]
+            return Cells(named, filled, self.by_cell)
         codes, values = self._combined(self.design.cells)
-        return Cells(values, Partition(self.sampling, codes, len(values)))
+        return Cells(values, np.arange(len(values)), Partition(self.sampling, codes, len(values)))
 
     def sides(self, contrast: Contrast) -> Sides:
         """Return the strata of a contrast's sides; of a selection those that have photos on both sides.
@@ -174,7 +179,7 @@ class Stratification:
         """Return the average over cells by named shares; None where a cell that counts has no photo."""
         weights = self._shares(name)
         counted = np.flatnonzero(weights > 0)
-        return Average(counted, weights[counted]) if len(counted) else None
+        return Average(self.cells.strata[counted], weights[counted]) if len(counted) else None
 
     def _shares(self, name: str) -> npt.NDArray[np.float64]:
         """The shares of the cells; zeros where a cell that counts has no photo."""

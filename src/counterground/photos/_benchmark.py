@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-from counterground.metrics import DESIGN, GROUPS, Design, attributes
+from counterground.metrics import DESIGN, GROUPS, Design
+from counterground.metrics import attributes as attributes_of
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import validate_manifest
 from counterground.photos._memory import manifest_of_table
@@ -112,7 +113,7 @@ class Benchmark:
     def _lines(self) -> list[str]:
         photos = self.photos
         lines = [f"{self.name}: {counted(len(photos), 'photo')} of {counted(len(self.label_space), 'class')}"]
-        texts = [name for name, kind in attributes(photos.schema).items() if kind == pl.String]
+        texts = [name for name, kind in attributes_of(photos.schema).items() if kind == pl.String]
         for column in ("group", "background", *texts):
             counts = (
                 photos[column]
@@ -141,6 +142,7 @@ class Benchmark:
         group: str | None = "group",
         names: Sequence[str] | Literal["imagenet"] | None = None,
         name: str = "frame",
+        attributes: Sequence[str] = (),
     ) -> Benchmark:
         """Return the benchmark of a table in memory: a Polars or pandas frame, or a dict of columns.
 
@@ -158,6 +160,7 @@ class Benchmark:
             group: the column of ``common`` and ``counter``; it may be missing under the default name.
             names: the class name of each number, or ``imagenet`` for numbers of ImageNet-1K.
             name: what outputs call the benchmark.
+            attributes: further columns that are attributes (texts, true and false) or covariates (numbers).
 
         Raises:
             UsageError: another kind of table, a missing column, numbers without names, or something that is
@@ -165,7 +168,7 @@ class Benchmark:
             CounterGroundError: a file is missing, and what ``validate_manifest`` refuses.
         """
         columns = {"path": path, "class_name": label, "background": background, "group": group}
-        manifest, folder = manifest_of_table(frame, root, columns, names)
+        manifest, folder = manifest_of_table(frame, root, columns, names, attributes)
         return benchmark_of_frame(manifest, folder, name)
 
     @cached_property
@@ -175,7 +178,7 @@ class Benchmark:
         The name, the notes, the discovery, the design, the root and the order of the rows play no part.
         """
         digest = hashlib.sha256(self.label_space.to_json().encode())
-        further = sorted(attributes(self.photos.schema))
+        further = sorted(attributes_of(self.photos.schema))
         if further:
             digest.update(json.dumps(further).encode() + b"\n")
         for row in self.photos.select(*_VERSIONED, *further).iter_rows():

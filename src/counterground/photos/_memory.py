@@ -31,6 +31,7 @@ def manifest_of_table(
     root: Path | str | None,
     columns: Mapping[str, str | None],
     names: Sequence[str] | str | None,
+    attributes: Sequence[str] = (),
 ) -> tuple[pl.DataFrame, Path]:
     """Return the manifest of a table, without classes resolved, and the folder its paths are relative to.
 
@@ -39,6 +40,7 @@ def manifest_of_table(
         root: the folder of relative paths; None for the working folder.
         columns: the table's name of the columns ``path``, ``class_name``, ``background`` and ``group``.
         names: what the numbers of ``class_name`` mean; ``imagenet`` for ImageNet-1K.
+        attributes: further columns, under their own names.
 
     Raises:
         UsageError: see ``Benchmark.from_frame``.
@@ -57,7 +59,11 @@ def manifest_of_table(
                 f"The frame has no column {theirs!r}: say which it is with {parameter}=. It has {listed}."
                 f"{did_you_mean(theirs, map(str, known))}"
             )
-    used = set(columns.values())
+    for name in attributes:
+        if name not in known:
+            raise UsageError(f"The frame has no column {name!r}.{did_you_mean(name, map(str, known))}")
+        found[name] = values(name)
+    used = {*columns.values(), *attributes}
     found |= {name: values(name) for name in _OPTIONAL if name in known and name not in used}
     lengths = {columns.get(name) or name: len(listed) for name, listed in found.items()}
     if 0 in lengths.values() or len(set(lengths.values())) > 1:
@@ -73,7 +79,9 @@ def manifest_of_table(
         found["class_name"] = _class_names(found["class_name"], names, str(columns["class_name"]))
     photos, folder = _photos(found.pop("path"), root)
     columns_of_texts = {
-        name: listed if name in _NUMBERS else [None if value is None else str(value) for value in listed]
+        name: listed
+        if name in (*_NUMBERS, *attributes)
+        else [None if value is None else str(value) for value in listed]
         for name, listed in found.items()
     }
     return pl.DataFrame({**photos, **columns_of_texts}), folder

@@ -8,7 +8,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
 from counterground.photos._folders import read_folder
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
-from counterground.photos._table import TABLE_SUFFIXES, read_table
+from counterground.photos._table import TABLE_SUFFIXES, TEXT_SUFFIXES, read_table, with_covariates
 from counterground.photos.shards import EXPORT_FILE, read_shards, shard_format
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
@@ -68,6 +68,8 @@ def _read_manifest(source: Path) -> Benchmark:
         CounterGroundError: see there.
     """
     frame = read_table(source)
+    if source.suffix.lower() in TEXT_SUFFIXES:
+        frame = with_covariates(frame)
     try:
         return benchmark_of_frame(frame, source.parent, source.stem)
     except CounterGroundError as error:

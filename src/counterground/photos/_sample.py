@@ -13,7 +13,7 @@ _CELL = ("class_index", "group", "background")
 
 
 def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:
-    """Return a benchmark with ``limit`` photos only: one of each class, group and background, then the next.
+    """Return a benchmark with ``limit`` photos only: one of each class, group, background and cell first.
 
     Which ones, and which classes if not all of them, is decided by the content of the photos, so the same
     photos give the same sample. A note says that it is one. The benchmark itself is returned where it has no
@@ -26,12 +26,11 @@ def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:
         raise UsageError(f"A trial needs at least 1 photo, not {limit}.")
     if limit >= len(benchmark.photos):
         return benchmark
-    numbered = benchmark.photos.sort("photo_id", "path").with_columns(
-        turn=pl.int_range(pl.len()).over(*_CELL)
-    )
+    cell = tuple(dict.fromkeys((*_CELL, *benchmark.design.cells)))
+    numbered = benchmark.photos.sort("photo_id", "path").with_columns(turn=pl.int_range(pl.len()).over(*cell))
     # The first classes would be fish and birds only, where they are those of ImageNet.
     numbered = numbered.with_columns(drawn=pl.col("photo_id").min().over("class_index"))
-    chosen = numbered.sort("turn", "drawn", *_CELL).head(limit).drop("turn", "drawn").sort("path")
+    chosen = numbered.sort("turn", "drawn", *cell).head(limit).drop("turn", "drawn").sort("path")
     note = (
         f"A trial on {limit:,} of {len(benchmark.photos):,} photos (--limit): run it without --limit before "
         "you report a number."

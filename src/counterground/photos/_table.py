@@ -15,9 +15,9 @@ from counterground.photos._manifest import MANIFEST_SCHEMA, attribute_problem, c
 from counterground.photos._photo import photo_ids
 
 _NUMBERS = ("class_index", "imagenet_index")
-_TEXT = (".csv", ".tsv")
+TEXT_SUFFIXES = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
-TABLE_SUFFIXES = (".parquet", *_TEXT, *_JSON_LINES)
+TABLE_SUFFIXES = (".parquet", *TEXT_SUFFIXES, *_JSON_LINES)
 """Lower-case suffixes of the files that ``read_table`` reads."""
 
 
@@ -29,7 +29,7 @@ def read_table(source: Path) -> pl.DataFrame:
     """
     suffix = source.suffix.lower()
     try:
-        if suffix in _TEXT:
+        if suffix in TEXT_SUFFIXES:
             frame = _stripped(pl.read_csv(source, separator=_separator(source), infer_schema=False))
         elif suffix in _JSON_LINES:
             frame = pl.read_ndjson(source, infer_schema_length=None)
@@ -106,8 +106,6 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
 def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Return a table whose further columns can be attributes and covariates, and a note on those left out.
 
-    Texts that are all numbers, as in CSV, become numbers.
-
     Raises:
         CounterGroundError: a column that is one slip from a known one.
     """
@@ -120,13 +118,19 @@ def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
         if problem:
             unused.append(f"{column} ({problem})" if column else "one without a name")
         else:
-            kept.append(frame[column] if column in known else _numbers_or_texts(frame[column]))
+            kept.append(frame[column])
     note = f"Columns of the manifest that were not used: {', '.join(unused)}."
     return pl.DataFrame(kept), ((note,) if unused else ())
 
 
-def _numbers_or_texts(column: pl.Series) -> pl.Series:
-    if column.dtype != pl.String or column.is_null().all():
+def with_covariates(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table of CSV with numbers in the further columns whose texts are all numbers."""
+    known = {*MANIFEST_SCHEMA, "imagenet_index"}
+    return frame.with_columns(_number(frame[name]) for name in frame.columns if name not in known)
+
+
+def _number(column: pl.Series) -> pl.Series:
+    if column.is_null().all():
         return column
     numbers = column.cast(pl.Float64, strict=False)
     return numbers if numbers.null_count() == column.null_count() else column

@@ -19,7 +19,7 @@ from counterground.inference.request._candidates import (
 )
 from counterground.inference.request._prompt_specs import PromptSpec
 from counterground.inference.request._settings import Settings
-from counterground.metrics import CLASSIFICATION
+from counterground.metrics import CLASSIFICATION, DESIGN
 from counterground.models import NamedModel
 from counterground.photos import Benchmark
 
@@ -47,6 +47,8 @@ class Request:
             del chosen[elsewhere]
         if self.until:
             chosen["until"] = asdict(self.until)
+        if self.benchmark.design != DESIGN:
+            chosen["design"] = self.benchmark.design.to_json()
         parts = [
             self.benchmark.version,
             *(model.version for model in self.models),

@@ -11,12 +11,15 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import polars as pl
+
 from counterground.construction.export._card import citation
 from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._licences import read_licence
 from counterground.construction.export.formats._folders import write_folder
 from counterground.errors import CounterGroundError
 from counterground.files import write_text
+from counterground.metrics import attributes
 from counterground.photos import MANIFEST_SCHEMA, Benchmark
 
 CROISSANT_FILE = "croissant.json"
@@ -99,7 +102,7 @@ def _describe(benchmark: Benchmark, statement: Statement, folder: Path) -> dict[
         "version": facts.version,
         "keywords": ["robustness", "spurious correlation", "image classification"],
         "distribution": [*(_file_object(folder / name) for name in _FILES), _file_set(benchmark)],
-        "recordSet": [_record_set()],
+        "recordSet": [_record_set(attributes(benchmark.photos.schema))],
     }
     return {key: value for key, value in content.items() if value}
 
@@ -145,14 +148,19 @@ def _file_set(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def _record_set() -> dict[str, Any]:
+def _record_set(further: Mapping[str, pl.DataType]) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": "photos",
         "name": "photos",
         "description": "One record per photo.",
         "key": {"@id": "photos/path"},
-        "field": [_path_field(), _image_field(), *(_column(name, what) for name, what in _FIELDS.items())],
+        "field": [
+            _path_field(),
+            _image_field(),
+            *(_column(name, what, MANIFEST_SCHEMA[name]) for name, what in _FIELDS.items()),
+            *(_column(name, f"Of the photo: {name}.", kind) for name, kind in further.items()),
+        ],
     }
 
 
@@ -167,9 +175,9 @@ def _field(name: str, what: str, kind: str, source: Mapping[str, Any]) -> dict[s
     }
 
 
-def _column(name: str, what: str) -> dict[str, Any]:
-    kind = "sc:Integer" if MANIFEST_SCHEMA[name].is_integer() else "sc:Text"
-    return _field(name, what, kind, {"fileObject": {"@id": "photos.parquet"}, "extract": {"column": name}})
+def _column(name: str, what: str, kind: pl.DataType) -> dict[str, Any]:
+    said = "sc:Integer" if kind.is_integer() else "sc:Float" if kind.is_float() else "sc:Text"
+    return _field(name, what, said, {"fileObject": {"@id": "photos.parquet"}, "extract": {"column": name}})
 
 
 def _path_field() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from counterground.construction.export._copying import Tick
 from counterground.construction.export._format import ExportFormat, Statement
 from counterground.construction.export._layout import Contents
 from counterground.construction.export._shards import Sample, ShardSize, in_shards, samples
+from counterground.metrics import attributes
 from counterground.photos import Benchmark, describe_shards
 
 _IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})
@@ -41,11 +42,11 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     labels = {index: label for label, index in enumerate(_present(contents.benchmark))}
     (folder / "data").mkdir()
     drafts = []
-    with_masks = bool(contents.masks)
+    with_masks, further = bool(contents.masks), attributes(contents.benchmark.photos.schema)
     numbered = in_shards(samples(contents, tick), size)
     for number, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
         drafts.append(folder / "data" / f"{number}.draft")
-        _write_shard(drafts[-1], [photo for _, photo in group], labels, with_masks=with_masks)
+        _write_shard(drafts[-1], [photo for _, photo in group], labels, further, with_masks=with_masks)
     shards = [
         draft.rename(draft.with_name(f"test-{number:05d}-of-{len(drafts):05d}.parquet"))
         for number, draft in enumerate(drafts)
@@ -59,13 +60,18 @@ def _present(benchmark: Benchmark) -> list[int]:
 
 
 def _write_shard(
-    path: Path, photos: Sequence[Sample], labels: Mapping[int, int], *, with_masks: bool
+    path: Path,
+    photos: Sequence[Sample],
+    labels: Mapping[int, int],
+    further: Mapping[str, pl.DataType],
+    *,
+    with_masks: bool,
 ) -> None:
     schema = {"image": _IMAGE, "label": pl.Int64(), "class_index": pl.Int32()}
-    schema |= dict.fromkeys(_TEXTS, pl.String())
+    schema |= dict.fromkeys(_TEXTS, pl.String()) | dict(further)
     rows: list[dict[str, Any]] = []
     for photo in photos:
-        row = {name: photo.row[name] for name in ("class_index", *_TEXTS)}
+        row = {name: photo.row[name] for name in ("class_index", *_TEXTS, *further)}
         row |= {"image": {"bytes": photo.photo, "path": photo.row["path"]}}
         row["label"] = labels[photo.row["class_index"]]
         if with_masks:
@@ -120,6 +126,8 @@ def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> st
     lines += ["  - name: class_index", "    dtype: int32"]
     for name in _TEXTS:
         lines += [f"  - name: {name}", "    dtype: string"]
+    for name, kind in attributes(benchmark.photos.schema).items():
+        lines += [f"  - name: {name}", f"    dtype: {'float64' if kind.is_numeric() else 'string'}"]
     if benchmark.photos["mask"].is_not_null().any():
         lines += ["  - name: mask", "    dtype: image"]
     lines += ["  splits:", "  - name: test", f"    num_bytes: {size}"]
