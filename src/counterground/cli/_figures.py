@@ -16,8 +16,7 @@ from counterground.cli._options import class_option, contrast_option, out_option
     examples="""
         counterground figures --published --only 2a -o figures
         counterground figures runs/first --only 2a --format svg -o figures-mine
-        counterground figures runs/first --only 2a -o figures-fog \\
-          --contrast "weather=fog - weather=clear within class_name"
+        counterground figures runs/first --only 2a --contrast drop -o figures-drop
         counterground figures runs/first --only 1 --benchmark my-photos -c flamingo \\
           -o figure-1
     """,

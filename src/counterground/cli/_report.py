@@ -16,8 +16,7 @@ from counterground.cli._options import contrast_option, out_option, photo_budget
         counterground report runs/first -o report.html
         counterground report runs/a runs/b --benchmark my-photos -o report.html
         counterground report runs/pairs --discovery pairs -o report.html
-        counterground report runs/first -o report.html \\
-          --contrast "weather=fog - weather=clear within class_name"
+        counterground report runs/first --contrast drop -o report.html
     """,
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))

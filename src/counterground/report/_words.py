@@ -70,9 +70,7 @@ class Words:
     def nobody(self) -> str:
         """That no difference is above 0."""
         if self.is_drop:
-            return (
-                "No model lost accuracy on these photos when the background changed from common to counter"
-            )
+            return "No model lost accuracy on these photos when the background changed from common to counter"
         return f"No model was less accurate on {self._sides}"
 
     @property

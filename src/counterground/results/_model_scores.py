@@ -128,9 +128,7 @@ def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
     return _labelled(list(found.values()), suffix)
 
 
-def mean_drop(
-    models: Sequence[ModelScores], class_index: int, contrast: Contrast = DROP
-) -> float | None:
+def mean_drop(models: Sequence[ModelScores], class_index: int, contrast: Contrast = DROP) -> float | None:
     """The mean over models of their drops in a class (fraction); None where none has one.
 
     ``contrast``: another difference than the drop.

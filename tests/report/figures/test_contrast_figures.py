@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from counterground.errors import UsageError
-from counterground.report.figures import write_figures
 
 # The drawings themselves, before they are files.
 from counterground.report._words import Words
+from counterground.report.figures import write_figures
 from counterground.report.figures._material import Material
 from counterground.report.figures._style import print_style
 from counterground.report.figures._write import draw_figures

@@ -68,7 +68,10 @@ def test_another_contrast_by_name(of, four_cells):
     for group in SIDES:
         for row in overall(four_cells[0], "both_shortcuts", group):
             assert written(row) in page.text
-    assert "points [6.1, 41.1] on place=land & co_object=nothing instead of place=water & co_object=" in page.text
+    assert (
+        "points [6.1, 41.1] on place=land & co_object=nothing instead of place=water & co_object="
+        in page.text
+    )
     # The chart: left along, right up, on probits.
     points = data["spec1"]["datasets"]["own"]
     models = {model.label: model for model in regroup(four_cells[0].scores)}
@@ -76,7 +79,9 @@ def test_another_contrast_by_name(of, four_cells):
         left, right = (models[point["label"]].get("both_shortcuts", side).value for side in SIDES)
         assert (point["x"], point["y"]) == pytest.approx((norm.ppf(left), norm.ppf(right)), abs=1e-4)
         assert list(point["tip"])[1:4] == [*SIDES, "both_shortcuts"]
-    assert all(json.dumps([side, "accuracy, % (probit scale)"]) in json.dumps(data["spec1"]) for side in SIDES)
+    assert all(
+        json.dumps([side, "accuracy, % (probit scale)"]) in json.dumps(data["spec1"]) for side in SIDES
+    )
 
 
 def test_all_contrasts_are_listed_with_every_models_figure(own, four_cells):
@@ -87,7 +92,7 @@ def test_all_contrasts_are_listed_with_every_models_figure(own, four_cells):
         assert len(rows) == 3
         for row in rows:
             assert written(row) in listed
-    assert "place_gap (this page) place=land minus place=water." in listed
+    assert "place_gap (this page) place=land minus place=water. Mean over 2 strata of class_name." in listed
     assert "1 with photos on one side only left out." in listed
 
 
@@ -139,16 +144,17 @@ def test_photos_on_both_sides_count_on_both(of, four_cells):
 
 def test_a_page_of_the_drop_has_none_of_it(four_models, tmp_path):
     text = Page(write_report([four_models], tmp_path / "report.html").read_text("utf-8")).text
-    for words in ("All contrasts", "Accuracy by", "Held:", "this page"):
+    for words in ("All contrasts", "Accuracy by", "Held:", "(this page)"):
         assert words not in text
 
 
 def test_a_comparison_of_another_contrast_is_refused(four_cells, tmp_path):
     run, _ = four_cells
     compared = full_comparison([run], published=False, contrast="both_shortcuts")
-    assert "both_shortcuts per class" in Page(
-        write_report([run], tmp_path / "a.html", comparison=compared).read_text("utf-8")
-    ).text
+    assert (
+        "both_shortcuts per class"
+        in Page(write_report([run], tmp_path / "a.html", comparison=compared).read_text("utf-8")).text
+    )
     with pytest.raises(UsageError, match="The comparison is of both_shortcuts, not of place_gap"):
         write_report([run], tmp_path / "b.html", comparison=compared, contrast="place_gap")
 

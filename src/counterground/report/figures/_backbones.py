@@ -148,7 +148,9 @@ def _data_colour(dataset: str) -> str:
 def _of_runs(points: pl.DataFrame, name: str, words: Words) -> Outcome:
     kind, caption = _OWN[name]
     if not words.is_drop:
-        caption = caption.replace("Common and counter accuracy", f"Accuracy on {words.left} and {words.right}")
+        caption = caption.replace(
+            "Common and counter accuracy", f"Accuracy on {words.left} and {words.right}"
+        )
         caption = caption.replace("Drop (points)", f"{words.contrast} (points),")
     if points.is_empty():
         return Absent(name, words.absent)
@@ -201,8 +203,8 @@ def _own_panel(
         ]
         series.append(replace(_bars(measure, values, colours, bounds), label=titles[measure]))
     # Names differ at both ends; what a model was trained on may be a sentence.
-    words = varied == "pretrain_dataset"
-    labels = [wrap(label, _WIDE) if words else shorten(label, 40) for label in part[varied]]
+    sentences = varied == "pretrain_dataset"
+    labels = [wrap(label, _WIDE) if sentences else shorten(label, 40) for label in part[varied]]
     return Panel(one_line(title), labels, series, where=one_line(where))
 
 

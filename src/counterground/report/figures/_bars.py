@@ -203,4 +203,9 @@ def bar_legend(figure: Figure, grid: Iterable[Axes]) -> None:
             grey = GRID if hatch else QUIET
             shown[label] = Patch(facecolor=grey, edgecolor=INK, linewidth=0.4, hatch=hatch)
     if len(shown) > 1:
-        figure.legend(list(shown.values()), list(shown), loc="outside upper right", ncols=1 if max(map(len, shown)) > _LONG else len(shown))
+        figure.legend(
+            list(shown.values()),
+            list(shown),
+            loc="outside upper right",
+            ncols=1 if max(map(len, shown)) > _LONG else len(shown),
+        )

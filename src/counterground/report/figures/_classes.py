@@ -71,9 +71,13 @@ def draw_group_sizes(material: Material) -> list[Outcome]:
         if (version := run.info.benchmark.version) in seen:
             continue
         sizes, words, name = _sizes_of(run, material.words), material.words, run.info.benchmark.name
-        groups = "in the common and the counter group" if words.is_drop else f"on {words.left} and {words.right}"
+        groups = (
+            "in the common and the counter group" if words.is_drop else f"on {words.left} and {words.right}"
+        )
         if sizes.is_empty():
-            lack = "in a common or counter group" if words.is_drop else f"on both sides of {words.contrast.name}"
+            lack = (
+                "in a common or counter group" if words.is_drop else f"on both sides of {words.contrast.name}"
+            )
             outcomes.append(Absent("3", f"{name} has no photos {lack}."))
         else:
             caption = f"Photos of each class {groups} of {name}."

@@ -13,11 +13,11 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_writable, write_bytes, write_text
 from counterground.metrics import DROP, Contrast
 from counterground.photos import Benchmark
+from counterground.report._words import Words
 from counterground.report.figures._catalogue import FIGURES, TABLES, chosen_names
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, read_study
 from counterground.report.figures._paper_tables import paper_tables, write_paper_tables
 from counterground.report.figures._style import print_style
-from counterground.report._words import Words
 from counterground.results import Run, one_contrast, open_run
 from counterground.text import markdown
 

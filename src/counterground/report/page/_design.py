@@ -116,7 +116,9 @@ def _cells(
 
 def _lowest(figures: Sequence[Estimate]) -> int | None:
     """The place of the lowest figure, of equal ones that of most photos."""
-    known = [(figure.value, -figure.n, place) for place, figure in enumerate(figures) if figure.value is not None]
+    known = [
+        (figure.value, -figure.n, place) for place, figure in enumerate(figures) if figure.value is not None
+    ]
     return min(known)[2] if known else None
 
 

@@ -138,7 +138,9 @@ def _compared(
     if comparison is not None:
         return dict.fromkeys(own, comparison)
     return {
-        first: full_comparison(group) if first == DROP else full_comparison(group, published=False, contrast=first)
+        first: full_comparison(group)
+        if first == DROP
+        else full_comparison(group, published=False, contrast=first)
         for first, group in own.items()
     }
 

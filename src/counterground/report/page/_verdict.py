@@ -213,7 +213,9 @@ class _Ranking:
         if not self.tied:
             others = _all_of(self.apart, "each")
             evidence = f"{p_equals(self.p_values[-1], at_most=True)}, {self.corrected}"
-            reason = f"Its {self.words.noun} is significantly larger than that of {others} ({evidence}).{more}"
+            reason = (
+                f"Its {self.words.noun} is significantly larger than that of {others} ({evidence}).{more}"
+            )
             return Answer(question, "Yes." if not self.untested else "As far as tested.", reason)
         if not self.apart:
             any_other = _all_of(self.tied, "any")
@@ -243,9 +245,7 @@ def _sentence(
             f"{drop.interval}."
         )
     if not evidence.is_clear(lead):
-        return (
-            f"{_clear(others, evidence)} {_largest(lead, words)}, not statistically distinguishable from zero."
-        )
+        return f"{_clear(others, evidence)} {_largest(lead, words)}, not statistically distinguishable from zero."
     loses = f"it loses {drop.text} points {drop.interval} {words.when}"
     largest = f"{lead.label} has the largest {words.noun}"
     if not ranking.doubtful:
@@ -286,7 +286,9 @@ def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
     if evidence.is_clear(lead):
         found, inflated = f"The 95 % interval of its {noun}, {drop.interval}, lies above 0.", ""
         if models > 1:
-            found = f"Its {noun} is above 0 ({evidence.p_text(lead)}), with a 95 % interval of {drop.interval}."
+            found = (
+                f"Its {noun} is above 0 ({evidence.p_text(lead)}), with a 95 % interval of {drop.interval}."
+            )
             inflated = f" Selected as the largest of {models} {noun}s, it may be somewhat inflated."
         sides = "groups" if words.is_drop else "sides"
         other = f"Other differences between the {sides}, such as the size of objects, count too."

@@ -86,10 +86,9 @@ class _Axes:
         self.values = alt.ExprRef("ticks")
 
     def _axis(self, title: str | list[str]) -> alt.Axis:
-        lines = {} if isinstance(title, str) else {"titleLineHeight": 1.25 * FONT}
         return alt.Axis(
-            **lines,
             title=title,
+            titleLineHeight=alt.Undefined if isinstance(title, str) else 1.25 * FONT,
             values=self.values,
             labelExpr="format(100 * cumulativeNormal(datum.value), '.3~r')",
             labelOverlap=True,

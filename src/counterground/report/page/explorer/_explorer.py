@@ -77,7 +77,9 @@ def draw_explorer(
     families = [f for f in FAMILY_NAMES if f in {*(row["family"] for row in own), *published["family"]}]
     marks = own_points(items, spans, _named(items), [[], list(published.iter_rows(named=True))], words)
     theirs = paper_points(published, FAMILY_SHAPES)
-    chart = draw_chart(marks, theirs, _line_rows(lines), spans, families, words, paper=shown, above=mostly_above(items))
+    chart = draw_chart(
+        marks, theirs, _line_rows(lines), spans, families, words, paper=shown, above=mostly_above(items)
+    )
     spec = legible(chart)
     return Explorer(
         spec,

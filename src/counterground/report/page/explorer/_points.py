@@ -56,7 +56,8 @@ def domain(rows: Sequence[dict[str, Any]]) -> Domain:
 
 def mostly_above(items: Sequence[Item]) -> bool:
     """Whether most models lie above the diagonal, so that its name goes below."""
-    return 2 * sum(item.row["drop"] < 0 for item in items) > len(items)
+    above = [item for item in items if item.row["drop"] < 0]
+    return 2 * len(above) > len(items)
 
 
 def off_scale(row: dict[str, Any], words: Words) -> str:
