@@ -561,13 +561,14 @@ def write_report(
         benchmarks: benchmarks that hold the photos of the runs; built-in ones are found without.
         photos: include small copies of photos.
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
-        contrast: what the page is about, as in ``scores``; by default that of ``comparison``, or else the first
-            one of each benchmark.
+        contrast: what the page is about, as in ``scores``; by default that of ``comparison``, or else the
+            first one of each benchmark.
 
     Raises:
-        UsageError: no runs, a run given twice, a contrast that there is not, or not in ``comparison``, a file that does not end in .html, a budget that is not
-            positive, a folder that ``discover`` did not write, a benchmark without any photo of the runs, or
-            no altair for the chart (extra ``report``).
+        UsageError: no runs, a run given twice, a contrast that there is not or that is not that of
+            ``comparison``, a file that does not end in .html, a budget that is not positive, a folder that
+            ``discover`` did not write, a benchmark without any photo of the runs, or no altair for the chart
+            (extra ``report``).
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
     from counterground.report import write_report as write_page

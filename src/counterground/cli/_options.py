@@ -203,8 +203,8 @@ def contrast_option(what: str) -> _Decorator:
     return click.option(
         "--contrast",
         metavar="NAME|TEXT",
-        help=f"{what}, instead of the benchmark's own contrast: its name, or LEFT - RIGHT within COLUMN, such "
-        "as 'place=water - place=land within class_name'.",
+        help=f"{what}, instead of the benchmark's own contrast: its name, or LEFT - RIGHT within COLUMN, "
+        "such as 'place=water - place=land within class_name'.",
     )
 
 

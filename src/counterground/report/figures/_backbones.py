@@ -158,7 +158,7 @@ def _of_runs(points: pl.DataFrame, name: str, words: Words) -> Outcome:
     panels = [
         panel
         for (_, space, _), part in points.group_by(PHOTOS, maintain_order=True)
-        for panel in _own_panels(part, kind, measures, f"{part['benchmark'][0]}, {space}", words)
+        for panel in _own_panels(part, kind, measures, f"{part['benchmark'][0]}, {space}", words=words)
     ]
     if not panels:
         return Absent(name, _LACK[kind])
@@ -166,22 +166,24 @@ def _of_runs(points: pl.DataFrame, name: str, words: Words) -> Outcome:
     if len(where) > 1:
         panels = [replace(panel, title=f"{panel.title} ({panel.where})".strip()) for panel in panels]
     caption += f" Measured on {'; '.join(where)}. Lines: 95 % intervals."
-    return _draw(own(f"figure-{name}"), panels, caption, None, (), words)
+    return _draw(own(f"figure-{name}"), panels, caption, None, (), words=words)
 
 
 def _own_panels(
-    points: pl.DataFrame, kind: str, measures: Sequence[str], where: str, words: Words
+    points: pl.DataFrame, kind: str, measures: Sequence[str], where: str, *, words: Words
 ) -> list[Panel]:
     """Panels of models that were measured on the same photos against the same names."""
     if kind == "all models":
         lines = -(-len(points) // _PER_LINE)
         each = -(-len(points) // lines)
         starts = range(0, len(points), each)
-        return [_own_panel("", points[k : k + each], "shown", measures, where, words) for k in starts]
+        return [_own_panel("", points[k : k + each], "shown", measures, where, words=words) for k in starts]
     fixed, varied = ("pretrain_dataset", "backbone") if kind == "data" else ("backbone", "pretrain_dataset")
     settings = [fixed, *(name for name in SETTING if name != "label_space")]
     return [
-        _own_panel(str(key[0]), part.unique(varied, maintain_order=True), varied, measures, where, words)
+        _own_panel(
+            str(key[0]), part.unique(varied, maintain_order=True), varied, measures, where, words=words
+        )
         for key, part in points.drop_nulls([fixed, varied]).group_by(settings, maintain_order=True)
         if part[varied].n_unique() > 1
         and (kind != "both kinds" or {"clip", "imagenet"} <= set(part["family"]))
@@ -189,7 +191,7 @@ def _own_panels(
 
 
 def _own_panel(
-    title: str, part: pl.DataFrame, varied: str, measures: Sequence[str], where: str, words: Words
+    title: str, part: pl.DataFrame, varied: str, measures: Sequence[str], where: str, *, words: Words
 ) -> Panel:
     titles = dict(zip((*GROUPS, "drop"), (words.left, words.right, words.contrast.name), strict=True))
     series = []
@@ -214,6 +216,7 @@ def _draw(
     caption: str,
     mine: pl.DataFrame | None,
     notes: tuple[str, ...],
+    *,
     words: Words = DROP_WORDS,
 ) -> Drawing:
     """Two panels side by side where their labels are few, else one under the other."""

@@ -132,7 +132,7 @@ def _draw(material: Material, name: str, setting: SettingName, view: View) -> li
         outcomes.append(Absent(name, f"the runs hold no model with {_needed(material.words)}, {lack}."))
     for place, (_, part) in enumerate(points.group_by(PHOTOS, maintain_order=True)):
         behind = paper if material.published and part["comparable"].all() else paper.clear()
-        outcomes.append(_own(own(stem, place), part, behind, view, chosen.tables, material.words))
+        outcomes.append(_own(own(stem, place), part, behind, view, chosen.tables, words=material.words))
     return outcomes
 
 
@@ -141,7 +141,7 @@ def _needed(words: Words) -> str:
 
 
 def _own(
-    stem: str, part: pl.DataFrame, behind: pl.DataFrame, view: View, tables: str, words: Words
+    stem: str, part: pl.DataFrame, behind: pl.DataFrame, view: View, tables: str, *, words: Words
 ) -> Drawing:
     sides = "Counter against common accuracy"
     if not words.is_drop:
@@ -155,7 +155,7 @@ def _own(
     elif words.is_drop and not part["comparable"].all():
         caption += " The paper's models were measured on other photos and cannot be compared with these."
     few = len(part) <= _NAMED_IN_COLUMN
-    return _scatter(stem, behind, part, replace(view, named=view.named or few), caption, words)
+    return _scatter(stem, behind, part, replace(view, named=view.named or few), caption, words=words)
 
 
 def _scatter(
@@ -164,6 +164,7 @@ def _scatter(
     mine: pl.DataFrame,
     view: View,
     caption: str,
+    *,
     words: Words = DROP_WORDS,
 ) -> Drawing:
     figure = new_figure(view.width, view.height)
@@ -180,7 +181,7 @@ def _scatter(
         _draw_intervals(axes, part, str(family))
         _draw_points(axes, part, str(family), view, pale=False, source="own")
     front, behind = (mine, paper) if pale else (paper, mine)
-    scatter_legend(figure, front, behind, [family for _, family in lines], view.area, words.noun)
+    scatter_legend(figure, front, behind, [family for _, family in lines], view.area, noun=words.noun)
     caption += "".join(_line_caption(line, family) for line, family in lines)
     if view.named:
         left_out = write_names(axes, front, front["shown"].to_list(), view.area, obstacles=behind)
@@ -322,6 +323,7 @@ def scatter_legend(
     behind: pl.DataFrame,
     lines: Sequence[str],
     area: float,
+    *,
     noun: str,
 ) -> None:
     """Draw the key below the axes, in three columns: families, lines, sizes and shades.

@@ -74,7 +74,8 @@ def write_figures(
             one of the first run's design that all runs' have. The paper's own figures show the drop.
 
     Raises:
-        UsageError: an unknown figure, format, class or contrast, a contrast without runs, or no Matplotlib (extra ``figures``).
+        UsageError: an unknown figure, format, class or contrast, a contrast without runs, or no
+            Matplotlib (extra ``figures``).
         CounterGroundError: a run or study is damaged, the folder cannot be written, or nothing can be drawn.
     """
     names, kinds = chosen_names(only), check_formats(formats)

@@ -72,7 +72,7 @@ def draw_class_drops(
         return round(100 * (min(max(drop, low), high) - low) / (high - low), 3)
 
     rows = [
-        _row(index, shown, models, facts.get(index, ClassFacts(str(index), "", "")), at, words)
+        _row(index, shown, models, facts.get(index, ClassFacts(str(index), "", "")), at, words=words)
         for index in indices
     ]
     means = {index: mean_drop([model for model, _ in models], index, words.contrast) for index in indices}
@@ -88,6 +88,7 @@ def _row(
     models: Sequence[tuple[ModelScores, Mark]],
     facts: ClassFacts,
     at: Callable[[float], float],
+    *,
     words: Words,
 ) -> ClassRow:
     dots, described = [], []

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from counterground.metrics import BY_SIDE, SETTING
-from counterground.report._words import DROP_WORDS, Words
+from counterground.report._words import Words
 from counterground.results import Estimate, ModelScores
 
 ALL_PAIRS_UP_TO = 6
@@ -79,7 +79,7 @@ def tested_pairs(
     models: Sequence[ModelScores],
     sources: Sequence[str | None],
     lead: str | None,
-    words: Words = DROP_WORDS,
+    words: Words,
 ) -> Comparisons:
     """Find the tests of each two models.
 

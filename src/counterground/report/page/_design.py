@@ -49,7 +49,7 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Cells:
-    """Accuracy in the cells; ``worst``: the row that is lowest, of every model; ``summary``: figures of all."""
+    """Accuracy in the cells; ``worst``: the lowest row of every model; ``summary``: figures of all cells."""
 
     breakdown: Breakdown
     worst: list[int | None]

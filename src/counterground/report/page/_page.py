@@ -113,7 +113,7 @@ def write_report(
     at_hand = _photos(runs, discovery, benchmarks) if photos else {}
     available = _Photos(at_hand, photo_budget / len(together) if photos else None)
     sections = [
-        make_section(number, group, of_run, partial(_class_page, available, Words(of_run.contrast)))
+        make_section(number, group, of_run, partial(_class_page, available, words=Words(of_run.contrast)))
         for number, group in enumerate(together, start=1)
         for of_run in [compared[group[0].design.contrasts[0]]]
     ]
@@ -162,11 +162,12 @@ def _by_benchmark(runs: Sequence[Run]) -> list[list[Run]]:
 
 def _class_page(
     photos: _Photos,
-    words: Words,
     runs: Sequence[Run],
     by_run: Sequence[Sequence[ModelScores]],
     rows: Sequence[Row],
     facts: Mapping[int, ClassFacts],
+    *,
+    words: Words,
 ) -> ClassPage:
     predictions = _LabelledRows(runs, by_run, words.contrast)
     chosen = informative_photos(predictions, PER_CELL)

@@ -245,7 +245,8 @@ def _sentence(
             f"{drop.interval}."
         )
     if not evidence.is_clear(lead):
-        return f"{_clear(others, evidence)} {_largest(lead, words)}, not statistically distinguishable from zero."
+        largest = _largest(lead, words)
+        return f"{_clear(others, evidence)} {largest}, not statistically distinguishable from zero."
     loses = f"it loses {drop.text} points {drop.interval} {words.when}"
     largest = f"{lead.label} has the largest {words.noun}"
     if not ranking.doubtful:

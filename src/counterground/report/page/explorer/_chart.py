@@ -28,8 +28,8 @@ def draw_chart(
     lines: list[dict[str, Any]],
     spans: Sequence[Domain],
     families: Sequence[str],
-    words: Words,
     *,
+    words: Words,
     paper: bool,
     above: bool,
 ) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _diagonal(words: Words, above: bool) -> Any:
     line = base.mark_rule(strokeDash=[5, 4], color=_CSS["soft"], aria=False).encode(
         x="x:Q", x2="x2", y="y:Q", y2="y2"
     )
-    words = base.mark_text(
+    label = base.mark_text(
         text=f"dashed: no {words.noun}",
         align="right" if above else "left",
         baseline="bottom" if above else "top",
@@ -138,7 +138,7 @@ def _diagonal(words: Words, above: bool) -> Any:
         fontSize=FONT,
         aria=False,
     ).encode(x="x2:Q" if above else "x:Q", y=alt.Y("y:Q" if above else "y2:Q"))
-    return alt.layer(line, words)
+    return alt.layer(line, label)
 
 
 def _lines(axes: _Axes) -> Any:

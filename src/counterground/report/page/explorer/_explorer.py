@@ -78,7 +78,14 @@ def draw_explorer(
     marks = own_points(items, spans, _named(items), [[], list(published.iter_rows(named=True))], words)
     theirs = paper_points(published, FAMILY_SHAPES)
     chart = draw_chart(
-        marks, theirs, _line_rows(lines), spans, families, words, paper=shown, above=mostly_above(items)
+        marks,
+        theirs,
+        _line_rows(lines),
+        spans,
+        families,
+        words=words,
+        paper=shown,
+        above=mostly_above(items, words),
     )
     spec = legible(chart)
     return Explorer(

@@ -54,10 +54,10 @@ def domain(rows: Sequence[dict[str, Any]]) -> Domain:
     return Domain(float(probit(low)), float(probit(high)), marks)
 
 
-def mostly_above(items: Sequence[Item]) -> bool:
-    """Whether most models lie above the diagonal, so that its name goes below."""
+def mostly_above(items: Sequence[Item], words: Words) -> bool:
+    """Whether most models lie above the diagonal, so that its name goes below; the drop's never does."""
     above = [item for item in items if item.row["drop"] < 0]
-    return 2 * len(above) > len(items)
+    return not words.is_drop and 2 * len(above) > len(items)
 
 
 def off_scale(row: dict[str, Any], words: Words) -> str:
@@ -83,7 +83,7 @@ def own_points(
     """
     # In the order in which the chart's expression counts them.
     places = [
-        _places(items, span, side, named, others, words)
+        _places(items, span, side, named, others, words=words)
         for span, others in zip(domains, behind, strict=True)
         for side in FRAMES
     ]
@@ -194,6 +194,7 @@ def _places(
     side: float,
     named: Sequence[str],
     behind: Sequence[dict[str, Any]],
+    *,
     words: Words,
 ) -> list[Name]:
     """Where each name of `named` goes; where there is no room, only hovering shows it."""
@@ -217,7 +218,7 @@ def _places(
         lines=[Segment((0, side), (side, 0)), *(arm for item in items for arm in _cross(item.row, at))],
         taken=[
             Box(side - _DIAGONAL_WORDS, side - 22, side, side)
-            if mostly_above(items)
+            if mostly_above(items, words)
             else Box(0, 0, _DIAGONAL_WORDS, 22)
         ],
         markers=[disc(row) for row in (*others, *behind)],
