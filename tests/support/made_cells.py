@@ -35,6 +35,7 @@ MODELS = {
     "open_clip:ViT-B-32/laion2b_s34b_b79k": (0.95, 0.62),
     "efficientnet-lite0": (0.88, 0.8),
     "torchvision:resnet50": (0.9, 0.75),
+    "torchvision:vit_b_32": (0.8, 0.66),
 }
 
 
@@ -130,6 +131,7 @@ def four_cells(tmp_path_factory, make_run):
                 notes=["The photos are drawn."],
                 design=DESIGN.to_json(),
             ),
+            "counts": plain.info.counts.model_copy(update={"photos": len(rows)}),
             "label_space": LabelSpaceRecord(name="benchmark", size=2, source="the classes"),
             "models": [
                 model.model_copy(update={"kind": "dual_encoder"}) if ":ViT" in model.spec else model
