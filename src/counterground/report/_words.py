@@ -115,7 +115,7 @@ class Words:
             return sentence
         parts = self._expressions.split(legible(sentence))
         return Markup().join(
-            Markup('<code class="side">{}</code>').format(part) if k % 2 else escape(part)
+            Markup('<code class="side">{}</code>').format(breakable(part)) if k % 2 else escape(part)
             for k, part in enumerate(parts)
         )
 
@@ -126,6 +126,11 @@ class Words:
             return None
         longest_first = sorted(map(re.escape, sides), key=len, reverse=True)
         return re.compile(rf"(?<!\w)({'|'.join(longest_first)})(?!\w)")
+
+
+def breakable(text: str) -> Markup:
+    """Escape an expression or a name and let lines break after the signs that part it."""
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[=_|])(?=.)", legible(text)))
 
 
 def _in_words(side: str) -> str:
