@@ -586,6 +586,7 @@ def write_report(
     benchmarks: Sequence[AnyBenchmark] = (),
     photos: bool = True,
     photo_budget: float = 15.0,
+    contrast: str | Contrast | None = None,
 ) -> Path:
     """Write one self-contained HTML file about runs and return its path.
 
@@ -597,11 +598,14 @@ def write_report(
         benchmarks: benchmarks that hold the photos of the runs; built-in ones are found without.
         photos: include small copies of photos.
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
+        contrast: what the page is about, as in ``scores``; by default that of ``comparison``, or else the
+            first one of each benchmark.
 
     Raises:
-        UsageError: no runs, a run given twice, a file that does not end in .html, a budget that is not
-            positive, a folder that ``discover`` did not write, a benchmark without any photo of the runs, or
-            no altair for the chart (extra ``report``).
+        UsageError: no runs, a run given twice, a contrast that there is not or that is not that of
+            ``comparison``, a file that does not end in .html, a budget that is not positive, a folder that
+            ``discover`` did not write, a benchmark without any photo of the runs, or no altair for the chart
+            (extra ``report``).
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
     from counterground.report import write_report as write_page
@@ -623,6 +627,7 @@ def write_report(
         benchmarks=held,
         photos=photos,
         photo_budget=photo_budget,
+        contrast=contrast,
     )
 
 

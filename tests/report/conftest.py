@@ -1,5 +1,6 @@
 """Runs with made-up predictions and real scores: the columns and records of a real run, without a model."""
 
+import made_cells
 import made_runs
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.report import write_report
 
 make_run, four_models = made_runs.make_run, made_runs.four_models
+four_cells = made_cells.four_cells
 
 
 @pytest.fixture
@@ -79,3 +81,11 @@ def families(tmp_path_factory, make_run):
     photos = predictions.select(about).unique(maintain_order=True)
     benchmark = Benchmark("scene", folder, photos, LabelSpace("scene", names, (None, None)))
     return run, write_report([run], folder / "report.html", benchmarks=[benchmark])
+
+
+@pytest.fixture(scope="session")
+def cells_page(tmp_path_factory, four_cells):
+    """The page of four cells and two attributes, of a contrast with long names of sides."""
+    run, benchmark = four_cells
+    out = tmp_path_factory.mktemp("cells") / "report.html"
+    return write_report([run], out, benchmarks=[benchmark], contrast="both_shortcuts")

@@ -10,9 +10,11 @@ from counterground.report import write_pool_report
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_every_reader_can_use_the_report(visit, families, complaints, width, scheme):
+@pytest.mark.parametrize("which", ["families", "cells"])
+def test_every_reader_can_use_the_report(visit, families, cells_page, complaints, which, width, scheme):
+    page = families[1] if which == "families" else cells_page
     # The page's policy would not let the checking script in.
-    tab = visit(families[1], width=width, color_scheme=scheme, bypass_csp=True)
+    tab = visit(page, width=width, color_scheme=scheme, bypass_csp=True)
     tab.locator(".classpage").scroll_into_view_if_needed()
     tab.wait_for_selector(".gallery img")
     tab.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from counterground.cli._help import Command, Option
-from counterground.cli._options import class_option, out_option
+from counterground.cli._options import class_option, contrast_option, out_option
 
 
 @click.command(
@@ -16,6 +16,7 @@ from counterground.cli._options import class_option, out_option
     examples="""
         counterground figures --published --only 2a -o figures
         counterground figures runs/first --only 2a --format svg -o figures-mine
+        counterground figures runs/first --only 2a --contrast drop -o figures-drop
         counterground figures runs/first --only 1 --benchmark my-photos -c flamingo \\
           -o figure-1
     """,
@@ -55,6 +56,7 @@ from counterground.cli._options import class_option, out_option
     metavar="BENCHMARK",
     help="The benchmark with the photos of figure 1.",
 )
+@contrast_option("What figures of RUNS show")
 @class_option("class_name", "The class of figure 1.  [default: largest drop]")
 @out_option("Folder of figures, tables and captions.md.")
 def figures(runs: tuple[Path, ...], published: bool, **options: Any) -> None:

@@ -212,6 +212,16 @@ def model_option(name: str, help_text: str, **attributes: Any) -> _Decorator:
     return click.option("-m", "--model", name, **{"metavar": "MODEL", "help": help_text, **attributes})
 
 
+def contrast_option(what: str) -> _Decorator:
+    """``--contrast``: a contrast of the benchmark, or an expression."""
+    return click.option(
+        "--contrast",
+        metavar="NAME|TEXT",
+        help=f"{what}, instead of the benchmark's own contrast: its name, or LEFT - RIGHT within COLUMN, "
+        "such as 'place=water - place=land within class_name'.",
+    )
+
+
 def class_option(name: str, help_text: str, **attributes: Any) -> _Decorator:
     """Add ``--class``."""
     return click.option("-c", "--class", name, cls=Option, metavar="CLASS", help=help_text, **attributes)

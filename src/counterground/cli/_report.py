@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from counterground.cli._help import Command
-from counterground.cli._options import out_option, photo_budget_option, photos_option
+from counterground.cli._options import contrast_option, out_option, photo_budget_option, photos_option
 
 
 @click.command(
@@ -16,6 +16,7 @@ from counterground.cli._options import out_option, photo_budget_option, photos_o
         counterground report runs/first -o report.html
         counterground report runs/a runs/b --benchmark my-photos -o report.html
         counterground report runs/pairs --discovery pairs -o report.html
+        counterground report runs/first --contrast drop -o report.html
     """,
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -32,6 +33,7 @@ from counterground.cli._options import out_option, photo_budget_option, photos_o
     help="Where the photos of the runs are: a folder, a manifest or a pool. Not needed for built-in "
     "benchmarks, or with --discovery.",
 )
+@contrast_option("What the page is about")
 @photos_option("Include small copies of photos in the page.")
 @photo_budget_option("page")
 @out_option("HTML file to write.", file=True)
@@ -41,6 +43,7 @@ def report(
     *,
     discovery: Path | None,
     benchmarks: tuple[str, ...],
+    contrast: str | None,
     photos: bool,
     photo_budget: float,
 ) -> None:
@@ -57,5 +60,6 @@ def report(
         benchmarks=benchmarks,
         photos=photos,
         photo_budget=photo_budget,
+        contrast=contrast,
     )
     click.echo(f"Report: {path}")

@@ -44,7 +44,7 @@ from counterground.metrics._design import (
     check_contrast,
     name_problem,
 )
-from counterground.metrics._expression import Condition, Side
+from counterground.metrics._expression import Condition, Side, selection
 from counterground.metrics._intervals import (
     Interval,
     balanced_interval,
@@ -193,6 +193,7 @@ __all__ = [
     "score_by",
     "score_contrast",
     "score_predictions",
+    "selection",
     "tests_against",
     "tie_rate",
     "to_scale",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import polars as pl
 
 from counterground.metrics import GROUPS
+from counterground.report._words import DROP_WORDS, Words
 from counterground.results import NOTHING
 
 
@@ -23,8 +24,8 @@ class ClassFacts(NamedTuple):
         return f"{self.common or NOTHING} → {self.counter or NOTHING}" if self.common or self.counter else ""
 
 
-def class_facts(predictions: pl.DataFrame) -> dict[int, ClassFacts]:
-    """Name and backgrounds of every class, from the predictions."""
+def class_facts(predictions: pl.DataFrame, words: Words = DROP_WORDS) -> dict[int, ClassFacts]:
+    """Name and backgrounds of every class, from the predictions; of another contrast its sides instead."""
     table = (
         predictions.select("class_index", "class_name", "group", "background")
         .unique()
@@ -36,6 +37,8 @@ def class_facts(predictions: pl.DataFrame) -> dict[int, ClassFacts]:
         names.setdefault(index, name)
         if group in GROUPS and background is not None:
             backgrounds.setdefault((index, group), []).append(background)
+    if not words.is_drop:
+        return {index: ClassFacts(name, words.left, words.right) for index, name in names.items()}
     return {
         index: ClassFacts(name, *(", ".join(backgrounds.get((index, group), [])) for group in GROUPS))
         for index, name in names.items()

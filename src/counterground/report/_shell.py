@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from counterground.errors import CounterGroundError, UsageError, missing_extra
 from counterground.report._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
+from counterground.report._words import breakable
 from counterground.results import bounds, count, p_equals, percent
 from counterground.text import counted, legible
 
@@ -117,6 +118,8 @@ def render_page(template: str, **values: object) -> str:
         p_equals=p_equals,
         breakable=_breakable,
         unbroken=_unbroken,
+        sides=lambda sentence, words: words.marked(sentence),
+        name=breakable,
     )
     colours = {"light": FAMILY_COLOURS, "dark": FAMILY_COLOURS_DARK}
     environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS, halves=_HALVES)

@@ -128,9 +128,12 @@ def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
     return _labelled(list(found.values()), suffix)
 
 
-def mean_drop(models: Sequence[ModelScores], class_index: int) -> float | None:
-    """The mean over models of their drops in a class (fraction); None where none has one."""
-    drops = [model.get("drop", None, class_index).value for model in models]
+def mean_drop(models: Sequence[ModelScores], class_index: int, contrast: Contrast = DROP) -> float | None:
+    """The mean over models of their drops in a class (fraction); None where none has one.
+
+    ``contrast``: another difference than the drop.
+    """
+    drops = [model.of(contrast, class_index).difference.value for model in models]
     known = [drop for drop in drops if drop is not None]
     return sum(known) / len(known) if known else None
 

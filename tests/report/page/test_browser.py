@@ -31,9 +31,12 @@ def points(tab):
     )
 
 
-@pytest.mark.parametrize("width", [390, 760, 1280, 1920])
-def test_nothing_overflows(visit, report, width):
-    tab = visit(report, width=width)
+@pytest.mark.parametrize(
+    ("which", "width"),
+    [*(("report", width) for width in (390, 760, 1280, 1920)), *(("cells", w) for w in (390, 800, 1280))],
+)
+def test_nothing_overflows(visit, report, cells_page, which, width):
+    tab = visit(report if which == "report" else cells_page, width=width)
     for summary in tab.locator("summary").all():
         summary.evaluate("e => e.parentElement.open = true")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -353,3 +356,19 @@ def test_a_script_that_got_in_would_not_run(visit, chromium, report, tmp_path):
     assert tab.evaluate("window.hurt") is None
     assert any("Content Security Policy" in text for text in refused)
     tab.close()
+
+
+def test_photos_of_a_class_stand_under_the_sides_of_the_contrast(visit, cells_page):
+    tab = visit(cells_page)
+    body = tab.locator("[data-body]")
+    body.scroll_into_view_if_needed()
+    tab.wait_for_selector(".gallery img")
+    sides = ["place=water & co_object=boat", "place=land & co_object=nothing"]
+    assert body.locator("h5").all_inner_texts() == sides
+    assert "both_shortcuts" in body.locator("h4").inner_text()
+    heads = body.locator("thead th").all_text_contents()
+    assert heads == ["Model", "both_shortcuts", "95 %", *sides]
+    for column, boats in zip(body.locator(".sides > section").all(), (True, False), strict=True):
+        paths = column.locator("img").evaluate_all("images => images.map(i => i.title)")
+        assert paths
+        assert all(("water" in path.split("/")[1]) == boats for path in paths)

@@ -11,6 +11,7 @@ import polars as pl
 from counterground.metrics import GROUPS, SETTING
 from counterground.published import load_table
 from counterground.report._style import shade
+from counterground.report._words import DROP_WORDS, Words
 from counterground.report.figures._bars import (
     Bars,
     bar_legend,
@@ -89,7 +90,7 @@ def draw_bar_figure(material: Material, name: str) -> list[Outcome]:
     if material.published:
         outcomes.append(_published(name, points))
     if points is not None:
-        outcomes.append(_of_runs(points, name))
+        outcomes.append(_of_runs(points, name, material.words))
     return outcomes
 
 
@@ -144,15 +145,20 @@ def _data_colour(dataset: str) -> str:
     return shade(family, int(sizes[0]) if len(sizes) else None)
 
 
-def _of_runs(points: pl.DataFrame, name: str) -> Outcome:
+def _of_runs(points: pl.DataFrame, name: str, words: Words) -> Outcome:
     kind, caption = _OWN[name]
+    if not words.is_drop:
+        caption = caption.replace(
+            "Common and counter accuracy", f"Accuracy on {words.left} and {words.right}"
+        )
+        caption = caption.replace("Drop (points)", f"{words.contrast} (points),")
     if points.is_empty():
-        return Absent(name, "no model of the runs has a drop (no class has common and counter photos).")
+        return Absent(name, words.absent)
     measures = ("drop",) if name in ("8", "9") else GROUPS
     panels = [
         panel
         for (_, space, _), part in points.group_by(PHOTOS, maintain_order=True)
-        for panel in _own_panels(part, kind, measures, f"{part['benchmark'][0]}, {space}")
+        for panel in _own_panels(part, kind, measures, f"{part['benchmark'][0]}, {space}", words=words)
     ]
     if not panels:
         return Absent(name, _LACK[kind])
@@ -160,27 +166,34 @@ def _of_runs(points: pl.DataFrame, name: str) -> Outcome:
     if len(where) > 1:
         panels = [replace(panel, title=f"{panel.title} ({panel.where})".strip()) for panel in panels]
     caption += f" Measured on {'; '.join(where)}. Lines: 95 % intervals."
-    return _draw(own(f"figure-{name}"), panels, caption, None, ())
+    return _draw(own(f"figure-{name}"), panels, caption, None, (), words=words)
 
 
-def _own_panels(points: pl.DataFrame, kind: str, measures: Sequence[str], where: str) -> list[Panel]:
+def _own_panels(
+    points: pl.DataFrame, kind: str, measures: Sequence[str], where: str, *, words: Words
+) -> list[Panel]:
     """Panels of models that were measured on the same photos against the same names."""
     if kind == "all models":
         lines = -(-len(points) // _PER_LINE)
         each = -(-len(points) // lines)
         starts = range(0, len(points), each)
-        return [_own_panel("", points[k : k + each], "shown", measures, where) for k in starts]
+        return [_own_panel("", points[k : k + each], "shown", measures, where, words=words) for k in starts]
     fixed, varied = ("pretrain_dataset", "backbone") if kind == "data" else ("backbone", "pretrain_dataset")
     settings = [fixed, *(name for name in SETTING if name != "label_space")]
     return [
-        _own_panel(str(key[0]), part.unique(varied, maintain_order=True), varied, measures, where)
+        _own_panel(
+            str(key[0]), part.unique(varied, maintain_order=True), varied, measures, where, words=words
+        )
         for key, part in points.drop_nulls([fixed, varied]).group_by(settings, maintain_order=True)
         if part[varied].n_unique() > 1
         and (kind != "both kinds" or {"clip", "imagenet"} <= set(part["family"]))
     ]
 
 
-def _own_panel(title: str, part: pl.DataFrame, varied: str, measures: Sequence[str], where: str) -> Panel:
+def _own_panel(
+    title: str, part: pl.DataFrame, varied: str, measures: Sequence[str], where: str, *, words: Words
+) -> Panel:
+    titles = dict(zip((*GROUPS, "drop"), (words.left, words.right, words.contrast.name), strict=True))
     series = []
     for measure in measures:
         values = [100 * value for value in part[measure]]
@@ -190,15 +203,21 @@ def _own_panel(title: str, part: pl.DataFrame, varied: str, measures: Sequence[s
             shade(family, size) if measure == "drop" else group_colours(family)[measure]
             for family, size in zip(part["family"], part["data_size"], strict=True)
         ]
-        series.append(_bars(measure, values, colours, bounds))
+        series.append(replace(_bars(measure, values, colours, bounds), label=titles[measure]))
     # Names differ at both ends; what a model was trained on may be a sentence.
-    words = varied == "pretrain_dataset"
-    labels = [wrap(label, _WIDE) if words else shorten(label, 40) for label in part[varied]]
+    sentences = varied == "pretrain_dataset"
+    labels = [wrap(label, _WIDE) if sentences else shorten(label, 40) for label in part[varied]]
     return Panel(one_line(title), labels, series, where=one_line(where))
 
 
 def _draw(
-    stem: str, panels: Sequence[Panel], caption: str, mine: pl.DataFrame | None, notes: tuple[str, ...]
+    stem: str,
+    panels: Sequence[Panel],
+    caption: str,
+    mine: pl.DataFrame | None,
+    notes: tuple[str, ...],
+    *,
+    words: Words = DROP_WORDS,
 ) -> Drawing:
     """Two panels side by side where their labels are few, else one under the other."""
     most = max(len(panel.labels) for panel in panels)
@@ -230,7 +249,7 @@ def _draw(
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     for row in range(rows):
-        grid[row * columns].set_ylabel("drop (points)" if drop else "accuracy (%)")
+        grid[row * columns].set_ylabel(f"{words.contrast.name} (points)" if drop else "accuracy (%)")
     _limit(grid[0], panels, mine, _UPRIGHT if upright else _TEXT)
     bar_legend(figure, grid)
     cut = [panel.title for panel, title in zip(panels, titles, strict=True) if title.endswith("…")]

@@ -19,6 +19,7 @@ _FILLED = 0.94  # of the width that a bar has
 _FLAT = 15.0  # points of print that a value takes
 _CAP = 2.0  # points of print that an axis goes on beyond the end of an interval
 _ROUNDS = 30
+_LONG = 24  # signs of a name that has a line of the legend of its own
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,13 @@ class Bars:
     """One series of bars: heights (percent, None where there is none), a colour for each, what to write.
 
     Attributes:
-        name: what the legend calls it.
+        name: what it is of.
         values: heights in percent or points.
         colours: one for each bar.
         intervals: low and high ends in the same units, or empty.
         hatch: pattern that tells the series from its neighbour without colour.
         texts: written at the end of each bar; one decimal of the value by default.
+        label: what the legend calls it; its name by default.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Bars:
     intervals: Sequence[Bounds] = ()
     hatch: str = ""
     texts: Sequence[str] = ()
+    label: str = ""
 
     def text(self, place: int) -> str:
         """The text at the end of a bar."""
@@ -85,7 +88,7 @@ def draw_bars(
             at,
             heights,
             width * _FILLED,
-            label=one.name,
+            label=one.label or one.name,
             color=[one.colours[place] for place in there],
             edgecolor=INK,
             linewidth=0.4,
@@ -200,4 +203,9 @@ def bar_legend(figure: Figure, grid: Iterable[Axes]) -> None:
             grey = GRID if hatch else QUIET
             shown[label] = Patch(facecolor=grey, edgecolor=INK, linewidth=0.4, hatch=hatch)
     if len(shown) > 1:
-        figure.legend(list(shown.values()), list(shown), loc="outside upper right", ncols=len(shown))
+        figure.legend(
+            list(shown.values()),
+            list(shown),
+            loc="outside upper right",
+            ncols=1 if max(map(len, shown)) > _LONG else len(shown),
+        )

@@ -10,7 +10,9 @@ import polars as pl
 from counterground.metrics import GROUPS
 from counterground.published import load_table
 from counterground.report._class_facts import class_facts
+from counterground.report._sides import on_sides
 from counterground.report._style import family_colour
+from counterground.report._words import DROP_WORDS, Words
 from counterground.report.figures._bars import (
     Bars,
     bar_legend,
@@ -68,14 +70,18 @@ def draw_group_sizes(material: Material) -> list[Outcome]:
     for run in material.runs:
         if (version := run.info.benchmark.version) in seen:
             continue
-        sizes = _sizes_of(run)
-        caption = f"Photos of each class in the common and the counter group of {run.info.benchmark.name}."
+        sizes, words, name = _sizes_of(run, material.words), material.words, run.info.benchmark.name
+        groups = (
+            "in the common and the counter group" if words.is_drop else f"on {words.left} and {words.right}"
+        )
         if sizes.is_empty():
-            outcomes.append(
-                Absent("3", f"{run.info.benchmark.name} has no photos in a common or counter group.")
+            lack = (
+                "in a common or counter group" if words.is_drop else f"on both sides of {words.contrast.name}"
             )
+            outcomes.append(Absent("3", f"{name} has no photos {lack}."))
         else:
-            outcomes.append(_sizes(own("figure-3", len(seen)), sizes, caption))
+            caption = f"Photos of each class {groups} of {name}."
+            outcomes.append(_sizes(own("figure-3", len(seen)), sizes, caption, words))
         seen.append(version)
     return outcomes
 
@@ -86,8 +92,9 @@ def draw_class_drops(material: Material) -> list[Outcome]:
     if material.published:
         outcomes.append(_published_drops("Figure 4", "figure-4", "Drop (points) of each class, as printed."))
     if material.runs:
-        models = [pair for pair in _models(material) if pair[1].has_groups][:1]
-        outcomes.append(_own_drops("4", models, material, "Drop (points) of each class, largest first."))
+        models = [pair for pair in _models(material) if material.words.knows(pair[1])][:1]
+        caption = f"{_of_each_class(material.words)}, largest first."
+        outcomes.append(_own_drops("4", models, material, caption))
     return outcomes
 
 
@@ -98,12 +105,17 @@ def draw_all_class_drops(material: Material) -> list[Outcome]:
         caption = "Drop (points) of each class for five CLIPs, as printed."
         outcomes.append(_published_drops("Figure 15", "figure-15", caption))
     if material.runs:
-        models = [pair for pair in _models(material) if pair[1].has_groups]
-        caption = "Drop (points) of each class, classes in order of their mean drop."
+        words = material.words
+        models = [pair for pair in _models(material) if words.knows(pair[1])]
+        caption = f"{_of_each_class(words)}, classes in order of their mean {words.noun}."
         if len(models) > _MOST_MODELS:
             caption += f" The first {_MOST_MODELS} of {len(models)} models."
         outcomes.append(_own_drops("15", models[:_MOST_MODELS], material, caption))
     return outcomes
+
+
+def _of_each_class(words: Words) -> str:
+    return f"{'Drop' if words.is_drop else words.contrast} (points) of each class"
 
 
 def _printed_names() -> pl.DataFrame:
@@ -111,8 +123,9 @@ def _printed_names() -> pl.DataFrame:
     return load_table("classes").select(class_id="id", name=first)
 
 
-def _sizes_of(run: Run) -> pl.DataFrame:
-    grouped = run.predictions.filter(pl.col("group").is_in(GROUPS)).unique(["path", "class_index", "group"])
+def _sizes_of(run: Run, words: Words) -> pl.DataFrame:
+    rows = on_sides(run.predictions, words.contrast)
+    grouped = rows.filter(pl.col("group").is_in(GROUPS)).unique(["path", "class_index", "group"])
     counts = [
         pl.col("group").filter(pl.col("group") == group).len().cast(pl.Int64).alias(f"n_{group}")
         for group in GROUPS
@@ -121,7 +134,7 @@ def _sizes_of(run: Run) -> pl.DataFrame:
     return sizes.sort("class_index").with_columns(note=pl.lit(None, dtype=pl.String))
 
 
-def _sizes(stem: str, sizes: pl.DataFrame, caption: str) -> Drawing:
+def _sizes(stem: str, sizes: pl.DataFrame, caption: str, words: Words = DROP_WORDS) -> Drawing:
     if len(sizes) > _MOST_CLASSES:
         caption += f" The {_MOST_CLASSES} largest of {len(sizes)} classes."
         sizes = sizes.sort(pl.col("n_common") + pl.col("n_counter"), descending=True)[:_MOST_CLASSES]
@@ -140,8 +153,9 @@ def _sizes(stem: str, sizes: pl.DataFrame, caption: str) -> Drawing:
                 [colours[group]] * len(part),
                 hatch="////" if group == "counter" else "",
                 texts=[f"{count}" for count in part[f"n_{group}"]],
+                label=title,
             )
-            for group in GROUPS
+            for group, title in zip(GROUPS, (words.left, words.right), strict=True)
         ]
         draw_bars(axes, _names(part), series, size=TINY, upright=True)
         _upright_labels(axes)
@@ -170,16 +184,19 @@ def _published_drops(which: str, stem: str, caption: str) -> Drawing:
 
 
 def _models(material: Material) -> list[tuple[Run, ModelScores]]:
-    return [(run, model) for run in material.runs for model in regroup(run.scores)]
+    contrast = material.words.contrast
+    return [(run, model) for run in material.runs for model in regroup(run.with_contrast(contrast).scores)]
 
 
 def _own_drops(
     figure: str, models: Sequence[tuple[Run, ModelScores]], material: Material, caption: str
 ) -> Outcome:
     if not models:
-        return Absent(figure, "no model of the runs has a drop (no class has common and counter photos).")
+        return Absent(figure, material.words.absent)
     family = families(material)
-    frames = [_drops_of(run, model) for run, model in models]
+    frames = [_drops_of(run, model, material.words) for run, model in models]
+    if all(frame.is_empty() for frame in frames):
+        return Absent(figure, f"{material.words.contrast.name} cannot be told for one class.")
     order = (
         pl.concat(frames)
         .group_by("name")
@@ -202,14 +219,14 @@ def _own_drops(
         )
         for (_, model), place, frame in zip(models, where, frames, strict=True)
     ]
-    return _drops(own(f"figure-{figure}"), panels, caption, ())
+    return _drops(own(f"figure-{figure}"), panels, caption, (), material.words)
 
 
-def _drops_of(run: Run, model: ModelScores) -> pl.DataFrame:
+def _drops_of(run: Run, model: ModelScores, words: Words) -> pl.DataFrame:
     facts = class_facts(run.predictions)
     rows = []
     for index in model.classes:
-        drop = model.get("drop", None, index)
+        drop = model.of(words.contrast, index).difference
         if drop.value is not None:
             name = facts[index].name if index in facts else str(index)
             scaled = [None if v is None else 100 * v for v in (drop.value, drop.low, drop.high)]
@@ -219,7 +236,11 @@ def _drops_of(run: Run, model: ModelScores) -> pl.DataFrame:
 
 
 def _drops(
-    stem: str, panels: Sequence[tuple[str, str, pl.DataFrame]], caption: str, notes: tuple[str, ...]
+    stem: str,
+    panels: Sequence[tuple[str, str, pl.DataFrame]],
+    caption: str,
+    notes: tuple[str, ...],
+    words: Words = DROP_WORDS,
 ) -> Drawing:
     figure = new_figure(PAGE, 1.4 * len(panels) + 1.3)
     grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True, sharey=True).ravel()
@@ -237,7 +258,7 @@ def _drops(
         )
         draw_bars(axes, names, [bars], size=TINY, upright=True, outside=outside)
         axes.set_title(title)
-        axes.set_ylabel("drop (points)")
+        axes.set_ylabel(f"{words.contrast.name} (points)")
         if low < 0:
             axes.axhline(0, color=INK, linewidth=0.6)
         rule(axes)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground.errors import CounterGroundError
+from counterground.report._words import DROP_WORDS, Words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +39,7 @@ class Material:
         studies: results of ``counterground study``.
         photos: a benchmark whose photos figure 1 shows.
         class_name: the class that figure 1 shows; the one with the largest drop where it is None.
+        words: of the contrast that figures of the runs show.
     """
 
     published: bool
@@ -45,6 +47,7 @@ class Material:
     studies: Sequence[StudyResults] = ()
     photos: Benchmark | None = None
     class_name: str | None = None
+    words: Words = DROP_WORDS
 
     def of_study(self, name: str) -> list[StudyResults]:
         """The studies of one name."""

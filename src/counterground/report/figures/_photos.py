@@ -13,7 +13,9 @@ from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import GROUPS, in_setting
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.report._photos import PhotoSource, built_in_benchmarks, photo_sources
+from counterground.report._sides import on_sides
 from counterground.report._style import family_colour
+from counterground.report._words import Words
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, own, stamp
 from counterground.report.figures._style import COLUMN, PAGE, SMALL, new_figure
 from counterground.results import ModelScores, regroup
@@ -46,14 +48,18 @@ def draw_panel(material: Material) -> list[Outcome]:
     if not sources:
         return [Absent("1", _NEED)]
     model = _model(material, sources)
+    words = material.words
     if model is None and material.photos is None:
         return [Absent("1", _NEED)]
+    if model is None and not words.is_drop:
+        return [Absent("1", f"no model with {words.contrast.name} was run on these photos.")]
     photos = _manifest(material, model, sources)
     if photos.is_empty():
-        need = "none of these photos is in a common or counter group."
+        groups = "in a common or counter group" if words.is_drop else f"on a side of {words.contrast.name}"
+        need = f"none of these photos is {groups}."
         return [Absent("1", need if material.photos else _NEED)]
     name = _class(material, photos, model)
-    rows = [_row(group, photos.filter(class_name=name), model) for group in GROUPS]
+    rows = [_row(group, photos.filter(class_name=name), model, words) for group in GROUPS]
     drawn, unreadable = _draw(rows, sources)
     if drawn is None:
         return [Absent("1", f"no photo of {name} can be read ({unreadable[0]}).")]
@@ -64,11 +70,12 @@ def draw_panel(material: Material) -> list[Outcome]:
         if (found := sorted({one_line(said) for one in shown if (said := getattr(one, key))}))
     ]
     notes += [f"Left out, as it cannot be read: {reason}." for reason in unreadable]
-    caption = f"{name}: photos of the common and the counter group"
+    groups = "of the common and the counter group" if words.is_drop else f"on {words.left} and {words.right}"
+    caption = f"{name}: photos {groups}"
     if model:
         label = f"{model[1].label}{stamp(model[1].setting.as_published)}"
         caption += f", with the accuracy of {label}; under each photo what it answered"
-        caption += "" if material.class_name else ". The class of the largest drop"
+        caption += "" if material.class_name else f". The class of the largest {words.noun}"
     caption += "."
     return [Drawing(own("figure-1"), drawn, caption, tuple(notes))]
 
@@ -77,7 +84,8 @@ def _model(material: Material, sources: Mapping[str, PhotoSource]) -> tuple[Run,
     """The first model with groups that was run on these photos."""
     for run in material.runs:
         if run.predictions["photo_id"].is_in(list(sources)).any():
-            found = [model for model in regroup(run.scores) if model.has_groups]
+            scores = run.with_contrast(material.words.contrast).scores
+            found = [model for model in regroup(scores) if material.words.knows(model)]
             if found:
                 return run, found[0]
     return None
@@ -89,7 +97,7 @@ def _manifest(
     """Photos in groups: ``photo_id``, ``class_name``, ``class_index``, ``group``, ``background``."""
     columns = ["photo_id", "class_name", "class_index", "group", "background"]
     if model is not None:
-        photos = model[0].predictions.select(columns)
+        photos = on_sides(model[0].predictions, material.words.contrast).select(columns)
     else:
         assert material.photos is not None
         names = dict(enumerate(material.photos.label_space.names))
@@ -114,7 +122,8 @@ def _class(material: Material, photos: pl.DataFrame, model: tuple[Run, ModelScor
         return str(wanted[0])
     drops = {}
     for row in both.iter_rows(named=True):
-        drop = model[1].get("drop", None, row["class_index"]).value if model else None
+        words, index = material.words, row["class_index"]
+        drop = model[1].of(words.contrast, index).difference.value if model else None
         drops[row["class_name"]] = (
             row["groups"],
             -1.0 if drop is None else drop,
@@ -124,14 +133,16 @@ def _class(material: Material, photos: pl.DataFrame, model: tuple[Run, ModelScor
     return str(max(drops, key=lambda name: drops[name]))
 
 
-def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None) -> _Row:
+def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None, words: Words) -> _Row:
     part = photos.filter(group=group)
     backgrounds = ", ".join(part["background"].drop_nulls().unique().sort())
-    heading = f"{group}: {one_line(backgrounds)}" if backgrounds else group
+    title = dict(zip(GROUPS, words.contrast.titles, strict=True))[group]
+    heading = f"{title}: {one_line(backgrounds)}" if backgrounds and words.is_drop else title
     answers: dict[str, tuple[str, bool]] = {}
     if model is not None and len(part):
         run, scores = model
-        accuracy = scores.get("accuracy", group, part["class_index"][0])
+        sides = scores.of(words.contrast, part["class_index"][0])
+        accuracy = sides.left if group == "common" else sides.right
         heading += f", {accuracy.text} % correct {accuracy.interval}".rstrip()
         said = run.predictions.filter(
             in_setting(scores.setting._asdict()),

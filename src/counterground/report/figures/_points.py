@@ -27,7 +27,8 @@ def own_points(material: Material, setting: SettingName = "one-prompt") -> pl.Da
     """The models of the runs that have a drop, with intervals, and ``shown``: a name that no other has."""
     from counterground.comparison import model_points
 
-    return _shown(model_points(material.runs, published=False, setting=setting))
+    points = model_points(material.runs, published=False, setting=setting, contrast=material.words.contrast)
+    return _shown(points)
 
 
 def families(material: Material) -> dict[str, str]:

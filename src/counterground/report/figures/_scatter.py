@@ -24,6 +24,7 @@ from counterground.report._style import (
     marker_area,
     shade,
 )
+from counterground.report._words import DROP_WORDS, Words
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, distinct_notes, own
 from counterground.report.figures._points import PHOTOS, own_points, paper_points
 from counterground.report.figures._style import (
@@ -36,6 +37,7 @@ from counterground.report.figures._style import (
     TINY,
     new_figure,
     tint,
+    wrap,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 _LINED = ("clip", "imagenet", "other")
 _NAMED_IN_COLUMN = 8
+_AXIS = 44  # signs of a line of an axis title, at column width
 
 Entry = tuple[Any, str]  # an artist, or several side by side; what they mean
 EDGE, RING, PALE_EDGE = 0.6, 0.9, 0.45
@@ -126,31 +129,48 @@ def _draw(material: Material, name: str, setting: SettingName, view: View) -> li
     points = points.filter(confusable if chosen.setup == "1v20" else ~confusable)
     if points.is_empty():
         lack = "1 vs. 20 (--label-space confusable)" if chosen.setup == "1v20" else "other than 1 vs. 20"
-        outcomes.append(Absent(name, f"the runs hold no model with common and counter photos, {lack}."))
+        outcomes.append(Absent(name, f"the runs hold no model with {_needed(material.words)}, {lack}."))
     for place, (_, part) in enumerate(points.group_by(PHOTOS, maintain_order=True)):
         behind = paper if material.published and part["comparable"].all() else paper.clear()
-        outcomes.append(_own(own(stem, place), part, behind, view, chosen.tables))
+        outcomes.append(_own(own(stem, place), part, behind, view, chosen.tables, words=material.words))
     return outcomes
 
 
-def _own(stem: str, part: pl.DataFrame, behind: pl.DataFrame, view: View, tables: str) -> Drawing:
+def _needed(words: Words) -> str:
+    return "common and counter photos" if words.is_drop else f"photos on both sides of {words.contrast.name}"
+
+
+def _own(
+    stem: str, part: pl.DataFrame, behind: pl.DataFrame, view: View, tables: str, *, words: Words
+) -> Drawing:
+    sides = "Counter against common accuracy"
+    if not words.is_drop:
+        sides = f"Accuracy on {words.right} against accuracy on {words.left}"
     caption = (
-        f"Counter against common accuracy (percent) on {part['benchmark'][0]}, label space "
+        f"{sides} (percent) on {part['benchmark'][0]}, label space "
         f"{part['label_space'][0]}, with 95 % intervals; axes are probit-scaled."
     )
     if behind.height:
         caption += f" Pale: the paper's models ({tables}, one prompt)."
-    elif not part["comparable"].all():
+    elif words.is_drop and not part["comparable"].all():
         caption += " The paper's models were measured on other photos and cannot be compared with these."
     few = len(part) <= _NAMED_IN_COLUMN
-    return _scatter(stem, behind, part, replace(view, named=view.named or few), caption)
+    return _scatter(stem, behind, part, replace(view, named=view.named or few), caption, words=words)
 
 
-def _scatter(stem: str, paper: pl.DataFrame, mine: pl.DataFrame, view: View, caption: str) -> Drawing:
+def _scatter(
+    stem: str,
+    paper: pl.DataFrame,
+    mine: pl.DataFrame,
+    view: View,
+    caption: str,
+    *,
+    words: Words = DROP_WORDS,
+) -> Drawing:
     figure = new_figure(view.width, view.height)
     axes = figure.subplots()
     lines = _lines(paper, mine)
-    _scale(axes, paper, mine)
+    _scale(axes, paper, mine, words)
     for line, family in lines:
         _draw_line(axes, line, family)
     _draw_diagonal(axes)
@@ -161,7 +181,7 @@ def _scatter(stem: str, paper: pl.DataFrame, mine: pl.DataFrame, view: View, cap
         _draw_intervals(axes, part, str(family))
         _draw_points(axes, part, str(family), view, pale=False, source="own")
     front, behind = (mine, paper) if pale else (paper, mine)
-    scatter_legend(figure, front, behind, [family for _, family in lines], view.area)
+    scatter_legend(figure, front, behind, [family for _, family in lines], view.area, noun=words.noun)
     caption += "".join(_line_caption(line, family) for line, family in lines)
     if view.named:
         left_out = write_names(axes, front, front["shown"].to_list(), view.area, obstacles=behind)
@@ -188,15 +208,20 @@ def _line_caption(line: RobustnessLine, family: str) -> str:
     )
 
 
-def _scale(axes: Axes, paper: pl.DataFrame, mine: pl.DataFrame) -> None:
+def _scale(axes: Axes, paper: pl.DataFrame, mine: pl.DataFrame, words: Words) -> None:
     rows = pl.concat([paper, mine]).to_dicts()
     common, counter = (shown_values(rows, [group]) for group in ("common", "counter"))
     _set_probit(axes, "x", *limits(common))
     # So high that the line of no drop passes the whole width of the cloud.
     _set_probit(axes, "y", *limits([*counter, *(row["common"] for row in rows)]))
-    axes.set_xlabel("common accuracy (%, probit scale)")
-    axes.set_ylabel("counter accuracy (%, probit scale)")
+    axes.set_xlabel(_axis_title(words.left))
+    axes.set_ylabel(_axis_title(words.right))
     axes.grid(color=GRID, linewidth=0.5)
+
+
+def _axis_title(side: str) -> str:
+    title = f"{side} accuracy (%, probit scale)"
+    return title if len(title) <= _AXIS else f"{wrap(side, _AXIS)}\naccuracy (%, probit scale)"
 
 
 def _set_probit(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
@@ -293,7 +318,13 @@ def pale_colour(family: str) -> str:
 
 
 def scatter_legend(
-    figure: Figure, front: pl.DataFrame, behind: pl.DataFrame, lines: Sequence[str], area: float
+    figure: Figure,
+    front: pl.DataFrame,
+    behind: pl.DataFrame,
+    lines: Sequence[str],
+    area: float,
+    *,
+    noun: str,
 ) -> None:
     """Draw the key below the axes, in three columns: families, lines, sizes and shades.
 
@@ -303,6 +334,7 @@ def scatter_legend(
         behind: the paper's models where they are pale.
         lines: families with a trend.
         area: what the areas of markers were multiplied by.
+        noun: what the diagonal has none of.
     """
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
@@ -311,7 +343,7 @@ def scatter_legend(
     second: list[Entry] = [
         (Line2D([], [], color=family_colour(name), linewidth=1), f"{trend}, {_SHORT[name]}") for name in lines
     ]
-    second.append((Line2D([], [], color=QUIET, linewidth=0.8, linestyle=(0, (4, 2))), "y = x: no drop"))
+    second.append((Line2D([], [], color=QUIET, linewidth=0.8, linestyle=(0, (4, 2))), f"y = x: no {noun}"))
     columns = [_families(front, behind), second, _scales(front, behind, area)]
     columns = [column for column in columns if column]
     rows = max(len(column) for column in columns)

@@ -11,12 +11,14 @@ from typing import Any, Literal, get_args
 from counterground.benchmarks import open_benchmark
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_writable, write_bytes, write_text
+from counterground.metrics import DROP, Contrast
 from counterground.photos import Benchmark
+from counterground.report._words import Words
 from counterground.report.figures._catalogue import FIGURES, TABLES, chosen_names
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, read_study
 from counterground.report.figures._paper_tables import paper_tables, write_paper_tables
 from counterground.report.figures._style import print_style
-from counterground.results import Run, open_run
+from counterground.results import Run, one_contrast, open_run
 from counterground.text import markdown
 
 CAPTIONS = "captions.md"
@@ -50,6 +52,7 @@ def write_figures(
     formats: Sequence[str] = ("pdf", "png"),
     photos: Benchmark | Path | str | None = None,
     class_name: str | None = None,
+    contrast: str | Contrast | None = None,
 ) -> WrittenFigures:
     """Draw the paper's figures for print, from its own numbers and from those of runs and studies.
 
@@ -67,23 +70,39 @@ def write_figures(
         formats: ``pdf``, ``svg``, ``png``.
         photos: the benchmark whose photos figure 1 shows; a built-in one of the runs by default.
         class_name: the class of figure 1; that of the largest drop by default.
+        contrast: what figures of the runs show: a contrast, its name or an expression; by default the first
+            one of the first run's design that all runs' have. The paper's own figures show the drop.
 
     Raises:
-        UsageError: an unknown figure, format or class, or no Matplotlib (extra ``figures``).
+        UsageError: an unknown figure, format, class or contrast, a contrast without runs, or no
+            Matplotlib (extra ``figures``).
         CounterGroundError: a run or study is damaged, the folder cannot be written, or nothing can be drawn.
     """
     names, kinds = chosen_names(only), check_formats(formats)
     folder = Path(out)
     listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
+    opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
     material = Material(
         (not listed and not studies) if published is None else published,
-        [run if isinstance(run, Run) else open_run(run) for run in listed],
+        opened,
         [read_study(Path(study)) for study in studies],
         photos if photos is None or isinstance(photos, Benchmark) else open_benchmark(photos),
         class_name,
+        Words(_contrast(opened, contrast)),
     )
     check_writable(folder)
     return _write(material, folder, names, kinds)
+
+
+def _contrast(runs: Sequence[Run], contrast: str | Contrast | None) -> Contrast:
+    if contrast is not None:
+        if not runs:
+            raise UsageError(
+                "A contrast is computed from photos, which the paper's numbers do not have: name a RUN."
+            )
+        return one_contrast(runs, contrast)
+    own = runs[0].design.contrasts if runs else ()
+    return next((each for each in own if all(each in run.design.contrasts for run in runs)), DROP)
 
 
 def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequence[Format]) -> WrittenFigures:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from counterground.report._class_facts import ClassFacts
+from counterground.report._words import DROP_WORDS, Words
 from counterground.report.page._marks import Mark
 from counterground.results import Estimate, ModelScores, mean_drop, percent
 
@@ -29,8 +30,8 @@ class Cell(NamedTuple):
     """One number of the table under the chart."""
 
     drop: Estimate
-    common: Estimate
-    counter: Estimate
+    left: Estimate
+    right: Estimate
 
 
 @dataclass(frozen=True)
@@ -58,22 +59,23 @@ class ClassDrops:
 
 
 def draw_class_drops(
-    models: Sequence[tuple[ModelScores, Mark]], facts: Mapping[int, ClassFacts]
+    models: Sequence[tuple[ModelScores, Mark]], facts: Mapping[int, ClassFacts], words: Words = DROP_WORDS
 ) -> ClassDrops | None:
-    """Lay out the chart, largest mean drop first, classes without a drop last; None without groups."""
+    """Lay out the chart, largest mean drop first, classes without a drop last; None where none has one."""
     indices = sorted({index for model, _ in models for index in model.classes})
-    if not any(model.has_groups for model, _ in models) or not indices:
+    if not any(_cell(model, index, words).drop.value is not None for model, _ in models for index in indices):
         return None
     shown = list(models[:MODELS_SHOWN])
-    low, high, step = _domain(shown, indices)
+    low, high, step = _domain(shown, indices, words)
 
     def at(drop: float) -> float:
         return round(100 * (min(max(drop, low), high) - low) / (high - low), 3)
 
     rows = [
-        _row(index, shown, models, facts.get(index, ClassFacts(str(index), "", "")), at) for index in indices
+        _row(index, shown, models, facts.get(index, ClassFacts(str(index), "", "")), at, words=words)
+        for index in indices
     ]
-    means = {index: mean_drop([model for model, _ in models], index) for index in indices}
+    means = {index: mean_drop([model for model, _ in models], index, words.contrast) for index in indices}
     rows.sort(key=lambda row: (means[row.index] is None, -(means[row.index] or 0), row.facts.name))
     count = round((high - low) / step)
     ticks = [(at(low + k * step), percent(low + k * step).removesuffix(".0")) for k in range(count + 1)]
@@ -86,45 +88,43 @@ def _row(
     models: Sequence[tuple[ModelScores, Mark]],
     facts: ClassFacts,
     at: Callable[[float], float],
+    *,
+    words: Words,
 ) -> ClassRow:
     dots, described = [], []
     for lane, (model, drawn) in enumerate(shown):
-        drop = model.get("drop", None, index)
+        drop = _cell(model, index, words).drop
         if drop.value is None:
             continue
-        title = f"{model.label}, {facts.name}: drop {drop.text} points {drop.interval}".rstrip()
+        title = f"{model.label}, {facts.name}: {words.noun} {drop.text} points {drop.interval}".rstrip()
         span = None if drop.low is None or drop.high is None else (at(drop.low), at(drop.high))
         dots.append(Dot(at(drop.value), span, 5 + _LANE * (lane + 0.5), drawn, title))
         described.append(f"{model.label} {drop.text}")
-    cells = [
-        Cell(
-            model.get("drop", None, index),
-            model.get("accuracy", "common", index),
-            model.get("accuracy", "counter", index),
-        )
-        for model, _ in models
-    ]
-    missing = "" if dots else _missing(cells)
+    cells = [_cell(model, index, words) for model, _ in models]
+    missing = "" if dots else _missing(cells, words)
     return ClassRow(index, facts, dots, missing, missing or "; ".join(described), cells)
 
 
-def _missing(cells: Sequence[Cell]) -> str:
-    empty = [
-        group
-        for group, estimates in (
-            ("common", [c.common for c in cells]),
-            ("counter", [c.counter for c in cells]),
-        )
-        if all(estimate.value is None for estimate in estimates)
-    ]
+def _cell(model: ModelScores, index: int, words: Words) -> Cell:
+    left, right, drop = model.of(words.contrast, index)
+    return Cell(drop, left, right)
+
+
+def _missing(cells: Sequence[Cell], words: Words) -> str:
+    sides = ((words.left, [cell.left for cell in cells]), (words.right, [cell.right for cell in cells]))
+    empty = [name for name, figures in sides if all(figure.value is None for figure in figures)]
+    if empty and not words.is_drop:  # those of a contrast are both known or both unknown
+        return "no stratum with photos on both sides"
     return f"{' and '.join(empty)}: no photos" if empty else "no drop"
 
 
-def _domain(shown: Sequence[tuple[ModelScores, Mark]], indices: Sequence[int]) -> tuple[float, float, float]:
+def _domain(
+    shown: Sequence[tuple[ModelScores, Mark]], indices: Sequence[int], words: Words
+) -> tuple[float, float, float]:
     values = [0.0]
     for model, _ in shown:
         for index in indices:
-            drop = model.get("drop", None, index)
+            drop = _cell(model, index, words).drop
             values += [value for value in (drop.value, drop.low, drop.high) if value is not None]
     low, high = max(min(values), -1.0), min(max(values), 1.0)
     step = 0.1 if high - low <= 0.6 else 0.2 if high - low <= 1.2 else 0.25

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from counterground.report._class_facts import ClassFacts
+from counterground.report._words import DROP_WORDS, Words
 from counterground.report.page._gallery import Gallery
 from counterground.results import ModelScores
 from counterground.text import isolated
@@ -57,17 +58,19 @@ def make_class_page(
     gallery: Gallery,
     lead: str | None,
     per_cell: int,
+    words: Words = DROP_WORDS,
 ) -> ClassPage:
     """Gather what the page shows of every class.
 
     Args:
-        predictions: of each model, under its label.
+        predictions: of each model, under its label; ``group`` is the side of a photo.
         chosen: the most informative photos, as `informative_photos` returns them.
         models: models in the page's order, with the CSS class of their mark.
         order: classes as they are listed, with their facts.
         gallery: the photos on the page.
         lead: label of the model whose confusions come first.
         per_cell: photos chosen of a class and group, at most.
+        words: of the contrast whose sides the groups are.
     """
     counted = confusions(predictions, names=1_000_000)
     names = _Names()
@@ -81,7 +84,7 @@ def make_class_page(
                 "name": isolated(facts.name),
                 "common": isolated(facts.common),
                 "counter": isolated(facts.counter),
-                "rows": [_figures(model, index) for model, _ in models],
+                "rows": [_figures(model, index, words) for model, _ in models],
                 "predicted": predicted.get(index, {}),
                 "photos": photos.get(index, []),
             },
@@ -92,6 +95,7 @@ def make_class_page(
         "models": [{"label": model.label, "css": css} for model, css in models],
         "lead": next((k for k, (model, _) in enumerate(models) if model.label == lead), 0),
         "names": names.listed,
+        **({} if words.is_drop else {"titles": words.titles}),
     }
     brought = _lead_confusions(counted, lead, dict(order)) if lead else []
     return ClassPage(classes, shared, lead, brought, gallery, per_cell)
@@ -111,9 +115,8 @@ class _Names:
         return self._places[name]
 
 
-def _figures(model: ModelScores, index: int) -> list[float | int | None]:
-    drop = model.get("drop", None, index)
-    common, counter = (model.get("accuracy", group, index) for group in ("common", "counter"))
+def _figures(model: ModelScores, index: int, words: Words) -> list[float | int | None]:
+    common, counter, drop = model.of(words.contrast, index)
     every = model.get("accuracy", None, index)
     values = (drop.value, drop.low, drop.high, common.value, counter.value, every.value)
     return [*(None if v is None else round(100 * v, 1) for v in values), common.n, counter.n, every.n]

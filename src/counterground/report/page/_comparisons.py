@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import polars as pl
 
 from counterground.metrics import BY_SIDE, SETTING
+from counterground.report._words import Words
 from counterground.results import Estimate, ModelScores
 
 ALL_PAIRS_UP_TO = 6
-_TITLES = {
-    ("drop", None): "Drop",
-    ("accuracy", "common"): "Common",
-    ("accuracy", "counter"): "Counter",
-    ("accuracy", None): "Balanced",
-}
 
 
 @dataclass(frozen=True)
 class Test:
-    """A paired difference (fractions) and its corrected p-value."""
+    """A paired difference (fractions) and its corrected p-value; ``leads``: of the contrast itself."""
 
     title: str
     difference: Estimate
     p_holm: float | None
+    leads: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,12 +37,12 @@ class Pair:
     @property
     def drop(self) -> Test | None:
         """The test of the difference in drop; None without groups."""
-        return next((test for test in self.tests if test.title == "Drop"), None)
+        return next((test for test in self.tests if test.leads), None)
 
     @property
     def turned(self) -> Pair:
         """The second model minus the first."""
-        tests = [Test(test.title, _negative(test.difference), test.p_holm) for test in self.tests]
+        tests = [replace(test, difference=_negative(test.difference)) for test in self.tests]
         return Pair(self.against, self.model, tests)
 
 
@@ -79,7 +75,11 @@ class Comparisons:
 
 
 def tested_pairs(
-    tests: pl.DataFrame, models: Sequence[ModelScores], sources: Sequence[str | None], lead: str | None
+    tests: pl.DataFrame,
+    models: Sequence[ModelScores],
+    sources: Sequence[str | None],
+    lead: str | None,
+    words: Words,
 ) -> Comparisons:
     """Find the tests of each two models.
 
@@ -88,7 +88,13 @@ def tested_pairs(
         models: the models of the page, under labels of their own.
         sources: what the tests call the runs that hold each model.
         lead: label of the model with the largest drop.
+        words: of the contrast that was tested.
     """
+    left, right, difference = words.titles
+    titles = {words.contrast.difference_key: difference}
+    titles |= dict(zip(words.contrast.side_keys, (left, right), strict=True))
+    titles["accuracy", None] = "Balanced"
+    order = list(titles.values())
     rows: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
     for row in tests.iter_rows(named=True):
         key = (row["model_a"], row["source_a"], row["model_b"], row["source_b"])
@@ -97,8 +103,8 @@ def tested_pairs(
     for pair in combinations(zip(models, sources, strict=True), 2):
         for (first, source_a), (second, source_b) in (pair, pair[::-1]):
             found = rows.get((first.setting.model, source_a, second.setting.model, source_b), [])
-            if own := [_test(row) for row in found if _is_of(row, first, second)]:
-                ordered = sorted(own, key=lambda test: list(_TITLES.values()).index(test.title))
+            if own := [_test(row, titles) for row in found if _is_of(row, first, second)]:
+                ordered = sorted(own, key=lambda test: order.index(test.title))
                 pairs.append(Pair(first.label, second.label, ordered))
                 break
     many = len(models) > ALL_PAIRS_UP_TO
@@ -108,9 +114,10 @@ def tested_pairs(
     return Comparisons(pairs, corrected_for, lead if many else None, lacking)
 
 
-def _test(row: dict[str, Any]) -> Test:
+def _test(row: dict[str, Any], titles: dict[tuple[str, str | None], str]) -> Test:
     difference = Estimate(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
-    return Test(_TITLES[row["metric"], row["group"]], difference, row["p_holm"])
+    key = (row["metric"], row["group"])
+    return Test(titles[key], difference, row["p_holm"], leads=key == next(iter(titles)))
 
 
 def _is_of(row: dict[str, Any], first: ModelScores, second: ModelScores) -> bool:

@@ -13,7 +13,7 @@ import polars as pl
 from counterground.comparison import Comparison, full_comparison
 from counterground.errors import UsageError
 from counterground.files import write_text
-from counterground.metrics import GROUPS, KEYS
+from counterground.metrics import DROP, GROUPS, KEYS, Contrast
 from counterground.photos import Benchmark
 from counterground.report._class_facts import ClassFacts
 from counterground.report._photos import PhotoSource, built_in_benchmarks, photo_sources
@@ -26,11 +26,13 @@ from counterground.report._shell import (
     render_page,
     vega_script,
 )
+from counterground.report._sides import on_sides
 from counterground.report._style import FAMILY_NAMES
+from counterground.report._words import Words
 from counterground.report.page._classes import COLUMNS, ClassPage, informative_photos, make_class_page
 from counterground.report.page._gallery import PER_CELL, Gallery, make_gallery
 from counterground.report.page._section import Row, Section, make_section, unique
-from counterground.results import ModelScores, Run, Table, mean_drop, run_facts
+from counterground.results import ModelScores, Run, Table, mean_drop, one_contrast, run_facts
 
 PHOTO_BUDGET = 15.0
 _SCRIPTS = tuple(f"report/scripts/{name}.js" for name in ("tables", "explorer", "classes"))
@@ -73,6 +75,7 @@ def write_report(
     benchmarks: Sequence[Benchmark] = (),
     photos: bool = True,
     photo_budget: float = PHOTO_BUDGET,
+    contrast: str | Contrast | None = None,
 ) -> Path:
     """Write one self-contained HTML file about ``runs`` and return its path.
 
@@ -93,25 +96,53 @@ def write_report(
         benchmarks: opened benchmarks that hold the photos of the runs.
         photos: False leaves all photos out, and with them what is said of single photos.
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
+        contrast: what the page is about: a contrast, its name or an expression; by default that of the
+            comparison, or else the first one of each benchmark.
 
     Raises:
         UsageError: no runs, a run given twice, a file that does not end in .html, a budget that is not
-            positive, or no altair for the chart (extra ``report``).
+            positive, a contrast that the runs do not have or that is not that of the comparison, or no altair
+            for the chart (extra ``report``).
         CounterGroundError: the file cannot be written.
     """
     if not runs:
         raise UsageError("There is nothing to report: give at least one run.")
     path = page_path(Path(out), "report.html")
-    compared = full_comparison(runs) if comparison is None else comparison
+    compared = _compared(runs, comparison, contrast)
     together = _by_benchmark(runs)
     at_hand = _photos(runs, discovery, benchmarks) if photos else {}
     available = _Photos(at_hand, photo_budget / len(together) if photos else None)
     sections = [
-        make_section(number, group, compared, partial(_class_page, available))
+        make_section(number, group, of_run, partial(_class_page, available, words=Words(of_run.contrast)))
         for number, group in enumerate(together, start=1)
+        for of_run in [compared[group[0].design.contrasts[0]]]
     ]
-    write_text(path, _render(sections, runs, compared, discovery))
+    write_text(path, _render(sections, runs, list(compared.values()), discovery))
     return path
+
+
+def _compared(
+    runs: Sequence[Run], comparison: Comparison | None, contrast: str | Contrast | None
+) -> dict[Contrast, Comparison]:
+    """Return the comparison that each run belongs to, by the first contrast of its benchmark."""
+    own: dict[Contrast, list[Run]] = {}
+    for run in runs:
+        own.setdefault(run.design.contrasts[0], []).append(run)
+    if contrast is not None:
+        chosen = one_contrast(runs, contrast)
+        if comparison is not None and comparison.contrast != chosen:
+            raise UsageError(
+                f"The comparison is of {comparison.contrast.name}, not of {chosen.name}: give one of them."
+            )
+        comparison = comparison or full_comparison(runs, published=chosen == DROP, contrast=chosen)
+    if comparison is not None:
+        return dict.fromkeys(own, comparison)
+    return {
+        first: full_comparison(group)
+        if first == DROP
+        else full_comparison(group, published=False, contrast=first)
+        for first, group in own.items()
+    }
 
 
 def _photos(
@@ -135,8 +166,10 @@ def _class_page(
     by_run: Sequence[Sequence[ModelScores]],
     rows: Sequence[Row],
     facts: Mapping[int, ClassFacts],
+    *,
+    words: Words,
 ) -> ClassPage:
-    predictions = _LabelledRows(runs, by_run)
+    predictions = _LabelledRows(runs, by_run, words.contrast)
     chosen = informative_photos(predictions, PER_CELL)
     gallery = (
         Gallery(requested=False)
@@ -144,9 +177,9 @@ def _class_page(
         else make_gallery(chosen, photos.sources, photos.budget)
     )
     models = [row.model for row in rows]
-    drops = {index: mean_drop(models, index) for index in facts}
+    drops = {index: mean_drop(models, index, words.contrast) for index in facts}
     order = sorted(facts, key=lambda i: (drops[i] is None, -(drops[i] or 0.0), facts[i].name))
-    lead = next((model.label for model in models if model.has_groups), None)
+    lead = next((model.label for model in models if words.knows(model)), None)
     return make_class_page(
         predictions,
         chosen,
@@ -155,28 +188,34 @@ def _class_page(
         gallery=gallery,
         lead=lead,
         per_cell=PER_CELL,
+        words=words,
     )
 
 
 @dataclass(frozen=True)
 class _LabelledRows:
-    """The predictions of each model that is on the page, under its label; no two are in memory together."""
+    """The predictions of each model that is on the page, under its label; no two are in memory together.
+
+    ``group`` is the side of the contrast on which a photo stands.
+    """
 
     runs: Sequence[Run]
     models: Sequence[Sequence[ModelScores]]
+    contrast: Contrast
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for run, own in zip(self.runs, self.models, strict=True):
             labels = {tuple(getattr(model.setting, key) for key in KEYS): model.label for model in own}
-            for key, rows in run.by_setting(COLUMNS) if own else ():
+            needed = tuple(dict.fromkeys((*COLUMNS, *self.contrast.of_classes().columns)))
+            for key, rows in run.by_setting(needed) if own else ():
                 if key in labels:
-                    yield rows.with_columns(model=pl.lit(labels[key]))
+                    yield on_sides(rows, self.contrast).with_columns(model=pl.lit(labels[key]))
 
 
 def _render(
     sections: Sequence[Section],
     runs: Sequence[Run],
-    comparison: Comparison,
+    comparisons: Sequence[Comparison],
     discovery: DiscoverySummary | None,
 ) -> str:
     names = unique(section.name for section in sections)
@@ -192,8 +231,9 @@ def _render(
         sections=sections,
         runs=[run_facts(run) for run in runs],
         discovery=_discovered(discovery),
-        baseline=FAMILY_NAMES[comparison.robustness.baseline],
-        comparability=comparison.warnings,
+        about_backgrounds=all(section.words.is_drop for section in sections),
+        baseline=FAMILY_NAMES[comparisons[0].robustness.baseline],
+        comparability=unique(warning for comparison in comparisons for warning in comparison.warnings),
     )
 
 

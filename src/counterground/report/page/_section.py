@@ -16,13 +16,16 @@ from counterground.comparison import (
     is_counteranimal,
     run_names,
 )
-from counterground.metrics import in_setting
+from counterground.metrics import DROP, Design
 from counterground.published import PaperSetting
 from counterground.report._class_facts import class_facts
+from counterground.report._sides import strata_left_out
 from counterground.report._style import FAMILY_NAMES
+from counterground.report._words import Words
 from counterground.report.page._class_drops import ClassDrops, draw_class_drops
 from counterground.report.page._classes import ClassPage
 from counterground.report.page._comparisons import Comparisons, tested_pairs
+from counterground.report.page._design import Breakdown, DesignPart, break_down, describe_design
 from counterground.report.page._marks import Mark, mark
 from counterground.report.page._verdict import Verdict, find_lead, judge
 from counterground.report.page.explorer import Explorer, Item, Trend, draw_explorer, in_short
@@ -34,9 +37,11 @@ from counterground.results import (
     has_unpaired_backgrounds,
     measures,
     regroup,
+    strata_notes,
 )
 
 _PHOTO = ("path", "class_index", "class_name", "group", "background")
+_STRATA_NAMED = 6
 
 
 class Sparkline(NamedTuple):
@@ -68,6 +73,9 @@ class Row:
 class Section:
     """All runs on one version of one benchmark; rows come with the largest drop first.
 
+    ``words`` are those of the contrast that it is about, ``strata`` say over what it is a mean.
+    ``design`` is what the benchmark's design has besides.
+
     ``chosen_by`` is the model that chose which backgrounds are common and counter; None where people did.
     ``backgrounds`` are, where there is no drop, the accuracies of the models on each, highest first.
     ``paper`` says which of its tables the paper's models are from; None where they are not shown.
@@ -80,15 +88,18 @@ class Section:
     classes: int
     notes: list[str]
     warnings: list[str]
+    words: Words
+    strata: list[str]
     verdict: Verdict
     chosen_by: str | None
     measures: list[Measure]
-    backgrounds: list[tuple[str, list[Estimate]]]
+    backgrounds: Breakdown | None
     rows: list[Row]
     settings: list[str]
     explorer: Explorer | None
     paper: PaperSetting | None
     class_drops: ClassDrops | None
+    design: DesignPart
     comparisons: Comparisons
     class_page: ClassPage
 
@@ -99,8 +110,8 @@ class Section:
 
     @property
     def has_groups(self) -> bool:
-        """Whether any model has a drop."""
-        return any(row.model.has_groups for row in self.rows)
+        """Whether any model has a drop, or what another contrast is about."""
+        return any(self.words.knows(row.model) for row in self.rows)
 
     @property
     def same_photos(self) -> bool:
@@ -142,19 +153,20 @@ def make_section(
             of the classes.
     """
     benchmark = runs[0].info.benchmark
+    words = Words(comparison.contrast)
     known = label_models(runs, comparison)
     by_run = [[k.model for k in known if k.run == place] for place in range(len(runs))]
-    known.sort(key=_largest_drop_first)
+    known.sort(key=lambda k: _largest_drop_first(k, words))
     models = [k.model for k in known]
     guessing = {k.model.label for k in known if k.point and k.point["near_chance"]}
-    lead = find_lead(models, guessing)
+    lead = find_lead(models, guessing, words)
     tests = comparison.tests.filter(pl.col("benchmark_version") == benchmark.version)
     sources = [comparison.source_of(runs[k.run], k.model.setting._asdict()) for k in known]
-    compared = tested_pairs(tests, models, sources, lead.label if lead else None)
-    rows = _rows(known)
+    compared = tested_pairs(tests, models, sources, lead.label if lead else None, words)
+    rows = _rows(known, words)
     items = [Item(k.point, row.model.label, row.mark) for k, row in zip(known, rows, strict=True) if k.point]
     photos = pl.concat([run.photos.select(_PHOTO) for run in runs]).unique()
-    facts = class_facts(photos)
+    facts = class_facts(photos, words)
     return Section(
         number=number,
         name=benchmark.name,
@@ -163,32 +175,39 @@ def make_section(
         classes=photos["class_index"].n_unique(),
         notes=unique(note for run in runs for note in run.info.benchmark.notes),
         warnings=_warnings(runs),
+        words=words,
+        strata=_strata(runs, words),
         verdict=judge(
             models,
             compared,
             guessing=guessing,
             has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
+            words=words,
         ),
         chosen_by=_chosen_by(runs),
-        measures=measures(models),
-        backgrounds=_by_background(runs, known),
+        measures=_measures(models, words, runs[0].design),
+        backgrounds=break_down([(k.model, runs[k.run]) for k in known], ("background",))
+        if any(map(has_unpaired_backgrounds, runs))
+        else None,
         rows=rows,
         settings=unique(_setting(run) for run in runs),
         explorer=draw_explorer(
             items,
             comparison.points.filter(source="paper"),
             _trends(comparison.family_lines, benchmark.version),
+            words,
         ),
         paper=comparison.setting,
-        class_drops=draw_class_drops([(row.model, row.mark) for row in rows], facts),
+        class_drops=draw_class_drops([(row.model, row.mark) for row in rows], facts, words),
+        design=describe_design(runs, [(k.model, runs[k.run]) for k in known], words),
         comparisons=compared,
         class_page=class_page(runs, by_run, rows, facts),
     )
 
 
-def _largest_drop_first(known: _Known) -> tuple[bool, float, float]:
+def _largest_drop_first(known: _Known, words: Words) -> tuple[bool, float, float]:
     """Where there is no drop, highest balanced accuracy first."""
-    drop, accuracy = known.model.get("drop").value, known.model.get("accuracy").value
+    drop, accuracy = words.difference(known.model).value, known.model.get("accuracy").value
     return known.point is None, -(drop or 0.0), -(accuracy or 0.0) if drop is None else 0.0
 
 
@@ -202,7 +221,7 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
     taken: set[int] = set()
     for number, run in enumerate(runs):
         records = {record.name: record for record in run.info.models}
-        for model in regroup(run.scores):
+        for model in regroup(run.with_contrast(comparison.contrast).scores):
             place = comparison.place_of(run, model.setting._asdict())
             if place not in taken:
                 name = model.setting.model
@@ -232,21 +251,36 @@ def unique(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _by_background(runs: Sequence[Run], known: Sequence[_Known]) -> list[tuple[str, list[Estimate]]]:
-    if not any(map(has_unpaired_backgrounds, runs)):
+def _strata(runs: Sequence[Run], words: Words) -> list[str]:
+    """Over what another contrast than the drop is a mean, and which strata do not count."""
+    if words.is_drop:
         return []
-    tables = [run.by(("background",)) for run in runs]
-    found = [
-        {row["background"]: Estimate.of(row) for row in rows.iter_rows(named=True)}
-        for k in known
-        for rows in [tables[k.run].filter(in_setting(k.model.setting._asdict()))]
-    ]
-    rows = [(name, [each.get(name, Estimate()) for each in found]) for name in set().union(*found)]
-    return sorted(rows, key=lambda row: (-sum(figure.value or 0.0 for figure in row[1]), row[0]))
+    left_out = unique(name for run in runs for name in strata_left_out(run.photos, words.contrast))
+    more = f" and {len(left_out) - _STRATA_NAMED:,} more" if len(left_out) > _STRATA_NAMED else ""
+    named = [f"Left out: {'; '.join(left_out[:_STRATA_NAMED])}{more}."] if left_out else []
+    return unique([*(note for run in runs for note in strata_notes(run, words.contrast)), *named])
 
 
-def _rows(known: Sequence[_Known]) -> list[Row]:
-    drops = [k.model.get("drop") for k in known]
+def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> list[Measure]:
+    """The columns of the table: the sides of the contrast, their difference, what is of no contrast."""
+    others = {contrast.name for contrast in (*design.contrasts, words.contrast) if contrast != DROP}
+    others |= {f"average({name})" for name in design.weights}
+    found = [measure for measure in measures(models) if measure.metric not in others]
+    if words.is_drop:
+        return found
+    left, right, _ = words.titles
+    keys = (*words.contrast.side_keys, words.contrast.difference_key)
+    meanings = (
+        f"Accuracy on {left}.",
+        f"Accuracy on {right}.",
+        f"Accuracy on {left} minus accuracy on {right}, in points.",
+    )
+    own = [Measure(*key, title, said) for key, title, said in zip(keys, words.titles, meanings, strict=True)]
+    return [*own, *(measure for measure in found if measure.group is None and measure.metric != DROP.name)]
+
+
+def _rows(known: Sequence[_Known], words: Words) -> list[Row]:
+    drops = [words.difference(k.model) for k in known]
     edges = [v for d in drops for v in (d.value, d.low, d.high) if v is not None]
     low, high = min([*edges, 0.0]), max([*edges, 0.0])
     rows = []

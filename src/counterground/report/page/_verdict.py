@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
 
+from counterground.report._words import DROP_WORDS, Words
 from counterground.report.page._comparisons import Comparisons
 from counterground.results import (
     NO_GROUPS,
@@ -30,6 +31,9 @@ _UNTESTED = (
 )
 
 
+_NO_STRATA = "no stratum has photos on both sides"
+
+
 class Answer(NamedTuple):
     """A question that readers ask of the verdict, and what the photos answer."""
 
@@ -50,13 +54,15 @@ class Verdict:
     lead: str | None
 
 
-def find_lead(models: Sequence[ModelScores], guessing: Collection[str] = ()) -> ModelScores | None:
-    """Return the model with the largest drop, but for those near chance; None where none has one."""
-    return max(_judged(models, guessing), key=_drop, default=None)
+def find_lead(
+    models: Sequence[ModelScores], guessing: Collection[str] = (), words: Words = DROP_WORDS
+) -> ModelScores | None:
+    """Return the model with the largest difference, but for those near chance; None where none has one."""
+    return max(_judged(models, guessing, words), key=words.size, default=None)
 
 
-def _judged(models: Sequence[ModelScores], guessing: Collection[str]) -> list[ModelScores]:
-    return [model for model in models if model.has_groups and model.label not in guessing]
+def _judged(models: Sequence[ModelScores], guessing: Collection[str], words: Words) -> list[ModelScores]:
+    return [model for model in models if words.knows(model) and model.label not in guessing]
 
 
 def judge(
@@ -65,6 +71,7 @@ def judge(
     *,
     guessing: Collection[str] = (),
     has_backgrounds: bool = True,
+    words: Words = DROP_WORDS,
 ) -> Verdict:
     """Say which of the models relies most on the background, in words no stronger than the tests.
 
@@ -73,42 +80,47 @@ def judge(
         comparisons: their paired tests.
         guessing: labels of models near chance, whose drops say nothing.
         has_backgrounds: whether photos have backgrounds, from which `discover` could choose pairs.
+        words: of another contrast, whose difference is judged instead of the drop.
     """
-    lead = find_lead(models, guessing)
+    lead = find_lead(models, guessing, words)
     if lead is None:
-        return _without_drop(models, guessing, has_backgrounds=has_backgrounds)
-    judged = _judged(models, guessing)
+        return _without_drop(models, guessing, words, has_backgrounds=has_backgrounds)
+    judged = _judged(models, guessing, words)
     others = [model for model in judged if model is not lead]
-    evidence, ranking = _Evidence.of(judged), _Ranking.of(lead, others, comparisons)
+    evidence, ranking = _Evidence.of(judged, words), _Ranking.of(lead, others, comparisons, words)
     answers = [_relies(lead, evidence)]
     if others:
-        answers += [ranking.answer(), _least([lead, *others], comparisons)]
-    answers += [*_left_out(models, guessing), _enough(lead, evidence, ranking), *_other_classes(lead)]
+        answers += [ranking.answer(), _least([lead, *others], comparisons, words)]
+    answers += [*_left_out(models, guessing, words), _enough(lead, evidence, ranking)]
+    answers += _other_classes(lead, words)
     answers.append(_next(lead, others, evidence, ranking))
     return Verdict(_sentence(lead, others, evidence, ranking), answers, lead.label)
 
 
 def _without_drop(
-    models: Sequence[ModelScores], guessing: Collection[str], *, has_backgrounds: bool
+    models: Sequence[ModelScores], guessing: Collection[str], words: Words, *, has_backgrounds: bool
 ) -> Verdict:
     """What can be said where no drop can be measured, or none of a model that beats guessing."""
-    if guessing and any(model.has_groups for model in models):
-        sentence = "No drop can be judged: no model is clearly better than guessing on these photos."
+    if guessing and any(map(words.knows, models)):
+        sentence = f"No {words.noun} can be judged: no model is clearly better than guessing on these photos."
         step = (
             "Look for the cause first: do the class names fit the model, is the preprocessing its own, does "
             "it know these classes at all?"
         )
         return Verdict(
-            sentence, [*_left_out(models, guessing), Answer(_NEXT, "Check the models.", step)], None
+            sentence, [*_left_out(models, guessing, words), Answer(_NEXT, "Check the models.", step)], None
         )
     best = max(models, key=lambda model: model.get("plain_accuracy").value or 0.0)
     accuracy = best.get("plain_accuracy")
     found = (
-        headline(best)
+        headline(best, contrast=words.contrast)
         if len(models) == 1
-        else f"Highest measured accuracy: {best.label}, {accuracy.text} % {accuracy.interval}. No drop can "
-        f"be measured: {NO_GROUPS}"
+        else f"Highest measured accuracy: {best.label}, {accuracy.text} % {accuracy.interval}. No "
+        f"{words.noun} can be measured: {NO_GROUPS if words.is_drop else _NO_STRATA}"
     )
+    if not words.is_drop:
+        step = "See below how many photos each cell has; then hold fewer columns, or add photos."
+        return Verdict(f"{found}.", [Answer(_NEXT, "Choose another contrast.", step)], None)
     discover = "it chooses a common and a counter background for each class. Then evaluate what it writes."
     step = (
         f"Run counterground discover: {discover}"
@@ -125,10 +137,11 @@ class _Evidence:
     """Whether the drops of the judged models differ from 0, corrected for their number (by label)."""
 
     p_values: dict[str, float | None]
+    words: Words
 
     @classmethod
-    def of(cls, models: Sequence[ModelScores]) -> _Evidence:
-        return cls(corrected_drops(models))
+    def of(cls, models: Sequence[ModelScores], words: Words) -> _Evidence:
+        return cls(corrected_drops(models, words.contrast), words)
 
     @property
     def models(self) -> int:
@@ -137,7 +150,7 @@ class _Evidence:
     def is_clear(self, model: ModelScores) -> bool:
         """Whether a model relies on the background: its drop is above 0 and significant."""
         p = self.p_values[model.label]
-        return p is not None and p < SIGNIFICANT and _drop(model) > 0
+        return p is not None and p < SIGNIFICANT and self.words.size(model) > 0
 
     def p_text(self, model: ModelScores) -> str:
         """The p-value of a model's drop, and for how many models it is corrected."""
@@ -163,9 +176,12 @@ class _Ranking:
     p_values: list[float]
     corrected: str
     margin: float | None
+    words: Words
 
     @classmethod
-    def of(cls, first: ModelScores, others: Sequence[ModelScores], comparisons: Comparisons) -> _Ranking:
+    def of(
+        cls, first: ModelScores, others: Sequence[ModelScores], comparisons: Comparisons, words: Words
+    ) -> _Ranking:
         values: dict[str, float] = {}
         tests, margins = comparisons.corrected_for, []
         for model in others:
@@ -180,6 +196,7 @@ class _Ranking:
             sorted(values.values()),
             f"Holm-corrected over {counted(tests, 'test')}",
             min((margin for margin in margins if margin is not None), default=None),
+            words,
         )
 
     @property
@@ -196,10 +213,13 @@ class _Ranking:
         if not self.tied:
             others = _all_of(self.apart, "each")
             evidence = f"{p_equals(self.p_values[-1], at_most=True)}, {self.corrected}"
-            reason = f"Its drop is significantly larger than that of {others} ({evidence}).{more}"
+            reason = (
+                f"Its {self.words.noun} is significantly larger than that of {others} ({evidence}).{more}"
+            )
             return Answer(question, "Yes." if not self.untested else "As far as tested.", reason)
         if not self.apart:
-            reason = f"Its drop is not significantly different from that of {_all_of(self.tied, 'any')}"
+            any_other = _all_of(self.tied, "any")
+            reason = f"Its {self.words.noun} is not significantly different from that of {any_other}"
             return Answer(
                 question,
                 "Inconclusive.",
@@ -215,108 +235,115 @@ class _Ranking:
 def _sentence(
     lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence, ranking: _Ranking
 ) -> str:
+    words = evidence.words
     if not others:
-        return f"{headline(lead)}."
-    drop = lead.get("drop")
+        return f"{headline(lead, contrast=words.contrast)}."
+    drop = words.difference(lead)
     if drop.value is not None and drop.value <= 0:
         return (
-            "No model lost accuracy on these photos when the background changed from common to counter; the "
-            f"largest drop is that of {lead.label}, {drop.text} points {drop.interval}."
+            f"{words.nobody}; the largest {words.noun} is that of {lead.label}, {drop.text} points "
+            f"{drop.interval}."
         )
     if not evidence.is_clear(lead):
-        return f"{_clear(others, evidence)} {_largest(lead)}, not statistically distinguishable from zero."
-    loses = f"it loses {drop.text} points {drop.interval} when the background changes from common to counter"
+        largest = _largest(lead, words)
+        return f"{_clear(others, evidence)} {largest}, not statistically distinguishable from zero."
+    loses = f"it loses {drop.text} points {drop.interval} {words.when}"
+    largest = f"{lead.label} has the largest {words.noun}"
     if not ranking.doubtful:
-        return f"{lead.label} relies most on the background: {loses}."
+        return f"{f'{lead.label} relies most on the background' if words.is_drop else largest}: {loses}."
     if ranking.apart:
-        return (
-            f"{lead.label} has the largest drop: {loses}. {_listed(ranking.doubtful)} may rely on it as much."
-        )
-    return (
-        "It is not clear which model relies most on the background. "
-        f"{lead.label} has the largest drop: {loses}."
-    )
+        as_much = "rely on it as much" if words.is_drop else "have as large a one"
+        return f"{largest}: {loses}. {_listed(ranking.doubtful)} may {as_much}."
+    most = "relies most on the background" if words.is_drop else "has the largest difference"
+    return f"It is not clear which model {most}. {largest}: {loses}."
 
 
 def _clear(models: Sequence[ModelScores], evidence: _Evidence) -> str:
     """Which of the models clearly rely on the background although another has the largest drop."""
+    words = evidence.words
     relying = [model for model in models if evidence.is_clear(model)]
     if not relying:
-        return "There is no clear evidence that any model relies on the background."
+        return f"There is no clear evidence that any model {words.relies}."
     if len(relying) == 1:
-        drop = relying[0].get("drop")
-        size = f"its drop is {drop.text} points {drop.interval}"
-        return f"There is clear evidence that {relying[0].label} relies on the background: {size}."
+        drop = words.difference(relying[0])
+        size = f"its {words.noun} is {drop.text} points {drop.interval}"
+        return f"There is clear evidence that {relying[0].label} {words.relies}: {size}."
     names = _listed([model.label for model in relying])
-    return f"There is clear evidence that {names} rely on the background."
+    return f"There is clear evidence that {names} {words.rely}."
 
 
-def _largest(lead: ModelScores) -> str:
-    drop = lead.get("drop")
-    return f"The largest drop is that of {lead.label}, {drop.text} points {drop.interval}"
+def _largest(lead: ModelScores, words: Words) -> str:
+    drop = words.difference(lead)
+    return f"The largest {words.noun} is that of {lead.label}, {drop.text} points {drop.interval}"
 
 
 def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
-    question = f"Does {lead.label} rely on the background?"
-    drop = lead.get("drop")
+    words = evidence.words
+    question, noun = words.question(lead.label), words.noun
+    drop = words.difference(lead)
     if drop.low is None or drop.high is None:
         return Answer(question, "Unknown.", "There are too few independent photos for an interval.")
     models = evidence.models
     if evidence.is_clear(lead):
-        found, inflated = f"The 95 % interval of its drop, {drop.interval}, lies above 0.", ""
+        found, inflated = f"The 95 % interval of its {noun}, {drop.interval}, lies above 0.", ""
         if models > 1:
-            found = f"Its drop is above 0 ({evidence.p_text(lead)}), with a 95 % interval of {drop.interval}."
-            inflated = f" Selected as the largest of {models} drops, it may be somewhat inflated."
-        other = "Other differences between the groups, such as the size of objects, count too."
+            found = (
+                f"Its {noun} is above 0 ({evidence.p_text(lead)}), with a 95 % interval of {drop.interval}."
+            )
+            inflated = f" Selected as the largest of {models} {noun}s, it may be somewhat inflated."
+        sides = "groups" if words.is_drop else "sides"
+        other = f"Other differences between the {sides}, such as the size of objects, count too."
         return Answer(question, "Yes.", f"{found} {other}{inflated}")
-    reason = f"The 95 % interval of its drop, {drop.interval}, reaches 0."
+    reason = f"The 95 % interval of its {noun}, {drop.interval}, reaches 0."
     if drop.low > 0:
         reason = (
-            f"The 95 % interval of its drop, {drop.interval}, lies above 0, but that of the largest of "
-            f"{models} drops may do so by chance ({evidence.p_text(lead)})."
+            f"The 95 % interval of its {noun}, {drop.interval}, lies above 0, but that of the largest of "
+            f"{models} {noun}s may do so by chance ({evidence.p_text(lead)})."
         )
     return Answer(question, "No clear evidence.", reason)
 
 
-def _least(models: Sequence[ModelScores], comparisons: Comparisons) -> Answer:
+def _least(models: Sequence[ModelScores], comparisons: Comparisons, words: Words) -> Answer:
     """Which model has the smallest drop, and which others may have as small a one."""
-    least = min(reversed(models), key=_drop)  # of equal drops, not that of the lead
-    drop = least.get("drop")
-    ranking = _Ranking.of(least, [model for model in models if model is not least], comparisons)
+    least = min(reversed(models), key=words.size)  # of equal drops, not that of the lead
+    drop = words.difference(least)
+    ranking = _Ranking.of(least, [model for model in models if model is not least], comparisons, words)
     reason = f"{drop.text} points {drop.interval}."
     if ranking.tied:
         verb = "is" if len(ranking.tied) == 1 else "are"
         reason += f" {_listed(ranking.tied)} {verb} not significantly different from it."
     if ranking.untested:
         reason += f" Not tested against it: {_listed(ranking.untested)}."
-    return Answer("Smallest measured drop", f"{least.label}:", reason)
+    return Answer(f"Smallest measured {words.noun}", f"{least.label}:", reason)
 
 
-def _left_out(models: Sequence[ModelScores], guessing: Collection[str]) -> list[Answer]:
+def _left_out(models: Sequence[ModelScores], guessing: Collection[str], words: Words) -> list[Answer]:
     """Models near chance, which are not compared: at 0 % nothing can be lost."""
     found = [model for model in models if model.label in guessing]
     if not found:
         return []
-    levels = [f"{model.get('accuracy', 'common').text} %" for model in found]
-    reason = f"{', '.join(levels)} on common photos is not clearly above chance, so the drop says nothing."
+    levels = ", ".join(f"{model.of(words.contrast).left.text} %" for model in found)
+    reason = f"{levels} on {words.on_left} is not clearly above chance, so the {words.noun} says nothing."
     return [Answer("Left out", f"{_listed([model.label for model in found])}:", reason)]
 
 
-def _other_classes(lead: ModelScores) -> list[Answer]:
+def _other_classes(lead: ModelScores, words: Words) -> list[Answer]:
     """What the drop would be with other classes, and what the other intervals are conditional on."""
-    drop = lead.get("drop")
+    drop = words.difference(lead)
     if drop.classes_low is None:
         return []
+    same = "classes and pairs of backgrounds" if words.is_drop else "classes"
     reason = (
-        f"The 95 % interval of {lead.label}’s drop if these classes are a random sample of classes. All "
-        "other intervals are about other photos of the same classes and pairs of backgrounds."
+        f"The 95 % interval of {lead.label}’s {words.noun} if these classes are a random sample of classes. "
+        f"All other intervals are about other photos of the same {same}."
     )
     return [Answer("For other classes chosen like these", f"{drop.classes_interval}.", reason)]
 
 
 def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer:
     """Whether the photos suffice, in sizes of drops that they can and cannot distinguish from zero."""
-    drop = lead.get("drop")
+    words = evidence.words
+    drop, noun = words.difference(lead), words.noun
     question = "Are there enough photos?"
     photos = counted(drop.n, "photo")
     if drop.clusters == drop.n:
@@ -326,17 +353,17 @@ def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer
     margin = evidence.margin(drop)
     if margin is None:
         return Answer(question, "No.", f"{photos}: too few for an interval.")
-    reason = f"{photos}: a drop below about {_points(margin)} cannot be distinguished from zero"
+    reason = f"{photos}: a {noun} below about {_points(margin)} cannot be distinguished from zero"
     if ranking.margin is not None:
         reason += (
-            f", nor can a difference below about {_points(ranking.margin)} between the drops of two models"
+            f", nor can a difference below about {_points(ranking.margin)} between the {noun}s of two models"
         )
     if margin <= PRECISE:
         return Answer(question, "Yes.", f"{reason}.")
     times = round((margin / PRECISE) ** 2)
     if times > 1:
-        reason += f". About {count(times)} times as many independent photos would resolve drops of 5 points"
-    answer = "Yes, for a drop this large." if evidence.is_clear(lead) else "Too few to be sure."
+        reason += f". About {count(times)} times as many independent photos would resolve {noun}s of 5 points"
+    answer = f"Yes, for a {noun} this large." if evidence.is_clear(lead) else "Too few to be sure."
     return Answer(question, answer, f"{reason}.")
 
 
@@ -354,32 +381,34 @@ def _margin(figure: Estimate, tests: int) -> float | None:
 
 def _next(lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence, ranking: _Ranking) -> Answer:
     """What the evidence allows to decide, and where it does not, what would help."""
+    words = evidence.words
+    drop = words.difference(lead)
     if not evidence.is_clear(lead):
         if any(map(evidence.is_clear, others)):
-            return Answer(_NEXT, "Look at the photos.", "See below in which classes the drops are.")
-        reason = "Do not conclude that the models ignore the background: add photos, and evaluate again."
-        if (margin := evidence.margin(lead.get("drop"))) is not None and margin <= PRECISE:
-            reason = f"The interval of the largest drop ends at {percent(lead.get('drop').high)} points."
+            where = f"See below in which classes the {words.noun}s are."
+            return Answer(_NEXT, "Look at the photos.", where)
+        alike = "ignore the background" if words.is_drop else "do equally well on both sides"
+        reason = f"Do not conclude that the models {alike}: add photos, and evaluate again."
+        if (margin := evidence.margin(drop)) is not None and margin <= PRECISE:
+            reason = f"The interval of the largest {words.noun} ends at {percent(drop.high)} points."
             return Answer(_NEXT, "Nothing: more photos of this kind would change little.", reason)
         return Answer(_NEXT, "Add photos.", reason)
-    look = f"See below in which classes {lead.label} drops most, and on which photos."
+    loses = "drops" if words.is_drop else "loses"
+    look = f"See below in which classes {lead.label} {loses} most, and on which photos."
     if ranking.doubtful:
         which = _listed(ranking.doubtful) if ranking.apart else "another model"
-        reason = f"Do not choose {which} over {lead.label} because of a smaller drop. {look}"
+        reason = f"Do not choose {which} over {lead.label} because of a smaller {words.noun}. {look}"
         return Answer(_NEXT, "Decide on other grounds, or add photos.", reason)
     if not others:
         return Answer(
             _NEXT, "Look at the photos.", f"{look} Evaluate other models on the same photos to compare."
         )
-    left = [(model.label, model.get("accuracy", "counter")) for model in (lead, *others)]
+    left = [(model.label, model.of(words.contrast).right) for model in (lead, *others)]
     left = [left[0], max(left[1:], key=lambda each: each[1].value or 0.0)]
     levels = ", ".join(f"{label} {accuracy.text} % {accuracy.interval}".rstrip() for label, accuracy in left)
-    reason = f"Weigh the drop against it: {levels}. {look}"
-    return Answer(_NEXT, "Compare accuracy on counter backgrounds.", reason)
-
-
-def _drop(model: ModelScores) -> float:
-    return model.get("drop").value or 0.0
+    reason = f"Weigh the {words.noun} against it: {levels}. {look}"
+    where = "counter backgrounds" if words.is_drop else words.right
+    return Answer(_NEXT, f"Compare accuracy on {where}.", reason)
 
 
 def _all_of(labels: Sequence[str], each: str) -> str:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from textwrap import wrap
 from typing import Any
 
 import altair as alt
 import vl_convert
 from markupsafe import Markup
 
+from counterground.report._words import Words
 from counterground.report.page.explorer._points import FONT, FRAMES, Domain
 
 _SIDE = 620
+_TITLE = 44  # signs of a line of an axis title, on the narrowest phones
 _CSS = {"ink": "var(--ink)", "soft": "var(--soft)", "grid": "var(--grid)", "page": "var(--page)"}
 
 
@@ -26,9 +29,15 @@ def draw_chart(
     spans: Sequence[Domain],
     families: Sequence[str],
     *,
+    words: Words,
     paper: bool,
+    above: bool,
 ) -> dict[str, Any]:
-    """Draw the scatter as Vega-Lite; ``paper`` says whether the paper's models are shown at first."""
+    """Draw the scatter as Vega-Lite.
+
+    ``paper`` says whether the paper's models are shown at first, ``above`` whether most models lie above the
+    diagonal.
+    """
     own_only, with_paper = spans
     params: list[dict[str, Any]] = [
         {"name": "paper", "value": paper},
@@ -38,17 +47,17 @@ def draw_chart(
         {"name": "high", "expr": f"paper ? {with_paper.high} : {own_only.high}"},
         {"name": "ticks", "expr": f"paper ? {with_paper.ticks} : {own_only.ticks}"},
     ]
-    fixed = _specification()
+    fixed = _specification(words, above)
     data = {"own": own, "theirs": theirs, "lines": lines or [{"family": ""}]}
     return fixed | {"params": params, "datasets": fixed["datasets"] | data}
 
 
 @cache
-def _specification() -> dict[str, Any]:
+def _specification(words: Words, above: bool) -> dict[str, Any]:
     """The chart without its data and parameters, checked against Vega-Lite's schema."""
-    axes = _Axes()
+    axes = _Axes(words)
     layers: list[Any] = [
-        _diagonal(),
+        _diagonal(words, above),
         _lines(axes),
         _paper_layer(axes),
         *_crosses(axes),
@@ -70,14 +79,16 @@ def _specification() -> dict[str, Any]:
 class _Axes:
     """Both axes: probit positions, written in percent, with the domain that the controls choose."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: Words) -> None:
+        self.left, self.right = (_axis_title(title) for title in words.titles[:2])
         low, high = alt.ExprRef("low"), alt.ExprRef("high")
         self.scale = alt.Scale(domain=[low, high], nice=False, zero=False)
         self.values = alt.ExprRef("ticks")
 
-    def _axis(self, title: str) -> alt.Axis:
+    def _axis(self, title: str | list[str]) -> alt.Axis:
         return alt.Axis(
-            title=f"{title} accuracy, % (probit scale)",
+            title=title,
+            titleLineHeight=alt.Undefined if isinstance(title, str) else 1.25 * FONT,
             values=self.values,
             labelExpr="format(100 * cumulativeNormal(datum.value), '.3~r')",
             labelOverlap=True,
@@ -93,10 +104,10 @@ class _Axes:
         )
 
     def x(self, field: str = "x") -> alt.X:
-        return alt.X(field, type="quantitative", scale=self.scale, axis=self._axis("Common"))
+        return alt.X(field, type="quantitative", scale=self.scale, axis=self._axis(self.left))
 
     def y(self, field: str = "y") -> alt.Y:
-        return alt.Y(field, type="quantitative", scale=self.scale, axis=self._axis("Counter"))
+        return alt.Y(field, type="quantitative", scale=self.scale, axis=self._axis(self.right))
 
 
 def _as(field: str) -> Any:
@@ -104,23 +115,30 @@ def _as(field: str) -> Any:
     return alt.ExprRef(f"datum.{field}")
 
 
-def _diagonal() -> Any:
+def _axis_title(side: str) -> str | list[str]:
+    """What an axis shows: one line, or several where the name of the side is long."""
+    title = f"{side} accuracy, % (probit scale)"
+    lines = [*wrap(side, _TITLE, break_on_hyphens=False), "accuracy, % (probit scale)"]
+    return title if len(title) <= _TITLE else lines
+
+
+def _diagonal(words: Words, above: bool) -> Any:
     ends = alt.InlineData([{"end": 0}])
     base = alt.Chart(ends).transform_calculate(x="low", x2="high", y="low", y2="high")
     line = base.mark_rule(strokeDash=[5, 4], color=_CSS["soft"], aria=False).encode(
         x="x:Q", x2="x2", y="y:Q", y2="y2"
     )
-    words = base.mark_text(
-        text="dashed: no drop",
-        align="left",
-        baseline="top",
-        dx=8,
-        dy=8,
+    label = base.mark_text(
+        text=f"dashed: no {words.noun}",
+        align="right" if above else "left",
+        baseline="bottom" if above else "top",
+        dx=-8 if above else 8,
+        dy=-8 if above else 8,
         color=_CSS["soft"],
         fontSize=FONT,
         aria=False,
-    ).encode(x="x:Q", y=alt.Y("y2:Q"))
-    return alt.layer(line, words)
+    ).encode(x="x2:Q" if above else "x:Q", y=alt.Y("y:Q" if above else "y2:Q"))
+    return alt.layer(line, label)
 
 
 def _lines(axes: _Axes) -> Any:

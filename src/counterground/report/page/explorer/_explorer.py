@@ -11,11 +11,13 @@ import polars as pl
 from counterground.errors import missing_extra
 from counterground.metrics import EDGE, LineFit
 from counterground.report._style import FAMILY_NAMES, FAMILY_SHAPES, strength
+from counterground.report._words import DROP_WORDS, Words
 from counterground.report.page._marks import OUTLINES
 from counterground.report.page.explorer._points import (
     NAMED,
     Item,
     domain,
+    mostly_above,
     off_scale,
     own_points,
     paper_points,
@@ -35,6 +37,7 @@ class Explorer:
     ``paper`` says whether the paper's models are shown at first; ``lines`` are the trend lines in words, and
     whether each is through the paper's models. ``sizes_differ`` and ``shades_differ``: the runs' models have
     other numbers of parameters, or sizes of training data; ``off_scale`` are those that lie beyond the axes.
+    ``beside_paper``: the paper's models can be shown.
     """
 
     spec: dict[str, Any]
@@ -45,15 +48,19 @@ class Explorer:
     sizes_differ: bool
     shades_differ: bool
     off_scale: list[str]
+    beside_paper: bool
 
 
-def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequence[Trend]) -> Explorer | None:
+def draw_explorer(
+    items: Sequence[Item], published: pl.DataFrame, lines: Sequence[Trend], words: Words = DROP_WORDS
+) -> Explorer | None:
     """Lay the scatter out; None where no model has both groups.
 
     Args:
         items: the runs' models that have both groups.
         published: the paper's rows of `model_points`.
         lines: trend lines of families.
+        words: of the contrast whose sides the axes are.
 
     Raises:
         UsageError: altair or vl-convert is not installed.
@@ -68,9 +75,18 @@ def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequenc
     shown = all(row["comparable"] for row in own)
     spans = [domain(own), domain([*own, *published.iter_rows(named=True)])]
     families = [f for f in FAMILY_NAMES if f in {*(row["family"] for row in own), *published["family"]}]
-    marks = own_points(items, spans, _named(items), [[], list(published.iter_rows(named=True))])
+    marks = own_points(items, spans, _named(items), [[], list(published.iter_rows(named=True))], words)
     theirs = paper_points(published, FAMILY_SHAPES)
-    chart = draw_chart(marks, theirs, _line_rows(lines), spans, families, paper=shown)
+    chart = draw_chart(
+        marks,
+        theirs,
+        _line_rows(lines),
+        spans,
+        families,
+        words=words,
+        paper=shown,
+        above=mostly_above(items, words),
+    )
     spec = legible(chart)
     return Explorer(
         spec,
@@ -83,7 +99,8 @@ def draw_explorer(items: Sequence[Item], published: pl.DataFrame, lines: Sequenc
         [(line.words, line.paper) for line in lines],
         sizes_differ=len({mark["area"] for mark in marks}) > 1,
         shades_differ=len({strength(row["data_size"]) for row in own}) > 1,
-        off_scale=[f"{item.label}, {beyond}" for item in items if (beyond := off_scale(item.row))],
+        off_scale=[f"{item.label}, {beyond}" for item in items if (beyond := off_scale(item.row, words))],
+        beside_paper=published.height > 0,
     )
 
 

@@ -13,6 +13,7 @@ from counterground.metrics import GROUPS
 from counterground.report._axes import limits, on_axis, probit, shown_values, ticks
 from counterground.report._placement import Box, Disc, Place, Segment, place_names, text_width
 from counterground.report._style import FAMILY_COLOURS, FAMILY_NAMES, marker_area, strength
+from counterground.report._words import DROP_WORDS, Words
 from counterground.report.page._marks import Mark
 from counterground.results import bounds, count, percent
 
@@ -53,10 +54,20 @@ def domain(rows: Sequence[dict[str, Any]]) -> Domain:
     return Domain(float(probit(low)), float(probit(high)), marks)
 
 
-def off_scale(row: dict[str, Any]) -> str:
+def mostly_above(items: Sequence[Item], words: Words) -> bool:
+    """Whether most models lie above the diagonal, so that its name goes below; the drop's never does."""
+    above = [item for item in items if item.row["drop"] < 0]
+    return not words.is_drop and 2 * len(above) > len(items)
+
+
+def off_scale(row: dict[str, Any], words: Words) -> str:
     """Name the accuracies of a model that the axes cannot show (0 and 100 %); empty where they show both."""
-    beyond = [name for name in GROUPS if on_axis(row[name]) != row[name]]
-    return " and ".join(f"{name} {percent(row[name])} %" for name in beyond)
+    beyond = [
+        (title, row[name])
+        for name, title in zip(GROUPS, (words.left, words.right), strict=True)
+        if on_axis(row[name]) != row[name]
+    ]
+    return " and ".join(f"{title} {percent(value)} %" for title, value in beyond)
 
 
 def own_points(
@@ -64,6 +75,7 @@ def own_points(
     domains: Sequence[Domain],
     named: Sequence[str],
     behind: Sequence[Sequence[dict[str, Any]]],
+    words: Words = DROP_WORDS,
 ) -> list[dict[str, Any]]:
     """Return the runs' models as data of marks, with a place for the name in each domain and of `FRAMES`.
 
@@ -71,7 +83,7 @@ def own_points(
     """
     # In the order in which the chart's expression counts them.
     places = [
-        _places(items, span, side, named, others)
+        _places(items, span, side, named, others, words=words)
         for span, others in zip(domains, behind, strict=True)
         for side in FRAMES
     ]
@@ -90,7 +102,7 @@ def own_points(
                 "line": f"var(--f-{_known(family)})",
                 "area": round(marker_area(row["parameters"])),
                 "shape": item.mark.shape,
-                "tip": tip(item.label, row),
+                "tip": tip(item.label, row, words),
                 "dx": [place[at].x for place in places],
                 "dy": [place[at].y for place in places],
                 "text": [place[at].text for place in places],
@@ -123,13 +135,13 @@ def own_colour(family: str, data_size: int | None) -> str:
     return f"color-mix(in srgb, var(--f-{_known(family)}) {share}%, var(--page))"
 
 
-def tip(title: str, row: dict[str, Any]) -> dict[str, str]:
+def tip(title: str, row: dict[str, Any], words: Words = DROP_WORDS) -> dict[str, str]:
     """What hovering shows of a model: its name first, then names of figures and figures."""
     facts = {"title": title}
-    for figure in ("common", "counter", "drop"):
+    for figure, name in zip((*GROUPS, "drop"), words.titles, strict=True):
         unit = "points" if figure == "drop" else "%"
         edges = bounds(row[f"{figure}_low"], row[f"{figure}_high"])
-        facts[figure.capitalize()] = f"{percent(row[figure])} {unit} {edges}".rstrip()
+        facts[name] = f"{percent(row[figure])} {unit} {edges}".rstrip()
     facts["Family"] = FAMILY_NAMES.get(row["family"], FAMILY_NAMES["other"])
     if row["backbone"]:
         facts["Backbone"] = str(row["backbone"])
@@ -182,6 +194,8 @@ def _places(
     side: float,
     named: Sequence[str],
     behind: Sequence[dict[str, Any]],
+    *,
+    words: Words,
 ) -> list[Name]:
     """Where each name of `named` goes; where there is no room, only hovering shows it."""
 
@@ -194,7 +208,7 @@ def _places(
         return Disc(at(row["common"]), at(row["counter"], down=True), radius)
 
     chosen = [k for k, item in enumerate(items) if item.label in named]
-    texts = [_text(items[k].row) for k in chosen]
+    texts = [_text(items[k].row, words) for k in chosen]
     others = [item.row for item in items if item.label not in named]
     discs = [disc(items[k].row) for k in chosen]
     placed = place_names(
@@ -202,7 +216,11 @@ def _places(
         [(text_width(text, FONT), 1.25 * FONT) for text in texts],
         frame=Box(0, 0, side, side),
         lines=[Segment((0, side), (side, 0)), *(arm for item in items for arm in _cross(item.row, at))],
-        taken=[Box(0, 0, _DIAGONAL_WORDS, 22)],
+        taken=[
+            Box(side - _DIAGONAL_WORDS, side - 22, side, side)
+            if mostly_above(items, words)
+            else Box(0, 0, _DIAGONAL_WORDS, 22)
+        ],
         markers=[disc(row) for row in (*others, *behind)],
     )
     names = [Name() for _ in items]
@@ -212,9 +230,9 @@ def _places(
     return names
 
 
-def _text(row: dict[str, Any]) -> str:
+def _text(row: dict[str, Any], words: Words) -> str:
     """A model's short name, with the accuracies that its place on the chart does not show."""
-    beyond = off_scale(row)
+    beyond = off_scale(row, words)
     if beyond and row["common"] == row["counter"]:
         beyond = f"{percent(row['common'])} %"
     return f"{row['label']} ({beyond})" if beyond else str(row["label"])

@@ -61,7 +61,7 @@
   const gallery = (shared, data, side, model) => {
     const photos = order(data.photos, side, model);
     const column = make("section");
-    const title = side === "all" ? "Photos" : `${side === "common" ? "Common" : "Counter"}${data[side] ? `: ${data[side]}` : ""}`;
+    const title = side === "all" ? "Photos" : shared.titles ? data[side] : `${side === "common" ? "Common" : "Counter"}${data[side] ? `: ${data[side]}` : ""}`;
     column.append(make("h5", title));
     if (!photos.length) column.append(make("p", "No photos to show.", "soft"));
     const list = make("ul", undefined, "gallery");
@@ -74,7 +74,8 @@
     const details = make("details"), table = make("table"), head = make("tr");
     details.append(make("summary", `${data.name}: all models`));
     const grouped = data.rows.some(row => row[3] !== null || row[4] !== null);
-    const titles = grouped ? ["Model", "Drop", "95 %", "Common", "Counter"] : ["Model", "Accuracy", "n"];
+    const [left, right, drop] = shared.titles ?? ["Common", "Counter", "Drop"];
+    const titles = grouped ? ["Model", drop, "95 %", left, right] : ["Model", "Accuracy", "n"];
     titles.forEach((title, k) => {
       const cell = make("th", title, k ? "num" : "");
       cell.scope = "col";
@@ -82,11 +83,11 @@
     });
     const body = make("tbody");
     data.rows.forEach((row, k) => {
-      const [drop, low, high, common, counter, all, nCommon, nCounter, n] = row;
+      const [difference, low, high, common, counter, all, nCommon, nCounter, n] = row;
       const line = make("tr"), name = make("th", shared.models[k].label);
       name.scope = "row";
       const cells = grouped
-        ? [figure(drop), low === null ? "" : `[${figure(low)}, ${figure(high)}]`, `${figure(common)} (${nCommon})`, `${figure(counter)} (${nCounter})`]
+        ? [figure(difference), low === null ? "" : `[${figure(low)}, ${figure(high)}]`, `${figure(common)} (${nCommon})`, `${figure(counter)} (${nCounter})`]
         : [figure(all), String(n)];
       line.append(name, ...cells.map(text => make("td", text, "num")));
       body.append(line);
@@ -108,7 +109,7 @@
     const sides = data.predicted.all && !data.predicted.counter && !data.predicted.common ? ["all"] : ["common", "counter"];
     const [drop, low, high] = data.rows[model];
     const title = drop === null ? data.name
-      : `${data.name}: drop ${figure(drop)} points${low === null ? "" : ` [${figure(low)}, ${figure(high)}]`} with ${shared.models[model].label}`;
+      : `${data.name}: ${shared.titles ? shared.titles[2] : "drop"} ${figure(drop)} points${low === null ? "" : ` [${figure(low)}, ${figure(high)}]`} with ${shared.models[model].label}`;
     const parts = [make("h4", title)];
     for (const side of [...sides].reverse()) parts.push(make("p", sentence(shared, data, side, data.predicted[side]?.[model])));
     if (data.photos.length) {

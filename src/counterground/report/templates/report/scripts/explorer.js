@@ -109,9 +109,10 @@
     controls.addEventListener("change", () => {
       const chosen = boxes.length ? boxes.filter(box => box.checked).map(box => box.dataset.family) : null;
       if (chosen) view.signal("families", chosen);
-      run(chart, view.signal("paper", paper.checked));
+      const beside = Boolean(paper?.checked);
+      run(chart, view.signal("paper", beside));
       const figure = chart.closest("figure");
-      for (const part of [controls, figure].flatMap(each => [...each.querySelectorAll("[data-of-paper]")])) part.hidden = !paper.checked;
+      for (const part of [controls, figure].flatMap(each => [...each.querySelectorAll("[data-of-paper]")])) part.hidden = !beside;
       const lines = [...figure.querySelectorAll("[data-lines] li")];
       for (const box of figure.querySelectorAll("[data-lines]")) box.hidden = lines.every(line => line.hidden);
       const table = document.getElementById(`table${chart.dataset.section}`);

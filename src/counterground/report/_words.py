@@ -1,0 +1,140 @@
+"""What pages and figures call a contrast: its sides, its difference, and what a difference means."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from markupsafe import Markup, escape
+
+from counterground.metrics import DROP, Contrast
+from counterground.results import Estimate, ModelScores, contrast_titles
+from counterground.text import legible
+
+
+@dataclass(frozen=True)
+class Words:
+    """A contrast in words: the drop is about backgrounds, any other about whatever its sides select."""
+
+    contrast: Contrast = DROP
+
+    @property
+    def is_drop(self) -> bool:
+        """Whether it is the drop from common to counter backgrounds."""
+        return self.contrast == DROP
+
+    @property
+    def left(self) -> str:
+        """The left side in a sentence."""
+        return _in_words(self.contrast.titles[0])
+
+    @property
+    def right(self) -> str:
+        """The right side in a sentence."""
+        return _in_words(self.contrast.titles[1])
+
+    @property
+    def titles(self) -> tuple[str, str, str]:
+        """Heads of columns: left, right, left minus right."""
+        return contrast_titles(self.contrast)
+
+    @property
+    def noun(self) -> str:
+        """What left minus right is."""
+        return "drop" if self.is_drop else "difference"
+
+    @property
+    def on_left(self) -> str:
+        """Photos of the left side."""
+        return "common photos" if self.is_drop else self.left
+
+    @property
+    def relies(self) -> str:
+        """What a model does whose difference is above 0."""
+        return "relies on the background" if self.is_drop else f"is less accurate on {self._sides}"
+
+    @property
+    def rely(self) -> str:
+        """What several such models do."""
+        return "rely on the background" if self.is_drop else f"are less accurate on {self._sides}"
+
+    @property
+    def when(self) -> str:
+        """When a model loses what the difference says."""
+        if self.is_drop:
+            return "when the background changes from common to counter"
+        return f"on {self.right} instead of {self.left}"
+
+    @property
+    def nobody(self) -> str:
+        """That no difference is above 0."""
+        if self.is_drop:
+            return "No model lost accuracy on these photos when the background changed from common to counter"
+        return f"No model was less accurate on {self._sides}"
+
+    @property
+    def absent(self) -> str:
+        """Why a figure of the difference cannot be drawn."""
+        if self.is_drop:
+            return "no model of the runs has a drop (no class has common and counter photos)."
+        return f"no model of the runs has {self.contrast.name} (no stratum has photos on both sides)."
+
+    @property
+    def held(self) -> str:
+        """What else is the same on both sides, in one sentence; empty where it is the class alone."""
+        if self.is_drop or self.contrast.within == DROP.within:
+            return ""
+        return f"Held: {', '.join(self.contrast.within)}." if self.contrast.within else "Nothing is held."
+
+    @property
+    def _sides(self) -> str:
+        return f"{self.right} than on {self.left}"
+
+    def difference(self, model: ModelScores) -> Estimate:
+        """Left minus right of a model."""
+        return model.of(self.contrast).difference
+
+    def size(self, model: ModelScores) -> float:
+        """The same as a number, 0 where it is not known."""
+        return self.difference(model).value or 0.0
+
+    def knows(self, model: ModelScores) -> bool:
+        """Whether left minus right of a model is known."""
+        return self.difference(model).value is not None
+
+    def question(self, model: str) -> str:
+        """Ask whether the difference of a model is above 0."""
+        if self.is_drop:
+            return f"Does {model} rely on the background?"
+        return f"Is {model} less accurate on {self._sides}?"
+
+    def marked(self, sentence: str) -> str | Markup:
+        """Set the sides of a contrast, which are expressions, off from the words around them."""
+        if self._expressions is None:
+            return sentence
+        parts = self._expressions.split(legible(sentence))
+        return Markup().join(
+            Markup('<code class="side">{}</code>').format(breakable(part)) if k % 2 else escape(part)
+            for k, part in enumerate(parts)
+        )
+
+    @cached_property
+    def _expressions(self) -> re.Pattern[str] | None:
+        sides = [side for side in self.contrast.titles if side != "all"]
+        if self.is_drop or not sides:
+            return None
+        longest_first = sorted(map(re.escape, sides), key=len, reverse=True)
+        return re.compile(rf"(?<!\w)({'|'.join(longest_first)})(?!\w)")
+
+
+def breakable(text: str) -> Markup:
+    """Escape an expression or a name and let lines break after the signs that part it."""
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[=_|])(?=.)", legible(text)))
+
+
+def _in_words(side: str) -> str:
+    return "all photos" if side == "all" else side
+
+
+DROP_WORDS = Words()

@@ -1,0 +1,193 @@
+"""The page of a design with four cells, two attributes and several contrasts."""
+
+import json
+import re
+
+import polars as pl
+import pytest
+from html_page import Page
+from made_cells import MODELS
+from made_runs import write_run
+from scipy.stats import norm
+
+from counterground.cli import main
+from counterground.comparison import full_comparison
+from counterground.errors import UsageError
+from counterground.report import write_report
+from counterground.results import bounds, percent, regroup
+
+SIDES = ("place=water & co_object=boat", "place=land & co_object=nothing")
+
+
+def written(row):
+    return f"{percent(row['value'])} {bounds(row['low'], row['high'])}".strip()
+
+
+def overall(run, metric, group=None):
+    same = pl.col("group").eq_missing(pl.lit(group, pl.String))
+    return run.scores.filter(pl.col("class_index").is_null(), same, metric=metric).to_dicts()
+
+
+@pytest.fixture(scope="module")
+def of(four_cells, tmp_path_factory):
+    """Function: contrast -> (the page, what its scripts read, by id)."""
+
+    def make(contrast=None, **options):
+        path = tmp_path_factory.mktemp("page") / "report.html"
+        html = write_report([four_cells[0]], path, contrast=contrast, **options).read_text("utf-8")
+        found = re.findall(r'<script type="application/json" id="([^"]+)">(.*?)</script>', html, re.DOTALL)
+        return Page(html), {name: json.loads(content) for name, content in found}
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def own(of):
+    return of()
+
+
+def section(page, start, end):
+    """The words of the page from one heading to another."""
+    text = page.text.split(f" {start} ")[-1]
+    return text.split(f" {end} ")[0]
+
+
+def test_the_benchmarks_own_contrast_is_what_the_page_is_about(own, four_cells):
+    text, run = own[0].text, four_cells[0]
+    for group in ("place=land", "place=water"):
+        for row in overall(run, "place_gap", group):
+            assert written(row) in text
+    lead = max(overall(run, "place_gap"), key=lambda row: row["value"])
+    interval = bounds(lead["low"], lead["high"])
+    loses = f"it loses {percent(lead['value'])} points {interval} on place=water instead of place=land."
+    assert f"{lead['model']} has the largest difference: {loses}" in text
+    assert not re.search(r"\b(common|counter|background)\b", text.split("Comparability")[0], re.IGNORECASE)
+
+
+def test_another_contrast_by_name(of, four_cells):
+    page, data = of("both_shortcuts")
+    for group in SIDES:
+        for row in overall(four_cells[0], "both_shortcuts", group):
+            assert written(row) in page.text
+    assert re.search(
+        rf"on {SIDES[1]} (instead of|than on) {SIDES[0]}|{SIDES[1]} than on {SIDES[0]}", page.text
+    )
+    # The chart: left along, right up, on probits.
+    points = data["spec1"]["datasets"]["own"]
+    models = {model.label: model for model in regroup(four_cells[0].scores)}
+    for point in points:
+        left, right = (models[point["label"]].get("both_shortcuts", side).value for side in SIDES)
+        assert (point["x"], point["y"]) == pytest.approx((norm.ppf(left), norm.ppf(right)), abs=1e-4)
+        assert list(point["tip"])[1:4] == [*SIDES, "both_shortcuts"]
+    assert all(
+        json.dumps([side, "accuracy, % (probit scale)"]) in json.dumps(data["spec1"]) for side in SIDES
+    )
+
+
+def test_the_line_goes_through_the_sides(own, four_cells):
+    page, data = own
+    compared = full_comparison([four_cells[0]], published=False)
+    (line,) = compared.robustness.lines
+    assert line.fit.n == 3
+    assert "Effective robustness: place=water accuracy minus that of the baseline line" in page.text
+    (drawn,) = (each for each in data["spec1"]["datasets"]["lines"] if each["family"] == "imagenet")
+    ends = [float(line.fit.predict(norm.cdf(drawn[x]))) for x in ("x", "x2")]
+    assert [norm.cdf(drawn[y]) for y in ("y", "y2")] == pytest.approx(ends, abs=1e-3)
+    distances = compared.models.filter(pl.col("residual").is_not_null())
+    assert distances["family"].to_list() == ["clip"]  # two others make no line for the third
+    for row in distances.iter_rows(named=True):
+        interval = bounds(row["residual_low"], row["residual_high"])
+        assert f"{percent(row['residual'])} {interval}".strip() in page.text
+
+
+def test_all_contrasts_are_listed_with_every_models_figure(own, four_cells):
+    run = four_cells[0]
+    listed = section(own[0], "All contrasts", "Accuracy by cell")
+    for contrast in run.design.contrasts:
+        rows = overall(run, contrast.name)
+        assert len(rows) == len(MODELS)
+        for row in rows:
+            assert written(row) in listed
+    assert "place_gap (this page) place=land minus place=water. Mean over 2 strata of class_name." in listed
+    assert "1 with photos on one side only left out." in listed
+
+
+def test_every_cell_and_the_worst_of_each_model(own, four_cells):
+    run = four_cells[0]
+    listed = section(own[0], "Accuracy by cell", "Accuracy by place")
+    rows = run.by(("class_name", "place")).to_dicts()
+    assert len(rows) == len(MODELS) * 4
+    worst = {row["model"]: row for row in overall(run, "worst_group_accuracy")}
+    for row in rows:
+        assert written(row) in listed
+    for row in worst.values():
+        lowest = [each for each in rows if each["model"] == row["model"]]
+        lowest = min(lowest, key=lambda each: each["value"])
+        assert lowest["value"] == row["value"]
+        assert f"{written(lowest)} worst" in listed
+    assert listed.count(" worst") == len(worst) + listed.count("minus worst")
+    for metric in ("mean_minus_worst", "average(training)"):
+        for row in overall(run, metric):
+            assert written(row) in listed
+
+
+def test_accuracy_by_each_attribute(own, four_cells):
+    run = four_cells[0]
+    for name, end in (("place", "Accuracy by co object"), ("co_object", "Accuracy on")):
+        listed = section(own[0], f"Accuracy by {name.replace('_', ' ')}", end)
+        for row in run.by((name,)).iter_rows(named=True):
+            assert written(row) in listed
+
+
+def test_what_is_held_and_left_out_is_said(of):
+    page, data = of("co_object=nothing - co_object=boat within class_name, place")
+    assert (
+        "Held: class_name, place. Mean over 3 strata of class_name and place; 1 with photos on one side only "
+        "left out. Left out: landbird · land (only co_object=nothing)."
+    ) in page.text
+    # Landbirds on land have no boats, so those without one do not count: 24 + 12 photos on water do.
+    predicted = data["data1-0"]["predicted"]
+    assert {side: cells[0][0] for side, cells in predicted.items()} == {"common": 24, "counter": 12}
+
+
+def test_photos_on_both_sides_count_on_both(of, four_cells):
+    _, data = of("training_gap")
+    for index in (0, 1):
+        predicted = data[f"data1-{index}"]["predicted"]
+        assert predicted["common"] == predicted["counter"]
+        assert predicted["common"][0][0] == 72
+
+
+def test_a_page_of_the_drop_has_none_of_it(four_models, tmp_path):
+    text = Page(write_report([four_models], tmp_path / "report.html").read_text("utf-8")).text
+    for words in ("All contrasts", "Accuracy by", "Held:", "(this page)"):
+        assert words not in text
+
+
+def test_a_comparison_of_another_contrast_is_refused(four_cells, tmp_path):
+    run, _ = four_cells
+    compared = full_comparison([run], published=False, contrast="both_shortcuts")
+    assert (
+        "both_shortcuts per class"
+        in Page(write_report([run], tmp_path / "a.html", comparison=compared).read_text("utf-8")).text
+    )
+    with pytest.raises(UsageError, match="The comparison is of both_shortcuts, not of place_gap"):
+        write_report([run], tmp_path / "b.html", comparison=compared, contrast="place_gap")
+
+
+def test_runs_of_several_designs_each_have_their_own_contrast(four_cells, four_models, tmp_path):
+    page = write_report([four_models, four_cells[0]], tmp_path / "report.html")
+    text = Page(page.read_text("utf-8")).text
+    assert "when the background changes from common to counter" in text
+    assert "on place=water instead of place=land" in text
+
+
+def test_the_command_takes_a_name_and_an_expression(four_cells, tmp_path, capsys):
+    folder, out = str(write_run(four_cells[0], tmp_path / "run")), tmp_path / "report.html"
+    command = ["report", folder, "--out", str(out), "--no-photos", "--contrast"]
+    assert main([*command, "place_gap_held"]) == 0
+    assert "place_gap_held per class" in out.read_text("utf-8")
+    assert main([*command, "boats: co_object=nothing - co_object=boat"]) == 0
+    assert "boats per class" in out.read_text("utf-8")
+    assert main([*command, "place_gp"]) == 2
+    assert "There is no contrast 'place_gp'" in capsys.readouterr().err
