@@ -70,7 +70,7 @@ def test_a_fit_through_0_and_1_is_finite_and_says_how_many_were_moved():
     ("common", "counter", "said"),
     [
         ([0.5, 0.6], [0.4, 0.5], "at least 3 models, not 2"),
-        ([0.5, 0.5, 0.5], [0.4, 0.5, 0.6], "different common accuracy"),
+        ([0.5, 0.5, 0.5], [0.4, 0.5, 0.6], "models of different accuracies"),
         ([0.5, 0.6, 1.2], [0.4, 0.5, 0.6], "fractions"),
         ([0.5, 0.6, np.nan], [0.4, 0.5, 0.6], "without gaps"),
         ([0.5, 0.6, 0.7], [0.4, 0.5], "differ in shape"),

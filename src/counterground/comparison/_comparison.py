@@ -268,7 +268,7 @@ def full_comparison(
     paper = SETTINGS[chosen] if published else None
     warnings = [*comparability_warnings(named, paper)]
     if not published:
-        obstacles += _alone(points, tests, compared)
+        obstacles += _alone(listed, points, tests, compared)
     warnings += [*obstacles, *_near_chance(points, compared), *robustness.warnings]
     return Comparison(
         points,
@@ -321,8 +321,15 @@ def _setting(runs: Sequence[Run]) -> SettingName:
     return "1-vs-20" if spaces == {"confusable"} else "one-prompt"
 
 
-def _alone(points: pl.DataFrame, tests: pl.DataFrame, contrast: Contrast) -> list[str]:
+def _alone(runs: Sequence[Run], points: pl.DataFrame, tests: pl.DataFrame, contrast: Contrast) -> list[str]:
     """What to do where there is little to compare."""
+    own = {run.design.contrasts[0].name: run for run in runs if run.design.contrasts[0] != DROP}
+    if points.is_empty() and contrast == DROP and own:
+        named = "; ".join(f"{run.path}: {name}" for name, run in own.items())
+        return [
+            f"These runs have no contrast in common ({named}): compare them one at a time, or say with "
+            "--contrast LEFT - RIGHT in what."
+        ]
     if points.is_empty() and contrast != DROP:
         return [f"No model of these runs has photos on both sides of {contrast.name}."]
     if points.is_empty():

@@ -139,12 +139,15 @@ _SENTENCES = 4
 _NOISE = 0.1
 
 
-def line_warnings(title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale) -> list[str]:
+def line_warnings(
+    title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale, contrast: Contrast = DROP
+) -> list[str]:
     """Return sentences about the line through ``members``, against which ``measured`` stand."""
+    accuracies = "common accuracies" if contrast == DROP else f"accuracies on {contrast.left}"
     return [
         *_clipped(title, measured),
-        *_far(title, members, measured, scale),
-        *_noise(title, members, scale),
+        *_far(title, members, measured, scale, accuracies),
+        *_noise(title, members, scale, accuracies),
     ]
 
 
@@ -166,7 +169,9 @@ def _clipped(title: str, measured: pl.DataFrame) -> list[str]:
     return [sentence]
 
 
-def _far(title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale) -> list[str]:
+def _far(
+    title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale, accuracies: str
+) -> list[str]:
     """Name models so far from those of the line that it must be extrapolated to reach them."""
     inside, places = (
         to_scale(points["common"], scale, photos(points, "n_common")) for points in (members, measured)
@@ -178,14 +183,14 @@ def _far(title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale
     named = ", ".join(measured["label"].filter(pl.Series(away)).unique(maintain_order=True))
     ends = members["common"].to_numpy()
     sentence = (
-        f"The line on {title} is based on common accuracies from {100 * ends.min():.1f} to "
+        f"The line on {title} is based on {accuracies} from {100 * ends.min():.1f} to "
         f"{100 * ends.max():.1f} %; it is extrapolated for {named}."
     )
     return [sentence]
 
 
-def _noise(title: str, members: pl.DataFrame, scale: Scale) -> list[str]:
-    """Tell where sampling blurs the common accuracies that a line is fitted to."""
+def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> list[str]:
+    """Tell where sampling blurs the accuracies of the left side that a line is fitted to."""
     errors = np.array([error_on_scale(row, "common", scale) for row in members.iter_rows(named=True)])
     if np.isnan(errors).all():
         return []
@@ -194,7 +199,7 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale) -> list[str]:
     if share <= _NOISE:
         return []
     sentence = (
-        f"The line on {title} is based on few photos: the sampling variance of its models' common accuracies "
+        f"The line on {title} is based on few photos: the sampling variance of its models' {accuracies} "
         f"is {100 * share:.0f} % of the variance between them. That tilts the line towards the horizontal, "
         "and the intervals of distances do not include it. The models share photos, so their errors are "
         "partly correlated."
@@ -333,7 +338,7 @@ def effective_robustness(
             found += [_row(row, None) for row in population.measured.iter_rows(named=True)]
             continue
         lines.append(line)
-        warnings += line_warnings(line.title, population.members, population.measured, scale)
+        warnings += line_warnings(line.title, population.members, population.measured, scale, contrast)
         found += _residuals(population, line.fit)
     ordered = sorted(found, key=lambda row: row["row"])
     residuals = pl.DataFrame(

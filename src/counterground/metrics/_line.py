@@ -127,7 +127,7 @@ def fit_line(
         raise ValueError(f"A line needs at least {FEWEST} models, not {len(x)}.")
     spread = float(((x - x.mean()) ** 2).sum())
     if spread < 1e-12:
-        raise ValueError("A line needs models of different common accuracy; these are all alike.")
+        raise ValueError("A line needs models of different accuracies; these are all alike.")
     fit = ordinary_least_squares(y, {_SLOPE: x}, name="counter")
     intercept, slope = fit.coefficients
     moved = outside(common, photos_common) | outside(counter, photos_counter)
