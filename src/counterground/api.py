@@ -27,7 +27,6 @@ from counterground.results import (
     Run,
     ScoresView,
     adjusted_scores,
-    breakdown_columns,
     class_names,
     contrast_scores,
     format_adjusted,
@@ -388,7 +387,7 @@ def scores(
             raise UsageError("A contrast has scores over all and by class: leave out by.")
         return contrast_scores(opened, contrast, named=len(opened) > 1).scores
     if by is not None:
-        return join_breakdowns(opened, breakdown_columns(opened, by), named=len(opened) > 1)
+        return join_breakdowns(opened, by, named=len(opened) > 1)
     return join_scores(opened, named=len(opened) > 1)
 
 

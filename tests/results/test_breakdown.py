@@ -51,7 +51,7 @@ def test_accuracy_on_a_background_is_the_mean_over_the_classes_that_have_photos_
 
 
 def test_the_table_has_a_row_for_each_model_and_background(unpaired):
-    table = breakdown_as_table(join_breakdowns([unpaired], ("background",), named=False))
+    table = breakdown_as_table(join_breakdowns([unpaired], "background", named=False))
     assert [column.title for column in table.columns] == ["Model", "Background", "Accuracy", "Classes", "n"]
     assert [row[0].value for row in table.rows] == ["m"] * 5 + ["other"] * 5
     assert sum(int(row[-1].value) for row in table.rows[:5]) == 360
@@ -60,7 +60,7 @@ def test_the_table_has_a_row_for_each_model_and_background(unpaired):
 def test_a_run_that_could_stop_early_has_confidence_sequences(unpaired):
     stopping = StoppingRecord(max_drop=0.0, seed=0, photos=360, of=720, looks=2, decisions=[])
     early = replace(unpaired, info=unpaired.info.model_copy(update={"stopping": stopping}))
-    ordinary, rows = (join_breakdowns([run], ("background",), named=False) for run in (unpaired, early))
+    ordinary, rows = (join_breakdowns([run], "background", named=False) for run in (unpaired, early))
     assert not ordinary["anytime"].any()
     assert rows["anytime"].all()
     assert (rows["low"] < ordinary["low"]).all()

@@ -16,7 +16,13 @@ from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.metrics import DROP, Contrast, Design, score_by, score_predictions
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
-from counterground.results import BenchmarkRecord, ContrastFigures, contrast_scores, regroup
+from counterground.results import (
+    BenchmarkRecord,
+    ContrastFigures,
+    breakdown_as_table,
+    contrast_scores,
+    regroup,
+)
 
 DESIGN = Design(
     ("class_name", "place"),
@@ -139,10 +145,33 @@ def test_scores_are_broken_down_by_an_attribute_and_by_cell(designed, shown):
     assert table.startswith("| Model | Weather | Accuracy | Classes | n |")
     assert cg.scores(designed, by="weather").equals(score_by(designed.predictions, ("weather",)))
     cells = shown("--by", "cell", "--format", "markdown")
-    assert cells.startswith("| Model | Class | Place | Accuracy | Classes | n |")
+    assert cells.startswith("| Model | Class | Place | Accuracy | n |")
     worst = cg.scores(designed, by="cell").filter(model="m")["value"].min()
     found = designed.scores.filter(model="m", metric="worst_group_accuracy")["value"][0]
     assert worst == pytest.approx(found, abs=1e-12)
+
+
+def test_cells_without_the_class_have_the_accuracy_of_the_metrics_of_cells(designed):
+    rare = (pl.col("class_name") == "gull") & (pl.col("path").hash() % 4 > 0)
+    rows = designed.predictions.filter(~rare).with_columns(correct=pl.col("class_name") == "ox")
+    design = Design(("weather",))
+    record = designed.info.benchmark.model_copy(update={"design": design.to_json()})
+    run = replace(
+        designed,
+        info=designed.info.model_copy(update={"benchmark": record}),
+        predictions=rows,
+        scores=score_predictions(rows, design=design),
+    )
+    by_cell = cg.scores(run, by="cell").filter(model="m")
+    of_photos = rows.filter(model="m").group_by("weather").agg(pl.col("correct").mean())
+    assert dict(by_cell.select("weather", "value").iter_rows()) == pytest.approx(dict(of_photos.iter_rows()))
+    worst = run.scores.filter(model="m", metric="worst_group_accuracy")["value"][0]
+    assert by_cell["value"].min() == pytest.approx(worst, abs=1e-12)
+    table = breakdown_as_table(by_cell)
+    assert "averaged over the photos of the cell" in table.caption
+    assert [column.title for column in table.columns] == ["Model", "Weather", "Accuracy", "n"]
+    balanced = cg.scores(run, by="weather").filter(model="m")
+    assert balanced["value"].to_list() == pytest.approx([0.5, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -161,6 +190,18 @@ def test_what_cannot_be_shown_is_said_in_one_line(shown, words, message):
     said = shown(*words, status=2)
     assert message in said
     assert len(said.strip().splitlines()) == 1
+
+
+def test_runs_of_different_contrasts_are_compared_in_none_of_them(designed):
+    other = Design(("class_name",), (Contrast("small", "size<0.5", "size>=0.5"),))
+    record = designed.info.benchmark.model_copy(update={"design": other.to_json()})
+    scores = score_predictions(designed.predictions, design=other)
+    info = designed.info.model_copy(update={"benchmark": record})
+    second = replace(designed, path=designed.path / "other", info=info, scores=scores)
+    warnings = cg.compare([designed, second]).warnings
+    said = f"no contrast in common ({designed.path}: place_gap; {second.path}: small)"
+    assert [text for text in warnings if said in text]
+    assert not [text for text in warnings if "there is no drop" in text]
 
 
 def test_models_are_compared_in_the_benchmarks_own_contrast(designed, shown):
@@ -218,7 +259,7 @@ def test_a_table_with_attributes_is_evaluated_and_scored_by_its_design(tmp_path,
         run = cg.evaluate(folder, "random_model:load", out=tmp_path / "run", report=False)
     finally:
         sys.path.remove(str(tmp_path))
-    assert run.predictions.columns[-3:] == ["light", "place", "size"]
+    assert run.predictions.columns[-4:] == ["light", "place", "size", "photo_pixels"]
     assert (tmp_path / "run" / "run.json").read_text().count('"gap: place=sea - place=wood"') == 1
     back = cg.open_run(tmp_path / "run")
     assert back.scores.equals(run.scores)

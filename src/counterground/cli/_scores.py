@@ -139,7 +139,6 @@ def _table(
     runs: Mapping[Path, Run], style: Style, by: str | None, contrast: str | None
 ) -> str | View | pl.DataFrame:
     from counterground.results import (
-        breakdown_columns,
         class_names,
         contrast_scores,
         format_breakdown,
@@ -158,7 +157,7 @@ def _table(
         found = contrast_scores(opened, contrast, named=named, by_class=by_class, class_names=names)
         return found.rows if style == "parquet" else format_contrast(found, style)
     if by is not None and not by_class:
-        joined = join_breakdowns(opened, breakdown_columns(opened, by), named=named)
+        joined = join_breakdowns(opened, by, named=named)
         return joined if style == "parquet" else format_breakdown(joined, style)
     joined = join_scores(opened, named=named)
     if style == "parquet":

@@ -92,7 +92,7 @@ def show_run(run: Run) -> None:
     print_text(format_scores(run.scores, "table"))
     info = run.info
     if has_unpaired_backgrounds(run):
-        rows = join_breakdowns([run], ("background",), named=False)
+        rows = join_breakdowns([run], "background", named=False)
         if len(rows) <= _MOST_BACKGROUNDS:
             print_text(format_breakdown(rows))
         else:

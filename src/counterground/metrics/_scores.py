@@ -139,6 +139,7 @@ def score_by(
     predictions: pl.DataFrame | pl.LazyFrame,
     columns: Sequence[str] = ("background",),
     *,
+    balanced: bool = True,
     confidence: Confidence = CONFIDENCE,
 ) -> pl.DataFrame:
     """Return the accuracy on each background, each value of an attribute or each cell, with 95 % intervals.
@@ -150,6 +151,8 @@ def score_by(
     Args:
         predictions: the columns of ``predictions.parquet``; photos without a value of a column are left out.
         columns: whose combinations photos are broken down by.
+        balanced: average over classes; if not, accuracy is over photos, as the metrics of cells have it
+            (``worst_group_accuracy``), and ``classes`` is null.
         confidence: how often an interval may miss the truth.
 
     Returns:
@@ -163,11 +166,10 @@ def score_by(
     for key, rows in by_key(predictions, tuple(columns)):
         found = []
         for values, part in rows.drop_nulls(columns).partition_by(columns, as_dict=True).items():
-            i = balanced_interval(
-                part["correct"], part["class_index"], part["cluster"], confidence=confidence
-            )
+            of = part["class_index"] if balanced else pl.zeros(len(part), pl.Int32, eager=True)
+            i = balanced_interval(part["correct"], of, part["cluster"], confidence=confidence)
             measured = (i.value, i.low, i.high, i.n, i.clusters, confidence.anytime)
-            found.append((*key, *values, *measured, part["class_index"].n_unique()))
+            found.append((*key, *values, *measured, of.n_unique() if balanced else None))
         at = len(key) + len(columns)
         records += sorted(found, key=lambda row: (-row[at], row[len(key) : at]))
     schema = {**KEY_SCHEMA, **dict.fromkeys(columns, pl.String), **BREAKDOWN_SCHEMA}

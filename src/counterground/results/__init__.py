@@ -4,7 +4,6 @@ from counterground.results._adjusted_table import AdjustedScores, adjusted_score
 from counterground.results._breakdown import (
     BreakdownView,
     breakdown_as_table,
-    breakdown_columns,
     format_breakdown,
     has_unpaired_backgrounds,
     join_breakdowns,
@@ -122,7 +121,6 @@ __all__ = [
     "block",
     "bounds",
     "breakdown_as_table",
-    "breakdown_columns",
     "class_names",
     "contrast_scores",
     "contrast_titles",

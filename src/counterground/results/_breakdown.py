@@ -36,12 +36,8 @@ def has_unpaired_backgrounds(run: Run) -> bool:
     return bool(photos["class_index"].is_duplicated().any())
 
 
-def breakdown_columns(runs: Sequence[Run], by: str) -> tuple[str, ...]:
-    """Return the columns that ``--by`` says: one, or those of the cells.
-
-    Raises:
-        UsageError: the runs have different cells.
-    """
+def _breakdown_columns(runs: Sequence[Run], by: str) -> tuple[str, ...]:
+    """Return the columns that ``--by`` says: one, or those of the cells."""
     if by != "cell":
         return (by,)
     cells = {run.design.cells for run in runs}
@@ -50,15 +46,18 @@ def breakdown_columns(runs: Sequence[Run], by: str) -> tuple[str, ...]:
     return cells.pop()
 
 
-def join_breakdowns(runs: Sequence[Run], columns: Sequence[str], *, named: bool) -> pl.DataFrame:
-    """Return the accuracy of several runs by the values of columns; ``named`` puts a column ``run`` in front.
+def join_breakdowns(runs: Sequence[Run], by: str, *, named: bool) -> pl.DataFrame:
+    """Return the accuracy of several runs by what ``--by`` says; ``named`` puts a column ``run`` in front.
+
+    That of a cell is over photos, as in ``worst_group_accuracy``.
 
     Raises:
-        UsageError: a run lacks a column, or no photo has a value.
+        UsageError: a run lacks a column, no photo has a value, or the runs have different cells.
     """
-    frames = [run.by(columns) for run in runs]
+    columns = _breakdown_columns(runs, by)
+    frames = [run.by(columns, balanced=by != "cell") for run in runs]
     if all(frame.is_empty() for frame in frames):
-        named_columns, by = " and a ".join(columns), columns[0] if len(columns) == 1 else "cell"
+        named_columns = " and a ".join(columns)
         raise UsageError(f"No photo of these runs has a {named_columns}: leave out --by {by}.")
     if named:
         frames = [
@@ -75,18 +74,21 @@ def breakdown_as_table(rows: pl.DataFrame) -> Table:
     values = [name for name in rows.columns if name not in BREAKDOWN_SCHEMA and name != "run"]
     columns = [Column("Model"), *(Column(TITLES[name]) for name in settings)]
     columns += [Column(_title(name)) for name in values]
-    columns += [Column("Accuracy", True), Column("Classes", True), Column("n", True, "Photos.")]
+    over_photos = rows["classes"].is_null().all()
+    columns.append(Column("Accuracy", True))
+    columns += [] if over_photos else [Column("Classes", True)]
+    columns.append(Column("n", True, "Photos."))
     cells = []
     for row in rows.iter_rows(named=True):
         heads = [row["model"], *(setting_text(name, row[name]) for name in settings)]
         found = Estimate.of(row)
-        figures = [Cell(found.text, found.interval), Cell(count(row["classes"])), Cell(count(row["n"]))]
+        figures = [Cell(found.text, found.interval)]
+        figures += [] if over_photos else [Cell(count(row["classes"]))]
+        figures.append(Cell(count(row["n"])))
         cells.append([*map(Cell, heads), *(Cell(row[name]) for name in values), *figures])
     where = "on the background" if values == ["background"] else "there"
-    caption = (
-        f"Percent; {kind_of_intervals(rows['anytime'])}. Accuracy is averaged over the classes that have "
-        f"photos {where}."
-    )
+    over = "the photos of the cell" if over_photos else f"the classes that have photos {where}"
+    caption = f"Percent; {kind_of_intervals(rows['anytime'])}. Accuracy is averaged over {over}."
     return Table(columns, cells, caption, heads=1 + len(settings), grouped=True)
 
 

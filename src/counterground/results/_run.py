@@ -130,7 +130,7 @@ class Run:
             rows = score_contrast(self.rows, contrast, confidence=sure, design=self.design)
         return Run(self.path, self.info, self.__dict__["given"], pl.concat([self.scores, rows]))
 
-    def by(self, columns: Sequence[str]) -> pl.DataFrame:
+    def by(self, columns: Sequence[str], *, balanced: bool = True) -> pl.DataFrame:
         """Return `metrics.score_by`, with the kind of interval that the run needs.
 
         Raises:
@@ -138,7 +138,8 @@ class Run:
         """
         check_columns(columns, self.rows.collect_schema(), "a breakdown")
         with _reading(self.path):
-            return score_by(self.rows, columns, confidence=Confidence(anytime=self.could_stop))
+            sure = Confidence(anytime=self.could_stop)
+            return score_by(self.rows, columns, balanced=balanced, confidence=sure)
 
     def adjusted(self, contrast: Contrast, covariates: Sequence[str]) -> pl.DataFrame:
         """Return `metrics.score_adjusted`, with the kind of interval that the run needs.

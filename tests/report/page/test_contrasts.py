@@ -13,6 +13,7 @@ from scipy.stats import norm
 from counterground.cli import main
 from counterground.comparison import full_comparison
 from counterground.errors import UsageError
+from counterground.metrics import Contrast, Design, score_predictions
 from counterground.report import write_report
 from counterground.results import bounds, percent, regroup
 
@@ -129,6 +130,19 @@ def test_every_cell_and_the_worst_of_each_model(own, four_cells):
     for metric in ("mean_minus_worst", "average(training)"):
         for row in overall(run, metric):
             assert written(row) in listed
+
+
+def test_the_worst_of_cells_without_the_class_is_that_of_the_metric(four_cells, tmp_path):
+    run, design = four_cells[0], Design(("place",), (Contrast("place_gap", "place=land", "place=water"),))
+    few = (pl.col("class_name") == "landbird") & (pl.col("path").hash(1) % 5 > 0)
+    rows = run.predictions.filter(~few)
+    record = run.info.benchmark.model_copy(update={"design": design.to_json()})
+    info = run.info.model_copy(update={"benchmark": record})
+    uneven = type(run)(run.path, info, rows, score_predictions(rows, design=design))
+    html = write_report([uneven], tmp_path / "report.html").read_text("utf-8")
+    listed = section(Page(html), "Accuracy by cell", "Accuracy by co object")
+    for row in overall(uneven, "worst_group_accuracy"):
+        assert re.search(rf"\b{percent(row['value'])} \[[^]]+\] worst", listed)
 
 
 def test_accuracy_by_each_attribute(own, four_cells):

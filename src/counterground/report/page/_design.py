@@ -104,7 +104,7 @@ def _contrasts(runs: Sequence[Run], models: Sequence[ModelScores], words: Words)
 def _cells(
     models: Sequence[tuple[ModelScores, Run]], columns: tuple[str, ...], weights: Sequence[str]
 ) -> Cells:
-    breakdown = break_down(models, columns, most=_CELLS, highest_first=False)
+    breakdown = break_down(models, columns, most=_CELLS, highest_first=False, balanced=False)
     worst = [_lowest([row.figures[place] for row in breakdown.rows]) for place in range(len(models))]
     summary = [("Mean minus worst", [model.get("mean_minus_worst") for model, _ in models])]
     summary += [
@@ -128,6 +128,7 @@ def break_down(
     *,
     most: int | None = None,
     highest_first: bool = True,
+    balanced: bool = True,
 ) -> Breakdown:
     """Return the accuracy of models by the values of columns.
 
@@ -136,8 +137,9 @@ def break_down(
         columns: of the photos.
         most: how many values there may be: those of most photos, or of cells the lowest.
         highest_first: order by accuracy; otherwise by values.
+        balanced: average over classes; otherwise over photos.
     """
-    tables = {id(run): run.by(columns) for _, run in models}
+    tables = {id(run): run.by(columns, balanced=balanced) for _, run in models}
     found = [
         {tuple(row[name] for name in columns): Estimate.of(row) for row in rows.iter_rows(named=True)}
         for model, run in models
