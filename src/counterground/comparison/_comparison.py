@@ -326,10 +326,11 @@ def _alone(runs: Sequence[Run], points: pl.DataFrame, tests: pl.DataFrame, contr
     own = {run.design.contrasts[0].name: run for run in runs if run.design.contrasts[0] != DROP}
     if points.is_empty() and contrast == DROP and own:
         named = "; ".join(f"{run.path}: {name}" for name, run in own.items())
-        return [
+        sentence = (
             f"These runs have no contrast in common ({named}): compare them one at a time, or say with "
             "--contrast LEFT - RIGHT in what."
-        ]
+        )
+        return [sentence]
     if points.is_empty() and contrast != DROP:
         return [f"No model of these runs has photos on both sides of {contrast.name}."]
     if points.is_empty():
