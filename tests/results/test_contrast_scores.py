@@ -218,7 +218,7 @@ def test_a_table_with_attributes_is_evaluated_and_scored_by_its_design(tmp_path,
         run = cg.evaluate(folder, "random_model:load", out=tmp_path / "run", report=False)
     finally:
         sys.path.remove(str(tmp_path))
-    assert run.predictions.columns[-3:] == ["light", "place", "size"]
+    assert run.predictions.columns[-4:] == ["light", "place", "size", "photo_pixels"]
     assert (tmp_path / "run" / "run.json").read_text().count('"gap: place=sea - place=wood"') == 1
     back = cg.open_run(tmp_path / "run")
     assert back.scores.equals(run.scores)
