@@ -23,7 +23,8 @@ from counterground.metrics import Confidence, Interval, drop_interval
 
 # What does not depend on the answers is computed once for all sequences.
 from counterground.metrics._intervals import difference_limits
-from counterground.metrics._sampling import Stratification, StratumMeans
+from counterground.metrics._sampling import StratumMeans
+from counterground.metrics._stratification import Stratification
 from counterground.published import load_table
 
 ANYTIME = Confidence(anytime=True)

@@ -84,7 +84,7 @@ class _Memory:
         self._lock, self._users = Lock(), 0
         library = ctypes.CDLL(None) if os.name == "posix" else None
         told = any(name.startswith("MALLOC_") for name in os.environ) or "GLIBC_TUNABLES" in os.environ
-        can_be_told = not told and hasattr(library, "mallopt") and hasattr(library, "malloc_trim")
+        can_be_told = not told and hasattr(library, "mallopt")
         self._library: Any = library if can_be_told else None
 
     def keep(self) -> None:
@@ -96,7 +96,10 @@ class _Memory:
                 self._library.mallopt(_TOP_PAD, 64 * 2**20)
 
     def give_back(self) -> None:
-        """Set glibc's largest values, which it reaches by itself where large blocks are freed."""
+        """Set glibc's largest values, which it reaches by itself where large blocks are freed.
+
+        The rest goes back as more is freed: ``malloc_trim`` would take long in a process with many objects.
+        """
         with self._lock:
             self._users -= 1
             if self._library and self._users == 0:
@@ -104,7 +107,6 @@ class _Memory:
                 self._library.mallopt(_MMAP_THRESHOLD, 32 * 2**20)
                 self._library.mallopt(_TRIM_THRESHOLD, 64 * 2**20)
                 self._library.mallopt(_TOP_PAD, 128 * 2**10)
-                self._library.malloc_trim(0)
 
 
 _MEMORY = _Memory()

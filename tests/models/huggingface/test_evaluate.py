@@ -43,6 +43,8 @@ def test_predictions_are_those_of_the_librarys_own_forward(family, uneven, tmp_p
     assert len(predictions) == 7
     texts = [f"A photo of {name}." for name in json.loads((out / "run.json").read_text())["texts"]]
     assert texts[2] == "A photo of polar bear."
+    if family == "naflex":  # its tokenizer leaves punctuation, which SigLIP was trained without
+        texts = [text.lower().rstrip(".") for text in texts]
     photos = [Image.open(uneven / path).convert("RGB") for path in predictions["path"]]
     padding = "max_length" if family == "naflex" else True
     processor, model = AutoProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()

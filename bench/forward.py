@@ -1,0 +1,58 @@
+"""Photos a second of forward passes alone, on the processor; freed memory is kept or given back.
+
+python bench/forward.py [BATCH]    # random weights, 224 px; by default batches of 32
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+from _pairs import machine
+from evaluate import open_clip_weights
+
+BATCH = int(sys.argv[1]) if len(sys.argv) > 1 else 32
+SECONDS = 3.0
+
+
+def rate(model, batch) -> float:
+    """Encode for some seconds, after one batch that is not counted."""
+    model.encode(batch)
+    photos, start = 0, time.perf_counter()
+    while time.perf_counter() - start < SECONDS:
+        model.encode(batch)
+        photos += len(batch)
+    return photos / (time.perf_counter() - start)
+
+
+def main() -> None:
+    import torch
+    import torchvision
+
+    from counterground.models import freed_memory_kept, load_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        resnet50 = Path(folder) / "resnet50.pt"
+        torch.save(torchvision.models.resnet50().state_dict(), resnet50)
+        specs = [f"torchvision:resnet50@{resnet50}"]
+        specs += [f"open_clip:{open_clip_weights(Path(folder), name)}" for name in ("RN50", "ViT-B-32")]
+        print("| model | runtime | freed memory | photos a second |\n|---|---|---|---|")
+        for spec in specs:
+            model = load_model(spec, device="cpu")
+            batch = torch.rand(BATCH, 3, 224, 224)
+            for kept in (False, True):
+                with freed_memory_kept() if kept else nullcontext():
+                    for runtime in (None, *(each for each in model.runtimes if each.choice != "compile")):
+                        model.run_by(runtime)
+                        name = runtime.name if runtime else "eager"
+                        row = [spec.partition("@")[0], name, "kept" if kept else "given back"]
+                        print("|", *(f"{cell} |" for cell in (*row, f"{rate(model, batch):.1f}")), flush=True)
+    print(f"\nBatches of {BATCH}. {machine()}")
+
+
+if __name__ == "__main__":
+    main()
