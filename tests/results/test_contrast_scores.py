@@ -204,6 +204,13 @@ def test_runs_of_different_contrasts_are_compared_in_none_of_them(designed):
     assert not [text for text in warnings if "there is no drop" in text]
 
 
+def test_a_run_without_the_drop_is_not_left_out_unsaid(designed, make_run):
+    dropping = make_run(LEVELS, path="dropping", version="b" * 64)
+    warnings = cg.compare([dropping, designed]).warnings
+    said = f"no contrast in common ({dropping.path}: drop; {designed.path}: place_gap)"
+    assert [text for text in warnings if said in text]
+
+
 def test_models_are_compared_in_the_benchmarks_own_contrast(designed, shown):
     found = cg.compare(designed)
     assert found.contrast == DESIGN.contrasts[0]

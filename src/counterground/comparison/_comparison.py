@@ -268,7 +268,7 @@ def full_comparison(
     paper = SETTINGS[chosen] if published else None
     warnings = [*comparability_warnings(named, paper)]
     if not published:
-        obstacles += _alone(listed, points, tests, compared)
+        obstacles += _alone(listed if contrast is None else (), points, tests, compared)
     warnings += [*obstacles, *_near_chance(points, compared), *robustness.warnings]
     return Comparison(
         points,
@@ -323,9 +323,8 @@ def _setting(runs: Sequence[Run]) -> SettingName:
 
 def _alone(runs: Sequence[Run], points: pl.DataFrame, tests: pl.DataFrame, contrast: Contrast) -> list[str]:
     """What to do where there is little to compare."""
-    own = {run.design.contrasts[0].name: run for run in runs if run.design.contrasts[0] != DROP}
-    if points.is_empty() and contrast == DROP and own:
-        named = "; ".join(f"{run.path}: {name}" for name, run in own.items())
+    if contrast == DROP and any(DROP not in run.design.contrasts for run in runs):
+        named = "; ".join(f"{run.path}: {run.design.contrasts[0].name}" for run in runs)
         sentence = (
             f"These runs have no contrast in common ({named}): compare them one at a time, or say with "
             "--contrast LEFT - RIGHT in what."
