@@ -163,6 +163,23 @@ def test_what_cannot_be_shown_is_said_in_one_line(shown, words, message):
     assert len(said.strip().splitlines()) == 1
 
 
+def test_a_run_without_groups_says_which_columns_it_has(make_run, tmp_path, capsys):
+    run = make_run(LEVELS)
+    bare = run.predictions.with_columns(group=pl.lit(None, pl.String), place=pl.lit("land"))
+    write_run(replace(run, predictions=bare), tmp_path / "bare")
+    assert main(["scores", str(tmp_path / "bare"), "--contrast", "drop"]) == 2
+    error = capsys.readouterr().err
+    assert "No photo has a group, which the contrast 'drop' asks for" in error
+    assert error.endswith("cluster, place.\n")
+    assert main(["scores", str(tmp_path / "bare"), "--by", "cell"]) == 2
+    assert "in a cell of their design (class_name, group): leave out --by cell" in capsys.readouterr().err
+
+
+def test_a_comparison_writes_the_contrast_out(shown):
+    text = "place=land - place=water within weather, class_name"
+    assert f"contrast: {text}." in " ".join(shown("--contrast", text, command="compare").split())
+
+
 def test_models_are_compared_in_the_benchmarks_own_contrast(designed, shown):
     found = cg.compare(designed)
     assert found.contrast == DESIGN.contrasts[0]
@@ -218,7 +235,7 @@ def test_a_table_with_attributes_is_evaluated_and_scored_by_its_design(tmp_path,
         run = cg.evaluate(folder, "random_model:load", out=tmp_path / "run", report=False)
     finally:
         sys.path.remove(str(tmp_path))
-    assert run.predictions.columns[-3:] == ["light", "place", "size"]
+    assert run.predictions.columns[-4:] == ["light", "place", "size", "photo_pixels"]
     assert (tmp_path / "run" / "run.json").read_text().count('"gap: place=sea - place=wood"') == 1
     back = cg.open_run(tmp_path / "run")
     assert back.scores.equals(run.scores)
