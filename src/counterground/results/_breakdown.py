@@ -60,8 +60,8 @@ def join_breakdowns(runs: Sequence[Run], columns: Sequence[str], *, named: bool)
     if all(frame.is_empty() for frame in frames):
         if len(columns) > 1:
             raise UsageError(
-                f"No photo of these runs is in a cell of their design ({', '.join(columns)}): leave out --by cell, "
-                "or name one column there."
+                f"No photo of these runs is in a cell of their design ({', '.join(columns)}): leave out --by "
+                "cell, or name one column there."
             )
         raise UsageError(f"No photo of these runs has a {columns[0]}: leave out --by {columns[0]}.")
     if named:
