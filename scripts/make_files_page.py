@@ -87,7 +87,7 @@ MEANINGS = {
 OF_TABLE = {
     "scores": {
         "class_index": "the class, counted in the benchmark's own classes; null: all",
-        "group": "`common`, `counter`; null: all photos",
+        "group": "`common`, `counter`, or the side of a contrast; null: all photos",
     },
     "photo": {
         "path": "below `files/`, relative to the pool",

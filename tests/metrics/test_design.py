@@ -66,13 +66,13 @@ def test_an_expression_says_its_parts():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "a name is missing before 'its end'"),
-        ("place=a", "'-' is missing before 'its end'"),
+        ("", "a name is missing at its end"),
+        ("place=a", "'-' is missing at its end"),
         ("place - place=a", "'place' needs = and a value"),
         ("place=a -place=b", "'-' is missing before '='"),
         ("place=a| - place=b", "a name is missing before '-'"),
         ("place=a & - place=b", "a name is missing before '-'"),
-        ("place=a - place=b within", "a name is missing before 'its end'"),
+        ("place=a - place=b within", "a name is missing at its end"),
         ("place=a - place=b within class_name place", "'place' is one word too many"),
         ("average(x - all", "')' is missing before '-'"),
         ('place="a - all', "cannot be read; quote values that hold signs"),

@@ -178,3 +178,11 @@ def test_a_run_without_covariates_says_what_measures_them(make_run, tmp_path, re
     status, error = refused(str(tmp_path / "run"), "--adjust", "position")
     assert status == 2
     assert "object_distance is not known of these photos. evaluate measures" in error
+    assert "column" not in error.partition("evaluate again.")[2]
+
+
+def test_a_manifests_own_size_is_not_taken_for_the_objects(make_run, tmp_path, refused):
+    run = make_run(LEVELS)
+    write_run(replace(run, predictions=run.predictions.with_columns(size=pl.lit(0.1))), tmp_path / "run")
+    _, error = refused(str(tmp_path / "run"), "--adjust", "size")
+    assert "The manifest's column 'size' is not used for it: call it object_area if it is that." in error

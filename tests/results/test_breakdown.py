@@ -104,6 +104,14 @@ def test_photos_without_backgrounds_have_no_such_table(unpaired, tmp_path, capsy
     assert "No photo of these runs has a background" in capsys.readouterr().err
 
 
+def test_a_run_with_attributes_says_how_to_break_down_by_them(make_run, capsys):
+    run = make_run({"m": (0.9, 0.6)})
+    show_run(run)
+    assert "--by" not in capsys.readouterr().out
+    show_run(replace(run, predictions=run.predictions.with_columns(size=pl.lit(0.1), weather=pl.lit("fog"))))
+    assert "Accuracy by weather: counterground scores" in capsys.readouterr().out
+
+
 def test_an_evaluation_without_pairs_shows_it_and_the_way_to_pairs(make_run, unpaired, capsys):
     assert has_unpaired_backgrounds(unpaired)
     show_run(unpaired)

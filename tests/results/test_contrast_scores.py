@@ -211,6 +211,23 @@ def test_a_run_without_the_drop_is_not_left_out_unsaid(designed, make_run):
     assert [text for text in warnings if said in text]
 
 
+def test_a_run_without_groups_says_which_columns_it_has(make_run, tmp_path, capsys):
+    run = make_run(LEVELS)
+    bare = run.predictions.with_columns(group=pl.lit(None, pl.String), place=pl.lit("land"))
+    write_run(replace(run, predictions=bare), tmp_path / "bare")
+    assert main(["scores", str(tmp_path / "bare"), "--contrast", "drop"]) == 2
+    error = capsys.readouterr().err
+    assert "No photo has a group, which the contrast 'drop' asks for" in error
+    assert error.endswith("cluster, place.\n")
+    assert main(["scores", str(tmp_path / "bare"), "--by", "cell"]) == 2
+    assert "in a cell of their design (class_name, group): leave out --by cell" in capsys.readouterr().err
+
+
+def test_a_comparison_writes_the_contrast_out(shown):
+    text = "place=land - place=water within weather, class_name"
+    assert f"contrast: {text}." in " ".join(shown("--contrast", text, command="compare").split())
+
+
 def test_models_are_compared_in_the_benchmarks_own_contrast(designed, shown):
     found = cg.compare(designed)
     assert found.contrast == DESIGN.contrasts[0]

@@ -82,6 +82,7 @@ def _print_sentences(sentences: Sequence[str], kind: str) -> None:
 
 def show_run(run: Run) -> None:
     """Print the scores of a run, and what its reader must know."""
+    from counterground.metrics import attributes
     from counterground.results import (
         format_breakdown,
         format_scores,
@@ -103,6 +104,10 @@ def show_run(run: Run) -> None:
         _console().print(
             "No drop: no folder is named common-<background> or counter-<background>. To choose each class's "
             f"pair: counterground discover BENCHMARK --referee {quote(info.models[0].spec)} --out pairs"
+        )
+    if named := [name for name, kind in attributes(run.photos.schema).items() if not kind.is_numeric()]:
+        _console().print(
+            f"Accuracy by {' or '.join(named)}: counterground scores {quote(str(run.path))} --by {named[0]}"
         )
     print_notes(info.benchmark.notes)
     _print_sentences(info.all_warnings, "Warning")

@@ -166,6 +166,8 @@ def _about(group: _Group, baseline: str) -> list[str]:
         if group.line
         else []
     )
+    if group.contrast != DROP:
+        sentences.append(f"{group.contrast}.")
     sentences.append(
         f"Rank by {group.contrast.name}, with the ranks that cannot be ruled out "
         f"(the {_plural(group.contrast)} of all pairs tested, Holm)."

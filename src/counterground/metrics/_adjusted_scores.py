@@ -73,7 +73,7 @@ def find_covariates(names: Sequence[str], schema: Mapping[str, Any]) -> tuple[st
             raise UsageError(
                 f"{column} is not known of these photos. evaluate measures photo_pixels, and where manifests "
                 "have masks (column mask) or boxes (box_x, box_y, box_width, box_height) object_area and "
-                "object_distance: evaluate again."
+                f"object_distance: evaluate again.{_own_column(name, numbers)}"
             )
         if column in known:
             raise UsageError(
@@ -86,6 +86,14 @@ def find_covariates(names: Sequence[str], schema: Mapping[str, Any]) -> tuple[st
     if len(set(found)) < len(found):
         raise UsageError(f"{', '.join(names)} names a covariate twice.")
     return tuple(found)
+
+
+def _own_column(name: str, numbers: Sequence[str]) -> str:
+    if name not in numbers:
+        return ""
+    return (
+        f" The manifest's column {name!r} is not used for it: call it {COVARIATE_GROUPS[name]} if it is that."
+    )
 
 
 def score_adjusted(

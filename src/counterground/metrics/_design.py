@@ -397,12 +397,18 @@ def _check_condition(condition: Condition, photos: pl.DataFrame, what: str, *, v
     if not values:
         return
     known = photos[column].drop_nulls().unique().sort().to_list()
+    if not known:
+        others = [name for name in _known_columns(photos.schema) if photos[name].null_count() < photos.height]
+        raise UsageError(
+            f"No photo has a {column}, which {what} asks for: name a contrast of other columns; there are "
+            f"{', '.join(others)}."
+        )
     for value in condition.values:
         if value not in known:
             more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
             raise UsageError(
                 f"No photo has {column}={quoted(value)}; there are "
-                f"{', '.join(known[:_LISTED]) or 'none'}{more}.{did_you_mean(value, known)}"
+                f"{', '.join(known[:_LISTED])}{more}.{did_you_mean(value, known)}"
             )
 
 

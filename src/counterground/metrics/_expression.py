@@ -119,7 +119,11 @@ class Reader:
 
     def _peek(self, ahead: int = 0) -> tuple[str, str]:
         place = self._at + ahead
-        return self._tokens[place] if place < len(self._tokens) else ("end", "its end")
+        return self._tokens[place] if place < len(self._tokens) else ("end", "")
+
+    def _where(self) -> str:
+        kind, text = self._peek()
+        return "at its end" if kind == "end" else f"before {text!r}"
 
     def _is(self, *words: str, ahead: int = 0) -> bool:
         kind, text = self._peek(ahead)
@@ -133,7 +137,7 @@ class Reader:
     def expect(self, word: str) -> None:
         """Read one sign."""
         if not self._is(word):
-            raise self._refused(f"{word!r} is missing before {self._peek()[1]!r}")
+            raise self._refused(f"{word!r} is missing {self._where()}")
         self._at += 1
 
     def end(self) -> None:
@@ -191,7 +195,7 @@ class Reader:
 
     def _column(self) -> str:
         if self._peek()[0] != "word" or self._is("-", "within"):
-            raise self._refused(f"a name is missing before {self._peek()[1]!r}")
+            raise self._refused(f"a name is missing {self._where()}")
         return self._take()
 
     def _value(self) -> str:

@@ -57,8 +57,12 @@ def join_breakdowns(runs: Sequence[Run], by: str, *, named: bool) -> pl.DataFram
     columns = _breakdown_columns(runs, by)
     frames = [run.by(columns, balanced=by != "cell") for run in runs]
     if all(frame.is_empty() for frame in frames):
-        named_columns = " and a ".join(columns)
-        raise UsageError(f"No photo of these runs has a {named_columns}: leave out --by {by}.")
+        if len(columns) > 1:
+            raise UsageError(
+                f"No photo of these runs is in a cell of their design ({', '.join(columns)}): leave out --by "
+                "cell, or name one column there."
+            )
+        raise UsageError(f"No photo of these runs has a {columns[0]}: leave out --by {columns[0]}.")
     if named:
         frames = [
             frame.select(pl.lit(str(run.path)).alias("run"), pl.all())

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -176,6 +177,15 @@ def test_a_page_of_the_drop_has_none_of_it(four_models, tmp_path):
     text = Page(write_report([four_models], tmp_path / "report.html").read_text("utf-8")).text
     for words in ("All contrasts", "Accuracy by", "Held:", "(this page)"):
         assert words not in text
+
+
+def test_the_only_contrast_with_a_value_is_not_listed_again(four_models, tmp_path):
+    rows = four_models.predictions.with_columns(place=pl.col("group"), group=pl.lit(None, pl.String))
+    run = replace(four_models, predictions=rows, scores=score_predictions(rows))
+    page = write_report([run], tmp_path / "report.html", contrast="place=common - place=counter")
+    text = Page(page.read_text("utf-8")).text
+    assert "Accuracy by place" in text
+    assert "All contrasts" not in text
 
 
 def test_a_comparison_of_another_contrast_is_refused(four_cells, tmp_path):

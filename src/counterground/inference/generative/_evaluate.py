@@ -73,10 +73,14 @@ def refuse_encoder(request: Request, name: str) -> None:
         UsageError: they do.
     """
     if request.multiple_choice:
-        asked = (
-            "the benchmark has questions" if request.benchmark.has_questions else "--protocol asks questions"
+        asked, remedy = (
+            ("the benchmark has questions", "leave it out")
+            if request.benchmark.has_questions
+            else ("--protocol asks questions", "leave it out, or evaluate it without --protocol")
         )
-        raise UsageError(f"{name} cannot be evaluated here: {asked}, and only generative models answer them.")
+        raise UsageError(
+            f"{name} cannot be evaluated here: {asked}, and only generative models answer them. So {remedy}."
+        )
 
 
 def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput:

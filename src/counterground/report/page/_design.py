@@ -98,7 +98,8 @@ def _contrasts(runs: Sequence[Run], models: Sequence[ModelScores], words: Words)
         rows.append(
             ContrastRow(Words(contrast), list(notes), [model.of(contrast).difference for model in models])
         )
-    return [row for row in rows if any(figure.value is not None for figure in row.figures)]
+    measured = [row for row in rows if any(figure.value is not None for figure in row.figures)]
+    return measured if len(measured) > 1 else []
 
 
 def _cells(
