@@ -12,6 +12,7 @@ import pytest
 from photo_server import photo_bytes
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import cache_dir
 from counterground.photos import read_benchmark
 
 IDS = sorted(hashlib.sha256(photo_bytes(number)).hexdigest() for number in range(6))
@@ -87,13 +88,15 @@ def test_the_query_of_a_url_is_its_own(web):
 
 
 def test_a_shard_that_is_missing_ends_it_and_the_others_are_kept(web):
-    web.refused["/test/00001.tar"] = 404
+    web.refused["/test/00002.tar"] = 404  # two at once: it is asked for when another has come
     spec = f"{web.url}/{{00000..00002}}.tar"
-    with pytest.raises(CounterGroundError, match=r"The shard http.*/00001\.tar cannot be fetched: .* 404\.$"):
+    with pytest.raises(CounterGroundError, match=r"The shard http.*/00002\.tar cannot be fetched: .* 404\.$"):
         read_benchmark(spec)
+    kept = [int(path.stem) for path in (cache_dir() / "fetched").rglob("*.tar")]
+    assert kept
     web.refused.clear()
     assert len(read_benchmark(spec)) == 6
-    assert web.asked["/test/00000.tar"] == 1
+    assert {web.asked[f"/test/{number:05d}.tar"] for number in kept} == {1}
 
 
 def test_a_page_in_place_of_a_shard_is_named(web, shards):
