@@ -73,6 +73,7 @@ def test_a_killed_server_loses_no_decision(tmp_path, make_pool, serve, visit):
     second.goto(again.links["ann"])
     second.wait_for_selector(".choice:enabled")
     second.wait_for_function(f"() => ({kept})() === 0")
+    second.reload()  # the other page may have sent them, which this one would not know
     second.wait_for_function("() => document.querySelector('#count').innerText.startsWith('5 of 12')")
     assert [labels[0] for labels in pool.decisions()["labels"]] == [
         "water",
