@@ -17,6 +17,12 @@ export function load(photo) {
   });
 }
 
+const decodes = (bytes) =>
+  createImageBitmap(bytes).then(
+    (bitmap) => (bitmap.close(), true),
+    () => false,
+  );
+
 async function decode(photo) {
   for (let tries = 0; ; tries++) {
     photo.image.src = `/photo/${photo.row}`;
@@ -27,7 +33,9 @@ async function decode(photo) {
       try {
         const answer = await fetch(`/photo/${photo.row}`);
         if (answer.ok) {
-          if (tries) return "The browser cannot decode this photo.";
+          // The server may have come back since: what it sends now decides.
+          const bytes = await answer.blob();
+          if (tries > 4 || !(await decodes(bytes))) return "The browser cannot decode this photo.";
         } else if (answer.status !== 401) {
           return (await answer.json()).error;
         }
