@@ -98,6 +98,7 @@ from counterground.metrics._settings import (
     comparable,
     in_setting,
 )
+from counterground.metrics._stratification import cluster_columns
 from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_with_errors
 
 __all__ = [
@@ -162,6 +163,7 @@ __all__ = [
     "check_columns",
     "check_contrast",
     "class_accuracy",
+    "cluster_columns",
     "class_drops",
     "cohen_kappa",
     "comparable",
