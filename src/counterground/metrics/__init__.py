@@ -44,6 +44,7 @@ from counterground.metrics._design import (
     check_contrast,
     name_problem,
 )
+from counterground.metrics._effects import EFFECTS_SCHEMA, SWAP_DESIGN, swap_design, swap_effects
 from counterground.metrics._expression import Condition, Side, selection
 from counterground.metrics._intervals import (
     Interval,
@@ -112,6 +113,7 @@ __all__ = [
     "DESIGN",
     "DROP",
     "EDGE",
+    "EFFECTS_SCHEMA",
     "FEWEST",
     "FITTED_HEAD",
     "GROUPS",
@@ -128,6 +130,7 @@ __all__ = [
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
+    "SWAP_DESIGN",
     "AdjustedContrast",
     "Adjustment",
     "Answers",
@@ -163,8 +166,8 @@ __all__ = [
     "check_columns",
     "check_contrast",
     "class_accuracy",
-    "cluster_columns",
     "class_drops",
+    "cluster_columns",
     "cohen_kappa",
     "comparable",
     "compare_answers",
@@ -196,6 +199,8 @@ __all__ = [
     "score_contrast",
     "score_predictions",
     "selection",
+    "swap_design",
+    "swap_effects",
     "tests_against",
     "tie_rate",
     "to_scale",

@@ -28,7 +28,7 @@ BACKGROUND = Contrast(
 SIZE = Contrast("size_effect", "swap=placed_common", "swap=placed_counter")
 """What the sizes and positions of common instead of counter photos cause, on the same background."""
 
-_PARTS = (OBSERVED, BACKGROUND, SIZE)
+_PARTS = (BACKGROUND, OBSERVED, SIZE)
 
 
 class Part(NamedTuple):
@@ -53,13 +53,14 @@ class Decomposition:
     """
 
     def __init__(self, photos: Stratification, classes: Codes) -> None:
-        sides = {contrast: photos.sides(contrast) for contrast in _PARTS if _shown(photos, contrast)}
-        held = {contrast: np.intersect1d(_classes(each), classes) for contrast, each in sides.items()}
-        self._sides = {contrast: sides[contrast] for contrast in sides if len(held[contrast])}
+        self._sides: dict[Contrast, Sides] = {}
         self.classes = classes
-        for contrast in self._sides:
-            self.classes = np.intersect1d(self.classes, held[contrast])
-        if len(self.classes) and len(self._sides) > 1:
+        for contrast in _PARTS:
+            sides = photos.sides(contrast)
+            shared = np.intersect1d(self.classes, _classes(sides)) if sides.averages() else []
+            if len(shared):  # a part that shares no class with those before it is not shown
+                self._sides[contrast], self.classes = sides, np.asarray(shared)
+        if {BACKGROUND, OBSERVED} <= self._sides.keys():
             self._joint = Partition.beside([each.partition for each in self._sides.values()])
 
     def parts(self, answers: Answers) -> list[Part]:
@@ -68,10 +69,8 @@ class Decomposition:
         Where the first two are shown, ``rest`` and ``background_share`` follow: the share of the observed
         drop that is background, None where the drop is not clearly above 0.
         """
-        if not len(self.classes):
-            return []
         found = [self._part(answers, contrast, sides) for contrast, sides in self._sides.items()]
-        if {OBSERVED, BACKGROUND} <= self._sides.keys():
+        if {BACKGROUND, OBSERVED} <= self._sides.keys():
             found += self._left(answers)
         return found
 
@@ -92,10 +91,11 @@ class Decomposition:
             averages += self._averages(sides, start)
             start += sides.partition.size
         means, n = answers.means(self._joint).weighted(averages), self._joint.count(averages)
-        differences = [left.minus(right, n=n) for left, right in zip(means[::2], means[1::2], strict=True)]
-        observed, background = differences[:2]
-        rest = observed
-        for part in differences[1:]:
+        background, observed, *size = (
+            left.minus(right, n=n) for left, right in zip(means[::2], means[1::2], strict=True)
+        )
+        rest = observed.minus(background, n=n)
+        for part in size:
             rest = rest.minus(part, n=n)
         clusters = clusters_of(self._joint, averages)
         return [
@@ -108,10 +108,6 @@ def _share(background: InfluenceEstimate, observed: InfluenceEstimate) -> Interv
     low, high = ratio_limits(background, observed)
     value = None if low is None else background.value / observed.value
     return Interval(value, low, high, observed.n, observed.clusters)
-
-
-def _shown(photos: Stratification, contrast: Contrast) -> bool:
-    return photos.sides(contrast).averages() is not None
 
 
 def _classes(sides: Sides) -> Codes:

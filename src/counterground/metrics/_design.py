@@ -291,7 +291,7 @@ class Design:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``benchmark.json`` and ``run.json`` hold; ``clusters`` only if they are not ``cluster``."""
+        """Return what ``benchmark.json`` and ``run.json`` hold; ``clusters`` only if not ``cluster``."""
         return {
             "cells": list(self.cells),
             "contrasts": [str(contrast) for contrast in self.contrasts],

@@ -236,9 +236,9 @@ class Partition:
     def __init__(self, sampling: Sampling, stratum: Codes, size: int, photos: Codes | None = None) -> None:
         self.sampling, self.size, self._given = sampling, size, (stratum, size, photos)
         inside = np.flatnonzero(stratum >= 0)
-        self._stratum = stratum[inside]
-        self._photos = inside if photos is None else photos[inside]
-        keys = self._stratum * sampling.size + sampling.cluster[self._photos]
+        self.stratum = stratum[inside]
+        self.places = inside if photos is None else photos[inside]
+        keys = self.stratum * sampling.size + sampling.cluster[self.places]
         # One pair for each stratum and cluster that meet, sorted by stratum.
         pairs, self._pair = np.unique(keys, return_inverse=True)
         self.pair_stratum, self.pair_cluster = np.divmod(pairs, max(1, sampling.size))
@@ -256,13 +256,13 @@ class Partition:
     def beside(cls, parts: Sequence[Partition]) -> Partition:
         """Put the strata of partitions of the same photos beside each other, numbered on."""
         starts = np.cumsum([0, *(part.size for part in parts)])
-        strata = [part._stratum + start for part, start in zip(parts, starts, strict=False)]
-        photos = np.concatenate([part._photos for part in parts])
+        strata = [part.stratum + start for part, start in zip(parts, starts, strict=False)]
+        photos = np.concatenate([part.places for part in parts])
         return cls(parts[0].sampling, np.concatenate(strata), int(starts[-1]), photos)
 
     def sums(self, values: npt.NDArray[np.generic]) -> Floats:
         """Sum of ``values`` ``[n]`` in each pair."""
-        weights = values[self._photos].astype(np.float64)
+        weights = values[self.places].astype(np.float64)
         return sum_by_code(self._pair, weights, len(self.pair_stratum))
 
     def count(self, averages: Sequence[Average]) -> int:
@@ -305,12 +305,12 @@ class Partition:
             return int(self.photos[strata].sum())
         chosen = np.zeros(self.size, dtype=bool)
         chosen[strata] = True
-        return len(np.unique(self._photos[chosen[self._stratum]]))
+        return len(np.unique(self.places[chosen[self.stratum]]))
 
     @cached_property
     def _overlaps(self) -> bool:
         """Whether a photo is in several strata."""
-        return len(self._photos) > len(np.unique(self._photos))
+        return len(self.places) > len(np.unique(self.places))
 
     def _pairs_of(self, strata: Codes) -> Codes:
         """Positions of the pairs of some strata."""

@@ -99,11 +99,20 @@ class Stratification:
         self.sampling = Sampling(*cluster_codes(cluster, n), crossed=second, confidence=confidence)
         self.c = len(self.strata.classes)
         self._sides: dict[tuple[str, str, tuple[str, ...]], Sides] = {}
+        self._by_class_on: dict[str, Partition] = {}
 
     @cached_property
     def by_class(self) -> Partition:
         """A stratum for each class that has photos."""
         return Partition(self.sampling, self.strata.by_class, self.c)
+
+    def by_class_on(self, side: Side) -> Partition:
+        """A stratum for each class, of the photos on a side."""
+        key = str(side)
+        if key not in self._by_class_on:
+            codes = np.where(self.on(side), self.strata.by_class, -1)
+            self._by_class_on[key] = Partition(self.sampling, codes, self.c)
+        return self._by_class_on[key]
 
     @property
     def by_cell(self) -> Partition:
