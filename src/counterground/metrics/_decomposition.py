@@ -57,9 +57,10 @@ class Decomposition:
         self.classes = classes
         for contrast in _PARTS:
             sides = photos.sides(contrast)
-            shared = np.intersect1d(self.classes, _classes(sides)) if sides.averages() else []
+            shown = sides.averages() is not None
+            shared = np.intersect1d(self.classes, _classes(sides)) if shown else self.classes[:0]
             if len(shared):  # a part that shares no class with those before it is not shown
-                self._sides[contrast], self.classes = sides, np.asarray(shared)
+                self._sides[contrast], self.classes = sides, shared
         if {BACKGROUND, OBSERVED} <= self._sides.keys():
             self._joint = Partition.beside([each.partition for each in self._sides.values()])
 
