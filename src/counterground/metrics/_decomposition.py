@@ -70,7 +70,8 @@ class Decomposition:
         Where the first two are shown, ``rest`` and ``background_share`` follow: the share of the observed
         drop that is background, None where the drop is not clearly above 0.
         """
-        found = [self._part(answers, contrast, sides) for contrast, sides in self._sides.items()]
+        shown = [contrast for contrast in (OBSERVED, BACKGROUND, SIZE) if contrast in self._sides]
+        found = [self._part(answers, contrast, self._sides[contrast]) for contrast in shown]
         if {BACKGROUND, OBSERVED} <= self._sides.keys():
             found += self._left(answers)
         return found
