@@ -235,7 +235,8 @@ def main() -> None:
             texts = " | ".join(f"{figure:,.0f}" for figure in figures)
             fewer = len(photos.order) / after.mean()
             print(f"| {design.name} | {100 * drop:.0f} | {texts} | {fewer:.1f} |", flush=True)
-        print(f"\n{design.name}, all photos: {times_wider(photos):.2f} times as wide as one look.\n")
+    wider = " and ".join(f"{times_wider(Photos(design)):.2f}" for design in (COUNTERANIMAL, OBSERVERS))
+    print(f"\nWith all photos {wider} times as wide as intervals of one look.")
 
 
 if __name__ == "__main__":
