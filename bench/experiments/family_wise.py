@@ -4,7 +4,7 @@ python bench/experiments/family_wise.py [REPLICATIONS]
 
 No model relies on the background and all are equally good; they see the same photos and share half of what
 happens to these. Counted are replications with at least one error: of the report's "Yes" (a drop that differs
-from 0, corrected over the models), of the corrected tests of all pairs, of those against one model, and of the
+from 0, corrected over the models), of the corrected tests of all pairs, of those against one model, of the
 ranks by drop, which are corrected over the drops of all pairs.
 """
 
