@@ -379,6 +379,7 @@ HEADS = {
     "a class's counter": "counter of one class",
     "a class's drop": "drop of one class",
     "over photos": "interval over photos, drop",
+    **{title: f"{'balanced' if name == 'accuracy' else name}, two models" for title, name in OF_TWO.items()},
 }
 OF_PHOTOS = (*OF_ONE, "plain", *(f"a class's {name}" for name in OF_ONE[1:]), *OF_TWO)
 OF_CLASSES = (*OF_ONE, *OF_TWO, "over photos")
