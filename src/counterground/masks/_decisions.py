@@ -26,7 +26,7 @@ Verdict = Literal["accepted", "rejected", "redrawn"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 DECISIONS_FILE = "decisions.sqlite"
 REDRAWN = "redrawn"
-MOST_MASK_BYTES = 24 << 20
+MOST_MASK_BYTES = 12 << 20
 """A mask that somebody drew is no longer than this."""
 
 _APPLICATION = 0x43474D4B  # "CGMK": the decisions of a folder of masks, not another program's database
