@@ -130,7 +130,9 @@ def read_mask(file: Path, size: tuple[int, int]) -> Found:
         return Found(None, "unreadable", f"{file.name}: mode {image.mode}, not 8-bit grey or alpha")
     colours = np.asarray(image.convert("RGB"))
     if (colours != colours[..., :1]).any():
-        return Found(None, "unreadable", f"{file.name} is coloured: a mask is grey (white is object) or alpha")
+        return Found(
+            None, "unreadable", f"{file.name} is coloured: a mask is grey (white is object) or alpha"
+        )
     mask = np.ascontiguousarray(colours[..., 0])
     if 0 < mask.max() < OBJECT:
         return Found(
