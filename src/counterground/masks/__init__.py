@@ -11,6 +11,7 @@ from counterground.masks._decisions import (
 from counterground.masks._found import REASONS, Weights, read_mask
 from counterground.masks._make import make_masks, with_masks
 from counterground.masks._masks import Masks, is_masks_folder, read_masks
+from counterground.masks._review import mask_id
 from counterground.masks._settings import MaskLimits, MaskSettings
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Weights",
     "is_masks_folder",
     "make_masks",
+    "mask_id",
     "read_mask",
     "read_masks",
     "standing",

@@ -24,6 +24,7 @@ FILES = "files"
 TABLE_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),  # of the photo, as in the benchmark
     "photo_id": pl.String(),
+    "class_name": pl.String(),
     "mask": pl.String(),  # relative to the folder; null where there is none
     "origin": pl.String(),
     "area": pl.Float64(),  # fraction of the photo

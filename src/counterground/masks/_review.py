@@ -9,14 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from counterground.masks._decisions import MaskDecision
+from counterground.masks._decisions import REDRAWN, VERDICTS, MaskDecision
 from counterground.masks._found import read_mask
 from counterground.masks._quality import measure
 from counterground.photos import UnreadablePhoto, photo_id, photo_size
-from counterground.text import counted
 
-REDRAWN = "redrawn"
-REJECTED = "rejected"
+_OUTDATED = "outdated"
 
 
 def mask_id(folder: Path, mask: str | None) -> str | None:
@@ -39,33 +37,37 @@ def after_review(
     rows = []
     for row in table.iter_rows(named=True):
         decision = decisions.get(row["path"])
-        verdict = "" if decision is None else _verdict(folder, row, decision)
-        counts[verdict] += 1
-        rows.append(row | (_change(folder, verdict, decision) if decision and verdict else {}))
-    outdated = sum(path in decisions for path in table["path"]) - sum(
-        count for verdict, count in counts.items() if verdict
-    )
-    notes = [f"Review: {', '.join(f'{counts[name]:,} {name}' for name in ('accepted', REDRAWN, REJECTED))}."]
-    if outdated:
+        counts[verdict := _verdict(folder, row, decision)] += 1
+        rows.append(row | _change(folder, verdict, decision))
+    notes = [f"Review: {', '.join(f'{counts[name]:,} {name}' for name in VERDICTS)}."]
+    if counts[_OUTDATED]:
+        one, many = "decision of the review no longer counts", "decisions of the review no longer count"
         notes.append(
-            f"{counted(outdated, 'decision')} of the review no longer count: the masks have changed since."
+            f"{counts[_OUTDATED]:,} {one if counts[_OUTDATED] == 1 else many}: the masks have changed since."
         )
     return pl.DataFrame(rows, schema=table.schema), tuple(notes)
 
 
-def _verdict(folder: Path, row: Mapping[str, Any], decision: MaskDecision) -> str:
-    """Return the verdict, empty where it was on another mask than there is now."""
-    if decision.verdict == REDRAWN or decision.judged == mask_id(folder, row["mask"]):
+def _verdict(folder: Path, row: Mapping[str, Any], decision: MaskDecision | None) -> str:
+    """Return the verdict on a mask; ``_OUTDATED`` where it was on another mask than there is now."""
+    if decision is None:
+        return ""
+    there = mask_id(folder, row["mask"])
+    if decision.verdict == REDRAWN:
         return decision.verdict
-    return ""
+    if decision.judged != there or (decision.verdict == "accepted" and there is None):
+        return _OUTDATED
+    return decision.verdict
 
 
-def _change(folder: Path, verdict: str, decision: MaskDecision) -> dict[str, Any]:
+def _change(folder: Path, verdict: str, decision: MaskDecision | None) -> dict[str, Any]:
     """Return the values of a row that a decision changes."""
     if verdict == "accepted":
         return {"reason": None, "detail": None}
-    if verdict == REJECTED or decision.mask is None:
-        return {"reason": REJECTED, "detail": None}
+    if verdict == "rejected":
+        return {"reason": "rejected", "detail": None}
+    if verdict != REDRAWN or decision is None or decision.mask is None:
+        return {}
     file = folder / decision.mask
     try:
         found = read_mask(file, photo_size(file))
