@@ -14,7 +14,8 @@ export class History {
 
   add(photo, event, labels) {
     this.made.push({ photo, event, labels });
-    delete this.made.at(-LENGTH - 1)?.photo.image;
+    const old = this.made.at(-LENGTH - 1)?.photo;
+    if (old) for (const heavy of ["image", "maskImage", "drawing"]) delete old[heavy];
   }
 
   async undo() {

@@ -40,7 +40,7 @@ export function listen(zoom, keysOn, find) {
     const single = /^[a-z0-9]$|^space$/.test(name);
     if (!act || (single && !keysOn.checked)) return;
     event.preventDefault();
-    if (!event.repeat || name === "in" || name === "out") act();
+    if (!event.repeat || REPEATED.has(name)) act();
   });
   try {
     keysOn.checked = localStorage.getItem(KEYS) !== "off";
@@ -51,3 +51,4 @@ export function listen(zoom, keysOn, find) {
 }
 
 const KEYS = "counterground:keys";
+const REPEATED = new Set(["in", "out", "[", "]"]);

@@ -65,6 +65,15 @@ export class Zoom {
     this.#place();
   }
 
+  // A point of the frame in pixels of the photo, and back.
+  toPhoto({ x, y }) {
+    return { x: (x - this.x) / this.scale, y: (y - this.y) / this.scale };
+  }
+
+  toFrame({ x, y }) {
+    return { x: x * this.scale + this.x, y: y * this.scale + this.y };
+  }
+
   // Keeps the point of the photo under `point` (relative to the frame's corner) where it is.
   #to(wanted, point) {
     if (!this.image) return;
