@@ -18,7 +18,7 @@ import polars as pl
 from PIL import Image
 
 from counterground.errors import UsageError
-from counterground.files import cache_dir, check_apart, check_only, write_bytes
+from counterground.files import cache_dir, check_apart, check_only, relative_way, write_bytes
 from counterground.masks._found import Asked, Found, Mask, MaskSource, read_mask
 from counterground.masks._masks import (
     DESCRIPTION_FILE,
@@ -126,6 +126,7 @@ def make_masks(
     boxes = known_boxes(benchmark, settings)
     opened = open_source(str(source), benchmark, boxes, settings, accept_licences)
     description = _description(benchmark, str(source), opened, boxes, settings)
+    description["photos"] = relative_way(folder, benchmark.root)
     _claim(folder, description, overwrite=overwrite)
     making = _Making(benchmark, folder, opened, boxes, settings)
     rows = []
@@ -218,7 +219,8 @@ class _Making:
             found = self._found(self._asked(photo), target)
         except UnreadablePhoto as error:
             found = Found(None, "unreadable", error.reason)
-        row = {"path": path, "photo_id": photo["photo_id"], "origin": self.source.origin}
+        row = {name: photo[name] for name in ("path", "photo_id", "class_name")}
+        row["origin"] = self.source.origin
         row["detail"] = found.detail or None
         if found.mask is None:
             target.unlink(missing_ok=True)
