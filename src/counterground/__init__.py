@@ -37,7 +37,7 @@ if _TYPE_CHECKING:
     from counterground.construction.ingest.imports import ImportOptions, import_photos
     from counterground.decision import Check, Plan
     from counterground.inference import Settings
-    from counterground.masks import Masks, MaskLimits, MaskSettings, read_masks, with_masks
+    from counterground.masks import MaskLimits, Masks, MaskSettings, read_masks, with_masks
     from counterground.models import list_models
     from counterground.photos import Benchmark, LabelSpace
     from counterground.pool import Pool, open_pool
@@ -119,10 +119,10 @@ __all__ = [
     "ImportOptions",
     "LabelSettings",
     "LabelSpace",
-    "Plan",
     "MaskLimits",
     "MaskSettings",
     "Masks",
+    "Plan",
     "Pool",
     "Run",
     "Settings",

@@ -42,7 +42,9 @@ def test_boxes_come_from_annotations_too(tmp_path):
     several = [[15, 8, 10, 10], [30, 20, 12, 12]]
     content = {
         "images": [{"id": 1, "file_name": "a.png", "width": SIZE[0], "height": SIZE[1]}],
-        "annotations": [{"id": 5 + n, "image_id": 1, "category_id": 1, "bbox": box} for n, box in enumerate(several)],
+        "annotations": [
+            {"id": 5 + n, "image_id": 1, "category_id": 1, "bbox": box} for n, box in enumerate(several)
+        ],
         "categories": [{"id": 1, "name": "ice bear"}],
     }
     file = tmp_path / "boxes.json"
@@ -95,7 +97,12 @@ def test_without_a_box_grabcut_must_be_told_what_stands_for_it(tmp_path):
 
 
 def test_a_box_that_says_nothing_gives_no_mask(tmp_path):
-    columns = {"box_x": [0.0, 100.0], "box_y": [0.0, 0.0], "box_width": [60.0, 5.0], "box_height": [40.0, 5.0]}
+    columns = {
+        "box_x": [0.0, 100.0],
+        "box_y": [0.0, 0.0],
+        "box_width": [60.0, 5.0],
+        "box_height": [40.0, 5.0],
+    }
     benchmark = make_benchmark(tmp_path / "photos", {"a.png": ellipse(), "b.png": ellipse()}, **columns)
     masks = make_masks(benchmark, "grabcut", tmp_path / "masks")
     assert masks.table["reason"].to_list() == ["no box", "no box"]
@@ -110,4 +117,4 @@ def test_a_photo_that_cannot_be_read_is_named(benchmark, tmp_path):
     (tmp_path / "photos/a.png").write_bytes(whole[: len(whole) // 2])
     masks = make_masks(benchmark, "grabcut", tmp_path / "masks")
     assert masks.table.row(0, named=True)["reason"] == "unreadable"
-    assert not Image.open(tmp_path / "photos/b.png").getbbox() is None
+    assert Image.open(tmp_path / "photos/b.png").getbbox() is not None

@@ -87,8 +87,13 @@ def test_every_kind_of_outline_is_as_pycocotools_draws_it(annotated, tmp_path):
 
 def test_random_masks_survive_both_kinds_of_rle(annotated, tmp_path):
     draw = np.random.default_rng(0)
-    drawn = [Image.fromarray((draw.random((HEIGHT, WIDTH)) < share).astype(np.uint8) * 255) for share in (0.02, 0.5, 0.9)]
-    shown = [[{"segmentation": rle(mask, compressed=compressed)}] for mask in drawn for compressed in (True, False)]
+    drawn = [
+        Image.fromarray((draw.random((HEIGHT, WIDTH)) < share).astype(np.uint8) * 255)
+        for share in (0.02, 0.5, 0.9)
+    ]
+    shown = [
+        [{"segmentation": rle(mask, compressed=compressed)}] for mask in drawn for compressed in (True, False)
+    ]
     _, rows = made(annotated(shown), tmp_path)
     for row, mask in zip(rows, [mask for mask in drawn for _ in range(2)], strict=True):
         assert (pixels(tmp_path / "masks" / row["mask"]) == np.asarray(mask)).all()
@@ -130,7 +135,10 @@ def test_crowds_other_categories_and_what_is_missing_are_named(annotated, tmp_pa
         "5.jpg": ("unreadable", "annotation 106 is no list of polygons: x, y, x, y, x, y, ..."),
         "6.jpg": ("unreadable", "annotation 107 has damaged RLE"),
         "7.jpg": ("unreadable", "annotation 108 has damaged RLE"),
-        "8.jpg": ("wrong size", f"annotation 109 has the size {[WIDTH, HEIGHT]}, the photo {[HEIGHT, WIDTH]}"),
+        "8.jpg": (
+            "wrong size",
+            f"annotation 109 has the size {[WIDTH, HEIGHT]}, the photo {[HEIGHT, WIDTH]}",
+        ),
         "9.jpg": ("empty", None),
         "10.jpg": ("wrong size", "annotated at 30 x 20 pixels, the photo has 60 x 40"),
     }
@@ -165,7 +173,9 @@ def test_a_class_may_have_another_name_among_the_categories(annotated, tmp_path)
 
 
 def test_panoptic_segments_are_the_colours_of_a_png(tmp_path):
-    benchmark = make_benchmark(tmp_path / "photos", dict.fromkeys(["a.jpg", "b.jpg", "c.jpg", "d.jpg"], ellipse()))
+    benchmark = make_benchmark(
+        tmp_path / "photos", dict.fromkeys(["a.jpg", "b.jpg", "c.jpg", "d.jpg"], ellipse())
+    )
     ids = {3: ellipse((2, 2, 20, 20)), 70_000: ellipse((30, 10, 55, 35)), 256: ellipse((22, 0, 28, 39))}
     painted = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for number, mask in ids.items():

@@ -48,7 +48,9 @@ def test_the_alpha_of_photos(tmp_path):
     assert (pixels(tmp_path / "masks/files/alpha.png.png") == np.asarray(mask)).all()
 
 
-@pytest.mark.parametrize("name", ["ox/grass/a.png.png", "ox/grass/a.png", "grass/a.png", "a.png.png", "a.png"])
+@pytest.mark.parametrize(
+    "name", ["ox/grass/a.png.png", "ox/grass/a.png", "grass/a.png", "a.png.png", "a.png"]
+)
 def test_a_png_has_the_name_of_the_photo_with_or_without_suffix_and_folders(tmp_path, name):
     benchmark = make_benchmark(tmp_path / "photos", {"ox/grass/a.png": ellipse()})
     file = tmp_path / "pngs" / name
@@ -59,7 +61,7 @@ def test_a_png_has_the_name_of_the_photo_with_or_without_suffix_and_folders(tmp_
 
 
 def test_what_a_folder_lacks_is_named_and_counted(tmp_path):
-    names = "good missing size empty full dark coloured damaged twice/x other/x".split()
+    names = ["good", "missing", "size", "empty", "full", "dark", "coloured", "damaged", "twice/x", "other/x"]
     benchmark = make_benchmark(tmp_path / "photos", {f"{name}.jpg": ellipse() for name in names})
     folder = tmp_path / "pngs"
     folder.mkdir()
@@ -122,5 +124,5 @@ def test_a_folder_of_other_names_is_refused(tmp_path):
 
 def test_an_unknown_source_is_named(tmp_path):
     benchmark = make_benchmark(tmp_path / "photos", {"a.jpg": ellipse()})
-    with pytest.raises(UsageError, match="'grabcat' is no source of masks.*Did you mean 'grabcut'"):
+    with pytest.raises(UsageError, match=r"'grabcat' is no source of masks.*Did you mean 'grabcut'"):
         make_masks(benchmark, "grabcat", tmp_path / "masks")

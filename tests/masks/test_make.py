@@ -51,7 +51,8 @@ def test_an_interrupted_run_continues_and_ends_in_the_same_bytes(benchmark, tmp_
 def test_two_processes_at_once_give_one_whole_set(benchmark, tmp_path):
     folder = write_benchmark(benchmark, tmp_path / "written")
     program = (
-        "import sys; from counterground.masks import make_masks; from counterground.photos import read_benchmark;"
+        "import sys; from counterground.masks import make_masks;"
+        "from counterground.photos import read_benchmark;"
         "make_masks(read_benchmark(sys.argv[1]), 'grabcut', sys.argv[2])"
     )
     given = [sys.executable, "-c", program, str(folder), str(tmp_path / "masks")]
@@ -63,7 +64,7 @@ def test_two_processes_at_once_give_one_whole_set(benchmark, tmp_path):
 
 def test_other_masks_are_replaced_only_on_request(benchmark, tmp_path):
     make_masks(benchmark, "boxes", tmp_path / "masks")
-    with pytest.raises(UsageError, match="holds other masks.*--overwrite"):
+    with pytest.raises(UsageError, match=r"holds other masks.*--overwrite"):
         make_masks(benchmark, "grabcut", tmp_path / "masks")
     made = make_masks(benchmark, "grabcut", tmp_path / "masks", overwrite=True)
     assert set(made.table["origin"]) == {"grabcut"}

@@ -59,7 +59,12 @@ def sam(tmp_path):
             "global_attn_indexes": [0],
             "window_size": 0,
         },
-        prompt_encoder_config={**side, "hidden_size": 16, "image_embedding_size": 8, "mask_input_channels": 4},
+        prompt_encoder_config={
+            **side,
+            "hidden_size": 16,
+            "image_embedding_size": 8,
+            "mask_input_channels": 4,
+        },
         mask_decoder_config={
             "hidden_size": 16,
             "mlp_dim": 32,
@@ -71,7 +76,9 @@ def sam(tmp_path):
     folder = tmp_path / "sam"
     SamModel(config).eval().save_pretrained(folder)
     images = SamImageProcessor(
-        size={"longest_edge": 64}, pad_size={"height": 64, "width": 64}, mask_pad_size={"height": 16, "width": 16},
+        size={"longest_edge": 64},
+        pad_size={"height": 64, "width": 64},
+        mask_pad_size={"height": 16, "width": 16},
         mask_size={"longest_edge": 16},
     )
     SamProcessor(images).save_pretrained(folder)
@@ -93,7 +100,7 @@ def test_a_model_that_names_its_segments_gives_what_transformers_gives(benchmark
     assert (pixels(tmp_path / "masks" / row["mask"]) == np.asarray(expected[0])).all()
     assert masks.rough
     assert masks.description["weights"]["accepted"] == "unverified"
-    assert any("their licence (unverified) was accepted" in note for note in masks.notes)
+    assert any("under the licence of its weights (unverified)" in note for note in masks.notes)
 
 
 def test_what_a_model_does_not_find_is_named(benchmark, segformer, tmp_path):
@@ -202,7 +209,10 @@ def test_weights_of_ones_own_run_in_rembg(benchmark, tmp_path):
     rembg = pytest.importorskip("rembg", reason="rembg is an extra of its own")
     onnx = pytest.importorskip("onnx")
     node = onnx.helper.make_node("ReduceMax", ["x", "axes"], ["y"], keepdims=1)
-    value = [onnx.helper.make_tensor_value_info(*each) for each in (("x", 1, [1, 3, 320, 320]), ("y", 1, [1, 1, 320, 320]))]
+    value = [
+        onnx.helper.make_tensor_value_info(*each)
+        for each in (("x", 1, [1, 3, 320, 320]), ("y", 1, [1, 1, 320, 320]))
+    ]
     graph = onnx.helper.make_graph(
         [node], "brightest", value[:1], value[1:], [onnx.helper.make_tensor("axes", 7, [1], [1])]
     )

@@ -56,7 +56,11 @@ def test_measures_of_a_mask_are_counted_by_hand(judged):
         (rectangles((0, 10, WIDTH, HEIGHT)), {}, "touches edges"),
         (rectangles(*[(9 * n, 5, 9 * n + 5, 30) for n in range(1, 6)]), {"max_parts": 4}, "many parts"),
         (rectangles((5, 5, 40, 35), holes=[(10, 10, 30, 30)]), {}, "holes"),
-        (rectangles((0, 0, 59, 39), holes=[(10, 10, 49, 29)]), {"min_area": 0.8}, "too small; touches edges; holes"),
+        (
+            rectangles((0, 0, 59, 39), holes=[(10, 10, 49, 29)]),
+            {"min_area": 0.8},
+            "too small; touches edges; holes",
+        ),
     ],
 )
 def test_each_limit_gives_its_reason(judged, mask, limits, reason):
@@ -88,7 +92,13 @@ def test_limits_judge_anew_and_make_nothing_anew(judged, tmp_path):
 
 @pytest.mark.parametrize(
     "limits",
-    [{"min_area": 0.5, "max_area": 0.5}, {"max_area": 2}, {"max_edges": 5}, {"max_parts": 0}, {"max_holes": -1}],
+    [
+        {"min_area": 0.5, "max_area": 0.5},
+        {"max_area": 2},
+        {"max_edges": 5},
+        {"max_parts": 0},
+        {"max_holes": -1},
+    ],
 )
 def test_limits_that_make_no_sense_are_refused(limits):
     with pytest.raises(UsageError):

@@ -19,10 +19,11 @@ _PERCENT = click.FloatRange(0, 100)
 @click.command(
     cls=Command,
     examples="""
-        counterground masks stamps --from manifest --out masks
+        counterground masks my-photos --from my-masks --out masks
         counterground masks my-photos --from annotations.json --out masks
         counterground masks my-photos --from grabcut --boxes boxes.json --out masks
-        counterground masks my-photos --from rembg:u2net --accept-licence apache-2.0 --out masks
+        counterground masks my-photos --from rembg:u2net \\
+          --accept-licence apache-2.0 --out masks
     """,
 )
 @click.argument("benchmark")

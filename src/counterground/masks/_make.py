@@ -144,7 +144,7 @@ def _description(
     weights, notes = opened.weights, list(opened.notes)
     if weights is not None:
         notes.append(
-            f"Masks were made with the weights of {weights.name}; their licence ({weights.licence}) was accepted."
+            f"Masks were made by {weights.name}, under the licence of its weights ({weights.licence})."
         )
     content = {
         "format": _FORMAT,
