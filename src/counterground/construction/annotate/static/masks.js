@@ -15,7 +15,7 @@ import { Zoom } from "./zoom.js";
 
 const { task } = page;
 const BEAT = 45_000;
-const VIEWS = { all: "Mask", outline: "Outline", none: "Photo only" };
+const VIEWS = { all: "tint", outline: "outline", none: "photo" };
 const TIPS = {
   brush: "Drag to draw. Two fingers zoom.",
   polygon: "Click corner after corner. A click on the first one closes it.",
@@ -26,7 +26,7 @@ const buttons = [...document.querySelectorAll(".choice")];
 class Progress extends Counter {
   draw() {
     super.draw();
-    $("left").textContent = `${this.left.toLocaleString("en")} left`;
+    $("left").textContent = `· ${this.left.toLocaleString("en")} left`;
   }
 }
 
@@ -104,7 +104,7 @@ function drawTools() {
   for (const kind of ["brush", "polygon", "move"]) press(`tool-${kind}`, tools.kind === kind);
   press("adds", !tools.erasing);
   press("erases", tools.erasing);
-  $("sizes").classList.toggle("unused", tools.kind !== "brush");
+  $("size").disabled = tools.kind !== "brush";
   $("size").value = $("size-said").value = tools.size;
   $("tip").textContent = tools.open ? "Enter, or a click on the first corner, closes it." : TIPS[tools.kind];
   $("save").lastChild.textContent = tools.open ? " Close" : " Save";
@@ -117,7 +117,7 @@ function showMask() {
   overlay.shown = all[(all.indexOf(overlay.shown) + 1) % all.length];
   overlay.draw();
   drawTools();
-  say(VIEWS[overlay.shown]);
+  say(`View: ${VIEWS[overlay.shown]}.`);
 }
 
 // --- what annotators do
@@ -151,16 +151,15 @@ function redraw() {
 async function save() {
   if (tools.open) return tools.close();
   const photo = deck.current;
-  const share = photo.drawing.share();
-  if (share === 0) return warn("The mask is empty: draw the object, or go back and reject the photo.");
-  if (share === 1) return warn("The mask covers the whole photo: erase the background.");
   saving = true;
+  notice("Saving the drawing …", 150);
   try {
-    notice("Saving the drawing …", 150);
-    const mask = await photo.drawing.png();
+    const { share, png } = await photo.drawing.finish();
+    if (share === 0) return warn("The mask is empty: draw the object, or go back and reject the photo.");
+    if (share === 1) return warn("The mask covers the whole photo: erase the background.");
     notice("");
     tools.stop();
-    decide("redrawn", mask);
+    decide("redrawn", png);
   } catch (failure) {
     warn(failure.message);
   } finally {
