@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,9 +108,9 @@ def _grabcut(colours: npt.NDArray[np.uint8], around: _Inside) -> _Inside:
 
     cv2.setRNGSeed(0)  # of this thread: its clusters of colours start at random
     state = np.where(around, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
-    models: list[Any] = [np.zeros((1, 65)), np.zeros((1, 65))]
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))  # Gaussian mixtures, filled by GrabCut
     bgr = np.ascontiguousarray(colours[..., ::-1])
-    cv2.grabCut(bgr, state, None, *models, _ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(bgr, state, (0, 0, 1, 1), background, foreground, _ITERATIONS, cv2.GC_INIT_WITH_MASK)
     return np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 

@@ -115,7 +115,7 @@ class _Annotated:
         matched = NameMatch(photos, names, stems=False)
         if not matched.claims:
             raise UsageError(
-                f"No image of {path} is a photo of {benchmark.name}: {next(iter(names), '')!r} is none of "
+                f"No image of {path} is a photo of {benchmark.name}: {next(iter(names), '')!r} is not "
                 f"{photos[0]!r}."
             )
         classes = set(benchmark.photos["class_name"].to_list())
@@ -170,12 +170,12 @@ def _categories(
     ids = defaultdict(set)
     for key, category in content.categories.items():
         ids[name_key(str(category["name"]))].add(key)
-    for name, category in called.items():
+    for name, wanted in called.items():
         if name not in classes:
             raise UsageError(f"There is no class {name!r}.{did_you_mean(name, classes)}")
-        if name_key(category) not in ids:
+        if name_key(wanted) not in ids:
             known = [str(each["name"]) for each in content.categories.values()]
-            raise UsageError(f"{path} has no category {category!r}.{did_you_mean(category, known)}")
+            raise UsageError(f"{path} has no category {wanted!r}.{did_you_mean(wanted, known)}")
     found = {name: frozenset(ids.get(name_key(called.get(name, name)), ())) for name in classes}
     if not any(found.values()):
         raise UsageError(
@@ -230,7 +230,7 @@ def _run_lengths(outline: dict[str, Any], size: tuple[int, int], number: str) ->
         raise _OutlineError(
             "wrong size", f"{number} has the size {outline.get('size')}, the photo [{height}, {width}]"
         )
-    counts = outline.get("counts")
+    counts: Any = outline.get("counts")
     if isinstance(counts, str | bytes):
         counts = _uncompressed(counts.encode() if isinstance(counts, str) else counts)
     whole = isinstance(counts, list) and all(isinstance(run, int) and run >= 0 for run in counts)

@@ -76,8 +76,8 @@ def folder_source(folder: Path, benchmark: Benchmark) -> MaskSource:
     matched = NameMatch(photos, by_name, stems=True)
     if not matched.claims:
         raise UsageError(
-            f"No PNG of {folder} has the name of a photo: {files[0].relative_to(folder).as_posix()!r} is none "
-            f"of {photos[0]!r}. A mask has the photo's name, with or without its suffix, and .png."
+            f"No PNG of {folder} has the name of a photo: {files[0].relative_to(folder).as_posix()!r} is not "
+            f"{photos[0]!r}. A mask has the photo's name, with or without its suffix, and .png."
         )
 
     def find(photo: Asked) -> Found:

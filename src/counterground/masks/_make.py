@@ -144,7 +144,7 @@ def _description(
     weights, notes = opened.weights, list(opened.notes)
     if weights is not None:
         notes.append(
-            f"Masks were made with the weights of {weights.name}, whose licence ({weights.licence}) was accepted."
+            f"Masks were made with the weights of {weights.name}; their licence ({weights.licence}) was accepted."
         )
     content = {
         "format": _FORMAT,
