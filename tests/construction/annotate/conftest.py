@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from made_pools import fill_pool
@@ -31,6 +32,12 @@ for line in sys.stdin:
     print("exit", main(job["arguments"]), flush=True)
     os._exit(0)
 """
+
+
+@pytest.fixture(scope="session")
+def audit():
+    """JavaScript that finds what cannot be read, named or hit on a page."""
+    return Path(__file__).with_name("audit.js").read_text()
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +66,8 @@ class Server:
 
     def __init__(self, nursery, folder, pool, *options, annotators=("ann",)):
         names = [word for name in annotators for word in ("--annotator", name)]
-        folder_served = getattr(pool, "root", pool)
-        arguments = ["label", str(folder_served), "--no-open", *names, *map(str, options)]
+        served = pool if isinstance(pool, Path) else pool.root
+        arguments = ["label", str(served), "--no-open", *names, *map(str, options)]
         self.errors = folder / "errors.txt"
         self.errors.touch()
         os.mkfifo(folder / "out")
