@@ -18,7 +18,7 @@ const BEAT = 45_000;
 const VIEWS = { all: "tint", outline: "outline", none: "photo" };
 const TIPS = {
   brush: "Drag to draw. Two fingers zoom.",
-  polygon: "Click corner after corner. A click on the first one closes it.",
+  polygon: "Click corners; the first one closes it.",
   move: "Drag to move, click to zoom.",
 };
 const buttons = [...document.querySelectorAll(".choice")];
@@ -26,7 +26,7 @@ const buttons = [...document.querySelectorAll(".choice")];
 class Progress extends Counter {
   draw() {
     super.draw();
-    $("left").textContent = `· ${this.left.toLocaleString("en")} left`;
+    $("left").textContent = `${this.left.toLocaleString("en")} left`;
   }
 }
 
@@ -106,7 +106,7 @@ function drawTools() {
   press("erases", tools.erasing);
   $("size").disabled = tools.kind !== "brush";
   $("size").value = $("size-said").value = tools.size;
-  $("tip").textContent = tools.open ? "Enter, or a click on the first corner, closes it." : TIPS[tools.kind];
+  $("tip").textContent = tools.open ? "Enter or the first corner closes it." : TIPS[tools.kind];
   $("save").lastChild.textContent = tools.open ? " Close" : " Save";
 }
 
@@ -208,8 +208,8 @@ function end() {
   box.hidden = false;
   box.focus({ preventScroll: true });
   const { session, done } = counter;
-  const mine = session ? `You decided on ${session} of them in this session. ` : "";
-  box.querySelector(".session").textContent = `${mine}All ${done.toLocaleString("en")} are decided, or on somebody's screen.`;
+  const mine = session ? `You decided on ${session.toLocaleString("en")} in this session. ` : "";
+  box.querySelector(".session").textContent = `${mine}${done.toLocaleString("en")} are decided${counter.left ? `, ${counter.left.toLocaleString("en")} are on somebody else's screen` : ""}.`;
   box.querySelector(".again").addEventListener("click", () => {
     box.hidden = true;
     void advance();
