@@ -30,6 +30,7 @@ if _TYPE_CHECKING:
     from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
     from counterground.comparison import Comparison
     from counterground.construction.annotate import LabelSettings, label_pool
+    from counterground.construction.annotate.masks import ServerSettings, review_masks
     from counterground.construction.curate import CurateSettings, curate
     from counterground.construction.discover import Discovery
     from counterground.construction.export import CardFacts, ShardSize
@@ -37,7 +38,7 @@ if _TYPE_CHECKING:
     from counterground.construction.ingest.imports import ImportOptions, import_photos
     from counterground.decision import Check, Plan
     from counterground.inference import Settings
-    from counterground.masks import Masks, MaskLimits, MaskSettings, read_masks, with_masks
+    from counterground.masks import MaskLimits, Masks, MaskSettings, read_masks, with_masks
     from counterground.models import list_models
     from counterground.photos import Benchmark, LabelSpace
     from counterground.pool import Pool, open_pool
@@ -72,6 +73,7 @@ _ROOMS = {
     "Pool": "pool",
     "Run": "results",
     "Settings": "inference",
+    "ServerSettings": "construction.annotate.masks",
     "ShardSize": "construction.export",
     "TheorySettings": "study",
     "bibliography": "api",
@@ -97,6 +99,7 @@ _ROOMS = {
     "plan": "api",
     "read_masks": "masks",
     "reproduce": "api",
+    "review_masks": "construction.annotate.masks",
     "scores": "api",
     "study_coloredcoco": "study",
     "study_multicoloredmnist": "study",
@@ -119,12 +122,13 @@ __all__ = [
     "ImportOptions",
     "LabelSettings",
     "LabelSpace",
-    "Plan",
     "MaskLimits",
     "MaskSettings",
     "Masks",
+    "Plan",
     "Pool",
     "Run",
+    "ServerSettings",
     "Settings",
     "ShardSize",
     "TheorySettings",
@@ -152,6 +156,7 @@ __all__ = [
     "plan",
     "read_masks",
     "reproduce",
+    "review_masks",
     "scores",
     "study_coloredcoco",
     "study_multicoloredmnist",
