@@ -60,7 +60,9 @@ _FOREGROUND, _ROW = 1.0, 0.6
 
 SCENES = (
     Scene("200 foregrounds, 100 background photographs"),
+    Scene("the same, no reliance", reliance=0.0),
     *(Scene(f"the same, planted dose of {dose} %", dose=dose / 100) for dose in (0, 25, 50, 75, 95)),
+    Scene("photographs differ more (0.8 probits)", of_background=0.8),
     Scene("3 photographs of each label", backgrounds=3, each=3),
     Scene("uneven clusters of both", clusters="uneven"),
     Scene("20 foregrounds, 1 class", classes=1, foregrounds=20),

@@ -41,7 +41,6 @@ _ROWS = ("csv", "json", "parquet")
         counterground scores runs/a runs/b -m efficientnet-lite0 --format csv
         counterground scores runs/first --by background
         counterground scores runs/first --contrast drop
-        counterground scores runs/swapped --effects
         counterground scores runs/first --format model-card -o model-card.md
     """,
 )
