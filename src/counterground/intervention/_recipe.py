@@ -249,9 +249,11 @@ def _soft_edge(photo: Pixels, mask: Pixels, edge: int) -> Pixels:
     )
     offset = mean_mask - slope * mean
     soft = cv2.blur(slope, size) * guide + cv2.blur(offset, size)
-    # The outermost pixels of a mask are mostly background: the edge is moved inwards by half its width.
-    soft = cv2.GaussianBlur(np.clip(soft, 0, 1), (0, 0), edge / 3)
-    return np.asarray(np.clip((soft - 0.25) / 0.7, 0, 1) * 255 + 0.5, np.uint8)
+    # The outermost pixels of a mask are mostly background: the edge lies a little inside. What is further
+    # inside stays opaque, however much it looks like the background.
+    soft = np.clip((cv2.GaussianBlur(np.clip(soft, 0, 1), (0, 0), edge / 3) - 0.25) / 0.7, 0, 1)
+    core = np.clip((cv2.GaussianBlur(firm, (0, 0), 1) - 0.5) / 0.4, 0, 1)
+    return np.asarray(np.maximum(soft, core) * 255 + 0.5, np.uint8)
 
 
 def _own_colours(photo: Pixels, alpha: Pixels) -> Pixels:

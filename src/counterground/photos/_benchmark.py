@@ -86,6 +86,7 @@ class Benchmark:
         notes: sentences that every output must repeat.
         discovery: how a model chose its pairs of backgrounds; None where none did.
         design: cells, contrasts and shares of cells that its scores are about.
+        masks_root: folder the manifest's masks are relative to; None where that is ``root``.
         made: photos that are made in memory when they are read, by path; all others are files.
 
     Raises:
@@ -99,6 +100,7 @@ class Benchmark:
     notes: tuple[str, ...] = ()
     discovery: Discovered | None = None
     design: Design = DESIGN
+    masks_root: Path | None = None
     made: Mapping[str, MadePhoto] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -224,6 +226,10 @@ class Benchmark:
     def photo_source(self, row_path: str) -> AnyPhoto:
         """Return what the photo of a manifest path is read from: its file, or how it is made."""
         return self.made.get(row_path) or self.photo_path(row_path)
+
+    def mask_path(self, row_mask: str) -> Path:
+        """Return the file of a manifest's mask."""
+        return (self.masks_root or self.root) / row_mask
 
 
 def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
