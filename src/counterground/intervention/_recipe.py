@@ -189,9 +189,7 @@ def _object(source: MaskedPhoto) -> Cutout:
 
 
 def _background(source: MaskedPhoto) -> _Background:
-    return _BACKGROUNDS.get(
-        source.contents, lambda: _Background(refill(_photo(source), _mask(source)))
-    )
+    return _BACKGROUNDS.get(source.contents, lambda: _Background(refill(_photo(source), _mask(source))))
 
 
 def _reduced(size: tuple[int, int]) -> tuple[int, int]:
@@ -371,6 +369,15 @@ def _matched(colours: Pixels, alpha: Pixels, canvas: Pixels) -> Pixels:
 
 def _pixels_of(part: float, shape: tuple[int, ...]) -> int:
     return max(2, round(part * min(shape)))
+
+
+def check_installed() -> None:
+    """See that composites can be made.
+
+    Raises:
+        MissingExtraError: OpenCV is not installed.
+    """
+    _cv2()
 
 
 def _cv2() -> Any:
