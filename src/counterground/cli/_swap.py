@@ -19,6 +19,10 @@ from counterground.cli._options import (
 )
 
 
+def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[str]:
+    return [part.strip() for part in given.split(",") if part.strip()]
+
+
 @click.command(
     cls=Command,
     examples="""
@@ -52,12 +56,17 @@ from counterground.cli._options import (
 )
 @click.option(
     "--kinds",
+    default="original,pasted,refilled,same,other,grey,background_only,mixed_same,mixed_rand,placed_common,"
+    "placed_counter",
+    callback=_listed,
     metavar="KIND,KIND,...",
     help="Which composites: original, pasted, refilled, same, other, grey, background_only, mixed_same, "
     "mixed_rand, placed_common, placed_counter.  [default: all]",
 )
 @click.option(
     "--labels",
+    default="",
+    callback=_listed,
     metavar="LABEL,LABEL,...",
     help="Backgrounds that objects are put on.  [default: all with enough photos]",
 )
@@ -98,15 +107,7 @@ from counterground.cli._options import (
 @generative_options
 @cluster_options
 @photos_option("Include small copies of photos in report.html.")
-def swap(
-    benchmark: str,
-    model_specs: tuple[str, ...],
-    out: Path,
-    kinds: str | None,
-    labels: str | None,
-    examples: int,
-    **options: Any,
-) -> None:
+def swap(benchmark: str, model_specs: tuple[str, ...], out: Path, **options: Any) -> None:
     """Put the objects of BENCHMARK on other backgrounds and evaluate models on the composites.
 
     The same object on each background shows what the background causes. BENCHMARK needs masks of its objects
@@ -116,26 +117,14 @@ def swap(
     from counterground.api import swap as run_swap
     from counterground.cli._show import show_swap
 
-    listed = {name: _listed(text) for name, text in (("kinds", kinds), ("labels", labels)) if text}
     missing: list[str] = []
     run = run_swap(
-        benchmark,
-        model_specs,
-        out=out,
-        examples=examples,
-        show_progress=not is_quiet(),
-        warn=missing.append,
-        **listed,
-        **options,
+        benchmark, model_specs, out=out, show_progress=not is_quiet(), warn=missing.append, **options
     )
     show_swap(run)
     for line in missing:
         click.echo(line, err=True)
-    if examples:
+    if options["examples"]:
         click.echo(f"Examples: {out / 'examples.png'}")
     if not missing:
         click.echo(f"Report: {out / 'report.html'}")
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,4 +1,4 @@
-"""Which object stands on which background: drawn with a seed, the same number of each label for each object."""
+"""Which object stands on which background: drawn with a seed, as many of each label for each object."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ KINDS = (
 """What a row of a swap may be; see the README."""
 _OF_LABELS = ("same", "other")
 _PAIRS = (("mixed_same", "mixed_rand"), ("placed_common", "placed_counter"))
+_TEXTS = (
+    *("background", "group", "own_group", "background_class", "background_cluster"),
+    *("mask", "licence", "attribution"),
+)
 _PER_CUTOUT = 2
 PER_LABEL = 4
 
@@ -107,8 +111,8 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     usable, notes = usable_photos(benchmark, show_progress=show_progress)
     if not usable:
         raise CounterGroundError(
-            f"No photo of {benchmark.name} has a mask that can be used: add --masks, such as a folder of PNGs "
-            f"or COCO annotations. {' '.join(notes[:1])}"
+            f"No photo of {benchmark.name} has a mask that can be used: add --masks, such as a folder "
+            f"of PNGs or COCO annotations. {' '.join(notes[:1])}"
         )
     drawn = _Draw(benchmark, usable, settings)
     rows = list(drawn.rows())
@@ -120,16 +124,15 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     frame = frame.with_columns(pl.col(_TEXTS).cast(pl.String))
     backgrounds = set(frame["background_photo"]) - {"grey"}
     said = (
-        f"Photos are composites (version {VERSION}, seed {settings.seed}): the objects of "
-        f"{counted(len(drawn.foregrounds), 'photo')} on the backgrounds of {counted(len(backgrounds), 'photo')} "
-        f"of {benchmark.name}, by counterground swap.",
+        f"Photos are composites of photos of {benchmark.name} (version {VERSION}, seed {settings.seed}): "
+        f"objects of {len(drawn.foregrounds):,}, backgrounds of {len(backgrounds):,}."
     )
     made = Benchmark(
         f"{benchmark.name}, swapped",
         benchmark.root,
         frame,
         benchmark.label_space,
-        (*benchmark.notes, *said, *notes, *drawn.notes),
+        (*benchmark.notes, said, *notes, *drawn.notes),
         benchmark.discovery,
         swap_design(frame),
         benchmark.masks_root,
@@ -138,8 +141,6 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     return SwapPlan(made, len(drawn.foregrounds), len(backgrounds))
 
 
-_TEXTS = ("background", "group", "own_group", "background_class", "background_cluster", "mask")
-_TEXTS += ("licence", "attribution")
 _Row = tuple[dict[str, Any], Composite | None]
 
 
@@ -272,7 +273,7 @@ class _Draw:
             usable = [photo for photo in usable if photo.label in self.labels]
             if left := [photo.path for photo in self._usable if photo.label not in self.labels]:
                 self.notes.append(
-                    f"{counted(len(left), 'photo')} on other backgrounds, or without a label, give no object: "
+                    f"{counted(len(left), 'photo')} without a label or on other backgrounds give no object: "
                     f"{named(left)}."
                 )
         rng = self._rng("foregrounds")
@@ -303,8 +304,8 @@ class _Draw:
                 lacking.setdefault("no usable photo of both groups, so no effect of size", []).append(name)
         if not self._groups:
             self.notes.append(
-                "The photos have no groups (common, counter): there is no background effect over classes, only "
-                "those of single backgrounds. `counterground discover` chooses pairs."
+                "The photos have no groups (common, counter): there is no background effect over classes, "
+                "only those of single backgrounds. `counterground discover` chooses pairs."
             )
         self.notes += [
             f"{len(names)} of {counted(len(classes), 'class')} with {what}: {', '.join(sorted(names))}."
@@ -335,14 +336,10 @@ class _Draw:
     def _placed(self, own: UsablePhoto) -> Iterator[_Row]:
         """Yield the object on its own background, where objects of common and of counter photos are."""
         index = own.row["class_index"]
+        match = self._settings.match_colour
         for group in GROUPS:
             for turn, donor in enumerate(self._donors[index, group].draw(self._places(index))):
-                recipe = Composite(
-                    own.masked,
-                    own.masked,
-                    placement=donor.placement,
-                    match_colour=self._settings.match_colour,
-                )
+                recipe = Composite(own.masked, own.masked, placement=donor.placement, match_colour=match)
                 yield self._row(own, f"placed_{group}", own, recipe, turn=turn, donor=donor)
 
     def _places(self, class_index: int) -> int:
@@ -358,7 +355,7 @@ class _Draw:
             donors = self._of_class[own.row["class_index"]].photos
             order = self._rng("placement", own.path).permutation(len(donors))
             placement = donors[order[turn % len(donors)]].placement
-        masked = behind and behind.masked
+        masked = behind.masked if behind else None
         return Composite(own.masked, masked, placement=placement, match_colour=self._settings.match_colour)
 
     def _row(
@@ -392,7 +389,7 @@ class _Draw:
             "swap": kind,
             "foreground": own.path,
             "background_photo": behind.path if behind else "grey",
-            "background_cluster": (donor or behind).cluster if behind else None,  # type: ignore[union-attr]
+            "background_cluster": source.cluster if (source := donor or behind) else None,
             "background_class": behind.row["class_name"] if behind else None,
             "own_group": own.row["group"],
             "object_area": place and place.area,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from counterground.errors import UsageError
+from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
 from counterground.intervention._examples import write_examples
 from counterground.intervention._plan import SwapSettings, plan_swap
 from counterground.intervention._recipe import VERSION, check_installed
-from counterground.models import AnyModels
+from counterground.models import AnyModels, check_specs, named_models
 from counterground.photos import Benchmark
-from counterground.results import BenchmarkRecord, InterventionRecord, Run
+from counterground.results import RUN_FILES, BenchmarkRecord, InterventionRecord, Run
 
 
 def swap_backgrounds(
@@ -44,6 +45,8 @@ def swap_backgrounds(
         CounterGroundError: see `plan_swap` and `evaluate_models`.
     """
     check_installed()
+    check_only(out, RUN_FILES, "a run")
+    check_specs([each.spec for each in named_models(models) if each.made is None])
     if benchmark.has_questions:
         raise UsageError(f"The photos of {benchmark.name} have questions about what they show: swap others.")
     if benchmark.made or "swap" in benchmark.photos.columns:

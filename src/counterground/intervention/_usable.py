@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from counterground.benchmarks import cutouts_shown
-from counterground.intervention._recipe import MaskedPhoto, Placement
+from counterground.intervention._recipe import OBJECT, MaskedPhoto, Placement
 from counterground.photos import (
     Benchmark,
     ObjectPlace,
@@ -125,20 +125,24 @@ def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None) ->
         pixels = read_mask(mask, expect_id=content)
     except UnreadablePhoto as error:
         return f"with an unreadable mask ({error.reason})"
-    if pixels.shape[::-1] != size:
-        return "with a mask of another size"
     place = object_place(pixels)
-    if not place.area:
-        return "with an empty mask"
-    if place.area > _MOST:
-        return f"with a mask that covers more than {_MOST:.0%} of the photo"
-    inside = pixels >= 128
-    centre = (
-        float(np.average(np.arange(n) + 0.5, weights=inside.sum(axis=a))) / n
-        for n, a in ((size[0], 0), (size[1], 1))
+    if pixels.shape[::-1] != size or not place.area or place.area > _MOST:
+        return _unfit(pixels.shape[::-1] == size, place.area)
+    inside = (pixels >= OBJECT).astype(np.float64)
+    across, down = (
+        float(inside.sum(axis=axis) @ (np.arange(side) + 0.5)) / inside.sum() / side
+        for axis, side in enumerate(size)
     )
     masked = MaskedPhoto(photo, row["photo_id"], mask, content)
-    return UsablePhoto(row, masked, place, Placement(place.area, *centre), cutout)
+    return UsablePhoto(row, masked, place, Placement(place.area, across, down), cutout)
+
+
+def _unfit(same_size: bool, area: float) -> str:
+    if not same_size:
+        return "with a mask of another size"
+    if not area:
+        return "with an empty mask"
+    return f"with a mask that covers more than {_MOST:.0%} of the photo"
 
 
 def groups_of_labels(photos: pl.DataFrame) -> dict[tuple[int, str], str]:
