@@ -337,7 +337,7 @@ def swap(
 ) -> Run:
     """Evaluate models on composites: the same objects on other backgrounds, which shows what these cause.
 
-    The run is like any other; `results.effects_of` says what backgrounds cause. Composites are made in memory
+    The run is like any other; its ``effects()`` are what backgrounds cause. Composites are made in memory
     and not kept.
 
     Args:

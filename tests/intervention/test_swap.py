@@ -13,7 +13,6 @@ import counterground as cg
 from counterground import models
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import swap_effects
-from counterground.results import effects_of
 
 MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
 QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3}
@@ -34,7 +33,7 @@ def run(discs, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def effects(run):
-    rows = effects_of(run).rows.filter(pl.col("class_name").is_null(), pl.col("background").is_null())
+    rows = run.effects(by_class=False).filter(pl.col("class_name").is_null(), pl.col("background").is_null())
     return {
         (model, name): (value, low, high)
         for model, name, value, low, high in rows.select(
@@ -110,7 +109,7 @@ def test_scores_compare_and_report_take_the_run(run, tmp_path):
 def test_effects_of_photos_as_they_are_is_refused(discs, tmp_path):
     plain = cg.evaluate(discs, MODELS, out=tmp_path / "plain", label_space="benchmark", report=False)
     with pytest.raises(UsageError, match="counterground swap"):
-        effects_of(plain)
+        plain.effects()
 
 
 def test_what_cannot_be_read_later_is_listed_with_its_reason(tmp_path):

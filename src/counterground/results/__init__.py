@@ -17,7 +17,7 @@ from counterground.results._contrast_table import (
     one_contrast,
     strata_notes,
 )
-from counterground.results._effects_table import EffectsView, effects_of
+from counterground.results._effects_table import EFFECTS, EffectScores, effect_scores, format_effects
 from counterground.results._eval_results import eval_results, eval_yaml
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
@@ -88,6 +88,7 @@ from counterground.results.tables import (
 )
 
 __all__ = [
+    "EFFECTS",
     "INFLATED",
     "NOTHING",
     "NO_GROUPS",
@@ -105,7 +106,7 @@ __all__ = [
     "ContrastScores",
     "CountsRecord",
     "DecisionRecord",
-    "EffectsView",
+    "EffectScores",
     "Estimate",
     "InterventionRecord",
     "LabelSpaceRecord",
@@ -130,7 +131,7 @@ __all__ = [
     "contrast_titles",
     "corrected_drops",
     "count",
-    "effects_of",
+    "effect_scores",
     "eval_results",
     "eval_yaml",
     "find_models",
@@ -138,6 +139,7 @@ __all__ = [
     "format_adjusted",
     "format_breakdown",
     "format_contrast",
+    "format_effects",
     "format_scores",
     "has_unpaired_backgrounds",
     "heading",
