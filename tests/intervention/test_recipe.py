@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from masked_photos import SIDE, disc, save
+from disc_photos import SIDE, disc, save
 from PIL import Image
 
 from counterground.intervention import Composite, MaskedPhoto, Placement

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from masked_photos import SIDE, background_only, coin, foreground_only, masked_photos
+from disc_photos import SIDE, background_only, coin, disc_photos, foreground_only
 from PIL import Image
 
 import counterground as cg
@@ -20,7 +20,7 @@ QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3
 
 @pytest.fixture(scope="module")
 def discs(tmp_path_factory):
-    return masked_photos(tmp_path_factory.mktemp("discs"), 6, soft=True)
+    return disc_photos(tmp_path_factory.mktemp("discs"), 6, soft=True)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_effects_of_photos_as_they_are_is_refused(discs, tmp_path):
 
 
 def test_what_cannot_be_read_later_is_listed_with_its_reason(tmp_path):
-    discs = masked_photos(tmp_path / "photos", 2, seed=5)
+    discs = disc_photos(tmp_path / "photos", 2, seed=5)
     lost = tmp_path / "photos/hen/grass/0.png"
 
     def forget(image):
