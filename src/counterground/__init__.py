@@ -31,6 +31,7 @@ if _TYPE_CHECKING:
     from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
     from counterground.comparison import Comparison
     from counterground.construction.annotate import LabelSettings, label_pool
+    from counterground.construction.annotate.masks import ServerSettings, review_masks
     from counterground.construction.curate import CurateSettings, curate
     from counterground.construction.discover import Discovery
     from counterground.construction.export import CardFacts, ShardSize
@@ -73,6 +74,7 @@ _ROOMS = {
     "Pool": "pool",
     "Run": "results",
     "Settings": "inference",
+    "ServerSettings": "construction.annotate.masks",
     "ShardSize": "construction.export",
     "TheorySettings": "study",
     "bibliography": "api",
@@ -98,6 +100,7 @@ _ROOMS = {
     "plan": "api",
     "read_masks": "masks",
     "reproduce": "api",
+    "review_masks": "construction.annotate.masks",
     "scores": "api",
     "study_coloredcoco": "study",
     "study_multicoloredmnist": "study",
@@ -127,6 +130,7 @@ __all__ = [
     "Plan",
     "Pool",
     "Run",
+    "ServerSettings",
     "Settings",
     "ShardSize",
     "TheorySettings",
@@ -154,6 +158,7 @@ __all__ = [
     "plan",
     "read_masks",
     "reproduce",
+    "review_masks",
     "scores",
     "study_coloredcoco",
     "study_multicoloredmnist",
