@@ -6,7 +6,15 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.photos import Benchmark, MadePhoto, UnreadablePhoto, load_photo, photo_geometry, photo_id, photo_size
+from counterground.photos import (
+    Benchmark,
+    MadePhoto,
+    UnreadablePhoto,
+    load_photo,
+    photo_geometry,
+    photo_id,
+    photo_size,
+)
 
 
 class Half(MadePhoto):
@@ -44,7 +52,11 @@ def half(tmp_path):
 
 def test_it_is_loaded_measured_and_hashed_as_a_file_is(half):
     loaded = load_photo(half, expect_id=half.photo_id)
-    assert (loaded.image.size, loaded.image.getpixel((0, 0)), loaded.converted) == ((20, 20), (1, 2, 3), False)
+    assert (loaded.image.size, loaded.image.getpixel((0, 0)), loaded.converted) == (
+        (20, 20),
+        (1, 2, 3),
+        False,
+    )
     assert photo_size(half) == (20, 20)
     assert photo_id(half) == half.photo_id
 
