@@ -29,6 +29,7 @@ EXTRAS = {
     "construction": "duckdb filelock imagehash segno sqlalchemy starlette uvicorn",
     "counteranimal": "gdown",
     "coco": "pycocotools",
+    "intervention": "cv2",
     "masks": "cv2 pymatting",
     "rembg": "rembg",
     "croissant": "mlcroissant",
@@ -100,6 +101,7 @@ REFUSED = {
     "collect": ("construction", ["collect", "new", "-c", "zebra"]),
     "import": ("construction", ["import", "new", "photos"]),
     "curate": ("construction", ["curate", "pool"]),
+    "swap": ("intervention", ["swap", "photos", *RUN, "--out", "swapped"]),
     "masks": ("masks", ["masks", "photos", "--from", "grabcut", "--inset", "10", "--out", "masks"]),
     "masks of rembg": (
         "rembg",
