@@ -2,6 +2,7 @@
 
 from counterground.mitigation._method import Mitigation
 from counterground.mitigation.methods._image_projection import IMAGE_PROJECTION, ROBOSHOT, TEXT_SUBTRACTION
+from counterground.mitigation.methods._masks import BACKGROUND_SUBTRACTION, FOREGROUND
 from counterground.mitigation.methods._prototypes import BALANCED_PROTOTYPES, PROTOTYPES
 from counterground.mitigation.methods._reweighting import AFR, DFR, GROUP_DRO
 from counterground.mitigation.methods._templates import SAGE, SAGE_SET, TEMPLATE_ENSEMBLE
@@ -26,6 +27,8 @@ METHODS: tuple[Mitigation, ...] = (
     AFR,
     DFR,
     GROUP_DRO,
+    BACKGROUND_SUBTRACTION,
+    FOREGROUND,
 )
 
 __all__ = ["METHODS"]

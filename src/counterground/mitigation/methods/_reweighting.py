@@ -9,7 +9,7 @@ from counterground.mitigation._method import FitData, Mended, Mitigation
 from counterground.mitigation.methods._shared import check_classes, groups_of
 
 # Of `group_dro`: full-batch steps, so fewer and larger ones than in the authors' minibatches.
-_STEPS, _LEARNING_RATE, _MOMENTUM, _GROUP_STEP = 300, 1.0, 0.9, 0.1
+_STEPS, _LEARNING_RATE, _MOMENTUM, _GROUP_STEP = 150, 1.0, 0.9, 0.03
 
 
 def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> Mended:

@@ -73,8 +73,10 @@ def sage_set(data: FitData, *, templates: int) -> Mended:
     """
     embeddings = encode_classes(data, "sage-set", prompt_templates("openai"))
     _check_two_classes(embeddings, data, "sage-set")
-    separation = [np.ptp(data.features @ each.T, axis=1).mean() for each in embeddings]
-    best = np.argsort(-np.array(separation), kind="stable")[:templates]
+    t, k, d = embeddings.shape
+    weight = embeddings.reshape(t * k, d).T.astype(data.features.dtype)
+    separation = np.ptp((data.features @ weight).reshape(-1, t, k), axis=2).mean(axis=0)
+    best = np.argsort(-separation, kind="stable")[:templates]
     return Mended(weight=text_weight(data, embeddings[best].mean(axis=0)))
 
 
