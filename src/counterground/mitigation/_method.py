@@ -14,6 +14,9 @@ GroupLabels = Literal["none", "fit", "choose"]
 Need = Literal["texts", "backgrounds", "masks"]
 """What a method works with beside the features: a text tower, background labels, masks of the objects."""
 
+Input = Literal["photo", "background", "foreground"]
+"""Features of a photo as it is, of its background with the object removed, of its object alone."""
+
 Rows = Callable[[np.ndarray], np.ndarray]
 
 
@@ -67,6 +70,7 @@ class Mended:
         normalise: whether features are divided by their length before the product.
         feature_hook: any function ``[n, d] -> [n, d]``, before all else.
         logit_hook: any function ``[n, k] -> [n, k]``, after all else.
+        inputs: the features that `logits` is given are this sum, see `mix`; others than ``"photo"`` need masks.
     """
 
     weight: np.ndarray
@@ -76,6 +80,11 @@ class Mended:
     normalise: bool = False
     feature_hook: Rows | None = None
     logit_hook: Rows | None = None
+    inputs: Mapping[Input, float] = field(default_factory=lambda: {"photo": 1.0})
+
+    def mix(self, given: Mapping[Input, np.ndarray]) -> np.ndarray:
+        """Return the features ``[n, d]`` that `logits` takes, of the ``given`` ``[n, d]`` of each input."""
+        return np.asarray(sum(np.float32(share) * given[name] for name, share in self.inputs.items()))
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return ``[n, k]`` float32 logits of ``[n, d]`` features; a row does not depend on the others."""
