@@ -225,7 +225,8 @@ class _Bench:
 
     def logits(self, mended: Mended, rows: np.ndarray, inputs: Mapping[Input, np.ndarray]) -> np.ndarray:
         """Return ``[m, k]`` logits of some photos."""
-        return mended.logits(inputs["photo"][rows])
+        needed = {name: inputs[name][rows] for name in mended.inputs}
+        return mended.logits(mended.mix(needed))
 
     def worth(self, mended: Mended, rows: np.ndarray, *, labels: bool) -> float:
         """Return how good a head is on the choosing photos, with or without a look at their groups."""
