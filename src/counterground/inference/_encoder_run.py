@@ -138,8 +138,8 @@ class EncoderRun:
         best = np.where(allowed[classes], scores, -np.inf).argmax(axis=1)
         return np.asarray(best == true[classes])
 
-    def write(self, outcomes: Sequence[HeadOutcome]) -> Run:
-        """Write a run of the model itself and of these heads.
+    def write(self, outcomes: Sequence[HeadOutcome], warnings: Sequence[str]) -> Run:
+        """Write a run of the model itself and of these heads, with further warnings.
 
         Raises:
             CounterGroundError: it cannot be written.
@@ -154,7 +154,9 @@ class EncoderRun:
                 update={"name": each.name, "description": description, "fingerprint": fingerprint}
             )
             models.append(ModelOutcome(record, each.predictions, read, device))
-        return finish_run(self.ready.request, models, self.out, self.started, {"request": self.hash})
+        return finish_run(
+            self.ready.request, models, self.out, self.started, {"request": self.hash}, warnings=warnings
+        )
 
 
 @contextmanager

@@ -129,6 +129,7 @@ def finish_run(
     more: dict[str, Any],
     *,
     answers: pl.DataFrame | None = None,
+    warnings: Sequence[str] = (),
     score: Callable[..., pl.DataFrame] = score_predictions,
 ) -> Run:
     """Check that every photo is accounted for, score the predictions and write the run.
@@ -140,6 +141,7 @@ def finish_run(
         started: ``time.monotonic()`` when the work began.
         more: further fields of ``run.json``.
         answers: texts of generative models.
+        warnings: further ones.
         score: from predictions to scores.
     """
     benchmark = request.benchmark
@@ -156,11 +158,11 @@ def finish_run(
     measured = photo_geometry(benchmark)
     predictions = predictions.join(measured.columns, on="path", how="left", maintain_order="left")
     info = run_info(request, outcomes, predictions, unreadable)
-    warnings = [*info.warnings, *measured.warnings]
+    said = [*info.warnings, *measured.warnings, *warnings]
     seconds = round(time.monotonic() - started, 2)
     run = Run(
         out,
-        info.model_copy(update={**more, "seconds": seconds, "warnings": warnings}),
+        info.model_copy(update={**more, "seconds": seconds, "warnings": said}),
         predictions,
         score(predictions, design=benchmark.design),
     )

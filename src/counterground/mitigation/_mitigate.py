@@ -38,7 +38,7 @@ from counterground.mitigation._side_effects import (
     with_object_size,
     with_watermark,
 )
-from counterground.mitigation._split import Fold, Rotation, rotate_clusters
+from counterground.mitigation._split import PARTS, Fold, Rotation, rotate_clusters
 from counterground.models import AnyModel, DualEncoder
 from counterground.photos import Benchmark
 from counterground.progress import progress_bar
@@ -53,12 +53,17 @@ from counterground.results import (
 )
 
 HEADS = "heads"
+_NAMED = 3
 _EFFECTS = {
     "size": (SIZE, "accuracy on photos with a large object of their class less that with a small one"),
     "watermark": (WATERMARK, "accuracy on the photos less that on the same photos with a watermark"),
 }
 _BY_LABELS = "the lower of common and counter accuracy, averaged over classes"
 _WITHOUT = "accuracy, averaged over classes"
+_WARNING = (
+    "Heads of models called MODEL + METHOD were fitted and chosen on parts of this benchmark, each photo "
+    "predicted by one that saw nothing of its cluster; how they do on other photos is another question."
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def mitigate_model(
             raise UsageError(f"No method can be used here. {reasons}")
         marked = run.encode(Watermarked(run.model)).matrix if watermark else None
         heads = {each.method.name: each.final for each in tried}
-        written = run.write([_outcome(each, bench) for each in tried])
+        written = run.write([_outcome(each, bench) for each in tried], [_WARNING, *_notes(rotation)])
         record = _record(bench, written, tried, left_out, marked)
     for each in record.methods:
         if each.head is not None:
@@ -150,8 +155,8 @@ def _sides(benchmark: Benchmark) -> tuple[Contrast, np.ndarray]:
     both = set(photos["class_index"].to_numpy()[left]) & set(photos["class_index"].to_numpy()[right])
     if not both or (left & right).all():
         raise UsageError(
-            f"{benchmark.name} has no class with photos on both sides of {contrast}, so there is no drop to make "
-            "smaller. To choose common and counter backgrounds: counterground discover BENCHMARK --referee "
+            f"{benchmark.name} has no class with photos on both sides of {contrast}, so there is no drop "
+            "to make smaller. To choose common and counter backgrounds: counterground discover BENCHMARK --referee "
             "MODEL --split none --out PAIRS"
         )
     return contrast, side
@@ -249,8 +254,8 @@ def _usable(
     data, name = bench.data, bench.run.model.display_name
     if bench.run.head.starts is not None:
         raise UsageError(
-            f"{bench.run.benchmark.name} has classes with several names each, and a mended head has one column for "
-            "each class: use a label space with one name a class, such as --label-space benchmark."
+            f"{bench.run.benchmark.name} has classes with several names each, and a mended head has one "
+            "column for each class: use a label space with one name a class, such as --label-space benchmark."
         )
     if data.encode_texts is None:
         lacking["texts"] = f"a model with texts, and {name} is a {bench.run.model.kind.replace('_', ' ')}"
@@ -342,14 +347,7 @@ def _fit(
 def _outcome(tried: _Tried, bench: _Bench) -> HeadOutcome:
     """Predict every photo by the head that saw nothing of its cluster."""
     name = f"{bench.run.model.display_name} + {tried.method.name}"
-    about = {
-        "mitigation": {"method": tried.method.name, "settings": list(tried.settings)},
-        "warnings": [
-            *bench.run.model.description.get("warnings", []),
-            f"Its head was mended by {tried.method.name} on parts of this benchmark; each photo is predicted by a "
-            "head that was fitted and chosen on other clusters.",
-        ],
-    }
+    about = {"mitigation": {"method": tried.method.name, "settings": list(tried.settings)}}
     digest = hashlib.sha256()
     for head in tried.heads:
         for array in (head.weight, head.bias, head.projection, head.shift):
@@ -454,6 +452,7 @@ def _record(
         left_out=left_out,
         side_effects={name: _EFFECTS[name][1] for name in effects},
         not_measured=not_measured,
+        notes=_notes(bench.rotation),
     )
 
 
@@ -502,9 +501,21 @@ class _Effect:
         return cls(sides, changes)
 
 
+def _notes(rotation: Rotation) -> list[str]:
+    """Say which photos a part lacks."""
+    if not rotation.lacking:
+        return []
+    some = ", ".join(rotation.lacking[:_NAMED])
+    more = f" and {len(rotation.lacking) - _NAMED} more" if len(rotation.lacking) > _NAMED else ""
+    return [
+        f"Clusters are too few for each of the {PARTS} parts to have every class on each side: one part or more "
+        f"lacks {some}{more}."
+    ]
+
+
 def _provenance(head: ExportedHead) -> dict[str, Any]:
     return {
         "setting": head.setting,
         "fitted_on": f"all {head.photos} photos of {head.clusters} clusters",
-        "judged": "no: the accuracies of mitigation.json are those of heads fitted on a third of the clusters",
+        "judged": "no: accuracies in mitigation.json are those of heads fitted on a third of the clusters",
     }

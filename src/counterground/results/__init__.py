@@ -19,6 +19,8 @@ from counterground.results._contrast_table import (
 )
 from counterground.results._eval_results import eval_results, eval_yaml
 from counterground.results._mitigation import (
+    CHEAP,
+    HALF,
     MITIGATION_FILE,
     Accuracies,
     ExportedHead,
@@ -95,6 +97,8 @@ from counterground.results.tables import (
 )
 
 __all__ = [
+    "CHEAP",
+    "HALF",
     "INFLATED",
     "MITIGATION_FILE",
     "NOTHING",

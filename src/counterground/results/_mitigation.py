@@ -11,7 +11,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from counterground.errors import CounterGroundError
 from counterground.results._model_scores import SIGNIFICANT
 from counterground.results._numbers import NOTHING, Estimate, p_value, percent
-from counterground.results.tables import Cell, Column, Table, html_table, rich_table
+from counterground.results._scores_table import TextFormat
+from counterground.results.tables import (
+    Cell,
+    Column,
+    Table,
+    html_table,
+    latex_table,
+    markdown_table,
+    rich_table,
+)
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -46,7 +55,7 @@ class Figure(_Record):
 
 
 class Accuracies(_Record):
-    """Accuracies of one model on the judged photos; ``side_effects`` are drops by other shortcuts, by name."""
+    """Accuracies of one model on the judged photos; ``side_effects``: drops by other shortcuts, by name."""
 
     common: Figure
     counter: Figure
@@ -126,6 +135,7 @@ class MitigationRecord(_Record):
         left_out: methods that could not be used, and why.
         side_effects: what each of them is.
         not_measured: side effects that were not, and why.
+        notes: what else readers must know.
     """
 
     model: str
@@ -138,6 +148,7 @@ class MitigationRecord(_Record):
     left_out: dict[str, str] = {}
     side_effects: dict[str, str] = {}
     not_measured: dict[str, str] = {}
+    notes: list[str] = []
 
     @property
     def sentences(self) -> list[str]:
@@ -152,10 +163,10 @@ class MitigationRecord(_Record):
         )
         cheap = [each for each in self.methods if each.halves_cheaply]
         lines.append(
-            f"{_listed(cheap)} {'takes' if len(cheap) == 1 else 'take'} at least half of it away at a cost of at most "
-            "1 point on common photos (point estimates)."
+            f"At least half of it is gone, at a cost of at most 1 point on common photos, with {_listed(cheap)} "
+            "(point estimates)."
             if cheap
-            else "None takes half of it away at a cost of at most 1 point on common photos."
+            else "With none of them half of it is gone at a cost of at most 1 point on common photos."
         )
         return lines
 
@@ -176,6 +187,14 @@ class MitigationRecord(_Record):
                 }
             )
         return pl.DataFrame(rows, infer_schema_length=None)
+
+    def write(self, style: TextFormat) -> str:
+        """Return it as ``csv``, ``json`` (fractions), ``markdown`` or ``latex`` (percent)."""
+        if style == "csv":
+            return self.rows.write_csv().rstrip("\n")
+        if style == "json":
+            return self.model_dump_json(indent=2)
+        return latex_table(self.table) if style == "latex" else markdown_table(self.table)
 
     @property
     def table(self) -> Table:
@@ -205,10 +224,11 @@ class MitigationRecord(_Record):
         effects = "".join(f" {name.capitalize()} drop: {text}." for name, text in self.side_effects.items())
         photos = counted(sum(part["photos"] for part in self.parts), "photo")
         return (
-            f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, differences in points; 95 % "
-            "intervals for other photos; those of gain and cost are paired. Gain: how much the drop shrinks. Cost: how "
-            "much accuracy on common photos is lost. Labels: at which steps labels of backgrounds were used. "
-            "Each photo was judged by a head that was fitted and chosen on other clusters."
+            f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, "
+            "differences in points; 95 % intervals for other photos; those of gain and cost are paired. Gain: how "
+            "much the drop shrinks. Cost: how much accuracy on common photos is lost. Labels: at which steps "
+            "labels of backgrounds were used. Each photo was judged by a head that was fitted and chosen on other "
+            "clusters."
             f"{effects}"
         )
 
