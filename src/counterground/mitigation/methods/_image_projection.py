@@ -86,9 +86,7 @@ def text_subtraction(data: FitData, *, alpha: float) -> Mended:
     )
 
 
-def _subtract(
-    features: np.ndarray, *, texts: np.ndarray, directions: np.ndarray, alpha: float
-) -> np.ndarray:
+def _subtract(features: np.ndarray, *, texts: np.ndarray, directions: np.ndarray, alpha: float) -> np.ndarray:
     own = directions[(features @ texts.T).argmax(axis=1)]
     return np.asarray(features - alpha * (features * own).sum(axis=1, keepdims=True) * own)
 

@@ -82,9 +82,7 @@ def sage_set(data: FitData, *, templates: int) -> Mended:
 
 def _check_two_classes(embeddings: np.ndarray, data: FitData, method: str) -> None:
     if embeddings.shape[1] < 2:
-        raise UsageError(
-            f"{method} compares classes; {data.class_names[0]!r} is the only one that competes."
-        )
+        raise UsageError(f"{method} compares classes; {data.class_names[0]!r} is the only one that competes.")
 
 
 _SOURCE = "Ye et al. 2025, SAGE (arXiv 2511.13005)"
