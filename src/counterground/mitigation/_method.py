@@ -116,10 +116,11 @@ class Mitigation:
         title: in one line, what it does.
         source: who proposed it, where.
         fit: ``fit(data, **setting) -> Mended``, with one value of each of ``settings``.
-        group_labels: ``"fit"`` where it is fitted with backgrounds or groups of photos (of these alone), which
-            are hidden from it otherwise; ``"choose"`` where only the choice among ``settings`` uses them;
-            ``"none"`` where nothing does: then balanced accuracy chooses.
-        needs: without one of these it is refused.
+        group_labels: ``"fit"`` where backgrounds or groups of photos are used to fit it and to choose among
+            ``settings``; ``"choose"`` where only the choice uses them; ``"none"`` where nothing does, and
+            balanced accuracy chooses. Unless they are used to fit it, ``fit`` does not see them.
+        needs: ``"texts"`` (a text tower), ``"backgrounds"`` (labels of backgrounds, if only their names),
+            ``"masks"`` (of the objects): without one of these it is refused.
         settings: the values that are tried; of these the best on the choosing photos is taken.
     """
 

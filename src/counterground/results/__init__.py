@@ -18,6 +18,15 @@ from counterground.results._contrast_table import (
     strata_notes,
 )
 from counterground.results._eval_results import eval_results, eval_yaml
+from counterground.results._mitigation import (
+    MITIGATION_FILE,
+    Accuracies,
+    ExportedHead,
+    Figure,
+    MethodRecord,
+    MitigationRecord,
+    read_mitigation,
+)
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
     NO_GROUPS,
@@ -87,6 +96,7 @@ from counterground.results.tables import (
 
 __all__ = [
     "INFLATED",
+    "MITIGATION_FILE",
     "NOTHING",
     "NO_GROUPS",
     "PICTURE",
@@ -94,6 +104,7 @@ __all__ = [
     "RUN_FILES",
     "SIGNIFICANT",
     "TITLES",
+    "Accuracies",
     "AdjustedScores",
     "BenchmarkRecord",
     "BreakdownView",
@@ -104,9 +115,13 @@ __all__ = [
     "CountsRecord",
     "DecisionRecord",
     "Estimate",
+    "ExportedHead",
+    "Figure",
     "LabelSpaceRecord",
     "Measure",
     "MeasuredReferee",
+    "MethodRecord",
+    "MitigationRecord",
     "ModelRecord",
     "ModelScores",
     "PositionsRecord",
@@ -155,6 +170,7 @@ __all__ = [
     "percent",
     "picture_column",
     "plain_text",
+    "read_mitigation",
     "regroup",
     "repeat_command",
     "rich_table",
