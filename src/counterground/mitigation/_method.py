@@ -85,7 +85,7 @@ class Mended:
     def mix(self, given: Mapping[Input, np.ndarray]) -> np.ndarray:
         """Return the features ``[n, d]`` that `logits` takes, of the ``given`` ``[n, d]`` of each input."""
         parts = [np.float32(share) * given[name] for name, share in self.inputs.items()]
-        return np.sum(parts, axis=0, dtype=np.float32)
+        return np.asarray(np.sum(parts, axis=0, dtype=np.float32))
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return ``[n, k]`` float32 logits of ``[n, d]`` features; a row does not depend on the others."""
