@@ -39,7 +39,7 @@ def constant_groups(sizes):
 
 
 def l1_logistic(features, positive, c):
-    """Minimise |w| + |b| + c * log-loss, liblinear's task, with w split in two parts that are not negative."""
+    """Minimise |w| + |b| + c * log-loss, as liblinear does, with w split in two positive parts."""
     inputs = np.hstack([features, np.ones((len(features), 1))])
     sign = np.where(positive, 1.0, -1.0)
     width = inputs.shape[1]
