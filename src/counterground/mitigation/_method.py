@@ -70,7 +70,7 @@ class Mended:
         normalise: whether features are divided by their length before the product.
         feature_hook: any function ``[n, d] -> [n, d]``, before all else.
         logit_hook: any function ``[n, k] -> [n, k]``, after all else.
-        inputs: the features that `logits` is given are this sum, see `mix`; others than ``"photo"`` need masks.
+        inputs: shares of the inputs whose sum `logits` is given, see `mix`; all but ``"photo"`` need masks.
     """
 
     weight: np.ndarray
@@ -84,7 +84,8 @@ class Mended:
 
     def mix(self, given: Mapping[Input, np.ndarray]) -> np.ndarray:
         """Return the features ``[n, d]`` that `logits` takes, of the ``given`` ``[n, d]`` of each input."""
-        return np.asarray(sum(np.float32(share) * given[name] for name, share in self.inputs.items()))
+        parts = [np.float32(share) * given[name] for name, share in self.inputs.items()]
+        return np.asarray(np.sum(parts, axis=0, dtype=np.float32))
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return ``[n, k]`` float32 logits of ``[n, d]`` features; a row does not depend on the others."""

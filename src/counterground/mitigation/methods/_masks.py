@@ -11,10 +11,9 @@ from counterground.mitigation._method import FitData, Input, Mended, Mitigation
 def background_subtraction(data: FitData, *, alpha: float) -> Mended:
     """Subtract ``alpha`` times the features of the photo with its object removed.
 
-    The head is linear, so this subtracts ``alpha`` times the scores that the background gets alone. Near to the
-    background-only scores that Peng et al. 2025, "Representation-level counterfactual calibration for debiased
-    zero-shot recognition" (arXiv 2510.26466), subtract; they estimate them from embeddings, while we measure
-    them on photos.
+    The head is linear, so this subtracts ``alpha`` times the scores that the background gets alone. Of our
+    making; Peng et al. 2025, "Representation-level counterfactual calibration for debiased zero-shot
+    recognition" (arXiv 2510.26466), subtract such scores too, estimated from embeddings; ours are measured.
 
     Raises:
         UsageError: there are no masks.

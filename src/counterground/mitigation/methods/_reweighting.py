@@ -56,10 +56,10 @@ def automatic_feature_reweighting(data: FitData, *, gamma: float, strength: floa
 
     Qiu et al. 2023, "Simple and fast group robustness by automatic feature reweighting" (arXiv 2306.11074),
     as in the authors' code (AndPotap/afr, ``train_embeddings.py``): a photo's weight is
-    ``exp(-gamma * p)``, p the probability of its class by the model, times the inverse share of its
-    class; weights add up to 1. What is minimised is the weighted cross-entropy and ``strength`` times
-    the squared distance of the head from the model's own. The authors take steps of gradient descent; the
-    minimum is unique, and L-BFGS finds it.
+    ``exp(-gamma * p)``, p the probability of its class by the model, divided by the size of its class (an
+    option of theirs); weights add up to 1. What is minimised is the weighted cross-entropy and ``strength``
+    times the squared distance of the head from the model's own. The authors take steps of gradient descent;
+    the minimum is unique, and L-BFGS finds it.
     """
     from scipy.optimize import minimize
     from scipy.special import log_softmax, softmax
@@ -90,8 +90,10 @@ def group_dro(data: FitData, *, l2: float) -> Mended:
     Sagawa et al. 2020, "Distributionally robust neural networks" (arXiv 1911.08731), algorithm 1, as in the
     authors' code (kohpangwei/group_DRO, ``loss.py``): in each step the weight of a group is multiplied by
     ``exp(step * loss of the group)``, weights are divided by their sum, and the layer takes a step of SGD
-    with momentum on the weighted sum of the group losses, with weight decay ``l2``. Ours are steps on all
-    photos at once, from zero, on features centred and divided by the root of their mean squared length.
+    with momentum on the weighted sum of the group losses, with weight decay ``l2``. Ours are 150 steps (rate
+    1, momentum 0.9, step of the group weights 0.03) on all photos at once, from zero, on features centred
+    and divided by the root of their mean squared length. The authors' options to adjust losses by the size
+    of a group are not here.
 
     A group is a class on a labelled background.
     """

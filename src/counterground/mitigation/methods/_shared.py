@@ -1,4 +1,4 @@
-"""What several methods need: text heads, photos by class and background, one line for what cannot be fitted."""
+"""What several methods need: text heads, photos by class and background, and what is refused, in one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from counterground.errors import UsageError
 from counterground.mitigation._method import FitData
 from counterground.text import counted
 
-# Prompts for a background alone, and for a class on a background; articles are left out, as in "A photo of {}."
+# Articles are left out, as in "A photo of {}."
 BACKGROUND_PROMPT = "A photo of {background}."
 CLASS_ON_BACKGROUND = "A photo of {class} on {background}."
 
@@ -134,7 +134,7 @@ def groups_of(data: FitData, method: str) -> Groups:
     labels = data.background[rows].astype(str)
     names, background, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(names) < 2:
-        found = f"{names[0]!r} alone" if len(names) else "none"
+        found = f"{str(names[0])!r} alone" if len(names) else "none"
         raise UsageError(f"{method} needs photos on two labelled backgrounds or more, and there is {found}.")
     if (single := np.flatnonzero(counts == 1)).size:
         raise UsageError(

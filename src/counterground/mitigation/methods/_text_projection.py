@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from counterground.mitigation._method import FitData, Mended, Mitigation
+from counterground.mitigation._method import FitData, Mended, Mitigation, Need
 from counterground.mitigation.methods._projection import rejection
 from counterground.mitigation.methods._shared import (
     CLASS_ON_BACKGROUND,
@@ -53,7 +53,7 @@ def text_calibration(data: FitData, *, strength: float) -> Mended:
 
 
 _CHUANG = "Chuang et al. 2023 (arXiv 2302.00070)"
-_NEEDS = frozenset({"texts", "backgrounds"})
+_NEEDS: frozenset[Need] = frozenset({"texts", "backgrounds"})
 
 BACKGROUND_PROMPTS = Mitigation(
     name="background-prompts",
