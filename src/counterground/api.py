@@ -262,8 +262,8 @@ def mitigate(
             is not installed.
 
     Raises:
-        UsageError: an unknown method, or one that this model or benchmark cannot have; no photos to compare; too
-            few clusters.
+        UsageError: an unknown method, or one that this model or benchmark cannot have; no photos to
+            compare; too few clusters.
         CounterGroundError: see ``evaluate``; a method fails.
     """
     from counterground.mitigation import mitigate_model

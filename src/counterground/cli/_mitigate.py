@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -62,7 +62,7 @@ def mitigate(
     *,
     listed: bool,
     out: Path | None,
-    style: str,
+    style: Literal["table", "csv", "json", "markdown", "latex"],
     **settings: Any,
 ) -> None:
     """Make a model rely less on the background, and measure what that costs.

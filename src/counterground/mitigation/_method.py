@@ -104,7 +104,7 @@ class Mended:
             logits = logits + self.bias
         if self.logit_hook is not None:
             logits = self.logit_hook(logits)
-        return logits.astype(np.float32, copy=False)
+        return np.asarray(logits, dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -156,15 +156,15 @@ def _sides(benchmark: Benchmark) -> tuple[Contrast, np.ndarray]:
     if not both or (left & right).all():
         raise UsageError(
             f"{benchmark.name} has no class with photos on both sides of {contrast}, so there is no drop "
-            "to make smaller. To choose common and counter backgrounds: counterground discover BENCHMARK --referee "
-            "MODEL --split none --out PAIRS"
+            "to make smaller. To choose common and counter backgrounds: counterground discover BENCHMARK "
+            "--referee MODEL --split none --out PAIRS"
         )
     return contrast, side
 
 
 def _on(side: Side, photos: pl.DataFrame) -> np.ndarray:
-    chosen = photos.select(selection(side, photos.schema)).to_series().to_numpy()
-    return np.broadcast_to(chosen, len(photos))
+    chosen = photos.select(selection(side, photos.schema)).to_series().fill_null(value=False).to_numpy()
+    return np.asarray(np.broadcast_to(chosen, len(photos)))
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class _Bench:
         """``[n]``: the name of each photo, -1 where it does not compete."""
         known = self.run.candidates.true_index
         index = [-1 if (at := known[each]) is None else at for each in range(len(known))]
-        return np.array(index)[self.run.benchmark.photos["class_index"].to_numpy()]
+        return np.array(index, dtype=np.int64)[self.run.benchmark.photos["class_index"].to_numpy()]
 
     @cached_property
     def data(self) -> FitData:
@@ -221,12 +221,16 @@ class _Bench:
         """Return what a method is fitted on: some photos, with or without their backgrounds and groups."""
         data, rows = self.data, rows[self.true[rows] >= 0]
         unknown = np.full(len(rows), None, dtype=object)
-        chosen = {
-            name: None if (matrix := getattr(data, name)) is None else matrix[rows]
-            for name in ("features", "class_index", "background_features", "foreground_features")
-        }
-        background, group = (data.background[rows], data.group[rows]) if labels else (unknown, unknown)
-        return replace(data, **chosen, background=background, group=group)
+        alone, removed = data.foreground_features, data.background_features
+        return replace(
+            data,
+            features=data.features[rows],
+            class_index=data.class_index[rows],
+            background=data.background[rows] if labels else unknown,
+            group=data.group[rows] if labels else unknown,
+            background_features=None if removed is None else removed[rows],
+            foreground_features=None if alone is None else alone[rows],
+        )
 
     def logits(self, mended: Mended, rows: np.ndarray, inputs: Mapping[Input, np.ndarray]) -> np.ndarray:
         """Return ``[m, k]`` logits of some photos."""
@@ -507,10 +511,11 @@ def _notes(rotation: Rotation) -> list[str]:
         return []
     some = ", ".join(rotation.lacking[:_NAMED])
     more = f" and {len(rotation.lacking) - _NAMED} more" if len(rotation.lacking) > _NAMED else ""
-    return [
-        f"Clusters are too few for each of the {PARTS} parts to have every class on each side: one part or more "
-        f"lacks {some}{more}."
-    ]
+    sentence = (
+        f"Clusters are too few for each of the {PARTS} parts to have every class on each side: one part or "
+        f"more lacks {some}{more}."
+    )
+    return [sentence]
 
 
 def _provenance(head: ExportedHead) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from counterground.inference import independent_clusters
 from counterground.text import counted
 
 PARTS = 3
-_TRIES = 50
+_TRIES = 20
 _NAMED = 3
 
 
@@ -81,17 +81,9 @@ def rotate_clusters(photos: pl.DataFrame, side: np.ndarray, seed: int) -> Rotati
             f"than {PARTS}: add photos of other clusters, or leave them out."
         )
     rng = np.random.default_rng(seed)
-    tries = []
-    for _ in range(_TRIES):
-        part = _assign(presence, np.concatenate([needed, wished]), rng)
-        lacking = [
-            [each for each in of if len(np.unique(part[presence[:, each] > 0])) < PARTS]
-            for of in (needed, wished)
-        ]
-        tries.append((*map(len, lacking), part, *lacking))
-        if not any(lacking):
-            break
-    _, _, part, without, partly = min(tries, key=lambda each: each[:2])
+    tries = [_assign(presence, np.concatenate([needed, wished]), rng) for _ in range(_TRIES)]
+    part = min(tries, key=lambda each: [len(_lacking(presence, each, of)) for of in (needed, wished)])
+    without, partly = (_lacking(presence, part, of) for of in (needed, wished))
     if without:
         raise UsageError(
             f"The clusters cannot be divided into {PARTS} parts of which each has "
@@ -117,6 +109,12 @@ class _Kind(NamedTuple):
         found = np.zeros((clusters.max() + 1, len(names)), dtype=np.int64)
         np.add.at(found, (clusters, codes["code"].to_numpy()), 1)
         return cls(found, names.rows())
+
+
+def _lacking(presence: np.ndarray, part: np.ndarray, strata: np.ndarray) -> list[int]:
+    """Return the strata of which a part has no photo."""
+    held = [presence[part == each].sum(axis=0) for each in range(PARTS)]
+    return [int(each) for each in strata if min(of[each] for of in held) == 0]
 
 
 def _assign(presence: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:

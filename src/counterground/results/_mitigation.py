@@ -163,8 +163,8 @@ class MitigationRecord(_Record):
         )
         cheap = [each for each in self.methods if each.halves_cheaply]
         lines.append(
-            f"At least half of it is gone, at a cost of at most 1 point on common photos, with {_listed(cheap)} "
-            "(point estimates)."
+            "At least half of it is gone, at a cost of at most 1 point on common photos, with "
+            f"{_listed(cheap)} (point estimates)."
             if cheap
             else "With none of them half of it is gone at a cost of at most 1 point on common photos."
         )
@@ -225,10 +225,10 @@ class MitigationRecord(_Record):
         photos = counted(sum(part["photos"] for part in self.parts), "photo")
         return (
             f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, "
-            "differences in points; 95 % intervals for other photos; those of gain and cost are paired. Gain: how "
-            "much the drop shrinks. Cost: how much accuracy on common photos is lost. Labels: at which steps "
-            "labels of backgrounds were used. Each photo was judged by a head that was fitted and chosen on other "
-            "clusters."
+            "differences in points; 95 % intervals for other photos; those of gain and cost are paired. "
+            "Gain: how much the drop shrinks. Cost: how much accuracy on common photos is lost. Labels: at "
+            "which steps labels of backgrounds were used. Each photo was judged by a head that was fitted "
+            "and chosen on other clusters."
             f"{effects}"
         )
 

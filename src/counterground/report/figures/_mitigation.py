@@ -50,9 +50,10 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     left_out = name_points(axes, positions, [_REACH] * len(names), names)
     caption = (
         f"What mitigations of {record.model} cost on common photos, and how much of its drop "
-        f"({record.unmended.drop.estimate.text} points {record.unmended.drop.estimate.interval}) they take away, on "
-        f"{record.benchmark}; lines are paired 95 % intervals. Shaded: at least half of the drop gone at a cost of "
-        "at most 1 point. Each photo was judged by a head that was fitted and chosen on other clusters."
+        f"({record.unmended.drop.estimate.text} points {record.unmended.drop.estimate.interval}) they take "
+        f"away, on {record.benchmark}; lines are paired 95 % intervals. Shaded: at least half of the drop "
+        "gone at a cost of at most 1 point. Each photo was judged by a head that was fitted and chosen on "
+        "other clusters."
     )
     if left_out:
         caption += f" No room for the names of {', '.join(left_out)}."
