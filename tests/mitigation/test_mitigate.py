@@ -86,7 +86,9 @@ def test_no_head_predicts_a_cluster_that_it_was_fitted_or_chosen_on(planted, tmp
     fitted = [len(features) for c, features in seen if c == 1.0][:3]
     assert sorted(fitted) == sorted(sizes)
     assert sum(sizes) == len(planted)
-    assert len({features.tobytes() for _, features in seen}) == 4  # three parts, and all photos for the export
+    assert (
+        len({features.tobytes() for _, features in seen}) == 4
+    )  # three parts, and all photos for the export
 
 
 @pytest.mark.parametrize(("labels", "shown"), [("none", False), ("choose", False), ("fit", True)])
@@ -181,9 +183,7 @@ def test_an_exported_head_is_read_by_numpy_alone(mended, planted):
     for each in exported:
         file = mended.run.path / each.head.file
         expected = cg.read_head(file).logits(features)
-        np.testing.assert_allclose(
-            example["load_head"](file)(features), expected, rtol=1e-4, atol=1e-4
-        )
+        np.testing.assert_allclose(example["load_head"](file)(features), expected, rtol=1e-4, atol=1e-4)
         assert each.head.photos == len(planted)
     assert of(mended.record, "sage").not_exported == "it calls a function, which no file of numbers holds"
 
@@ -252,7 +252,12 @@ def _broken(data):
         (Planted, "all", {"group": None}, "planted has no class with photos on both sides of drop.*discover"),
         (Planted, "all", {"cluster": ["one"] * 108}, "crab photos, .* have fewer than 3: add photos"),
         (Planted, Mitigation("grey", "", "", _grey), {}, r"grey returned logits \(\d+, 2\) for"),
-        (Planted, Mitigation("broken", "", "", _broken), {}, "broken failed: ZeroDivisionError: half a photo"),
+        (
+            Planted,
+            Mitigation("broken", "", "", _broken),
+            {},
+            "broken failed: ZeroDivisionError: half a photo",
+        ),
         ([Planted(), PlantedClassifier()], "all", {}, "One model at a time, not 2"),
     ],
 )

@@ -90,7 +90,7 @@ class MethodRecord(_Record):
         gain: the drop, of the model less the mended model.
         relief: likewise for each side effect; below 0 the other reliance has grown.
         head: what was exported; None, and ``not_exported`` says why.
-        seconds: for fitting, choosing and predicting.
+        cpu_seconds: processor time of fitting and choosing, all cores together.
     """
 
     name: str
@@ -107,7 +107,7 @@ class MethodRecord(_Record):
     relief: dict[str, Figure] = {}
     head: ExportedHead | None = None
     not_exported: str | None = None
-    seconds: float
+    cpu_seconds: float
 
     @property
     def halves_cheaply(self) -> bool:
