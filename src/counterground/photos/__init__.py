@@ -3,6 +3,7 @@
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame
 from counterground.photos._class_texts import badly_read_names
 from counterground.photos._classes import ClassAssignment, assign_classes
+from counterground.photos._coco import CocoFile, read_coco_file
 from counterground.photos._croissant import read_croissant
 from counterground.photos._geometry import (
     BOX,
@@ -11,12 +12,14 @@ from counterground.photos._geometry import (
     mask_place,
     object_place,
     photo_geometry,
+    read_mask,
 )
 from counterground.photos._imagenet import (
     find_imagenet_index,
     imagenet_names,
     imagenet_wnids,
     match_imagenet,
+    name_key,
     similar_imagenet_name,
 )
 from counterground.photos._label_space import LabelSpace, imagenet_label_space
@@ -24,8 +27,10 @@ from counterground.photos._manifest import MANIFEST_SCHEMA, validate_manifest
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
+    AnyPhoto,
     ImageType,
     LoadedPhoto,
+    MadePhoto,
     UnreadablePhoto,
     image_type,
     is_special,
@@ -49,13 +54,16 @@ __all__ = [
     "MAX_OPTIONS",
     "QUESTION_SCHEMA",
     "TABLE_SUFFIXES",
+    "AnyPhoto",
     "Benchmark",
     "ClassAssignment",
+    "CocoFile",
     "Discovered",
     "Geometry",
     "ImageType",
     "LabelSpace",
     "LoadedPhoto",
+    "MadePhoto",
     "ObjectPlace",
     "ShardFormat",
     "UnreadablePhoto",
@@ -73,6 +81,7 @@ __all__ = [
     "load_photo",
     "mask_place",
     "match_imagenet",
+    "name_key",
     "names_source",
     "object_place",
     "photo_geometry",
@@ -81,7 +90,9 @@ __all__ = [
     "prompt_templates",
     "read_benchmark",
     "read_class_names",
+    "read_coco_file",
     "read_croissant",
+    "read_mask",
     "read_table",
     "sample_photos",
     "similar_imagenet_name",
