@@ -173,14 +173,13 @@ def show_methods() -> None:
     rows = [
         (
             method.name,
-            method.title,
-            ", ".join(sorted(method.needs)) or "nothing",
-            {"none": "no", "fit": "to fit and choose", "choose": "to choose"}[method.group_labels],
-            method.source,
+            ", ".join(sorted(method.needs)) or "-",
+            {"none": "no", "fit": "to fit", "choose": "to choose"}[method.group_labels],
+            f"{method.title}; {method.source}",
         )
         for method in list_mitigations(warn=print_warning)
     ]
-    print_table(("method", "what it does", "needs", "uses labels of backgrounds", "source"), rows)
+    print_table(("method", "needs", "labels used", "what it does"), rows)
 
 
 def print_warning(sentence: str) -> None:
