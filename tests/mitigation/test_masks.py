@@ -48,6 +48,6 @@ def test_masks_that_do_not_serve_are_refused_in_one_line(tmp_path, damage):
             benchmark.name, benchmark.root, benchmark.photos.with_columns(column), benchmark.label_space
         )
     else:
-        Image.new("L", (24, 24), 255).save(tmp_path / "mask-0.png")
+        (tmp_path / "mask-0.png").write_bytes(b"no picture")
     with pytest.raises(CounterGroundError, match="2 photos of planted have none|cannot be shown alone"):
         cg.mitigate(benchmark, Planted(), "foreground", out=tmp_path / "run", watermark=False)
