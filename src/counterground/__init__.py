@@ -2,7 +2,7 @@
 
 Each command has a function of its name: ``counterground compare`` is ``compare``. Where the name is a keyword
 or a package, the function says what it does: ``import_photos``, ``label_pool``, ``write_report``,
-``write_figures``, ``list_models``, ``list_benchmarks``, ``open_pool``, ``study_theory``.
+``write_figures``, ``list_models``, ``list_benchmarks``, ``make_masks``, ``open_pool``, ``study_theory``.
 """
 
 from importlib import import_module as _import_module
@@ -20,6 +20,7 @@ if _TYPE_CHECKING:
         evaluate,
         export,
         format_scores,
+        make_masks,
         mitigate,
         model_cards,
         plan,
@@ -30,6 +31,7 @@ if _TYPE_CHECKING:
     from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
     from counterground.comparison import Comparison
     from counterground.construction.annotate import LabelSettings, label_pool
+    from counterground.construction.annotate.masks import ServerSettings, review_masks
     from counterground.construction.curate import CurateSettings, curate
     from counterground.construction.discover import Discovery
     from counterground.construction.export import CardFacts, ShardSize
@@ -37,6 +39,7 @@ if _TYPE_CHECKING:
     from counterground.construction.ingest.imports import ImportOptions, import_photos
     from counterground.decision import Check, Plan
     from counterground.inference import Settings
+    from counterground.masks import MaskLimits, Masks, MaskSettings, read_masks, with_masks
     from counterground.mitigation import Mitigated, list_mitigations, read_head
     from counterground.models import list_models
     from counterground.photos import Benchmark, LabelSpace
@@ -67,9 +70,13 @@ _ROOMS = {
     "LabelSpace": "photos",
     "Mitigated": "mitigation",
     "Plan": "decision",
+    "MaskLimits": "masks",
+    "MaskSettings": "masks",
+    "Masks": "masks",
     "Pool": "pool",
     "Run": "results",
     "Settings": "inference",
+    "ServerSettings": "construction.annotate.masks",
     "ShardSize": "construction.export",
     "TheorySettings": "study",
     "bibliography": "api",
@@ -88,18 +95,22 @@ _ROOMS = {
     "list_benchmarks": "benchmarks",
     "list_mitigations": "mitigation",
     "list_models": "models",
+    "make_masks": "api",
     "mitigate": "api",
     "model_cards": "api",
     "open_benchmark": "benchmarks",
     "open_pool": "pool",
     "open_run": "results",
     "plan": "api",
+    "read_masks": "masks",
     "read_head": "mitigation",
     "reproduce": "api",
+    "review_masks": "construction.annotate.masks",
     "scores": "api",
     "study_coloredcoco": "study",
     "study_multicoloredmnist": "study",
     "study_theory": "study",
+    "with_masks": "masks",
     "write_figures": "report.figures",
     "write_report": "api",
 }
@@ -117,10 +128,14 @@ __all__ = [
     "ImportOptions",
     "LabelSettings",
     "LabelSpace",
+    "MaskLimits",
+    "MaskSettings",
+    "Masks",
     "Mitigated",
     "Plan",
     "Pool",
     "Run",
+    "ServerSettings",
     "Settings",
     "ShardSize",
     "TheorySettings",
@@ -141,6 +156,7 @@ __all__ = [
     "list_benchmarks",
     "list_mitigations",
     "list_models",
+    "make_masks",
     "mitigate",
     "model_cards",
     "open_benchmark",
@@ -148,11 +164,14 @@ __all__ = [
     "open_run",
     "plan",
     "read_head",
+    "read_masks",
     "reproduce",
+    "review_masks",
     "scores",
     "study_coloredcoco",
     "study_multicoloredmnist",
     "study_theory",
+    "with_masks",
     "write_figures",
     "write_report",
 ]
