@@ -49,5 +49,5 @@ def test_masks_that_do_not_serve_are_refused_in_one_line(tmp_path, damage):
         )
     else:
         (tmp_path / "mask-0.png").write_bytes(b"no picture")
-    with pytest.raises(CounterGroundError, match="2 photos of planted have none|cannot be shown alone"):
+    with pytest.raises(CounterGroundError, match=r"2 photos of planted have none|cannot be shown alone"):
         cg.mitigate(benchmark, Planted(), "foreground", out=tmp_path / "run", watermark=False)
