@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 import warnings
 from collections import Counter
@@ -135,7 +136,9 @@ def mitigate_model(
         used = {name for each in tried for head in each.heads for name in head.inputs}
         marked = bench.inputs_of(Watermarked(run.model), used) if watermark else None
         heads = {each.method.name: each.final for each in tried}
-        written = run.write([_outcome(each, bench) for each in tried], [_WARNING, *_notes(rotation)])
+        written = run.write(
+            [_outcome(each, bench) for each in tried], [_WARNING, *_notes(benchmark, rotation)]
+        )
         record = _record(bench, written, tried, left_out, marked)
     for each in record.methods:
         if each.head is not None:
@@ -161,7 +164,7 @@ def _sides(benchmark: Benchmark) -> tuple[Contrast, np.ndarray]:
         raise UsageError(
             f"{benchmark.name} has no class with photos on both sides of {contrast}, so there is no drop "
             "to make smaller. To choose common and counter backgrounds: counterground discover BENCHMARK "
-            "--referee MODEL --split none --out PAIRS"
+            "--referee MODEL --split swap --out PAIRS"
         )
     return contrast, side
 
@@ -184,7 +187,19 @@ class _Bench:
 
     @cached_property
     def folds(self) -> list[Fold]:
-        return self.rotation.folds(self.run.features.readable)
+        """The folds, of photos that could be read.
+
+        Raises:
+            UsageError: with the others, all photos of a side in one of the parts are gone.
+        """
+        folds = self.rotation.folds(self.run.features.readable)
+        for name in ("common", "counter"):
+            if not all((self.side[fold.judge] == name).any() for fold in folds):
+                raise UsageError(
+                    f"No {name} photo of one of the {PARTS} parts can be read: replace the photos that cannot "
+                    "be read, or add photos of other clusters."
+                )
+        return folds
 
     @cached_property
     def inputs(self) -> dict[Input, np.ndarray]:
@@ -231,7 +246,7 @@ class _Bench:
             scale=float(head.scale),
             class_names=tuple(run.candidates.texts),
             background_names=tuple(background.drop_nulls().unique().sort()),
-            encode_texts=model.encode_texts if isinstance(model, DualEncoder) else None,
+            encode_texts=run.encode_texts if texts else None,
             templates=run.templates if texts else (),
             background_features=self.inputs.get("background"),
             foreground_features=self.inputs.get("foreground"),
@@ -375,6 +390,7 @@ def _outcome(tried: _Tried, bench: _Bench) -> HeadOutcome:
     about = {"mitigation": {"method": tried.method.name, "settings": list(tried.settings)}}
     digest = hashlib.sha256()
     for head in tried.heads:
+        digest.update(json.dumps(dict(head.inputs), sort_keys=True).encode())
         for array in (head.weight, head.bias, head.projection, head.shift):
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
     return HeadOutcome(name, _predictions(tried, bench, bench.inputs, name), about, digest.hexdigest())
@@ -477,7 +493,7 @@ def _record(
         left_out=left_out,
         side_effects={name: _EFFECTS[name][1] for name in effects},
         not_measured=not_measured,
-        notes=_notes(bench.rotation),
+        notes=_notes(benchmark, bench.rotation),
     )
 
 
@@ -524,17 +540,24 @@ class _Effect:
         return cls(sides, changes)
 
 
-def _notes(rotation: Rotation) -> list[str]:
-    """Say which photos a part lacks."""
+def _notes(benchmark: Benchmark, rotation: Rotation) -> list[str]:
+    """Say what selected the photos, and which photos a part lacks."""
+    notes = []
+    if benchmark.discovery is not None and benchmark.discovery.split == "none":
+        notes.append(
+            f"{benchmark.discovery.referee} chose which backgrounds are common and counter on these very photos: "
+            "chance makes its drop larger, and any change of the model then seems a gain. Pairs chosen on "
+            "other photos do not have this fault: counterground discover --split swap."
+        )
     if not rotation.lacking:
-        return []
+        return notes
     some = ", ".join(rotation.lacking[:_NAMED])
     more = f" and {len(rotation.lacking) - _NAMED} more" if len(rotation.lacking) > _NAMED else ""
     sentence = (
         f"Clusters are too few for each of the {PARTS} parts to have every class on each side: one part or "
         f"more lacks {some}{more}."
     )
-    return [sentence]
+    return [*notes, sentence]
 
 
 def _provenance(head: ExportedHead) -> dict[str, Any]:
