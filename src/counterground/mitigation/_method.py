@@ -127,8 +127,8 @@ class Mitigation:
             taken.
 
     Raises:
-        ValueError: the name has other characters than lower-case letters, digits and hyphens; a setting has no
-            values, or others than JSON holds.
+        ValueError: the name has other characters than lower-case letters, digits and hyphens; a setting has
+            no values, or others than JSON holds.
     """
 
     name: str

@@ -136,9 +136,8 @@ def mitigate_model(
         used = {name for each in tried for head in each.heads for name in head.inputs}
         marked = bench.inputs_of(Watermarked(run.model), used) if watermark else None
         heads = {each.method.name: each.final for each in tried}
-        written = run.write(
-            [_outcome(each, bench) for each in tried], [_WARNING, *_notes(benchmark, rotation)]
-        )
+        told = [_WARNING, *_notes(benchmark, rotation)]
+        written = run.write([_outcome(each, bench) for each in tried], told)
         record = _record(bench, written, tried, left_out, marked)
     for each in record.methods:
         if each.head is not None:
@@ -196,8 +195,8 @@ class _Bench:
         for name in ("common", "counter"):
             if not all((self.side[fold.judge] == name).any() for fold in folds):
                 raise UsageError(
-                    f"No {name} photo of one of the {PARTS} parts can be read: replace the photos that cannot "
-                    "be read, or add photos of other clusters."
+                    f"No {name} photo of one of the {PARTS} parts can be read: replace the photos that "
+                    "cannot be read, or add photos of other clusters."
                 )
         return folds
 
@@ -545,9 +544,9 @@ def _notes(benchmark: Benchmark, rotation: Rotation) -> list[str]:
     notes = []
     if benchmark.discovery is not None and benchmark.discovery.split == "none":
         notes.append(
-            f"{benchmark.discovery.referee} chose which backgrounds are common and counter on these very photos: "
-            "chance makes its drop larger, and any change of the model then seems a gain. Pairs chosen on "
-            "other photos do not have this fault: counterground discover --split swap."
+            f"{benchmark.discovery.referee} chose which backgrounds are common and counter on these very "
+            "photos: chance makes its drop larger, and any change of the model then seems a gain. Pairs "
+            "chosen on other photos do not have this fault: counterground discover --split half, or swap."
         )
     if not rotation.lacking:
         return notes
