@@ -166,6 +166,23 @@ def test_the_run_says_how_to_repeat_it(mended):
     assert command.startswith("counterground mitigate BENCHMARK -m ")
     assert command.count(" -m ") == 1
     assert command.count(" --method ") == len(mended.record.methods)
+    assert "--seed" not in command
+
+
+def test_another_seed_is_repeated_too(planted, tmp_path):
+    from counterground.results import repeat_command
+
+    found = cg.mitigate(
+        planted, Planted(), "sage-set", out=tmp_path / "run", watermark=False, figure=False, seed=3
+    )
+    assert " --seed 3 " in repeat_command(found.run)
+
+
+def test_every_file_is_on_the_page_about_files(mended):
+    page = (Path(__file__).parents[2] / "docs" / "files.md").read_text("utf-8")
+    for file in mended.run.path.glob("**/*.*"):
+        name = re.sub(r".*-all-photos", "METHOD-all-photos", file.name)
+        assert re.search(rf"^#.*{re.escape(name)}", page, re.MULTILINE) or name == "captions.md", name
 
 
 def test_a_report_of_the_run_has_every_model(mended, tmp_path):

@@ -386,7 +386,8 @@ def _fit(
 def _outcome(tried: _Tried, bench: _Bench) -> HeadOutcome:
     """Predict every photo by the head that saw nothing of its cluster."""
     name = f"{bench.run.model.display_name} + {tried.method.name}"
-    about = {"mitigation": {"method": tried.method.name, "settings": list(tried.settings)}}
+    settings = list(tried.settings)
+    about = {"mitigation": {"method": tried.method.name, "settings": settings, "seed": bench.seed}}
     digest = hashlib.sha256()
     for head in tried.heads:
         digest.update(json.dumps(dict(head.inputs), sort_keys=True).encode())
