@@ -22,7 +22,7 @@ settings.load_profile("counterground")
 
 
 # Files with few long tests.
-LONG = ("construction/test_end_to_end.py", "study/", "docs/", "report/figures/")
+LONG = ("inference/test_cluster.py", "construction/test_end_to_end.py", "study/", "docs/", "report/figures/")
 
 
 NO_BROWSER = "Chromium is needed to see pages as their readers do: apt-get install chromium fonts-dejavu-core"
