@@ -20,7 +20,9 @@ from counterground.files import (
     check_apart,
     check_only,
     draft_folder,
+    read_checked,
     write_bytes,
+    write_checked,
     write_parquet,
     write_text,
 )
@@ -144,3 +146,16 @@ def test_a_folder_with_other_files_is_refused_by_the_first_of_them(tmp_path):
         check_only(tmp_path, ("run.json",), "a run")
     with pytest.raises(UsageError, match="is a file: choose a folder"):
         check_only(tmp_path / "a.txt", (), "a run")
+
+
+def test_a_checked_file_is_read_only_as_it_was_written(tmp_path):
+    path = tmp_path / "kept"
+    assert read_checked(path) is None
+    write_checked(path, b"payload")
+    assert read_checked(path) == b"payload"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert read_checked(path) is None
+        path.write_bytes(whole[:place])
+        assert read_checked(path) is None

@@ -8,6 +8,7 @@ do without the fsync.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 STALE_SECONDS = 6 * 3600
 """Longer than any download or build takes: a draft that old was left by a process that was killed."""
 
+_DIGEST = hashlib.sha256().digest_size
+
 
 def cache_dir() -> Path:
     """Folder for what can be made again, by default ``~/.cache/counterground``.
@@ -37,6 +40,15 @@ def cache_dir() -> Path:
         return Path(chosen)
     caches = Path(os.environ.get("XDG_CACHE_HOME", ""))  # an XDG path must be absolute, or is ignored
     return (caches if caches.is_absolute() else Path.home() / ".cache") / "counterground"
+
+
+def relative_way(start: Path, end: Path) -> str:
+    """Return the way from one folder to another, so that the two may move together."""
+    start, end = start.resolve(), end.resolve()
+    try:
+        return Path(os.path.relpath(end, start)).as_posix()
+    except ValueError:  # two drives of Windows
+        return end.as_posix()
 
 
 def check_apart(out: Path, folder: Path, what: str) -> None:
@@ -141,6 +153,21 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write ``data`` to ``path`` atomically; ``sync`` as in `atomic_path`."""
     with atomic_path(path, sync=sync) as temporary:
         temporary.write_bytes(data)
+
+
+def write_checked(path: Path, data: bytes) -> None:
+    """Write ``data`` and its SHA-256 after it, atomically, for `read_checked`."""
+    write_bytes(path, data + hashlib.sha256(data).digest(), sync=False)
+
+
+def read_checked(path: Path) -> bytes | None:
+    """Return what `write_checked` wrote; None where the file is absent or a byte of it has changed."""
+    try:
+        found = path.read_bytes()
+    except OSError:
+        return None
+    data = found[:-_DIGEST]
+    return data if hashlib.sha256(data).digest() == found[-_DIGEST:] else None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -48,6 +48,24 @@ def test_names_with_the_same_text_share_a_column(tiny_clip, tmp_path):
     assert scores.shape == (model.dim, 3)
 
 
+def test_a_damaged_head_is_built_again(tiny_clip, tmp_path):
+    model, space = (
+        load_model(f"open_clip:{tiny_clip}", device="cpu"),
+        LabelSpace("two", ("ox", "crane"), (None,) * 2),
+    )
+    first = build_head(model, space, space.names, ["{}"], tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    for place in (len(whole) // 2, len(whole) - 40):  # among the numbers
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
+        again = build_head(model, space, space.names, ["{}"], tmp_path)
+        assert np.array_equal(
+            again.scores(np.eye(model.dim, dtype=np.float32)),
+            first.scores(np.eye(model.dim, dtype=np.float32)),
+        )
+        assert file.read_bytes() == whole
+
+
 def test_all_classes_without_an_output_are_in_one_message(tmp_path):
     model = load_model("efficientnet-lite0", device="cpu")
     space = LabelSpace("own", ("gooze", "tench", "angler fish"), (None, 0, None))

@@ -108,3 +108,26 @@ def test_numbers_of_the_manifest_stay(benchmark):
 
 def test_without_masks_and_boxes_only_the_photo_is_measured(benchmark):
     assert photo_geometry(benchmark([(4, 3)])).columns.to_dicts() == [{"path": "0.png", "photo_pixels": 12}]
+
+
+def test_measures_are_kept_for_the_same_photos_and_masks(benchmark, tmp_path):
+    made = benchmark([(10, 10)], {"m.png": drawn((0, 0, 4, 4), (10, 10))}, mask=["m.png"])
+    first = photo_geometry(made, tmp_path / "kept")
+    (file,) = (tmp_path / "kept").iterdir()
+    (tmp_path / "0.png").unlink()  # the photo is not opened again
+    assert photo_geometry(made, tmp_path / "kept").columns.equals(first.columns)
+    drawn((0, 0, 9, 4), (10, 10)).save(tmp_path / "m.png")
+    assert photo_geometry(made, tmp_path / "kept").columns["object_area"].to_list() == [0.5]
+    drawn((0, 0, 4, 4), (10, 10)).save(tmp_path / "m.png")
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    file.write_bytes(damaged)
+    assert photo_geometry(made, tmp_path / "kept").unreadable == 1
+
+
+def test_measures_of_a_photo_that_cannot_be_read_are_not_kept(benchmark, tmp_path):
+    made = benchmark([(10, 10)])
+    (tmp_path / "0.png").rename(tmp_path / "away.png")
+    assert photo_geometry(made, tmp_path / "kept").unreadable == 1
+    (tmp_path / "away.png").rename(tmp_path / "0.png")
+    assert photo_geometry(made, tmp_path / "kept").columns["photo_pixels"].to_list() == [100]

@@ -17,6 +17,7 @@ import polars as pl
 
 from counterground.decision import Until, score_stopped
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import cache_dir
 from counterground.inference._fast_decode import measure_fast_decode
 from counterground.inference._heads import Head
 from counterground.inference._predict import class_mean_scores
@@ -124,7 +125,7 @@ def evaluate_models(
             f"{len(predictions)} predictions of {len(given)} models and {len(unreadable)} unreadable photos "
             f"do not add up to {len(benchmark.photos)}. This is a bug in CounterGround; please report it."
         )
-    measured = photo_geometry(benchmark)
+    measured = photo_geometry(benchmark, cache_dir() / "geometry")
     predictions = predictions.join(measured.columns, on="path", how="left", maintain_order="left")
     info = run_info(request, outcomes, predictions, unreadable)
     score = score_stopped if until else score_predictions

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors.numpy
-from safetensors import SafetensorError
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
-from counterground.files import write_bytes
+from counterground.files import read_checked, write_checked
 from counterground.inference.request import listed_classes
 from counterground.photos import LabelSpace
 from counterground.text import counted
@@ -101,15 +100,13 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
     key = hashlib.sha256(
         "\n".join([model.text_fingerprint, model.device, str(len(templates)), *prompts]).encode()
     )
-    path = cache / f"{key.hexdigest()[:32]}.safetensors"
-    try:
-        return np.asarray(safetensors.numpy.load_file(path)["head"])
-    except (OSError, SafetensorError, KeyError):
-        pass  # absent or damaged: it is built again
+    path = cache / f"{key.hexdigest()[:32]}.head"
+    if (kept := read_checked(path)) is not None:
+        return np.asarray(safetensors.numpy.load(kept)["head"])
     embeddings = _encode_texts(model, prompts).reshape(len(texts), len(templates), -1)
     mean = embeddings.mean(axis=1, dtype=np.float32)
     head = np.ascontiguousarray((mean / np.linalg.norm(mean, axis=1, keepdims=True)).T)
-    write_bytes(path, safetensors.numpy.save({"head": head}))
+    write_checked(path, safetensors.numpy.save({"head": head}))
     return head
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from counterground._version import __version__
+from counterground.files import read_checked, write_checked
 from counterground.photos._benchmark import Benchmark
-from counterground.photos._photo import UnreadablePhoto, load_photo, photo_size
+from counterground.photos._photo import UnreadablePhoto, load_photo, photo_id, photo_size
 from counterground.text import counted
 
 BOX = ("box_x", "box_y", "box_width", "box_height")
@@ -41,6 +45,7 @@ class Geometry(NamedTuple):
 
     columns: pl.DataFrame
     warnings: list[str]
+    unreadable: int = 0
 
 
 def object_place(mask: npt.NDArray[np.generic]) -> ObjectPlace:
@@ -73,13 +78,40 @@ def mask_place(path: Path) -> ObjectPlace:
     return object_place(np.asarray(grey))
 
 
-def photo_geometry(benchmark: Benchmark) -> Geometry:
+def photo_geometry(benchmark: Benchmark, kept: Path | None = None) -> Geometry:
     """Measure photos and their objects, of masks or, where a photo has none, of boxes (columns ``BOX``).
 
     ``object_area`` is the fraction of the photo's area; ``object_distance`` the way from the photo's centre
     to the object's, in half diagonals of the photo; ``photo_pixels`` width times height. A covariate that the
     manifest has already is left out: its own numbers stay.
+
+    Args:
+        benchmark: whose photos are measured.
+        kept: folder in which measures of all photos are kept for the same photos and masks.
     """
+    if kept is None:
+        return _measured(benchmark)
+    path = kept / f"{_identity(benchmark)}.measures"
+    if (stored := read_checked(path)) is not None:
+        return Geometry(pl.read_ipc(stored), [])
+    found = _measured(benchmark)
+    if not found.warnings and not found.unreadable:  # a file may come back
+        file = BytesIO()
+        found.columns.write_ipc(file)
+        write_checked(path, file.getvalue())
+    return found
+
+
+def _identity(benchmark: Benchmark) -> str:
+    """Hash what the measures depend on: the manifest, and the content of masks."""
+    masks = benchmark.photos["mask"].to_list()
+    named = [mask for mask in masks if mask is not None]
+    content = dict(zip(named, _read(lambda mask: photo_id(benchmark.root / mask), named), strict=True))
+    told = [__version__, benchmark.version, *(content.get(mask, "") for mask in masks)]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]
+
+
+def _measured(benchmark: Benchmark) -> Geometry:
     photos = benchmark.photos
     sizes = _read(lambda path: photo_size(benchmark.photo_path(path)), photos["path"])
     pixels = [None if isinstance(size, str) else math.prod(size) for size in sizes]
@@ -94,7 +126,8 @@ def photo_geometry(benchmark: Benchmark) -> Geometry:
         for name, values in columns.items()
         if name not in photos.columns and any(value is not None for value in values)
     }
-    return Geometry(photos.select("path").with_columns(**known), _warnings(failures))
+    unreadable = sum(isinstance(size, str) for size in sizes)
+    return Geometry(photos.select("path").with_columns(**known), _warnings(failures), unreadable)
 
 
 def _objects(
@@ -103,7 +136,7 @@ def _objects(
     """Return the object of each photo, None where it has none, and why others could not be measured."""
     photos = benchmark.photos
     masks = photos["mask"].drop_nulls().unique(maintain_order=True).to_list()
-    by_mask = dict(zip(masks, _read(lambda mask: mask_place(benchmark.root / mask), masks), strict=True))
+    by_mask = dict(zip(masks, _read(lambda mask: mask_place(benchmark.mask_path(mask)), masks), strict=True))
     boxes: Sequence[Any] = [None] * len(photos)
     if set(BOX) <= set(photos.columns):
         boxes = photos.select(BOX).rows()
