@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -15,6 +16,9 @@ from noise_photos import save_animals
 # Each of several test processes computes with one thread: more would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Half a million objects of PyTorch and others stay to the end: the default looks through them far too often.
+gc.set_threshold(10_000, 10, 20)
 
 # A busy machine is no reason to fail.
 settings.register_profile("counterground", deadline=None)

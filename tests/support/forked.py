@@ -7,6 +7,7 @@ not imported at all, needs a process from `subprocess`.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -52,6 +53,7 @@ def command(*words: object, **more: object) -> CompletedProcess[str]:
 
 
 def _run(code, arguments, environment, folder, output) -> None:
+    gc.freeze()  # what was imported before stays, and stays shared
     for number, file in enumerate(output, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
     os.environ.clear()
