@@ -47,6 +47,7 @@ def cluster(pids):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PIDS", str(pids))
+        patch.setenv("HOLD", f"{pids}.hold")
         node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
         # A node that does not answer is given up after three seconds, a slow one after a minute.
         waiting = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
@@ -56,12 +57,13 @@ def cluster(pids):
             head_node_args={**node, "include_dashboard": False, "_system_config": waiting},
         )
         nodes.add_node(**node)
+        patch.delenv("HOLD")  # it is for workers
         patch.setenv("RAY_ADDRESS", nodes.address)
         yield nodes
         nodes.shutdown()
 
 
-def wait_for(condition, seconds=300):
+def wait_for(condition, seconds=600):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never happened"
@@ -266,16 +268,24 @@ def test_a_killed_worker_and_a_lost_node_change_nothing(
     cache = in_new_cache(monkeypatch, tmp_path / "ray")
     before = len(pids.read_text().split())
     failed = []
+    # However slowly a worker starts, the other one does not finish first.
+    hold = pids.with_name(f"{pids.name}.hold")
+    hold.touch()
 
     def lose():
         try:
-            wait_for(lambda: len(workers(pids)) == 2 and len(shards(cache)) >= 4)
+            wait_for(lambda: len(workers(pids)) == 2)
+            hold.unlink()
+            wait_for(lambda: len(shards(cache)) >= 4)
+            hold.touch()
             os.kill(workers(pids)[0], signal.SIGKILL)
             wait_for(lambda: len(workers(pids)) == 3)
             assert len(shards(cache)) < 20, "too late"
             cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
         except BaseException as error:
             failed.append(error)
+        finally:
+            hold.unlink(missing_ok=True)
 
     losing = threading.Thread(target=lose)
     losing.start()

@@ -22,7 +22,10 @@ def brightness():
 
 
 def slowly():
-    """The same, and each photo takes a while; the file PIDS lists which process prepared each."""
+    """The same, and each photo takes a while; the file PIDS lists which process prepared each.
+
+    As long as the file HOLD is there, if it is named, no photo is ready.
+    """
     network, _, names = brightness()
     return network, _log_and_wait, names
 
@@ -44,6 +47,8 @@ def _log_and_wait(image):
     with Path(os.environ["PIDS"]).open("a") as file:
         file.write(f"{os.getpid()}\n")
     time.sleep(0.05)
+    while "HOLD" in os.environ and Path(os.environ["HOLD"]).exists():
+        time.sleep(0.01)
     return _pixels(image)
 
 
