@@ -17,10 +17,11 @@ from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Unti
 from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
 from counterground.inference import Engine, Settings, evaluate_models
-from counterground.masks import Masks, MaskSettings
+from counterground.intervention import KINDS, SwapSettings, swap_backgrounds
+from counterground.masks import Masks, MaskSettings, with_masks
 from counterground.masks import make_masks as make_masks_of
 from counterground.metrics import Contrast, Scale
-from counterground.models import AnyModels, Precision, Protocol, RuntimeChoice, named_models
+from counterground.models import AnyModel, AnyModels, Precision, Protocol, RuntimeChoice, named_models
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (
@@ -31,6 +32,7 @@ from counterground.results import (
     adjusted_scores,
     class_names,
     contrast_scores,
+    effect_scores,
     format_adjusted,
     format_contrast,
     join_breakdowns,
@@ -45,6 +47,7 @@ from counterground.results import model_cards as model_cards_of
 
 if TYPE_CHECKING:
     from counterground.construction.export import CardFacts, ExportReport, ShardSize
+    from counterground.mitigation import Mitigated, Mitigation
 
 AnyBenchmark = Benchmark | Path | str
 """An opened benchmark, a built-in name, a folder, a manifest, or a pool."""
@@ -208,6 +211,104 @@ def _write_page(
         warn(f"{path} was not written: {error} Then: counterground report {run.path} --out {path}")
 
 
+def mitigate(
+    benchmark: AnyBenchmark,
+    model: AnyModel,
+    methods: str | Mitigation | Sequence[str | Mitigation],
+    *,
+    out: Path | str,
+    watermark: bool = True,
+    seed: int = 0,
+    limit: int | None = None,
+    overwrite: bool = False,
+    label_space: str | None = None,
+    names: str = "openai",
+    prompts: str = "simple",
+    device: str = "auto",
+    precision: Precision = "fp32",
+    batch_size: int = 32,
+    runtime: RuntimeChoice = "auto",
+    as_published: bool = False,
+    offline: bool = False,
+    show_progress: bool = False,
+    figure: bool = True,
+    warn: Callable[[str], object] = warnings.warn,
+) -> Mitigated:
+    """Make a model rely less on the background, and measure what that costs.
+
+    The folder is a run of the model and of each mended one (``MODEL + METHOD``), with ``mitigation.json``,
+    ``mitigation.csv``, ``figures/mitigation.svg`` and the mended heads. Each photo is judged by a head that
+    was fitted and chosen on other clusters; those in ``heads/`` are fitted on all photos.
+
+    Args:
+        benchmark: photos on both sides of the benchmark's own contrast, by default common and counter; see
+            ``evaluate``.
+        model: one dual encoder or classifier; see ``evaluate``.
+        methods: one or several, by name or a `counterground.mitigation.Mitigation`; ``all`` for every one
+            that this model and benchmark can have.
+        out: the folder.
+        watermark: measure what a watermark does before and after, which encodes every photo once more.
+        seed: of the three parts of clusters, and of what methods draw.
+        limit: use so many photos only, spread over classes and backgrounds: a quick trial.
+        overwrite: replace another run in ``out``.
+        label_space: see ``evaluate``, as for all that follow; ``confusable`` has no referee here.
+        names: how ImageNet classes are written in prompts.
+        prompts: the prompt templates of the unmended model.
+        device: where the model runs.
+        precision: of the image side.
+        batch_size: photos in a forward pass.
+        runtime: what runs the image encoder.
+        as_published: load the model as the paper seems to have done.
+        offline: never use the network.
+        show_progress: show bars on standard error.
+        figure: draw cost against gain.
+        warn: called with one line for a method that cannot be loaded, and if the figure needs a package that
+            is not installed.
+
+    Raises:
+        UsageError: an unknown method, or one that this model or benchmark cannot have; no photos to
+            compare; too few clusters.
+        CounterGroundError: see ``evaluate``; a method fails.
+    """
+    from counterground.mitigation import mitigate_model
+    from counterground.report.figures import write_figures
+
+    settings = Settings(
+        label_space=label_space,
+        names=names,
+        prompts=prompts,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        runtime=runtime,
+        as_published=as_published,
+        offline=offline,
+        show_progress=show_progress,
+    )
+    opened = _opened(benchmark, show_progress, out)
+    if limit is not None:
+        opened = sample_photos(opened, limit)
+    mitigated = mitigate_model(
+        opened,
+        model,
+        methods,
+        settings,
+        Path(out),
+        watermark=watermark,
+        seed=seed,
+        overwrite=overwrite,
+        warn=warn,
+    )
+    if figure:
+        try:
+            write_figures(
+                mitigated.run, out=Path(out) / "figures", only=["mitigation"], formats=["svg", "png"]
+            )
+        except MissingExtraError as error:
+            warn(f"The figure was not drawn: {error}")
+    return mitigated
+
+
 def discover(
     benchmark: AnyBenchmark,
     referee: AnyModels,
@@ -294,6 +395,147 @@ def discover(
         write_anyway=write_anyway,
         overwrite=overwrite,
     )
+
+
+def swap(
+    benchmark: AnyBenchmark,
+    models: AnyModels,
+    *,
+    out: Path | str,
+    masks: str | Path | None = None,
+    mask_settings: MaskSettings | None = None,
+    accept_licences: Sequence[str] = (),
+    kinds: str | Sequence[str] = KINDS,
+    labels: str | Sequence[str] = (),
+    backgrounds_per_label: int = 4,
+    foregrounds: int | None = None,
+    placement: Literal["hold", "draw"] = "hold",
+    match_colour: bool = False,
+    seed: int = 0,
+    examples: int = 0,
+    label_space: str | None = None,
+    names: str = "openai",
+    prompts: str = "simple",
+    protocol: Protocol | None = None,
+    loss: Literal["mean", "sum"] = "mean",
+    article: Literal["a", "correct"] = "a",
+    aliases: str | None = None,
+    options: int = 4,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    batch_size: int = 32,
+    runtime: RuntimeChoice = "auto",
+    as_published: bool = False,
+    offline: bool = False,
+    show_progress: bool = False,
+    report: bool = True,
+    photos: bool = True,
+    engine: Engine = "local",
+    workers: int | None = None,
+    gpus_per_worker: float | None = None,
+    overwrite: bool = False,
+    warn: Callable[[str], object] = warnings.warn,
+) -> Run:
+    """Evaluate models on composites: the same objects on other backgrounds, which shows what these cause.
+
+    The run is like any other; its ``effects()`` are what backgrounds cause. Composites are made in memory
+    and not kept.
+
+    Args:
+        benchmark: photos with masks of their objects and labels of their backgrounds; see ``evaluate``.
+        models: see ``evaluate``.
+        out: the folder of the run.
+        masks: where masks come from (`masks.with_masks`): a folder of PNGs or of ``make_masks``, COCO
+            annotations, ``grabcut``, or a model; None for those that the benchmark has.
+        mask_settings: how masks are read and made.
+        accept_licences: licences of a mask model's weights that you accept.
+        kinds: which composites, of ``counterground.intervention.KINDS``.
+        labels: backgrounds that objects are put on; none named: all that have enough photos.
+        backgrounds_per_label: photos of each label for each object, and draws of what else is drawn.
+        foregrounds: photos whose objects are used, spread over classes and groups; None for all, or, where
+            several photos show the same cut-out, for two of each.
+        placement: ``hold`` an object's size and position, or ``draw`` them from photos of its class.
+        match_colour: move the object's colours half way to those of the background.
+        seed: of all draws; the same seed gives the same composites.
+        examples: draw the composites of so many objects into ``examples.png``.
+        label_space: see ``evaluate``, as for all that follow.
+        names: how ImageNet classes are written in prompts.
+        prompts: the prompt templates.
+        protocol: how generative models are asked.
+        loss: mean or sum over the tokens of an answer.
+        article: before names.
+        aliases: a JSON file of other names of classes.
+        options: of a question under multiple choice.
+        device: where models run.
+        precision: of the image side.
+        batch_size: photos in a forward pass.
+        runtime: what runs image encoders.
+        as_published: load models as the paper seems to have done.
+        offline: never use the network.
+        show_progress: show bars on standard error.
+        report: write ``report.html``.
+        photos: include small copies of photos in it.
+        engine: ``local`` or ``ray``.
+        workers: of the Ray cluster.
+        gpus_per_worker: GPUs of each.
+        overwrite: replace another run in ``out``.
+        warn: called with one line if the report needs a package that is not installed.
+
+    Raises:
+        UsageError: an unknown kind, label or source of masks, or see ``evaluate``.
+        CounterGroundError: no photo has a usable mask, too few backgrounds, or see ``evaluate``.
+    """
+    chosen = SwapSettings(
+        kinds=tuple(_listed(kinds)),
+        labels=tuple(_listed(labels)),
+        backgrounds_per_label=backgrounds_per_label,
+        foregrounds=foregrounds,
+        placement=placement,
+        match_colour=match_colour,
+        seed=seed,
+    )
+    settings = Settings(
+        label_space=label_space,
+        names=names,
+        prompts=prompts,
+        protocol=protocol,
+        loss=loss,
+        article=article,
+        aliases=aliases,
+        options=options,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        runtime=runtime,
+        as_published=as_published,
+        offline=offline,
+        show_progress=show_progress,
+        engine=engine,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+    )
+    opened = _opened(benchmark, show_progress, out)
+    if masks is not None:
+        opened = with_masks(
+            opened,
+            masks,
+            settings=mask_settings,
+            accept_licences=accept_licences,
+            show_progress=show_progress,
+        )
+    run, composites = swap_backgrounds(
+        opened,
+        models,
+        settings,
+        Path(out),
+        chosen,
+        masks=None if masks is None else str(masks),
+        examples=examples,
+        overwrite=overwrite,
+    )
+    if report:
+        _write_page(run, composites, None, warn, photos=photos)
+    return run
 
 
 def make_masks(
@@ -392,6 +634,7 @@ def scores(
     by: str | None = None,
     contrast: str | Contrast | None = None,
     adjust: str | Sequence[str] = (),
+    effects: bool = False,
 ) -> pl.DataFrame:
     """Return the scores of runs (fractions, with 95 % intervals), as in ``scores.parquet``.
 
@@ -407,6 +650,8 @@ def scores(
         adjust: covariates that the contrast is to hold, by default the first of the design: ``size``,
             ``position``, ``photo``, or columns of numbers. The rows are then those of
             ``metrics.score_adjusted``.
+        effects: what backgrounds cause, of runs of composites, over all classes and by class; the rows are
+            those of ``metrics.swap_effects``.
 
     Raises:
         UsageError: another ``by``, a contrast or covariate that there is not, or ``by`` with one of these.
@@ -418,6 +663,11 @@ def scores(
             "not by 'class'."
         )
     opened = _opened_runs(runs)
+    if effects:
+        if by is not None or contrast is not None or adjust:
+            raise UsageError("Effects of backgrounds are over all classes and by class: leave out the rest.")
+        parts = [effect_scores(opened, named=len(opened) > 1, by_class=each).rows for each in (False, True)]
+        return pl.concat(parts)
     if adjust:
         if by is not None:
             raise UsageError("An adjusted contrast is over all classes: leave out by.")

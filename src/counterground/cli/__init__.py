@@ -20,11 +20,13 @@ from counterground.cli._evaluate import evaluate
 from counterground.cli._figures import figures
 from counterground.cli._help import Group, settings, start_page
 from counterground.cli._masks import masks
+from counterground.cli._mitigate import mitigate
 from counterground.cli._models import models
 from counterground.cli._plan import plan
 from counterground.cli._report import report
 from counterground.cli._scores import scores
 from counterground.cli._study import study
+from counterground.cli._swap import swap
 from counterground.cli.construction import collect, curate, discover, export, import_, label, pool
 from counterground.errors import CounterGroundError, UsageError, error_summary, raised_in
 from counterground.plugins import plugin_modules
@@ -56,7 +58,7 @@ counterground.add_under("Measure", evaluate, scores, compare, report, figures)
 counterground.add_under("Plan and decide", plan, check)
 counterground.add_under("Choose common and counter backgrounds", discover)
 counterground.add_under("Make a benchmark from photos", collect, import_, curate, label, pool, export)
-counterground.add_under("Intervene on backgrounds", masks)
+counterground.add_under("Intervene on backgrounds", masks, swap, mitigate)
 counterground.add_under("Look up what there is", models, benchmarks, cache)
 counterground.add_under("Repeat the paper's experiments", study)
 

@@ -17,7 +17,19 @@ from counterground.results._contrast_table import (
     one_contrast,
     strata_notes,
 )
+from counterground.results._effects_table import EFFECTS, EffectScores, effect_scores, format_effects
 from counterground.results._eval_results import eval_results, eval_yaml
+from counterground.results._mitigation import (
+    CHEAP,
+    HALF,
+    MITIGATION_FILE,
+    Accuracies,
+    ExportedHead,
+    Figure,
+    MethodRecord,
+    MitigationRecord,
+    read_mitigation,
+)
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
     NO_GROUPS,
@@ -52,6 +64,7 @@ from counterground.results._schema import (
     BenchmarkRecord,
     CountsRecord,
     DecisionRecord,
+    InterventionRecord,
     LabelSpaceRecord,
     ModelRecord,
     PositionsRecord,
@@ -86,7 +99,11 @@ from counterground.results.tables import (
 )
 
 __all__ = [
+    "CHEAP",
+    "EFFECTS",
+    "HALF",
     "INFLATED",
+    "MITIGATION_FILE",
     "NOTHING",
     "NO_GROUPS",
     "PICTURE",
@@ -94,6 +111,7 @@ __all__ = [
     "RUN_FILES",
     "SIGNIFICANT",
     "TITLES",
+    "Accuracies",
     "AdjustedScores",
     "BenchmarkRecord",
     "BreakdownView",
@@ -103,10 +121,16 @@ __all__ = [
     "ContrastScores",
     "CountsRecord",
     "DecisionRecord",
+    "EffectScores",
     "Estimate",
+    "ExportedHead",
+    "Figure",
+    "InterventionRecord",
     "LabelSpaceRecord",
     "Measure",
     "MeasuredReferee",
+    "MethodRecord",
+    "MitigationRecord",
     "ModelRecord",
     "ModelScores",
     "PositionsRecord",
@@ -126,6 +150,7 @@ __all__ = [
     "contrast_titles",
     "corrected_drops",
     "count",
+    "effect_scores",
     "eval_results",
     "eval_yaml",
     "find_models",
@@ -133,6 +158,7 @@ __all__ = [
     "format_adjusted",
     "format_breakdown",
     "format_contrast",
+    "format_effects",
     "format_scores",
     "has_unpaired_backgrounds",
     "heading",
@@ -155,6 +181,7 @@ __all__ = [
     "percent",
     "picture_column",
     "plain_text",
+    "read_mitigation",
     "regroup",
     "repeat_command",
     "rich_table",
