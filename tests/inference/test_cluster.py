@@ -301,7 +301,7 @@ def test_a_killed_worker_and_a_lost_node_change_nothing(
         finally:
             hold.unlink(missing_ok=True)
 
-    losing = threading.Thread(target=lose)
+    losing = threading.Thread(target=lose, daemon=True)
     losing.start()
     evaluate_models(benchmark, models, RAY, tmp_path / "there")
     losing.join()
