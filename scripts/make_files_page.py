@@ -234,7 +234,8 @@ MITIGATION = {
     "name": "of the method",
     "title": "what it does",
     "source": "who proposed it",
-    "group_labels": "whether labels of backgrounds or groups were `used` or `not used`, to `fit` and to `choose`",
+    "group_labels": "whether labels of backgrounds or groups were `used` or `not used`, to `fit` and to "
+    "`choose`",
     "chosen_by": "the criterion on the choosing photos; null: there was one setting",
     "tried": "how many settings were",
     "settings": "the chosen one of each part",

@@ -452,36 +452,10 @@ def _record(
     methods = []
     for each in tried:
         name = f"{own} + {each.method.name}"
-        used, reason = each.method.group_labels, obstacle(each.final)
-        fitted = np.flatnonzero(bench.run.features.readable & (bench.true >= 0))
-        head = ExportedHead(
-            file=f"{HEADS}/{each.method.name}-all-photos.safetensors",
-            setting=each.final_setting,
-            photos=len(fitted),
-            clusters=len(np.unique(bench.rotation.clusters[fitted])),
-        )
-        methods.append(
-            MethodRecord(
-                name=each.method.name,
-                title=each.method.title,
-                source=each.method.source,
-                model=name,
-                group_labels={
-                    "fit": "used" if used == "fit" else "not used",
-                    "choose": "used" if used != "none" and each.tried > 1 else "not used",
-                },
-                chosen_by=None if each.tried == 1 else _BY_LABELS if used != "none" else _WITHOUT,
-                tried=each.tried,
-                settings=list(each.settings),
-                mended=accuracies(name),
-                cost=main.changes[name]["left"],
-                gain=main.changes[name]["difference"],
-                relief={at: effect.changes[name]["difference"] for at, effect in effects.items()},
-                head=None if reason else head,
-                not_exported=reason,
-                cpu_seconds=each.seconds,
-            )
-        )
+        changes = main.changes[name]
+        relief = {at: effect.changes[name]["difference"] for at, effect in effects.items()}
+        found = accuracies(name)
+        methods.append(_method_record(each, bench, name, mended=found, changes=changes, relief=relief))
     return MitigationRecord(
         model=own,
         benchmark=f"{benchmark.name}@{benchmark.version[:8]}",
@@ -494,6 +468,46 @@ def _record(
         side_effects={name: _EFFECTS[name][1] for name in effects},
         not_measured=not_measured,
         notes=_notes(benchmark, bench.rotation),
+    )
+
+
+def _method_record(
+    tried: _Tried,
+    bench: _Bench,
+    model: str,
+    *,
+    mended: Accuracies,
+    changes: Mapping[str, Figure],
+    relief: dict[str, Figure],
+) -> MethodRecord:
+    method, used, reason = tried.method, tried.method.group_labels, obstacle(tried.final)
+    chosen = tried.tried > 1
+    fitted = np.flatnonzero(bench.run.features.readable & (bench.true >= 0))
+    head = ExportedHead(
+        file=f"{HEADS}/{method.name}-all-photos.safetensors",
+        setting=tried.final_setting,
+        photos=len(fitted),
+        clusters=len(np.unique(bench.rotation.clusters[fitted])),
+    )
+    return MethodRecord(
+        name=method.name,
+        title=method.title,
+        source=method.source,
+        model=model,
+        group_labels={
+            "fit": "used" if used == "fit" else "not used",
+            "choose": "used" if used != "none" and chosen else "not used",
+        },
+        chosen_by=(_BY_LABELS if used != "none" else _WITHOUT) if chosen else None,
+        tried=tried.tried,
+        settings=list(tried.settings),
+        mended=mended,
+        cost=changes["left"],
+        gain=changes["difference"],
+        relief=relief,
+        head=None if reason else head,
+        not_exported=reason,
+        cpu_seconds=tried.seconds,
     )
 
 
