@@ -2,7 +2,7 @@
 
 Each command has a function of its name: ``counterground compare`` is ``compare``. Where the name is a keyword
 or a package, the function says what it does: ``import_photos``, ``label_pool``, ``write_report``,
-``write_figures``, ``list_models``, ``list_benchmarks``, ``open_pool``, ``study_theory``.
+``write_figures``, ``list_models``, ``list_benchmarks``, ``make_masks``, ``open_pool``, ``study_theory``.
 """
 
 from importlib import import_module as _import_module
@@ -20,6 +20,7 @@ if _TYPE_CHECKING:
         evaluate,
         export,
         format_scores,
+        make_masks,
         model_cards,
         plan,
         reproduce,
@@ -36,6 +37,7 @@ if _TYPE_CHECKING:
     from counterground.construction.ingest.imports import ImportOptions, import_photos
     from counterground.decision import Check, Plan
     from counterground.inference import Settings
+    from counterground.masks import MaskLimits, Masks, MaskSettings, read_masks, with_masks
     from counterground.models import list_models
     from counterground.photos import Benchmark, LabelSpace
     from counterground.pool import Pool, open_pool
@@ -64,6 +66,9 @@ _ROOMS = {
     "LabelSettings": "construction.annotate",
     "LabelSpace": "photos",
     "Plan": "decision",
+    "MaskLimits": "masks",
+    "MaskSettings": "masks",
+    "Masks": "masks",
     "Pool": "pool",
     "Run": "results",
     "Settings": "inference",
@@ -84,16 +89,19 @@ _ROOMS = {
     "label_pool": "construction.annotate",
     "list_benchmarks": "benchmarks",
     "list_models": "models",
+    "make_masks": "api",
     "model_cards": "api",
     "open_benchmark": "benchmarks",
     "open_pool": "pool",
     "open_run": "results",
     "plan": "api",
+    "read_masks": "masks",
     "reproduce": "api",
     "scores": "api",
     "study_coloredcoco": "study",
     "study_multicoloredmnist": "study",
     "study_theory": "study",
+    "with_masks": "masks",
     "write_figures": "report.figures",
     "write_report": "api",
 }
@@ -111,6 +119,9 @@ __all__ = [
     "ImportOptions",
     "LabelSettings",
     "LabelSpace",
+    "MaskLimits",
+    "MaskSettings",
+    "Masks",
     "Plan",
     "Pool",
     "Run",
@@ -133,16 +144,19 @@ __all__ = [
     "label_pool",
     "list_benchmarks",
     "list_models",
+    "make_masks",
     "model_cards",
     "open_benchmark",
     "open_pool",
     "open_run",
     "plan",
+    "read_masks",
     "reproduce",
     "scores",
     "study_coloredcoco",
     "study_multicoloredmnist",
     "study_theory",
+    "with_masks",
     "write_figures",
     "write_report",
 ]

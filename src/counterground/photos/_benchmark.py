@@ -85,6 +85,7 @@ class Benchmark:
         notes: sentences that every output must repeat.
         discovery: how a model chose its pairs of backgrounds; None where none did.
         design: cells, contrasts and shares of cells that its scores are about.
+        masks_root: folder the manifest's masks are relative to; None where that is ``root``.
 
     Raises:
         CounterGroundError: see ``validate_manifest``; or the design names columns that the photos lack.
@@ -97,6 +98,7 @@ class Benchmark:
     notes: tuple[str, ...] = ()
     discovery: Discovered | None = None
     design: Design = DESIGN
+    masks_root: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
@@ -217,6 +219,10 @@ class Benchmark:
     def photo_path(self, row_path: str) -> Path:
         """Return the file of a manifest path."""
         return self.root / row_path
+
+    def mask_path(self, row_mask: str) -> Path:
+        """Return the file of a manifest's mask."""
+        return (self.masks_root or self.root) / row_mask
 
 
 def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:

@@ -136,7 +136,7 @@ def _objects(
     """Return the object of each photo, None where it has none, and why others could not be measured."""
     photos = benchmark.photos
     masks = photos["mask"].drop_nulls().unique(maintain_order=True).to_list()
-    by_mask = dict(zip(masks, _read(lambda mask: mask_place(benchmark.root / mask), masks), strict=True))
+    by_mask = dict(zip(masks, _read(lambda mask: mask_place(benchmark.mask_path(mask)), masks), strict=True))
     boxes: Sequence[Any] = [None] * len(photos)
     if set(BOX) <= set(photos.columns):
         boxes = photos.select(BOX).rows()

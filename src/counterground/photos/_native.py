@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import write_parquet, write_text
+from counterground.files import relative_way, write_parquet, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered
 from counterground.photos._label_space import LabelSpace
@@ -24,7 +23,8 @@ BENCHMARK_FILE = "benchmark.json"
 def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
     """Write the benchmark's manifest, label space and description into the folder ``out``; return ``out``.
 
-    Photos are not copied: the way from ``out`` to their folder is written, so the two may move together.
+    Photos are not copied: the way from ``out`` to their folder, and to that of the masks, is written,
+    so they may move together.
     ``benchmark.json`` is written last and carries the version, so a folder of which one part is of another
     writing is found out when it is read.
 
@@ -37,20 +37,14 @@ def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
     description = {
         "name": benchmark.name,
         "notes": benchmark.notes,
-        "root": _way(out.resolve(), benchmark.root.resolve()),
+        "root": relative_way(out, benchmark.root),
         "version": benchmark.version,
+        **({"masks": relative_way(out, benchmark.masks_root)} if benchmark.masks_root else {}),
         **(asdict(benchmark.discovery) if benchmark.discovery else {}),
         **({"design": benchmark.design.to_json()} if benchmark.design != DESIGN else {}),
     }
     write_text(out / BENCHMARK_FILE, json.dumps(description, ensure_ascii=False, indent=1) + "\n")
     return out
-
-
-def _way(start: Path, end: Path) -> str:
-    try:
-        return Path(os.path.relpath(end, start)).as_posix()
-    except ValueError:  # two drives of Windows
-        return end.as_posix()
 
 
 def read_native(folder: Path) -> Benchmark:
@@ -66,6 +60,7 @@ def read_native(folder: Path) -> Benchmark:
         notes = tuple(str(note) for note in content["notes"])
         discovery = Discovered.from_json(content)
         design = Design.from_json(content.get("design"))
+        masks = str(content["masks"]) if content.get("masks") else None
         photos = pl.read_parquet(folder / MANIFEST_FILE)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError, PolarsError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
@@ -78,7 +73,8 @@ def read_native(folder: Path) -> Benchmark:
             f"The photos of the benchmark in {folder} are not at {at} any more: move them back there."
         )
     space = LabelSpace.load(folder / LABEL_SPACE_FILE)
-    benchmark = Benchmark(name, at, photos, space, notes, discovery, design)
+    masks_root = None if masks is None else (folder / masks).resolve()
+    benchmark = Benchmark(name, at, photos, space, notes, discovery, design, masks_root)
     if benchmark.version != version:
         raise CounterGroundError(
             f"{MANIFEST_FILE} or {LABEL_SPACE_FILE} in {folder} is not what {BENCHMARK_FILE} was written for:"
