@@ -17,6 +17,7 @@ from counterground.results._contrast_table import (
     one_contrast,
     strata_notes,
 )
+from counterground.results._effects_table import EFFECTS, EffectScores, effect_scores, format_effects
 from counterground.results._eval_results import eval_results, eval_yaml
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
@@ -86,6 +87,7 @@ from counterground.results.tables import (
 )
 
 __all__ = [
+    "EFFECTS",
     "INFLATED",
     "NOTHING",
     "NO_GROUPS",
@@ -103,6 +105,7 @@ __all__ = [
     "ContrastScores",
     "CountsRecord",
     "DecisionRecord",
+    "EffectScores",
     "Estimate",
     "LabelSpaceRecord",
     "Measure",
@@ -126,6 +129,7 @@ __all__ = [
     "contrast_titles",
     "corrected_drops",
     "count",
+    "effect_scores",
     "eval_results",
     "eval_yaml",
     "find_models",
@@ -133,6 +137,7 @@ __all__ = [
     "format_adjusted",
     "format_breakdown",
     "format_contrast",
+    "format_effects",
     "format_scores",
     "has_unpaired_backgrounds",
     "heading",
