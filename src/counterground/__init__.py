@@ -25,6 +25,7 @@ if _TYPE_CHECKING:
         plan,
         reproduce,
         scores,
+        swap,
         write_report,
     )
     from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
@@ -101,6 +102,7 @@ _ROOMS = {
     "study_coloredcoco": "study",
     "study_multicoloredmnist": "study",
     "study_theory": "study",
+    "swap": "api",
     "with_masks": "masks",
     "write_figures": "report.figures",
     "write_report": "api",
@@ -156,6 +158,7 @@ __all__ = [
     "study_coloredcoco",
     "study_multicoloredmnist",
     "study_theory",
+    "swap",
     "with_masks",
     "write_figures",
     "write_report",

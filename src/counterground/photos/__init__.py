@@ -12,6 +12,7 @@ from counterground.photos._geometry import (
     mask_place,
     object_place,
     photo_geometry,
+    read_mask,
 )
 from counterground.photos._imagenet import (
     find_imagenet_index,
@@ -26,8 +27,10 @@ from counterground.photos._manifest import MANIFEST_SCHEMA, validate_manifest
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
+    AnyPhoto,
     ImageType,
     LoadedPhoto,
+    MadePhoto,
     UnreadablePhoto,
     image_type,
     is_special,
@@ -51,6 +54,7 @@ __all__ = [
     "MAX_OPTIONS",
     "QUESTION_SCHEMA",
     "TABLE_SUFFIXES",
+    "AnyPhoto",
     "Benchmark",
     "ClassAssignment",
     "CocoFile",
@@ -59,6 +63,7 @@ __all__ = [
     "ImageType",
     "LabelSpace",
     "LoadedPhoto",
+    "MadePhoto",
     "ObjectPlace",
     "ShardFormat",
     "UnreadablePhoto",
@@ -87,6 +92,7 @@ __all__ = [
     "read_class_names",
     "read_coco_file",
     "read_croissant",
+    "read_mask",
     "read_table",
     "sample_photos",
     "similar_imagenet_name",
