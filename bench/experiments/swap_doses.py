@@ -1,11 +1,11 @@
-"""A dose-response of `counterground swap`: a reliance planted in known doses, and the causal effect that is found.
+"""A dose-response of `counterground swap`: planted reliance, and the causal effect that is found.
 
-python bench/experiments/swap_doses.py [FOREGROUNDS]    # objects of 4 x 45 photos by default
+python bench/experiments/swap_doses.py [FOREGROUNDS]    # objects of 180 photos by default
 
-Each model sees an object and a background in the pixels of a photo of ``stamps`` as well as two linear probes on
-EfficientNet-Lite0 do. By the dose, which is drawn from the photo's own pixels, it believes the background: then
-it answers with the class that it sees among those for which this background is the common one. Otherwise it
-answers with the class that it sees, of all. Every class has a common and a counter background among three.
+Each model sees an object and a background in the pixels of a photo of ``stamps``, as well as two linear probes
+on EfficientNet-Lite0 do. With the probability that is its dose, drawn from the photo's own pixels, it believes
+the background: then it answers with the likeliest class of those for which this background is the common one.
+Otherwise it answers with the likeliest of all. Each class has a common and a counter background among three.
 
 The direct count asks the models themselves. What would each have answered to each of these composites had it
 seen the common background, and what had it seen the counter one, all else unchanged? The difference in accuracy
@@ -29,14 +29,13 @@ from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
 import counterground as cg
-
 from counterground.intervention import SwapSettings, plan_swap
 from counterground.models import load_model
-from counterground.photos import Benchmark, read_benchmark
+from counterground.photos import Benchmark
 
 DOSES = (0, 25, 50, 75, 95)
 LABELS = ("grass", "sky", "water")
-PER_CLASS_AND_LABEL = 6
+PER_CLASS_AND_LABEL = 4
 COSTS = {"pasted_cost": "pasted", "refilled_cost": "refilled", "same_label_cost": "same label"}
 
 
@@ -148,7 +147,7 @@ def main() -> None:
     """Print the table."""
     foregrounds = int(sys.argv[1]) if len(sys.argv) > 1 else 180
     start = time.process_time()
-    benchmark = with_groups(read_benchmark("stamps"))
+    benchmark = with_groups(cg.open_benchmark("stamps"))
     common = np.arange(len(benchmark.label_space.names)) % len(LABELS)
     sight = Sight(benchmark)
     models = {f"{dose} %": Planted(sight, dose / 100, common, (common + 1) % len(LABELS)) for dose in DOSES}
