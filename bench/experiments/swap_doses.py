@@ -2,14 +2,15 @@
 
 python bench/experiments/swap_doses.py [FOREGROUNDS]    # objects of 180 photos by default
 
-Each model sees an object and a background in the pixels of a photo of ``stamps``, as well as two linear probes
-on EfficientNet-Lite0 do. With the probability that is its dose, drawn from the photo's own pixels, it believes
-the background: then it answers with the likeliest class of those for which this background is the common one.
-Otherwise it answers with the likeliest of all. Each class has a common and a counter background among three.
+Each model sees an object and a background in the pixels of a photo of ``stamps``, as well as two linear
+probes on EfficientNet-Lite0 do. With the probability that is its dose, drawn from the photo's own pixels, it
+believes the background: then it answers with the likeliest class of those for which this background is the
+common one. Otherwise it answers with the likeliest of all. Each class has a common and a counter background
+among three.
 
 The direct count asks the models themselves. What would each have answered to each of these composites had it
-seen the common background, and what had it seen the counter one, all else unchanged? The difference in accuracy
-is what the background causes in it. No estimate of the package takes part in this.
+seen the common background, and what had it seen the counter one, all else unchanged? The difference in
+accuracy is what the background causes in it. No estimate of the package takes part in this.
 """
 
 from __future__ import annotations
@@ -150,7 +151,9 @@ def main() -> None:
     benchmark = with_groups(cg.open_benchmark("stamps"))
     common = np.arange(len(benchmark.label_space.names)) % len(LABELS)
     sight = Sight(benchmark)
-    models = {f"{dose} %": Planted(sight, dose / 100, common, (common + 1) % len(LABELS)) for dose in DOSES}
+    models = {
+        f"dose {dose}": Planted(sight, dose / 100, common, (common + 1) % len(LABELS)) for dose in DOSES
+    }
     kinds = ("original", "pasted", "refilled", "same", "other")
     with tempfile.TemporaryDirectory() as folder:
         run = cg.swap(
@@ -178,7 +181,10 @@ def main() -> None:
         counted = direct_count(model, sight, made, rows)
         caused = 100 * found["background_effect"]["value"]
         cells = [f"{counted:.1f}", shown(found, "background_effect"), f"{caused - counted:+.1f}"]
-        print(f"| {name[:-2]} | {' | '.join(cells + [shown(found, cost) for cost in COSTS])} |", flush=True)
+        print(
+            f"| {name.split()[1]} | {' | '.join(cells + [shown(found, cost) for cost in COSTS])} |",
+            flush=True,
+        )
     print(f"{time.process_time() - start:.0f} s of processor time")
 
 
