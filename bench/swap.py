@@ -5,7 +5,7 @@ python bench/swap.py [PHOTOS [PER_LABEL]]    # by default 1000 photos, 2 of each
 Photos are drawn: 500 by 375 pixels of noise of all scales, with a blob as the object and a soft mask. Models
 are a ResNet-50 and a ViT-B/16 with random weights at 224 pixels, in batches of 32, by eager PyTorch on one
 thread. Time is that of the processor: one thread makes all composites in the order in which a run reads them.
-Memory is the peak of a run over all composites, less that of the same process after 64 photos as they are; its
+Memory is the peak of a run over all composites less that of the same process after 64 photos as they are; its
 network averages colours, since forward passes would add an hour to the time and nothing to the memory.
 """
 

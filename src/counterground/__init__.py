@@ -21,6 +21,7 @@ if _TYPE_CHECKING:
         export,
         format_scores,
         make_masks,
+        mitigate,
         model_cards,
         plan,
         reproduce,
@@ -31,6 +32,7 @@ if _TYPE_CHECKING:
     from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
     from counterground.comparison import Comparison
     from counterground.construction.annotate import LabelSettings, label_pool
+    from counterground.construction.annotate.masks import ServerSettings, review_masks
     from counterground.construction.curate import CurateSettings, curate
     from counterground.construction.discover import Discovery
     from counterground.construction.export import CardFacts, ShardSize
@@ -39,6 +41,7 @@ if _TYPE_CHECKING:
     from counterground.decision import Check, Plan
     from counterground.inference import Settings
     from counterground.masks import MaskLimits, Masks, MaskSettings, read_masks, with_masks
+    from counterground.mitigation import Mitigated, list_mitigations, read_head
     from counterground.models import list_models
     from counterground.photos import Benchmark, LabelSpace
     from counterground.pool import Pool, open_pool
@@ -66,6 +69,7 @@ _ROOMS = {
     "ImportOptions": "construction.ingest.imports",
     "LabelSettings": "construction.annotate",
     "LabelSpace": "photos",
+    "Mitigated": "mitigation",
     "Plan": "decision",
     "MaskLimits": "masks",
     "MaskSettings": "masks",
@@ -73,6 +77,7 @@ _ROOMS = {
     "Pool": "pool",
     "Run": "results",
     "Settings": "inference",
+    "ServerSettings": "construction.annotate.masks",
     "ShardSize": "construction.export",
     "TheorySettings": "study",
     "bibliography": "api",
@@ -89,15 +94,19 @@ _ROOMS = {
     "import_photos": "construction.ingest.imports",
     "label_pool": "construction.annotate",
     "list_benchmarks": "benchmarks",
+    "list_mitigations": "mitigation",
     "list_models": "models",
     "make_masks": "api",
+    "mitigate": "api",
     "model_cards": "api",
     "open_benchmark": "benchmarks",
     "open_pool": "pool",
     "open_run": "results",
     "plan": "api",
     "read_masks": "masks",
+    "read_head": "mitigation",
     "reproduce": "api",
+    "review_masks": "construction.annotate.masks",
     "scores": "api",
     "study_coloredcoco": "study",
     "study_multicoloredmnist": "study",
@@ -124,9 +133,11 @@ __all__ = [
     "MaskLimits",
     "MaskSettings",
     "Masks",
+    "Mitigated",
     "Plan",
     "Pool",
     "Run",
+    "ServerSettings",
     "Settings",
     "ShardSize",
     "TheorySettings",
@@ -145,15 +156,19 @@ __all__ = [
     "import_photos",
     "label_pool",
     "list_benchmarks",
+    "list_mitigations",
     "list_models",
     "make_masks",
+    "mitigate",
     "model_cards",
     "open_benchmark",
     "open_pool",
     "open_run",
     "plan",
+    "read_head",
     "read_masks",
     "reproduce",
+    "review_masks",
     "scores",
     "study_coloredcoco",
     "study_multicoloredmnist",

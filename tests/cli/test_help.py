@@ -217,6 +217,14 @@ def workplace(tmp_path_factory, tiny_clip):
         assert main(["import", "my-pool", "photos", "-q"]) == 0
         cg.discover("my-photos", "colour_model:thousand", out="pairs", write_anyway=True)
         cg.evaluate("pairs", "colour_model:thousand", out="runs/pairs", report=False)
+        cg.swap(
+            "my-photos",
+            "colour_model:thousand",
+            masks="my-masks",
+            out="runs/swapped",
+            report=False,
+            foregrounds=6,
+        )
     yield root
     sys.modules.pop("my_lvlm", None)
 

@@ -1,6 +1,7 @@
 """Which object stands on which background: how many of each, drawn from where, and what is left out."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -93,7 +94,7 @@ def test_the_same_seed_gives_the_same_plan_and_another_seed_another(discs, compo
 def test_rows_of_one_background_follow_each_other(composites):
     backgrounds = [path for path in composites.photos["background_photo"] if path != "grey"]
     made = composites.photos.filter(pl.col("swap") != "original")["background_photo"].to_list()
-    changes = sum(a != b for a, b in zip(made, made[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(made))
     assert changes == len(set(backgrounds))  # and grey
 
 

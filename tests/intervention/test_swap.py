@@ -1,4 +1,4 @@
-"""Runs on composites: what networks that look at one part only are said to rely on, and what a run records."""
+"""Runs on composites: what networks that look at one part only rely on, and what a run records."""
 
 import hashlib
 import json
@@ -59,7 +59,7 @@ def test_a_model_that_sees_the_object_only_does_not_rely_on_the_background(effec
 
 
 def test_a_coin_relies_on_nothing_and_is_right_by_chance(run, effects):
-    value, low, high = effects["coin", "background_effect"]
+    _, low, high = effects["coin", "background_effect"]
     assert low < 0 < high
     correct = run.predictions.filter(pl.col("model") == "coin")["correct"].mean()
     assert 0.44 < correct < 0.56  # 3 standard errors of 720 throws
@@ -162,7 +162,7 @@ def test_composites_are_not_swapped_again(run, discs, tmp_path):
 
 def test_an_occupied_folder_is_refused_before_masks_are_read(discs, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="notes.txt"):
+    with pytest.raises(UsageError, match=r"notes\.txt"):
         cg.swap(discs, MODELS, out=tmp_path, **QUICK)
 
 

@@ -1,4 +1,4 @@
-"""Photos of discs on plain backgrounds, with masks; and networks that look at one of the two, or at neither."""
+"""Photos of discs on plain backgrounds, with masks; networks that look at one of the two, or at neither."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ COMMON = {"hen": "grass", "ox": "water"}
 
 
 def disc_photos(root: Path, photos: int = 3, *, soft: bool = False, seed: int = 0) -> Benchmark:
-    """Write ``photos`` of each class on each label, every second pair of one cluster; return the benchmark."""
+    """Write ``photos`` of each class on each label, two of each cluster; return their benchmark."""
     rng = np.random.default_rng(seed)
     rows = []
     for name, own in CLASSES.items():

@@ -1,8 +1,10 @@
 """Encode the photos that are missing, store the features, score them, write a run. See README.md."""
 
+from counterground.inference._encoder_run import EncoderRun, HeadOutcome, encoder_run
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
 from counterground.inference.encoding import choose_runtime, encode_photos, map_blocks
+from counterground.inference.fitting import independent_clusters
 from counterground.inference.request import (
     Article,
     CandidateLabels,
@@ -12,15 +14,18 @@ from counterground.inference.request import (
     candidate_labels,
     listed_classes,
 )
-from counterground.inference.store import COMPUTED, CacheEntry, cache_entries, prune_cache
+from counterground.inference.store import COMPUTED, CacheEntry, Features, cache_entries, prune_cache
 
 __all__ = [
     "COMPUTED",
     "Article",
     "CacheEntry",
     "CandidateLabels",
+    "EncoderRun",
     "Engine",
+    "Features",
     "Head",
+    "HeadOutcome",
     "Loss",
     "Settings",
     "build_head",
@@ -28,7 +33,9 @@ __all__ = [
     "candidate_labels",
     "choose_runtime",
     "encode_photos",
+    "encoder_run",
     "evaluate_models",
+    "independent_clusters",
     "listed_classes",
     "map_blocks",
     "prune_cache",

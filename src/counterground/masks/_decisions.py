@@ -79,6 +79,10 @@ class MaskDecision:
     annotator: str
     at: str
 
+    def is_about(self, mask_id: str | None) -> bool:
+        """Say whether the decision counts where the mask has this SHA-256: one that was drawn always does."""
+        return self.verdict == "redrawn" or self.judged == mask_id
+
 
 def standing(folder: Path | str) -> dict[str, MaskDecision]:
     """Return the decision that stands on each photo of a folder of masks: the last one not undone.

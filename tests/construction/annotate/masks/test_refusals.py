@@ -71,6 +71,20 @@ def test_only_masks_of_the_photo_are_taken(folder, enter):
     assert list(standing(folder)) == [A]
 
 
+def test_who_judged_another_mask_is_asked_again(folder, enter, tmp_path):
+    client = enter(folder)
+    wanted = {"task": "masks", "leased": [], "skipped": [], "count": 9}
+    for path in (A, B):
+        assert decide(client, path, "accepted")["ok"]
+    assert json.loads(client.post("/api/next", wanted).text)["left"] == 3
+    client.server.stop()
+    disc((5, 5, 60, 60)).save(tmp_path / "drawn" / A)
+    make_masks(read_benchmark(tmp_path / "photos"), str(tmp_path / "drawn"), folder)
+    found = json.loads(enter(folder).post("/api/next", wanted).text)
+    assert (found["left"], found["done"]) == (4, 1)
+    assert A in {photo["path"] for photo in found["photos"]}
+
+
 def test_a_body_is_bounded_and_no_stranger_is_answered(folder, enter, serve):
     client = enter(folder)
     assert client.ask("POST", "/api/events", Content_Type="application/json", Content_Length=str(40 << 20),
