@@ -32,7 +32,7 @@ from sklearn.linear_model import RidgeClassifier
 import counterground as cg
 from counterground.intervention import SwapSettings, plan_swap
 from counterground.models import load_model
-from counterground.photos import Benchmark
+from counterground.photos import Benchmark, load_photo
 
 DOSES = (0, 25, 50, 75, 95)
 LABELS = ("grass", "sky", "water")
@@ -128,15 +128,19 @@ def with_groups(stamps: Benchmark) -> Benchmark:
     )
 
 
-def direct_count(model: Planted, sight: Sight, benchmark: Benchmark, rows: pl.DataFrame) -> float:
-    """Return what the background causes in a model, in points: the mean over classes of these composites."""
-    values: list[float] = []
+def direct_counts(
+    models: dict[str, Planted], sight: Sight, benchmark: Benchmark, rows: pl.DataFrame
+) -> dict[str, float]:
+    """Return what the background causes in each model, in points: the mean over classes of composites."""
+    caused: dict[str, list[float]] = {name: [] for name in models}
     for part in rows.iter_slices(32):
-        pictures = [benchmark.photo_source(path).make() for path in part["path"]]
+        pictures = [load_photo(benchmark.photo_source(path)).image for path in part["path"]]
         batch = torch.stack([sight.preprocess(picture) for picture in pictures])
-        values.extend(model.caused(batch, part["class_index"].to_numpy()))
-    by_class = rows.with_columns(caused=pl.Series(values)).group_by("class_index").agg(pl.mean("caused"))
-    return 100 * float(by_class["caused"].mean())
+        for name, model in models.items():
+            caused[name].extend(model.caused(batch, part["class_index"].to_numpy()))
+    answers = [pl.Series(name, values) for name, values in caused.items()]
+    by_class = rows.with_columns(answers).group_by("class_index").agg(pl.mean(*models))
+    return {name: 100 * by_class[name].to_numpy().mean() for name in models}
 
 
 def shown(effects: dict[str, Any], name: str) -> str:
@@ -171,14 +175,13 @@ def main() -> None:
     print("| dose, % | direct count | background effect | difference | " + " | ".join(COSTS.values()) + " |")
     print("|---|" + "---|" * (3 + len(COSTS)))
     made = plan_swap(benchmark, SwapSettings(kinds=kinds, foregrounds=foregrounds)).benchmark
-    for name, model in models.items():
+    rows = made.photos.filter(pl.col("swap").is_in(["same", "other"]), pl.col("group").is_not_null())
+    for name, counted in direct_counts(models, sight, made, rows).items():
         found = {
             row["estimate"]: row
             for row in effects.filter(model=name).iter_rows(named=True)
             if row["background"] is None
         }
-        rows = made.photos.filter(pl.col("swap").is_in(["same", "other"]), pl.col("group").is_not_null())
-        counted = direct_count(model, sight, made, rows)
         caused = 100 * found["background_effect"]["value"]
         cells = [f"{counted:.1f}", shown(found, "background_effect"), f"{caused - counted:+.1f}"]
         print(
