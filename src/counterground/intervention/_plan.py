@@ -124,8 +124,8 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     frame = frame.with_columns(pl.col(_TEXTS).cast(pl.String))
     backgrounds = set(frame["background_photo"]) - {"grey"}
     said = (
-        f"Photos are composites (version {VERSION}, seed {settings.seed}) of the benchmark {benchmark.name!r}: "
-        f"objects of {len(drawn.foregrounds):,}, backgrounds of {len(backgrounds):,}."
+        f"Photos are composites (version {VERSION}, seed {settings.seed}) of the benchmark "
+        f"{benchmark.name!r}: objects of {len(drawn.foregrounds):,}, backgrounds of {len(backgrounds):,}."
     )
     made = Benchmark(
         f"{benchmark.name}, swapped",
