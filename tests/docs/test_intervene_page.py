@@ -7,14 +7,17 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from disc_photos import CLASSES, COMMON, LABELS, disc, save
 
 import counterground as cg
 from counterground.cli import counterground, main
+from counterground.photos import assign_classes
 from counterground.results import EFFECTS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "intervene.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "intervene.md").read_text()
 BLOCKS = re.findall(r"<!-- run -->\n```(console|python)\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
@@ -74,3 +77,12 @@ def test_every_option_of_its_own_is_explained():
 def test_every_effect_is_explained():
     for title in EFFECTS.values():
         assert f"| {title.format(background='LABEL', k='*k*')} |" in PAGE, title
+
+
+def test_boxes_of_the_natural_photos_are_inside_and_their_classes_imagenets():
+    shown = pl.read_csv(ROOT / "scripts" / "gcompris_photos.csv")
+    for low, high in (("left", "right"), ("top", "bottom")):
+        inside = (shown[low] >= 0) & (shown[low] < shown[high]) & (shown[high] <= 100)
+        assert inside.all(), shown.filter(~inside)
+    assert None not in assign_classes(shown["class_name"].to_list()).label_space.imagenet
+    assert f"{len(shown)} show an animal" in PAGE
