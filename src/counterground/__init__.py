@@ -24,6 +24,7 @@ if _TYPE_CHECKING:
         plan,
         reproduce,
         scores,
+        swap,
         write_report,
     )
     from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
@@ -94,6 +95,7 @@ _ROOMS = {
     "study_coloredcoco": "study",
     "study_multicoloredmnist": "study",
     "study_theory": "study",
+    "swap": "api",
     "write_figures": "report.figures",
     "write_report": "api",
 }
@@ -143,6 +145,7 @@ __all__ = [
     "study_coloredcoco",
     "study_multicoloredmnist",
     "study_theory",
+    "swap",
     "write_figures",
     "write_report",
 ]

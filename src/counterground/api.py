@@ -17,6 +17,8 @@ from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Unti
 from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
 from counterground.inference import Engine, Settings, evaluate_models
+from counterground.intervention import KINDS, SwapSettings, swap_backgrounds
+from counterground.masks import MaskSettings, with_masks
 from counterground.metrics import Contrast, Scale
 from counterground.models import AnyModels, Precision, Protocol, RuntimeChoice, named_models
 from counterground.photos import Benchmark, sample_photos
@@ -292,6 +294,147 @@ def discover(
         write_anyway=write_anyway,
         overwrite=overwrite,
     )
+
+
+def swap(
+    benchmark: AnyBenchmark,
+    models: AnyModels,
+    *,
+    out: Path | str,
+    masks: str | Path | None = None,
+    mask_settings: MaskSettings | None = None,
+    accept_licences: Sequence[str] = (),
+    kinds: str | Sequence[str] = KINDS,
+    labels: str | Sequence[str] = (),
+    backgrounds_per_label: int = 4,
+    foregrounds: int | None = None,
+    placement: Literal["hold", "draw"] = "hold",
+    match_colour: bool = False,
+    seed: int = 0,
+    examples: int = 0,
+    label_space: str | None = None,
+    names: str = "openai",
+    prompts: str = "simple",
+    protocol: Protocol | None = None,
+    loss: Literal["mean", "sum"] = "mean",
+    article: Literal["a", "correct"] = "a",
+    aliases: str | None = None,
+    options: int = 4,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    batch_size: int = 32,
+    runtime: RuntimeChoice = "auto",
+    as_published: bool = False,
+    offline: bool = False,
+    show_progress: bool = False,
+    report: bool = True,
+    photos: bool = True,
+    engine: Engine = "local",
+    workers: int | None = None,
+    gpus_per_worker: float | None = None,
+    overwrite: bool = False,
+    warn: Callable[[str], object] = warnings.warn,
+) -> Run:
+    """Evaluate models on composites: the same objects on other backgrounds, which shows what these cause.
+
+    The run is like any other; `results.effects_of` says what backgrounds cause. Composites are made in memory
+    and not kept.
+
+    Args:
+        benchmark: photos with masks of their objects and labels of their backgrounds; see ``evaluate``.
+        models: see ``evaluate``.
+        out: the folder of the run.
+        masks: where masks come from (`masks.with_masks`): a folder of PNGs or of ``make_masks``, COCO
+            annotations, ``grabcut``, or a model; None for those that the benchmark has.
+        mask_settings: how masks are read and made.
+        accept_licences: licences of a mask model's weights that you accept.
+        kinds: which composites, of ``counterground.intervention.KINDS``.
+        labels: backgrounds that objects are put on; none named: all that have enough photos.
+        backgrounds_per_label: photos of each label for each object, and draws of what else is drawn.
+        foregrounds: photos whose objects are used, spread over classes and groups; None for all, or, where
+            several photos show the same cut-out, for two of each.
+        placement: ``hold`` an object's size and position, or ``draw`` them from photos of its class.
+        match_colour: move the object's colours half way to those of the background.
+        seed: of all draws; the same seed gives the same composites.
+        examples: draw the composites of so many objects into ``examples.png``.
+        label_space: see ``evaluate``, as for all that follow.
+        names: how ImageNet classes are written in prompts.
+        prompts: the prompt templates.
+        protocol: how generative models are asked.
+        loss: mean or sum over the tokens of an answer.
+        article: before names.
+        aliases: a JSON file of other names of classes.
+        options: of a question under multiple choice.
+        device: where models run.
+        precision: of the image side.
+        batch_size: photos in a forward pass.
+        runtime: what runs image encoders.
+        as_published: load models as the paper seems to have done.
+        offline: never use the network.
+        show_progress: show bars on standard error.
+        report: write ``report.html``.
+        photos: include small copies of photos in it.
+        engine: ``local`` or ``ray``.
+        workers: of the Ray cluster.
+        gpus_per_worker: GPUs of each.
+        overwrite: replace another run in ``out``.
+        warn: called with one line if the report needs a package that is not installed.
+
+    Raises:
+        UsageError: an unknown kind, label or source of masks, or see ``evaluate``.
+        CounterGroundError: no photo has a usable mask, too few backgrounds, or see ``evaluate``.
+    """
+    chosen = SwapSettings(
+        kinds=tuple(_listed(kinds)),
+        labels=tuple(_listed(labels)),
+        backgrounds_per_label=backgrounds_per_label,
+        foregrounds=foregrounds,
+        placement=placement,
+        match_colour=match_colour,
+        seed=seed,
+    )
+    settings = Settings(
+        label_space=label_space,
+        names=names,
+        prompts=prompts,
+        protocol=protocol,
+        loss=loss,
+        article=article,
+        aliases=aliases,
+        options=options,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        runtime=runtime,
+        as_published=as_published,
+        offline=offline,
+        show_progress=show_progress,
+        engine=engine,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+    )
+    opened = _opened(benchmark, show_progress, out)
+    if masks is not None:
+        opened = with_masks(
+            opened,
+            masks,
+            settings=mask_settings,
+            accept_licences=accept_licences,
+            show_progress=show_progress,
+        )
+    run, composites = swap_backgrounds(
+        opened,
+        models,
+        settings,
+        Path(out),
+        chosen,
+        masks=None if masks is None else str(masks),
+        examples=examples,
+        overwrite=overwrite,
+    )
+    if report:
+        _write_page(run, composites, None, warn, photos=photos)
+    return run
 
 
 def export(

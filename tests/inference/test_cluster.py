@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import torch
 from colour_model import brightness
+from masked_photos import background_only, masked_photos
 from noise_photos import save_animals, save_noise
 
 from counterground.decision import Until
@@ -24,6 +25,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.inference.cluster._ray import Room, room  # GPUs, which no test has
 from counterground.inference.cluster._worker import versions  # one of them is changed
+from counterground.intervention import SwapSettings, plan_swap
 from counterground.photos import read_benchmark
 
 ray = pytest.importorskip("ray", reason="pip install '.[ray]'")
@@ -130,6 +132,18 @@ def test_a_network_in_memory_is_sent_to_the_workers(cluster, photos, tmp_path, m
     assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
     # Both engines are one request: what one wrote the other may write again.
     evaluate_models(benchmark, model, LOCAL, tmp_path / "there")
+
+
+def test_composites_are_made_by_the_workers(cluster, tmp_path, monkeypatch):
+    benchmark = plan_swap(
+        masked_photos(tmp_path / "photos", 2), SwapSettings(backgrounds_per_label=1)
+    ).benchmark
+    in_new_cache(monkeypatch, tmp_path / "local")
+    evaluate_models(benchmark, {"mine": background_only()}, LOCAL, tmp_path / "here")
+    in_new_cache(monkeypatch, tmp_path / "ray")
+    evaluate_models(benchmark, {"mine": background_only()}, RAY, tmp_path / "there")
+    expected = (tmp_path / "here" / "predictions.parquet").read_bytes()
+    assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
 
 
 def test_a_head_is_fitted_here_on_what_workers_encode(cluster, photos, tmp_path, monkeypatch):

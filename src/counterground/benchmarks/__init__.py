@@ -18,6 +18,7 @@ from counterground.benchmarks.stamps import (
     StampsSettings,
     build_stamps,
     composite,
+    cutouts_shown,
     load_backgrounds,
     load_cutouts,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "benchmark_references",
     "build_stamps",
     "composite",
+    "cutouts_shown",
     "get_benchmark",
     "list_benchmarks",
     "load_backgrounds",

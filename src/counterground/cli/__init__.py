@@ -24,6 +24,7 @@ from counterground.cli._plan import plan
 from counterground.cli._report import report
 from counterground.cli._scores import scores
 from counterground.cli._study import study
+from counterground.cli._swap import swap
 from counterground.cli.construction import collect, curate, discover, export, import_, label, pool
 from counterground.errors import CounterGroundError, UsageError, error_summary, raised_in
 from counterground.plugins import plugin_modules
@@ -52,6 +53,7 @@ def counterground(context: click.Context) -> None:
 
 
 counterground.add_under("Measure", evaluate, scores, compare, report, figures)
+counterground.add_under("Find out what the background causes", swap)
 counterground.add_under("Plan and decide", plan, check)
 counterground.add_under("Choose common and counter backgrounds", discover)
 counterground.add_under("Make a benchmark from photos", collect, import_, curate, label, pool, export)

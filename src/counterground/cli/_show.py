@@ -111,11 +111,26 @@ def show_run(run: Run) -> None:
         )
     print_notes(info.benchmark.notes)
     _print_sentences(info.all_warnings, "Warning")
+    _print_count(run)
+
+
+def _print_count(run: Run) -> None:
+    info = run.info
     read = info.counts.photos - info.counts.unreadable
     _console().print(
         f"{read:,} of {counted(info.counts.photos, 'photo')}, {counted(len(info.models), 'model')}, "
         f"{info.seconds:,.1f} s. Intervals are 95 %. Run: {run.path}"
     )
+
+
+def show_swap(run: Run) -> None:
+    """Print what backgrounds cause, of a run on composites, and what its reader must know."""
+    from counterground.results import effects_of
+
+    print_text(effects_of(run))
+    print_notes(run.info.benchmark.notes)
+    _print_sentences(run.info.all_warnings, "Warning")
+    _print_count(run)
 
 
 def show_discovery(discovery: Discovery) -> None:

@@ -15,7 +15,14 @@ import polars as pl
 from counterground.decision._plan import Pilot, Question, photos_needed, pilot_of
 from counterground.decision._write import Written
 from counterground.errors import UsageError
-from counterground.metrics import KEYS, Confidence, comparable, paired_test, score_predictions
+from counterground.metrics import (
+    KEYS,
+    Confidence,
+    cluster_columns,
+    comparable,
+    paired_test,
+    score_predictions,
+)
 from counterground.results import (
     NO_GROUPS,
     Cell,
@@ -232,7 +239,9 @@ def check_run(
         raise UsageError("There is nothing to check: add --max-drop, --min-accuracy or --not-worse-than.")
     stopped = run.could_stop or (base is not None and base.could_stop)
     confidence = Confidence(anytime=stopped).shared_by(each * len(parts))
-    scored = regroup(score_predictions(run.predictions, by_class=False, confidence=confidence))
+    scored = regroup(
+        score_predictions(run.predictions, by_class=False, confidence=confidence, design=run.design)
+    )
     ordinary = regroup(run.scores)
     if (limits.max_drop is not None or base is not None) and not any(model.has_groups for model in scored):
         raise UsageError(f"{run.path} has no drop to check: {NO_GROUPS}.")
@@ -382,7 +391,7 @@ def _not_worse(
         other["correct"],
         rows["class_index"],
         rows["group"],
-        rows["cluster"],
+        **cluster_columns(rows, base.design),
         quantity="drop",
         confidence=subject.confidence,
     )

@@ -17,7 +17,16 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import DESIGN, KEYS, Confidence, Design, Interval, drop_interval, score_predictions
+from counterground.metrics import (
+    DESIGN,
+    KEYS,
+    Confidence,
+    Design,
+    Interval,
+    cluster_columns,
+    drop_interval,
+    score_predictions,
+)
 from counterground.results import NO_GROUPS
 
 Verdict = Literal["above", "below"]
@@ -72,10 +81,13 @@ class Until:
         return found
 
 
-def look(predictions: pl.DataFrame, *, models: int = 1) -> list[tuple[dict[str, object], Interval]]:
+def look(
+    predictions: pl.DataFrame, *, models: int = 1, design: Design = DESIGN
+) -> list[tuple[dict[str, object], Interval]]:
     """Return, for each setting of a model, the interval of its drop in a confidence sequence.
 
-    The error is shared by all settings of ``models`` models, as ``check`` shares it.
+    The error is shared by all settings of ``models`` models, as ``check`` shares it; the clusters are those
+    of ``design``.
     """
     parts = predictions.partition_by(KEYS, as_dict=True, maintain_order=True)
     confidence = _ANYTIME.shared_by(models * len(parts))
@@ -83,7 +95,11 @@ def look(predictions: pl.DataFrame, *, models: int = 1) -> list[tuple[dict[str, 
         (
             dict(zip(KEYS, key, strict=True)),
             drop_interval(
-                rows["correct"], rows["class_index"], rows["group"], rows["cluster"], confidence=confidence
+                rows["correct"],
+                rows["class_index"],
+                rows["group"],
+                **cluster_columns(rows, design),
+                confidence=confidence,
             ),
         )
         for key, rows in parts.items()

@@ -62,7 +62,7 @@ from counterground.models import (
     split_head,
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
-from counterground.results import ModelRecord, Run
+from counterground.results import InterventionRecord, ModelRecord, Run
 
 # Models are loaded and run together until their weights take this much (bytes).
 _WEIGHTS_TOGETHER = 2 * 2**30
@@ -76,6 +76,7 @@ def evaluate_models(
     *,
     train: Benchmark | None = None,
     until: Until | None = None,
+    intervention: InterventionRecord | None = None,
     overwrite: bool = False,
 ) -> Run:
     """Evaluate models on a benchmark and write ``run.json``, predictions and scores into ``out``.
@@ -84,8 +85,8 @@ def evaluate_models(
     label space, prompt set or grouping decodes no photo again. The same holds for losses and answers of
     generative models. Heads (``?head=``) are fitted on the photos of ``train`` that are not evaluated, or
     without it on parts of the benchmark, each photo predicted by one that saw no photo of its cluster.
-    ``until`` stops as soon as it is decided on which side of its limit each drop is. ``overwrite`` replaces
-    another run in ``out``.
+    ``until`` stops as soon as it is decided on which side of its limit each drop is. ``intervention`` records
+    how photos that are composites were made. ``overwrite`` replaces another run in ``out``.
 
     Raises:
         UsageError: an unknown model, name list, prompt file or label space, a model that cannot be asked
@@ -137,6 +138,7 @@ def evaluate_models(
                 "request": request_hash,
                 "seconds": seconds,
                 "stopping": stopping,
+                "intervention": intervention,
                 "warnings": [*info.warnings, *measured.warnings],
             }
         ),

@@ -160,7 +160,7 @@ def write_run(
     run: Run, space: LabelSpace, unreadable: pl.DataFrame, answers: pl.DataFrame | None = None
 ) -> None:
     """Write the files of a run, each atomically; ``run.json`` is removed first and written last."""
-    for name in ("run.json", "answers.parquet", "report.html"):  # the others are replaced
+    for name in ("run.json", "answers.parquet", "examples.png", "report.html"):  # the others are replaced
         (run.path / name).unlink(missing_ok=True)
     if answers is not None:
         write_parquet(run.path / "answers.parquet", answers)

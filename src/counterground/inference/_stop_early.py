@@ -64,14 +64,14 @@ def _decide(
     """Return after how many looks a model is decided in every setting, and what was decided in each."""
     found: _Decisions = {}
     seen: list[pl.DataFrame] = []
-    total = sum(map(len, looks))
+    total, design = sum(map(len, looks)), request.benchmark.design
     shown = request.settings.show_progress
     quiet = replace(request, settings=replace(request.settings, show_progress=False))
     with progress_bar(f"{given.name}, until decided", total=total, shown=shown, keep=True) as bar:
         for number, part in enumerate(_predictions(quiet, given, looks), start=1):
             seen.append(part)
             bar.advance(len(looks[number - 1]))
-            for setting, drop in look(pl.concat(seen), models=len(request.models)):
+            for setting, drop in look(pl.concat(seen), models=len(request.models), design=design):
                 key = tuple(setting[name] for name in KEYS)
                 if key not in found or found[key].verdict is None:
                     found[key] = _record(setting, drop, until)

@@ -44,6 +44,7 @@ from counterground.metrics._design import (
     check_contrast,
     name_problem,
 )
+from counterground.metrics._effects import EFFECTS_SCHEMA, SWAP_DESIGN, swap_design, swap_effects
 from counterground.metrics._expression import Condition, Side, selection
 from counterground.metrics._intervals import (
     Interval,
@@ -98,6 +99,7 @@ from counterground.metrics._settings import (
     comparable,
     in_setting,
 )
+from counterground.metrics._stratification import cluster_columns
 from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_with_errors
 
 __all__ = [
@@ -111,6 +113,7 @@ __all__ = [
     "DESIGN",
     "DROP",
     "EDGE",
+    "EFFECTS_SCHEMA",
     "FEWEST",
     "FITTED_HEAD",
     "GROUPS",
@@ -127,6 +130,7 @@ __all__ = [
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
+    "SWAP_DESIGN",
     "AdjustedContrast",
     "Adjustment",
     "Answers",
@@ -163,6 +167,7 @@ __all__ = [
     "check_contrast",
     "class_accuracy",
     "class_drops",
+    "cluster_columns",
     "cohen_kappa",
     "comparable",
     "compare_answers",
@@ -194,6 +199,8 @@ __all__ = [
     "score_contrast",
     "score_predictions",
     "selection",
+    "swap_design",
+    "swap_effects",
     "tests_against",
     "tie_rate",
     "to_scale",

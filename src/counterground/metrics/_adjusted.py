@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -103,7 +104,7 @@ class Adjustment:
         self.overlap, distance = overlaps(pool, values, self._names, shared=self.shared)
         refuse_apart(self.overlap, distance, words.left, words.right)
         self._sides = self._fitted(pool)
-        self._df = degrees_of_freedom(*self._sides)
+        self._df = [degrees_of_freedom(*way) for way in self._sides]
         everyone = np.tile(np.arange(codes.shape[1]), 2)
         self._partition = Partition(sampling, codes.ravel(), 2 * self.strata, everyone)
         self._averages = [Average.alike(2 * np.arange(self.strata) + side) for side in (0, 1)]
@@ -124,7 +125,11 @@ class Adjustment:
 
     def sides(self, correct: npt.NDArray[np.bool_]) -> tuple[InfluenceEstimate, InfluenceEstimate]:
         """Return the standardised accuracies of left and right, comparable with each other."""
-        left, right = (side.estimate(correct, self._df) for side in self._sides)
+        by_way = [
+            [side.estimate(correct, df) for side in way]
+            for way, df in zip(self._sides, self._df, strict=True)
+        ]
+        left, right = map(InfluenceEstimate.crossed, zip(*by_way, strict=True))
         return left, right
 
     def _check_variation(self, pool: Pool) -> None:
@@ -140,25 +145,29 @@ class Adjustment:
 
     def _enough_for_each(self, pool: Pool) -> bool:
         """Whether every stratum has enough clusters on both sides for slopes of its own."""
-        size, needed = self._sampling.size, CLUSTERS_PER_COEFFICIENT * (1 + pool.terms.shape[1])
-        for side in (LEFT, RIGHT):
+        needed = CLUSTERS_PER_COEFFICIENT * (1 + pool.terms.shape[1])
+        for way, side in product(self._sampling.ways[:2], (LEFT, RIGHT)):
             own = (pool.membership & side) > 0
-            meets = np.unique(pool.stratum[own] * size + self._sampling.cluster[pool.rows[own]])
-            if np.bincount(meets // size, minlength=pool.size).min() < needed:
+            meets = np.unique(pool.stratum[own] * way.size + way.cluster[pool.rows[own]])
+            if np.bincount(meets // way.size, minlength=pool.size).min() < needed:
                 return False
         return True
 
-    def _fitted(self, pool: Pool) -> tuple[StandardisedSide, StandardisedSide]:
+    def _fitted(self, pool: Pool) -> list[tuple[StandardisedSide, StandardisedSide]]:
+        """Return both sides by each way of clustering."""
         if not self.shared:
             try:
-                return self._fit(pool, LEFT), self._fit(pool, RIGHT)
+                return [self._fit(pool, way) for way in self._sampling.ways]
             except ValueError:  # in one stratum, at least
                 self.shared = True
-        return self._fit(pool, LEFT), self._fit(pool, RIGHT)
+        return [self._fit(pool, way) for way in self._sampling.ways]
 
-    def _fit(self, pool: Pool, side: int) -> StandardisedSide:
+    def _fit(self, pool: Pool, way: Sampling) -> tuple[StandardisedSide, StandardisedSide]:
+        return self._side(pool, way, LEFT), self._side(pool, way, RIGHT)
+
+    def _side(self, pool: Pool, way: Sampling, side: int) -> StandardisedSide:
         try:
-            return StandardisedSide(self._sampling, pool, side, shared=self.shared)
+            return StandardisedSide(way, pool, side, shared=self.shared)
         except DependentTermsError as error:
             own = self._words.left if side == LEFT else self._words.right
             constant = np.flatnonzero(~error.varies)

@@ -12,7 +12,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.metrics._adjusted import Adjustment, Words
 from counterground.metrics._codes import Codes, Floats
 from counterground.metrics._confidence import CONFIDENCE, Confidence
-from counterground.metrics._design import Contrast, attributes
+from counterground.metrics._design import DESIGN, Contrast, Design, attributes
 from counterground.metrics._expression import selection
 from counterground.metrics._registry import Answers, read_answers
 from counterground.metrics._settings import KEY_SCHEMA, MEASURED
@@ -102,6 +102,7 @@ def score_adjusted(
     covariates: Sequence[str],
     *,
     confidence: Confidence = CONFIDENCE,
+    design: Design = DESIGN,
 ) -> pl.DataFrame:
     """Return a contrast of every model as it is, and with covariates held, with 95 % intervals.
 
@@ -113,6 +114,7 @@ def score_adjusted(
         contrast: whose sides are selections or ``all``.
         covariates: see ``find_covariates``.
         confidence: how often an interval may miss the truth.
+        design: whose clusters count.
 
     Returns:
         The columns of ``ADJUSTED_SCHEMA``.
@@ -130,7 +132,8 @@ def score_adjusted(
     needed = tuple(dict.fromkeys((*contrast.columns, *columns)))
     known: dict[bytes, _Prepared] = {}
     records = []
-    for key, answers in read_answers(predictions, needed, (*needed, *_READ), confidence=confidence):
+    read = (*needed, *_READ, *design.clusters)
+    for key, answers in read_answers(predictions, needed, read, confidence=confidence, design=design):
         seen = answers.photos.fingerprint
         if seen not in known:
             known[seen] = _prepare(answers, contrast, columns)

@@ -30,6 +30,7 @@ SELECTABLE = ("class_name", "background", "group", "cluster")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WITHIN = ("class_name",)
+_CLUSTERS = ("cluster",)
 _TAKEN = frozenset(
     {
         "accuracy",
@@ -190,19 +191,24 @@ class Design:
         contrasts: the first is the benchmark's own.
         weights: named shares of cells, such as those of the training set: name -> values of ``cells`` in
             their order -> share, in any unit.
+        clusters: the column whose values are drawn together, or two that cross, as background photographs
+            cross foregrounds: other samples would have others of both. A photo without a value is a cluster
+            of its own.
 
     Raises:
-        UsageError: two contrasts of one name, an average of shares that are not named, or shares of other
-            cells, below 0, or of nothing.
+        UsageError: two contrasts of one name, an average of shares that are not named, shares of other
+            cells, below 0, or of nothing, or more than two columns of clusters.
     """
 
     cells: tuple[str, ...] = ("class_name", "group")
     contrasts: tuple[Contrast, ...] = (DROP,)
     weights: Mapping[str, Mapping[tuple[str, ...], float]] = field(default_factory=dict)
+    clusters: tuple[str, ...] = _CLUSTERS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", tuple(self.cells))
         object.__setattr__(self, "contrasts", tuple(self.contrasts))
+        object.__setattr__(self, "clusters", tuple(self.clusters))
         shares = {
             name: {tuple(cell): float(share) for cell, share in cells.items()}
             for name, cells in self.weights.items()
@@ -210,6 +216,8 @@ class Design:
         object.__setattr__(self, "weights", shares)
         if not self.cells or len(set(self.cells)) < len(self.cells):
             raise UsageError("A design names one column of cells or several, each once.")
+        if len(set(self.clusters)) != len(self.clusters) or not 1 <= len(self.clusters) <= 2:
+            raise UsageError("A design names one column of clusters or two that cross, each once.")
         if not self.contrasts:
             raise UsageError("A design has at least one contrast.")
         names = [contrast.name for contrast in self.contrasts]
@@ -260,6 +268,7 @@ class Design:
                 that selects no photo, or columns that leave no stratum with both sides.
         """
         check_columns(self.cells, photos.schema, "the cells")
+        check_columns(self.clusters, photos.schema, "the clusters")
         for contrast in self.contrasts:
             if contrast != DROP:
                 check_contrast(contrast, photos, values=values)
@@ -282,7 +291,7 @@ class Design:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``benchmark.json`` and ``run.json`` hold."""
+        """Return what ``benchmark.json`` and ``run.json`` hold; ``clusters`` only if not ``cluster``."""
         return {
             "cells": list(self.cells),
             "contrasts": [str(contrast) for contrast in self.contrasts],
@@ -290,6 +299,7 @@ class Design:
                 name: [[*cell, share] for cell, share in cells.items()]
                 for name, cells in self.weights.items()
             },
+            **({} if self.clusters == _CLUSTERS else {"clusters": list(self.clusters)}),
         }
 
     @classmethod
@@ -309,6 +319,7 @@ class Design:
                 name: {tuple(map(str, row[:-1])): float(row[-1]) for row in rows}
                 for name, rows in content["weights"].items()
             },
+            tuple(content.get("clusters", _CLUSTERS)),
         )
 
 

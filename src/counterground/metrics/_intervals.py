@@ -65,6 +65,7 @@ def balanced_interval(
     class_index: npt.ArrayLike,
     cluster: npt.ArrayLike | None = None,
     *,
+    crossed: npt.ArrayLike | None = None,
     confidence: Confidence = CONFIDENCE,
 ) -> Interval:
     """Return balanced accuracy (unweighted over classes) with its interval.
@@ -73,13 +74,14 @@ def balanced_interval(
         correct: ``[n]`` Booleans.
         class_index: ``[n]`` integers.
         cluster: ``[n]``; may span classes; null is a cluster of its own.
+        crossed: ``[n]`` clusters of a second way (``Design.clusters``); None: there is one.
         confidence: how often the interval may miss the truth.
     """
     flags = as_flags(correct)
     if not flags.size:
         return UNKNOWN
     same_length(len(flags), np.asarray(class_index), "class_index")
-    photos = Stratification(class_index, None, cluster, confidence=confidence)
+    photos = Stratification(class_index, None, cluster, crossed=crossed, confidence=confidence)
     return share_interval(StratumMeans(photos.by_class, flags).average(np.arange(photos.c)))
 
 
@@ -89,6 +91,7 @@ def drop_interval(
     group: npt.ArrayLike | None,
     cluster: npt.ArrayLike | None = None,
     *,
+    crossed: npt.ArrayLike | None = None,
     confidence: Confidence = CONFIDENCE,
 ) -> Interval:
     """Return the mean class-wise drop over classes with both groups, with its interval; None without such.
@@ -98,11 +101,12 @@ def drop_interval(
         class_index: ``[n]`` integers.
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; may span classes and groups; null is a cluster of its own.
+        crossed: ``[n]`` clusters of a second way (``Design.clusters``); None: there is one.
         confidence: how often the interval may miss the truth.
     """
     flags = as_flags(correct)
     same_length(len(flags), np.asarray(class_index), "class_index")
-    photos = Stratification(class_index, group, cluster, confidence=confidence)
+    photos = Stratification(class_index, group, cluster, crossed=crossed, confidence=confidence)
     sides = photos.sides(DROP)
     averages = sides.averages()
     if averages is None:
@@ -158,17 +162,50 @@ def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: in
     return Interval(change.value, *photos, change.n, change.clusters, _p_value(change, limits), *classes)
 
 
+def ratio_limits(
+    top: InfluenceEstimate, bottom: InfluenceEstimate
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the interval of ``top / bottom``, comparable estimates (Fieller 1954).
+
+    None where ``bottom`` is not clearly above 0: the ratio is then without bounds.
+    """
+    squared = float(critical(bottom)) ** 2
+    a = bottom.value**2 - squared * bottom.variance
+    b = top.value * bottom.value - squared * top.covariance(bottom)
+    c = top.value**2 - squared * top.variance
+    inside = b * b - a * c
+    if bottom.clusters < 2 or bottom.value <= 0 or not a > 0 or inside < 0:
+        return None, None
+    return (b - math.sqrt(inside)) / a, (b + math.sqrt(inside)) / a
+
+
+def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Interval:
+    """Return estimate +- t x standard error of a sum of differences, and the p-value of 0."""
+    if change.clusters < 2:
+        return Interval(change.value, None, None, change.n, change.clusters)
+    half, error = float(half_width(change, largest)), math.sqrt(change.variance)
+    p_value = 1.0
+    if error > _NO_SPREAD:
+        tail = float(t_cdf(change.df, -abs(change.value) / error))
+        p_value = change.confidence.error_of(tail, float(_moved(change)))
+    return Interval(
+        change.value, change.value - half, change.value + half, change.n, change.clusters, p_value
+    )
+
+
 _Limits = Callable[[float], tuple[float, float]]
 
 
 def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Limits:
     """Return the ends of the interval of ``left - right`` as a function of its t value."""
-    value, deviations = left.value - right.value, left.deviations - right.deviations
-    error = math.sqrt(deviations @ deviations)
+    change = left.minus(right, n=left.n)
+    value, error = change.value, math.sqrt(change.covariance(change))
     spread = math.sqrt(left.variance * right.variance)
     # A difference that no cluster moves rests on too little to believe in a correlation of one.
     moved = spread > _NO_SPREAD**2 and error > _NO_SPREAD
-    r = float(left.deviations @ right.deviations) / spread if moved else 0.0
+    r = left.covariance(right) / spread if moved else 0.0
+    if left.ways.clusters:  # whose variances are bounded below, each by itself
+        r = min(1.0, max(-1.0, r))
     first, second = _score_limits(left), _score_limits(right)
 
     def limits(t: float) -> tuple[float, float]:

@@ -59,6 +59,7 @@ def paired_test(
     group: npt.ArrayLike | None = None,
     cluster: npt.ArrayLike | None = None,
     *,
+    crossed: npt.ArrayLike | None = None,
     quantity: Literal["accuracy", "common", "counter", "drop"] = "accuracy",
     confidence: Confidence = CONFIDENCE,
 ) -> PairedTest:
@@ -75,6 +76,7 @@ def paired_test(
         class_index: ``[n]`` integers.
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; null is a cluster of its own.
+        crossed: ``[n]`` clusters of a second way (``Design.clusters``); None: there is one.
         quantity: balanced ``accuracy`` of all, of ``common`` or of ``counter`` photos, or mean ``drop``.
         confidence: how often the interval may miss the truth.
 
@@ -86,7 +88,7 @@ def paired_test(
     if quantity not in _OF_THE_DROP:
         raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
     same_length(len(first), np.asarray(class_index), "class_index")
-    photos = Stratification(class_index, group, cluster, confidence=confidence)
+    photos = Stratification(class_index, group, cluster, crossed=crossed, confidence=confidence)
     models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
     found = paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity])
     return PairedTest(**{name: values[0] for name, values in found.items()})

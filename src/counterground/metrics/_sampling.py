@@ -25,11 +25,25 @@ class ClassScatter(NamedTuple):
     meetings: Floats
 
 
+class Ways(NamedTuple):
+    """How many deviations are of each way of clustering; none: all are of one way.
+
+    Of two ways that cross there are three parts: the clusters of the first, of the second, and their pairs.
+    """
+
+    clusters: tuple[int, ...] = ()
+    meetings: tuple[int, ...] = ()
+
+
+ONE_WAY = Ways()
+
+
 @dataclass(frozen=True)
 class InfluenceEstimate:
     """An estimate and its deviations; for two estimates, the products add to the covariance.
 
-    ``n`` photos in ``clusters`` clusters stand behind it; the variance has ``df`` degrees of freedom.
+    ``n`` photos in ``clusters`` clusters (of the way that has fewer) stand behind it; the variance has ``df``
+    degrees of freedom.
     Deviations of one sampling are comparable, so the difference of two estimates has
     the difference of their deviations. ``scatter`` is None where the estimate is no average over classes.
 
@@ -44,11 +58,43 @@ class InfluenceEstimate:
     df: Any
     confidence: Confidence = CONFIDENCE
     scatter: ClassScatter | None = None
+    ways: Ways = ONE_WAY
 
     @cached_property
     def variance(self) -> Any:
         """The sampling variance."""
-        return _squares(self.deviations)
+        return _squares(self.deviations, self.ways.clusters)
+
+    def covariance(self, other: InfluenceEstimate) -> float:
+        """The covariance with an estimate of the same sampling, both single."""
+        if not self.ways.clusters:
+            return float(self.deviations @ other.deviations)
+        return float(self.variance + other.variance - self.minus(other, n=self.n).variance) / 2
+
+    @classmethod
+    def crossed(cls, ways: Sequence[InfluenceEstimate]) -> InfluenceEstimate:
+        """Put one estimate by the clusters of one way, or of two ways and their pairs, together.
+
+        The variance by two ways is that by the first, plus that by the second, less that by the pairs, which
+        both contain (Cameron, Gelbach and Miller 2011), never less than either; its degrees of freedom are
+        the smaller of both.
+        """
+        first = ways[0]
+        if len(ways) == 1:
+            return first
+        scatter, meetings = None, ()
+        if first.scatter is not None:
+            parts = [way.scatter.meetings for way in ways if way.scatter is not None]
+            scatter = ClassScatter(first.scatter.classes, np.concatenate(parts))
+            meetings = tuple(map(len, parts))
+        return replace(
+            first,
+            deviations=np.concatenate([way.deviations for way in ways]),
+            clusters=min(way.clusters for way in ways[:2]),
+            df=min(way.df for way in ways[:2]),
+            scatter=scatter,
+            ways=Ways(tuple(len(way.deviations) for way in ways), meetings),
+        )
 
     @classmethod
     def stacked(cls, estimates: Sequence[InfluenceEstimate]) -> InfluenceEstimate:
@@ -86,16 +132,20 @@ class InfluenceEstimate:
             return None
         m, between = self.scatter.classes.shape[-1], _squares(self.scatter.classes)
         # Clusters that lie in several classes.
-        shared = np.maximum(0.0, self.variance - _squares(self.scatter.meetings))
+        shared = np.maximum(0.0, self.variance - _squares(self.scatter.meetings, self.ways.meetings))
         variance = np.maximum(between + shared, self.variance)
         mixed = (variance > between) & (between > 0)
         parts = between**2 / (m - 1) + (variance - between) ** 2 / self.df
         df = np.where(mixed, variance**2 / np.where(mixed, parts, 1.0), m - 1.0)
-        return replace(self, deviations=np.sqrt(variance)[..., None], n=m, df=df, scatter=None)
+        deviations = np.sqrt(variance)[..., None]
+        return replace(self, deviations=deviations, n=m, df=df, scatter=None, ways=ONE_WAY)
 
 
-def _squares(deviations: Floats) -> Any:
-    return np.einsum("...i,...i->...", deviations, deviations)
+def _squares(deviations: Floats, ways: tuple[int, ...] = ()) -> Any:
+    if not ways:
+        return np.einsum("...i,...i->...", deviations, deviations)
+    first, second, pairs = map(_squares, np.split(deviations, np.cumsum(ways)[:-1], axis=-1))
+    return np.maximum(first + second - pairs, np.maximum(first, second))
 
 
 class Sampling:
@@ -104,11 +154,29 @@ class Sampling:
     Args:
         cluster: ``[n]`` codes 0 .. size - 1.
         size: number of clusters.
+        crossed: the codes and the number of clusters of a second way, which cross the first, as background
+            photographs cross foregrounds; None: there is one way.
         confidence: of the intervals made of it.
+
+    Attributes:
+        ways: itself, or itself, the second way and the pairs of both.
     """
 
-    def __init__(self, cluster: Codes, size: int, *, confidence: Confidence = CONFIDENCE) -> None:
+    def __init__(
+        self,
+        cluster: Codes,
+        size: int,
+        *,
+        crossed: tuple[Codes, int] | None = None,
+        confidence: Confidence = CONFIDENCE,
+    ) -> None:
         self.cluster, self.size, self.confidence = cluster, size, confidence
+        self.ways: tuple[Sampling, ...] = (self,)
+        if crossed is not None:
+            second, number = crossed
+            pairs, pair = np.unique(cluster * number + second, return_inverse=True)
+            others = ((second, number), (pair.astype(np.intp), len(pairs)))
+            self.ways = (self, *(Sampling(*way, confidence=confidence) for way in others))
 
 
 class Average(NamedTuple):
@@ -166,11 +234,11 @@ class Partition:
     """
 
     def __init__(self, sampling: Sampling, stratum: Codes, size: int, photos: Codes | None = None) -> None:
-        self.sampling, self.size = sampling, size
+        self.sampling, self.size, self._given = sampling, size, (stratum, size, photos)
         inside = np.flatnonzero(stratum >= 0)
-        self._stratum = stratum[inside]
-        self._photos = inside if photos is None else photos[inside]
-        keys = self._stratum * sampling.size + sampling.cluster[self._photos]
+        self.stratum = stratum[inside]
+        self.places = inside if photos is None else photos[inside]
+        keys = self.stratum * sampling.size + sampling.cluster[self.places]
         # One pair for each stratum and cluster that meet, sorted by stratum.
         pairs, self._pair = np.unique(keys, return_inverse=True)
         self.pair_stratum, self.pair_cluster = np.divmod(pairs, max(1, sampling.size))
@@ -179,9 +247,22 @@ class Partition:
         self._start = np.searchsorted(self.pair_stratum, np.arange(size + 1))
         self._rows: dict[bytes, _Rows] = {}
 
+    @cached_property
+    def ways(self) -> tuple[Partition, ...]:
+        """The same strata by each way of clustering, itself the first."""
+        return (self, *(Partition(way, *self._given) for way in self.sampling.ways[1:]))
+
+    @classmethod
+    def beside(cls, parts: Sequence[Partition]) -> Partition:
+        """Put the strata of partitions of the same photos beside each other, numbered on."""
+        starts = np.cumsum([0, *(part.size for part in parts)])
+        strata = [part.stratum + start for part, start in zip(parts, starts, strict=False)]
+        photos = np.concatenate([part.places for part in parts])
+        return cls(parts[0].sampling, np.concatenate(strata), int(starts[-1]), photos)
+
     def sums(self, values: npt.NDArray[np.generic]) -> Floats:
         """Sum of ``values`` ``[n]`` in each pair."""
-        weights = values[self._photos].astype(np.float64)
+        weights = values[self.places].astype(np.float64)
         return sum_by_code(self._pair, weights, len(self.pair_stratum))
 
     def count(self, averages: Sequence[Average]) -> int:
@@ -224,12 +305,12 @@ class Partition:
             return int(self.photos[strata].sum())
         chosen = np.zeros(self.size, dtype=bool)
         chosen[strata] = True
-        return len(np.unique(self._photos[chosen[self._stratum]]))
+        return len(np.unique(self.places[chosen[self.stratum]]))
 
     @cached_property
     def _overlaps(self) -> bool:
         """Whether a photo is in several strata."""
-        return len(self._photos) > len(np.unique(self._photos))
+        return len(self.places) > len(np.unique(self.places))
 
     def _pairs_of(self, strata: Codes) -> Codes:
         """Positions of the pairs of some strata."""
@@ -247,7 +328,7 @@ class StratumMeans:
     """
 
     def __init__(self, partition: Partition, values: npt.NDArray[np.generic]) -> None:
-        self.partition = partition
+        self.partition, self._given = partition, values
         self._sums = partition.sums(values)
         totals = np.bincount(partition.pair_stratum, weights=self._sums, minlength=partition.size)
         self.values = np.full(partition.size, np.nan)
@@ -268,7 +349,14 @@ class StratumMeans:
     def weighted(self, averages: Sequence[Average]) -> list[InfluenceEstimate]:
         """Averages of which none is empty, comparable."""
         rows = self.partition.rows(averages)
-        return [self._average(average, rows, place) for place, average in enumerate(averages)]
+        own = [self._average(average, rows, place) for place, average in enumerate(averages)]
+        others = [way.weighted(averages) for way in self._others]
+        return [InfluenceEstimate.crossed(ways) for ways in zip(own, *others, strict=True)]
+
+    @cached_property
+    def _others(self) -> list[StratumMeans]:
+        """The same means by the further ways of clustering."""
+        return [StratumMeans(way, self._given) for way in self.partition.ways[1:]]
 
     def _average(self, average: Average, rows: _Rows, place: int) -> InfluenceEstimate:
         part, pairs, weight, alone = self.partition, rows.pairs[place], rows.weights[place], rows.alone[place]

@@ -19,6 +19,7 @@ from counterground.metrics._intervals import (
 )
 from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
 from counterground.metrics._settings import KEY_SCHEMA, by_key
+from counterground.metrics._stratification import cluster_columns
 
 SCORES_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,
@@ -37,7 +38,8 @@ SCORES_SCHEMA: dict[str, Any] = {
 }
 """Columns of ``scores.parquet``; values and bounds are fractions.
 
-``low`` and ``high`` are about other photos of these classes and pairs; ``classes_low`` and ``classes_high``,
+``clusters``, where a design has two ways of clustering, is the smaller number. ``low`` and ``high`` are about
+other photos of these classes and pairs; ``classes_low`` and ``classes_high``,
 for averages over classes, about other classes of which these are a random sample. ``p_value`` is two-sided,
 of a drop of 0, and not corrected for the number of models. ``anytime``: the interval holds at every look of a
 sequence (``Confidence``), as of a run that stopped early.
@@ -141,6 +143,7 @@ def score_by(
     *,
     balanced: bool = True,
     confidence: Confidence = CONFIDENCE,
+    design: Design = DESIGN,
 ) -> pl.DataFrame:
     """Return the accuracy on each background, each value of an attribute or each cell, with 95 % intervals.
 
@@ -154,6 +157,7 @@ def score_by(
         balanced: average over classes; if not, accuracy is over photos, as the metrics of cells have it
             (``worst_group_accuracy``), and ``classes`` is null.
         confidence: how often an interval may miss the truth.
+        design: whose clusters count.
 
     Returns:
         The columns of ``BREAKDOWN_SCHEMA`` (fractions) and ``columns``, for each model the highest accuracy
@@ -167,7 +171,8 @@ def score_by(
         found = []
         for values, part in rows.drop_nulls(columns).partition_by(columns, as_dict=True).items():
             of = part["class_index"] if balanced else pl.zeros(len(part), pl.Int32, eager=True)
-            i = balanced_interval(part["correct"], of, part["cluster"], confidence=confidence)
+            clusters = cluster_columns(part, design)
+            i = balanced_interval(part["correct"], of, **clusters, confidence=confidence)
             measured = (i.value, i.low, i.high, i.n, i.clusters, confidence.anytime)
             found.append((*key, *values, *measured, of.n_unique() if balanced else None))
         at = len(key) + len(columns)

@@ -74,6 +74,7 @@ class Stratification:
         class_index: ``[n]`` integers.
         group: ``[n]`` of ``common``, ``counter`` or null; None: no photo has one.
         cluster: ``[n]``; null is a cluster of its own; None: every photo is.
+        crossed: ``[n]`` clusters of a second way (``Design.clusters``); None: there is one way.
         confidence: of the intervals.
         photos: ``[n]`` rows that describe the photos, which ``fingerprint`` identifies.
         design: whose cells and shares count.
@@ -85,6 +86,7 @@ class Stratification:
         group: npt.ArrayLike | None,
         cluster: npt.ArrayLike | None,
         *,
+        crossed: npt.ArrayLike | None = None,
         confidence: Confidence = CONFIDENCE,
         photos: pl.DataFrame | None = None,
         fingerprint: bytes = b"",
@@ -93,14 +95,24 @@ class Stratification:
         n = len(np.asarray(class_index))
         self.photos, self.fingerprint, self.design = photos, fingerprint, design
         self.strata = Strata.of(class_index, group, n)
-        self.sampling = Sampling(*cluster_codes(cluster, n), confidence=confidence)
+        second = None if crossed is None else cluster_codes(crossed, n)
+        self.sampling = Sampling(*cluster_codes(cluster, n), crossed=second, confidence=confidence)
         self.c = len(self.strata.classes)
         self._sides: dict[tuple[str, str, tuple[str, ...]], Sides] = {}
+        self._by_class_on: dict[str, Partition] = {}
 
     @cached_property
     def by_class(self) -> Partition:
         """A stratum for each class that has photos."""
         return Partition(self.sampling, self.strata.by_class, self.c)
+
+    def by_class_on(self, side: Side) -> Partition:
+        """A stratum for each class, of the photos on a side."""
+        key = str(side)
+        if key not in self._by_class_on:
+            codes = np.where(self.on(side), self.strata.by_class, -1)
+            self._by_class_on[key] = Partition(self.sampling, codes, self.c)
+        return self._by_class_on[key]
 
     @property
     def by_cell(self) -> Partition:
@@ -116,7 +128,7 @@ class Stratification:
     def cells(self) -> Cells:
         """The cells of the design; photos that lack a value of one of its columns are in none."""
         if self.design.cells == DESIGN.cells:
-            filled, names = np.flatnonzero(self.by_cell.photos), self._class_names()
+            filled, names = np.flatnonzero(self.by_cell.photos), self.class_names()
             named: list[tuple[str, ...]] = [(names[cell // 2], GROUPS[cell % 2]) for cell in filled.tolist()]
             return Cells(named, filled, self.by_cell)
         codes, values = self._combined(self.design.cells)
@@ -141,7 +153,7 @@ class Stratification:
     def _paired(self, contrast: Contrast) -> Sides:
         """Sides that are selections: a stratum and a side at ``2 * stratum + side``."""
         stratum, size = self._strata(contrast.within)
-        on = [np.flatnonzero(self._mask(side) & (stratum >= 0)) for side in contrast.sides]
+        on = [np.flatnonzero(self.on(side) & (stratum >= 0)) for side in contrast.sides]
         codes = np.concatenate([2 * stratum[rows] + side for side, rows in enumerate(on)])
         partition = Partition(self.sampling, codes, 2 * size, np.concatenate(on))
         there = partition.photos.reshape(-1, 2) > 0
@@ -161,7 +173,7 @@ class Stratification:
         for side in contrast.sides:
             columns = self.design.cells if side.average else contrast.within
             stratum, size = self._strata(columns)
-            rows = np.flatnonzero(self._mask(side) & (stratum >= 0))
+            rows = np.flatnonzero(self.on(side) & (stratum >= 0))
             codes.append(stratum[rows] + start)
             photos.append(rows)
             filled = np.unique(stratum[rows])
@@ -188,8 +200,12 @@ class Stratification:
             return np.zeros(len(held))
         return np.array([shares.get(cell, 0.0) for cell in held])
 
-    def _mask(self, side: Side) -> npt.NDArray[np.bool_]:
-        """``[n]``: which photos are on a side."""
+    def on(self, side: Side) -> npt.NDArray[np.bool_]:
+        """``[n]``: which photos are on a side.
+
+        Raises:
+            ValueError: the photos lack a column that it names.
+        """
         frame = self._frame([condition.column for condition in side.conditions])
         chosen = frame.select(selection(side, frame.schema)).to_series().to_numpy()
         return np.broadcast_to(chosen, self._n)
@@ -233,12 +249,13 @@ class Stratification:
             group = self.strata.group
             return np.where(group < len(GROUPS), group, -1), list(GROUPS)
         if name == "class_name":
-            return self.strata.by_class, self._class_names()
+            return self.strata.by_class, self.class_names()
         column = self._frame([name])[name]
         ranks = column.rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
         return np.asarray(ranks - 1, dtype=np.intp), column.drop_nulls().unique().sort().to_list()
 
-    def _class_names(self) -> list[str]:
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of ``strata.classes``."""
         if self.photos is None or "class_name" not in self.photos.columns:
             return [str(index) for index in self.strata.classes]
         first = np.unique(self.strata.by_class, return_index=True)[1]
@@ -250,6 +267,20 @@ class Stratification:
         inside = stratum >= 0
         of[stratum[inside]] = self.strata.by_class[inside]
         return of[strata]
+
+
+def cluster_columns(rows: pl.DataFrame, design: Design) -> dict[str, list[str | None]]:
+    """Return the clusters of photos as keywords: ``cluster``, and ``crossed`` where a design has two ways.
+
+    Raises:
+        ValueError: the photos lack a column of clusters.
+    """
+    if missing := [name for name in design.clusters if name not in rows.columns]:
+        raise ValueError(f"The photos have no column {missing[0]!r}, whose values are clusters.")
+    return {
+        name: rows[column].to_list()
+        for name, column in zip(("cluster", "crossed"), design.clusters, strict=False)
+    }
 
 
 class Stratifications:
@@ -269,11 +300,10 @@ class Stratifications:
         key = hashlib.sha256(hashes.to_numpy().tobytes()).digest()
         if key not in self._known:
             index = photos["class_index"].to_numpy()
-            group, cluster = photos["group"].to_list(), photos["cluster"].to_list()
             self._known[key] = Stratification(
                 index,
-                group,
-                cluster,
+                photos["group"].to_list(),
+                **cluster_columns(photos, self._design),
                 confidence=self._confidence,
                 photos=photos,
                 fingerprint=key,

@@ -11,6 +11,7 @@ from counterground.photos._geometry import (
     mask_place,
     object_place,
     photo_geometry,
+    read_mask,
 )
 from counterground.photos._imagenet import (
     find_imagenet_index,
@@ -24,8 +25,10 @@ from counterground.photos._manifest import MANIFEST_SCHEMA, validate_manifest
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
+    AnyPhoto,
     ImageType,
     LoadedPhoto,
+    MadePhoto,
     UnreadablePhoto,
     image_type,
     is_special,
@@ -49,6 +52,7 @@ __all__ = [
     "MAX_OPTIONS",
     "QUESTION_SCHEMA",
     "TABLE_SUFFIXES",
+    "AnyPhoto",
     "Benchmark",
     "ClassAssignment",
     "Discovered",
@@ -56,6 +60,7 @@ __all__ = [
     "ImageType",
     "LabelSpace",
     "LoadedPhoto",
+    "MadePhoto",
     "ObjectPlace",
     "ShardFormat",
     "UnreadablePhoto",
@@ -82,6 +87,7 @@ __all__ = [
     "read_benchmark",
     "read_class_names",
     "read_croissant",
+    "read_mask",
     "read_table",
     "sample_photos",
     "similar_imagenet_name",

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -19,6 +19,7 @@ from counterground.metrics import attributes as attributes_of
 from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import validate_manifest
 from counterground.photos._memory import manifest_of_table
+from counterground.photos._photo import AnyPhoto, MadePhoto
 from counterground.photos._questions import QUESTION_SCHEMA
 from counterground.photos._table import classified
 from counterground.text import counted, one_line
@@ -85,6 +86,8 @@ class Benchmark:
         notes: sentences that every output must repeat.
         discovery: how a model chose its pairs of backgrounds; None where none did.
         design: cells, contrasts and shares of cells that its scores are about.
+        masks_root: folder the manifest's masks are relative to; None where that is ``root``.
+        made: photos that are made in memory when they are read, by path; all others are files.
 
     Raises:
         CounterGroundError: see ``validate_manifest``; or the design names columns that the photos lack.
@@ -97,6 +100,8 @@ class Benchmark:
     notes: tuple[str, ...] = ()
     discovery: Discovered | None = None
     design: Design = DESIGN
+    masks_root: Path | None = None
+    made: Mapping[str, MadePhoto] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
@@ -217,6 +222,14 @@ class Benchmark:
     def photo_path(self, row_path: str) -> Path:
         """Return the file of a manifest path."""
         return self.root / row_path
+
+    def photo_source(self, row_path: str) -> AnyPhoto:
+        """Return what the photo of a manifest path is read from: its file, or how it is made."""
+        return self.made.get(row_path) or self.photo_path(row_path)
+
+    def mask_path(self, row_mask: str) -> Path:
+        """Return the file of a manifest's mask."""
+        return (self.masks_root or self.root) / row_mask
 
 
 def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:

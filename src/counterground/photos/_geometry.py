@@ -67,15 +67,28 @@ def _placed(pixels: float, centre: tuple[float, float], size: tuple[int, int]) -
     return ObjectPlace(pixels / math.prod(size), 2 * math.hypot(*away) / math.hypot(*size), offset)
 
 
+def read_mask(path: Path, *, expect_id: str | None = None) -> npt.NDArray[np.uint8]:
+    """Return the mask of a file, ``[h, w]`` (0 to 255): its alpha if it has some, else its brightness.
+
+    Args:
+        path: the file.
+        expect_id: SHA-256 of the file; other content is an error.
+
+    Raises:
+        UnreadablePhoto: it cannot be decoded.
+    """
+    image = load_photo(path, rgb=False, expect_id=expect_id).image
+    grey = image.convert("RGBA").getchannel("A") if image.has_transparency_data else image.convert("L")
+    return np.asarray(grey)
+
+
 def mask_place(path: Path) -> ObjectPlace:
     """Return where the object of a mask's file lies: what is opaque if it has alpha, else what is white.
 
     Raises:
         UnreadablePhoto: it cannot be decoded.
     """
-    image = load_photo(path, rgb=False).image
-    grey = image.convert("RGBA").getchannel("A") if image.has_transparency_data else image.convert("L")
-    return object_place(np.asarray(grey))
+    return object_place(read_mask(path))
 
 
 def photo_geometry(benchmark: Benchmark, kept: Path | None = None) -> Geometry:
@@ -113,7 +126,7 @@ def _identity(benchmark: Benchmark) -> str:
 
 def _measured(benchmark: Benchmark) -> Geometry:
     photos = benchmark.photos
-    sizes = _read(lambda path: photo_size(benchmark.photo_path(path)), photos["path"])
+    sizes = _read(lambda path: photo_size(benchmark.photo_source(path)), photos["path"])
     pixels = [None if isinstance(size, str) else math.prod(size) for size in sizes]
     places, failures = _objects(benchmark, sizes)
     columns: dict[str, list[Any]] = {
@@ -136,7 +149,7 @@ def _objects(
     """Return the object of each photo, None where it has none, and why others could not be measured."""
     photos = benchmark.photos
     masks = photos["mask"].drop_nulls().unique(maintain_order=True).to_list()
-    by_mask = dict(zip(masks, _read(lambda mask: mask_place(benchmark.root / mask), masks), strict=True))
+    by_mask = dict(zip(masks, _read(lambda mask: mask_place(benchmark.mask_path(mask)), masks), strict=True))
     boxes: Sequence[Any] = [None] * len(photos)
     if set(BOX) <= set(photos.columns):
         boxes = photos.select(BOX).rows()

@@ -24,7 +24,8 @@ BENCHMARK_FILE = "benchmark.json"
 def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
     """Write the benchmark's manifest, label space and description into the folder ``out``; return ``out``.
 
-    Photos are not copied: the way from ``out`` to their folder is written, so the two may move together.
+    Photos are not copied: the way from ``out`` to their folder, and to that of the masks, is written,
+    so they may move together.
     ``benchmark.json`` is written last and carries the version, so a folder of which one part is of another
     writing is found out when it is read.
 
@@ -39,6 +40,7 @@ def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
         "notes": benchmark.notes,
         "root": _way(out.resolve(), benchmark.root.resolve()),
         "version": benchmark.version,
+        **({"masks": _way(out.resolve(), benchmark.masks_root.resolve())} if benchmark.masks_root else {}),
         **(asdict(benchmark.discovery) if benchmark.discovery else {}),
         **({"design": benchmark.design.to_json()} if benchmark.design != DESIGN else {}),
     }
@@ -66,6 +68,7 @@ def read_native(folder: Path) -> Benchmark:
         notes = tuple(str(note) for note in content["notes"])
         discovery = Discovered.from_json(content)
         design = Design.from_json(content.get("design"))
+        masks = str(content["masks"]) if content.get("masks") else None
         photos = pl.read_parquet(folder / MANIFEST_FILE)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError, PolarsError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
@@ -78,7 +81,8 @@ def read_native(folder: Path) -> Benchmark:
             f"The photos of the benchmark in {folder} are not at {at} any more: move them back there."
         )
     space = LabelSpace.load(folder / LABEL_SPACE_FILE)
-    benchmark = Benchmark(name, at, photos, space, notes, discovery, design)
+    masks_root = None if masks is None else (folder / masks).resolve()
+    benchmark = Benchmark(name, at, photos, space, notes, discovery, design, masks_root)
     if benchmark.version != version:
         raise CounterGroundError(
             f"{MANIFEST_FILE} or {LABEL_SPACE_FILE} in {folder} is not what {BENCHMARK_FILE} was written for:"

@@ -1,4 +1,4 @@
-"""Photos as files: their hashes, their types, and decoding one safely."""
+"""Photos, as files or made in memory: their hashes, their types, and decoding one safely."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _LARGEST_RATIO = 200
 _HASHED_TOGETHER = 64
 _MISSING = b"CounterGround has no photo here: "
 _LONGEST_REASON = 300
+_CHANGED = "content changed since the manifest was written"
 _SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
 
 
@@ -58,13 +60,55 @@ _TYPES = {
 class UnreadablePhoto(CounterGroundError):  # noqa: N818 - the field speaks of unreadable photos
     """A photo that cannot be read; ``path`` says which and ``reason`` why, in a few words."""
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: AnyPhoto, reason: str) -> None:
         super().__init__(f"Cannot read the photo {path}: {reason}.")
         self.path = path
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[UnreadablePhoto], tuple[Path, str]]:
+    def __reduce__(self) -> tuple[type[UnreadablePhoto], tuple[AnyPhoto, str]]:
         return UnreadablePhoto, (self.path, self.reason)
+
+
+class MadePhoto(ABC):
+    """A photo that is made in memory, of files, whenever it is read.
+
+    It can be pickled and hashed, and the same recipe makes the same pixels.
+    """
+
+    @property
+    @abstractmethod
+    def photo_id(self) -> str:
+        """SHA-256 of the recipe in hex: of all that decides the pixels, files by their content."""
+
+    @property
+    @abstractmethod
+    def files(self) -> Mapping[Path, str]:
+        """The files that it is made of, with the SHA-256 of each in hex."""
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels.
+
+        Raises:
+            UnreadablePhoto: a file that decides it cannot be read.
+        """
+
+    @abstractmethod
+    def absolute(self) -> MadePhoto:
+        """Return the same photo, of files by their absolute paths."""
+
+    @abstractmethod
+    def make(self) -> Image.Image:
+        """Return the photo in RGB.
+
+        Raises:
+            UnreadablePhoto: one of its files is missing, has other content, or cannot be read.
+        """
+
+
+AnyPhoto = Path | MadePhoto
+"""What a photo is read from."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +125,7 @@ class LoadedPhoto:
     converted: bool
     mode: str
 
-    def in_rgb(self, path: Path) -> LoadedPhoto:
+    def in_rgb(self, path: AnyPhoto) -> LoadedPhoto:
         """Return the photo in RGB; this one keeps its mode.
 
         Raises:
@@ -127,12 +171,18 @@ def is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def photo_id(path: str | Path) -> str:
-    """Return the SHA-256 of the file's bytes in hex.
+def photo_id(path: str | AnyPhoto) -> str:
+    """Return the SHA-256 of the file's bytes in hex, or that of the recipe where its files are unchanged.
 
     Raises:
-        UnreadablePhoto: the file is missing, may not be read, or is not a file.
+        UnreadablePhoto: a file is missing, may not be read, or is not a file; or one that the photo is made
+            of has other content.
     """
+    if isinstance(path, MadePhoto):
+        for part, content in path.files.items():
+            if photo_id(part) != content:
+                raise UnreadablePhoto(part, _CHANGED)
+        return path.photo_id
     try:
         # A pipe would wait for its other end; opened like this, it is only found out.
         with open(path, "rb", opener=_without_waiting) as file:
@@ -143,12 +193,14 @@ def photo_id(path: str | Path) -> str:
         raise UnreadablePhoto(Path(path), _os_reason(error)) from error
 
 
-def photo_size(path: Path) -> tuple[int, int]:
+def photo_size(path: AnyPhoto) -> tuple[int, int]:
     """Return width and height in pixels as stored, from the head of the file; safe in threads.
 
     Raises:
         UnreadablePhoto: missing, or not an image.
     """
+    if isinstance(path, MadePhoto):
+        return path.size
     if is_special(path):
         raise UnreadablePhoto(path, "not a regular file")
     try:
@@ -160,7 +212,7 @@ def photo_size(path: Path) -> tuple[int, int]:
 
 
 def load_photo(
-    path: Path, *, rgb: bool = True, expect_id: str | None = None, at_least: int | None = None
+    path: AnyPhoto, *, rgb: bool = True, expect_id: str | None = None, at_least: int | None = None
 ) -> LoadedPhoto:
     """Decode one photo fully; safe in threads.
 
@@ -170,7 +222,7 @@ def load_photo(
     libraries we compare with do.
 
     Args:
-        path: the file; its content decides the format, not its suffix.
+        path: the file, whose content decides the format, not its suffix; or a photo to be made.
         rgb: False leaves the stored mode (the order of libraries that resize first).
         expect_id: the ``photo_id`` of the manifest; other content is an error.
         at_least: a JPEG may be decoded at a half, a quarter or an eighth of its size, which is faster, as
@@ -178,8 +230,13 @@ def load_photo(
 
     Raises:
         UnreadablePhoto: missing, empty, changed, not an image, truncated, damaged, over 178 megapixels, or
-            one side more than 200 times the other.
+            one side more than 200 times the other. Of a photo to be made: it names the file that is.
     """
+    if isinstance(path, MadePhoto):
+        if expect_id not in (None, path.photo_id):
+            raise UnreadablePhoto(path, _CHANGED)
+        with _decoding(path):
+            return LoadedPhoto(path.make(), converted=False, mode="RGB")
     path = Path(path)
     data = _read_bytes(path, expect_id)
     with _decoding(path):
@@ -189,7 +246,7 @@ def load_photo(
 
 
 @contextmanager
-def _decoding(path: Path) -> Iterator[None]:
+def _decoding(path: AnyPhoto) -> Iterator[None]:
     """Decoders raise all kinds of errors on untrusted bytes; each means that this photo cannot be read."""
     try:
         yield
@@ -211,7 +268,7 @@ def _read_bytes(path: Path, expect_id: str | None) -> bytes:
     if (missing := why_missing(data)) is not None:
         raise UnreadablePhoto(path, missing)
     if expect_id is not None and hashlib.sha256(data).hexdigest() != expect_id:
-        raise UnreadablePhoto(path, "content changed since the manifest was written")
+        raise UnreadablePhoto(path, _CHANGED)
     return data
 
 
@@ -246,7 +303,7 @@ def _open(path: Path, file: IO[bytes]) -> Image.Image:
     raise UnreadablePhoto(path, damaged or "not an image")
 
 
-def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+def _to_rgb(path: AnyPhoto, image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise UnreadablePhoto(path, "floating-point pixels, whose range is not defined")
     if image.mode in _SIXTEEN_BIT:
@@ -256,7 +313,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _scale_to_8_bits(path: Path, image: Image.Image) -> Image.Image:
+def _scale_to_8_bits(path: AnyPhoto, image: Image.Image) -> Image.Image:
     """Scale 0..65535 to 0..255, rounding; PIL's ``convert("RGB")`` clips at 255 and gives a white photo."""
     values: np.ndarray[Any, np.dtype[np.int64]] = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:

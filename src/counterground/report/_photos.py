@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from counterground.benchmarks import list_benchmarks, open_benchmark
 from counterground.errors import CounterGroundError
-from counterground.photos import Benchmark
+from counterground.photos import AnyPhoto, Benchmark
 
 if TYPE_CHECKING:
     from counterground.results import Run
 
 
 class PhotoSource(NamedTuple):
-    """A photo's file, and whose it is."""
+    """What a photo is read from, and whose it is."""
 
-    file: Path
+    file: AnyPhoto
     licence: str | None
     attribution: str | None
     source: str | None
@@ -30,7 +29,7 @@ def photo_sources(benchmarks: Sequence[Benchmark]) -> dict[str, PhotoSource]:
     for benchmark in benchmarks:
         for identity, path, *about in benchmark.photos.select(columns).iter_rows():
             if identity not in found:
-                found[identity] = PhotoSource(benchmark.photo_path(path), *about)
+                found[identity] = PhotoSource(benchmark.photo_source(path), *about)
     return found
 
 

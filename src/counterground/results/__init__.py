@@ -17,6 +17,7 @@ from counterground.results._contrast_table import (
     one_contrast,
     strata_notes,
 )
+from counterground.results._effects_table import EffectsView, effects_of
 from counterground.results._eval_results import eval_results, eval_yaml
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
@@ -52,6 +53,7 @@ from counterground.results._schema import (
     BenchmarkRecord,
     CountsRecord,
     DecisionRecord,
+    InterventionRecord,
     LabelSpaceRecord,
     ModelRecord,
     PositionsRecord,
@@ -103,7 +105,9 @@ __all__ = [
     "ContrastScores",
     "CountsRecord",
     "DecisionRecord",
+    "EffectsView",
     "Estimate",
+    "InterventionRecord",
     "LabelSpaceRecord",
     "Measure",
     "MeasuredReferee",
@@ -126,6 +130,7 @@ __all__ = [
     "contrast_titles",
     "corrected_drops",
     "count",
+    "effects_of",
     "eval_results",
     "eval_yaml",
     "find_models",

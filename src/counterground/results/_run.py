@@ -139,7 +139,7 @@ class Run:
         check_columns(columns, self.rows.collect_schema(), "a breakdown")
         with _reading(self.path):
             sure = Confidence(anytime=self.could_stop)
-            return score_by(self.rows, columns, balanced=balanced, confidence=sure)
+            return score_by(self.rows, columns, balanced=balanced, confidence=sure, design=self.design)
 
     def adjusted(self, contrast: Contrast, covariates: Sequence[str]) -> pl.DataFrame:
         """Return `metrics.score_adjusted`, with the kind of interval that the run needs.
@@ -149,9 +149,8 @@ class Run:
             CounterGroundError: the sides do not overlap, or what else stands against adjusting.
         """
         with _reading(self.path):
-            return score_adjusted(
-                self.rows, contrast, covariates, confidence=Confidence(anytime=self.could_stop)
-            )
+            sure = Confidence(anytime=self.could_stop)
+            return score_adjusted(self.rows, contrast, covariates, confidence=sure, design=self.design)
 
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""

@@ -14,6 +14,7 @@ from counterground.photos import Benchmark, Discovered
 
 RUN_FILES = (
     "answers.parquet",
+    "examples.png",
     "label_space.json",
     "predictions.parquet",
     "report.html",
@@ -220,6 +221,22 @@ class StoppingRecord(_Record):
         return [*lines, caution]
 
 
+class InterventionRecord(_Record):
+    """How the composites of a run were made; ``kind`` is ``swap``, ``version`` that of the compositing.
+
+    ``source`` are the photos that ``foregrounds`` and ``backgrounds`` of them come from, ``masks`` where
+    masks come from, None for the manifest. ``settings`` are those of `intervention.SwapSettings`.
+    """
+
+    kind: Literal["swap"]
+    version: int
+    settings: dict[str, Any]
+    masks: str | None
+    source: BenchmarkRecord
+    foregrounds: int
+    backgrounds: int
+
+
 class RunInfo(_Record):
     """``run.json``: everything needed to repeat the run.
 
@@ -230,7 +247,8 @@ class RunInfo(_Record):
     options did. ``warnings`` concern the whole
     run, ``model_warnings`` one model each (by its name). ``runtime`` is what was asked for; each model's
     description says what ran it. ``train`` are the photos that heads were fitted on, None for parts of the
-    benchmark itself; each model's description, under ``head``, says how.
+    benchmark itself; each model's description, under ``head``, says how. ``intervention`` is there where the
+    photos are composites.
     """
 
     counterground_version: str
@@ -266,6 +284,7 @@ class RunInfo(_Record):
     options: int | None = None
     positions: dict[str, list[PositionsRecord]] = {}
     train: BenchmarkRecord | None = None
+    intervention: InterventionRecord | None = None
 
     def loading_note(self, of: str = "") -> str:
         """Return what readers must know of how models were loaded; empty where that is as trained.

@@ -10,7 +10,7 @@ from counterground.benchmarks.stamps._photographs import (
     read_map,
     solid,
 )
-from counterground.benchmarks.stamps._stamps import STAMPS, StampsSettings, build_stamps
+from counterground.benchmarks.stamps._stamps import STAMPS, StampsSettings, build_stamps, cutouts_shown
 
 __all__ = [
     "STAMPS",
@@ -20,6 +20,7 @@ __all__ = [
     "StampsSettings",
     "build_stamps",
     "composite",
+    "cutouts_shown",
     "load_backgrounds",
     "load_cutouts",
     "read_map",

@@ -42,6 +42,8 @@ from counterground.photos import MANIFEST_SCHEMA, Benchmark, LabelSpace, read_be
 from counterground.progress import progress_bar
 from counterground.text import counted
 
+_ON = " on {}"  # between a cut-out and its background, in the source of a photo
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -322,6 +324,17 @@ def _write_photos(
     return rows
 
 
+def cutouts_shown(photos: pl.DataFrame) -> pl.Series | None:
+    """Return the cut-out that each photo of a manifest shows, None unless all are photos of ``stamps``."""
+    shown = photos.select(
+        pl.when(
+            pl.col("source").str.starts_with(f"{STAMPS_PACKAGE}:"),
+            pl.col("source").str.ends_with(pl.format(_ON, "cluster")),
+        ).then(pl.col("source").str.strip_suffix(pl.format(_ON, "cluster")))
+    )["source"]
+    return None if shown.null_count() else shown
+
+
 def _write_photo(placement: Placement, root: Path, size: int, class_index: int) -> dict[str, Any]:
     cutout, background = placement.cutout, placement.background
     photo, mask = composite(
@@ -351,7 +364,7 @@ def _write_photo(placement: Placement, root: Path, size: int, class_index: int) 
         "cluster": background.cluster,
         "mask": mask_path,
         "licence": f"{CUTOUT_LICENCE} (cut-out); {background.licence} (background)",
-        "source": f"{STAMPS_PACKAGE}:{cutout.path_in_package} on {background.cluster}",
+        "source": f"{STAMPS_PACKAGE}:{cutout.path_in_package}{_ON.format(background.cluster)}",
     }
 
 

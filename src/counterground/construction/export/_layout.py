@@ -160,7 +160,7 @@ def keep_paths(benchmark: Benchmark) -> Contents:
     masks = photos["mask"].drop_nulls().unique().sort().to_list()
     new_masks = dict(zip(masks, _place_masks(masks, paths), strict=True))
     origins = {new: benchmark.photo_path(old) for old, new in zip(photos["path"], paths, strict=True)} | {
-        new: benchmark.photo_path(old) for old, new in new_masks.items()
+        new: benchmark.mask_path(old) for old, new in new_masks.items()
     }
     moved = photos.with_columns(
         pl.Series("path", paths, pl.String),
@@ -171,7 +171,7 @@ def keep_paths(benchmark: Benchmark) -> Contents:
         if renamed
         else ()
     )
-    return Contents(replace(benchmark, photos=moved), origins, notes)
+    return Contents(replace(benchmark, photos=moved, masks_root=None), origins, notes)
 
 
 def _place_masks(masks: Sequence[str], photos: Sequence[str]) -> list[str]:
@@ -218,7 +218,7 @@ def counteranimal_paths(benchmark: Benchmark) -> Contents:
     masks = photos["mask"].drop_nulls().len()
     notes = (f"Left out {counted(masks, 'mask')}: this layout cannot hold them.",) if masks else ()
     moved = photos.with_columns(pl.Series("path", paths, pl.String), pl.lit(None, pl.String).alias("mask"))
-    return Contents(replace(benchmark, photos=moved), origins, notes)
+    return Contents(replace(benchmark, photos=moved, masks_root=None), origins, notes)
 
 
 def _class_folders(benchmark: Benchmark) -> dict[int, str]:

@@ -13,9 +13,10 @@ from typing import Any
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference.cluster._ray import ray_cluster, room
 from counterground.inference.cluster._worker import Answer, Begun, Plan, Recipe, Task, Worker, versions
-from counterground.inference.encoding import EncodingJob, missing_blocks
+from counterground.inference.encoding import EncodingJob, PhotoFile, missing_blocks
 from counterground.inference.request import Settings
 from counterground.models import Encoder, NamedModel
+from counterground.photos import MadePhoto
 
 
 def encode_on_ray(
@@ -120,14 +121,15 @@ def _begun(ray: Any) -> Any:
     return ray.remote(Begun).options(num_cpus=0, scheduling_strategy=beside).remote()
 
 
-def _check(answer: Answer, photos: Sequence[tuple[str, Path]]) -> None:
+def _check(answer: Answer, photos: Sequence[PhotoFile]) -> None:
     """Fail where the worker failed, or could not read a photo that can be read here."""
     if answer.error is not None:
         raise CounterGroundError(answer.error)
     for row in answer.passing:
         path = photos[row][1]
         reason = next(block.reasons[row] for block in answer.blocks if block.reasons[row])
-        if os.access(path, os.R_OK):
+        files = path.files if isinstance(path, MadePhoto) else [path]
+        if all(os.access(file, os.R_OK) for file in files):
             raise CounterGroundError(
                 f"{answer.node} cannot read {path} ({reason}), and this machine can: put the photos on "
                 "a disk that all nodes share, under the same path."

@@ -13,12 +13,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError, error_summary
-from counterground.inference.encoding import EncodeFn, decode_photo, encode_block, encode_fn
+from counterground.inference.encoding import EncodeFn, PhotoFile, decode_photo, encode_block, encode_fn
 from counterground.inference.request import Settings
 from counterground.inference.store import Block
 from counterground.models import Encoder, NamedModel, freed_memory_kept
@@ -59,7 +58,7 @@ class Task:
     """A block of photos and the places of the recipes that are to encode it."""
 
     number: int
-    photos: tuple[tuple[str, Path], ...]
+    photos: tuple[PhotoFile, ...]
     recipes: tuple[int, ...]
 
 

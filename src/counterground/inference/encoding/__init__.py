@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from counterground.inference.encoding._decode import EncodeFn, decode_photo, map_blocks, prepare_blocks
+from counterground.inference.encoding._decode import (
+    EncodeFn,
+    PhotoFile,
+    decode_photo,
+    map_blocks,
+    prepare_blocks,
+)
 from counterground.inference.encoding._encode import (
     EncodingJob,
     decodes_fast,
@@ -22,6 +28,7 @@ from counterground.inference.encoding._runtime import choose_runtime
 __all__ = [
     "EncodeFn",
     "EncodingJob",
+    "PhotoFile",
     "choose_runtime",
     "decode_photo",
     "decodes_fast",

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,15 +14,15 @@ import numpy as np
 
 from counterground.errors import CounterGroundError, error_summary
 from counterground.inference.store import CropStore, Decoded
-from counterground.photos import LoadedPhoto, UnreadablePhoto, load_photo, photo_id
+from counterground.photos import AnyPhoto, LoadedPhoto, MadePhoto, UnreadablePhoto, load_photo, photo_id
 
 if TYPE_CHECKING:
     from PIL import Image
 
 T = TypeVar("T")
 R = TypeVar("R")
-PhotoFile = tuple[str, Path]
-"""The hash of a photo's content, and a file that holds it."""
+PhotoFile = tuple[str, AnyPhoto]
+"""The hash of a photo's content, and a file that holds it, or how it is made."""
 
 # Blocks whose crops wait for being written.
 _UNWRITTEN = 2
@@ -97,7 +96,9 @@ class _Block:
             return self._kept
 
     def keep(self, prepared: Sequence[Sequence[Decoded]]) -> None:
-        """Write the crops that were not on disk."""
+        """Write the crops that were not on disk, unless photos are made: of those there is no end."""
+        if any(isinstance(source, MadePhoto) for _, source in self.photos):
+            return
         for function, photos in zip(self.functions, prepared, strict=True):
             if function.geometry and function.geometry not in self.kept():
                 self._crops.put(function.geometry, self._photo_ids, photos)
@@ -161,7 +162,7 @@ def _decode(photo: PhotoFile, at_least: int | None) -> dict[bool, LoadedPhoto | 
         return {True: _lost(error, path, content), False: stored}
 
 
-def _prepare(function: EncodeFn, path: Path, decoded: dict[bool, LoadedPhoto | Decoded]) -> Decoded:
+def _prepare(function: EncodeFn, path: AnyPhoto, decoded: dict[bool, LoadedPhoto | Decoded]) -> Decoded:
     photo = decoded[function.convert_rgb_first]
     if isinstance(photo, Decoded):
         return photo
@@ -176,7 +177,7 @@ def _prepare(function: EncodeFn, path: Path, decoded: dict[bool, LoadedPhoto | D
     return Decoded(prepared, converted=photo.converted)
 
 
-def _lost(error: UnreadablePhoto, path: Path, content: str) -> Decoded:
+def _lost(error: UnreadablePhoto, path: AnyPhoto, content: str) -> Decoded:
     """Say why there is no photo; if the file still holds this content, that is the reason, and it lasts."""
     try:
         permanent = not isinstance(error.__cause__, MemoryError) and photo_id(path) == content

@@ -16,7 +16,7 @@ from counterground._version import __version__
 from counterground.errors import CounterGroundError, error_summary
 from counterground.inference.encoding._decode import EncodeFn, decode_photo, prepare_blocks
 from counterground.inference.store import Block, Decoded, Features, FeatureStore, ReadStatus
-from counterground.photos import Benchmark
+from counterground.photos import AnyPhoto, Benchmark
 from counterground.progress import progress_bar
 from counterground.text import counted
 
@@ -136,7 +136,7 @@ def run_encoding(
 
 def missing_blocks(
     jobs: Sequence[EncodingJob],
-) -> Iterator[tuple[int, list[tuple[str, Path]], list[EncodingJob]]]:
+) -> Iterator[tuple[int, list[tuple[str, AnyPhoto]], list[EncodingJob]]]:
     """Yield the blocks that jobs over the same photos miss: number, photos with their files, whose jobs."""
     if not jobs:
         return
@@ -175,7 +175,7 @@ class EncodingJob:
     function: EncodeFn
     store: FeatureStore
     photo_ids: list[str]
-    first_path: Mapping[str, Path]
+    first_path: Mapping[str, AnyPhoto]
     blocks: list[list[str]]
     stored: list[ReadStatus | None]
     kept: dict[int, Block] = field(default_factory=dict)
@@ -245,14 +245,14 @@ class EncodingJob:
         return block.features
 
 
-class _Paths(Mapping[str, Path]):
-    """Files of photos, made when they are asked for: paths take five times the memory of texts."""
+class _Paths(Mapping[str, AnyPhoto]):
+    """What photos are read from, made when they are asked for: paths take five times the memory of texts."""
 
     def __init__(self, benchmark: Benchmark, paths: dict[str, str]) -> None:
         self._benchmark, self._paths = benchmark, paths
 
-    def __getitem__(self, photo: str) -> Path:
-        return self._benchmark.photo_path(self._paths[photo])
+    def __getitem__(self, photo: str) -> AnyPhoto:
+        return self._benchmark.photo_source(self._paths[photo])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)

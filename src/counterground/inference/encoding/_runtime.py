@@ -164,7 +164,7 @@ class _Trial:
         """The first photos prepared for the model, None where unreadable; all of a block that can be kept."""
         size = self.batch_size if self.model.split else min(_COMPARED, self.batch_size)
         first = self.contents["photo_id", "path"].head(size)
-        named = [(photo, self.benchmark.photo_path(path)) for photo, path in first.iter_rows()]
+        named = [(photo, self.benchmark.photo_source(path)) for photo, path in first.iter_rows()]
         ((decoded,),) = prepare_blocks([([encode_fn(self.model, 1)], named)])
         return [photo.prepared for photo in decoded]
 

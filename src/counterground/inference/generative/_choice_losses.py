@@ -119,7 +119,7 @@ def _score_blocks(
         score = partial(_score, model, about)
         function = EncodeFn(model.display_name, 2 * len(about[0]), model.convert_rgb_first, _unchanged, score)
         files = [
-            (photo, request.benchmark.photo_path(path))
+            (photo, request.benchmark.photo_source(path))
             for photo, path in (photos.row(first[key]) for key in block)
         ]
         asked.append(([function], files))

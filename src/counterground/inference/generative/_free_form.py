@@ -23,6 +23,7 @@ from counterground.inference.generative._generation import (
 from counterground.inference.generative._matching import Matcher, says_yes
 from counterground.inference.request import PromptSpec, Request
 from counterground.inference.store import ReadStatus
+from counterground.photos import AnyPhoto
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ def generate_answers(
         CounterGroundError: the model fails, or no photo can be read.
     """
     photos, benchmark = request.benchmark.photos, request.benchmark
-    paths: dict[str, Path] = {}
+    paths: dict[str, AnyPhoto] = {}
     for photo, path in zip(photos["photo_id"], photos["path"], strict=True):
-        paths.setdefault(photo, benchmark.photo_path(path))
+        paths.setdefault(photo, benchmark.photo_source(path))
     with progress_bar(
         model.display_name, total=len(paths), shown=request.settings.show_progress, keep=True
     ) as bar:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from counterground.errors import CounterGroundError, error_summary
 from counterground.files import check_writable
-from counterground.photos import UnreadablePhoto, load_photo
+from counterground.photos import AnyPhoto, UnreadablePhoto, load_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,7 @@ def count_missing(store: Path, questions: Mapping[str, Iterable[str]]) -> int:
 
 def generate_all(
     model: Generative,
-    paths: Mapping[str, Path],
+    paths: Mapping[str, AnyPhoto],
     questions: Mapping[str, Iterable[str]],
     store: Path,
     advance: Callable[[int], None],
@@ -114,7 +114,7 @@ def generate_all(
 
     Args:
         model: what is asked.
-        paths: where each photo is, by content.
+        paths: what each photo is read from, by content.
         questions: the questions about each photo, by content.
         store: the file of answers.
         advance: called when a photo is done.
@@ -166,7 +166,7 @@ def _look_up(
 
 
 def _ask(
-    model: Generative, kept: AnswerStore, content: str, path: Path, questions: list[str]
+    model: Generative, kept: AnswerStore, content: str, path: AnyPhoto, questions: list[str]
 ) -> dict[tuple[str, str], Answer] | str:
     """Return the answers about one photo, or why it cannot be read."""
     try:

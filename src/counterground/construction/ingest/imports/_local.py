@@ -96,7 +96,7 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
             content=benchmark.photo_path(row["path"]),
             photo_id=row["photo_id"],
             background=row["background"],
-            mask=benchmark.photo_path(row["mask"]) if row["mask"] else None,
+            mask=benchmark.mask_path(row["mask"]) if row["mask"] else None,
             fields={name: row[name] for name in _CARRIED},
         )
         for row in photos.iter_rows(named=True)

@@ -1,0 +1,130 @@
+"""``counterground swap``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from counterground.cli._help import Command, is_quiet
+from counterground.cli._options import (
+    cluster_options,
+    generative_options,
+    model_option,
+    out_option,
+    overwrite_option,
+    photos_option,
+    running_options,
+)
+
+
+def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[str]:
+    return [part.strip() for part in given.split(",") if part.strip()]
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground swap pairs -m efficientnet-lite0 -o runs/swap
+        counterground swap my-photos -m efficientnet-lite0 --masks my-masks \\
+          --examples 8 -o runs/swap
+        counterground swap my-photos -m efficientnet-lite0 --masks instances.json \\
+          --kinds same,other,grey -o runs/swap
+    """,
+)
+@click.argument("benchmark")
+@model_option(
+    "model_specs",
+    "Repeat for several; 'NAME=MODEL' gives a name for tables and charts.",
+    required=True,
+    multiple=True,
+)
+@out_option("Folder of the run, as of evaluate.")
+@overwrite_option("run")
+@click.option(
+    "--masks",
+    metavar="DIR|COCO.json|grabcut|MODEL",
+    help="Where masks of the objects come from; without it the benchmark's own.",
+)
+@click.option(
+    "--accept-licence",
+    "accept_licences",
+    multiple=True,
+    metavar="NAME",
+    help="A licence of the mask model's weights that you accept; repeat for several.",
+)
+@click.option(
+    "--kinds",
+    default="original,pasted,refilled,same,other,grey,background_only,mixed_same,mixed_rand,placed_common,"
+    "placed_counter",
+    callback=_listed,
+    metavar="KIND,KIND,...",
+    help="Which composites: original, pasted, refilled, same, other, grey, background_only, mixed_same, "
+    "mixed_rand, placed_common, placed_counter.  [default: all]",
+)
+@click.option(
+    "--labels",
+    default="",
+    callback=_listed,
+    metavar="LABEL,LABEL,...",
+    help="Backgrounds that objects are put on.  [default: all with enough photos]",
+)
+@click.option(
+    "--backgrounds-per-label",
+    default=4,
+    show_default=True,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Photos of each label for each object, and draws of what else is drawn.",
+)
+@click.option(
+    "--foregrounds",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Use the objects of N photos, spread over classes and groups.  [default: all, or two photos of each "
+    "cut-out]",
+)
+@click.option(
+    "--placement",
+    default="hold",
+    show_default=True,
+    type=click.Choice(["hold", "draw"]),
+    help="Hold each object's size and position, or draw them from photos of its class.",
+)
+@click.option(
+    "--match-colour", is_flag=True, help="Move the object's colours half way to those of the background."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of all draws.")
+@click.option(
+    "--examples",
+    default=0,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Draw the composites of N objects into examples.png, to look at their seams.",
+)
+@running_options()
+@generative_options
+@cluster_options
+@photos_option("Include small copies of photos in report.html.")
+def swap(benchmark: str, model_specs: tuple[str, ...], out: Path, **options: Any) -> None:
+    """Put the objects of BENCHMARK on other backgrounds and evaluate models on the composites.
+
+    The same object on each background shows what the background causes. BENCHMARK needs masks of its objects
+    and labels of its backgrounds; with groups (folders common-<background> and counter-<background>, or
+    discover), the drop is decomposed. The run is like that of evaluate: scores, compare and report take it.
+    """
+    from counterground.api import swap as run_swap
+    from counterground.cli._show import show_swap
+
+    missing: list[str] = []
+    run = run_swap(
+        benchmark, model_specs, out=out, show_progress=not is_quiet(), warn=missing.append, **options
+    )
+    show_swap(run)
+    for line in missing:
+        click.echo(line, err=True)
+    if options["examples"]:
+        click.echo(f"Examples: {out / 'examples.png'}")
+    if not missing:
+        click.echo(f"Report: {out / 'report.html'}")

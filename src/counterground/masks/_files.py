@@ -1,0 +1,113 @@
+"""Masks that are there already: the manifest's own, the alpha of photos, and folders of PNGs."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from counterground.errors import UsageError
+from counterground.masks._found import Asked, Found, MaskSource, read_mask
+from counterground.photos import Benchmark, UnreadablePhoto, load_photo
+from counterground.text import counted
+
+_NAMED = 3
+
+
+def manifest_source(benchmark: Benchmark) -> MaskSource:
+    """Return the source of the masks that the manifest names.
+
+    Raises:
+        UsageError: it names none.
+    """
+    if benchmark.photos["mask"].is_null().all():
+        raise UsageError(
+            f"The photos of {benchmark.name} have no masks of their own: say with --from where masks are, "
+            "or let them be made."
+        )
+    return MaskSource("manifest", _of_manifest)
+
+
+def _of_manifest(photo: Asked) -> Found:
+    if photo.mask is None:
+        return Found(None, "missing", "the manifest names no mask")
+    return read_mask(photo.mask, photo.size)
+
+
+def alpha_source() -> MaskSource:
+    """Return the source of masks that are the alpha of the photos."""
+    return MaskSource("alpha", _of_alpha)
+
+
+def _of_alpha(photo: Asked) -> Found:
+    try:
+        image = load_photo(photo.file, rgb=False).image
+    except UnreadablePhoto as error:
+        return Found(None, "unreadable", error.reason)
+    if not image.has_transparency_data:
+        return Found(None, "missing", "the photo has no alpha")
+    return Found(np.asarray(image.convert("RGBA").getchannel("A")))
+
+
+def folder_source(folder: Path, benchmark: Benchmark) -> MaskSource:
+    """Return the source of the PNGs of a folder that have the names of the photos.
+
+    The mask of ``ox/grass/a.jpg`` is ``ox/grass/a.jpg.png``, else ``ox/grass/a.png``, else the same below
+    ``grass``, or without folders. A name that may mean several masks, or several photos, is ambiguous.
+
+    Raises:
+        UsageError: the folder has no PNG, or none with the name of a photo.
+    """
+    photos = benchmark.photos["path"].to_list()
+    own = {benchmark.photo_path(path).resolve() for path in photos}
+    files = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() == ".png" and file.is_file() and file.resolve() not in own
+    ]
+    if not files:
+        raise UsageError(f"{folder} has no PNG: name a folder of masks.")
+    by_name = defaultdict(list)
+    for file in files:
+        by_name[file.relative_to(folder).as_posix()[: -len(file.suffix)]].append(file)
+    chosen = {path: _first_named(path, by_name) for path in photos}
+    claims = Counter(file for found in chosen.values() for file in found)
+    if not claims:
+        raise UsageError(
+            f"No PNG of {folder} has the name of a photo: {files[0].relative_to(folder).as_posix()!r} is none "
+            f"of {photos[0]!r}. A mask has the photo's name, with or without its suffix, and .png."
+        )
+
+    def find(photo: Asked) -> Found:
+        found = chosen[photo.path]
+        if not found:
+            return Found(None, "missing", "no PNG has the name of the photo")
+        names = ", ".join(file.relative_to(folder).as_posix() for file in found)
+        if len(found) > 1 or claims[found[0]] > 1:
+            several = f"{counted(claims[found[0]], 'photo')} would share {names}"
+            return Found(None, "ambiguous", several if len(found) == 1 else f"it may be {names}")
+        return read_mask(found[0], photo.size)
+
+    unused = [file for file in files if file not in claims]
+    return MaskSource("folder", find, notes=_unused_notes(unused, folder))
+
+
+def _first_named(path: str, by_name: dict[str, list[Path]]) -> Sequence[Path]:
+    """Return the PNGs of the best name that a mask of this photo can have."""
+    parts = PurePosixPath(path).parts
+    for start in range(len(parts)):
+        tail = PurePosixPath(*parts[start:])
+        for wanted in (str(tail), str(tail.with_suffix(""))):
+            if by_name.get(wanted):
+                return by_name[wanted]
+    return ()
+
+
+def _unused_notes(unused: Iterable[Path], folder: Path) -> tuple[str, ...]:
+    names = [file.relative_to(folder).as_posix() for file in unused]
+    if not names:
+        return ()
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return (f"{counted(len(names), 'PNG')} with the name of no photo: {', '.join(names[:_NAMED])}{more}.",)

@@ -1,0 +1,139 @@
+"""What a source of masks is, and what it finds for one photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from counterground.photos import UnreadablePhoto, load_photo
+
+Mask = npt.NDArray[np.uint8]
+"""``[h, w]``, 0 to 255: how much of each pixel belongs to the object."""
+
+Box = tuple[float, float, float, float]
+"""Left and upper edge, width and height in pixels."""
+
+OBJECT = 128
+"""From this value on a pixel counts as the object's."""
+
+REASONS = {
+    "missing": "there is no mask of the photo",
+    "ambiguous": "several files may be the mask of the photo, or several photos share one",
+    "unreadable": "the photo or its mask cannot be read",
+    "wrong size": "mask and photo differ in size",
+    "empty": "the mask marks no object",
+    "full": "the mask marks every pixel",
+    "other category": "only objects of other categories are annotated or found",
+    "crowd only": "the class is annotated as a crowd only, without single objects",
+    "incomplete": "an object of the class has no outline",
+    "no box": "the object's box is not known",
+    "too small": "the object's area is below the limit",
+    "too large": "the object's area is above the limit",
+    "touches edges": "the object touches more sides of the photo than the limit",
+    "many parts": "the object has more separate parts than the limit",
+    "holes": "the object's holes are larger than the limit",
+    "box disagrees": "the object's bounding box agrees too little with its known box",
+    "photo changed": "the photo is another one than when the mask was made",
+    "rejected": "rejected in review",
+}
+"""Why a photo has no usable mask: what ``masks.csv`` says, and what it means."""
+
+
+class Found(NamedTuple):
+    """The mask of a photo, of the photo's size, or None and a key of ``REASONS``; ``detail`` in words."""
+
+    mask: Mask | None
+    reason: str = ""
+    detail: str = ""
+
+
+class Asked(NamedTuple):
+    """A photo whose mask is wanted.
+
+    Attributes:
+        path: in the manifest.
+        file: on disk.
+        class_name: its class.
+        mask: the manifest's own mask.
+        size: width and height in pixels.
+        boxes: the boxes of its object, empty where none is known.
+    """
+
+    path: str
+    file: Path
+    class_name: str
+    mask: Path | None
+    size: tuple[int, int]
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weight file: who may use it for what, and how that is known.
+
+    Attributes:
+        name: the source it belongs to, as in ``rembg:u2net``.
+        licence: its name, which must be accepted to use the weights.
+        terms: what matters of it, in a few words.
+        origin: who made it, from what, where it is known.
+        verified: where the licence was read; empty where it was not verified.
+    """
+
+    name: str
+    licence: str
+    terms: str = ""
+    origin: str = ""
+    verified: str = ""
+
+
+@dataclass(frozen=True)
+class MaskSource:
+    """Where masks come from.
+
+    Attributes:
+        origin: what ``masks.csv`` calls it.
+        find: the mask of one photo; called from one thread unless ``slow`` is False.
+        slow: whether finding is worth keeping: then a mask that is there is not made again.
+        rough: whether its masks are approximations that need review.
+        record: what else decides the masks: versions and hashes, as JSON types.
+        notes: sentences on what was read.
+        weights: of a model.
+    """
+
+    origin: str
+    find: Callable[[Asked], Found]
+    slow: bool = False
+    rough: bool = False
+    record: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    weights: Weights | None = None
+
+
+def read_mask(file: Path, size: tuple[int, int]) -> Found:
+    """Read a mask's file: what is opaque if it has alpha, else what is white."""
+    try:
+        image = load_photo(file, rgb=False).image
+    except UnreadablePhoto as error:
+        reason = "missing" if error.reason == "missing" else "unreadable"
+        return Found(None, reason, f"{file.name}: {error.reason}")
+    if image.size != size:
+        there, wanted = (f"{width} x {height}" for width, height in (image.size, size))
+        return Found(None, "wrong size", f"{file.name} has {there} pixels, the photo {wanted}")
+    if image.has_transparency_data:
+        return Found(np.asarray(image.convert("RGBA").getchannel("A")))
+    if image.mode not in ("1", "L", "P", "RGB"):
+        return Found(None, "unreadable", f"{file.name}: mode {image.mode}, not 8-bit grey or alpha")
+    colours = np.asarray(image.convert("RGB"))
+    if (colours != colours[..., :1]).any():
+        return Found(None, "unreadable", f"{file.name} is coloured: a mask is grey (white is object) or alpha")
+    mask = np.ascontiguousarray(colours[..., 0])
+    if 0 < mask.max() < OBJECT:
+        return Found(
+            mask, "empty", f"the brightest value of {file.name} is {mask.max()} of 255: white is object"
+        )
+    return Found(mask)

@@ -1,0 +1,243 @@
+"""Masks for the photos of a benchmark, from any source, into one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from PIL import Image
+
+from counterground.errors import UsageError
+from counterground.files import cache_dir, check_apart, check_only, write_bytes
+from counterground.masks._found import Asked, Found, Mask, MaskSource, read_mask
+from counterground.masks._masks import (
+    DESCRIPTION_FILE,
+    FILES,
+    TABLE_FILE,
+    TABLE_SCHEMA,
+    Masks,
+    is_masks_folder,
+    read_description,
+    read_masks,
+    write_description,
+    write_table,
+)
+from counterground.masks._quality import Quality, broken_limits, measure
+from counterground.masks._settings import MaskSettings
+from counterground.masks._sources import open_source, photo_boxes
+from counterground.photos import Benchmark, UnreadablePhoto, photo_size
+from counterground.progress import progress_bar
+
+_FORMAT = 1
+_AHEAD = 64  # photos whose masks are on their way at once
+_OTHERS = ("decisions.sqlite", "decisions.sqlite-journal", "redrawn")
+
+
+def with_masks(
+    benchmark: Benchmark,
+    source: str | Path,
+    folder: Path | str | None = None,
+    *,
+    settings: MaskSettings | None = None,
+    accept_licences: Sequence[str] = (),
+    overwrite: bool = False,
+    show_progress: bool = False,
+) -> Benchmark:
+    """Return the benchmark with a mask for each photo that has a usable one, and null for the others.
+
+    Each mask is a PNG of the photo's size, 0 to 255, white is object (`Benchmark.mask_path`).
+
+    Args:
+        benchmark: the photos.
+        source: a folder that `make_masks` wrote, whose review counts; or a source of `make_masks`.
+        folder: where masks are made; None for one in the cache. Not used where ``source`` is a folder of
+            masks already.
+        settings: see `make_masks`, as for all that follow.
+        accept_licences: licences of weights that you accept.
+        overwrite: replace other masks in ``folder``.
+        show_progress: show a bar on standard error.
+
+    Raises:
+        UsageError: see `make_masks`.
+        CounterGroundError: see `make_masks`; or no photo has a usable mask.
+    """
+    if is_masks_folder(Path(source)):
+        return read_masks(source).apply(benchmark)
+    settings = settings or MaskSettings()
+    if folder is None:
+        key = json.dumps([benchmark.version, str(source), settings.record()], sort_keys=True)
+        folder = cache_dir() / "masks" / hashlib.sha256(key.encode()).hexdigest()[:16]
+    return make_masks(
+        benchmark,
+        source,
+        folder,
+        settings=settings,
+        accept_licences=accept_licences,
+        overwrite=overwrite,
+        show_progress=show_progress,
+    ).apply(benchmark)
+
+
+def make_masks(
+    benchmark: Benchmark,
+    source: str | Path,
+    folder: Path | str,
+    *,
+    settings: MaskSettings | None = None,
+    accept_licences: Sequence[str] = (),
+    overwrite: bool = False,
+    show_progress: bool = False,
+) -> Masks:
+    """Read or make a mask for each photo, check it, and write one PNG per photo and a table into a folder.
+
+    Nothing is guessed: a photo without a usable mask has a reason in ``masks.csv``. An interrupted call
+    continues where it was; two at once do no harm.
+
+    Args:
+        benchmark: the photos.
+        source: ``manifest`` (masks that the benchmark names), ``alpha`` (of the photos), a folder of PNGs
+            named as the photos, a COCO JSON file (polygons, RLE, panoptic), ``boxes``, ``grabcut`` (rough),
+            ``rembg:NAME`` or ``hf:NAME`` (models).
+        folder: where the masks are written: new, empty, or made by the same call before.
+        settings: how they are read, made and judged; None for the defaults.
+        accept_licences: licences of weights that you accept, by name.
+        overwrite: replace other masks in ``folder``.
+        show_progress: show a bar on standard error.
+
+    Raises:
+        UsageError: an unknown source, a licence that is not accepted, or a folder that holds something else.
+        CounterGroundError: a file of the source is damaged, weights cannot be had, or ``folder`` cannot be
+            written.
+        MissingExtraError: a package is not installed.
+    """
+    folder, settings = Path(folder), settings or MaskSettings()
+    if Path(source).is_dir():
+        check_apart(folder, Path(source), "the folder of the masks that are read")
+    opened = open_source(str(source), benchmark, settings, accept_licences)
+    description = _description(benchmark, str(source), opened, settings)
+    _claim(folder, description, overwrite=overwrite)
+    rows = []
+    with progress_bar("Masks", total=len(benchmark), shown=show_progress) as bar:
+        for row in _rows(benchmark, folder, opened, settings):
+            rows.append(row)
+            bar.advance()
+    write_table(folder, pl.DataFrame(rows, schema=TABLE_SCHEMA))
+    return read_masks(folder)
+
+
+def _description(
+    benchmark: Benchmark, source: str, opened: MaskSource, settings: MaskSettings
+) -> dict[str, Any]:
+    weights = opened.weights
+    content = {
+        "format": _FORMAT,
+        "benchmark": {"name": benchmark.name, "version": benchmark.version},
+        "source": source,
+        "origin": opened.origin,
+        "rough": opened.rough,
+        "settings": settings.record(),
+        "made_by": opened.record or {},
+        "weights": weights and {**vars(weights), "accepted": weights.licence},
+        "notes": opened.notes,
+    }
+    return json.loads(json.dumps(content))  # type: ignore[no-any-return] # as it is read back
+
+
+def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> None:
+    """Write what the folder is for; the same may be there already."""
+    check_only(folder, (DESCRIPTION_FILE, TABLE_FILE, FILES, *_OTHERS), "masks")
+    if is_masks_folder(folder):
+        # Limits only judge: masks that are there stay what they are.
+        if _decides(read_description(folder)) == _decides(description):
+            write_description(folder, description)
+            return
+        if not overwrite:
+            raise UsageError(
+                f"{folder} holds other masks (another benchmark, source or setting): choose another folder, "
+                "or add --overwrite."
+            )
+        if (folder / _OTHERS[0]).exists():
+            raise UsageError(f"{folder} holds decisions of a review: choose another folder.")
+        (folder / TABLE_FILE).unlink(missing_ok=True)
+        shutil.rmtree(folder / FILES, ignore_errors=True)
+    write_description(folder, description)
+
+
+def _decides(description: dict[str, Any]) -> dict[str, Any]:
+    settings = {name: value for name, value in description.get("settings", {}).items() if name != "limits"}
+    kept = ("format", "benchmark", "source", "made_by", "weights")
+    return {name: description.get(name) for name in kept} | {"settings": settings}
+
+
+def _rows(
+    benchmark: Benchmark, folder: Path, source: MaskSource, settings: MaskSettings
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of ``masks.csv`` in order, a few photos ahead; a slow source runs in one thread."""
+    boxes = photo_boxes(benchmark, settings)
+    workers = 1 if source.slow else min(4, os.cpu_count() or 1)
+    pending: deque[Future[dict[str, Any]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for photo in benchmark.photos.iter_rows(named=True):
+                known = boxes.get(photo["path"], ())
+                pending.append(pool.submit(_row, benchmark, photo, known, folder, source, settings))
+                if len(pending) > _AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _row(
+    benchmark: Benchmark,
+    photo: dict[str, Any],
+    boxes: tuple[Any, ...],
+    folder: Path,
+    source: MaskSource,
+    settings: MaskSettings,
+) -> dict[str, Any]:
+    """Find, check and write the mask of one photo; return its row of ``masks.csv``."""
+    path = photo["path"]
+    name = f"{FILES}/{path}.png"
+    file, target = benchmark.photo_path(path), folder / name
+    try:
+        mask = None if photo["mask"] is None else benchmark.mask_path(photo["mask"])
+        asked = Asked(path, file, photo["class_name"], mask, photo_size(file), boxes)
+        found = _found(asked, target, source)
+    except UnreadablePhoto as error:
+        found = Found(None, "unreadable", error.reason)
+    row = {"path": path, "photo_id": photo["photo_id"], "origin": source.origin, "detail": found.detail or None}
+    if found.mask is None:
+        target.unlink(missing_ok=True)
+        return row | {"reason": found.reason}
+    _write_mask(target, found.mask)
+    quality = measure(found.mask, boxes)
+    reasons = [found.reason] if found.reason else broken_limits(quality, settings.limits)
+    return row | quality._asdict() | {"mask": name, "reason": "; ".join(reasons) or None}
+
+
+def _found(asked: Asked, target: Path, source: MaskSource) -> Found:
+    """Return the mask of a photo; one that was slow to make and is there already is read instead."""
+    if source.slow and target.is_file():
+        kept = read_mask(target, asked.size)
+        if kept.mask is not None:
+            return kept
+    return source.find(asked)
+
+
+def _write_mask(target: Path, mask: Mask) -> None:
+    written = BytesIO()
+    Image.fromarray(mask).save(written, "PNG")
+    data = written.getvalue()
+    if not target.is_file() or target.read_bytes() != data:
+        write_bytes(target, data, sync=False)  # a damaged PNG is found out when it is read

@@ -1,0 +1,84 @@
+"""What decides how masks are read, made and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from counterground.errors import UsageError
+
+
+@dataclass(frozen=True)
+class MaskLimits:
+    """When a mask is not usable: beyond any of these limits it gets a reason (see ``REASONS``).
+
+    Attributes:
+        min_area: smallest area of the object, as a fraction of the photo.
+        max_area: largest area of the object, as a fraction of the photo.
+        max_edges: the most sides of the photo that the object may touch, 0 to 4.
+        max_parts: the most separate parts it may have; parts below 2 % of its area do not count.
+        max_holes: the largest area of its holes, as a fraction of the object with its holes filled.
+        min_box_iou: the least agreement of its bounding box with the known box of the object (intersection
+            over union); photos without a box are not judged by it.
+    """
+
+    min_area: float = 0.01
+    max_area: float = 0.9
+    max_edges: int = 2
+    max_parts: int = 5
+    max_holes: float = 0.1
+    min_box_iou: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_area < self.max_area <= 1:
+            raise UsageError(
+                f"The area of a mask lies between two fractions of the photo, not {self.min_area} and "
+                f"{self.max_area}: choose a smaller and a larger one between 0 and 1."
+            )
+        if not 0 <= self.max_edges <= 4 or self.max_parts < 1:
+            raise UsageError("An object touches 0 to 4 sides of a photo and has at least one part.")
+        if not (0 <= self.max_holes <= 1 and 0 <= self.min_box_iou <= 1):
+            raise UsageError("Holes and the agreement with a box are fractions between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How masks are read and made.
+
+    Attributes:
+        several: of several instances of a photo's class, take the ``union``, so that none of them stays in
+            the background, or the ``largest``.
+        categories: for a class name, the category that annotations or a model call it.
+        boxes: COCO annotations with the objects' boxes; None for the manifest's own columns.
+        segments: folder of the PNGs of panoptic annotations; None for the usual places beside the JSON.
+        inset: what GrabCut takes for the object where a photo has no box: the photo without a margin of this
+            fraction on each side. None: such a photo gets no mask.
+        refine: how the edge of GrabCut's mask becomes soft: closed-form or KNN matting, or not at all.
+        limits: when a mask is not usable.
+        device: where models run.
+    """
+
+    several: Literal["union", "largest"] = "union"
+    categories: Mapping[str, str] = field(default_factory=dict)
+    boxes: Path | None = None
+    segments: Path | None = None
+    inset: float | None = None
+    refine: Literal["closed-form", "knn", "none"] = "closed-form"
+    limits: MaskLimits = field(default_factory=MaskLimits)
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.several not in ("union", "largest"):
+            raise UsageError(f"Of several objects take the 'union' or the 'largest', not {self.several!r}.")
+        if self.refine not in ("closed-form", "knn", "none"):
+            raise UsageError(f"Refine by 'closed-form', 'knn' or 'none', not {self.refine!r}.")
+        if self.inset is not None and not 0 <= self.inset < 0.5:
+            raise UsageError(f"The margin of a box is a fraction from 0 to below 0.5, not {self.inset}.")
+
+    def record(self) -> dict[str, Any]:
+        """Return what decides the masks, as JSON types."""
+        content = asdict(self) | {"categories": dict(self.categories)}
+        del content["device"]
+        return content | {name: content[name] and str(content[name]) for name in ("boxes", "segments")}

@@ -1,0 +1,121 @@
+"""How much of an observed drop is the background, how much size and position, and what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from counterground.metrics._codes import Codes
+from counterground.metrics._design import Contrast
+from counterground.metrics._intervals import (
+    Interval,
+    difference_interval,
+    plain_interval,
+    ratio_limits,
+)
+from counterground.metrics._registry import Answers
+from counterground.metrics._sampling import Average, InfluenceEstimate, Partition
+from counterground.metrics._stratification import Sides, Stratification
+
+OBSERVED = Contrast("observed_drop", "swap=original & group=common", "swap=original & group=counter")
+"""The drop of the photos as they are."""
+BACKGROUND = Contrast(
+    "background_effect", "swap=other|same & group=common", "swap=other|same & group=counter"
+)
+"""What common instead of counter backgrounds cause, on the same foregrounds."""
+SIZE = Contrast("size_effect", "swap=placed_common", "swap=placed_counter")
+"""What the sizes and positions of common instead of counter photos cause, on the same background."""
+
+_PARTS = (BACKGROUND, OBSERVED, SIZE)
+
+
+class Part(NamedTuple):
+    """One figure of the decomposition, and the clusters behind it by each way of the design."""
+
+    estimate: str
+    interval: Interval
+    clusters: tuple[int, ...]
+
+
+class Decomposition:
+    """The parts of the drop that some composites show, over the classes that show all of these parts.
+
+    All three are differences of accuracies on rows of one table, so what a foreground or a background
+    photograph does to one it does to the others, and the rest, ``observed - background - size``, has the
+    variance of the sum of what each of them does to all. Without rows of size and position these are part of
+    the rest.
+
+    Args:
+        photos: the composites, by class.
+        classes: positions of the classes that may count.
+    """
+
+    def __init__(self, photos: Stratification, classes: Codes) -> None:
+        self._sides: dict[Contrast, Sides] = {}
+        self.classes = classes
+        for contrast in _PARTS:
+            sides = photos.sides(contrast)
+            shared = np.intersect1d(self.classes, _classes(sides)) if sides.averages() else []
+            if len(shared):  # a part that shares no class with those before it is not shown
+                self._sides[contrast], self.classes = sides, np.asarray(shared)
+        if {BACKGROUND, OBSERVED} <= self._sides.keys():
+            self._joint = Partition.beside([each.partition for each in self._sides.values()])
+
+    def parts(self, answers: Answers) -> list[Part]:
+        """Return what the photos show of ``observed_drop``, ``background_effect``, ``size_effect``.
+
+        Where the first two are shown, ``rest`` and ``background_share`` follow: the share of the observed
+        drop that is background, None where the drop is not clearly above 0.
+        """
+        found = [self._part(answers, contrast, sides) for contrast, sides in self._sides.items()]
+        if {BACKGROUND, OBSERVED} <= self._sides.keys():
+            found += self._left(answers)
+        return found
+
+    def _averages(self, sides: Sides, start: int = 0) -> list[Average]:
+        rows = np.isin(_classes(sides), self.classes)
+        every = np.arange(len(self.classes))
+        return [Average.alike(side.strata[rows] + start, every) for side in (sides.left, sides.right)]
+
+    def _part(self, answers: Answers, contrast: Contrast, sides: Sides) -> Part:
+        averages, partition = self._averages(sides), sides.partition
+        left, right = answers.means(partition).weighted(averages)
+        interval = difference_interval(left, right, partition.count(averages))
+        return Part(contrast.name, interval, clusters_of(partition, averages))
+
+    def _left(self, answers: Answers) -> list[Part]:
+        averages, start = [], 0
+        for sides in self._sides.values():
+            averages += self._averages(sides, start)
+            start += sides.partition.size
+        means, n = answers.means(self._joint).weighted(averages), self._joint.count(averages)
+        background, observed, *size = (
+            left.minus(right, n=n) for left, right in zip(means[::2], means[1::2], strict=True)
+        )
+        rest = observed.minus(background, n=n)
+        for part in size:
+            rest = rest.minus(part, n=n)
+        clusters = clusters_of(self._joint, averages)
+        return [
+            Part("rest", plain_interval(rest), clusters),
+            Part("background_share", _share(background, observed), clusters),
+        ]
+
+
+def _share(background: InfluenceEstimate, observed: InfluenceEstimate) -> Interval:
+    low, high = ratio_limits(background, observed)
+    value = None if low is None else background.value / observed.value
+    return Interval(value, low, high, observed.n, observed.clusters)
+
+
+def _classes(sides: Sides) -> Codes:
+    """The class of each stratum of a contrast within classes, whose sides have the same."""
+    assert sides.classes is not None
+    return sides.classes[0]
+
+
+def clusters_of(partition: Partition, averages: Sequence[Average]) -> tuple[int, ...]:
+    """Return how many clusters stand behind averages, by each way of the design."""
+    return tuple(way.rows(averages).clusters for way in partition.ways[:2])

@@ -1,0 +1,272 @@
+"""What backgrounds cause: effects shown by composites of foregrounds and backgrounds, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from counterground.errors import UsageError
+from counterground.metrics._codes import Codes, Floats
+from counterground.metrics._confidence import CONFIDENCE, Confidence
+from counterground.metrics._decomposition import BACKGROUND, SIZE, Decomposition, clusters_of
+from counterground.metrics._design import Contrast, Design, check_contrast
+from counterground.metrics._expression import Side, quoted
+from counterground.metrics._intervals import Interval, share_interval
+from counterground.metrics._registry import Answers, read_answers
+from counterground.metrics._sampling import Average, StratumMeans
+from counterground.metrics._settings import KEY_SCHEMA
+from counterground.metrics._stratification import Stratification
+
+EFFECTS_SCHEMA: dict[str, Any] = {
+    **KEY_SCHEMA,
+    "estimate": pl.String,
+    "class_name": pl.String,
+    "background": pl.String,
+    "k": pl.Int64,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p_value": pl.Float64,
+    "n": pl.Int64,
+    "foreground_clusters": pl.Int64,
+    "background_clusters": pl.Int64,
+    "anytime": pl.Boolean,
+}
+"""Columns of ``swap_effects``; values and bounds are fractions, ``n`` composites.
+
+``estimate`` is one of these; with a ``class_name`` it is of that class, without the mean over classes:
+
+- ``observed_drop``, ``background_effect``, ``size_effect``, ``rest``: the drop of the photos as they are, what
+  common instead of counter backgrounds cause on the same foregrounds, what the sizes and positions of common
+  instead of counter photos cause on the same background, and the first less both others, all over the classes
+  that show all of them; ``background_share``: background effect / observed drop.
+- ``background_against_grey``, ``background_against_mean``: accuracy on one ``background`` less that on plain
+  grey, or on all backgrounds.
+- ``mixed_same``, ``mixed_rand``, ``bg_gap``: accuracy on backgrounds of other photos of the class, and of any
+  photo, and the first less the second (Xiao, Engstrom, Ilyas and Madry 2021, section 3).
+- ``adversarial``: share of foregrounds wrong on at least one of ``k`` backgrounds that come from no photo of
+  their class (the complement of what section 4 there calls accuracy under adversarial backgrounds);
+  ``flip_share``: share of foregrounds that get several answers on ``k`` backgrounds. Both grow with ``k``,
+  the smallest number that a foreground has; of those that have more, it is the mean over all choices.
+- ``background_only``: accuracy on backgrounds without the object; ``chance``: the accuracy of guessing.
+- ``pasted_cost``, ``refilled_cost``, ``same_label_cost``: accuracy on the photos as they are less that on the
+  object pasted onto its own photo, onto its refilled background, and onto others of the same label: what
+  editing alone costs.
+
+``foreground_clusters`` and ``background_clusters`` stand behind an estimate, those of the two ways of the
+design; null where it has one. Intervals are about other foregrounds and background photographs, those of
+``adversarial`` and ``flip_share`` about other foregrounds on these backgrounds.
+"""
+
+BG_GAP = Contrast("bg_gap", "swap=mixed_same", "swap=mixed_rand")
+COSTS = (
+    Contrast("pasted_cost", "swap=original", "swap=pasted"),
+    Contrast("refilled_cost", "swap=original", "swap=refilled"),
+    Contrast("same_label_cost", "swap=original", "swap=same"),
+)
+_SWAPPED = "swap=other|same"
+_ACCURACIES = {name: Side.parse(f"swap={name}") for name in ("mixed_same", "mixed_rand", "background_only")}
+_NEEDED = ("swap", "foreground", "background_photo", "background", "class_name", "predicted_index")
+SWAP_CLUSTERS = ("cluster", "background_cluster")
+
+
+def swap_design(photos: pl.DataFrame) -> Design:
+    """Return the design of composites: two ways of clusters, and the contrasts that these photos show.
+
+    Args:
+        photos: of the benchmark of composites, with its attributes.
+    """
+    shown = []
+    for contrast in (BACKGROUND, SIZE, BG_GAP, *COSTS):
+        try:
+            check_contrast(contrast, photos)
+        except UsageError:
+            continue
+        shown.append(contrast)
+    contrasts = {"contrasts": tuple(shown)} if shown else {}
+    return Design(cells=("class_name", "swap"), clusters=SWAP_CLUSTERS, **contrasts)
+
+
+SWAP_DESIGN = Design(clusters=SWAP_CLUSTERS)
+
+
+def swap_effects(
+    predictions: pl.DataFrame | pl.LazyFrame,
+    *,
+    design: Design = SWAP_DESIGN,
+    chance: float | None = None,
+    by_class: bool = True,
+    confidence: Confidence = CONFIDENCE,
+) -> pl.DataFrame:
+    """Return the effects of backgrounds on every model, with 95 % intervals.
+
+    Args:
+        predictions: the columns of ``predictions.parquet`` and, of composites, ``swap``, ``foreground``,
+            ``background_photo`` and the clusters of the design. Plain grey is no photograph, so its
+            background clusters count as null.
+        design: whose clusters count.
+        chance: the accuracy of guessing, a fraction.
+        by_class: whether to add rows for each class.
+        confidence: how often an interval may miss the truth.
+
+    Returns:
+        The columns of ``EFFECTS_SCHEMA``, models in order of appearance; what the photos do not show has no
+        row, and no value where it is the background's share of a drop that is not clearly above 0.
+
+    Raises:
+        UsageError: the predictions are not of composites.
+        ValueError: a photo occurs twice under a model.
+    """
+    schema = predictions.lazy().collect_schema()
+    if missing := [name for name in (*_NEEDED, *design.clusters) if name not in schema]:
+        raise UsageError(
+            f"These predictions are not of composites (there is no column {missing[0]}): make a run with "
+            "`counterground swap`."
+        )
+    columns = [pl.when(pl.col("swap") != "grey").then(name).alias(name) for name in design.clusters[1:]]
+    rows = predictions.lazy().with_columns(columns)
+    records = []
+    for key, answers in read_answers(rows, _NEEDED, confidence=confidence, design=design):
+        for row in _effects(answers, chance, by_class=by_class):
+            records.append((*key, *_record(row), confidence.anytime))  # noqa: PERF401
+    return pl.DataFrame(records, schema=EFFECTS_SCHEMA, orient="row")
+
+
+class _Row(NamedTuple):
+    estimate: str
+    interval: Interval
+    clusters: tuple[int, ...] = ()
+    background: str | None = None
+    k: int | None = None
+    class_name: str | None = None
+
+
+def _record(row: _Row) -> tuple[Any, ...]:
+    i, (first, second, *_) = row.interval, (*row.clusters, None, None)
+    about = (row.estimate, row.class_name, row.background, row.k)
+    return (*about, i.value, i.low, i.high, i.p_value, i.n, first, second)
+
+
+def _effects(answers: Answers, chance: float | None, *, by_class: bool) -> Iterator[_Row]:
+    foregrounds = _by_foreground(answers)
+    yield from _of(answers, foregrounds, chance)
+    if by_class:
+        for place, name in enumerate(answers.photos.class_names()):
+            for row in _of(answers.of_class(place), foregrounds, None):
+                yield row._replace(class_name=name)
+
+
+def _of(answers: Answers, foregrounds: list[_Foregrounds], chance: float | None) -> Iterator[_Row]:
+    """The rows of all classes, or of one."""
+    for part in Decomposition(answers.photos, answers.classes).parts(answers):
+        yield _Row(*part)
+    for name in _backgrounds(answers):
+        for against, right in (("grey", "swap=grey"), ("mean", _SWAPPED)):
+            contrast = Contrast(
+                f"background_against_{against}", f"{_SWAPPED} & background={quoted(name)}", right
+            )
+            yield from (row._replace(background=name) for row in _contrast(answers, contrast))
+    for name, side in _ACCURACIES.items():
+        if name == "background_only" and chance is not None:
+            yield _Row("chance", Interval(chance, None, None, 0, 0))
+        yield from _accuracy(answers, name, side)
+    for contrast in (BG_GAP, *COSTS):
+        yield from _contrast(answers, contrast)
+    indices = answers.photos.strata.classes[answers.classes]
+    for each in foregrounds:
+        yield from each.rows(indices)
+
+
+def _backgrounds(answers: Answers) -> list[str]:
+    """The backgrounds that foregrounds of these classes were put on."""
+    photos = answers.photos
+    put = photos.on(Side.parse(_SWAPPED)) & np.isin(photos.strata.by_class, answers.classes)
+    return sorted(answers.rows["background"].filter(pl.Series(put)).drop_nulls().unique())
+
+
+def _contrast(answers: Answers, contrast: Contrast) -> Iterator[_Row]:
+    sides = answers.photos.sides(contrast)
+    place = None if len(answers.classes) == answers.photos.c else int(answers.classes[0])
+    averages = sides.averages(place)
+    if averages is not None:
+        yield _Row(contrast.name, answers.difference(contrast), clusters_of(sides.partition, averages))
+
+
+def _accuracy(answers: Answers, name: str, side: Side) -> Iterator[_Row]:
+    photos = answers.photos
+    partition = photos.by_class_on(side)
+    strata = answers.classes[partition.photos[answers.classes] > 0]
+    if len(strata):
+        average = [_alike(strata)]
+        (estimate,) = answers.means(partition).weighted(average)
+        yield _Row(name, share_interval(estimate), clusters_of(partition, average))
+
+
+class _Foregrounds(NamedTuple):
+    """A figure that each foreground has one of: its ``values`` ``[f]``, of ``k`` backgrounds."""
+
+    estimate: str
+    k: int
+    photos: Stratification
+    values: Floats
+
+    def rows(self, class_indices: npt.NDArray[np.int64]) -> Iterator[_Row]:
+        """Return the mean over some classes of what foregrounds have; nothing where there are none."""
+        strata = np.flatnonzero(np.isin(self.photos.strata.classes, class_indices))
+        if len(strata):
+            partition = self.photos.by_class
+            found = share_interval(StratumMeans(partition, self.values).average(strata))
+            yield _Row(self.estimate, found, clusters_of(partition, [_alike(strata)]), k=self.k)
+
+
+def _by_foreground(answers: Answers) -> list[_Foregrounds]:
+    """The figures of foregrounds on the backgrounds of other photos."""
+    rows = answers.rows.filter(pl.col("swap").is_in(["other", "same"]))
+    owners = answers.rows.select("foreground", "class_name").unique()
+    own_class = {"left_on": ["background_photo", "class_name"], "right_on": ["foreground", "class_name"]}
+    foreign = rows.join(owners, **own_class, how="anti")
+    by = answers.photos.design.clusters[0], answers.photos.sampling.confidence
+    return [
+        *_several("adversarial", foreign.with_columns(answer="correct", counts="correct"), 1, *by),
+        *_several("flip_share", rows.with_columns(answer="predicted_index", counts=True), 2, *by),
+    ]
+
+
+def _several(
+    estimate: str, rows: pl.DataFrame, fewest: int, cluster: str, confidence: Confidence
+) -> Iterator[_Foregrounds]:
+    """Yield the chance that k composites of a foreground, drawn among all it has, do not all count alike.
+
+    Alike are those with the same ``answer``, if it ``counts``. ``k`` is the smallest number that a foreground
+    has: the more, the likelier that one differs.
+    """
+    owner = ["foreground", "class_index"]
+    kinds = rows.group_by(*owner, "answer", "counts").agg(pl.first(cluster), n=pl.len())
+    kinds = kinds.with_columns(total=pl.col("n").sum().over(owner))
+    k = kinds["total"].min()
+    if k is None or k < fewest:
+        return
+    alike = np.where(kinds["counts"], _all_of(kinds["n"].to_numpy(), kinds["total"].to_numpy(), k), 0.0)
+    values = kinds.with_columns(alike=alike).group_by(owner).agg(pl.first(cluster), pl.sum("alike"))
+    values = values.sort(owner)
+    photos = Stratification(
+        values["class_index"].to_numpy(), None, values[cluster].to_list(), confidence=confidence
+    )
+    yield _Foregrounds(estimate, k, photos, 1 - values["alike"].to_numpy())
+
+
+def _all_of(n: Codes, total: Codes, k: int) -> Floats:
+    """Return the chance that k of ``total``, drawn without replacement, are all among ``n`` of them."""
+    from scipy.special import gammaln
+
+    logarithm = gammaln(n + 1) - gammaln(np.maximum(n - k, 0) + 1)
+    logarithm -= gammaln(total + 1) - gammaln(total - k + 1)
+    return np.where(n < k, 0.0, np.exp(logarithm))
+
+
+def _alike(strata: Codes) -> Average:
+    return Average.alike(strata, np.arange(len(strata)))

@@ -1,0 +1,183 @@
+"""Which object stands on which background: how many of each, drawn from where, and what is left out."""
+
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+from masked_photos import SIDE, disc, masked_photos, save
+
+from counterground import Benchmark
+from counterground.errors import CounterGroundError, UsageError
+from counterground.intervention import KINDS, SwapSettings, plan_swap
+
+TWO = SwapSettings(backgrounds_per_label=2)
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory):
+    return masked_photos(tmp_path_factory.mktemp("discs"), 4)
+
+
+@pytest.fixture(scope="module")
+def composites(discs):
+    return plan_swap(discs, TWO).benchmark
+
+
+def without_masks(benchmark, some):
+    masks = pl.when(~pl.col("path").str.contains(some)).then("mask")
+    return Benchmark(
+        benchmark.name, benchmark.root, benchmark.photos.with_columns(masks), benchmark.label_space
+    )
+
+
+def test_each_object_gets_as_many_composites_of_each_kind_and_label(composites):
+    of_each = composites.photos.group_by("foreground").agg(pl.col("swap").value_counts())
+    expected = {kind: 2 for kind in ("same", "other", "mixed_same", "mixed_rand")}
+    expected |= {"placed_common": 2, "placed_counter": 2}
+    expected |= dict.fromkeys(("original", "pasted", "refilled", "grey", "background_only"), 1)
+    assert set(expected) == set(KINDS)
+    for counts in of_each["swap"].to_list():
+        assert {each["swap"]: each["count"] for each in counts} == expected
+
+
+def test_a_label_stands_for_the_group_that_it_is_for_the_class(composites):
+    swapped = composites.photos.filter(pl.col("swap").is_in(["same", "other"]))
+    pairs = set(swapped.select("class_name", "background", "group").iter_rows())
+    assert pairs == {
+        ("hen", "grass", "common"),
+        ("hen", "water", "counter"),
+        ("ox", "grass", "counter"),
+        ("ox", "water", "common"),
+    }
+    same = swapped.filter(pl.col("swap") == "same")
+    assert (same["group"] == same["own_group"]).all()
+
+
+def test_a_background_never_comes_from_the_objects_own_cluster(composites):
+    drawn = composites.photos.filter(pl.col("swap").is_in(["same", "other", "mixed_same", "mixed_rand"]))
+    assert (drawn["cluster"] != drawn["background_cluster"]).all()
+    twice = drawn.filter(pl.struct("foreground", "background_photo", "swap").is_duplicated())
+    assert twice.is_empty()
+
+
+def test_backgrounds_are_used_equally_often(discs):
+    photos = plan_swap(discs, SwapSettings(kinds=("other",), backgrounds_per_label=2)).benchmark.photos
+    uses = Counter(photos["background_photo"])
+    assert len(uses) == 16
+    assert max(uses.values()) - min(uses.values()) <= 1
+
+
+def test_mixed_same_backgrounds_are_of_the_class_and_rand_of_any(composites):
+    photos = composites.photos
+    same = photos.filter(pl.col("swap") == "mixed_same")
+    assert (same["background_class"] == same["class_name"]).all()
+    rand = photos.filter(pl.col("swap") == "mixed_rand")
+    assert (rand["background_class"] != rand["class_name"]).any()
+
+
+def test_a_photo_as_it_is_stays_a_file_and_others_are_made(composites):
+    photos = composites.photos
+    for path, swap, content in photos.select("path", "swap", "photo_id").iter_rows():
+        assert (path in composites.made) == (swap != "original")
+        if swap != "original":
+            assert composites.made[path].photo_id == content
+
+
+def test_the_same_seed_gives_the_same_plan_and_another_seed_another(discs, composites):
+    assert plan_swap(discs, TWO).benchmark.version == composites.version
+    other = plan_swap(discs, SwapSettings(backgrounds_per_label=2, seed=1)).benchmark
+    assert other.version != composites.version
+
+
+def test_rows_of_one_background_follow_each_other(composites):
+    backgrounds = [path for path in composites.photos["background_photo"] if path != "grey"]
+    made = composites.photos.filter(pl.col("swap") != "original")["background_photo"].to_list()
+    changes = sum(a != b for a, b in zip(made, made[1:], strict=False))
+    assert changes == len(set(backgrounds))  # and grey
+
+
+def test_drawn_placements_are_the_same_on_each_label(discs):
+    settings = SwapSettings(kinds=("same", "other"), backgrounds_per_label=2, placement="draw")
+    made = plan_swap(discs, settings).benchmark
+    placements = {}
+    for path, own, label in made.photos.select("path", "foreground", "background").iter_rows():
+        placements.setdefault((own, label), set()).add(made.made[path].placement)
+    for own in discs.photos["path"]:
+        assert placements[own, "grass"] == placements[own, "water"]
+        assert None not in placements[own, "grass"]
+
+
+def test_one_of_each_class_and_group_is_taken_before_two(discs):
+    photos = plan_swap(discs, SwapSettings(kinds=("grey",), foregrounds=4)).benchmark.photos
+    assert photos.select("class_name", "own_group").n_unique() == 4
+
+
+def test_cut_outs_are_the_clusters_of_objects_and_two_photos_of_each_are_used(discs):
+    shown = discs.photos.with_columns(
+        cutout=pl.col("class_name")
+        + pl.when(pl.col("path").str.contains("[01].png")).then(pl.lit(" a")).otherwise(pl.lit(" b"))
+    )
+    benchmark = Benchmark(discs.name, discs.root, shown, discs.label_space)
+    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
+    assert Counter(photos["cluster"]) == {"hen a": 2, "hen b": 2, "ox a": 2, "ox b": 2}
+    assert photos.select("cluster", "own_group").n_unique() == 8
+
+
+def test_photos_without_a_usable_mask_are_named_and_counted(tmp_path):
+    benchmark = masked_photos(tmp_path, 4)
+    masks = tmp_path / "masks/hen/grass"
+    save(masks / "0.png", np.zeros((SIDE, SIDE), np.uint8))
+    save(masks / "1.png", np.full((SIDE, SIDE), 255, np.uint8))
+    save(masks / "2.png", disc((20, 20), 9)[:40])
+    (masks / "3.png").write_bytes(b"no image")
+    (tmp_path / "masks/ox/grass/0.png").unlink()
+    made = plan_swap(without_masks(benchmark, "ox/water/[01]"), SwapSettings(kinds=("grey",))).benchmark
+    said = "\n".join(made.notes)
+    for sentence in (
+        "1 of 16 photos left out, with an empty mask: hen/grass/0.png.",
+        "1 of 16 photos left out, with a mask that covers more than 95% of the photo: hen/grass/1.png.",
+        "1 of 16 photos left out, with a mask of another size: hen/grass/2.png.",
+        "1 of 16 photos left out, with an unreadable mask (not an image): hen/grass/3.png.",
+        "1 of 16 photos left out, with an unreadable mask (missing): ox/grass/0.png.",
+        "2 of 16 photos left out, without a mask: ox/water/0.png, ox/water/1.png.",
+    ):
+        assert sentence in said
+    assert len(made.photos) == 9
+
+
+def test_without_any_mask_the_remedy_is_named(discs):
+    with pytest.raises(CounterGroundError, match=r"No photo of discs has a mask .* --masks"):
+        plan_swap(without_masks(discs, "."), TWO)
+
+
+def test_with_one_background_there_is_no_other(discs):
+    one = Benchmark(
+        discs.name, discs.root, discs.photos.filter(pl.col("background") == "grass"), discs.label_space
+    )
+    with pytest.raises(CounterGroundError, match="All usable photos show the background 'grass'"):
+        plan_swap(one, TWO)
+
+
+def test_backgrounds_with_too_few_photos_are_refused_with_the_remedy(discs):
+    with pytest.raises(CounterGroundError, match=r"grass \(6\), water \(6\)\. Lower --backgrounds-per-label"):
+        plan_swap(discs, SwapSettings(backgrounds_per_label=7))
+
+
+def test_classes_without_a_counter_background_are_named(discs):
+    photos = discs.photos.filter((pl.col("class_name") == "ox") | (pl.col("background") == "grass"))
+    notes = plan_swap(Benchmark(discs.name, discs.root, photos, discs.label_space), TWO).benchmark.notes
+    assert any(
+        "1 of 2 classes with no counter background" in note and note.endswith(": hen.") for note in notes
+    )
+
+
+def test_unknown_kinds_labels_and_half_pairs_are_refused(discs):
+    with pytest.raises(UsageError, match="Did you mean 'other'"):
+        SwapSettings(kinds=("othr",))
+    with pytest.raises(UsageError, match="mixed_same and mixed_rand"):
+        SwapSettings(kinds=("mixed_same",))
+    with pytest.raises(UsageError, match=r"background 'gras'.*Did you mean 'grass'"):
+        plan_swap(discs, SwapSettings(labels=("gras", "water")))
+    with pytest.raises(UsageError, match="at least 1"):
+        SwapSettings(backgrounds_per_label=0)

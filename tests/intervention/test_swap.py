@@ -1,0 +1,180 @@
+"""Runs on composites: what networks that look at one part only are said to rely on, and what a run records."""
+
+import hashlib
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from masked_photos import SIDE, background_only, coin, foreground_only, masked_photos
+from PIL import Image
+
+import counterground as cg
+from counterground import models
+from counterground.errors import CounterGroundError, UsageError
+from counterground.metrics import swap_effects
+from counterground.results import effects_of
+
+MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
+QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3}
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory):
+    return masked_photos(tmp_path_factory.mktemp("discs"), 6, soft=True)
+
+
+@pytest.fixture(scope="module")
+def run(discs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERGROUND_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return cg.swap(discs, MODELS, out=folder / "run", examples=3, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def effects(run):
+    rows = effects_of(run).rows.filter(pl.col("class_name").is_null(), pl.col("background").is_null())
+    return {
+        (model, name): (value, low, high)
+        for model, name, value, low, high in rows.select(
+            "model", "estimate", "value", "low", "high"
+        ).iter_rows()
+    }
+
+
+def test_a_model_that_sees_the_background_only_relies_on_it_entirely(effects):
+    assert effects["background", "background_effect"][0] == 1
+    assert effects["background", "observed_drop"][0] == 1
+    assert effects["background", "size_effect"][0] == 0
+    assert effects["background", "rest"][0] == 0
+    assert effects["background", "background_only"][0] == 0.5
+
+
+def test_a_model_that_sees_the_object_only_does_not_rely_on_the_background(effects):
+    for name in ("background_effect", "observed_drop", "size_effect", "bg_gap", "flip_share", "adversarial"):
+        assert effects["foreground", name][0] == 0, name
+    for name in ("pasted_cost", "refilled_cost", "same_label_cost"):
+        assert effects["foreground", name][0] == 0, name
+    assert effects["foreground", "mixed_rand"][0] == 1
+
+
+def test_a_coin_relies_on_nothing_and_is_right_by_chance(run, effects):
+    value, low, high = effects["coin", "background_effect"]
+    assert low < 0 < high
+    correct = run.predictions.filter(pl.col("model") == "coin")["correct"].mean()
+    assert 0.44 < correct < 0.56  # 3 standard errors of 720 throws
+
+
+def test_the_run_says_what_was_swapped(run, discs):
+    record = json.loads((run.path / "run.json").read_text())["intervention"]
+    assert (record["kind"], record["foregrounds"], record["backgrounds"]) == ("swap", 24, 24)
+    assert record["settings"]["backgrounds_per_label"] == 3
+    assert record["source"]["version"] == discs.version
+    assert record["masks"] is None
+    assert cg.open_run(run.path).info.intervention.settings["seed"] == 0
+
+
+def test_predictions_have_the_columns_of_composites(run):
+    columns = {"swap", "foreground", "background_photo", "own_group", "cluster", "background_cluster"}
+    assert columns <= set(run.predictions.columns)
+    assert run.predictions["path"].n_unique() * 3 == len(run.predictions)
+    assert run.info.benchmark.scored.clusters == ("cluster", "background_cluster")
+
+
+def test_the_same_command_writes_the_same_bytes_and_another_seed_others(run, discs, tmp_path):
+    again = cg.swap(discs, MODELS, out=tmp_path / "again", **QUICK)
+    other = cg.swap(discs, MODELS, out=tmp_path / "other", seed=1, **QUICK)
+    first, second, third = (
+        hashlib.sha256((each.path / "predictions.parquet").read_bytes()).hexdigest()
+        for each in (run, again, other)
+    )
+    assert first == second != third
+
+
+def test_examples_are_a_picture_of_each_kind_beside_the_others(run):
+    sheet = np.asarray(Image.open(run.path / "examples.png").convert("RGB"))
+    grey = np.array([128, 128, 128])
+    assert sheet.shape[0] > 3 * SIDE
+    assert sheet.shape[1] > 11 * SIDE
+    assert (sheet == grey).all(axis=2).sum() > 3 * SIDE * SIDE / 3
+
+
+def test_scores_compare_and_report_take_the_run(run, tmp_path):
+    assert "background_effect" in cg.scores(run)["metric"].to_list()
+    assert cg.compare([run]) is not None
+    page = cg.write_report([run], tmp_path / "report.html", photos=False)
+    assert "composites" in page.read_text()
+
+
+def test_effects_of_photos_as_they_are_is_refused(discs, tmp_path):
+    plain = cg.evaluate(discs, MODELS, out=tmp_path / "plain", label_space="benchmark", report=False)
+    with pytest.raises(UsageError, match="counterground swap"):
+        effects_of(plain)
+
+
+def test_what_cannot_be_read_later_is_listed_with_its_reason(tmp_path):
+    discs = masked_photos(tmp_path / "photos", 2, seed=5)
+    lost = tmp_path / "photos/hen/grass/0.png"
+
+    def forget(image):
+        lost.unlink(missing_ok=True)  # after the plan was made
+        return preprocess(image)
+
+    network, preprocess, names = foreground_only()
+    run = cg.swap(
+        discs,
+        (network, forget, names),
+        out=tmp_path / "run",
+        kinds=["grey", "original"],
+        batch_size=1,
+        **QUICK,
+    )
+    unreadable = pl.read_csv(run.path / "unreadable.csv")
+    assert set(unreadable["path"]) <= {"hen/grass/0.png", "swap/grey/grey/hen/grass/0.png"}
+    assert unreadable["reason"].str.contains("missing").all()
+    assert len(run.predictions) == 16 - len(unreadable)
+
+
+class SeesTheCorner(models.Generative):
+    """A generative model that names the class whose common background has the colour of the corner."""
+
+    def __init__(self):
+        self.network, self.preprocess, self.names = background_only()
+
+    def generate(self, image, question, *, max_new_tokens):
+        return self.names[int(self.network(self.preprocess(image)[None]).argmax())]
+
+
+def test_generative_models_are_asked_about_composites(discs, tmp_path):
+    settings = {**QUICK, "kinds": ["same", "other"], "foregrounds": 4, "protocol": "free-form"}
+    run = cg.swap(discs, {"talks": SeesTheCorner}, out=tmp_path / "run", **settings)
+    assert len(run.predictions) == 4 * 6
+    by_group = dict(run.predictions.group_by("group").agg(pl.mean("correct")).iter_rows())
+    assert by_group == {"common": 1, "counter": 0}
+
+
+def test_composites_are_not_swapped_again(run, discs, tmp_path):
+    swapped = discs.photos.with_columns(swap=pl.lit("original"))
+    again = cg.Benchmark(discs.name, discs.root, swapped, discs.label_space)
+    with pytest.raises(UsageError, match="composites already"):
+        cg.swap(again, MODELS, out=tmp_path / "run", **QUICK)
+
+
+def test_an_occupied_folder_is_refused_before_masks_are_read(discs, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="notes.txt"):
+        cg.swap(discs, MODELS, out=tmp_path, **QUICK)
+
+
+def test_masks_come_from_a_folder_beside_the_photos(discs, tmp_path):
+    bare = cg.Benchmark(discs.name, discs.root, discs.photos.drop("mask"), discs.label_space)
+    with pytest.raises(CounterGroundError, match="--masks"):
+        cg.swap(bare, MODELS, out=tmp_path / "none", **QUICK)
+    run = cg.swap(
+        bare, MODELS, out=tmp_path / "run", masks=discs.root / "masks", kinds=["same", "other"], **QUICK
+    )
+    assert run.info.intervention.masks == str(discs.root / "masks")
+    effects = swap_effects(run.rows, design=run.design, by_class=False)
+    found = effects.filter(pl.col("estimate") == "background_effect").select("model", "value")
+    assert dict(found.iter_rows())["background"] == 1
