@@ -20,6 +20,7 @@ if _TYPE_CHECKING:
         evaluate,
         export,
         format_scores,
+        mitigate,
         model_cards,
         plan,
         reproduce,
@@ -37,6 +38,7 @@ if _TYPE_CHECKING:
     from counterground.construction.ingest.imports import ImportOptions, import_photos
     from counterground.decision import Check, Plan
     from counterground.inference import Settings
+    from counterground.mitigation import Mitigated, list_mitigations, read_head
     from counterground.models import list_models
     from counterground.photos import Benchmark, LabelSpace
     from counterground.pool import Pool, open_pool
@@ -64,6 +66,7 @@ _ROOMS = {
     "ImportOptions": "construction.ingest.imports",
     "LabelSettings": "construction.annotate",
     "LabelSpace": "photos",
+    "Mitigated": "mitigation",
     "Plan": "decision",
     "Pool": "pool",
     "Run": "results",
@@ -84,12 +87,15 @@ _ROOMS = {
     "import_photos": "construction.ingest.imports",
     "label_pool": "construction.annotate",
     "list_benchmarks": "benchmarks",
+    "list_mitigations": "mitigation",
     "list_models": "models",
+    "mitigate": "api",
     "model_cards": "api",
     "open_benchmark": "benchmarks",
     "open_pool": "pool",
     "open_run": "results",
     "plan": "api",
+    "read_head": "mitigation",
     "reproduce": "api",
     "scores": "api",
     "study_coloredcoco": "study",
@@ -113,6 +119,7 @@ __all__ = [
     "ImportOptions",
     "LabelSettings",
     "LabelSpace",
+    "Mitigated",
     "Plan",
     "Pool",
     "Run",
@@ -134,12 +141,15 @@ __all__ = [
     "import_photos",
     "label_pool",
     "list_benchmarks",
+    "list_mitigations",
     "list_models",
+    "mitigate",
     "model_cards",
     "open_benchmark",
     "open_pool",
     "open_run",
     "plan",
+    "read_head",
     "reproduce",
     "scores",
     "study_coloredcoco",

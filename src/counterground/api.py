@@ -20,7 +20,7 @@ from counterground.inference import Engine, Settings, evaluate_models
 from counterground.intervention import KINDS, SwapSettings, swap_backgrounds
 from counterground.masks import MaskSettings, with_masks
 from counterground.metrics import Contrast, Scale
-from counterground.models import AnyModels, Precision, Protocol, RuntimeChoice, named_models
+from counterground.models import AnyModel, AnyModels, Precision, Protocol, RuntimeChoice, named_models
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (
@@ -45,6 +45,7 @@ from counterground.results import model_cards as model_cards_of
 
 if TYPE_CHECKING:
     from counterground.construction.export import CardFacts, ExportReport, ShardSize
+    from counterground.mitigation import Mitigated, Mitigation
 
 AnyBenchmark = Benchmark | Path | str
 """An opened benchmark, a built-in name, a folder, a manifest, or a pool."""
@@ -206,6 +207,104 @@ def _write_page(
         write_report(run, path, discovery=discovery, benchmarks=[benchmark], photos=photos)
     except MissingExtraError as error:
         warn(f"{path} was not written: {error} Then: counterground report {run.path} --out {path}")
+
+
+def mitigate(
+    benchmark: AnyBenchmark,
+    model: AnyModel,
+    methods: str | Mitigation | Sequence[str | Mitigation],
+    *,
+    out: Path | str,
+    watermark: bool = True,
+    seed: int = 0,
+    limit: int | None = None,
+    overwrite: bool = False,
+    label_space: str | None = None,
+    names: str = "openai",
+    prompts: str = "simple",
+    device: str = "auto",
+    precision: Precision = "fp32",
+    batch_size: int = 32,
+    runtime: RuntimeChoice = "auto",
+    as_published: bool = False,
+    offline: bool = False,
+    show_progress: bool = False,
+    figure: bool = True,
+    warn: Callable[[str], object] = warnings.warn,
+) -> Mitigated:
+    """Make a model rely less on the background, and measure what that costs.
+
+    The folder is a run of the model and of each mended one (``MODEL + METHOD``), with ``mitigation.json``,
+    ``mitigation.csv``, ``figures/mitigation.svg`` and the mended heads. Each photo is judged by a head that
+    was fitted and chosen on other clusters; those in ``heads/`` are fitted on all photos.
+
+    Args:
+        benchmark: photos on both sides of the benchmark's own contrast, by default common and counter; see
+            ``evaluate``.
+        model: one dual encoder or classifier; see ``evaluate``.
+        methods: one or several, by name or a `counterground.mitigation.Mitigation`; ``all`` for every one
+            that this model and benchmark can have.
+        out: the folder.
+        watermark: measure what a watermark does before and after, which encodes every photo once more.
+        seed: of the three parts of clusters, and of what methods draw.
+        limit: use so many photos only, spread over classes and backgrounds: a quick trial.
+        overwrite: replace another run in ``out``.
+        label_space: see ``evaluate``, as for all that follow; ``confusable`` has no referee here.
+        names: how ImageNet classes are written in prompts.
+        prompts: the prompt templates of the unmended model.
+        device: where the model runs.
+        precision: of the image side.
+        batch_size: photos in a forward pass.
+        runtime: what runs the image encoder.
+        as_published: load the model as the paper seems to have done.
+        offline: never use the network.
+        show_progress: show bars on standard error.
+        figure: draw cost against gain.
+        warn: called with one line for a method that cannot be loaded, and if the figure needs a package that
+            is not installed.
+
+    Raises:
+        UsageError: an unknown method, or one that this model or benchmark cannot have; no photos to
+            compare; too few clusters.
+        CounterGroundError: see ``evaluate``; a method fails.
+    """
+    from counterground.mitigation import mitigate_model
+    from counterground.report.figures import write_figures
+
+    settings = Settings(
+        label_space=label_space,
+        names=names,
+        prompts=prompts,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        runtime=runtime,
+        as_published=as_published,
+        offline=offline,
+        show_progress=show_progress,
+    )
+    opened = _opened(benchmark, show_progress, out)
+    if limit is not None:
+        opened = sample_photos(opened, limit)
+    mitigated = mitigate_model(
+        opened,
+        model,
+        methods,
+        settings,
+        Path(out),
+        watermark=watermark,
+        seed=seed,
+        overwrite=overwrite,
+        warn=warn,
+    )
+    if figure:
+        try:
+            write_figures(
+                mitigated.run, out=Path(out) / "figures", only=["mitigation"], formats=["svg", "png"]
+            )
+        except MissingExtraError as error:
+            warn(f"The figure was not drawn: {error}")
+    return mitigated
 
 
 def discover(

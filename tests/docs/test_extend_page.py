@@ -56,5 +56,19 @@ def test_the_package_adds_a_model_a_metric_benchmarks_and_a_format(command, tmp_
     assert scores["n"].to_list() == [16, 8, 8]
     assert "top3_accuracy" in command("scores", str(tmp_path / "run"), "--format", "csv")
     assert "Top-3" in command("scores", str(tmp_path / "run"), "--format", "markdown")
+    assert "centred" in command("mitigate", "--list")
+    mend = [
+        "mitigate",
+        "plain-colours",
+        "-m",
+        "colour:0",
+        "--method",
+        "centred",
+        "--label-space",
+        "benchmark",
+    ]
+    command(*mend, "--out", str(tmp_path / "centred"))
+    mended = pl.read_csv(tmp_path / "centred" / "mitigation.csv")
+    assert mended["model"].to_list() == ["colour:0", "colour:0 + centred"]
     command("export", "plain-colours", "--format", "jsonl", "--private", "--out", str(tmp_path / "out"))
     assert len((tmp_path / "out" / "photos.jsonl").read_text().splitlines()) == 16

@@ -19,6 +19,7 @@ from counterground.cli._compare import compare
 from counterground.cli._evaluate import evaluate
 from counterground.cli._figures import figures
 from counterground.cli._help import Group, settings, start_page
+from counterground.cli._mitigate import mitigate
 from counterground.cli._models import models
 from counterground.cli._plan import plan
 from counterground.cli._report import report
@@ -53,7 +54,7 @@ def counterground(context: click.Context) -> None:
 
 
 counterground.add_under("Measure", evaluate, scores, compare, report, figures)
-counterground.add_under("Find out what the background causes", swap)
+counterground.add_under("Intervene and mend", swap, mitigate)
 counterground.add_under("Plan and decide", plan, check)
 counterground.add_under("Choose common and counter backgrounds", discover)
 counterground.add_under("Make a benchmark from photos", collect, import_, curate, label, pool, export)

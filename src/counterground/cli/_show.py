@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from counterground.benchmarks import BuiltInBenchmark
     from counterground.construction.discover import Discovery
     from counterground.inference import CacheEntry
+    from counterground.mitigation import Mitigated
     from counterground.models import ModelInfo
     from counterground.results import Run
 
@@ -150,6 +151,41 @@ def show_discovery(discovery: Discovery) -> None:
     _console().print(discovery.summary)
     _console().print(one_line(discovery.sentence))
     print_notes([note for note in discovery.benchmark.notes if note not in discovery.sentence])
+
+
+def show_mitigated(mitigated: Mitigated, out: Path) -> None:
+    """Print what each method did, which could not be used, and where the rest is."""
+    record = mitigated.record
+    print_text(record)
+    for sentence in record.sentences:
+        _console().print(one_line(sentence))
+    left_out = [f"{name} was left out: {reason}" for name, reason in record.left_out.items()]
+    absent = [f"The {name} effect was not measured: {why}." for name, why in record.not_measured.items()]
+    print_notes([*left_out, *absent, *record.notes])
+    _print_sentences(mitigated.run.info.warnings, "Warning")
+    _console().print(f"Run: {out} (mitigation.json; heads/*.safetensors are fitted on all photos)")
+
+
+def show_methods() -> None:
+    """Print the methods that mend a model."""
+    from counterground.mitigation import list_mitigations
+
+    rows = [
+        (
+            method.name,
+            method.title,
+            ", ".join(sorted(method.needs)) or "nothing",
+            {"none": "no", "fit": "to fit and choose", "choose": "to choose"}[method.group_labels],
+            method.source,
+        )
+        for method in list_mitigations(warn=print_warning)
+    ]
+    print_table(("method", "what it does", "needs", "uses labels of backgrounds", "source"), rows)
+
+
+def print_warning(sentence: str) -> None:
+    """Print a warning."""
+    _print_sentences([sentence], "Warning")
 
 
 def show_models(models: Sequence[ModelInfo], *, as_json: bool) -> None:

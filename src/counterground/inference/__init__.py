@@ -1,8 +1,10 @@
 """Encode the photos that are missing, store the features, score them, write a run. See README.md."""
 
+from counterground.inference._encoder_run import EncoderRun, HeadOutcome, encoder_run
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
 from counterground.inference.encoding import choose_runtime, encode_photos, map_blocks
+from counterground.inference.fitting import independent_clusters
 from counterground.inference.request import (
     Article,
     CandidateLabels,
@@ -19,8 +21,10 @@ __all__ = [
     "Article",
     "CacheEntry",
     "CandidateLabels",
+    "EncoderRun",
     "Engine",
     "Head",
+    "HeadOutcome",
     "Loss",
     "Settings",
     "build_head",
@@ -28,7 +32,9 @@ __all__ = [
     "candidate_labels",
     "choose_runtime",
     "encode_photos",
+    "encoder_run",
     "evaluate_models",
+    "independent_clusters",
     "listed_classes",
     "map_blocks",
     "prune_cache",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -106,7 +106,7 @@ def evaluate_models(
     referee = settings.referee if settings.label_space == "confusable" else None
     check_specs([each.spec for each in given if each.made is None] + ([referee] if referee else []))
     training = Training.of(train, benchmark) if train else None
-    request = replace(_request(benchmark, given, settings), until=until, training=training)
+    request = replace(make_request(benchmark, given, settings), until=until, training=training)
     request_hash = request.hash()
     check_free(out, request_hash, overwrite=overwrite)
     if referee:
@@ -117,39 +117,62 @@ def evaluate_models(
         benchmark, stopping = stop_early(request, until)
         request = replace(request, benchmark=benchmark)
     outcomes = _evaluate_all(request)
+    answers = generated_answers(outcomes)
+    score = score_stopped if until else score_predictions
+    more = {"request": request_hash, "stopping": stopping, "intervention": intervention}
+    return finish_run(request, outcomes, out, started, more, answers=answers, score=score)
+
+
+def finish_run(
+    request: Request,
+    outcomes: Sequence[ModelOutcome],
+    out: Path,
+    started: float,
+    more: dict[str, Any],
+    *,
+    answers: pl.DataFrame | None = None,
+    warnings: Sequence[str] = (),
+    score: Callable[..., pl.DataFrame] = score_predictions,
+) -> Run:
+    """Check that every photo is accounted for, score the predictions and write the run.
+
+    Args:
+        request: what was asked.
+        outcomes: of each model.
+        out: the folder.
+        started: ``time.monotonic()`` when the work began.
+        more: further fields of ``run.json``.
+        answers: texts of generative models.
+        warnings: further ones.
+        score: from predictions to scores.
+    """
+    benchmark = request.benchmark
     unreadable = unreadable_photos(benchmark, [outcome.read for outcome in outcomes])
     read = ~pl.col("path").is_in(unreadable["path"].implode())
     predictions = pl.concat([outcome.predictions.filter(read) for outcome in outcomes])
     rows_per_photo = sum(outcome.rows_per_photo for outcome in outcomes)
     if len(predictions) != rows_per_photo * (len(benchmark.photos) - len(unreadable)):
         raise CounterGroundError(
-            f"{len(predictions)} predictions of {len(given)} models and {len(unreadable)} unreadable photos "
-            f"do not add up to {len(benchmark.photos)}. This is a bug in CounterGround; please report it."
+            f"{len(predictions)} predictions of {len(outcomes)} models and {len(unreadable)} unreadable "
+            f"photos do not add up to {len(benchmark.photos)}. This is a bug in CounterGround; please report "
+            "it."
         )
     measured = photo_geometry(benchmark, cache_dir() / "geometry")
     predictions = predictions.join(measured.columns, on="path", how="left", maintain_order="left")
     info = run_info(request, outcomes, predictions, unreadable)
-    score = score_stopped if until else score_predictions
+    said = [*info.warnings, *measured.warnings, *warnings]
     seconds = round(time.monotonic() - started, 2)
     run = Run(
         out,
-        info.model_copy(
-            update={
-                "request": request_hash,
-                "seconds": seconds,
-                "stopping": stopping,
-                "intervention": intervention,
-                "warnings": [*info.warnings, *measured.warnings],
-            }
-        ),
+        info.model_copy(update={**more, "seconds": seconds, "warnings": said}),
         predictions,
         score(predictions, design=benchmark.design),
     )
-    write_run(run, request.candidates.space, unreadable, generated_answers(outcomes))
+    write_run(run, request.candidates.space, unreadable, answers)
     return run
 
 
-def _request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
+def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
     """Read the files that the settings name, and see that they fit the benchmark."""
     if chooses_options(benchmark, settings):
         _check_choice_settings(benchmark, settings)
@@ -198,7 +221,7 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
             group.append((given, started))
             weights += _weight_bytes(group[-1][1])
         encoders = [(given, each) for given, each in group if isinstance(each, ReadyEncoder)]
-        _encode_all(request, encoders)
+        encode_all(request, encoders)
         fitted = [each.fitted() for _, each in encoders]
         if request.settings.fast_decode:
             measure_fast_decode(request, fitted)
@@ -209,7 +232,7 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
     ]
 
 
-def _encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
+def encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
     """Encode what encoders miss, here or on a cluster: of the training photos of their heads, too."""
     _encode(request, [(given, each.model, each.job) for given, each in ready])
     training = [(given, each.model, each.training) for given, each in ready if each.training]
@@ -233,7 +256,7 @@ def _start(request: Request, given: NamedModel) -> ReadyEncoder | ModelOutcome:
         refuse_encoder(request, given.name)
         return make_ready(request, model)
     output = evaluate_generative(request, model)
-    record = _record(given, model, asked=output.asked)
+    record = record_of(given, model, asked=output.asked)
     return ModelOutcome(record, output.predictions, output.read, model.device, output)
 
 
@@ -248,12 +271,12 @@ def _weight_bytes(started: ReadyEncoder | ModelOutcome) -> int:
 def _encoder_outcome(given: NamedModel, ready: ReadyEncoder) -> ModelOutcome:
     features = ready.features()
     model, predictions = ready.model, ready.predictions(features)
-    record = _record(given, model)
+    record = record_of(given, model)
     indistinct = ready.head.indistinct() if isinstance(ready.head, Head) else 0
     return ModelOutcome(record, predictions, features.status, model.device, indistinct=indistinct)
 
 
-def _record(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
+def record_of(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
     """Describe a model; a fitted head makes another model of the same weights."""
     description, kind, fingerprint = {**model.description, **more}, model.kind, model.fingerprint
     if isinstance(model, Encoder) and model.head:
@@ -276,7 +299,7 @@ def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
         )
     assert isinstance(model, Encoder)
     ready = make_ready(request, model)
-    _encode_all(request, [(NamedModel(referee, referee), ready)])
+    encode_all(request, [(NamedModel(referee, referee), ready)])
     assert isinstance(ready.head, Head)
     means = class_mean_scores(request.benchmark, ready.features(), ready.head)
     return with_confusable(request.candidates, means, referee)

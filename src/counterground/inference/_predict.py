@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,33 @@ def predict(
             places.append(place)
     results = pl.concat(parts)[np.argsort(np.concatenate(places)).tolist()]
     return prediction_table(photos, results, candidates, labels)
+
+
+def predict_scored(
+    benchmark: Benchmark,
+    rows: np.ndarray,
+    score: Callable[[np.ndarray], np.ndarray],
+    candidates: CandidateLabels,
+    labels: dict[str, Any],
+) -> pl.DataFrame:
+    """Return what `predict` returns, of scores that come from elsewhere.
+
+    Args:
+        benchmark: the photos.
+        rows: ``[m]``, those to predict, of its manifest.
+        score: some of these rows ``[i]`` -> logits ``[i, k]`` float32.
+        candidates: the names that compete.
+        labels: columns that identify the predictions.
+    """
+    photos = benchmark.photos[rows.tolist()]
+    classes = photos["class_index"].to_numpy()
+    allowed, true = candidate_masks(candidates, np.unique(classes), len(benchmark.label_space))
+    parts = []
+    for start in range(0, len(rows), _ROWS):
+        part = slice(start, start + _ROWS)
+        scores = np.where(allowed[classes[part]], score(rows[part]), np.float32(-np.inf))
+        parts.append(result_columns(scores, true[classes[part]], 1.0))
+    return prediction_table(photos, pl.concat(parts), candidates, labels)
 
 
 def _scores(

@@ -19,6 +19,17 @@ from counterground.results._contrast_table import (
 )
 from counterground.results._effects_table import EffectsView, effects_of
 from counterground.results._eval_results import eval_results, eval_yaml
+from counterground.results._mitigation import (
+    CHEAP,
+    HALF,
+    MITIGATION_FILE,
+    Accuracies,
+    ExportedHead,
+    Figure,
+    MethodRecord,
+    MitigationRecord,
+    read_mitigation,
+)
 from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
     NO_GROUPS,
@@ -88,7 +99,10 @@ from counterground.results.tables import (
 )
 
 __all__ = [
+    "CHEAP",
+    "HALF",
     "INFLATED",
+    "MITIGATION_FILE",
     "NOTHING",
     "NO_GROUPS",
     "PICTURE",
@@ -96,6 +110,7 @@ __all__ = [
     "RUN_FILES",
     "SIGNIFICANT",
     "TITLES",
+    "Accuracies",
     "AdjustedScores",
     "BenchmarkRecord",
     "BreakdownView",
@@ -107,10 +122,14 @@ __all__ = [
     "DecisionRecord",
     "EffectsView",
     "Estimate",
+    "ExportedHead",
+    "Figure",
     "InterventionRecord",
     "LabelSpaceRecord",
     "Measure",
     "MeasuredReferee",
+    "MethodRecord",
+    "MitigationRecord",
     "ModelRecord",
     "ModelScores",
     "PositionsRecord",
@@ -160,6 +179,7 @@ __all__ = [
     "percent",
     "picture_column",
     "plain_text",
+    "read_mitigation",
     "regroup",
     "repeat_command",
     "rich_table",

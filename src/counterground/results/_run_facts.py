@@ -108,11 +108,16 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         # What a referee or a file chose is kept in the run and can be given as it is.
         space = f"{run.path.name or '.'}/label_space.json"
     benchmark = info.benchmark.name if _is_built_in(info.benchmark.name) else "BENCHMARK"
-    words = ["counterground", "evaluate", benchmark]
-    models = [model for model in info.models if only in (None, model.name)]
+    mended = [model for model in info.models if "mitigation" in model.description]
+    words = ["counterground", "mitigate" if mended else "evaluate", benchmark]
+    models = [model for model in info.models if only in (None, model.name) and model not in mended]
+    if mended:
+        models = models or info.models[:1]
+        methods = [model.description["mitigation"]["method"] for model in mended]
     for model in models:
         spec = "MODULE:FUNCTION" if model.in_memory else model.spec
         words += ["-m", spec if model.name == model.spec else f"{model.name}={spec}"]
+    words += [word for method in (methods if mended else ()) for word in ("--method", method)]
     if info.label_space.name != "options":  # those come with the benchmark
         words += ["--label-space", space]
     words += ["--names", info.names, "--prompts", info.prompts]

@@ -10,6 +10,7 @@ from counterground.errors import UsageError, did_you_mean
 from counterground.report.figures._backbones import draw_bar_figure
 from counterground.report.figures._classes import draw_all_class_drops, draw_class_drops, draw_group_sizes
 from counterground.report.figures._material import Material, Outcome
+from counterground.report.figures._mitigation import draw_mitigation
 from counterground.report.figures._photos import draw_panel
 from counterground.report.figures._scatter import (
     draw_names_1v20,
@@ -64,6 +65,11 @@ FIGURES: dict[str, FigureKind] = {
     "13": FigureKind("as 2a, with names", draw_names_1v1000, _RUN),
     "14": FigureKind("as 2b, with names", draw_names_1v20, _RUN),
     "15": FigureKind("drop per class, several models", draw_all_class_drops, _RUN),
+    "mitigation": FigureKind(
+        "cost and gain of mitigations",
+        draw_mitigation,
+        "name the folder of `counterground mitigate BENCHMARK -m MODEL --method all --out DIR`.",
+    ),
     "multicoloredmnist": FigureKind(
         "MultiColoredMNIST, Table 8", draw_multicoloredmnist, _study("multicoloredmnist")
     ),

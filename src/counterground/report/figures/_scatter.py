@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -417,9 +417,7 @@ def _marker(family: str, colour: str, area: float, edge: str | None = None) -> A
 def write_names(
     axes: Axes, points: pl.DataFrame, texts: Sequence[str], area: float, *, obstacles: pl.DataFrame
 ) -> list[str]:
-    """Write ``texts`` beside ``points``; return those for which there was no room.
-
-    The layout of the figure is settled here and stays as it is: names are placed on measured positions.
+    """Write ``texts`` beside models; return those for which there was no room.
 
     Args:
         axes: probit axes in percent, with everything else already drawn.
@@ -427,6 +425,30 @@ def write_names(
         texts: a name for each.
         area: what the areas of markers were multiplied by.
         obstacles: other models, whose markers no name may cover.
+    """
+    reach = _reach(points, area)
+    return name_points(
+        axes, _positions(points), reach, texts, lambda unit: _discs(axes, obstacles, area, unit)
+    )
+
+
+def name_points(
+    axes: Axes,
+    positions: Sequence[tuple[float, float]],
+    reach: Sequence[float],
+    texts: Sequence[str],
+    obstacles: Callable[[float], Sequence[Disc]] = lambda _unit: (),
+) -> list[str]:
+    """Write ``texts`` beside points; return those for which there was no room.
+
+    The layout of the figure is settled here and stays as it is: names are placed on measured positions.
+
+    Args:
+        axes: with everything else already drawn.
+        positions: of the points, in the units of the axes.
+        reach: of their markers, points of print.
+        texts: a name for each.
+        obstacles: other markers that no name may cover, given how many points of print a pixel is.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -438,14 +460,15 @@ def write_names(
     unit = _INCH / figure.dpi
     corners = axes.transAxes.transform([(0, 0), (1, 1)]) * unit
     frame = Box(corners[0][0] + 2, corners[0][1] + 2, corners[1][0] - 2, corners[1][1] - 2)
+    centres = axes.transData.transform(positions)
+    discs = [Disc(float(x), float(y), radius) for (x, y), radius in zip(centres * unit, reach, strict=True)]
     places = place_names(
-        _discs(axes, points, area, unit),
+        discs,
         [_measure(axes, text, unit) for text in texts],
         frame=frame,
         lines=_segments(axes, unit),
-        markers=_discs(axes, obstacles, area, unit),
+        markers=obstacles(unit),
     )
-    centres = axes.transData.transform(_positions(points))
     for place, text, centre in zip(places, texts, centres, strict=True):
         if place is not None:
             _write(axes, place, text, unit)
@@ -458,9 +481,13 @@ def _discs(axes: Axes, points: pl.DataFrame, area: float, unit: float) -> list[D
     if points.is_empty():
         return []
     places = axes.transData.transform(_positions(points)) * unit
-    # The square around a triangle or a diamond of this area reaches a little farther than a disc.
-    reach = [0.6 * math.sqrt(area * marker_area(count)) + 0.5 for count in points["parameters"]]
+    reach = _reach(points, area)
     return [Disc(float(x), float(y), radius) for (x, y), radius in zip(places, reach, strict=True)]
+
+
+def _reach(points: pl.DataFrame, area: float) -> list[float]:
+    """How far markers reach: the square around a triangle or a diamond a little farther than a disc."""
+    return [0.6 * math.sqrt(area * marker_area(count)) + 0.5 for count in points["parameters"]]
 
 
 def _positions(points: pl.DataFrame) -> list[tuple[float, float]]:

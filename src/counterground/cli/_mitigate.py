@@ -1,0 +1,102 @@
+"""``counterground mitigate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from counterground.cli._help import Command, is_quiet
+from counterground.cli._options import (
+    format_option,
+    limit_option,
+    model_option,
+    out_option,
+    overwrite_option,
+    running_options,
+)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground mitigate pairs -m counterground:stamps-biased \\
+          --method text-projection --method dfr -o runs/mended
+        counterground mitigate pairs -m efficientnet-lite0 --method all \\
+          --label-space benchmark -o runs/mended-lite
+        counterground report runs/mended -o mended.html
+        counterground mitigate --list
+    """,
+)
+@click.argument("benchmark", required=False)
+@model_option("model", "The model: a dual encoder (CLIP) or a classifier; 'NAME=MODEL' gives it a name.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="METHOD",
+    help="Repeat for several; 'all' for every one that this model and BENCHMARK can have.",
+)
+@click.option("--list", "listed", is_flag=True, help="List the methods with what each needs, and stop.")
+@out_option(
+    "Folder of the run, of mitigation.json, mitigation.csv, the figure and the mended heads.", required=False
+)
+@overwrite_option("run")
+@limit_option()
+@click.option(
+    "--watermark/--no-watermark",
+    default=True,
+    show_default=True,
+    help="Measure what a watermark does before and after, which encodes every photo once more.",
+)
+@click.option(
+    "--seed", default=0, show_default=True, help="Of the parts of clusters, and of what methods draw."
+)
+@running_options()
+@format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json have fractions.")
+def mitigate(
+    benchmark: str | None,
+    model: str | None,
+    methods: tuple[str, ...],
+    *,
+    listed: bool,
+    out: Path | None,
+    style: Literal["table", "csv", "json", "markdown", "latex"],
+    **settings: Any,
+) -> None:
+    """Make a model rely less on the background, and measure what that costs.
+
+    Works on stored features: no weight of the model is changed, only its head, or how features reach it. Each
+    method is fitted on a third of the clusters (observers, background photographs), its setting is chosen on
+    another third and it is judged on the last; the thirds take turns, so that every photo is judged once. The
+    folder is a run like any other: scores, compare and report read it.
+    """
+    from counterground.api import mitigate as mitigate_model
+    from counterground.cli._show import print_text, show_methods, show_mitigated
+
+    if listed:
+        show_methods()
+        return
+    for value, name in ((benchmark, "BENCHMARK"), (model, "--model"), (out, "--out"), (methods, "--method")):
+        if not value:
+            raise click.UsageError(f"Missing {name}.")
+    assert benchmark is not None
+    assert model is not None
+    assert out is not None
+    missing: list[str] = []
+    mitigated = mitigate_model(
+        benchmark,
+        model,
+        methods,
+        out=out,
+        show_progress=not is_quiet(),
+        warn=missing.append,
+        **settings,
+    )
+    if style == "table":
+        show_mitigated(mitigated, out)
+    else:
+        print_text(mitigated.record.write(style))
+    for line in missing:
+        click.echo(line, err=True)

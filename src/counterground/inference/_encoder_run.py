@@ -1,0 +1,205 @@
+"""A run of one encoder under several heads: photos are encoded once, and every head predicts from that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from counterground.errors import UsageError
+from counterground.files import cache_dir
+from counterground.inference._evaluate import encode_all, finish_run, make_request, record_of
+from counterground.inference._heads import Head
+from counterground.inference._predict import candidate_masks, predict_scored
+from counterground.inference._ready import ReadyEncoder, make_ready
+from counterground.inference._record import ModelOutcome, check_free
+from counterground.inference.encoding import encode_photos
+from counterground.inference.generative import refuse_encoder
+from counterground.inference.request import CandidateLabels, Settings
+from counterground.inference.store import Features
+from counterground.models import (
+    AnyModel,
+    Encoder,
+    Generative,
+    NamedModel,
+    check_specs,
+    left_unchanged,
+    named_models,
+)
+from counterground.photos import Benchmark
+from counterground.results import Run
+
+
+@dataclass(frozen=True)
+class HeadOutcome:
+    """One head of an `EncoderRun`: its name in the tables, its predictions, and what describes it.
+
+    ``about`` is JSON-ready and enters the record of the model; ``digest`` tells heads of one name apart.
+    """
+
+    name: str
+    predictions: pl.DataFrame
+    about: Mapping[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True)
+class EncoderRun:
+    """The features of a benchmark's photos under one encoder with its own head; see `encoder_run`.
+
+    Attributes:
+        out: the folder of the run.
+        given: the model as it was named.
+        ready: the model, its request and its head.
+        features: of every photo, in manifest order.
+        hash: of all that was asked.
+        started: ``time.monotonic()`` when the work began.
+    """
+
+    out: Path
+    given: NamedModel
+    ready: ReadyEncoder
+    features: Features
+    hash: str
+    started: float
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """The photos."""
+        return self.ready.request.benchmark
+
+    @property
+    def model(self) -> Encoder:
+        """The encoder, loaded."""
+        return self.ready.model
+
+    @property
+    def head(self) -> Head:
+        """Its own head."""
+        assert isinstance(self.ready.head, Head)
+        return self.ready.head
+
+    @property
+    def candidates(self) -> CandidateLabels:
+        """The names that compete."""
+        return self.ready.request.candidates
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The prompts of its head."""
+        return self.ready.request.templates
+
+    def encode(self, variant: Encoder, benchmark: Benchmark | None = None) -> Features:
+        """Return features by a variant of the encoder, or of other photos; they are stored like any others.
+
+        Raises:
+            CounterGroundError: see `encode_photos`.
+        """
+        settings = self.ready.request.settings
+        return encode_photos(
+            variant,
+            benchmark or self.benchmark,
+            cache_dir() / "features",
+            batch_size=settings.batch_size,
+            show_progress=settings.show_progress,
+        )
+
+    def own(self, features: Features | None = None) -> pl.DataFrame:
+        """Return the predictions of the model with its own head."""
+        return self.ready.predictions(features or self.features)
+
+    def predictions(self, name: str, score: Callable[[np.ndarray], np.ndarray]) -> pl.DataFrame:
+        """Return predictions for the readable photos under another head.
+
+        Args:
+            name: of the model in the tables.
+            score: rows of the manifest ``[m]`` -> logits ``[m, k]`` float32.
+        """
+        request, rows = self.ready.request, np.flatnonzero(self.features.readable)
+        return predict_scored(self.benchmark, rows, score, request.candidates, request.labels(name))
+
+    def correct(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return ``[m]`` Booleans: whether the candidate with the highest score is the true name.
+
+        Args:
+            scores: ``[m, k]``.
+            rows: ``[m]``, the photos, of the manifest.
+        """
+        classes = self.benchmark.photos["class_index"].to_numpy()[rows]
+        allowed, true = candidate_masks(self.candidates, np.unique(classes), len(self.benchmark.label_space))
+        best = np.where(allowed[classes], scores, -np.inf).argmax(axis=1)
+        return np.asarray(best == true[classes])
+
+    def write(self, outcomes: Sequence[HeadOutcome], warnings: Sequence[str]) -> Run:
+        """Write a run of the model itself and of these heads, with further warnings.
+
+        Raises:
+            CounterGroundError: it cannot be written.
+        """
+        own = record_of(self.given, self.model)
+        read, device = self.features.status, self.model.device
+        models = [ModelOutcome(own, self.own(), read, device, indistinct=self.head.indistinct())]
+        for each in outcomes:
+            description = {**self.model.description, **each.about}
+            fingerprint = hashlib.sha256(f"{own.fingerprint}\n{each.digest}".encode()).hexdigest()
+            record = own.model_copy(
+                update={"name": each.name, "description": description, "fingerprint": fingerprint}
+            )
+            models.append(ModelOutcome(record, each.predictions, read, device))
+        return finish_run(
+            self.ready.request, models, self.out, self.started, {"request": self.hash}, warnings=warnings
+        )
+
+
+@contextmanager
+def encoder_run(
+    benchmark: Benchmark,
+    model: AnyModel,
+    settings: Settings,
+    out: Path,
+    *,
+    about: Mapping[str, Any],
+    overwrite: bool = False,
+) -> Iterator[EncoderRun]:
+    """Encode the photos of a benchmark by one dual encoder or classifier, for a run of several heads.
+
+    Args:
+        benchmark: the photos.
+        model: one model.
+        settings: how it is run.
+        out: the folder of the run.
+        about: JSON-ready, what else makes this another run.
+        overwrite: replace another run in ``out``.
+
+    Raises:
+        UsageError: several models, a model without a head of its own, or see `evaluate_models`.
+        CounterGroundError: see `evaluate_models`.
+    """
+    started = time.monotonic()
+    given = named_models(model)
+    if len(given) != 1:
+        raise UsageError(f"One model at a time, not {len(given)}.")
+    check_specs([each.spec for each in given if each.made is None])
+    request = make_request(benchmark, given, settings)
+    asked = f"{request.hash()}\n{json.dumps(about, sort_keys=True)}"
+    request_hash = hashlib.sha256(asked.encode()).hexdigest()
+    check_free(out, request_hash, overwrite=overwrite)
+    with left_unchanged(given[0].made):
+        loaded = settings.load(given[0])
+        if isinstance(loaded, Generative) or not isinstance(loaded, Encoder) or loaded.head is not None:
+            raise UsageError(
+                f"{given[0].name} has no head of its own over the names: give a dual encoder (CLIP) or a "
+                "classifier, without ?head=."
+            )
+        refuse_encoder(request, given[0].name)
+        ready = make_ready(request, loaded)
+        encode_all(request, [(given[0], ready)])
+        yield EncoderRun(out, given[0], ready, ready.features(), request_hash, started)

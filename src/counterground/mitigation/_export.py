@@ -1,0 +1,53 @@
+"""A mended head as a file, and what reads it: NumPy and safetensors are enough."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from counterground.errors import CounterGroundError
+from counterground.files import write_bytes
+from counterground.mitigation._method import Mended
+
+_ARRAYS = ("weight", "bias", "projection", "shift")
+
+
+def obstacle(mended: Mended) -> str | None:
+    """Say why a head cannot be written; None where it can."""
+    if mended.feature_hook is not None or mended.logit_hook is not None:
+        return "it calls a function, which no file of numbers holds"
+    return None
+
+
+def write_head(mended: Mended, path: Path, about: dict[str, Any]) -> None:
+    """Write a head; ``about`` becomes metadata, with whether features are divided by their length.
+
+    Raises:
+        CounterGroundError: it cannot be written.
+    """
+    import safetensors.numpy
+
+    arrays = {name: getattr(mended, name) for name in _ARRAYS}
+    tensors = {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items() if a is not None}
+    metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
+    metadata["normalise"] = json.dumps(mended.normalise)
+    write_bytes(path, safetensors.numpy.save(tensors, metadata))
+
+
+def read_head(path: Path | str) -> Mended:
+    """Read a head that `mitigate` exported.
+
+    Raises:
+        CounterGroundError: it is damaged, or no such file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            return Mended(**arrays, normalise=json.loads(file.metadata()["normalise"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CounterGroundError(f"{path} is no head that `counterground mitigate` wrote.") from error

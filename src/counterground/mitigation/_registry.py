@@ -1,0 +1,49 @@
+"""The methods: ours, and those of other packages (entry points ``counterground.mitigations``)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+from counterground.errors import UsageError, did_you_mean
+from counterground.mitigation._method import Mitigation
+from counterground.mitigation.methods import METHODS
+from counterground.plugins import Registry
+
+ALL = "all"
+_METHODS = Registry("counterground.mitigations", Mitigation, {method.name: method for method in METHODS})
+
+
+def list_mitigations(*, warn: Callable[[str], object] = warnings.warn) -> list[Mitigation]:
+    """Return the methods; ``warn`` gets one line for each of another package that cannot be loaded."""
+    return list(_METHODS.each(warn))
+
+
+def find_mitigations(names: Sequence[str | Mitigation], warn: Callable[[str], object]) -> list[Mitigation]:
+    """Return methods by name, each once; ``all`` is every one there is.
+
+    Raises:
+        UsageError: none or an unknown name.
+        CounterGroundError: the package of one is broken.
+    """
+    found: dict[str, Mitigation] = {}
+    for name in names:
+        if isinstance(name, Mitigation):
+            found[name.name] = name
+        elif name == ALL:
+            found |= {each.name: each for each in list_mitigations(warn=warn)}
+        else:
+            found[name] = _named(name)
+    if not found:
+        raise UsageError(f"No method was named. Add --method: {', '.join([*_METHODS.names(), ALL])}.")
+    return list(found.values())
+
+
+def _named(name: str) -> Mitigation:
+    method = _METHODS.find(name)
+    if method is None:
+        known = [*_METHODS.names(), ALL]
+        raise UsageError(
+            f"There is no method {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}"
+        )
+    return method

@@ -1,0 +1,152 @@
+"""Three disjoint sets of clusters: a method is fitted on one, chosen on the next, judged on the last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from counterground.errors import UsageError
+from counterground.inference import independent_clusters
+from counterground.text import counted
+
+PARTS = 3
+_TRIES = 20
+_NAMED = 3
+
+
+class Fold(NamedTuple):
+    """Rows of the manifest, ascending: what a method is fitted, chosen and judged on."""
+
+    fit: np.ndarray
+    choose: np.ndarray
+    judge: np.ndarray
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Three parts of the photos that take turns, so that every photo is judged once.
+
+    Attributes:
+        part: ``[n]``, 0 to 2: the part of each photo, and the fold that judges it. Photos of one cluster, or
+            with one content, are in one part.
+        clusters: ``[n]``, numbers of such sets.
+        lacking: ``common ox`` and the like, of which a part has no photo.
+    """
+
+    part: np.ndarray
+    clusters: np.ndarray
+    lacking: tuple[str, ...] = ()
+
+    def folds(self, readable: np.ndarray) -> list[Fold]:
+        """Return the folds, each with the photos that could be read."""
+        rows = [np.flatnonzero((self.part == part) & readable) for part in range(PARTS)]
+        return [Fold(rows[judge - 1], rows[judge - 2], rows[judge]) for judge in range(PARTS)]
+
+    def sizes(self) -> list[dict[str, int]]:
+        """Return photos and clusters of each part."""
+        masks = [self.part == part for part in range(PARTS)]
+        return [
+            {"photos": int(mask.sum()), "clusters": len(np.unique(self.clusters[mask]))} for mask in masks
+        ]
+
+
+def rotate_clusters(photos: pl.DataFrame, side: np.ndarray, seed: int) -> Rotation:
+    """Divide clusters into three parts, each of which has photos of every class and of both sides.
+
+    As far as clusters allow, each has photos of every class on each side too, and of each background.
+
+    Args:
+        photos: of the manifest.
+        side: ``[n]``, ``common``, ``counter`` or None.
+        seed: for what is drawn.
+
+    Raises:
+        UsageError: a class or a side has too few clusters, or they cannot be divided so.
+    """
+    clusters = independent_clusters(photos)
+    table = photos.select("class_name", "background", side=pl.Series(side.tolist(), dtype=pl.String))
+    kinds = [_Kind.of(table, clusters, *columns) for columns in _KINDS]
+    presence = np.hstack([kind.presence for kind in kinds])
+    width = np.cumsum([0, *(kind.presence.shape[1] for kind in kinds)])
+    needed, wished = np.arange(width[2]), np.arange(width[2], width[3])
+    names = [name for kind in kinds for name in kind.names]
+    known = np.array(["" not in name for name in names])
+    needed, wished = needed[known[needed]], wished[known[wished]]
+    if scarce := [names[each] for each in needed if (presence[:, each] > 0).sum() < PARTS]:
+        raise UsageError(
+            f"A method is fitted, chosen and judged on different clusters, and {_listed(scarce)} have fewer "
+            f"than {PARTS}: add photos of other clusters, or leave them out."
+        )
+    rng = np.random.default_rng(seed)
+    tries = [_assign(presence, np.concatenate([needed, wished]), rng) for _ in range(_TRIES)]
+    part = min(tries, key=lambda each: [len(_lacking(presence, each, of)) for of in (needed, wished)])
+    without, partly = (_lacking(presence, part, of) for of in (needed, wished))
+    if without:
+        raise UsageError(
+            f"The clusters cannot be divided into {PARTS} parts of which each has "
+            f"{_listed([names[each] for each in without])}: add photos of other clusters, or leave them out."
+        )
+    return Rotation(part[clusters], clusters, tuple(" ".join(names[each]) for each in partly))
+
+
+_KINDS = (("class_name",), ("side",), ("side", "class_name"), ("side", "class_name", "background"))
+
+
+class _Kind(NamedTuple):
+    """Photos of each cluster in each stratum ``[c, s]``, and the values that make the stratum."""
+
+    presence: np.ndarray
+    names: list[tuple[str, ...]]
+
+    @classmethod
+    def of(cls, table: pl.DataFrame, clusters: np.ndarray, *columns: str) -> _Kind:
+        filled = table.select(pl.col(columns).fill_null(""))
+        names = filled.unique().sort(columns)
+        codes = filled.join(names.with_row_index("code"), on=columns, how="left", maintain_order="left")
+        found = np.zeros((clusters.max() + 1, len(names)), dtype=np.int64)
+        np.add.at(found, (clusters, codes["code"].to_numpy()), 1)
+        return cls(found, names.rows())
+
+
+def _lacking(presence: np.ndarray, part: np.ndarray, strata: np.ndarray) -> list[int]:
+    """Return the strata of which a part has no photo."""
+    held = [presence[part == each].sum(axis=0) for each in range(PARTS)]
+    return [int(each) for each in strata if min(of[each] for of in held) == 0]
+
+
+def _assign(presence: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Give each cluster a part, those of the scarcest strata first.
+
+    It goes where it brings most strata that the part lacks, the scarcest counting most; else where its strata
+    have the fewest photos.
+
+    Args:
+        presence: ``[c, s]``, photos of each cluster in each stratum.
+        wanted: strata that every part must have.
+        rng: orders clusters that are equal in this.
+    """
+    there = presence[:, wanted] > 0
+    left = there.sum(axis=0).astype(np.float64)
+    scarcity = np.where(there, 1 / np.maximum(left, 1), 0).max(axis=1, initial=0)
+    part = np.zeros(len(presence), dtype=np.int64)
+    held = np.zeros((PARTS, presence.shape[1]))
+    total = presence.sum(axis=0)
+    for cluster in np.lexsort((rng.random(len(presence)), -scarcity)):
+        lacks = (held[:, wanted] == 0) & there[cluster]
+        brings = (lacks / np.maximum(left, 1)).sum(axis=1)
+        crowded = (held / np.maximum(total, 1)) @ presence[cluster]
+        order = np.lexsort((rng.random(PARTS), held.sum(axis=1), crowded.round(9), -brings.round(9)))
+        part[cluster] = order[0]
+        held[order[0]] += presence[cluster]
+        left -= there[cluster]
+    return part
+
+
+def _listed(strata: list[tuple[str, ...]]) -> str:
+    """Name photos such as "common ox", so many that a reader sees what is meant."""
+    named = ", ".join(f"{' '.join(each)} photos" for each in strata[:_NAMED])
+    more = len(strata) - _NAMED
+    return f"{named} and {counted(more, 'other kind')}" if more > 0 else named

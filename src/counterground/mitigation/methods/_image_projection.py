@@ -1,0 +1,136 @@
+"""Image features without the background: directions from texts or from labelled photos, removed."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+
+from counterground.errors import UsageError
+from counterground.mitigation._method import FitData, Mended, Mitigation
+from counterground.mitigation.methods._projection import increase, rejection
+from counterground.mitigation.methods._shared import (
+    check_classes,
+    encode_backgrounds,
+    groups_of,
+    has_unit_rows,
+    unit,
+)
+
+
+def roboshot(data: FitData, *, boost: bool) -> Mended:
+    """Remove differences between backgrounds from image features and, with ``boost``, increase classes'.
+
+    Adila et al. 2024, "Zero-shot robustification of zero-shot models" (arXiv 2309.04344): features lose their
+    projections on an orthonormal basis of harmful directions, and get those on one of helpful directions once
+    more, as in the authors' code (SprocketLab/roboshot, ``run.py``). There, each step is followed by
+    division by the length; since a positive factor goes through all steps, one matrix and one division do
+    the same.
+
+    Harmful directions are differences between the texts of two backgrounds, helpful ones between those of
+    two classes. The authors ask a language model for both; we have labels.
+    """
+    backgrounds = encode_backgrounds(data, "roboshot")
+    if len(backgrounds) < 2:
+        raise UsageError("roboshot needs two backgrounds or more, whose difference it can remove.")
+    return _project(data, _differences(backgrounds), _differences(data.head.T) if boost else None)
+
+
+def image_projection(data: FitData, *, boost: bool) -> Mended:
+    """Remove mean differences between backgrounds from image features; ``boost`` as in `roboshot`.
+
+    The means of all groups of photos, ``m[class, background]``, are fitted by least squares with
+    ``a[class] + b[background]``: differences of b are mean differences between backgrounds with the class
+    held, differences of a those between classes with the background held. With equally many backgrounds in
+    each class b is the plain mean over classes.
+
+    Removing the mean difference of two groups is the mean projection of Haghighatkhah et al. 2022, "Better
+    hit the nail on the head than beat around the bush" (arXiv 2212.04273); several backgrounds and the
+    classes held are our extension.
+
+    Raises:
+        UsageError: no class was seen on two backgrounds.
+    """
+    method = "image-projection"
+    groups = groups_of(data, method)
+    check_classes(data, method, groups.classes)
+    if np.bincount(groups.classes).max() < 2:
+        raise UsageError(
+            f"{method} needs a class with photos on two labelled backgrounds: a background that comes with "
+            "one class alone cannot be told from it."
+        )
+    k, b = data.head.shape[1], len(groups.background_names)
+    design = np.hstack([np.eye(k)[groups.classes], np.eye(b)[groups.backgrounds]])
+    effects = np.linalg.lstsq(design, groups.means(data.features), rcond=None)[0]
+    return _project(data, _differences(effects[k:]), _differences(effects[:k]) if boost else None)
+
+
+def text_subtraction(data: FitData, *, alpha: float) -> Mended:
+    """Subtract from each photo ``alpha`` times its part along the background that its features show most.
+
+    A photo's background is the one whose text is most similar to it; its direction is that text less the
+    mean over backgrounds, of unit length. With alpha 1 the part is removed. Of our making: it stands in for
+    `background_subtraction` where there are no masks.
+    """
+    backgrounds = encode_backgrounds(data, "text-subtraction")
+    if len(backgrounds) < 2:
+        raise UsageError("text-subtraction needs two backgrounds or more to choose from.")
+    directions = unit(backgrounds - backgrounds.mean(axis=0)).astype(np.float32)
+    return Mended(
+        weight=(data.scale * data.head).astype(np.float32),
+        normalise=True,
+        feature_hook=partial(
+            _subtract, texts=backgrounds.astype(np.float32), directions=directions, alpha=alpha
+        ),
+    )
+
+
+def _subtract(features: np.ndarray, *, texts: np.ndarray, directions: np.ndarray, alpha: float) -> np.ndarray:
+    own = directions[(features @ texts.T).argmax(axis=1)]
+    return np.asarray(features - alpha * (features * own).sum(axis=1, keepdims=True) * own)
+
+
+def _differences(rows: np.ndarray) -> np.ndarray:
+    """Return ``[r (r - 1) / 2, d]`` differences of all pairs of ``r`` rows."""
+    return np.stack([one - other for one, other in combinations(rows, 2)])
+
+
+def _project(data: FitData, harmful: np.ndarray, helpful: np.ndarray | None) -> Mended:
+    matrix = rejection(harmful)
+    if helpful is not None:
+        matrix = matrix @ increase(helpful)
+    return Mended(
+        weight=(data.scale * data.head).astype(np.float32),
+        projection=matrix.astype(np.float32),
+        normalise=has_unit_rows(data.features),
+    )
+
+
+ROBOSHOT = Mitigation(
+    name="roboshot",
+    title="differences between background texts removed from image features",
+    source="Adila et al. 2024, RoboShot (arXiv 2309.04344), with our labels for its language model",
+    fit=roboshot,
+    group_labels="choose",
+    needs=frozenset({"texts", "backgrounds"}),
+    settings={"boost": (False, True)},
+)
+IMAGE_PROJECTION = Mitigation(
+    name="image-projection",
+    title="mean differences between backgrounds removed from image features",
+    source="Haghighatkhah et al. 2022 (arXiv 2212.04273), with classes held",
+    fit=image_projection,
+    group_labels="fit",
+    needs=frozenset({"backgrounds"}),
+    settings={"boost": (False, True)},
+)
+TEXT_SUBTRACTION = Mitigation(
+    name="text-subtraction",
+    title="the direction of the most similar background text subtracted from each photo",
+    source="ours",
+    fit=text_subtraction,
+    group_labels="choose",
+    needs=frozenset({"texts", "backgrounds"}),
+    settings={"alpha": (0.5, 1.0)},
+)

@@ -1,0 +1,64 @@
+"""Features of the parts of a photo, where there are masks: of the object alone, of the background alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from counterground.errors import UsageError
+from counterground.mitigation._method import FitData, Input, Mended, Mitigation
+
+
+def background_subtraction(data: FitData, *, alpha: float) -> Mended:
+    """Subtract ``alpha`` times the features of the photo with its object removed.
+
+    The head is linear, so this subtracts ``alpha`` times the scores that the background gets alone. Of our
+    making; Peng et al. 2025, "Representation-level counterfactual calibration for debiased zero-shot
+    recognition" (arXiv 2510.26466), subtract such scores too, estimated from embeddings; ours are measured.
+
+    Raises:
+        UsageError: there are no masks.
+    """
+    _check_masks(data.background_features, "background-subtraction")
+    return _read(data, {"photo": 1.0, "background": -alpha})
+
+
+def foreground(data: FitData, *, share: float) -> Mended:
+    """Read ``share`` of the features from the object alone, masked or cropped, and the rest from the photo.
+
+    With share 1 this is the "Only-FG" input of Xiao et al. 2021, "Noise or signal: the role of image
+    backgrounds in object recognition".
+
+    Raises:
+        UsageError: there are no masks.
+    """
+    _check_masks(data.foreground_features, "foreground")
+    return _read(data, {"photo": 1.0 - share, "foreground": share} if share < 1 else {"foreground": 1.0})
+
+
+def _read(data: FitData, inputs: dict[Input, float]) -> Mended:
+    return Mended(weight=(data.scale * data.head).astype(np.float32), inputs=inputs)
+
+
+def _check_masks(features: np.ndarray | None, method: str) -> None:
+    if features is None:
+        raise UsageError(f"{method} needs masks of the objects: make them first, or use another method.")
+
+
+BACKGROUND_SUBTRACTION = Mitigation(
+    name="background-subtraction",
+    title="features of the background alone subtracted from each photo's",
+    source="ours, near to Peng et al. 2025 (arXiv 2510.26466)",
+    fit=background_subtraction,
+    group_labels="choose",
+    needs=frozenset({"masks"}),
+    settings={"alpha": (0.25, 0.5, 0.75, 1.0)},
+)
+FOREGROUND = Mitigation(
+    name="foreground",
+    title="features of the object alone, masked or cropped",
+    source="Xiao et al. 2021, Only-FG",
+    fit=foreground,
+    group_labels="choose",
+    needs=frozenset({"masks"}),
+    settings={"share": (0.5, 1.0)},
+)

@@ -1,0 +1,157 @@
+"""The last layer fitted again: on group-balanced photos, with weights, or for the worst group."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from counterground.errors import needs_extra
+from counterground.mitigation._method import FitData, Mended, Mitigation
+from counterground.mitigation.methods._shared import check_classes, groups_of
+
+# Of `group_dro`: full-batch steps, so fewer and larger ones than in the authors' minibatches.
+_STEPS, _LEARNING_RATE, _MOMENTUM, _GROUP_STEP = 150, 2.0, 0.9, 0.01
+
+
+def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> Mended:
+    """Fit a logistic regression with an L1 penalty on group-balanced photos, averaged over draws.
+
+    Kirichenko et al. 2022, "Last layer re-training is sufficient for robustness to spurious correlations"
+    (arXiv 2204.02937), as in the authors' code (PolinaKirichenko/deep_feature_reweighting,
+    ``dfr_train_subset_eval``): features are standardised, each draw takes as many photos of each group as
+    the smallest one has, and coefficients and intercepts are averaged. The solver is theirs, liblinear;
+    their data sets have two classes, ours are fitted one against the rest. They draw ten times.
+
+    A group is a class on a labelled background; a class that lacks a background has one group fewer.
+    """
+    with needs_extra("heads"):
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.multiclass import OneVsRestClassifier
+        from sklearn.preprocessing import StandardScaler
+
+    groups = groups_of(data, "dfr")
+    check_classes(data, "dfr", groups.classes)
+    features = data.features[groups.rows].astype(np.float64)
+    labels = data.class_index[groups.rows]
+    scaler = StandardScaler().fit(features)
+    scaled, smallest = scaler.transform(features), np.bincount(groups.group).min()
+    members = [np.flatnonzero(groups.group == each) for each in range(len(groups.classes))]
+    random = np.random.default_rng(data.seed)
+    coefficients, intercepts = [], []
+    for _ in range(draws):
+        rows = np.concatenate([random.choice(each, smallest, replace=False) for each in members])
+        seed = int(random.integers(2**31))
+        binary = LogisticRegression(l1_ratio=1, C=c, solver="liblinear", random_state=seed)
+        fitted = OneVsRestClassifier(binary).fit(scaled[rows], labels[rows]).estimators_
+        coefficients.append(np.concatenate([each.coef_ for each in fitted]))
+        intercepts.append(np.concatenate([each.intercept_ for each in fitted]))
+    weight, bias = np.mean(coefficients, axis=0), np.mean(intercepts, axis=0)
+    if len(weight) == 1:  # of two classes, the second against the first
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    weight = weight / scaler.scale_
+    return _linear(weight.T, bias - weight @ scaler.mean_)
+
+
+def automatic_feature_reweighting(data: FitData, *, gamma: float, strength: float) -> Mended:
+    """Refit the model's own head, with more weight on photos that it gets wrong; it needs no groups.
+
+    Qiu et al. 2023, "Simple and fast group robustness by automatic feature reweighting" (arXiv 2306.11074),
+    as in the authors' code (AndPotap/afr, ``train_embeddings.py``): a photo's weight is
+    ``exp(-gamma * p)``, p the probability of its class by the model, divided by the size of its class (an
+    option of theirs); weights add up to 1. What is minimised is the weighted cross-entropy and ``strength``
+    times the squared distance of the head from the model's own. The authors take steps of gradient descent;
+    the minimum is unique, and L-BFGS finds it.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax, softmax
+
+    check_classes(data, "afr")
+    inputs = data.scale * data.features.astype(np.float64)
+    own = data.head.astype(np.float64)
+    d, k = own.shape
+    true = np.eye(k)[data.class_index]
+    weights = np.exp(-gamma * (softmax(inputs @ own, axis=1) * true).sum(axis=1)) / (true @ true.sum(axis=0))
+    weights /= weights.sum()
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        change, bias = flat[: d * k].reshape(d, k), flat[d * k :]
+        logits = inputs @ (own + change) + bias
+        loss = -weights @ (log_softmax(logits, axis=1) * true).sum(axis=1) + strength * (flat @ flat)
+        slope = (softmax(logits, axis=1) - true) * weights[:, None]
+        gradient = np.concatenate([(inputs.T @ slope).ravel(), slope.sum(axis=0)])
+        return float(loss), gradient + 2 * strength * flat
+
+    found = minimize(objective, np.zeros(d * k + k), jac=True, method="L-BFGS-B").x
+    return _linear(data.scale * (own + found[: d * k].reshape(d, k)), found[d * k :])
+
+
+def group_dro(data: FitData, *, l2: float) -> Mended:
+    """Refit the model's own head for the group with the highest loss.
+
+    Sagawa et al. 2020, "Distributionally robust neural networks" (arXiv 1911.08731), algorithm 1, as in the
+    authors' code (kohpangwei/group_DRO, ``loss.py``): in each step the weight of a group is multiplied by
+    ``exp(0.01 * loss of the group)``, weights are divided by their sum, and the head takes a step of SGD with
+    momentum 0.9 on the weighted sum of the group losses, with weight decay ``l2``. They train a whole
+    network from pretrained weights, in minibatches; we start from the model's head and take 150 steps at
+    rate 2 on all photos at once. Inputs are ``scale`` times the features, centred and divided by the root
+    of their mean squared length, and the head is scaled to match. The authors' options to adjust losses by
+    the size of a group are not here.
+
+    A group is a class on a labelled background.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    groups = groups_of(data, "group-dro")
+    check_classes(data, "group-dro", groups.classes)
+    features = data.scale * data.features[groups.rows].astype(np.float64)
+    mean = features.mean(axis=0)
+    spread = np.sqrt(((features - mean) ** 2).sum(axis=1).mean())
+    inputs = torch.from_numpy(((features - mean) / spread).astype(np.float32))
+    labels = torch.from_numpy(data.class_index[groups.rows])
+    group = torch.from_numpy(groups.group)
+    sizes = torch.bincount(group)
+    weight = torch.from_numpy((spread * data.head).astype(np.float32)).requires_grad_()
+    bias = torch.from_numpy((mean @ data.head).astype(np.float32)).requires_grad_()
+    optimiser = torch.optim.SGD([weight, bias], lr=_LEARNING_RATE, momentum=_MOMENTUM, weight_decay=l2)
+    share = torch.full((len(sizes),), 1 / len(sizes))
+    for _ in range(_STEPS):
+        losses = cross_entropy(inputs @ weight + bias, labels, reduction="none")
+        of_groups = torch.zeros(len(sizes)).index_add(0, group, losses) / sizes
+        share = torch.softmax(torch.log(share) + _GROUP_STEP * of_groups.detach(), dim=0)
+        optimiser.zero_grad()
+        (share @ of_groups).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    fitted = weight.detach().numpy().astype(np.float64) / spread
+    return _linear(data.scale * fitted, bias.detach().numpy() - mean @ fitted)
+
+
+def _linear(weight: np.ndarray, bias: np.ndarray) -> Mended:
+    return Mended(np.ascontiguousarray(weight, dtype=np.float32), bias.astype(np.float32))
+
+
+DFR = Mitigation(
+    name="dfr",
+    title="last layer refitted on group-balanced photos, with an L1 penalty",
+    source="Kirichenko et al. 2022, DFR (arXiv 2204.02937)",
+    fit=deep_feature_reweighting,
+    group_labels="fit",
+    needs=frozenset({"backgrounds"}),
+    settings={"c": (1.0, 0.3, 0.1)},
+)
+AFR = Mitigation(
+    name="afr",
+    title="last layer refitted with more weight on photos that the model gets wrong",
+    source="Qiu et al. 2023, AFR (arXiv 2306.11074)",
+    fit=automatic_feature_reweighting,
+    group_labels="choose",
+    settings={"gamma": (1.0, 2.0, 4.0, 8.0), "strength": (0.01, 0.1)},
+)
+GROUP_DRO = Mitigation(
+    name="group-dro",
+    title="last layer refitted for the group with the highest loss",
+    source="Sagawa et al. 2020, group DRO (arXiv 1911.08731), algorithm 1",
+    fit=group_dro,
+    group_labels="fit",
+    needs=frozenset({"backgrounds"}),
+    settings={"l2": (1e-5, 1e-4, 1e-3)},
+)

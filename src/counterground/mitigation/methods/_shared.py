@@ -1,0 +1,154 @@
+"""What several methods need: text heads, photos by class and background, and what is refused, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from counterground.errors import UsageError
+from counterground.mitigation._method import FitData
+from counterground.text import counted
+
+# Articles are left out, as in "A photo of {}."
+BACKGROUND_PROMPT = "A photo of {background}."
+CLASS_ON_BACKGROUND = "A photo of {class} on {background}."
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Divide by the length along the last axis."""
+    length = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.maximum(length, np.finfo(rows.dtype).tiny))
+
+
+def has_unit_rows(features: np.ndarray) -> bool:
+    """Whether features are embeddings of unit length, not the logits of a classifier."""
+    return bool(np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3))
+
+
+def encode(data: FitData, method: str, texts: Sequence[str]) -> np.ndarray:
+    """Return embeddings ``[t, d]`` of texts in float64, of unit length.
+
+    Raises:
+        UsageError: the model encodes no texts.
+    """
+    if data.encode_texts is None:
+        raise UsageError(f"{method} needs a model that encodes texts, such as a CLIP; use another method.")
+    return unit(np.asarray(data.encode_texts(list(texts)), dtype=np.float64))
+
+
+def encode_classes(data: FitData, method: str, templates: Sequence[str]) -> np.ndarray:
+    """Return embeddings ``[t, k, d]`` of every class in every template."""
+    texts = [template.replace("{}", name) for template in templates for name in data.class_names]
+    return encode(data, method, texts).reshape(len(templates), len(data.class_names), -1)
+
+
+def encode_backgrounds(data: FitData, method: str) -> np.ndarray:
+    """Return embeddings ``[b, d]`` of the names of the backgrounds, b at least 1.
+
+    Raises:
+        UsageError: no background has a name, or the model encodes no texts.
+    """
+    _check_backgrounds(data, method, at_least=1)
+    prompts = [BACKGROUND_PROMPT.replace("{background}", name) for name in data.background_names]
+    return encode(data, method, prompts)
+
+
+def encode_classes_on_backgrounds(data: FitData, method: str, prompt: str, at_least: int = 1) -> np.ndarray:
+    """Return embeddings ``[b, k, d]`` of every class on every background.
+
+    Raises:
+        UsageError: there are fewer than ``at_least`` backgrounds, or the model encodes no texts.
+    """
+    _check_backgrounds(data, method, at_least)
+    templates = [
+        prompt.replace("{background}", name).replace("{class}", "{}") for name in data.background_names
+    ]
+    return encode_classes(data, method, templates)
+
+
+def text_weight(data: FitData, embeddings: np.ndarray) -> np.ndarray:
+    """Return the ``weight`` ``[d, k]`` of a `Mended` made of one vector ``[k, d]`` for each class."""
+    return np.ascontiguousarray((data.scale * unit(embeddings)).T, dtype=np.float32)
+
+
+def check_classes(data: FitData, method: str, present: np.ndarray | None = None) -> None:
+    """Refuse to fit a head where a class has no photo, or where there is one class only.
+
+    Args:
+        data: what is fitted on.
+        method: named in the message.
+        present: class indices of the photos that are used; those of all photos if None.
+
+    Raises:
+        UsageError: that is so.
+    """
+    k = data.head.shape[1]
+    if k < 2:
+        raise UsageError(
+            f"{method} needs two classes or more; {data.class_names[0]!r} is the only one that competes."
+        )
+    absent = np.setdiff1d(np.arange(k), data.class_index if present is None else present)
+    if len(absent):
+        named = repr(data.class_names[absent[0]])
+        others = f" and {counted(len(absent) - 1, 'other class')}" if len(absent) > 1 else ""
+        kind = "photo" if present is None else "photo with a labelled background"
+        raise UsageError(
+            f"{method} has no {kind} of {named}{others} to be fitted on: add photos, let only classes with "
+            "photos compete, or use a method that works from texts."
+        )
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Photos with a labelled background, by class and background: the groups of the literature.
+
+    Attributes:
+        rows: ``[m]``, which photos have a label.
+        group: ``[m]``, from 0: the group of each of them.
+        classes: ``[g]``, the class of each group.
+        backgrounds: ``[g]``, the background of each group, from 0.
+        background_names: their names.
+    """
+
+    rows: np.ndarray
+    group: np.ndarray
+    classes: np.ndarray
+    backgrounds: np.ndarray
+    background_names: tuple[str, ...]
+
+    def means(self, features: np.ndarray) -> np.ndarray:
+        """Return the mean features ``[g, d]`` of each group in float64."""
+        labelled = features[self.rows].astype(np.float64)
+        return np.stack([labelled[self.group == each].mean(axis=0) for each in range(len(self.classes))])
+
+
+def groups_of(data: FitData, method: str) -> Groups:
+    """Group the photos by class and background; those without a label are in no group.
+
+    Raises:
+        UsageError: fewer than two backgrounds are labelled, or one of them in a single photo.
+    """
+    rows = np.flatnonzero([label is not None for label in data.background])
+    labels = data.background[rows].astype(str)
+    names, background, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        found = f"{str(names[0])!r} alone" if len(names) else "none"
+        raise UsageError(f"{method} needs photos on two labelled backgrounds or more, and there is {found}.")
+    if (single := np.flatnonzero(counts == 1)).size:
+        raise UsageError(
+            f"{method} cannot learn the background {str(names[single[0]])!r} from a single photo: add photos "
+            "of it, or give it the label of a similar background."
+        )
+    pairs = np.stack([data.class_index[rows], background], axis=1)
+    groups, group = np.unique(pairs, axis=0, return_inverse=True)
+    return Groups(rows, group.reshape(-1), groups[:, 0], groups[:, 1], tuple(names.tolist()))
+
+
+def _check_backgrounds(data: FitData, method: str, at_least: int) -> None:
+    if len(data.background_names) < at_least:
+        number = "one background" if at_least == 1 else "two backgrounds"
+        raise UsageError(
+            f"{method} needs the names of {number} or more: label the backgrounds of the photos."
+        )

@@ -1,0 +1,112 @@
+"""Prompt templates: all of OpenAI's, or those that separate the classes most (SAGE)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from counterground.errors import UsageError
+from counterground.mitigation._method import FitData, Mended, Mitigation
+from counterground.mitigation.methods._shared import encode_classes, text_weight
+from counterground.photos import prompt_templates
+
+
+def template_ensemble(data: FitData) -> Mended:
+    """Average the unit text embeddings of a class over OpenAI's 80 templates, and normalise again.
+
+    Radford et al. 2021, "Learning transferable visual models from natural language supervision", section
+    3.1.4: ensembles are made in embedding space.
+    """
+    embeddings = encode_classes(data, "template-ensemble", prompt_templates("openai"))
+    return Mended(weight=text_weight(data, embeddings.mean(axis=0)))
+
+
+def sage(data: FitData, *, templates: int) -> Mended:
+    """Classify each photo with the templates under which its classes are furthest apart.
+
+    Ye et al. 2025, "SAGE: spuriousness-aware guided prompt exploration" (arXiv 2511.13005), as in class
+    ``SAGE`` of the authors' code (wenqian-ye/spurious_vlm): of OpenAI's 80 templates a photo gets the
+    ``templates`` ones with the largest difference between its highest and its lowest cosine similarity with
+    the classes. Their embeddings are averaged for each class and normalised.
+
+    The weight is ``[d, t * k]``, one column for each template and class; a hook chooses among them for each
+    photo, so this head is not linear and cannot be exported.
+    """
+    embeddings = encode_classes(data, "sage", prompt_templates("openai"))
+    _check_two_classes(embeddings, data, "sage")
+    t, k, d = embeddings.shape
+    products = np.einsum("tkd,skd->kts", embeddings, embeddings).astype(np.float32)
+    return Mended(
+        weight=np.ascontiguousarray(embeddings.reshape(t * k, d).T, dtype=np.float32),
+        logit_hook=partial(_best_templates, products=products, number=templates, scale=data.scale),
+    )
+
+
+def _best_templates(
+    similarities: np.ndarray, *, products: np.ndarray, number: int, scale: float
+) -> np.ndarray:
+    """Return ``[n, k]`` logits of the best templates of each photo.
+
+    Args:
+        similarities: ``[n, t * k]``, of photos with every class in every template.
+        products: ``[k, t, t]``, between the embeddings of one class in two templates; they give the length
+            of the mean of any of them.
+        number: how many templates a photo gets.
+        scale: of the logits.
+    """
+    k, t, _ = products.shape
+    similarities = similarities.reshape(-1, t, k)
+    separation = similarities.max(axis=2) - similarities.min(axis=2)
+    best = np.argsort(-separation, axis=1, kind="stable")[:, :number]
+    chosen = np.zeros(separation.shape, dtype=np.float32)
+    np.put_along_axis(chosen, best, 1 / number, axis=1)
+    means = np.einsum("nt,ntk->nk", chosen, similarities)
+    lengths = np.stack([((chosen @ each) * chosen).sum(axis=1) for each in products], axis=1)
+    return np.asarray(scale * means / np.sqrt(lengths))
+
+
+def sage_set(data: FitData, *, templates: int) -> Mended:
+    """Choose templates as SAGE does, but the same for all photos: by the mean separation on these photos.
+
+    A variant of ours of Ye et al. 2025 (see `sage`), so that the head stays linear and can be exported.
+    """
+    embeddings = encode_classes(data, "sage-set", prompt_templates("openai"))
+    _check_two_classes(embeddings, data, "sage-set")
+    t, k, d = embeddings.shape
+    weight = embeddings.reshape(t * k, d).T.astype(data.features.dtype)
+    separation = np.ptp((data.features @ weight).reshape(-1, t, k), axis=2).mean(axis=0)
+    best = np.argsort(-separation, kind="stable")[:templates]
+    return Mended(weight=text_weight(data, embeddings[best].mean(axis=0)))
+
+
+def _check_two_classes(embeddings: np.ndarray, data: FitData, method: str) -> None:
+    if embeddings.shape[1] < 2:
+        raise UsageError(f"{method} compares classes; {data.class_names[0]!r} is the only one that competes.")
+
+
+_SOURCE = "Ye et al. 2025, SAGE (arXiv 2511.13005)"
+
+TEMPLATE_ENSEMBLE = Mitigation(
+    name="template-ensemble",
+    title="OpenAI's 80 prompt templates, averaged",
+    source="Radford et al. 2021, section 3.1.4",
+    fit=template_ensemble,
+    needs=frozenset({"texts"}),
+)
+SAGE = Mitigation(
+    name="sage",
+    title="for each photo the templates that separate its classes most",
+    source=_SOURCE,
+    fit=sage,
+    needs=frozenset({"texts"}),
+    settings={"templates": (1, 5, 10)},
+)
+SAGE_SET = Mitigation(
+    name="sage-set",
+    title="the templates that separate the classes most on average",
+    source=f"a variant of {_SOURCE}",
+    fit=sage_set,
+    needs=frozenset({"texts"}),
+    settings={"templates": (1, 5, 10)},
+)

@@ -1,0 +1,280 @@
+"""What mitigations did to one model: ``mitigation.json``, and the table made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from counterground.errors import CounterGroundError
+from counterground.results._model_scores import SIGNIFICANT
+from counterground.results._numbers import NOTHING, Estimate, p_value, percent
+from counterground.results._scores_table import TextFormat
+from counterground.results.tables import (
+    Cell,
+    Column,
+    Table,
+    html_table,
+    latex_table,
+    markdown_table,
+    rich_table,
+)
+from counterground.text import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+MITIGATION_FILE = "mitigation.json"
+HALF, CHEAP = 0.5, 0.01
+"""A method that cuts the drop by this share, at a cost of at most so much of common accuracy."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Figure(_Record):
+    """A fraction with its 95 % interval; ``p_holm`` of a difference, corrected over all that were tested."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_holm: float | None = None
+
+    @property
+    def estimate(self) -> Estimate:
+        """The figure as tables write it."""
+        return Estimate(self.value, self.low, self.high)
+
+    @property
+    def significant(self) -> bool:
+        """Whether a difference is, after correction."""
+        return self.p_holm is not None and self.p_holm < SIGNIFICANT
+
+
+class Accuracies(_Record):
+    """Accuracies of one model on the judged photos; ``side_effects``: drops by other shortcuts, by name."""
+
+    common: Figure
+    counter: Figure
+    drop: Figure
+    worst_group: float | None
+    side_effects: dict[str, Figure] = {}
+
+
+class ExportedHead(_Record):
+    """A head in a safetensors file: fitted on all photos, and therefore not the one that was judged."""
+
+    file: str
+    setting: dict[str, Any]
+    photos: int
+    clusters: int
+
+
+class MethodRecord(_Record):
+    """One method.
+
+    Attributes:
+        name: of the method.
+        title: what it does.
+        source: who proposed it.
+        model: what tables call the mended model.
+        group_labels: at each step (``fit``, ``choose``), ``used`` or ``not used``.
+        chosen_by: the criterion of the choice; None where there was one setting only.
+        tried: how many settings were.
+        settings: the chosen one of each part.
+        mended: accuracies.
+        cost: accuracy on common photos, of the model less the mended model.
+        gain: the drop, of the model less the mended model.
+        relief: likewise for each side effect; below 0 the other reliance has grown.
+        head: what was exported; None, and ``not_exported`` says why.
+        cpu_seconds: processor time of fitting and choosing, all cores together.
+    """
+
+    name: str
+    title: str
+    source: str
+    model: str
+    group_labels: dict[str, str]
+    chosen_by: str | None
+    tried: int
+    settings: list[dict[str, Any]]
+    mended: Accuracies
+    cost: Figure
+    gain: Figure
+    relief: dict[str, Figure] = {}
+    head: ExportedHead | None = None
+    not_exported: str | None = None
+    cpu_seconds: float
+
+    @property
+    def halves_cheaply(self) -> bool:
+        """Whether, by its point estimates, half of the drop goes at a cost of at most one point."""
+        before = (self.gain.value or 0.0) + (self.mended.drop.value or 0.0)
+        return (
+            before > 0
+            and (self.gain.value or 0.0) >= HALF * before
+            and self.cost.value is not None
+            and self.cost.value <= CHEAP
+        )
+
+
+class MitigationRecord(_Record):
+    """``mitigation.json``: one model, before and after each method.
+
+    Attributes:
+        model: what tables call it.
+        benchmark: name and version of the photos.
+        contrast: of which ``common`` is the left side, ``counter`` the right one, ``drop`` the difference.
+        parts: photos and clusters of each of the parts, which take turns to fit, choose and judge.
+        seed: of the parts, and of what methods draw.
+        unmended: accuracies of the model itself on the same photos.
+        methods: as they were named.
+        left_out: methods that could not be used, and why.
+        side_effects: what each of them is.
+        not_measured: side effects that were not, and why.
+        notes: what else readers must know.
+    """
+
+    model: str
+    benchmark: str
+    contrast: str
+    parts: list[dict[str, int]]
+    seed: int
+    unmended: Accuracies
+    methods: list[MethodRecord]
+    left_out: dict[str, str] = {}
+    side_effects: dict[str, str] = {}
+    not_measured: dict[str, str] = {}
+    notes: list[str] = []
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the table says, no stronger than its tests."""
+        drop = self.unmended.drop.estimate
+        lines = [f"The drop of {self.model} is {drop.text} points {drop.interval}.".replace(" .", ".")]
+        smaller = [each for each in self.methods if each.gain.significant and (each.gain.value or 0) > 0]
+        lines.append(
+            f"It is significantly smaller with {_listed(smaller)}."
+            if smaller
+            else "No method makes it significantly smaller."
+        )
+        cheap = [each for each in self.methods if each.halves_cheaply]
+        lines.append(
+            "At least half of it is gone, at a cost of at most 1 point on common photos, with "
+            f"{_listed(cheap)} (point estimates)."
+            if cheap
+            else "With none of them half of it is gone at a cost of at most 1 point on common photos."
+        )
+        return lines
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """A row for the model and for each method, fractions, as ``mitigation.csv`` holds them."""
+        rows = [{"method": None, "model": self.model, **_columns(self.unmended)}]
+        for each in self.methods:
+            changes = {"cost": each.cost, "gain": each.gain}
+            changes |= {f"{name}_relief": figure for name, figure in each.relief.items()}
+            rows.append(
+                {
+                    "method": each.name,
+                    "model": each.model,
+                    **_columns(each.mended),
+                    **{key: value for name, of in changes.items() for key, value in _ends(name, of).items()},
+                    "settings": "; ".join(map(_setting, each.settings)),
+                }
+            )
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def write(self, style: TextFormat) -> str:
+        """Return it as ``csv``, ``json`` (fractions), ``markdown`` or ``latex`` (percent)."""
+        if style == "csv":
+            return self.rows.write_csv().rstrip("\n")
+        if style == "json":
+            return self.model_dump_json(indent=2)
+        return latex_table(self.table) if style == "latex" else markdown_table(self.table)
+
+    @property
+    def table(self) -> Table:
+        """The same for readers: percent, differences in points, with intervals."""
+        effects = list(self.side_effects)
+        columns = [Column("Method"), *(Column(title, True) for title in ("Drop", "Gain", "p (Holm)", "Cost"))]
+        columns += [Column(title, True) for title in ("Common", "Counter", "Worst group")]
+        columns += [Column(f"{name.capitalize()} drop", True) for name in effects]
+        columns.append(Column("Labels"))
+        own = self.unmended
+        none = Cell(NOTHING)
+        rows = [[Cell("(none)"), _cell(own.drop), none, none, none, *self._accuracies(own), none]]
+        for each in self.methods:
+            changes = [_cell(each.gain), Cell(p_value(each.gain.p_holm)), _cell(each.cost)]
+            labels = " and ".join(step for step, used in each.group_labels.items() if used == "used")
+            accuracies = self._accuracies(each.mended)
+            rows.append(
+                [Cell(each.name), _cell(each.mended.drop), *changes, *accuracies, Cell(labels or "none")]
+            )
+        return Table(columns, rows, self._caption())
+
+    def _accuracies(self, of: Accuracies) -> list[Cell]:
+        effects = [_cell(of.side_effects.get(name, Figure())) for name in self.side_effects]
+        return [_cell(of.common), _cell(of.counter), Cell(percent(of.worst_group)), *effects]
+
+    def _caption(self) -> str:
+        effects = "".join(f" {name.capitalize()} drop: {text}." for name, text in self.side_effects.items())
+        photos = counted(sum(part["photos"] for part in self.parts), "photo")
+        return (
+            f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, "
+            "differences in points; 95 % intervals for other photos; those of gain and cost are paired. "
+            "Gain: how much the drop shrinks. Cost: how much accuracy on common photos is lost. Labels: at "
+            "which steps labels of backgrounds were used. Each photo was judged by a head that was fitted "
+            "and chosen on other clusters."
+            f"{effects}"
+        )
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Build the table for the width at hand."""
+        yield rich_table(self.table, options.max_width)
+
+    def _repr_html_(self) -> str:
+        return html_table(self.table)
+
+
+def read_mitigation(folder: Path) -> MitigationRecord:
+    """Read what `counterground mitigate` wrote into a folder.
+
+    Raises:
+        CounterGroundError: it holds nothing of the kind, or it is damaged.
+    """
+    path = folder / MITIGATION_FILE
+    if not path.is_file():
+        raise CounterGroundError(
+            f"{folder} has no {MITIGATION_FILE}: make one with `counterground mitigate`."
+        )
+    try:
+        return MitigationRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise CounterGroundError(f"{path} is damaged or of another version: mitigate again.") from error
+
+
+def _listed(methods: list[MethodRecord]) -> str:
+    return ", ".join(each.name for each in methods)
+
+
+def _setting(setting: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in setting.items()) or "-"
+
+
+def _cell(figure: Figure) -> Cell:
+    return Cell(figure.estimate.text, figure.estimate.interval)
+
+
+def _ends(name: str, figure: Figure) -> dict[str, float | None]:
+    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+
+
+def _columns(of: Accuracies) -> dict[str, float | None]:
+    named = {"common": of.common, "counter": of.counter, "drop": of.drop}
+    named |= {f"{name}_drop": figure for name, figure in of.side_effects.items()}
+    columns = {key: value for name, figure in named.items() for key, value in _ends(name, figure).items()}
+    return {**columns, "worst_group": of.worst_group}

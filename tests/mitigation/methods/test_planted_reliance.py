@@ -1,0 +1,66 @@
+"""What each method does to a reliance that was planted, and that its README says the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from toy_world import METHODS, planted_table
+
+from counterground.mitigation import methods
+
+HALVE = (
+    "background-prompts",
+    "text-projection",
+    "text-calibration",
+    "roboshot",
+    "text-subtraction",
+    "image-projection",
+    "balanced-prototypes",
+    "afr",
+    "dfr",
+    "group-dro",
+    "background-subtraction",
+    "foreground",
+)
+CHEAP = ("background-prompts", "image-projection", "roboshot")
+
+
+@pytest.fixture(scope="module")
+def table():
+    return planted_table()
+
+
+@pytest.fixture(scope="module")
+def drops(table):
+    return {name: common - counter for name, (common, counter) in table.items()}
+
+
+def test_the_unmended_head_relies_on_the_background(table, drops):
+    assert table["unmended"][0] > 99
+    assert drops["unmended"] > 40
+
+
+@pytest.mark.parametrize("name", HALVE)
+def test_the_drop_is_halved(name, drops):
+    assert abs(drops[name]) < drops["unmended"] / 2
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_it_costs_little_on_common_photos(name, table):
+    assert table["unmended"][0] - table[name][0] < 1.5
+
+
+@pytest.mark.parametrize("name", sorted({each.name for each in METHODS} - set(HALVE)))
+def test_what_knows_nothing_of_backgrounds_does_not_halve_it(name, drops):
+    assert drops[name] > drops["unmended"] / 2
+
+
+def test_the_readme_has_these_figures(table):
+    text = (Path(methods.__file__).parent / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `?([\w-]+)`? \| ([\d.]+) \| ([\d.]+) \| (-?[\d.]+) \|", text, re.MULTILINE)
+    printed = {name: (float(common), float(counter)) for name, common, counter, _ in rows}
+    assert set(printed) == set(table)
+    for name, expected in table.items():
+        assert printed[name] == pytest.approx(expected, abs=1.0), name

@@ -1,0 +1,77 @@
+"""Class means, against scikit-learn's nearest centroid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.neighbors import NearestCentroid
+from toy_world import World, fit
+
+WORLD = World(d=24)
+PHOTOS, OTHERS = WORLD.photos(400, 0.8), WORLD.photos(200, 0.5)
+DATA = WORLD.data(PHOTOS)
+
+
+def distances(centroids):
+    return euclidean_distances(OTHERS.features, centroids, squared=True)
+
+
+def shifted(mended):
+    """Logits are half the negative squared distance, but for what all classes of a photo share."""
+    logits = mended.logits(OTHERS.features).astype(float) / DATA.scale
+    return logits - logits[:, :1]
+
+
+def test_prototypes_are_the_nearest_centroid():
+    centroid = NearestCentroid().fit(PHOTOS.features, PHOTOS.class_index)
+    mended = fit("prototypes", DATA)
+    expected = -distances(centroid.centroids_) / 2
+    np.testing.assert_allclose(shifted(mended), expected - expected[:, :1], atol=1e-5)
+    np.testing.assert_array_equal(
+        mended.logits(OTHERS.features).argmax(axis=1), centroid.predict(OTHERS.features)
+    )
+
+
+def test_balanced_prototypes_weigh_each_background_of_a_class_alike():
+    weight = np.array(
+        [
+            1 / np.sum((PHOTOS.class_index == k) & (PHOTOS.background == b))
+            for k, b in zip(PHOTOS.class_index, PHOTOS.background, strict=True)
+        ]
+    )
+    centroids = [
+        np.average(PHOTOS.features[rows], axis=0, weights=weight[rows])
+        for rows in (PHOTOS.class_index == k for k in range(8))
+    ]
+    expected = -distances(centroids) / 2
+    np.testing.assert_allclose(
+        shifted(fit("balanced-prototypes", DATA)), expected - expected[:, :1], atol=1e-5
+    )
+
+
+def test_they_do_not_change_when_photos_of_one_group_are_repeated():
+    rows = np.flatnonzero((PHOTOS.class_index == 0) & (PHOTOS.background == "grass"))
+    twice = np.concatenate([np.arange(400), rows])
+    repeated = replace(
+        DATA,
+        features=DATA.features[twice],
+        class_index=DATA.class_index[twice],
+        background=DATA.background[twice],
+    )
+    for name, same in (("balanced-prototypes", True), ("prototypes", False)):
+        change = fit(name, repeated).weight - fit(name, DATA).weight
+        assert (np.abs(change).max() < 1e-4) == same
+
+
+def test_a_class_seen_on_one_background_keeps_its_plain_mean():
+    kept = (PHOTOS.class_index != 0) | (PHOTOS.background == "grass")
+    fewer = replace(
+        DATA,
+        features=DATA.features[kept],
+        class_index=DATA.class_index[kept],
+        background=DATA.background[kept],
+    )
+    plain, balanced = fit("prototypes", fewer), fit("balanced-prototypes", fewer)
+    np.testing.assert_allclose(balanced.weight[:, 0], plain.weight[:, 0], atol=1e-5)

@@ -1,0 +1,113 @@
+"""What cannot be fitted is said in one line that names the method, the culprit and the remedy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy_world import METHODS, World
+
+from counterground.errors import UsageError
+
+WORLD = World(d=24)
+PHOTOS = WORLD.photos(200, 0.6)
+DATA = WORLD.data(PHOTOS)
+FITTED = ("prototypes", "balanced-prototypes", "afr", "dfr", "group-dro")
+BY_LABEL = ("image-projection", "balanced-prototypes", "dfr", "group-dro")
+
+
+def refusal(method, data):
+    setting = {name: values[0] for name, values in method.settings.items()}
+    with pytest.raises(UsageError) as caught:
+        method.fit(data, **setting)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith(method.name)
+    assert line.endswith(".")
+    return line
+
+
+def named(names):
+    return pytest.mark.parametrize(
+        "method", [each for each in METHODS if each.name in names], ids=lambda m: m.name
+    )
+
+
+def having(need):
+    return named([each.name for each in METHODS if need in each.needs])
+
+
+def rows(kept):
+    return replace(
+        DATA,
+        features=DATA.features[kept],
+        class_index=DATA.class_index[kept],
+        background=DATA.background[kept],
+    )
+
+
+@named([*FITTED, "image-projection", "sage", "sage-set"])
+def test_one_class(method):
+    only = replace(rows(PHOTOS.class_index == 0), head=DATA.head[:, :1], class_names=("ox",))
+    assert "'ox' is the only one" in refusal(method, only)
+
+
+@named([*FITTED, "image-projection"])
+def test_a_class_without_a_photo(method):
+    line = refusal(method, rows(~np.isin(PHOTOS.class_index, [2, 5])))
+    assert "'goose' and 1 other class" in line
+
+
+@named(BY_LABEL)
+def test_a_class_none_of_whose_photos_has_a_label(method):
+    background = np.where(PHOTOS.class_index == 2, None, PHOTOS.background)
+    assert "no photo with a labelled background of 'goose'" in refusal(
+        method, replace(DATA, background=background)
+    )
+
+
+@named(BY_LABEL)
+def test_a_background_in_a_single_photo(method):
+    background = PHOTOS.background.copy()
+    background[17] = "moon"
+    assert "'moon' from a single photo" in refusal(method, replace(DATA, background=background))
+
+
+@named(BY_LABEL)
+def test_a_single_background(method):
+    background = np.full(200, "grass", dtype=object)
+    assert "'grass' alone" in refusal(method, replace(DATA, background=background))
+
+
+@named(BY_LABEL)
+def test_no_labels(method):
+    assert "there is none" in refusal(method, replace(DATA, background=np.full(200, None)))
+
+
+@named(["image-projection"])
+def test_backgrounds_that_cannot_be_told_from_classes(method):
+    background = np.array([WORLD.backgrounds[each % 4] for each in PHOTOS.class_index], dtype=object)
+    assert "a class with photos on two labelled backgrounds" in refusal(
+        method, replace(DATA, background=background)
+    )
+
+
+@having("texts")
+def test_a_model_without_texts(method):
+    assert "a model that encodes texts" in refusal(method, replace(DATA, encode_texts=None))
+
+
+@named(["background-prompts", "text-projection", "text-calibration", "roboshot", "text-subtraction"])
+def test_backgrounds_without_names(method):
+    assert "background" in refusal(method, replace(DATA, background_names=()))
+
+
+@named(["text-calibration", "roboshot", "text-subtraction"])
+def test_the_name_of_a_single_background(method):
+    assert "two backgrounds" in refusal(method, replace(DATA, background_names=("grass",)))
+
+
+@having("masks")
+def test_no_masks(method):
+    assert "needs masks" in refusal(method, replace(DATA, background_features=None, foreground_features=None))

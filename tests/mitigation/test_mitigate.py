@@ -1,0 +1,273 @@
+"""Mending a model: every photo is judged once, by a head that saw nothing of its cluster."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmark
+
+import counterground as cg
+from counterground.errors import CounterGroundError, UsageError
+from counterground.mitigation import Mended, Mitigation
+from counterground.results import read_mitigation
+
+ROOM = Path(cg.__file__).parent / "mitigation"
+
+
+def of(record, name):
+    return next(each for each in record.methods if each.name == name)
+
+
+def test_the_folder_is_a_run_of_the_model_and_of_each_mended_one(mended, planted):
+    run = cg.open_run(mended.run.path)
+    names = [model.name for model in run.info.models]
+    assert names == [
+        "Planted",
+        *(f"Planted + {name}" for name in [each.name for each in mended.record.methods]),
+    ]
+    counts = run.predictions.group_by("model").agg(pl.col("path").n_unique(), pl.len())
+    assert counts.select("path", "len").unique().rows() == [(len(planted), len(planted))]
+    assert cg.compare(run).robustness.points.height == len(names)
+
+
+def test_the_unmended_model_is_predicted_as_evaluate_does(mended, planted, tmp_path):
+    alone = cg.evaluate(planted, Planted(), out=tmp_path / "alone", report=False)
+    columns = ["path", "predicted_index", "correct", "confidence"]
+    own = mended.run.predictions.filter(model="Planted").select(columns)
+    assert own.equals(alone.predictions.select(columns))
+
+
+def test_figures_are_those_of_the_runs_scores_and_of_its_comparison(mended):
+    run, record = mended.run, mended.record
+    overall = run.scores.filter(pl.col("class_index").is_null())
+    for model, found in [
+        ("Planted", record.unmended),
+        *((each.model, each.mended) for each in record.methods),
+    ]:
+        rows = overall.filter(model=model)
+        for figure, metric, group in (
+            (found.common, "accuracy", "common"),
+            (found.counter, "accuracy", "counter"),
+            (found.drop, "drop", None),
+        ):
+            row = rows.filter(pl.col("metric") == metric, pl.col("group").eq_missing(pl.lit(group)))
+            assert row.select("value", "low", "high").row(0) == (figure.value, figure.low, figure.high)
+    for each in record.methods:
+        assert each.cost.value == pytest.approx(record.unmended.common.value - each.mended.common.value)
+        assert each.gain.value == pytest.approx(record.unmended.drop.value - each.mended.drop.value)
+        assert each.cost.low <= each.cost.value <= each.cost.high
+
+
+def test_a_planted_reliance_goes_with_the_backgrounds_and_stays_with_templates(mended):
+    record = mended.record
+    assert record.unmended.drop.value > 0.7
+    projected, templates = of(record, "text-projection"), of(record, "template-ensemble")
+    assert projected.gain.low > 0.5
+    assert projected.gain.significant
+    assert projected.halves_cheaply
+    assert not templates.gain.significant
+    assert "text-projection" in record.sentences[1]
+    assert "template-ensemble" not in " ".join(record.sentences)
+
+
+def test_no_head_predicts_a_cluster_that_it_was_fitted_or_chosen_on(planted, tmp_path):
+    seen = []
+
+    def remember(data, *, c):
+        seen.append((c, data.features))
+        return Mended(weight=data.scale * data.head * c)
+
+    method = Mitigation("remember", "", "", remember, settings={"c": (1.0, 2.0)})
+    found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run", watermark=False, figure=False)
+    sizes = [part["photos"] for part in found.record.parts]
+    fitted = [len(features) for c, features in seen if c == 1.0][:3]
+    assert sorted(fitted) == sorted(sizes)
+    assert sum(sizes) == len(planted)
+    assert (
+        len({features.tobytes() for _, features in seen}) == 4
+    )  # three parts, and all photos for the export
+
+
+@pytest.mark.parametrize(("labels", "shown"), [("none", False), ("choose", False), ("fit", True)])
+def test_a_method_sees_labels_only_where_it_says_so(planted, tmp_path, labels, shown):
+    known = []
+
+    def look(data):
+        known.append({each is not None for each in (*data.background, *data.group)})
+        return Mended(weight=data.scale * data.head)
+
+    method = Mitigation("look", "", "", look, group_labels=labels)
+    found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run", watermark=False, figure=False)
+    assert known == [{shown}] * 4
+    assert of(found.record, "look").group_labels["fit"] == ("used" if shown else "not used")
+
+
+def test_the_worst_group_chooses_with_labels_and_balanced_accuracy_without(planted, tmp_path):
+    """Two heads: the model's own, right on common photos alone, and one that is always a little right."""
+
+    def either(data, *, kind):
+        if kind == "own":
+            return Mended(weight=data.scale * data.head)
+        return Mended(weight=data.scale * data.encode_texts([f"{name} on grass" for name in CLASSES]).T)
+
+    settings = {"kind": ("own", "counter")}
+    methods = [
+        Mitigation("with", "", "", either, group_labels="choose", settings=settings),
+        Mitigation("without", "", "", either, settings=settings),
+    ]
+    record = cg.mitigate(
+        planted, Planted(), methods, out=tmp_path / "run", watermark=False, figure=False
+    ).record
+    assert [each["kind"] for each in of(record, "with").settings] == ["counter"] * 3
+    assert of(record, "with").chosen_by.startswith("the lower of common and counter")
+    assert of(record, "without").chosen_by == "accuracy, averaged over classes"
+
+
+def test_a_watermark_that_hides_the_object_is_seen_and_size_is_told_apart(mended):
+    record = mended.record
+    assert set(record.side_effects) == {"size", "watermark"}
+    assert record.not_measured == {}
+    for each in record.methods:
+        for name, relief in each.relief.items():
+            before, after = record.unmended.side_effects[name], each.mended.side_effects[name]
+            assert relief.value == pytest.approx(before.value - after.value)
+
+
+def test_without_sizes_and_watermark_their_effects_are_named_as_not_measured(tmp_path):
+    benchmark = planted_benchmark(object_area=None)
+    found = cg.mitigate(
+        benchmark, Planted(), "template-ensemble", out=tmp_path / "run", watermark=False, figure=False
+    )
+    assert set(found.record.not_measured) == {"size", "watermark"}
+    assert "no masks and no boxes" in found.record.not_measured["size"]
+
+
+def test_the_record_is_read_back_and_the_table_holds_every_method(mended):
+    record = read_mitigation(mended.run.path)
+    assert record == mended.record
+    table = pl.read_csv(mended.run.path / "mitigation.csv")
+    assert table["method"].to_list() == [None, *(each.name for each in record.methods)]
+    assert table["gain"].to_list()[1:] == [pytest.approx(each.gain.value) for each in record.methods]
+    for style in ("csv", "json", "markdown", "latex"):
+        assert all(each.name in record.write(style) for each in record.methods)
+    assert json.loads(record.write("json"))["model"] == "Planted"
+
+
+def test_the_run_says_how_to_repeat_it(mended):
+    from counterground.results import repeat_command
+
+    command = repeat_command(mended.run)
+    assert command.startswith("counterground mitigate BENCHMARK -m ")
+    assert command.count(" -m ") == 1
+    assert command.count(" --method ") == len(mended.record.methods)
+
+
+def test_a_report_of_the_run_has_every_model(mended, tmp_path):
+    cg.write_report(mended.run, tmp_path / "report.html", photos=False)
+    page = (tmp_path / "report.html").read_text()
+    assert all(each.model in page for each in mended.record.methods)
+
+
+def test_an_exported_head_is_read_by_numpy_alone(mended, planted):
+    """The example of the room's README, on the features of the photos."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOM / "README.md").read_text(), re.DOTALL)
+    assert len(code.splitlines()) <= 20
+    example: dict = {}
+    exec(code, example)  # noqa: S102
+    features = np.random.default_rng(0).normal(size=(7, Planted.dim)).astype(np.float32)
+    exported = [each for each in mended.record.methods if each.head]
+    assert len(exported) == 4
+    for each in exported:
+        file = mended.run.path / each.head.file
+        expected = cg.read_head(file).logits(features)
+        np.testing.assert_allclose(example["load_head"](file)(features), expected, rtol=1e-4, atol=1e-4)
+        assert each.head.photos == len(planted)
+    assert of(mended.record, "sage").not_exported == "it calls a function, which no file of numbers holds"
+
+
+def test_a_head_with_every_part_is_exported_whole(planted, tmp_path):
+    random = np.random.default_rng(1)
+
+    def whole(data):
+        d, k = data.head.shape
+        bias, shift = random.normal(size=k).astype(np.float32), random.normal(size=d).astype(np.float32)
+        projection = random.normal(size=(d, d)).astype(np.float32)
+        made.append(Mended(data.head, bias, projection, shift, normalise=True))
+        return made[-1]
+
+    made: list[Mended] = []
+    found = cg.mitigate(
+        planted,
+        Planted(),
+        Mitigation("whole", "", "", whole),
+        out=tmp_path / "run",
+        watermark=False,
+        figure=False,
+    )
+    features = random.normal(size=(5, Planted.dim)).astype(np.float32)
+    again = cg.read_head(found.run.path / found.record.methods[0].head.file)
+    np.testing.assert_array_equal(again.logits(features), made[-1].logits(features))
+
+
+def test_the_same_seed_gives_the_same_run_and_a_finished_one_may_be_repeated(mended, planted, tmp_path):
+    again = cg.mitigate(
+        planted, Planted(), [each.name for each in mended.record.methods], out=tmp_path / "again"
+    )
+    assert again.run.predictions.equals(mended.run.predictions)
+    once = cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once", watermark=False, figure=False)
+    cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once", watermark=False, figure=False)
+    with pytest.raises(CounterGroundError, match="--overwrite"):
+        cg.mitigate(planted, Planted(), "sage-set", out=once.run.path, watermark=False, figure=False)
+
+
+def test_all_names_what_a_classifier_cannot_have(tmp_path):
+    found = cg.mitigate(
+        planted_benchmark(), PlantedClassifier(), "all", out=tmp_path / "run", watermark=False, figure=False
+    )
+    used = {each.name for each in found.record.methods}
+    assert {"image-projection", "balanced-prototypes", "dfr"} <= used
+    assert "a model with texts, and PlantedClassifier is a classifier" in found.record.left_out["roboshot"]
+    assert {each.name for each in cg.list_mitigations()} == used | set(found.record.left_out)
+
+
+def _grey(data):
+    return Mended(weight=data.head[:, :2])
+
+
+def _broken(data):
+    raise ZeroDivisionError("half a photo")
+
+
+@pytest.mark.parametrize(
+    ("model", "methods", "changes", "message"),
+    [
+        (Planted, "dfrr", {}, "There is no method 'dfrr'.*Did you mean 'dfr'"),
+        (Planted, (), {}, "No method was named"),
+        (PlantedClassifier, "roboshot", {}, "roboshot needs a model with texts, and PlantedClassifier is"),
+        (Planted, "roboshot", {"background": None}, "needs labels of backgrounds, and planted has none"),
+        (Planted, "foreground", {}, "needs masks of the objects, and planted has none"),
+        (Planted, "all", {"group": None}, "planted has no class with photos on both sides of drop.*discover"),
+        (Planted, "all", {"cluster": ["one"] * 108}, "crab photos, .* have fewer than 3: add photos"),
+        (Planted, Mitigation("grey", "", "", _grey), {}, r"grey returned logits \(\d+, 2\) for"),
+        (
+            Planted,
+            Mitigation("broken", "", "", _broken),
+            {},
+            "broken failed: ZeroDivisionError: half a photo",
+        ),
+        ([Planted(), PlantedClassifier()], "all", {}, "One model at a time, not 2"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(tmp_path, model, methods, changes, message):
+    given = model() if callable(model) else model
+    with pytest.raises(CounterGroundError, match=message) as refused:
+        cg.mitigate(planted_benchmark(**changes), given, methods, out=tmp_path / "run", watermark=False)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_model_whose_head_is_fitted_is_refused(planted, tmp_path):
+    with pytest.raises(UsageError, match="has no head of its own"):
+        cg.mitigate(planted, "efficientnet-lite0?head=knn", "all", out=tmp_path / "run")
