@@ -44,6 +44,7 @@ from counterground.metrics._design import (
     check_contrast,
     name_problem,
 )
+from counterground.metrics._decomposition import BACKGROUND as BACKGROUND_EFFECT
 from counterground.metrics._effects import EFFECTS_SCHEMA, SWAP_DESIGN, swap_design, swap_effects
 from counterground.metrics._expression import Condition, Side, selection
 from counterground.metrics._intervals import (
@@ -103,6 +104,7 @@ from counterground.metrics._stratification import cluster_columns
 from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_with_errors
 
 __all__ = [
+    "BACKGROUND_EFFECT",
     "ADJUSTED_SCHEMA",
     "AGREEMENT_SCHEMA",
     "BREAKDOWN_SCHEMA",

@@ -8,14 +8,16 @@ from functools import cached_property
 
 from markupsafe import Markup, escape
 
-from counterground.metrics import DROP, Contrast
+from counterground.metrics import BACKGROUND_EFFECT, DROP, Contrast
 from counterground.results import Estimate, ModelScores, contrast_titles
 from counterground.text import legible
 
 
 @dataclass(frozen=True)
 class Words:
-    """A contrast in words: the drop is about backgrounds, any other about whatever its sides select."""
+    """A contrast in words: the drop and the background effect are about backgrounds, any other about
+    whatever its sides select.
+    """
 
     contrast: Contrast = DROP
 
@@ -25,24 +27,34 @@ class Words:
         return self.contrast == DROP
 
     @property
+    def is_effect(self) -> bool:
+        """Whether it is the effect of common instead of counter backgrounds on the same objects."""
+        return self.contrast == BACKGROUND_EFFECT
+
+    @property
+    def about_backgrounds(self) -> bool:
+        """Whether a difference above 0 is reliance on the background."""
+        return self.is_drop or self.is_effect
+
+    @property
     def left(self) -> str:
         """The left side in a sentence."""
-        return _in_words(self.contrast.titles[0])
+        return "common backgrounds" if self.is_effect else _in_words(self.contrast.titles[0])
 
     @property
     def right(self) -> str:
         """The right side in a sentence."""
-        return _in_words(self.contrast.titles[1])
+        return "counter backgrounds" if self.is_effect else _in_words(self.contrast.titles[1])
 
     @property
     def titles(self) -> tuple[str, str, str]:
         """Heads of columns: left, right, left minus right."""
-        return contrast_titles(self.contrast)
+        return ("Common", "Counter", "Background effect") if self.is_effect else contrast_titles(self.contrast)
 
     @property
     def noun(self) -> str:
         """What left minus right is."""
-        return "drop" if self.is_drop else "difference"
+        return "drop" if self.is_drop else "background effect" if self.is_effect else "difference"
 
     @property
     def on_left(self) -> str:
@@ -52,18 +64,20 @@ class Words:
     @property
     def relies(self) -> str:
         """What a model does whose difference is above 0."""
-        return "relies on the background" if self.is_drop else f"is less accurate on {self._sides}"
+        return "relies on the background" if self.about_backgrounds else f"is less accurate on {self._sides}"
 
     @property
     def rely(self) -> str:
         """What several such models do."""
-        return "rely on the background" if self.is_drop else f"are less accurate on {self._sides}"
+        return "rely on the background" if self.about_backgrounds else f"are less accurate on {self._sides}"
 
     @property
     def when(self) -> str:
         """When a model loses what the difference says."""
         if self.is_drop:
             return "when the background changes from common to counter"
+        if self.is_effect:
+            return "when the same objects stand on counter instead of common backgrounds"
         return f"on {self.right} instead of {self.left}"
 
     @property
@@ -71,6 +85,8 @@ class Words:
         """That no difference is above 0."""
         if self.is_drop:
             return "No model lost accuracy on these photos when the background changed from common to counter"
+        if self.is_effect:
+            return "No model lost accuracy when its objects stood on counter instead of common backgrounds"
         return f"No model was less accurate on {self._sides}"
 
     @property
@@ -105,7 +121,7 @@ class Words:
 
     def question(self, model: str) -> str:
         """Ask whether the difference of a model is above 0."""
-        if self.is_drop:
+        if self.about_backgrounds:
             return f"Does {model} rely on the background?"
         return f"Is {model} less accurate on {self._sides}?"
 
@@ -122,7 +138,7 @@ class Words:
     @cached_property
     def _expressions(self) -> re.Pattern[str] | None:
         sides = [side for side in self.contrast.titles if side != "all"]
-        if self.is_drop or not sides:
+        if self.about_backgrounds or not sides:
             return None
         longest_first = sorted(map(re.escape, sides), key=len, reverse=True)
         return re.compile(rf"(?<!\w)({'|'.join(longest_first)})(?!\w)")

@@ -17,7 +17,7 @@ from counterground.results._contrast_table import (
     one_contrast,
     strata_notes,
 )
-from counterground.results._effects_table import EffectsView, effects_of
+from counterground.results._effects_table import EffectsView, effect_title, effects_of
 from counterground.results._eval_results import eval_results, eval_yaml
 from counterground.results._mitigation import (
     CHEAP,
@@ -149,6 +149,7 @@ __all__ = [
     "contrast_titles",
     "corrected_drops",
     "count",
+    "effect_title",
     "effects_of",
     "eval_results",
     "eval_yaml",

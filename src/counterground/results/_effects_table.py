@@ -40,6 +40,17 @@ _LEVELS = {"mixed_same", "mixed_rand", "adversarial", "flip_share", "background_
 _SHARES = _LEVELS | {"background_share"}
 
 
+def effect_title(estimate: str, *, background: str | None = None, k: int | None = None) -> str:
+    """Return what tables call an estimate of ``metrics.EFFECTS_SCHEMA``.
+
+    Args:
+        estimate: its name.
+        background: the label of the background it is about.
+        k: how many backgrounds it counts.
+    """
+    return _TITLES[estimate].format(background=background, k=k)
+
+
 def effects_of(run: Run) -> EffectsView:
     """Return what backgrounds cause, of a run on composites (`metrics.swap_effects`).
 
@@ -90,7 +101,7 @@ class EffectsView:
 
 def _cells(row: Mapping[str, Any]) -> list[Cell]:
     estimate = Estimate.of(row)
-    title = _TITLES[row["estimate"]].format(background=row["background"], k=row["k"])
+    title = effect_title(row["estimate"], background=row["background"], k=row["k"])
     value = estimate.text if row["estimate"] in _SHARES else signed(estimate.value)
     return [
         Cell(row["model"]),

@@ -22,20 +22,24 @@ from counterground.report._class_facts import class_facts
 from counterground.report._sides import strata_left_out
 from counterground.report._style import FAMILY_NAMES
 from counterground.report._words import Words
+from counterground.report.page._causes import Causes, cause_answer, make_causes
 from counterground.report.page._class_drops import ClassDrops, draw_class_drops
 from counterground.report.page._classes import ClassPage
 from counterground.report.page._comparisons import Comparisons, tested_pairs
+from counterground.report.page._cures import Cures, cure_answer, make_cures
 from counterground.report.page._design import Breakdown, DesignPart, break_down, describe_design
 from counterground.report.page._marks import Mark, mark
 from counterground.report.page._verdict import Verdict, find_lead, judge
 from counterground.report.page.explorer import Explorer, Item, Trend, draw_explorer, in_short
 from counterground.results import (
+    BenchmarkRecord,
     Estimate,
     Measure,
     ModelScores,
     Run,
     has_unpaired_backgrounds,
     measures,
+    read_mitigation,
     regroup,
     strata_notes,
 )
@@ -102,6 +106,8 @@ class Section:
     design: DesignPart
     comparisons: Comparisons
     class_page: ClassPage
+    causes: list[Causes]
+    cures: list[Cures]
 
     @property
     def drawn(self) -> list[tuple[ModelScores, Mark]]:
@@ -142,6 +148,9 @@ def make_section(
     runs: Sequence[Run],
     comparison: Comparison,
     class_page: Any,
+    *,
+    swapped: Sequence[Run] = (),
+    mended: Sequence[Run] = (),
 ) -> Section:
     """Gather everything the page says of runs on one benchmark.
 
@@ -151,6 +160,8 @@ def make_section(
         comparison: of these runs, and of others on the page.
         class_page: function of the runs, their labelled models, the rows in the page's order, and the facts
             of the classes.
+        swapped: runs on composites that tell what the background causes; they may be among ``runs``.
+        mended: runs of `counterground mitigate`.
     """
     benchmark = runs[0].info.benchmark
     words = Words(comparison.contrast)
@@ -167,11 +178,14 @@ def make_section(
     items = [Item(k.point, row.model.label, row.mark) for k, row in zip(known, rows, strict=True) if k.point]
     photos = pl.concat([run.photos.select(_PHOTO) for run in runs]).unique()
     facts = class_facts(photos, words)
+    count = photos["path"].n_unique()
+    causes = _causes(swapped, rows, benchmark, count)
+    cures = [make_cures(read_mitigation(run.path), run.info.benchmark, benchmark) for run in mended]
     return Section(
         number=number,
         name=benchmark.name,
         version=benchmark.version,
-        photos=photos["path"].n_unique(),
+        photos=count,
         classes=photos["class_index"].n_unique(),
         notes=unique(note for run in runs for note in run.info.benchmark.notes),
         warnings=_warnings(runs),
@@ -183,6 +197,8 @@ def make_section(
             guessing=guessing,
             has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
             words=words,
+            cause=cause_answer(causes, lead.label if lead else None),
+            cure=cure_answer(cures, lead.label if lead else None),
         ),
         chosen_by=_chosen_by(runs),
         measures=_measures(models, words, runs[0].design),
@@ -202,7 +218,28 @@ def make_section(
         design=describe_design(runs, [(k.model, runs[k.run]) for k in known], words),
         comparisons=compared,
         class_page=class_page(runs, by_run, rows, facts),
+        causes=causes,
+        cures=cures,
     )
+
+
+def _causes(
+    swapped: Sequence[Run], rows: Sequence[Row], benchmark: BenchmarkRecord, photos: int
+) -> list[Causes]:
+    """What runs on composites show; a model has the mark that it has in the section's table."""
+    marks = {row.model.label: row.mark for row in rows}
+    names = run_names(swapped) if len(swapped) > 1 else [None] * len(swapped)
+    found = []
+    for run, name in zip(swapped, names, strict=True):
+        records = {record.name: record for record in run.info.models}
+        models = []
+        for place, model in enumerate(regroup(run.scores), start=len(rows)):
+            family = identity_of(model.setting.model, records.get(model.setting.model))["family"]
+            models.append((model, marks.get(model.label) or mark(place, family)))
+        # In the order of the section's table; models that it does not have come last.
+        models.sort(key=lambda each: each[1].number)
+        found.append(make_causes(run, models, benchmark, photos, name=name))
+    return found
 
 
 def _largest_drop_first(known: _Known, words: Words) -> tuple[bool, float, float]:

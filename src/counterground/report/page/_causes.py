@@ -1,0 +1,287 @@
+"""What the background causes: the estimates of a run on composites, as an answer and as a part of a section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from counterground.metrics import in_setting
+from counterground.report.page._forest import Forest, Line, draw_forest
+from counterground.report.page._marks import Mark
+from counterground.report.page._verdict import CAUSE, Answer
+from counterground.results import Estimate, ModelScores, Run, effect_title, effects_of
+from counterground.results import BenchmarkRecord, InterventionRecord
+from counterground.text import counted
+
+PLACEBO = 0.02
+"""What editing alone may cost (fraction) before the page warns of it."""
+_PARTS = ("observed_drop", "background_effect", "size_effect", "rest")
+_COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
+_MEANINGS = {
+    "observed_drop": "Accuracy on common minus counter photos, of the photos that were cut out.",
+    "background_effect": "The same objects on common minus on counter backgrounds.",
+    "size_effect": "The same objects at sizes and positions of common minus of counter photos, on the same "
+    "background.",
+    "rest": "What neither explains: other differences between the photos.",
+    "background_share": "Only where the drop is clearly above 0.",
+    "mixed_same": "Accuracy on backgrounds of other photos of the class.",
+    "mixed_rand": "Accuracy on backgrounds of photos of any class.",
+    "bg_gap": "Mixed-Same minus Mixed-Rand (Xiao et al. 2021).",
+    "adversarial": "Share of objects; it grows with the number of backgrounds.",
+    "flip_share": "Share of objects; it grows with the number of backgrounds.",
+    "background_only": "The object is removed",
+    "pasted_cost": "Placebo: accuracy lost when an object is pasted onto its own photo.",
+    "refilled_cost": "Placebo: lost when it is pasted onto its own background, filled in behind it.",
+    "same_label_cost": "Placebo: lost on another photo’s background of the same label.",
+}
+_SHARES = {"background_share", "mixed_same", "mixed_rand", "adversarial", "flip_share", "background_only"}
+_NOTHING = Estimate()
+
+
+@dataclass(frozen=True)
+class ModelEffects:
+    """The estimates of one model on composites.
+
+    ``rows`` are those of ``metrics.swap_effects`` by estimate, class and background (None: all classes, of no
+    background).
+    """
+
+    label: str
+    mark: Mark
+    rows: Mapping[tuple[str, str | None, str | None], Mapping[str, Any]]
+
+    def get(self, estimate: str, class_name: str | None = None, background: str | None = None) -> Estimate:
+        """The estimate asked for; one without a value where the composites do not show it."""
+        row = self.rows.get((estimate, class_name, background))
+        return _NOTHING if row is None else Estimate.of(row)
+
+    @property
+    def placebos(self) -> list[tuple[str, Estimate]]:
+        """What editing alone changes by more than `PLACEBO`."""
+        costs = [(name, self.get(name)) for name in _COSTS]
+        return [(name, cost) for name, cost in costs if abs(cost.value or 0.0) > PLACEBO]
+
+
+class EffectRow(NamedTuple):
+    """A row of the table: an estimate, what it is, and its figures; ``is_share``: it has no sign."""
+
+    title: str
+    meaning: str
+    figures: list[Estimate]
+    is_share: bool
+    flagged: list[bool]
+
+
+class Numbers(NamedTuple):
+    """A row of a table of numbers below a chart: for each model its figures."""
+
+    title: str
+    figures: list[list[Estimate]]
+
+
+@dataclass(frozen=True)
+class Causes:
+    """What one run on composites shows.
+
+    ``name`` is of the run, where there are several. ``other_photos`` says that these are not the photos of
+    the section.
+    """
+
+    name: str | None
+    about: str
+    other_photos: str | None
+    models: list[ModelEffects]
+    parts: Forest | None
+    table: list[EffectRow]
+    backgrounds: Forest | None
+    background_numbers: list[Numbers]
+    classes: Forest | None
+    class_numbers: list[Numbers]
+
+    @property
+    def is_placebo_large(self) -> bool:
+        """Whether editing alone changes the accuracy of a model by more than `PLACEBO`."""
+        return any(model.placebos for model in self.models)
+
+
+def make_causes(
+    run: Run,
+    models: Sequence[tuple[ModelScores, Mark]],
+    of: BenchmarkRecord,
+    photos: int,
+    *,
+    name: str | None = None,
+) -> Causes:
+    """Gather what a run on composites shows.
+
+    Args:
+        run: with an intervention.
+        models: of the run, with their marks on the page.
+        of: the photos that the section is about.
+        photos: how many they are.
+        name: of the run, where there are several.
+    """
+    record = run.info.intervention
+    assert record is not None
+    effects = effects_of(run).rows
+    known = []
+    for model, mark in models:
+        rows = effects.filter(in_setting(model.setting._asdict())).iter_rows(named=True)
+        by = {(row["estimate"], row["class_name"], row["background"]): row for row in rows}
+        known.append(ModelEffects(model.label, mark, by))
+    labels = [(model.label, model.mark) for model in known]
+    classes = sorted({key[1] for model in known for key in model.rows if key[1] is not None})
+    names = sorted({key[2] for model in known for key in model.rows if key[2] is not None and key[1] is None})
+    names.sort(key=lambda each: -_mean(_of(known, "background_against_mean", background=each)))
+    classes.sort(key=lambda each: -_mean(_of(known, "background_effect", each)))
+    return Causes(
+        name=name,
+        about=_about(record),
+        other_photos=_other_photos(record, of, photos),
+        models=known,
+        parts=draw_forest([Line(effect_title(each), "", _of(known, each)) for each in _PARTS], labels)
+        if any(model.get("background_effect").value is not None for model in known)
+        else None,
+        table=_table(known),
+        backgrounds=draw_forest(
+            [Line(each, "", _of(known, "background_against_mean", background=each)) for each in names], labels
+        ),
+        background_numbers=[
+            Numbers(
+                each,
+                [
+                    [model.get(f"background_against_{against}", None, each) for against in ("mean", "grey")]
+                    for model in known
+                ],
+            )
+            for each in names
+        ],
+        classes=draw_forest([Line(each, "", _of(known, "background_effect", each)) for each in classes], labels),
+        class_numbers=[
+            Numbers(each, [[model.get(part, each) for part in _PARTS] for model in known]) for each in classes
+        ],
+    )
+
+
+def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
+    """Say how much of the drop is the background, of the model that leads or else of that with most effect.
+
+    Args:
+        causes: of the runs on composites that belong to a section.
+        lead: label of the model that its verdict is about.
+    """
+    pairs = [(each, model) for each in causes for model in each.models]
+    if not pairs:
+        return None
+    found, model = next(
+        (pair for pair in pairs if pair[1].label == lead),
+        max(pairs, key=lambda pair: pair[1].get("background_effect").value or 0.0),
+    )
+    answer, reason = _decomposed(model)
+    more = [_placebo_warning(model), found.other_photos or ""]
+    return Answer(CAUSE, answer, " ".join(filter(None, [reason, *more])))
+
+
+def _decomposed(model: ModelEffects) -> tuple[str, str]:
+    effect, drop = model.get("background_effect"), model.get("observed_drop")
+    if effect.value is None:
+        return _without_pairs(model)
+    sizes = f"{effect.text} points {effect.interval}".rstrip()
+    moved = f"Common instead of counter backgrounds behind the same objects change {model.label}’s accuracy by"
+    parts = _parts_text(model)
+    if effect.low is None or effect.high is None:
+        return "Unknown.", f"{moved} {sizes}: too few objects or backgrounds for an interval. {parts}"
+    if effect.low <= 0 <= effect.high:
+        return "No significant part.", f"{moved} {sizes}, which is not significantly different from 0. {parts}"
+    if effect.value < 0:
+        return "None: it goes the other way.", f"{moved} {sizes}. {parts}"
+    if drop.value is None:
+        return f"{effect.text} points {effect.interval}.", f"{moved} that much. {parts}"
+    share = model.get("background_share")
+    portion = f" That is {share.text} % {share.interval} of the drop." if share.value is not None else ""
+    return f"{effect.text} of {drop.text} points.", f"{moved} {sizes}.{portion} {parts}"
+
+
+def _parts_text(model: ModelEffects) -> str:
+    drop, size, rest = (model.get(name) for name in ("observed_drop", "size_effect", "rest"))
+    if drop.value is None:
+        return "The drop of these photos was not measured with it."
+    sentence = f"The photos as they are drop by {drop.text} points {drop.interval}".rstrip()
+    if size.value is None:
+        other = f"other differences, size and position among them, are {rest.text} {rest.interval}".rstrip()
+        return f"{sentence}; {other}."
+    sized = f"size and position are {size.text} {size.interval}".rstrip()
+    return f"{sentence}; {sized}, the rest is {rest.text} {rest.interval}".rstrip() + "."
+
+
+def _without_pairs(model: ModelEffects) -> tuple[str, str]:
+    gap = model.get("bg_gap")
+    if gap.value is None:
+        return "Not measured.", "The composites have no class on both common and counter backgrounds."
+    clear = gap.low is not None and gap.high is not None and not gap.low <= 0 <= gap.high
+    doubt = "" if clear else ", which is not significantly different from 0"
+    reason = (
+        f"These photos have no common and counter backgrounds. {model.label}’s BG-Gap, accuracy on backgrounds "
+        f"of the same class minus on those of any class, is {gap.text} points {gap.interval}".rstrip()
+    )
+    return "There is no drop to divide.", f"{reason}{doubt}."
+
+
+def _placebo_warning(model: ModelEffects) -> str:
+    if not model.placebos:
+        return ""
+    said = "; ".join(
+        f"{effect_title(name)[0].lower()}{effect_title(name)[1:]} {cost.signed} {cost.interval}".rstrip()
+        for name, cost in model.placebos
+    )
+    return f"Editing photos changes accuracy by itself by more than 2 points, so be careful: {said}."
+
+
+def _about(record: InterventionRecord) -> str:
+    placed = (
+        "at their own sizes and positions"
+        if record.settings.get("placement") == "hold"
+        else "at sizes and positions drawn from their class"
+    )
+    return (
+        f"The objects of {counted(record.foregrounds, 'photo')}, {placed}, on the backgrounds of "
+        f"{counted(record.backgrounds, 'photo')} of {record.source.name}."
+    )
+
+
+def _other_photos(record: InterventionRecord, of: BenchmarkRecord, photos: int) -> str | None:
+    """Say that composites are not of the photos that the section is about, or not of all."""
+    here = (record.source.version, of.version)
+    if of.name == record.source.name and here[0] == here[1]:
+        if record.foregrounds >= photos:
+            return None
+        return f"Measured with the objects of {record.foregrounds:,} of the {photos:,} photos."
+    return f"Measured on another set of photos: {record.source.name}, version {here[0][:12]}."
+
+
+def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
+    rows = []
+    for name, meaning in _MEANINGS.items():
+        figures = _of(models, name)
+        if all(figure.value is None for figure in figures):
+            continue
+        k = next((model.rows[name, None, None]["k"] for model in models if (name, None, None) in model.rows), None)
+        said = meaning
+        if name == "background_only":
+            chance = next((each for each in _of(models, "chance") if each.value is not None), None)
+            said += f"; guessing would give {chance.text} %." if chance else "."
+        flagged = [name in dict(model.placebos) for model in models]
+        rows.append(EffectRow(effect_title(name, k=k), said, figures, name in _SHARES, flagged))
+    return rows
+
+
+def _of(
+    models: Sequence[ModelEffects], estimate: str, class_name: str | None = None, background: str | None = None
+) -> list[Estimate]:
+    return [model.get(estimate, class_name, background) for model in models]
+
+
+def _mean(figures: Sequence[Estimate]) -> float:
+    known = [figure.value for figure in figures if figure.value is not None]
+    return sum(known) / len(known) if known else float("-inf")
