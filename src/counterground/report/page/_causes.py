@@ -108,7 +108,7 @@ class Causes:
 def make_causes(
     run: Run,
     models: Sequence[tuple[ModelScores, Mark]],
-    of: BenchmarkRecord,
+    of: BenchmarkRecord | None,
     photos: int,
     *,
     name: str | None = None,
@@ -118,7 +118,7 @@ def make_causes(
     Args:
         run: with an intervention.
         models: of the run, with their marks on the page.
-        of: the photos that the section is about.
+        of: the photos that the section is about; None where it is about the composites.
         photos: how many they are.
         name: of the run, where there are several.
     """
@@ -138,7 +138,7 @@ def make_causes(
     return Causes(
         name=name,
         about=_about(record),
-        other_photos=_other_photos(record, of, photos),
+        other_photos=None if of is None else _other_photos(record, of, photos),
         models=known,
         parts=draw_forest([Line(effect_title(each), "", _of(known, each)) for each in _PARTS], labels)
         if any(model.get("background_effect").value is not None for model in known)
@@ -187,32 +187,33 @@ def _decomposed(model: ModelEffects) -> tuple[str, str]:
     effect, drop = model.get("background_effect"), model.get("observed_drop")
     if effect.value is None:
         return _without_pairs(model)
-    sizes = f"{effect.text} points {effect.interval}".rstrip()
-    moved = f"Common instead of counter backgrounds behind the same objects change {model.label}’s accuracy by"
-    parts = _parts_text(model)
+    size = f"{effect.text} points {effect.interval}".rstrip()
+    loses = f"{model.label} when the same objects stand on counter instead of common backgrounds"
     if effect.low is None or effect.high is None:
-        return "Unknown.", f"{moved} {sizes}: too few objects or backgrounds for an interval. {parts}"
+        few = "too few objects or backgrounds for an interval"
+        return "Unknown.", f"{effect.text} points are lost by {loses}: {few}. {_other_parts(model)}"
     if effect.low <= 0 <= effect.high:
-        return "No significant part.", f"{moved} {sizes}, which is not significantly different from 0. {parts}"
+        doubt = f"{size} are lost by {loses}, which is not significantly different from 0"
+        return "No significant part.", f"{doubt}. {_other_parts(model)}"
     if effect.value < 0:
-        return "None: it goes the other way.", f"{moved} {sizes}. {parts}"
-    if drop.value is None:
-        return f"{effect.text} points {effect.interval}.", f"{moved} that much. {parts}"
+        gained = Estimate(-effect.value, -effect.high, -effect.low)
+        return "None.", f"{gained.text} points {gained.interval} are gained by {loses}. {_other_parts(model)}"
+    whole = f", of {drop.text} {drop.interval}".rstrip() if drop.value is not None else ""
     share = model.get("background_share")
-    portion = f" That is {share.text} % {share.interval} of the drop." if share.value is not None else ""
-    return f"{effect.text} of {drop.text} points.", f"{moved} {sizes}.{portion} {parts}"
+    portion = f" {share.text} % {share.interval} of the drop." if share.value is not None else ""
+    return f"{size}{whole}.", f"That much is lost by {loses}.{portion} {_other_parts(model)}"
 
 
-def _parts_text(model: ModelEffects) -> str:
+def _other_parts(model: ModelEffects) -> str:
     drop, size, rest = (model.get(name) for name in ("observed_drop", "size_effect", "rest"))
     if drop.value is None:
-        return "The drop of these photos was not measured with it."
-    sentence = f"The photos as they are drop by {drop.text} points {drop.interval}".rstrip()
+        return "The drop of these photos was not measured."
+    clear = model.get("background_effect").low or 0.0
+    whole = "" if clear > 0 else f"The drop of these photos is {drop.text} points {drop.interval}. "
+    remains = f"{rest.text} {rest.interval}".rstrip()
     if size.value is None:
-        other = f"other differences, size and position among them, are {rest.text} {rest.interval}".rstrip()
-        return f"{sentence}; {other}."
-    sized = f"size and position are {size.text} {size.interval}".rstrip()
-    return f"{sentence}; {sized}, the rest is {rest.text} {rest.interval}".rstrip() + "."
+        return f"{whole}The rest, with size and position: {remains}."
+    return f"{whole}Size and position: {size.text} {size.interval}".rstrip() + f". Rest: {remains}."
 
 
 def _without_pairs(model: ModelEffects) -> tuple[str, str]:
@@ -252,12 +253,12 @@ def _about(record: InterventionRecord) -> str:
 
 def _other_photos(record: InterventionRecord, of: BenchmarkRecord, photos: int) -> str | None:
     """Say that composites are not of the photos that the section is about, or not of all."""
-    here = (record.source.version, of.version)
-    if of.name == record.source.name and here[0] == here[1]:
-        if record.foregrounds >= photos:
-            return None
+    source = record.source
+    if (of.name, of.version) != (source.name, source.version):
+        return f"Measured on another set of photos: {source.name}, version {source.version[:12]}."
+    if record.foregrounds < photos:
         return f"Measured with the objects of {record.foregrounds:,} of the {photos:,} photos."
-    return f"Measured on another set of photos: {record.source.name}, version {here[0][:12]}."
+    return None
 
 
 def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:

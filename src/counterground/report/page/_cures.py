@@ -64,9 +64,14 @@ class CureChart:
 
 @dataclass(frozen=True)
 class Cures:
-    """What a run of `counterground mitigate` says; ``other_photos``: it was not on those of the section."""
+    """What a run of `counterground mitigate` says.
+
+    ``label`` is what the section calls its model. ``other_photos`` says that these are not the photos of the
+    section.
+    """
 
     record: MitigationRecord
+    label: str
     table: Table
     methods: list[Method]
     chart: CureChart | None
@@ -78,11 +83,12 @@ class Cures:
         return list(self.record.left_out.items())
 
 
-def make_cures(record: MitigationRecord, on: BenchmarkRecord, of: BenchmarkRecord) -> Cures:
+def make_cures(record: MitigationRecord, label: str, on: BenchmarkRecord, of: BenchmarkRecord) -> Cures:
     """Gather what mitigations did.
 
     Args:
         record: ``mitigation.json``.
+        label: what the section calls its model.
         on: the photos they were judged on.
         of: those that the section is about.
     """
@@ -90,7 +96,7 @@ def make_cures(record: MitigationRecord, on: BenchmarkRecord, of: BenchmarkRecor
     if on.version != of.version:
         other = f"Measured on another set of photos: {on.name}, version {on.version[:12]}."
     methods = [Method(each, _settings(each)) for each in record.methods]
-    return Cures(record, record.table, methods, _draw(record), other)
+    return Cures(record, label, record.table, methods, _draw(record), other)
 
 
 def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
@@ -102,40 +108,40 @@ def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
     """
     if not cures:
         return None
-    found = next((each for each in cures if each.record.model == lead), cures[0])
+    found = next((each for each in cures if each.label == lead), cures[0])
     record = found.record
     drop = record.unmended.drop.estimate
     methods = counted(len(record.methods), "method")
-    helping = sorted(filter(_helps, record.methods), key=lambda each: -(each.gain.value or 0.0))
-    whose = "its drop" if record.model == lead else f"the drop of {record.model}"
-    size = f"{whose[0].upper()}{whose[1:]} is {drop.text} points {drop.interval}".rstrip()
-    corrected = f"Holm-corrected over all tests of {methods}"
-    judged = "on photos that were not used for fitting or choosing"
+    helping = sorted(filter(_helps, record.methods), key=_gained_on_counter)
+    whose = "Its drop" if found.label == lead else f"The drop of {found.label}"
+    size = f"{whose} of {drop.text} points {drop.interval}".rstrip()
+    tests = f"Holm-corrected over all tests of {methods}, on photos not used for fitting or choosing"
     if helping:
-        named = ", ".join(each.name for each in helping[:_NAMED])
-        rest = len(helping) - _NAMED
-        answer = f"{named} and {rest} more." if rest > 0 else f"{named}."
-        gains = "; ".join(map(_gain_and_cost, helping[:_NAMED]))
-        reason = f"{size} and becomes significantly smaller ({corrected}), {judged}: {gains}."
-        reason += "".join(_grown(each) for each in helping[:_NAMED])
+        named, rest = helping[:_NAMED], len(helping) - _NAMED
+        names = ", ".join(each.name for each in named)
+        answer = f"{names} and {rest} more." if rest > 0 else f"{names}."
+        changes = "; ".join(map(_change, named))
+        reason = f"{size} becomes significantly smaller ({tests}): {changes} on common photos."
+        reason += "".join(map(_grown, named))
     else:
         answer = f"None of {methods} does." if len(record.methods) > 1 else f"{record.methods[0].name} does not."
-        best = max(record.methods, key=lambda each: each.gain.value or 0.0)
-        reason = f"{size}; no method makes it significantly smaller ({corrected}), {judged}."
-        reason += f" The largest gain is that of {_gain_and_cost(best)}."
+        best = min(record.methods, key=_gained_on_counter)
+        reason = f"{size} does not become significantly smaller ({tests}). Nearest: {_change(best)} on common photos."
     return Answer(CURE, answer, " ".join(filter(None, [reason, found.other_photos])))
+
+
+def _gained_on_counter(method: MethodRecord) -> float:
+    """Order methods by what they gain on counter photos: a drop may shrink because common ones are lost."""
+    return (method.cost.value or 0.0) - (method.gain.value or 0.0)
 
 
 def _helps(method: MethodRecord) -> bool:
     return method.gain.significant and (method.gain.value or 0.0) > 0
 
 
-def _gain_and_cost(method: MethodRecord) -> str:
+def _change(method: MethodRecord) -> str:
     gain, cost = method.gain.estimate, method.cost.estimate
-    return (
-        f"{method.name} by {gain.text} points {gain.interval} at a cost of {cost.text} {cost.interval} on common "
-        "photos"
-    )
+    return f"{method.name} by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}"
 
 
 def _grown(method: MethodRecord) -> str:

@@ -179,8 +179,9 @@ def make_section(
     photos = pl.concat([run.photos.select(_PHOTO) for run in runs]).unique()
     facts = class_facts(photos, words)
     count = photos["path"].n_unique()
-    causes = _causes(swapped, rows, benchmark, count)
-    cures = [make_cures(read_mitigation(run.path), run.info.benchmark, benchmark) for run in mended]
+    marks = _marks_by_weights(runs, known, rows)
+    causes = _causes(swapped, marks, None if runs[0] in swapped else benchmark, count, len(rows))
+    cures = [_cures(run, marks, benchmark) for run in mended]
     return Section(
         number=number,
         name=benchmark.name,
@@ -223,23 +224,48 @@ def make_section(
     )
 
 
+def _marks_by_weights(
+    runs: Sequence[Run], known: Sequence[_Known], rows: Sequence[Row]
+) -> dict[str, tuple[str, Mark]]:
+    """Label and mark of the section's models by fingerprint, where no two of them share it."""
+    found: dict[str, list[tuple[str, Mark]]] = {}
+    for k, row in zip(known, rows, strict=True):
+        found.setdefault(_fingerprint(runs[k.run], k.model.setting.model), []).append((k.model.label, row.mark))
+    return {weights: of[0] for weights, of in found.items() if len(of) == 1}
+
+
+def _fingerprint(run: Run, name: str) -> str:
+    return next((record.fingerprint for record in run.info.models if record.name == name), name)
+
+
 def _causes(
-    swapped: Sequence[Run], rows: Sequence[Row], benchmark: BenchmarkRecord, photos: int
+    swapped: Sequence[Run],
+    marks: Mapping[str, tuple[str, Mark]],
+    benchmark: BenchmarkRecord | None,
+    photos: int,
+    others: int,
 ) -> list[Causes]:
-    """What runs on composites show; a model has the mark that it has in the section's table."""
-    marks = {row.model.label: row.mark for row in rows}
+    """What runs on composites show; a model is called and drawn as in the section's table."""
     names = run_names(swapped) if len(swapped) > 1 else [None] * len(swapped)
     found = []
     for run, name in zip(swapped, names, strict=True):
         records = {record.name: record for record in run.info.models}
         models = []
-        for place, model in enumerate(regroup(run.scores), start=len(rows)):
-            family = identity_of(model.setting.model, records.get(model.setting.model))["family"]
-            models.append((model, marks.get(model.label) or mark(place, family)))
+        for place, model in enumerate(regroup(run.scores), start=others):
+            own = model.setting.model
+            family = identity_of(own, records.get(own))["family"]
+            label, drawn = marks.get(_fingerprint(run, own), (model.label, mark(place, family)))
+            models.append((replace(model, label=label), drawn))
         # In the order of the section's table; models that it does not have come last.
         models.sort(key=lambda each: each[1].number)
         found.append(make_causes(run, models, benchmark, photos, name=name))
     return found
+
+
+def _cures(run: Run, marks: Mapping[str, tuple[str, Mark]], benchmark: BenchmarkRecord) -> Cures:
+    record = read_mitigation(run.path)
+    label, _ = marks.get(_fingerprint(run, record.model), (record.model, None))
+    return make_cures(record, label, run.info.benchmark, benchmark)
 
 
 def _largest_drop_first(known: _Known, words: Words) -> tuple[bool, float, float]:
@@ -290,7 +316,7 @@ def unique(texts: Iterable[str]) -> list[str]:
 
 def _strata(runs: Sequence[Run], words: Words) -> list[str]:
     """Over what another contrast than the drop is a mean, and which strata do not count."""
-    if words.is_drop:
+    if words.about_backgrounds:
         return []
     left_out = unique(name for run in runs for name in strata_left_out(run.photos, words.contrast))
     more = f" and {len(left_out) - _STRATA_NAMED:,} more" if len(left_out) > _STRATA_NAMED else ""

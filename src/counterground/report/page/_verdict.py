@@ -319,7 +319,7 @@ def _not_swapped(lead: ModelScores, evidence: _Evidence) -> Answer | None:
     """What would tell how much of a clear drop is the background."""
     if not evidence.words.is_drop or not evidence.is_clear(lead):
         return None
-    reason = "counterground swap BENCHMARK -m MODEL puts the same objects on other backgrounds."
+    reason = "counterground swap puts the same objects on other backgrounds."
     return Answer(CAUSE, "Not measured.", reason)
 
 
@@ -327,7 +327,7 @@ def _not_mended(lead: ModelScores, evidence: _Evidence) -> Answer | None:
     """What would tell how to make a clear drop smaller."""
     if not evidence.words.about_backgrounds or not evidence.is_clear(lead):
         return None
-    reason = "counterground mitigate BENCHMARK -m MODEL --method all tries what is known."
+    reason = "counterground mitigate tries methods and measures what each costs."
     return Answer(CURE, "Not tried.", reason)
 
 
@@ -373,7 +373,7 @@ def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer
     words = evidence.words
     drop, noun = words.difference(lead), words.noun
     question = "Are there enough photos?"
-    photos = counted(drop.n, "photo")
+    photos = counted(drop.n, "composite" if words.is_effect else "photo")
     if drop.clusters == drop.n:
         photos += ", each taken as independent"
     else:
