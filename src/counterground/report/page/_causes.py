@@ -84,13 +84,13 @@ class Numbers(NamedTuple):
 class Causes:
     """What one run on composites shows.
 
-    ``name`` is of the run, where there are several. ``other_photos`` says that these are not the photos of
-    the section.
+    ``name`` is of the run, where there are several, ``about`` what was put where, ``limits`` that these are
+    not the photos of the section, or not all of them.
     """
 
     name: str | None
     about: str
-    other_photos: str | None
+    limits: str
     models: list[ModelEffects]
     parts: Forest | None
     table: list[EffectRow]
@@ -137,8 +137,8 @@ def make_causes(
     classes.sort(key=lambda each: -_mean(_of(known, "background_effect", each)))
     return Causes(
         name=name,
-        about=_about(record),
-        other_photos=None if of is None else _other_photos(record, of, photos),
+        about=_about(record, of, photos),
+        limits=_limits(record, of, photos),
         models=known,
         parts=draw_forest([Line(effect_title(each), "", _of(known, each)) for each in _PARTS], labels)
         if any(model.get("background_effect").value is not None for model in known)
@@ -179,7 +179,7 @@ def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
         max(pairs, key=lambda pair: pair[1].get("background_effect").value or 0.0),
     )
     answer, reason = _decomposed(model)
-    more = [_placebo_warning(model), found.other_photos or ""]
+    more = [_placebo_warning(model), found.limits]
     return Answer(CAUSE, answer, " ".join(filter(None, [reason, *more])))
 
 
@@ -239,26 +239,33 @@ def _placebo_warning(model: ModelEffects) -> str:
     return f"Editing photos changes accuracy by itself by more than 2 points, so be careful: {said}."
 
 
-def _about(record: InterventionRecord) -> str:
+def _about(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:
     placed = (
         "at their own sizes and positions"
         if record.settings.get("placement") == "hold"
         else "at sizes and positions drawn from their class"
     )
-    return (
-        f"The objects of {counted(record.foregrounds, 'photo')}, {placed}, on the backgrounds of "
-        f"{counted(record.backgrounds, 'photo')} of {record.source.name}."
-    )
+    source = record.source.name
+    if of is not None and not _is_same(of, record.source):
+        source += f", another set of photos (version {record.source.version[:12]})"
+    some = of is not None and _is_same(of, record.source) and record.foregrounds < photos
+    objects = f"{record.foregrounds:,} of the {photos:,} photos" if some else counted(record.foregrounds, "photo")
+    return f"The objects of {objects}, {placed}, on the backgrounds of {counted(record.backgrounds, 'photo')} of {source}."
 
 
-def _other_photos(record: InterventionRecord, of: BenchmarkRecord, photos: int) -> str | None:
+def _is_same(one: BenchmarkRecord, other: BenchmarkRecord) -> bool:
+    return (one.name, one.version) == (other.name, other.version)
+
+
+def _limits(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:
     """Say that composites are not of the photos that the section is about, or not of all."""
-    source = record.source
-    if (of.name, of.version) != (source.name, source.version):
-        return f"Measured on another set of photos: {source.name}, version {source.version[:12]}."
+    if of is None:
+        return ""
+    if not _is_same(of, record.source):
+        return f"Measured on another set of photos: {record.source.name}, version {record.source.version[:12]}."
     if record.foregrounds < photos:
         return f"Measured with the objects of {record.foregrounds:,} of the {photos:,} photos."
-    return None
+    return ""
 
 
 def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:

@@ -64,14 +64,12 @@ class CureChart:
 
 @dataclass(frozen=True)
 class Cures:
-    """What a run of `counterground mitigate` says.
+    """What a run of `counterground mitigate` says, of its model under the name it has in the section.
 
-    ``label`` is what the section calls its model. ``other_photos`` says that these are not the photos of the
-    section.
+    ``other_photos`` says that these are not the photos of the section.
     """
 
     record: MitigationRecord
-    label: str
     table: Table
     methods: list[Method]
     chart: CureChart | None
@@ -92,11 +90,12 @@ def make_cures(record: MitigationRecord, label: str, on: BenchmarkRecord, of: Be
         on: the photos they were judged on.
         of: those that the section is about.
     """
+    record = record.model_copy(update={"model": label})
     other = None
     if on.version != of.version:
         other = f"Measured on another set of photos: {on.name}, version {on.version[:12]}."
     methods = [Method(each, _settings(each)) for each in record.methods]
-    return Cures(record, label, record.table, methods, _draw(record), other)
+    return Cures(record, record.table, methods, _draw(record), other)
 
 
 def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
@@ -108,12 +107,12 @@ def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
     """
     if not cures:
         return None
-    found = next((each for each in cures if each.label == lead), cures[0])
+    found = next((each for each in cures if each.record.model == lead), cures[0])
     record = found.record
     drop = record.unmended.drop.estimate
     methods = counted(len(record.methods), "method")
     helping = sorted(filter(_helps, record.methods), key=_gained_on_counter)
-    whose = "Its drop" if found.label == lead else f"The drop of {found.label}"
+    whose = "Its drop" if record.model == lead else f"The drop of {record.model}"
     size = f"{whose} of {drop.text} points {drop.interval}".rstrip()
     tests = f"Holm-corrected over all tests of {methods}, on photos not used for fitting or choosing"
     if helping:
