@@ -1,6 +1,6 @@
-"""How often the 95 % intervals of what backgrounds cause hold the truth, how far estimates are off, by simulation.
+"""How often the 95 % intervals of what backgrounds cause hold the truth, and how wide they are, by simulation.
 
-python bench/experiments/swap_coverage.py [REPLICATIONS]
+python bench/experiments/swap_coverage.py [REPLICATIONS [SCENE ...]]
 
 Foregrounds are put on photographs of other backgrounds. A composite is right or wrong by a probit with
 effects of its class, of the label of its background, of the size of the object, of the season, of the
@@ -21,8 +21,8 @@ from scipy.special import ndtr
 from counterground.metrics import SETTING_SCHEMA, drop_interval, swap_effects
 
 QUANTITIES = ("observed_drop", "background_effect", "size_effect", "rest", "bg_gap")
-BLOCK = 5
-"""Replications that share foregrounds, background photographs and which of them meet."""
+BLOCK = 10
+"""Replications that share which foregrounds and background photographs meet; two each mirror each other."""
 _SEASON, _SIZE, _SIZE_SPREAD = 0.2, 0.3, 0.3
 _EVIDENCE = 1.5
 
@@ -95,7 +95,9 @@ def clusters(rng: np.random.Generator, n: int, kind: str) -> np.ndarray:
     if kind == "one":
         return np.arange(n)
     number = max(4, n // 4)
-    return rng.choice(number, n, p=np.arange(1, number + 1) ** -0.7 / (np.arange(1, number + 1) ** -0.7).sum())
+    return rng.choice(
+        number, n, p=np.arange(1, number + 1) ** -0.7 / (np.arange(1, number + 1) ** -0.7).sum()
+    )
 
 
 def lay_out(rng: np.random.Generator, scene: Scene) -> Layout:
@@ -210,25 +212,30 @@ def truths(scene: Scene, layout: Layout) -> dict[str, float]:
     return found
 
 
-def answers(rng: np.random.Generator, scene: Scene, layout: Layout) -> np.ndarray:
-    """Draw which composites are right ``[n]``."""
+def answers(seed: int, sign: int, scene: Scene, layout: Layout) -> np.ndarray:
+    """Draw which composites are right ``[n]``; the other ``sign`` mirrors what is random."""
     fore, back = _fixed(scene, layout)
+    rng = np.random.default_rng(seed)
+
+    def normal(size: int) -> np.ndarray:
+        return sign * rng.normal(size=size)
 
     def drawn(cluster: np.ndarray, sd: float) -> np.ndarray:
         """Effects of photos, of which clusters, if they are several photos, make a half of the variance."""
-        own, shared = rng.normal(size=len(cluster)), rng.normal(size=cluster.max() + 1)[cluster]
+        own, shared = normal(len(cluster)), normal(cluster.max() + 1)[cluster]
         return sd * (own if scene.clusters == "one" else (own + shared) / np.sqrt(2))
 
     skill = drawn(layout.cluster_of_foreground, _FOREGROUND)
-    size = rng.normal(size=len(skill)) * _SIZE_SPREAD
+    size = normal(len(skill)) * _SIZE_SPREAD
     there = layout.placed != 0
     fore = fore + skill[layout.foreground]
-    fore += np.where(there, rng.normal(size=len(fore)) * _SIZE_SPREAD, size[layout.foreground])
+    fore += np.where(there, normal(len(fore)) * _SIZE_SPREAD, size[layout.foreground])
     back = back + drawn(layout.cluster_of_background, scene.of_background)[layout.background]
-    noise = _ROW * rng.normal(size=len(fore))
+    noise = _ROW * normal(len(fore))
     if scene.dose is None:
         return fore + back + noise > 0
-    planted = (rng.random(len(skill)) < scene.dose)[layout.foreground]
+    chance = rng.random(len(skill))
+    planted = ((chance if sign > 0 else 1 - chance) < scene.dose)[layout.foreground]
     return np.where(planted, back, fore) + noise > 0
 
 
@@ -259,17 +266,17 @@ def simulate(scene: Scene, replications: int, *, seed: int = 1) -> dict[str, Tal
         frames = [
             layout.rows.with_columns(model=pl.lit(f"m{number}"), correct=pl.Series(right))
             for number in range(count)
-            for right in [answers(rng, scene, layout)]
+            for right in [answers(done + number - number % 2, 1 - 2 * (number % 2), scene, layout)]
         ]
         effects = swap_effects(pl.concat(frames), by_class=False)
         for row in effects.filter(pl.col("estimate").is_in(QUANTITIES)).iter_rows(named=True):
             found[row["estimate"]].add(row["value"], row["low"], row["high"], truth[row["estimate"]])
-        _observe(rng, scene, count, truth["observed_drop"], found["observational"])
+        _observe(rng, scene, range(done, done + count), truth["observed_drop"], found["observational"])
         done += count
     return found
 
 
-def _observe(rng: np.random.Generator, scene: Scene, count: int, truth: float, tally: Tally) -> None:
+def _observe(rng: np.random.Generator, scene: Scene, seeds: range, truth: float, tally: Tally) -> None:
     """Score as many photos of the classes as foregrounds and background photographs together."""
     photos = scene.foregrounds + scene.labels * scene.backgrounds
     photos -= photos % (2 * scene.classes)
@@ -277,8 +284,8 @@ def _observe(rng: np.random.Generator, scene: Scene, count: int, truth: float, t
     layout = lay_out(rng, wider)
     own = (layout.rows["swap"] == "original").to_numpy()
     rows = layout.rows.filter(own)
-    for _ in range(count):
-        right = answers(rng, wider, layout)[own]
+    for seed in seeds:
+        right = answers(seed, 1, wider, layout)[own]
         drop = drop_interval(right, rows["class_index"], rows["group"], rows["cluster"])
         tally.add(drop.value, drop.low, drop.high, truth)
 
@@ -286,16 +293,23 @@ def _observe(rng: np.random.Generator, scene: Scene, count: int, truth: float, t
 def main() -> None:
     """Print the table."""
     replications = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    chosen = [scene for scene in SCENES if len(sys.argv) < 3 or sys.argv[2] in scene.name]
+    chosen = SCENES if len(sys.argv) < 3 else [SCENES[int(number)] for number in sys.argv[2:]]
     titles = ["observed drop", "background", "size and position", "rest", "BG-Gap"]
-    print("| composites | " + " | ".join(titles) + " | largest bias | width, background | of as many photos | ratio |")
+    print(
+        "| composites | "
+        + " | ".join(titles)
+        + " | largest bias | width, background | of as many photos | ratio |"
+    )
     print("|---|" + "---|" * 9)
     for scene in chosen:
         found = simulate(scene, replications)
         cells = [f"{100 * found[name].held / found[name].number:.1f}" for name in QUANTITIES]
         bias = max((100 * each.error / each.number for each in map(found.get, QUANTITIES)), key=abs)
-        causal, seen = (100 * found[name].width / replications for name in ("background_effect", "observational"))
-        print(f"| {scene.name} | {' | '.join(cells)} | {bias:.2f} | {causal:.1f} | {seen:.1f} | {causal / seen:.2f} |", flush=True)
+        causal, seen = (
+            100 * found[name].width / replications for name in ("background_effect", "observational")
+        )
+        cells += [f"{bias:.2f}", f"{causal:.1f}", f"{seen:.1f}", f"{causal / seen:.2f}"]
+        print(f"| {scene.name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Each command has a function of its name: ``counterground compare`` is ``compare``. Where the name is a keyword
 or a package, the function says what it does: ``import_photos``, ``label_pool``, ``write_report``,
-``write_figures``, ``list_models``, ``list_benchmarks``, ``open_pool``, ``study_theory``.
+``write_figures``, ``list_models``, ``list_benchmarks``, ``make_masks``, ``open_pool``, ``study_theory``.
 """
 
 from importlib import import_module as _import_module
@@ -20,6 +20,7 @@ if _TYPE_CHECKING:
         evaluate,
         export,
         format_scores,
+        make_masks,
         mitigate,
         model_cards,
         plan,
@@ -38,6 +39,7 @@ if _TYPE_CHECKING:
     from counterground.construction.ingest.imports import ImportOptions, import_photos
     from counterground.decision import Check, Plan
     from counterground.inference import Settings
+    from counterground.masks import MaskLimits, Masks, MaskSettings, read_masks, with_masks
     from counterground.mitigation import Mitigated, list_mitigations, read_head
     from counterground.models import list_models
     from counterground.photos import Benchmark, LabelSpace
@@ -68,6 +70,9 @@ _ROOMS = {
     "LabelSpace": "photos",
     "Mitigated": "mitigation",
     "Plan": "decision",
+    "MaskLimits": "masks",
+    "MaskSettings": "masks",
+    "Masks": "masks",
     "Pool": "pool",
     "Run": "results",
     "Settings": "inference",
@@ -90,18 +95,21 @@ _ROOMS = {
     "list_mitigations": "mitigation",
     "list_models": "models",
     "mitigate": "api",
+    "make_masks": "api",
     "model_cards": "api",
     "open_benchmark": "benchmarks",
     "open_pool": "pool",
     "open_run": "results",
     "plan": "api",
     "read_head": "mitigation",
+    "read_masks": "masks",
     "reproduce": "api",
     "scores": "api",
     "study_coloredcoco": "study",
     "study_multicoloredmnist": "study",
     "study_theory": "study",
     "swap": "api",
+    "with_masks": "masks",
     "write_figures": "report.figures",
     "write_report": "api",
 }
@@ -119,6 +127,9 @@ __all__ = [
     "ImportOptions",
     "LabelSettings",
     "LabelSpace",
+    "MaskLimits",
+    "MaskSettings",
+    "Masks",
     "Mitigated",
     "Plan",
     "Pool",
@@ -143,6 +154,7 @@ __all__ = [
     "list_benchmarks",
     "list_mitigations",
     "list_models",
+    "make_masks",
     "mitigate",
     "model_cards",
     "open_benchmark",
@@ -150,12 +162,14 @@ __all__ = [
     "open_run",
     "plan",
     "read_head",
+    "read_masks",
     "reproduce",
     "scores",
     "study_coloredcoco",
     "study_multicoloredmnist",
     "study_theory",
     "swap",
+    "with_masks",
     "write_figures",
     "write_report",
 ]

@@ -18,7 +18,8 @@ from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
 from counterground.inference import Engine, Settings, evaluate_models
 from counterground.intervention import KINDS, SwapSettings, swap_backgrounds
-from counterground.masks import MaskSettings, with_masks
+from counterground.masks import Masks, MaskSettings, with_masks
+from counterground.masks import make_masks as make_masks_of
 from counterground.metrics import Contrast, Scale
 from counterground.models import AnyModel, AnyModels, Precision, Protocol, RuntimeChoice, named_models
 from counterground.photos import Benchmark, sample_photos
@@ -436,7 +437,7 @@ def swap(
 ) -> Run:
     """Evaluate models on composites: the same objects on other backgrounds, which shows what these cause.
 
-    The run is like any other; `results.effects_of` says what backgrounds cause. Composites are made in memory
+    The run is like any other; its ``effects()`` are what backgrounds cause. Composites are made in memory
     and not kept.
 
     Args:
@@ -534,6 +535,44 @@ def swap(
     if report:
         _write_page(run, composites, None, warn, photos=photos)
     return run
+
+
+def make_masks(
+    benchmark: AnyBenchmark,
+    source: Path | str,
+    *,
+    out: Path | str,
+    settings: MaskSettings | None = None,
+    accept_licences: Sequence[str] = (),
+    overwrite: bool = False,
+    show_progress: bool = False,
+) -> Masks:
+    """Read or make a mask for each photo, check it, and write one PNG per photo and a table into a folder.
+
+    Args:
+        benchmark: see ``evaluate``.
+        source: ``manifest`` (masks that the benchmark names), ``alpha`` (of the photos), a folder of PNGs
+            named as the photos, a COCO JSON file (polygons, RLE, panoptic), ``boxes``, ``grabcut`` (rough),
+            ``rembg:NAME`` or ``hf:NAME`` (models).
+        out: the folder of the masks; an interrupted call continues there.
+        settings: how masks are read, made and judged; None for the defaults.
+        accept_licences: licences of weights that you accept, by name.
+        overwrite: replace other masks in ``out``.
+        show_progress: show a bar on standard error.
+
+    Raises:
+        UsageError: an unknown source, a licence that is not accepted, or ``out`` holds something else.
+        CounterGroundError: a file of the source is damaged, or weights cannot be had.
+    """
+    return make_masks_of(
+        _opened(benchmark, show_progress, out),
+        source,
+        out,
+        settings=settings,
+        accept_licences=accept_licences,
+        overwrite=overwrite,
+        show_progress=show_progress,
+    )
 
 
 def export(

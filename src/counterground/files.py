@@ -42,6 +42,15 @@ def cache_dir() -> Path:
     return (caches if caches.is_absolute() else Path.home() / ".cache") / "counterground"
 
 
+def relative_way(start: Path, end: Path) -> str:
+    """Return the way from one folder to another, so that the two may move together."""
+    start, end = start.resolve(), end.resolve()
+    try:
+        return Path(os.path.relpath(end, start)).as_posix()
+    except ValueError:  # two drives of Windows
+        return end.as_posix()
+
+
 def check_apart(out: Path, folder: Path, what: str) -> None:
     """Refuse an output that is a folder of one's own, lies in it, or holds it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import subprocess
@@ -141,6 +142,7 @@ PARSED = {
     "counterground collect": "asks iNaturalist; tests/construction/ingest/collect has a server like it",
     "counterground import my-pool hf:": "loads a data set from a hub",
     "counterground import my-pool urls.csv": "downloads; tests/construction/ingest/imports has a server",
+    "counterground masks my-photos --from rembg": "fetches weights",
     "counterground label": "serves a page until Ctrl-C; tests/construction/annotate opens it",
     "counterground study": "trains for minutes, or needs MNIST or COCO; tests/study runs parts",
 }
@@ -169,6 +171,25 @@ def words_of(example: str, tiny_clip) -> list[str]:
     return [word for given in shlex.split(example)[1:] for word in stand_ins.get(given, [given])]
 
 
+def _write_masks(root):
+    """Write a mask for each photo, and the same as annotations."""
+    mask = Image.new("L", (16, 16))
+    mask.paste(255, (4, 4, 12, 12))
+    images, annotations = [], []
+    for number, photo in enumerate(sorted((root / "my-photos").rglob("*.png"))):
+        name = photo.relative_to(root / "my-photos")
+        (root / "my-masks" / name).parent.mkdir(parents=True, exist_ok=True)
+        mask.save(root / "my-masks" / name)
+        images.append({"id": number, "file_name": name.as_posix(), "width": 16, "height": 16})
+        category = sorted(ANIMALS).index(name.parts[0])
+        outline = {"segmentation": [[4, 4, 12, 4, 12, 12, 4, 12]], "bbox": [4, 4, 8, 8], "iscrowd": 0}
+        annotations.append({"id": number, "image_id": number, "category_id": category, **outline})
+    categories = [{"id": number, "name": name} for number, name in enumerate(sorted(ANIMALS))]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    for name in ("annotations.json", "boxes.json"):
+        (root / name).write_text(json.dumps(content))
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory, tiny_clip):
     """A folder with what examples name: photos of one colour each, runs, pairs, a pool."""
@@ -188,6 +209,7 @@ def workplace(tmp_path_factory, tiny_clip):
                         path.parent.mkdir(parents=True, exist_ok=True)
                         Image.new("RGB", (16, 16), tuple(colour)).save(path)
         shutil.copytree(root / "my-photos/flamingo/common-water", root / "zebras")
+        _write_masks(root)
         (root / "my_lvlm.py").write_text(LVLM)
         cg.evaluate("my-photos", "colour_model:thousand", out="runs/first", report=False)
         for run in ("a", "b"):
@@ -195,6 +217,14 @@ def workplace(tmp_path_factory, tiny_clip):
         assert main(["import", "my-pool", "photos", "-q"]) == 0
         cg.discover("my-photos", "colour_model:thousand", out="pairs", write_anyway=True)
         cg.evaluate("pairs", "colour_model:thousand", out="runs/pairs", report=False)
+        cg.swap(
+            "my-photos",
+            "colour_model:thousand",
+            masks="my-masks",
+            out="runs/swapped",
+            report=False,
+            foregrounds=6,
+        )
     yield root
     sys.modules.pop("my_lvlm", None)
 

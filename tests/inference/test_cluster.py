@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 import torch
 from colour_model import brightness
-from masked_photos import background_only, masked_photos
+from disc_photos import background_only, disc_photos
 from noise_photos import save_animals, save_noise
 
 from counterground.decision import Until
@@ -136,7 +136,7 @@ def test_a_network_in_memory_is_sent_to_the_workers(cluster, photos, tmp_path, m
 
 def test_composites_are_made_by_the_workers(cluster, tmp_path, monkeypatch):
     benchmark = plan_swap(
-        masked_photos(tmp_path / "photos", 2), SwapSettings(backgrounds_per_label=1)
+        disc_photos(tmp_path / "photos", 2), SwapSettings(backgrounds_per_label=1)
     ).benchmark
     in_new_cache(monkeypatch, tmp_path / "local")
     evaluate_models(benchmark, {"mine": background_only()}, LOCAL, tmp_path / "here")

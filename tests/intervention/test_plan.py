@@ -1,11 +1,12 @@
 """Which object stands on which background: how many of each, drawn from where, and what is left out."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pytest
-from masked_photos import SIDE, disc, masked_photos, save
+from disc_photos import SIDE, disc, disc_photos, save
 
 from counterground import Benchmark
 from counterground.errors import CounterGroundError, UsageError
@@ -16,7 +17,7 @@ TWO = SwapSettings(backgrounds_per_label=2)
 
 @pytest.fixture(scope="module")
 def discs(tmp_path_factory):
-    return masked_photos(tmp_path_factory.mktemp("discs"), 4)
+    return disc_photos(tmp_path_factory.mktemp("discs"), 4)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def without_masks(benchmark, some):
 
 def test_each_object_gets_as_many_composites_of_each_kind_and_label(composites):
     of_each = composites.photos.group_by("foreground").agg(pl.col("swap").value_counts())
-    expected = {kind: 2 for kind in ("same", "other", "mixed_same", "mixed_rand")}
+    expected = dict.fromkeys(("same", "other", "mixed_same", "mixed_rand"), 2)
     expected |= {"placed_common": 2, "placed_counter": 2}
     expected |= dict.fromkeys(("original", "pasted", "refilled", "grey", "background_only"), 1)
     assert set(expected) == set(KINDS)
@@ -93,7 +94,7 @@ def test_the_same_seed_gives_the_same_plan_and_another_seed_another(discs, compo
 def test_rows_of_one_background_follow_each_other(composites):
     backgrounds = [path for path in composites.photos["background_photo"] if path != "grey"]
     made = composites.photos.filter(pl.col("swap") != "original")["background_photo"].to_list()
-    changes = sum(a != b for a, b in zip(made, made[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(made))
     assert changes == len(set(backgrounds))  # and grey
 
 
@@ -125,7 +126,7 @@ def test_cut_outs_are_the_clusters_of_objects_and_two_photos_of_each_are_used(di
 
 
 def test_photos_without_a_usable_mask_are_named_and_counted(tmp_path):
-    benchmark = masked_photos(tmp_path, 4)
+    benchmark = disc_photos(tmp_path, 4)
     masks = tmp_path / "masks/hen/grass"
     save(masks / "0.png", np.zeros((SIDE, SIDE), np.uint8))
     save(masks / "1.png", np.full((SIDE, SIDE), 255, np.uint8))

@@ -1,4 +1,4 @@
-"""Runs on composites: what networks that look at one part only are said to rely on, and what a run records."""
+"""Runs on composites: what networks that look at one part only rely on, and what a run records."""
 
 import hashlib
 import json
@@ -6,14 +6,13 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from masked_photos import SIDE, background_only, coin, foreground_only, masked_photos
+from disc_photos import SIDE, background_only, coin, disc_photos, foreground_only
 from PIL import Image
 
 import counterground as cg
 from counterground import models
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import swap_effects
-from counterground.results import effects_of
 
 MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
 QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3}
@@ -21,7 +20,7 @@ QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3
 
 @pytest.fixture(scope="module")
 def discs(tmp_path_factory):
-    return masked_photos(tmp_path_factory.mktemp("discs"), 6, soft=True)
+    return disc_photos(tmp_path_factory.mktemp("discs"), 6, soft=True)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def run(discs, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def effects(run):
-    rows = effects_of(run).rows.filter(pl.col("class_name").is_null(), pl.col("background").is_null())
+    rows = run.effects(by_class=False).filter(pl.col("class_name").is_null(), pl.col("background").is_null())
     return {
         (model, name): (value, low, high)
         for model, name, value, low, high in rows.select(
@@ -60,7 +59,7 @@ def test_a_model_that_sees_the_object_only_does_not_rely_on_the_background(effec
 
 
 def test_a_coin_relies_on_nothing_and_is_right_by_chance(run, effects):
-    value, low, high = effects["coin", "background_effect"]
+    _, low, high = effects["coin", "background_effect"]
     assert low < 0 < high
     correct = run.predictions.filter(pl.col("model") == "coin")["correct"].mean()
     assert 0.44 < correct < 0.56  # 3 standard errors of 720 throws
@@ -110,11 +109,11 @@ def test_scores_compare_and_report_take_the_run(run, tmp_path):
 def test_effects_of_photos_as_they_are_is_refused(discs, tmp_path):
     plain = cg.evaluate(discs, MODELS, out=tmp_path / "plain", label_space="benchmark", report=False)
     with pytest.raises(UsageError, match="counterground swap"):
-        effects_of(plain)
+        plain.effects()
 
 
 def test_what_cannot_be_read_later_is_listed_with_its_reason(tmp_path):
-    discs = masked_photos(tmp_path / "photos", 2, seed=5)
+    discs = disc_photos(tmp_path / "photos", 2, seed=5)
     lost = tmp_path / "photos/hen/grass/0.png"
 
     def forget(image):
@@ -163,7 +162,7 @@ def test_composites_are_not_swapped_again(run, discs, tmp_path):
 
 def test_an_occupied_folder_is_refused_before_masks_are_read(discs, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="notes.txt"):
+    with pytest.raises(UsageError, match=r"notes\.txt"):
         cg.swap(discs, MODELS, out=tmp_path, **QUICK)
 
 

@@ -233,9 +233,9 @@ def test_coco_photos_of_one_category_are_the_benchmark_and_the_others_are_counte
 
 
 def test_coco_objects_have_a_size_and_a_place(coco):
-    from counterground.photos._coco import _content, _rows
+    from counterground.photos._coco import _rows, read_coco_file
 
-    rows, _ = _rows(coco(), _content(coco()), "file_name", "largest")
+    rows, _ = _rows(coco(), read_coco_file(coco()), "file_name", "largest")
     measured = [
         (row["file_name"], row["class_name"], row["object_area"], row["object_distance"]) for row in rows
     ]

@@ -1,90 +1,43 @@
-"""Photos of discs on plain backgrounds, with masks; and networks that look at one of the two, or at neither."""
+"""Small photos with an object of known shape, as a benchmark."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
-from PIL import Image
-from torchvision.transforms.v2.functional import pil_to_tensor
+from PIL import Image, ImageDraw
 
-from counterground import Benchmark
+from counterground.photos import Benchmark, benchmark_of_frame
 
-SIDE = 64
-CLASSES = {"hen": (230, 200, 40), "ox": (200, 40, 160)}
-LABELS = {"grass": (40, 160, 60), "water": (40, 80, 200)}
-COMMON = {"hen": "grass", "ox": "water"}
+SIZE = (60, 40)
 
 
-def masked_photos(root: Path, photos: int = 3, *, soft: bool = False, seed: int = 0) -> Benchmark:
-    """Write ``photos`` of each class on each label, every second pair of one cluster; return the benchmark."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for name, own in CLASSES.items():
-        for label, behind in LABELS.items():
-            for number in range(photos):
-                stem = f"{name}/{label}/{number}"
-                centre, radius = rng.integers(28, 37, 2), int(rng.integers(10, 18))
-                mask = disc(centre, radius, soft=soft)
-                pixels = behind + (mask[..., None] / 255) * (np.array(own) - behind)
-                pixels = pixels + rng.integers(-8, 9, (SIDE, SIDE, 1))
-                save(root / f"{stem}.png", pixels.clip(0, 255).astype(np.uint8))
-                save(root / f"masks/{stem}.png", mask)
-                group = "common" if COMMON[name] == label else "counter"
-                rows.append(
-                    (f"{stem}.png", name, label, group, f"{stem[:-2]} {number // 2}", f"masks/{stem}.png")
-                )
-    columns = ["path", "class_name", "background", "group", "cluster", "mask"]
-    return Benchmark.from_frame(pl.DataFrame(rows, schema=columns, orient="row"), root=root, name="discs")
+def ellipse(box=(15, 8, 44, 31), size=SIZE, value=255):
+    """A mask with an ellipse: PIL, grey."""
+    mask = Image.new("L", size)
+    ImageDraw.Draw(mask).ellipse(box, fill=value)
+    return mask
 
 
-def disc(centre, radius, *, soft=False):
-    """Return a mask ``[SIDE, SIDE]``; the edge of a soft one is 4 pixels wide."""
-    rows, columns = np.mgrid[:SIDE, :SIDE]
-    away = np.hypot(rows - centre[0], columns - centre[1])
-    inside = np.clip((radius - away) / 4 + 0.5, 0, 1) if soft else (away < radius)
-    return np.asarray(inside * 255, np.uint8)
+def photo_of(mask, seed=0):
+    """A photo on which the object is reddish noise, and what is around it greenish noise."""
+    noise = np.random.default_rng(seed).integers(0, 40, (mask.height, mask.width, 3), dtype=np.uint8)
+    inside = np.asarray(mask)[..., None] >= 128
+    return Image.fromarray(noise + np.where(inside, np.uint8([180, 40, 30]), np.uint8([30, 150, 40])))
 
 
-def save(path, pixels):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+def make_benchmark(root: Path, masks, **columns) -> Benchmark:
+    """Write a photo for each ``{path: mask}``; columns are lists in the order of the paths."""
+    for seed, (path, mask) in enumerate(masks.items()):
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        photo_of(mask, seed).save(file)
+    names = columns.pop("class_name", None) or ["ice bear"] * len(masks)
+    return benchmark_of_frame(
+        pl.DataFrame({"path": list(masks), "class_name": names, **columns}), root, "made"
+    )
 
 
-def background_only():
-    """A classifier that answers with the class whose common background has the colour of the corner."""
-    return _nearest({name: LABELS[COMMON[name]] for name in CLASSES}), _corner, list(CLASSES)
-
-
-def foreground_only():
-    """A classifier that answers with the class whose colour is in the middle."""
-    return _nearest(CLASSES), _middle, list(CLASSES)
-
-
-def coin():
-    """A classifier whose answer is one of the photo's last bits."""
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1, 2, bias=False))
-    with torch.no_grad():
-        network[1].weight.copy_(torch.tensor([[1.0], [-1.0]]))
-    return network, _parity, list(CLASSES)
-
-
-def _nearest(colours):
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, len(colours)))
-    wanted = torch.tensor(list(colours.values())).float() / 255
-    with torch.no_grad():  # the squared distance, less what all classes share
-        network[1].weight.copy_(2 * wanted)
-        network[1].bias.copy_(-(wanted**2).sum(dim=1))
-    return network
-
-
-def _corner(image):
-    return pil_to_tensor(image)[:, :4, :4].float().mean(dim=(1, 2), keepdim=True) / 255
-
-
-def _middle(image):
-    return pil_to_tensor(image)[:, 30:34, 30:34].float().mean(dim=(1, 2), keepdim=True) / 255
-
-
-def _parity(image):
-    return (pil_to_tensor(image).long().sum() % 2 * 2.0 - 1).reshape(1, 1, 1)
+def pixels(file) -> np.ndarray:
+    return np.asarray(Image.open(file))

@@ -19,6 +19,7 @@ from counterground.cli._compare import compare
 from counterground.cli._evaluate import evaluate
 from counterground.cli._figures import figures
 from counterground.cli._help import Group, settings, start_page
+from counterground.cli._masks import masks
 from counterground.cli._mitigate import mitigate
 from counterground.cli._models import models
 from counterground.cli._plan import plan
@@ -58,6 +59,7 @@ counterground.add_under("Intervene and mend", swap, mitigate)
 counterground.add_under("Plan and decide", plan, check)
 counterground.add_under("Choose common and counter backgrounds", discover)
 counterground.add_under("Make a benchmark from photos", collect, import_, curate, label, pool, export)
+counterground.add_under("Intervene on backgrounds", masks)
 counterground.add_under("Look up what there is", models, benchmarks, cache)
 counterground.add_under("Repeat the paper's experiments", study)
 

@@ -15,9 +15,16 @@ from counterground.text import one_line
 if TYPE_CHECKING:
     import polars as pl
 
-    from counterground.results import AdjustedScores, BreakdownView, ContrastScores, Run, ScoresView
+    from counterground.results import (
+        AdjustedScores,
+        BreakdownView,
+        ContrastScores,
+        EffectScores,
+        Run,
+        ScoresView,
+    )
 
-    View = ScoresView | BreakdownView | ContrastScores | AdjustedScores
+    View = ScoresView | BreakdownView | ContrastScores | AdjustedScores | EffectScores
 
 Style = Literal[
     "table", "csv", "json", "parquet", "markdown", "latex", "model-card", "eval-results", "bibtex"
@@ -34,6 +41,7 @@ _ROWS = ("csv", "json", "parquet")
         counterground scores runs/a runs/b -m efficientnet-lite0 --format csv
         counterground scores runs/first --by background
         counterground scores runs/first --contrast drop
+        counterground scores runs/swapped --effects
         counterground scores runs/first --format model-card -o model-card.md
     """,
 )
@@ -53,6 +61,12 @@ _ROWS = ("csv", "json", "parquet")
     metavar="COVARIATE",
     help="The contrast with these held too: size, position, photo, or columns of numbers; with commas, or "
     "repeated.",
+)
+@click.option(
+    "--effects",
+    is_flag=True,
+    help="What backgrounds cause, from a run of `counterground swap`: the drop = background + size and "
+    "position + rest, each background, BG-Gap, and what editing costs; also --by class.",
 )
 @model_option("models", "Show only this model; repeat for several.", multiple=True)
 @format_option(
@@ -77,6 +91,7 @@ def scores(
     by: str | None,
     contrast: str | None,
     adjust: tuple[str, ...],
+    effects: bool,
     models: tuple[str, ...],
     style: Style,
     dataset: str | None,
@@ -100,6 +115,8 @@ def scores(
     if adjust and (style in _DOCUMENTS or by):
         other = style if style in _DOCUMENTS else f"--by {by}"
         raise UsageError(f"--adjust is shown over all classes: leave out {other}.")
+    if effects and (style in _DOCUMENTS or contrast or adjust or by not in (None, "class")):
+        raise UsageError("--effects is shown over all classes or --by class, and alone.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
@@ -108,7 +125,9 @@ def scores(
     if models:
         opened = select_models(opened, models)
     written: str | View | pl.DataFrame
-    if adjust:
+    if effects:
+        written = _effects(opened, style, by_class=by == "class")
+    elif adjust:
         covariates = [name.strip() for each in adjust for name in each.split(",") if name.strip()]
         written = _adjusted(opened, style, covariates, contrast)
     elif style in _DOCUMENTS:
@@ -173,6 +192,14 @@ def _adjusted(
     named = len(runs) > 1 and (style in _ROWS or _could_be_confused(runs))
     found = adjusted_scores(list(runs.values()), covariates, contrast, named=named)
     return found.rows if style == "parquet" else format_adjusted(found, style)
+
+
+def _effects(runs: Mapping[Path, Run], style: Style, *, by_class: bool) -> str | View | pl.DataFrame:
+    from counterground.results import effect_scores, format_effects
+
+    named = len(runs) > 1 and (style in _ROWS or _could_be_confused(runs))
+    found = effect_scores(list(runs.values()), named=named, by_class=by_class)
+    return found.rows if style == "parquet" else format_effects(found, style)
 
 
 def _deliver(written: str | View | pl.DataFrame, out: Path | None) -> None:

@@ -126,9 +126,9 @@ def _print_count(run: Run) -> None:
 
 def show_swap(run: Run) -> None:
     """Print what backgrounds cause, of a run on composites, and what its reader must know."""
-    from counterground.results import effects_of
+    from counterground.results import effect_scores
 
-    print_text(effects_of(run))
+    print_text(effect_scores([run]))
     print_notes(run.info.benchmark.notes)
     _print_sentences(run.info.all_warnings, "Warning")
     _print_count(run)

@@ -26,11 +26,10 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
 @click.command(
     cls=Command,
     examples="""
-        counterground swap pairs -m efficientnet-lite0 -o runs/swap
         counterground swap my-photos -m efficientnet-lite0 --masks my-masks \\
           --examples 8 -o runs/swap
-        counterground swap my-photos -m efficientnet-lite0 --masks instances.json \\
-          --kinds same,other,grey -o runs/swap
+        counterground swap my-photos -m efficientnet-lite0 --masks annotations.json \\
+          --kinds original,same,other,grey -o runs/swap
     """,
 )
 @click.argument("benchmark")
@@ -49,6 +48,7 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
 )
 @click.option(
     "--accept-licence",
+    "--accept-license",
     "accept_licences",
     multiple=True,
     metavar="NAME",

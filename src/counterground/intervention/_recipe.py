@@ -38,6 +38,7 @@ _FILLED_SIDE = 160  # a hole is filled at this size: what OpenCV makes of it has
 _EDGE = 0.008  # half the width of a soft edge, as a part of the shorter side
 _DETAIL = 0.02  # what is finer than this part of the shorter side is detail
 _STEPS = 8  # across and down, that a photo is moved by in search of fine detail for a hole
+_COMPARED = 400  # pixels of a hole, for that
 _EMPTY = 30  # levels of difference that detail is worth
 _REACH = 0.02  # by so much a hole is larger than its object, which hides shadows and soft edges
 _MATCHED = 0.5  # of the way from the object's colours to those of the background
@@ -304,15 +305,16 @@ def refill(photo: Pixels, mask: Pixels) -> Pixels:
 
 def _like(photo: Pixels, filled: Pixels, hole: Pixels) -> tuple[float, float]:
     """Return the parts of width and height to move a photo by: then it is most like what fills its hole."""
-    inside = hole.astype(bool)
-    wanted = filled[inside].astype(np.float32)
     height, width = hole.shape
+    rows, columns = np.nonzero(hole)
+    some = slice(None, None, max(1, len(rows) // _COMPARED))
+    rows, columns = rows[some], columns[some]
+    wanted = filled[rows, columns].astype(np.float32)
 
     def unlike(move: tuple[float, float]) -> float:
-        step = round(move[1] * height), round(move[0] * width)
-        from_hole = np.roll(inside, step, (0, 1))[inside].mean()
-        difference = np.abs(np.roll(photo, step, (0, 1))[inside] - wanted).mean()
-        return float(difference + _EMPTY * from_hole)
+        from_rows, from_columns = rows - round(move[1] * height), columns - round(move[0] * width)
+        difference = np.abs(photo[from_rows, from_columns] - wanted).mean()
+        return float(difference + _EMPTY * hole[from_rows, from_columns].mean())
 
     parts = np.arange(_STEPS) / _STEPS
     return min(((float(x), float(y)) for x in parts for y in parts if x or y), key=unlike)

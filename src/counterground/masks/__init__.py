@@ -1,18 +1,35 @@
-"""Masks: where they come from, and whether they can be used."""
+"""Masks: where they come from, whether they can be used, and what people decided about them."""
 
-from counterground.masks._found import REASONS, Weights
+from counterground.masks._decisions import (
+    MOST_MASK_BYTES,
+    VERDICTS,
+    MaskDecision,
+    MaskDecisions,
+    Verdict,
+    standing,
+)
+from counterground.masks._found import REASONS, Weights, read_mask
 from counterground.masks._make import make_masks, with_masks
 from counterground.masks._masks import Masks, is_masks_folder, read_masks
+from counterground.masks._review import mask_id
 from counterground.masks._settings import MaskLimits, MaskSettings
 
 __all__ = [
+    "MOST_MASK_BYTES",
     "REASONS",
+    "VERDICTS",
+    "MaskDecision",
+    "MaskDecisions",
     "MaskLimits",
     "MaskSettings",
     "Masks",
+    "Verdict",
     "Weights",
     "is_masks_folder",
     "make_masks",
+    "mask_id",
+    "read_mask",
     "read_masks",
+    "standing",
     "with_masks",
 ]

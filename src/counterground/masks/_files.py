@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from counterground.errors import UsageError
 from counterground.masks._found import Asked, Found, MaskSource, read_mask
+from counterground.masks._names import NameMatch
 from counterground.photos import Benchmark, UnreadablePhoto, load_photo
 from counterground.text import counted
 
@@ -72,37 +73,19 @@ def folder_source(folder: Path, benchmark: Benchmark) -> MaskSource:
     by_name = defaultdict(list)
     for file in files:
         by_name[file.relative_to(folder).as_posix()[: -len(file.suffix)]].append(file)
-    chosen = {path: _first_named(path, by_name) for path in photos}
-    claims = Counter(file for found in chosen.values() for file in found)
-    if not claims:
+    matched = NameMatch(photos, by_name, stems=True)
+    if not matched.claims:
         raise UsageError(
-            f"No PNG of {folder} has the name of a photo: {files[0].relative_to(folder).as_posix()!r} is none "
-            f"of {photos[0]!r}. A mask has the photo's name, with or without its suffix, and .png."
+            f"No PNG of {folder} has the name of a photo: {files[0].relative_to(folder).as_posix()!r} is not "
+            f"{photos[0]!r}. A mask has the photo's name, with or without its suffix, and .png."
         )
 
     def find(photo: Asked) -> Found:
-        found = chosen[photo.path]
-        if not found:
-            return Found(None, "missing", "no PNG has the name of the photo")
-        names = ", ".join(file.relative_to(folder).as_posix() for file in found)
-        if len(found) > 1 or claims[found[0]] > 1:
-            several = f"{counted(claims[found[0]], 'photo')} would share {names}"
-            return Found(None, "ambiguous", several if len(found) == 1 else f"it may be {names}")
-        return read_mask(found[0], photo.size)
+        found = matched.one(photo.path, "PNG")
+        return found if isinstance(found, Found) else read_mask(found, photo.size)
 
-    unused = [file for file in files if file not in claims]
+    unused = [file for file in files if file not in matched.claims]
     return MaskSource("folder", find, notes=_unused_notes(unused, folder))
-
-
-def _first_named(path: str, by_name: dict[str, list[Path]]) -> Sequence[Path]:
-    """Return the PNGs of the best name that a mask of this photo can have."""
-    parts = PurePosixPath(path).parts
-    for start in range(len(parts)):
-        tail = PurePosixPath(*parts[start:])
-        for wanted in (str(tail), str(tail.with_suffix(""))):
-            if by_name.get(wanted):
-                return by_name[wanted]
-    return ()
 
 
 def _unused_notes(unused: Iterable[Path], folder: Path) -> tuple[str, ...]:

@@ -126,14 +126,11 @@ def read_mask(file: Path, size: tuple[int, int]) -> Found:
         return Found(None, "wrong size", f"{file.name} has {there} pixels, the photo {wanted}")
     if image.has_transparency_data:
         return Found(np.asarray(image.convert("RGBA").getchannel("A")))
-    if image.mode not in ("1", "L", "P", "RGB"):
-        return Found(None, "unreadable", f"{file.name}: mode {image.mode}, not 8-bit grey or alpha")
-    colours = np.asarray(image.convert("RGB"))
-    if (colours != colours[..., :1]).any():
-        return Found(None, "unreadable", f"{file.name} is coloured: a mask is grey (white is object) or alpha")
+    colours = np.asarray(image.convert("RGB")) if image.mode in ("1", "L", "P", "RGB") else None
+    if colours is None or (colours != colours[..., :1]).any():
+        return Found(None, "unreadable", f"{file.name}: a mask is 8-bit grey (white is object) or has alpha")
     mask = np.ascontiguousarray(colours[..., 0])
     if 0 < mask.max() < OBJECT:
-        return Found(
-            mask, "empty", f"the brightest value of {file.name} is {mask.max()} of 255: white is object"
-        )
+        detail = f"the brightest value of {file.name} is {mask.max()} of 255: white is object"
+        return Found(mask, "empty", detail)
     return Found(mask)

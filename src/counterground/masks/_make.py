@@ -7,8 +7,9 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import polars as pl
 from PIL import Image
 
 from counterground.errors import UsageError
-from counterground.files import cache_dir, check_apart, check_only, write_bytes
+from counterground.files import cache_dir, check_apart, check_only, relative_way, write_bytes
 from counterground.masks._found import Asked, Found, Mask, MaskSource, read_mask
 from counterground.masks._masks import (
     DESCRIPTION_FILE,
@@ -31,9 +32,9 @@ from counterground.masks._masks import (
     write_description,
     write_table,
 )
-from counterground.masks._quality import Quality, broken_limits, measure
+from counterground.masks._quality import broken_limits, measure
 from counterground.masks._settings import MaskSettings
-from counterground.masks._sources import open_source, photo_boxes
+from counterground.masks._sources import Boxes, known_boxes, open_source
 from counterground.photos import Benchmark, UnreadablePhoto, photo_size
 from counterground.progress import progress_bar
 
@@ -122,12 +123,15 @@ def make_masks(
     folder, settings = Path(folder), settings or MaskSettings()
     if Path(source).is_dir():
         check_apart(folder, Path(source), "the folder of the masks that are read")
-    opened = open_source(str(source), benchmark, settings, accept_licences)
-    description = _description(benchmark, str(source), opened, settings)
+    boxes = known_boxes(benchmark, settings)
+    opened = open_source(str(source), benchmark, boxes, settings, accept_licences)
+    description = _description(benchmark, str(source), opened, boxes, settings)
+    description["photos"] = relative_way(folder, benchmark.root)
     _claim(folder, description, overwrite=overwrite)
+    making = _Making(benchmark, folder, opened, boxes, settings)
     rows = []
     with progress_bar("Masks", total=len(benchmark), shown=show_progress) as bar:
-        for row in _rows(benchmark, folder, opened, settings):
+        for row in making.rows():
             rows.append(row)
             bar.advance()
     write_table(folder, pl.DataFrame(rows, schema=TABLE_SCHEMA))
@@ -135,9 +139,13 @@ def make_masks(
 
 
 def _description(
-    benchmark: Benchmark, source: str, opened: MaskSource, settings: MaskSettings
+    benchmark: Benchmark, source: str, opened: MaskSource, boxes: Boxes, settings: MaskSettings
 ) -> dict[str, Any]:
-    weights = opened.weights
+    weights, notes = opened.weights, list(opened.notes)
+    if weights is not None:
+        notes.append(
+            f"Masks were made by {weights.name}, under the licence of its weights ({weights.licence})."
+        )
     content = {
         "format": _FORMAT,
         "benchmark": {"name": benchmark.name, "version": benchmark.version},
@@ -147,7 +155,8 @@ def _description(
         "settings": settings.record(),
         "made_by": opened.record or {},
         "weights": weights and {**vars(weights), "accepted": weights.licence},
-        "notes": opened.notes,
+        "boxes": hashlib.sha256(json.dumps(sorted(boxes.items())).encode()).hexdigest() if boxes else None,
+        "notes": notes,
     }
     return json.loads(json.dumps(content))  # type: ignore[no-any-return] # as it is read back
 
@@ -165,8 +174,6 @@ def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> Non
                 f"{folder} holds other masks (another benchmark, source or setting): choose another folder, "
                 "or add --overwrite."
             )
-        if (folder / _OTHERS[0]).exists():
-            raise UsageError(f"{folder} holds decisions of a review: choose another folder.")
         (folder / TABLE_FILE).unlink(missing_ok=True)
         shutil.rmtree(folder / FILES, ignore_errors=True)
     write_description(folder, description)
@@ -174,65 +181,73 @@ def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> Non
 
 def _decides(description: dict[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in description.get("settings", {}).items() if name != "limits"}
-    kept = ("format", "benchmark", "source", "made_by", "weights")
+    kept = ("format", "benchmark", "source", "made_by", "weights", "boxes")
     return {name: description.get(name) for name in kept} | {"settings": settings}
 
 
-def _rows(
-    benchmark: Benchmark, folder: Path, source: MaskSource, settings: MaskSettings
-) -> Iterator[dict[str, Any]]:
-    """Yield the rows of ``masks.csv`` in order, a few photos ahead; a slow source runs in one thread."""
-    boxes = photo_boxes(benchmark, settings)
-    workers = 1 if source.slow else min(4, os.cpu_count() or 1)
-    pending: deque[Future[dict[str, Any]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for photo in benchmark.photos.iter_rows(named=True):
-                known = boxes.get(photo["path"], ())
-                pending.append(pool.submit(_row, benchmark, photo, known, folder, source, settings))
-                if len(pending) > _AHEAD:
+@dataclass(frozen=True)
+class _Making:
+    """The masks of a benchmark while they are made."""
+
+    benchmark: Benchmark
+    folder: Path
+    source: MaskSource
+    boxes: Boxes
+    settings: MaskSettings
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of ``masks.csv`` in order, a few photos ahead; a slow source has one thread."""
+        workers = 1 if self.source.slow else min(4, os.cpu_count() or 1)
+        pending: deque[Future[dict[str, Any]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                for photo in self.benchmark.photos.iter_rows(named=True):
+                    pending.append(pool.submit(self._row, photo))
+                    if len(pending) > _AHEAD:
+                        yield pending.popleft().result()
+                while pending:
                     yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
+    def _row(self, photo: dict[str, Any]) -> dict[str, Any]:
+        """Find, check and write the mask of one photo; return its row of ``masks.csv``."""
+        path = photo["path"]
+        name = f"{FILES}/{path}.png"
+        target = self.folder / name
+        try:
+            found = self._found(self._asked(photo), target)
+        except UnreadablePhoto as error:
+            found = Found(None, "unreadable", error.reason)
+        row = {name: photo[name] for name in ("path", "photo_id", "class_name")}
+        row["origin"] = self.source.origin
+        row["detail"] = found.detail or None
+        if found.mask is None:
+            target.unlink(missing_ok=True)
+            return row | {"reason": found.reason}
+        _write_mask(target, found.mask)
+        quality = measure(found.mask, self.boxes.get(path, ()))
+        reasons = [found.reason] if found.reason else broken_limits(quality, self.settings.limits)
+        return row | quality._asdict() | {"mask": name, "reason": "; ".join(reasons) or None}
 
-def _row(
-    benchmark: Benchmark,
-    photo: dict[str, Any],
-    boxes: tuple[Any, ...],
-    folder: Path,
-    source: MaskSource,
-    settings: MaskSettings,
-) -> dict[str, Any]:
-    """Find, check and write the mask of one photo; return its row of ``masks.csv``."""
-    path = photo["path"]
-    name = f"{FILES}/{path}.png"
-    file, target = benchmark.photo_path(path), folder / name
-    try:
-        mask = None if photo["mask"] is None else benchmark.mask_path(photo["mask"])
-        asked = Asked(path, file, photo["class_name"], mask, photo_size(file), boxes)
-        found = _found(asked, target, source)
-    except UnreadablePhoto as error:
-        found = Found(None, "unreadable", error.reason)
-    row = {"path": path, "photo_id": photo["photo_id"], "origin": source.origin, "detail": found.detail or None}
-    if found.mask is None:
-        target.unlink(missing_ok=True)
-        return row | {"reason": found.reason}
-    _write_mask(target, found.mask)
-    quality = measure(found.mask, boxes)
-    reasons = [found.reason] if found.reason else broken_limits(quality, settings.limits)
-    return row | quality._asdict() | {"mask": name, "reason": "; ".join(reasons) or None}
+    def _asked(self, photo: dict[str, Any]) -> Asked:
+        """Return what a source must know of a photo.
 
+        Raises:
+            UnreadablePhoto: its size cannot be read.
+        """
+        file = self.benchmark.photo_path(photo["path"])
+        mask = None if photo["mask"] is None else self.benchmark.mask_path(photo["mask"])
+        boxes = self.boxes.get(photo["path"], ())
+        return Asked(photo["path"], file, photo["class_name"], mask, photo_size(file), boxes)
 
-def _found(asked: Asked, target: Path, source: MaskSource) -> Found:
-    """Return the mask of a photo; one that was slow to make and is there already is read instead."""
-    if source.slow and target.is_file():
-        kept = read_mask(target, asked.size)
-        if kept.mask is not None:
-            return kept
-    return source.find(asked)
+    def _found(self, asked: Asked, target: Path) -> Found:
+        """Return the mask of a photo; one that was slow to make and is there already is read instead."""
+        if self.source.slow and target.is_file():
+            kept = read_mask(target, asked.size)
+            if kept.mask is not None:
+                return kept
+        return self.source.find(asked)
 
 
 def _write_mask(target: Path, mask: Mask) -> None:

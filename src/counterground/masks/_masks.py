@@ -13,6 +13,8 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import atomic_path, write_text
+from counterground.masks._decisions import standing
+from counterground.masks._review import after_review
 from counterground.photos import Benchmark
 from counterground.text import counted, one_line
 
@@ -22,6 +24,7 @@ FILES = "files"
 TABLE_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),  # of the photo, as in the benchmark
     "photo_id": pl.String(),
+    "class_name": pl.String(),
     "mask": pl.String(),  # relative to the folder; null where there is none
     "origin": pl.String(),
     "area": pl.Float64(),  # fraction of the photo
@@ -108,8 +111,16 @@ def is_masks_folder(folder: Path) -> bool:
     return (folder / DESCRIPTION_FILE).is_file()
 
 
-def read_masks(folder: Path | str) -> Masks:
-    """Read a folder of masks, as far as it stands after review.
+def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
+    """Read a folder of masks as they stand after review (`counterground label FOLDER`).
+
+    An accepted mask is usable even if it breaks a limit, a rejected one is not, and a redrawn one takes the
+    place of what was there. Who accepted or rejected judged one file: if another has taken its place since,
+    that no longer counts, and a note says so.
+
+    Args:
+        folder: what `make_masks` wrote.
+        reviewed: False leaves out what people decided.
 
     Raises:
         UsageError: the folder has no masks.
@@ -131,6 +142,9 @@ def read_masks(folder: Path | str) -> Masks:
         raise CounterGroundError(
             f"The masks in {folder} cannot be read ({error_message(error)}): make them again."
         ) from error
+    if reviewed:
+        table, more = after_review(folder, table, standing(folder))
+        notes += more
     return Masks(folder, table, description, notes)
 
 

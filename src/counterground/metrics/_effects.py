@@ -40,10 +40,10 @@ EFFECTS_SCHEMA: dict[str, Any] = {
 
 ``estimate`` is one of these; with a ``class_name`` it is of that class, without the mean over classes:
 
-- ``observed_drop``, ``background_effect``, ``size_effect``, ``rest``: the drop of the photos as they are, what
-  common instead of counter backgrounds cause on the same foregrounds, what the sizes and positions of common
-  instead of counter photos cause on the same background, and the first less both others, all over the classes
-  that show all of them; ``background_share``: background effect / observed drop.
+- ``observed_drop``, ``background_effect``, ``size_effect``, ``rest``: the drop of the photos as they are,
+  what common instead of counter backgrounds cause on the same foregrounds, what the sizes and positions of
+  common instead of counter photos cause on the same background, and the first less both others, all over the
+  classes that show all of them; ``background_share``: background effect / observed drop.
 - ``background_against_grey``, ``background_against_mean``: accuracy on one ``background`` less that on plain
   grey, or on all backgrounds.
 - ``mixed_same``, ``mixed_rand``, ``bg_gap``: accuracy on backgrounds of other photos of the class, and of any

@@ -76,8 +76,9 @@ class InfluenceEstimate:
         """Put one estimate by the clusters of one way, or of two ways and their pairs, together.
 
         The variance by two ways is that by the first, plus that by the second, less that by the pairs, which
-        both contain (Cameron, Gelbach and Miller 2011), never less than either; its degrees of freedom are
-        the smaller of both.
+        both contain (Cameron, Gelbach and Miller 2011), never less than the smaller of the first two: the
+        larger would undo pairing, since by the other way pairs are strangers. Degrees of freedom are the
+        smaller of both.
         """
         first = ways[0]
         if len(ways) == 1:
@@ -145,7 +146,7 @@ def _squares(deviations: Floats, ways: tuple[int, ...] = ()) -> Any:
     if not ways:
         return np.einsum("...i,...i->...", deviations, deviations)
     first, second, pairs = map(_squares, np.split(deviations, np.cumsum(ways)[:-1], axis=-1))
-    return np.maximum(first + second - pairs, np.maximum(first, second))
+    return np.maximum(first + second - pairs, np.minimum(first, second))
 
 
 class Sampling:
@@ -260,6 +261,11 @@ class Partition:
         photos = np.concatenate([part.places for part in parts])
         return cls(parts[0].sampling, np.concatenate(strata), int(starts[-1]), photos)
 
+    @cached_property
+    def meetings(self) -> Floats:
+        """Ordered pairs of photos that share a cluster, each with itself too, in each stratum."""
+        return sum_by_code(self.pair_stratum, self.pair_photos**2, self.size)
+
     def sums(self, values: npt.NDArray[np.generic]) -> Floats:
         """Sum of ``values`` ``[n]`` in each pair."""
         weights = values[self.places].astype(np.float64)
@@ -329,6 +335,7 @@ class StratumMeans:
 
     def __init__(self, partition: Partition, values: npt.NDArray[np.generic]) -> None:
         self.partition, self._given = partition, values
+        self.kept = np.ones(partition.size)
         self._sums = partition.sums(values)
         totals = np.bincount(partition.pair_stratum, weights=self._sums, minlength=partition.size)
         self.values = np.full(partition.size, np.nan)
@@ -355,8 +362,12 @@ class StratumMeans:
 
     @cached_property
     def _others(self) -> list[StratumMeans]:
-        """The same means by the further ways of clustering."""
-        return [StratumMeans(way, self._given) for way in self.partition.ways[1:]]
+        """The same means by the further ways of clustering; pairs keep what both ways contain."""
+        others = [StratumMeans(way, self._given) for way in self.partition.ways[1:]]
+        if others:
+            second, pairs = others
+            pairs.kept = np.sqrt(_contained(self, second, pairs))
+        return others
 
     def _average(self, average: Average, rows: _Rows, place: int) -> InfluenceEstimate:
         part, pairs, weight, alone = self.partition, rows.pairs[place], rows.weights[place], rows.alone[place]
@@ -390,8 +401,39 @@ class StratumMeans:
         part = self.partition
         photos = part.photos[part.pair_stratum]
         share = part.pair_photos / photos
-        residual = (self._sums - self.values[part.pair_stratum] * part.pair_photos) / photos
+        residual = self.residuals / photos * self.kept[part.pair_stratum]
         return np.where(share < 1, residual / np.sqrt(np.where(share < 1, 1 - share, 1)), 0.0)
+
+    @cached_property
+    def residuals(self) -> Floats:
+        """Sum of the residuals of each pair."""
+        part = self.partition
+        return np.asarray(self._sums - self.values[part.pair_stratum] * part.pair_photos)
+
+    def squares(self) -> Floats:
+        """Sum of the squared residuals of the pairs of each stratum."""
+        return sum_by_code(self.partition.pair_stratum, self.residuals**2, self.partition.size)
+
+
+def _contained(first: StratumMeans, second: StratumMeans, pairs: StratumMeans) -> Floats:
+    """Return, for each stratum, the share of the variance by pairs that both ways contain.
+
+    The variance by the first way contains what clusters of the second do to single photos, and the other way
+    round, and by pairs both are taken away once. But a cluster of the first way that meets many of the second
+    holds little of that: where all meet all, the mean over it has no more of it than the mean of the stratum,
+    from which residuals are measured. Of two photos that share one cluster, residuals have the covariance
+    ``-effect / number`` by the other way, whose effect has the variance that photos which share only that
+    cluster tell, over all strata; this is no longer taken away.
+    """
+    left = pairs.squares()
+    total = left.copy()
+    for way, other in ((first, second), (second, first)):
+        meetings = way.partition.meetings - pairs.partition.meetings
+        effect = (way.squares() - pairs.squares()).sum() / max(1.0, meetings.sum())
+        n = np.maximum(1, other.partition.photos)
+        across = (other.partition.meetings - pairs.partition.meetings) * way.partition.meetings / n**2
+        left -= max(0.0, effect) * across
+    return np.divide(np.maximum(0.0, left), total, out=np.ones_like(total), where=total > 0)
 
 
 def sum_by_code(codes: Codes, weights: npt.NDArray[np.generic], size: int) -> Floats:

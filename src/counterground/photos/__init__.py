@@ -3,6 +3,7 @@
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame
 from counterground.photos._class_texts import badly_read_names
 from counterground.photos._classes import ClassAssignment, assign_classes
+from counterground.photos._coco import CocoFile, read_coco_file
 from counterground.photos._croissant import read_croissant
 from counterground.photos._geometry import (
     BOX,
@@ -18,6 +19,7 @@ from counterground.photos._imagenet import (
     imagenet_names,
     imagenet_wnids,
     match_imagenet,
+    name_key,
     similar_imagenet_name,
 )
 from counterground.photos._label_space import LabelSpace, imagenet_label_space
@@ -55,6 +57,7 @@ __all__ = [
     "AnyPhoto",
     "Benchmark",
     "ClassAssignment",
+    "CocoFile",
     "Discovered",
     "Geometry",
     "ImageType",
@@ -78,6 +81,7 @@ __all__ = [
     "load_photo",
     "mask_place",
     "match_imagenet",
+    "name_key",
     "names_source",
     "object_place",
     "photo_geometry",
@@ -86,6 +90,7 @@ __all__ = [
     "prompt_templates",
     "read_benchmark",
     "read_class_names",
+    "read_coco_file",
     "read_croissant",
     "read_mask",
     "read_table",

@@ -10,7 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -43,7 +43,7 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
     several = source.options.get("several", "skip")
     if several not in _SEVERAL:
         raise UsageError(f"{source.text}: several is one of {', '.join(_SEVERAL)}, not {several!r}.")
-    content = _content(path)
+    content = read_coco_file(path)
     column = source.columns.get("path", _FILE)
     rows, notes = _rows(path, content, column, several)
     urls = is_web(str(rows[0].get(column) or ""))
@@ -53,6 +53,57 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
     named = Source(source.text, str(path), columns, source.options)
     found = benchmark_of_rows(frame, named, folder, path.stem, show_progress=show_progress)
     return found.described(notes=(*notes, *found.notes))
+
+
+class CocoFile(NamedTuple):
+    """Annotations in COCO's format, checked: each is of an image and of a category that are there.
+
+    Attributes:
+        images: by id.
+        categories: by id.
+        annotations: of each image, by its id; each with ``where``, for messages. A panoptic annotation stands
+            for each of its segments, with the name of their PNG in ``segments``.
+        licences: URL or name, by id.
+    """
+
+    images: dict[Any, dict[str, Any]]
+    categories: dict[Any, dict[str, Any]]
+    annotations: dict[Any, list[dict[str, Any]]]
+    licences: dict[Any, Any]
+
+
+def read_coco_file(path: Path) -> CocoFile:
+    """Read annotations of objects, or panoptic ones.
+
+    Raises:
+        CounterGroundError: the file is not in that format, or an annotation points nowhere.
+    """
+    content = _content(path)
+    images = _by_id(path, content["images"], "image")
+    categories = _by_id(path, content["categories"], "category")
+    licences = {
+        entry.get("id"): entry.get("url") or entry.get("name") for entry in content.get("licenses", [])
+    }
+    objects: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for number, annotation in enumerate(content["annotations"], 1):
+        where = f"{path}: annotation {annotation.get('id', f'number {number}')}"
+        if annotation.get("image_id") not in images:
+            raise CounterGroundError(
+                f"{where} is of the image {annotation.get('image_id')!r}, which is not there."
+            )
+        for single in _singles(annotation):
+            if single.get("category_id") not in categories:
+                wrong = single.get("category_id")
+                raise CounterGroundError(f"{where} has the category {wrong!r}, which is not there.")
+            objects[annotation["image_id"]].append(single | {"where": where})
+    return CocoFile(images, categories, dict(objects), licences)
+
+
+def _singles(annotation: dict[str, Any]) -> list[dict[str, Any]]:
+    segments = annotation.get("segments_info")
+    if not isinstance(segments, list):
+        return [annotation]
+    return [segment | {"segments": annotation.get("file_name")} for segment in segments]
 
 
 def _content(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -68,31 +119,16 @@ def _content(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def _rows(
-    path: Path, content: Mapping[str, list[dict[str, Any]]], column: str, several: str
+    path: Path, content: CocoFile, column: str, several: str
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """Return the photos that have a class, with the measures of their object, and notes on the others."""
-    images = _by_id(path, content["images"], "image")
-    categories = _by_id(path, content["categories"], "category")
-    licences = {
-        entry.get("id"): entry.get("url") or entry.get("name") for entry in content.get("licenses", [])
-    }
-    objects: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    for number, annotation in enumerate(content["annotations"], 1):
-        where = f"{path}: annotation {annotation.get('id', f'number {number}')}"
-        if annotation.get("image_id") not in images:
-            raise CounterGroundError(
-                f"{where} is of the image {annotation.get('image_id')!r}, which is not there."
-            )
-        if annotation.get("category_id") not in categories:
-            wrong = annotation.get("category_id")
-            raise CounterGroundError(f"{where} has the category {wrong!r}, which is not there.")
-        objects[annotation["image_id"]].append(annotation | {"where": where})
     rows, left_out = [], Counter[str]()
-    for key, image in images.items():
+    categories = content.categories
+    for key, image in content.images.items():
         name = image.get(column)
         if not isinstance(name, str) or not name:
             raise CounterGroundError(f"{path}: image {key} has no {column!r}; it has {', '.join(image)}.")
-        shown = objects.get(key, [])
+        shown = content.annotations.get(key, [])
         distinct = {annotation["category_id"] for annotation in shown}
         if len(distinct) > 1 and several == "refuse":
             named = ", ".join(sorted(str(categories[each].get("name")) for each in distinct))
@@ -102,7 +138,7 @@ def _rows(
             continue
         largest = max(shown, key=_area)
         fields = {field: value for field, value in image.items() if isinstance(value, str | int | float)}
-        licence = licences.get(image.get("license"))
+        licence = content.licences.get(image.get("license"))
         rows.append(
             {field: value for field, value in fields.items() if field not in ("id", "license")}
             | ({"licence": licence} if licence else {})
@@ -113,7 +149,7 @@ def _rows(
         counts = ", ".join(f"{count:,} {why}" for why, count in left_out.items()) or "it lists none"
         raise CounterGroundError(f"{path}: no photo has a class ({counts}); see ?several=largest.")
     notes = [
-        f"{counted(count, 'photo')} {why} left out of {counted(len(images), 'photo')}."
+        f"{counted(count, 'photo')} {why} left out of {counted(len(content.images), 'photo')}."
         for why, count in left_out.items()
     ]
     if several == "largest":

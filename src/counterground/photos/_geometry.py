@@ -118,8 +118,8 @@ def photo_geometry(benchmark: Benchmark, kept: Path | None = None) -> Geometry:
 def _identity(benchmark: Benchmark) -> str:
     """Hash what the measures depend on: the manifest, and the content of masks."""
     masks = benchmark.photos["mask"].to_list()
-    named = [mask for mask in masks if mask is not None]
-    content = dict(zip(named, _read(lambda mask: photo_id(benchmark.root / mask), named), strict=True))
+    named = list(dict.fromkeys(mask for mask in masks if mask is not None))
+    content = dict(zip(named, _read(lambda mask: photo_id(benchmark.mask_path(mask)), named), strict=True))
     told = [__version__, benchmark.version, *(content.get(mask, "") for mask in masks)]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]
 

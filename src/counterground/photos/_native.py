@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import write_parquet, write_text
+from counterground.files import relative_way, write_parquet, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered
 from counterground.photos._label_space import LabelSpace
@@ -38,21 +37,14 @@ def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
     description = {
         "name": benchmark.name,
         "notes": benchmark.notes,
-        "root": _way(out.resolve(), benchmark.root.resolve()),
+        "root": relative_way(out, benchmark.root),
         "version": benchmark.version,
-        **({"masks": _way(out.resolve(), benchmark.masks_root.resolve())} if benchmark.masks_root else {}),
+        **({"masks": relative_way(out, benchmark.masks_root)} if benchmark.masks_root else {}),
         **(asdict(benchmark.discovery) if benchmark.discovery else {}),
         **({"design": benchmark.design.to_json()} if benchmark.design != DESIGN else {}),
     }
     write_text(out / BENCHMARK_FILE, json.dumps(description, ensure_ascii=False, indent=1) + "\n")
     return out
-
-
-def _way(start: Path, end: Path) -> str:
-    try:
-        return Path(os.path.relpath(end, start)).as_posix()
-    except ValueError:  # two drives of Windows
-        return end.as_posix()
 
 
 def read_native(folder: Path) -> Benchmark:

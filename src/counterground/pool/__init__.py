@@ -9,6 +9,7 @@ from counterground.pool._classes import check_class_names
 from counterground.pool._folder import is_pool, leads_out
 from counterground.pool._key import PhotoKey, is_from
 from counterground.pool._open import open_pool
+from counterground.pool._problems import database_problem
 from counterground.pool._schema import (
     BACKGROUND_LABELS,
     CANDIDATE_SCHEMA,
@@ -64,6 +65,7 @@ __all__ = [
     "QueuedPhoto",
     "Remaining",
     "check_class_names",
+    "database_problem",
     "is_from",
     "is_pool",
     "leads_out",

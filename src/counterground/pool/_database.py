@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from counterground.errors import CounterGroundError
+from counterground.pool._problems import database_problem
 from counterground.pool._schema import CANDIDATE_SCHEMA, CANDIDATE_STATES, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
 
 _APPLICATION = 0x43474E44  # "CGND": marks a pool, not another program's database
@@ -86,18 +86,6 @@ _TRIGGERS = {
 }
 
 
-_REMEDIES = (
-    (sqlite3.SQLITE_FULL, "the disk is full", "Free some space; nothing that was decided is lost"),
-    (sqlite3.SQLITE_READONLY, "it cannot be written", "Make the folder writable, or copy the pool"),
-    (sqlite3.SQLITE_CANTOPEN, "it cannot be opened", "Make the folder readable and writable"),
-    (sqlite3.SQLITE_PERM, "it may not be opened", "Make the folder readable and writable"),
-    (sqlite3.SQLITE_BUSY, "another program has kept it locked for long", "Close that program and try again"),
-    (sqlite3.SQLITE_IOERR, "the disk fails or is full", "Free some space or move the pool to another disk"),
-    (sqlite3.SQLITE_NOTADB, "it is damaged", "Put a copy of the file in its place"),
-    (sqlite3.SQLITE_CORRUPT, "it is damaged", "Put a copy of the file in its place"),
-)
-
-
 class DamagedError(Exception):
     """A value that no pool writes; what was found is the message."""
 
@@ -112,11 +100,10 @@ def database_errors(path: Path) -> Iterator[None]:
             f"{path} was changed by something else: {error}. Put a copy of the file in its place."
         ) from error
     except DBAPIError as error:
-        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-        for known, what, remedy in _REMEDIES:
-            if code == known:
-                raise CounterGroundError(f"{path}: {what}. {remedy}.") from error
-        raise
+        problem = database_problem(error.orig)
+        if problem is None:
+            raise
+        raise CounterGroundError(f"{path}: {problem}") from error
 
 
 def open_database(path: Path, *, create: bool) -> Engine:

@@ -17,7 +17,7 @@ from counterground.results._contrast_table import (
     one_contrast,
     strata_notes,
 )
-from counterground.results._effects_table import EffectsView, effect_title, effects_of
+from counterground.results._effects_table import EFFECTS, EffectScores, effect_scores, format_effects
 from counterground.results._eval_results import eval_results, eval_yaml
 from counterground.results._mitigation import (
     CHEAP,
@@ -100,6 +100,7 @@ from counterground.results.tables import (
 
 __all__ = [
     "CHEAP",
+    "EFFECTS",
     "HALF",
     "INFLATED",
     "MITIGATION_FILE",
@@ -120,7 +121,7 @@ __all__ = [
     "ContrastScores",
     "CountsRecord",
     "DecisionRecord",
-    "EffectsView",
+    "EffectScores",
     "Estimate",
     "ExportedHead",
     "Figure",
@@ -149,8 +150,7 @@ __all__ = [
     "contrast_titles",
     "corrected_drops",
     "count",
-    "effect_title",
-    "effects_of",
+    "effect_scores",
     "eval_results",
     "eval_yaml",
     "find_models",
@@ -158,6 +158,7 @@ __all__ = [
     "format_adjusted",
     "format_breakdown",
     "format_contrast",
+    "format_effects",
     "format_scores",
     "has_unpaired_backgrounds",
     "heading",

@@ -1,95 +1,90 @@
-"""What backgrounds cause, shown by a run on composites: as rows and as a table."""
+"""What backgrounds cause in runs of composites: effects as rows and as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from counterground.metrics import Confidence, swap_effects
-from counterground.results._numbers import Estimate, count, signed
+from counterground.metrics import SETTING
+from counterground.results._model_scores import TITLES, setting_text
+from counterground.results._numbers import NOTHING, Estimate, count, p_value
 from counterground.results._run import Run
-from counterground.results._scores_table import kind_of_intervals
-from counterground.results.tables import Cell, Column, Table, html_table, rich_table
+from counterground.results._scores_table import frame_text, kind_of_intervals, with_run_names
+from counterground.results.tables import (
+    Cell,
+    Column,
+    Table,
+    html_table,
+    latex_table,
+    markdown_table,
+    rich_table,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-_TITLES = {
-    "observed_drop": "Drop of the photos as they are",
-    "background_effect": "of which background",
-    "size_effect": "of which size and position",
-    "rest": "rest",
-    "background_share": "Background, % of the drop",
-    "background_against_grey": "On {background} − on grey",
-    "background_against_mean": "On {background} − on all",
+EFFECTS = {
+    "observed_drop": "Observed drop",
+    "background_effect": "= background",
+    "size_effect": "+ size and position",
+    "rest": "+ rest",
+    "background_share": "Background's share of the drop",
+    "background_against_grey": "{background}, against plain grey",
+    "background_against_mean": "{background}, against all backgrounds",
     "mixed_same": "Mixed-Same",
     "mixed_rand": "Mixed-Rand",
     "bg_gap": "BG-Gap",
-    "adversarial": "Wrong on at least one of {k} backgrounds of other classes",
-    "flip_share": "Answer changes between {k} backgrounds",
-    "background_only": "Accuracy on backgrounds without the object",
-    "chance": "Accuracy of guessing",
-    "pasted_cost": "Cost of cutting and pasting",
-    "refilled_cost": "Cost of pasting on the refilled background",
-    "same_label_cost": "Cost of another background of the same label",
+    "adversarial": "Wrong on any of {k} backgrounds",
+    "flip_share": "Several answers on {k} backgrounds",
+    "background_only": "Background alone",
+    "chance": "Chance",
+    "pasted_cost": "Cost of pasting onto the same photo",
+    "refilled_cost": "Cost of refilling the background",
+    "same_label_cost": "Cost of another photo of the label",
 }
-_LEVELS = {"mixed_same", "mixed_rand", "adversarial", "flip_share", "background_only", "chance"}
-_SHARES = _LEVELS | {"background_share"}
-
-
-def effect_title(estimate: str, *, background: str | None = None, k: int | None = None) -> str:
-    """Return what tables call an estimate of ``metrics.EFFECTS_SCHEMA``.
-
-    Args:
-        estimate: its name.
-        background: the label of the background it is about.
-        k: how many backgrounds it counts.
-    """
-    return _TITLES[estimate].format(background=background, k=k)
-
-
-def effects_of(run: Run) -> EffectsView:
-    """Return what backgrounds cause, of a run on composites (`metrics.swap_effects`).
-
-    Raises:
-        UsageError: its photos are not composites.
-    """
-    sure = Confidence(anytime=run.could_stop)
-    chance = run.info.label_space.chance
-    return EffectsView(swap_effects(run.rows, design=run.design, chance=chance, confidence=sure))
+"""What tables call the estimates of ``metrics.swap_effects``, in their order."""
 
 
 @dataclass(frozen=True)
-class EffectsView:
-    """Effects for a reader: a table that fits its console, and in a notebook one of HTML.
+class EffectScores:
+    """Effects of backgrounds, for a reader: a table that fits its console, and in a notebook one of HTML.
 
     Attributes:
-        rows: ``EFFECTS_SCHEMA``, of all classes together and of each.
+        rows: ``metrics.EFFECTS_SCHEMA``, perhaps with ``run`` in front.
     """
 
     rows: pl.DataFrame
 
     @property
     def table(self) -> Table:
-        """A row per model and estimate over all classes; backgrounds against the mean, not against grey."""
-        shown = self.rows.filter(
-            pl.col("class_name").is_null(), pl.col("estimate") != "background_against_grey"
-        )
-        columns = [
-            Column("Model"),
-            Column("Effect"),
-            Column("Value", numeric=True),
-            Column("n", numeric=True, meaning="Composites."),
-            Column("Objects", numeric=True, meaning="Clusters of objects."),
-            Column("Backgrounds", numeric=True, meaning="Clusters of backgrounds."),
+        """A row per model, class if there are any, and effect."""
+        rows = with_run_names(self.rows)
+        settings = [name for name in (*SETTING, "run") if name in rows.columns and rows[name].n_unique() > 1]
+        by_class = rows["class_name"].null_count() < rows.height
+        heads = ["model", *settings, *(["class_name"] if by_class else [])]
+        columns = [Column("Model"), *(Column(TITLES[name]) for name in settings)]
+        columns += [Column("Class")] * by_class
+        columns += [Column("Effect"), Column("Value", True), Column("p", True), Column("n", True, "Photos.")]
+        cells = [
+            [*(_head(row, name) for name in heads), *_figures(row)] for row in rows.iter_rows(named=True)
         ]
-        rows = [_cells(row) for row in shown.iter_rows(named=True)]
+        return Table(columns, cells, self._caption(), heads=len(heads), grouped=True)
+
+    def _caption(self) -> str:
         kind = kind_of_intervals(self.rows["anytime"])
-        caption = f"Percent; differences in points with their sign; {kind} for other objects and backgrounds."
-        return Table(columns, rows, caption, grouped=True)
+        lines = [
+            f"Percent, effects in points; {kind} for other foregrounds and background photographs. "
+            "Means over classes; p of no effect, uncorrected."
+        ]
+        shares = self.rows.filter(pl.col("estimate") == "background_share")["value"]
+        if shares.null_count():
+            lines.append("Where the observed drop is not clearly above 0, its share has no value.")
+        if self.rows["estimate"].is_in(["adversarial", "flip_share"]).any():
+            lines.append("Shares of foregrounds on several backgrounds are for these backgrounds.")
+        return " ".join(lines)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Build the table for the width at hand."""
@@ -99,15 +94,42 @@ class EffectsView:
         return html_table(self.table)
 
 
-def _cells(row: Mapping[str, Any]) -> list[Cell]:
-    estimate = Estimate.of(row)
-    title = effect_title(row["estimate"], background=row["background"], k=row["k"])
-    value = estimate.text if row["estimate"] in _SHARES else signed(estimate.value)
-    return [
-        Cell(row["model"]),
-        Cell(title),
-        Cell(value, estimate.interval),
-        Cell(count(row["n"] or None)),
-        Cell(count(row["foreground_clusters"])),
-        Cell(count(row["background_clusters"])),
-    ]
+def _head(row: dict[str, Any], name: str) -> Cell:
+    if name in ("model", "class_name"):
+        return Cell(row[name] or "all")
+    return Cell(setting_text(name, row[name]))
+
+
+def _figures(row: dict[str, Any]) -> list[Cell]:
+    title = EFFECTS[row["estimate"]].format(**{name: row[name] for name in ("background", "k")})
+    found = Estimate.of(row)
+    n = count(row["n"]) if row["n"] else NOTHING
+    return [Cell(title), Cell(found.text, found.interval), Cell(p_value(row["p_value"])), Cell(n)]
+
+
+def effect_scores(runs: Sequence[Run], *, named: bool = False, by_class: bool = False) -> EffectScores:
+    """Return what backgrounds cause in runs of composites.
+
+    Args:
+        runs: one or several.
+        named: put a column ``run`` with the folder of each in front.
+        by_class: the effects in each class, instead of the means over classes.
+
+    Raises:
+        UsageError: a run is not of composites.
+    """
+    frames = []
+    for run in runs:
+        frame = run.effects(by_class=by_class)
+        frame = frame.filter(pl.col("class_name").is_not_null() == by_class)
+        frames.append(frame.select(pl.lit(str(run.path)).alias("run"), pl.all()) if named else frame)
+    return EffectScores(pl.concat(frames))
+
+
+def format_effects(found: EffectScores, format: str = "table") -> str | EffectScores:  # noqa: A002
+    """Write what ``effect_scores`` returns, in the formats of ``format_scores``."""
+    if format in ("csv", "json"):
+        return frame_text(found.rows, format)
+    if format == "table":
+        return found
+    return latex_table(found.table) if format == "latex" else markdown_table(found.table)

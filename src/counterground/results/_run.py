@@ -29,6 +29,7 @@ from counterground.metrics import (
     score_by,
     score_contrast,
     score_predictions,
+    swap_effects,
 )
 from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
@@ -151,6 +152,21 @@ class Run:
         with _reading(self.path):
             sure = Confidence(anytime=self.could_stop)
             return score_adjusted(self.rows, contrast, covariates, confidence=sure, design=self.design)
+
+    def effects(self, *, by_class: bool = True) -> pl.DataFrame:
+        """Return `metrics.swap_effects`, with the kind of interval that the run needs.
+
+        Raises:
+            UsageError: the run is not of composites.
+        """
+        with _reading(self.path):
+            return swap_effects(
+                self.rows,
+                design=self.design,
+                chance=self.info.label_space.chance,
+                by_class=by_class,
+                confidence=Confidence(anytime=self.could_stop),
+            )
 
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from counterground.cli._help import Command
         counterground label my-pool --annotator ann --task review
         counterground label my-pool --annotator ann --annotator ben --second 0.2
         counterground label my-pool --annotator ann --host 0.0.0.0
+        counterground label my-masks --annotator ann
     """,
 )
-@click.argument("pool", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="POOL|MASKS", type=click.Path(path_type=Path))
 @click.option(
     "--annotator",
     "annotators",
@@ -73,16 +75,43 @@ from counterground.cli._help import Command
     default=True,
     help="Open the first link in a browser on this machine; never with another --host.",
 )
-def label(pool: Path, annotators: tuple[str, ...], **options: Any) -> None:
+@click.pass_context
+def label(context: click.Context, /, folder: Path, annotators: tuple[str, ...], **options: Any) -> None:
     """Review photos of a pool and label their backgrounds in a browser, with one keypress per photo.
+
+    In a folder of masks (masks.json), accept, reject or redraw them; --task, --second, --order, --suggest and
+    --labels are for pools.
 
     Each annotator gets a link that works once, and with --host also its QR code. Decisions are on disk as
     soon as the page says so, and those that could not be sent wait in the browser.
     """
     from counterground.construction.annotate import LabelSettings, label_pool
+    from counterground.masks import is_masks_folder
+
+    if is_masks_folder(folder):
+        _refuse_options_of_pools(context)
+        _review(folder, annotators, **{name: options[name] for name in ("host", "port", "open_browser")})
+        return
+    stopped = label_pool(folder, LabelSettings(annotators, **options), say=click.echo)
+    click.echo(f"\nStopped. {_made(stopped.decisions)}. Snapshot: {stopped.snapshot}")
+
+
+def _review(folder: Path, annotators: Sequence[str], **options: Any) -> None:
+    from counterground.construction.annotate.masks import ServerSettings, review_masks
+
+    stopped = review_masks(folder, ServerSettings(annotators, **options), say=click.echo)
+    click.echo(f"\nStopped. {_made(stopped.decisions)}. {stopped.masks.summary()}")
+
+
+def _refuse_options_of_pools(context: click.Context) -> None:
+    given = click.core.ParameterSource.COMMANDLINE
+    for name in ("task", "second", "order", "suggest", "labels"):
+        if context.get_parameter_source(name) is given:
+            raise click.UsageError(f"--{name} is for a pool, and this is a folder of masks.")
+
+
+def _made(decisions: Mapping[str, int]) -> str:
     from counterground.text import counted
 
-    stopped = label_pool(pool, LabelSettings(annotators, **options), say=click.echo)
-    each = ", ".join(f"{name} {count:,}" for name, count in stopped.decisions.items())
-    total = sum(stopped.decisions.values())
-    click.echo(f"\nStopped. {counted(total, 'decision')} ({each}). Snapshot: {stopped.snapshot}")
+    each = ", ".join(f"{name} {count:,}" for name, count in decisions.items())
+    return f"{counted(sum(decisions.values()), 'decision')} ({each})"

@@ -6,35 +6,24 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from sqlalchemy import Connection
 
+from counterground.construction.annotate._bodies import Body, Events, Sent, Text, Token, record_each
 from counterground.construction.annotate._labels import check_labels, guidance, label_meanings
 from counterground.construction.annotate._state import AppState
 from counterground.errors import UsageError
 from counterground.pool import TASKS, Disagreement
 
-_Token = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
-_Text = Annotated[str, Field(min_length=1, max_length=1000)]
 _Label = Annotated[str, Field(min_length=1, max_length=200)]
 _Task = Literal["review", "background"]
-
-
-class _Sent(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Body(_Sent):
-    """Every request names the annotator its page was opened for: another link may have been opened since."""
-
-    annotator: _Text
 
 
 class Next(Body):
     """Asks for more photos; ``leased`` are those the page has."""
 
     task: _Task
-    leased: Annotated[list[_Text], Field(max_length=2000)]
+    leased: Annotated[list[Text], Field(max_length=2000)]
     count: Annotated[int, Field(ge=0, le=20)]
 
 
@@ -44,39 +33,33 @@ class OfTask(Body):
     task: _Task
 
 
-class Suggestion(_Sent):
+class Suggestion(Sent):
     """What was suggested on screen."""
 
-    model: _Text
+    model: Text
     label: _Label
 
 
-class Decide(_Sent):
+class Decide(Sent):
     """A decision."""
 
     kind: Literal["decide"]
-    token: _Token
+    token: Token
     task: _Task
-    path: _Text
+    path: Text
     labels: Annotated[list[_Label], Field(min_length=1, max_length=60)]
     seconds: Annotated[float | None, Field(ge=0, le=1e6)]
     suggestion: Suggestion | None = None
     adjudicates: bool = False
 
 
-class Undo(_Sent):
+class Undo(Sent):
     """Takes back a decision, by token or id; None is the last one."""
 
     kind: Literal["undo"]
-    token: _Token
+    token: Token
     task: _Task
-    of: _Text | Annotated[int, Field(ge=1, lt=2**63)] | None
-
-
-class Events(Body):
-    """Decisions and undos in the order they were made; each is checked on its own."""
-
-    events: Annotated[list[dict[str, Any]], Field(max_length=200)]
+    of: Text | Annotated[int, Field(ge=1, lt=2**63)] | None
 
 
 class Labels(Body):
@@ -90,7 +73,7 @@ class Labels(Body):
 class Guidance(Body):
     """A new guidance text for a class; ``before`` is the one the page shows."""
 
-    class_name: _Text
+    class_name: Text
     before: str
     text: Annotated[str, Field(max_length=2000)]
 
@@ -141,26 +124,17 @@ def _anonymous(disagreement: Disagreement) -> list[list[str]]:
 def record_events(state: AppState, body: Events) -> dict[str, Any]:
     """Write events in their order, on disk when this returns; a refused one does not hold up the others."""
     with state.pool.connect() as connection:
-        results = [_result(state, connection, body.annotator, raw) for raw in body.events]
+
+        def record(raw: dict[str, Any]) -> dict[str, Any]:
+            event = Event.validate_python(raw)
+            act = _undo if isinstance(event, Undo) else _decide
+            return act(state, connection, body.annotator, event)  # type: ignore[arg-type]
+
+        results = record_each(body.events, record)
     for result in results:
         if (undone := result.get("undone")) is not None:
             undone["photo"] = state.shown([undone["photo"]], undone.pop("task"))[0]
     return {"results": results}
-
-
-def _result(state: AppState, connection: Connection, annotator: str, raw: dict[str, Any]) -> dict[str, Any]:
-    token = str(raw.get("token"))
-    try:
-        event = Event.validate_python(raw)
-        if isinstance(event, Undo):
-            return {"token": token, "ok": True} | _undo(state, connection, annotator, event)
-        return {"token": token, "ok": True} | _decide(state, connection, annotator, event)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return {"token": token, "ok": False, "error": f"{where}: {first['msg']}."}
-    except UsageError as error:
-        return {"token": token, "ok": False, "error": str(error)}
 
 
 def _decide(state: AppState, connection: Connection, annotator: str, event: Decide) -> dict[str, Any]:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-import jinja2
 import polars as pl
 
-from counterground._version import __version__
 from counterground.construction.annotate._guide import GUIDE, MOST_PICTURES, guide_addresses
 from counterground.construction.annotate._labels import (
     ANSWER_KEYS,
@@ -20,35 +16,11 @@ from counterground.construction.annotate._labels import (
     guidance,
 )
 from counterground.construction.annotate._state import AppState
+from counterground.construction.annotate._templates import render
 from counterground.metrics import agreement
 from counterground.pool import TASKS, AnnotatorProgress
-from counterground.text import duration
 
 _TASK_TITLES = {"review": "Review", "background": "Backgrounds"}
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("counterground.construction.annotate"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"duration": duration, "number": "{:,}".format}
-    environment.globals |= {"tasks": _TASK_TITLES, "version": __version__}
-    return environment
-
-
-def render(template: str, context: Mapping[str, Any]) -> str:
-    """Return the page of a template."""
-    return _environment().get_template(template).render(context)
-
-
-def message_page(title: str, text: str, *, refresh: str = "") -> str:
-    """Return a page with one message, which continues to ``refresh`` where that is given."""
-    return render("message.html.j2", {"title": title, "text": text, "refresh": refresh})
 
 
 def label_page(state: AppState, annotator: str, task: str, mode: str = "label") -> str:
@@ -143,6 +115,7 @@ def _shared(state: AppState, annotator: str, page: str, task: str) -> dict[str, 
         "key": state.key,
         "page": page,
         "task": task,
+        "tasks": _TASK_TITLES,
         "home": state.task,
         "pool_name": state.pool.root.name,
         "refresh": "",

@@ -37,8 +37,16 @@ class SecurityMiddleware:
     and carry JSON, which no form of another site can send.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: frozenset[str], fail: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: frozenset[str],
+        fail: Callable[[Exception], None],
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
         self._app = app
+        self._most_bytes = most_bytes
         self._hosts = hosts
         self._fail = fail
 
@@ -59,7 +67,7 @@ class SecurityMiddleware:
             await send(message)
 
         hosts = self._hosts | {"{}:{}".format(*scope["server"])}
-        refusal = _refusal(scope["method"], Headers(scope=scope), hosts)
+        refusal = _refusal(scope["method"], Headers(scope=scope), hosts, self._most_bytes)
         if refusal is not None:
             await _answer(sending, *refusal)
             return
@@ -71,7 +79,9 @@ class SecurityMiddleware:
                 await _answer(sending, 500, "The server failed; see the terminal.")
 
 
-def _refusal(method: str, headers: Mapping[str, str], hosts: frozenset[str]) -> tuple[int, str] | None:
+def _refusal(
+    method: str, headers: Mapping[str, str], hosts: frozenset[str], most_bytes: int
+) -> tuple[int, str] | None:
     """Return the status and the reason of the first thing that is wrong with a request."""
     host = headers.get("host", "")
     length = headers.get("content-length", "")
@@ -87,7 +97,7 @@ def _refusal(method: str, headers: Mapping[str, str], hosts: frozenset[str]) -> 
         (posts and not json_only, 415, "Only JSON is accepted."),
         (posts and not counted, 411, "The request does not state its length."),
         (
-            posts and counted and (len(length) > 9 or int(length) > MOST_BYTES),
+            posts and counted and (len(length) > 9 or int(length) > most_bytes),
             413,
             "The request is too long.",
         ),

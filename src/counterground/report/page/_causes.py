@@ -10,7 +10,7 @@ from counterground.metrics import in_setting
 from counterground.report.page._forest import Forest, Line, draw_forest
 from counterground.report.page._marks import Mark
 from counterground.report.page._verdict import CAUSE, Answer
-from counterground.results import Estimate, ModelScores, Run, effect_title, effects_of
+from counterground.results import EFFECTS, Estimate, ModelScores, Run
 from counterground.results import BenchmarkRecord, InterventionRecord
 from counterground.text import counted
 
@@ -124,7 +124,7 @@ def make_causes(
     """
     record = run.info.intervention
     assert record is not None
-    effects = effects_of(run).rows
+    effects = run.effects()
     known = []
     for model, mark in models:
         rows = effects.filter(in_setting(model.setting._asdict())).iter_rows(named=True)
@@ -140,7 +140,7 @@ def make_causes(
         about=_about(record, of, photos),
         limits=_limits(record, of, photos),
         models=known,
-        parts=draw_forest([Line(effect_title(each), "", _of(known, each)) for each in _PARTS], labels)
+        parts=draw_forest([Line(EFFECTS[each], "", _of(known, each)) for each in _PARTS], labels)
         if any(model.get("background_effect").value is not None for model in known)
         else None,
         table=_table(known),
@@ -233,7 +233,7 @@ def _placebo_warning(model: ModelEffects) -> str:
     if not model.placebos:
         return ""
     said = "; ".join(
-        f"{effect_title(name)[0].lower()}{effect_title(name)[1:]} {cost.signed} {cost.interval}".rstrip()
+        f"{EFFECTS[name][0].lower()}{EFFECTS[name][1:]} {cost.signed} {cost.interval}".rstrip()
         for name, cost in model.placebos
     )
     return f"Editing photos changes accuracy by itself by more than 2 points, so be careful: {said}."
@@ -280,7 +280,7 @@ def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
             chance = next((each for each in _of(models, "chance") if each.value is not None), None)
             said += f"; guessing would give {chance.text} %." if chance else "."
         flagged = [name in dict(model.placebos) for model in models]
-        rows.append(EffectRow(effect_title(name, k=k), said, figures, name in _SHARES, flagged))
+        rows.append(EffectRow(EFFECTS[name].format(k=k), said, figures, name in _SHARES, flagged))
     return rows
 
 

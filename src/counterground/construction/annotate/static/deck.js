@@ -5,16 +5,24 @@ const AHEAD = 6;
 const LEAST = 4; // asks for more when fewer are ahead: not with every photo
 
 // Starts to load and decode; `photo.ready` resolves with "" or with why the photo cannot be shown.
+// A photo with the address of a mask has the same for that: `photo.maskImage`, `photo.maskReady`.
 export function load(photo) {
-  const image = new Image();
-  image.draggable = false;
-  image.alt = "";
-  photo.image = image;
+  photo.image = newImage();
   photo.state = "loading";
-  photo.ready = decode(photo).then((problem) => {
+  photo.ready = decode(photo.image, `/photo/${photo.row}`).then((problem) => {
     photo.state = problem ? "broken" : "ready";
     return problem;
   });
+  if (!photo.mask) return;
+  photo.maskImage = newImage();
+  photo.maskReady = decode(photo.maskImage, photo.mask);
+}
+
+function newImage() {
+  const image = new Image();
+  image.draggable = false;
+  image.alt = "";
+  return image;
 }
 
 const decodes = (bytes) =>
@@ -23,19 +31,19 @@ const decodes = (bytes) =>
     () => false,
   );
 
-async function decode(photo) {
+async function decode(image, address) {
   for (let tries = 0; ; tries++) {
-    photo.image.src = `/photo/${photo.row}`;
+    image.src = address;
     try {
-      await photo.image.decode();
+      await image.decode();
       return "";
     } catch {
       try {
-        const answer = await fetch(`/photo/${photo.row}`);
+        const answer = await fetch(address);
         if (answer.ok) {
           // The server may have come back since: what it sends now decides.
           const bytes = await answer.blob();
-          if (tries > 4 || !(await decodes(bytes))) return "The browser cannot decode this photo.";
+          if (tries > 4 || !(await decodes(bytes))) return "The browser cannot decode this picture.";
         } else if (answer.status !== 401) {
           return (await answer.json()).error;
         }
@@ -43,7 +51,7 @@ async function decode(photo) {
         // The server is away: the photo is asked for again until it is back.
       }
       await pause(Math.min(3000, 300 * (tries + 1)));
-      photo.image.removeAttribute("src");
+      image.removeAttribute("src");
     }
   }
 }
@@ -133,7 +141,8 @@ export class Deck {
   }
 }
 
-export const leaseNext = (task) => (leased, count) => post("next", { task, leased, count });
+// `more()` is what the server of another page wants to know besides.
+export const leaseNext = (task, more = () => ({})) => (leased, count) => post("next", { task, leased, count, ...more() });
 
 // All disagreements come at once; nothing comes after them.
 export function leaseDisagreements(task) {

@@ -24,3 +24,31 @@ export function isTaken(event) {
   if (at.closest?.("input, textarea, select, [contenteditable], [popover]:popover-open")) return true;
   return (event.key === " " || event.key === "Enter") && Boolean(at.closest?.("button, a, summary"));
 }
+
+// Does what `find(name, event)` returns for a key; arrows move a zoomed photo. Single keys can be switched off.
+export function listen(zoom, keysOn, find) {
+  document.addEventListener("keydown", (event) => {
+    if (isTaken(event)) return;
+    const way = arrow(event);
+    if (way) {
+      if (zoom.fitted) return;
+      zoom.pan(way[0] * 80, way[1] * 80);
+      return event.preventDefault();
+    }
+    const name = keyName(event);
+    const act = find(name, event);
+    const single = /^[a-z0-9]$|^space$/.test(name);
+    if (!act || (single && !keysOn.checked)) return;
+    event.preventDefault();
+    if (!event.repeat || REPEATED.has(name)) act();
+  });
+  try {
+    keysOn.checked = localStorage.getItem(KEYS) !== "off";
+    keysOn.addEventListener("change", () => localStorage.setItem(KEYS, keysOn.checked ? "on" : "off"));
+  } catch {
+    // Storage is off: the choice holds for this page only.
+  }
+}
+
+const KEYS = "counterground:keys";
+const REPEATED = new Set(["in", "out", "[", "]"]);

@@ -1,26 +1,27 @@
 // The page that shows one photo after the other: labelling, and adjudicating disagreements.
-import { newToken, page, Refused, Unreachable } from "./api.js";
+import { newToken, page } from "./api.js";
 import { Clock } from "./clock.js";
 import { Counter } from "./counter.js";
 import { Deck, load, leaseDisagreements, leaseNext } from "./deck.js";
+import { $, element, keepFocus, notice, say, text } from "./dom.js";
 import { finish } from "./end.js";
-import { arrow, isTaken, keyName } from "./keys.js";
+import { History } from "./history.js";
+import { listen } from "./keys.js";
 import { Outbox } from "./outbox.js";
 import { claimTab, showSaved } from "./saved.js";
 import { Zoom } from "./zoom.js";
 
-const $ = (id) => document.getElementById(id);
 const { task } = page;
 const adjudicating = $("main").dataset.mode === "adjudicate";
 const buttons = [...document.querySelectorAll(".choice")];
 const NTH = ["First", "Second", "Third", "Fourth"];
-const HISTORY = 5; // photos that are kept decoded, to go back to
 const BEAT = 45_000;
 
 const zoom = new Zoom($("view"));
 const clock = new Clock();
 const outbox = new Outbox(showSaved);
 const counter = new Counter(adjudicating);
+const history = new History(task, outbox, counter, goBack, !adjudicating);
 const deck = new Deck(adjudicating ? leaseDisagreements(task) : leaseNext(task), () => outbox.paths(), {
   changed: (answer) => counter.heard(answer, outbox.waiting.length),
   revoked: () => {
@@ -33,9 +34,7 @@ const deck = new Deck(adjudicating ? leaseDisagreements(task) : leaseNext(task),
 let marked = []; // labels chosen and not confirmed, the main one first
 let several = false;
 let shown = false; // whether the photo of `deck.current` is what is on screen
-let history = []; // what can be undone without asking: {photo, event}
 
-const say = (text) => ($("said").textContent = text);
 const ifReady = (act) => (shown ? act() : undefined);
 
 // --- what is on screen
@@ -62,25 +61,6 @@ async function show(photo, saying = "") {
   clock.start();
   const again = photo.postponed ? ", which you postponed" : "";
   say(`${saying}${photo.class_name}${again}. ${counter.place()}.`);
-}
-
-function text(id, words) {
-  $(id).textContent = words;
-  $(id).hidden = !words;
-}
-
-let noticeTimer = 0;
-function notice(words, after = 0) {
-  clearTimeout(noticeTimer);
-  if (after) noticeTimer = setTimeout(() => notice(words), after);
-  else text("notice", words);
-}
-
-function element(name, attributes = {}, ...inside) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...inside);
-  return made;
 }
 
 function drawFlags(flags) {
@@ -198,14 +178,9 @@ function decide(labels) {
   delete photo.chosen;
   delete photo.returned;
   outbox.add(event);
-  remember(photo, event);
+  history.add(photo, event, labels);
   counter.decided(labels, event.seconds);
   void advance(`${labels.join(", ")}. Next: `);
-}
-
-function remember(photo, event) {
-  history.push({ photo, event });
-  delete history.at(-HISTORY - 1)?.photo.image;
 }
 
 async function advance(saying = "") {
@@ -242,41 +217,6 @@ function later() {
   }
 }
 
-async function undo() {
-  if (undo.running) return;
-  undo.running = true;
-  try {
-    const last = history.pop();
-    if (last) undoHere(last);
-    else await undoThere();
-  } finally {
-    undo.running = false;
-  }
-}
-
-function undoHere({ photo, event }) {
-  if (!outbox.takeBack(event.token)) {
-    outbox.add({ kind: "undo", token: newToken(), task, of: event.token });
-  }
-  counter.undone(event.labels);
-  goBack(photo, event.labels);
-}
-
-// After a reload only the server knows what was last.
-async function undoThere() {
-  if (adjudicating) return say("Nothing to undo here. Photos adjudicated earlier are in the list of adjudicated photos.");
-  try {
-    await outbox.flush();
-    const { undone } = await outbox.ask({ kind: "undo", token: newToken(), task, of: null });
-    if (!undone) return say("There is nothing to undo.");
-    counter.undone(undone.labels);
-    goBack(undone.photo, undone.labels);
-  } catch (failure) {
-    if (!(failure instanceof Refused || failure instanceof Unreachable)) throw failure;
-    say(failure.message);
-  }
-}
-
 function goBack(photo, labels) {
   deck.swapIn(photo);
   photo.chosen = labels[0] === "later" ? null : labels;
@@ -308,7 +248,7 @@ const keysOn = $("keys-on");
 const help = $("help");
 const byKey = new Map(buttons.filter((b) => b.dataset.key).map((b) => [b.dataset.key, b.dataset.label]));
 const commands = {
-  u: () => void undo(),
+  u: () => void history.undo(),
   l: () => ifReady(later),
   space: () => ifReady(later),
   enter: () => ifReady(confirm),
@@ -319,31 +259,19 @@ const commands = {
   escape: () => ifReady(takeBack),
 };
 
-document.addEventListener("keydown", (event) => {
-  if (isTaken(event)) return;
-  const way = arrow(event);
-  if (way) {
-    if (zoom.fitted) return;
-    zoom.pan(way[0] * 80, way[1] * 80);
-    return event.preventDefault();
-  }
-  const name = keyName(event);
+listen(zoom, keysOn, (name, event) => {
   const label = byKey.get(name);
+  if (label !== undefined) return () => ifReady(() => press(label, event.shiftKey));
   const answer = deck.current?.votes?.[$("votes")?.dataset.keys.indexOf(name)];
-  let act = commands[name];
-  if (label !== undefined) act = () => ifReady(() => press(label, event.shiftKey));
-  else if (answer) act = () => ifReady(() => decide(answer));
-  const single = /^[a-z0-9]$|^space$/.test(name);
-  if (!act || (single && !keysOn.checked)) return;
-  event.preventDefault();
-  if (!event.repeat || name === "in" || name === "out") act();
+  if (answer) return () => ifReady(() => decide(answer));
+  return commands[name];
 });
 
 for (const button of buttons) {
   button.addEventListener("click", (event) => ifReady(() => press(button.dataset.label, event.shiftKey)));
 }
 const clicks = {
-  undo: () => void undo(),
+  undo: () => void history.undo(),
   later: () => ifReady(later),
   several: () => ifReady(() => setSeveral(!several)),
   confirm: () => ifReady(confirm),
@@ -357,11 +285,7 @@ const clicks = {
   "trouble-drop": () => outbox.drop(),
 };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
-for (const button of document.querySelectorAll(".panel button, .zoom button")) {
-  // A click leaves the focus where it was, so that Space continues to mean "later".
-  button.addEventListener("pointerdown", (event) => event.pointerType === "mouse" && event.preventDefault());
-  button.addEventListener("mousedown", (event) => event.preventDefault());
-}
+keepFocus(".panel button, .zoom button");
 for (const button of document.querySelectorAll(".undo-adjudication")) {
   button.addEventListener("click", async () => {
     button.disabled = true;
@@ -385,11 +309,8 @@ function setHints(on) {
 }
 
 const HINTS = "counterground:hints";
-const KEYS = "counterground:keys";
 try {
   setHints(localStorage.getItem(HINTS) === "true");
-  keysOn.checked = localStorage.getItem(KEYS) !== "off";
-  keysOn.addEventListener("change", () => localStorage.setItem(KEYS, keysOn.checked ? "on" : "off"));
 } catch {
   // Storage is off: the choice holds for this page only.
 }

@@ -3,7 +3,17 @@ import { page, pause, post, Refused } from "./api.js";
 
 const PREFIX = `counterground:events:${page.pool}:${page.annotator}:`;
 const AT_ONCE = 50;
+const LENGTH = 500_000; // what is longer goes alone: a drawn mask
 const WAITS = [300, 700, 1500, 3000];
+
+// The first events, as many as go into one request.
+function together(events) {
+  let length = 0;
+  const fits = (event) => (length += JSON.stringify(event).length) <= LENGTH;
+  const first = events.slice(0, AT_ONCE);
+  const end = first.findIndex((event) => !fits(event));
+  return end < 0 ? first : first.slice(0, Math.max(1, end));
+}
 
 export class Outbox {
   // `notify` is called with {waiting, refused, why, message} whenever that changes.
@@ -113,7 +123,7 @@ export class Outbox {
 
   async #run() {
     for (let batch = this.waiting; batch.length; batch = this.waiting) {
-      batch = batch.slice(0, AT_ONCE);
+      batch = together(batch);
       try {
         const { results } = await post("events", { events: batch.map(({ order, error, ...sent }) => sent) });
         this.trouble = null;

@@ -50,7 +50,7 @@ function openTrouble(words, refused) {
   button.className = "quiet";
   button.addEventListener("click", () => {
     $("trouble-list").replaceChildren(
-      ...refused.map((event) => element("li", `${(event.labels ?? ["undo"]).join(", ")}: ${event.error}`)),
+      ...refused.map((event) => element("li", `${(event.labels ?? [event.verdict ?? "undo"]).join(", ")}: ${event.error}`)),
     );
     $("trouble").showModal();
   });

@@ -1,0 +1,213 @@
+"""``counterground masks``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from counterground.cli._help import Command, is_quiet
+from counterground.cli._options import out_option, overwrite_option
+
+if TYPE_CHECKING:
+    from counterground.masks import Masks
+
+_PERCENT = click.FloatRange(0, 100)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground masks my-photos --from my-masks --out masks
+        counterground masks my-photos --from annotations.json --out masks
+        counterground masks my-photos --from grabcut --boxes boxes.json --out masks
+        counterground masks my-photos --from rembg:u2net \\
+          --accept-licence apache-2.0 --out masks
+    """,
+)
+@click.argument("benchmark")
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    metavar="SOURCE",
+    help="manifest (masks that the benchmark names), alpha (of the photos), a folder of PNGs named as the "
+    "photos, a COCO JSON file (polygons, RLE, panoptic), boxes, grabcut (offline, rough), rembg:NAME, "
+    "or hf:NAME.",
+)
+@out_option("Folder of the masks: new, empty, or from the same command.")
+@overwrite_option("set of masks")
+@click.option(
+    "--accept-licence",
+    "--accept-license",
+    "accept_licences",
+    multiple=True,
+    metavar="NAME",
+    help="Accept the licence of a model's weights; repeatable. Without it the command says which it is.",
+)
+@click.option(
+    "--several",
+    default="union",
+    show_default=True,
+    type=click.Choice(["union", "largest"]),
+    help="Of several objects of the class: all of them, or the largest.",
+)
+@click.option(
+    "--category",
+    "categories",
+    multiple=True,
+    metavar="CLASS=NAME",
+    help="What annotations or a model call a class, as in 'ice bear=bear'; repeatable.",
+)
+@click.option(
+    "--boxes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="COCO JSON file with the objects' boxes, instead of columns box_x, box_y, box_width, box_height.",
+)
+@click.option(
+    "--segments",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of the PNGs of panoptic annotations, if it is not beside the file.",
+)
+@click.option(
+    "--inset",
+    type=click.FloatRange(0, 50, max_open=True),
+    metavar="PERCENT",
+    help="grabcut: where the box is unknown, take the photo without a margin of so much on each side.",
+)
+@click.option(
+    "--refine",
+    default="closed-form",
+    show_default=True,
+    type=click.Choice(["closed-form", "knn", "none"]),
+    help="grabcut: how the edge becomes soft.",
+)
+@click.option(
+    "--min-area",
+    default=1.0,
+    show_default=True,
+    type=_PERCENT,
+    metavar="PERCENT",
+    help="Smallest area of the object, of the photo's.",
+)
+@click.option(
+    "--max-area",
+    default=90.0,
+    show_default=True,
+    type=_PERCENT,
+    metavar="PERCENT",
+    help="Largest area of the object, of the photo's.",
+)
+@click.option(
+    "--max-edges",
+    default=2,
+    show_default=True,
+    type=click.IntRange(0, 4),
+    metavar="N",
+    help="The most sides of the photo that the object may touch.",
+)
+@click.option(
+    "--max-parts",
+    default=5,
+    show_default=True,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The most separate parts of the object.",
+)
+@click.option(
+    "--max-holes",
+    default=10.0,
+    show_default=True,
+    type=_PERCENT,
+    metavar="PERCENT",
+    help="Largest area of holes, of the object's.",
+)
+@click.option(
+    "--min-box-iou",
+    default=50.0,
+    show_default=True,
+    type=_PERCENT,
+    metavar="PERCENT",
+    help="Least agreement of the object's bounding box with its known box.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps", help="Where a model runs."
+)
+def masks(
+    *,
+    benchmark: str,
+    source: str,
+    out: Path,
+    overwrite: bool,
+    accept_licences: tuple[str, ...],
+    categories: tuple[str, ...],
+    inset: float | None,
+    max_edges: int,
+    max_parts: int,
+    min_area: float,
+    max_area: float,
+    max_holes: float,
+    min_box_iou: float,
+    **settings: Any,
+) -> None:
+    """Read or make a mask of the object for each photo, check it, and say why others have none.
+
+    DIR then has one PNG per photo, masks.csv and masks.json. Nothing is guessed: what is missing, of another
+    size or beyond a limit is named and counted. An interrupted command continues when it is repeated.
+    """
+    from counterground.api import make_masks
+    from counterground.masks import MaskLimits, MaskSettings
+
+    limits = MaskLimits(
+        min_area=min_area / 100,
+        max_area=max_area / 100,
+        max_edges=max_edges,
+        max_parts=max_parts,
+        max_holes=max_holes / 100,
+        min_box_iou=min_box_iou / 100,
+    )
+    made = make_masks(
+        benchmark,
+        source,
+        out=out,
+        settings=MaskSettings(
+            categories=dict(map(_pair, categories)),
+            inset=None if inset is None else inset / 100,
+            limits=limits,
+            **settings,
+        ),
+        accept_licences=accept_licences,
+        overwrite=overwrite,
+        show_progress=not is_quiet(),
+    )
+    _show(made)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, category = text.partition("=")
+    if not (equals and name.strip() and category.strip()):
+        raise click.BadParameter(f"{text!r} is not CLASS=NAME.", param_hint="--category")
+    return name.strip(), category.strip()
+
+
+def _show(made: Masks) -> None:
+    from counterground.cli._show import print_notes, print_table
+    from counterground.masks import REASONS
+    from counterground.text import one_line
+
+    total = len(made.table)
+    rows = [("usable", made.usable, "")]
+    rows += [(reason, count, REASONS.get(reason, "")) for reason, count in made.reasons().items()]
+    print_table(
+        ["mask", "photos", "%", "meaning"],
+        [[name, f"{count:,}", f"{count / total:.1%}", meaning] for name, count, meaning in rows],
+        numeric=["photos", "%"],
+    )
+    print_notes(made.notes)
+    click.echo(one_line(made.summary()))
+    if made.rough:
+        click.echo("These masks are rough: look at them before you rely on them.")
+    click.echo(f"Masks: {made.folder}")

@@ -1,0 +1,60 @@
+"""What all pages send: JSON bodies, typed, and events that are recorded one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from counterground.errors import UsageError
+
+Token = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Sent(BaseModel):
+    """A part of a body: nothing more than its fields, and each of its very type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Body(Sent):
+    """Every request names the annotator its page was opened for: another link may have been opened since."""
+
+    annotator: Text
+
+
+class Events(Body):
+    """Decisions and undos in the order they were made; each is checked on its own."""
+
+    events: Annotated[list[dict[str, Any]], Field(max_length=200)]
+
+
+def record_each(
+    events: Sequence[dict[str, Any]], record: Callable[[dict[str, Any]], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Record events in their order and return an answer to each; a refused one does not hold up the others.
+
+    Args:
+        events: as they were sent.
+        record: checks one event, records it and returns what its page is told; it raises
+            ``ValidationError`` or ``UsageError`` where it refuses.
+    """
+    return [_result(raw, record) for raw in events]
+
+
+def _result(raw: dict[str, Any], record: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    token = str(raw.get("token"))
+    try:
+        return {"token": token, "ok": True} | record(raw)
+    except ValidationError as error:
+        return {"token": token, "ok": False, "error": first_problem(error)}
+    except UsageError as error:
+        return {"token": token, "ok": False, "error": str(error)}
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return where a body is wrong first, and how."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}."

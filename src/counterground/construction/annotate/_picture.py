@@ -1,0 +1,59 @@
+"""A photo as browsers show it."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from counterground.photos import UnreadablePhoto, image_type, load_photo
+
+_LOSSLESS_PIXELS = 2_000_000
+_SHOWN_BY_BROWSERS = {".jpg", ".png", ".webp", ".avif", ".bmp"}  # as they are; GIFs may be animations
+_ORIENTATION = 0x0112
+
+
+def picture(path: Path) -> tuple[bytes, str]:
+    """Return the bytes and the content type of a photo, which its first bytes decide, never its name.
+
+    Files of formats that browsers show go out as they are. Others that ``load_photo`` reads are written anew,
+    small ones as PNG, large ones as JPEG; so are animations, since models see only the first frame.
+
+    Raises:
+        UnreadablePhoto: it is missing, or not in a format that ``load_photo`` reads.
+    """
+    data = _read(path)
+    kind = image_type(data)
+    if kind is not None and kind.suffix in _SHOWN_BY_BROWSERS:
+        return data, kind.mime
+    return _written(load_photo(path).image)
+
+
+def picture_as_stored(path: Path, photo_id: str) -> tuple[bytes, str]:
+    """Return the same as ``picture``, but never turned upright: pixels lie where those of a mask do.
+
+    Raises:
+        UnreadablePhoto: see ``picture``; damaged; or its ``photo_id`` is another one.
+    """
+    image = load_photo(path, expect_id=photo_id).image
+    if image.getexif().get(_ORIENTATION, 1) == 1:
+        return picture(path)
+    image.info.pop("exif", None)
+    return _written(image)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadablePhoto(path, (error.strerror or str(error)).lower()) from error
+
+
+def _written(image: Image.Image) -> tuple[bytes, str]:
+    written = BytesIO()
+    if image.width * image.height <= _LOSSLESS_PIXELS:
+        image.save(written, "PNG", compress_level=1)
+        return written.getvalue(), "image/png"
+    image.save(written, "JPEG", quality=95)
+    return written.getvalue(), "image/jpeg"

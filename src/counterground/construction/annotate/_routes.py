@@ -1,0 +1,134 @@
+"""Routes that every page has: the way in, and who may use the others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from counterground.construction.annotate._bodies import Body, first_problem
+from counterground.construction.annotate._security import Sessions, UsedLink
+from counterground.construction.annotate._templates import message_page
+from counterground.errors import CounterGroundError, UsageError
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class AuthRoutes:
+    """Routes that let annotators in, and check the session of every request.
+
+    Args:
+        sessions: who may come in.
+        invite: prints a new link for an annotator.
+        port: of the server; it names the cookie, since browsers share cookies between ports.
+    """
+
+    def __init__(self, sessions: Sessions, invite: Callable[[str], None], port: int) -> None:
+        self._sessions = sessions
+        self._invite = invite
+        self._cookie = f"counterground_{port}"
+
+    def app(self, routes: Sequence[BaseRoute]) -> Starlette:
+        """Return an application with these routes, the way in, and the files that pages load."""
+        static = StaticFiles(directory=str(files("counterground.construction.annotate") / "static"))
+        shared = (Route("/enter", self._enter), Mount("/static", static))
+        return Starlette(routes=[*routes, *shared], exception_handlers={404: _not_found})
+
+    async def _enter(self, request: Request) -> Response:
+        """Exchange a one-time link for a session."""
+        here = self._annotator(request)
+        try:
+            cookie = self._sessions.enter(request.query_params.get("token", ""))
+        except UsedLink as link:
+            if link.annotator == here:
+                return RedirectResponse("/", 303)
+            self._invite(link.annotator)
+            text = "Each link opens the page once. A new one was printed in the terminal: open that one."
+            return html(message_page("This link was already used", text), 403)
+        if cookie is None:
+            text = "Open the last link printed in the terminal."
+            return html(message_page("This is not a link of this server", text), 403)
+        # The page reloads by itself: a browser that came from a link on another site would not send a strict
+        # cookie along with a redirect.
+        answer = html(message_page("Welcome", "The page is opening.", refresh="/"))
+        answer.set_cookie(self._cookie, cookie, path="/", httponly=True, samesite="strict")
+        return answer
+
+    def page(self, draw: Callable[[str, Request], Response]) -> Handler:
+        """Draw a page for whoever has a session."""
+
+        async def handle(request: Request) -> Response:
+            annotator = self._annotator(request)
+            if annotator is None:
+                text = "Open the last link printed in the terminal."
+                return html(message_page("You are not signed in", text), 401)
+            try:
+                return await run_in_threadpool(draw, annotator, request)
+            except CounterGroundError as error:
+                return html(message_page("This did not work", str(error)), 500)
+
+        return handle
+
+    def file(self, read: Callable[[Request], Response]) -> Handler:
+        """Send a picture to whoever has a session."""
+
+        async def handle(request: Request) -> Response:
+            if self._annotator(request) is None:
+                return error_answer(401, "You are not signed in.")
+            return await run_in_threadpool(read, request)
+
+        return handle
+
+    def action(self, act: Callable[[Any], dict[str, Any]], kind: type[Body]) -> Handler:
+        """Do what a page asks for, on behalf of the annotator it was opened for."""
+
+        async def handle(request: Request) -> Response:
+            annotator = self._annotator(request)
+            if annotator is None:
+                return error_answer(401, "Open the last link printed in the terminal.")
+            try:
+                body = kind.model_validate_json(await request.body())
+            except ValidationError as error:
+                return error_answer(422, first_problem(error))
+            if body.annotator != annotator:
+                return error_answer(
+                    409, f"{annotator} is now signed in in this browser, not {body.annotator}."
+                )
+            try:
+                return JSONResponse(await run_in_threadpool(act, body))
+            except UsageError as error:
+                return error_answer(422, str(error))
+            except CounterGroundError as error:
+                return error_answer(503, str(error))
+
+        return handle
+
+    def _annotator(self, request: Request) -> str | None:
+        return self._sessions.annotator(request.cookies.get(self._cookie))
+
+
+def html(text: str, status: int = 200) -> HTMLResponse:
+    """Return an answer that is a page."""
+    return HTMLResponse(text, status)
+
+
+def page_not_found() -> HTMLResponse:
+    """Return the answer where there is no such page."""
+    return html(message_page("Page not found", "Go back to the first page."), 404)
+
+
+def error_answer(status: int, text: str) -> JSONResponse:
+    """Return an answer that says in one sentence what is wrong."""
+    return JSONResponse({"error": text}, status)
+
+
+async def _not_found(_request: Request, _error: Exception) -> Response:
+    return page_not_found()

@@ -1,0 +1,240 @@
+"""One process that serves pages to annotators, from the first link to Ctrl-C; on loopback unless asked."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import webbrowser
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import segno
+import uvicorn
+from starlette.types import ASGIApp
+
+from counterground.construction.annotate._security import MOST_BYTES, SecurityMiddleware, Sessions
+from counterground.errors import CounterGroundError, UsageError
+from counterground.pool import IMPORTED
+
+LOOPBACK = "127.0.0.1"
+_PORTS = "label_ports"
+_OPEN_DOOR = (
+    "Warning: other machines can reach this page, and nothing is encrypted (no TLS). Anyone with a link can "
+    "label in that name; anyone who can listen sees photos and decisions. Use a network that you trust."
+)
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Who takes part, and where the pages are.
+
+    Attributes:
+        annotators: their names; each gets a link.
+        host: the address to listen at (IPv4); other than loopback, other machines can reach the page.
+        port: 0 takes the one these annotators had before, else a free one.
+        open_browser: open the first link, unless it is for other machines: it opens once.
+    """
+
+    annotators: Sequence[str]
+    host: str = LOOPBACK
+    port: int = 0
+    open_browser: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "annotators", tuple(name.strip() for name in self.annotators))
+
+    def check(self) -> None:
+        """Check host and names.
+
+        Raises:
+            UsageError: no host, no annotator, or names that cannot be used or told from each other.
+        """
+        if not self.host:
+            raise UsageError("--host is empty: name an address of this machine, or 0.0.0.0 for all.")
+        if not self.annotators:
+            raise UsageError("Labelling needs an annotator's name: add --annotator NAME.")
+        for name in self.annotators:
+            if not name or len(name) > 60 or not name.isprintable():
+                raise UsageError(f"{name!r} cannot be an annotator's name: use 1 to 60 printable characters.")
+            if name == IMPORTED:
+                raise UsageError(f"{IMPORTED!r} is the annotator of imported labels: choose another name.")
+        if len({name.casefold() for name in self.annotators}) < len(self.annotators):
+            raise UsageError(f"Annotators need different names, not {', '.join(self.annotators)}.")
+
+
+class SettingStore(Protocol):
+    """What keeps the ports that annotators had: a pool, or the decisions on masks."""
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """Return a setting (any JSON value), or ``default``."""
+
+    def set_setting(self, name: str, value: Any) -> None:
+        """Keep a setting."""
+
+
+class AnnotatorServer:
+    """A server that listens, and the links to it; close it, or use ``with``.
+
+    Args:
+        settings: who takes part, and where.
+        store: keeps the port: browsers store unsent decisions by address, so a restarted server returns to
+            the one that its annotators had.
+        say: prints a line.
+
+    Raises:
+        UsageError: this machine has no such address.
+        CounterGroundError: the port is taken.
+    """
+
+    def __init__(self, settings: ServerSettings, store: SettingStore, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._width = max(map(len, settings.annotators))
+        self.sessions = Sessions(settings.annotators)
+        self._socket, self._stranded = _listen(settings, store)
+        self.port: int = self._socket.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    @property
+    def _is_loopback(self) -> bool:
+        return ipaddress.ip_address(self._socket.getsockname()[0]).is_loopback
+
+    def _link(self, annotator: str) -> str:
+        token = self.sessions.new_token(annotator)
+        return f"http://{_reached_at(self._socket)}:{self.port}/enter?token={token}"
+
+    def invite(self, annotator: str) -> None:
+        """Print a link that opens the page once, and where phones can reach it a QR code."""
+        link = self._link(annotator)
+        self._say(f"{annotator:{self._width}}  {link}")
+        if not self._is_loopback:
+            self._say(_qr_code(link))
+
+    def serve(self, app: ASGIApp, *, most_bytes: int = MOST_BYTES) -> None:
+        """Print the links and answer until Ctrl-C or SIGTERM; bodies have at most ``most_bytes``."""
+        if self._stranded:
+            self._say(self._stranded)
+        with _until_stopped():
+            if not self._is_loopback:
+                self._say(_OPEN_DOOR)
+            for annotator in self.sessions.annotators:
+                self.invite(annotator)
+            self._say("Each link opens once. Press Ctrl-C to stop.")
+            if self._settings.open_browser and self._is_loopback and _has_screen():
+                webbrowser.open(self._link(self.sessions.annotators[0]))
+            self._run(app, most_bytes)
+
+    def _run(self, app: ASGIApp, most_bytes: int) -> None:
+        hosts = frozenset({f"{LOOPBACK}:{self.port}", f"localhost:{self.port}"})
+
+        def fail(error: Exception) -> None:
+            print(f"A request failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
+        config = uvicorn.Config(
+            SecurityMiddleware(app, hosts=hosts, fail=fail, most_bytes=most_bytes),
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            http="h11",
+            loop="asyncio",
+            timeout_graceful_shutdown=2,
+        )
+        uvicorn.Server(config).run(sockets=[self._socket])
+
+
+def _listen(settings: ServerSettings, store: SettingStore) -> tuple[socket.socket, str]:
+    """Listen on a port, and say what cannot be sent where it is not the one these annotators had before."""
+    found = store.setting(_PORTS, {})
+    ports = found if isinstance(found, dict) else {}
+    usual = next((ports[name] for name in settings.annotators if _is_port(ports.get(name))), 0)
+    stranded = ""
+    try:
+        listening = _bind(settings.host, settings.port or usual)
+    except OSError as error:
+        if settings.port:
+            raise CounterGroundError(
+                f"Port {settings.port} cannot be used: {error.strerror or error}. Leave out --port."
+            ) from error
+        listening = _bind(settings.host, 0)
+        stranded = f"Port {usual}, used before, is taken: decisions that browsers could not send await it."
+    port = listening.getsockname()[1]
+    kept = {name: port for name in settings.annotators if stranded == "" and ports.get(name) != port}
+    if kept:
+        store.set_setting(_PORTS, ports | kept)
+    return listening, stranded
+
+
+def _is_port(value: Any) -> bool:
+    return isinstance(value, int) and 1024 <= value <= 65535
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if os.name == "posix":  # elsewhere it would let two servers share the port
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)
+    except (OSError, UnicodeError) as error:
+        listening.close()
+        if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise UsageError(
+                f"This machine has no address {host!r}: use --host with one of its own, or 0.0.0.0 for all."
+            ) from error
+        raise
+    return listening
+
+
+def _reached_at(listening: socket.socket) -> str:
+    """Return the address others reach the socket at; of all, the one on the way to other networks."""
+    address = str(listening.getsockname()[0])
+    if not ipaddress.ip_address(address).is_unspecified:
+        return address
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("203.0.113.1", 9))  # sends nothing: it only looks up the route
+        return str(probe.getsockname()[0])
+    return LOOPBACK
+
+
+def _qr_code(link: str) -> str:
+    """Return the link as a QR code, two rows of it in a line; dark on light in every terminal."""
+    rows = [list(row) for row in segno.make(link, error="l", micro=False).matrix_iter(border=4)]
+    rows += [[0] * len(rows[0])] * (len(rows) % 2)
+    lines = (
+        "".join(" ▄▀█"[2 * bool(upper) + bool(lower)] for upper, lower in zip(*pair, strict=True))
+        for pair in zip(rows[::2], rows[1::2], strict=True)
+    )
+    return "\n".join(f"\x1b[38;5;16;48;5;231m{line}\x1b[0m" for line in lines)
+
+
+@contextmanager
+def _until_stopped() -> Iterator[None]:
+    """Continue after Ctrl-C or SIGTERM: uvicorn raises the signal that stopped it once more."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _has_screen() -> bool:
+    return (
+        os.name == "nt" or sys.platform == "darwin" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+    )

@@ -1,0 +1,111 @@
+"""What the page asks for and changes: JSON in, each body typed, JSON out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from counterground.construction.annotate._bodies import Body, Events, Sent, Text, Token, record_each
+from counterground.construction.annotate.masks._files import usable_mask
+from counterground.construction.annotate.masks._queue import MaskedPhoto
+from counterground.construction.annotate.masks._state import ReviewState
+from counterground.errors import UsageError
+from counterground.masks import MOST_MASK_BYTES, mask_id
+from counterground.photos import UnreadablePhoto, photo_size
+
+_Base64 = Annotated[str, Field(min_length=1, max_length=MOST_MASK_BYTES * 4 // 3 + 4)]
+_Paths = Annotated[list[Text], Field(max_length=2000)]
+MOST_BYTES = MOST_MASK_BYTES * 4 // 3 + (1 << 20)
+"""The longest body: one mask in base64, and what goes with it."""
+
+
+class Next(Body):
+    """Asks for more photos; ``leased`` are those the page has, ``skipped`` those that come last."""
+
+    task: Literal["masks"]
+    leased: _Paths
+    skipped: _Paths
+    count: Annotated[int, Field(ge=0, le=20)]
+
+
+class Decide(Sent):
+    """A decision; ``mask`` is the PNG of a redrawn mask in base64, None for the other verdicts."""
+
+    kind: Literal["decide"]
+    token: Token
+    task: Literal["masks"]
+    path: Text
+    verdict: Literal["accepted", "rejected", "redrawn"]
+    mask: _Base64 | None
+
+
+class Undo(Sent):
+    """Takes back a decision, by token; None is the last one."""
+
+    kind: Literal["undo"]
+    token: Token
+    task: Literal["masks"]
+    of: Token | None
+
+
+Event: TypeAdapter[Decide | Undo] = TypeAdapter(Annotated[Decide | Undo, Field(discriminator="kind")])
+
+
+def next_photos(state: ReviewState, body: Next) -> dict[str, Any]:
+    """Give the page its next photos, and say which of those it has need no decision any more."""
+    decided = state.decisions.standing().keys()
+    batch = state.queue.lease(
+        body.annotator, set(decided), count=body.count, leased=body.leased, skipped=body.skipped
+    )
+    photos = state.shown(batch.photos)
+    return {"photos": photos, "revoked": batch.revoked, "done": batch.done, "left": batch.left}
+
+
+def record_events(state: ReviewState, body: Events) -> dict[str, Any]:
+    """Write events in their order, on disk when this returns; a refused one does not hold up the others."""
+    return {"results": record_each(body.events, partial(_record, state, body.annotator))}
+
+
+def _record(state: ReviewState, annotator: str, raw: dict[str, Any]) -> dict[str, Any]:
+    event = Event.validate_python(raw)
+    if isinstance(event, Undo):
+        return _undo(state, annotator, event)
+    photo = state.queue.by_path.get(event.path)
+    if photo is None:
+        raise UsageError(f"There is no photo {event.path!r} here.")
+    if (event.mask is None) == (event.verdict == "redrawn"):
+        raise UsageError("A redrawn mask comes with its pixels, and no other verdict does.")
+    judged = mask_id(state.masks.folder, photo.mask)
+    sent: dict[str, Any] = {"annotator": annotator, "token": event.token, "judged": judged}
+    if event.mask is not None:
+        size = _size(photo)
+        return {"id": state.decisions.redraw(photo.path, _pixels(event.mask), size, **sent)}
+    if event.verdict == "accepted":
+        usable_mask(state.masks.folder, photo)
+    return {"id": state.decisions.decide(photo.path, event.verdict, **sent)}
+
+
+def _undo(state: ReviewState, annotator: str, event: Undo) -> dict[str, Any]:
+    found = state.decisions.undo(annotator, of=event.of, token=event.token)
+    photo = None if found is None else state.queue.by_path.get(found.path)
+    if found is None or photo is None:
+        return {"undone": None}
+    return {"undone": {"photo": state.shown([photo])[0], "labels": [found.verdict]}}
+
+
+def _size(photo: MaskedPhoto) -> tuple[int, int]:
+    try:
+        return photo_size(photo.file)
+    except UnreadablePhoto as error:
+        raise UsageError(f"The photo cannot be read, so no mask fits it: {error.reason}.") from error
+
+
+def _pixels(sent: str) -> bytes:
+    try:
+        return base64.b64decode(sent, validate=True)
+    except binascii.Error as error:
+        raise UsageError("The mask is not base64.") from error

@@ -1,0 +1,116 @@
+"""Which mask an annotator sees next, and who has which on screen."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from counterground.masks import Masks
+
+LEASE_SECONDS = 180.0
+"""How long a photo is kept for the annotator who has it on screen, since the last request of the page."""
+
+
+@dataclass(frozen=True)
+class MaskedPhoto:
+    """A photo and its mask, before review.
+
+    Attributes:
+        row: its number on the page, from 1.
+        path: as in the benchmark.
+        file: of the photo.
+        photo_id: SHA-256 that the file must have.
+        class_name: its class.
+        mask: path of the mask, relative to the folder; None where there is none.
+        origin: where the mask comes from.
+        reason: why the mask is not usable as it is; empty where it is.
+    """
+
+    row: int
+    path: str
+    file: Path
+    photo_id: str
+    class_name: str
+    mask: str | None
+    origin: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The next photos, the paths of those that somebody else has or has decided on, and how many are left."""
+
+    photos: list[MaskedPhoto]
+    revoked: list[str]
+    done: int
+    left: int
+
+
+class MaskQueue:
+    """The photos whose masks are reviewed: first those that fail a check, then the others, each by path.
+
+    A photo needs one decision, of anybody. What is on a screen is kept for it while its page is heard of.
+    Leases are in memory: a restarted server gives out again what nobody has decided on.
+
+    Args:
+        masks: the masks before review.
+        photos: the folder that paths of photos are relative to.
+    """
+
+    def __init__(self, masks: Masks, photos: Path) -> None:
+        table = masks.table.sort(masks.table["reason"].is_null(), "path")
+        self.photos = [_photo(number, row, photos) for number, row in enumerate(table.to_dicts(), 1)]
+        self.by_path = {photo.path: photo for photo in self.photos}
+        self._leases: dict[str, tuple[str, float]] = {}  # path -> annotator, until
+        self._lock = threading.Lock()
+
+    def lease(
+        self, annotator: str, decided: Set[str], *, count: int, leased: Sequence[str], skipped: Sequence[str]
+    ) -> Batch:
+        """Give an annotator the next photos and keep them for that screen, with those of ``leased``.
+
+        Args:
+            annotator: who asks.
+            decided: paths of photos that need no decision any more.
+            count: how many more photos are wanted.
+            leased: paths of those that the page has.
+            skipped: paths of those that come last, in this order.
+        """
+        now = time.monotonic()
+        with self._lock:
+            self._leases = {
+                path: (owner, until)
+                for path, (owner, until) in self._leases.items()
+                if until > now and owner != annotator and path not in decided
+            }
+            free = self.by_path.keys() - decided - self._leases.keys()
+            still = [path for path in dict.fromkeys(leased) if path in free]
+            wanted = [*dict.fromkeys(skipped)]
+            order = [*(photo.path for photo in self.photos if photo.path not in set(wanted)), *wanted]
+            fresh = [path for path in order if path in free and path not in set(still)][:count]
+            self._leases |= dict.fromkeys([*still, *fresh], (annotator, now + LEASE_SECONDS))
+        done = len(decided & self.by_path.keys())
+        return Batch(
+            photos=[self.by_path[path] for path in fresh],
+            revoked=[path for path in leased if path not in still],
+            done=done,
+            left=len(self.photos) - done,
+        )
+
+
+def _photo(number: int, row: dict[str, Any], photos: Path) -> MaskedPhoto:
+    said = [row["reason"], row["detail"]]
+    return MaskedPhoto(
+        row=number,
+        path=row["path"],
+        file=photos / row["path"],
+        photo_id=row["photo_id"],
+        class_name=row["class_name"],
+        mask=row["mask"],
+        origin=row["origin"],
+        reason=": ".join(text for text in said if text) if row["reason"] else "",
+    )

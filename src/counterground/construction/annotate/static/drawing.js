@@ -1,0 +1,108 @@
+// A mask that is drawn: strokes of a brush and polygons on top of what was there, in pixels of the photo.
+// Shapes are kept as shapes, so that any of them can be taken back.
+
+const ROWS = 256; // read at once: less memory
+
+export class Drawing {
+  // `base` is a picture whose alpha is the mask, or null: an empty mask.
+  constructor(width, height, base) {
+    this.base = base;
+    this.shapes = []; // {kind: "stroke" | "polygon" | "clear", erases, size, points}
+    this.canvas = document.createElement("canvas");
+    this.canvas.width = width;
+    this.canvas.height = height;
+    this.context = this.canvas.getContext("2d");
+    this.#redraw();
+  }
+
+  get changed() {
+    return this.shapes.length > 0;
+  }
+
+  // --- strokes, which are seen while they grow
+
+  begin(point, size, erases) {
+    this.growing = { kind: "stroke", erases, size, points: [point] };
+    this.#draw(this.growing);
+  }
+
+  extend(point) {
+    const { points } = this.growing;
+    const last = points.at(-1);
+    if (last.x === point.x && last.y === point.y) return;
+    points.push(point);
+    this.#draw({ ...this.growing, points: [last, point] });
+  }
+
+  end() {
+    this.shapes.push(this.growing);
+    this.growing = null;
+  }
+
+  // Forgets the stroke that is growing.
+  cancel() {
+    if (!this.growing) return;
+    this.growing = null;
+    this.#redraw();
+  }
+
+  add(shape) {
+    this.shapes.push(shape);
+    this.#draw(shape);
+  }
+
+  undo() {
+    if (!this.shapes.pop()) return false;
+    this.#redraw();
+    return true;
+  }
+
+  #redraw() {
+    this.context.globalCompositeOperation = "source-over";
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    if (this.base) this.context.drawImage(this.base, 0, 0);
+    for (const shape of this.shapes) this.#draw(shape);
+  }
+
+  #draw({ kind, erases, size, points }) {
+    const { context } = this;
+    if (kind === "clear") return context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    context.globalCompositeOperation = erases ? "destination-out" : "source-over";
+    context.fillStyle = context.strokeStyle = "white";
+    context.beginPath();
+    context.moveTo(points[0].x, points[0].y);
+    for (const point of points) context.lineTo(point.x, point.y);
+    if (kind === "polygon") return context.fill();
+    Object.assign(context, { lineWidth: size, lineCap: "round", lineJoin: "round" });
+    context.stroke();
+  }
+
+  // The fraction of the photo that is object.
+  share() {
+    const { width, height } = this.canvas;
+    let inside = 0;
+    for (let top = 0; top < height; top += ROWS) {
+      const { data } = this.context.getImageData(0, top, width, Math.min(ROWS, height - top));
+      for (let place = 3; place < data.length; place += 4) inside += data[place] > 127;
+    }
+    return inside / (width * height);
+  }
+
+  // The mask as a PNG in base64: white is object.
+  async png() {
+    const flat = document.createElement("canvas");
+    flat.width = this.canvas.width;
+    flat.height = this.canvas.height;
+    const context = flat.getContext("2d", { alpha: false });
+    context.fillRect(0, 0, flat.width, flat.height);
+    context.drawImage(this.canvas, 0, 0);
+    const blob = await new Promise((done) => flat.toBlob(done, "image/png"));
+    if (!blob) throw new Error("The browser cannot draw a mask of this size.");
+    const address = await new Promise((done) => {
+      const reader = new FileReader();
+      reader.addEventListener("load", () => done(reader.result));
+      reader.readAsDataURL(blob);
+    });
+    return address.slice(address.indexOf(",") + 1);
+  }
+}

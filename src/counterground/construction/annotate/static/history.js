@@ -1,0 +1,57 @@
+// What an annotator decided last, and how it is taken back.
+import { newToken, Refused, Unreachable } from "./api.js";
+import { say } from "./dom.js";
+
+const LENGTH = 5; // photos that are kept decoded, to go back to
+
+export class History {
+  // `back(photo, labels)` shows a photo again whose decision was undone; `elsewhere` false asks no server.
+  constructor(task, outbox, counter, back, elsewhere = true) {
+    Object.assign(this, { task, outbox, counter, back, elsewhere });
+    this.made = []; // {photo, event, labels}
+    this.running = false;
+  }
+
+  add(photo, event, labels) {
+    this.made.push({ photo, event, labels });
+    const old = this.made.at(-LENGTH - 1)?.photo;
+    if (old) for (const heavy of ["image", "maskImage", "drawing"]) delete old[heavy];
+  }
+
+  async undo() {
+    if (this.running) return;
+    this.running = true;
+    try {
+      const last = this.made.pop();
+      if (last) this.#undoHere(last);
+      else await this.#undoThere();
+    } finally {
+      this.running = false;
+    }
+  }
+
+  #undoHere({ photo, event, labels }) {
+    if (!this.outbox.takeBack(event.token)) {
+      this.outbox.add({ kind: "undo", token: newToken(), task: this.task, of: event.token });
+    }
+    this.counter.undone(labels);
+    this.back(photo, labels);
+  }
+
+  // After a reload only the server knows what was last.
+  async #undoThere() {
+    if (!this.elsewhere) {
+      return say("Nothing to undo here. Photos adjudicated earlier are in the list of adjudicated photos.");
+    }
+    try {
+      await this.outbox.flush();
+      const { undone } = await this.outbox.ask({ kind: "undo", token: newToken(), task: this.task, of: null });
+      if (!undone) return say("There is nothing to undo.");
+      this.counter.undone(undone.labels);
+      this.back(undone.photo, undone.labels);
+    } catch (failure) {
+      if (!(failure instanceof Refused || failure instanceof Unreachable)) throw failure;
+      say(failure.message);
+    }
+  }
+}

@@ -1,0 +1,307 @@
+"""Masks and boxes of annotations in COCO's format: polygons, RLE, crowds, and panoptic PNGs.
+
+The formats: https://github.com/cocodataset/cocodataset.github.io/blob/master/dataset/format-data.htm
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, needs_extra
+from counterground.masks._found import Asked, Box, Found, Mask, MaskSource
+from counterground.masks._names import NameMatch
+from counterground.masks._settings import MaskSettings
+from counterground.photos import (
+    Benchmark,
+    CocoFile,
+    UnreadablePhoto,
+    load_photo,
+    name_key,
+    read_coco_file,
+)
+from counterground.text import counted
+
+_Inside = npt.NDArray[np.bool_]
+
+
+class _OutlineError(Exception):
+    """An outline that cannot be used: a key of ``REASONS``, and why in words."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> MaskSource:
+    """Return the source of the outlines of each photo's class.
+
+    Objects of other categories and crowd regions are never part of a mask.
+
+    Raises:
+        UsageError: none of its images is a photo of the benchmark, or none of its categories a class; or a
+            folder of panoptic PNGs that is not there.
+        CounterGroundError: the file is not in COCO's format.
+    """
+    annotated = _Annotated.read(path, benchmark, settings)
+    folder = _segments_folder(path, annotated.content, settings.segments)
+    with needs_extra("coco"):
+        import pycocotools  # noqa: F401 - said before any photo is read
+
+    def find(photo: Asked) -> Found:
+        objects = annotated.objects(photo)
+        if isinstance(objects, Found):
+            return objects
+        try:
+            return _drawn(objects, photo.size, settings.several, folder)
+        except _OutlineError as error:
+            return Found(None, error.reason, str(error))
+
+    digest = hashlib.file_digest(path.open("rb"), "sha256").hexdigest()
+    return MaskSource("coco", find, record={"sha256": digest}, notes=annotated.notes(benchmark))
+
+
+def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict[str, tuple[Box, ...]]:
+    """Return the boxes of the objects of each photo's class, by path; crowd regions have none.
+
+    Raises:
+        UsageError: see `coco_source`.
+        CounterGroundError: the file is not in COCO's format, or a box is not four numbers.
+    """
+    annotated = _Annotated.read(path, benchmark, settings)
+    found = {}
+    for photo, name in benchmark.photos.select("path", "class_name").iter_rows():
+        objects = annotated.objects(Asked(photo, Path(), name, None, (0, 0)))
+        boxes = [] if isinstance(objects, Found) else [box for each in objects if (box := _box(each))]
+        if settings.several == "largest":
+            boxes = sorted(boxes, key=lambda box: -box[2] * box[3])[:1]
+        if boxes:
+            found[photo] = tuple(boxes)
+    return found
+
+
+@dataclass(frozen=True)
+class _Annotated:
+    """Annotations beside the photos that they are of.
+
+    Attributes:
+        content: the file.
+        matched: the id of the image of each photo.
+        categories: the ids of the categories of each class name.
+    """
+
+    content: CocoFile
+    matched: NameMatch[Any]
+    categories: Mapping[str, frozenset[Any]]
+
+    @classmethod
+    def read(cls, path: Path, benchmark: Benchmark, settings: MaskSettings) -> _Annotated:
+        """Read a file and find its images and categories among the photos."""
+        content = read_coco_file(path)
+        names = defaultdict(list)
+        for key, image in content.images.items():
+            name = str(image.get("file_name") or "").replace("\\", "/")
+            for each in {name, name.rpartition("/")[2]} - {""}:
+                names[each].append(key)
+        photos = benchmark.photos["path"].to_list()
+        matched = NameMatch(photos, names, stems=False)
+        if not matched.claims:
+            raise UsageError(
+                f"No image of {path} is a photo of {benchmark.name}: {next(iter(names), '')!r} is not "
+                f"{photos[0]!r}."
+            )
+        classes = set(benchmark.photos["class_name"].to_list())
+        return cls(content, matched, _categories(path, content, classes, settings.categories))
+
+    def objects(self, photo: Asked) -> list[dict[str, Any]] | Found:
+        """Return the single objects of the photo's class, or why there are none."""
+        key = self.matched.one(photo.path, "image")
+        if isinstance(key, Found):
+            return key
+        image, shown = self.content.images[key], self.content.annotations.get(key, [])
+        stated = (image.get("width"), image.get("height"))
+        if None not in (*stated, photo.size[0] or None) and stated != photo.size:
+            there, wanted = (f"{width} x {height}" for width, height in (stated, photo.size))
+            return Found(None, "wrong size", f"annotated at {there} pixels, the photo has {wanted}")
+        if not shown:
+            return Found(None, "missing", "the image has no annotation")
+        of_class = [each for each in shown if each["category_id"] in self.categories[photo.class_name]]
+        if not of_class:
+            others = sorted({str(self.content.categories[each["category_id"]]["name"]) for each in shown})
+            return Found(None, "other category", f"annotated: {', '.join(others)}")
+        single = [each for each in of_class if not each.get("iscrowd")]
+        return single or Found(None, "crowd only", counted(len(of_class), "crowd region"))
+
+    def notes(self, benchmark: Benchmark) -> tuple[str, ...]:
+        """Return what holds of several photos: images of none, several objects, crowds beside objects."""
+        counts = Counter[str]()
+        for path, name in benchmark.photos.select("path", "class_name").iter_rows():
+            objects = self.objects(Asked(path, Path(), name, None, (0, 0)))
+            if isinstance(objects, Found):
+                continue
+            counts["several"] += len(objects) > 1
+            shown = self.content.annotations[self.matched.one(path, "image")]
+            counts["crowd"] += any(
+                each.get("iscrowd") and each["category_id"] in self.categories[name] for each in shown
+            )
+        sentences = {
+            "several": "with several objects of the class",
+            "crowd": "with a crowd region of the class beside its objects: the region counts as background",
+        }
+        notes = [
+            f"{counted(counts[kind], 'photo')} {text}." for kind, text in sentences.items() if counts[kind]
+        ]
+        unused = len(self.content.images) - len(self.matched.claims)
+        return (*notes, *([f"{counted(unused, 'annotated image')} of no photo."] if unused else []))
+
+
+def _categories(
+    path: Path, content: CocoFile, classes: set[str], called: Mapping[str, str]
+) -> dict[str, frozenset[Any]]:
+    """Return the ids of the categories of each class: of its own name, or the one it is said to have."""
+    ids = defaultdict(set)
+    for key, category in content.categories.items():
+        ids[name_key(str(category["name"]))].add(key)
+    for name, wanted in called.items():
+        if name not in classes:
+            raise UsageError(f"There is no class {name!r}.{did_you_mean(name, classes)}")
+        if name_key(wanted) not in ids:
+            known = [str(each["name"]) for each in content.categories.values()]
+            raise UsageError(f"{path} has no category {wanted!r}.{did_you_mean(wanted, known)}")
+    found = {name: frozenset(ids.get(name_key(called.get(name, name)), ())) for name in classes}
+    if not any(found.values()):
+        raise UsageError(
+            f"No category of {path} is a class of the photos ({sorted(classes)[0]!r}, ...): say which is, "
+            "with --category CLASS=CATEGORY."
+        )
+    return found
+
+
+def _drawn(objects: Sequence[dict[str, Any]], size: tuple[int, int], several: str, folder: Path) -> Found:
+    """Return the union of the objects, or the largest of them."""
+    drawn = [_outline(each, size, folder) for each in objects]
+    if several == "largest":
+        chosen = max(drawn, key=lambda inside: int(inside.sum()))
+    else:
+        chosen = np.logical_or.reduce(drawn)
+    detail = f"{several} of {counted(len(drawn), 'object')}" if len(drawn) > 1 else ""
+    mask: Mask = chosen.astype(np.uint8) * 255
+    return Found(mask, "", detail)
+
+
+def _outline(annotation: dict[str, Any], size: tuple[int, int], folder: Path) -> _Inside:
+    if "segments" in annotation:
+        return _segment(annotation, size, folder)
+    outline = annotation.get("segmentation")
+    number = f"annotation {annotation.get('id')}"
+    if not outline:
+        raise _OutlineError("incomplete", f"{number} has no outline")
+    if isinstance(outline, dict):
+        return _run_lengths(outline, size, number)
+    if not isinstance(outline, list) or not all(map(_is_polygon, outline)):
+        raise _OutlineError("unreadable", f"{number} is no list of polygons: x, y, x, y, x, y, ...")
+    from pycocotools import mask as coco
+
+    width, height = size
+    return np.asarray(coco.decode(coco.merge(coco.frPyObjects(outline, height, width)))).astype(bool)
+
+
+def _is_polygon(points: Any) -> bool:
+    return (
+        isinstance(points, list)
+        and len(points) >= 6
+        and len(points) % 2 == 0
+        and all(isinstance(value, int | float) and math.isfinite(value) for value in points)
+    )
+
+
+def _run_lengths(outline: dict[str, Any], size: tuple[int, int], number: str) -> _Inside:
+    """Decode RLE: lengths of runs of 0 and 1 in turn, down the columns; a list, or COCO's text of it."""
+    width, height = size
+    if outline.get("size") != [height, width]:
+        raise _OutlineError(
+            "wrong size", f"{number} has the size {outline.get('size')}, the photo [{height}, {width}]"
+        )
+    counts: Any = outline.get("counts")
+    if isinstance(counts, str | bytes):
+        counts = _uncompressed(counts.encode() if isinstance(counts, str) else counts)
+    whole = isinstance(counts, list) and all(isinstance(run, int) and run >= 0 for run in counts)
+    if not whole or sum(counts) != width * height:
+        raise _OutlineError("unreadable", f"{number} has damaged RLE")
+    values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return values.reshape(width, height).T
+
+
+def _uncompressed(text: bytes) -> list[int] | None:
+    """Return the runs of COCO's text: six bits a character, from the third run on minus the last but one."""
+    runs: list[int] = []
+    value = bits = 0
+    for char in text:
+        six = char - 48
+        if not 0 <= six < 64:
+            return None
+        value |= (six & 0x1F) << bits
+        bits += 5
+        if six & 0x20:
+            continue
+        if six & 0x10:
+            value -= 1 << bits
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = bits = 0
+    return runs if not bits else None
+
+
+def _segments_folder(path: Path, content: CocoFile, given: Path | None) -> Path:
+    """Return where the PNGs of panoptic annotations are: as given, else beside the file."""
+    named = {
+        str(each["segments"])
+        for shown in content.annotations.values()
+        for each in shown
+        if "segments" in each
+    }
+    if not named:
+        return path.parent
+    first = min(named)
+    for folder in [given] if given else [path.parent / path.stem, path.parent]:
+        if (folder / first).is_file():
+            return folder
+    where = f"in {given}" if given else f"in {path.parent / path.stem}: say where, with --segments DIR"
+    raise UsageError(f"{path} is panoptic, and {first} is not {where}.")
+
+
+def _segment(annotation: dict[str, Any], size: tuple[int, int], folder: Path) -> _Inside:
+    """Return the pixels of a segment, whose id is red + 256 green + 65536 blue."""
+    name = Path(str(annotation["segments"])).name
+    try:
+        image = load_photo(folder / name).image
+    except UnreadablePhoto as error:
+        reason = "missing" if error.reason == "missing" else "unreadable"
+        raise _OutlineError(reason, f"{name}: {error.reason}") from error
+    if image.size != size:
+        there, wanted = (f"{width} x {height}" for width, height in (image.size, size))
+        raise _OutlineError("wrong size", f"{name} has {there} pixels, the photo {wanted}")
+    ids = np.asarray(image).astype(np.int64) @ np.array([1, 256, 65536])
+    inside: _Inside = ids == annotation.get("id")
+    if not inside.any():
+        raise _OutlineError("incomplete", f"segment {annotation.get('id')} is not in {name}")
+    return inside
+
+
+def _box(annotation: dict[str, Any]) -> Box | None:
+    box = annotation.get("bbox")
+    if not box:
+        return None
+    if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
+        raise CounterGroundError(
+            f"{annotation['where']} has the box {box!r}; it must be [x, y, width, height]."
+        )
+    left, top, width, height = map(float, box)
+    return (left, top, width, height) if width > 0 and height > 0 else None

@@ -1,0 +1,367 @@
+"""What people decided about masks: a log in which nothing is ever changed, and sending twice counts once.
+
+It is ``decisions.sqlite`` in the folder of masks; a mask that somebody drew lies below ``redrawn/``.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.files import write_bytes
+from counterground.pool import database_problem
+
+Verdict = Literal["accepted", "rejected", "redrawn"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+DECISIONS_FILE = "decisions.sqlite"
+REDRAWN = "redrawn"
+MOST_MASK_BYTES = 12 << 20
+"""A mask that somebody drew is no longer than this."""
+
+_APPLICATION = 0x43474D4B  # "CGMK": the decisions of a folder of masks, not another program's database
+_VERSION = 1
+_BUSY_SECONDS = 30
+_HALF = 128  # from here on a pixel is of the object
+_SCHEMA = {
+    "decision": """CREATE TABLE decision (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  path TEXT NOT NULL,
+  verdict TEXT CHECK (verdict IN ('accepted', 'rejected', 'redrawn')),
+  mask TEXT,
+  judged TEXT,
+  annotator TEXT NOT NULL,
+  at TEXT NOT NULL,
+  token TEXT NOT NULL UNIQUE,
+  undoes INTEGER UNIQUE REFERENCES decision (id),
+  CHECK ((verdict IS NULL) = (undoes IS NOT NULL)),
+  CHECK ((mask IS NOT NULL) = (verdict IS 'redrawn'))
+)""",
+    "standing": """CREATE VIEW standing AS SELECT id, path, verdict, mask, judged, annotator, at FROM decision
+  WHERE undoes IS NULL AND NOT EXISTS (SELECT 1 FROM decision later WHERE later.undoes = decision.id)""",
+    "setting": "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    **{
+        f"decision_no_{verb.lower()}": f"CREATE TRIGGER decision_no_{verb.lower()} BEFORE {verb} ON decision "
+        "BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END"
+        for verb in ("UPDATE", "DELETE")
+    },
+}
+
+
+@dataclass(frozen=True)
+class MaskDecision:
+    """What somebody decided about the mask of a photo.
+
+    Attributes:
+        path: the photo, as in the benchmark.
+        verdict: the mask is right ("accepted"), the photo has none that can be used ("rejected"), or
+            ``mask`` takes its place ("redrawn").
+        mask: path of the redrawn mask, relative to the folder of masks; None for other verdicts.
+        judged: SHA-256 of the file of the mask that was on screen; None where there was none.
+        annotator: who decided.
+        at: when, in UTC as ISO text.
+    """
+
+    path: str
+    verdict: Verdict
+    mask: str | None
+    judged: str | None
+    annotator: str
+    at: str
+
+
+def standing(folder: Path) -> dict[str, MaskDecision]:
+    """Return the decision that stands on each photo of a folder of masks: the last one not undone.
+
+    Nothing is made: where nobody has decided yet, the mapping is empty.
+
+    Raises:
+        CounterGroundError: ``decisions.sqlite`` is damaged, of another program, or cannot be read.
+    """
+    if not (folder / DECISIONS_FILE).exists():
+        return {}
+    return MaskDecisions(folder).standing()
+
+
+class MaskDecisions:
+    """The decisions on the masks of one folder. Safe in threads, and in several processes at once.
+
+    Every method raises ``CounterGroundError`` where the database is damaged, locked for long or cannot be
+    written.
+
+    Args:
+        folder: the folder of masks.
+        create: make the database where there is none.
+    """
+
+    def __init__(self, folder: Path, *, create: bool = False) -> None:
+        self.folder = folder
+        self._file = folder / DECISIONS_FILE
+        with self._transaction(create=create) as database:
+            if create and not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                _make(database)
+            self._check(database)
+
+    def standing(self) -> dict[str, MaskDecision]:
+        """Return the decision that stands on each photo: the last one, of anybody, that was not undone."""
+        with self._transaction(writes=False) as database:
+            rows = database.execute("SELECT * FROM standing ORDER BY id").fetchall()
+        return {row[1]: self._decision(row) for row in rows}
+
+    def decide(
+        self, path: str, verdict: Verdict, *, annotator: str, token: str, judged: str | None = None
+    ) -> int:
+        """Record that a mask is accepted or rejected and return the id; on disk when this returns.
+
+        Args:
+            path: the photo.
+            verdict: "accepted" or "rejected"; see ``redraw`` for the third.
+            annotator: who decides.
+            token: makes sending twice harmless: the second time writes nothing and returns the first id.
+            judged: SHA-256 of the file of the mask on screen, None where there was none.
+
+        Raises:
+            UsageError: another verdict, no annotator, or another decision's token.
+        """
+        if verdict not in VERDICTS or verdict == "redrawn":
+            raise UsageError(f"{verdict!r} is not a verdict on a mask: choose accepted or rejected.")
+        event = {"path": path, "verdict": verdict, "annotator": annotator, "token": token, "judged": judged}
+        with self._transaction() as database:
+            return _written_before(database, event) or _write(database, event)
+
+    def redraw(
+        self,
+        path: str,
+        png: bytes,
+        size: tuple[int, int],
+        *,
+        annotator: str,
+        token: str,
+        judged: str | None = None,
+    ) -> int:
+        """Record a mask that somebody drew and return the decision's id; on disk when this returns.
+
+        Args:
+            path: the photo.
+            png: the mask as a PNG, 0 to 255, white is object; colours count by their brightness.
+            size: width and height of the photo.
+            annotator: who drew.
+            token: see ``decide``; a UUID, which names the file.
+            judged: see ``decide``.
+
+        Raises:
+            UsageError: not a PNG, of another size than the photo, damaged, empty or full, or too long; no
+                annotator, or another decision's token.
+        """
+        mask = f"{REDRAWN}/{token}.png"
+        event = {"path": path, "verdict": "redrawn", "annotator": annotator, "token": token, "judged": judged}
+        with self._transaction(writes=False) as database:
+            written = _written_before(database, event)
+        if written is not None:
+            return written
+        write_bytes(self.folder / mask, _checked_mask(png, size))  # before the decision that names it
+        with self._transaction() as database:
+            return _written_before(database, event) or _write(database, event | {"mask": mask})
+
+    def undo(self, annotator: str, *, token: str, of: str | None = None) -> MaskDecision | None:
+        """Take back a decision by an event of its own; return it, or None: there is none.
+
+        The decision before it, on the same photo, stands again.
+
+        Args:
+            annotator: who takes it back: only who made a decision can.
+            token: makes sending twice harmless.
+            of: token of the decision; None is the annotator's last one that stands.
+
+        Raises:
+            UsageError: there is no such decision of the annotator, or it was undone before.
+        """
+        with self._transaction() as database:
+            row = _to_undo(database, annotator, token, of)
+            if row is None:
+                return None
+            event = {"path": row[1], "verdict": None, "annotator": annotator, "token": token}
+            if _written_before(database, event) is None:
+                _write(database, event | {"undoes": row[0]})
+            return self._decision(row)
+
+    def last(self) -> int:
+        """Return the id of the last event, 0 where there is none."""
+        with self._transaction(writes=False) as database:
+            return int(database.execute("SELECT coalesce(max(id), 0) FROM decision").fetchone()[0])
+
+    def made_since(self, last: int) -> dict[str, int]:
+        """Return how many decisions that stand each annotator made after the event with the id ``last``."""
+        query = "SELECT annotator, count(*) FROM standing WHERE id > ? GROUP BY annotator"
+        with self._transaction(writes=False) as database:
+            return dict(database.execute(query, [last]).fetchall())
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """Return a setting of the review page (any JSON value), or ``default``."""
+        with self._transaction(writes=False) as database:
+            found = database.execute("SELECT value FROM setting WHERE name = ?", [name]).fetchone()
+        try:
+            return default if found is None else json.loads(found[0])
+        except ValueError as error:
+            raise self._damaged(f"the setting {name!r} is not JSON") from error
+
+    def set_setting(self, name: str, value: Any) -> None:
+        """Keep a setting."""
+        row = (name, json.dumps(value, ensure_ascii=False))
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", row)
+
+    @contextmanager
+    def _transaction(self, *, writes: bool = True, create: bool = False) -> Iterator[sqlite3.Connection]:
+        """Yield a connection in one transaction: all of it is written, or nothing."""
+        mode = "rwc" if create else "rw"
+        address = f"{self._file.resolve().as_uri()}?mode={mode}"
+        try:
+            connected = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+            with closing(connected) as database:
+                for pragma in (
+                    "synchronous = FULL",  # a decision survives a power cut
+                    "foreign_keys = ON",
+                    "trusted_schema = OFF",  # a stranger's file may call nothing unsafe
+                ):
+                    database.execute(f"PRAGMA {pragma}")
+                # A transaction that writes takes the lock at once: later it fails if another was faster.
+                database.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+                try:
+                    yield database
+                    database.execute("COMMIT")
+                except BaseException:
+                    if database.in_transaction:
+                        database.execute("ROLLBACK")
+                    raise
+        except sqlite3.Error as error:
+            problem = database_problem(error)
+            if problem is None:
+                raise
+            raise CounterGroundError(f"{self._file}: {problem}") from error
+
+    def _check(self, database: sqlite3.Connection) -> None:
+        application, version = (
+            database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+        if application != _APPLICATION:
+            raise CounterGroundError(f"{self._file} does not hold decisions on masks: name another folder.")
+        if version != _VERSION:
+            raise CounterGroundError(
+                f"{self._file} has version {version}, and this CounterGround reads version {_VERSION}: "
+                "upgrade it."
+            )
+        found = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())
+        found.pop("sqlite_sequence", None)
+        if odd := [name for name in {**found, **_SCHEMA} if found.get(name) != _SCHEMA.get(name)]:
+            raise self._damaged(f"its {odd[0]!r} is not as it was made")
+
+    def _decision(self, row: Any) -> MaskDecision:
+        """Return a row of ``standing``, checked: SQLite lets every kind of value pass."""
+        _, path, _, mask, *_ = row
+        parts = str(mask).split("/")
+        drawn = len(parts) == 2 and parts[0] == REDRAWN and Path(parts[1]).name == parts[1]
+        texts = all(isinstance(value, str) or value is None for value in row[1:])
+        if not texts or (mask is not None and (not drawn or "\\" in mask or "\0" in mask)):
+            raise self._damaged(f"the decision on {str(path)!r} holds what no page sends")
+        return MaskDecision(*row[1:])
+
+    def _damaged(self, what: str) -> CounterGroundError:
+        return CounterGroundError(
+            f"{self._file} was changed by something else: {what}. Put a copy of the file in its place."
+        )
+
+
+def _make(database: sqlite3.Connection) -> None:
+    for statement in _SCHEMA.values():
+        database.execute(statement)
+    database.execute(f"PRAGMA application_id = {_APPLICATION}")
+    database.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _write(database: sqlite3.Connection, event: Mapping[str, Any]) -> int:
+    if not str(event["annotator"]).strip():
+        raise UsageError("A decision needs the name of its annotator.")
+    row = {"mask": None, "judged": None, "undoes": None, "at": _now(), **event}
+    written = database.execute(
+        "INSERT INTO decision (path, verdict, mask, judged, annotator, at, token, undoes) "
+        "VALUES (:path, :verdict, :mask, :judged, :annotator, :at, :token, :undoes)",
+        row,
+    )
+    return int(written.lastrowid or 0)
+
+
+def _written_before(database: sqlite3.Connection, event: Mapping[str, Any]) -> int | None:
+    """Return the id of the event with this token, None where there is none.
+
+    Raises:
+        UsageError: the token belongs to another event.
+    """
+    query = "SELECT id, path, verdict, annotator FROM decision WHERE token = ?"
+    found = database.execute(query, [event["token"]]).fetchone()
+    if found is None:
+        return None
+    if found[1:] != (event["path"], event["verdict"], event["annotator"]):
+        raise UsageError(f"The token {event['token']!r} belongs to the decision on {found[1]}.")
+    return int(found[0])
+
+
+def _to_undo(database: sqlite3.Connection, annotator: str, token: str, of: str | None) -> Any:
+    """Return the row of the decision to take back, as in ``standing``; None where there is none to find."""
+    one = (
+        "SELECT id, path, verdict, mask, judged, annotator, at FROM decision WHERE undoes IS NULL AND id = ?"
+    )
+    sent_before = database.execute("SELECT undoes FROM decision WHERE token = ?", [token]).fetchone()
+    if sent_before is not None and sent_before[0] is not None:
+        return database.execute(one, sent_before).fetchone()
+    if of is None:
+        last = "SELECT * FROM standing WHERE annotator = ? ORDER BY id DESC LIMIT 1"
+        return database.execute(last, [annotator]).fetchone()
+    named = database.execute("SELECT id FROM decision WHERE token = ?", [of]).fetchone()
+    row = named and database.execute(one, named).fetchone()
+    if row is None:
+        raise UsageError(f"There is no decision {of!r} to undo.")
+    if row[5] != annotator:
+        raise UsageError("Only its annotator can undo a decision.")
+    if database.execute("SELECT 1 FROM decision WHERE undoes = ?", named).fetchone():
+        raise UsageError("That decision was undone before.")
+    return row
+
+
+def _checked_mask(png: bytes, size: tuple[int, int]) -> bytes:
+    """Return a mask that a page sent, written anew: one channel, no metadata."""
+    if len(png) > MOST_MASK_BYTES:
+        raise UsageError(f"The mask is too long: {len(png):,} bytes, and {MOST_MASK_BYTES:,} at most.")
+    try:
+        image = Image.open(BytesIO(png), formats=["PNG"])
+    except Exception as error:  # decoders raise all kinds of errors on untrusted bytes
+        raise UsageError("The mask is not a PNG, or it is damaged.") from error
+    if image.size != size:  # before anything is decoded: a small file may unfold to gigabytes
+        width, height = image.size
+        raise UsageError(f"The mask has {width} x {height} pixels, and the photo {size[0]} x {size[1]}.")
+    try:
+        grey = image.convert("L")
+    except Exception as error:
+        raise UsageError("The mask is a damaged PNG.") from error
+    inside = np.asarray(grey) >= _HALF
+    if not inside.any():
+        raise UsageError("The mask is empty: it marks no object.")
+    if inside.all():
+        raise UsageError("The mask marks the whole photo: nothing of the background is left.")
+    written = BytesIO()
+    grey.save(written, "PNG", optimize=True)
+    return written.getvalue()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

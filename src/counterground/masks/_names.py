@@ -1,0 +1,52 @@
+"""Which entry of a source belongs to which photo, by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Generic, TypeVar
+
+from counterground.masks._found import Found
+from counterground.text import counted
+
+T = TypeVar("T", bound=Hashable)
+
+
+class NameMatch(Generic[T]):
+    """The entries whose names are those of photos.
+
+    The name of ``ox/grass/a.jpg`` is that, else ``grass/a.jpg``, else ``a.jpg``: the longest that an entry
+    has. With ``stems``, a name may lack the suffix.
+
+    Args:
+        paths: of the photos.
+        names: the entries of each name.
+        stems: whether names may lack the suffix.
+    """
+
+    def __init__(self, paths: Sequence[str], names: Mapping[str, Sequence[T]], *, stems: bool) -> None:
+        self._found = {path: _longest(path, names, stems=stems) for path in paths}
+        self.claims = Counter(entry for found in self._found.values() for entry in found)
+
+    def one(self, path: str, what: str) -> T | Found:
+        """Return the one entry of a photo, or why there is none; ``what`` is what an entry is called."""
+        found = self._found[path]
+        if not found:
+            return Found(None, "missing", f"no {what} has the name of the photo")
+        if len(found) > 1:
+            return Found(None, "ambiguous", f"{counted(len(found), what)} have the name of the photo")
+        if self.claims[found[0]] > 1:
+            photos = counted(self.claims[found[0]], "photo")
+            return Found(None, "ambiguous", f"{photos} have the name of one {what}")
+        return found[0]
+
+
+def _longest(path: str, names: Mapping[str, Sequence[T]], *, stems: bool) -> Sequence[T]:
+    parts = PurePosixPath(path).parts
+    for start in range(len(parts)):
+        tail = PurePosixPath(*parts[start:])
+        for wanted in (str(tail), str(tail.with_suffix(""))) if stems else (str(tail),):
+            if names.get(wanted):
+                return names[wanted]
+    return ()

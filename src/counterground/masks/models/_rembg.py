@@ -1,0 +1,71 @@
+"""Masks by a model of rembg, which tells what stands out from its background; it knows no classes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message, needs_extra
+from counterground.masks._found import Asked, Found, MaskSource, Weights
+from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
+from counterground.photos import UnreadablePhoto, load_photo
+
+_OWN = ("u2net_custom", "dis_custom", "ben_custom")
+
+
+def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
+    """Return the source of masks of ``rembg:NAME``, or of weights of one's own, ``rembg:u2net_custom@FILE``.
+
+    Raises:
+        UsageError: an unknown name, a missing file, or a licence that is not accepted.
+        CounterGroundError: the weights cannot be fetched or read.
+        MissingExtraError: rembg is not installed.
+    """
+    name, at, file = spec.removeprefix("rembg:").partition("@")
+    known = [key.removeprefix("rembg:") for key in known_weights()]
+    if name not in (*known, *_OWN):
+        raise UsageError(
+            f"{spec} is none of rembg's models that run here: {', '.join((*known, *_OWN))}."
+            f"{did_you_mean(name, (*known, *_OWN))}"
+        )
+    if (name in _OWN) != bool(at) or (at and not Path(file).is_file()):
+        raise UsageError(
+            f"{spec}: weights of your own are written rembg:{_OWN[0]}@FILE.onnx, with a file that is there."
+        )
+    weights = known_weights().get(f"rembg:{name}") or Weights(spec, UNVERIFIED, "a file of your own")
+    check_accepted(weights, accepted)
+    with needs_extra("rembg"):
+        import rembg
+    options: dict[str, Any] = {"model_path": file} if at else {}
+    try:
+        session = rembg.new_session(name, **options)
+    except Exception as error:  # whatever its downloader and ONNX Runtime raise
+        remedy = (
+            "Check the file" if at else "Connect to the network, or put the file where rembg looks for it"
+        )
+        raise CounterGroundError(
+            f"The weights of {spec} cannot be had ({error_message(error)}). {remedy}."
+        ) from error
+
+    def find(photo: Asked) -> Found:
+        try:
+            image = load_photo(
+                photo.file
+            ).image  # in RGB, without the orientation tag that rembg would follow
+        except UnreadablePhoto as error:
+            return Found(None, "unreadable", error.reason)
+        mask = rembg.remove(image, session=session, only_mask=True)
+        assert isinstance(mask, Image.Image)
+        return Found(np.asarray(mask.convert("L")))
+
+    record = {"rembg": version("rembg"), "onnxruntime": version("onnxruntime")}
+    if at:
+        with Path(file).open("rb") as opened:
+            record["sha256"] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return MaskSource(spec, find, slow=True, rough=True, record=record, weights=weights)

@@ -1,0 +1,120 @@
+"""Masks of boxes: the box itself, and what GrabCut finds in it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from masked_photos import SIZE, ellipse, make_benchmark, pixels
+from PIL import Image
+
+from counterground.errors import UsageError
+from counterground.masks import MaskSettings, make_masks
+
+BOXES = {"box_x": [15.0, None], "box_y": [8.0, None], "box_width": [30.0, None], "box_height": [24.0, None]}
+
+
+def iou(mask, other):
+    mask, other = np.asarray(mask) >= 128, np.asarray(other) >= 128
+    return (mask & other).sum() / (mask | other).sum()
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    return make_benchmark(tmp_path / "photos", {"a.png": ellipse(), "b.png": ellipse()}, **BOXES)
+
+
+def test_a_box_is_a_mask_where_it_is_known(benchmark, tmp_path):
+    masks = make_masks(benchmark, "boxes", tmp_path / "masks")
+    assert masks.table["reason"].to_list() == [None, "no box"]
+    expected = np.zeros(SIZE[::-1], np.uint8)
+    expected[8:32, 15:45] = 255
+    assert (pixels(tmp_path / "masks/files/a.png.png") == expected).all()
+    assert masks.rough
+    assert masks.table["box_iou"].to_list() == [1.0, None]
+
+
+def test_boxes_come_from_annotations_too(tmp_path):
+    benchmark = make_benchmark(tmp_path / "photos", {"a.png": ellipse(), "b.png": ellipse()})
+    with pytest.raises(UsageError, match="The photos have no boxes: give --boxes"):
+        make_masks(benchmark, "boxes", tmp_path / "masks")
+    several = [[15, 8, 10, 10], [30, 20, 12, 12]]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": SIZE[0], "height": SIZE[1]}],
+        "annotations": [
+            {"id": 5 + n, "image_id": 1, "category_id": 1, "bbox": box} for n, box in enumerate(several)
+        ],
+        "categories": [{"id": 1, "name": "ice bear"}],
+    }
+    file = tmp_path / "boxes.json"
+    file.write_text(json.dumps(content))
+    masks = make_masks(benchmark, "boxes", tmp_path / "union", settings=MaskSettings(boxes=file))
+    assert masks.table["reason"].to_list() == [None, "no box"]
+    assert (pixels(tmp_path / "union/files/a.png.png") > 0).sum() == 100 + 144
+    make_masks(benchmark, "boxes", tmp_path / "largest", settings=MaskSettings(boxes=file, several="largest"))
+    assert (pixels(tmp_path / "largest/files/a.png.png") > 0).sum() == 144
+
+
+@pytest.mark.parametrize("refine", ["none", "closed-form", "knn"])
+def test_grabcut_finds_the_object_in_its_box(benchmark, tmp_path, refine):
+    masks = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=MaskSettings(refine=refine))
+    assert masks.table["reason"].to_list() == [None, "no box"]
+    made = pixels(tmp_path / "masks/files/a.png.png")
+    assert made.shape == SIZE[::-1]
+    assert iou(made, ellipse()) > 0.9
+    assert (made[:, :15] == 0).all()
+    assert masks.rough
+    assert masks.description["made_by"]["opencv"]
+    assert "rough" in masks.summary()
+
+
+def test_grabcut_gives_the_same_bytes_again(benchmark, tmp_path):
+    first = make_masks(benchmark, "grabcut", tmp_path / "first")
+    second = make_masks(benchmark, "grabcut", tmp_path / "second")
+    assert first.table.equals(second.table)
+    files = [folder / "files/a.png.png" for folder in (first.folder, second.folder)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_large_photo_is_segmented_at_a_smaller_size_and_keeps_its_own(tmp_path):
+    mask = ellipse().resize((900, 600))
+    boxes = {name: [value[0] * 15] for name, value in BOXES.items()}
+    benchmark = make_benchmark(tmp_path / "photos", {"a.png": mask}, **boxes)
+    make_masks(benchmark, "grabcut", tmp_path / "masks", settings=MaskSettings(refine="none"))
+    made = pixels(tmp_path / "masks/files/a.png.png")
+    assert made.shape == (600, 900)
+    assert iou(made, mask) > 0.9
+
+
+def test_without_a_box_grabcut_must_be_told_what_stands_for_it(tmp_path):
+    benchmark = make_benchmark(tmp_path / "photos", {"a.png": ellipse()})
+    with pytest.raises(UsageError, match=r"GrabCut starts from a box, and the photos have none.*--inset 10"):
+        make_masks(benchmark, "grabcut", tmp_path / "masks")
+    masks = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=MaskSettings(inset=0.1))
+    assert masks.table["detail"].to_list() == ["from the photo without its margin, not from a box"]
+    assert iou(pixels(tmp_path / "masks/files/a.png.png"), ellipse()) > 0.9
+
+
+def test_a_box_that_says_nothing_gives_no_mask(tmp_path):
+    columns = {
+        "box_x": [0.0, 100.0],
+        "box_y": [0.0, 0.0],
+        "box_width": [60.0, 5.0],
+        "box_height": [40.0, 5.0],
+    }
+    benchmark = make_benchmark(tmp_path / "photos", {"a.png": ellipse(), "b.png": ellipse()}, **columns)
+    masks = make_masks(benchmark, "grabcut", tmp_path / "masks")
+    assert masks.table["reason"].to_list() == ["no box", "no box"]
+    assert masks.table["detail"].to_list() == [
+        "its box is the whole photo, so nothing is known to be background",
+        "its box does not lie in the photo",
+    ]
+
+
+def test_a_photo_that_cannot_be_read_is_named(benchmark, tmp_path):
+    whole = (tmp_path / "photos/a.png").read_bytes()
+    (tmp_path / "photos/a.png").write_bytes(whole[: len(whole) // 2])
+    masks = make_masks(benchmark, "grabcut", tmp_path / "masks")
+    assert masks.table.row(0, named=True)["reason"] == "unreadable"
+    assert Image.open(tmp_path / "photos/b.png").getbbox() is not None

@@ -1,0 +1,217 @@
+"""Masks of COCO annotations, compared with pycocotools."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from masked_photos import SIZE, ellipse, make_benchmark, pixels
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.masks import MaskSettings, make_masks
+
+WIDTH, HEIGHT = SIZE
+POLYGON = [10.5, 5.2, 40.3, 8.9, 35.0, 30.1, 12.7, 25.4]
+OTHER = [45.0, 20.0, 55.0, 20.0, 55.0, 35.5, 45.0, 35.5]
+CATEGORIES = [{"id": 1, "name": "Ice_bear"}, {"id": 2, "name": "rock"}]
+
+
+def rle(mask, *, compressed):
+    encoded = coco_mask.encode(np.asfortranarray(np.asarray(mask) >= 128))
+    if compressed:
+        return {"size": encoded["size"], "counts": encoded["counts"].decode()}
+    flat = (np.asarray(mask) >= 128).T.ravel()
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    runs = np.diff([0, *edges, flat.size]).tolist()
+    return {"size": [HEIGHT, WIDTH], "counts": [0, *runs] if flat[0] else runs}
+
+
+@pytest.fixture
+def annotated(tmp_path):
+    """Make a benchmark of a photo for each list of annotations, and the file of the annotations."""
+
+    def make(shown, sizes=None):
+        names = [f"{number}.jpg" for number in range(len(shown))]
+        benchmark = make_benchmark(tmp_path / "photos", dict.fromkeys(names, ellipse()))
+        images = [
+            {"id": 7 + number, "file_name": name, "width": WIDTH, "height": HEIGHT}
+            | (sizes or {}).get(number, {})
+            for number, name in enumerate(names)
+        ]
+        listed = [
+            {"category_id": 1, "iscrowd": 0, "area": 1, **each, "image_id": 7 + number}
+            for number, several in enumerate(shown)
+            for each in several
+        ]
+        for number, each in enumerate(listed):
+            each["id"] = 100 + number
+        file = tmp_path / "instances.json"
+        file.write_text(json.dumps({"images": images, "annotations": listed, "categories": CATEGORIES}))
+        return benchmark, file
+
+    return make
+
+
+def made(annotated, tmp_path, settings=None):
+    benchmark, file = annotated
+    masks = make_masks(benchmark, file, tmp_path / "masks", settings=settings)
+    rows = {row["path"]: row for row in masks.table.iter_rows(named=True)}
+    return masks, [rows[path] for path in sorted(rows)]
+
+
+def test_every_kind_of_outline_is_as_pycocotools_draws_it(annotated, tmp_path):
+    kinds = [
+        [{"segmentation": [POLYGON]}],
+        [{"segmentation": [POLYGON, OTHER]}],
+        [{"segmentation": rle(ellipse(), compressed=False)}],
+        [{"segmentation": rle(ellipse(), compressed=True)}],
+        [{"segmentation": rle(ellipse((-5, -5, 30, 30)), compressed=False)}],  # begins with the object
+        [{"segmentation": rle(ellipse((-5, -5, 30, 30)), compressed=True)}],
+        [{"segmentation": [POLYGON]}, {"segmentation": rle(ellipse(), compressed=True)}],
+    ]
+    benchmark, file = annotated(kinds)
+    _, rows = made((benchmark, file), tmp_path)
+    assert [row["reason"] for row in rows] == [None] * len(kinds)
+    oracle = COCO(str(file))
+    for number, row in enumerate(rows):
+        drawn = [oracle.annToMask(each) for each in oracle.imgToAnns[7 + number]]
+        expected = np.maximum.reduce(drawn) * 255
+        assert (pixels(tmp_path / "masks" / row["mask"]) == expected).all()
+        assert row["area"] == pytest.approx((expected > 0).mean(), abs=1e-5)
+    assert rows[-1]["detail"] == "union of 2 objects"
+
+
+def test_random_masks_survive_both_kinds_of_rle(annotated, tmp_path):
+    draw = np.random.default_rng(0)
+    drawn = [
+        Image.fromarray((draw.random((HEIGHT, WIDTH)) < share).astype(np.uint8) * 255)
+        for share in (0.02, 0.5, 0.9)
+    ]
+    shown = [
+        [{"segmentation": rle(mask, compressed=compressed)}] for mask in drawn for compressed in (True, False)
+    ]
+    _, rows = made(annotated(shown), tmp_path)
+    for row, mask in zip(rows, [mask for mask in drawn for _ in range(2)], strict=True):
+        assert (pixels(tmp_path / "masks" / row["mask"]) == np.asarray(mask)).all()
+
+
+def test_the_largest_of_several_objects(annotated, tmp_path):
+    both = [{"segmentation": [OTHER]}, {"segmentation": [POLYGON]}]
+    benchmark, file = annotated([both])
+    masks, rows = made((benchmark, file), tmp_path, MaskSettings(several="largest"))
+    oracle = COCO(str(file))
+    assert (pixels(tmp_path / "masks" / rows[0]["mask"]) == oracle.annToMask(oracle.anns[101]) * 255).all()
+    assert rows[0]["detail"] == "largest of 2 objects"
+    assert masks.notes == ("1 photo with several objects of the class.",)
+
+
+def test_crowds_other_categories_and_what_is_missing_are_named(annotated, tmp_path):
+    whole = rle(ellipse(), compressed=True)
+    shown = [
+        [],
+        [{"segmentation": [POLYGON], "category_id": 2}],
+        [{"segmentation": whole, "iscrowd": 1}],
+        [{"segmentation": whole, "iscrowd": 1}, {"segmentation": [OTHER]}],
+        [{"segmentation": [POLYGON]}, {"segmentation": []}],
+        [{"segmentation": [[1, 2, 3]]}],
+        [{"segmentation": {"size": [HEIGHT, WIDTH], "counts": [5, 5]}}],
+        [{"segmentation": {"size": [HEIGHT, WIDTH], "counts": whole["counts"][:-3]}}],
+        [{"segmentation": {"size": [WIDTH, HEIGHT], "counts": whole["counts"]}}],
+        [{"segmentation": rle(Image.new("L", SIZE), compressed=True)}],
+        [{"segmentation": [POLYGON]}],
+    ]
+    masks, rows = made(annotated(shown, {10: {"width": 30, "height": 20}}), tmp_path)
+    found = {row["path"]: (row["reason"], row["detail"]) for row in rows}
+    assert found == {
+        "0.jpg": ("missing", "the image has no annotation"),
+        "1.jpg": ("other category", "annotated: rock"),
+        "2.jpg": ("crowd only", "1 crowd region"),
+        "3.jpg": (None, None),
+        "4.jpg": ("incomplete", "annotation 105 has no outline"),
+        "5.jpg": ("unreadable", "annotation 106 is no list of polygons: x, y, x, y, x, y, ..."),
+        "6.jpg": ("unreadable", "annotation 107 has damaged RLE"),
+        "7.jpg": ("unreadable", "annotation 108 has damaged RLE"),
+        "8.jpg": (
+            "wrong size",
+            f"annotation 109 has the size {[WIDTH, HEIGHT]}, the photo {[HEIGHT, WIDTH]}",
+        ),
+        "9.jpg": ("empty", None),
+        "10.jpg": ("wrong size", "annotated at 30 x 20 pixels, the photo has 60 x 40"),
+    }
+    crowd = "1 photo with a crowd region of the class beside its objects: the region counts as background."
+    assert crowd in masks.notes
+    assert masks.usable == 1
+
+
+def test_images_of_no_photo_and_photos_of_no_image_are_counted(annotated, tmp_path):
+    benchmark, file = annotated([[{"segmentation": [POLYGON]}], [{"segmentation": [POLYGON]}]])
+    content = json.loads(file.read_text())
+    content["images"][1]["file_name"] = "elsewhere.jpg"
+    file.write_text(json.dumps(content))
+    masks, rows = made((benchmark, file), tmp_path)
+    assert [row["reason"] for row in rows] == [None, "missing"]
+    assert masks.notes == ("1 annotated image of no photo.",)
+
+
+def test_a_class_may_have_another_name_among_the_categories(annotated, tmp_path):
+    benchmark, file = annotated([[{"segmentation": [POLYGON], "category_id": 2}]])
+    _, rows = made((benchmark, file), tmp_path, MaskSettings(categories={"ice bear": "Rock"}))
+    assert rows[0]["reason"] is None
+    with pytest.raises(UsageError, match="no category 'bolder'"):
+        make_masks(benchmark, file, tmp_path / "x", settings=MaskSettings(categories={"ice bear": "bolder"}))
+    with pytest.raises(UsageError, match="There is no class 'ice cream'"):
+        make_masks(benchmark, file, tmp_path / "x", settings=MaskSettings(categories={"ice cream": "rock"}))
+    content = json.loads(file.read_text())
+    content["categories"][0]["name"] = "bear"
+    file.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="with --category CLASS=CATEGORY"):
+        make_masks(benchmark, file, tmp_path / "x")
+
+
+def test_panoptic_segments_are_the_colours_of_a_png(tmp_path):
+    benchmark = make_benchmark(
+        tmp_path / "photos", dict.fromkeys(["a.jpg", "b.jpg", "c.jpg", "d.jpg"], ellipse())
+    )
+    ids = {3: ellipse((2, 2, 20, 20)), 70_000: ellipse((30, 10, 55, 35)), 256: ellipse((22, 0, 28, 39))}
+    painted = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for number, mask in ids.items():
+        painted[np.asarray(mask) > 0] = (number % 256, number // 256 % 256, number // 65536)
+    folder = tmp_path / "panoptic_val"
+    folder.mkdir()
+    for name in "ab":
+        Image.fromarray(painted).save(folder / f"{name}.png")
+    Image.fromarray(painted[:-1]).save(folder / "c.png")
+    images = [{"id": name, "file_name": f"{name}.jpg", "width": WIDTH, "height": HEIGHT} for name in "abcd"]
+    segments = [
+        {"id": 3, "category_id": 1, "iscrowd": 0},
+        {"id": 70_000, "category_id": 1, "iscrowd": 0},
+        {"id": 256, "category_id": 2, "iscrowd": 0},
+    ]
+    listed = [{"image_id": name, "file_name": f"{name}.png", "segments_info": segments} for name in "abcd"]
+    listed[1]["segments_info"] = [*segments, {"id": 9, "category_id": 1, "iscrowd": 0}]
+    file = tmp_path / "panoptic_val.json"
+    file.write_text(json.dumps({"images": images, "annotations": listed, "categories": CATEGORIES}))
+    masks = make_masks(benchmark, file, tmp_path / "masks")
+    found = dict(masks.table.select("path", "reason").iter_rows())
+    assert found == {"a.jpg": None, "b.jpg": "incomplete", "c.jpg": "wrong size", "d.jpg": "missing"}
+    expected = np.maximum(np.asarray(ids[3]), np.asarray(ids[70_000]))
+    assert (pixels(tmp_path / "masks/files/a.jpg.png") == expected).all()
+    moved = tmp_path / "elsewhere"
+    folder.rename(moved)
+    with pytest.raises(UsageError, match="say where, with --segments DIR"):
+        make_masks(benchmark, file, tmp_path / "again")
+    again = make_masks(benchmark, file, tmp_path / "again", settings=MaskSettings(segments=moved))
+    assert again.usable == 1
+
+
+def test_a_damaged_file_is_one_line(annotated, tmp_path):
+    benchmark, file = annotated([[{"segmentation": [POLYGON]}]])
+    file.write_text("{")
+    with pytest.raises(CounterGroundError, match="as JSON"):
+        make_masks(benchmark, file, tmp_path / "masks")
+    with pytest.raises(UsageError, match="There is no file"):
+        make_masks(benchmark, tmp_path / "none.json", tmp_path / "masks")

@@ -1,0 +1,139 @@
+"""A folder of masks: it resumes, two processes do it no harm, and it is never replaced unasked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from masked_photos import ellipse, make_benchmark
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.masks import MaskDecisions, MaskSettings, make_masks, read_masks, with_masks
+from counterground.photos import photo_geometry, read_benchmark, write_benchmark
+
+BOXES = {"box_x": [15.0] * 3, "box_y": [8.0] * 3, "box_width": [30.0] * 3, "box_height": [24.0] * 3}
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    masks = {f"{name}.png": ellipse() for name in "abc"}
+    return make_benchmark(tmp_path / "photos", masks, **BOXES)
+
+
+def test_an_interrupted_run_continues_and_ends_in_the_same_bytes(benchmark, tmp_path, monkeypatch):
+    from counterground.masks import _boxes
+
+    settings = MaskSettings(refine="none")
+    whole = make_masks(benchmark, "grabcut", tmp_path / "whole", settings=settings)
+    cut, calls = _boxes._cut, []
+
+    def dies(*given):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return cut(*given)
+
+    monkeypatch.setattr(_boxes, "_cut", dies)
+    with pytest.raises(KeyboardInterrupt):
+        make_masks(benchmark, "grabcut", tmp_path / "resumed", settings=settings)
+    with pytest.raises(CounterGroundError, match="was interrupted: the same command continues"):
+        read_masks(tmp_path / "resumed")
+    before = len(calls)
+    resumed = make_masks(benchmark, "grabcut", tmp_path / "resumed", settings=settings)
+    assert len(calls) - before < 3
+    assert resumed.table.equals(whole.table)
+    for file in (tmp_path / "whole/files").iterdir():
+        assert file.read_bytes() == (tmp_path / "resumed/files" / file.name).read_bytes()
+
+
+def test_two_processes_at_once_give_one_whole_set(benchmark, tmp_path):
+    folder = write_benchmark(benchmark, tmp_path / "written")
+    program = (
+        "import sys; from counterground.masks import make_masks;"
+        "from counterground.photos import read_benchmark;"
+        "make_masks(read_benchmark(sys.argv[1]), 'grabcut', sys.argv[2])"
+    )
+    given = [sys.executable, "-c", program, str(folder), str(tmp_path / "masks")]
+    both = [subprocess.Popen(given, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [(process.wait(), process.stderr.read()) for process in both] == [(0, b"")] * 2
+    assert read_masks(tmp_path / "masks").usable == 3
+    assert not list((tmp_path / "masks").rglob(".*"))
+
+
+def test_other_masks_are_replaced_only_on_request(benchmark, tmp_path):
+    make_masks(benchmark, "boxes", tmp_path / "masks")
+    with pytest.raises(UsageError, match=r"holds other masks.*--overwrite"):
+        make_masks(benchmark, "grabcut", tmp_path / "masks")
+    made = make_masks(benchmark, "grabcut", tmp_path / "masks", overwrite=True)
+    assert set(made.table["origin"]) == {"grabcut"}
+
+
+def test_a_folder_of_other_files_is_refused(benchmark, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds files that are not masks"):
+        make_masks(benchmark, "boxes", tmp_path / "full", overwrite=True)
+    with pytest.raises(UsageError, match="is no folder of masks"):
+        read_masks(tmp_path / "full")
+
+
+def test_masks_are_given_to_a_part_of_the_photos_too(benchmark, tmp_path):
+    make_masks(benchmark, "boxes", tmp_path / "masks")
+    part = make_benchmark(tmp_path / "photos", {"a.png": ellipse()})
+    masked = with_masks(part, tmp_path / "masks")
+    assert masked.photos["mask"].to_list() == ["files/a.png.png"]
+
+
+def test_a_photo_that_has_changed_gets_no_mask(benchmark, tmp_path):
+    make_masks(benchmark, "boxes", tmp_path / "masks")
+    changed = make_benchmark(tmp_path / "photos", {f"{name}.png": ellipse((0, 0, 20, 20)) for name in "abc"})
+    with pytest.raises(CounterGroundError, match="No photo of made has a usable mask"):
+        with_masks(changed, tmp_path / "masks")
+
+
+def test_without_a_folder_masks_are_kept_in_the_cache(benchmark, cache):
+    first = with_masks(benchmark, "boxes")
+    assert first.masks_root.is_relative_to(cache)
+    assert with_masks(benchmark, "boxes").masks_root == first.masks_root
+
+
+def test_a_benchmark_with_masks_elsewhere_is_written_and_read(benchmark, tmp_path):
+    masked = with_masks(benchmark, "boxes", tmp_path / "masks")
+    again = read_benchmark(write_benchmark(masked, tmp_path / "written"))
+    assert again.version == benchmark.version
+    assert again.mask_path(again.photos["mask"][0]).is_file()
+    geometry = photo_geometry(again)
+    assert geometry.columns["object_area"].to_list() == pytest.approx([720 / 2400] * 3)
+    assert not geometry.warnings
+
+
+def test_review_stands_above_limits_and_a_changed_mask_is_judged_again(benchmark, tmp_path):
+    from counterground.masks import mask_id
+
+    folder = tmp_path / "masks"
+    made = make_masks(benchmark, "boxes", folder)
+    decisions = MaskDecisions(folder, create=True)
+    judged = mask_id(folder, made.table["mask"][0])
+    decisions.decide("a.png", "rejected", annotator="Ada", token="t1", judged=judged)
+    assert read_masks(folder).table["reason"].to_list() == ["rejected", None, None]
+    assert with_masks(benchmark, folder).photos["mask"].null_count() == 1
+    make_masks(benchmark, "grabcut", folder, overwrite=True)
+    again = read_masks(folder)
+    assert again.table["reason"].to_list() == [None] * 3
+    assert any("no longer count" in note for note in again.notes)
+
+
+def test_a_damaged_table_is_one_line(benchmark, tmp_path):
+    make_masks(benchmark, "boxes", tmp_path / "masks")
+    (tmp_path / "masks/masks.csv").write_text("path,nonsense\nx,y\n")
+    with pytest.raises(CounterGroundError, match=r"cannot be read .*: make them again"):
+        read_masks(tmp_path / "masks")
+
+
+def test_the_table_has_a_row_for_each_photo(benchmark, tmp_path):
+    make_masks(benchmark, "boxes", tmp_path / "masks")
+    table = pl.read_csv(tmp_path / "masks/masks.csv")
+    assert table["path"].to_list() == ["a.png", "b.png", "c.png"]
+    assert {"photo_id", "mask", "origin", "area", "reason"} <= set(table.columns)

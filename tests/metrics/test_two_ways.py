@@ -1,0 +1,254 @@
+"""Clusters of two ways that cross: variance, degrees of freedom, and what uses them."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from statsmodels.api import OLS
+
+from counterground.errors import UsageError
+from counterground.metrics import (
+    DROP,
+    SETTING_SCHEMA,
+    Adjustment,
+    Contrast,
+    Design,
+    Sampling,
+    balanced_interval,
+    cluster_columns,
+    compare_models,
+    paired_test,
+    read_answers,
+    score_adjusted,
+    score_by,
+    score_contrast,
+    score_predictions,
+)
+
+TWO = Design(clusters=("cluster", "scene"))
+PLACES = Contrast("places", "place=water", "place=land")
+
+
+def predictions(n=500, seed=0, models=1):
+    """Photos of 3 classes on 2 places, in 30 clusters and 20 scenes, which both matter."""
+    rng = np.random.default_rng(seed)
+    cluster, scene = rng.integers(30, size=n), rng.integers(20, size=n)
+    index = rng.integers(3, size=n)
+    names = [f"{number:05}" for number in range(n)]
+    photos = pl.DataFrame(
+        {
+            "path": names,
+            "photo_id": names,
+            "class_index": index.astype(np.int32),
+            "class_name": [f"class {number}" for number in index],
+            "background": rng.choice(["sea", "wood"], n),
+            "group": rng.choice(["common", "counter"], n),
+            "place": rng.choice(["water", "land"], n),
+            "blur": rng.normal(size=n),
+            "cluster": [f"c{number}" for number in cluster],
+            "scene": [f"s{number}" for number in scene],
+            "true_rank": None,
+            "confidence": None,
+            "top2_gap": None,
+            **dict.fromkeys(SETTING_SCHEMA),
+        },
+        schema_overrides=dict(SETTING_SCHEMA) | {"true_rank": pl.Int32, "top2_gap": pl.Float32},
+    )
+    level = 0.5 + 0.25 * np.sin(3 * cluster) + 0.2 * np.cos(5 * scene)
+    return pl.concat(
+        photos.with_columns(model=pl.lit(f"m{number}"), correct=pl.Series(rng.random(n) < level))
+        for number in range(models)
+    )
+
+
+def codes(frame, name):
+    return frame[name].rank("dense").to_numpy() - 1
+
+
+def change_of(frame, contrast, design=TWO, *, corrected=True):
+    ((_, read),) = read_answers(frame, design=design)
+    means = read.means(read.photos.sides(contrast).partition)
+    if not corrected:
+        for way in (means, *means._others):
+            way.__dict__["_scores"] = way.residuals / way.partition.photos[way.partition.pair_stratum]
+    left, right, n = read.sides(contrast)
+    return left.minus(right, n=n)
+
+
+@pytest.mark.parametrize("contrast", [DROP, PLACES, Contrast("x", "all", "place=land", ())])
+def test_the_variance_is_that_of_a_regression_with_errors_clustered_in_two_ways(contrast):
+    """statsmodels' covariance of Cameron, Gelbach and Miller, before corrections for small samples."""
+    frame = predictions()
+    change = change_of(frame, contrast, corrected=False)
+    sides = {
+        DROP: (pl.col("group") == "common", pl.col("group") == "counter"),
+        PLACES: (pl.col("place") == "water", pl.col("place") == "land"),
+    }.get(contrast, (pl.lit(value=True), pl.col("place") == "land"))
+    stacked = pl.concat([frame.filter(chosen).with_columns(side=s) for s, chosen in enumerate(sides)])
+    strata = codes(stacked, "class_index") if contrast.within else np.zeros(len(stacked), dtype=int)
+    cells = 2 * strata + stacked["side"].to_numpy()
+    groups = np.column_stack([codes(stacked, "cluster"), codes(stacked, "scene")])
+    model = OLS(stacked["correct"].to_numpy().astype(float), np.eye(cells.max() + 1)[cells])
+    weights = np.where(np.arange(cells.max() + 1) % 2 == 0, 1.0, -1.0) / (strata.max() + 1)
+    both, first, second = (
+        model.fit(cov_type="cluster", cov_kwds={"groups": of, "use_correction": False})
+        for of in (groups, groups[:, 0], groups[:, 1])
+    )
+    assert change.value == pytest.approx(weights @ both.params, abs=1e-12)
+    expected, *least = (weights @ fit.cov_params() @ weights for fit in (both, first, second))
+    assert change.variance == pytest.approx(max(expected, min(least)), rel=1e-9)
+
+
+def crossed(correct):
+    """Predictions of one class: each of the clusters meets each of the scenes once ``[clusters, scenes]``."""
+    clusters, scenes = correct.shape
+    part = predictions(clusters * scenes).with_columns(
+        class_index=pl.lit(0, pl.Int32), class_name=pl.lit("dog"), correct=pl.Series(correct.ravel())
+    )
+    return part.with_columns(
+        cluster=pl.Series([f"c{number}" for number in np.repeat(np.arange(clusters), scenes)]),
+        scene=pl.Series([f"s{number}" for number in np.tile(np.arange(scenes), clusters)]),
+    )
+
+
+def accuracy_of(frame, design=TWO):
+    ((_, read),) = read_answers(frame, design=design)
+    return read.class_means.average(read.classes)
+
+
+def test_where_all_meet_all_the_variance_is_that_of_analysis_of_variance():
+    """Mean squares of rows and columns, less that of what is left (Henderson's method, balanced)."""
+    rng = np.random.default_rng(3)
+    right = rng.random((30, 20)) < 0.5 + 0.25 * rng.normal(size=(30, 1)) + 0.25 * rng.normal(size=(1, 20))
+    found = accuracy_of(crossed(right))
+    rows, columns = right.mean(axis=1), right.mean(axis=0)
+    left = right - rows[:, None] - columns + right.mean()
+    expected = rows.var(ddof=1) / 30 + columns.var(ddof=1) / 20 - (left**2).sum() / (29 * 19) / 600
+    assert found.variance == pytest.approx(expected, rel=0.01)
+    assert (found.clusters, found.df) == (20, pytest.approx(19))
+
+
+def test_pairing_by_one_way_counts_where_the_other_does_not_know_it():
+    """Each cluster on both places, with scenes of their own: the paired t-test."""
+    frame = predictions(400).with_columns(
+        class_index=pl.lit(0, pl.Int32),
+        class_name=pl.lit("dog"),
+        cluster=pl.Series([f"c{number // 2}" for number in range(400)]),
+        scene=pl.Series([f"s{number}" for number in range(400)]),
+        place=pl.Series(["water", "land"] * 200),
+        correct=pl.Series(np.random.default_rng(1).random(400) < np.repeat([0.2, 0.8], 200)),
+    )
+    change = change_of(frame, PLACES)
+    right = frame["correct"].to_numpy().reshape(-1, 2).astype(float)
+    assert change.variance == pytest.approx((right[:, 0] - right[:, 1]).var(ddof=1) / 200, rel=1e-9)
+    assert change.variance < 0.97 * right.var(axis=0, ddof=1).sum() / 200
+
+
+def test_the_variance_is_never_less_than_the_smaller_of_both_ways():
+    checkers = np.indices((10, 6)).sum(axis=0) % 2 == 0  # all means are alike, and only pairs differ
+    checkers[0] = True
+    found = accuracy_of(crossed(checkers))
+    ways = checkers.mean(axis=1).var(ddof=1) / 10, checkers.mean(axis=0).var(ddof=1) / 6
+    assert sum(ways) < checkers.var(ddof=1) / 60
+    assert found.variance == pytest.approx(min(ways), rel=1e-9)
+
+
+def test_a_second_way_of_lone_photos_or_of_the_same_clusters_adds_nothing():
+    frame = predictions()
+    one = score_predictions(frame)
+    for scene in (pl.lit(None, pl.String), pl.col("cluster")):
+        two = score_predictions(frame.with_columns(scene=scene), design=TWO)
+        assert_frame_equal(two, one, rel_tol=1e-9, abs_tol=1e-12)
+    by_scene = score_predictions(frame, design=Design(clusters=("scene",)))
+    renamed = frame.with_columns(cluster="scene")
+    assert_frame_equal(by_scene, score_predictions(renamed))
+
+
+def test_everything_that_has_intervals_uses_both_ways():
+    frame, one = predictions(models=2), Design()
+    tables = {
+        "scores": lambda design: score_predictions(frame, design=design, by_class=False),
+        "contrast": lambda design: score_contrast(frame, PLACES, design=design),
+        "by": lambda design: score_by(frame, ("background",), design=design),
+        "adjusted": lambda design: score_adjusted(frame, PLACES, ["blur"], design=design).drop_nulls("low"),
+        "compared": lambda design: compare_models(frame, design=design),
+    }
+    for name, table in tables.items():
+        wide, narrow = (
+            table(design).filter(pl.col("low").is_not_null()).select(width=pl.col("high") - pl.col("low"))
+            for design in (TWO, one)
+        )
+        assert wide.height == narrow.height > 0
+        assert abs(wide["width"].mean() / narrow["width"].mean() - 1) > 0.02, name
+
+
+def test_arrays_take_a_second_way_as_tables_do():
+    frame = predictions(models=2)
+    first, second = frame.partition_by("model")
+    ways = cluster_columns(first, TWO)
+    found = balanced_interval(first["correct"], first["class_index"], **ways)
+    row = score_predictions(first, by_class=False, design=TWO).filter(
+        pl.col("metric") == "accuracy", pl.col("group").is_null()
+    )
+    assert row.select("value", "low", "high", "clusters").row(0) == (
+        found.value,
+        found.low,
+        found.high,
+        found.clusters,
+    )
+    test = paired_test(
+        first["correct"], second["correct"], first["class_index"], first["group"], **ways, quantity="drop"
+    )
+    compared = compare_models(frame, design=TWO).filter(pl.col("metric") == "drop")
+    assert compared.select("difference", "low", "high", "p_value").row(0) == pytest.approx(
+        (test.difference, test.low, test.high, test.p_value)
+    )
+
+
+def test_an_adjusted_contrast_has_the_variance_of_both_ways():
+    frame = predictions()
+    stratum, correct = codes(frame, "class_index").astype(int), frame["correct"].to_numpy()
+    water = (frame["place"] == "water").to_numpy()
+    cluster, scene = codes(frame, "cluster").astype(int), codes(frame, "scene").astype(int)
+    both_ways = np.unique(1000 * cluster + scene, return_inverse=True)[1]
+
+    def variance(sampling):
+        held = Adjustment(sampling, water, ~water, stratum, {"blur": frame["blur"].to_numpy()})
+        left, right = held.sides(correct)
+        return left.minus(right, n=left.n).variance
+
+    first, second, both = (variance(Sampling(of, of.max() + 1)) for of in (cluster, scene, both_ways))
+    found = variance(Sampling(cluster, 30, crossed=(scene, 20)))
+    assert found == pytest.approx(max(first + second - both, min(first, second)), rel=1e-9)
+
+
+def test_the_ways_are_kept_with_a_design_and_files_without_them_have_one():
+    assert Design.from_json(TWO.to_json()) == TWO
+    assert TWO.to_json()["clusters"] == ["cluster", "scene"]
+    assert "clusters" not in Design().to_json()
+    assert Design.from_json(Design().to_json()).clusters == ("cluster",)
+
+
+@pytest.mark.parametrize(
+    ("clusters", "said"),
+    [
+        (("cluster", "cluster"), "each once"),
+        ((), "one column of clusters or two"),
+        (("cluster", "scene", "place"), "one column of clusters or two"),
+    ],
+)
+def test_other_numbers_of_ways_are_refused(clusters, said):
+    with pytest.raises(UsageError, match=said):
+        Design(clusters=clusters)
+
+
+def test_clusters_that_photos_lack_are_named():
+    photos = predictions().drop("scene", "model", "correct", *SETTING_SCHEMA)
+    with pytest.raises(UsageError, match="no column 'scene' for the clusters"):
+        TWO.check(photos)
+    with pytest.raises(UsageError, match="'blur' has numbers; the clusters"):
+        Design(clusters=("cluster", "blur")).check(photos)
+    with pytest.raises(ValueError, match="no column 'scene', whose values are clusters"):
+        score_predictions(predictions().drop("scene"), design=TWO)
