@@ -1,7 +1,7 @@
-"""All mitigations of a planted model on ``stamps``, from stored features: ``python bench/mitigate.py --out DIR``.
+"""All mitigations of a planted model on ``stamps``: ``python bench/mitigate.py --out DIR``.
 
-Common is the background that was planted on the class of a photo, counter every other one, so that nothing was
-selected on these photos. The first pass fills the store of features (with a watermark, too) and is not timed.
+Common is the background that was planted on the class of a photo, counter every other one, so that nothing
+was selected on these photos. The first pass stores the features, and is not timed.
 """
 
 from __future__ import annotations

@@ -76,6 +76,10 @@ WORKING = {
         ],
         "Benchmark: pairs",
     ),
+    "mitigate": (
+        ["mitigate", "photos", *RUN, "--method", "text-projection", "--no-watermark", "--out", "mended"],
+        "The drop of counterground:stamps-biased is",
+    ),
     "scores": (["scores", "run"], "stamps-biased"),
     "plan": (["plan", "--drop", "10"], "Photos"),
     "cache": (["cache", "info"], "Cache"),

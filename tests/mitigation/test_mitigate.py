@@ -176,7 +176,7 @@ def test_an_exported_head_is_read_by_numpy_alone(mended, planted):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOM / "README.md").read_text(), re.DOTALL)
     assert len(code.splitlines()) <= 20
     example: dict = {}
-    exec(code, example)  # noqa: S102
+    exec(code, example)
     features = np.random.default_rng(0).normal(size=(7, Planted.dim)).astype(np.float32)
     exported = [each for each in mended.record.methods if each.head]
     assert len(exported) == 4

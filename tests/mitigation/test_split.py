@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import UsageError
 from counterground.mitigation._split import rotate_clusters
 
 

@@ -25,7 +25,6 @@ from counterground.cli._options import (
           --method text-projection --method dfr -o runs/mended
         counterground mitigate pairs -m efficientnet-lite0 --method all \\
           --label-space benchmark -o runs/mended-lite
-        counterground report runs/mended -o mended.html
         counterground mitigate --list
     """,
 )

@@ -25,6 +25,7 @@ from counterground.metrics import (
     balanced_accuracy,
     compare_models,
     score_contrast,
+    score_predictions,
     selection,
     tests_against,
 )
@@ -190,7 +191,8 @@ class _Bench:
         """``[n]``: the name of each photo, -1 where it does not compete."""
         known = self.run.candidates.true_index
         index = [-1 if (at := known[each]) is None else at for each in range(len(known))]
-        return np.array(index, dtype=np.int64)[self.run.benchmark.photos["class_index"].to_numpy()]
+        classes = self.run.benchmark.photos["class_index"].to_numpy()
+        return np.asarray(np.array(index, dtype=np.int64)[classes])
 
     @cached_property
     def data(self) -> FitData:
@@ -483,8 +485,6 @@ class _Effect:
         sides: dict[str, dict[str, Figure]] = {}
         scores = score_contrast(predictions, contrast)
         if contrast.name == "drop":
-            from counterground.metrics import score_predictions
-
             scores = score_predictions(predictions, by_class=False)
         for row in scores.filter(pl.col("class_index").is_null()).iter_rows(named=True):
             if name := keys.get((row["metric"], row["group"])):

@@ -1,0 +1,54 @@
+"""``counterground mitigate``: what it prints, and what it refuses."""
+
+import json
+
+import pytest
+
+from counterground.cli import main
+
+
+@pytest.fixture
+def model(own_modules, monkeypatch):
+    """A planted model in a module of the user's, and its photos on disk."""
+    from planted_photos import planted_benchmark
+
+    from counterground.photos import write_benchmark
+
+    (own_modules / "planted_model.py").write_text("from planted_photos import Planted\n\nload = Planted\n")
+    monkeypatch.syspath_prepend(own_modules)
+    write_benchmark(planted_benchmark(), own_modules / "planted")
+    monkeypatch.chdir(own_modules)
+    return ["planted", "-m", "planted_model:load"]
+
+
+def test_it_prints_the_table_what_it_says_and_where_the_rest_is(model, capsys):
+    assert main(["mitigate", *model, "--method", "text-projection", "--no-watermark", "-o", "mended"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "text-projection" in printed
+    assert "It is significantly smaller with text-projection." in printed
+    assert "The watermark effect was not measured: it was not asked for." in printed
+    assert "Run: mended" in printed
+    assert main(["scores", "mended"]) == 0
+    assert main(["compare", "mended"]) == 0
+    assert main(["figures", "mended", "--only", "mitigation", "-o", "figures"]) == 0
+
+
+def test_json_is_the_record(model, capsys, own_modules):
+    assert main(["mitigate", *model, "--method", "roboshot", "-q", "--json", "-o", "mended"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((own_modules / "mended" / "mitigation.json").read_text())
+
+
+def test_the_list_names_every_method_and_what_it_needs(capsys):
+    assert main(["mitigate", "--list"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("text-projection", "dfr", "backgrounds", "to fit and choose"))
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [([], "BENCHMARK"), (["stamps"], "--model"), (["stamps", "-m", "x"], "--out")],
+)
+def test_what_is_missing_is_named(given, missing, capsys):
+    assert main(["mitigate", *given]) == 2
+    assert f"Missing {missing}" in capsys.readouterr().err
