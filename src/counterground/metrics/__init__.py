@@ -45,7 +45,7 @@ from counterground.metrics._design import (
     name_problem,
 )
 from counterground.metrics._decomposition import BACKGROUND as BACKGROUND_EFFECT
-from counterground.metrics._effects import EFFECTS_SCHEMA, SWAP_DESIGN, swap_design, swap_effects
+from counterground.metrics._effects import BG_GAP, EFFECTS_SCHEMA, SWAP_DESIGN, swap_design, swap_effects
 from counterground.metrics._expression import Condition, Side, selection
 from counterground.metrics._intervals import (
     Interval,
@@ -105,6 +105,7 @@ from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_wit
 
 __all__ = [
     "BACKGROUND_EFFECT",
+    "BG_GAP",
     "ADJUSTED_SCHEMA",
     "AGREEMENT_SCHEMA",
     "BREAKDOWN_SCHEMA",

@@ -5,18 +5,48 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from counterground.metrics import BACKGROUND_EFFECT, DROP, Contrast
+from counterground.metrics import BACKGROUND_EFFECT, BG_GAP, DROP, Contrast
 from counterground.results import Estimate, ModelScores, contrast_titles
 from counterground.text import legible
 
 
+class _Composites(NamedTuple):
+    """A contrast of composites in words; ``turn`` is what the objects stand on, right instead of left."""
+
+    left: str
+    right: str
+    titles: tuple[str, str, str]
+    noun: str
+    turn: str
+
+
+_COMPOSITES = {
+    BACKGROUND_EFFECT: _Composites(
+        "common backgrounds",
+        "counter backgrounds",
+        ("Common", "Counter", "Background effect"),
+        "background effect",
+        "counter instead of common backgrounds",
+    ),
+    BG_GAP: _Composites(
+        "backgrounds of the same class",
+        "backgrounds of any class",
+        ("Mixed-Same", "Mixed-Rand", "BG-Gap"),
+        "BG-Gap",
+        "backgrounds of any class instead of their own",
+    ),
+}
+"""Both are of the same objects on two kinds of background."""
+
+
 @dataclass(frozen=True)
 class Words:
-    """A contrast in words: the drop and the background effect are about backgrounds, any other about
-    whatever its sides select.
+    """A contrast in words: the drop and two of composites are about backgrounds, any other about whatever
+    its sides select.
     """
 
     contrast: Contrast = DROP
@@ -28,8 +58,8 @@ class Words:
 
     @property
     def is_effect(self) -> bool:
-        """Whether it is the effect of common instead of counter backgrounds on the same objects."""
-        return self.contrast == BACKGROUND_EFFECT
+        """Whether it is an effect of backgrounds on the same objects."""
+        return self._of_composites is not None
 
     @property
     def about_backgrounds(self) -> bool:
@@ -39,22 +69,24 @@ class Words:
     @property
     def left(self) -> str:
         """The left side in a sentence."""
-        return "common backgrounds" if self.is_effect else _in_words(self.contrast.titles[0])
+        return self._of_composites.left if self._of_composites else _in_words(self.contrast.titles[0])
 
     @property
     def right(self) -> str:
         """The right side in a sentence."""
-        return "counter backgrounds" if self.is_effect else _in_words(self.contrast.titles[1])
+        return self._of_composites.right if self._of_composites else _in_words(self.contrast.titles[1])
 
     @property
     def titles(self) -> tuple[str, str, str]:
         """Heads of columns: left, right, left minus right."""
-        return ("Common", "Counter", "Background effect") if self.is_effect else contrast_titles(self.contrast)
+        return self._of_composites.titles if self._of_composites else contrast_titles(self.contrast)
 
     @property
     def noun(self) -> str:
         """What left minus right is."""
-        return "drop" if self.is_drop else "background effect" if self.is_effect else "difference"
+        if self._of_composites:
+            return self._of_composites.noun
+        return "drop" if self.is_drop else "difference"
 
     @property
     def on_left(self) -> str:
@@ -76,8 +108,8 @@ class Words:
         """When a model loses what the difference says."""
         if self.is_drop:
             return "when the background changes from common to counter"
-        if self.is_effect:
-            return "when the same objects stand on counter instead of common backgrounds"
+        if self._of_composites:
+            return f"when the same objects stand on {self._of_composites.turn}"
         return f"on {self.right} instead of {self.left}"
 
     @property
@@ -85,8 +117,8 @@ class Words:
         """That no difference is above 0."""
         if self.is_drop:
             return "No model lost accuracy on these photos when the background changed from common to counter"
-        if self.is_effect:
-            return "No model lost accuracy when its objects stood on counter instead of common backgrounds"
+        if self._of_composites:
+            return f"No model lost accuracy when the same objects stood on {self._of_composites.turn}"
         return f"No model was less accurate on {self._sides}"
 
     @property
@@ -102,6 +134,10 @@ class Words:
         if self.is_drop or self.contrast.within == DROP.within:
             return ""
         return f"Held: {', '.join(self.contrast.within)}." if self.contrast.within else "Nothing is held."
+
+    @property
+    def _of_composites(self) -> _Composites | None:
+        return _COMPOSITES.get(self.contrast)
 
     @property
     def _sides(self) -> str:

@@ -236,7 +236,7 @@ def _placebo_warning(model: ModelEffects) -> str:
         f"{EFFECTS[name][0].lower()}{EFFECTS[name][1:]} {cost.signed} {cost.interval}".rstrip()
         for name, cost in model.placebos
     )
-    return f"Editing photos changes accuracy by itself by more than 2 points, so be careful: {said}."
+    return f"Editing alone changes accuracy by more than 2 points: {said}."
 
 
 def _about(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:

@@ -43,8 +43,8 @@ class Breakdown:
     @property
     def title(self) -> str:
         """The columns in words."""
-        words = ["class" if name == "class_name" else name.replace("_", " ") for name in self.columns]
-        return " · ".join(words)
+        known = {"class_name": "class", "swap": "kind of composite"}
+        return " · ".join(known.get(name, name.replace("_", " ")) for name in self.columns)
 
 
 @dataclass(frozen=True)
