@@ -16,6 +16,7 @@ from counterground.cli._options import contrast_option, out_option, photo_budget
         counterground report runs/first -o report.html
         counterground report runs/a runs/b --benchmark my-photos -o report.html
         counterground report runs/pairs --discovery pairs -o report.html
+        counterground report runs/first runs/swap runs/mended -o report.html
         counterground report runs/first --contrast drop -o report.html
     """,
 )
@@ -47,7 +48,11 @@ def report(
     photos: bool,
     photo_budget: float,
 ) -> None:
-    """Write one self-contained HTML file about one or more RUN folders."""
+    """Write one self-contained HTML file about one or more RUN folders.
+
+    Runs of swap and mitigate answer, beside those of evaluate on the same photos, how much of the drop is the
+    background and what would make it smaller.
+    """
     from counterground.api import write_report
     from counterground.errors import UsageError
 

@@ -45,9 +45,7 @@ _COMPOSITES = {
 
 @dataclass(frozen=True)
 class Words:
-    """A contrast in words: the drop and two of composites are about backgrounds, any other about whatever
-    its sides select.
-    """
+    """A contrast in words: the drop and two of composites are about backgrounds, others about their sides."""
 
     contrast: Contrast = DROP
 

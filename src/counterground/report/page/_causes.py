@@ -1,4 +1,4 @@
-"""What the background causes: the estimates of a run on composites, as an answer and as a part of a section."""
+"""What the background causes: a run on composites, as an answer and as a part of a section."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from counterground.metrics import in_setting
 from counterground.report.page._forest import Forest, Line, draw_forest
 from counterground.report.page._marks import Mark
 from counterground.report.page._verdict import CAUSE, Answer
-from counterground.results import EFFECTS, Estimate, ModelScores, Run
-from counterground.results import BenchmarkRecord, InterventionRecord
+from counterground.results import EFFECTS, BenchmarkRecord, Estimate, InterventionRecord, ModelScores, Run
 from counterground.text import counted
 
 PLACEBO = 0.02
@@ -157,7 +156,9 @@ def make_causes(
             )
             for each in names
         ],
-        classes=draw_forest([Line(each, "", _of(known, "background_effect", each)) for each in classes], labels),
+        classes=draw_forest(
+            [Line(each, "", _of(known, "background_effect", each)) for each in classes], labels
+        ),
         class_numbers=[
             Numbers(each, [[model.get(part, each) for part in _PARTS] for model in known]) for each in classes
         ],
@@ -223,8 +224,9 @@ def _without_pairs(model: ModelEffects) -> tuple[str, str]:
     clear = gap.low is not None and gap.high is not None and not gap.low <= 0 <= gap.high
     doubt = "" if clear else ", which is not significantly different from 0"
     reason = (
-        f"These photos have no common and counter backgrounds. {model.label}’s BG-Gap, accuracy on backgrounds "
-        f"of the same class minus on those of any class, is {gap.text} points {gap.interval}".rstrip()
+        f"These photos have no common and counter backgrounds. {model.label}’s BG-Gap, accuracy on "
+        f"backgrounds of the same class minus on those of any class, is {gap.text} points "
+        f"{gap.interval}".rstrip()
     )
     return "There is no drop to divide.", f"{reason}{doubt}."
 
@@ -246,11 +248,12 @@ def _about(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) 
         else "at sizes and positions drawn from their class"
     )
     source = record.source.name
+    objects, backgrounds = (counted(each, "photo") for each in (record.foregrounds, record.backgrounds))
     if of is not None and not _is_same(of, record.source):
         source += f", another set of photos (version {record.source.version[:12]})"
-    some = of is not None and _is_same(of, record.source) and record.foregrounds < photos
-    objects = f"{record.foregrounds:,} of the {photos:,} photos" if some else counted(record.foregrounds, "photo")
-    return f"The objects of {objects}, {placed}, on the backgrounds of {counted(record.backgrounds, 'photo')} of {source}."
+    elif of is not None and record.foregrounds < photos:
+        objects = f"{record.foregrounds:,} of the {photos:,} photos"
+    return f"The objects of {objects}, {placed}, on the backgrounds of {backgrounds} of {source}."
 
 
 def _is_same(one: BenchmarkRecord, other: BenchmarkRecord) -> bool:
@@ -261,8 +264,8 @@ def _limits(record: InterventionRecord, of: BenchmarkRecord | None, photos: int)
     """Say that composites are not of the photos that the section is about, or not of all."""
     if of is None:
         return ""
-    if not _is_same(of, record.source):
-        return f"Measured on another set of photos: {record.source.name}, version {record.source.version[:12]}."
+    if not _is_same(of, source := record.source):
+        return f"Measured on another set of photos: {source.name}, version {source.version[:12]}."
     if record.foregrounds < photos:
         return f"Measured with the objects of {record.foregrounds:,} of the {photos:,} photos."
     return ""
@@ -274,7 +277,9 @@ def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
         figures = _of(models, name)
         if all(figure.value is None for figure in figures):
             continue
-        k = next((model.rows[name, None, None]["k"] for model in models if (name, None, None) in model.rows), None)
+        k = next(
+            (model.rows[name, None, None]["k"] for model in models if (name, None, None) in model.rows), None
+        )
         said = meaning
         if name == "background_only":
             chance = next((each for each in _of(models, "chance") if each.value is not None), None)
@@ -285,7 +290,10 @@ def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
 
 
 def _of(
-    models: Sequence[ModelEffects], estimate: str, class_name: str | None = None, background: str | None = None
+    models: Sequence[ModelEffects],
+    estimate: str,
+    class_name: str | None = None,
+    background: str | None = None,
 ) -> list[Estimate]:
     return [model.get(estimate, class_name, background) for model in models]
 

@@ -54,7 +54,7 @@ def draw_class_drops(
     shown = list(models[:MODELS_SHOWN])
     scale = Scale.of(_cell(model, index, words).drop for model, _ in shown for index in indices)
     rows = [
-        _row(index, shown, models, facts.get(index, ClassFacts(str(index), "", "")), scale, words)
+        _row(index, shown, models, facts.get(index, ClassFacts(str(index), "", "")), scale=scale, words=words)
         for index in indices
     ]
     means = {index: mean_drop([model for model, _ in models], index, words.contrast) for index in indices}
@@ -67,6 +67,7 @@ def _row(
     shown: Sequence[tuple[ModelScores, Mark]],
     models: Sequence[tuple[ModelScores, Mark]],
     facts: ClassFacts,
+    *,
     scale: Scale,
     words: Words,
 ) -> ClassRow:

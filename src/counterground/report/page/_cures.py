@@ -1,4 +1,4 @@
-"""What would make a drop smaller: what mitigations did to one model, as an answer and as a part of a section."""
+"""What would make a drop smaller: a run of mitigations, as an answer and as a part of a section."""
 
 from __future__ import annotations
 
@@ -123,9 +123,12 @@ def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
         reason = f"{size} becomes significantly smaller ({tests}): {changes} on common photos."
         reason += "".join(map(_grown, named))
     else:
-        answer = f"None of {methods} does." if len(record.methods) > 1 else f"{record.methods[0].name} does not."
+        answer = (
+            f"None of {methods} does." if len(record.methods) > 1 else f"{record.methods[0].name} does not."
+        )
         best = min(record.methods, key=_gained_on_counter)
-        reason = f"{size} does not become significantly smaller ({tests}). Nearest: {_change(best)} on common photos."
+        nearest = f"Nearest: {_change(best)} on common photos."
+        reason = f"{size} does not become significantly smaller ({tests}). {nearest}"
     return Answer(CURE, answer, " ".join(filter(None, [reason, found.other_photos])))
 
 
@@ -222,7 +225,9 @@ class _Axis(NamedTuple):
         return round(self.start + share * (self.end - self.start), 1)
 
     def span(self, figure: Figure) -> tuple[float, float] | None:
-        return None if figure.low is None or figure.high is None else (self.at(figure.low), self.at(figure.high))
+        return (
+            None if figure.low is None or figure.high is None else (self.at(figure.low), self.at(figure.high))
+        )
 
     @property
     def ticks(self) -> list[tuple[float, str]]:

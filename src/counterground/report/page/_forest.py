@@ -29,7 +29,9 @@ class Scale:
         for each in estimates:
             values += [value for value in (each.value, each.low, each.high) if value is not None]
         low, high = max(min(values), -1.0), min(max(values), 1.0)
-        step = 0.05 if high - low <= 0.25 else 0.1 if high - low <= 0.6 else 0.2 if high - low <= 1.2 else 0.25
+        step = (
+            0.05 if high - low <= 0.25 else 0.1 if high - low <= 0.6 else 0.2 if high - low <= 1.2 else 0.25
+        )
         # The small amount keeps 0.3 / 0.1 from counting as a fourth step.
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
         if first == last:  # every difference is 0, without an interval

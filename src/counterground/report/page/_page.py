@@ -101,8 +101,8 @@ def write_report(
     The page loads nothing and runs only the scripts that its content security policy names by their hashes.
     Without scripts it is still a page of tables and pictures. Runs on the same benchmark version share
     tables and charts; others get sections of their own. A run on composites says in the section of its photos
-    what the background causes, a run of `counterground mitigate` what would make the drop smaller. Tests, lines and distances from them are those of
-    the comparison: the page computes none.
+    what the background causes, a run of `counterground mitigate` what would make the drop smaller. Tests,
+    lines and distances from them are those of the comparison: the page computes none.
 
     Small copies of the most informative photos are put into the page. They are looked for, by content, in
     ``benchmarks``, in that of ``discovery`` and in the built-in ones; what is missing or has changed is

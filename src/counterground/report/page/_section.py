@@ -230,7 +230,9 @@ def _marks_by_weights(
     """Label and mark of the section's models by fingerprint, where no two of them share it."""
     found: dict[str, list[tuple[str, Mark]]] = {}
     for k, row in zip(known, rows, strict=True):
-        found.setdefault(_fingerprint(runs[k.run], k.model.setting.model), []).append((k.model.label, row.mark))
+        found.setdefault(_fingerprint(runs[k.run], k.model.setting.model), []).append(
+            (k.model.label, row.mark)
+        )
     return {weights: of[0] for weights, of in found.items() if len(of) == 1}
 
 

@@ -96,7 +96,8 @@ def judge(
     others = [model for model in judged if model is not lead]
     evidence, ranking = _Evidence.of(judged, words), _Ranking.of(lead, others, comparisons, words)
     answers = [_relies(lead, evidence)]
-    answers += [each for each in (cause or _not_swapped(lead, evidence), cure or _not_mended(lead, evidence)) if each]
+    told = (cause or _not_swapped(lead, evidence), cure or _not_mended(lead, evidence))
+    answers += filter(None, told)
     if others:
         answers += [ranking.answer(), _least([lead, *others], comparisons, words)]
     answers += [*_left_out(models, guessing, words), _enough(lead, evidence, ranking)]
@@ -258,9 +259,10 @@ def _sentence(
     loses = f"it loses {drop.text} points {drop.interval} {words.when}"
     largest = f"{lead.label} has the largest {words.noun}"
     if not ranking.doubtful:
-        return f"{f'{lead.label} relies most on the background' if words.about_backgrounds else largest}: {loses}."
+        most = f"{lead.label} relies most on the background" if words.about_backgrounds else largest
+        return f"{most}: {loses}."
     if ranking.apart:
-        as_much = "rely on the background as much" if words.is_effect else "rely on it as much" if words.is_drop else "have as large a one"
+        as_much = "rely on it as much" if words.is_drop else "have as large a one"
         return f"{largest}: {loses}. {_listed(ranking.doubtful)} may {as_much}."
     most = "relies most on the background" if words.about_backgrounds else "has the largest difference"
     return f"It is not clear which model {most}. {largest}: {loses}."
