@@ -142,12 +142,12 @@ def test_composites_of_another_set_of_photos_are_said_to_be(made, answers):
     assert answer.endswith(f"Measured on another set of photos: discs, version {version[:12]}.")
 
 
-def test_costs_of_editing_above_2_points_are_said_and_marked(made, written):
+def test_costs_of_editing_beyond_2_points_are_said_and_marked(made, written):
     costs = figures(made["discs swapped"], "coin", "pasted_cost", "refilled_cost", "same_label_cost")
     large = [row for row in costs.values() if abs(row["value"]) > 0.02]
     assert large
     page = written("discs swapped").read_text()
-    assert page.count(">above 2</span>") == len(large)  # the other networks lose nothing
+    assert page.count(">beyond ±2</span>") == len(large)  # the other networks lose nothing
     assert "Marked: editing alone changes accuracy" in page
 
 

@@ -18,7 +18,7 @@ PLACEBO = 0.02
 _PARTS = ("observed_drop", "background_effect", "size_effect", "rest")
 _COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
 _MEANINGS = {
-    "observed_drop": "Accuracy on common minus counter photos, of the photos that were cut out.",
+    "observed_drop": "Accuracy on common minus counter photos, of the photos whose objects were cut out.",
     "background_effect": "The same objects on common minus on counter backgrounds.",
     "size_effect": "The same objects at sizes and positions of common minus of counter photos, on the same "
     "background.",
@@ -201,8 +201,8 @@ def _decomposed(model: ModelEffects) -> tuple[str, str]:
         return "None.", f"{gained.text} points {gained.interval} are gained by {loses}. {_other_parts(model)}"
     whole = f", of {drop.text} {drop.interval}".rstrip() if drop.value is not None else ""
     share = model.get("background_share")
-    portion = f" {share.text} % {share.interval} of the drop." if share.value is not None else ""
-    return f"{size}{whole}.", f"That much is lost by {loses}.{portion} {_other_parts(model)}"
+    portion = f": {share.text} % {share.interval} of the drop" if share.value is not None else ""
+    return f"{size}{whole}.", f"That much is lost by {loses}{portion}. {_other_parts(model)}"
 
 
 def _other_parts(model: ModelEffects) -> str:

@@ -379,7 +379,7 @@ def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer
     if drop.clusters == drop.n:
         photos += ", each taken as independent"
     else:
-        photos += f" in {counted(drop.clusters or 0, 'cluster')} (photos of one cluster are not independent)"
+        photos += f" in {counted(drop.clusters or 0, 'cluster')} (those of one cluster are not independent)"
     margin = evidence.margin(drop)
     if margin is None:
         return Answer(question, "No.", f"{photos}: too few for an interval.")
