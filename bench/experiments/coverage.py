@@ -18,12 +18,16 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr, ndtri
 
-from counterground.metrics import SETTING_SCHEMA, paired_test, score_predictions
+from counterground.metrics import SETTING_SCHEMA, paired_tests, read_answers, score_predictions
 
 BLOCK = 50
 """Replications that share a layout."""
-QUANTITIES = ("accuracy", "common", "counter", "drop", "difference")
-FURTHER = ("plain", "a class's drop")
+OF_ONE = ("accuracy", "common", "counter", "drop")
+OF_TWO = {f"two models, {name}": name for name in OF_ONE}
+"""Differences between two models on the same photos."""
+QUANTITIES = (*OF_ONE, *OF_TWO)
+FURTHER = ("plain", "a class's drop", "a class's common", "a class's counter")
+_SIDES = {"accuracy": "accuracy", "common": "left", "counter": "right", "drop": "difference"}
 
 
 @dataclass(frozen=True)
@@ -194,13 +198,13 @@ _CLASS_LEVEL, _CLASS_DROP, _MEAN_LEVEL = 0.7, 0.5, 0.6
 class Draws:
     """Replications on one layout: two models' answers ``[r, n]`` each, and the truth of each quantity.
 
-    ``drops`` ``[c]`` are those of the classes, of the first model.
+    ``of_classes`` are the common and counter accuracies ``[c]`` and the drops of the first model's classes.
     """
 
     layout: Layout
     correct: tuple[np.ndarray, np.ndarray]
     truth: dict[str, float]
-    drops: np.ndarray
+    of_classes: dict[str, np.ndarray]
 
 
 def simulate(scene: Scene, rng: np.random.Generator, replications: int, *, classes: bool = False) -> Draws:
@@ -225,9 +229,10 @@ def simulate(scene: Scene, rng: np.random.Generator, replications: int, *, class
         answers.append(level - drop * group + mixed > 0)
         chances.append(_chance(scene, level - drop * group, spread, classes=classes))
     truths = [_truth(layout, chance) for chance in chances]
-    truth = dict(zip(QUANTITIES, (*truths[0], truths[0][-1] - truths[1][-1]), strict=True))
+    differences = np.subtract(*truths).tolist()
+    truth = dict(zip(QUANTITIES, (*truths[0], *differences), strict=True))
     truth["plain"] = float(chances[0].mean())
-    return Draws(layout, (answers[0], answers[1]), truth, _class_drops(layout, chances[0]))
+    return Draws(layout, (answers[0], answers[1]), truth, _of_classes(layout, chances[0]))
 
 
 def equal_models(
@@ -276,9 +281,9 @@ def _class_means(layout: Layout, chance: np.ndarray, chosen: np.ndarray) -> np.n
     return np.divide(hits, sizes, out=np.full(number, np.nan), where=sizes > 0)
 
 
-def _class_drops(layout: Layout, chance: np.ndarray) -> np.ndarray:
+def _of_classes(layout: Layout, chance: np.ndarray) -> dict[str, np.ndarray]:
     common, counter = (_class_means(layout, chance, layout.group == group) for group in (0, 1))
-    return common - counter
+    return {"common": common, "counter": counter, "drop": common - counter}
 
 
 def _truth(layout: Layout, chance: np.ndarray) -> tuple[float, float, float, float]:
@@ -325,31 +330,38 @@ def coverage(
     while done < replications:
         count = min(block, replications - done)
         draws = simulate(scene, rng, count, classes=classes)
-        scores = score_predictions(predictions(draws.layout, draws.correct[0]), by_class=not classes)
+        frame = predictions(draws.layout, draws.correct[0])
+        scores = score_predictions(frame, by_class=not classes)
         total = scores.filter(pl.col("class_index").is_null())
-        for name in names[:4]:
-            metric, group = (
-                ("drop", None) if name == "drop" else ("accuracy", None if name == "accuracy" else name)
-            )
-            rows = total.filter(pl.col("metric") == metric, pl.col("group").eq_missing(pl.lit(group)))
-            held[name] += _held(rows, low, high, draws.truth[name])
+        for name in OF_ONE:
+            held[name] += _held(_rows(total, name), low, high, draws.truth[name])
         if classes:
-            held["over photos"] += _held(total.filter(metric="drop"), "low", "high", draws.truth["drop"])
+            held["over photos"] += _held(_rows(total, "drop"), "low", "high", draws.truth["drop"])
         else:
             plain = total.filter(pl.col("metric") == "plain_accuracy", pl.col("group").is_null())
             held["plain"] += _held(plain, low, high, draws.truth["plain"])
-            rows = scores.filter(pl.col("metric") == "drop", pl.col("class_index").is_not_null())
-            rows = rows.filter(pl.col("low").is_not_null())
-            held["a class's drop"] += _held(rows, low, high, draws.drops[rows["class_index"].to_numpy()])
-            of["a class's drop"] += len(rows) - count
-        groups = np.array(["common", "counter"], dtype=object)[draws.layout.group]
-        for first, second in zip(*draws.correct, strict=True):
-            test = paired_test(
-                first, second, draws.layout.class_index, groups, draws.layout.cluster, quantity="drop"
-            )
-            held["difference"] += getattr(test, low) <= draws.truth["difference"] <= getattr(test, high)
+            single = scores.filter(pl.col("class_index").is_not_null(), pl.col("low").is_not_null())
+            for name, truth in draws.of_classes.items():
+                rows = _rows(single, name)
+                held[f"a class's {name}"] += _held(rows, low, high, truth[rows["class_index"].to_numpy()])
+                of[f"a class's {name}"] += len(rows) - count
+        models = [
+            answers for _, answers in read_answers(predictions(draws.layout, np.concatenate(draws.correct)))
+        ]
+        pairs = [(number, count + number) for number in range(count)]
+        for title, name in OF_TWO.items():
+            tests = pl.DataFrame(paired_tests(models, pairs, _SIDES[name]))
+            held[title] += _held(tests, low, high, draws.truth[title])
         done += count
     return {name: number / max(1, of[name]) for name, number in held.items()}
+
+
+def _rows(scores: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The rows of ``scores`` of one of ``OF_ONE``."""
+    if name == "drop":
+        return scores.filter(metric="drop")
+    group = None if name == "accuracy" else name
+    return scores.filter(pl.col("metric") == "accuracy", pl.col("group").eq_missing(pl.lit(group)))
 
 
 def _held(rows: pl.DataFrame, low: str, high: str, truth: float | np.ndarray) -> int:
@@ -360,27 +372,34 @@ def _row(name: str, found: dict[str, float], columns: tuple[str, ...]) -> str:
     return f"| {name} | " + " | ".join(f"{100 * found[column]:.1f}" for column in columns) + " |"
 
 
+HEADS = {
+    "accuracy": "balanced",
+    "plain": "all photos alike",
+    "a class's common": "common of one class",
+    "a class's counter": "counter of one class",
+    "a class's drop": "drop of one class",
+    "over photos": "interval over photos, drop",
+    **{title: f"{'balanced' if name == 'accuracy' else name}, two models" for title, name in OF_TWO.items()},
+}
+OF_PHOTOS = (*OF_ONE, "plain", *(f"a class's {name}" for name in OF_ONE[1:]), *OF_TWO)
+OF_CLASSES = (*OF_ONE, *OF_TWO, "over photos")
+
+
+def _head(title: str, columns: tuple[str, ...]) -> str:
+    heads = [HEADS.get(name, name) for name in columns]
+    return f"\n| {' | '.join([title, *heads])} |\n|{'---|' * (len(heads) + 1)}"
+
+
 def main() -> None:
     """Print the tables."""
     replications = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    for title, scenes in (
-        ("other photos, these classes", [scene for scene in SCENES if not scene.extreme]),
-        ("the same, stated apart", [scene for scene in SCENES if scene.extreme]),
-    ):
-        print(
-            f"\n| {title} | balanced | common | counter | drop | difference of two drops | all photos alike "
-            "| drop of one class |"
-        )
-        print("|---|---|---|---|---|---|---|---|")
-        for scene in scenes:
-            print(_row(scene.name, coverage(scene, replications), (*QUANTITIES, *FURTHER)), flush=True)
-    columns = (*QUANTITIES, "over photos")
-    print(
-        "\n| other classes | balanced | common | counter | drop | difference | interval over photos, drop |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    for title, extreme in (("other photos, these classes", False), ("the same, stated apart", True)):
+        print(_head(title, OF_PHOTOS))
+        for scene in (scene for scene in SCENES if scene.extreme == extreme):
+            print(_row(scene.name, coverage(scene, replications), OF_PHOTOS), flush=True)
+    print(_head("other classes", OF_CLASSES))
     for scene in OVER_CLASSES:
-        print(_row(scene.name, coverage(scene, replications, classes=True), columns), flush=True)
+        print(_row(scene.name, coverage(scene, replications, classes=True), OF_CLASSES), flush=True)
 
 
 if __name__ == "__main__":

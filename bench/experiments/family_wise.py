@@ -4,7 +4,8 @@ python bench/experiments/family_wise.py [REPLICATIONS]
 
 No model relies on the background and all are equally good; they see the same photos and share half of what
 happens to these. Counted are replications with at least one error: of the report's "Yes" (a drop that differs
-from 0, corrected over the models), of the corrected tests of all pairs, of those against one model.
+from 0, corrected over the models), of the corrected tests of all pairs, of those against one model, of the
+ranks by drop, which are corrected over the drops of all pairs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from counterground.metrics import compare_models, score_predictions, tests_against
+from counterground.metrics import compare_models, holm, score_predictions, tests_against
 from counterground.results import corrected_drops, regroup
 from coverage import INDEPENDENT, Scene, crossed, equal_models, nested, observers, predictions
 
@@ -29,7 +30,14 @@ LAYOUTS = (
     Scene("observers, 5 classes", lambda rng: observers(rng, np.full((5, 2), 40))),
     Scene("independent, 4 photos a cell", lambda rng: crossed(rng, photos=4), **INDEPENDENT),
 )
-COLUMNS = ("yes, 4 models", "yes, 12 models", "pairs of 4, drop", "pairs of 4, all", "against one of 4")
+COLUMNS = (
+    "yes, 4 models",
+    "yes, 12 models",
+    "pairs of 4, drop",
+    "pairs of 4, all",
+    "against one of 4",
+    "ranks of 4",
+)
 _LEVEL, _MODELS, _BLOCK = 0.05, 12, 20
 
 
@@ -49,6 +57,7 @@ def errors(scene: Scene, replications: int, *, seed: int = 1) -> dict[str, float
             found["pairs of 4, drop"] += _any(tests.filter(metric="drop")["p_holm"])
             found["pairs of 4, all"] += _any(tests["p_holm"])
             found["against one of 4"] += _any(tests_against(tests, tests["model_a"][0])["p_holm"])
+            found["ranks of 4"] += _any(holm(tests.filter(metric="drop")["p_value"]))
     return {name: number / replications for name, number in found.items()}
 
 

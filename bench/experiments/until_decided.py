@@ -187,6 +187,17 @@ def stops(design: Design, drop: float, replications: int) -> np.ndarray:
     return np.array(found)
 
 
+def times_wider(photos: Photos) -> float:
+    """How many times as wide as an ordinary interval that of the sequence is with all photos."""
+    correct, _ = photos.draw(np.random.default_rng(0), 0.15)
+    of = photos.of(len(photos.order))
+    anytime, ordinary = (
+        drop_interval(correct[photos.order], *of, confidence=confidence)
+        for confidence in (ANYTIME, Confidence())
+    )
+    return float((anytime.high - anytime.low) / (ordinary.high - ordinary.low))
+
+
 def _each(design: Design) -> int:
     """Sequences of an order: few where the order matters."""
     return 10 if design.by_size else 50
@@ -224,6 +235,8 @@ def main() -> None:
             texts = " | ".join(f"{figure:,.0f}" for figure in figures)
             fewer = len(photos.order) / after.mean()
             print(f"| {design.name} | {100 * drop:.0f} | {texts} | {fewer:.1f} |", flush=True)
+    wider = " and ".join(f"{times_wider(Photos(design)):.2f}" for design in (COUNTERANIMAL, OBSERVERS))
+    print(f"\nWith all photos {wider} times as wide as intervals of one look.")
 
 
 if __name__ == "__main__":

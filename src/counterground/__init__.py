@@ -32,6 +32,7 @@ if _TYPE_CHECKING:
     from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
     from counterground.comparison import Comparison
     from counterground.construction.annotate import LabelSettings, label_pool
+    from counterground.construction.annotate.masks import ServerSettings, review_masks
     from counterground.construction.curate import CurateSettings, curate
     from counterground.construction.discover import Discovery
     from counterground.construction.export import CardFacts, ShardSize
@@ -76,6 +77,7 @@ _ROOMS = {
     "Pool": "pool",
     "Run": "results",
     "Settings": "inference",
+    "ServerSettings": "construction.annotate.masks",
     "ShardSize": "construction.export",
     "TheorySettings": "study",
     "bibliography": "api",
@@ -94,16 +96,17 @@ _ROOMS = {
     "list_benchmarks": "benchmarks",
     "list_mitigations": "mitigation",
     "list_models": "models",
-    "mitigate": "api",
     "make_masks": "api",
+    "mitigate": "api",
     "model_cards": "api",
     "open_benchmark": "benchmarks",
     "open_pool": "pool",
     "open_run": "results",
     "plan": "api",
-    "read_head": "mitigation",
     "read_masks": "masks",
+    "read_head": "mitigation",
     "reproduce": "api",
+    "review_masks": "construction.annotate.masks",
     "scores": "api",
     "study_coloredcoco": "study",
     "study_multicoloredmnist": "study",
@@ -134,6 +137,7 @@ __all__ = [
     "Plan",
     "Pool",
     "Run",
+    "ServerSettings",
     "Settings",
     "ShardSize",
     "TheorySettings",
@@ -164,6 +168,7 @@ __all__ = [
     "read_head",
     "read_masks",
     "reproduce",
+    "review_masks",
     "scores",
     "study_coloredcoco",
     "study_multicoloredmnist",

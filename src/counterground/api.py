@@ -32,6 +32,7 @@ from counterground.results import (
     adjusted_scores,
     class_names,
     contrast_scores,
+    effect_scores,
     format_adjusted,
     format_contrast,
     join_breakdowns,
@@ -633,6 +634,7 @@ def scores(
     by: str | None = None,
     contrast: str | Contrast | None = None,
     adjust: str | Sequence[str] = (),
+    effects: bool = False,
 ) -> pl.DataFrame:
     """Return the scores of runs (fractions, with 95 % intervals), as in ``scores.parquet``.
 
@@ -648,6 +650,8 @@ def scores(
         adjust: covariates that the contrast is to hold, by default the first of the design: ``size``,
             ``position``, ``photo``, or columns of numbers. The rows are then those of
             ``metrics.score_adjusted``.
+        effects: what backgrounds cause, of runs of composites, over all classes and by class; the rows are
+            those of ``metrics.swap_effects``.
 
     Raises:
         UsageError: another ``by``, a contrast or covariate that there is not, or ``by`` with one of these.
@@ -659,6 +663,11 @@ def scores(
             "not by 'class'."
         )
     opened = _opened_runs(runs)
+    if effects:
+        if by is not None or contrast is not None or adjust:
+            raise UsageError("Effects of backgrounds are over all classes and by class: leave out the rest.")
+        parts = [effect_scores(opened, named=len(opened) > 1, by_class=each).rows for each in (False, True)]
+        return pl.concat(parts)
     if adjust:
         if by is not None:
             raise UsageError("An adjusted contrast is over all classes: leave out by.")

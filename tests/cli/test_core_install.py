@@ -29,6 +29,9 @@ EXTRAS = {
     "construction": "duckdb filelock imagehash segno sqlalchemy starlette uvicorn",
     "counteranimal": "gdown",
     "coco": "pycocotools",
+    "intervention": "cv2",
+    "masks": "cv2 pymatting",
+    "rembg": "rembg",
     "croissant": "mlcroissant",
     "ray": "ray",
 }
@@ -102,6 +105,12 @@ REFUSED = {
     "collect": ("construction", ["collect", "new", "-c", "zebra"]),
     "import": ("construction", ["import", "new", "photos"]),
     "curate": ("construction", ["curate", "pool"]),
+    "swap": ("intervention", ["swap", "photos", *RUN, "--out", "swapped"]),
+    "masks": ("masks", ["masks", "photos", "--from", "grabcut", "--inset", "10", "--out", "masks"]),
+    "masks of rembg": (
+        "rembg",
+        ["masks", "photos", "--from", "rembg:u2net", "--accept-licence", "apache-2.0", "--out", "masks"],
+    ),
     "label": ("construction", ["label", "pool", "--annotator", "ann", "--no-open"]),
     "pool": ("construction", ["pool", "pool"]),
     "benchmarks get": ("counteranimal", ["benchmarks", "get", "counteranimal"]),

@@ -20,6 +20,7 @@ from counterground.cli import main
 
 EVALUATE = "evaluate photos -m MODEL -o out"
 DISCOVER = "discover photos --referee MODEL -o out"
+SWAP = "swap photos -m MODEL -o out"
 
 MISTAKES = [
     # the command itself
@@ -30,6 +31,13 @@ MISTAKES = [
     ("evaluate photos -m MODEL --out", 2, "'--out' requires an argument", "`counterground evaluate --help`"),
     ("evaluate photos MODEL -o out", 2, "'-m' / '--model'", "`counterground evaluate --help`"),
     (f"{EVALUATE} --promts simple", 2, "'--promts'", "'--prompts'"),
+    # the same objects on other backgrounds
+    (SWAP, 1, "No photo of photos has a mask that can be used", "add --masks"),
+    (f"{SWAP} --kinds origina", 2, "no kind 'origina' of composite", "Did you mean 'original'?"),
+    (f"{SWAP} --kinds mixed_same,grey", 2, "mixed_same and mixed_rand", "name both or neither"),
+    (f"{SWAP} --masks nowhere", 2, "'nowhere'", "folder"),
+    ("swap photos -m resnet50 -o out", 2, "'resnet50'", "torchvision:"),
+    ("swap photos -m MODEL -o notes.txt", 2, "notes.txt", "folder"),
     # what is evaluated on
     ("evaluate photoz -m MODEL -o out", 2, "'photoz'", "Did you mean 'photos'"),
     ("evaluate stamp -m MODEL -o out", 2, "'stamp'", "Did you mean 'stamps'?"),

@@ -205,7 +205,8 @@ def test_what_was_not_verified_says_so():
         assert weights.verified or weights.licence == "unverified"
 
 
-def test_weights_of_ones_own_run_in_rembg(benchmark, tmp_path):
+def test_weights_of_ones_own_run_in_rembg(benchmark, tmp_path, monkeypatch):
+    monkeypatch.setenv("U2NET_HOME", str(tmp_path))  # rembg reads weights below it only
     rembg = pytest.importorskip("rembg", reason="rembg is an extra of its own")
     onnx = pytest.importorskip("onnx")
     node = onnx.helper.make_node("ReduceMax", ["x", "axes"], ["y"], keepdims=1)

@@ -30,7 +30,7 @@ def test_the_folder_is_a_run_of_the_model_and_of_each_mended_one(mended, planted
     ]
     counts = run.predictions.group_by("model").agg(pl.col("path").n_unique(), pl.len())
     assert counts.select("path", "len").unique().rows() == [(len(planted), len(planted))]
-    assert cg.compare(run).robustness.points.height == len(names)
+    assert cg.compare(run).points.height == len(names)
 
 
 def test_the_unmended_model_is_predicted_as_evaluate_does(mended, planted, tmp_path):

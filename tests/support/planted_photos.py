@@ -37,7 +37,7 @@ def planted_benchmark(clusters: int = 9, *, masks=None, **changes) -> Benchmark:
 
     Args:
         clusters: of photographs, with a light of their own.
-        masks: a folder for masks of the objects; none without it.
+        masks: a folder for photos and masks of the objects; without it there are no masks.
         changes: further columns, or others.
     """
     random = np.random.default_rng(0)
@@ -55,11 +55,14 @@ def planted_benchmark(clusters: int = 9, *, masks=None, **changes) -> Benchmark:
                 if masks is not None:
                     alpha = np.zeros((_SIZE, _SIZE), np.uint8)
                     alpha[box, box] = 255
-                    mask = str(masks / f"{len(rows)}.png")
+                    mask = str(masks / f"mask-{len(rows)}.png")
                     Image.fromarray(alpha).save(mask)
+                photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+                if masks is not None:
+                    photo.save(masks / f"photo-{len(rows)}.png")
                 rows.append(
                     {
-                        "path": Image.fromarray(pixels.clip(0, 255).astype(np.uint8)),
+                        "path": photo if masks is None else masks / f"photo-{len(rows)}.png",
                         "class_name": name,
                         "background": ground,
                         "group": "common" if ground == common_background(name) else "counter",

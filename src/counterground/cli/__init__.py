@@ -55,11 +55,10 @@ def counterground(context: click.Context) -> None:
 
 
 counterground.add_under("Measure", evaluate, scores, compare, report, figures)
-counterground.add_under("Intervene and mend", swap, mitigate)
 counterground.add_under("Plan and decide", plan, check)
 counterground.add_under("Choose common and counter backgrounds", discover)
 counterground.add_under("Make a benchmark from photos", collect, import_, curate, label, pool, export)
-counterground.add_under("Intervene on backgrounds", masks)
+counterground.add_under("Intervene on backgrounds", masks, swap, mitigate)
 counterground.add_under("Look up what there is", models, benchmarks, cache)
 counterground.add_under("Repeat the paper's experiments", study)
 

@@ -22,7 +22,7 @@ from counterground.cli._options import (
     cls=Command,
     examples="""
         counterground mitigate pairs -m counterground:stamps-biased \\
-          --method text-projection --method dfr -o runs/mended
+          --method text-projection --method roboshot -o runs/mended
         counterground mitigate pairs -m efficientnet-lite0 --method all \\
           --label-space benchmark -o runs/mended-lite
         counterground mitigate --list

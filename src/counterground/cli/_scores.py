@@ -41,7 +41,6 @@ _ROWS = ("csv", "json", "parquet")
         counterground scores runs/a runs/b -m efficientnet-lite0 --format csv
         counterground scores runs/first --by background
         counterground scores runs/first --contrast drop
-        counterground scores runs/swapped --effects
         counterground scores runs/first --format model-card -o model-card.md
     """,
 )
@@ -105,18 +104,7 @@ def scores(
     from counterground.errors import UsageError
     from counterground.results import RUN_FILES, open_run, select_models
 
-    if by and style in _DOCUMENTS:
-        raise UsageError(f"{style} is not available by {by}: leave out --by.")
-    if (style == "eval-results") != (dataset is not None):
-        raise UsageError("--format eval-results and --dataset OWNER/NAME go together.")
-    if contrast and (style in _DOCUMENTS or by not in (None, "class")):
-        other = style if style in _DOCUMENTS else f"--by {by}"
-        raise UsageError(f"A contrast is shown over all classes or --by class: leave out {other}.")
-    if adjust and (style in _DOCUMENTS or by):
-        other = style if style in _DOCUMENTS else f"--by {by}"
-        raise UsageError(f"--adjust is shown over all classes: leave out {other}.")
-    if effects and (style in _DOCUMENTS or contrast or adjust or by not in (None, "class")):
-        raise UsageError("--effects is shown over all classes or --by class, and alone.")
+    _refuse_mixtures(style, by, contrast, adjust, dataset, effects=effects)
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
@@ -139,6 +127,32 @@ def scores(
             f"{_OF_ONE_MODEL[style]} describes one model: add -m MODEL, or leave out --out to see them all."
         )
     _deliver(written, out)
+
+
+def _refuse_mixtures(
+    style: Style,
+    by: str | None,
+    contrast: str | None,
+    adjust: Sequence[str],
+    dataset: str | None,
+    *,
+    effects: bool,
+) -> None:
+    """Refuse options that exclude each other."""
+    from counterground.errors import UsageError
+
+    if by and style in _DOCUMENTS:
+        raise UsageError(f"{style} is not available by {by}: leave out --by.")
+    if (style == "eval-results") != (dataset is not None):
+        raise UsageError("--format eval-results and --dataset OWNER/NAME go together.")
+    if contrast and (style in _DOCUMENTS or by not in (None, "class")):
+        other = style if style in _DOCUMENTS else f"--by {by}"
+        raise UsageError(f"A contrast is shown over all classes or --by class: leave out {other}.")
+    if adjust and (style in _DOCUMENTS or by):
+        other = style if style in _DOCUMENTS else f"--by {by}"
+        raise UsageError(f"--adjust is shown over all classes: leave out {other}.")
+    if effects and (style in _DOCUMENTS or contrast or adjust or by not in (None, "class")):
+        raise UsageError("--effects is shown over all classes or --by class, and alone.")
 
 
 def _document(runs: Mapping[Path, Run], style: str, dataset: str) -> str:

@@ -161,7 +161,7 @@ def show_mitigated(mitigated: Mitigated, out: Path) -> None:
         _console().print(one_line(sentence))
     left_out = [f"{name} was left out: {reason}" for name, reason in record.left_out.items()]
     absent = [f"The {name} effect was not measured: {why}." for name, why in record.not_measured.items()]
-    print_notes([*left_out, *absent, *record.notes])
+    print_notes([*left_out, *absent])
     _print_sentences(mitigated.run.info.warnings, "Warning")
     _console().print(f"Run: {out} (mitigation.json; heads/*.safetensors are fitted on all photos)")
 
@@ -173,14 +173,13 @@ def show_methods() -> None:
     rows = [
         (
             method.name,
-            method.title,
-            ", ".join(sorted(method.needs)) or "nothing",
-            {"none": "no", "fit": "to fit and choose", "choose": "to choose"}[method.group_labels],
-            method.source,
+            ", ".join(sorted(method.needs)) or "-",
+            {"none": "no", "fit": "to fit", "choose": "to choose"}[method.group_labels],
+            f"{method.title}; {method.source}",
         )
         for method in list_mitigations(warn=print_warning)
     ]
-    print_table(("method", "what it does", "needs", "uses labels of backgrounds", "source"), rows)
+    print_table(("method", "needs", "labels used", "what it does"), rows)
 
 
 def print_warning(sentence: str) -> None:

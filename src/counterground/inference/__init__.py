@@ -14,7 +14,7 @@ from counterground.inference.request import (
     candidate_labels,
     listed_classes,
 )
-from counterground.inference.store import COMPUTED, CacheEntry, cache_entries, prune_cache
+from counterground.inference.store import COMPUTED, CacheEntry, Features, cache_entries, prune_cache
 
 __all__ = [
     "COMPUTED",
@@ -23,6 +23,7 @@ __all__ = [
     "CandidateLabels",
     "EncoderRun",
     "Engine",
+    "Features",
     "Head",
     "HeadOutcome",
     "Loss",

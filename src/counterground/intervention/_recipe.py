@@ -43,8 +43,8 @@ _EMPTY = 30  # levels of difference that detail is worth
 _REACH = 0.02  # by so much a hole is larger than its object, which hides shadows and soft edges
 _MATCHED = 0.5  # of the way from the object's colours to those of the background
 
-# 1,000 objects of photos of 500 x 375 pixels, and some hundred backgrounds: each is made once then.
-_OBJECT_BYTES, _BACKGROUND_BYTES = 160 * 2**20, 64 * 2**20
+# 400 objects of photos of 500 x 375 pixels; rows of one background follow each other.
+_OBJECT_BYTES, _BACKGROUND_BYTES = 80 * 2**20, 24 * 2**20
 
 
 @dataclass(frozen=True)

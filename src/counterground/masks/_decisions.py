@@ -79,8 +79,12 @@ class MaskDecision:
     annotator: str
     at: str
 
+    def is_about(self, mask_id: str | None) -> bool:
+        """Say whether the decision counts where the mask has this SHA-256: one that was drawn always does."""
+        return self.verdict == "redrawn" or self.judged == mask_id
 
-def standing(folder: Path) -> dict[str, MaskDecision]:
+
+def standing(folder: Path | str) -> dict[str, MaskDecision]:
     """Return the decision that stands on each photo of a folder of masks: the last one not undone.
 
     Nothing is made: where nobody has decided yet, the mapping is empty.
@@ -88,9 +92,8 @@ def standing(folder: Path) -> dict[str, MaskDecision]:
     Raises:
         CounterGroundError: ``decisions.sqlite`` is damaged, of another program, or cannot be read.
     """
-    if not (folder / DECISIONS_FILE).exists():
-        return {}
-    return MaskDecisions(folder).standing()
+    folder = Path(folder)
+    return MaskDecisions(folder).standing() if (folder / DECISIONS_FILE).exists() else {}
 
 
 class MaskDecisions:

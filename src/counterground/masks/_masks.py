@@ -142,6 +142,12 @@ def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
         raise CounterGroundError(
             f"The masks in {folder} cannot be read ({error_message(error)}): make them again."
         ) from error
+    key = table.select("path", "photo_id", "class_name")
+    if any(key.null_count().row(0)) or key["path"].is_duplicated().any():
+        raise CounterGroundError(
+            f"{folder / TABLE_FILE} has a row without path, photo_id or class_name, or a path twice: "
+            "make the masks again."
+        )
     if reviewed:
         table, more = after_review(folder, table, standing(folder))
         notes += more

@@ -52,12 +52,9 @@ def _verdict(folder: Path, row: Mapping[str, Any], decision: MaskDecision | None
     """Return the verdict on a mask; ``_OUTDATED`` where it was on another mask than there is now."""
     if decision is None:
         return ""
-    there = mask_id(folder, row["mask"])
-    if decision.verdict == REDRAWN:
-        return decision.verdict
-    if decision.judged != there or (decision.verdict == "accepted" and there is None):
-        return _OUTDATED
-    return decision.verdict
+    there = None if decision.verdict == REDRAWN else mask_id(folder, row["mask"])
+    unseen = decision.verdict == "accepted" and there is None
+    return _OUTDATED if unseen or not decision.is_about(there) else decision.verdict
 
 
 def _change(folder: Path, verdict: str, decision: MaskDecision | None) -> dict[str, Any]:

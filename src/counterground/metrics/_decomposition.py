@@ -57,9 +57,10 @@ class Decomposition:
         self.classes = classes
         for contrast in _PARTS:
             sides = photos.sides(contrast)
-            shared = np.intersect1d(self.classes, _classes(sides)) if sides.averages() else []
+            shown = sides.averages() is not None
+            shared = np.intersect1d(self.classes, _classes(sides)) if shown else self.classes[:0]
             if len(shared):  # a part that shares no class with those before it is not shown
-                self._sides[contrast], self.classes = sides, np.asarray(shared)
+                self._sides[contrast], self.classes = sides, shared
         if {BACKGROUND, OBSERVED} <= self._sides.keys():
             self._joint = Partition.beside([each.partition for each in self._sides.values()])
 
@@ -69,7 +70,8 @@ class Decomposition:
         Where the first two are shown, ``rest`` and ``background_share`` follow: the share of the observed
         drop that is background, None where the drop is not clearly above 0.
         """
-        found = [self._part(answers, contrast, sides) for contrast, sides in self._sides.items()]
+        shown = [contrast for contrast in (OBSERVED, BACKGROUND, SIZE) if contrast in self._sides]
+        found = [self._part(answers, contrast, self._sides[contrast]) for contrast in shown]
         if {BACKGROUND, OBSERVED} <= self._sides.keys():
             found += self._left(answers)
         return found

@@ -13,7 +13,7 @@ from counterground.errors import UsageError
 from counterground.metrics._codes import Codes, Floats
 from counterground.metrics._confidence import CONFIDENCE, Confidence
 from counterground.metrics._decomposition import BACKGROUND, SIZE, Decomposition, clusters_of
-from counterground.metrics._design import Contrast, Design, check_contrast
+from counterground.metrics._design import DROP, Contrast, Design, check_contrast
 from counterground.metrics._expression import Side, quoted
 from counterground.metrics._intervals import Interval, share_interval
 from counterground.metrics._registry import Answers, read_answers
@@ -87,8 +87,7 @@ def swap_design(photos: pl.DataFrame) -> Design:
         except UsageError:
             continue
         shown.append(contrast)
-    contrasts = {"contrasts": tuple(shown)} if shown else {}
-    return Design(cells=("class_name", "swap"), clusters=SWAP_CLUSTERS, **contrasts)
+    return Design(("class_name", "swap"), tuple(shown) or (DROP,), clusters=SWAP_CLUSTERS)
 
 
 SWAP_DESIGN = Design(clusters=SWAP_CLUSTERS)
@@ -227,8 +226,8 @@ def _by_foreground(answers: Answers) -> list[_Foregrounds]:
     """The figures of foregrounds on the backgrounds of other photos."""
     rows = answers.rows.filter(pl.col("swap").is_in(["other", "same"]))
     owners = answers.rows.select("foreground", "class_name").unique()
-    own_class = {"left_on": ["background_photo", "class_name"], "right_on": ["foreground", "class_name"]}
-    foreign = rows.join(owners, **own_class, how="anti")
+    owned = owners.rename({"foreground": "background_photo"})
+    foreign = rows.join(owned, on=["background_photo", "class_name"], how="anti")
     by = answers.photos.design.clusters[0], answers.photos.sampling.confidence
     return [
         *_several("adversarial", foreign.with_columns(answer="correct", counts="correct"), 1, *by),
@@ -247,8 +246,8 @@ def _several(
     owner = ["foreground", "class_index"]
     kinds = rows.group_by(*owner, "answer", "counts").agg(pl.first(cluster), n=pl.len())
     kinds = kinds.with_columns(total=pl.col("n").sum().over(owner))
-    k = kinds["total"].min()
-    if k is None or k < fewest:
+    k = min(kinds["total"].to_list(), default=0)
+    if k < fewest:
         return
     alike = np.where(kinds["counts"], _all_of(kinds["n"].to_numpy(), kinds["total"].to_numpy(), k), 0.0)
     values = kinds.with_columns(alike=alike).group_by(owner).agg(pl.first(cluster), pl.sum("alike"))

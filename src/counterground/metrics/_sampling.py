@@ -83,7 +83,8 @@ class InfluenceEstimate:
         first = ways[0]
         if len(ways) == 1:
             return first
-        scatter, meetings = None, ()
+        scatter: ClassScatter | None = None
+        meetings: tuple[int, ...] = ()
         if first.scatter is not None:
             parts = [way.scatter.meetings for way in ways if way.scatter is not None]
             scatter = ClassScatter(first.scatter.classes, np.concatenate(parts))

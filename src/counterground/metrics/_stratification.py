@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -269,7 +269,7 @@ class Stratification:
         return of[strata]
 
 
-def cluster_columns(rows: pl.DataFrame, design: Design) -> dict[str, list[str | None]]:
+def cluster_columns(rows: pl.DataFrame, design: Design) -> dict[str, Any]:
     """Return the clusters of photos as keywords: ``cluster``, and ``crossed`` where a design has two ways.
 
     Raises:

@@ -6,7 +6,7 @@ import hashlib
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -30,6 +30,7 @@ from counterground.metrics import (
     tests_against,
 )
 from counterground.mitigation._export import obstacle, write_head
+from counterground.mitigation._inputs import features_of, parts_of_photos, why_no_parts
 from counterground.mitigation._method import FitData, Input, Mended, Mitigation
 from counterground.mitigation._registry import find_mitigations
 from counterground.mitigation._side_effects import (
@@ -40,7 +41,7 @@ from counterground.mitigation._side_effects import (
     with_watermark,
 )
 from counterground.mitigation._split import PARTS, Fold, Rotation, rotate_clusters
-from counterground.models import AnyModel, DualEncoder
+from counterground.models import AnyModel, DualEncoder, Encoder
 from counterground.photos import Benchmark
 from counterground.progress import progress_bar
 from counterground.results import (
@@ -115,7 +116,8 @@ def mitigate_model(
     rotation = rotate_clusters(benchmark.photos, side, seed)
     about = {"methods": [each.name for each in chosen], "watermark": watermark, "seed": seed}
     with encoder_run(benchmark, model, settings, out, about=about, overwrite=overwrite) as run:
-        bench = _Bench(run, rotation, contrast, side, seed)
+        separate = any("masks" in each.needs for each in chosen) and not why_no_parts(benchmark)
+        bench = _Bench(run, rotation, contrast, side, seed, separate)
         usable, left_out = _usable(chosen, bench, refuse=tuple(each for each in named if each != "all"))
         tried: list[_Tried] = []
         with progress_bar("Methods", total=len(usable), shown=settings.show_progress) as bar:
@@ -130,7 +132,8 @@ def mitigate_model(
         if not tried:
             reasons = " ".join(left_out.values())
             raise UsageError(f"No method can be used here. {reasons}")
-        marked = run.encode(Watermarked(run.model)).matrix if watermark else None
+        used = {name for each in tried for head in each.heads for name in head.inputs}
+        marked = bench.inputs_of(Watermarked(run.model), used) if watermark else None
         heads = {each.method.name: each.final for each in tried}
         written = run.write([_outcome(each, bench) for each in tried], [_WARNING, *_notes(rotation)])
         record = _record(bench, written, tried, left_out, marked)
@@ -177,6 +180,7 @@ class _Bench:
     contrast: Contrast
     side: np.ndarray
     seed: int
+    separate: bool
 
     @cached_property
     def folds(self) -> list[Fold]:
@@ -184,7 +188,22 @@ class _Bench:
 
     @cached_property
     def inputs(self) -> dict[Input, np.ndarray]:
-        return {"photo": self.run.features.matrix}
+        """``[n, d]`` of the photos and, where they are needed and there are masks, of their parts."""
+        return {"photo": self.run.features.matrix, **self._parts(self.run.model)}
+
+    def inputs_of(self, variant: Encoder, used: Collection[Input]) -> dict[Input, np.ndarray]:
+        """Return the same by a variant of the encoder, those that are used."""
+        parts = self._parts(variant) if {*used} - {"photo"} else {}
+        return {"photo": self.run.encode(variant).matrix, **parts}
+
+    def _parts(self, encoder: Encoder) -> dict[Input, np.ndarray]:
+        if not self.separate:
+            return {}
+        readable = self.run.features.readable
+        return {
+            name: features_of(name, self.run.encode(encoder, part), readable)
+            for name, part in parts_of_photos(self.run.benchmark)
+        }
 
     @cached_property
     def true(self) -> np.ndarray:
@@ -268,7 +287,7 @@ def _usable(
     if not data.background_names:
         lacking["backgrounds"] = f"labels of backgrounds, and {bench.run.benchmark.name} has none"
     if data.background_features is None:
-        lacking["masks"] = f"masks of the objects, and {bench.run.benchmark.name} has none"
+        lacking["masks"] = why_no_parts(bench.run.benchmark) or "masks"
     usable, left_out = [], {}
     for method in methods:
         missing = sorted(need for need in method.needs if need in lacking)
@@ -382,7 +401,7 @@ def _record(
     run: Run,
     tried: Sequence[_Tried],
     left_out: dict[str, str],
-    marked: np.ndarray | None,
+    marked: Mapping[Input, np.ndarray] | None,
 ) -> MitigationRecord:
     """Read off what each method changed."""
     own, clean = run.info.models[0].name, run.predictions
@@ -462,10 +481,10 @@ def _record(
     )
 
 
-def _marked(bench: _Bench, tried: Sequence[_Tried], features: np.ndarray) -> pl.DataFrame:
+def _marked(bench: _Bench, tried: Sequence[_Tried], inputs: Mapping[Input, np.ndarray]) -> pl.DataFrame:
     """Predict the photos with a watermark by the model itself and by each method."""
     own, head = bench.run.model.display_name, bench.run.head
-    inputs: dict[Input, np.ndarray] = {"photo": features}
+    features = inputs["photo"]
     frames = [bench.run.predictions(own, lambda rows: head.scale * head.scores(features[rows]))]
     frames += [_predictions(each, bench, inputs, f"{own} + {each.method.name}") for each in tried]
     return pl.concat(frames)

@@ -76,8 +76,8 @@ class EffectScores:
     def _caption(self) -> str:
         kind = kind_of_intervals(self.rows["anytime"])
         lines = [
-            f"Percent, effects in points; {kind} for other foregrounds and background photographs. "
-            "Means over classes; p of no effect, uncorrected."
+            f"Percent, effects in points; {kind} for other foregrounds and background photographs.",
+            "Means over classes; p of no effect, uncorrected.",
         ]
         shares = self.rows.filter(pl.col("estimate") == "background_share")["value"]
         if shares.null_count():

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from made_pools import fill_pool
@@ -15,7 +16,7 @@ from made_pools import fill_pool
 # Servers are forked from a process that has loaded everything: starting one takes a moment, not two seconds.
 NURSERY = """
 import json, os, signal, sys
-import counterground.construction.annotate
+import counterground.construction.annotate.masks
 from counterground.cli import main
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -31,6 +32,12 @@ for line in sys.stdin:
     print("exit", main(job["arguments"]), flush=True)
     os._exit(0)
 """
+
+
+@pytest.fixture(scope="session")
+def audit():
+    """JavaScript that finds what cannot be read, named or hit on a page."""
+    return Path(__file__).with_name("audit.js").read_text()
 
 
 @pytest.fixture(scope="session")
@@ -55,11 +62,12 @@ def pool(tmp_path, make_pool):
 
 
 class Server:
-    """`counterground label` as a process of its own."""
+    """`counterground label` as a process of its own, on a pool or a folder of masks."""
 
     def __init__(self, nursery, folder, pool, *options, annotators=("ann",)):
         names = [word for name in annotators for word in ("--annotator", name)]
-        arguments = ["label", str(pool.root), "--no-open", *names, *map(str, options)]
+        served = pool if isinstance(pool, Path) else pool.root
+        arguments = ["label", str(served), "--no-open", *names, *map(str, options)]
         self.errors = folder / "errors.txt"
         self.errors.touch()
         os.mkfifo(folder / "out")
@@ -144,7 +152,7 @@ class Visitor:
 
     def enter(self, link):
         self.page.goto(link)
-        self.page.wait_for_url("**/label/*")
+        self.page.wait_for_selector("body[data-annotator]")
 
     def see(self):
         """Wait until a photo can be decided on, and return its number."""

@@ -1,13 +1,9 @@
 """Usable with a keyboard, a screen reader, a thumb, in light and in dark."""
 
-from pathlib import Path
-
 import pytest
 from PIL import Image
 
 PAGES = ("label/background", "label/review", "disagreements/background", "progress", "agreement", "labels")
-
-AUDIT = Path(__file__).with_name("audit.js").read_text()
 
 
 @pytest.fixture
@@ -26,7 +22,7 @@ def busy(pool):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_has_a_name_and_can_be_read(busy, serve, visit, complaints, scheme):
+def test_everything_has_a_name_and_can_be_read(busy, serve, visit, complaints, audit, scheme):
     ann = visit(serve(busy, "--second", "1").links["ann"], color_scheme=scheme)
     base = ann.page.url.split("/label")[0]
     for width, height in ((1280, 800), (390, 844), (320, 640)):
@@ -35,7 +31,7 @@ def test_everything_has_a_name_and_can_be_read(busy, serve, visit, complaints, s
             ann.page.goto(f"{base}/{path}")
             if path.startswith(("label/", "dis")):
                 ann.see()
-            found = ann.page.evaluate(AUDIT)
+            found = ann.page.evaluate(audit)
             assert found == {
                 "nameless": [], "faint": [], "small": [], "headings": 1, "wide": 0, "unnamedPictures": 0,
                 "language": "en",

@@ -197,7 +197,7 @@ def _weights(source: HfSource) -> Weights:
         place = source.name if source.folder is None else source.folder / "README.md"
         card = ModelCard.load(place).data.to_dict()
     except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError):
-        card = {}
+        return Weights(source.spec, UNVERIFIED, "its model card is missing or cannot be read")
     stated = str(card.get("license_name") or card.get("license") or "")
     if not stated:
         return Weights(source.spec, UNVERIFIED, "its model card states no licence")

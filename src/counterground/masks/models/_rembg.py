@@ -46,9 +46,8 @@ def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
     try:
         session = rembg.new_session(name, **options)
     except Exception as error:  # whatever its downloader and ONNX Runtime raise
-        remedy = (
-            "Check the file" if at else "Connect to the network, or put the file where rembg looks for it"
-        )
+        place = "put the file where rembg looks for it (REMBG_HOME)"
+        remedy = place[0].upper() + place[1:] if at else f"Connect to the network, or {place}"
         raise CounterGroundError(
             f"The weights of {spec} cannot be had ({error_message(error)}). {remedy}."
         ) from error

@@ -57,9 +57,8 @@ Event: TypeAdapter[Decide | Undo] = TypeAdapter(Annotated[Decide | Undo, Field(d
 
 def next_photos(state: ReviewState, body: Next) -> dict[str, Any]:
     """Give the page its next photos, and say which of those it has need no decision any more."""
-    decided = state.decisions.standing().keys()
     batch = state.queue.lease(
-        body.annotator, set(decided), count=body.count, leased=body.leased, skipped=body.skipped
+        body.annotator, state.decided(), count=body.count, leased=body.leased, skipped=body.skipped
     )
     photos = state.shown(batch.photos)
     return {"photos": photos, "revoked": batch.revoked, "done": batch.done, "left": batch.left}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from counterground.masks import Masks
+from counterground.masks import REASONS, Masks
 
 LEASE_SECONDS = 180.0
 """How long a photo is kept for the annotator who has it on screen, since the last request of the page."""
@@ -103,7 +103,8 @@ class MaskQueue:
 
 
 def _photo(number: int, row: dict[str, Any], photos: Path) -> MaskedPhoto:
-    said = [row["reason"], row["detail"]]
+    reasons = row["reason"].split("; ") if row["reason"] else []
+    meaning = row["detail"] or "; ".join(REASONS[reason] for reason in reasons if reason in REASONS)
     return MaskedPhoto(
         row=number,
         path=row["path"],
@@ -112,5 +113,5 @@ def _photo(number: int, row: dict[str, Any], photos: Path) -> MaskedPhoto:
         class_name=row["class_name"],
         mask=row["mask"],
         origin=row["origin"],
-        reason=": ".join(text for text in said if text) if row["reason"] else "",
+        reason=": ".join(text for text in (row["reason"], meaning) if text) if reasons else "",
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from counterground.construction.annotate._security import Sessions
 from counterground.construction.annotate.masks._queue import MaskedPhoto, MaskQueue
-from counterground.masks import MaskDecisions, Masks
+from counterground.masks import MaskDecisions, Masks, mask_id
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,20 @@ class ReviewState:
     key: str
     named: str
     invite: Callable[[str], None]
+    _mask_ids: dict[str, str | None] = field(default_factory=dict)  # of what was decided on: hashed once
+
+    def decided(self) -> set[str]:
+        """Return the paths of photos that need no decision: one stands that is about the mask of today."""
+        return {
+            path
+            for path, decision in self.decisions.standing().items()
+            if path in self.queue.by_path and decision.is_about(self._mask_id(path))
+        }
+
+    def _mask_id(self, path: str) -> str | None:
+        if path not in self._mask_ids:
+            self._mask_ids[path] = mask_id(self.masks.folder, self.queue.by_path[path].mask)
+        return self._mask_ids[path]
 
     def shown(self, photos: Sequence[MaskedPhoto]) -> list[dict[str, Any]]:
         """Return what the page gets of photos: numbers in place of the names of files."""

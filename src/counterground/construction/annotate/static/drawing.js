@@ -77,25 +77,18 @@ export class Drawing {
     context.stroke();
   }
 
-  // The fraction of the photo that is object.
-  share() {
-    const { width, height } = this.canvas;
+  // Returns {share, png}: the fraction of the photo that is object, and the mask as a PNG in base64, white is object.
+  async finish() {
+    const flat = document.createElement("canvas");
+    const { width, height } = Object.assign(flat, { width: this.canvas.width, height: this.canvas.height });
+    const context = flat.getContext("2d", { alpha: false, willReadFrequently: true });
+    context.fillRect(0, 0, width, height);
+    context.drawImage(this.canvas, 0, 0);
     let inside = 0;
     for (let top = 0; top < height; top += ROWS) {
-      const { data } = this.context.getImageData(0, top, width, Math.min(ROWS, height - top));
-      for (let place = 3; place < data.length; place += 4) inside += data[place] > 127;
+      const { data } = context.getImageData(0, top, width, Math.min(ROWS, height - top));
+      for (let place = 0; place < data.length; place += 4) inside += data[place] > 127;
     }
-    return inside / (width * height);
-  }
-
-  // The mask as a PNG in base64: white is object.
-  async png() {
-    const flat = document.createElement("canvas");
-    flat.width = this.canvas.width;
-    flat.height = this.canvas.height;
-    const context = flat.getContext("2d", { alpha: false });
-    context.fillRect(0, 0, flat.width, flat.height);
-    context.drawImage(this.canvas, 0, 0);
     const blob = await new Promise((done) => flat.toBlob(done, "image/png"));
     if (!blob) throw new Error("The browser cannot draw a mask of this size.");
     const address = await new Promise((done) => {
@@ -103,6 +96,6 @@ export class Drawing {
       reader.addEventListener("load", () => done(reader.result));
       reader.readAsDataURL(blob);
     });
-    return address.slice(address.indexOf(",") + 1);
+    return { share: inside / (width * height), png: address.slice(address.indexOf(",") + 1) };
   }
 }

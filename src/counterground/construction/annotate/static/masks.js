@@ -15,10 +15,10 @@ import { Zoom } from "./zoom.js";
 
 const { task } = page;
 const BEAT = 45_000;
-const VIEWS = { all: "Mask", outline: "Outline", none: "Photo only" };
+const VIEWS = { all: "tint", outline: "outline", none: "photo" };
 const TIPS = {
   brush: "Drag to draw. Two fingers zoom.",
-  polygon: "Click corner after corner. A click on the first one closes it.",
+  polygon: "Click corners; the first one closes it.",
   move: "Drag to move, click to zoom.",
 };
 const buttons = [...document.querySelectorAll(".choice")];
@@ -104,9 +104,9 @@ function drawTools() {
   for (const kind of ["brush", "polygon", "move"]) press(`tool-${kind}`, tools.kind === kind);
   press("adds", !tools.erasing);
   press("erases", tools.erasing);
-  $("sizes").classList.toggle("unused", tools.kind !== "brush");
+  $("size").disabled = tools.kind !== "brush";
   $("size").value = $("size-said").value = tools.size;
-  $("tip").textContent = tools.open ? "Enter, or a click on the first corner, closes it." : TIPS[tools.kind];
+  $("tip").textContent = tools.open ? "Enter or the first corner closes it." : TIPS[tools.kind];
   $("save").lastChild.textContent = tools.open ? " Close" : " Save";
 }
 
@@ -117,7 +117,7 @@ function showMask() {
   overlay.shown = all[(all.indexOf(overlay.shown) + 1) % all.length];
   overlay.draw();
   drawTools();
-  say(VIEWS[overlay.shown]);
+  say(`View: ${VIEWS[overlay.shown]}.`);
 }
 
 // --- what annotators do
@@ -151,16 +151,15 @@ function redraw() {
 async function save() {
   if (tools.open) return tools.close();
   const photo = deck.current;
-  const share = photo.drawing.share();
-  if (share === 0) return warn("The mask is empty: draw the object, or go back and reject the photo.");
-  if (share === 1) return warn("The mask covers the whole photo: erase the background.");
   saving = true;
+  notice("Saving the drawing …", 150);
   try {
-    notice("Saving the drawing …", 150);
-    const mask = await photo.drawing.png();
+    const { share, png } = await photo.drawing.finish();
+    if (share === 0) return warn("The mask is empty: draw the object, or go back and reject the photo.");
+    if (share === 1) return warn("The mask covers the whole photo: erase the background.");
     notice("");
     tools.stop();
-    decide("redrawn", mask);
+    decide("redrawn", png);
   } catch (failure) {
     warn(failure.message);
   } finally {
@@ -209,8 +208,8 @@ function end() {
   box.hidden = false;
   box.focus({ preventScroll: true });
   const { session, done } = counter;
-  const mine = session ? `You decided on ${session} of them in this session. ` : "";
-  box.querySelector(".session").textContent = `${mine}All ${done.toLocaleString("en")} are decided, or on somebody's screen.`;
+  const mine = session ? `You decided on ${session.toLocaleString("en")} in this session. ` : "";
+  box.querySelector(".session").textContent = `${mine}${done.toLocaleString("en")} are decided${counter.left ? `, ${counter.left.toLocaleString("en")} are on somebody else's screen` : ""}.`;
   box.querySelector(".again").addEventListener("click", () => {
     box.hidden = true;
     void advance();

@@ -1,0 +1,176 @@
+"""Strangers' folders, requests that no page sends, and folders that are damaged."""
+
+import base64
+import json
+import uuid
+from io import BytesIO
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from drawn_masks import SIZE, disc, png, save_masks
+from PIL import Image
+from raw_client import RawClient
+
+from counterground.cli import main
+from counterground.cli.construction import label
+from counterground.errors import CounterGroundError
+from counterground.masks import make_masks, standing
+from counterground.photos import read_benchmark
+
+A, B, C, D, E = (f"ox/grass/{name}.png" for name in "abcde")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return save_masks(tmp_path).folder
+
+
+@pytest.fixture
+def enter(serve):
+    """Function: folder -> a client that has signed in."""
+
+    def start(folder):
+        client = RawClient(serve(folder))
+        client.enter(client.server.links["ann"])
+        return client
+
+    return start
+
+
+def decide(client, path=A, verdict="redrawn", mask=None, **more):
+    sent = None if mask is None else base64.b64encode(mask).decode()
+    event = {"kind": "decide", "token": str(uuid.uuid4()), "task": "masks", "path": path, "verdict": verdict}
+    answer = client.post("/api/events", {"events": [event | {"mask": sent} | more]})
+    return answer.status if answer.status != 200 else json.loads(answer.text)["results"][0]
+
+
+def test_only_masks_of_the_photo_are_taken(folder, enter):
+    client = enter(folder)
+    assert decide(client, mask=png(disc()))["ok"]
+    for refused in (
+        {"mask": png(disc(size=(90, 120)))},
+        {"mask": png(Image.new("L", SIZE))},
+        {"mask": b"<svg/>"},
+        {"mask": None},
+        {"verdict": "accepted", "mask": png(disc())},
+        {"verdict": "accepted", "path": E},  # there is no mask
+        {"verdict": "kept"},
+        {"path": "ox/grass/none.png", "verdict": "rejected"},
+        {"path": "../../etc/passwd", "mask": png(disc())},
+        {"mask": png(disc()), "token": "../../../outside"},
+        {"verdict": "rejected", "more": 1},
+    ):
+        found = decide(client, **refused)
+        assert found["ok"] is False, refused
+        assert "\n" not in found["error"]
+    raw = {"kind": "decide", "token": str(uuid.uuid4()), "task": "masks", "path": A, "verdict": "redrawn"}
+    answer = client.post("/api/events", {"events": [raw | {"mask": "no base64 !"}]})
+    assert "base64" in json.loads(answer.text)["results"][0]["error"]
+    assert len(list((folder / "redrawn").iterdir())) == 1
+    assert list(standing(folder)) == [A]
+
+
+def test_who_judged_another_mask_is_asked_again(folder, enter, tmp_path):
+    client = enter(folder)
+    wanted = {"task": "masks", "leased": [], "skipped": [], "count": 9}
+    for path in (A, B):
+        assert decide(client, path, "accepted")["ok"]
+    assert json.loads(client.post("/api/next", wanted).text)["left"] == 3
+    client.server.stop()
+    disc((5, 5, 60, 60)).save(tmp_path / "drawn" / A)
+    make_masks(read_benchmark(tmp_path / "photos"), str(tmp_path / "drawn"), folder)
+    found = json.loads(enter(folder).post("/api/next", wanted).text)
+    assert (found["left"], found["done"]) == (4, 1)
+    assert A in {photo["path"] for photo in found["photos"]}
+
+
+def test_a_body_is_bounded_and_no_stranger_is_answered(folder, enter, serve):
+    client = enter(folder)
+    assert client.ask("POST", "/api/events", Content_Type="application/json", Content_Length=str(40 << 20),
+                      Origin=f"http://{client.host}").status == 413  # fmt: skip
+    assert client.post("/api/events", {"events": []}, Origin="http://evil.example").status == 403
+    assert client.post("/api/next", {"task": "masks", "leased": [], "skipped": [], "count": 99}).status == 422
+    client.cookie = None
+    for path in ("/", "/photo/1", "/mask/1"):
+        assert client.ask("GET", path).status == 401
+    assert client.post("/api/events", {"events": []}).status == 401
+
+
+def test_only_photos_and_masks_of_rows_are_served(folder, enter):
+    client = enter(folder)
+    for path in ("/photo/1", "/mask/1", "/photo/5"):
+        answer = client.ask("GET", path)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "image/png")
+    rows = ("/photo/0", "/photo/6", "/mask/-1", "/photo/99999999999999999999", "/mask/2")
+    names = ("/mask/..%2f..%2fmasks.csv", "/masks.csv", "/files/ox/grass/a.png.png")
+    for path in (*rows, *names):
+        assert client.ask("GET", path).status in {404, 415}, path
+
+
+def test_a_strangers_table_leads_nowhere_else(folder, enter, tmp_path):
+    secret = Image.new("RGB", SIZE, "red")
+    secret.save(tmp_path / "secret.png")
+    table = (folder / "masks.csv").read_text()
+    table = table.replace(f"files/{A}.png", "../secret.png").replace(f"{B},", "../secret.png,", 1)
+    (folder / "masks.csv").write_text(table)
+    client = enter(folder)
+    reds = (png(secret), (255, 0, 0))
+    for row in range(1, 6):
+        for kind in ("photo", "mask"):
+            answer = client.ask("GET", f"/{kind}/{row}")
+            if answer.status == 200:
+                shown = Image.open(BytesIO(answer.text)).convert("RGB")
+                assert reds[1] not in {pixel for _, pixel in shown.getcolors(1 << 20)}, (kind, row)
+    assert (
+        decide(client, verdict="accepted")["error"]
+        == "The file of this mask lies outside the folder of masks."
+    )
+    changed = [client.ask("GET", f"/photo/{row}").text for row in range(1, 6)]
+    assert sum(b"content changed" in text for text in changed) == 1
+
+
+def test_a_photo_with_an_orientation_lies_as_its_mask_does(tmp_path, enter):
+    file = tmp_path / "photos" / "ox" / "grass" / "a.jpg"
+    file.parent.mkdir(parents=True)
+    photo = Image.new("RGB", SIZE, "white")
+    photo.paste("black", (0, 0, 30, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(file, exif=exif, quality=95)
+    (tmp_path / "drawn").mkdir()
+    disc().save(tmp_path / "drawn" / "a.png")
+    masks = make_masks(read_benchmark(tmp_path / "photos"), str(tmp_path / "drawn"), tmp_path / "masks")
+    client = enter(masks.folder)
+    shown = Image.open(BytesIO(client.ask("GET", "/photo/1").text))
+    assert shown.size == SIZE
+    assert not shown.getexif()
+    assert np.asarray(shown.convert("L"))[:28, :28].max() < 60
+    mask = Image.open(BytesIO(client.ask("GET", "/mask/1").text))
+    assert (np.asarray(mask.getchannel("A")) == np.asarray(disc())).all()
+
+
+def test_a_damaged_folder_is_one_line(folder, tmp_path, capsys):
+    def refusal():
+        result = CliRunner().invoke(label, [str(folder), "--no-open", "--annotator", "ann"])
+        assert isinstance(result.exception, CounterGroundError), result.output
+        assert "\n" not in str(result.exception)
+        return str(result.exception)
+
+    assert main(["label", str(folder), "--annotator", "ann", "--second", "0.5"]) == 2
+    assert "--second is for a pool" in capsys.readouterr().err
+    (folder / "decisions.sqlite").write_bytes(b"no database" * 400)
+    assert "damaged" in refusal()
+    (folder / "decisions.sqlite").unlink()
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    assert "move them back there" in refusal()
+    table = (folder / "masks.csv").read_text()
+    (folder / "masks.csv").write_text(table.replace(B, A))
+    assert "a path twice" in refusal()
+    (folder / "masks.csv").write_text("path\nx\n")
+    assert "cannot be read" in refusal()
+    (folder / "masks.csv").unlink()
+    assert "interrupted" in refusal()
+    (folder / "masks.json").write_text("{")
+    (folder / "masks.csv").write_text(table)
+    assert "masks.json cannot be read" in refusal()

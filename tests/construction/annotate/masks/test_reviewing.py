@@ -1,0 +1,269 @@
+"""Reviewing masks as an annotator does it: keys, a brush, a polygon, fingers, and a server that is killed."""
+
+import numpy as np
+import pytest
+from drawn_masks import SIZE, disc, inside, save_masks
+from PIL import ImageDraw
+
+from counterground.masks import MaskDecisions, read_masks, standing
+
+A, B, C, D, E = (f"ox/grass/{name}.png" for name in "abcde")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return save_masks(tmp_path).folder
+
+
+def verdicts(folder):
+    return {path: decision.verdict for path, decision in standing(folder).items()}
+
+
+def frame(visitor, x, y):
+    """Where a point of the photo (pixels) is on the screen."""
+    box = visitor.page.locator("#view img").bounding_box()
+    return box["x"] + box["width"] * x / SIZE[0], box["y"] + box["height"] * y / SIZE[1]
+
+
+def drawn(folder, path):
+    return inside(folder / standing(folder)[path].mask)
+
+
+def start_drawing(visitor):
+    visitor.page.keyboard.press("d")
+    visitor.page.wait_for_selector("#tools:not([hidden])")
+
+
+def save(visitor):
+    before = visitor.shown()
+    visitor.page.keyboard.press("Enter")
+    visitor.page.wait_for_function(
+        "was => (document.querySelector('.view img')?.getAttribute('src') ?? '') !== was", arg=before
+    )
+    visitor.saved()
+
+
+def agreement(one, other):
+    """Intersection over union."""
+    return (one & other).sum() / (one | other).sum()
+
+
+def test_what_fails_a_check_comes_first_and_keys_decide(folder, serve, visit):
+    server = serve(folder)
+    ann = visit(server.links["ann"])
+    ann.see()
+    assert "too large: the object's area is above the limit" in ann.page.inner_text("#reason")
+    assert ann.page.inner_text("#left") == "5 left"
+    ann.press("a")
+    ann.page.wait_for_selector("[data-verdict=accepted]:disabled")  # e has no mask that could be accepted
+    assert "missing" in ann.page.inner_text("#reason")
+    ann.page.keyboard.press("a")
+    ann.press("l")
+    assert ann.page.locator("#reason").is_hidden()
+    ann.press("r")
+    second = ann.shown()
+    ann.press("a")
+    ann.press("u")
+    assert ann.shown() == second
+    assert "Before: accepted" in ann.page.inner_text("#before")
+    ann.page.get_by_role("button", name="Reject").click()
+    ann.page.wait_for_function("was => !document.querySelector('.view img').src.endsWith(was)", arg=second)
+    ann.press("a")
+    ann.page.wait_for_selector("[data-verdict=accepted]:disabled")  # the one that was put off comes back
+    ann.page.keyboard.press("r")
+    ann.page.wait_for_selector("#end:not([hidden])")
+    ann.saved()
+    assert verdicts(folder) == {A: "rejected", B: "rejected", C: "accepted", D: "accepted", E: "rejected"}
+    printed = server.stop()
+    assert "Stopped. 5 decisions (ann 5). 2 of 5 photos have a usable mask" in printed
+
+
+def test_a_brush_adds_and_erases_and_the_file_is_what_was_drawn(folder, serve, visit):
+    ann = visit(serve(folder).links["ann"])
+    ann.see()
+    ann.press("l")
+    start_drawing(ann)
+    mouse = ann.page.mouse
+    scale = ann.page.locator("#view img").bounding_box()["width"] / SIZE[0]
+    ann.page.evaluate("size => { const s = document.querySelector('#size'); s.value = size; "
+                      "s.dispatchEvent(new Event('input')); }", round(10 * scale))  # fmt: skip
+
+    def stroke(start, end):
+        mouse.move(*frame(ann, *start))
+        mouse.down()
+        mouse.move(*frame(ann, *end), steps=6)
+        mouse.up()
+
+    stroke((20, 20), (100, 20))
+    stroke((20, 70), (100, 70))
+    ann.page.keyboard.press("u")  # the second stroke
+    ann.page.keyboard.press("e")
+    stroke((60, 10), (60, 40))
+    save(ann)
+    found = drawn(folder, E)
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]] + 0.5
+    added = np.hypot(np.clip(x, 20, 100) - x, y - 20) < 5
+    erased = np.hypot(x - 60, np.clip(y, 10, 40) - y) < 5
+    assert found.shape == SIZE[::-1]
+    assert agreement(found, added & ~erased) > 0.98
+    assert not found[60:].any()
+
+
+def test_a_polygon_is_closed_by_its_first_corner_and_starts_from_the_mask(folder, serve, visit):
+    ann = visit(serve(folder).links["ann"])
+    ann.see()
+    for _ in range(2):
+        ann.press("l")
+    start_drawing(ann)
+    ann.page.keyboard.press("p")
+    for x, y in ((85, 10), (110, 10), (110, 40), (100, 60)):
+        ann.page.mouse.click(*frame(ann, x, y))
+    ann.page.keyboard.press("Backspace")  # takes back the last corner
+    ann.page.mouse.click(*frame(ann, 85, 40))
+    ann.page.mouse.click(*frame(ann, 85.5, 10.5))
+    assert ann.page.inner_text("#save").strip().endswith("Save")
+    save(ann)
+    assert list(verdicts(folder).values()) == ["redrawn"]
+    expected = disc()
+    ImageDraw.Draw(expected).rectangle((85, 10, 109, 39), fill=255)
+    assert agreement(drawn(folder, A), np.asarray(expected) > 127) > 0.97
+
+
+def test_an_empty_drawing_is_not_saved_and_one_that_is_left_is_kept(folder, serve, visit):
+    ann = visit(serve(folder).links["ann"])
+    ann.see()
+    start_drawing(ann)
+    ann.page.keyboard.press("c")
+    ann.page.keyboard.press("Enter")
+    ann.page.get_by_text("The mask is empty").wait_for()
+    ann.page.mouse.click(*frame(ann, 60, 45))
+    ann.page.keyboard.press("Escape")
+    assert ann.page.locator("#tools").is_hidden()
+    start_drawing(ann)
+    save(ann)
+    assert 0 < drawn(folder, C).mean() < 0.1
+    ann.press("u")
+    ann.saved()
+    assert verdicts(folder) == {}
+    start_drawing(ann)
+    save(ann)
+    assert 0 < drawn(folder, C).mean() < 0.1
+
+
+def test_one_finger_draws_and_two_zoom(folder, serve, visit):
+    ann = visit(serve(folder).links["ann"], has_touch=True)
+    ann.page.set_viewport_size({"width": 390, "height": 844})
+    ann.see()
+    ann.press("l")
+    start_drawing(ann)
+    touch = ann.context.new_cdp_session(ann.page)
+
+    def fingers(kind, *points):
+        down = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": down})
+
+    one, other = frame(ann, 50, 45), frame(ann, 70, 45)
+    fingers("touchStart", one)
+    fingers("touchStart", one, other)
+    fingers("touchMove", (one[0] - 60, one[1]), (other[0] + 60, other[1]))
+    fingers("touchEnd")
+    ann.page.wait_for_selector("#view[data-zoomed=true]")
+    ann.page.get_by_role("button", name="Fit to the window").tap()
+    ann.page.keyboard.press("Enter")
+    ann.page.get_by_text("The mask is empty").wait_for()  # fingers that zoom leave no stroke
+    fingers("touchStart", frame(ann, 30, 30))
+    fingers("touchMove", frame(ann, 90, 30))
+    fingers("touchEnd")
+    save(ann)
+    found = drawn(folder, E)
+    assert found[30, 31:89].all()
+    assert not found[80:].any()
+
+
+def test_a_killed_server_loses_nothing_and_goes_on(folder, serve, visit):
+    server = serve(folder)
+    ann = visit(server.links["ann"], outages=True)
+    ann.see()
+    ann.press("a")
+    ann.saved()
+    server.kill()
+    start_drawing(ann)
+    ann.page.mouse.click(*frame(ann, 60, 45))
+    ann.press("Enter")  # the drawing waits in the browser
+    ann.press("a")
+    ann.page.wait_for_selector("#saved[data-state=away]")
+    again = serve(folder)
+    assert again.port == server.port
+    ann.context.request.get(again.links["ann"])
+    ann.saved()
+    assert verdicts(folder) == {C: "accepted", E: "redrawn", A: "accepted"}
+    ann.page.reload()
+    ann.see()
+    assert ann.page.inner_text("#count").startswith("3 of 5")
+    ann.press("u")  # after a reload only the server knows what was last
+    ann.saved()
+    assert verdicts(folder) == {C: "accepted", E: "redrawn"}
+    assert read_masks(folder).usable == 5
+
+
+def test_two_annotators_share_the_work(folder, serve, visit):
+    server = serve(folder, annotators=["ann", "ben"])
+    ann, ben = (visit(server.links[name]) for name in ("ann", "ben"))
+    ann.see()
+    MaskDecisions(folder).decide(A, "accepted", annotator="ben", token="0" * 32)
+    ann.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    ben.page.wait_for_selector("#end:not([hidden])")  # the five are on the screen of ann
+    ann.page.wait_for_function("() => document.querySelector('#left').textContent === '4 left'")
+    for key in ("a", "r", "a"):
+        ann.press(key)
+    ann.page.keyboard.press("a")
+    ann.page.wait_for_selector("#end:not([hidden])")
+    ann.saved()
+    assert MaskDecisions(folder).made_since(0) == {"ben": 1, "ann": 4}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_has_a_name_and_can_be_read(folder, serve, visit, complaints, audit, scheme):
+    ann = visit(serve(folder).links["ann"], color_scheme=scheme, reduced_motion="reduce")
+    for width, height in ((1280, 800), (390, 844), (320, 640)):
+        ann.page.set_viewport_size({"width": width, "height": height})
+        ann.page.reload()
+        ann.see()
+        for key in ("o", "d", "p"):
+            ann.page.keyboard.press(key)
+            found = ann.page.evaluate(audit)
+            assert found == {
+                "nameless": [], "faint": [], "small": [], "headings": 1, "wide": 0, "unnamedPictures": 0,
+                "language": "en",
+            }, (key, width)  # fmt: skip
+            if width == 390:
+                assert complaints(ann.page) == [], key
+        save_button = ann.page.locator("#save").bounding_box()
+        assert save_button["y"] + save_button["height"] <= height
+        assert ann.page.locator(".stage").bounding_box()["height"] > height / 3 - 1
+
+
+def test_tint_and_outline_can_be_taken_off(folder, serve, visit):
+    ann = visit(serve(folder).links["ann"])
+    ann.see()
+    ann.press("l")
+    ann.press("l")
+    opaque = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
+      const canvas = document.querySelector('#overlay');
+      const copy = document.createElement('canvas');
+      Object.assign(copy, {width: canvas.width, height: canvas.height});
+      const context = copy.getContext('2d', {willReadFrequently: true});
+      context.drawImage(canvas, 0, 0);
+      const {data} = context.getImageData(0, 0, copy.width, copy.height);
+      let count = 0;
+      for (let place = 3; place < data.length; place += 4) count += data[place] > 0;
+      done(count);
+    })))"""
+    counts = [ann.page.evaluate(opaque)]
+    for _ in range(3):
+        ann.page.keyboard.press("o")
+        counts.append(ann.page.evaluate(opaque))
+    tinted, outlined, nothing, again = counts
+    assert tinted > 10 * outlined > 0
+    assert nothing == 0
+    assert again == tinted

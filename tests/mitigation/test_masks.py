@@ -1,0 +1,53 @@
+"""Methods that need masks: the object alone on grey, and the background alone."""
+
+import numpy as np
+import polars as pl
+import pytest
+from planted_photos import Planted, planted_benchmark
+
+import counterground as cg
+from counterground.errors import CounterGroundError
+from counterground.mitigation import Mended, Mitigation
+
+
+def test_the_object_alone_has_no_background_to_believe(tmp_path):
+    benchmark = planted_benchmark(masks=tmp_path)
+    found = cg.mitigate(
+        benchmark, Planted(), ["foreground", "background-subtraction"], out=tmp_path / "run", figure=False
+    )
+    alone, subtracted = found.record.methods
+    assert [setting["share"] for setting in alone.settings] == [1.0] * 3
+    assert alone.mended.drop.value < 0.2
+    assert alone.gain.significant
+    assert subtracted.gain.value > 0.3
+
+
+def test_a_method_gets_the_features_of_both_parts(tmp_path):
+    seen = []
+
+    def look(data):
+        seen.append((data.features, data.foreground_features, data.background_features))
+        return Mended(weight=data.scale * data.head, inputs={"photo": 0.0, "background": 1.0})
+
+    method = Mitigation("look", "", "", look, needs=frozenset({"masks"}))
+    found = cg.mitigate(
+        planted_benchmark(masks=tmp_path), Planted(), method, out=tmp_path / "run", figure=False
+    )
+    photo, foreground, background = seen[0]
+    assert photo.shape == foreground.shape == background.shape
+    assert not np.allclose(photo, foreground)
+    assert found.record.methods[0].mended.counter.value == 0  # the background alone names its own class
+
+
+@pytest.mark.parametrize("damage", ["some", "broken"])
+def test_masks_that_do_not_serve_are_refused_in_one_line(tmp_path, damage):
+    benchmark = planted_benchmark(masks=tmp_path)
+    if damage == "some":
+        column = pl.when(pl.int_range(pl.len()) < 2).then(None).otherwise("mask").alias("mask")
+        benchmark = cg.Benchmark(
+            benchmark.name, benchmark.root, benchmark.photos.with_columns(column), benchmark.label_space
+        )
+    else:
+        (tmp_path / "mask-0.png").write_bytes(b"no picture")
+    with pytest.raises(CounterGroundError, match=r"2 photos of planted have none|cannot be shown alone"):
+        cg.mitigate(benchmark, Planted(), "foreground", out=tmp_path / "run", watermark=False)
