@@ -109,7 +109,9 @@ def test_the_effect_of_the_background_stands_beside_the_drop(made, answers):
     )
     answer = answers("planted", "planted swapped")[DROP]
     drop = said(own["observed_drop"]).replace(" points", "")
-    assert answer.startswith(f"{said(own['background_effect'])}, of {drop}. That much is lost by one when")
+    assert answer.startswith(
+        f"{said(own['background_effect'])}, of a drop of {drop}. That much is lost by one when"
+    )
     assert f"Size and position: {said(own['size_effect']).replace(' points', '')}." in answer
     assert f"Rest: {said(own['rest']).replace(' points', '')}." in answer
     assert answer.endswith("Measured with the objects of 12 of the 108 photos.")
@@ -123,7 +125,7 @@ def test_the_answer_is_no_stronger_than_the_interval(made, tmp_path, model):
     page = words(write_report([alone], tmp_path / "report.html", photos=False).read_text())
     answer = page.partition(DROP)[2].lstrip()
     if own["low"] > 0:
-        assert answer.startswith(f"{said(own)}, of ")
+        assert answer.startswith(f"{said(own)}, of a drop of ")
     elif own["high"] < 0:
         assert answer.startswith("None.")
         assert f"are gained by {model} when" in answer

@@ -199,7 +199,7 @@ def _decomposed(model: ModelEffects) -> tuple[str, str]:
     if effect.value < 0:
         gained = Estimate(-effect.value, -effect.high, -effect.low)
         return "None.", f"{gained.text} points {gained.interval} are gained by {loses}. {_other_parts(model)}"
-    whole = f", of {drop.text} {drop.interval}".rstrip() if drop.value is not None else ""
+    whole = f", of a drop of {drop.text} {drop.interval}".rstrip() if drop.value is not None else ""
     share = model.get("background_share")
     portion = f": {share.text} % {share.interval} of the drop" if share.value is not None else ""
     return f"{size}{whole}.", f"That much is lost by {loses}{portion}. {_other_parts(model)}"

@@ -187,12 +187,10 @@ def _groups(runs: Sequence[Run]) -> list[_Group]:
     another version, or to the only one. Where there is none, a mitigated run makes one with the model as it
     is, and composites make one of their own.
     """
-    swapped = [run for run in runs if run.info.intervention is not None]
-    mended = [run for run in runs if (run.path / MITIGATION_FILE).is_file()]
     groups: list[_Group] = []
-    for run in runs:
-        if run not in swapped and run not in mended:
-            _join(groups, run).runs.append(run)
+    plain, swapped, mended = _kinds(runs)
+    for run in plain:
+        _join(groups, run).runs.append(run)
     for run in mended:
         home = _home(groups, run.info.benchmark)
         if home is None:
@@ -208,6 +206,15 @@ def _groups(runs: Sequence[Run]) -> list[_Group]:
             home.runs.append(run)
         home.swapped.append(run)
     return groups
+
+
+def _kinds(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:
+    """Return the runs on photos as they are, those on composites, and those of mitigations."""
+    kinds: tuple[list[Run], list[Run], list[Run]] = ([], [], [])
+    for run in runs:
+        is_swapped, is_mended = run.info.intervention is not None, (run.path / MITIGATION_FILE).is_file()
+        kinds[1 if is_swapped else 2 if is_mended else 0].append(run)
+    return kinds
 
 
 def _join(groups: list[_Group], run: Run) -> _Group:

@@ -180,7 +180,7 @@ def make_section(
     facts = class_facts(photos, words)
     count = photos["path"].n_unique()
     marks = _marks_by_weights(runs, known, rows)
-    causes = _causes(swapped, marks, None if runs[0] in swapped else benchmark, count, len(rows))
+    causes = _causes(swapped, marks, None if runs[0].info.intervention else benchmark, count, len(rows))
     cures = [_cures(run, marks, benchmark) for run in mended]
     return Section(
         number=number,
