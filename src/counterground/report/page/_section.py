@@ -333,12 +333,11 @@ def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> li
     found = [measure for measure in measures(models) if measure.metric not in others]
     if words.is_drop:
         return found
-    left, right, _ = words.titles
     keys = (*words.contrast.side_keys, words.contrast.difference_key)
     meanings = (
-        f"Accuracy on {left}.",
-        f"Accuracy on {right}.",
-        f"Accuracy on {left} minus accuracy on {right}, in points.",
+        f"Accuracy on {words.left}.",
+        f"Accuracy on {words.right}.",
+        f"Accuracy on {words.left} minus accuracy on {words.right}, in points.",
     )
     own = [Measure(*key, title, said) for key, title, said in zip(keys, words.titles, meanings, strict=True)]
     return [*own, *(measure for measure in found if measure.group is None and measure.metric != DROP.name)]
