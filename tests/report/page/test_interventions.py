@@ -1,6 +1,8 @@
 """Swapped backgrounds and mitigations on the page: two answers, and a part of the section for each."""
 
+import json
 import re
+import shutil
 
 import numpy as np
 import polars as pl
@@ -171,6 +173,18 @@ def test_mitigations_that_do_not_help_are_said_not_to(answers):
     answer = answers("planted", "planted in vain")[SMALLER]
     assert answer.startswith("Not template-ensemble. Its drop of ")
     assert "does not become significantly smaller" in answer
+
+
+def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp_path):
+    folder = shutil.copytree(made["planted mended"].path, tmp_path / "run")
+    record = json.loads((folder / "mitigation.json").read_text())
+    record["methods"][1]["cost"] = record["methods"][1]["gain"]
+    (folder / "mitigation.json").write_text(json.dumps(record))
+    page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
+    answer = words(page).partition(SMALLER)[2].lstrip()
+    assert answer.startswith("None without losing common accuracy.")
+    assert "More than half of it is accuracy lost on common photos with text-projection" in answer
+    assert "smaller by loss" in page
 
 
 def test_what_was_not_measured_has_the_command_that_would_tell(answers):

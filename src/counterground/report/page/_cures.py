@@ -32,6 +32,11 @@ class Method(NamedTuple):
         """Whether the drop is significantly smaller."""
         return _helps(self.record)
 
+    @property
+    def loses(self) -> bool:
+        """Whether it is so mostly because accuracy on common photos is lost."""
+        return _loses(self.record)
+
 
 class CurePoint(NamedTuple):
     """A method in the chart, in its units: point, intervals of cost and gain, name and the line to it."""
@@ -76,6 +81,12 @@ class Cures:
     other_photos: str | None
 
     @property
+    def sentences(self) -> list[str]:
+        """What the table says, and which methods lose as well."""
+        losses = _losses([each.record for each in self.methods if each.helps]).strip()
+        return [*self.record.sentences, *([losses] if losses else [])]
+
+    @property
     def left_out(self) -> list[tuple[str, str]]:
         """Methods that could not be used, and why."""
         return list(self.record.left_out.items())
@@ -111,25 +122,36 @@ def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
     record = found.record
     drop = record.unmended.drop.estimate
     methods = counted(len(record.methods), "method")
-    helping = sorted(filter(_helps, record.methods), key=_gained_on_counter)
     whose = "Its drop" if record.model == lead else f"The drop of {record.model}"
     size = f"{whose} of {drop.text} points {drop.interval}".rstrip()
     tests = f"Holm-corrected over all tests of {methods}, on photos not used for fitting or choosing"
-    if helping:
-        named, rest = helping[:_NAMED], len(helping) - _NAMED
-        names = ", ".join(each.name for each in named)
-        answer = f"{names} and {rest} more." if rest > 0 else f"{names}."
-        changes = "; ".join(map(_change, named))
-        reason = f"{size} becomes significantly smaller ({tests}): {changes} on common photos."
-        reason += "".join(map(_grown, named))
+    smaller = sorted(filter(_helps, record.methods), key=_gained_on_counter)
+    mended = [each for each in smaller if not _loses(each)]
+    if not smaller:
+        answer = f"None of {methods} tried." if len(record.methods) > 1 else f"Not {record.methods[0].name}."
+        nearest = min(record.methods, key=_gained_on_counter)
+        reason = f"{size} does not become significantly smaller ({tests}). Nearest: {_changes([nearest])}."
     else:
-        answer = (
-            f"None of {methods} does." if len(record.methods) > 1 else f"{record.methods[0].name} does not."
-        )
-        best = min(record.methods, key=_gained_on_counter)
-        nearest = f"Nearest: {_change(best)} on common photos."
-        reason = f"{size} does not become significantly smaller ({tests}). {nearest}"
+        answer = _names(mended) if mended else "None without losing common accuracy."
+        named = (mended or smaller)[:_NAMED]
+        reason = f"{size} becomes significantly smaller ({tests}): {_changes(named)}."
+        reason += _losses(smaller) + "".join(map(_grown, named))
     return Answer(CURE, answer, " ".join(filter(None, [reason, found.other_photos])))
+
+
+def _names(methods: Sequence[MethodRecord]) -> str:
+    names, rest = ", ".join(each.name for each in methods[:_NAMED]), len(methods) - _NAMED
+    return f"{names} and {rest} more." if rest > 0 else f"{names}."
+
+
+def _losses(methods: Sequence[MethodRecord]) -> str:
+    """Name the methods that make a drop smaller mostly by losing accuracy on common photos."""
+    losing = [each.name for each in methods if _loses(each)]
+    if not losing:
+        return ""
+    return (
+        f" More than half of it is accuracy lost on common photos with {', '.join(losing)} (point estimates)."
+    )
 
 
 def _gained_on_counter(method: MethodRecord) -> float:
@@ -141,9 +163,17 @@ def _helps(method: MethodRecord) -> bool:
     return method.gain.significant and (method.gain.value or 0.0) > 0
 
 
-def _change(method: MethodRecord) -> str:
-    gain, cost = method.gain.estimate, method.cost.estimate
-    return f"{method.name} by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}"
+def _loses(method: MethodRecord) -> bool:
+    """Whether more than half of a gain is accuracy lost on common photos, by point estimates."""
+    return (method.cost.value or 0.0) > HALF * (method.gain.value or 0.0)
+
+
+def _changes(methods: Sequence[MethodRecord]) -> str:
+    said = []
+    for each in methods:
+        gain, cost = each.gain.estimate, each.cost.estimate
+        said.append(f"{each.name} by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}")
+    return f"{'; '.join(said)} on common photos"
 
 
 def _grown(method: MethodRecord) -> str:
