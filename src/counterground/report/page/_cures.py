@@ -150,7 +150,7 @@ def _losses(methods: Sequence[MethodRecord]) -> str:
     if not losing:
         return ""
     return (
-        f" More than half of it is accuracy lost on common photos with {', '.join(losing)} (point estimates)."
+        f" More than half of this is accuracy lost on common photos with {', '.join(losing)} (point estimates)."
     )
 
 
