@@ -16,7 +16,6 @@ from counterground.cli._options import contrast_option, out_option, photo_budget
         counterground report runs/first -o report.html
         counterground report runs/a runs/b --benchmark my-photos -o report.html
         counterground report runs/pairs --discovery pairs -o report.html
-        counterground report runs/first runs/swap runs/mended -o report.html
         counterground report runs/first --contrast drop -o report.html
     """,
 )
