@@ -152,7 +152,8 @@ def test_costs_of_editing_beyond_2_points_are_said_and_marked(made, written):
     assert large
     page = written("discs swapped").read_text()
     assert page.count(">beyond ±2</span>") == len(large)  # the other networks lose nothing
-    assert "Marked: editing alone changes accuracy" in page
+    assert "Marked: placebos beyond 2 points." in page
+    assert "Placebos beyond 2 points: " not in words(page)  # of the network that the verdict is about
 
 
 def test_mitigations_that_help_are_named_with_gain_and_cost(made, answers):

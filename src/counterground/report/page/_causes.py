@@ -201,7 +201,7 @@ def _decomposed(model: ModelEffects) -> tuple[str, str]:
         return "None.", f"{gained.text} points {gained.interval} are gained by {loses}. {_other_parts(model)}"
     whole = f", of a drop of {drop.text} {drop.interval}".rstrip() if drop.value is not None else ""
     share = model.get("background_share")
-    portion = f": {share.text} % {share.interval} of the drop" if share.value is not None else ""
+    portion = f": {share.text}\u00a0% {share.interval} of the drop" if share.value is not None else ""
     return f"{size}{whole}.", f"That much is lost by {loses}{portion}. {_other_parts(model)}"
 
 
@@ -238,7 +238,7 @@ def _placebo_warning(model: ModelEffects) -> str:
         f"{EFFECTS[name][0].lower()}{EFFECTS[name][1:]} {cost.signed} {cost.interval}".rstrip()
         for name, cost in model.placebos
     )
-    return f"Editing alone changes accuracy by more than 2 points: {said}."
+    return f"Placebos beyond 2 points: {said}."
 
 
 def _about(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:
