@@ -19,6 +19,7 @@ from counterground.results import read_mitigation, select_models
 
 DROP, SMALLER = "How much of the drop is the background?", "What would make it smaller?"
 MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
+COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
 QUICK = {"label_space": "benchmark", "report": False}
 
 
@@ -126,6 +127,8 @@ def test_the_answer_is_no_stronger_than_the_interval(made, tmp_path, model):
     (alone,) = select_models({run.path: run}, [model]).values()
     page = words(write_report([alone], tmp_path / "report.html", photos=False).read_text())
     answer = page.partition(DROP)[2].lstrip()
+    costs = figures(run, model, *COSTS).values()
+    assert ("Placebos beyond 2 points: " in answer) == any(abs(cost["value"]) > 0.02 for cost in costs)
     if own["low"] > 0:
         assert answer.startswith(f"{said(own)}, of a drop of ")
     elif own["high"] < 0:
@@ -147,13 +150,12 @@ def test_composites_of_another_set_of_photos_are_said_to_be(made, answers):
 
 
 def test_costs_of_editing_beyond_2_points_are_said_and_marked(made, written):
-    costs = figures(made["discs swapped"], "coin", "pasted_cost", "refilled_cost", "same_label_cost")
+    costs = figures(made["discs swapped"], "coin", *COSTS)
     large = [row for row in costs.values() if abs(row["value"]) > 0.02]
     assert large
     page = written("discs swapped").read_text()
     assert page.count(">beyond ±2</span>") == len(large)  # the other networks lose nothing
     assert "Marked: placebos beyond 2 points." in page
-    assert "Placebos beyond 2 points: " not in words(page)  # of the network that the verdict is about
 
 
 def test_mitigations_that_help_are_named_with_gain_and_cost(made, answers):
