@@ -149,7 +149,8 @@ def _losses(methods: Sequence[MethodRecord]) -> str:
     losing = [each.name for each in methods if _loses(each)]
     if not losing:
         return ""
-    return f" More than half of this is accuracy lost on common photos with {', '.join(losing)} (point estimates)."
+    names = ", ".join(losing)
+    return f" More than half of this is accuracy lost on common photos with {names} (point estimates)."
 
 
 def _gained_on_counter(method: MethodRecord) -> float:
