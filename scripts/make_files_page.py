@@ -24,9 +24,13 @@ from counterground.photos import MANIFEST_SCHEMA, QUESTION_SCHEMA, Discovered, L
 from counterground.pool import CANDIDATE_SCHEMA, DECISION_SCHEMA, PHOTO_SCHEMA, SIGNAL_SCHEMA
 from counterground.results import (
     PREDICTIONS_SCHEMA,
+    Accuracies,
     BenchmarkRecord,
     CountsRecord,
+    ExportedHead,
     LabelSpaceRecord,
+    MethodRecord,
+    MitigationRecord,
     ModelRecord,
     PositionsRecord,
     RunInfo,
@@ -215,6 +219,42 @@ RECORDS = {
     "same_option": "share of photos where all rotations chose the same option",
     "unparsable": "generated answers that are no letter of an option",
 }
+MITIGATION = {
+    "model": "what tables call it",
+    "benchmark": "name and version of the photos",
+    "contrast": "`common` is its left side, `counter` its right one, `drop` the difference",
+    "parts": "`photos` and `clusters` of each part; the parts take turns to fit, choose and judge",
+    "seed": "of the parts, and of what methods draw",
+    "unmended": "the model itself on the same photos, below",
+    "methods": "one record each, below",
+    "left_out": "methods that could not be used, and why",
+    "side_effects": "of the record: what each is; of accuracies: the drops, by name",
+    "not_measured": "side effects that were not, and why",
+    "notes": "what else readers must know",
+    "name": "of the method",
+    "title": "what it does",
+    "source": "who proposed it",
+    "group_labels": "whether labels of backgrounds or groups were `used` or `not used`, to `fit` and to "
+    "`choose`",
+    "chosen_by": "the criterion on the choosing photos; null: there was one setting",
+    "tried": "how many settings were",
+    "settings": "the chosen one of each part",
+    "mended": "the mended model, below",
+    "cost": "accuracy on common photos, of the model less the mended one, paired",
+    "gain": "the drop, of the model less the mended one, paired",
+    "relief": "the same for each side effect; below 0 the other reliance has grown",
+    "head": "what was exported, below; null: `not_exported` says why",
+    "not_exported": "why there is no file",
+    "cpu_seconds": "processor time of fitting and choosing, all cores together",
+    "common": "balanced accuracy on common photos",
+    "counter": "on counter photos",
+    "drop": "the difference",
+    "worst_group": "accuracy in the class and group where it is lowest, a fraction",
+    "file": "relative to the run",
+    "setting": "that most parts chose",
+    "photos": "that it was fitted on: all, so it is not the one that was judged",
+    "clusters": "of these photos",
+}
 SPACE = {
     "name": "its name",
     "names": "the names, in the order that indices count",
@@ -245,13 +285,13 @@ def _names(columns: Iterable[str], *tables: str) -> str:
     return _listed(((name, _meaning(name, tables)) for name in columns), ("column", "meaning"))
 
 
-def _record(record: type[BaseModel]) -> str:
+def _record(record: type[BaseModel], meanings: Mapping[str, str] = RECORDS) -> str:
     lines = ["| field | type | meaning |", "|---|---|---|"]
     for name, field in record.model_fields.items():
         kind = field.annotation
         text = kind.__name__ if isinstance(kind, type) and not getattr(kind, "__args__", ()) else str(kind)
         text = re.sub(r"counterground\.[\w.]*\.|typing\.", "", text).replace("| None", "or null")
-        lines.append(f"| `{name}` | {text} | {RECORDS[name]} |")
+        lines.append(f"| `{name}` | {text} | {meanings[name]} |")
     return "\n".join(lines)
 
 
@@ -312,6 +352,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "model record": partial(_record, ModelRecord),
     "counts record": partial(_record, CountsRecord),
     "positions record": partial(_record, PositionsRecord),
+    "mitigation": partial(_record, MitigationRecord, MITIGATION),
+    "mitigation method": partial(_record, MethodRecord, MITIGATION),
+    "accuracies": partial(_record, Accuracies, MITIGATION),
+    "exported head": partial(_record, ExportedHead, MITIGATION),
     "label space": _label_space,
     "unreadable": partial(_names, _UNREADABLE, "unreadable"),
     "answers": partial(_names, _ANSWERS),

@@ -20,6 +20,11 @@ def test_the_object_alone_has_no_background_to_believe(tmp_path):
     assert alone.mended.drop.value < 0.2
     assert alone.gain.significant
     assert subtracted.gain.value > 0.3
+    assert not (found.run.path / "heads").exists()
+    for each in found.record.methods:
+        assert each.head is None
+        assert "masked photos" in each.not_exported
+    assert len({model.fingerprint for model in found.run.info.models}) == 3
 
 
 def test_a_method_gets_the_features_of_both_parts(tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmar
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
 from counterground.mitigation import Mended, Mitigation
+from counterground.photos import Discovered
 from counterground.results import read_mitigation
 
 ROOM = Path(cg.__file__).parent / "mitigation"
@@ -163,6 +166,23 @@ def test_the_run_says_how_to_repeat_it(mended):
     assert command.startswith("counterground mitigate BENCHMARK -m ")
     assert command.count(" -m ") == 1
     assert command.count(" --method ") == len(mended.record.methods)
+    assert "--seed" not in command
+
+
+def test_another_seed_is_repeated_too(planted, tmp_path):
+    from counterground.results import repeat_command
+
+    found = cg.mitigate(
+        planted, Planted(), "sage-set", out=tmp_path / "run", watermark=False, figure=False, seed=3
+    )
+    assert " --seed 3 " in repeat_command(found.run)
+
+
+def test_every_file_is_on_the_page_about_files(mended):
+    page = (Path(__file__).parents[2] / "docs" / "files.md").read_text("utf-8")
+    for file in mended.run.path.glob("**/*.*"):
+        name = re.sub(r".*-all-photos", "METHOD-all-photos", file.name)
+        assert re.search(rf"^#.*{re.escape(name)}", page, re.MULTILINE) or name == "captions.md", name
 
 
 def test_a_report_of_the_run_has_every_model(mended, tmp_path):
@@ -246,6 +266,7 @@ def _broken(data):
     [
         (Planted, "dfrr", {}, "There is no method 'dfrr'.*Did you mean 'dfr'"),
         (Planted, (), {}, "No method was named"),
+        (Planted, [3], {}, "A method is a name or a Mitigation, not int"),
         (PlantedClassifier, "roboshot", {}, "roboshot needs a model with texts, and PlantedClassifier is"),
         (Planted, "roboshot", {"background": None}, "needs labels of backgrounds, and planted has none"),
         (Planted, "foreground", {}, "needs masks of the objects, and planted has none"),
@@ -271,3 +292,108 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path, model, methods, chang
 def test_a_model_whose_head_is_fitted_is_refused(planted, tmp_path):
     with pytest.raises(UsageError, match="has no head of its own"):
         cg.mitigate(planted, "efficientnet-lite0?head=knn", "all", out=tmp_path / "run")
+
+
+def test_each_text_is_encoded_once(planted, tmp_path):
+    class Counting(Planted):
+        def encode_texts(self, texts):
+            seen.extend(texts)
+            return super().encode_texts(texts)
+
+    seen: list[str] = []
+    cg.mitigate(
+        planted,
+        Counting(),
+        ["sage", "sage-set", "template-ensemble", "text-calibration"],
+        out=tmp_path / "run",
+        watermark=False,
+        figure=False,
+    )
+    assert len(seen) > 300
+    assert max(Counter(seen).values()) <= 2  # once more for the model's own head
+
+
+def test_another_run_in_the_folder_leaves_no_head_and_no_figures_of_the_first(planted, tmp_path):
+    out = tmp_path / "run"
+    cg.mitigate(planted, Planted(), ["prototypes", "sage-set"], out=out, watermark=False)
+    assert len(list((out / "figures").glob("mitigation.*"))) == 2
+    cg.mitigate(planted, Planted(), "sage-set", out=out, watermark=False, figure=False, overwrite=True)
+    assert [file.name for file in (out / "heads").iterdir()] == ["sage-set-all-photos.safetensors"]
+    assert not list((out / "figures").glob("mitigation.*"))
+    cg.evaluate(planted, Planted(), out=out, report=False, overwrite=True)
+    assert not list((out / "heads").iterdir())
+    with pytest.raises(CounterGroundError, match=r"has no mitigation\.json"):
+        read_mitigation(out)
+
+
+def test_a_run_that_was_killed_while_it_replaced_another_may_be_repeated(planted, tmp_path):
+    out = tmp_path / "run"
+    cg.mitigate(planted, Planted(), "sage-set", out=out, watermark=False)
+    for name in ("run.json", "mitigation.json", "predictions.parquet"):
+        (out / name).unlink()
+    again = cg.mitigate(planted, Planted(), "sage-set", out=out, watermark=False)
+    assert read_mitigation(out) == again.record
+
+
+@pytest.mark.parametrize("name", ["mitigation.json", "heads/sage-set-all-photos.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", None])
+def test_a_damaged_file_is_named(planted, tmp_path, name, content):
+    out = tmp_path / "run"
+    cg.mitigate(planted, Planted(), "sage-set", out=out, watermark=False, figure=False)
+    file = out / name
+    file.write_bytes(file.read_bytes()[:-7] if content is None else content)
+    with pytest.raises(CounterGroundError, match=file.name):
+        read_mitigation(out) if name.endswith("json") else cg.read_head(file)
+
+
+@pytest.mark.parametrize(("split", "told"), [("none", True), ("half", False)])
+def test_pairs_chosen_on_the_judged_photos_are_said_to_be(planted, tmp_path, split, told):
+    discovery = Discovered("a referee", split, 5.0, "planted@12345678", "planted")
+    found = cg.mitigate(
+        replace(planted, discovery=discovery),
+        Planted(),
+        "sage-set",
+        out=tmp_path / "run",
+        watermark=False,
+        figure=False,
+    )
+    assert any("on these very photos" in note for note in found.record.notes) == told
+    assert set(found.record.notes) <= set(found.run.info.warnings)
+
+
+def test_photos_without_clusters_are_paired_with_their_marked_copies(tmp_path):
+    alone = [f"photo {number}" for number in range(108)]
+    figures = []
+    for name, cluster in (("none", None), ("alone", alone)):
+        found = cg.mitigate(
+            planted_benchmark(cluster=cluster),
+            Planted(),
+            "sage-set",
+            out=tmp_path / name,
+            figure=False,
+            seed=1,
+        )
+        figure = found.record.unmended.side_effects["watermark"]
+        figures.append((figure.value, figure.low, figure.high))
+    assert figures[0] == pytest.approx(figures[1])
+
+
+def test_parts_whose_photos_cannot_be_read_are_refused(tmp_path):
+    benchmark = planted_benchmark(masks=tmp_path)
+    for path in benchmark.photos.filter(group="common")["path"]:
+        benchmark.photo_path(path).write_bytes(b"no picture")
+    with pytest.raises(CounterGroundError, match="No common photo of one of the 3 parts can be read"):
+        cg.mitigate(benchmark, Planted(), "sage-set", out=tmp_path / "run", watermark=False, figure=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("../outside", {}, "is no name of a method"),
+        ("empty", {"c": ()}, "c has no value to try"),
+        ("numbers", {"c": (np.float32(1),)}, "c takes numbers and texts"),
+    ],
+)
+def test_a_record_that_cannot_work_is_refused_when_it_is_made(name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        Mitigation(name, "", "", _grey, settings=settings)

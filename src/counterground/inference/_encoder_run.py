@@ -7,17 +7,17 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from counterground.errors import UsageError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
 from counterground.inference._evaluate import encode_all, finish_run, make_request, record_of
-from counterground.inference._heads import Head
+from counterground.inference._heads import Head, encode_texts
 from counterground.inference._predict import candidate_masks, predict_scored
 from counterground.inference._ready import ReadyEncoder, make_ready
 from counterground.inference._record import ModelOutcome, check_free
@@ -27,6 +27,7 @@ from counterground.inference.request import CandidateLabels, Settings
 from counterground.inference.store import Features
 from counterground.models import (
     AnyModel,
+    DualEncoder,
     Encoder,
     Generative,
     NamedModel,
@@ -70,6 +71,7 @@ class EncoderRun:
     features: Features
     hash: str
     started: float
+    _texts: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def benchmark(self) -> Benchmark:
@@ -111,6 +113,18 @@ class EncoderRun:
             batch_size=settings.batch_size,
             show_progress=settings.show_progress,
         )
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Return embeddings ``[t, dim]`` by a dual encoder, which encodes each text once in a run.
+
+        Raises:
+            CounterGroundError: the model fails, or has no texts.
+        """
+        if not isinstance(self.model, DualEncoder):
+            raise CounterGroundError(f"{self.model.display_name} encodes no texts.")
+        if new := [text for text in dict.fromkeys(texts) if text not in self._texts]:
+            self._texts.update(zip(new, encode_texts(self.model, new), strict=True))
+        return np.stack([self._texts[text] for text in texts])
 
     def own(self, features: Features | None = None) -> pl.DataFrame:
         """Return the predictions of the model with its own head."""

@@ -103,14 +103,19 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
     path = cache / f"{key.hexdigest()[:32]}.head"
     if (kept := read_checked(path)) is not None:
         return np.asarray(safetensors.numpy.load(kept)["head"])
-    embeddings = _encode_texts(model, prompts).reshape(len(texts), len(templates), -1)
+    embeddings = encode_texts(model, prompts).reshape(len(texts), len(templates), -1)
     mean = embeddings.mean(axis=1, dtype=np.float32)
     head = np.ascontiguousarray((mean / np.linalg.norm(mean, axis=1, keepdims=True)).T)
     write_checked(path, safetensors.numpy.save({"head": head}))
     return head
 
 
-def _encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
+def encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
+    """Return embeddings ``[t, dim]`` of texts.
+
+    Raises:
+        CounterGroundError: the model fails, or returns something else.
+    """
     try:
         embedded = model.encode_texts(prompts)
     except CounterGroundError:

@@ -41,6 +41,14 @@ _ENOUGH, _TIES = 10, 0.01
 _BIASED = 0.1  # by so much more often than it would be without a bias one position was chosen
 _SLIPS = 10  # names that a warning lists
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
+_BESIDE = (
+    "answers.parquet",
+    "examples.png",
+    "report.html",
+    "mitigation.*",
+    "figures/mitigation.*",
+    "heads/*-all-photos.safetensors",
+)
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
 
 
@@ -160,9 +168,13 @@ def generated_answers(outcomes: Sequence[ModelOutcome]) -> pl.DataFrame | None:
 def write_run(
     run: Run, space: LabelSpace, unreadable: pl.DataFrame, answers: pl.DataFrame | None = None
 ) -> None:
-    """Write the files of a run, each atomically; ``run.json`` is removed first and written last."""
-    for name in ("run.json", "answers.parquet", "examples.png", "report.html"):  # the others are replaced
-        (run.path / name).unlink(missing_ok=True)
+    """Write the files of a run, each atomically; ``run.json`` is removed first and written last.
+
+    What an earlier run in the folder had beside these files goes with it.
+    """
+    for pattern in ("run.json", *_BESIDE):  # the others are replaced
+        for file in run.path.glob(pattern):
+            file.unlink(missing_ok=True)
     if answers is not None:
         write_parquet(run.path / "answers.parquet", answers)
     write_text(run.path / "unreadable.csv", unreadable.write_csv())

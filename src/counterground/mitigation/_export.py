@@ -19,6 +19,8 @@ def obstacle(mended: Mended) -> str | None:
     """Say why a head cannot be written; None where it can."""
     if mended.feature_hook is not None or mended.logit_hook is not None:
         return "it calls a function, which no file of numbers holds"
+    if dict(mended.inputs) != {"photo": 1.0}:
+        return "it reads features of masked photos, and a file has the head for those of whole photos alone"
     return None
 
 
@@ -30,6 +32,8 @@ def write_head(mended: Mended, path: Path, about: dict[str, Any]) -> None:
     """
     import safetensors.numpy
 
+    if reason := obstacle(mended):
+        raise CounterGroundError(f"This head cannot be written: {reason}.")
     arrays = {name: getattr(mended, name) for name in _ARRAYS}
     tensors = {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items() if a is not None}
     metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}

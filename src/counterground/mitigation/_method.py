@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -121,7 +123,12 @@ class Mitigation:
             balanced accuracy chooses. Unless they are used to fit it, ``fit`` does not see them.
         needs: ``"texts"`` (a text tower), ``"backgrounds"`` (labels of backgrounds, if only their names),
             ``"masks"`` (of the objects): without one of these it is refused.
-        settings: the values that are tried; of these the best on the choosing photos is taken.
+        settings: the values (numbers, texts) that are tried; of these the best on the choosing photos is
+            taken.
+
+    Raises:
+        ValueError: the name has other characters than lower-case letters, digits and hyphens; a setting has
+            no values, or others than JSON holds.
     """
 
     name: str
@@ -131,3 +138,14 @@ class Mitigation:
     group_labels: GroupLabels = "none"
     needs: frozenset[Need] = frozenset()
     settings: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.name):
+            raise ValueError(f"{self.name!r} is no name of a method: lower-case letters, digits and hyphens.")
+        for name, values in self.settings.items():
+            try:
+                json.dumps(list(values))
+            except TypeError as error:
+                raise ValueError(f"{self.name}: {name} takes numbers and texts: {error}.") from error
+            if not len(values):
+                raise ValueError(f"{self.name}: {name} has no value to try.")

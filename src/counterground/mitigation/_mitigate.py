@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 import warnings
 from collections import Counter
@@ -135,7 +136,8 @@ def mitigate_model(
         used = {name for each in tried for head in each.heads for name in head.inputs}
         marked = bench.inputs_of(Watermarked(run.model), used) if watermark else None
         heads = {each.method.name: each.final for each in tried}
-        written = run.write([_outcome(each, bench) for each in tried], [_WARNING, *_notes(rotation)])
+        told = [_WARNING, *_notes(benchmark, rotation)]
+        written = run.write([_outcome(each, bench) for each in tried], told)
         record = _record(bench, written, tried, left_out, marked)
     for each in record.methods:
         if each.head is not None:
@@ -161,7 +163,7 @@ def _sides(benchmark: Benchmark) -> tuple[Contrast, np.ndarray]:
         raise UsageError(
             f"{benchmark.name} has no class with photos on both sides of {contrast}, so there is no drop "
             "to make smaller. To choose common and counter backgrounds: counterground discover BENCHMARK "
-            "--referee MODEL --split none --out PAIRS"
+            "--referee MODEL --split swap --out PAIRS"
         )
     return contrast, side
 
@@ -184,7 +186,19 @@ class _Bench:
 
     @cached_property
     def folds(self) -> list[Fold]:
-        return self.rotation.folds(self.run.features.readable)
+        """The folds, of photos that could be read.
+
+        Raises:
+            UsageError: with the others, all photos of a side in one of the parts are gone.
+        """
+        folds = self.rotation.folds(self.run.features.readable)
+        for name in ("common", "counter"):
+            if not all((self.side[fold.judge] == name).any() for fold in folds):
+                raise UsageError(
+                    f"No {name} photo of one of the {PARTS} parts can be read: replace the photos that "
+                    "cannot be read, or add photos of other clusters."
+                )
+        return folds
 
     @cached_property
     def inputs(self) -> dict[Input, np.ndarray]:
@@ -231,7 +245,7 @@ class _Bench:
             scale=float(head.scale),
             class_names=tuple(run.candidates.texts),
             background_names=tuple(background.drop_nulls().unique().sort()),
-            encode_texts=model.encode_texts if isinstance(model, DualEncoder) else None,
+            encode_texts=run.encode_texts if texts else None,
             templates=run.templates if texts else (),
             background_features=self.inputs.get("background"),
             foreground_features=self.inputs.get("foreground"),
@@ -372,9 +386,11 @@ def _fit(
 def _outcome(tried: _Tried, bench: _Bench) -> HeadOutcome:
     """Predict every photo by the head that saw nothing of its cluster."""
     name = f"{bench.run.model.display_name} + {tried.method.name}"
-    about = {"mitigation": {"method": tried.method.name, "settings": list(tried.settings)}}
+    settings = list(tried.settings)
+    about = {"mitigation": {"method": tried.method.name, "settings": settings, "seed": bench.seed}}
     digest = hashlib.sha256()
     for head in tried.heads:
+        digest.update(json.dumps(dict(head.inputs), sort_keys=True).encode())
         for array in (head.weight, head.bias, head.projection, head.shift):
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
     return HeadOutcome(name, _predictions(tried, bench, bench.inputs, name), about, digest.hexdigest())
@@ -436,36 +452,10 @@ def _record(
     methods = []
     for each in tried:
         name = f"{own} + {each.method.name}"
-        used, reason = each.method.group_labels, obstacle(each.final)
-        fitted = np.flatnonzero(bench.run.features.readable & (bench.true >= 0))
-        head = ExportedHead(
-            file=f"{HEADS}/{each.method.name}-all-photos.safetensors",
-            setting=each.final_setting,
-            photos=len(fitted),
-            clusters=len(np.unique(bench.rotation.clusters[fitted])),
-        )
-        methods.append(
-            MethodRecord(
-                name=each.method.name,
-                title=each.method.title,
-                source=each.method.source,
-                model=name,
-                group_labels={
-                    "fit": "used" if used == "fit" else "not used",
-                    "choose": "used" if used != "none" and each.tried > 1 else "not used",
-                },
-                chosen_by=None if each.tried == 1 else _BY_LABELS if used != "none" else _WITHOUT,
-                tried=each.tried,
-                settings=list(each.settings),
-                mended=accuracies(name),
-                cost=main.changes[name]["left"],
-                gain=main.changes[name]["difference"],
-                relief={at: effect.changes[name]["difference"] for at, effect in effects.items()},
-                head=None if reason else head,
-                not_exported=reason,
-                cpu_seconds=each.seconds,
-            )
-        )
+        changes = main.changes[name]
+        relief = {at: effect.changes[name]["difference"] for at, effect in effects.items()}
+        found = accuracies(name)
+        methods.append(_method_record(each, bench, name, mended=found, changes=changes, relief=relief))
     return MitigationRecord(
         model=own,
         benchmark=f"{benchmark.name}@{benchmark.version[:8]}",
@@ -477,7 +467,47 @@ def _record(
         left_out=left_out,
         side_effects={name: _EFFECTS[name][1] for name in effects},
         not_measured=not_measured,
-        notes=_notes(bench.rotation),
+        notes=_notes(benchmark, bench.rotation),
+    )
+
+
+def _method_record(
+    tried: _Tried,
+    bench: _Bench,
+    model: str,
+    *,
+    mended: Accuracies,
+    changes: Mapping[str, Figure],
+    relief: dict[str, Figure],
+) -> MethodRecord:
+    method, used, reason = tried.method, tried.method.group_labels, obstacle(tried.final)
+    chosen = tried.tried > 1
+    fitted = np.flatnonzero(bench.run.features.readable & (bench.true >= 0))
+    head = ExportedHead(
+        file=f"{HEADS}/{method.name}-all-photos.safetensors",
+        setting=tried.final_setting,
+        photos=len(fitted),
+        clusters=len(np.unique(bench.rotation.clusters[fitted])),
+    )
+    return MethodRecord(
+        name=method.name,
+        title=method.title,
+        source=method.source,
+        model=model,
+        group_labels={
+            "fit": "used" if used == "fit" else "not used",
+            "choose": "used" if used != "none" and chosen else "not used",
+        },
+        chosen_by=(_BY_LABELS if used != "none" else _WITHOUT) if chosen else None,
+        tried=tried.tried,
+        settings=list(tried.settings),
+        mended=mended,
+        cost=changes["left"],
+        gain=changes["difference"],
+        relief=relief,
+        head=None if reason else head,
+        not_exported=reason,
+        cpu_seconds=tried.seconds,
     )
 
 
@@ -524,17 +554,24 @@ class _Effect:
         return cls(sides, changes)
 
 
-def _notes(rotation: Rotation) -> list[str]:
-    """Say which photos a part lacks."""
+def _notes(benchmark: Benchmark, rotation: Rotation) -> list[str]:
+    """Say what selected the photos, and which photos a part lacks."""
+    notes = []
+    if benchmark.discovery is not None and benchmark.discovery.split == "none":
+        notes.append(
+            f"{benchmark.discovery.referee} chose which backgrounds are common and counter on these very "
+            "photos: chance makes its drop larger, and any change of the model then seems a gain. Pairs "
+            "chosen on other photos do not have this fault: counterground discover --split half, or swap."
+        )
     if not rotation.lacking:
-        return []
+        return notes
     some = ", ".join(rotation.lacking[:_NAMED])
     more = f" and {len(rotation.lacking) - _NAMED} more" if len(rotation.lacking) > _NAMED else ""
     sentence = (
         f"Clusters are too few for each of the {PARTS} parts to have every class on each side: one part or "
         f"more lacks {some}{more}."
     )
-    return [sentence]
+    return [*notes, sentence]
 
 
 def _provenance(head: ExportedHead) -> dict[str, Any]:

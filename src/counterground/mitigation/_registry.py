@@ -23,7 +23,7 @@ def find_mitigations(names: Sequence[str | Mitigation], warn: Callable[[str], ob
     """Return methods by name, each once; ``all`` is every one there is.
 
     Raises:
-        UsageError: none or an unknown name.
+        UsageError: none, an unknown name, or something else than a method.
         CounterGroundError: the package of one is broken.
     """
     found: dict[str, Mitigation] = {}
@@ -32,8 +32,10 @@ def find_mitigations(names: Sequence[str | Mitigation], warn: Callable[[str], ob
             found[name.name] = name
         elif name == ALL:
             found |= {each.name: each for each in list_mitigations(warn=warn)}
-        else:
+        elif isinstance(name, str):
             found[name] = _named(name)
+        else:
+            raise UsageError(f"A method is a name or a Mitigation, not {type(name).__name__}.")
     if not found:
         raise UsageError(f"No method was named. Add --method: {', '.join([*_METHODS.names(), ALL])}.")
     return list(found.values())

@@ -40,7 +40,9 @@ def with_watermark(clean: pl.DataFrame, marked: pl.DataFrame) -> pl.DataFrame:
     """Put predictions of photos and of their marked copies below each other, for `WATERMARK`."""
     copies = marked.with_columns(path=pl.format("{} with a watermark", "path"))
     frames = (clean.with_columns(watermark=pl.lit("no")), copies.with_columns(watermark=pl.lit("yes")))
-    return pl.concat(frames, how="diagonal")
+    # A photo without a cluster is one of its own, and shares it with its copy.
+    own = pl.format("photo {}", "photo_id")
+    return pl.concat(frames, how="diagonal").with_columns(pl.col("cluster").fill_null(own))
 
 
 class Watermarked(Encoder):

@@ -118,6 +118,8 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         spec = "MODULE:FUNCTION" if model.in_memory else model.spec
         words += ["-m", spec if model.name == model.spec else f"{model.name}={spec}"]
     words += [word for method in (methods if mended else ()) for word in ("--method", method)]
+    if mended and (seed := mended[0].description["mitigation"].get("seed")):
+        words += ["--seed", str(seed)]
     if info.label_space.name != "options":  # those come with the benchmark
         words += ["--label-space", space]
     words += ["--names", info.names, "--prompts", info.prompts]

@@ -15,7 +15,11 @@ from counterground.photos import Benchmark, Discovered
 RUN_FILES = (
     "answers.parquet",
     "examples.png",
+    "figures",
+    "heads",
     "label_space.json",
+    "mitigation.csv",
+    "mitigation.json",
     "predictions.parquet",
     "report.html",
     "run.json",
