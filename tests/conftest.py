@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -16,13 +17,16 @@ from noise_photos import save_animals
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Half a million objects of PyTorch and others stay to the end: the default looks through them far too often.
+gc.set_threshold(10_000, 10, 20)
+
 # A busy machine is no reason to fail.
 settings.register_profile("counterground", deadline=None)
 settings.load_profile("counterground")
 
 
 # Files with few long tests.
-LONG = ("construction/test_end_to_end.py", "study/", "docs/", "report/figures/")
+LONG = ("inference/test_cluster.py", "construction/test_end_to_end.py", "study/", "docs/", "report/figures/")
 
 
 NO_BROWSER = "Chromium is needed to see pages as their readers do: apt-get install chromium fonts-dejavu-core"

@@ -880,7 +880,8 @@ def write_report(
     """Write one self-contained HTML file about runs and return its path.
 
     Args:
-        runs: runs or their folders.
+        runs: runs or their folders; those of ``swap`` and ``mitigate`` say, in the section of their photos,
+            what the background causes and what would make the drop smaller.
         out: the file, or an existing folder (the file is then ``report.html`` in it).
         comparison: what ``compare`` returned for these runs; made here by default.
         discovery: how the benchmark's pairs were chosen, or the folder that ``discover`` wrote.

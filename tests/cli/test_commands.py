@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import forked
 import polars as pl
 import pytest
 
@@ -175,7 +176,7 @@ def test_a_full_disk_is_named(photos, tiny_clip, tmp_path):
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], check=True)
     try:
-        ran = command(
+        ran = forked.command(
             "evaluate",
             photos,
             "-m",

@@ -20,6 +20,7 @@ import time
 import uuid
 from pathlib import Path
 
+import forked
 import polars as pl
 import pytest
 import requests
@@ -103,9 +104,7 @@ def words(*given: object) -> list[str]:
 
 def run(desk, command: list[str], status: int = 0) -> str:
     folder, environment, _ = desk
-    ran = subprocess.run(
-        words(*command), cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    ran = forked.command(*command, environment=environment, folder=folder)
     assert ran.returncode == status, ran.stderr[-2000:]
     return ran.stdout
 
@@ -346,6 +345,7 @@ def test_the_tutorials_python_runs_as_it_stands(desk, labelled):
     folder, environment = labelled, desk[1]
     page = (ROOT / "docs" / "build-a-benchmark.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
+    ran = forked.run(code, environment=environment, folder=folder)
+    assert ran.returncode == 0, ran.stderr
     mine = open_benchmark(folder / "mine")
     assert mine.version == open_pool(folder / "my-pool").freeze().version

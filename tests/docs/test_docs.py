@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from PIL import Image
 
@@ -73,9 +71,11 @@ def test_the_manifest_that_is_shown_is_one(tmp_path):
 def test_own_photos_in_three_commands_and_in_python(my_photos):
     shown = blocks("docs/own-photos.md")
     assert [kind for kind, _ in shown] == ["console", "python"]
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for command in shown[0][1].strip().splitlines():
-        subprocess.run(shlex.split(command), cwd=my_photos, env=environment, check=True)
+        program, *words = shlex.split(command)
+        assert program == "counterground"
+        done = forked.command(*words, folder=my_photos)
+        assert done.returncode == 0, done.stderr
     found = read_benchmark(my_photos / "pairs")
     pairs = set(found.photos.select("class_name", "background", "group").rows())
     assert pairs == {
@@ -85,7 +85,7 @@ def test_own_photos_in_three_commands_and_in_python(my_photos):
         ("pelican", "sky", "counter"),
     }
     assert (my_photos / "report.html").stat().st_size > 10_000
-    code = [sys.executable, "-c", shown[1][1]]
-    ran = subprocess.run(code, cwd=my_photos, env=environment, check=True, capture_output=True, text=True)
+    ran = forked.run(shown[1][1], folder=my_photos)
+    assert ran.returncode == 0, ran.stderr
     assert "efficientnet-lite1" in ran.stdout
     assert "drop" in ran.stdout

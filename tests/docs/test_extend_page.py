@@ -7,6 +7,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import forked
 import polars as pl
 import pytest
 from PIL import Image
@@ -31,9 +32,7 @@ def command(tmp_path_factory, shared_cache):
     found = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
 
     def run(*arguments: str) -> str:
-        given = [sys.executable, "-m", "counterground", *arguments]
-        environment = {**os.environ, "PYTHONPATH": found}
-        done = subprocess.run(given, env=environment, capture_output=True, text=True, check=False)
+        done = forked.command(*arguments, environment={"PYTHONPATH": found})
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -24,4 +24,7 @@ def test_every_file_of_a_run_is_on_it(photos, tiny_clip, tmp_path):
     evaluate_models(read_benchmark(photos), [f"open_clip:{tiny_clip}"], chosen, run)
     section = PAGE.split("## A run")[1].split("\n## ")[0]
     files = {file.name for file in run.iterdir()}
-    assert files == set(re.findall(r"^### (\S+)$", section, re.MULTILINE)) - {"answers.parquet", "examples.png"}
+    assert files == set(re.findall(r"^### (\S+)$", section, re.MULTILINE)) - {
+        "answers.parquet",
+        "examples.png",
+    }

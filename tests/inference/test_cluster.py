@@ -6,13 +6,12 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import polars as pl
 import pytest
 import torch
@@ -32,6 +31,7 @@ ray = pytest.importorskip("ray", reason="pip install '.[ray]'")
 SETTINGS = {"label_space": "benchmark", "batch_size": 4, "device": "cpu"}
 LOCAL = Settings(**SETTINGS)
 RAY = Settings(**SETTINGS, engine="ray")
+ONE = Settings(**SETTINGS, engine="ray", workers=1)  # each worker takes seconds to start
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -49,6 +49,7 @@ def cluster(pids):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PIDS", str(pids))
+        patch.setenv("HOLD", f"{pids}.hold")
         node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
         # A node that does not answer is given up after three seconds, a slow one after a minute.
         waiting = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
@@ -58,12 +59,13 @@ def cluster(pids):
             head_node_args={**node, "include_dashboard": False, "_system_config": waiting},
         )
         nodes.add_node(**node)
+        patch.delenv("HOLD")  # it is for workers
         patch.setenv("RAY_ADDRESS", nodes.address)
         yield nodes
         nodes.shutdown()
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=600):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never happened"
@@ -103,12 +105,11 @@ def test_a_killed_run_goes_on_with_other_workers_in_silence(
     in_new_cache(monkeypatch, tmp_path / "local")
     evaluate_models(read_benchmark(photos), spec, LOCAL, tmp_path / "here")
     cache = in_new_cache(monkeypatch, tmp_path / "ray")
-    command = [sys.executable, "-c", SCRIPT, str(photos), spec, str(tmp_path / "there")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    killed = subprocess.Popen(command, env=environment)
+    killed = forked.start(SCRIPT, photos, spec, tmp_path / "there")
     wait_for(lambda: len(shards(cache)) >= 3)
     killed.kill()
-    assert killed.wait() == -signal.SIGKILL
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in shards(cache)}
     assert 3 <= len(kept) < 12
     capfd.readouterr()
@@ -127,7 +128,7 @@ def test_a_network_in_memory_is_sent_to_the_workers(cluster, photos, tmp_path, m
     in_new_cache(monkeypatch, tmp_path / "local")
     evaluate_models(benchmark, model, LOCAL, tmp_path / "here")
     in_new_cache(monkeypatch, tmp_path / "ray")
-    evaluate_models(benchmark, model, RAY, tmp_path / "there")
+    evaluate_models(benchmark, model, ONE, tmp_path / "there")
     expected = (tmp_path / "here" / "predictions.parquet").read_bytes()
     assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
     # Both engines are one request: what one wrote the other may write again.
@@ -151,7 +152,7 @@ def test_a_head_is_fitted_here_on_what_workers_encode(cluster, photos, tmp_path,
     train = save_animals(tmp_path / "train", per_group=2)
     for number, path in enumerate(sorted(train.rglob("*.jpg"))):
         save_noise(path, 1000 + number)  # other photos than those that are evaluated
-    for engine, settings in (("here", LOCAL), ("there", RAY)):
+    for engine, settings in (("here", LOCAL), ("there", ONE)):
         in_new_cache(monkeypatch, tmp_path / f"{engine}-cache")
         run = evaluate_models(
             read_benchmark(photos), model, settings, tmp_path / engine, train=read_benchmark(train)
@@ -172,7 +173,7 @@ def test_photos_that_only_this_machine_has_end_the_run(cluster, photos, tmp_path
     folder = os.open(photos, os.O_RDONLY)  # other processes have another file of this number, or none
     benchmark = replace(read_benchmark(photos), root=Path(f"/proc/self/fd/{folder}"))
     with pytest.raises(CounterGroundError, match=r"Node .* cannot read /proc.* disk that all nodes share"):
-        evaluate_models(benchmark, "colour_model:brightness", RAY, tmp_path / "run")
+        evaluate_models(benchmark, "colour_model:brightness", ONE, tmp_path / "run")
     os.close(folder)
 
 
@@ -185,7 +186,7 @@ def test_another_model_on_a_worker_ends_the_run(cluster, photos, tmp_path):
         "    return network, preprocess, names\n"
     )
     with pytest.raises(CounterGroundError, match=r"Node .* has other weights or other code of mine"):
-        evaluate_models(read_benchmark(photos), {"mine": f"{tmp_path}/other.py:model"}, RAY, tmp_path / "run")
+        evaluate_models(read_benchmark(photos), {"mine": f"{tmp_path}/other.py:model"}, ONE, tmp_path / "run")
 
 
 def test_another_version_on_a_worker_ends_the_run(cluster, photos, tmp_path, monkeypatch):
@@ -194,7 +195,7 @@ def test_another_version_on_a_worker_ends_the_run(cluster, photos, tmp_path, mon
     with pytest.raises(
         CounterGroundError, match=r"Node .* has torch 2.* instead of 1.0, no absent: install the same"
     ):
-        evaluate_models(read_benchmark(photos), "colour_model:brightness", RAY, tmp_path / "run")
+        evaluate_models(read_benchmark(photos), "colour_model:brightness", ONE, tmp_path / "run")
 
 
 def test_a_block_that_kills_every_worker_ends_the_run(cluster, photos, tmp_path):
@@ -207,7 +208,7 @@ def test_a_block_that_kills_every_worker_ends_the_run(cluster, photos, tmp_path)
         "    network, _, names = colour_model.brightness()\n"
         "    return network, preprocess, names\n"
     )
-    one = replace(RAY, workers=1, batch_size=48)
+    one = replace(ONE, batch_size=48)
     with pytest.raises(CounterGroundError, match=r"3 workers died while they encoded .*0.jpg or the photos"):
         evaluate_models(read_benchmark(photos), f"{tmp_path}/deadly.py:model", one, tmp_path / "run")
 
@@ -281,18 +282,26 @@ def test_a_killed_worker_and_a_lost_node_change_nothing(
     cache = in_new_cache(monkeypatch, tmp_path / "ray")
     before = len(pids.read_text().split())
     failed = []
+    # However slowly a worker starts, the other one does not finish first.
+    hold = pids.with_name(f"{pids.name}.hold")
+    hold.touch()
 
     def lose():
         try:
-            wait_for(lambda: len(workers(pids)) == 2 and len(shards(cache)) >= 4)
+            wait_for(lambda: len(workers(pids)) == 2)
+            hold.unlink()
+            wait_for(lambda: len(shards(cache)) >= 4)
+            hold.touch()
             os.kill(workers(pids)[0], signal.SIGKILL)
             wait_for(lambda: len(workers(pids)) == 3)
             assert len(shards(cache)) < 20, "too late"
             cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
         except BaseException as error:
             failed.append(error)
+        finally:
+            hold.unlink(missing_ok=True)
 
-    losing = threading.Thread(target=lose)
+    losing = threading.Thread(target=lose, daemon=True)
     losing.start()
     evaluate_models(benchmark, models, RAY, tmp_path / "there")
     losing.join()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+
+import forked
 
 from counterground.inference import Settings, evaluate_models
 from counterground.photos import read_benchmark
@@ -23,8 +22,13 @@ evaluate_models(read_benchmark(photos), [model], Settings(label_space="benchmark
 
 
 def start(photos, tiny_clip, out, cache):
-    command = [sys.executable, "-c", SCRIPT, str(photos), f"open_clip:{tiny_clip}", str(out)]
-    return subprocess.Popen(command, env={**os.environ, "COUNTERGROUND_CACHE": str(cache)})
+    environment = {"COUNTERGROUND_CACHE": str(cache)}
+    return forked.start(SCRIPT, photos, f"open_clip:{tiny_clip}", out, environment=environment)
+
+
+def ended(process) -> int:
+    process.join()
+    return process.exitcode
 
 
 def shards(cache: Path) -> list[Path]:
@@ -42,14 +46,14 @@ def test_killed_runs_resume_to_the_same_bytes(photos, tiny_clip, tmp_path, monke
     expected = left_alone(photos, tiny_clip, tmp_path / "alone", tmp_path / "cache-a", monkeypatch)
     cache = tmp_path / "cache-b"
     process = start(photos, tiny_clip, tmp_path / "killed", cache)
-    while process.poll() is None and len(shards(cache)) < 3:
+    while process.is_alive() and len(shards(cache)) < 3:
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    assert ended(process) == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in shards(cache)}
     assert 3 <= len(kept) < 12
     assert not (tmp_path / "killed" / "predictions.parquet").exists()
-    assert start(photos, tiny_clip, tmp_path / "killed", cache).wait() == 0
+    assert ended(start(photos, tiny_clip, tmp_path / "killed", cache)) == 0
     assert (tmp_path / "killed" / "predictions.parquet").read_bytes() == expected
     assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
 
@@ -58,7 +62,7 @@ def test_two_processes_at_once_end_alike(photos, tiny_clip, tmp_path, monkeypatc
     expected = left_alone(photos, tiny_clip, tmp_path / "alone", tmp_path / "cache-a", monkeypatch)
     cache = tmp_path / "cache-b"
     both = [start(photos, tiny_clip, tmp_path / name, cache) for name in ("one", "two")]
-    assert [process.wait() for process in both] == [0, 0]
+    assert [ended(process) for process in both] == [0, 0]
     for name in ("one", "two"):
         assert (tmp_path / name / "predictions.parquet").read_bytes() == expected
 

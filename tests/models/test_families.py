@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import forked
 import polars as pl
 import pytest
 from other_package import install
@@ -14,8 +15,8 @@ from counterground.results import bibliography, open_run
 
 # What another package needs in all: a module and an entry point.
 TINY = '''
+import numpy as np
 import torch
-from torchvision.transforms.functional import pil_to_tensor
 
 from counterground.errors import UsageError
 from counterground.models import Family, ModelInfo, wrap_model
@@ -31,7 +32,7 @@ def resolve(spec):
         raise UsageError(f"{spec}: there is tiny:colours only.")
 
 def preprocess(image):
-    return pil_to_tensor(image.resize((8, 8))).float() / 255
+    return torch.from_numpy(np.array(image.resize((8, 8)))).permute(2, 0, 1).float() / 255
 
 def build():
     torch.manual_seed(0)
@@ -61,7 +62,7 @@ def run(*arguments):
 def test_a_family_of_another_package_is_evaluated_listed_and_cited(site, photos, tmp_path):
     install_family(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
     out = tmp_path / "run"
-    done = run(
+    done = forked.command(
         "evaluate",
         photos,
         "-m",
@@ -78,7 +79,7 @@ def test_a_family_of_another_package_is_evaluated_listed_and_cited(site, photos,
     assert len(predictions) == 48
     assert set(predictions["model"]) == {"tiny:colours"}
     assert set(predictions["predicted_name"]) <= {"ice bear", "black swan", "flamingo"}
-    listed = run("models", "tiny:*", "--json")
+    listed = forked.command("models", "tiny:*", "--json")
     assert [model["spec"] for model in json.loads(listed.stdout)] == ["tiny:colours"]
     assert expected_kind("tiny:colours") == "classifier"
     cited = bibliography([open_run(out)])

@@ -54,11 +54,13 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def images(shared_cache):
-    """1,000 photos of the built-in benchmark, all classes and backgrounds among them."""
+    """320 photos of the built-in benchmark, all classes and backgrounds among them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
         stamps = build_stamps(StampsSettings(placements=1))
-    some = stamps.photos.sample(1000, seed=0)
+    some = stamps.photos.sample(320, seed=0)
+    for column in ("class_name", "background"):
+        assert set(some[column]) == set(stamps.photos[column])
     return [load_photo(stamps.photo_path(path)).image for path in some["path"]]
 
 
@@ -91,12 +93,12 @@ def ties(expected: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_thousand_photos_are_predicted_as_by_pytorch(name, images, compiler):
+def test_hundreds_of_photos_are_predicted_as_by_pytorch(name, images, compiler):
     model = MODELS[name]()
     blocks = torch.stack([model.preprocess(image) for image in images]).split(BLOCK)
     expected = encoded(model, blocks)
     tied = ties(expected)
-    assert tied.sum() < 20
+    assert tied.sum() < 0.02 * len(images)
     for runtime in model.runtimes:
         if runtime.choice == "compile" and name != "shipped CLIP":
             continue  # it takes up to half a minute; this one stands for all

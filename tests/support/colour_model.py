@@ -1,11 +1,14 @@
-"""A model of the user's own: it answers by the strongest of red, green and blue."""
+"""A model of the user's own: it answers by the strongest of red, green and blue.
+
+It does without torchvision, which takes seconds to import.
+"""
 
 import os
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 NAMES = ["black swan", "flamingo", "ice bear"]  # of the animals of noise_photos, in ImageNet's order
 
@@ -19,7 +22,10 @@ def brightness():
 
 
 def slowly():
-    """The same, and each photo takes a while; the file PIDS lists which process prepared each."""
+    """The same, and each photo takes a while; the file PIDS lists which process prepared each.
+
+    As long as the file HOLD is there, if it is named, no photo is ready.
+    """
     network, _, names = brightness()
     return network, _log_and_wait, names
 
@@ -41,8 +47,10 @@ def _log_and_wait(image):
     with Path(os.environ["PIDS"]).open("a") as file:
         file.write(f"{os.getpid()}\n")
     time.sleep(0.05)
+    while "HOLD" in os.environ and Path(os.environ["HOLD"]).exists():
+        time.sleep(0.01)
     return _pixels(image)
 
 
 def _pixels(image):
-    return pil_to_tensor(image.resize((8, 8))).float() / 255
+    return torch.from_numpy(np.array(image.resize((8, 8)))).permute(2, 0, 1).float() / 255

@@ -1,11 +1,10 @@
 """The loop: it learns, it resumes to the same bits, it refuses what is not its own."""
 
 import signal
-import subprocess
-import sys
 import textwrap
 from itertools import pairwise
 
+import forked
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -107,7 +106,7 @@ def test_killed_process_resumes_to_the_same_bits(tmp_path):
         tests.train(tests.make_model(), tests.batch_at, tests.loss, tests.SCHEDULE,
                     checkpoint=Path({str(path)!r}), checkpoint_every=3, on_step=die)
     """)
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    assert forked.run(script).returncode == -signal.SIGKILL
     assert len(load_file(path)["losses"]) == 6
     resumed = make_model(seed=9)
     train(resumed, batch_at, loss, SCHEDULE, checkpoint=path, checkpoint_every=3)

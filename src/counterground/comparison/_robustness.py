@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -388,7 +388,7 @@ def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLin
             f"family {baseline!r} there, and there {'is' if members.height == 1 else 'are'} {members.height}."
         )
     try:
-        fit = _fit(members, scale)
+        fit = _fit(_numbers(members), scale)
     except ValueError as error:
         return f"No line on {population.title}: {error}"
     return RobustnessLine(
@@ -403,14 +403,15 @@ def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLin
     )
 
 
-def _fit(members: pl.DataFrame, scale: Scale) -> LineFit:
-    return fit_line(
-        members["common"].to_numpy(),
-        members["counter"].to_numpy(),
-        scale=scale,
-        photos_common=photos(members, "n_common"),
-        photos_counter=photos(members, "n_counter"),
-    )
+def _numbers(members: pl.DataFrame) -> list[np.ndarray[Any, Any]]:
+    """Return accuracies on both groups and the photos of each, as `_fit` takes them."""
+    accuracies = [members[group].to_numpy() for group in GROUPS]
+    return accuracies + [photos(members, f"n_{group}") for group in GROUPS]
+
+
+def _fit(numbers: Sequence[np.ndarray[Any, Any]], scale: Scale) -> LineFit:
+    common, counter, n_common, n_counter = numbers
+    return fit_line(common, counter, scale=scale, photos_common=n_common, photos_counter=n_counter)
 
 
 def _fit_with_errors(members: pl.DataFrame, scale: Scale) -> LineWithErrors | None:
@@ -427,19 +428,20 @@ def _fit_with_errors(members: pl.DataFrame, scale: Scale) -> LineWithErrors | No
 
 
 def _residuals(population: _Population, fit: LineFit) -> list[dict[str, Any]]:
-    members = population.members.with_columns(weights=_WEIGHTS)
-    inside = set(members["row"])
+    members = population.members
+    inside, numbers = set(members["row"]), _numbers(members)
+    weights = members.select(_WEIGHTS).to_series().to_numpy()
     rows = []
     for row in population.measured.with_columns(weights=_WEIGHTS).iter_rows(named=True):
-        others = members.filter(pl.col("weights") != row["weights"])
-        line = fit if others.height == members.height else _without(others, fit.scale)
+        others = weights != row["weights"]
+        line = fit if others.all() else _without([each[others] for each in numbers], fit.scale)
         rows.append(_row(row, line, member=row["row"] in inside))
     return rows
 
 
-def _without(others: pl.DataFrame, scale: Scale) -> LineFit | None:
+def _without(others: Sequence[np.ndarray[Any, Any]], scale: Scale) -> LineFit | None:
     """The line through the other members; None where two are left, or all alike."""
-    if others.height < FEWEST:
+    if len(others[0]) < FEWEST:
         return None
     try:
         return _fit(others, scale)

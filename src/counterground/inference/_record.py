@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def run_info(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
         platform=f"{platform.platform()}, {os.cpu_count()} cores",
-        libraries={name: version(name) for name in _used(outcomes)},
+        libraries={name: _version(name) for name in _used(outcomes)},
         device=next((outcome.device for outcome in outcomes if outcome.device != "remote"), "remote"),
         precision=settings.precision,
         batch_size=settings.batch_size,
@@ -207,9 +208,14 @@ def _used(outcomes: Sequence[ModelOutcome]) -> tuple[str, ...]:
     )
 
 
+@cache
+def _version(distribution: str) -> str:
+    return version(distribution)
+
+
 def _installed(distribution: str) -> bool:
     try:
-        version(distribution)
+        _version(distribution)
     except PackageNotFoundError:
         return False
     return True

@@ -33,6 +33,7 @@ from counterground.metrics._agreement import (
 )
 from counterground.metrics._codes import GROUPS
 from counterground.metrics._confidence import LEVEL, Confidence
+from counterground.metrics._decomposition import BACKGROUND as BACKGROUND_EFFECT
 from counterground.metrics._design import (
     DESIGN,
     DROP,
@@ -44,7 +45,7 @@ from counterground.metrics._design import (
     check_contrast,
     name_problem,
 )
-from counterground.metrics._effects import EFFECTS_SCHEMA, SWAP_DESIGN, swap_design, swap_effects
+from counterground.metrics._effects import BG_GAP, EFFECTS_SCHEMA, SWAP_DESIGN, swap_design, swap_effects
 from counterground.metrics._expression import Condition, Side, selection
 from counterground.metrics._intervals import (
     Interval,
@@ -105,6 +106,8 @@ from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_wit
 __all__ = [
     "ADJUSTED_SCHEMA",
     "AGREEMENT_SCHEMA",
+    "BACKGROUND_EFFECT",
+    "BG_GAP",
     "BREAKDOWN_SCHEMA",
     "BY_SIDE",
     "CLASSIFICATION",

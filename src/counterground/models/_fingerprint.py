@@ -87,13 +87,16 @@ def combine(**parts: Any) -> str:
 
 def library_versions(*distributions: str) -> dict[str, str]:
     """Return the versions of PyTorch, Pillow, this package and ``distributions``."""
-    versions = {"counterground": __version__}
-    for name in ("torch", "pillow", *distributions):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "unknown"
-    return dict(sorted(versions.items()))
+    names = ("torch", "pillow", *distributions)
+    return dict(sorted({"counterground": __version__, **{name: _version(name) for name in names}}.items()))
+
+
+@functools.cache
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -72,6 +73,8 @@ def split_transform(transform: Any, *, rgb_first: bool = True) -> SplitTransform
 
 
 def _steps(transform: Any) -> Sequence[Any]:
+    if "torchvision" not in sys.modules:
+        return []  # it is none of torchvision's, which takes seconds to import
     from torchvision import transforms
     from torchvision.transforms._presets import ImageClassification
 

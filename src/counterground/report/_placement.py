@@ -168,23 +168,34 @@ class _Option(NamedTuple):
 
 def _options(disc: Disc, size: tuple[float, float], fixed: _Surroundings) -> list[_Option]:
     others = [other for other in fixed.named if other != disc]
+    # No leader and no text gets farther than this: most markers need not be looked at for each place.
+    reach = disc.radius + _RADII[-1]
+    near, near_paler = (
+        [each for each in discs if math.hypot(each.x - disc.x, each.y - disc.y) < reach + each.radius]
+        for discs in (others, fixed.paler)
+    )
+    across, up = reach + size[0], reach + size[1]
+    room = Box(disc.x - across, disc.y - up, disc.x + across, disc.y + up)
+    blocked = [box for box in fixed.blocked if box.overlaps(room)]
     found = []
     for radius in _RADII:
         for angle in _ANGLES:
             place = _place(disc, size, radius, angle)
-            if not place.box.inside(fixed.frame) or any(place.box.overlaps(box) for box in fixed.blocked):
+            if not place.box.inside(fixed.frame) or any(place.box.overlaps(box) for box in blocked):
                 continue
-            if _is_plain(place, disc, others, fixed.paler):
-                found.append(_Option(place, radius + _cost(place, fixed)))
+            if place.leader is None:
+                clear = _is_nearest(place.box, disc, (*others, *fixed.paler))
+            else:
+                clear = not any(other.touches(place.leader) for other in near)
+            if clear:
+                found.append(_Option(place, radius + _cost(place, fixed.lines, near_paler)))
     return sorted(found, key=lambda option: option.cost)
 
 
-def _is_plain(place: Place, disc: Disc, others: Sequence[Disc], paler: Sequence[Disc]) -> bool:
-    """Whether the text is clearly this marker's."""
-    if place.leader is not None:
-        return not any(other.touches(place.leader) for other in others)
-    nearest = min((other.gap(place.box) for other in (*others, *paler)), default=math.inf)
-    return disc.gap(place.box) + _CLEARLY <= nearest
+def _is_nearest(box: Box, disc: Disc, others: Sequence[Disc]) -> bool:
+    """Whether a text without a leader is clearly this marker's."""
+    nearest = min((other.gap(box) for other in others), default=math.inf)
+    return disc.gap(box) + _CLEARLY <= nearest
 
 
 def _place(disc: Disc, size: tuple[float, float], radius: float, angle: float) -> Place:
@@ -201,13 +212,13 @@ def _place(disc: Disc, size: tuple[float, float], radius: float, angle: float) -
     return Place(box, Segment(edge, (edge[0] + arrives * (x - edge[0]), edge[1] + arrives * (y - edge[1]))))
 
 
-def _cost(place: Place, fixed: _Surroundings) -> float:
-    cost = _ON_LINE * sum(_meets(line, place.box) for line in fixed.lines)
+def _cost(place: Place, lines: Sequence[Segment], paler: Sequence[Disc]) -> float:
+    cost = _ON_LINE * sum(_meets(line, place.box) for line in lines)
     if place.leader is not None:
-        cost += _OVER_MARKER * sum(other.touches(place.leader) for other in fixed.paler)
+        cost += _OVER_MARKER * sum(other.touches(place.leader) for other in paler)
         (x, y), (to_x, to_y) = place.leader
         middle = Disc((x + to_x) / 2, (y + to_y) / 2, _ALONG)
-        cost += _ON_LINE * any(middle.touches(line) for line in fixed.lines)
+        cost += _ON_LINE * any(middle.touches(line) for line in lines)
     return cost
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,12 @@ def render_page(template: str, **values: object) -> str:
 
     Every value is escaped, and loses what cannot be seen: control characters and marks that reorder text.
     """
+    return _environment().get_template(template).render({"policy": page_policy(), **values})
+
+
+@cache
+def _environment() -> Environment:
+    """Jinja with our filters; it keeps the templates that it has compiled."""
     environment = Environment(
         loader=PackageLoader("counterground.report"),
         autoescape=True,
@@ -123,7 +129,7 @@ def render_page(template: str, **values: object) -> str:
     )
     colours = {"light": FAMILY_COLOURS, "dark": FAMILY_COLOURS_DARK}
     environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS, halves=_HALVES)
-    return environment.get_template(template).render({"policy": page_policy(), **values})
+    return environment
 
 
 def _breakable(label: str) -> Markup:

@@ -5,17 +5,47 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from counterground.metrics import DROP, Contrast
+from counterground.metrics import BACKGROUND_EFFECT, BG_GAP, DROP, Contrast
 from counterground.results import Estimate, ModelScores, contrast_titles
 from counterground.text import legible
 
 
+class _Composites(NamedTuple):
+    """A contrast of composites in words; ``turn`` is what the objects stand on, right instead of left."""
+
+    left: str
+    right: str
+    titles: tuple[str, str, str]
+    noun: str
+    turn: str
+
+
+_COMPOSITES = {
+    BACKGROUND_EFFECT: _Composites(
+        "common backgrounds",
+        "counter backgrounds",
+        ("Common", "Counter", "Background effect"),
+        "background effect",
+        "counter instead of common backgrounds",
+    ),
+    BG_GAP: _Composites(
+        "backgrounds of the same class",
+        "backgrounds of any class",
+        ("Mixed-Same", "Mixed-Rand", "BG-Gap"),
+        "BG-Gap",
+        "backgrounds of any class instead of their own",
+    ),
+}
+"""Both are of the same objects on two kinds of background."""
+
+
 @dataclass(frozen=True)
 class Words:
-    """A contrast in words: the drop is about backgrounds, any other about whatever its sides select."""
+    """A contrast in words: the drop and two of composites are about backgrounds, others about their sides."""
 
     contrast: Contrast = DROP
 
@@ -25,23 +55,35 @@ class Words:
         return self.contrast == DROP
 
     @property
+    def is_effect(self) -> bool:
+        """Whether it is an effect of backgrounds on the same objects."""
+        return self._of_composites is not None
+
+    @property
+    def about_backgrounds(self) -> bool:
+        """Whether a difference above 0 is reliance on the background."""
+        return self.is_drop or self.is_effect
+
+    @property
     def left(self) -> str:
         """The left side in a sentence."""
-        return _in_words(self.contrast.titles[0])
+        return self._of_composites.left if self._of_composites else _in_words(self.contrast.titles[0])
 
     @property
     def right(self) -> str:
         """The right side in a sentence."""
-        return _in_words(self.contrast.titles[1])
+        return self._of_composites.right if self._of_composites else _in_words(self.contrast.titles[1])
 
     @property
     def titles(self) -> tuple[str, str, str]:
         """Heads of columns: left, right, left minus right."""
-        return contrast_titles(self.contrast)
+        return self._of_composites.titles if self._of_composites else contrast_titles(self.contrast)
 
     @property
     def noun(self) -> str:
         """What left minus right is."""
+        if self._of_composites:
+            return self._of_composites.noun
         return "drop" if self.is_drop else "difference"
 
     @property
@@ -52,18 +94,20 @@ class Words:
     @property
     def relies(self) -> str:
         """What a model does whose difference is above 0."""
-        return "relies on the background" if self.is_drop else f"is less accurate on {self._sides}"
+        return "relies on the background" if self.about_backgrounds else f"is less accurate on {self._sides}"
 
     @property
     def rely(self) -> str:
         """What several such models do."""
-        return "rely on the background" if self.is_drop else f"are less accurate on {self._sides}"
+        return "rely on the background" if self.about_backgrounds else f"are less accurate on {self._sides}"
 
     @property
     def when(self) -> str:
         """When a model loses what the difference says."""
         if self.is_drop:
             return "when the background changes from common to counter"
+        if self._of_composites:
+            return f"when the same objects stand on {self._of_composites.turn}"
         return f"on {self.right} instead of {self.left}"
 
     @property
@@ -71,6 +115,8 @@ class Words:
         """That no difference is above 0."""
         if self.is_drop:
             return "No model lost accuracy on these photos when the background changed from common to counter"
+        if self._of_composites:
+            return f"No model lost accuracy when the same objects stood on {self._of_composites.turn}"
         return f"No model was less accurate on {self._sides}"
 
     @property
@@ -86,6 +132,10 @@ class Words:
         if self.is_drop or self.contrast.within == DROP.within:
             return ""
         return f"Held: {', '.join(self.contrast.within)}." if self.contrast.within else "Nothing is held."
+
+    @property
+    def _of_composites(self) -> _Composites | None:
+        return _COMPOSITES.get(self.contrast)
 
     @property
     def _sides(self) -> str:
@@ -105,7 +155,7 @@ class Words:
 
     def question(self, model: str) -> str:
         """Ask whether the difference of a model is above 0."""
-        if self.is_drop:
+        if self.about_backgrounds:
             return f"Does {model} rely on the background?"
         return f"Is {model} less accurate on {self._sides}?"
 
@@ -122,7 +172,7 @@ class Words:
     @cached_property
     def _expressions(self) -> re.Pattern[str] | None:
         sides = [side for side in self.contrast.titles if side != "all"]
-        if self.is_drop or not sides:
+        if self.about_backgrounds or not sides:
             return None
         longest_first = sorted(map(re.escape, sides), key=len, reverse=True)
         return re.compile(rf"(?<!\w)({'|'.join(longest_first)})(?!\w)")

@@ -138,7 +138,9 @@ def mean_drop(models: Sequence[ModelScores], class_index: int, contrast: Contras
     return sum(known) / len(known) if known else None
 
 
-def headline(model: ModelScores, p_value: float | None = None, contrast: Contrast = DROP) -> str:
+def headline(
+    model: ModelScores, p_value: float | None = None, contrast: Contrast = DROP, when: str | None = None
+) -> str:
     """Say the drop in one plain sentence: points with one decimal and the 95 % interval.
 
     Args:
@@ -146,6 +148,7 @@ def headline(model: ModelScores, p_value: float | None = None, contrast: Contras
         p_value: of a drop of 0, corrected for the models shown with it (``corrected_drops``); by default
             its interval decides whether the drop is distinguishable from zero.
         contrast: another difference than the drop.
+        when: when the model loses it, in words; by default the contrast's sides.
     """
     drop = model.of(contrast).difference
     if drop.value is None:
@@ -157,7 +160,7 @@ def headline(model: ModelScores, p_value: float | None = None, contrast: Contras
     edges = (drop.low, drop.high) if drop.value >= 0 else (_negative(drop.high), _negative(drop.low))
     interval = bounds(*edges)
     sentence = f"{model.label} {verb} {size} points {interval}".rstrip()
-    sentence += _when(contrast)
+    sentence += f" {when}" if when else _when(contrast)
     reaches = drop.low is not None and drop.high is not None and drop.low <= 0 <= drop.high
     if reaches or (p_value is not None and p_value >= SIGNIFICANT):
         sentence += ", which is not statistically distinguishable from zero"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
+import forked
 import polars as pl
 import pytest
 from PIL import Image
@@ -203,18 +202,18 @@ def test_a_run_that_was_killed_pays_at_most_for_calls_under_way(photos, serve_ch
         return "a black swan"
 
     server = serve_chat(reply)
-    command = [sys.executable, "-c", SCRIPT, str(photos), f"{server.spec}?jobs=2", str(tmp_path / "run")]
-    environment = {**os.environ, "COUNTERGROUND_CACHE": str(cache)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    while process.poll() is None and sum(server.answered.values()) < 10:
+    given = SCRIPT, photos, f"{server.spec}?jobs=2", tmp_path / "run"
+    process = forked.start(*given, output=(tmp_path / "out", tmp_path / "err"))
+    while process.is_alive() and sum(server.answered.values()) < 10:
         time.sleep(0.005)
-    process.send_signal(how)
+    os.kill(process.pid, how)
     killed.set()
-    assert process.wait(timeout=30) != 0
+    process.join(30)
+    assert process.exitcode not in {None, 0}
     while server.at_once:
         time.sleep(0.005)
     assert sum(server.answered.values()) < 40
-    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    assert forked.run(*given).returncode == 0
     twice = [count for count in server.answered.values() if count > 1]
     assert len(server.answered) == 48
     assert sum(twice) - len(twice) <= (2 if how == signal.SIGKILL else 0)

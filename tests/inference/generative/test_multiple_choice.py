@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
+import forked
 import numpy as np
 import polars as pl
 import pytest
@@ -393,17 +391,20 @@ def test_killed_runs_resume_to_the_same_bytes(asked, llava, tmp_path, monkeypatc
     cache = tmp_path / "cache-b"
 
     def start():
-        command = [sys.executable, "-c", SCRIPT, str(asked), f"hf:{llava}", str(tmp_path / "killed")]
-        return subprocess.Popen(command, env={**os.environ, "COUNTERGROUND_CACHE": str(cache)})
+        environment = {"COUNTERGROUND_CACHE": str(cache)}
+        return forked.start(SCRIPT, asked, f"hf:{llava}", tmp_path / "killed", environment=environment)
 
     process = start()
-    while process.poll() is None and len(list(cache.glob("losses/*/[!.]*.safetensors"))) < 2:
+    while process.is_alive() and len(list(cache.glob("losses/*/[!.]*.safetensors"))) < 2:
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in cache.glob("losses/*/[!.]*.safetensors")}
     assert 2 <= len(kept) < 10
-    assert start().wait() == 0
+    again = start()
+    again.join()
+    assert again.exitcode == 0
     expected = (tmp_path / "alone" / "predictions.parquet").read_bytes()
     assert (tmp_path / "killed" / "predictions.parquet").read_bytes() == expected
     assert all(path.stat().st_mtime_ns == before for path, before in kept.items())

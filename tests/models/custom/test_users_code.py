@@ -1,9 +1,9 @@
 """Models of the user's own: what enters the fingerprint, and what is said when they are not as requested."""
 
 import json
-import subprocess
 import sys
 
+import forked
 import pytest
 import torchvision.transforms as T
 from PIL import Image
@@ -227,7 +227,8 @@ def fingerprints_elsewhere(functions):
         "    model = load_model(f'my_models:{name}', device='cpu')\n"
         "    print(model.fingerprint, getattr(model, 'text_fingerprint', ''))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = forked.run(code)
+    assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 

@@ -25,7 +25,8 @@ def written(figure, dpi):
     """Text and box of everything that is written upright or level, as it is drawn."""
     with print_style():
         figure.set_dpi(dpi)
-        FigureCanvasAgg(figure).draw()
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()  # texts get their places, and no pixel is painted
         texts = [
             text
             for text in figure.findobj(Text)

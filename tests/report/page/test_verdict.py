@@ -175,7 +175,7 @@ def test_whether_photos_suffice_is_said_in_sizes_of_drops(make_run, verdict_of):
     told = answers(verdict_of(run))
     margin = round(50 * (drop.high - drop.low))
     assert told["Are there enough photos?"].startswith(
-        "Too few to be sure. 60 photos in 20 clusters (photos of one cluster are not independent): a drop "
+        "Too few to be sure. 60 photos in 20 clusters (those of one cluster are not independent): a drop "
         f"below about {margin} points cannot be distinguished from zero. About "
     )
     assert told["What to do next?"].startswith("Add photos. Do not conclude that the models ignore")

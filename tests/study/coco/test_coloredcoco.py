@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
 
+import forked
 import numpy as np
 import open_clip
 import pytest
@@ -225,12 +224,13 @@ def test_a_killed_training_ends_in_the_same_figures(tiny_clip, tmp_path):
     checkpoint = tmp_path / "killed.safetensors"
     facts = {"tests": str(Path(__file__).parent), "threads": torch.get_num_threads()}
     facts |= {"spec": f"open_clip:{tiny_clip}", "checkpoint": str(checkpoint)}
-    running = subprocess.Popen([sys.executable, "-c", _TRAINING.format(**facts)])
+    running = forked.start(_TRAINING.format(**facts))
     while not checkpoint.exists():
-        assert running.poll() is None
+        assert running.is_alive()
         time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    assert running.wait() == -signal.SIGKILL
+    running.kill()
+    running.join()
+    assert running.exitcode == -signal.SIGKILL
     done = load_file(checkpoint)["losses"]
     assert 50 <= len(done) < 150
     resumed = train_drawn(facts["spec"], checkpoint)

@@ -2,13 +2,10 @@
 
 import gzip
 import json
-import os
-import signal
 import struct
-import subprocess
-import sys
 import time
 
+import forked
 import numpy as np
 import polars as pl
 import pytest
@@ -107,19 +104,20 @@ def test_training_again_gives_the_same_figures(digits):
 
 
 def test_a_killed_grid_ends_in_the_same_figures(files, tmp_path):
-    command = [sys.executable, "-m", "counterground", "study", "multicoloredmnist", "--quick", "--k", "2"]
+    command = ["study", "multicoloredmnist", "--quick", "--k", "2"]
     command += ["--mnist", str(files), "--jobs", "1", "--seeds", "2", "--out"]
     out, whole = tmp_path / "killed", tmp_path / "whole"
-    running = subprocess.Popen([*command, str(out)], start_new_session=True, stderr=subprocess.DEVNULL)
+    running = forked.start(forked.COMMAND, *command, out)
     while len(list(out.glob("cells/*.json"))) < 2:
-        assert running.poll() is None
+        assert running.is_alive()
         time.sleep(0.05)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    running.kill()
+    running.join()
     kept = {path: path.stat().st_mtime_ns for path in out.glob("cells/*.json")}
     assert 2 <= len(kept) < 4
     for folder in (out, whole):
-        subprocess.run([*command, str(folder)], check=True, capture_output=True)
+        done = forked.command(*command, folder)
+        assert done.returncode == 0, done.stderr
     assert all(path.stat().st_mtime_ns == made for path, made in kept.items())
     assert (out / "table8.parquet").read_bytes() == (whole / "table8.parquet").read_bytes()
     page = (whole / "index.html").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def load_folder(
     return OpenClipEncoder(
         spec,
         _build(spec, name, None, weights, offline=options.offline),
-        _tokenizer(spec, name, offline=options.offline),
+        _tokenizer(spec, name, model_cfg, offline=options.offline),
         configuration=configuration,
         description={
             "architecture": model_cfg.get("architecture", folder.resolve().name),
@@ -147,11 +148,12 @@ def _load_tag(spec: str, name: str, tag: str, options: LoadOptions) -> OpenClipE
     keys = ("mean", "std", "interpolation", "resize_mode")
     preprocess = {key: weights_cfg[key] for key in keys if weights_cfg.get(key) is not None}
     quick_gelu = activation.quick_gelu
+    model_cfg = open_clip.get_model_config(activation.name)
     return OpenClipEncoder(
         spec,
         _build(spec, activation.name, quick_gelu, path, preprocess=preprocess, offline=options.offline),
-        _tokenizer(spec, activation.name, offline=options.offline),
-        configuration={"model_cfg": open_clip.get_model_config(activation.name) | {"quick_gelu": quick_gelu}},
+        _tokenizer(spec, activation.name, model_cfg, offline=options.offline),
+        configuration={"model_cfg": model_cfg | {"quick_gelu": quick_gelu}},
         description={
             "architecture": activation.name,
             "weights": activation.tag,
@@ -180,7 +182,7 @@ def _load_file(spec: str, name: str, path: Path, options: LoadOptions) -> OpenCl
     return OpenClipEncoder(
         spec,
         _build(spec, name, quick_gelu, path, offline=options.offline),
-        _tokenizer(spec, name, offline=options.offline),
+        _tokenizer(spec, name, model_cfg, offline=options.offline),
         configuration={"model_cfg": model_cfg},
         description={
             "architecture": name,
@@ -248,11 +250,23 @@ def _create(name: str, forced: dict[str, Any], preprocess: dict[str, Any] | None
         logging.disable(disabled)
 
 
-def _tokenizer(spec: str, name: str, *, offline: bool) -> Any:
+def _tokenizer(spec: str, name: str, model_cfg: dict[str, Any], *, offline: bool) -> Any:
     import open_clip
 
+    text_cfg = model_cfg.get("text_cfg", {})
+    # All others get OpenCLIP's own, as its `get_tokenizer` has it.
+    if not {"hf_tokenizer_name", "tokenizer_kwargs"} & text_cfg.keys() and "siglip" not in name.lower():
+        return _own_tokenizer(text_cfg.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH))
     with fetching(spec, offline=offline, remedy=_REMEDY):
         return open_clip.get_tokenizer(name)
+
+
+@cache
+def _own_tokenizer(context_length: int) -> Any:
+    """OpenCLIP's own tokenizer, one for all models: reading its merges takes as long as a small model."""
+    from open_clip import SimpleTokenizer
+
+    return SimpleTokenizer(context_length=context_length)
 
 
 def _fingerprints(
@@ -276,6 +290,7 @@ def _fingerprints(
     return whole, text
 
 
+@lru_cache(maxsize=2)
 def _tokenizer_identity(tokenizer: Any) -> dict[str, Any]:
     """Return what decides a tokenizer's output: class, context length and vocabulary."""
     identity: dict[str, Any] = {

@@ -43,8 +43,8 @@ class Breakdown:
     @property
     def title(self) -> str:
         """The columns in words."""
-        words = ["class" if name == "class_name" else name.replace("_", " ") for name in self.columns]
-        return " · ".join(words)
+        known = {"class_name": "class", "swap": "kind of composite"}
+        return " · ".join(known.get(name, name.replace("_", " ")) for name in self.columns)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,10 @@ class Cells:
 
 @dataclass(frozen=True)
 class DesignPart:
-    """All contrasts where there are several, cells where they are not class and group, attributes."""
+    """All contrasts where there are several, cells where they are not class and group, attributes.
+
+    Of composites it is the kind of composite alone: what their contrasts and cells say stands in `Causes`.
+    """
 
     contrasts: list[ContrastRow]
     cells: Cells | None
@@ -75,6 +78,8 @@ def describe_design(
         models: in the order of the page, with their runs.
         words: of the contrast of the page.
     """
+    if runs[0].info.intervention is not None:
+        return DesignPart([], None, [break_down(models, ("swap",))])
     design, photos = runs[0].design, runs[0].photos
     named = [
         name

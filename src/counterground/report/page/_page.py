@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import polars as pl
 
@@ -32,7 +32,18 @@ from counterground.report._words import Words
 from counterground.report.page._classes import COLUMNS, ClassPage, informative_photos, make_class_page
 from counterground.report.page._gallery import PER_CELL, Gallery, make_gallery
 from counterground.report.page._section import Row, Section, make_section, unique
-from counterground.results import ModelScores, Run, Table, mean_drop, one_contrast, run_facts
+from counterground.results import (
+    MITIGATION_FILE,
+    BenchmarkRecord,
+    ModelScores,
+    Run,
+    Table,
+    mean_drop,
+    one_contrast,
+    read_mitigation,
+    run_facts,
+    select_models,
+)
 
 PHOTO_BUDGET = 15.0
 _SCRIPTS = tuple(f"report/scripts/{name}.js" for name in ("tables", "explorer", "classes"))
@@ -66,6 +77,14 @@ class _Photos:
     budget: float | None
 
 
+class _Group(NamedTuple):
+    """The runs of one section: those on one version of a benchmark, and what tells causes and cures."""
+
+    runs: list[Run]
+    swapped: list[Run]
+    mended: list[Run]
+
+
 def write_report(
     runs: Sequence[Run],
     out: Path,
@@ -81,8 +100,9 @@ def write_report(
 
     The page loads nothing and runs only the scripts that its content security policy names by their hashes.
     Without scripts it is still a page of tables and pictures. Runs on the same benchmark version share
-    tables and charts; others get sections of their own. Tests, lines and distances from them are those of
-    the comparison: the page computes none.
+    tables and charts; others get sections of their own. A run on composites says in the section of its photos
+    what the background causes, a run of `counterground mitigate` what would make the drop smaller. Tests,
+    lines and distances from them are those of the comparison: the page computes none.
 
     Small copies of the most informative photos are put into the page. They are looked for, by content, in
     ``benchmarks``, in that of ``discovery`` and in the built-in ones; what is missing or has changed is
@@ -108,14 +128,21 @@ def write_report(
     if not runs:
         raise UsageError("There is nothing to report: give at least one run.")
     path = page_path(Path(out), "report.html")
-    compared = _compared(runs, comparison, contrast)
-    together = _by_benchmark(runs)
+    together = _groups(runs)
+    compared = _compared([run for group in together for run in group.runs], comparison, contrast)
     at_hand = _photos(runs, discovery, benchmarks) if photos else {}
     available = _Photos(at_hand, photo_budget / len(together) if photos else None)
     sections = [
-        make_section(number, group, of_run, partial(_class_page, available, words=Words(of_run.contrast)))
+        make_section(
+            number,
+            group.runs,
+            of_run,
+            partial(_class_page, available, words=Words(of_run.contrast)),
+            swapped=group.swapped,
+            mended=group.mended,
+        )
         for number, group in enumerate(together, start=1)
-        for of_run in [compared[group[0].design.contrasts[0]]]
+        for of_run in [compared[group.runs[0].design.contrasts[0]]]
     ]
     write_text(path, _render(sections, runs, list(compared.values()), discovery))
     return path
@@ -153,11 +180,63 @@ def _photos(
     return photo_sources(found or built_in_benchmarks(runs))
 
 
-def _by_benchmark(runs: Sequence[Run]) -> list[list[Run]]:
-    groups: dict[tuple[str, str], list[Run]] = {}
+def _groups(runs: Sequence[Run]) -> list[_Group]:
+    """Return the sections: of each version of a benchmark, and of what has no photos of a section.
+
+    Runs on composites and of mitigations belong to the section of their photos, of the same benchmark in
+    another version, or to the only one. Where there is none, a mitigated run makes one with the model as it
+    is, and composites make one of their own.
+    """
+    groups: list[_Group] = []
+    plain, swapped, mended = _kinds(runs)
+    for run in plain:
+        _join(groups, run).runs.append(run)
+    for run in mended:
+        home = _home(groups, run.info.benchmark)
+        if home is None:
+            home = _join(groups, run)
+            own = read_mitigation(run.path).model
+            home.runs.append(select_models({run.path: run}, [own])[run.path])
+        home.mended.append(run)
+    for run in swapped:
+        assert run.info.intervention is not None
+        home = _home(groups, run.info.intervention.source)
+        if home is None:
+            home = _join(groups, run)
+            home.runs.append(run)
+        home.swapped.append(run)
+    return groups
+
+
+def _kinds(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:
+    """Return the runs on photos as they are, those on composites, and those of mitigations."""
+    kinds: tuple[list[Run], list[Run], list[Run]] = ([], [], [])
     for run in runs:
-        groups.setdefault((run.info.benchmark.name, run.info.benchmark.version), []).append(run)
-    return list(groups.values())
+        is_swapped, is_mended = run.info.intervention is not None, (run.path / MITIGATION_FILE).is_file()
+        kinds[1 if is_swapped else 2 if is_mended else 0].append(run)
+    return kinds
+
+
+def _join(groups: list[_Group], run: Run) -> _Group:
+    """Return the group of runs on the very photos of a run, added where there is none."""
+    of = _version(run.info.benchmark)
+    found = next((each for each in groups if _version(each.runs[0].info.benchmark) == of), None)
+    if found is None:
+        groups.append(found := _Group([], [], []))
+    return found
+
+
+def _home(groups: Sequence[_Group], source: BenchmarkRecord) -> _Group | None:
+    """Return the group about some photos, else about another version of them, else the only one."""
+    known = [(each, each.runs[0].info) for each in groups]
+    same = [each for each, info in known if _version(info.benchmark) == _version(source)]
+    named = [each for each, info in known if info.benchmark.name == source.name]
+    only = [each for each, info in known if info.intervention is None]
+    return next(iter([*same, *named, *(only if len(only) == 1 else [])]), None)
+
+
+def _version(benchmark: BenchmarkRecord) -> tuple[str, str]:
+    return benchmark.name, benchmark.version
 
 
 def _class_page(
@@ -231,7 +310,7 @@ def _render(
         sections=sections,
         runs=[run_facts(run) for run in runs],
         discovery=_discovered(discovery),
-        about_backgrounds=all(section.words.is_drop for section in sections),
+        about_backgrounds=all(section.words.about_backgrounds for section in sections),
         baseline=FAMILY_NAMES[comparisons[0].robustness.baseline],
         comparability=unique(warning for comparison in comparisons for warning in comparison.warnings),
     )

@@ -22,20 +22,24 @@ from counterground.report._class_facts import class_facts
 from counterground.report._sides import strata_left_out
 from counterground.report._style import FAMILY_NAMES
 from counterground.report._words import Words
+from counterground.report.page._causes import Causes, cause_answer, make_causes
 from counterground.report.page._class_drops import ClassDrops, draw_class_drops
 from counterground.report.page._classes import ClassPage
 from counterground.report.page._comparisons import Comparisons, tested_pairs
+from counterground.report.page._cures import Cures, cure_answer, make_cures
 from counterground.report.page._design import Breakdown, DesignPart, break_down, describe_design
 from counterground.report.page._marks import Mark, mark
 from counterground.report.page._verdict import Verdict, find_lead, judge
 from counterground.report.page.explorer import Explorer, Item, Trend, draw_explorer, in_short
 from counterground.results import (
+    BenchmarkRecord,
     Estimate,
     Measure,
     ModelScores,
     Run,
     has_unpaired_backgrounds,
     measures,
+    read_mitigation,
     regroup,
     strata_notes,
 )
@@ -102,6 +106,8 @@ class Section:
     design: DesignPart
     comparisons: Comparisons
     class_page: ClassPage
+    causes: list[Causes]
+    cures: list[Cures]
 
     @property
     def drawn(self) -> list[tuple[ModelScores, Mark]]:
@@ -142,6 +148,9 @@ def make_section(
     runs: Sequence[Run],
     comparison: Comparison,
     class_page: Any,
+    *,
+    swapped: Sequence[Run] = (),
+    mended: Sequence[Run] = (),
 ) -> Section:
     """Gather everything the page says of runs on one benchmark.
 
@@ -151,6 +160,8 @@ def make_section(
         comparison: of these runs, and of others on the page.
         class_page: function of the runs, their labelled models, the rows in the page's order, and the facts
             of the classes.
+        swapped: runs on composites that tell what the background causes; they may be among ``runs``.
+        mended: runs of `counterground mitigate`.
     """
     benchmark = runs[0].info.benchmark
     words = Words(comparison.contrast)
@@ -167,11 +178,15 @@ def make_section(
     items = [Item(k.point, row.model.label, row.mark) for k, row in zip(known, rows, strict=True) if k.point]
     photos = pl.concat([run.photos.select(_PHOTO) for run in runs]).unique()
     facts = class_facts(photos, words)
+    count = photos["path"].n_unique()
+    marks = _marks_by_weights(runs, known, rows)
+    causes = _causes(swapped, marks, None if runs[0].info.intervention else benchmark, count, len(rows))
+    cures = [_cures(run, marks, benchmark) for run in mended]
     return Section(
         number=number,
         name=benchmark.name,
         version=benchmark.version,
-        photos=photos["path"].n_unique(),
+        photos=count,
         classes=photos["class_index"].n_unique(),
         notes=unique(note for run in runs for note in run.info.benchmark.notes),
         warnings=_warnings(runs),
@@ -183,6 +198,8 @@ def make_section(
             guessing=guessing,
             has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
             words=words,
+            cause=cause_answer(causes, lead.label if lead else None),
+            cure=cure_answer(cures, lead.label if lead else None),
         ),
         chosen_by=_chosen_by(runs),
         measures=_measures(models, words, runs[0].design),
@@ -202,7 +219,55 @@ def make_section(
         design=describe_design(runs, [(k.model, runs[k.run]) for k in known], words),
         comparisons=compared,
         class_page=class_page(runs, by_run, rows, facts),
+        causes=causes,
+        cures=cures,
     )
+
+
+def _marks_by_weights(
+    runs: Sequence[Run], known: Sequence[_Known], rows: Sequence[Row]
+) -> dict[str, tuple[str, Mark]]:
+    """Label and mark of the section's models by fingerprint, where no two of them share it."""
+    found: dict[str, list[tuple[str, Mark]]] = {}
+    for k, row in zip(known, rows, strict=True):
+        found.setdefault(_fingerprint(runs[k.run], k.model.setting.model), []).append(
+            (k.model.label, row.mark)
+        )
+    return {weights: of[0] for weights, of in found.items() if len(of) == 1}
+
+
+def _fingerprint(run: Run, name: str) -> str:
+    return next((record.fingerprint for record in run.info.models if record.name == name), name)
+
+
+def _causes(
+    swapped: Sequence[Run],
+    marks: Mapping[str, tuple[str, Mark]],
+    benchmark: BenchmarkRecord | None,
+    photos: int,
+    others: int,
+) -> list[Causes]:
+    """What runs on composites show; a model is called and drawn as in the section's table."""
+    names = run_names(swapped) if len(swapped) > 1 else [None] * len(swapped)
+    found = []
+    for run, name in zip(swapped, names, strict=True):
+        records = {record.name: record for record in run.info.models}
+        models = []
+        for place, model in enumerate(regroup(run.scores), start=others):
+            own = model.setting.model
+            family = identity_of(own, records.get(own))["family"]
+            label, drawn = marks.get(_fingerprint(run, own), (model.label, mark(place, family)))
+            models.append((replace(model, label=label), drawn))
+        # In the order of the section's table; models that it does not have come last.
+        models.sort(key=lambda each: each[1].number)
+        found.append(make_causes(run, models, benchmark, photos, name=name))
+    return found
+
+
+def _cures(run: Run, marks: Mapping[str, tuple[str, Mark]], benchmark: BenchmarkRecord) -> Cures:
+    record = read_mitigation(run.path)
+    label, _ = marks.get(_fingerprint(run, record.model), (record.model, None))
+    return make_cures(record, label, run.info.benchmark, benchmark)
 
 
 def _largest_drop_first(known: _Known, words: Words) -> tuple[bool, float, float]:
@@ -253,7 +318,7 @@ def unique(texts: Iterable[str]) -> list[str]:
 
 def _strata(runs: Sequence[Run], words: Words) -> list[str]:
     """Over what another contrast than the drop is a mean, and which strata do not count."""
-    if words.is_drop:
+    if words.about_backgrounds:
         return []
     left_out = unique(name for run in runs for name in strata_left_out(run.photos, words.contrast))
     more = f" and {len(left_out) - _STRATA_NAMED:,} more" if len(left_out) > _STRATA_NAMED else ""
@@ -268,12 +333,11 @@ def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> li
     found = [measure for measure in measures(models) if measure.metric not in others]
     if words.is_drop:
         return found
-    left, right, _ = words.titles
     keys = (*words.contrast.side_keys, words.contrast.difference_key)
     meanings = (
-        f"Accuracy on {left}.",
-        f"Accuracy on {right}.",
-        f"Accuracy on {left} minus accuracy on {right}, in points.",
+        f"Accuracy on {words.left}.",
+        f"Accuracy on {words.right}.",
+        f"Accuracy on {words.left} minus accuracy on {words.right}, in points.",
     )
     own = [Measure(*key, title, said) for key, title, said in zip(keys, words.titles, meanings, strict=True)]
     return [*own, *(measure for measure in found if measure.group is None and measure.metric != DROP.name)]

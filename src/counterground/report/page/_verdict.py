@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -26,6 +26,8 @@ PRECISE = 0.05
 """Half the width of a drop's interval at which photos are enough: 5 points, the drop `discover` asks for."""
 _NAMED = 3
 _NEXT = "What to do next?"
+CAUSE = "How much of the drop is the background?"
+CURE = "What would make it smaller?"
 _UNTESTED = (
     "The models were evaluated on different photos or with different settings; see “Comparability” below."
 )
@@ -72,6 +74,8 @@ def judge(
     guessing: Collection[str] = (),
     has_backgrounds: bool = True,
     words: Words = DROP_WORDS,
+    cause: Answer | None = None,
+    cure: Answer | None = None,
 ) -> Verdict:
     """Say which of the models relies most on the background, in words no stronger than the tests.
 
@@ -81,14 +85,19 @@ def judge(
         guessing: labels of models near chance, whose drops say nothing.
         has_backgrounds: whether photos have backgrounds, from which `discover` could choose pairs.
         words: of another contrast, whose difference is judged instead of the drop.
+        cause: how much of the drop is the background, where swapped backgrounds were evaluated.
+        cure: what would make it smaller, where mitigations were tried.
     """
     lead = find_lead(models, guessing, words)
     if lead is None:
-        return _without_drop(models, guessing, words, has_backgrounds=has_backgrounds)
+        found = _without_drop(models, guessing, words, has_backgrounds=has_backgrounds)
+        return replace(found, answers=[*filter(None, (cause, cure)), *found.answers])
     judged = _judged(models, guessing, words)
     others = [model for model in judged if model is not lead]
     evidence, ranking = _Evidence.of(judged, words), _Ranking.of(lead, others, comparisons, words)
     answers = [_relies(lead, evidence)]
+    told = (cause or _not_swapped(lead, evidence), cure or _not_mended(lead, evidence))
+    answers += filter(None, told)
     if others:
         answers += [ranking.answer(), _least([lead, *others], comparisons, words)]
     answers += [*_left_out(models, guessing, words), _enough(lead, evidence, ranking)]
@@ -237,7 +246,7 @@ def _sentence(
 ) -> str:
     words = evidence.words
     if not others:
-        return f"{headline(lead, contrast=words.contrast)}."
+        return f"{headline(lead, contrast=words.contrast, when=words.when)}."
     drop = words.difference(lead)
     if drop.value is not None and drop.value <= 0:
         return (
@@ -250,11 +259,12 @@ def _sentence(
     loses = f"it loses {drop.text} points {drop.interval} {words.when}"
     largest = f"{lead.label} has the largest {words.noun}"
     if not ranking.doubtful:
-        return f"{f'{lead.label} relies most on the background' if words.is_drop else largest}: {loses}."
+        most = f"{lead.label} relies most on the background" if words.about_backgrounds else largest
+        return f"{most}: {loses}."
     if ranking.apart:
         as_much = "rely on it as much" if words.is_drop else "have as large a one"
         return f"{largest}: {loses}. {_listed(ranking.doubtful)} may {as_much}."
-    most = "relies most on the background" if words.is_drop else "has the largest difference"
+    most = "relies most on the background" if words.about_backgrounds else "has the largest difference"
     return f"It is not clear which model {most}. {largest}: {loses}."
 
 
@@ -292,7 +302,11 @@ def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
             )
             inflated = f" Selected as the largest of {models} {noun}s, it may be somewhat inflated."
         sides = "groups" if words.is_drop else "sides"
-        other = f"Other differences between the {sides}, such as the size of objects, count too."
+        other = (
+            "The objects are the same on both."
+            if words.is_effect
+            else f"Other differences between the {sides}, such as the size of objects, count too."
+        )
         return Answer(question, "Yes.", f"{found} {other}{inflated}")
     reason = f"The 95 % interval of its {noun}, {drop.interval}, reaches 0."
     if drop.low > 0:
@@ -301,6 +315,22 @@ def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
             f"{models} {noun}s may do so by chance ({evidence.p_text(lead)})."
         )
     return Answer(question, "No clear evidence.", reason)
+
+
+def _not_swapped(lead: ModelScores, evidence: _Evidence) -> Answer | None:
+    """What would tell how much of a clear drop is the background."""
+    if not evidence.words.is_drop or not evidence.is_clear(lead):
+        return None
+    reason = "counterground swap puts the same objects on other backgrounds."
+    return Answer(CAUSE, "Not measured.", reason)
+
+
+def _not_mended(lead: ModelScores, evidence: _Evidence) -> Answer | None:
+    """What would tell how to make a clear drop smaller."""
+    if not evidence.words.about_backgrounds or not evidence.is_clear(lead):
+        return None
+    reason = "counterground mitigate tries methods and measures what each costs."
+    return Answer(CURE, "Not tried.", reason)
 
 
 def _least(models: Sequence[ModelScores], comparisons: Comparisons, words: Words) -> Answer:
@@ -332,7 +362,7 @@ def _other_classes(lead: ModelScores, words: Words) -> list[Answer]:
     drop = words.difference(lead)
     if drop.classes_low is None:
         return []
-    same = "classes and pairs of backgrounds" if words.is_drop else "classes"
+    same = "classes and pairs of backgrounds" if words.about_backgrounds else "classes"
     reason = (
         f"The 95 % interval of {lead.label}’s {words.noun} if these classes are a random sample of classes. "
         f"All other intervals are about other photos of the same {same}."
@@ -345,11 +375,11 @@ def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer
     words = evidence.words
     drop, noun = words.difference(lead), words.noun
     question = "Are there enough photos?"
-    photos = counted(drop.n, "photo")
+    photos = counted(drop.n, "composite" if words.is_effect else "photo")
     if drop.clusters == drop.n:
         photos += ", each taken as independent"
     else:
-        photos += f" in {counted(drop.clusters or 0, 'cluster')} (photos of one cluster are not independent)"
+        photos += f" in {counted(drop.clusters or 0, 'cluster')} (those of one cluster are not independent)"
     margin = evidence.margin(drop)
     if margin is None:
         return Answer(question, "No.", f"{photos}: too few for an interval.")
@@ -387,7 +417,7 @@ def _next(lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence,
         if any(map(evidence.is_clear, others)):
             where = f"See below in which classes the {words.noun}s are."
             return Answer(_NEXT, "Look at the photos.", where)
-        alike = "ignore the background" if words.is_drop else "do equally well on both sides"
+        alike = "ignore the background" if words.about_backgrounds else "do equally well on both sides"
         reason = f"Do not conclude that the models {alike}: add photos, and evaluate again."
         if (margin := evidence.margin(drop)) is not None and margin <= PRECISE:
             reason = f"The interval of the largest {words.noun} ends at {percent(drop.high)} points."

@@ -1,0 +1,303 @@
+"""What the background causes: a run on composites, as an answer and as a part of a section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from counterground.metrics import in_setting
+from counterground.report.page._forest import Forest, Line, draw_forest
+from counterground.report.page._marks import Mark
+from counterground.report.page._verdict import CAUSE, Answer
+from counterground.results import EFFECTS, BenchmarkRecord, Estimate, InterventionRecord, ModelScores, Run
+from counterground.text import counted
+
+PLACEBO = 0.02
+"""What editing alone may cost (fraction) before the page warns of it."""
+_PARTS = ("observed_drop", "background_effect", "size_effect", "rest")
+_COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
+_MEANINGS = {
+    "observed_drop": "Accuracy on common minus counter photos, of the photos whose objects were cut out.",
+    "background_effect": "The same objects on common minus on counter backgrounds.",
+    "size_effect": "The same objects at sizes and positions of common minus of counter photos, on the same "
+    "background.",
+    "rest": "What neither explains: other differences between the photos.",
+    "background_share": "Only where the drop is clearly above 0.",
+    "mixed_same": "Accuracy on backgrounds of other photos of the class.",
+    "mixed_rand": "Accuracy on backgrounds of photos of any class.",
+    "bg_gap": "Mixed-Same minus Mixed-Rand (Xiao et al. 2021).",
+    "adversarial": "Share of objects; it grows with the number of backgrounds.",
+    "flip_share": "Share of objects; it grows with the number of backgrounds.",
+    "background_only": "The object is removed",
+    "pasted_cost": "Placebo: accuracy lost when an object is pasted onto its own photo.",
+    "refilled_cost": "Placebo: lost when it is pasted onto its own background, filled in behind it.",
+    "same_label_cost": "Placebo: lost on another photo’s background of the same label.",
+}
+_SHARES = {"background_share", "mixed_same", "mixed_rand", "adversarial", "flip_share", "background_only"}
+_NOTHING = Estimate()
+
+
+@dataclass(frozen=True)
+class ModelEffects:
+    """The estimates of one model on composites.
+
+    ``rows`` are those of ``metrics.swap_effects`` by estimate, class and background (None: all classes, of no
+    background).
+    """
+
+    label: str
+    mark: Mark
+    rows: Mapping[tuple[str, str | None, str | None], Mapping[str, Any]]
+
+    def get(self, estimate: str, class_name: str | None = None, background: str | None = None) -> Estimate:
+        """The estimate asked for; one without a value where the composites do not show it."""
+        row = self.rows.get((estimate, class_name, background))
+        return _NOTHING if row is None else Estimate.of(row)
+
+    @property
+    def placebos(self) -> list[tuple[str, Estimate]]:
+        """What editing alone changes by more than `PLACEBO`."""
+        costs = [(name, self.get(name)) for name in _COSTS]
+        return [(name, cost) for name, cost in costs if abs(cost.value or 0.0) > PLACEBO]
+
+
+class EffectRow(NamedTuple):
+    """A row of the table: an estimate, what it is, and its figures; ``is_share``: it has no sign."""
+
+    title: str
+    meaning: str
+    figures: list[Estimate]
+    is_share: bool
+    flagged: list[bool]
+
+
+class Numbers(NamedTuple):
+    """A row of a table of numbers below a chart: for each model its figures."""
+
+    title: str
+    figures: list[list[Estimate]]
+
+
+@dataclass(frozen=True)
+class Causes:
+    """What one run on composites shows.
+
+    ``name`` is of the run, where there are several, ``about`` what was put where, ``limits`` that these are
+    not the photos of the section, or not all of them.
+    """
+
+    name: str | None
+    about: str
+    limits: str
+    models: list[ModelEffects]
+    parts: Forest | None
+    table: list[EffectRow]
+    backgrounds: Forest | None
+    background_numbers: list[Numbers]
+    classes: Forest | None
+    class_numbers: list[Numbers]
+
+    @property
+    def is_placebo_large(self) -> bool:
+        """Whether editing alone changes the accuracy of a model by more than `PLACEBO`."""
+        return any(model.placebos for model in self.models)
+
+
+def make_causes(
+    run: Run,
+    models: Sequence[tuple[ModelScores, Mark]],
+    of: BenchmarkRecord | None,
+    photos: int,
+    *,
+    name: str | None = None,
+) -> Causes:
+    """Gather what a run on composites shows.
+
+    Args:
+        run: with an intervention.
+        models: of the run, with their marks on the page.
+        of: the photos that the section is about; None where it is about the composites.
+        photos: how many they are.
+        name: of the run, where there are several.
+    """
+    record = run.info.intervention
+    assert record is not None
+    effects = run.effects()
+    known = []
+    for model, mark in models:
+        rows = effects.filter(in_setting(model.setting._asdict())).iter_rows(named=True)
+        by = {(row["estimate"], row["class_name"], row["background"]): row for row in rows}
+        known.append(ModelEffects(model.label, mark, by))
+    labels = [(model.label, model.mark) for model in known]
+    classes = sorted({key[1] for model in known for key in model.rows if key[1] is not None})
+    names = sorted({key[2] for model in known for key in model.rows if key[2] is not None and key[1] is None})
+    names.sort(key=lambda each: -_mean(_of(known, "background_against_mean", background=each)))
+    classes.sort(key=lambda each: -_mean(_of(known, "background_effect", each)))
+    return Causes(
+        name=name,
+        about=_about(record, of, photos),
+        limits=_limits(record, of, photos),
+        models=known,
+        parts=draw_forest([Line(EFFECTS[each], "", _of(known, each)) for each in _PARTS], labels)
+        if any(model.get("background_effect").value is not None for model in known)
+        else None,
+        table=_table(known),
+        backgrounds=draw_forest(
+            [Line(each, "", _of(known, "background_against_mean", background=each)) for each in names], labels
+        ),
+        background_numbers=[
+            Numbers(
+                each,
+                [
+                    [model.get(f"background_against_{against}", None, each) for against in ("mean", "grey")]
+                    for model in known
+                ],
+            )
+            for each in names
+        ],
+        classes=draw_forest(
+            [Line(each, "", _of(known, "background_effect", each)) for each in classes], labels
+        ),
+        class_numbers=[
+            Numbers(each, [[model.get(part, each) for part in _PARTS] for model in known]) for each in classes
+        ],
+    )
+
+
+def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
+    """Say how much of the drop is the background, of the model that leads or else of that with most effect.
+
+    Args:
+        causes: of the runs on composites that belong to a section.
+        lead: label of the model that its verdict is about.
+    """
+    pairs = [(each, model) for each in causes for model in each.models]
+    if not pairs:
+        return None
+    found, model = next(
+        (pair for pair in pairs if pair[1].label == lead),
+        max(pairs, key=lambda pair: pair[1].get("background_effect").value or 0.0),
+    )
+    answer, reason = _decomposed(model)
+    more = [_placebo_warning(model), found.limits]
+    return Answer(CAUSE, answer, " ".join(filter(None, [reason, *more])))
+
+
+def _decomposed(model: ModelEffects) -> tuple[str, str]:
+    effect, drop = model.get("background_effect"), model.get("observed_drop")
+    if effect.value is None:
+        return _without_pairs(model)
+    size = f"{effect.text} points {effect.interval}".rstrip()
+    loses = f"{model.label} when the same objects stand on counter instead of common backgrounds"
+    if effect.low is None or effect.high is None:
+        few = "too few objects or backgrounds for an interval"
+        return "Unknown.", f"{effect.text} points are lost by {loses}: {few}. {_other_parts(model)}"
+    if effect.low <= 0 <= effect.high:
+        doubt = f"{size} are lost by {loses}, which is not significantly different from 0"
+        return "No significant part.", f"{doubt}. {_other_parts(model)}"
+    if effect.value < 0:
+        gained = Estimate(-effect.value, -effect.high, -effect.low)
+        return "None.", f"{gained.text} points {gained.interval} are gained by {loses}. {_other_parts(model)}"
+    whole = f", of a drop of {drop.text} {drop.interval}".rstrip() if drop.value is not None else ""
+    share = model.get("background_share")
+    portion = f": {share.text}\u00a0% {share.interval} of the drop" if share.value is not None else ""
+    return f"{size}{whole}.", f"That much is lost by {loses}{portion}. {_other_parts(model)}"
+
+
+def _other_parts(model: ModelEffects) -> str:
+    drop, size, rest = (model.get(name) for name in ("observed_drop", "size_effect", "rest"))
+    if drop.value is None:
+        return "The drop of these photos was not measured."
+    clear = model.get("background_effect").low or 0.0
+    whole = "" if clear > 0 else f"The drop of these photos is {drop.text} points {drop.interval}. "
+    remains = f"{rest.text} {rest.interval}".rstrip()
+    if size.value is None:
+        return f"{whole}The rest, with size and position: {remains}."
+    return f"{whole}Size and position: {size.text} {size.interval}".rstrip() + f". Rest: {remains}."
+
+
+def _without_pairs(model: ModelEffects) -> tuple[str, str]:
+    gap = model.get("bg_gap")
+    if gap.value is None:
+        return "Not measured.", "The composites have no class on both common and counter backgrounds."
+    clear = gap.low is not None and gap.high is not None and not gap.low <= 0 <= gap.high
+    doubt = "" if clear else ", which is not significantly different from 0"
+    reason = (
+        f"These photos have no common and counter backgrounds. {model.label}’s BG-Gap, accuracy on "
+        f"backgrounds of the same class minus on those of any class, is {gap.text} points "
+        f"{gap.interval}".rstrip()
+    )
+    return "There is no drop to divide.", f"{reason}{doubt}."
+
+
+def _placebo_warning(model: ModelEffects) -> str:
+    if not model.placebos:
+        return ""
+    said = "; ".join(
+        f"{EFFECTS[name][0].lower()}{EFFECTS[name][1:]} {cost.signed} {cost.interval}".rstrip()
+        for name, cost in model.placebos
+    )
+    return f"Placebos beyond 2 points: {said}."
+
+
+def _about(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:
+    placed = (
+        "at their own sizes and positions"
+        if record.settings.get("placement") == "hold"
+        else "at sizes and positions drawn from their class"
+    )
+    source = record.source.name
+    objects, backgrounds = (counted(each, "photo") for each in (record.foregrounds, record.backgrounds))
+    if of is not None and not _is_same(of, record.source):
+        source += f", another set of photos (version {record.source.version[:12]})"
+    elif of is not None and record.foregrounds < photos:
+        objects = f"{record.foregrounds:,} of the {photos:,} photos"
+    return f"The objects of {objects}, {placed}, on the backgrounds of {backgrounds} of {source}."
+
+
+def _is_same(one: BenchmarkRecord, other: BenchmarkRecord) -> bool:
+    return (one.name, one.version) == (other.name, other.version)
+
+
+def _limits(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:
+    """Say that composites are not of the photos that the section is about, or not of all."""
+    if of is None:
+        return ""
+    if not _is_same(of, source := record.source):
+        return f"Measured on another set of photos: {source.name}, version {source.version[:12]}."
+    if record.foregrounds < photos:
+        return f"Measured with the objects of {record.foregrounds:,} of the {photos:,} photos."
+    return ""
+
+
+def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
+    rows = []
+    for name, meaning in _MEANINGS.items():
+        figures = _of(models, name)
+        if all(figure.value is None for figure in figures):
+            continue
+        k = next(
+            (model.rows[name, None, None]["k"] for model in models if (name, None, None) in model.rows), None
+        )
+        said = meaning
+        if name == "background_only":
+            chance = next((each for each in _of(models, "chance") if each.value is not None), None)
+            said += f"; guessing would give {chance.text} %." if chance else "."
+        flagged = [name in dict(model.placebos) for model in models]
+        rows.append(EffectRow(EFFECTS[name].format(k=k), said, figures, name in _SHARES, flagged))
+    return rows
+
+
+def _of(
+    models: Sequence[ModelEffects],
+    estimate: str,
+    class_name: str | None = None,
+    background: str | None = None,
+) -> list[Estimate]:
+    return [model.get(estimate, class_name, background) for model in models]
+
+
+def _mean(figures: Sequence[Estimate]) -> float:
+    known = [figure.value for figure in figures if figure.value is not None]
+    return sum(known) / len(known) if known else float("-inf")

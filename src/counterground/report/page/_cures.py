@@ -1,0 +1,265 @@
+"""What would make a drop smaller: a run of mitigations, as an answer and as a part of a section."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from counterground.report._placement import Box, Disc, Segment, place_names, text_width
+from counterground.report.page._marks import OUTLINES
+from counterground.report.page._verdict import CURE, Answer
+from counterground.results import CHEAP, HALF, BenchmarkRecord, Figure, MethodRecord, MitigationRecord, Table
+from counterground.text import counted
+
+_NAMED = 3
+_WIDTH, _HEIGHT = 400.0, 320.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 38.0, 8.0, 10.0, 40.0
+_FONT, _REACH = 11.0, 5.0
+_LEAST = 0.02
+"""An axis reaches at least so far from 0 (fraction): methods that change nothing lie there."""
+
+
+class Method(NamedTuple):
+    """A method of the table: its record, chosen settings in words, and whether its gain is significant."""
+
+    record: MethodRecord
+    settings: str
+
+    @property
+    def helps(self) -> bool:
+        """Whether the drop is significantly smaller."""
+        return _helps(self.record)
+
+    @property
+    def loses(self) -> bool:
+        """Whether it is so mostly because accuracy on common photos is lost."""
+        return _loses(self.record)
+
+
+class CurePoint(NamedTuple):
+    """A method in the chart, in its units: point, intervals of cost and gain, name and the line to it."""
+
+    x: float
+    y: float
+    across: tuple[float, float] | None
+    up: tuple[float, float] | None
+    css: str
+    path: str
+    title: str
+    name: tuple[float, float, str] | None
+    leader: Segment | None
+
+
+@dataclass(frozen=True)
+class CureChart:
+    """Cost against gain; ``goal`` is where half of the drop is gone at a cost of at most a point."""
+
+    width: float
+    height: float
+    frame: Box
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    zero: tuple[float, float]
+    goal: Box | None
+    points: list[CurePoint]
+    unnamed: list[str]
+
+
+@dataclass(frozen=True)
+class Cures:
+    """What a run of `counterground mitigate` says, of its model under the name it has in the section.
+
+    ``other_photos`` says that these are not the photos of the section.
+    """
+
+    record: MitigationRecord
+    table: Table
+    methods: list[Method]
+    chart: CureChart | None
+    other_photos: str | None
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the table says, and which methods lose as well."""
+        losses = _losses([each.record for each in self.methods if each.helps]).strip()
+        return [*self.record.sentences, *([losses] if losses else [])]
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """Methods that could not be used, and why."""
+        return list(self.record.left_out.items())
+
+
+def make_cures(record: MitigationRecord, label: str, on: BenchmarkRecord, of: BenchmarkRecord) -> Cures:
+    """Gather what mitigations did.
+
+    Args:
+        record: ``mitigation.json``.
+        label: what the section calls its model.
+        on: the photos they were judged on.
+        of: those that the section is about.
+    """
+    record = record.model_copy(update={"model": label})
+    other = None
+    if on.version != of.version:
+        other = f"Measured on another set of photos: {on.name}, version {on.version[:12]}."
+    methods = [Method(each, _settings(each)) for each in record.methods]
+    return Cures(record, record.table, methods, _draw(record), other)
+
+
+def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
+    """Say which mitigations make the drop significantly smaller, at what cost.
+
+    Args:
+        cures: of the mitigated models that belong to a section.
+        lead: label of the model that its verdict is about.
+    """
+    if not cures:
+        return None
+    found = next((each for each in cures if each.record.model == lead), cures[0])
+    record = found.record
+    drop = record.unmended.drop.estimate
+    methods = counted(len(record.methods), "method")
+    whose = "Its drop" if record.model == lead else f"The drop of {record.model}"
+    size = f"{whose} of {drop.text} points {drop.interval}".rstrip()
+    tests = f"Holm-corrected over all tests of {methods}, on photos not used for fitting or choosing"
+    smaller = sorted(filter(_helps, record.methods), key=_gained_on_counter)
+    mended = [each for each in smaller if not _loses(each)]
+    if not smaller:
+        answer = f"None of {methods} tried." if len(record.methods) > 1 else f"Not {record.methods[0].name}."
+        nearest = min(record.methods, key=_gained_on_counter)
+        reason = f"{size} does not become significantly smaller ({tests}). Nearest: {_changes([nearest])}."
+    else:
+        answer = _names(mended) if mended else "None without losing common accuracy."
+        named = (mended or smaller)[:_NAMED]
+        reason = f"{size} becomes significantly smaller ({tests}): {_changes(named)}."
+        reason += _losses(smaller) + "".join(map(_grown, named))
+    return Answer(CURE, answer, " ".join(filter(None, [reason, found.other_photos])))
+
+
+def _names(methods: Sequence[MethodRecord]) -> str:
+    names, rest = ", ".join(each.name for each in methods[:_NAMED]), len(methods) - _NAMED
+    return f"{names} and {rest} more." if rest > 0 else f"{names}."
+
+
+def _losses(methods: Sequence[MethodRecord]) -> str:
+    """Name the methods that make a drop smaller mostly by losing accuracy on common photos."""
+    losing = [each.name for each in methods if _loses(each)]
+    if not losing:
+        return ""
+    names = ", ".join(losing)
+    return f" More than half of this is accuracy lost on common photos with {names} (point estimates)."
+
+
+def _gained_on_counter(method: MethodRecord) -> float:
+    """Order methods by what they gain on counter photos: a drop may shrink because common ones are lost."""
+    return (method.cost.value or 0.0) - (method.gain.value or 0.0)
+
+
+def _helps(method: MethodRecord) -> bool:
+    return method.gain.significant and (method.gain.value or 0.0) > 0
+
+
+def _loses(method: MethodRecord) -> bool:
+    """Whether more than half of a gain is accuracy lost on common photos, by point estimates."""
+    return (method.cost.value or 0.0) > HALF * (method.gain.value or 0.0)
+
+
+def _changes(methods: Sequence[MethodRecord]) -> str:
+    said = []
+    for each in methods:
+        gain, cost = each.gain.estimate, each.cost.estimate
+        said.append(f"{each.name} by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}")
+    return f"{'; '.join(said)} on common photos"
+
+
+def _grown(method: MethodRecord) -> str:
+    """Name side effects that have grown significantly: another reliance in place of the first."""
+    grown = [
+        f" With {method.name} the drop by {name} grows by {_negative(figure).estimate.text} points."
+        for name, figure in method.relief.items()
+        if figure.significant and (figure.value or 0.0) < 0
+    ]
+    return "".join(grown)
+
+
+def _negative(figure: Figure) -> Figure:
+    return Figure(value=None if figure.value is None else -figure.value)
+
+
+def _settings(method: MethodRecord) -> str:
+    said = [", ".join(f"{name} {value}" for name, value in setting.items()) for setting in method.settings]
+    return "; ".join(dict.fromkeys(filter(None, said)))
+
+
+def _draw(record: MitigationRecord) -> CureChart | None:
+    methods = [each for each in record.methods if each.cost.value is not None and each.gain.value is not None]
+    if not methods:
+        return None
+    costs, gains = [each.cost for each in methods], [each.gain for each in methods]
+    drop = record.unmended.drop.value or 0.0
+    x = _Axis.of(costs, _LEFT, _WIDTH - _RIGHT, [])
+    y = _Axis.of(gains, _HEIGHT - _BOTTOM, _TOP, [1.1 * HALF * drop] if drop > 0 else [])
+    frame = Box(_LEFT, _TOP, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM)
+    goal = Box(frame.left, frame.top, x.at(CHEAP), y.at(HALF * drop)) if drop > 0 else None
+    discs = [Disc(x.at(each.cost.value or 0.0), y.at(each.gain.value or 0.0), _REACH) for each in methods]
+    sizes = [(text_width(each.name, _FONT), 1.2 * _FONT) for each in methods]
+    places = place_names(discs, sizes, frame=frame)
+    points = []
+    for each, disc, place in zip(methods, discs, places, strict=True):
+        labelled = "used" in each.group_labels.values()
+        name = None if place is None else (place.box.left + 2, place.box.top + 0.95 * _FONT, each.name)
+        points.append(
+            CurePoint(
+                disc.x,
+                disc.y,
+                x.span(each.cost),
+                y.span(each.gain),
+                "labelled" if labelled else "unlabelled",
+                OUTLINES["circle" if labelled else "triangle-up"],
+                f"{each.name}: gain {each.gain.estimate.text} points {each.gain.estimate.interval}, cost "
+                f"{each.cost.estimate.text} {each.cost.estimate.interval}",
+                name,
+                place.leader if place is not None else None,
+            )
+        )
+    unnamed = [each.name for each, place in zip(methods, places, strict=True) if place is None]
+    zero = (x.at(0.0), y.at(0.0))
+    return CureChart(_WIDTH, _HEIGHT, frame, x.ticks, y.ticks, zero, goal, points, unnamed)
+
+
+class _Axis(NamedTuple):
+    """An even axis of fractions from ``low`` to ``high`` between two ends in the chart's units."""
+
+    low: float
+    high: float
+    step: float
+    start: float
+    end: float
+
+    @classmethod
+    def of(cls, figures: Sequence[Figure], start: float, end: float, more: Sequence[float]) -> _Axis:
+        values = [-_LEAST, _LEAST, *more]
+        for each in figures:
+            values += [value for value in (each.value, each.low, each.high) if value is not None]
+        low, high = min(values), max(values)
+        margin = 0.04 * (high - low)
+        step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if (high - low) / step <= 6)
+        return cls(low - margin, high + margin, step, start, end)
+
+    def at(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+    def span(self, figure: Figure) -> tuple[float, float] | None:
+        return (
+            None if figure.low is None or figure.high is None else (self.at(figure.low), self.at(figure.high))
+        )
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        first, last = math.ceil(self.low / self.step), math.floor(self.high / self.step)
+        values = [k * self.step for k in range(first, last + 1)]
+        return [(self.at(value), f"{100 * value:.0f}".replace("-", "−")) for value in values]

@@ -1,0 +1,262 @@
+"""Swapped backgrounds and mitigations on the page: two answers, and a part of the section for each."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from disc_photos import background_only, coin, disc_photos, foreground_only
+from html_page import Page
+from PIL import Image
+from planted_photos import Planted, planted_benchmark
+
+import counterground as cg
+from counterground.photos import load_photo
+from counterground.report import write_report
+from counterground.results import read_mitigation, select_models
+
+DROP, SMALLER = "How much of the drop is the background?", "What would make it smaller?"
+MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
+COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
+QUICK = {"label_space": "benchmark", "report": False}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Runs of discs by networks that see one part only, and of planted photos with two of its mitigations."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERGROUND_CACHE", str(folder / "cache"))
+        discs = disc_photos(folder / "discs", 6, soft=True)
+        planted = planted_files(folder / "planted")
+        swap = {"backgrounds_per_label": 2, **QUICK}
+        mend = {"watermark": False, "figure": False, "label_space": "benchmark"}
+        methods = ["template-ensemble", "text-projection"]
+        yield {
+            "discs": cg.evaluate(discs, MODELS, out=folder / "a", **QUICK),
+            "discs swapped": cg.swap(discs, MODELS, out=folder / "b", **swap),
+            "planted": cg.evaluate(planted, {"one": Planted()}, out=folder / "c", **QUICK),
+            "planted swapped": cg.swap(
+                planted, {"other": Planted()}, out=folder / "d", foregrounds=12, **swap
+            ),
+            "planted mended": cg.mitigate(planted, Planted(), methods, out=folder / "e", **mend).run,
+            "planted in vain": cg.mitigate(planted, Planted(), methods[0], out=folder / "f", **mend).run,
+        }
+
+
+def planted_files(folder):
+    """Write planted photos and the masks of their objects, which are squares in the middle."""
+    made = planted_benchmark()
+    (folder / "masks").mkdir(parents=True)
+    for path, area in made.photos.select("path", "object_area").iter_rows():
+        photo = load_photo(made.photo_source(path)).image
+        photo.save(folder / path)
+        side = round(photo.width * float(area) ** 0.5)
+        start = (photo.width - side) // 2
+        alpha = np.zeros((photo.height, photo.width), np.uint8)
+        alpha[start : start + side, start : start + side] = 255
+        Image.fromarray(alpha).save(folder / "masks" / path)
+    columns = ("path", "class_name", "background", "group", "cluster")
+    table = made.photos.select(*columns, mask="masks/" + pl.col("path"))
+    return cg.Benchmark.from_frame(table, root=folder, name="planted")
+
+
+@pytest.fixture(scope="module")
+def written(made, tmp_path_factory):
+    """Function: (*names of runs) -> the page of these runs, written once."""
+    pages = {}
+
+    def write(*names):
+        if names not in pages:
+            out = tmp_path_factory.mktemp("page") / "report.html"
+            pages[names] = write_report([made[name] for name in names], out, photos=False)
+        return pages[names]
+
+    return write
+
+
+@pytest.fixture
+def answers(written):
+    """Function: (*names of runs) -> the answers of the first verdict, by question."""
+
+    def read(*names):
+        page = written(*names).read_text()
+        verdict = page.partition('<div class="verdict">')[2].partition("</dl>")[0]
+        pairs = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", verdict, re.DOTALL)
+        return {words(question): words(answer) for question, answer in pairs}
+
+    return read
+
+
+def words(html):
+    return Page(html).text.strip()
+
+
+def figures(run, model, *names):
+    rows = run.effects().filter(pl.col("class_name").is_null(), model=model)
+    return {row["estimate"]: row for row in rows.iter_rows(named=True) if row["estimate"] in names}
+
+
+def said(row):
+    numbers = (
+        f"{100 * row[end]:.1f}".replace("-0.0", "0.0").replace("-", "−") for end in ("value", "low", "high")
+    )
+    return "{} points [{}, {}]".format(*numbers)
+
+
+def test_the_effect_of_the_background_stands_beside_the_drop(made, answers):
+    own = figures(
+        made["planted swapped"], "other", "background_effect", "observed_drop", "size_effect", "rest"
+    )
+    answer = answers("planted", "planted swapped")[DROP]
+    drop = said(own["observed_drop"]).replace(" points", "")
+    assert answer.startswith(
+        f"{said(own['background_effect'])}, of a drop of {drop}. That much is lost by one when"
+    )
+    assert f"Size and position: {said(own['size_effect']).replace(' points', '')}." in answer
+    assert f"Rest: {said(own['rest']).replace(' points', '')}." in answer
+    assert answer.endswith("Measured with the objects of 12 of the 108 photos.")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_answer_is_no_stronger_than_the_interval(made, tmp_path, model):
+    run = made["discs swapped"]
+    own = figures(run, model, "background_effect")["background_effect"]
+    (alone,) = select_models({run.path: run}, [model]).values()
+    page = words(write_report([alone], tmp_path / "report.html", photos=False).read_text())
+    answer = page.partition(DROP)[2].lstrip()
+    costs = figures(run, model, *COSTS).values()
+    assert ("Placebos beyond 2 points: " in answer) == any(abs(cost["value"]) > 0.02 for cost in costs)
+    if own["low"] > 0:
+        assert answer.startswith(f"{said(own)}, of a drop of ")
+    elif own["high"] < 0:
+        assert answer.startswith("None.")
+        assert f"are gained by {model} when" in answer
+    else:
+        assert answer.startswith(f"No significant part. {said(own)} are lost by {model} when")
+        assert "which is not significantly different from 0" in answer
+
+
+def test_the_answer_is_about_the_model_that_the_verdict_is_about(answers):
+    assert "lost by background when" in answers("discs", "discs swapped")[DROP]
+
+
+def test_composites_of_another_set_of_photos_are_said_to_be(made, answers):
+    answer = answers("planted", "discs swapped")[DROP]
+    version = made["discs swapped"].info.intervention.source.version
+    assert answer.endswith(f"Measured on another set of photos: discs, version {version[:12]}.")
+
+
+def test_costs_of_editing_beyond_2_points_are_said_and_marked(made, written):
+    costs = figures(made["discs swapped"], "coin", *COSTS)
+    large = [row for row in costs.values() if abs(row["value"]) > 0.02]
+    assert large
+    page = written("discs swapped").read_text()
+    assert page.count(">beyond ±2</span>") == len(large)  # the other networks lose nothing
+    assert "Marked: placebos beyond 2 points." in page
+
+
+def test_mitigations_that_help_are_named_with_gain_and_cost(made, answers):
+    record = read_mitigation(made["planted mended"].path)
+    vain, good = record.methods
+    assert good.gain.significant
+    assert not vain.gain.significant
+    answer = answers("planted", "planted mended")[SMALLER]
+    gain, cost = good.gain.estimate, good.cost.estimate
+    assert answer.startswith("text-projection. Its drop of ")
+    change = f"text-projection by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}"
+    assert f"{change} on common photos." in answer
+    assert "over all tests of 2 methods, on photos not used for fitting or choosing" in answer
+    assert "template-ensemble" not in answer
+
+
+def test_mitigations_that_do_not_help_are_said_not_to(answers):
+    answer = answers("planted", "planted in vain")[SMALLER]
+    assert answer.startswith("Not template-ensemble. Its drop of ")
+    assert "does not become significantly smaller" in answer
+
+
+def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp_path):
+    folder = shutil.copytree(made["planted mended"].path, tmp_path / "run")
+    record = json.loads((folder / "mitigation.json").read_text())
+    record["methods"][1]["cost"] = record["methods"][1]["gain"]
+    (folder / "mitigation.json").write_text(json.dumps(record))
+    page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
+    answer = words(page).partition(SMALLER)[2].lstrip()
+    assert answer.startswith("None without losing common accuracy.")
+    assert "More than half of this is accuracy lost on common photos with text-projection" in answer
+    assert "smaller by loss" in page
+
+
+def test_what_was_not_measured_has_the_command_that_would_tell(answers):
+    found = answers("planted")
+    assert found[DROP].startswith("Not measured. counterground swap ")
+    assert found[SMALLER].startswith("Not tried. counterground mitigate ")
+
+
+def test_nothing_is_asked_of_a_drop_that_is_not_clear(make_run, section_of):
+    asked = {
+        answer.question for answer in section_of(make_run({"a": (0.8, 0.78)}, per_group=5)).verdict.answers
+    }
+    assert not asked & {DROP, SMALLER}
+
+
+def test_runs_of_both_kinds_have_no_section_of_their_own(written):
+    page = written("planted", "planted swapped", "planted mended").read_text()
+    assert page.count('<section class="benchmark"') == 1
+    assert (page.count(">What the background causes</h3>"), page.count("make the drop smaller</h3>")) == (
+        1,
+        1,
+    )
+    assert page.count("<h3>") == 3  # how each of the three runs was made
+
+
+def test_a_swapped_run_alone_is_about_the_same_objects(written, answers):
+    page = words(written("planted swapped").read_text())
+    assert re.search(
+        r"other loses [\d.]+ points \S+ \S+ when the same objects stand on counter instead of", page
+    )
+    assert "swap=" not in page
+    found = answers("planted swapped")
+    assert found["Does other rely on the background?"].startswith("Yes.")
+    assert "Measured" not in found[DROP]
+
+
+def test_a_mitigated_run_alone_is_about_the_model_as_it_is(written, answers):
+    page = written("planted mended").read_text()
+    table = page.partition('id="table1"')[2].partition("</table>")[0]
+    assert table.count("<tr") == 2
+    found = answers("planted mended")
+    assert found[SMALLER].startswith("text-projection.")
+    assert found[DROP].startswith("Not measured.")
+
+
+def test_each_background_and_class_has_its_effect(made, written):
+    page = written("planted", "planted swapped").read_text()
+    part = page.partition('id="causes1"')[2].partition('<h3 id="scores1"')[0]
+    rows = made["planted swapped"].effects()
+    for name in ("grass", "snow", "water"):
+        against = rows.filter(
+            pl.col("class_name").is_null(), estimate="background_against_mean", background=name
+        )
+        (row,) = against.iter_rows(named=True)
+        assert f"one, {name}: {said(row)}" in part
+    for name in ("ox", "goose", "otter", "crab"):
+        (row,) = rows.filter(estimate="background_effect", class_name=name).iter_rows(named=True)
+        assert f"one, {name}: {said(row)}" in part
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
+def test_every_reader_can_use_the_page(visit, written, complaints, width, scheme):
+    page = written("planted", "planted swapped", "planted mended")
+    tab = visit(page, width=width, color_scheme=scheme, bypass_csp=True)
+    tab.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+    assert complaints(tab) == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    cut = """[...document.querySelectorAll('.verdict *, .cures text, .strip text, .drops th, .by th, .by td')]
+        .filter(each => each.getClientRects().length && !each.closest('.scroll, thead'))
+        .map(each => [each.getBoundingClientRect(), each.textContent.trim().slice(0, 40)])
+        .filter(([box]) => box.left < -1 || box.right > innerWidth + 1).map(([, text]) => text)"""
+    assert tab.evaluate(cut) == []
