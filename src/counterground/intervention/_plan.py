@@ -125,8 +125,8 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     frame = frame.with_columns(pl.col(_TEXTS).cast(pl.String))
     backgrounds = set(frame["background_photo"]) - {"grey"}
     said = (
-        f"Photos are composites of photos of {benchmark.name} (version {VERSION}, seed {settings.seed}): "
-        f"objects of {len(drawn.foregrounds):,}, backgrounds of {len(backgrounds):,}."
+        f"Photos are composites (version {VERSION}, seed {settings.seed}) of the benchmark "
+        f"{benchmark.name!r}: objects of {len(drawn.foregrounds):,}, backgrounds of {len(backgrounds):,}."
     )
     made = Benchmark(
         f"{benchmark.name}, swapped",
@@ -319,6 +319,8 @@ class _Draw:
             )
         self.notes += [
             f"{len(names)} of {counted(len(classes), 'class')} with {what}: {', '.join(sorted(names))}."
+            if len(names) < len(classes)
+            else f"All classes have {what}."
             for what, names in lacking.items()
         ]
 

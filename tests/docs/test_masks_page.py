@@ -1,0 +1,23 @@
+"""docs/masks.md explains every option of the command, and every reason that masks.csv may give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from counterground.cli import counterground
+from counterground.masks import REASONS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "masks.md").read_text()
+
+
+def test_every_option_is_explained():
+    options = {long for option in counterground.commands["masks"].params for long in option.opts}
+    for option in options - {"--quiet", "-q", "-o", "--overwrite", "--accept-license"}:
+        assert option in PAGE, option
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_has_its_meaning(reason):
+    assert f"| {reason} | {REASONS[reason]} |" in PAGE
