@@ -173,9 +173,9 @@ RECORDS = {
     "article": "`a` or `correct`, for generative models",
     "aliases": "other names of classes, for generative models",
     "model_warnings": "warnings about one model, by its name",
-    "intervention": "of a run of `swap`: `kind`, `version` of the compositing, its `settings`, where `masks` "
-    "come from (null: the manifest), the `source` benchmark, and how many of its photos gave `foregrounds` "
-    "and `backgrounds`; else null",
+    "intervention": "of a run of `swap`: `kind`, `version` of the compositing and of `opencv`, its "
+    "`settings`, where `masks` come from (null: the manifest), the `source` benchmark, and how many of its "
+    "photos gave `foregrounds` and `backgrounds`; else null",
     "train": "benchmark that heads were fitted on; null: none was, or on parts of the evaluated one",
     "fast_decode": "JPEGs were decoded at a reduced size; each model's `description` has how many `photos` "
     "were decoded both ways, how many get the `same_answer`, and the `largest_difference` of features",

@@ -146,6 +146,7 @@ def lay_out(rng: np.random.Generator, scene: Scene) -> Layout:
             "swap": kind_,
             "foreground": [f"p{number}" for number in who_],
             "background_photo": [f"p{number}" for number in where_],
+            "background_class": [f"class {number % scene.classes}" for number in where_],
             "cluster": [f"c{number}" for number in of_f[who_]],
             "background_cluster": [f"c{number}" for number in of_b[where_]],
             "predicted_index": 0,

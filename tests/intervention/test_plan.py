@@ -6,11 +6,14 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from disc_photos import SIDE, disc, disc_photos, save
+from disc_photos import SIDE, coin, disc, disc_photos, save
 
+import counterground as cg
 from counterground import Benchmark
 from counterground.errors import CounterGroundError, UsageError
 from counterground.intervention import KINDS, SwapSettings, plan_swap
+from counterground.masks import make_masks
+from counterground.photos import photo_id, write_benchmark
 
 TWO = SwapSettings(backgrounds_per_label=2)
 
@@ -133,6 +136,9 @@ def test_photos_without_a_usable_mask_are_named_and_counted(tmp_path):
     save(masks / "2.png", disc((20, 20), 9)[:40])
     (masks / "3.png").write_bytes(b"no image")
     (tmp_path / "masks/ox/grass/0.png").unlink()
+    damaged = tmp_path / "ox/grass/1.png"
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    save(tmp_path / "ox/grass/2.png", np.zeros((SIDE, SIDE, 3), np.uint8))
     made = plan_swap(without_masks(benchmark, "ox/water/[01]"), SwapSettings(kinds=("grey",))).benchmark
     said = "\n".join(made.notes)
     for sentence in (
@@ -141,10 +147,28 @@ def test_photos_without_a_usable_mask_are_named_and_counted(tmp_path):
         "1 of 16 photos left out, with a mask of another size: hen/grass/2.png.",
         "1 of 16 photos left out, with an unreadable mask (not an image): hen/grass/3.png.",
         "1 of 16 photos left out, with an unreadable mask (missing): ox/grass/0.png.",
+        "2 of 16 photos left out, unreadable (content changed since the manifest was written): ox/grass/1",
         "2 of 16 photos left out, without a mask: ox/water/0.png, ox/water/1.png.",
     ):
         assert sentence in said
-    assert len(made.photos) == 9
+    assert len(made.photos) == 7
+
+
+def test_a_damaged_photo_gives_no_composites(tmp_path):
+    """It would be missing on some labels only, and pairs would not be whole."""
+    discs = disc_photos(tmp_path, 3)
+    file = tmp_path / "ox/grass/1.png"
+    file.write_bytes(file.read_bytes()[:-40])
+    changed = discs.photos.with_columns(
+        photo_id=pl.when(pl.col("path") == "ox/grass/1.png")
+        .then(pl.lit(photo_id(file)))
+        .otherwise("photo_id")
+    )
+    made = plan_swap(Benchmark("discs", discs.root, changed, discs.label_space), TWO).benchmark
+    assert any(
+        note == "1 of 12 photos left out, unreadable (truncated): ox/grass/1.png." for note in made.notes
+    )
+    assert not made.photos["path"].str.contains("ox/grass/1.png").any()
 
 
 def test_without_any_mask_the_remedy_is_named(discs):
@@ -173,6 +197,25 @@ def test_classes_without_a_counter_background_are_named(discs):
     )
 
 
+def test_a_background_of_both_groups_is_named_and_is_neither(discs):
+    first = pl.col("path") == "hen/grass/0.png"
+    photos = discs.photos.with_columns(group=pl.when(first).then(pl.lit("counter")).otherwise("group"))
+    made = plan_swap(Benchmark(discs.name, discs.root, photos, discs.label_space), TWO).benchmark
+    assert any(
+        note.startswith("Backgrounds of a class with photos of both groups")
+        and note.endswith(": hen on grass.")
+        for note in made.notes
+    )
+    hens = made.photos.filter(class_name="hen", background="grass")
+    assert hens["group"].null_count() == len(hens)
+
+
+def test_photos_of_one_cluster_cannot_be_swapped_however_few_are_asked_for(discs):
+    one = discs.photos.with_columns(cluster=pl.lit("all"))
+    with pytest.raises(CounterGroundError, match=r"grass \(0\), water \(0\)\. Add photos of other clusters"):
+        plan_swap(Benchmark(discs.name, discs.root, one, discs.label_space), TWO)
+
+
 def test_unknown_kinds_labels_and_half_pairs_are_refused(discs):
     with pytest.raises(UsageError, match="Did you mean 'other'"):
         SwapSettings(kinds=("othr",))
@@ -182,3 +225,20 @@ def test_unknown_kinds_labels_and_half_pairs_are_refused(discs):
         plan_swap(discs, SwapSettings(labels=("gras", "water")))
     with pytest.raises(UsageError, match="at least 1"):
         SwapSettings(backgrounds_per_label=0)
+    with pytest.raises(UsageError, match="another background beside 'grass': there are grass, water"):
+        plan_swap(discs, SwapSettings(labels=("grass",)))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        write_benchmark,
+        lambda composites, out: make_masks(composites, "manifest", out),
+        lambda composites, out: cg.export(composites, out=out, formats="parquet", shared=False),
+        lambda composites, out: cg.discover(composites, coin, out=out, label_space="benchmark"),
+    ],
+)
+def test_what_needs_files_refuses_composites(composites, tmp_path, use):
+    with pytest.raises(UsageError, match=r"composites made in memory: .* the photos themselves"):
+        use(composites, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

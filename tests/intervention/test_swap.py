@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shlex
+import sys
 
 import numpy as np
 import polars as pl
@@ -11,8 +13,11 @@ from PIL import Image
 
 import counterground as cg
 from counterground import models
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, MissingExtraError, UsageError
+from counterground.intervention import SwapSettings, plan_swap
 from counterground.metrics import swap_effects
+from counterground.photos import load_photo
+from counterground.results import repeat_command
 
 MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
 QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3}
@@ -71,7 +76,26 @@ def test_the_run_says_what_was_swapped(run, discs):
     assert record["settings"]["backgrounds_per_label"] == 3
     assert record["source"]["version"] == discs.version
     assert record["masks"] is None
+    assert record["opencv"][0].isdigit()
     assert cg.open_run(run.path).info.intervention.settings["seed"] == 0
+
+
+def test_the_command_that_is_stated_makes_the_same_composites(run, discs):
+    from counterground.cli._swap import swap
+
+    words = shlex.split(repeat_command(run))
+    assert words[:3] == ["counterground", "swap", "BENCHMARK"]
+    given = swap.make_context("swap", words[2:]).params
+    settings = run.info.intervention.settings
+    assert {name: given[name] for name in settings} == settings
+
+
+def test_a_package_that_is_missing_is_no_fault_of_the_photos(tmp_path, monkeypatch):
+    discs = disc_photos(tmp_path, 2, seed=9)
+    composite = next(iter(plan_swap(discs, SwapSettings(kinds=("grey",))).benchmark.made.values()))
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingExtraError, match="cv2"):
+        load_photo(composite)
 
 
 def test_predictions_have_the_columns_of_composites(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 from masked_photos import ellipse, make_benchmark
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.masks import MaskDecisions, MaskSettings, make_masks, read_masks, with_masks
+from counterground.masks import MaskDecisions, MaskLimits, MaskSettings, make_masks, read_masks, with_masks
 from counterground.photos import photo_geometry, read_benchmark, write_benchmark
 
 BOXES = {"box_x": [15.0] * 3, "box_y": [8.0] * 3, "box_width": [30.0] * 3, "box_height": [24.0] * 3}
@@ -97,6 +98,48 @@ def test_without_a_folder_masks_are_kept_in_the_cache(benchmark, cache):
     first = with_masks(benchmark, "boxes")
     assert first.masks_root.is_relative_to(cache)
     assert with_masks(benchmark, "boxes").masks_root == first.masks_root
+
+
+def test_corrected_annotations_are_read_again(benchmark, tmp_path, cache):
+    """Nobody chose the folder in the cache, so nobody can be asked to choose another one."""
+    file = tmp_path / "annotations.json"
+    square = [15, 8, 45, 8, 45, 32, 15, 32]
+
+    def annotate(*names):
+        images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
+        shown = [
+            {"id": number, "image_id": number, "category_id": 1, "segmentation": [square]}
+            for number in range(len(names))
+        ]
+        categories = [{"id": 1, "name": "ice bear"}]
+        file.write_text(json.dumps({"images": images, "annotations": shown, "categories": categories}))
+        return with_masks(benchmark, file)
+
+    assert annotate("a.png").photos["mask"].count() == 1
+    assert annotate("a.png", "b.png").photos["mask"].count() == 2
+
+
+def test_what_was_said_of_a_mask_is_said_again_of_one_that_is_kept(benchmark, tmp_path):
+    bare = make_benchmark(tmp_path / "photos", {"a.png": ellipse()})
+    settings = MaskSettings(refine="none", inset=0.1)
+    first = make_masks(bare, "grabcut", tmp_path / "masks", settings=settings)
+    assert first.table["detail"][0] == "from the photo without its margin, not from a box"
+    again = make_masks(bare, "grabcut", tmp_path / "masks", settings=settings)
+    assert again.table.equals(first.table)
+
+
+def test_masks_that_were_not_all_judged_by_new_limits_are_not_read(benchmark, tmp_path, monkeypatch):
+    make_masks(benchmark, "boxes", tmp_path / "masks")
+    monkeypatch.setattr("counterground.masks._make.measure", _stop)
+    stricter = MaskSettings(limits=MaskLimits(max_area=0.2))
+    with pytest.raises(KeyboardInterrupt):
+        make_masks(benchmark, "boxes", tmp_path / "masks", settings=stricter)
+    with pytest.raises(CounterGroundError, match="was interrupted"):
+        read_masks(tmp_path / "masks")
+
+
+def _stop(*_):
+    raise KeyboardInterrupt
 
 
 def test_a_benchmark_with_masks_elsewhere_is_written_and_read(benchmark, tmp_path):

@@ -7,6 +7,7 @@ from planted_photos import Planted, planted_benchmark
 
 import counterground as cg
 from counterground.errors import CounterGroundError
+from counterground.masks import with_masks
 from counterground.mitigation import Mended, Mitigation
 
 
@@ -25,6 +26,12 @@ def test_the_object_alone_has_no_background_to_believe(tmp_path):
         assert each.head is None
         assert "masked photos" in each.not_exported
     assert len({model.fingerprint for model in found.run.info.models}) == 3
+
+
+def test_masks_may_lie_elsewhere_than_the_photos(tmp_path):
+    elsewhere = with_masks(planted_benchmark(masks=tmp_path), "manifest", tmp_path / "elsewhere")
+    found = cg.mitigate(elsewhere, Planted(), "foreground", out=tmp_path / "run", figure=False)
+    assert found.record.methods[0].name == "foreground"
 
 
 def test_a_method_gets_the_features_of_both_parts(tmp_path):

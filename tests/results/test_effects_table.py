@@ -26,6 +26,7 @@ def swapped(make_run, tmp_path, monkeypatch):
         swap=number.replace_strict(dict(enumerate(KINDS * 10))),
         foreground=pl.format("{}-{}", "class_index", photo),
         background_photo=pl.format("{}-{}", "background", photo),
+        background_class=pl.lit("dog"),
         own_group=pl.lit(None, pl.String),
         background_cluster=pl.format("{}-{}", "background", photo),
     ).with_columns(cluster="foreground")

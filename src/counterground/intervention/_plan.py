@@ -40,6 +40,7 @@ _TEXTS = (
     *("mask", "licence", "attribution"),
 )
 _PER_CUTOUT = 2
+_MORE = "Add photos of other clusters"
 PER_LABEL = 4
 
 
@@ -186,7 +187,7 @@ class _Draw:
 
     def __init__(self, benchmark: Benchmark, usable: Sequence[UsablePhoto], settings: SwapSettings) -> None:
         self._settings, self._usable, self._n = settings, usable, settings.backgrounds_per_label
-        self._groups = groups_of_labels(benchmark.photos)
+        self._groups, self._disputed = groups_of_labels(benchmark.photos)
         self.notes: list[str] = []
         self.labels = self._labels()
         self.foregrounds = self._foregrounds()
@@ -251,13 +252,17 @@ class _Draw:
                 "original,pasted,refilled,grey,background_only,mixed_same,mixed_rand."
             )
         if len(wanted) == 1 and "other" in self._settings.kinds:
+            if len(clusters) > 1:
+                raise UsageError(
+                    f"Name another background beside {wanted[0]!r}: there are {', '.join(sorted(clusters))}."
+                )
             raise CounterGroundError(
                 f"All usable photos show the background {wanted[0]!r}: there is no other to put objects on."
             )
         if len(kept) < 2 and "other" in self._settings.kinds:
             raise CounterGroundError(
                 f"Fewer than 2 backgrounds have {counted(self._n, 'usable photo')} besides those of one "
-                f"cluster: {shown}. Lower --backgrounds-per-label."
+                f"cluster: {shown}. {'Lower --backgrounds-per-label' if max(enough.values()) else _MORE}."
             )
         if few:
             self.notes.append(
@@ -302,6 +307,11 @@ class _Draw:
                 lacking.setdefault("no second usable photo, so no mixed_same", []).append(name)
             if "placed_common" in self._settings.kinds and self._groups and not self._places(index):
                 lacking.setdefault("no usable photo of both groups, so no effect of size", []).append(name)
+        if self._disputed:
+            self.notes.append(
+                "Backgrounds of a class with photos of both groups are neither common nor counter: "
+                f"{named(f'{name} on {label}' for name, label in self._disputed)}."
+            )
         if not self._groups:
             self.notes.append(
                 "The photos have no groups (common, counter): there is no background effect over classes, "

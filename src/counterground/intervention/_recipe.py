@@ -407,13 +407,13 @@ def _pixels_of(part: float, shape: tuple[int, ...]) -> int:
     return max(2, round(part * min(shape)))
 
 
-def check_installed() -> None:
-    """See that composites can be made.
+def check_installed() -> str:
+    """See that composites can be made; return the version of OpenCV.
 
     Raises:
         MissingExtraError: OpenCV is not installed.
     """
-    _cv2()
+    return str(_cv2().__version__)
 
 
 def _cv2() -> Any:

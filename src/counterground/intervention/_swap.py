@@ -44,7 +44,7 @@ def swap_backgrounds(
             holds composites already.
         CounterGroundError: see `plan_swap` and `evaluate_models`.
     """
-    check_installed()
+    opencv = check_installed()
     check_only(out, RUN_FILES, "a run")
     check_specs([each.spec for each in named_models(models) if each.made is None])
     if benchmark.has_questions:
@@ -57,6 +57,7 @@ def swap_backgrounds(
     record = InterventionRecord(
         kind="swap",
         version=VERSION,
+        opencv=opencv,
         settings=swap.record(),
         masks=masks,
         source=BenchmarkRecord.of(benchmark),

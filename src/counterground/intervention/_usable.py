@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 
 from counterground.benchmarks import cutouts_shown
-from counterground.intervention._recipe import OBJECT, MaskedPhoto, Placement
+from counterground.intervention._recipe import OBJECT, SIDE, MaskedPhoto, Placement
 from counterground.photos import (
     Benchmark,
     ObjectPlace,
     UnreadablePhoto,
+    load_photo,
     object_place,
     photo_id,
     photo_size,
@@ -118,6 +119,8 @@ def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None) ->
     photo, mask = benchmark.photo_path(row["path"]), benchmark.mask_path(row["mask"])
     try:
         size = photo_size(photo)
+        # A photo that is damaged would be missing later, on some labels only.
+        load_photo(photo, expect_id=row["photo_id"], at_least=SIDE)
     except UnreadablePhoto as error:
         return f"unreadable ({error.reason})"
     try:
@@ -145,8 +148,16 @@ def _unfit(same_size: bool, area: float) -> str:
     return f"with a mask that covers more than {_MOST:.0%} of the photo"
 
 
-def groups_of_labels(photos: pl.DataFrame) -> dict[tuple[int, str], str]:
-    """Return which of a class's backgrounds are common and counter, where a benchmark says so."""
-    pairs = photos.drop_nulls(["group", "background"]).group_by("class_index", "background")
-    found = pairs.agg(pl.col("group").unique()).filter(pl.col("group").list.len() == 1)
-    return {(index, label): group for index, label, (group,) in found.iter_rows()}
+def groups_of_labels(
+    photos: pl.DataFrame,
+) -> tuple[dict[tuple[int, str], str], list[tuple[str, str]]]:
+    """Return which of a class's backgrounds are common or counter, and the names of those that are both."""
+    pairs = photos.drop_nulls(["group", "background"]).group_by("class_index", "class_name", "background")
+    found = pairs.agg(pl.col("group").unique()).sort("class_index", "background")
+    groups, both = {}, []
+    for index, name, label, seen in found.iter_rows():
+        if len(seen) == 1:
+            groups[index, label] = seen[0]
+        else:
+            both.append((name, label))
+    return groups, both

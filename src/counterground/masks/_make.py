@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from counterground.errors import UsageError
 from counterground.files import cache_dir, check_apart, check_only, relative_way, write_bytes
@@ -39,6 +40,7 @@ from counterground.photos import Benchmark, UnreadablePhoto, photo_size
 from counterground.progress import progress_bar
 
 _FORMAT = 1
+_DETAIL = "detail"  # the text of a PNG that says what `Found.detail` said
 _AHEAD = 64  # photos whose masks are on their way at once
 _OTHERS = ("decisions.sqlite", "decisions.sqlite-journal", "redrawn")
 
@@ -73,19 +75,8 @@ def with_masks(
     """
     if is_masks_folder(Path(source)):
         return read_masks(source).apply(benchmark)
-    settings = settings or MaskSettings()
-    if folder is None:
-        key = json.dumps([benchmark.version, str(source), settings.record()], sort_keys=True)
-        folder = cache_dir() / "masks" / hashlib.sha256(key.encode()).hexdigest()[:16]
-    return make_masks(
-        benchmark,
-        source,
-        folder,
-        settings=settings,
-        accept_licences=accept_licences,
-        overwrite=overwrite,
-        show_progress=show_progress,
-    ).apply(benchmark)
+    making, description = _prepared(benchmark, str(source), folder, settings, accept_licences)
+    return _made(making, description, overwrite=overwrite, show_progress=show_progress).apply(benchmark)
 
 
 def make_masks(
@@ -115,27 +106,52 @@ def make_masks(
         show_progress: show a bar on standard error.
 
     Raises:
-        UsageError: an unknown source, a licence that is not accepted, or a folder that holds something else.
+        UsageError: an unknown source, a licence that is not accepted, a folder that holds something else, or
+            photos that are composites.
         CounterGroundError: a file of the source is damaged, weights cannot be had, or ``folder`` cannot be
             written.
         MissingExtraError: a package is not installed.
     """
-    folder, settings = Path(folder), settings or MaskSettings()
-    if Path(source).is_dir():
-        check_apart(folder, Path(source), "the folder of the masks that are read")
+    making, description = _prepared(benchmark, str(source), folder, settings, accept_licences)
+    return _made(making, description, overwrite=overwrite, show_progress=show_progress)
+
+
+def _prepared(
+    benchmark: Benchmark,
+    source: str,
+    folder: Path | str | None,
+    settings: MaskSettings | None,
+    accept_licences: Sequence[str],
+) -> tuple[_Making, dict[str, Any]]:
+    """Open a source; return it with the folder of the masks, and the content of ``masks.json``."""
+    settings = settings or MaskSettings()
+    benchmark.check_files("make masks of")
+    if folder is not None and Path(source).is_dir():
+        check_apart(Path(folder), Path(source), "the folder of the masks that are read")
     boxes = known_boxes(benchmark, settings)
-    opened = open_source(str(source), benchmark, boxes, settings, accept_licences)
-    description = _description(benchmark, str(source), opened, boxes, settings)
+    opened = open_source(source, benchmark, boxes, settings, accept_licences)
+    description = _description(benchmark, source, opened, boxes, settings)
+    folder = _cached(source, description) if folder is None else Path(folder)
     description["photos"] = relative_way(folder, benchmark.root)
-    _claim(folder, description, overwrite=overwrite)
-    making = _Making(benchmark, folder, opened, boxes, settings)
+    return _Making(benchmark, folder, opened, boxes, settings), description
+
+
+def _cached(source: str, description: dict[str, Any]) -> Path:
+    """Return the folder in the cache of all that decides masks: other annotations have another."""
+    where = str(Path(source).resolve()) if Path(source).exists() else source
+    key = json.dumps([where, _decides(description), description["settings"]], sort_keys=True)
+    return cache_dir() / "masks" / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _made(making: _Making, description: dict[str, Any], *, overwrite: bool, show_progress: bool) -> Masks:
+    _claim(making.folder, description, overwrite=overwrite)
     rows = []
-    with progress_bar("Masks", total=len(benchmark), shown=show_progress) as bar:
+    with progress_bar("Masks", total=len(making.benchmark), shown=show_progress) as bar:
         for row in making.rows():
             rows.append(row)
             bar.advance()
-    write_table(folder, pl.DataFrame(rows, schema=TABLE_SCHEMA))
-    return read_masks(folder)
+    write_table(making.folder, pl.DataFrame(rows, schema=TABLE_SCHEMA))
+    return read_masks(making.folder)
 
 
 def _description(
@@ -166,7 +182,10 @@ def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> Non
     check_only(folder, (DESCRIPTION_FILE, TABLE_FILE, FILES, *_OTHERS), "masks")
     if is_masks_folder(folder):
         # Limits only judge: masks that are there stay what they are.
-        if _decides(read_description(folder)) == _decides(description):
+        before = read_description(folder)
+        if _decides(before) == _decides(description):
+            if before != description:  # until all masks are judged anew, none is
+                (folder / TABLE_FILE).unlink(missing_ok=True)
             write_description(folder, description)
             return
         if not overwrite:
@@ -225,7 +244,7 @@ class _Making:
         if found.mask is None:
             target.unlink(missing_ok=True)
             return row | {"reason": found.reason}
-        _write_mask(target, found.mask)
+        _write_mask(target, found.mask, found.detail)
         quality = measure(found.mask, self.boxes.get(path, ()))
         reasons = [found.reason] if found.reason else broken_limits(quality, self.settings.limits)
         return row | quality._asdict() | {"mask": name, "reason": "; ".join(reasons) or None}
@@ -246,13 +265,22 @@ class _Making:
         if self.source.slow and target.is_file():
             kept = read_mask(target, asked.size)
             if kept.mask is not None:
-                return kept
+                return kept._replace(detail=_kept_detail(target))
         return self.source.find(asked)
 
 
-def _write_mask(target: Path, mask: Mask) -> None:
+def _write_mask(target: Path, mask: Mask, detail: str) -> None:
+    about = PngInfo()
+    if detail:
+        about.add_itxt(_DETAIL, detail)
     written = BytesIO()
-    Image.fromarray(mask).save(written, "PNG")
+    Image.fromarray(mask).save(written, "PNG", pnginfo=about)
     data = written.getvalue()
     if not target.is_file() or target.read_bytes() != data:
         write_bytes(target, data, sync=False)  # a damaged PNG is found out when it is read
+
+
+def _kept_detail(target: Path) -> str:
+    """Return what was said of a mask when it was made: a run that continues says the same."""
+    with Image.open(target, formats=["PNG"]) as image:
+        return str(image.info.get(_DETAIL, ""))

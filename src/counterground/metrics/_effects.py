@@ -70,7 +70,7 @@ COSTS = (
 )
 _SWAPPED = "swap=other|same"
 _ACCURACIES = {name: Side.parse(f"swap={name}") for name in ("mixed_same", "mixed_rand", "background_only")}
-_NEEDED = ("swap", "foreground", "background_photo", "background", "class_name", "predicted_index")
+_NEEDED = ("swap", "foreground", "background_class", "background", "class_name", "predicted_index")
 SWAP_CLUSTERS = ("cluster", "background_cluster")
 
 
@@ -105,7 +105,7 @@ def swap_effects(
 
     Args:
         predictions: the columns of ``predictions.parquet`` and, of composites, ``swap``, ``foreground``,
-            ``background_photo`` and the clusters of the design. Plain grey is no photograph, so its
+            ``background_class`` and the clusters of the design. Plain grey is no photograph, so its
             background clusters count as null.
         design: whose clusters count.
         chance: the accuracy of guessing, a fraction.
@@ -225,9 +225,7 @@ class _Foregrounds(NamedTuple):
 def _by_foreground(answers: Answers) -> list[_Foregrounds]:
     """The figures of foregrounds on the backgrounds of other photos."""
     rows = answers.rows.filter(pl.col("swap").is_in(["other", "same"]))
-    owners = answers.rows.select("foreground", "class_name").unique()
-    owned = owners.rename({"foreground": "background_photo"})
-    foreign = rows.join(owned, on=["background_photo", "class_name"], how="anti")
+    foreign = rows.filter(pl.col("background_class").ne_missing(pl.col("class_name")))
     by = answers.photos.design.clusters[0], answers.photos.sampling.confidence
     return [
         *_several("adversarial", foreign.with_columns(answer="correct", counts="correct"), 1, *by),

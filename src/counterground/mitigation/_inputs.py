@@ -38,9 +38,9 @@ def parts_of_photos(benchmark: Benchmark) -> Iterator[tuple[Input, Benchmark]]:
     """
     rows = benchmark.photos.select("path", "photo_id", "mask").rows()
     with ThreadPoolExecutor() as threads:
-        contents = list(threads.map(_content, (benchmark.root / mask for _, _, mask in rows)))
+        contents = list(threads.map(_content, (benchmark.mask_path(mask) for _, _, mask in rows)))
     masked = {
-        path: MaskedPhoto(benchmark.photo_path(path), photo, benchmark.root / mask, content)
+        path: MaskedPhoto(benchmark.photo_path(path), photo, benchmark.mask_path(mask), content)
         for (path, photo, mask), content in zip(rows, contents, strict=True)
     }
     recipes: dict[Input, dict[str, Composite]] = {

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from counterground.errors import UsageError
 from counterground.metrics import DESIGN, GROUPS, Design
 from counterground.metrics import attributes as attributes_of
 from counterground.photos._label_space import LabelSpace
@@ -230,6 +231,17 @@ class Benchmark:
     def mask_path(self, row_mask: str) -> Path:
         """Return the file of a manifest's mask."""
         return (self.masks_root or self.root) / row_mask
+
+    def check_files(self, verb: str) -> None:
+        """Refuse photos that are made in memory; ``verb`` is what is done with photos that are files.
+
+        Raises:
+            UsageError: there are some.
+        """
+        if self.made:
+            raise UsageError(
+                f"The photos of {self.name} are composites made in memory: {verb} the photos themselves."
+            )
 
 
 def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:

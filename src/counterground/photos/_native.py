@@ -29,8 +29,10 @@ def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
     writing is found out when it is read.
 
     Raises:
+        UsageError: photos are made in memory.
         CounterGroundError: the folder cannot be made or written.
     """
+    benchmark.check_files("write")
     out = Path(out)
     write_parquet(out / MANIFEST_FILE, benchmark.photos)
     benchmark.label_space.save(out / LABEL_SPACE_FILE)

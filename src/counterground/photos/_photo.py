@@ -250,7 +250,7 @@ def _decoding(path: AnyPhoto) -> Iterator[None]:
     """Decoders raise all kinds of errors on untrusted bytes; each means that this photo cannot be read."""
     try:
         yield
-    except UnreadablePhoto:
+    except CounterGroundError:  # it says why already; a package that is missing is no fault of the photo
         raise
     except Exception as error:
         raise UnreadablePhoto(path, _decoding_reason(error)) from error

@@ -10,6 +10,7 @@ from typing import Any
 from counterground.benchmarks import benchmark_names
 from counterground.results._numbers import count
 from counterground.results._run import Run
+from counterground.results._schema import InterventionRecord
 
 _LABEL_SPACES = ("benchmark", "imagenet")
 
@@ -107,9 +108,14 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     if space not in _LABEL_SPACES:
         # What a referee or a file chose is kept in the run and can be given as it is.
         space = f"{run.path.name or '.'}/label_space.json"
-    benchmark = info.benchmark.name if _is_built_in(info.benchmark.name) else "BENCHMARK"
+    source = info.intervention.source if info.intervention else info.benchmark
+    benchmark = source.name if _is_built_in(source.name) else "BENCHMARK"
     mended = [model for model in info.models if "mitigation" in model.description]
-    words = ["counterground", "mitigate" if mended else "evaluate", benchmark]
+    words = [
+        "counterground",
+        "mitigate" if mended else "swap" if info.intervention else "evaluate",
+        benchmark,
+    ]
     models = [model for model in info.models if only in (None, model.name) and model not in mended]
     if mended:
         models = models or info.models[:1]
@@ -117,9 +123,12 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     for model in models:
         spec = "MODULE:FUNCTION" if model.in_memory else model.spec
         words += ["-m", spec if model.name == model.spec else f"{model.name}={spec}"]
-    words += [word for method in (methods if mended else ()) for word in ("--method", method)]
-    if mended and (seed := mended[0].description["mitigation"].get("seed")):
-        words += ["--seed", str(seed)]
+    if mended:
+        words += [word for method in methods for word in ("--method", method)]
+        seed = mended[0].description["mitigation"].get("seed")
+        words += ["--seed", str(seed)] if seed else []
+    elif info.intervention:
+        words += _swap_options(info.intervention)
     if info.label_space.name != "options":  # those come with the benchmark
         words += ["--label-space", space]
     words += ["--names", info.names, "--prompts", info.prompts]
@@ -141,6 +150,18 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += ["--aliases", "aliases.json"] if info.aliases else []
         words += ["--options", str(info.options)] if info.options else []
     return shlex.join([*words, "--out", run.path.name or "run"])
+
+
+def _swap_options(record: InterventionRecord) -> list[str]:
+    """The options of ``counterground swap`` that decide which composites there are."""
+    words = ["--masks", record.masks] if record.masks else []
+    for name, value in record.settings.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is not None and value is not False and value != []:
+            words += [option, ",".join(value) if isinstance(value, list) else str(value)]
+    return words
 
 
 def _is_built_in(benchmark: str) -> bool:

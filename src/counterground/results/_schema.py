@@ -228,12 +228,14 @@ class StoppingRecord(_Record):
 class InterventionRecord(_Record):
     """How the composites of a run were made; ``kind`` is ``swap``, ``version`` that of the compositing.
 
+    ``opencv`` is the version of the library that made them: another may round otherwise.
     ``source`` are the photos that ``foregrounds`` and ``backgrounds`` of them come from, ``masks`` where
     masks come from, None for the manifest. ``settings`` are those of `intervention.SwapSettings`.
     """
 
     kind: Literal["swap"]
     version: int
+    opencv: str
     settings: dict[str, Any]
     masks: str | None
     source: BenchmarkRecord

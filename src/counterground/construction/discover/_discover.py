@@ -46,11 +46,12 @@ def discover_pairs(
     each in the pairs that the other half chose; with ``"none"`` all photos choose and are kept.
 
     Raises:
-        UsageError: an unknown split or way to choose, a drop outside 0 to 100, or a folder that holds other
-            files.
+        UsageError: an unknown split or way to choose, a drop outside 0 to 100, composites, or a folder that
+            holds other files.
         CounterGroundError: photos without backgrounds, or no class with enough photos on two backgrounds.
     """
     _check(benchmark, min_drop, split=split, choose=choose)
+    benchmark.check_files("search")
     referees = named_models(model)
     if not referees:
         raise UsageError("There is no referee: name at least one model.")

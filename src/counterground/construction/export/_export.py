@@ -88,11 +88,12 @@ def export(
         show_progress: show a bar on standard error.
 
     Raises:
-        UsageError: an unknown format or licence, a benchmark with questions, or ``out`` holds something else,
-            or the benchmark itself.
+        UsageError: an unknown format or licence, a benchmark with questions or of composites, or ``out``
+            holds something else, or the benchmark itself.
         CounterGroundError: no photo may be shared; a file is missing or changed; it cannot be written.
     """
     chosen = _known_formats(formats)
+    benchmark.check_files("export")
     if card is not None and card.hub_benchmark and HUGGINGFACE not in chosen:
         raise UsageError(
             "Only the format huggingface registers a benchmark of the hub: add it, or leave that out."
