@@ -233,7 +233,7 @@ def test_coco_photos_of_one_category_are_the_benchmark_and_the_others_are_counte
 
 
 def test_coco_objects_have_a_size_and_a_place(coco):
-    from counterground.photos._coco import _rows, read_coco_file
+    from counterground.photos.sources._coco import _rows, read_coco_file
 
     rows, _ = _rows(coco(), read_coco_file(coco()), "file_name", "largest")
     measured = [
