@@ -70,7 +70,7 @@ def test_a_dead_link_stays_a_row_with_its_reason_and_is_not_asked_for_again(tabl
 
 
 def test_what_may_come_later_is_asked_for_again_the_next_time(table, server, monkeypatch):
-    from counterground.photos import _fetched
+    from counterground.photos.sources import _fetched
 
     quick = _fetched.DownloadSettings(tries=1, first_pause=0.01)
     monkeypatch.setattr(_fetched, "DownloadSettings", lambda: quick)
