@@ -22,9 +22,9 @@ from counterground.decision import Until
 from counterground.metrics import Confidence, Interval, drop_interval
 
 # What does not depend on the answers is computed once for all sequences.
-from counterground.metrics._intervals import difference_limits
-from counterground.metrics._sampling import StratumMeans
-from counterground.metrics._stratification import Stratification
+from counterground.metrics.intervals._intervals import difference_limits
+from counterground.metrics.intervals._sampling import StratumMeans
+from counterground.metrics.intervals._stratification import Stratification
 from counterground.published import load_table
 
 ANYTIME = Confidence(anytime=True)

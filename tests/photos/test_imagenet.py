@@ -12,7 +12,7 @@ from counterground.errors import UsageError
 from counterground.photos import find_imagenet_index, imagenet_names, imagenet_wnids, match_imagenet
 
 # All 1,000 classes by each of their names, also the ambiguous ones, which the public function refuses.
-from counterground.photos._imagenet import imagenet_candidates
+from counterground.photos.labels._imagenet import imagenet_candidates
 
 # index, wnid, OpenAI name, WordNet name, label as the paper's table 2 prints it
 FACTS = [

@@ -21,7 +21,7 @@ from counterground.photos import Discovered
 from counterground.results import ModelRecord, bibliography, model_cards
 
 # The table of references itself: a bibliography holds only the entries that its runs reach.
-from counterground.results._citations import _DATA, _FAMILIES, _of_model, _references
+from counterground.results.sharing._citations import _DATA, _FAMILIES, _of_model, _references
 from counterground.text import bibtex, bibtex_comment
 
 LEVELS = {"efficientnet-lite0": (0.8, 0.5), "counterground:stamps-biased": (0.7, 0.2)}

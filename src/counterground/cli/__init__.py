@@ -19,15 +19,13 @@ from counterground.cli._compare import compare
 from counterground.cli._evaluate import evaluate
 from counterground.cli._figures import figures
 from counterground.cli._help import Group, settings, start_page
-from counterground.cli._masks import masks
-from counterground.cli._mitigate import mitigate
 from counterground.cli._models import models
 from counterground.cli._plan import plan
 from counterground.cli._report import report
 from counterground.cli._scores import scores
 from counterground.cli._study import study
-from counterground.cli._swap import swap
 from counterground.cli.construction import collect, curate, discover, export, import_, label, pool
+from counterground.cli.intervention import masks, mitigate, swap
 from counterground.errors import CounterGroundError, UsageError, error_summary, raised_in
 from counterground.plugins import plugin_modules
 from counterground.text import one_line

@@ -16,14 +16,6 @@ from counterground.metrics._accuracy import (
     top_k_accuracy,
     worst_group_accuracy,
 )
-from counterground.metrics._adjusted import AdjustedContrast, Adjustment, Words
-from counterground.metrics._adjusted_scores import (
-    ADJUSTED_SCHEMA,
-    COVARIATE_GROUPS,
-    LOGGED,
-    find_covariates,
-    score_adjusted,
-)
 from counterground.metrics._agreement import (
     AGREEMENT_SCHEMA,
     agreement,
@@ -32,29 +24,6 @@ from counterground.metrics._agreement import (
     krippendorff_alpha,
 )
 from counterground.metrics._codes import GROUPS
-from counterground.metrics._confidence import LEVEL, Confidence
-from counterground.metrics._decomposition import BACKGROUND as BACKGROUND_EFFECT
-from counterground.metrics._design import (
-    DESIGN,
-    DROP,
-    RESERVED,
-    Contrast,
-    Design,
-    attributes,
-    check_columns,
-    check_contrast,
-    name_problem,
-)
-from counterground.metrics._effects import BG_GAP, EFFECTS_SCHEMA, SWAP_DESIGN, swap_design, swap_effects
-from counterground.metrics._expression import Condition, Side, selection
-from counterground.metrics._intervals import (
-    Interval,
-    balanced_interval,
-    drop_interval,
-    proportion_interval,
-)
-from counterground.metrics._line import EDGE, FEWEST, LineFit, Scale, fit_line, from_scale, outside, to_scale
-from counterground.metrics._overlap import Overlap
 from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
     Compared,
@@ -69,15 +38,6 @@ from counterground.metrics._paired import (
 )
 from counterground.metrics._power import DropError, drop_error
 from counterground.metrics._registry import Answers, Metric, TableColumn, read_answers, registered_metrics
-from counterground.metrics._regression import (
-    INTERCEPT,
-    Coefficient,
-    Correlation,
-    Regression,
-    ordinary_least_squares,
-    rank_correlation,
-)
-from counterground.metrics._sampling import Sampling
 from counterground.metrics._scores import (
     BREAKDOWN_SCHEMA,
     SCORES_SCHEMA,
@@ -100,8 +60,62 @@ from counterground.metrics._settings import (
     comparable,
     in_setting,
 )
-from counterground.metrics._stratification import cluster_columns
-from counterground.metrics._york import MOST_NOISE, LineWithErrors, fit_line_with_errors
+from counterground.metrics.adjusted import (
+    ADJUSTED_SCHEMA,
+    COVARIATE_GROUPS,
+    LOGGED,
+    AdjustedContrast,
+    Adjustment,
+    Overlap,
+    Words,
+    find_covariates,
+    score_adjusted,
+)
+from counterground.metrics.design import (
+    DESIGN,
+    DROP,
+    RESERVED,
+    Condition,
+    Contrast,
+    Design,
+    Side,
+    attributes,
+    check_columns,
+    check_contrast,
+    name_problem,
+    selection,
+)
+from counterground.metrics.effects import BACKGROUND as BACKGROUND_EFFECT
+from counterground.metrics.effects import BG_GAP, EFFECTS_SCHEMA, SWAP_DESIGN, swap_design, swap_effects
+from counterground.metrics.intervals import (
+    LEVEL,
+    Confidence,
+    Interval,
+    Sampling,
+    balanced_interval,
+    cluster_columns,
+    drop_interval,
+    proportion_interval,
+)
+from counterground.metrics.lines import (
+    EDGE,
+    FEWEST,
+    INTERCEPT,
+    MOST_NOISE,
+    Coefficient,
+    Correlation,
+    LineFit,
+    LineWithErrors,
+    Regression,
+    Scale,
+    fit_line,
+    fit_line_with_errors,
+    from_scale,
+    ordinary_least_squares,
+    outside,
+    rank_correlation,
+    to_scale,
+)
 
 __all__ = [
     "ADJUSTED_SCHEMA",

@@ -11,8 +11,13 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import Codes, Floats, cluster_codes, is_null
-from counterground.metrics._intervals import Interval, share_interval
-from counterground.metrics._sampling import InfluenceEstimate, effective_clusters, sum_by_code
+from counterground.metrics.intervals import (
+    InfluenceEstimate,
+    Interval,
+    effective_clusters,
+    share_interval,
+    sum_by_code,
+)
 
 Level = Literal["nominal", "ordinal", "interval"]
 MISSING = -1

@@ -12,14 +12,19 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import Floats, as_flags, same_length
-from counterground.metrics._confidence import CONFIDENCE, Confidence
-from counterground.metrics._design import DESIGN, DROP, Contrast, Design
-from counterground.metrics._distributions import t_cdf
-from counterground.metrics._intervals import half_width, random_classes_limits
 from counterground.metrics._registry import Answers, read_answers
-from counterground.metrics._sampling import InfluenceEstimate
 from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
-from counterground.metrics._stratification import IDENTITY, Stratification
+from counterground.metrics.design import DESIGN, DROP, Contrast, Design
+from counterground.metrics.intervals import (
+    CONFIDENCE,
+    IDENTITY,
+    Confidence,
+    InfluenceEstimate,
+    Stratification,
+    half_width,
+    random_classes_limits,
+    t_cdf,
+)
 
 Quantity = Literal["accuracy", "left", "right", "difference"]
 """What two models are compared in: accuracy over classes, or a contrast's sides or value."""

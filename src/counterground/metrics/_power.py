@@ -7,12 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from counterground.metrics._confidence import LEVEL
-from counterground.metrics._design import DROP
-from counterground.metrics._distributions import noncentral_t_sf, t_quantile
-from counterground.metrics._intervals import critical, difference_limits
-from counterground.metrics._sampling import InfluenceEstimate, StratumMeans
-from counterground.metrics._stratification import Stratification
+from counterground.metrics.design import DROP
+from counterground.metrics.intervals import (
+    LEVEL,
+    InfluenceEstimate,
+    Stratification,
+    StratumMeans,
+    critical,
+    difference_limits,
+    noncentral_t_sf,
+    t_quantile,
+)
 
 _STEPS = 40
 

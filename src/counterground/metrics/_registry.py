@@ -13,12 +13,21 @@ import polars as pl
 
 from counterground.metrics._accuracy import expected_calibration_error, tied, within_top_k
 from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, Floats, as_flags
-from counterground.metrics._confidence import CONFIDENCE, Confidence
-from counterground.metrics._design import DESIGN, DROP, Contrast, Design
-from counterground.metrics._intervals import UNKNOWN, Interval, difference_interval, share_interval
-from counterground.metrics._sampling import InfluenceEstimate, Partition, StratumMeans
 from counterground.metrics._settings import by_key
-from counterground.metrics._stratification import Stratification, Stratifications
+from counterground.metrics.design import DESIGN, DROP, Contrast, Design
+from counterground.metrics.intervals import (
+    CONFIDENCE,
+    UNKNOWN,
+    Confidence,
+    InfluenceEstimate,
+    Interval,
+    Partition,
+    Stratification,
+    Stratifications,
+    StratumMeans,
+    difference_interval,
+    share_interval,
+)
 from counterground.plugins import Registry
 
 LAST = 1000

@@ -8,18 +8,19 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.metrics._confidence import CONFIDENCE, Confidence
-from counterground.metrics._design import DESIGN, DROP, Contrast, Design
-from counterground.metrics._intervals import (
+from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
+from counterground.metrics._settings import KEY_SCHEMA, by_key
+from counterground.metrics.design import DESIGN, DROP, Contrast, Design
+from counterground.metrics.intervals import (
+    CONFIDENCE,
     UNKNOWN,
+    Confidence,
     Interval,
     balanced_interval,
+    cluster_columns,
     difference_interval,
     share_interval,
 )
-from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
-from counterground.metrics._settings import KEY_SCHEMA, by_key
-from counterground.metrics._stratification import cluster_columns
 
 SCORES_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,

@@ -1,9 +1,6 @@
 """Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
 
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame
-from counterground.photos._class_texts import badly_read_names
-from counterground.photos._classes import ClassAssignment, assign_classes
-from counterground.photos._coco import CocoFile, read_coco_file
 from counterground.photos._croissant import read_croissant
 from counterground.photos._geometry import (
     BOX,
@@ -14,15 +11,6 @@ from counterground.photos._geometry import (
     photo_geometry,
     read_mask,
 )
-from counterground.photos._imagenet import (
-    find_imagenet_index,
-    imagenet_names,
-    imagenet_wnids,
-    match_imagenet,
-    name_key,
-    similar_imagenet_name,
-)
-from counterground.photos._label_space import LabelSpace, imagenet_label_space
 from counterground.photos._manifest import MANIFEST_SCHEMA, validate_manifest
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import (
@@ -38,13 +26,27 @@ from counterground.photos._photo import (
     photo_id,
     photo_size,
 )
-from counterground.photos._prompts import prompt_templates, read_class_names
 from counterground.photos._questions import MAX_OPTIONS, QUESTION_SCHEMA
 from counterground.photos._reading import read_benchmark
 from counterground.photos._sample import sample_photos
-from counterground.photos._source import names_source
 from counterground.photos._table import TABLE_SUFFIXES, read_table
+from counterground.photos.labels import (
+    ClassAssignment,
+    LabelSpace,
+    assign_classes,
+    badly_read_names,
+    find_imagenet_index,
+    imagenet_label_space,
+    imagenet_names,
+    imagenet_wnids,
+    match_imagenet,
+    name_key,
+    prompt_templates,
+    read_class_names,
+    similar_imagenet_name,
+)
 from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards, is_saved_dataset
+from counterground.photos.sources import CocoFile, names_source, read_coco_file
 
 __all__ = [
     "BOX",

@@ -30,9 +30,9 @@ from counterground.errors import (
 )
 from counterground.files import cache_dir, draft_folder
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame, describe_gaps
-from counterground.photos._label_space import LabelSpace
 from counterground.photos._memory import manifest_of_table
 from counterground.photos._native import LABEL_SPACE_FILE
+from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
 
 _FILES = ("croissant.json", "metadata.json")

@@ -14,10 +14,9 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark, describe_gaps
-from counterground.photos._classes import assign_classes
-from counterground.photos._imagenet import find_imagenet_index, imagenet_candidates
 from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
+from counterground.photos.labels import assign_classes, find_imagenet_index, imagenet_candidates
 from counterground.text import counted
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")

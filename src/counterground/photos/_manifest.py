@@ -6,8 +6,8 @@ import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.metrics import GROUPS, name_problem
-from counterground.photos._label_space import LabelSpace
 from counterground.photos._questions import QUESTION_SCHEMA, check_questions
+from counterground.photos.labels import LabelSpace
 
 MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),  # relative to the benchmark's root, with forward slashes

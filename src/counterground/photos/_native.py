@@ -13,7 +13,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.files import relative_way, write_parquet, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered
-from counterground.photos._label_space import LabelSpace
+from counterground.photos.labels import LabelSpace
 
 MANIFEST_FILE = "photos.parquet"
 LABEL_SPACE_FILE = "label_space.json"

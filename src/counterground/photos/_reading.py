@@ -6,13 +6,9 @@ from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark
-from counterground.photos._coco import read_coco
 from counterground.photos._croissant import find_croissant, is_croissant_url, read_croissant
 from counterground.photos._folders import read_folder
-from counterground.photos._mm_spubench import is_mm_spubench, read_mm_spubench
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
-from counterground.photos._rows import benchmark_of_rows
-from counterground.photos._source import Source, names_source, parse_source
 from counterground.photos._table import TABLE_SUFFIXES, TEXT_SUFFIXES, read_table
 from counterground.photos.shards import (
     EXPORT_FILE,
@@ -21,6 +17,15 @@ from counterground.photos.shards import (
     read_shards,
     read_webdataset,
     shard_format,
+)
+from counterground.photos.sources import (
+    Source,
+    benchmark_of_rows,
+    is_mm_spubench,
+    names_source,
+    parse_source,
+    read_coco,
+    read_mm_spubench,
 )
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)

@@ -8,12 +8,16 @@ from pathlib import Path
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.photos._classes import UnclearClasses, assign_classes
-from counterground.photos._imagenet import IMAGENET_SIZE, imagenet_names
-from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import MANIFEST_SCHEMA, attribute_problem, cast_column
 from counterground.photos._photo import UnreadablePhoto, photo_ids
 from counterground.photos._questions import QUESTION_SCHEMA, read_options
+from counterground.photos.labels import (
+    IMAGENET_SIZE,
+    LabelSpace,
+    UnclearClasses,
+    assign_classes,
+    imagenet_names,
+)
 
 _NUMBERS = ("class_index", "imagenet_index")
 TEXT_SUFFIXES = (".csv", ".tsv")

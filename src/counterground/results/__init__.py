@@ -1,24 +1,5 @@
 """What a finished run holds, and how its figures are written for every reader. See README.md."""
 
-from counterground.results._adjusted_table import AdjustedScores, adjusted_scores, format_adjusted
-from counterground.results._breakdown import (
-    BreakdownView,
-    breakdown_as_table,
-    format_breakdown,
-    has_unpaired_backgrounds,
-    join_breakdowns,
-)
-from counterground.results._citations import bibliography
-from counterground.results._contrast_table import (
-    ContrastScores,
-    contrast_scores,
-    contrast_titles,
-    format_contrast,
-    one_contrast,
-    strata_notes,
-)
-from counterground.results._effects_table import EFFECTS, EffectScores, effect_scores, format_effects
-from counterground.results._eval_results import eval_results, eval_yaml
 from counterground.results._mitigation import (
     CHEAP,
     HALF,
@@ -30,7 +11,6 @@ from counterground.results._mitigation import (
     MitigationRecord,
     read_mitigation,
 )
-from counterground.results._model_card import model_cards
 from counterground.results._model_scores import (
     NO_GROUPS,
     SIGNIFICANT,
@@ -82,6 +62,27 @@ from counterground.results._scores_table import (
     score_rows,
     scores_table,
 )
+from counterground.results.score_tables import (
+    EFFECTS,
+    AdjustedScores,
+    BreakdownView,
+    ContrastScores,
+    EffectScores,
+    adjusted_scores,
+    breakdown_as_table,
+    contrast_scores,
+    contrast_titles,
+    effect_scores,
+    format_adjusted,
+    format_breakdown,
+    format_contrast,
+    format_effects,
+    has_unpaired_backgrounds,
+    join_breakdowns,
+    one_contrast,
+    strata_notes,
+)
+from counterground.results.sharing import bibliography, eval_results, eval_yaml, model_cards
 from counterground.results.tables import (
     Cell,
     Column,

@@ -19,11 +19,10 @@ from counterground.files import cache_dir
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
-from counterground.photos._prompts import read_class_names
-from counterground.photos._rows import benchmark_of_rows
-from counterground.photos._source import Source, find_column
+from counterground.photos.labels import read_class_names
 from counterground.photos.shards._samples import Sample
 from counterground.photos.shards._shards import unpack_once, unpack_samples
+from counterground.photos.sources import Source, benchmark_of_rows, find_column
 from counterground.progress import progress_bar
 
 _LAYOUT = 1  # of the unpacked folders: another number, another folder

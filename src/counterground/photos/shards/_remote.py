@@ -12,9 +12,15 @@ from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import cache_dir, check_writable, write_bytes
 from counterground.http import Client, DownloadSettings, FetchError, FetchLoop, Pacer, Task
 from counterground.photos._benchmark import Benchmark
-from counterground.photos._fetched import host_budgets, problem_of_url, without_query
-from counterground.photos._source import Source, expand_braces, is_web
 from counterground.photos.shards._shards import CLASS_NAMES_FILE, read_tars
+from counterground.photos.sources import (
+    Source,
+    expand_braces,
+    host_budgets,
+    is_web,
+    problem_of_url,
+    without_query,
+)
 from counterground.progress import progress_bar
 
 _SETTINGS = DownloadSettings(jobs=2, longest=6 * 3600.0, timeout=60.0, most_bytes=64 * 2**30)

@@ -21,7 +21,6 @@ from counterground.errors import CounterGroundError
 from counterground.files import cache_dir, draft_folder, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame, describe_gaps
-from counterground.photos._label_space import LabelSpace
 from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._native import (
     BENCHMARK_FILE,
@@ -32,6 +31,7 @@ from counterground.photos._native import (
 )
 from counterground.photos._questions import QUESTION_SCHEMA
 from counterground.photos._table import as_attributes
+from counterground.photos.labels import LabelSpace
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples

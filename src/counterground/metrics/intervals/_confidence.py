@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Floats
-from counterground.metrics._distributions import normal_cdf
+from counterground.metrics.intervals._distributions import normal_cdf
 
 LEVEL = 0.95
 """What intervals have where nothing else is asked."""

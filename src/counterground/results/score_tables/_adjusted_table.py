@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground.metrics import LOGGED, SETTING, Contrast
-from counterground.results._contrast_table import one_contrast
 from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import Estimate, count
 from counterground.results._run import Run
 from counterground.results._scores_table import frame_text, kind_of_intervals, with_run_names
+from counterground.results.score_tables._contrast_table import one_contrast
 from counterground.results.tables import (
     Cell,
     Column,

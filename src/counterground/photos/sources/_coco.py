@@ -16,8 +16,8 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark
-from counterground.photos._rows import benchmark_of_rows
-from counterground.photos._source import Source, is_web
+from counterground.photos.sources._rows import benchmark_of_rows
+from counterground.photos.sources._source import Source, is_web
 from counterground.text import counted
 
 _SEVERAL = ("skip", "largest", "refuse")

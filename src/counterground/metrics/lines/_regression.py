@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Floats
-from counterground.metrics._confidence import LEVEL
-from counterground.metrics._distributions import normal_quantile, t_cdf, t_quantile
+from counterground.metrics.intervals import LEVEL, normal_quantile, t_cdf, t_quantile
 
 INTERCEPT = "1"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.photos._imagenet import (
+from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
     WRITE_INDEX,
     find_imagenet_index,
@@ -16,7 +16,7 @@ from counterground.photos._imagenet import (
     split_number,
     suggestions,
 )
-from counterground.photos._label_space import LabelSpace
+from counterground.photos.labels._label_space import LabelSpace
 
 
 class UnclearClasses(CounterGroundError):  # noqa: N818 - they are what is wrong

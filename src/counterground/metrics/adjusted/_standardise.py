@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Codes, Flags, Floats
-from counterground.metrics._sampling import InfluenceEstimate, Sampling, effective_clusters, sum_by_code
+from counterground.metrics.intervals import InfluenceEstimate, Sampling, effective_clusters, sum_by_code
 
 _FULL = 1e-9
 """A leverage is 1, or a term a sum of others, where no more than this is missing."""

@@ -17,9 +17,9 @@ import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.photos._benchmark import Benchmark
-from counterground.photos._label_space import LabelSpace
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
 from counterground.photos._questions import question_problem
+from counterground.photos.labels import LabelSpace
 from counterground.text import counted
 
 _ANNOTATIONS, _IMAGES = "annotation.json", "data/images"

@@ -10,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Codes, Flags, Floats
-from counterground.metrics._intervals import Interval, difference_interval, half_width
-from counterground.metrics._overlap import overlaps, refuse_apart
-from counterground.metrics._sampling import Average, InfluenceEstimate, Partition, Sampling, StratumMeans
-from counterground.metrics._standardise import (
+from counterground.metrics.adjusted._overlap import overlaps, refuse_apart
+from counterground.metrics.adjusted._standardise import (
     LEFT,
     RIGHT,
     DependentTermsError,
@@ -21,6 +19,16 @@ from counterground.metrics._standardise import (
     StandardisedSide,
     degrees_of_freedom,
     means_by_code,
+)
+from counterground.metrics.intervals import (
+    Average,
+    InfluenceEstimate,
+    Interval,
+    Partition,
+    Sampling,
+    StratumMeans,
+    difference_interval,
+    half_width,
 )
 
 CLUSTERS_PER_COEFFICIENT = 10

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from counterground.metrics._codes import Codes, Floats
-from counterground.metrics._standardise import LEFT, RIGHT, Pool, means_by_code
+from counterground.metrics.adjusted._standardise import LEFT, RIGHT, Pool, means_by_code
 
 MOST_SHIFT = 1.0
 """Standard deviations that the means of the sides may differ by, of one covariate or of all together."""

@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Floats
-from counterground.metrics._confidence import LEVEL
-from counterground.metrics._distributions import (
+from counterground.metrics.intervals import (
+    LEVEL,
     logistic_cdf,
     logistic_quantile,
     normal_cdf,
     normal_quantile,
     t_quantile,
 )
-from counterground.metrics._regression import ordinary_least_squares
+from counterground.metrics.lines._regression import ordinary_least_squares
 
 Scale = Literal["probit", "logit"]
 EDGE = 0.001

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import write_text
-from counterground.photos._imagenet import (
+from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
     find_imagenet_index,
     imagenet_names,

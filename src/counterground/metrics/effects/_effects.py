@@ -11,15 +11,19 @@ import polars as pl
 
 from counterground.errors import UsageError
 from counterground.metrics._codes import Codes, Floats
-from counterground.metrics._confidence import CONFIDENCE, Confidence
-from counterground.metrics._decomposition import BACKGROUND, SIZE, Decomposition, clusters_of
-from counterground.metrics._design import DROP, Contrast, Design, check_contrast
-from counterground.metrics._expression import Side, quoted
-from counterground.metrics._intervals import Interval, share_interval
 from counterground.metrics._registry import Answers, read_answers
-from counterground.metrics._sampling import Average, StratumMeans
 from counterground.metrics._settings import KEY_SCHEMA
-from counterground.metrics._stratification import Stratification
+from counterground.metrics.design import DROP, Contrast, Design, Side, check_contrast, quoted
+from counterground.metrics.effects._decomposition import BACKGROUND, SIZE, Decomposition, clusters_of
+from counterground.metrics.intervals import (
+    CONFIDENCE,
+    Average,
+    Confidence,
+    Interval,
+    Stratification,
+    StratumMeans,
+    share_interval,
+)
 
 EFFECTS_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,

@@ -9,13 +9,12 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.metrics._adjusted import Adjustment, Words
 from counterground.metrics._codes import Codes, Floats
-from counterground.metrics._confidence import CONFIDENCE, Confidence
-from counterground.metrics._design import DESIGN, Contrast, Design, attributes
-from counterground.metrics._expression import selection
 from counterground.metrics._registry import Answers, read_answers
 from counterground.metrics._settings import KEY_SCHEMA, MEASURED
+from counterground.metrics.adjusted._adjusted import Adjustment, Words
+from counterground.metrics.design import DESIGN, Contrast, Design, attributes, selection
+from counterground.metrics.intervals import CONFIDENCE, Confidence
 
 COVARIATE_GROUPS = dict(zip(("size", "position", "photo"), MEASURED, strict=True))
 """Short names of the covariates that ``evaluate`` measures."""

@@ -8,16 +8,19 @@ from typing import NamedTuple
 import numpy as np
 
 from counterground.metrics._codes import Codes
-from counterground.metrics._design import Contrast
-from counterground.metrics._intervals import (
+from counterground.metrics._registry import Answers
+from counterground.metrics.design import Contrast
+from counterground.metrics.intervals import (
+    Average,
+    InfluenceEstimate,
     Interval,
+    Partition,
+    Sides,
+    Stratification,
     difference_interval,
     plain_interval,
     ratio_limits,
 )
-from counterground.metrics._registry import Answers
-from counterground.metrics._sampling import Average, InfluenceEstimate, Partition
-from counterground.metrics._stratification import Sides, Stratification
 
 OBSERVED = Contrast("observed_drop", "swap=original & group=common", "swap=original & group=counter")
 """The drop of the photos as they are."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterground.errors import UsageError
-from counterground.results._model_card import WITH_GROUPS, WITHOUT_GROUPS, ModelResult, results_of
 from counterground.results._numbers import Estimate, count
 from counterground.results._run import Run
+from counterground.results.sharing._model_card import WITH_GROUPS, WITHOUT_GROUPS, ModelResult, results_of
 from counterground.text import one_line
 
 FRAMEWORK = "counterground"

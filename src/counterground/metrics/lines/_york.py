@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Floats
-from counterground.metrics._confidence import LEVEL
-from counterground.metrics._distributions import t_quantile
-from counterground.metrics._line import FEWEST, Scale, from_scale, to_scale
+from counterground.metrics.intervals import LEVEL, t_quantile
+from counterground.metrics.lines._line import FEWEST, Scale, from_scale, to_scale
 
 MOST_NOISE = 0.5
 """The largest share of sampling variance in the variance of x at which a line is fitted."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Codes, Floats
-from counterground.metrics._confidence import CONFIDENCE, Confidence
+from counterground.metrics.intervals._confidence import CONFIDENCE, Confidence
 
 
 class ClassScatter(NamedTuple):

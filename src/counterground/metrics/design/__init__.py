@@ -1,0 +1,32 @@
+"""What scores compare: expressions, contrasts, and the design of a benchmark."""
+
+from __future__ import annotations
+
+from counterground.metrics.design._design import (
+    DESIGN,
+    DROP,
+    RESERVED,
+    Contrast,
+    Design,
+    attributes,
+    check_columns,
+    check_contrast,
+    name_problem,
+)
+from counterground.metrics.design._expression import Condition, Side, quoted, selection
+
+__all__ = [
+    "DESIGN",
+    "DROP",
+    "RESERVED",
+    "Condition",
+    "Contrast",
+    "Design",
+    "Side",
+    "attributes",
+    "check_columns",
+    "check_contrast",
+    "name_problem",
+    "quoted",
+    "selection",
+]

@@ -1,0 +1,37 @@
+"""Classes: their names, texts, ImageNet indices and prompts."""
+
+from __future__ import annotations
+
+from counterground.photos.labels._class_texts import badly_read_names
+from counterground.photos.labels._classes import ClassAssignment, UnclearClasses, assign_classes
+from counterground.photos.labels._imagenet import (
+    IMAGENET_SIZE,
+    find_imagenet_index,
+    imagenet_candidates,
+    imagenet_names,
+    imagenet_wnids,
+    match_imagenet,
+    name_key,
+    similar_imagenet_name,
+)
+from counterground.photos.labels._label_space import LabelSpace, imagenet_label_space
+from counterground.photos.labels._prompts import prompt_templates, read_class_names
+
+__all__ = [
+    "IMAGENET_SIZE",
+    "ClassAssignment",
+    "LabelSpace",
+    "UnclearClasses",
+    "assign_classes",
+    "badly_read_names",
+    "find_imagenet_index",
+    "imagenet_candidates",
+    "imagenet_label_space",
+    "imagenet_names",
+    "imagenet_wnids",
+    "match_imagenet",
+    "name_key",
+    "prompt_templates",
+    "read_class_names",
+    "similar_imagenet_name",
+]

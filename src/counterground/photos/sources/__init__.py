@@ -1,0 +1,34 @@
+"""Manifests that people have: tables, COCO, photos behind URLs, questions."""
+
+from __future__ import annotations
+
+from counterground.photos.sources._coco import CocoFile, read_coco, read_coco_file
+from counterground.photos.sources._fetched import host_budgets, problem_of_url, without_query
+from counterground.photos.sources._mm_spubench import is_mm_spubench, read_mm_spubench
+from counterground.photos.sources._rows import benchmark_of_rows
+from counterground.photos.sources._source import (
+    Source,
+    expand_braces,
+    find_column,
+    is_web,
+    names_source,
+    parse_source,
+)
+
+__all__ = [
+    "CocoFile",
+    "Source",
+    "benchmark_of_rows",
+    "expand_braces",
+    "find_column",
+    "host_budgets",
+    "is_mm_spubench",
+    "is_web",
+    "names_source",
+    "parse_source",
+    "problem_of_url",
+    "read_coco",
+    "read_coco_file",
+    "read_mm_spubench",
+    "without_query",
+]

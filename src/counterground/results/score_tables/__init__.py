@@ -1,0 +1,51 @@
+"""Tables of scores by parts of photos, of contrasts, with covariates held, and of effects."""
+
+from __future__ import annotations
+
+from counterground.results.score_tables._adjusted_table import (
+    AdjustedScores,
+    adjusted_scores,
+    format_adjusted,
+)
+from counterground.results.score_tables._breakdown import (
+    BreakdownView,
+    breakdown_as_table,
+    format_breakdown,
+    has_unpaired_backgrounds,
+    join_breakdowns,
+)
+from counterground.results.score_tables._contrast_table import (
+    ContrastScores,
+    contrast_scores,
+    contrast_titles,
+    format_contrast,
+    one_contrast,
+    strata_notes,
+)
+from counterground.results.score_tables._effects_table import (
+    EFFECTS,
+    EffectScores,
+    effect_scores,
+    format_effects,
+)
+
+__all__ = [
+    "EFFECTS",
+    "AdjustedScores",
+    "BreakdownView",
+    "ContrastScores",
+    "EffectScores",
+    "adjusted_scores",
+    "breakdown_as_table",
+    "contrast_scores",
+    "contrast_titles",
+    "effect_scores",
+    "format_adjusted",
+    "format_breakdown",
+    "format_contrast",
+    "format_effects",
+    "has_unpaired_backgrounds",
+    "join_breakdowns",
+    "one_contrast",
+    "strata_notes",
+]
