@@ -2,7 +2,7 @@
 
 python bench/experiments/adjusted.py [REPLICATIONS]
 
-Layouts are those of ``coverage.py``. Photos have a size and a position, drawn anew in each replication.
+Layouts are those of ``interval_coverage.py``. Photos have a size and a position, drawn anew each time.
 Counter photos have smaller objects by ``shift`` standard deviations. Size moves the probit of a photo's
 accuracy by ``slope``, along a curve and by a quarter more on counter photos; position does nothing. So a part
 of the drop is the size's. Clusters share a part of the sizes. Truth is that of populations of clusters and
@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from counterground.metrics import Adjustment, Sampling
-from coverage import Layout, crossed, nested, observers
+from interval_coverage import Layout, crossed, nested, observers
 
 BLOCK = 20
 """Replications that share a layout."""

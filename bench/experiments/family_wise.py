@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from counterground.metrics import compare_models, holm, score_predictions, tests_against
 from counterground.results import corrected_drops, regroup
-from coverage import INDEPENDENT, Scene, crossed, equal_models, nested, observers, predictions
+from interval_coverage import INDEPENDENT, Scene, crossed, equal_models, nested, observers, predictions
 
 LAYOUTS = (
     Scene("14 photographs nested in 6 labels, 4 placements (`stamps`)", nested),

@@ -2,7 +2,7 @@
 
 python bench/experiments/other_intervals.py [REPLICATIONS]
 
-``coverage.py`` has accuracies, drops and differences between models, ``line_with_errors.py`` slopes,
+``interval_coverage.py`` has accuracies, drops and differences between models, ``line_with_errors.py`` slopes,
 ``contrast_coverage.py`` and ``adjusted.py`` other contrasts.
 """
 

@@ -4,7 +4,7 @@ python bench/experiments/until_decided.py [N]
 
 Each of N sequences visits photos as the command does and looks at the drop as it does. A sequence errs if any
 of its intervals, to the last photo, misses the true drop. Photos are right or wrong by a probit with effects
-of the cluster and of the cluster within a group, as in ``coverage.py``; the truth is that of the
+of the cluster and of the cluster within a group, as in ``interval_coverage.py``; the truth is that of the
 population of clusters. Several orders of the photos are drawn for each benchmark.
 """
 

@@ -1,7 +1,7 @@
 """The 95 % intervals hold the truth as often as they say, and corrected tests err as rarely, in simulations.
 
-The full tables are made by ``coverage.py`` and ``family_wise.py`` in ``bench/experiments``; here their
-scenes are smaller.
+The full tables are made by ``interval_coverage.py`` and ``family_wise.py`` of ``bench/experiments``; here
+their scenes are smaller.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def load(name):
         sys.path.remove(folder)
 
 
-simulation, family_wise = load("coverage"), load("family_wise")
+simulation, family_wise = load("interval_coverage"), load("family_wise")
 Scene, crossed, nested = simulation.Scene, simulation.crossed, simulation.nested
 # A third of the real number: the clusters, on which coverage hangs, stay as many and the simulation is fast.
 CLASSES = 15

@@ -51,9 +51,9 @@ def test_the_drop_chart_is_sorted_and_to_scale(four_models):
     chart = draw_class_drops(marked(four_models), class_facts(four_models.predictions))
     means = [np.mean([cell.drop.value for cell in row.cells]) for row in chart.rows]
     assert means == sorted(means, reverse=True)
-    ticks = np.array([(float(t.replace("−", "-")), at) for at, t in chart.ticks])
+    ticks = np.array([(float(t.replace("−", "-")), at) for at, t in chart.scale.ticks])
     slope, offset = np.polyfit(*ticks.T, 1)
-    assert chart.zero == pytest.approx(offset, abs=0.01)
+    assert chart.scale.zero == pytest.approx(offset, abs=0.01)
     for row in chart.rows:
         expected = [slope * 100 * cell.drop.value + offset for cell in row.cells]
         assert [dot.x for dot in row.dots] == pytest.approx(expected, abs=0.01)

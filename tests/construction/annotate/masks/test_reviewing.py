@@ -1,11 +1,13 @@
 """Reviewing masks as an annotator does it: keys, a brush, a polygon, fingers, and a server that is killed."""
 
 import numpy as np
+import polars as pl
 import pytest
 from drawn_masks import SIZE, disc, inside, save_masks
 from PIL import ImageDraw
 
 from counterground.masks import MaskDecisions, read_masks, standing
+from counterground.photos import photo_id
 
 A, B, C, D, E = (f"ox/grass/{name}.png" for name in "abcde")
 
@@ -210,7 +212,9 @@ def test_two_annotators_share_the_work(folder, serve, visit):
     server = serve(folder, annotators=["ann", "ben"])
     ann, ben = (visit(server.links[name]) for name in ("ann", "ben"))
     ann.see()
-    MaskDecisions(folder).decide(A, "accepted", annotator="ben", token="0" * 32)
+    mask = read_masks(folder).table.row(by_predicate=pl.col("path") == A, named=True)["mask"]
+    judged = photo_id(folder / mask)
+    MaskDecisions(folder).decide(A, "accepted", annotator="ben", token="0" * 32, judged=judged)
     ann.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     ben.page.wait_for_selector("#end:not([hidden])")  # the five are on the screen of ann
     ann.page.wait_for_function("() => document.querySelector('#left').textContent === '4 left'")

@@ -1,6 +1,6 @@
 """How often the 95 % intervals hold the truth, by simulation.
 
-python bench/experiments/coverage.py [REPLICATIONS]
+python bench/experiments/interval_coverage.py [REPLICATIONS]
 
 Photos are right or wrong by a probit with effects of the cluster, shared by all its classes and groups or of
 one group alone, so the true accuracies are known in closed form. Two models see the same photos and share
