@@ -148,7 +148,7 @@ OF_TABLE = {
         "cluster": "of its object",
         "background_cluster": "of the photo",
         "predicted_name": "the answer on the photo as it is, which the attribution is of",
-        "share_outside": "share of the attribution that lies outside the object; null: nothing changes the answer",
+        "share_outside": "share of the attribution outside the object; null: nothing changes the answer",
         "area_outside": "the background's share of the photo",
         "score": "probability of the true name, on the photo as it is",
         "score_common": "its mean, the same object on common backgrounds",
@@ -246,8 +246,8 @@ MITIGATION = {
     "contrast": "`common` is its left side, `counter` its right one, `drop` the difference",
     "parts": "`photos` and `clusters` of each part; the parts take turns to fit, choose and judge",
     "seed": "of the parts, and of what methods draw",
-    "tests": "for how many tests the p-values of gain and cost are corrected (Holm): each pair of models of the run, "
-    "on each quantity",
+    "tests": "for how many tests the p-values of gain and cost are corrected (Holm): each pair of models of "
+    "the run, on each quantity",
     "unmended": "the model itself on the same photos, below",
     "methods": "one record each, below",
     "left_out": "methods that could not be used, and why",

@@ -248,7 +248,7 @@ def mitigate(
         methods: one or several, by name or a `counterground.mitigation.Mitigation`; ``all`` for every one
             that this model and benchmark can have.
         out: the folder.
-        classes: which take part, with their photos and names: ``all``, or ``pairs``, those with photos on both
+        classes: which take part, with photos and names: ``all``, or ``pairs``, those with photos on both
             sides. Classes with too few clusters are left out either way, and a note says which.
         watermark: measure what a watermark does before and after, which encodes every photo once more.
         seed: of the three parts of clusters, and of what methods draw.
@@ -356,7 +356,6 @@ def discover(
         seed: decides the halves and the permutations.
         write_anyway: write the benchmark even where the pairs are no more than chance.
         overwrite: replace another discovery in ``out``.
-        saliency: compute an attribution map of every photo whose object is used, into ``saliency.csv``.
         label_space: see ``evaluate``, as for all that follow.
         names: how ImageNet classes are written in prompts.
         prompts: the prompt templates.
@@ -464,6 +463,7 @@ def swap(
         match_colour: move the object's colours half way to those of the background.
         seed: of all draws; the same seed gives the same composites.
         examples: draw the composites of so many objects into ``examples.png``.
+        saliency: compute an attribution map of every photo whose object is used, into ``saliency.csv``.
         label_space: see ``evaluate``, as for all that follow.
         names: how ImageNet classes are written in prompts.
         prompts: the prompt templates.

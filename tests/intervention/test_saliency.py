@@ -1,4 +1,4 @@
-"""Attribution maps: networks that look at one part only, Captum's own output, and what a run holds of them."""
+"""Attribution maps: of networks that look at one part only, against Captum, and in the files of a run."""
 
 import captum.attr
 import numpy as np
@@ -161,13 +161,14 @@ def test_pictures_are_of_the_photos_whose_scores_change_most(run, tmp_path):
     assert "data:image/jpeg" not in cg.write_report([run], tmp_path / "bare.html", photos=False).read_text()
 
 
-def test_a_dual_encoder_that_believes_the_ground(tmp_path):
+def test_a_ground_that_is_seen_everywhere_moves_scores_more_than_attribution(tmp_path):
+    """No part alone matters where all show the same: what docs/intervene.md says attribution misses."""
     (tmp_path / "photos").mkdir()
     grounds = planted_benchmark(3, masks=tmp_path / "photos")
     run = cg.swap(grounds, Planted(), out=tmp_path / "run", foregrounds=6, **QUICK)
     shares = run.saliency
-    assert (shares["share_outside"] > shares["area_outside"]).mean() > 0.5
-    assert shares["share_outside"].is_between(0, 1).all()
+    assert shares["score_difference"].mean() > 0.3
+    assert (shares["share_outside"] < shares["area_outside"]).all()
 
 
 def test_a_vision_transformer_has_a_map_of_every_photo(discs, tmp_path):
@@ -216,4 +217,4 @@ def test_the_command_names_the_table(tmp_path, capsys):
     assert main(command) == 0, capsys.readouterr().err
     printed = capsys.readouterr().out
     assert "saliency.csv" in printed
-    assert "Attribution outside the object" in printed
+    assert "Attribution outside" in printed

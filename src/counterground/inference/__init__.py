@@ -18,6 +18,7 @@ from counterground.inference.request import (
     Loss,
     Settings,
     candidate_labels,
+    default_label_space,
     listed_classes,
 )
 from counterground.inference.store import COMPUTED, CacheEntry, Features, cache_entries, prune_cache
@@ -39,6 +40,7 @@ __all__ = [
     "cache_entries",
     "candidate_labels",
     "choose_runtime",
+    "default_label_space",
     "encode_photos",
     "encoded_benchmark",
     "encoder_run",

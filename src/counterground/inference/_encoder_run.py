@@ -205,9 +205,9 @@ class EncoderRun(EncodedBenchmark):
 
 @contextmanager
 def encoded_benchmark(
-    benchmark: Benchmark, model: AnyModel, settings: Settings
+    benchmark: Benchmark, model: AnyModel | NamedModel, settings: Settings
 ) -> Iterator[EncodedBenchmark]:
-    """Encode the photos of a benchmark by one dual encoder or classifier; what is stored is not encoded again.
+    """Encode the photos of a benchmark by one dual encoder or classifier; features are stored.
 
     Raises:
         UsageError: several models, a model without a head of its own, or see `evaluate_models`.
@@ -251,8 +251,10 @@ def encoder_run(
         yield EncoderRun(given, ready, ready.features(), out, request_hash, started)
 
 
-def _asked(benchmark: Benchmark, model: AnyModel, settings: Settings) -> tuple[NamedModel, Request]:
-    given = named_models(model)
+def _asked(
+    benchmark: Benchmark, model: AnyModel | NamedModel, settings: Settings
+) -> tuple[NamedModel, Request]:
+    given = (model,) if isinstance(model, NamedModel) else named_models(model)
     if len(given) != 1:
         raise UsageError(f"One model at a time, not {len(given)}.")
     check_specs([each.spec for each in given if each.made is None])

@@ -1,4 +1,4 @@
-"""Which photos are on which side, and which classes can be fitted, chosen and judged on different clusters."""
+"""Which photos are on which side, and which classes have clusters enough to be divided into parts."""
 
 from __future__ import annotations
 

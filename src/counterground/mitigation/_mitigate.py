@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from counterground.errors import UsageError
 from counterground.files import write_text
-from counterground.inference import Settings, encoder_run
+from counterground.inference import Settings, default_label_space, encoder_run
 from counterground.mitigation._bench import Bench
 from counterground.mitigation._classes import Classes, Divided, divide
 from counterground.mitigation._export import write_head
@@ -81,6 +81,8 @@ def mitigate_model(
     named = [methods] if isinstance(methods, str | Mitigation) else list(methods)
     chosen = find_mitigations(named, warn)
     divided = divide(benchmark, classes, seed)
+    if divided.notes and settings.label_space is None:  # as if all classes had stayed
+        settings = replace(settings, label_space=default_label_space(benchmark))
     about = {"methods": [each.name for each in chosen], "watermark": watermark, "seed": seed}
     about |= {} if classes == "all" else {"classes": classes}
     with encoder_run(divided.benchmark, model, settings, out, about=about, overwrite=overwrite) as run:
@@ -171,9 +173,9 @@ def _notes(divided: Divided) -> list[str]:
     discovery = divided.benchmark.discovery
     if discovery is not None and discovery.split == "none":
         notes.append(
-            f"{discovery.referee} chose which backgrounds are common and counter on these very photos: chance "
-            "makes its drop larger, and any change of the model then seems a gain. Pairs chosen on other "
-            "photos do not have this fault: counterground discover --split half, or swap."
+            f"{discovery.referee} chose which backgrounds are common and counter on these very photos: "
+            "chance makes its drop larger, and any change of the model then seems a gain. Pairs chosen on "
+            "other photos do not have this fault: counterground discover --split half, or swap."
         )
     first, *others = divided.benchmark.design.clusters
     if others:

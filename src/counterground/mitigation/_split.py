@@ -86,7 +86,8 @@ def rotate_clusters(photos: pl.DataFrame, side: np.ndarray, seed: int) -> Rotati
     classes = width[1]
     if scarce := [each for each in needed if (presence[:, each] > 0).sum() < PARTS]:
         raise TooFewClusters(
-            f"A method is fitted, chosen and judged on different clusters, and {_listed([names[each] for each in scarce])} have fewer "
+            "A method is fitted, chosen and judged on different clusters, and "
+            f"{_listed([names[each] for each in scarce])} have fewer "
             f"than {PARTS}: add photos of other clusters, or leave them out.",
             [names[each][0] for each in scarce if each < classes],
         )

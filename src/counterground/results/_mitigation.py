@@ -230,8 +230,9 @@ class MitigationRecord(_Record):
             f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, "
             "differences in points; 95 % intervals for other photos; those of gain and cost are paired. "
             "Gain: how much the drop shrinks. Cost: how much accuracy on common photos is lost. Labels: at "
-            f"which steps labels of backgrounds were used. p is corrected (Holm) for {counted(self.tests, 'test')} of "
-            f"all pairs of the {len(self.methods) + 1} models. Each photo was judged by a head that was fitted "
+            "which steps labels of backgrounds were used. p is corrected (Holm) for "
+            f"{counted(self.tests, 'test')} of all pairs of the {len(self.methods) + 1} models. Each photo "
+            "was judged by a head that was fitted "
             "and chosen on other clusters."
             f"{effects}"
         )

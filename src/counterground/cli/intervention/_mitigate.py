@@ -48,8 +48,8 @@ from counterground.cli._options import (
     default="all",
     show_default=True,
     type=click.Choice(["all", "pairs"]),
-    help="Which classes take part: all, or those with photos on both sides. Methods that fit a head need photos "
-    "of every class that competes.",
+    help="Which classes take part: all, or those with photos on both sides. Methods that fit a head need "
+    "photos of every class that competes.",
 )
 @click.option(
     "--watermark/--no-watermark",

@@ -50,7 +50,7 @@ def attribute(photo: Pixels, mask: Pixels, score: Score, batch_size: int) -> Flo
         _captum()
         .FeatureAblation(scored)
         .attribute(
-            torch.from_numpy(np.ascontiguousarray(photo)).permute(2, 0, 1)[None].float(),
+            torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float(),
             baselines=GREY,
             feature_mask=torch.from_numpy(parts_of(mask))[None, None],
             perturbations_per_eval=batch_size,

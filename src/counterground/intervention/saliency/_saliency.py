@@ -27,7 +27,7 @@ from counterground.results import SALIENCY_FILE
 if TYPE_CHECKING:
     from PIL import Image
 
-    from counterground.intervention._recipe import Floats, Pixels
+    from counterground.intervention._recipe import Floats
 
 _PICTURES = 6
 _QUALITY = 85
@@ -77,10 +77,9 @@ def _of_model(
     composites: Benchmark, given: NamedModel, pictures: str, settings: Settings, out: Path
 ) -> pl.DataFrame:
     """Return the rows of a model; its pictures are ``pictures``-1.jpg and so on."""
-    model = {given.name: given.spec if given.made is None else given.made}
     rows: list[dict[str, Any]] = []
     maps: dict[str, Floats] = {}
-    with encoded_benchmark(composites, model, settings) as encoded:
+    with encoded_benchmark(composites, given, settings) as encoded:
         originals = (composites.photos["swap"] == "original").to_numpy() & encoded.features.readable
         with progress_bar("Attribution", total=int(originals.sum()), shown=settings.show_progress) as bar:
             for place in np.flatnonzero(originals).tolist():
@@ -156,7 +155,7 @@ def _true_scores(encoded: EncodedBenchmark) -> npt.NDArray[np.float64]:
 
 
 def _by_background(photos: pl.DataFrame, scores: npt.NDArray[np.float64]) -> pl.DataFrame:
-    """Return, for each photo that gave an object, mean scores by background of the composites that show it."""
+    """Return mean scores by background of each photo that gave an object."""
     scored = photos.with_columns(score=pl.Series(scores).fill_nan(None))
     put = scored.filter(pl.col("swap").is_in(["same", "other"]))
     by_group = put.group_by("foreground").agg(
@@ -177,7 +176,10 @@ def _by_background(photos: pl.DataFrame, scores: npt.NDArray[np.float64]) -> pl.
 
 
 def _most_driven(table: pl.DataFrame) -> list[str]:
-    """Return the paths of the photos whose scores differ most by background: common - counter, or best - worst."""
+    """Return the paths of the photos whose scores differ most by background.
+
+    By common - counter, or where no photo has both, by best - worst.
+    """
     difference = pl.col("score_difference")
     if table["score_difference"].null_count() == len(table):
         difference = pl.col("best_score") - pl.col("worst_score")

@@ -46,9 +46,9 @@ SALIENCY_SCHEMA: dict[str, Any] = {
 """Columns of ``saliency.csv``: a row for each photo and model, all shares and scores fractions.
 
 ``share_outside`` is the share of the attribution of the answer (``predicted_name``) that lies outside the
-object, null where no part of the photo has any; ``area_outside`` the background's share of the photo, which it
-would be if attribution were spread evenly. ``score`` is the probability of the true name on the photo as it
-is, ``score_common`` and ``score_counter`` its mean with the same object on common and on counter backgrounds,
+object, null where no part of the photo has any; ``area_outside`` the background's share of the photo, which
+it would be if attribution were spread evenly. ``score`` is the probability of the true name on the photo as
+it is, ``score_common`` and ``score_counter`` its mean, the same object on common and counter backgrounds,
 ``score_difference`` the first less the second; ``best_background`` and ``worst_background`` are the labels on
 which it is highest and lowest. ``picture`` is a file in the run.
 """

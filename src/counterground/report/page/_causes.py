@@ -34,8 +34,8 @@ _MEANINGS = {
     "pasted_cost": "Placebo: accuracy lost when an object is pasted onto its own photo.",
     "refilled_cost": "Placebo: lost when it is pasted onto its own background, filled in behind it.",
     "same_label_cost": "Placebo: lost on another photo’s background of the same label.",
-    "share_outside": "A description, not a cause: share of what the answer changes by when a part of the photo is "
-    "made grey.",
+    "share_outside": "A description, not a cause: share of what the answer changes by when a part of the "
+    "photo is made grey.",
     "share_outside_common": "The same of common photos.",
     "share_outside_counter": "The same of counter photos.",
     "area_outside": "The share that attribution would have outside if it were spread evenly.",

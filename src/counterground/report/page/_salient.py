@@ -66,8 +66,8 @@ def _photo(run: Run, row: dict[str, Any]) -> SalientPhoto:
         f"data:image/jpeg;base64,{picture}",
         f"{row['class_name']}{where}{answer}",
         [
-            f"{percent(row['share_outside'])} % of the attribution lies outside the object, the background is "
-            f"{percent(row['area_outside'])} % of the photo.",
+            f"{percent(row['share_outside'])} % of the attribution lies outside the object.",
+            f"The background is {percent(row['area_outside'])} % of the photo.",
             _scores(row),
         ],
         "; ".join(filter(None, [row["attribution"], row["licence"]])),

@@ -109,11 +109,8 @@ class EffectScores:
         found = parts.select("classes", "n").unique().rows()
         if len(found) != 1:
             return []
-        classes, photos = found[0]
-        return [
-            f"The drop and its parts are over the {counted(classes, 'class')} with photos of each part: "
-            f"{counted(photos, 'photo')}."
-        ]
+        classes, photos = (counted(n, what) for n, what in zip(found[0], ("class", "composite"), strict=True))
+        return [f"The drop and its parts are over the {classes} that show all of them, on {photos}."]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Build the table for the width at hand."""
@@ -132,8 +129,8 @@ def _head(row: dict[str, Any], name: str) -> Cell:
 def _figures(row: dict[str, Any]) -> list[Cell]:
     title = EFFECTS[row["estimate"]].format(**{name: row[name] for name in ("background", "k")})
     found = Estimate.of(row)
-    counts = [Cell(count(row[name]) if row[name] else NOTHING) for name in ("n", "classes")]
-    return [Cell(title), Cell(found.text, found.interval), Cell(p_value(row["p_value"])), *counts]
+    n = count(row["n"]) if row["n"] else NOTHING
+    return [Cell(title), Cell(found.text, found.interval), Cell(p_value(row["p_value"])), Cell(n)]
 
 
 def effect_scores(runs: Sequence[Run], *, named: bool = False, by_class: bool = False) -> EffectScores:
