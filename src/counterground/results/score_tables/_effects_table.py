@@ -77,7 +77,6 @@ class EffectScores:
             Column("Value", True),
             Column("p", True),
             Column("n", True, "Photos."),
-            Column("Classes", True),
         ]
         cells = [
             [*(_head(row, name) for name in heads), *_figures(row)] for row in rows.iter_rows(named=True)
