@@ -33,10 +33,12 @@ def draw_saliency(photo: Pixels, mask: Pixels, attribution: Floats) -> Image.Ima
     picture = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     amount = np.abs(attribution) / (np.abs(attribution).max() or 1.0)
     amount = cv2.resize(amount[parts_of(mask)], size, interpolation=cv2.INTER_NEAREST)
-    colours = cv2.cvtColor(cv2.applyColorMap(np.uint8(255 * amount), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    colours = cv2.cvtColor(
+        cv2.applyColorMap(np.asarray(255 * amount, np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB
+    )
     faded = _FADED * cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     heat = np.uint8(np.clip(faded * (1 - amount[..., None]) + colours * np.sqrt(amount)[..., None], 0, 255))
-    inside = np.uint8(cv2.resize(mask, size, interpolation=cv2.INTER_AREA) >= OBJECT)
+    inside = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA) >= OBJECT, np.uint8)
     outline, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     panels = []
     for panel in (picture, heat):
