@@ -13,7 +13,7 @@ import numpy.typing as npt
 from counterground.metrics._codes import Floats, as_flags, same_length
 from counterground.metrics.design import DROP
 from counterground.metrics.intervals._confidence import CONFIDENCE, Confidence
-from counterground.metrics.intervals._distributions import t_cdf, t_quantile
+from counterground.metrics.intervals._distributions import normal_quantile, t_cdf, t_quantile
 from counterground.metrics.intervals._sampling import InfluenceEstimate, StratumMeans
 from counterground.metrics.intervals._stratification import Stratification
 
@@ -278,6 +278,8 @@ def _score_limits(moment: InfluenceEstimate) -> _Limits:
     inner = max(0.0, p * (1 - p))
     # Where no cluster differs from another, photos count as independent, with the t of the clusters.
     effective = inner / error**2 if error > _NO_SPREAD and inner > 0 else max(1, moment.n - 1)
+    if moment.concentration is not None:
+        effective = _effective_photos(moment, effective)
 
     def limits(t: float) -> tuple[float, float]:
         shrink = 1 + t * t / effective
@@ -286,3 +288,20 @@ def _score_limits(moment: InfluenceEstimate) -> _Limits:
         return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
 
     return limits
+
+
+def _effective_photos(moment: InfluenceEstimate, effective: float) -> float:
+    """Return how many independent photos the share in one stratum is worth, for use with the estimate's t.
+
+    The variance of a share follows from the share itself: what clusters must tell is only how many times
+    larger than that of independent photos it is (the design effect). So t is replaced by the normal quantile,
+    times the ratio of the t of clusters to that of photos (Korn and Graubard 1998), and photos are worth at
+    least as many as there are clusters of equal size (Kish): so many they are where those of a cluster are all
+    alike. Independent photos have the score interval of Wilson 1927.
+    """
+    n, concentration = moment.n, moment.concentration or 1.0
+    tail = moment.confidence.tail(_moved(moment))
+    z, t = -normal_quantile(tail), critical(moment)
+    of_clusters, of_photos = (t_quantile(max(1.0, g - 1), 1 - tail) for g in (1 / concentration, float(n)))
+    photos = effective * n / max(1, n - 1) * (of_photos / of_clusters) ** 2
+    return float(max(photos, 1 / concentration) * (t / z) ** 2)
