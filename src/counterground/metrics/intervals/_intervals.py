@@ -145,8 +145,8 @@ def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: in
     """Return the interval of ``left - right`` from the intervals of both and their correlation.
 
     Zou and Donner 2008 (MOVER): close to estimate +- t x standard error of the difference, with the score
-    intervals' behaviour near 0 and 1, and never narrower than that: with few clusters, score intervals end
-    at 0 and 1, and their difference would be too narrow.
+    intervals' behaviour near 0 and 1. That of averages is never narrower than it: with few clusters, score
+    intervals end at 0 and 1, and their difference would be too narrow.
 
     Args:
         left: an accuracy.
@@ -207,6 +207,8 @@ def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Lim
     if left.ways.clusters:  # whose variances are bounded below, each by itself
         r = min(1.0, max(-1.0, r))
     first, second = _score_limits(left), _score_limits(right)
+    # Two shares of photos, as of one class: their score intervals alone do (Newcombe 1998).
+    shares = left.concentration is not None and right.concentration is not None
 
     def limits(t: float) -> tuple[float, float]:
         (low_1, high_1), (low_2, high_2) = first(t), second(t)
@@ -214,7 +216,7 @@ def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Lim
             (left.value - low_1, high_2 - right.value),
             (high_1 - left.value, right.value - low_2),
         )
-        half = t * error if error else 0.0  # t may be infinite
+        half = t * error if error and not shares else 0.0  # t may be infinite
         below, above = (max(half, math.sqrt(max(0.0, a * a + b * b - 2 * r * a * b))) for a, b in sides)
         return max(-1.0, value - below), min(1.0, value + above)
 
@@ -293,11 +295,11 @@ def _score_limits(moment: InfluenceEstimate) -> _Limits:
 def _effective_photos(moment: InfluenceEstimate, effective: float) -> float:
     """Return how many independent photos the share in one stratum is worth, for use with the estimate's t.
 
-    The variance of a share follows from the share itself: what clusters must tell is only how many times
-    larger than that of independent photos it is (the design effect). So t is replaced by the normal quantile,
-    times the ratio of the t of clusters to that of photos (Korn and Graubard 1998), and photos are worth at
-    least as many as there are clusters of equal size (Kish): so many they are where those of a cluster are all
-    alike. Independent photos have the score interval of Wilson 1927.
+    The variance of independent photos follows from the share itself; clusters need only tell how many times
+    larger theirs is (the design effect). So the quantile is the normal one, times the ratio of the t of
+    clusters to that of photos (Korn and Graubard 1998). Photos are worth as many as there are clusters (Kish)
+    or more: so many they are where those of a cluster are all alike. Independent photos have the score
+    interval of Wilson 1927.
     """
     n, concentration = moment.n, moment.concentration or 1.0
     tail = moment.confidence.tail(_moved(moment))

@@ -46,8 +46,8 @@ class InfluenceEstimate:
     degrees of freedom.
     Deviations of one sampling are comparable, so the difference of two estimates has
     the difference of their deviations. ``scatter`` is None where the estimate is no average over classes.
-    Of the mean of one stratum, ``concentration`` is the sum of its clusters' squared shares of the photos (1 /
-    Kish's effective number); of averages and differences it is None.
+    Of the mean of one stratum, ``concentration`` is the sum of its clusters' squared shares of the photos, 1
+    over Kish's effective number; of averages and differences it is None.
 
     Several models' estimates of one quantity may stand together (``stacked``): values ``[k]``, deviations
     ``[k, clusters]``.
