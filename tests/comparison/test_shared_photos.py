@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from scipy.stats import t
 
 from counterground.comparison import effective_robustness, full_comparison, model_points
-from counterground.metrics import fit_line, score_predictions
+from counterground.metrics import score_predictions
 from counterground.results import Run
 
 LEVELS = {
@@ -27,7 +27,7 @@ CLASSES, PHOTOS = 2, 150
 
 @pytest.fixture
 def alike(make_run):
-    """Function: share of a photo's difficulty that all models have -> Run of five and a CLIP on the same photos."""
+    """Function: share of a photo's difficulty that all models have -> Run of six models on them."""
 
     def made(shared, **options):
         run = make_run(LEVELS, sizes=np.full((CLASSES, 2), PHOTOS), name="stamps", **options)

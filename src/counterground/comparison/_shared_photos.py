@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -105,5 +105,7 @@ def shared_photos(
     if len(errors) != 2 * len(models):
         return None
     turned = np.diag(1 / scale_density(np.concatenate(places), scale))
+    # Scatter over classes is of other classes, which these intervals are not about.
+    errors = [replace(each, scatter=None) for each in errors]
     stacked = InfluenceEstimate.stacked(errors).compressed().combined(turned)
     return SharedPhotos({row: place for place, row in enumerate(points["row"])}, *places, stacked)
