@@ -36,7 +36,8 @@ def alike(make_run):
         n = 2 * CLASSES * PHOTOS
         together = rng.normal(0, np.sqrt(shared), n)
         parts = []
-        for (model,), rows in frame.group_by("model", maintain_order=True):
+        for model in LEVELS:
+            rows = frame.filter(model=model)
             level = ndtri(np.array(LEVELS[model]))[(rows["group"] == "counter").to_numpy().astype(int)]
             right = level + together + rng.normal(0, np.sqrt(1 - shared), n) > 0
             predicted = np.where(right, rows["true_index"], rows["true_index"] + 1)
