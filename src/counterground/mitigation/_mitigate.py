@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
-from counterground.files import write_text
+from counterground.files import write_record, write_text
 from counterground.inference import EncoderRun, HeadOutcome, Settings, encoder_run
 from counterground.metrics import (
     Contrast,
@@ -144,7 +144,7 @@ def mitigate_model(
             about = {"method": each.name, "model": record.model, "benchmark": record.benchmark}
             write_head(heads[each.name], out / each.head.file, {**about, **_provenance(each.head)})
     write_text(out / "mitigation.csv", record.rows.write_csv())
-    write_text(out / MITIGATION_FILE, record.model_dump_json(indent=2) + "\n")
+    write_record(out / MITIGATION_FILE, record.model_dump_json(indent=2))
     return Mitigated(written, record)
 
 
