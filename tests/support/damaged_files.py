@@ -59,14 +59,14 @@ class Kind:
 
 @dataclass
 class Outcome:
-    """What became of the damaged copies of a file; ``wrong`` lists those that were neither found nor harmless."""
+    """What became of the damaged copies of a file; ``wrong`` lists what was missed."""
 
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
 
 def damaged(data: bytes, most: int) -> Iterator[tuple[str, bytes]]:
-    """Yield a name and the bytes of damaged copies: cut, emptied, a block zeroed, and at most ``most`` flips."""
+    """Yield a name and the bytes of damaged copies: cut, emptied, blocks zeroed, ``most`` flips at most."""
     yield "emptied", b""
     for part in (1, 2, 3):
         yield f"cut to {part}/4", data[: len(data) * part // 4]
@@ -88,8 +88,8 @@ def damaged(data: bytes, most: int) -> Iterator[tuple[str, bytes]]:
 def damage(kind: Kind, most: int) -> Outcome:
     """Damage a file in every way and read it; it is put back in the end.
 
-    Each reading must give what the undamaged file gives (``unchanged``), say that it is made again (``rebuilt``),
-    or be refused in one line (``refused``).
+    Each reading must give what the undamaged file gives (``unchanged``), say that it is made again
+    (``rebuilt``), or be refused in one line (``refused``).
     """
     whole, outcome = kind.file.read_bytes(), Outcome()
     expected = kind.read()
@@ -139,8 +139,8 @@ def result_kinds(folder: Path) -> dict[str, Kind]:
     save_animals(folder / "photos", per_group=4)
     cg.evaluate(str(folder / "photos"), BRIGHTNESS, label_space="benchmark", out=folder / "run", report=False)
     cg.discover(
-        str(folder / "photos"), BRIGHTNESS, out=folder / "pairs", label_space="benchmark", min_drop=0, split="none",
-        write_anyway=True,
+        str(folder / "photos"), BRIGHTNESS, out=folder / "pairs", label_space="benchmark", min_drop=0,
+        split="none", write_anyway=True,
     )  # fmt: skip
     tables = {
         f"run: {name}": Kind(folder / "run" / name, lambda: _run(folder / "run"))
@@ -204,7 +204,7 @@ def _geometry(folder: Path) -> Kind:
     benchmark = read_benchmark(save_animals(folder / "measured", per_group=1))
     kept = folder / "geometry"
     photo_geometry(benchmark, kept)
-    return Kind(next(kept.iterdir()), lambda: photo_geometry(benchmark, kept).columns.rows())
+    return Kind(next(kept.iterdir()), lambda: photo_geometry(benchmark, kept).columns.rows())  # noqa: PLW0108 - read anew
 
 
 def _measures(folder: Path) -> Kind:
@@ -284,7 +284,7 @@ def _study(folder: Path) -> dict[str, Kind]:
     write_record(study / "run.json", json.dumps({"study": "theory"}, indent=2), [study / "grid.parquet"])
     names = ("run.json", "grid.parquet")
     return {
-        f"study: {name}": Kind(study / name, lambda: read_study(study).frames["grid"].rows())
+        f"study: {name}": Kind(study / name, lambda: read_study(study).frames["grid"].rows())  # noqa: PLW0108 - read anew
         for name in names
     }
 

@@ -253,9 +253,11 @@ class MaskDecisions:
                     if database.in_transaction:
                         database.execute("ROLLBACK")
                     raise
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             problem = database_problem(error)
             if problem is None:
+                if isinstance(error, sqlite3.OperationalError | UnicodeDecodeError):
+                    raise self._damaged(str(error)) from error
                 raise
             raise CounterGroundError(f"{self._file}: {problem}") from error
 

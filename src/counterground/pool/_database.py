@@ -126,6 +126,8 @@ def database_errors(path: Path) -> Iterator[None]:
         raise CounterGroundError(
             f"{path} was changed by something else: {error}. Put a copy of the file in its place."
         ) from error
+    except UnicodeDecodeError as error:
+        raise CounterGroundError(f"{path}: it is damaged. Put a copy of the file in its place.") from error
     except DBAPIError as error:
         problem = database_problem(error.orig)
         if problem is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterground.errors import CounterGroundError, error_summary
-from counterground.files import check_writable, row_digest, warn_damaged
+from counterground.files import check_writable, database_damage, row_digest, warn_damaged
 from counterground.photos import AnyPhoto, UnreadablePhoto, load_photo
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ ON CONFLICT DO UPDATE
 SET (answer, converted, digest) = (excluded.answer, excluded.converted, excluded.digest)
 WHERE digest IS NOT row_digest({_COLUMNS})
 """  # noqa: S608 - constants only
+_FORGET_DAMAGED = f"DELETE FROM answers WHERE digest IS NOT row_digest({_COLUMNS})"  # noqa: S608 - constants
 # Answers of earlier versions, which may have cost money, are taken as they are.
 _ADD_DIGESTS = (
     "ALTER TABLE answers ADD COLUMN digest TEXT",
@@ -64,6 +65,8 @@ class AnswerStore:
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
         check_writable(path.parent)
+        if path.is_file() and not path.stat().st_size:
+            warn_damaged(path)
         try:
             self._connection = sqlite3.connect(
                 path, timeout=60, isolation_level=None, check_same_thread=False
@@ -72,17 +75,18 @@ class AnswerStore:
             self._connection.create_function("row_digest", -1, row_digest, deterministic=True)
             self._connection.execute(_SCHEMA)
             self._check()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._failed(error) from error
 
     def _check(self) -> None:
-        found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise sqlite3.DatabaseError(" ".join(str(found).split()))
+        if damage := database_damage(lambda query: self._connection.execute(query).fetchall(), {}):
+            raise sqlite3.DatabaseError(damage)
         self._connection.execute("BEGIN IMMEDIATE")  # of two processes only one adds the column
         if "digest" not in {row[1] for row in self._connection.execute("PRAGMA table_info(answers)")}:
             for statement in _ADD_DIGESTS:
                 self._connection.execute(statement)
+        if self._connection.execute(_FORGET_DAMAGED).rowcount:
+            warn_damaged(self._path)
         self._connection.execute("COMMIT")
 
     def close(self) -> None:
@@ -116,7 +120,7 @@ class AnswerStore:
                 raise self._failed(error) from error
         return self.get(photo_id, question) or answer
 
-    def _failed(self, error: sqlite3.Error) -> CounterGroundError:
+    def _failed(self, error: Exception) -> CounterGroundError:
         return CounterGroundError(
             f"The answers in {self._path} cannot be read or written ({error}). Free some space, or move that "
             "file away to generate them again."

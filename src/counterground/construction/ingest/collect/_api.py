@@ -187,7 +187,7 @@ class _AnswerCache:
     def _clear_errors(self) -> Iterator[sqlite3.Connection]:
         try:
             yield self._connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise CounterGroundError(
                 f"The cache of answers {self._path} cannot be used ({error}): free some space, or delete it."
             ) from error
