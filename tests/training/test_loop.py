@@ -11,6 +11,7 @@ from safetensors.torch import load
 from torch import nn
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import DamagedCacheWarning, read_checked
 from counterground.training import Schedule, train
 
 SCHEDULE = Schedule(steps=12, learning_rate=1e-2, warmup_steps=3)
