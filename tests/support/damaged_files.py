@@ -323,7 +323,7 @@ def _checkpoint(folder: Path) -> Kind:
 
 def _pool(folder: Path) -> Kind:
     root = folder / "pool"
-    with fill_pool(root, {"ice bear": 4, "flamingo": 4}, licence=lambda _: "cc0", width=lambda _: 8) as pool:
+    with fill_pool(root, {"ice bear": 4, "flamingo": 4}, licence=lambda _: "cc0") as pool:
         paths = pool.photos()["path"].to_list()
         for number, path in enumerate(paths):
             pool.decide(path, annotator="ann", task="background", labels=["snow"], seconds=number)

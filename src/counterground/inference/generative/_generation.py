@@ -71,11 +71,15 @@ class AnswerStore:
             self._connection = sqlite3.connect(
                 path, timeout=60, isolation_level=None, check_same_thread=False
             )
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        try:
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.create_function("row_digest", -1, row_digest, deterministic=True)
             self._connection.execute(_SCHEMA)
             self._check()
         except (sqlite3.Error, UnicodeDecodeError) as error:
+            self._connection.close()  # with it goes the lock
             raise self._failed(error) from error
 
     def _check(self) -> None:
