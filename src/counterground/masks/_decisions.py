@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import database_damage, row_digest, write_bytes
 from counterground.pool import database_problem
 
@@ -257,7 +257,7 @@ class MaskDecisions:
             problem = database_problem(error)
             if problem is None:
                 if isinstance(error, sqlite3.OperationalError | UnicodeDecodeError):
-                    raise self._damaged(str(error)) from error
+                    raise self._damaged(error_message(error)) from error
                 raise
             raise CounterGroundError(f"{self._file}: {problem}") from error
 

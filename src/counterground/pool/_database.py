@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import SchemaItem
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_message
 from counterground.files import database_damage, row_digest
 from counterground.pool._problems import database_problem
 from counterground.pool._schema import CANDIDATE_SCHEMA, CANDIDATE_STATES, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
@@ -176,7 +176,7 @@ def _only_damage() -> Iterator[None]:
     except DBAPIError as error:
         if database_problem(error.orig) is not None:
             raise
-        raise DamagedError(str(error.orig)) from error
+        raise DamagedError(error_message(error.orig or error)) from error
 
 
 def _make_or_check(connection: Connection, path: Path, *, create: bool) -> int:
