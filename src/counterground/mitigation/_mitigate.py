@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import UsageError
-from counterground.files import write_text
+from counterground.files import write_record, write_text
 from counterground.inference import Settings, default_label_space, encoder_run
 from counterground.mitigation._bench import Bench
 from counterground.mitigation._classes import Classes, Divided, divide
@@ -130,7 +130,7 @@ def _write(record: MitigationRecord, heads: Mapping[str, Mended], out: Path) -> 
             about = {"method": each.name, "model": record.model, "benchmark": record.benchmark}
             write_head(heads[each.name], out / each.head.file, {**about, **_provenance(each.head)})
     write_text(out / "mitigation.csv", record.rows.write_csv())
-    write_text(out / MITIGATION_FILE, record.model_dump_json(indent=2) + "\n")
+    write_record(out / MITIGATION_FILE, record.model_dump_json(indent=2))
 
 
 def _usable(

@@ -79,7 +79,7 @@ def read_mask(path: Path, *, expect_id: str | None = None) -> npt.NDArray[np.uin
     Raises:
         UnreadablePhoto: it cannot be decoded.
     """
-    image = load_photo(path, rgb=False, expect_id=expect_id).image
+    image = load_photo(path, rgb=False, expect_id=expect_id, whole=True).image
     grey = image.convert("RGBA").getchannel("A") if image.has_transparency_data else image.convert("L")
     return np.asarray(grey)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from counterground.errors import CounterGroundError
+from counterground.files import read_record
 from counterground.results._model_scores import SIGNIFICANT
 from counterground.results._numbers import NOTHING, Estimate, p_value, percent
 from counterground.results._scores_table import TextFormat
@@ -257,8 +258,8 @@ def read_mitigation(folder: Path) -> MitigationRecord:
             f"{folder} has no {MITIGATION_FILE}: make one with `counterground mitigate`."
         )
     try:
-        return MitigationRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        return MitigationRecord.model_validate_json(read_record(path))
+    except (OSError, ValueError) as error:
         raise CounterGroundError(f"{path} is damaged or of another version: mitigate again.") from error
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.files import read_record, sealed_files
 from counterground.metrics import (
     DROP,
     KEYS,
@@ -34,6 +35,7 @@ from counterground.metrics import (
     score_predictions,
     swap_effects,
 )
+from counterground.results._checks import check_predictions
 from counterground.results._schema import PREDICTIONS_SCHEMA, SALIENCY_FILE, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
@@ -212,10 +214,13 @@ def _reading(folder: Path) -> Iterator[None]:
 
 
 def open_run(path: Path | str) -> Run:
-    """Read a run folder; scores that lack what was added since are made again from the predictions.
+    """Read a run folder and check that its tables are as they were written.
+
+    A run without a seal, as earlier versions wrote it or others do, is checked value by value, and its scores
+    are made again from the predictions.
 
     Raises:
-        CounterGroundError: the folder holds no run, an empty or a damaged one.
+        CounterGroundError: the folder holds no run, an empty, a changed or a contradictory one.
     """
     folder = Path(path)
     if folder.is_file():
@@ -225,14 +230,14 @@ def open_run(path: Path | str) -> Run:
             f"{folder} is not a run folder (run.json is missing). Make one with `counterground evaluate`."
         )
     with _reading(folder):
-        info = RunInfo.model_validate_json((folder / "run.json").read_bytes())
+        info = RunInfo.model_validate_json(read_record(folder / "run.json"))
+        sealed = sealed_files(folder / "run.json") is not None
         rows = pl.scan_parquet(folder / "predictions.parquet", glob=False)
         scores = pl.read_parquet(folder / "scores.parquet", glob=False)
         columns = rows.collect_schema().names()
         columns = [name for name in columns if name not in attributes(rows.collect_schema())]
-        if scores.columns == _FIRST_SCORES and columns == list(PREDICTIONS_SCHEMA):
-            scores = score_predictions(rows, design=info.benchmark.scored)
-    if difference := _other_columns({"predictions.parquet": columns, "scores.parquet": scores.columns}):
+    kept = list(SCORES_SCHEMA) if scores.columns == _FIRST_SCORES else scores.columns
+    if difference := _other_columns({"predictions.parquet": columns, "scores.parquet": kept}):
         raise CounterGroundError(
             f"The run in {folder} was written by another version of CounterGround "
             f"({info.counterground_version}: {difference}). Evaluate again into a new folder, or with "
@@ -244,6 +249,11 @@ def open_run(path: Path | str) -> Run:
         raise CounterGroundError(
             f"{obstacle} Delete the folder and evaluate again; stored features make that quick."
         )
+    if not sealed:
+        with _reading(folder):
+            check_predictions(info, rows)
+            sure = Confidence(anytime=info.stopping is not None)
+            scores = score_predictions(rows, confidence=sure, design=info.benchmark.scored)
     return Run(folder, info, rows, scores)
 
 
