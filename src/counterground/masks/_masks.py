@@ -16,6 +16,7 @@ from counterground.files import atomic_path, write_text
 from counterground.masks._decisions import standing
 from counterground.masks._review import after_review
 from counterground.photos import Benchmark
+from counterground.reading import read_json
 from counterground.text import counted, one_line
 
 DESCRIPTION_FILE = "masks.json"
@@ -161,7 +162,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         CounterGroundError: it is damaged.
     """
     try:
-        content = json.loads((folder / DESCRIPTION_FILE).read_bytes())
+        content = read_json(folder / DESCRIPTION_FILE)
     except (OSError, ValueError) as error:
         raise CounterGroundError(
             f"{folder / DESCRIPTION_FILE} cannot be read ({error_message(error)}): choose another folder."

@@ -36,6 +36,7 @@ from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples
 from counterground.photos.shards._tar import tar_samples
+from counterground.reading import open_regular, read_json, read_text
 
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
 _TEXTS = ("background", "group", "cluster", "licence", "attribution", "source")
@@ -338,7 +339,7 @@ def _refuse_splits(folder: Path, names: Iterable[str]) -> None:
 
 def _describe(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / BENCHMARK_FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / BENCHMARK_FILE)
     except (OSError, ValueError):
         return {}  # read_native says what is wrong with it
     return content if isinstance(content, dict) else {}
@@ -346,7 +347,7 @@ def _describe(folder: Path) -> dict[str, Any]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CounterGroundError(f"Cannot read {path}: {error.strerror or error}.") from error
@@ -416,7 +417,7 @@ def _class_names(path: Path) -> list[str] | None:
     if not path.is_file():
         return None
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        return [line.strip() for line in read_text(path).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise CounterGroundError(f"Cannot read the class names {path}: {error}.") from error
 

@@ -7,7 +7,6 @@ annotation are those that published code which reads them names and shows (``que
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from string import ascii_uppercase
@@ -20,6 +19,7 @@ from counterground.photos._benchmark import Benchmark
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
 from counterground.photos._questions import question_problem
 from counterground.photos.labels import LabelSpace
+from counterground.reading import read_json
 from counterground.text import counted
 
 _ANNOTATIONS, _IMAGES = "annotation.json", "data/images"
@@ -82,7 +82,7 @@ def options_of(choices: list[str]) -> list[str]:
 
 def _annotations(path: Path) -> list[dict[str, Any]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError) as error:
         raise CounterGroundError(f"{path} cannot be read: {error}.") from error
     if not isinstance(found, list) or not found or not all(isinstance(row, dict) for row in found):
