@@ -54,6 +54,8 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
         CounterGroundError: what is there is not a benchmark; one line says what and where.
     """
     text = str(source)
+    if not _is_utf8(text):
+        raise UsageError(f"The name {text!r} is not UTF-8: rename the file or folder.")
     settings = Source(text, text, {}, {}) if isinstance(source, Path) else parse_source(text)
     path = Path(settings.place)
     if settings.place.startswith("hf:") and not path.exists():
@@ -69,6 +71,14 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
     if path.exists() or names_source(settings.place):
         return _read_file(path, settings, show_progress=show_progress)
     raise UsageError(f"{str(path)!r} does not exist: name a folder of photos or a manifest ({_SUFFIXES}).")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # how Python writes the bytes of other names
+        return False
+    return True
 
 
 def _in_croissant(path: Path, settings: Source) -> Benchmark | None:

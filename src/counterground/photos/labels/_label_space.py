@@ -23,6 +23,21 @@ from counterground.photos.labels._imagenet import (
 from counterground.reading import parse_json, read_text
 
 T = TypeVar("T")
+
+
+def class_name_problem(name: str) -> str:
+    """Say why a text cannot be the name of a class, as in "it has an empty name"; empty where it can."""
+    if not name.strip():
+        return "an empty name"
+    if len(name) > _LONGEST_NAME:
+        return f"a name of {len(name):,} characters, and no more than {_LONGEST_NAME:,} are read"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"a name that is not UTF-8, {name!r}"
+    return ""
+
+
 _FIELDS = ("name", "names", "imagenet", "candidates", "members")
 _LONGEST_NAME = 1000  # of a class, in characters
 
@@ -62,9 +77,8 @@ class LabelSpace:
         if not self.names:
             return "it has no classes"
         for index, name in enumerate(self.names):
-            if not name.strip() or len(name) > _LONGEST_NAME:
-                size = f"a name of {len(name):,} characters, more than {_LONGEST_NAME:,}"
-                return f"class {index} has {size if name.strip() else 'an empty name'}"
+            if problem := class_name_problem(name):
+                return f"class {index} has {problem}"
         if len(self.names) != len(self.imagenet):
             return f"{len(self.names)} names but {len(self.imagenet)} ImageNet indices"
         known = [index for index in self.imagenet if index is not None]
