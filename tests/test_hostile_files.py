@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from made_runs import write_run
+from made_runs import fresh_run, write_run
 from PIL import Image
 
 from counterground.benchmarks._archive import unpack
@@ -162,8 +162,8 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(name, tmp_path, cache)
 
 
 @pytest.mark.parametrize("name", ["predictions.parquet", "scores.parquet"])
-def test_a_pipe_in_a_run_is_refused_at_once(name, tmp_path, make_run):
-    run_with_a_pipe(tmp_path / "run", name, make_run({"a": (0.8, 0.5)}, classes=["ox"], per_group=4))
+def test_a_pipe_in_a_run_is_refused_at_once(name, tmp_path):
+    run_with_a_pipe(tmp_path / "run", name, fresh_run({"a": (0.8, 0.5)}, classes=["ox"], per_group=4))
     with pytest.raises(CounterGroundError, match="damaged"):
         open_run(tmp_path / "run").predictions  # noqa: B018 - read when it is asked for
 

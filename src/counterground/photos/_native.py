@@ -76,8 +76,13 @@ def read_native(folder: Path) -> Benchmark:
         raise CounterGroundError(
             f"The benchmark in {folder} cannot be read ({reason}). Write it again."
         ) from error
-    at = (folder / root).resolve()
-    if not at.is_dir():
+    at = folder / root
+    try:
+        at = at.resolve()
+        found = at.is_dir()
+    except (OSError, RuntimeError, ValueError):  # too long, a loop of links, or a null byte
+        found = False
+    if not found:
         raise CounterGroundError(
             f"The photos of the benchmark in {folder} are not at {at} any more: move them back there."
         )

@@ -123,7 +123,10 @@ def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | Non
         raise CounterGroundError(
             f"{sample.where} has class number {index}, but there are {len(sample.class_names)} names."
         )
-    return {"class_name": sample.class_names[index]}
+    named = sample.class_names[index]
+    if not isinstance(named, str):
+        raise CounterGroundError(f"{sample.where} has class number {index}, and its name is not a text.")
+    return {"class_name": named}
 
 
 def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = False) -> None:
@@ -222,7 +225,7 @@ def shard_format(folder: Path) -> ShardFormat | None:
     """
     if (folder / BENCHMARK_FILE).is_file():
         kind = _describe(folder).get("packed")
-        return kind if kind in _SHARDS else None
+        return next((known for known in _SHARDS if known == kind), None)
     if (folder / MANIFEST_FILE).is_file():
         return None
     if any((folder / "data").glob("*.parquet")):
@@ -314,8 +317,11 @@ def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
         expected: dict[str, str] = dict(description["shards"])
         _ = [description[key] for key in ("name", "notes", "version")], Discovered.from_json(description)
         Design.from_json(description.get("design"))
-    except (CounterGroundError, KeyError, TypeError, ValueError) as error:
+        whole = isinstance(description["notes"], list) and isinstance(description["name"], str)
+    except (AttributeError, CounterGroundError, KeyError, TypeError, ValueError) as error:
         raise CounterGroundError(f"{folder / BENCHMARK_FILE} is damaged: export again.") from error
+    if not whole:
+        raise CounterGroundError(f"{folder / BENCHMARK_FILE} is damaged: export again.")
     for name, digest in expected.items():
         if name not in hashes:
             raise CounterGroundError(f"The shard {folder / name} is missing: bring it back, or export again.")

@@ -143,7 +143,7 @@ def _rows(
             continue
         largest = max(shown, key=_area)
         fields = {field: value for field, value in image.items() if isinstance(value, str | int | float)}
-        licence = content.licences.get(image.get("license"))
+        licence = content.licences.get(image["license"]) if _is_id(image.get("license")) else None
         rows.append(
             {field: value for field, value in fields.items() if field not in ("id", "license")}
             | ({"licence": licence} if licence else {})

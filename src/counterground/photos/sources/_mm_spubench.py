@@ -100,9 +100,11 @@ def _question(where: str, row: dict[str, Any]) -> tuple[list[str], str, list[str
         raise CounterGroundError(f"{where}: spurious_correlation_type must name its types, not {types!r}.")
     if not isinstance(choices, list) or not all(isinstance(each, str) for each in choices):
         raise CounterGroundError(f"{where}: choices must be a list of texts, not {choices!r}.")
+    if not isinstance(question, str) or not isinstance(answer, str):
+        raise CounterGroundError(f"{where}: question and answer must be texts.")
     options = options_of(choices)
     letters = ascii_uppercase[: len(options)]
-    if isinstance(answer, str) and len(answer.strip()) == 1 and answer.strip() in letters:
+    if len(answer.strip()) == 1 and answer.strip() in letters:
         answer = options[letters.index(answer.strip())]
     if problem := question_problem(question, [*options], answer):
         raise CounterGroundError(f"{where}: {problem}.")
