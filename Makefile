@@ -1,4 +1,4 @@
-.PHONY: demo studies test test-without-browser browser check lint bench constraints clean
+.PHONY: demo studies test test-without-browser browser check lint fuzz bench constraints clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -57,6 +57,9 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/typos
 
+fuzz: $(INSTALLED)  ## a minute of damaged and hostile files for all readers; see fuzz/README.md
+	$(BIN)/python fuzz/run.py --seconds 60
+
 check: lint test  ## what CI runs, besides the demo
 
 bench: $(INSTALLED)  ## ours against others, in one table; ROWS="head rn50" measures some of its rows
@@ -76,4 +79,4 @@ constraints: $(INSTALLED)  ## pin what is installed now; with Python 3.11, which
 	 $(BIN)/pip freeze --exclude-editable | grep -viE '^(torch|torchvision|triton|nvidia.*|cuda.*|pip|setuptools)(==| @)') > constraints.txt
 
 clean:
-	rm -rf .venv demo studies .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv demo studies fuzz/grown fuzz/findings .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -141,6 +141,8 @@ def _one_line(error: Exception) -> str:
         return f"Error: {one_line(str(error))}"  # it may hold untrusted text
     if isinstance(error, OSError):
         return f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}."
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # from Path.resolve
+        return f"Error: {one_line(str(error))}, a link that leads to itself: remove or repair it."
     if raised_in(error, plugin_modules()):
         return f"Error: {one_line(error_summary(error, plugin_modules()))}. --debug shows the traceback."
     return (

@@ -34,6 +34,7 @@ from counterground.photos._memory import manifest_of_table
 from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
+from counterground.reading import check_tar_end, check_zip_start, read_json
 
 _FILES = ("croissant.json", "metadata.json")
 _CLASS_FIELDS = ("class_name", "class", "label", "cls", "category")
@@ -55,7 +56,7 @@ def is_croissant_url(text: str) -> bool:
 
 def _is_croissant(file: Path) -> bool:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, most=None)
     except (OSError, ValueError):
         return False
     keys = ("conformsTo", "dct:conformsTo", "@context")
@@ -219,12 +220,14 @@ def _unpack(archive: Path, into: Path) -> None:
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as packed:
+                check_zip_start(packed)
                 total = sum(info.file_size for info in packed.infolist())
                 if total <= MAX_TOTAL_BYTES:
                     packed.extractall(into)  # noqa: S202 - it keeps names inside, and sizes are known
         else:
             with tarfile.open(archive) as tar:
                 total = sum(info.size for info in tar)
+                check_tar_end(tar)
                 if total <= MAX_TOTAL_BYTES:
                     tar.extractall(into, filter="data")
     except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
@@ -399,7 +402,7 @@ def _label_space(file: Path | str, metadata: Any) -> LabelSpace | None:
 
 def _check_version(file: Path | str, found: Benchmark) -> None:
     """Refuse an export of ours of which a photo, or a row of the manifest, is gone."""
-    content = json.loads(Path(file).read_text(encoding="utf-8"))
+    content = read_json(file, most=None)
     if content.get("identifier") not in (None, found.version):
         raise CounterGroundError(
             f"its {len(found):,} photos are not those that it was written for (version"

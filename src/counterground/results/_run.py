@@ -35,6 +35,7 @@ from counterground.metrics import (
     score_predictions,
     swap_effects,
 )
+from counterground.reading import read_parquet, scan_parquet
 from counterground.results._checks import check_predictions
 from counterground.results._schema import PREDICTIONS_SCHEMA, SALIENCY_FILE, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
@@ -206,7 +207,7 @@ def _reading(folder: Path) -> Iterator[None]:
     """Say that a run is damaged where its files cannot be read."""
     try:
         yield
-    except (ValueError, OSError, pl.exceptions.PolarsError) as error:
+    except (ValueError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise CounterGroundError(
             f"The run in {folder} is damaged ({_reason(error)}). Delete the folder and evaluate again; "
             "stored features make that quick."
@@ -232,8 +233,8 @@ def open_run(path: Path | str) -> Run:
     with _reading(folder):
         info = RunInfo.model_validate_json(read_record(folder / "run.json"))
         sealed = sealed_files(folder / "run.json") is not None
-        rows = pl.scan_parquet(folder / "predictions.parquet", glob=False)
-        scores = pl.read_parquet(folder / "scores.parquet", glob=False)
+        rows = scan_parquet(folder / "predictions.parquet")
+        scores = read_parquet(folder / "scores.parquet")
         columns = rows.collect_schema().names()
         columns = [name for name in columns if name not in attributes(rows.collect_schema())]
     kept = list(SCORES_SCHEMA) if scores.columns == _FIRST_SCORES else scores.columns
@@ -257,7 +258,7 @@ def open_run(path: Path | str) -> Run:
     return Run(folder, info, rows, scores)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return in a few words what is wrong with a file of a run."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]

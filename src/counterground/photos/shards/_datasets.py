@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -62,7 +63,8 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
 
     def fill(draft: Path) -> None:
         data = opened()
-        columns = _columns(data, source)
+        with _loading(name):
+            columns = _columns(data, source)
         with progress_bar("Reading", total=rows, shown=show_progress) as bar:
             samples = _samples(data, columns, short, source, rows)
             found = unpack_samples(_counting(samples, bar.advance), draft, None)
@@ -70,7 +72,8 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
 
     key = f"{asked[:32]}-{state[:16]}"
     if not (cache_dir() / "unpacked" / key).is_dir():
-        texts = _rows_of_texts(opened(), source, rows)
+        with _loading(name):
+            texts = _rows_of_texts(opened(), source, rows)
         if texts is not None:  # its photos are behind URLs
             found = benchmark_of_rows(texts, source, Path(), short, show_progress=show_progress)
             return found.described(notes=(*notes, *limit, *found.notes))
@@ -148,6 +151,17 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
     return loaded[split]
 
 
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Say that a data set cannot be loaded: its library, and what reads the files beneath it, raises any."""
+    try:
+        yield
+    except CounterGroundError:
+        raise
+    except Exception as error:
+        raise _cannot_load(name, error) from error
+
+
 def _cannot_load(name: str, error: Exception) -> CounterGroundError:
     return CounterGroundError(f"Cannot load the data set {name!r}: {error_message(error)}.")
 
@@ -206,15 +220,11 @@ def _samples(data: Any, columns: _Columns, name: str, source: Source, rows: int 
     part = f"{name} ({split})" if split else name
     if data.features is not None and not isinstance(data.features.get(columns.image), Image):
         raise UsageError(f"{source.text}: the column {columns.image!r} holds no images.")
-    try:
+    with _loading(name):
         if data.features is not None:
             data = data.cast_column(columns.image, Image(decode=False))
         for number, row in enumerate(islice(data, rows), 1):
             yield _sample(f"{part}, row {number}", row, columns)
-    except CounterGroundError:
-        raise
-    except Exception as error:
-        raise _cannot_load(name, error) from error
 
 
 def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
