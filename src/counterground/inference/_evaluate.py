@@ -284,7 +284,7 @@ def record_of(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
         kind = ImageEncoder.kind
         fingerprint = hashlib.sha256(f"{fingerprint}\n{model.head}\n{head}".encode()).hexdigest()
     return ModelRecord(
-        name=given.name, spec=given.spec, kind=kind, fingerprint=fingerprint, description=description
+        name=given.name, spec=given.recorded, kind=kind, fingerprint=fingerprint, description=description
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -24,6 +25,7 @@ from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Req
 from counterground.inference.store import ReadStatus
 from counterground.metrics import proportion_interval
 from counterground.photos import Benchmark, LabelSpace, badly_read_names, similar_imagenet_name
+from counterground.privacy import shareable
 from counterground.results import (
     RUN_FILES,
     BenchmarkRecord,
@@ -49,6 +51,7 @@ _BESIDE = (
     "figures/mitigation.*",
     "heads/*-all-photos.safetensors",
 )
+_AS_THEY_ARE = ("aliases", "templates", "texts")  # of run.json: words that models read, no places
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
 
 
@@ -177,11 +180,13 @@ def write_run(
             file.unlink(missing_ok=True)
     if answers is not None:
         write_parquet(run.path / "answers.parquet", answers)
-    write_text(run.path / "unreadable.csv", unreadable.write_csv())
+    told = pl.Series("reason", shareable(unreadable["reason"].to_list()), pl.String)
+    write_text(run.path / "unreadable.csv", unreadable.with_columns(told).write_csv())
     space.save(run.path / "label_space.json")
     write_parquet(run.path / "predictions.parquet", run.predictions)
     write_parquet(run.path / "scores.parquet", run.scores)
-    write_text(run.path / "run.json", run.info.model_dump_json(indent=2) + "\n")
+    told = shareable(json.loads(run.info.model_dump_json()), but=_AS_THEY_ARE)
+    write_text(run.path / "run.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 
 def _counts(

@@ -44,6 +44,7 @@ from counterground.mitigation._side_effects import (
 from counterground.mitigation._split import PARTS, Fold, Rotation, rotate_clusters
 from counterground.models import AnyModel, DualEncoder, Encoder
 from counterground.photos import Benchmark
+from counterground.privacy import shareable
 from counterground.progress import progress_bar
 from counterground.results import (
     MITIGATION_FILE,
@@ -144,7 +145,8 @@ def mitigate_model(
             about = {"method": each.name, "model": record.model, "benchmark": record.benchmark}
             write_head(heads[each.name], out / each.head.file, {**about, **_provenance(each.head)})
     write_text(out / "mitigation.csv", record.rows.write_csv())
-    write_text(out / MITIGATION_FILE, record.model_dump_json(indent=2) + "\n")
+    told = shareable(json.loads(record.model_dump_json()))
+    write_text(out / MITIGATION_FILE, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
     return Mitigated(written, record)
 
 

@@ -34,6 +34,8 @@ from counterground.photos._memory import manifest_of_table
 from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
+from counterground.offline import check_online
+from counterground.privacy import without_query
 
 _FILES = ("croissant.json", "metadata.json")
 _CLASS_FIELDS = ("class_name", "class", "label", "cls", "category")
@@ -147,6 +149,8 @@ def _metadata(file: Path | str) -> Any:
         )
     for archive in archives:
         _use_unpacked(file, metadata, archive)
+    if any(urlsplit(node.content_url or "").scheme in ("http", "https") for node in objects):
+        check_online(f"Fetching the files that {file} names")
     if not isinstance(file, Path):
         _refuse_local_files(file, metadata)
         for node in objects:
@@ -162,13 +166,13 @@ def _fetched(url: str) -> dict[str, Any]:
     try:
         content = json.loads(client.fetch(url).body)
     except FetchError as error:
-        raise CounterGroundError(f"Cannot fetch {url}: {error.reason}.") from error
-    except ValueError as error:
-        raise CounterGroundError(f"{url} is not JSON.") from error
+        raise CounterGroundError(f"Cannot fetch {without_query(url)}: {error.reason}.") from error
+    except (ValueError, RecursionError) as error:
+        raise CounterGroundError(f"{without_query(url)} is not JSON that can be read.") from error
     finally:
         client.close()
     if not isinstance(content, dict):
-        raise CounterGroundError(f"{url} is not a Croissant file.")
+        raise CounterGroundError(f"{without_query(url)} is not a Croissant file.")
     return content
 
 

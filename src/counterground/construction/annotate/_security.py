@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BYTES = 1 << 20
@@ -73,6 +74,8 @@ class SecurityMiddleware:
             return
         try:
             await self._app(scope, receive, sending)
+        except ClientDisconnect:
+            return  # it has left, or its request took too long to arrive
         except Exception as error:  # whatever it is, the server keeps running and reports it in one line
             self._fail(error)
             if not started:

@@ -39,7 +39,7 @@ class CroppedView(Encoder):
 
     def __init__(self, whole: Encoder, crop: str) -> None:
         self.whole, self.crop = whole, crop
-        self.spec = f"{whole.spec}, {crop} crop"
+        self.spec = shareable(f"{whole.spec}, {crop} crop")
         self.kind = whole.kind  # type: ignore[misc]
         place = f"{whole.fingerprint} {CROPS[crop]} {_PART}"
         self.fingerprint = hashlib.sha256(place.encode()).hexdigest()

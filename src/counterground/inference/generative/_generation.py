@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from counterground.errors import CounterGroundError, error_summary
 from counterground.files import check_writable
 from counterground.photos import AnyPhoto, UnreadablePhoto, load_photo
+from counterground.privacy import shareable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,10 +182,12 @@ def _ask(
             raise
         except (Exception, SystemExit) as error:
             raise CounterGroundError(
-                f"{model.spec}: asking about {path} failed: {error_summary(error)}."
+                f"{model.spec}: asking about {shareable(str(path))} failed: {error_summary(error)}."
             ) from error
         if not isinstance(text, str):
-            raise CounterGroundError(f"{model.spec} answered {type(text).__name__}, not text, about {path}.")
+            raise CounterGroundError(
+                f"{model.spec} answered {type(text).__name__}, not text, about {shareable(str(path))}."
+            )
         # Half a surrogate pair, as a server may send in \ud83d, cannot be written to a file.
         text = text.encode("utf-8", "replace").decode("utf-8")
         answers[content, question] = kept.put(content, question, Answer(text, photo.converted))

@@ -105,7 +105,7 @@ class _ShardLoop(FetchLoop[Path, _Received]):
         self._advance = advance
 
     def work(self, task: Task[Path]) -> _Received:
-        return _Received(self.client.save(task.url, task.payload, stop=self.stop))
+        return _Received(self.client.save(task.address, task.payload, follow=False, stop=self.stop))
 
     def record(self, task: Task[Path], result: _Received) -> None:  # noqa: ARG002
         self._advance()
