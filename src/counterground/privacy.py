@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 KEEP_PATHS = "COUNTERGROUND_KEEP_PATHS"
-"""The variable that keeps paths as they are; ``--keep-paths`` sets it, for this process and those it starts."""
+"""The variable that keeps paths as they are, for this process and those it starts; see ``--keep-paths``."""
 
 _MASK = "***"
 _SHORTEST = 8  # characters of a key: shorter ones, as local servers take, are words that answers may hold

@@ -71,7 +71,9 @@ class Budget:
         with self._transaction() as connection:
             now = time.time()
             # After a clock was set back, entries in its future must not keep anyone waiting.
-            connection.execute("DELETE FROM spent WHERE at < ? OR at > ?", (now - DAY - margin(DAY), now + MINUTE))
+            connection.execute(
+                "DELETE FROM spent WHERE at < ? OR at > ?", (now - DAY - margin(DAY), now + MINUTE)
+            )
             waits = (self._wait(connection, kind, limit, amount, now) for limit in self._limits[kind])
             if wait := max(waits, default=0.0):
                 return wait
@@ -90,7 +92,8 @@ class Budget:
         with self._transaction() as connection:
             key = (self._account, kind, taken_at)
             moved = connection.execute(
-                "UPDATE spent SET amount = amount - 1 WHERE account = ? AND kind = ? AND at = ? AND amount > 0",
+                "UPDATE spent SET amount = amount - 1"
+                " WHERE account = ? AND kind = ? AND at = ? AND amount > 0",
                 key,
             ).rowcount
             if moved:

@@ -158,9 +158,7 @@ class Client:
                 body += chunk
             return Answer(response.headers, bytes(body))
 
-    def save(
-        self, url: str, path: Path, *, follow: bool = True, stop: threading.Event | None = None
-    ) -> int:
+    def save(self, url: str, path: Path, *, follow: bool = True, stop: threading.Event | None = None) -> int:
         """Write the body of an address to a file, piece by piece, and return how many bytes came.
 
         What an earlier call left of the same file is continued where the server says that it has not changed

@@ -1,4 +1,4 @@
-"""A deadline for all of a request, no matter what the server does; and an opener of the standard library that has it.
+"""A deadline for all of a request, no matter what the server does; and an opener that keeps to it.
 
 The time-outs of HTTP libraries are per read, so a server that sends a byte now and then, in a header or in a
 body, holds a thread for ever. Here a timer shuts the socket down, which ends any read at once.

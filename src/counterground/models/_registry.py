@@ -123,7 +123,9 @@ def load_model(
     spec = named.spec
     place, head = split_head(spec)
     family = find_family(place)
-    options = LoadOptions(resolve_device(device), check_precision(precision), as_published, offline or is_offline())
+    options = LoadOptions(
+        resolve_device(device), check_precision(precision), as_published, offline or is_offline()
+    )
     try:
         with _explained(spec, family):
             if named.made is not None:

@@ -29,12 +29,12 @@ from counterground.errors import (
     needs_extra,
 )
 from counterground.files import cache_dir, draft_folder
+from counterground.offline import check_online
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame, describe_gaps
 from counterground.photos._memory import manifest_of_table
 from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
-from counterground.offline import check_online
 from counterground.privacy import without_query
 
 _FILES = ("croissant.json", "metadata.json")

@@ -210,9 +210,19 @@ def test_a_request_that_drips_is_left_and_a_waiting_page_is_not(impatient, pool)
 
 PATHS = st.sampled_from(
     ["/", "/label/review", "/label/none", "/disagreements/background", "/progress", "/agreement", "/labels"]
-    + ["/photo/1", "/photo/99999999999999999999", "/mask/1", "/guide", "/enter", "/static/label.js", "/static/.."]
+    + [
+        "/photo/1",
+        "/photo/99999999999999999999",
+        "/mask/1",
+        "/guide",
+        "/enter",
+        "/static/label.js",
+        "/static/..",
+    ]
     + [f"/api/{name}" for name in ("next", "remaining", "disagreements", "events", "labels", "guidance", "x")]
-) | st.text(st.characters(codec="ascii", exclude_characters=" \r\n\x00"), min_size=1, max_size=30).map("/{}".format)
+) | st.text(st.characters(codec="ascii", exclude_characters=" \r\n\x00"), min_size=1, max_size=30).map(
+    "/{}".format
+)
 METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -233,13 +243,27 @@ FIELDS = st.fixed_dictionaries(
 )
 # No event that could be taken: what is recorded must be what the annotator was told is recorded.
 EVENTS = st.fixed_dictionaries(
-    {"annotator": st.just("ann"), "events": st.lists(JSON | st.fixed_dictionaries({"kind": JSON}), max_size=3)}
+    {
+        "annotator": st.just("ann"),
+        "events": st.lists(JSON | st.fixed_dictionaries({"kind": JSON}), max_size=3),
+    }
 )
-BODIES = (JSON | FIELDS | EVENTS).map(json.dumps).map(str.encode) | st.binary(max_size=60) | st.sampled_from(
-    [b"[" * 200_000, b'{"annotator":"ann","events":' + b"[" * 100_000, b'{"annotator":"\\ud800"}', b"\xff\xfe{}"]
+BODIES = (
+    (JSON | FIELDS | EVENTS).map(json.dumps).map(str.encode)
+    | st.binary(max_size=60)
+    | st.sampled_from(
+        [
+            b"[" * 200_000,
+            b'{"annotator":"ann","events":' + b"[" * 100_000,
+            b'{"annotator":"\\ud800"}',
+            b"\xff\xfe{}",
+        ]
+    )
 )
 ODD = st.dictionaries(
-    st.sampled_from(["Host", "Origin", "Cookie", "Content_Type", "Sec_Fetch_Site", "Range", "X_Forwarded_For"]),
+    st.sampled_from(
+        ["Host", "Origin", "Cookie", "Content_Type", "Sec_Fetch_Site", "Range", "X_Forwarded_For"]
+    ),
     st.text(st.characters(codec="latin-1", exclude_characters="\r\n\x00"), max_size=30),
     max_size=2,
 )

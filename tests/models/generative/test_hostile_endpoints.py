@@ -77,7 +77,16 @@ def test_a_key_that_is_repeated_is_on_no_screen_and_in_no_file(
     monkeypatch.setenv("COUNTERGROUND_API_KEY", KEY)
     server = serve_chat(_repeats_its_request)
     out = tmp_path / "run"
-    words = ["evaluate", str(photos), "-m", server.spec, "--label-space", "benchmark", "--protocol", "free-form"]
+    words = [
+        "evaluate",
+        str(photos),
+        "-m",
+        server.spec,
+        "--label-space",
+        "benchmark",
+        "--protocol",
+        "free-form",
+    ]
     assert main([*words, "--limit", "6", "--out", str(out)]) == 0
     assert main(["report", str(out), "--out", str(tmp_path / "report.html")]) == 0
     assert main(["scores", str(out), "--format", "json"]) == 0
@@ -89,7 +98,9 @@ def test_a_key_that_is_repeated_is_on_no_screen_and_in_no_file(
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 429, 500])
-def test_a_key_that_is_repeated_in_an_error_is_masked(serve_chat, monkeypatch, status, capsys, photos, tmp_path):
+def test_a_key_that_is_repeated_in_an_error_is_masked(
+    serve_chat, monkeypatch, status, capsys, photos, tmp_path
+):
     monkeypatch.setenv("COUNTERGROUND_API_KEY", KEY)
 
     def refuse(call):
@@ -100,7 +111,15 @@ def test_a_key_that_is_repeated_in_an_error_is_masked(serve_chat, monkeypatch, s
     error = _refused(f"{server.spec}?retries=0")
     assert KEY not in "".join(traceback.format_exception(error))
     assert "***" in str(error)
-    words = ["evaluate", str(photos), "-m", f"{server.spec}?retries=0", "--label-space", "benchmark", "--debug"]
+    words = [
+        "evaluate",
+        str(photos),
+        "-m",
+        f"{server.spec}?retries=0",
+        "--label-space",
+        "benchmark",
+        "--debug",
+    ]
     assert main([*words, "--protocol", "free-form", "--out", str(tmp_path / "run")]) == 1
     assert KEY not in "".join(capsys.readouterr())
 
@@ -158,7 +177,11 @@ def test_a_photo_is_named_without_the_folders_above_it(photos, tmp_path, monkeyp
     file = next(photos.rglob("*.jpg"))
     with pytest.raises(CounterGroundError, match=re.escape(f"about {file.name} failed: ValueError: no")):
         _generation.generate_all(
-            Broken(), {photo_id(file): file}, {photo_id(file): ["What?"]}, tmp_path / "answers.sqlite", lambda _: None
+            Broken(),
+            {photo_id(file): file},
+            {photo_id(file): ["What?"]},
+            tmp_path / "answers.sqlite",
+            lambda _: None,
         )
 
 

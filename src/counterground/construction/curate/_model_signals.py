@@ -16,6 +16,7 @@ from counterground.construction.curate._signals import Flags, Floats, percent, s
 from counterground.models import Encoder
 from counterground.photos import Benchmark
 from counterground.pool import Pool
+from counterground.privacy import shareable
 
 if TYPE_CHECKING:
     import torch

@@ -327,7 +327,9 @@ class Endpoint(Generative):
 
 def _secret_part(path: str, query: str) -> str:
     """Say which part of an address may be a key, without repeating it; empty where none may."""
-    others = [name for name, _ in parse_qsl(query, keep_blank_values=True) if name.lower() not in _PLAIN_QUERY]
+    others = [
+        name for name, _ in parse_qsl(query, keep_blank_values=True) if name.lower() not in _PLAIN_QUERY
+    ]
     if others or (query and not parse_qsl(query)):
         return "a query besides api-version"
     known = {value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 8}
@@ -337,9 +339,9 @@ def _secret_part(path: str, query: str) -> str:
 
 
 def _looks_like_a_key(part: str) -> bool:
-    """Whether a part of a path begins or is called as keys are, or is long and mixes both cases and digits."""
+    """Whether a part of a path begins or is called as keys are, or mixes both cases and digits at length."""
     mixed = all(re.search(kind, part) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
-    return bool(_KEY.search(part)) or (len(part) >= 20 and mixed)
+    return bool(_KEY.search(part)) or (len(part) >= 20 and part.isalnum() and mixed)
 
 
 def _key_variable(given: str | None, server: str) -> str:
