@@ -42,6 +42,7 @@ TRANSIENT = frozenset({408, 409, 425, 429, *range(500, 600)})
 _TRIES = 6
 _LONGEST_PAUSE = 120.0
 _LONGEST_RETRY_AFTER = 900.0
+_LONGEST_STATED = 365 * 86400.0  # of a pause: a server may write any number
 
 
 @dataclass(frozen=True)
@@ -445,7 +446,7 @@ def retry_after(value: str | None) -> float | None:
         return None
     text = value.strip()
     if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
+        return min(float(text), _LONGEST_STATED)
     try:
         date = parsedate_to_datetime(text)
         date = date if date.tzinfo else date.replace(tzinfo=UTC)
