@@ -17,7 +17,8 @@ import json, os, sys
 used = []
 
 def watch(event, given):
-    if event in ("socket.connect", "socket.sendto", "socket.sendmsg") and not isinstance(given[1], (str, bytes)):
+    internet = event in ("socket.connect", "socket.sendto", "socket.sendmsg")
+    if internet and not isinstance(given[1], (str, bytes)):
         used.append([event, str(given[1])])
     elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
         used.append([event, str(given[0])])
@@ -44,9 +45,9 @@ LOCAL = (
     "plan run --drop 5",
     "check run --max-drop 99",
     "mitigate planted -m planted_model.py:load --method text-projection --no-watermark --out mended",
-    "masks planted --masks manifest --out masks",
-    "swap planted -m planted_model.py:load --masks masks --label-space benchmark --out swapped",
-    "import planted --pool pool",
+    "masks planted --from manifest --out masks",
+    "swap planted -m planted_model.py:load --label-space benchmark --out swapped",
+    "import pool planted",
     "curate pool",
     "pool pool",
     "export pool --format croissant --private --out exported",
@@ -70,12 +71,12 @@ REMOTE = {
     "discover planted --referee hf:nobody/no-model --out k": "--offline",
     "mitigate planted -m torchvision:resnet18 --method text-projection --out l": "--offline",
     "swap planted -m torchvision:resnet18 --out m": "--offline",
-    "masks planted --masks hf:nobody/no-model --out n": "",
+    "masks planted --from hf:nobody/no-model --out n": "",
     "benchmarks get stamps": "--offline",
     "benchmarks get counteranimal": "--offline",
-    "collect zebra --pool collected --per-class 1": "--offline",
-    "import hf:nobody/no-data --pool imported": "",
-    "import urls.csv --pool fetched": "",
+    "collect collected -c zebra --per-class 1": "--offline",
+    "import imported hf:nobody/no-data": "",
+    "import fetched urls.csv": "",
     "curate pool --model open_clip:ViT-B-32/laion2b_s34b_b79k": "--offline",
     "study multicoloredmnist --quick --out o": "--offline",
     "study coloredcoco --quick --out p": "--offline",

@@ -22,14 +22,14 @@ COMMANDS = (
     "evaluate {photos} -m {clip} -m {model} --names openai --prompts {prompts} --out runs/two",
     "discover {photos} --referee {model} --write-anyway --out pairs",
     "mitigate {photos} -m {model} --method text-projection --no-watermark --out mended",
-    "masks {photos} --masks {given} --out masks",
-    "swap {photos} -m {model} --masks masks --backgrounds-per-label 2 --label-space benchmark --out swapped",
+    "masks {photos} --from manifest --out masks",
+    "swap {photos} -m {model} --backgrounds-per-label 2 --label-space benchmark --out swapped",
     "report runs/plain runs/two --discovery pairs --out report.html",
     "compare runs/two --format json",
     "scores runs/two --format model-card",
     "scores runs/two --format latex --out shared.tex",
     "export {photos} --format counteranimal --format webdataset --format croissant --private --out exported",
-    "import {photos} --pool pool",
+    "import pool {photos}",
     "curate pool",
     "pool pool --out pool.html",
     "export pool --format parquet --private --out frompool",
@@ -75,12 +75,16 @@ def _work(home: Path, folder: Path, commands=COMMANDS, **environment: str) -> li
         "model": f"{home}/planted_model.py:load",
         "clip": f"open_clip:{home}/clip",
         "prompts": home / "prompts.txt",
-        "given": "manifest",
     }
     words = [[word.format(**given) for word in command.split()] for command in commands]
     code = "import json, sys\nfrom counterground.cli import main\n"
     code += "for words in json.loads(sys.argv[1]):\n    print(main(words), words, flush=True)\n"
-    who = {"HOME": str(home), "USER": USER, "COUNTERGROUND_CACHE": str(folder.parent / "cache"), KEEP_PATHS: "0"}
+    who = {
+        "HOME": str(home),
+        "USER": USER,
+        "COUNTERGROUND_CACHE": str(folder.parent / "cache"),
+        KEEP_PATHS: "0",
+    }
     where = {"PYTHONPATH": str(Path(__file__).parents[1] / "support")}
     ran = forked.run(code, json.dumps(words), folder=folder, environment=who | where | environment)
     assert ran.returncode == 0, ran.stderr
@@ -120,11 +124,15 @@ def test_the_same_command_finds_its_run_and_a_short_name_loads_it(project, home,
         "evaluate {photos} -m ~/planted_model.py:load --out short",
         "compare " + str(project / "runs" / "two") + " --against {model}",
     )
-    before = (project / "runs" / "plain" / "run.json").read_bytes()
+    folder = project / "runs" / "plain"
+    before = json.loads((folder / "run.json").read_text())
+    predicted = (folder / "predictions.parquet").read_bytes()
     _work(home, tmp_path / "elsewhere", again)
-    assert (project / "runs" / "plain" / "run.json").read_bytes() == before
+    after = json.loads((folder / "run.json").read_text())
+    assert after | {"created": 0, "seconds": 0} == before | {"created": 0, "seconds": 0}
+    assert (folder / "predictions.parquet").read_bytes() == predicted
     short = json.loads((tmp_path / "elsewhere" / "short" / "run.json").read_text())
-    assert short["models"][0]["fingerprint"] == json.loads(before)["models"][0]["fingerprint"]
+    assert short["models"][0]["fingerprint"] == before["models"][0]["fingerprint"]
 
 
 def test_paths_are_kept_on_purpose(home, tmp_path):
@@ -149,7 +157,7 @@ def test_paths_are_kept_on_purpose(home, tmp_path):
         ("https://example.org/v1/x#m", "https://example.org/v1/x#m"),
         ("s3://bucket/folder/file", "s3://bucket/folder/file"),
         ("../photos/a.jpg and/or 1/2", "../photos/a.jpg and/or 1/2"),
-        ("{home}-of-another/a/b", "b"),
+        ("/home-of-another/a/b", "b"),
     ],
 )
 def test_absolute_paths_are_shortened_and_nothing_else(text, shown, tmp_path, monkeypatch):

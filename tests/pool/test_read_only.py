@@ -32,13 +32,16 @@ print(main(["export", folder, "--format", "parquet", "--private", "--out", f"{ou
 
 
 def _read_only(folder: Path, *command: object) -> subprocess.CompletedProcess[str]:
-    """Run a command for which a folder is read-only: by its permissions or, for root, by a mount of its own."""
+    """Run a command for which a folder is read-only: by permissions or, for root, by a mount of its own."""
     words = [str(word) for word in command]
     if os.geteuid() == 0:
         mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
-        if not shutil.which("unshare") or subprocess.run(
-            ["unshare", "-m", "sh", "-c", mount, folder, "true"], capture_output=True
-        ).returncode:
+        if (
+            not shutil.which("unshare")
+            or subprocess.run(
+                ["unshare", "-m", "sh", "-c", mount, folder, "true"], capture_output=True, check=False
+            ).returncode
+        ):
             pytest.skip("Root may write everywhere, and may not mount anything here.")
         words = ["unshare", "-m", "sh", "-c", mount, str(folder), *words]
         return subprocess.run(words, capture_output=True, text=True, check=False)

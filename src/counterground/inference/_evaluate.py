@@ -27,6 +27,7 @@ from counterground.inference._record import (
     check_free,
     generated_answers,
     run_info,
+    shareable_info,
     unreadable_photos,
     write_run,
 )
@@ -164,7 +165,7 @@ def finish_run(
     seconds = round(time.monotonic() - started, 2)
     run = Run(
         out,
-        info.model_copy(update={**more, "seconds": seconds, "warnings": said}),
+        shareable_info(info.model_copy(update={**more, "seconds": seconds, "warnings": said})),
         predictions,
         score(predictions, design=benchmark.design),
     )

@@ -148,6 +148,12 @@ def run_info(
     )
 
 
+def shareable_info(info: RunInfo) -> RunInfo:
+    """Return the record as it may be given to others, with no absolute path; see `privacy.shareable`."""
+    told = shareable(json.loads(info.model_dump_json()), but=_AS_THEY_ARE)
+    return RunInfo.model_validate(told)
+
+
 def unreadable_photos(benchmark: Benchmark, read: Sequence[ReadStatus]) -> pl.DataFrame:
     """Return ``path, photo_id, reason`` of the photos that could not be read for every model.
 
@@ -157,7 +163,7 @@ def unreadable_photos(benchmark: Benchmark, read: Sequence[ReadStatus]) -> pl.Da
     for each in read:
         reasons = {**each.reasons, **reasons}
     rows = sorted(reasons)
-    listed = pl.Series("reason", [reasons[row] for row in rows], dtype=pl.String)
+    listed = pl.Series("reason", [shareable(reasons[row]) for row in rows], dtype=pl.String)
     return benchmark.photos[rows].select("path", "photo_id").with_columns(listed)
 
 
@@ -180,13 +186,11 @@ def write_run(
             file.unlink(missing_ok=True)
     if answers is not None:
         write_parquet(run.path / "answers.parquet", answers)
-    told = pl.Series("reason", shareable(unreadable["reason"].to_list()), pl.String)
-    write_text(run.path / "unreadable.csv", unreadable.with_columns(told).write_csv())
+    write_text(run.path / "unreadable.csv", unreadable.write_csv())
     space.save(run.path / "label_space.json")
     write_parquet(run.path / "predictions.parquet", run.predictions)
     write_parquet(run.path / "scores.parquet", run.scores)
-    told = shareable(json.loads(run.info.model_dump_json()), but=_AS_THEY_ARE)
-    write_text(run.path / "run.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    write_text(run.path / "run.json", run.info.model_dump_json(indent=2) + "\n")
 
 
 def _counts(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from counterground.errors import CounterGroundError, error_summary
 from counterground.files import check_writable
 from counterground.photos import AnyPhoto, UnreadablePhoto, load_photo
-from counterground.privacy import shareable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,13 +181,18 @@ def _ask(
             raise
         except (Exception, SystemExit) as error:
             raise CounterGroundError(
-                f"{model.spec}: asking about {shareable(str(path))} failed: {error_summary(error)}."
+                f"{model.spec}: asking about {_called(path)} failed: {error_summary(error)}."
             ) from error
         if not isinstance(text, str):
             raise CounterGroundError(
-                f"{model.spec} answered {type(text).__name__}, not text, about {shareable(str(path))}."
+                f"{model.spec} answered {type(text).__name__}, not text, about {_called(path)}."
             )
         # Half a surrogate pair, as a server may send in \ud83d, cannot be written to a file.
         text = text.encode("utf-8", "replace").decode("utf-8")
         answers[content, question] = kept.put(content, question, Answer(text, photo.converted))
     return answers
+
+
+def _called(photo: AnyPhoto) -> str:
+    """Return what an error calls a photo: not by the folders above it, which are the user's own."""
+    return photo.name if isinstance(photo, Path) else str(photo)
