@@ -36,10 +36,10 @@ open(sys.argv[2], "w").write(json.dumps(found))
 
 LOCAL = (
     "evaluate planted -m planted_model.py:load --out run",
-    "evaluate planted -m open_clip:clip --out clip",
+    "evaluate planted -m open_clip:clip --out other",
     "discover planted --referee planted_model.py:load --write-anyway --out pairs",
     "scores run --format json",
-    "compare run clip",
+    "compare run other",
     "report run --out report.html",
     "figures run --out figures",
     "plan run --drop 5",
@@ -111,7 +111,8 @@ def seen(tmp_path_factory, tiny_clip):
 
 def test_what_is_on_this_machine_is_used_without_the_network(seen):
     found, complaints = seen(LOCAL)
-    assert [words for words, status, _ in found if status] == [], complaints
+    failed = [words for words, status, _ in found if status and words[0] != "check"]  # that one may say no
+    assert failed == [], complaints
     assert [(words, used) for words, _, used in found if used] == []
 
 
