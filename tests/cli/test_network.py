@@ -15,6 +15,7 @@ from counterground.photos import write_benchmark
 WATCH = """
 import json, os, sys
 used = []
+LOCAL = {"git", "uname", "fc-list"}  # the version of a checkout, of the system, and its fonts
 
 def watch(event, given):
     internet = event in ("socket.connect", "socket.sendto", "socket.sendmsg")
@@ -22,7 +23,7 @@ def watch(event, given):
         used.append([event, str(given[1])])
     elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
         used.append([event, str(given[0])])
-    elif event == "subprocess.Popen" and os.path.basename(str(given[0])) != "git":
+    elif event == "subprocess.Popen" and os.path.basename(str(given[0])) not in LOCAL:
         used.append([event, str(given[0])])
 
 sys.addaudithook(watch)
