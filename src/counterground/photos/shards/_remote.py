@@ -19,8 +19,8 @@ from counterground.photos.sources import (
     host_budgets,
     is_web,
     problem_of_url,
-    without_query,
 )
+from counterground.privacy import without_query
 from counterground.progress import progress_bar
 
 _SETTINGS = DownloadSettings(jobs=2, longest=6 * 3600.0, timeout=60.0, most_bytes=64 * 2**30)
