@@ -260,9 +260,7 @@ def full_comparison(
     refuse_repeated(listed)
     compared = _contrast(listed, contrast, published=published)
     named = dict(zip(run_names(listed), listed, strict=True))
-    gathered = gather(
-        listed, published=published, reproduction=published, setting=chosen, contrast=compared
-    )
+    gathered = gather(listed, published=published, reproduction=published, setting=chosen, contrast=compared)
     points, runs_of_points, places = gathered
     robustness = effective_robustness(
         points, baseline=baseline, scale=scale, contrast=compared, answers=gathered.answers
