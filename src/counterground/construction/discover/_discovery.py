@@ -13,9 +13,9 @@ import polars as pl
 
 from counterground.construction.discover._finding import ByChance, Finding
 from counterground.errors import CounterGroundError
-from counterground.files import write_parquet, write_text
+from counterground.files import read_record, write_parquet, write_record
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
-from counterground.reading import read_json, read_parquet
+from counterground.reading import parse_json, read_parquet
 from counterground.results import (
     NOTHING,
     Cell,
@@ -155,7 +155,8 @@ def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -
             for name, value in figures.items()
         },
     }
-    write_text(out / _RECORD, json.dumps(record, indent=2) + "\n")
+    beside = [out / "cells.parquet", out / "pairs.parquet"]
+    write_record(out / _RECORD, json.dumps(record, indent=2), beside)
 
 
 def read_discovery(folder: Path) -> Discovery | None:
@@ -167,7 +168,7 @@ def read_discovery(folder: Path) -> Discovery | None:
     if not (folder / _RECORD).is_file():
         return None
     try:
-        record = read_json(folder / _RECORD)
+        record = parse_json(read_record(folder / _RECORD).decode())
         pairs = read_parquet(folder / "pairs.parquet")
         if "chosen_by_chance" not in record:
             record |= _before_chance(record)
@@ -206,7 +207,7 @@ def _before_chance(record: dict[str, Any]) -> dict[str, Any]:
 def asked_before(folder: Path) -> dict[str, object] | None:
     """Return the record of a discovery, empty where it cannot be read; None where there is none."""
     try:
-        found = read_json(folder / _RECORD)
+        found = parse_json(read_record(folder / _RECORD).decode())
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
