@@ -45,7 +45,9 @@ def copied(names: list[str], to: Path, *, mode: int, age: int) -> None:
 
 def built(source: Path, to: Path, zone: str) -> dict[str, bytes]:
     """Build a wheel and an sdist and return their bytes by name."""
-    moment = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
+    moment = subprocess.run(
+        ["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True
+    )  # noqa: S607
     environment = {**os.environ, "SOURCE_DATE_EPOCH": moment.stdout.strip(), "TZ": zone}
     command = [sys.executable, "-m", "build", "--outdir", str(to), str(source)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
@@ -64,8 +66,15 @@ def complaints(folder: Path, names: list[str]) -> list[str]:
         held = {name.partition("/")[2] for name in archive.getnames()}
     found = [f"The wheel lacks {name}." for name in sorted(package - inside)]
     found += [f"The wheel holds {name}." for name in sorted(inside - package)]
-    found += [f"The sdist lacks src/{name}." for name in sorted(package - {name.removeprefix("src/") for name in held})]
-    found += [f"The sdist holds {name}." for name in sorted(held) if not name.startswith("src/") and name not in _BESIDE]
+    found += [
+        f"The sdist lacks src/{name}."
+        for name in sorted(package - {name.removeprefix("src/") for name in held})
+    ]
+    found += [
+        f"The sdist holds {name}."
+        for name in sorted(held)
+        if not name.startswith("src/") and name not in _BESIDE
+    ]
     for path in (wheel, sdist):
         if (size := path.stat().st_size / 1e6) > MOST_MEGABYTES:
             found.append(f"{path.name} has {size:.1f} MB, more than {MOST_MEGABYTES}.")

@@ -1,6 +1,6 @@
 """Check the pages of the built site: nothing is loaded from elsewhere, and every link within it leads somewhere.
 
-    python scripts/check_site.py FOLDER
+python scripts/check_site.py FOLDER
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-_LOADS = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("source", "src"), ("object", "data")}
+_LOADS = {
+    ("script", "src"),
+    ("img", "src"),
+    ("link", "href"),
+    ("iframe", "src"),
+    ("source", "src"),
+    ("object", "data"),
+}
 _HARMLESS_LINKS = {"canonical", "next", "prev", "alternate"}
 _FETCHED = re.compile(r"(?:url\(|@import)\s*['\"]?((?:https?:)?//[^'\")\s]+)")
 

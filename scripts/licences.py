@@ -28,7 +28,9 @@ CHECKED = {
     "pycocotools": "BSD-2-Clause, which its metadata call FreeBSD",
 }
 """Packages whose metadata do not say it, and where it is said."""
-FOR_TESTS = {"krippendorff": "GPL-3.0-or-later: a reference that a test compares with, no dependency of the package"}
+FOR_TESTS = {
+    "krippendorff": "GPL-3.0-or-later: a reference that a test compares with, no dependency of the package"
+}
 """Packages of another licence that nobody gets by installing this one."""
 _OURS = {"counterground"}
 
@@ -38,7 +40,9 @@ def licences_of(found: metadata.Distribution) -> list[str]:
     said = found.metadata
     if expression := said.get("License-Expression"):
         return [expression]
-    classified = [name.split(" :: ")[-1] for name in said.get_all("Classifier") or () if name.startswith("License ::")]
+    classified = [
+        name.split(" :: ")[-1] for name in said.get_all("Classifier") or () if name.startswith("License ::")
+    ]
     named = [name for name in classified if name not in ("OSI Approved", "Other/Proprietary License")]
     if named:
         return named
@@ -49,7 +53,9 @@ def licences_of(found: metadata.Distribution) -> list[str]:
 def main() -> None:
     """Print one line for each package, then those that are not allowed."""
     refused = []
-    packages = {found.metadata["Name"].lower(): found for found in metadata.distributions() if found.metadata["Name"]}
+    packages = {
+        found.metadata["Name"].lower(): found for found in metadata.distributions() if found.metadata["Name"]
+    }
     for name, found in sorted(packages.items()):
         if name in _OURS:
             continue

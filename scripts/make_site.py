@@ -40,7 +40,10 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._done = folder, set[str]()
-        self._waiting = [*PAGES, *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
+        self._waiting = [
+            *PAGES,
+            *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")),
+        ]
 
     def write(self) -> None:
         """Write every page, and what it links to, until nothing new is linked to."""
@@ -59,7 +62,11 @@ class Site:
     def _copy(self, source: str) -> None:
         path, page = ROOT / source, place(source)
         if path.is_dir():
-            files = [each for each in sorted(path.rglob("*")) if each.suffix in LANGUAGES or each.name == "README.md"]
+            files = [
+                each
+                for each in sorted(path.rglob("*"))
+                if each.suffix in LANGUAGES or each.name == "README.md"
+            ]
             self.put(page, f"# {source}\n\n" + "\n\n".join(map(shown, files)) + "\n")
         elif path.suffix == ".md":
             self.put(page, self._page(source, path.read_text(encoding="utf-8")))
@@ -73,7 +80,11 @@ class Site:
 
     def _page(self, source: str, text: str) -> str:
         parts = _CODE.split(text)  # text, code, indent of the code, text, ...
-        text = "".join(part if number % 3 else _MATH.sub(formula, part) for number, part in enumerate(parts) if number % 3 < 2)
+        text = "".join(
+            part if number % 3 else _MATH.sub(formula, part)
+            for number, part in enumerate(parts)
+            if number % 3 < 2
+        )
 
         def moved(link: re.Match[str]) -> str:
             target, anchor = link[1] or link[3], link[2] or ""
@@ -136,10 +147,16 @@ def command_page(name: str, command: click.Command, parent: click.Context) -> st
 def _described(command: click.Command, context: click.Context, level: int) -> list[str]:
     lines = [_escaped(" ".join(part.split())) + "\n" for part in _paragraphs(command.help or "")]
     lines += ["```text", " ".join([context.command_path, *command.collect_usage_pieces(context)]), "```\n"]
-    records = [record for each in command.get_params(context) if (record := each.get_help_record(context)) and record[1]]
+    records = [
+        record
+        for each in command.get_params(context)
+        if (record := each.get_help_record(context)) and record[1]
+    ]
     if records:
         lines += ["| option | meaning |", "|---|---|"]
-        lines += [f"| {_code(option)} | {_escaped(' '.join(meaning.split()))} |" for option, meaning in records]
+        lines += [
+            f"| {_code(option)} | {_escaped(' '.join(meaning.split()))} |" for option, meaning in records
+        ]
         lines.append("")
     if examples := getattr(command, "examples", ""):
         lines += ["```console", examples, "```\n"]
@@ -160,23 +177,36 @@ def _code(text: str) -> str:
 def _escaped(text: str) -> str:
     """Keep what stands between backticks as code, and show every other character as it is."""
     parts = text.split("`")
-    shown_parts = [_code(part) if at % 2 else re.sub(r"([*_\[\]{}])", r"\\\1", html.escape(part, quote=False)).replace("|", "&#124;") for at, part in enumerate(parts)]
+    shown_parts = [
+        _code(part)
+        if at % 2
+        else re.sub(r"([*_\[\]{}])", r"\\\1", html.escape(part, quote=False)).replace("|", "&#124;")
+        for at, part in enumerate(parts)
+    ]
     return "".join(shown_parts)
 
 
 def reference(site: Site) -> None:
     """Write the pages of all commands, and of the public names of the package and of some of its rooms."""
     top = click.Context(counterground, info_name="counterground")
-    lines = ["# Commands\n", "Generated from the commands themselves; `counterground COMMAND --help` prints the same.\n"]
+    lines = [
+        "# Commands\n",
+        "Generated from the commands themselves; `counterground COMMAND --help` prints the same.\n",
+    ]
     for heading, names in counterground.headings.items():
         lines += [f"## {heading}\n"]
         for name in names:
             command = counterground.commands[name]
-            lines.append(f"- [`{name}`]({name}.md): {_escaped(_paragraphs(command.help or '')[0].replace(chr(10), ' '))}")
+            lines.append(
+                f"- [`{name}`]({name}.md): {_escaped(_paragraphs(command.help or '')[0].replace(chr(10), ' '))}"
+            )
             site.put(f"reference/commands/{name}.md", command_page(name, command, top))
         lines.append("")
     site.put("reference/commands/index.md", "\n".join(lines))
-    site.put("reference/python/index.md", _names("counterground", package.__all__, "What `import counterground as cg` offers."))
+    site.put(
+        "reference/python/index.md",
+        _names("counterground", package.__all__, "What `import counterground as cg` offers."),
+    )
     for room in ROOMS:
         module: Any = __import__(f"counterground.{room}", fromlist=["__all__"])
         about = f"The public names of `counterground.{room}`."
@@ -184,12 +214,14 @@ def reference(site: Site) -> None:
 
 
 def _names(module: str, names: list[str], about: str) -> str:
-    """Return a page of docstrings, in alphabetical order, functions before classes before constants."""
+    """Return a page of docstrings, in alphabetical order, functions before classes; no constants."""
 
     def kind(name: str) -> int:
-        return 2 if name.isupper() else 1 if name[0].isupper() else 0
+        return int(name[0].isupper())
 
-    public = sorted((name for name in names if not name.startswith("_")), key=lambda name: (kind(name), name.lower()))
+    public = sorted(
+        (name for name in names if not name.startswith("_") and not name.isupper()), key=lambda name: (kind(name), name.lower())
+    )
     return "\n".join([f"# {module}\n", f"{about}\n", *(f"::: {module}.{name}\n" for name in public)])
 
 

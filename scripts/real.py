@@ -81,7 +81,9 @@ def scores_of(folder: Path) -> Facts:
 
 def beside_the_paper(folder: Path) -> Facts:
     """Return the figures of the paper's referee, measured and printed."""
-    printed = load_table("clip_results").filter(table="Table 3", backbone="ViT/B/32", pretrain_dataset="LAION400M")
+    printed = load_table("clip_results").filter(
+        table="Table 3", backbone="ViT/B/32", pretrain_dataset="LAION400M"
+    )
     return scores_of(folder) | {"printed": printed.select("common", "counter", "drop").row(0, named=True)}
 
 
@@ -111,7 +113,17 @@ STEPS = (
     Step(
         "as-published",
         "The same as the paper seems to have loaded it",
-        ("evaluate", "counteranimal", "-m", CLIP, "--names", "wordnet", "--as-published", "--out", "{out}/as-published"),
+        (
+            "evaluate",
+            "counteranimal",
+            "-m",
+            CLIP,
+            "--names",
+            "wordnet",
+            "--as-published",
+            "--out",
+            "{out}/as-published",
+        ),
         "67.1 and 37.0, if the paper ran it without QuickGELU.",
         beside_the_paper,
         "as-published",
@@ -136,7 +148,14 @@ STEPS = (
         "llava",
         "LLaVA-1.5 answers 400 photos among 20 confusable names",
         (
-            *("evaluate", "counteranimal", "-m", "hf:llava-hf/llava-1.5-7b-hf", "--label-space", "confusable"),
+            *(
+                "evaluate",
+                "counteranimal",
+                "-m",
+                "hf:llava-hf/llava-1.5-7b-hf",
+                "--label-space",
+                "confusable",
+            ),
             *("--referee", CLIP, "--limit", "400", "--precision", "bf16", "--out", "{out}/llava"),
         ),
         "A drop above 0; needs about 16 GB on the GPU.",
@@ -204,14 +223,19 @@ def take(step: Step, out: Path) -> Facts:
             seen |= step.read(out / step.folder)
         except (OSError, KeyError, pl.exceptions.PolarsError) as error:
             seen["unread"] = f"{type(error).__name__}: {without_paths(str(error), out)}"
-    print(f"{'done' if status == 0 else 'FAILED'} after {seen['seconds']} s: {(lines or ['-'])[-1]}\n", flush=True)
+    print(
+        f"{'done' if status == 0 else 'FAILED'} after {seen['seconds']} s: {(lines or ['-'])[-1]}\n",
+        flush=True,
+    )
     return seen
 
 
 def as_page(form: Facts) -> str:
     """Return the form as Markdown."""
     machine = form["machine"]
-    versions = ", ".join(f"{name} {version or 'not installed'}" for name, version in machine["versions"].items())
+    versions = ", ".join(
+        f"{name} {version or 'not installed'}" for name, version in machine["versions"].items()
+    )
     lines = [
         "# What `make real` saw\n",
         f"{machine['date']}; {machine['system']}; GPU: {', '.join(machine['gpus']) or 'none'}; Python {machine['python']}; {versions}\n",
@@ -222,7 +246,9 @@ def as_page(form: Facts) -> str:
     for seen in form["steps"]:
         lines += ["", f"## {seen['title']}\n", f"    {seen['command']}\n", f"Expected: {seen['expected']}\n"]
         for figure in seen.get("figures", ()):
-            lines.append(f"- {figure['model']}: {figure['figure']} {figure['value']} [{figure['low']}, {figure['high']}], {figure['n']} photos")
+            lines.append(
+                f"- {figure['model']}: {figure['figure']} {figure['value']} [{figure['low']}, {figure['high']}], {figure['n']} photos"
+            )
         for name in ("printed", "photos", "by", "warnings", "unread"):
             if seen.get(name):
                 lines.append(f"- {name}: {seen[name]}")
@@ -231,19 +257,31 @@ def as_page(form: Facts) -> str:
 
 
 def _status(seen: Facts) -> str:
-    return "done" if seen["status"] == 0 else "stopped" if seen["status"] is None else f"failed ({seen['status']})"
+    return (
+        "done"
+        if seen["status"] == 0
+        else "stopped"
+        if seen["status"] is None
+        else f"failed ({seen['status']})"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Take the steps, write the form after each, and return 1 if one failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("real"), help="folder of the form and the runs")
-    parser.add_argument("--only", action="append", choices=[step.name for step in STEPS], help="take this step; repeatable")
+    parser.add_argument(
+        "--only", action="append", choices=[step.name for step in STEPS], help="take this step; repeatable"
+    )
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     form: Facts = {"machine": about_the_machine(), "steps": []}
     earlier = options.out / "form.json"
-    kept = {seen["name"]: seen for seen in json.loads(earlier.read_text())["steps"]} if earlier.exists() else {}
+    kept = (
+        {seen["name"]: seen for seen in json.loads(earlier.read_text())["steps"]} if earlier.exists() else {}
+    )
     for step in STEPS:
         if options.only and step.name not in options.only:
             continue
@@ -251,7 +289,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         form["steps"] = [kept[each.name] for each in STEPS if each.name in kept]
         earlier.write_text(json.dumps(form, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (options.out / "form.md").write_text(as_page(form), encoding="utf-8")
-    print(f"The form is {options.out / 'form.md'}. Read it, then send it: .github/ISSUE_TEMPLATE/real.yml has a place for it.")
+    print(
+        f"The form is {options.out / 'form.md'}. Read it, then send it: .github/ISSUE_TEMPLATE/real.yml has a place for it."
+    )
     return int(any(seen["status"] != 0 for seen in form["steps"]))
 
 

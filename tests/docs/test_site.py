@@ -34,7 +34,9 @@ def test_every_page_and_every_command_is_in_the_navigation():
     listed = leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     assert len(listed) == len(set(listed))
     written = {path.name for path in (ROOT / "docs").glob("*.md")}
-    assert written == {page for page in listed if not page.startswith(GENERATED)}, "add the page to nav in mkdocs.yml"
+    assert written == {page for page in listed if not page.startswith(GENERATED)}, (
+        "add the page to nav in mkdocs.yml"
+    )
     assert {f"reference/commands/{name}.md" for name in [*counterground.commands, "index"]} == {
         page for page in listed if page.startswith("reference/commands/")
     }

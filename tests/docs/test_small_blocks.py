@@ -66,7 +66,9 @@ def world(tmp_path_factory, tiny_clip):
         patch.setenv("COUNTERGROUND_CACHE", str(root / "cache"))
         cg.evaluate(root / "benchmark", f"open_clip:{tiny_clip}", out=root / "runs" / "first", **how)
         for name, prompts in (("a", "simple"), ("b", "openai")):
-            cg.evaluate(root / "benchmark", f"open_clip:{tiny_clip}", prompts=prompts, out=root / "runs" / name, **how)
+            cg.evaluate(
+                root / "benchmark", f"open_clip:{tiny_clip}", prompts=prompts, out=root / "runs" / name, **how
+            )
     return root
 
 
@@ -82,7 +84,11 @@ def here(world, monkeypatch):
         *commands("docs/contrasts.md", "counterground"),
         *commands("docs/evaluate.md", "counterground scores runs/first --adjust"),
         # The run of the paper's models is not here; tests/comparison compares one.
-        *(words for words in commands("docs/compare.md", "counterground compare runs/") if "runs/paper" not in words),
+        *(
+            words
+            for words in commands("docs/compare.md", "counterground compare runs/")
+            if "runs/paper" not in words
+        ),
     ],
     ids=" ".join,
 )

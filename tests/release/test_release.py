@@ -34,7 +34,9 @@ def test_the_citation_is_of_this_version_and_licence():
     assert "2403.11497" in str(cited["references"])
 
 
-@pytest.mark.parametrize("form", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "form", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda path: path.name
+)
 def test_issue_forms_are_complete(form):
     content = yaml.safe_load(form.read_text())
     if form.name == "config.yml":
@@ -62,7 +64,9 @@ def test_a_step_that_fails_is_in_the_form_with_its_last_line(tmp_path, monkeypat
 
 def test_figures_of_a_run_are_in_the_form(tmp_path, photos, tiny_clip):
     real = script("real")
-    cg.evaluate(photos, f"open_clip:{tiny_clip}", label_space="benchmark", out=tmp_path / "clip", report=False)
+    cg.evaluate(
+        photos, f"open_clip:{tiny_clip}", label_space="benchmark", out=tmp_path / "clip", report=False
+    )
     seen = real.beside_the_paper(tmp_path / "clip")
     assert [figure["figure"] for figure in seen["figures"]] == ["common", "counter", "drop"]
     common, counter, drop = (figure["value"] for figure in seen["figures"])
