@@ -121,7 +121,7 @@ def formula(found: re.Match[str]) -> str:
     """Turn LaTeX into MathML: ``$$...$$`` on a line of its own, ``$...$`` within one."""
     display = "block" if found[1] else "inline"
     said = convert((found[1] or found[2]).strip(), display=display).replace("\n", "").replace("|", "&#124;")
-    return f'<div class="formula">{said}</div>' if found[1] else said
+    return f'<div class="formula">{said}</div>' if found[1] else f"<span>{said}</span>"
 
 
 def shown(path: Path) -> str:
@@ -220,7 +220,8 @@ def _names(module: str, names: list[str], about: str) -> str:
         return int(name[0].isupper())
 
     public = sorted(
-        (name for name in names if not name.startswith("_") and not name.isupper()), key=lambda name: (kind(name), name.lower())
+        (name for name in names if not name.startswith("_") and not name.isupper()),
+        key=lambda name: (kind(name), name.lower()),
     )
     return "\n".join([f"# {module}\n", f"{about}\n", *(f"::: {module}.{name}\n" for name in public)])
 

@@ -100,7 +100,8 @@ def test_the_block_says_whether_it_is_run(block):
 
 
 @pytest.mark.parametrize(
-    "page", sorted({each.page for each in CODE if (each.mark or "").startswith("run") and each.mark != "run by CI"})
+    "page",
+    sorted({each.page for each in CODE if (each.mark or "").startswith("run") and each.mark != "run by CI"}),
 )
 def test_a_page_with_blocks_that_are_run_has_a_test_that_reads_it(page):
     tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
@@ -178,7 +179,9 @@ def test_python_compiles_and_uses_what_there_is(block):
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "counterground":
             module = importlib.import_module(node.module)
-            assert {alias.name for alias in node.names} <= set(getattr(module, "__all__", dir(module))), block.name
+            assert {alias.name for alias in node.names} <= set(getattr(module, "__all__", dir(module))), (
+                block.name
+            )
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cg":
             assert node.attr in cg.__all__, node.attr
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("cg."):
