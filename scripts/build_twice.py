@@ -46,7 +46,11 @@ def copied(names: list[str], to: Path, *, mode: int, age: int) -> None:
 def built(source: Path, to: Path, zone: str) -> dict[str, bytes]:
     """Build a wheel and an sdist and return their bytes by name."""
     moment = subprocess.run(
-        ["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "log", "-1", "--format=%ct"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     environment = {**os.environ, "SOURCE_DATE_EPOCH": moment.stdout.strip(), "TZ": zone}
     command = [sys.executable, "-m", "build", "--outdir", str(to), str(source)]

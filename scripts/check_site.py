@@ -1,4 +1,4 @@
-"""Check the pages of the built site: nothing is loaded from elsewhere, and every link within it leads somewhere.
+"""Check the pages of the built site: nothing from elsewhere is loaded, every link leads somewhere.
 
 python scripts/check_site.py FOLDER
 """

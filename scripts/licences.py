@@ -2,9 +2,9 @@
 
     python scripts/licences.py
 
-Licences come from the metadata of packages: the SPDX expression where there is one, else classifiers, else the field
-``License``. A package is allowed if one of its licences is, or if it stands in ``CHECKED`` with what was found by
-reading.
+Licences come from the metadata of packages: the SPDX expression where there is one, else classifiers,
+else the field ``License``. A package is allowed if one of its licences is, or if it stands in ``CHECKED``
+with what was found by reading.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import sys
 from importlib import metadata
 
 ALLOWED = re.compile(
-    r"\b(MIT|BSD|0BSD|Apache|ISC|PSF|Python Software Foundation|CNRI|HPND|CC0|MPL[- ]2|Mozilla Public License 2|"
-    r"Unlicense|Public Domain|Zlib|BlueOak|LGPL)",
+    r"\b(MIT|BSD|0BSD|Apache|ISC|PSF|Python Software Foundation|CNRI|HPND|CC0|MPL[- ]2|"
+    r"Mozilla Public License 2|Unlicense|Public Domain|Zlib|BlueOak|LGPL)",
     re.IGNORECASE,
 )
 """LGPL: a library that is called, not copied. MPL 2: files of theirs stay theirs."""

@@ -1,10 +1,12 @@
 """Write the pages of the documentation site into a folder, for ``make docs``.
 
-The site has the pages of ``docs/``, the README as its front page, the tutorial, every file of the repository that
-a page links to, and a reference that is generated: of the commands from their options, of the Python interface
-from its docstrings. Formulae become MathML, which browsers draw themselves: pages load nothing from elsewhere.
+The site has the pages of ``docs/``, the README as its front page, the tutorial, every file of the
+repository that a page links to, and a reference that is generated: of the commands from their options, of
+the Python interface from its docstrings. Formulae become MathML, which browsers draw themselves: pages
+load nothing from elsewhere.
 
     python scripts/make_site.py FOLDER
+
 """
 
 from __future__ import annotations
@@ -128,7 +130,8 @@ def shown(path: Path) -> str:
     """Return a file as a block of code under its name."""
     if path.suffix == ".md":
         return path.read_text(encoding="utf-8").replace("\n#", "\n##").replace("# ", "## ", 1)
-    return f"`{path.relative_to(ROOT)}`\n\n```{LANGUAGES[path.suffix]}\n{path.read_text(encoding='utf-8').rstrip()}\n```"
+    code = path.read_text(encoding="utf-8").rstrip()
+    return f"`{path.relative_to(ROOT)}`\n\n```{LANGUAGES[path.suffix]}\n{code}\n```"
 
 
 def notebook(path: Path) -> str:
@@ -197,9 +200,8 @@ def reference(site: Site) -> None:
         lines += [f"## {heading}\n"]
         for name in names:
             command = counterground.commands[name]
-            lines.append(
-                f"- [`{name}`]({name}.md): {_escaped(_paragraphs(command.help or '')[0].replace(chr(10), ' '))}"
-            )
+            first = " ".join(_paragraphs(command.help or "")[0].split())
+            lines.append(f"- [`{name}`]({name}.md): {_escaped(first)}")
             site.put(f"reference/commands/{name}.md", command_page(name, command, top))
         lines.append("")
     site.put("reference/commands/index.md", "\n".join(lines))

@@ -1,11 +1,11 @@
-"""Check CounterGround where it could not be checked during development: with a network, real weights and a GPU.
+"""Check what could not be checked during development: with a network, real weights and a GPU.
 
     make real                                  # every step, into real/
     python scripts/real.py --only clip --only siglip2 --out real
 
-Each step is one command and stands alone: if one fails, the others go on, and the same command later continues what
-was stopped. What was seen is written to ``real/form.json`` and, to be read and sent, ``real/form.md``. The form holds
-figures, versions and the last lines of commands, no photos and no paths.
+Each step is one command and stands alone: if one fails, the others go on, and the same command later
+continues what was stopped. What was seen is written to ``real/form.json`` and, to be read and sent,
+``real/form.md``. The form holds figures, versions and the last lines of commands, no photos and no paths.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def about_the_machine() -> Facts:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-    import torch
+    import torch  # noqa: PLC0415  not before the options are read
 
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
@@ -238,7 +238,8 @@ def as_page(form: Facts) -> str:
     )
     lines = [
         "# What `make real` saw\n",
-        f"{machine['date']}; {machine['system']}; GPU: {', '.join(machine['gpus']) or 'none'}; Python {machine['python']}; {versions}\n",
+        f"{machine['date']}; {machine['system']}; GPU: {', '.join(machine['gpus']) or 'none'}; "
+        f"Python {machine['python']}; {versions}\n",
         "| step | status | seconds |",
         "|---|---|---:|",
         *(f"| {seen['name']} | {_status(seen)} | {seen['seconds']} |" for seen in form["steps"]),
@@ -247,7 +248,8 @@ def as_page(form: Facts) -> str:
         lines += ["", f"## {seen['title']}\n", f"    {seen['command']}\n", f"Expected: {seen['expected']}\n"]
         for figure in seen.get("figures", ()):
             lines.append(
-                f"- {figure['model']}: {figure['figure']} {figure['value']} [{figure['low']}, {figure['high']}], {figure['n']} photos"
+                f"- {figure['model']}: {figure['figure']} {figure['value']} "
+                f"[{figure['low']}, {figure['high']}], {figure['n']} photos"
             )
         for name in ("printed", "photos", "by", "warnings", "unread"):
             if seen.get(name):
@@ -289,9 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         form["steps"] = [kept[each.name] for each in STEPS if each.name in kept]
         earlier.write_text(json.dumps(form, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (options.out / "form.md").write_text(as_page(form), encoding="utf-8")
-    print(
-        f"The form is {options.out / 'form.md'}. Read it, then send it: .github/ISSUE_TEMPLATE/real.yml has a place for it."
-    )
+    print(f"The form is {options.out / 'form.md'}. Read it, then send it (.github/ISSUE_TEMPLATE/real.yml).")
     return int(any(seen["status"] != 0 for seen in form["steps"]))
 
 

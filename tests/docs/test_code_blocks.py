@@ -2,13 +2,14 @@
 
 A mark is a comment on the line above a block of console or Python:
 
-- ``<!-- run -->``, or with more words: a test runs it as it stands, or compares it with what is printed; ``run by CI``
-  stands above targets of make that .ci/run runs.
+- ``<!-- run -->``, or with more words: a test runs it as it stands, or compares it with what is printed;
+  ``run by CI`` stands above targets of make that .ci/run runs.
 - ``<!-- name.py -->``: a test saves it as this file and uses it.
 - ``<!-- not run: REASON -->``: it needs what is not here (``REASONS``).
 
-Whether or not a block is run, its commands must exist with these options and choices, its files, extras and targets
-of make must be there, and its Python must compile and use public names with arguments that they take.
+Whether or not a block is run, its commands must exist with these options and choices, its files, extras
+and targets of make must be there, and its Python must compile and use public names with arguments that
+they take.
 """
 
 from __future__ import annotations

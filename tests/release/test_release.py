@@ -1,4 +1,4 @@
-"""What a release consists of besides the package: its citation, its form of what was seen, the check of licences."""
+"""What a release has besides the package: citation, form of what was seen, check of licences."""
 
 from __future__ import annotations
 
