@@ -238,8 +238,8 @@ def as_page(form: Facts) -> str:
     )
     lines = [
         "# What `make real` saw\n",
-        f"{machine['date']}; {machine['system']}; GPU: {', '.join(machine['gpus']) or 'none'}; "
-        f"Python {machine['python']}; {versions}\n",
+        f"{machine['date']}; {machine['system']}; Python {machine['python']}; {versions}",
+        f"GPU: {', '.join(machine['gpus']) or 'none'}\n",
         "| step | status | seconds |",
         "|---|---|---:|",
         *(f"| {seen['name']} | {_status(seen)} | {seen['seconds']} |" for seen in form["steps"]),
