@@ -45,6 +45,8 @@ _BESIDE = (
     "answers.parquet",
     "examples.png",
     "report.html",
+    "saliency.csv",
+    "saliency/*.jpg",
     "mitigation.*",
     "figures/mitigation.*",
     "heads/*-all-photos.safetensors",

@@ -86,7 +86,15 @@ from counterground.metrics.design import (
     selection,
 )
 from counterground.metrics.effects import BACKGROUND as BACKGROUND_EFFECT
-from counterground.metrics.effects import BG_GAP, EFFECTS_SCHEMA, SWAP_DESIGN, swap_design, swap_effects
+from counterground.metrics.effects import (
+    BG_GAP,
+    EFFECTS_SCHEMA,
+    SALIENCY_SCHEMA,
+    SWAP_DESIGN,
+    saliency_shares,
+    swap_design,
+    swap_effects,
+)
 from counterground.metrics.intervals import (
     LEVEL,
     Confidence,
@@ -144,6 +152,7 @@ __all__ = [
     "PHOTO_COLUMNS",
     "RESERVED",
     "RESULT_SCHEMA",
+    "SALIENCY_SCHEMA",
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
@@ -211,6 +220,7 @@ __all__ = [
     "rank_correlation",
     "read_answers",
     "registered_metrics",
+    "saliency_shares",
     "score_adjusted",
     "score_by",
     "score_contrast",

@@ -15,7 +15,9 @@ from pydantic import ValidationError
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.metrics import (
     DROP,
+    KEYS,
     PHOTO_COLUMNS,
+    SALIENCY_SCHEMA,
     SCORES_SCHEMA,
     Answers,
     Confidence,
@@ -25,13 +27,14 @@ from counterground.metrics import (
     by_key,
     check_columns,
     read_answers,
+    saliency_shares,
     score_adjusted,
     score_by,
     score_contrast,
     score_predictions,
     swap_effects,
 )
-from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
+from counterground.results._schema import PREDICTIONS_SCHEMA, SALIENCY_FILE, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
 from counterground.text import counted
@@ -156,17 +159,35 @@ class Run:
     def effects(self, *, by_class: bool = True) -> pl.DataFrame:
         """Return `metrics.swap_effects`, with the kind of interval that the run needs.
 
+        Where the run has attributions, `metrics.saliency_shares` follow.
+
         Raises:
             UsageError: the run is not of composites.
         """
         with _reading(self.path):
-            return swap_effects(
-                self.rows,
-                design=self.design,
-                chance=self.info.label_space.chance,
-                by_class=by_class,
-                confidence=Confidence(anytime=self.could_stop),
+            sure = Confidence(anytime=self.could_stop)
+            chance = self.info.label_space.chance
+            found = swap_effects(
+                self.rows, design=self.design, chance=chance, by_class=by_class, confidence=sure
             )
+            if self.saliency is None:
+                return found
+            keys = self.rows.select(KEYS).unique(maintain_order=True).collect()
+            shares = saliency_shares(self.saliency, keys, by_class=by_class, confidence=sure)
+        order = keys.with_row_index("place")
+        rows = pl.concat([found, shares]).join(
+            order, on=KEYS, how="left", nulls_equal=True, maintain_order="left"
+        )
+        return rows.sort("place", maintain_order=True).drop("place")
+
+    @cached_property
+    def saliency(self) -> pl.DataFrame | None:
+        """The attributions of the run (``metrics.SALIENCY_SCHEMA``); None where it has none."""
+        file = self.path / SALIENCY_FILE
+        if not file.is_file():
+            return None
+        with _reading(self.path):
+            return pl.read_csv(file, schema=SALIENCY_SCHEMA)
 
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""
