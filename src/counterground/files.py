@@ -3,6 +3,9 @@
 Guaranteed: temporary file in the target's folder, fsync, rename. Given up: the folder entry itself is
 not fsynced, so after a power cut the old file may be the one that remains. Files that carry a checksum may
 do without the fsync.
+
+What a killed process left half written goes when another one next writes to the same folder: temporary files
+and drafts are locked as long as their process lives, and the system frees the locks of a killed one.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -21,12 +25,24 @@ from typing import TYPE_CHECKING
 
 from counterground.errors import CounterGroundError, UsageError
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     import polars as pl
 
 
 STALE_SECONDS = 6 * 3600
-"""Longer than any download or build takes: a draft that old was left by a process that was killed."""
+"""Longer than any download or build takes: a draft that old was left by a process that was killed.
+
+Only for file systems without locks.
+"""
+
+_NO_LOCK = -1
+_LEFT = re.compile(r"\..+\.[\w-]{8}\.(tmp|draft)")
+_swept: set[Path] = set()
 
 _DIGEST = hashlib.sha256().digest_size
 
@@ -96,43 +112,107 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
         CounterGroundError: the folder cannot be made or written (read-only, disk full, not a folder).
     """
     temporary: Path | None = None
+    lock = _NO_LOCK
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unused = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.tmp")
-        os.close(os.open(unused, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
-        temporary = unused
+        if path.parent not in _swept:  # once, since there may be very many files in it
+            _swept.add(path.parent)
+            _sweep(path.parent)
+        temporary, lock = _new_file(path)
         yield temporary
         if sync:
             with temporary.open("rb+") as written:  # Windows refuses to flush what is open for reading only
                 os.fsync(written.fileno())
         temporary.replace(path)
+        temporary = None
     except OSError as error:
         raise CounterGroundError(_advice(path, error)) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # the error that led here says more
+                temporary.unlink(missing_ok=True)
+        _unlock(lock)
 
 
 @contextmanager
 def draft_folder(target: Path) -> Iterator[Path]:
     """Yield a new hidden folder beside ``target``, for the caller to fill and rename; removed if it is left.
 
-    Drafts there that killed processes left hours ago are removed, too.
-
     Raises:
         OSError: it cannot be made.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(".*.draft"):
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-    draft = target.with_name(f".{target.name}.{secrets.token_urlsafe(6)}.draft")
-    draft.mkdir()
+    _sweep(target.parent)
+    draft, lock = _new_folder(target)
     try:
         yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        _unlock(lock)
+
+
+def _new_file(path: Path) -> tuple[Path, int]:
+    while True:
+        made = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.tmp")
+        handle = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if (lock := _lock(handle, made)) is not None:
+            return made, lock
+
+
+def _new_folder(path: Path) -> tuple[Path, int]:
+    while True:
+        made = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.draft")
+        made.mkdir()
+        if fcntl is None:
+            return made, _NO_LOCK
+        with suppress(FileNotFoundError):
+            if (lock := _lock(os.open(made, os.O_RDONLY), made)) is not None:
+                return made, lock
+
+
+def _lock(handle: int, path: Path) -> int | None:
+    """Return the handle, which has the lock now; else close it.
+
+    Returns ``_NO_LOCK`` where there are no locks, and None where another has it, or has removed the file.
+    """
+    lock: int | None = None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), path.stat()):
+            lock = handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except (OSError, AttributeError):  # a file system, or a Windows, without them
+        lock = _NO_LOCK
+    if lock != handle:
+        os.close(handle)
+    return lock
+
+
+def _unlock(lock: int) -> None:
+    if lock != _NO_LOCK:
+        os.close(lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder."""
+    for left in [entry for entry in folder.iterdir() if _LEFT.fullmatch(entry.name)]:
+        with suppress(OSError):  # another process sweeps, too
+            _remove_if_left(left)
+
+
+def _remove_if_left(left: Path) -> None:
+    if fcntl is None:  # an open file cannot be removed there
+        lock: int | None = _NO_LOCK
+    else:
+        lock = _lock(os.open(left, os.O_RDONLY), left)
+    if lock is None:
+        return
+    try:
+        if lock != _NO_LOCK or time.time() - left.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    finally:
+        _unlock(lock)
 
 
 def check_writable(folder: Path) -> None:
