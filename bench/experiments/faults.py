@@ -2,9 +2,9 @@
 
 python bench/experiments/faults.py [COMMAND ...]
 
-Each command that writes runs on a small input, once undisturbed and then once for every kind of fault at every
-call: opening a file to make it, write, fsync, rename, link, unlink, truncate, mkdir (SQLite's own included).
-After each the same command runs again without a fault and is compared with the undisturbed run. Prints a
+Each command that writes runs on a small input, once undisturbed and then once for every kind of fault at
+every call: opening a file to make it, write, fsync, rename, link, unlink, truncate, mkdir (those of SQLite
+included). After each the same command runs again without a fault and is compared with the undisturbed run. Prints a
 table in Markdown, and on standard error what differs. Needs Linux and gcc.
 """
 

@@ -12,7 +12,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +26,8 @@ from noise_photos import save_animals
 from photo_server import photo_bytes
 
 # What differs between two runs that are left alone.
-_VOLATILE = {"created", "seconds", "at", "added_at", "timings", "photos_per_second", "peak_memory", "exported"}
+_VOLATILE = {"created", "seconds", "at", "added_at"}
+_TIMES = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|[\d.,]+ s\b")
 _LONGEST_LINE = 600
 
 
@@ -41,17 +42,21 @@ class Command:
     """
 
     name: str
-    words: tuple[object, ...]
+    words: str
     prepare: Callable[[Path], None]
 
     def begin(self, disk: FaultyDisk) -> None:
         """Make everything as it is before the command."""
+        inputs = disk.root.parent / f"inputs-{self.name}"
+        if not inputs.exists():
+            inputs.mkdir()
+            self.prepare(inputs)
         disk.clear()
-        self.prepare(disk.root / "home")
+        shutil.copytree(inputs, disk.root / "home", dirs_exist_ok=True)
 
     def run(self, disk: FaultyDisk, fault: Fault | None = None, **more: Any) -> Ran:
         """Run it; see ``FaultyDisk.start``."""
-        return disk.start(self.words, fault, **more).wait()
+        return disk.start(self.words.split(), fault, **more).wait()
 
     def lost(self, _disk: FaultyDisk) -> list[str]:
         """Return what was promised to whoever used it, and is not there."""
@@ -66,16 +71,14 @@ class Label(Command):
         self.answered: set[str] = set()
 
     def run(self, disk: FaultyDisk, fault: Fault | None = None, **more: Any) -> Ran:
-        process = disk.start(self.words, fault, **more)
+        process = disk.start(self.words.split(), fault, **more)
         end = time.monotonic() + 60
         while not (link := re.search(r"http://127.0.0.1:(\d+)(/enter\S+)", process.out())):
             if process.ended() or time.monotonic() > end:
                 return process.wait()
             time.sleep(0.005)
-        try:
+        with suppress(OSError, http.client.HTTPException):  # it was killed
             self._annotate(int(link[1]), link[2])
-        except (OSError, http.client.HTTPException):
-            pass  # it was killed
         process.send(signal.SIGINT)
         return process.wait()
 
@@ -85,7 +88,8 @@ class Label(Command):
             answer = connection.getresponse()
             answer.read()
             cookie = (answer.getheader("Set-Cookie") or "").split(";")[0]
-            headers = {"Content-Type": "application/json", "Origin": f"http://127.0.0.1:{port}", "Cookie": cookie}
+            origin = f"http://127.0.0.1:{port}"
+            headers = {"Content-Type": "application/json", "Origin": origin, "Cookie": cookie}
 
             def post(path: str, body: dict[str, Any]) -> tuple[int, Any]:
                 sent = json.dumps({"annotator": "ann"} | body)
@@ -181,9 +185,7 @@ class Undisturbed:
         again = self.command.run(self.disk)
         if again.status != 0:
             said += (f"again: {again.status} {again.err[-400:]}",)
-        return Finding(
-            self.command.name, fault, call, lost, changed + self.changes(), self.leftovers(), said
-        )
+        return Finding(self.command.name, fault, call, lost, changed + self.changes(), self.leftovers(), said)
 
     def changes(self) -> tuple[str, ...]:
         """Return the results that are not those of the undisturbed run."""
@@ -199,7 +201,6 @@ class Undisturbed:
         """Return the results that differ although the command says that it is done."""
         refused = isinstance(self.command, Label) and fault.kind in FAILURES  # the page waits, and asks again
         return () if ran.status or refused else tuple(f"at once: {name}" for name in self.changes())
-
 
     def soak(self, kills: int, dice: random.Random) -> Soaked:
         """Kill the command at random moments, several times in turn, and then let it end; again and again."""
@@ -278,7 +279,7 @@ def _content(file: Path) -> Any:
     if file.suffix == ".sqlite":
         return _tables(file)
     if file.suffix == ".html":
-        return re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|[\d.,]+ s\b|in \d+ seconds?", "", file.read_text())
+        return _TIMES.sub("", file.read_text())
     return file.read_bytes()
 
 
@@ -304,7 +305,7 @@ def _tables(file: Path) -> dict[str, list[tuple[Any, ...]]]:
         database.row_factory = sqlite3.Row
         names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for name in sorted({*names} - {"lease", "sqlite_sequence"}):
-            rows = [dict(row) for row in database.execute(f"SELECT * FROM {name}")]  # noqa: S608 - our names
+            rows = [dict(row) for row in database.execute(f"SELECT * FROM {name}")]
             rows = [row for row in rows if row.get("name") not in ("label_ports", "pool_key")]
             kept = [tuple(value for key, value in row.items() if key not in _VOLATILE) for row in rows]
             tables[name] = sorted(kept, key=repr)
@@ -351,7 +352,11 @@ def _pool(home: Path) -> None:
     fill_pool(home / "out", {"flamingo": 4}, width=20, height=16).close()
 
 
-def _export(home: Path) -> None:
+def _nothing(home: Path) -> None:
+    """Nothing is read."""
+
+
+def _few_animals(home: Path) -> None:
     save_animals(home / "photos", 1)
 
 
@@ -364,41 +369,39 @@ def disturbed_commands() -> Iterator[dict[str, Command]]:
             server.add_taxon(other)
         for seed in range(4):
             server.add_observation(zebra, [photo_bytes(seed)])
-        fast = ("--requests-per-minute", 1_000_000, "--api-url", server.api_url)
-        formats = [
-            word
+        fast = f"--requests-per-minute 1000000 --api-url {server.api_url}"
+        formats = " ".join(
+            f"--format {name}"
             for name in ("counteranimal", "parquet", "webdataset", "huggingface", "croissant")
-            for word in ("--format", name)
-        ]
-        everyday = ("--label-space", "benchmark", "--quiet")
+        )
+        usual = "--label-space benchmark --quiet -o out"
         commands = [
             Command(
                 "evaluate",
-                ("evaluate", "photos", "-m", "colour_model:brightness", "--batch-size", 8, *everyday, "-o", "out"),
+                f"evaluate photos -m colour_model:brightness --batch-size 8 {usual}",
                 _animals,
             ),
-            Command("collect", ("collect", "out", "-c", "zebra", "--per-class", 3, *fast), lambda _home: None),
-            Command("import", ("import", "out", "photos"), _labelled),
-            Label("label", ("label", "out", "--annotator", "ann", "--no-open"), _pool),
+            Command("collect", f"collect out -c zebra --per-class 3 {fast}", _nothing),
+            Command("import", "import out photos", _labelled),
+            Label("label", "label out --annotator ann --no-open", _pool),
             Command(
                 "discover",
-                ("discover", "photos", "--referee", "colour_model:brightness", "--min-photos", 1)
-                + ("--split", "none", "--write-anyway", "--quiet", "-o", "out"),
+                "discover photos --referee colour_model:brightness --min-photos 1 --split none "
+                "--write-anyway --quiet -o out",
                 _animals,
             ),
-            Command("export", ("export", "photos", *formats, "--private", "-o", "out"), _export),
-            Command("pool", ("pool", "out", "-o", "out/page.html"), _pool),
-            Command("study", ("study", "theory", "--quick", "-o", "out"), lambda _home: None),
+            Command("export", f"export photos {formats} --private -o out", _few_animals),
+            Command("pool", "pool out -o out/page.html", _pool),
+            Command("study", "study theory --quick -o out", _nothing),
             Command(
                 "swap",
-                ("swap", "benchmark", "-m", "disc_photos:foreground_only", *everyday)
-                + ("--backgrounds-per-label", 1, "-o", "out"),
+                f"swap benchmark -m disc_photos:foreground_only --backgrounds-per-label 1 {usual}",
                 _discs,
             ),
             Command(
                 "mitigate",
-                ("mitigate", "benchmark", "-m", "planted_photos:Planted", "--method", "text-projection")
-                + ("--no-watermark", "--quiet", "-o", "out"),
+                "mitigate benchmark -m planted_photos:Planted --method text-projection --no-watermark "
+                "--quiet -o out",
                 _planted,
             ),
         ]

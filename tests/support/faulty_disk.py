@@ -41,16 +41,38 @@ the other errors for one call; ``torn`` is killed after half of a write."""
 FAILURES = ("ENOSPC", "EIO", "EROFS", "full", "read-only")
 KILLS = ("killed before", "killed after", "torn")
 
-_IMPORTED = """
-    open_clip counterground.api counterground.cli counterground.construction.annotate.masks
-    counterground.construction.export counterground.construction.ingest.imports
-    counterground.construction.ingest.collect counterground.construction.discover counterground.intervention
-    counterground.mitigation counterground.report counterground.study counterground.study.theory
-    matplotlib.backends.backend_agg matplotlib.backends.backend_svg matplotlib.backends.backend_pdf
-    matplotlib.figure PIL.PngImagePlugin PIL.JpegImagePlugin cv2 scipy.stats scipy.optimize filelock
-    sqlalchemy.dialects.sqlite requests rich.progress safetensors.torch sklearn.linear_model jinja2
-    torchvision.transforms.v2.functional segno colour_model disc_photos planted_photos
-""".split()
+_IMPORTED = (
+    "open_clip",
+    "counterground.api",
+    "counterground.cli",
+    "counterground.construction.annotate.masks",
+    "counterground.construction.discover",
+    "counterground.construction.export",
+    "counterground.construction.ingest.collect",
+    "counterground.construction.ingest.imports",
+    "counterground.intervention",
+    "counterground.mitigation",
+    "counterground.report",
+    "counterground.study",
+    "cv2",
+    "filelock",
+    "jinja2",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_pdf",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
+    "requests",
+    "rich.progress",
+    "safetensors.torch",
+    "scipy.optimize",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "sqlalchemy.dialects.sqlite",
+    "torchvision.transforms.v2.functional",
+    "colour_model",
+    "disc_photos",
+    "planted_photos",
+)
 
 
 @dataclass(frozen=True)
@@ -203,7 +225,7 @@ class Running:
 
     def wait(self, patience: float = PATIENCE) -> Ran:
         """Wait for its end."""
-        status = int(self.disk._ask({"wait": self.pid, "patience": patience}))  # noqa: SLF001
+        status = int(self.disk._ask({"wait": self.pid, "patience": patience}))
         out, err, calls = ((self.said / name).read_text(errors="replace") for name in ("out", "err", "calls"))
         shutil.rmtree(self.said)
         return Ran(status, out, err, tuple(calls.splitlines()))
