@@ -386,7 +386,7 @@ def disturbed_commands() -> Iterator[dict[str, Command]]:
             Label("label", "label out --annotator ann --no-open", _pool),
             Command(
                 "discover",
-                "discover photos --referee colour_model:brightness --min-photos 1 --split none "
+                "discover photos --referee colour_model:thousand --min-photos 1 --split none "
                 "--write-anyway --quiet -o out",
                 _animals,
             ),
