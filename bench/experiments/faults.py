@@ -1,19 +1,22 @@
 """Commands whose disk fails once, or that are killed, at every call that changes a file.
 
-python bench/experiments/faults.py [COMMAND ...]
+python bench/experiments/faults.py [--every N] [COMMAND ...]
 
 Each command that writes runs on a small input, once undisturbed and then once for every kind of fault at
 every call: opening a file to make it, write, fsync, rename, link, unlink, truncate, mkdir (those of SQLite
 included). After each the same command runs again without a fault and is compared with the undisturbed run. Prints a
-table in Markdown, and on standard error what differs. Needs Linux and gcc.
+table in Markdown, and on standard error what differs. ``--every`` takes each Nth of them only. Needs Linux
+and gcc.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
@@ -23,6 +26,10 @@ from faulty_disk import FAILURES, FaultyDisk
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("commands", nargs="*")
+    given = parser.parse_args()
     print("| command | moments | failures | kills | promises lost | results changed | files left | unclear |")
     print("|---|" + "---:|" * 7)
     total: Counter[str] = Counter()
@@ -33,11 +40,11 @@ def main() -> None:
         disturbed_commands() as commands,
     ):
         for name, command in commands.items():
-            if sys.argv[1:] and name not in sys.argv[1:]:
+            if given.commands and name not in given.commands:
                 continue
             alone = Undisturbed(command, disk)
             tally = Counter(moments=len(alone.calls))
-            for fault in alone.faults():
+            for fault in islice(alone.faults(), 0, None, given.every):
                 found = alone.disturb(fault)
                 tally["failures" if fault.kind in FAILURES else "kills"] += 1
                 for what in ("lost", "changed", "left", "said"):

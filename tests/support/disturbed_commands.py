@@ -24,10 +24,11 @@ from inaturalist_server import INaturalistServer
 from made_pools import fill_pool
 from noise_photos import save_animals
 from photo_server import photo_bytes
+from safetensors.numpy import load_file
 
 # What differs between two runs that are left alone.
 _VOLATILE = {"created", "seconds", "at", "added_at"}
-_TIMES = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|[\d.,]+ s\b")
+_TIMES = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|[\d.,]+ (s|seconds?)\b")
 _LONGEST_LINE = 600
 
 
@@ -278,6 +279,8 @@ def _content(file: Path) -> Any:
         return _stable(json.loads(file.read_text()))
     if file.suffix == ".sqlite":
         return _tables(file)
+    if file.suffix == ".safetensors":  # the order of its header is drawn anew
+        return {name: (str(each.dtype), each.tolist()) for name, each in load_file(file).items()}
     if file.suffix == ".html":
         return _TIMES.sub("", file.read_text())
     return file.read_bytes()
@@ -307,6 +310,9 @@ def _tables(file: Path) -> dict[str, list[tuple[Any, ...]]]:
         for name in sorted({*names} - {"lease", "sqlite_sequence"}):
             rows = [dict(row) for row in database.execute(f"SELECT * FROM {name}")]
             rows = [row for row in rows if row.get("name") not in ("label_ports", "pool_key")]
+            for row in rows:
+                if row.get("annotator") == "imported":
+                    row.pop("token")  # drawn anew
             kept = [tuple(value for key, value in row.items() if key not in _VOLATILE) for row in rows]
             tables[name] = sorted(kept, key=repr)
     return tables
