@@ -1,5 +1,5 @@
-.PHONY: demo studies test test-without-browser browser check lint docs release try-wheel lowest licences audit real fuzz bench \
-  constraints clean
+.PHONY: demo studies test test-without-browser browser compiler check lint docs release try-wheel lowest licences audit real fuzz \
+  bench constraints clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -41,12 +41,15 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 	for study in theory multicoloredmnist coloredcoco; do \
 	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
-test: $(INSTALLED) browser  ## the whole suite, on all cores
+test: $(INSTALLED) browser compiler  ## the whole suite, on all cores
 	$(PYTEST)
 
 browser:  # Chromium, where it can be had: without it pytest skips some tests and says what to install
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
 	  { $(APT) chromium fonts-dejavu-core; } || true
+
+compiler:  # for a library that makes disks fail; without one pytest skips some tests and says what to install
+	@{ command -v gcc || command -v cc; } >/dev/null || { $(APT) gcc libc6-dev; } || true
 
 test-without-browser: $(INSTALLED)  ## once more what a browser is for: without one it is skipped, and nothing fails
 	env -u CI scripts/without-browser $(PYTEST) -m browser

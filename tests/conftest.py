@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from faulty_disk import NO_COMPILER
 from hypothesis import settings
 from noise_photos import save_animals
 
@@ -49,8 +50,9 @@ def pytest_collection_modifyitems(items):
 def pytest_terminal_summary(terminalreporter):
     """Say in one line what to install for the tests that were skipped."""
     reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
-    if count := sum(NO_BROWSER in reason for reason in reasons):
-        terminalreporter.write_line(f"{count} tests were skipped. {NO_BROWSER}")
+    for missing in (NO_BROWSER, NO_COMPILER):
+        if count := sum(missing in reason for reason in reasons):
+            terminalreporter.write_line(f"{count} tests were skipped. {missing}")
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -93,19 +93,48 @@ def test_what_cannot_be_written_is_named_with_a_remedy(tmp_path):
         write_text(tmp_path / "file" / "a.txt", "a")
 
 
-def test_drafts_of_killed_processes_are_removed_and_young_ones_are_not(tmp_path):
+_AT_WORK = """
+import sys, time
+from pathlib import Path
+from counterground.files import atomic_path, draft_folder
+out = Path(sys.argv[1])
+with draft_folder(out / "folder") as folder, atomic_path(out / "file") as file:
+    (folder / "photo").write_bytes(b"1")
+    print("ready", flush=True)
+    sys.stdin.read()
+    folder.rename(out / "folder")
+"""
+
+
+def _start(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-c", _AT_WORK, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    process.stdout.readline()
+    return process
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_one_is_writing_is_not(tmp_path):
+    killed, at_work = _start(tmp_path), _start(tmp_path)
+    killed.kill()
+    killed.communicate()
+    assert len(list(tmp_path.glob(".f*"))) == 4
+    write_text(tmp_path / "mine", "1")
+    assert len(list(tmp_path.glob(".f*"))) == 2
+    at_work.communicate()
+    assert at_work.returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "mine"]
+
+
+def test_a_draft_is_renamed_or_removed(tmp_path):
     target = tmp_path / "benchmark"
-    for name, hours in (("killed", 7), ("at-work", 0)):
-        left = tmp_path / f".other.{name}.draft"
-        left.mkdir()
-        os.utime(left, (time.time() - 3600 * hours,) * 2)
     with draft_folder(target) as draft:
         (draft / "photo").write_bytes(b"1")
         draft.rename(target)
     with pytest.raises(FileNotFoundError), draft_folder(target) as draft:
         (draft / "no" / "such" / "folder").touch()
     assert (target / "photo").read_bytes() == b"1"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.at-work.draft", "benchmark"]
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_the_cache_is_where_the_user_says(tmp_path, monkeypatch):

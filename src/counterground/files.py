@@ -3,6 +3,9 @@
 Guaranteed: temporary file in the target's folder, fsync, rename. Given up: the folder entry itself is
 not fsynced, so after a power cut the old file may be the one that remains. Files that carry a checksum may
 do without the fsync.
+
+What a killed process left half written goes when another one next writes to the same folder: temporary files
+and drafts are locked as long as their process lives, and the system frees the locks of a killed one.
 """
 
 from __future__ import annotations
@@ -25,12 +28,24 @@ from typing import TYPE_CHECKING, Any
 from counterground.errors import CounterGroundError, UsageError
 from counterground.reading import open_regular
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     import polars as pl
 
 
 STALE_SECONDS = 6 * 3600
-"""Longer than any download or build takes: a draft that old was left by a process that was killed."""
+"""Longer than any download or build takes: a draft that old was left by a process that was killed.
+
+Only for file systems without locks.
+"""
+
+_NO_LOCK = -1
+_LEFT = re.compile(r"\..+\.[\w-]{8}\.(tmp|draft)")
+_swept: set[Path] = set()
 
 _DIGEST = hashlib.sha256().digest_size
 # The end of a record: what `write_record` adds to a JSON object.
@@ -107,81 +122,107 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
         CounterGroundError: the folder cannot be made or written (read-only, disk full, not a folder).
     """
     temporary: Path | None = None
+    lock = _NO_LOCK
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unused = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.tmp")
-        handle = os.open(unused, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        temporary = unused
-        with _locked(handle):
-            yield temporary
-            if sync:
-                with temporary.open("rb+") as written:  # Windows refuses to flush what is open for reading
-                    os.fsync(written.fileno())
-            temporary.replace(path)
+        if path.parent not in _swept:  # once, since there may be very many files in it
+            _swept.add(path.parent)
+            _sweep(path.parent)
+        temporary, lock = _new_file(path)
+        yield temporary
+        if sync:
+            with temporary.open("rb+") as written:  # Windows refuses to flush what is open for reading only
+                os.fsync(written.fileno())
+        temporary.replace(path)
+        temporary = None
     except OSError as error:
         raise CounterGroundError(_advice(path, error)) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(handle: int) -> Iterator[None]:
-    """Keep a file locked while this process writes it; where the system has no locks, close it."""
-    locked = _lock(handle)
-    if not locked:
-        os.close(handle)
-    try:
-        yield
-    finally:
-        if locked:
-            os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    """Lock an open file; False where another process has locked it, or the system has no locks."""
-    try:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        return False
-    return True
-
-
-def _remove_left(folder: Path) -> None:
-    """Remove temporary files that killed processes left: no process has them locked."""
-    for left in folder.glob(".*.????????.tmp"):
-        with suppress(OSError):
-            handle = os.open(left, os.O_RDWR)
-            try:
-                begun = left.stat()  # an empty one may have been made this moment, and is not locked yet
-                if _lock(handle) if begun.st_size else time.time() - begun.st_mtime > STALE_SECONDS:
-                    left.unlink()
-            finally:
-                os.close(handle)
+            with suppress(OSError):  # the error that led here says more
+                temporary.unlink(missing_ok=True)
+        _unlock(lock)
 
 
 @contextmanager
 def draft_folder(target: Path) -> Iterator[Path]:
     """Yield a new hidden folder beside ``target``, for the caller to fill and rename; removed if it is left.
 
-    Drafts there that killed processes left hours ago are removed, too.
-
     Raises:
         OSError: it cannot be made.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(".*.draft"):
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-    draft = target.with_name(f".{target.name}.{secrets.token_urlsafe(6)}.draft")
-    draft.mkdir()
+    _sweep(target.parent)
+    draft, lock = _new_folder(target)
     try:
         yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        _unlock(lock)
+
+
+def _new_file(path: Path) -> tuple[Path, int]:
+    while True:
+        made = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.tmp")
+        handle = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if (lock := _lock(handle, made)) is not None:
+            return made, lock
+
+
+def _new_folder(path: Path) -> tuple[Path, int]:
+    while True:
+        made = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.draft")
+        made.mkdir()
+        if fcntl is None:
+            return made, _NO_LOCK
+        with suppress(FileNotFoundError):
+            if (lock := _lock(os.open(made, os.O_RDONLY), made)) is not None:
+                return made, lock
+
+
+def _lock(handle: int, path: Path) -> int | None:
+    """Return the handle, which has the lock now; else close it.
+
+    Returns ``_NO_LOCK`` where there are no locks, and None where another has it, or has removed the file.
+    """
+    lock: int | None = None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), path.stat()):
+            lock = handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except (OSError, AttributeError):  # a file system, or a Windows, without them
+        lock = _NO_LOCK
+    if lock != handle:
+        os.close(handle)
+    return lock
+
+
+def _unlock(lock: int) -> None:
+    if lock != _NO_LOCK:
+        os.close(lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder."""
+    for left in [entry for entry in folder.iterdir() if _LEFT.fullmatch(entry.name)]:
+        with suppress(OSError):  # another process sweeps, too
+            _remove_if_left(left)
+
+
+def _remove_if_left(left: Path) -> None:
+    if fcntl is None:  # an open file cannot be removed there
+        lock: int | None = _NO_LOCK
+    else:
+        lock = _lock(os.open(left, os.O_RDONLY), left)
+    if lock is None:
+        return
+    try:
+        if lock != _NO_LOCK or time.time() - left.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    finally:
+        _unlock(lock)
 
 
 def check_writable(folder: Path) -> None:
@@ -196,7 +237,7 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(4096))
-        _remove_left(folder)
+        _sweep(folder)
     except OSError as error:
         raise CounterGroundError(_advice(folder, error)) from error
 
@@ -324,12 +365,26 @@ def write_text(path: Path, text: str) -> None:
 
 def write_parquet(path: Path, frame: pl.DataFrame) -> None:
     """Write ``frame`` to ``path`` as Parquet, atomically; the same frame gives the same bytes."""
+    from polars.exceptions import PolarsError
+
     with atomic_path(path) as temporary:
-        frame.write_parquet(temporary, compression="zstd", statistics=False)
+        try:
+            frame.write_parquet(temporary, compression="zstd", statistics=False)
+        except PolarsError as error:  # as which Polars passes on what the system says
+            if _errno(error) is None:
+                raise
+            raise CounterGroundError(_advice(path, error)) from error
 
 
-def _advice(path: Path, error: OSError) -> str:
-    remedy = "Free some space there" if error.errno == errno.ENOSPC else "Choose another folder"
+def _advice(path: Path, error: Exception) -> str:
+    number = _errno(error)
+    remedy = "Free some space there" if number == errno.ENOSPC else "Choose another folder"
     if path.is_relative_to(cache_dir()):
         remedy += "; the cache can be moved with COUNTERGROUND_CACHE"
-    return f"Cannot write {path}: {error.strerror or error}. {remedy}."
+    return f"Cannot write {path}: {os.strerror(number) if number else error}. {remedy}."
+
+
+def _errno(error: Exception) -> int | None:
+    """Return the number of the system's error, which libraries in Rust state in their message only."""
+    stated = re.search(r"\(os error (\d+)\)", str(error))
+    return getattr(error, "errno", None) or (int(stated[1]) if stated else None)

@@ -259,7 +259,7 @@ def _mitigation(folder: Path) -> Kind:
     )
     record = MitigationRecord(
         model="m", benchmark="b@1", contrast="drop", parts=[{"photos": 9, "clusters": 3}], seed=0,
-        unmended=accuracies, methods=[],
+        unmended=accuracies, methods=[], tests=0,
     )  # fmt: skip
     (folder / "mended").mkdir()
     write_record(folder / "mended" / "mitigation.json", record.model_dump_json(indent=2))

@@ -181,7 +181,7 @@ def start(grouped, tmp_path):
 
 
 def drafts(out: Path) -> list[Path]:
-    return list(out.parent.glob(f".{out.name}.export-*"))
+    return list(out.parent.glob(f".{out.name}.*.draft"))
 
 
 def test_kill_9_leaves_the_earlier_export_or_nothing_and_the_next_one_clears_up(

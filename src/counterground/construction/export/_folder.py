@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,17 +11,10 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import write_text
+from counterground.files import draft_folder, write_text
 from counterground.photos import EXPORT_FILE
 from counterground.reading import read_json
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-_STALE_SECONDS = 6 * 3600  # where folders cannot be locked
-_NO_LOCK = -1
 _MARK = "counterground_export"
 
 
@@ -59,11 +47,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     check_replaceable(out)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(out)
-        with _draft(out) as draft:
+        with draft_folder(out) as draft:
             yield draft
-            draft.chmod(0o755)
             _swap(draft, out)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = (error.strerror if isinstance(error, OSError) else "") or str(error).splitlines()[0]
@@ -94,68 +79,10 @@ def check_replaceable(out: Path) -> None:
         )
 
 
-def _prefix(out: Path) -> str:
-    return f".{out.name}.export-"
-
-
-@contextmanager
-def _draft(out: Path) -> Iterator[Path]:
-    """Yield a fresh folder beside ``out``, locked as long as this process lives."""
-    lock = None
-    while lock is None:  # a sweep may take the folder away before it is locked
-        draft = Path(tempfile.mkdtemp(prefix=_prefix(out), dir=out.parent))
-        lock = _lock(draft)
-    try:
-        yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        if lock != _NO_LOCK:
-            os.close(lock)
-
-
-def _lock(folder: Path) -> int | None:
-    """Return the handle of a lock; ``_NO_LOCK`` where there are none, None where another has it."""
-    if fcntl is None:
-        return _NO_LOCK
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    except OSError:
-        os.close(handle)
-        return _NO_LOCK
-    if not folder.exists():
-        os.close(handle)
-        return None
-    return handle
-
-
-def _sweep(out: Path) -> None:
-    """Remove the drafts of processes that are gone."""
-    for left in out.parent.glob(f"{_glob_safe(_prefix(out))}*"):
-        lock = _lock(left)
-        if lock is None:
-            continue
-        with contextlib.suppress(OSError):
-            if lock != _NO_LOCK or time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-        if lock != _NO_LOCK:
-            os.close(lock)
-
-
-def _glob_safe(text: str) -> str:
-    return "".join(f"[{char}]" if char in "*?[" else char for char in text)
-
-
 def _swap(draft: Path, out: Path) -> None:
     """Put the draft where ``out`` is; only between the two renames is there nothing."""
     for _ in range(100):
-        with _draft(out) as aside:
+        with draft_folder(out) as aside:
             if out.exists():
                 check_replaceable(out)
                 _rename(out, aside / "replaced")

@@ -277,7 +277,7 @@ def test_a_file_without_its_row_is_taken_in(gather, pool, server, zebras, drawn,
     file = opened.files / "zebra" / "inaturalist-300003.jpg"
     file.parent.mkdir()
     file.write_bytes(drawn[2])
-    half = file.with_name(".inaturalist-300002.jpg.abc.tmp")
+    half = file.with_name(".inaturalist-300002.jpg.abcd1234.tmp")
     half.write_bytes(drawn[1][:50])
     gather(per_class=3)
     assert server.gets_by_photo() == {300_001: 1, 300_002: 1}

@@ -345,7 +345,6 @@ def _remember(pool: Pool, choices: Sequence[Choice]) -> None:
 
 def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> CollectReport:
     queries = session.queries(choices)
-    _sweep(pool)
     collected = Collected(_class_of(pool))
     states = _states(pool, queries, add=session.options.add)
     # Only now that the queries are accepted may they, and their taxa, replace others.
@@ -380,9 +379,3 @@ def _states(pool: Pool, queries: Mapping[str, Query], *, add: bool) -> dict[str,
         name: state_for(name, query, stored.get(name), add=add, next_position=ends.get(name) or 0)
         for name, query in queries.items()
     }
-
-
-def _sweep(pool: Pool) -> None:
-    """Remove what a killed run had not finished writing."""
-    for half in pool.files.glob("*/.inaturalist-*.tmp"):
-        half.unlink(missing_ok=True)

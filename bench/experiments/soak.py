@@ -1,0 +1,46 @@
+"""Commands that are killed at random moments, up to six times in turn, before they may end.
+
+python bench/experiments/soak.py [KILLS_OF_EACH [COMMAND ...]]
+
+The result is compared with that of a run left alone. Prints a table in Markdown, and on standard error what
+differs. Needs Linux and gcc.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
+from disturbed_commands import Undisturbed, disturbed_commands
+from faulty_disk import FaultyDisk
+
+COMMANDS = ("evaluate", "collect", "import", "label", "pool", "discover", "export")
+
+
+def main() -> None:
+    """Print the table."""
+    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    chosen = sys.argv[2:] or COMMANDS
+    seed = int(time.time())
+    print(f"seed {seed}", file=sys.stderr)
+    print("| command | kills | runs completed | promises lost | results changed | files left |")
+    print("|---|" + "---:|" * 5)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        FaultyDisk(Path(folder) / "root") as disk,
+        disturbed_commands() as commands,
+    ):
+        for name in chosen:
+            found = Undisturbed(commands[name], disk).soak(kills, random.Random(seed))
+            cells = (found.kills, found.rounds, found.lost, found.changed, found.left)
+            print(f"| {name} | " + " | ".join(f"{cell:,}" for cell in cells) + " |", flush=True)
+            for note in found.notes:
+                print(f"{name}: {note}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Two processes on one run, one pool, one cache; processes whose clocks differ."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from disturbed_commands import Undisturbed
+
+
+@pytest.mark.parametrize("name", ["evaluate", "import", "collect", "discover", "export"])
+def test_two_processes_with_one_output_end_as_one_does(disk, commands, name):
+    alone = Undisturbed(commands[name], disk)
+    alone.command.begin(disk)
+    both = [disk.start(alone.command.words) for _ in "ab"]
+    ended = [process.wait() for process in both]
+    assert [ran.status for ran in ended] == [0, 0], [ran.err for ran in ended]
+    assert alone.changes() == ()
+    assert alone.leftovers() == ()
+
+
+@pytest.mark.parametrize("name", ["evaluate", "import", "collect"])
+def test_one_of_two_is_killed_and_the_other_one_ends(disk, commands, name):
+    alone = Undisturbed(commands[name], disk)
+    for share in (0.3, 0.8):
+        alone.command.begin(disk)
+        first, second = (disk.start(alone.command.words) for _ in "ab")
+        while not first.ended() and len(first.calls()) < share * len(alone.calls):
+            pass
+        first.send(signal.SIGKILL)
+        first.wait()
+        ran = second.wait()
+        assert ran.status == 0, ran.err
+        assert disk.run(alone.command.words).status == 0
+        assert alone.changes() == ()
+        assert alone.leftovers() == ()
+
+
+@pytest.mark.parametrize("ahead", [86_400 * 400, -86_400 * 400])
+@pytest.mark.parametrize("name", ["evaluate", "collect", "label"])
+def test_a_clock_that_was_set_wrong_changes_nothing(disk, commands, name, ahead):
+    """Killed midway with one clock, it ends with another."""
+    alone = Undisturbed(commands[name], disk)
+    alone.command.begin(disk)
+    fault = [each for each in alone.faults() if each.kind == "killed after"][len(alone.calls) // 2]
+    alone.command.run(disk, fault, ahead=ahead)
+    ran = alone.command.run(disk)
+    assert ran.status == 0, ran.err
+    assert alone.changes() == ()
+    assert alone.leftovers() == ()
