@@ -26,8 +26,8 @@ from noise_photos import save_animals
 from photo_server import photo_bytes
 from safetensors.numpy import load_file
 
-# What differs between two runs that are left alone.
-_VOLATILE = {"created", "seconds", "at", "added_at"}
+# What differs between two runs that are left alone: times, and what is computed from them.
+_VOLATILE = {"created", "seconds", "at", "added_at", "sealed", "digest"}
 _TIMES = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|[\d.,]+ (s|seconds?)\b")
 _LONGEST_LINE = 600
 
@@ -57,7 +57,7 @@ class Command:
 
     def run(self, disk: FaultyDisk, fault: Fault | None = None, **more: Any) -> Ran:
         """Run it; see ``FaultyDisk.start``."""
-        return disk.start(self.words.split(), fault, **more).wait()
+        return disk.start(self.words, fault, **more).wait()
 
     def lost(self, _disk: FaultyDisk) -> list[str]:
         """Return what was promised to whoever used it, and is not there."""
@@ -72,7 +72,7 @@ class Label(Command):
         self.answered: set[str] = set()
 
     def run(self, disk: FaultyDisk, fault: Fault | None = None, **more: Any) -> Ran:
-        process = disk.start(self.words.split(), fault, **more)
+        process = disk.start(self.words, fault, **more)
         end = time.monotonic() + 60
         while not (link := re.search(r"http://127.0.0.1:(\d+)(/enter\S+)", process.out())):
             if process.ended() or time.monotonic() > end:

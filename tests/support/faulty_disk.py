@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,7 +154,7 @@ class FaultyDisk:
 
     def start(
         self,
-        words: Sequence[object],
+        words: str,
         fault: Fault | None = None,
         *,
         ahead: int = 0,
@@ -163,7 +163,7 @@ class FaultyDisk:
         """Start ``counterground`` with these words.
 
         Args:
-            words: the arguments.
+            words: the arguments, with a space between them.
             fault: disturbs it.
             ahead: seconds by which its clock is ahead.
             kill_after: seconds after which it is killed, if it has not ended.
@@ -171,7 +171,7 @@ class FaultyDisk:
         said = Path(tempfile.mkdtemp(dir=self._said))
         action, error = KINDS[fault.kind] if fault else ("", 0)
         job = {
-            "words": [str(word) for word in words],
+            "words": words.split(),
             "environment": {**self._environment, "COUNTERGROUND_CACHE": str(self.root / "cache")},
             "folder": str(self.root / "home"),
             "said": str(said),
