@@ -4,9 +4,9 @@ python bench/experiments/faults.py [--every N] [COMMAND ...]
 
 Each command that writes runs on a small input, once undisturbed and then once for every kind of fault at
 every call: opening a file to make it, write, fsync, rename, link, unlink, truncate, mkdir (those of SQLite
-included). After each the same command runs again without a fault and is compared with the undisturbed run. Prints a
-table in Markdown, and on standard error what differs. ``--every`` takes each Nth of them only. Needs Linux
-and gcc.
+included). After each the same command runs again without a fault and is compared with the undisturbed run.
+Prints a table in Markdown, and on standard error what differs. ``--every N`` takes each Nth fault only. Needs
+Linux and gcc.
 """
 
 from __future__ import annotations

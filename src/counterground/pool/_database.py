@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -99,8 +100,8 @@ def database_errors(path: Path) -> Iterator[None]:
         raise CounterGroundError(
             f"{path} was changed by something else: {error}. Put a copy of the file in its place."
         ) from error
-    except DBAPIError as error:
-        problem = database_problem(error.orig)
+    except (DBAPIError, sqlite3.Error) as error:  # the latter from raw connections
+        problem = database_problem(error.orig if isinstance(error, DBAPIError) else error)
         if problem is None:
             raise
         raise CounterGroundError(f"{path}: {problem}") from error
