@@ -108,6 +108,8 @@ class Label(Command):
                         break
                     assert status == 503, (status, said)
                     assert len(said["error"]) < _LONGEST_LINE
+                else:  # what comes later waits, as on the page
+                    return
 
     def lost(self, disk: FaultyDisk) -> list[str]:
         with _copy_of(disk.root / "home" / "out" / "decisions.sqlite") as database:

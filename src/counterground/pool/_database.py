@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import tempfile
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -133,8 +134,8 @@ def database_errors(path: Path) -> Iterator[None]:
         ) from error
     except UnicodeDecodeError as error:
         raise CounterGroundError(f"{path}: it is damaged. Put a copy of the file in its place.") from error
-    except DBAPIError as error:
-        problem = database_problem(error.orig)
+    except (DBAPIError, sqlite3.Error) as error:  # the latter from raw connections
+        problem = database_problem(error.orig if isinstance(error, DBAPIError) else error)
         if problem is None:
             raise
         raise CounterGroundError(f"{path}: {problem}") from error
