@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError
 
@@ -29,6 +32,13 @@ STALE_SECONDS = 6 * 3600
 """Longer than any download or build takes: a draft that old was left by a process that was killed."""
 
 _DIGEST = hashlib.sha256().digest_size
+# The end of a record: what `write_record` adds to a JSON object.
+_SEAL = re.compile(rb',\s*"sealed": \{"files": (\{[^{}]*\}), "sha256": "([0-9a-f]{64})"\}\s*\}\s*\Z')
+_SEAL_END = re.compile(rb'"sha256":\s*"[^"]*"\}\s*\}\s*\Z')
+
+
+class DamagedCacheWarning(UserWarning):
+    """A damaged file of the cache, or another that can be made again, is made again."""
 
 
 def cache_dir() -> Path:
@@ -99,18 +109,56 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         unused = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.tmp")
-        os.close(os.open(unused, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+        handle = os.open(unused, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         temporary = unused
-        yield temporary
-        if sync:
-            with temporary.open("rb+") as written:  # Windows refuses to flush what is open for reading only
-                os.fsync(written.fileno())
-        temporary.replace(path)
+        with _locked(handle):
+            yield temporary
+            if sync:
+                with temporary.open("rb+") as written:  # Windows refuses to flush what is open for reading
+                    os.fsync(written.fileno())
+            temporary.replace(path)
     except OSError as error:
         raise CounterGroundError(_advice(path, error)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(handle: int) -> Iterator[None]:
+    """Keep a file locked while this process writes it; where the system has no locks, close it."""
+    locked = _lock(handle)
+    if not locked:
+        os.close(handle)
+    try:
+        yield
+    finally:
+        if locked:
+            os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file; False where another process has locked it, or the system has no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove temporary files that killed processes left: no process has them locked."""
+    for left in folder.glob(".*.????????.tmp"):
+        with suppress(OSError):
+            handle = os.open(left, os.O_RDWR)
+            try:
+                begun = left.stat()  # an empty one may have been made this moment, and is not locked yet
+                if _lock(handle) if begun.st_size else time.time() - begun.st_mtime > STALE_SECONDS:
+                    left.unlink()
+            finally:
+                os.close(handle)
 
 
 @contextmanager
@@ -138,6 +186,8 @@ def draft_folder(target: Path) -> Iterator[Path]:
 def check_writable(folder: Path) -> None:
     """Make ``folder`` and check that a file can be written in it, before hours of work depend on it.
 
+    What killed processes left half written in it is removed.
+
     Raises:
         CounterGroundError: it cannot be made or written, or it is a file.
     """
@@ -145,6 +195,7 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(4096))
+        _remove_left(folder)
     except OSError as error:
         raise CounterGroundError(_advice(folder, error)) from error
 
@@ -161,13 +212,107 @@ def write_checked(path: Path, data: bytes) -> None:
 
 
 def read_checked(path: Path) -> bytes | None:
-    """Return what `write_checked` wrote; None where the file is absent or a byte of it has changed."""
+    """Return what `write_checked` wrote; None where the file is absent, or changed, of which it warns."""
     try:
         found = path.read_bytes()
     except OSError:
         return None
     data = found[:-_DIGEST]
-    return data if hashlib.sha256(data).digest() == found[-_DIGEST:] else None
+    if hashlib.sha256(data).digest() == found[-_DIGEST:]:
+        return data
+    warn_damaged(path)
+    return None
+
+
+def warn_damaged(path: Path) -> None:
+    """Say in one line that a damaged file is made again."""
+    warnings.warn(f"{path} is damaged: it is made again.", DamagedCacheWarning, stacklevel=2)
+
+
+def write_record(path: Path, text: str, beside: Iterable[Path] = ()) -> None:
+    """Write a JSON object atomically, with a seal as its last member ``sealed``, for `read_record`.
+
+    The seal holds a SHA-256 of the object's bytes, and of the files ``beside`` it, which are complete by now.
+    """
+    body = text.rstrip().removesuffix("}").rstrip()
+    files = json.dumps({file.relative_to(path.parent).as_posix(): _file_digest(file) for file in beside})
+    seal = f'"sealed": {{"files": {files}, "sha256": "{_seal(body.encode(), files.encode())}"}}'
+    indented = re.match(r"\{(\n *)", body)
+    write_text(path, f"{body},{indented[1]}{seal}\n}}\n" if indented else f"{body}, {seal}}}\n")
+
+
+def read_record(path: Path, *, beside: bool = True) -> bytes:
+    """Return the JSON object that `write_record` wrote, without its seal; one without a seal as it is.
+
+    Args:
+        path: the record.
+        beside: whether to check the files that were sealed with it, too.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it, or a file that was sealed with it, is not as it was written; the message says which.
+    """
+    found = path.read_bytes()
+    seal = _SEAL.search(found)
+    if seal is None:
+        if b'"sealed"' in found or _SEAL_END.search(found):  # one byte that changed cannot hide both
+            raise ValueError(f"{path.name} is not as it was written")
+        return found
+    body = found[: seal.start()]
+    if _seal(body, seal[1]) != seal[2].decode():
+        raise ValueError(f"{path.name} is not as it was written")
+    for name, digest in json.loads(seal[1]).items() if beside else ():
+        if not (path.parent / name).is_file():
+            raise ValueError(f"{name} is missing")
+        if _file_digest(path.parent / name) != digest:
+            raise ValueError(f"{name} is not as it was written")
+    return body + b"}"
+
+
+def sealed_files(path: Path) -> dict[str, str] | None:
+    """Return the SHA-256 of the files that were sealed with a record; None where the record has no seal."""
+    seal = _SEAL.search(path.read_bytes())
+    files: dict[str, str] | None = json.loads(seal[1]) if seal else None
+    return files
+
+
+def _seal(body: bytes, files: bytes) -> str:
+    return hashlib.sha256(b"%d\n%b\n%b" % (len(body), body, files)).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def row_digest(*values: Any) -> str:
+    """Return a digest of the values of a row, as SQLite gives them back: what its column ``digest`` holds."""
+    return hashlib.blake2b(repr([_stored(value) for value in values]).encode(), digest_size=16).hexdigest()
+
+
+def _stored(value: Any) -> Any:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None if value != value else value  # noqa: PLR0124 - NaN
+    return int(value) if isinstance(value, bool) else value
+
+
+def database_damage(
+    execute: Callable[[str], Sequence[Sequence[Any]]], tables: Mapping[str, Sequence[str]]
+) -> str:
+    """Say what of a SQLite database is not as it was written; empty where all is.
+
+    Args:
+        execute: runs a query and returns its rows; the connection has `row_digest` as a function.
+        tables: the columns that ``digest`` of each table is of.
+    """
+    if (found := execute("PRAGMA integrity_check(1)")[0][0]) != "ok":
+        return " ".join(str(found).split())
+    for table, columns in tables.items():
+        values = ", ".join(f'"{name}"' for name in columns)
+        changed = f'SELECT 1 FROM "{table}" WHERE digest IS NOT row_digest({values}) LIMIT 1'  # noqa: S608
+        if execute(changed):
+            return f"a row of its table {table!r} is not as it was written"
+    return ""
 
 
 def write_text(path: Path, text: str) -> None:

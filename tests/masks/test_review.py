@@ -9,6 +9,7 @@ from drawn_masks import SIZE, disc, inside, png, save_masks
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import row_digest
 from counterground.masks import MaskDecisions, make_masks, mask_id, read_masks, standing
 from counterground.photos import read_benchmark
 
@@ -159,11 +160,13 @@ def test_a_damaged_database_is_one_line(folder, decisions, damage):
         file.write_bytes(b"no database at all" * 100)
     else:
         database = sqlite3.connect(file)
+        database.create_function("row_digest", -1, row_digest)
         statement = {
             "another program's": "PRAGMA application_id = 7",
             "a trigger": "DROP TRIGGER decision_no_delete",
-            "a path": "INSERT INTO decision (path, verdict, mask, annotator, at, token) "
-            "VALUES ('x', 'redrawn', 'redrawn/../../secret.png', 'ann', 'now', 't')",
+            "a path": "INSERT INTO decision (path, verdict, mask, annotator, at, token, digest) "
+            "VALUES ('x', 'redrawn', 'redrawn/../../secret.png', 'ann', 'now', 't', row_digest("
+            "'x', 'redrawn', 'redrawn/../../secret.png', NULL, 'ann', 'now', 't', NULL))",
         }[damage]
         database.execute(statement)
         database.commit()

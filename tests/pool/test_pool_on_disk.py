@@ -9,6 +9,7 @@ import textwrap
 import threading
 
 import pytest
+from resealed import change_pool
 from sqlalchemy import text
 
 from counterground.errors import CounterGroundError, UsageError
@@ -62,14 +63,13 @@ DECIDED += " 0, '', 't' FROM photo LIMIT 1"
         (f"UPDATE photo SET licence = x'ff' {ONE}", "a column 'licence' holds"),
         (DECIDED.format("'{nope'"), "a decision has the labels '{nope'"),
         (DECIDED.format("'[1]'"), r"a decision has the labels '\[1\]'"),
-        ("INSERT INTO setting VALUES ('background_labels', '5')", "is not a list of labels"),
-        ("INSERT INTO setting VALUES ('background_labels', '{nope')", "is not JSON"),
+        ("INSERT INTO setting (name, value) VALUES ('background_labels', '5')", "is not a list of labels"),
+        ("INSERT INTO setting (name, value) VALUES ('background_labels', '{nope')", "is not JSON"),
     ],
 )
 def test_what_no_pool_writes_is_one_line(pool, sql, message):
     pool.close()
-    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
-        raw.execute(sql)
+    change_pool(pool.root / "decisions.sqlite", sql)
     with pytest.raises(CounterGroundError, match=rf"was changed by something else: .*{message}"):
         read_all(pool.root)
 

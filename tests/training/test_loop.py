@@ -7,10 +7,11 @@ from itertools import pairwise
 import forked
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import nn
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import DamagedCacheWarning, read_checked
 from counterground.training import Schedule, train
 
 SCHEDULE = Schedule(steps=12, learning_rate=1e-2, warmup_steps=3)
@@ -107,7 +108,7 @@ def test_killed_process_resumes_to_the_same_bits(tmp_path):
                     checkpoint=Path({str(path)!r}), checkpoint_every=3, on_step=die)
     """)
     assert forked.run(script).returncode == -signal.SIGKILL
-    assert len(load_file(path)["losses"]) == 6
+    assert len(load(read_checked(path))["losses"]) == 6
     resumed = make_model(seed=9)
     train(resumed, batch_at, loss, SCHEDULE, checkpoint=path, checkpoint_every=3)
     assert same(whole.state_dict(), resumed.state_dict())
@@ -129,11 +130,14 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
         train(make_model(), batch_at, loss, SCHEDULE, checkpoint=path, identity="seed 1")
 
 
-def test_broken_checkpoint_is_one_clear_line(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
+def test_training_starts_again_from_a_broken_checkpoint_and_says_so(tmp_path):
+    path, whole = tmp_path / "checkpoint.safetensors", make_model()
+    train(whole, batch_at, loss, SCHEDULE)
     path.write_bytes(b"no safetensors")
-    with pytest.raises(CounterGroundError, match="Delete it to start again"):
-        train(make_model(), batch_at, loss, SCHEDULE, checkpoint=path)
+    again = make_model()
+    with pytest.warns(DamagedCacheWarning, match="is made again"):
+        train(again, batch_at, loss, SCHEDULE, checkpoint=path)
+    assert same(whole.state_dict(), again.state_dict())
 
 
 def test_loss_that_is_not_finite_stops_the_run():

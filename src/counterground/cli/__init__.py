@@ -6,9 +6,10 @@ import atexit
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -28,6 +29,7 @@ from counterground.cli._study import study
 from counterground.cli.construction import collect, curate, discover, export, import_, label, pool
 from counterground.cli.intervention import masks, mitigate, swap
 from counterground.errors import CounterGroundError, UsageError, error_summary, raised_in
+from counterground.files import DamagedCacheWarning
 from counterground.offline import offline
 from counterground.plugins import plugin_modules
 from counterground.privacy import kept_paths, masked
@@ -79,7 +81,15 @@ counterground.add_under("Repeat the paper's experiments", study)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 done, 1 the work failed, 2 wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug, stdout = "--debug" in given, sys.stdout
+    debug, stdout, show = "--debug" in given, sys.stdout, warnings.showwarning
+
+    def show_in_one_line(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, DamagedCacheWarning):
+            click.echo(f"Warning: {message}", err=True)
+        else:
+            show(message, category, *where, **more)
+
+    warnings.showwarning = show_in_one_line
     try:
         words = [word for word in given if word not in ("--debug", "--keep-paths", "--offline")]
         with (
@@ -106,6 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             click.echo(masked(traceback.format_exc()), err=True)
         click.echo(masked(_one_line(error)), err=True)
         return 2 if isinstance(error, UsageError) else 1
+    finally:
+        warnings.showwarning = show
 
 
 def console() -> NoReturn:

@@ -499,7 +499,7 @@ def _calls_per_photo(run: Run) -> dict[str, float]:
         return dict.fromkeys(remote, 1.0)
     try:
         answers = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError) as error:  # of a run without a seal
         raise CounterGroundError(
             f"{path} is damaged ({str(error).splitlines()[0]}). Evaluate again."
         ) from error

@@ -19,7 +19,7 @@ import polars as pl
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError
-from counterground.files import check_only, check_writable, write_parquet, write_text
+from counterground.files import check_only, check_writable, write_parquet, write_record, write_text
 from counterground.inference.generative import GenerativeOutput
 from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Request
 from counterground.inference.store import ReadStatus
@@ -47,6 +47,8 @@ _BESIDE = (
     "answers.parquet",
     "examples.png",
     "report.html",
+    "saliency.csv",
+    "saliency/*.jpg",
     "mitigation.*",
     "figures/mitigation.*",
     "heads/*-all-photos.safetensors",
@@ -179,18 +181,21 @@ def write_run(
 ) -> None:
     """Write the files of a run, each atomically; ``run.json`` is removed first and written last.
 
-    What an earlier run in the folder had beside these files goes with it.
+    It seals the tables that are read back. What an earlier run in the folder had beside these files goes with
+    it.
     """
     for pattern in ("run.json", *_BESIDE):  # the others are replaced
         for file in run.path.glob(pattern):
             file.unlink(missing_ok=True)
+    tables = {"predictions.parquet": run.predictions, "scores.parquet": run.scores}
     if answers is not None:
-        write_parquet(run.path / "answers.parquet", answers)
+        tables["answers.parquet"] = answers
     write_text(run.path / "unreadable.csv", unreadable.write_csv())
     space.save(run.path / "label_space.json")
-    write_parquet(run.path / "predictions.parquet", run.predictions)
-    write_parquet(run.path / "scores.parquet", run.scores)
-    write_text(run.path / "run.json", run.info.model_dump_json(indent=2) + "\n")
+    for name, table in tables.items():
+        write_parquet(run.path / name, table)
+    beside = [run.path / name for name in tables]
+    write_record(run.path / "run.json", run.info.model_dump_json(indent=2), beside)
 
 
 def _counts(

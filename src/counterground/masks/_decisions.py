@@ -18,8 +18,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
-from counterground.errors import CounterGroundError, UsageError
-from counterground.files import write_bytes
+from counterground.errors import CounterGroundError, UsageError, error_message
+from counterground.files import database_damage, row_digest, write_bytes
 from counterground.pool import database_problem
 
 Verdict = Literal["accepted", "rejected", "redrawn"]
@@ -30,7 +30,7 @@ MOST_MASK_BYTES = 12 << 20
 """A mask that somebody drew is no longer than this."""
 
 _APPLICATION = 0x43474D4B  # "CGMK": the decisions of a folder of masks, not another program's database
-_VERSION = 1
+_VERSION = 2
 _BUSY_SECONDS = 30
 _HALF = 128  # from here on a pixel is of the object
 _SCHEMA = {
@@ -44,17 +44,22 @@ _SCHEMA = {
   at TEXT NOT NULL,
   token TEXT NOT NULL UNIQUE,
   undoes INTEGER UNIQUE REFERENCES decision (id),
+  digest TEXT NOT NULL,
   CHECK ((verdict IS NULL) = (undoes IS NOT NULL)),
   CHECK ((mask IS NOT NULL) = (verdict IS 'redrawn'))
 )""",
     "standing": """CREATE VIEW standing AS SELECT id, path, verdict, mask, judged, annotator, at FROM decision
   WHERE undoes IS NULL AND NOT EXISTS (SELECT 1 FROM decision later WHERE later.undoes = decision.id)""",
-    "setting": "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "setting": "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL, digest TEXT NOT NULL)",
     **{
         f"decision_no_{verb.lower()}": f"CREATE TRIGGER decision_no_{verb.lower()} BEFORE {verb} ON decision "
         "BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END"
         for verb in ("UPDATE", "DELETE")
     },
+}
+_SEALED = {
+    "decision": ("path", "verdict", "mask", "judged", "annotator", "at", "token", "undoes"),
+    "setting": ("name", "value"),
 }
 
 
@@ -222,7 +227,7 @@ class MaskDecisions:
         """Keep a setting."""
         row = (name, json.dumps(value, ensure_ascii=False))
         with self._transaction() as database:
-            database.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", row)
+            database.execute("INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", (*row, row_digest(*row)))
 
     @contextmanager
     def _transaction(self, *, writes: bool = True, create: bool = False) -> Iterator[sqlite3.Connection]:
@@ -232,6 +237,7 @@ class MaskDecisions:
         try:
             connected = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
             with closing(connected) as database:
+                database.create_function("row_digest", -1, row_digest, deterministic=True)
                 for pragma in (
                     "synchronous = FULL",  # a decision survives a power cut
                     "foreign_keys = ON",
@@ -247,9 +253,11 @@ class MaskDecisions:
                     if database.in_transaction:
                         database.execute("ROLLBACK")
                     raise
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             problem = database_problem(error)
             if problem is None:
+                if isinstance(error, sqlite3.OperationalError | UnicodeDecodeError):
+                    raise self._damaged(error_message(error)) from error
                 raise
             raise CounterGroundError(f"{self._file}: {problem}") from error
 
@@ -259,7 +267,9 @@ class MaskDecisions:
         )
         if application != _APPLICATION:
             raise CounterGroundError(f"{self._file} does not hold decisions on masks: name another folder.")
-        if version != _VERSION:
+        if version == 1:
+            _seal_rows(database)
+        elif version != _VERSION:
             raise CounterGroundError(
                 f"{self._file} has version {version}, and this CounterGround reads version {_VERSION}: "
                 "upgrade it."
@@ -268,6 +278,8 @@ class MaskDecisions:
         found.pop("sqlite_sequence", None)
         if odd := [name for name in {**found, **_SCHEMA} if found.get(name) != _SCHEMA.get(name)]:
             raise self._damaged(f"its {odd[0]!r} is not as it was made")
+        if damage := database_damage(lambda query: database.execute(query).fetchall(), _SEALED):
+            raise self._damaged(damage)
 
     def _decision(self, row: Any) -> MaskDecision:
         """Return a row of ``standing``, checked: SQLite lets every kind of value pass."""
@@ -292,14 +304,35 @@ def _make(database: sqlite3.Connection) -> None:
     database.execute(f"PRAGMA user_version = {_VERSION}")
 
 
+def _seal_rows(database: sqlite3.Connection) -> None:
+    """Make the tables of version 1, which had no digests, anew."""
+    rows = {
+        table: database.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY rowid").fetchall()  # noqa: S608
+        for table, names in {**_SEALED, "decision": ("id", *_SEALED["decision"])}.items()
+    }
+    database.execute("DROP VIEW standing")
+    for table in rows:
+        database.execute(f"DROP TABLE {table}")
+    _make(database)
+    for number, *values in rows["decision"]:
+        database.execute(
+            f"INSERT INTO decision (id, {', '.join(_SEALED['decision'])}, digest) "  # noqa: S608
+            f"VALUES (?{', ?' * len(values)}, ?)",
+            (number, *values, row_digest(*values)),
+        )
+    for values in rows["setting"]:
+        database.execute("INSERT INTO setting VALUES (?, ?, ?)", (*values, row_digest(*values)))
+
+
 def _write(database: sqlite3.Connection, event: Mapping[str, Any]) -> int:
     if not str(event["annotator"]).strip():
         raise UsageError("A decision needs the name of its annotator.")
     row = {"mask": None, "judged": None, "undoes": None, "at": _now(), **event}
+    values = [row[name] for name in _SEALED["decision"]]
     written = database.execute(
-        "INSERT INTO decision (path, verdict, mask, judged, annotator, at, token, undoes) "
-        "VALUES (:path, :verdict, :mask, :judged, :annotator, :at, :token, :undoes)",
-        row,
+        "INSERT INTO decision (path, verdict, mask, judged, annotator, at, token, undoes, digest) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [*values, row_digest(*values)],
     )
     return int(written.lastrowid or 0)
 

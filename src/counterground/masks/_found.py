@@ -117,7 +117,7 @@ class MaskSource:
 def read_mask(file: Path, size: tuple[int, int]) -> Found:
     """Read a mask's file: what is opaque if it has alpha, else what is white."""
     try:
-        image = load_photo(file, rgb=False).image
+        image = load_photo(file, rgb=False, whole=True).image
     except UnreadablePhoto as error:
         reason = "missing" if error.reason == "missing" else "unreadable"
         return Found(None, reason, f"{file.name}: {error.reason}")

@@ -151,7 +151,7 @@ def _made(making: _Making, description: dict[str, Any], *, overwrite: bool, show
         for row in making.rows():
             rows.append(row)
             bar.advance()
-    write_table(making.folder, pl.DataFrame(rows, schema=TABLE_SCHEMA))
+    write_table(making.folder, pl.DataFrame(rows, schema=TABLE_SCHEMA), description)
     return read_masks(making.folder)
 
 
@@ -187,7 +187,7 @@ def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> Non
         if _decides(before) == _decides(description):
             if before != description:  # until all masks are judged anew, none is
                 (folder / TABLE_FILE).unlink(missing_ok=True)
-            write_description(folder, description)
+                write_description(folder, description)
             return
         if not overwrite:
             raise UsageError(

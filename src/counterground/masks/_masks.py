@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import atomic_path, write_text
+from counterground.files import atomic_path, read_record, sealed_files, write_record
 from counterground.masks._decisions import standing
 from counterground.masks._review import after_review
 from counterground.photos import Benchmark
@@ -129,16 +129,18 @@ def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
     folder = Path(folder)
     if not is_masks_folder(folder):
         raise UsageError(f"{folder} is no folder of masks: it has no {DESCRIPTION_FILE}.")
-    if not (folder / TABLE_FILE).is_file():
+    description = read_description(folder)
+    sealed = sealed_files(folder / DESCRIPTION_FILE)
+    if not (folder / TABLE_FILE).is_file() or (sealed is not None and TABLE_FILE not in sealed):
         raise CounterGroundError(
             f"Making the masks in {folder} was interrupted: the same command continues from there."
         )
-    description = read_description(folder)
     try:
+        read_record(folder / DESCRIPTION_FILE)
         table = pl.read_csv(folder / TABLE_FILE, schema=TABLE_SCHEMA)
         notes = tuple(map(str, description["notes"]))
         str(description["source"])
-    except (OSError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise CounterGroundError(
             f"The masks in {folder} cannot be read ({error_message(error)}): make them again."
         ) from error
@@ -155,14 +157,14 @@ def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """Return the content of ``masks.json``.
+    """Return the content of ``masks.json``; the table that it seals is not looked at.
 
     Raises:
         CounterGroundError: it is damaged.
     """
     try:
-        content = json.loads((folder / DESCRIPTION_FILE).read_bytes())
-    except (OSError, ValueError) as error:
+        content = json.loads(read_record(folder / DESCRIPTION_FILE, beside=False))
+    except (OSError, ValueError, RecursionError) as error:
         raise CounterGroundError(
             f"{folder / DESCRIPTION_FILE} cannot be read ({error_message(error)}): choose another folder."
         ) from error
@@ -171,15 +173,16 @@ def read_description(folder: Path) -> dict[str, Any]:
     return content
 
 
-def write_description(folder: Path, description: Mapping[str, Any]) -> None:
+def write_description(folder: Path, description: Mapping[str, Any], beside: Sequence[Path] = ()) -> None:
     """Write ``masks.json``."""
     text = json.dumps(description, ensure_ascii=False, indent=1)
-    write_text(folder / DESCRIPTION_FILE, f"{text}\n")
+    write_record(folder / DESCRIPTION_FILE, text, beside)
 
 
-def write_table(folder: Path, table: pl.DataFrame) -> None:
-    """Write ``masks.csv``, which makes the masks complete."""
+def write_table(folder: Path, table: pl.DataFrame, description: Mapping[str, Any]) -> None:
+    """Write ``masks.csv``, and seal it in ``masks.json``, which makes the masks complete."""
     with atomic_path(folder / TABLE_FILE) as temporary:
         table.select(pl.col(name).cast(kind) for name, kind in TABLE_SCHEMA.items()).write_csv(
             temporary, float_precision=6
         )
+    write_description(folder, description, [folder / TABLE_FILE])

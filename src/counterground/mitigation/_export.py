@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ def write_head(mended: Mended, path: Path, about: dict[str, Any]) -> None:
     tensors = {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items() if a is not None}
     metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
     metadata["normalise"] = json.dumps(mended.normalise)
+    metadata["checksum"] = _checksum(tensors, metadata)
     write_bytes(path, safetensors.numpy.save(tensors, metadata))
 
 
@@ -52,6 +55,20 @@ def read_head(path: Path | str) -> Mended:
     try:
         with safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            return Mended(**arrays, normalise=json.loads(file.metadata()["normalise"]))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            metadata = file.metadata()
+        mended = Mended(**arrays, normalise=json.loads(metadata["normalise"]))
+        changed = metadata.pop("checksum", None) not in (None, _checksum(arrays, metadata))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CounterGroundError(f"{path} is no head that `counterground mitigate` wrote.") from error
+    if changed:
+        raise CounterGroundError(f"{path} is damaged: mitigate again.")
+    return mended
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """Return the SHA-256 of all that a head's file says; earlier files have none."""
+    digest = hashlib.sha256(json.dumps(dict(sorted(metadata.items()))).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

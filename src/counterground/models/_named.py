@@ -13,7 +13,7 @@ from typing import Any
 from counterground.errors import UsageError
 from counterground.models._base import Model
 from counterground.models._fingerprint import code_fingerprint, combine
-from counterground.models._paper import expand_specs
+from counterground.models.specs import expand_specs
 from counterground.privacy import shareable
 
 AnyModel = str | Model | Callable[[], Any] | tuple[Any, ...]

@@ -212,7 +212,12 @@ def photo_size(path: AnyPhoto) -> tuple[int, int]:
 
 
 def load_photo(
-    path: AnyPhoto, *, rgb: bool = True, expect_id: str | None = None, at_least: int | None = None
+    path: AnyPhoto,
+    *,
+    rgb: bool = True,
+    expect_id: str | None = None,
+    at_least: int | None = None,
+    whole: bool = False,
 ) -> LoadedPhoto:
     """Decode one photo fully; safe in threads.
 
@@ -227,6 +232,7 @@ def load_photo(
         expect_id: the ``photo_id`` of the manifest; other content is an error.
         at_least: a JPEG may be decoded at a half, a quarter or an eighth of its size, which is faster, as
             long as both sides keep so many pixels.
+        whole: compare the checksums of a PNG, which decoding does not: for masks, which have no ``photo_id``.
 
     Raises:
         UnreadablePhoto: missing, empty, changed, not an image, truncated, damaged, over 178 megapixels, or
@@ -240,6 +246,8 @@ def load_photo(
     path = Path(path)
     data = _read_bytes(path, expect_id)
     with _decoding(path):
+        if whole:
+            _open(path, BytesIO(data)).verify()
         image = _decode(path, data, at_least)
     photo = LoadedPhoto(image, converted=False, mode=image.mode)
     return photo.in_rgb(path) if rgb else photo

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Float,
@@ -29,16 +30,19 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    func,
     select,
 )
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import SchemaItem
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_message
+from counterground.files import database_damage, row_digest
 from counterground.pool._problems import database_problem
 from counterground.pool._schema import CANDIDATE_SCHEMA, CANDIDATE_STATES, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
 
 _APPLICATION = 0x43474E44  # "CGND": marks a pool, not another program's database
-_VERSION = 1
+_VERSION = 2  # version 1 had no digests
 _BUSY_MS = 30_000
 
 METADATA = MetaData()
@@ -49,19 +53,27 @@ def _columns(schema: dict[str, pl.DataType], *keys: str) -> list[Column[Any]]:
     return [Column(name, kinds[kind], primary_key=name in keys) for name, kind in schema.items()]
 
 
-PHOTO = Table("photo", METADATA, *_columns(PHOTO_SCHEMA, "path"), Index("photo_class", "class_name"))
-CANDIDATE = Table(
+def _sealed(name: str, columns: Sequence[Column[Any]], *more: SchemaItem) -> Table:
+    """Return a table whose rows carry a digest of their values, but for an id that the database gives."""
+    sealed = [column.key for column in columns if column.name != "id"]
+
+    def digest(context: Any) -> str:
+        given = context.get_current_parameters()
+        return row_digest(*(given.get(key) for key in sealed))
+
+    return Table(name, METADATA, *columns, Column("digest", String, default=digest), *more)
+
+
+PHOTO = _sealed("photo", _columns(PHOTO_SCHEMA, "path"), Index("photo_class", "class_name"))
+CANDIDATE = _sealed(
     "candidate",
-    METADATA,
-    *_columns(CANDIDATE_SCHEMA, "key", "class_name"),
+    _columns(CANDIDATE_SCHEMA, "key", "class_name"),
     CheckConstraint(f"status IN {CANDIDATE_STATES}"),
     Index("candidate_order", "class_name", "position"),
 )
-SIGNAL = Table("signal", METADATA, *_columns(SIGNAL_SCHEMA), Index("signal_path", "path"))
-SETTINGS_TABLE = Table("setting", METADATA, Column("name", String, primary_key=True), Column("value", String))
-DECISION = Table(
-    "decision",
-    METADATA,
+SIGNAL = _sealed("signal", _columns(SIGNAL_SCHEMA), Index("signal_path", "path"))
+SETTINGS_TABLE = _sealed("setting", [Column("name", String, primary_key=True), Column("value", String)])
+DECISION_COLUMNS: list[Column[Any]] = [
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("path", ForeignKey("photo.path"), nullable=False),
     Column("annotator", String, nullable=False),
@@ -73,6 +85,10 @@ DECISION = Table(
     Column("at", String, nullable=False),
     Column("token", String, nullable=False, unique=True),
     Column("undoes", ForeignKey("decision.id"), unique=True),
+]
+DECISION = _sealed(
+    "decision",
+    DECISION_COLUMNS,
     Index("decision_photo", "task", "path", "annotator"),
     Index("decision_annotator", "annotator", "task", "id"),
 )
@@ -91,6 +107,17 @@ _TRIGGERS = {
 }
 
 
+_SEALED = {
+    table.name: [column.name for column in table.columns if column.name not in ("id", "digest")]
+    for table in (PHOTO, CANDIDATE, SIGNAL, SETTINGS_TABLE, DECISION)
+}
+
+
+def digest_of(table: Table) -> ColumnElement[str]:
+    """Return the digest of the values that a row of a table has now."""
+    return func.row_digest(*(column for column in table.columns if column.name in _SEALED[table.name]))
+
+
 class DamagedError(Exception):
     """A value that no pool writes; what was found is the message."""
 
@@ -104,6 +131,8 @@ def database_errors(path: Path) -> Iterator[None]:
         raise CounterGroundError(
             f"{path} was changed by something else: {error}. Put a copy of the file in its place."
         ) from error
+    except UnicodeDecodeError as error:
+        raise CounterGroundError(f"{path}: it is damaged. Put a copy of the file in its place.") from error
     except DBAPIError as error:
         problem = database_problem(error.orig)
         if problem is None:
@@ -123,12 +152,17 @@ def open_database(path: Path, *, create: bool) -> Engine:
         sqlalchemy.exc.DatabaseError: it is none, is damaged, or cannot be written.
     """
     writable = create or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
-    engine = _engine(path) if writable else _engine_of_copy(path)
-    event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
+    engine, filling = (_engine(path),) * 2 if writable else _engines_of_copy(path)
     try:
-        with engine.connect().execution_options(writes=create) as connection, connection.begin():
-            _make_or_check(connection, path, create=create)
+        with _transaction(engine, writes=create) as connection, _only_damage():
+            version = _make_or_check(connection, path, create=create)
+        if version == 1:
+            with _transaction(filling, writes=True) as connection:
+                _seal_rows(connection)
+        if not writable:
+            filling.dispose()
+        with _transaction(engine, writes=False) as connection, _only_damage():
+            _check_rows(connection)
         if writable:  # in no transaction, and only now that the file is ours
             with closing(engine.raw_connection()) as raw:
                 raw.cursor().execute("PRAGMA journal_mode = WAL").close()
@@ -140,11 +174,17 @@ def open_database(path: Path, *, create: bool) -> Engine:
 
 def _engine(path: Path, options: str = "") -> Engine:
     address = f"sqlite:///file:{quote(str(path))}?uri=true&{options}" if options else f"sqlite:///{path}"
-    return create_engine(address, connect_args={"timeout": _BUSY_MS / 1000})
+    engine = create_engine(address, connect_args={"timeout": _BUSY_MS / 1000})
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    return engine
 
 
-def _engine_of_copy(path: Path) -> Engine:
-    """Return an engine that reads a copy of the database and of its log; the copy goes with the engine."""
+def _engines_of_copy(path: Path) -> tuple[Engine, Engine]:
+    """Return an engine that reads a copy of the database and of its log, and one that may change it.
+
+    The copy goes with the first.
+    """
     folder = tempfile.TemporaryDirectory(prefix="counterground-")
     try:
         for name in (path.name, f"{path.name}-wal"):
@@ -155,12 +195,31 @@ def _engine_of_copy(path: Path) -> Engine:
         raise CounterGroundError(
             f"{path} cannot be read, or copied to {folder.name}: {error.strerror or error}."
         ) from error
-    engine = _engine(Path(folder.name, path.name), "mode=ro")
+    copy = Path(folder.name, path.name)
+    engine = _engine(copy, "mode=ro")
     weakref.finalize(engine, folder.cleanup)
-    return engine
+    return engine, _engine(copy)
 
 
-def _make_or_check(connection: Connection, path: Path, *, create: bool) -> None:
+@contextmanager
+def _transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
+    with engine.connect().execution_options(writes=writes) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def _only_damage() -> Iterator[None]:
+    """Errors that a check of a sound database never has mean that it is none, whatever SQLite calls them."""
+    try:
+        yield
+    except DBAPIError as error:
+        if database_problem(error.orig) is not None:
+            raise
+        raise DamagedError(error_message(error.orig or error)) from error
+
+
+def _make_or_check(connection: Connection, path: Path, *, create: bool) -> int:
+    """Make the tables, or check those that are there; return their version."""
     application, version = (
         connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
         for name in ("application_id", "user_version")
@@ -168,14 +227,15 @@ def _make_or_check(connection: Connection, path: Path, *, create: bool) -> None:
     empty = not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
     if empty and create:
         _make(connection)
-    elif application != _APPLICATION:
+        return _VERSION
+    if application != _APPLICATION:
         raise CounterGroundError(f"{path} is not the database of a pool: name another folder.")
-    elif version != _VERSION:
+    if version not in (1, _VERSION):
         raise CounterGroundError(
             f"{path} has version {version}, and this CounterGround reads version {_VERSION}: upgrade it."
         )
-    else:
-        _check_tables(connection)
+    _check_tables(connection, ("digest",) if version == 1 else ())
+    return int(version)
 
 
 def _make(connection: Connection) -> None:
@@ -186,7 +246,32 @@ def _make(connection: Connection) -> None:
     connection.exec_driver_sql(f"PRAGMA user_version = {_VERSION}")
 
 
-def _check_tables(connection: Connection) -> None:
+def _seal_rows(connection: Connection) -> None:
+    """Give the rows of version 1 their digests, unless another process has done so meanwhile."""
+    if connection.exec_driver_sql("PRAGMA user_version").scalar_one() == _VERSION:
+        return
+    if damage := database_damage(lambda query: connection.exec_driver_sql(query).fetchall(), {}):
+        raise DamagedError(damage)
+    if connection.exec_driver_sql("SELECT 1 FROM pragma_table_info('photo') WHERE name = 'digest'").all():
+        raise DamagedError("its version is not as it was made")
+    connection.exec_driver_sql("DROP TRIGGER decision_no_update")
+    for table, columns in _SEALED.items():
+        names = ", ".join(f'"{name}"' for name in columns)
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN digest VARCHAR")
+        connection.exec_driver_sql(f"UPDATE {table} SET digest = row_digest({names})")  # noqa: S608 - constants
+    connection.exec_driver_sql(_TRIGGERS["decision_no_update"])
+    connection.exec_driver_sql(f"PRAGMA user_version = {_VERSION}")
+
+
+def _check_rows(connection: Connection) -> None:
+    """Refuse a database in which a byte has changed: in its structure, in a row, or among the decisions."""
+    damage = database_damage(lambda query: connection.exec_driver_sql(query).fetchall(), _SEALED)
+    last, count = connection.exec_driver_sql("SELECT coalesce(max(id), 0), count(*) FROM decision").one()
+    if damage or last != count:
+        raise DamagedError(damage or "decisions are missing")
+
+
+def _check_tables(connection: Connection, not_yet: Collection[str] = ()) -> None:
     """Refuse tables without our columns, views, and triggers other than ours, which might undo decisions."""
     found = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE type <> 'index'")
     rows = [tuple(row) for row in found if not str(row[1]).startswith("sqlite_")]
@@ -199,16 +284,19 @@ def _check_tables(connection: Connection) -> None:
     )
     there = {tuple(row) for row in columns}
     for table in METADATA.tables.values():
-        if missing := [one.name for one in table.columns if (table.name, one.name) not in there]:
+        wanted_columns = [one.name for one in table.columns if one.name not in not_yet]
+        if missing := [name for name in wanted_columns if (table.name, name) not in there]:
             raise DamagedError(f"its table {table.name} has no column {missing[0]!r}")
 
 
 def _on_connect(raw: Any, _record: Any) -> None:
     raw.isolation_level = None  # transactions begin where _on_begin says, not where the driver guesses
+    raw.create_function("row_digest", -1, row_digest, deterministic=True)
     for pragma in (
         "synchronous = FULL",  # a decision survives a power cut
         "foreign_keys = ON",
         "trusted_schema = OFF",  # views and triggers of a stranger's file may call nothing unsafe
+        "wal_autocheckpoint = 1",  # SQLite drops what follows a damaged byte of the log: it holds one commit
     ):
         raw.execute(f"PRAGMA {pragma}").close()
 

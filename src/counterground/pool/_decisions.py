@@ -12,7 +12,14 @@ import polars as pl
 from sqlalchemy import ColumnElement, Connection, insert, literal_column, select
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.pool._database import DECISION, PHOTO, DamagedError, as_frame, read_setting
+from counterground.pool._database import (
+    DECISION,
+    DECISION_COLUMNS,
+    PHOTO,
+    DamagedError,
+    as_frame,
+    read_setting,
+)
 from counterground.pool._schema import BACKGROUND_LABELS, DECISION_SCHEMA, KEEP, LATER, REVIEW_LABELS, TASKS
 from counterground.pool._verdicts import UNDONE, check_labels_of_decisions
 
@@ -76,7 +83,7 @@ def undo_decision(
 def all_decisions(connection: Connection) -> pl.DataFrame:
     """Return every event, oldest first, as ``DECISION_SCHEMA``."""
     check_labels_of_decisions(connection)
-    query = select(*DECISION.c, _IS_UNDONE.label("undone")).order_by(DECISION.c.id)
+    query = select(*DECISION_COLUMNS, _IS_UNDONE.label("undone")).order_by(DECISION.c.id)
     rows = [_row(row) | {"undone": bool(row.undone)} for row in connection.execute(query)]
     return as_frame([tuple(row[name] for name in DECISION_SCHEMA) for row in rows], DECISION_SCHEMA)
 
@@ -126,7 +133,7 @@ def _to_undo(
     connection: Connection, annotator: str, task: str, of: str | int | None, token: str | None
 ) -> dict[str, Any] | None:
     """Return the row of the decision to take back; None where there is none and ``of`` names none."""
-    query = select(*DECISION.c, _IS_UNDONE.label("undone")).where(
+    query = select(*DECISION_COLUMNS, _IS_UNDONE.label("undone")).where(
         DECISION.c.task == task, DECISION.c.undoes.is_(None)
     )
     sent_before = None
@@ -152,5 +159,5 @@ def _to_undo(
 
 
 def _row(row: Any) -> dict[str, Any]:
-    values = {column.key: row[place] for place, column in enumerate(DECISION.c)}
+    values = {column.key: row[place] for place, column in enumerate(DECISION_COLUMNS)}
     return values | {"labels": json.loads(values["labels"])}

@@ -26,6 +26,7 @@ from counterground.pool._database import (
     DamagedError,
     as_frame,
     database_errors,
+    digest_of,
     kind_problem,
     open_database,
     read_setting,
@@ -151,16 +152,19 @@ class Pool:
         """Set ``(key, class_name, status, reason)`` of candidates; all but "wanted" count as a try."""
         if not rows:
             return
-        statement = (
-            update(CANDIDATE)
-            .where(CANDIDATE.c.key == bindparam("k"), CANDIDATE.c.class_name == bindparam("c"))
-            .values(status=bindparam("s"), reason=bindparam("r"), tries=CANDIDATE.c.tries + bindparam("t"))
+        same = update(CANDIDATE).where(
+            CANDIDATE.c.key == bindparam("k"), CANDIDATE.c.class_name == bindparam("c")
         )
+        mark = same.values(
+            status=bindparam("s"), reason=bindparam("r"), tries=CANDIDATE.c.tries + bindparam("t")
+        )
+        seal = same.values(digest=digest_of(CANDIDATE))
         with self.connect() as connection:
             for key, class_name, status, reason in rows:
                 values = {"k": key, "c": class_name, "s": status, "r": reason, "t": int(status != "wanted")}
-                if not connection.execute(statement, values).rowcount:
+                if not connection.execute(mark, values).rowcount:
                     raise CounterGroundError(f"The pool has no candidate {key!r} of class {class_name!r}.")
+                connection.execute(seal, {"k": key, "c": class_name})
 
     # Decisions
 
@@ -280,10 +284,9 @@ class Pool:
         """Keep a setting."""
         row = {"name": name, "value": json.dumps(value, ensure_ascii=False)}
         statement = insert(SETTINGS_TABLE).values(row)
+        changed = {"value": statement.excluded.value, "digest": statement.excluded.digest}
         with self.connect() as connection:
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["name"], set_={"value": row["value"]})
-            )
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
 
     def background_labels(self) -> list[str]:
         """Return the labels of backgrounds: the paper's, unless the pool has its own."""

@@ -13,9 +13,12 @@ import polars as pl
 from pydantic import ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.files import read_record, sealed_files
 from counterground.metrics import (
     DROP,
+    KEYS,
     PHOTO_COLUMNS,
+    SALIENCY_SCHEMA,
     SCORES_SCHEMA,
     Answers,
     Confidence,
@@ -25,6 +28,7 @@ from counterground.metrics import (
     by_key,
     check_columns,
     read_answers,
+    saliency_shares,
     score_adjusted,
     score_by,
     score_contrast,
@@ -32,7 +36,8 @@ from counterground.metrics import (
     swap_effects,
 )
 from counterground.privacy import shareable
-from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
+from counterground.results._checks import check_predictions
+from counterground.results._schema import PREDICTIONS_SCHEMA, SALIENCY_FILE, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
 from counterground.text import counted
@@ -157,17 +162,35 @@ class Run:
     def effects(self, *, by_class: bool = True) -> pl.DataFrame:
         """Return `metrics.swap_effects`, with the kind of interval that the run needs.
 
+        Where the run has attributions, `metrics.saliency_shares` follow.
+
         Raises:
             UsageError: the run is not of composites.
         """
         with _reading(self.path):
-            return swap_effects(
-                self.rows,
-                design=self.design,
-                chance=self.info.label_space.chance,
-                by_class=by_class,
-                confidence=Confidence(anytime=self.could_stop),
+            sure = Confidence(anytime=self.could_stop)
+            chance = self.info.label_space.chance
+            found = swap_effects(
+                self.rows, design=self.design, chance=chance, by_class=by_class, confidence=sure
             )
+            if self.saliency is None:
+                return found
+            keys = self.rows.select(KEYS).unique(maintain_order=True).collect()
+            shares = saliency_shares(self.saliency, keys, by_class=by_class, confidence=sure)
+        order = keys.with_row_index("place")
+        rows = pl.concat([found, shares]).join(
+            order, on=KEYS, how="left", nulls_equal=True, maintain_order="left"
+        )
+        return rows.sort("place", maintain_order=True).drop("place")
+
+    @cached_property
+    def saliency(self) -> pl.DataFrame | None:
+        """The attributions of the run (``metrics.SALIENCY_SCHEMA``); None where it has none."""
+        file = self.path / SALIENCY_FILE
+        if not file.is_file():
+            return None
+        with _reading(self.path):
+            return pl.read_csv(file, schema=SALIENCY_SCHEMA)
 
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""
@@ -192,10 +215,13 @@ def _reading(folder: Path) -> Iterator[None]:
 
 
 def open_run(path: Path | str) -> Run:
-    """Read a run folder; scores that lack what was added since are made again from the predictions.
+    """Read a run folder and check that its tables are as they were written.
+
+    A run without a seal, as earlier versions wrote it or others do, is checked value by value, and its scores
+    are made again from the predictions.
 
     Raises:
-        CounterGroundError: the folder holds no run, an empty or a damaged one.
+        CounterGroundError: the folder holds no run, an empty, a changed or a contradictory one.
     """
     folder = Path(path)
     if folder.is_file():
@@ -205,14 +231,14 @@ def open_run(path: Path | str) -> Run:
             f"{folder} is not a run folder (run.json is missing). Make one with `counterground evaluate`."
         )
     with _reading(folder):
-        info = RunInfo.model_validate_json((folder / "run.json").read_bytes())
+        info = RunInfo.model_validate_json(read_record(folder / "run.json"))
+        sealed = sealed_files(folder / "run.json") is not None
         rows = pl.scan_parquet(folder / "predictions.parquet", glob=False)
         scores = pl.read_parquet(folder / "scores.parquet", glob=False)
         columns = rows.collect_schema().names()
         columns = [name for name in columns if name not in attributes(rows.collect_schema())]
-        if scores.columns == _FIRST_SCORES and columns == list(PREDICTIONS_SCHEMA):
-            scores = score_predictions(rows, design=info.benchmark.scored)
-    if difference := _other_columns({"predictions.parquet": columns, "scores.parquet": scores.columns}):
+    kept = list(SCORES_SCHEMA) if scores.columns == _FIRST_SCORES else scores.columns
+    if difference := _other_columns({"predictions.parquet": columns, "scores.parquet": kept}):
         raise CounterGroundError(
             f"The run in {folder} was written by another version of CounterGround "
             f"({info.counterground_version}: {difference}). Evaluate again into a new folder, or with "
@@ -224,6 +250,11 @@ def open_run(path: Path | str) -> Run:
         raise CounterGroundError(
             f"{obstacle} Delete the folder and evaluate again; stored features make that quick."
         )
+    if not sealed:
+        with _reading(folder):
+            check_predictions(info, rows)
+            sure = Confidence(anytime=info.stopping is not None)
+            scores = score_predictions(rows, confidence=sure, design=info.benchmark.scored)
     return Run(folder, info, rows, scores)
 
 

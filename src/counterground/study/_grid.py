@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterground.errors import CounterGroundError
-from counterground.files import write_text
+from counterground.files import check_writable, read_record, warn_damaged, write_record
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -30,7 +30,7 @@ def run_grid(
     gpus: Sequence[str] = (),
     show_progress: bool = False,
 ) -> None:
-    """Train the cells that have no file of figures yet, and write one for each.
+    """Train the cells that have no file of figures yet, or a damaged one, and write one for each.
 
     Every training runs on one thread, so that its figures do not depend on ``jobs``. With one job they run in
     this process, otherwise in ``jobs`` processes, which take the GPUs in turns and end with this one.
@@ -45,7 +45,9 @@ def run_grid(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
-    missing = {cell: file for cell, file in files.items() if not file.is_file()}
+    for folder in {file.parent for file in files.values()}:
+        check_writable(folder)
+    missing = {cell: file for cell, file in files.items() if not _is_whole(file)}
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not show_progress) as bar:
         task = bar.add_task("Trainings", total=len(files), completed=len(files) - len(missing))
@@ -60,10 +62,22 @@ def read_figures(file: Path, names: Sequence[str]) -> dict[str, Any]:
         CounterGroundError: the file is damaged, or lacks one of the names.
     """
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(read_record(file))
         return dict(found) | {name: float(found[name]) for name in names}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CounterGroundError(f"{file} is damaged: delete it and run the study again.") from error
+
+
+def _is_whole(file: Path) -> bool:
+    """Say whether a cell has figures; of damaged ones it warns."""
+    if not file.is_file():
+        return False
+    try:
+        json.loads(read_record(file))
+    except (OSError, ValueError, RecursionError):
+        warn_damaged(file)
+        return False
+    return True
 
 
 def visible_gpus() -> list[str]:
@@ -100,7 +114,7 @@ def _train_all(
 
 def _train_one(train: Train[Cell], cell: Cell, file: Path) -> None:
     checkpoint = file.with_suffix(".safetensors")
-    write_text(file, json.dumps(train(cell, checkpoint)) + "\n")
+    write_record(file, json.dumps(train(cell, checkpoint)))
     checkpoint.unlink(missing_ok=True)
 
 

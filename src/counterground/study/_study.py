@@ -19,7 +19,14 @@ import polars as pl
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError, needs_extra
-from counterground.files import check_only, check_writable, write_bytes, write_parquet, write_text
+from counterground.files import (
+    check_only,
+    check_writable,
+    write_bytes,
+    write_parquet,
+    write_record,
+    write_text,
+)
 from counterground.privacy import shareable
 from counterground.results import Cell, Column, Table
 
@@ -109,7 +116,8 @@ def write_study(study: Study, out: Path, *, seconds: float) -> Path:
         "libraries": {name: version(name) for name in ("matplotlib", "numpy", "polars", "scipy", "torch")},
         "seconds": round(seconds, 1),
     }
-    write_text(out / "run.json", json.dumps(shareable(record), indent=2, ensure_ascii=False) + "\n")
+    beside = [out / f"{stem}.parquet" for stem in study.results]
+    write_record(out / "run.json", json.dumps(shareable(record), indent=2, ensure_ascii=False), beside)
     return page
 
 

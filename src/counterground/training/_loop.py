@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import write_bytes
+from counterground.files import read_checked, write_checked
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -43,33 +43,29 @@ def save_checkpoint(
         for name, value in state.items():
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).contiguous()
     tensors["losses"] = torch.tensor(checkpoint.losses, dtype=torch.float64)
-    write_bytes(path, save(tensors, metadata={"identity": checkpoint.identity}))
+    tensors["identity"] = torch.tensor(list(checkpoint.identity.encode()), dtype=torch.uint8)
+    write_checked(path, save(tensors))
 
 
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str
-) -> Checkpoint:
-    """Load ``path`` into ``model`` and ``optimizer``, in place.
+) -> Checkpoint | None:
+    """Load ``path`` into ``model`` and ``optimizer``, in place; None where it is absent, or damaged.
 
     Raises:
         UsageError: the checkpoint belongs to a run of another identity.
-        CounterGroundError: the file cannot be read.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load
 
-    try:
-        with safe_open(path, "pt") as stored:
-            found = (stored.metadata() or {}).get("identity", "")
-            if found != identity:
-                raise UsageError(
-                    f"{path} belongs to another run ({found or 'unnamed'}, not {identity or 'unnamed'}); "
-                    "delete it or choose another folder."
-                )
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise CounterGroundError(
-            f"Cannot read checkpoint {path}: {error}. Delete it to start again."
-        ) from error
+    if (kept := read_checked(path)) is None:
+        return None
+    tensors = load(kept)
+    found = bytes(tensors["identity"].tolist()).decode()
+    if found != identity:
+        raise UsageError(
+            f"{path} belongs to another run ({found or 'unnamed'}, not {identity or 'unnamed'}); "
+            "delete it or choose another folder."
+        )
     model.load_state_dict(
         {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     )
@@ -149,7 +145,8 @@ def train(
         loss: model and batch -> scalar.
         schedule: optimiser and learning rates.
         seed: of the randomness inside the model (dropout).
-        checkpoint: file to resume from and to write to, at the end too; None keeps nothing.
+        checkpoint: file to resume from and to write to, at the end too; None keeps nothing. From a damaged
+            one nothing is resumed: it is written anew.
         checkpoint_every: steps between checkpoints.
         identity: what makes the run itself (data, seed); a checkpoint of another identity is refused.
         on_step: called with the number of steps done and the last loss, after a checkpoint that falls due.
@@ -157,12 +154,12 @@ def train(
 
     Raises:
         UsageError: ``checkpoint`` belongs to another run.
-        CounterGroundError: the checkpoint cannot be read or written, or the loss is no longer finite.
+        CounterGroundError: the checkpoint cannot be written, or the loss is no longer finite.
     """
     optimizer = _optimizer(model, schedule)
     losses: list[float] = []
-    if checkpoint is not None and checkpoint.exists():
-        losses = load_checkpoint(checkpoint, model, optimizer, identity).losses
+    if checkpoint is not None and (kept := load_checkpoint(checkpoint, model, optimizer, identity)):
+        losses = kept.losses
     model.train()
     smoothed: float | None = None
     with progress_bar(progress or "", "steps", shown=progress is not None, keep=True) as bar:

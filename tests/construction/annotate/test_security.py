@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-import sqlite3
 import uuid
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 import segno
 from PIL import Image
 from raw_client import RawClient
+from resealed import change_pool
 
 # Files that no pool takes in are put into this function directly.
 from counterground.construction.annotate._app import picture
@@ -201,17 +201,17 @@ def test_a_strangers_pool_reaches_no_file_outside(pool, serve, tmp_path):
     secret.write_bytes(b"\x89PNG\r\n\x1a\n secret")
     (pool.files / "link.png").symlink_to(secret)
     (pool.files / "out").symlink_to(tmp_path)
-    database = sqlite3.connect(pool.root / "decisions.sqlite")
-    for path in (
+    paths = (
         "../../etc/passwd",
         "/etc/passwd",
         "files/../../secret.png",
         "files/link.png",
         "files/out/secret.png",
-    ):
-        database.execute("INSERT INTO photo (path, photo_id, class_name) VALUES (?, 'aa', 'x')", [path])
-    database.commit()
-    database.close()
+    )
+    change_pool(
+        pool.root / "decisions.sqlite",
+        *(f"INSERT INTO photo (path, photo_id, class_name) VALUES ('{path}', 'aa', 'x')" for path in paths),
+    )
     client = Client(serve(pool))
     client.enter(client.server.links["ann"])
     for row in range(9, 14):

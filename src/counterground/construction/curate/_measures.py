@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, needs_extra
-from counterground.files import cache_dir, write_parquet
+from counterground.files import cache_dir, read_checked, write_checked
 from counterground.inference import map_blocks
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.pool import Pool
@@ -127,7 +128,7 @@ def _tile_sums(values: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 # Measures of another version are never read: increase it whenever a figure would change.
-_VERSION = 1
+_VERSION = 2
 
 MEASURE_SCHEMA: dict[str, pl.DataType] = {
     "photo_id": pl.String(),
@@ -156,15 +157,10 @@ class MeasureStore:
 
     def read(self) -> pl.DataFrame:
         """Return all there is, as ``MEASURE_SCHEMA``; a damaged file counts as absent."""
-        shards = [pl.DataFrame(schema=MEASURE_SCHEMA)]
-        for path in sorted(self.folder.glob("[!.]*.parquet")):
-            try:
-                shard = pl.read_parquet(path)
-            except (OSError, pl.exceptions.PolarsError):
-                continue
-            if dict(shard.schema) == MEASURE_SCHEMA:
-                shards.append(shard)
-        return pl.concat(shards).unique("photo_id", keep="first", maintain_order=True)
+        shards = map(read_checked, sorted(self.folder.glob("[!.]*.measures")))
+        whole = [pl.read_ipc(shard) for shard in shards if shard is not None]
+        found = pl.concat([pl.DataFrame(schema=MEASURE_SCHEMA), *whole])
+        return found.unique("photo_id", keep="first", maintain_order=True)
 
     def put(self, measures: Mapping[str, PixelMeasures]) -> None:
         """Keep measures by ``photo_id``."""
@@ -172,8 +168,9 @@ class MeasureStore:
             return
         rows: Sequence[tuple[object, ...]] = [(photo, *values) for photo, values in measures.items()]
         name = hashlib.sha256("\n".join(sorted(measures)).encode()).hexdigest()[:32]
-        frame = pl.DataFrame(rows, schema=MEASURE_SCHEMA, orient="row")
-        write_parquet(self.folder / f"{name}.parquet", frame)
+        file = BytesIO()
+        pl.DataFrame(rows, schema=MEASURE_SCHEMA, orient="row").write_ipc(file)
+        write_checked(self.folder / f"{name}.measures", file.getvalue())
 
 
 # Photos that are decoded again, at most, after a kill.

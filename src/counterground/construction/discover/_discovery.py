@@ -13,7 +13,7 @@ import polars as pl
 
 from counterground.construction.discover._finding import ByChance, Finding
 from counterground.errors import CounterGroundError
-from counterground.files import write_parquet, write_text
+from counterground.files import read_record, write_parquet, write_record
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 from counterground.results import (
     NOTHING,
@@ -154,7 +154,8 @@ def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -
             for name, value in figures.items()
         },
     }
-    write_text(out / _RECORD, json.dumps(record, indent=2) + "\n")
+    beside = [out / "cells.parquet", out / "pairs.parquet"]
+    write_record(out / _RECORD, json.dumps(record, indent=2), beside)
 
 
 def read_discovery(folder: Path) -> Discovery | None:
@@ -166,7 +167,7 @@ def read_discovery(folder: Path) -> Discovery | None:
     if not (folder / _RECORD).is_file():
         return None
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        record = json.loads(read_record(folder / _RECORD))
         pairs = pl.read_parquet(folder / "pairs.parquet")
         if "chosen_by_chance" not in record:
             record |= _before_chance(record)
@@ -205,7 +206,7 @@ def _before_chance(record: dict[str, Any]) -> dict[str, Any]:
 def asked_before(folder: Path) -> dict[str, object] | None:
     """Return the record of a discovery, empty where it cannot be read; None where there is none."""
     try:
-        found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        found = json.loads(read_record(folder / _RECORD))
     except FileNotFoundError:
         return None
     except (OSError, ValueError):

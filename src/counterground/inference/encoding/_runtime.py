@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterground.errors import CounterGroundError, UsageError, error_message, install_command
-from counterground.files import cache_dir, write_text
+from counterground.files import cache_dir, read_checked, write_checked
 from counterground.inference.encoding._decode import prepare_blocks
 from counterground.inference.encoding._encode import encode_fn
 from counterground.photos import Benchmark
@@ -97,7 +97,7 @@ def choose_runtime(
     if runtimes:
         trial = _Trial(model, benchmark, batch_size, automatic=wanted == "auto")
         key = _key(model, wanted, *runtimes, str(batch_size))
-        choice = _remembered_or_measured(trial, runtimes, cache_dir() / "runtimes" / f"{key}.json")
+        choice = _remembered_or_measured(trial, runtimes, cache_dir() / "runtimes" / f"{key}.choice")
     if wanted in _NEEDS and choice.runtime is None:
         why = [each.refused for each in choice.measured.values() if each.refused]
         raise CounterGroundError(
@@ -137,17 +137,16 @@ def _remembered_or_measured(trial: _Trial, runtimes: Mapping[str, Runtime], path
     if not some:
         return _Choice()
     choice = trial.choose(runtimes, some)
-    write_text(path, json.dumps(asdict(choice)) + "\n")
+    write_checked(path, json.dumps(asdict(choice)).encode())
     return choice
 
 
 def _read(path: Path) -> _Choice | None:
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-        measured = {name: _Measured(**each) for name, each in read["measured"].items()}
-        return _Choice(read["runtime"], read["photos"], measured)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not there, or damaged
+    if (kept := read_checked(path)) is None:
         return None
+    read = json.loads(kept)
+    measured = {name: _Measured(**each) for name, each in read["measured"].items()}
+    return _Choice(read["runtime"], read["photos"], measured)
 
 
 class _Trial:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import cache_dir, write_bytes
+from counterground.files import cache_dir, warn_damaged, write_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -73,16 +73,21 @@ class CropStore:
 
         if not self._limit:
             return None
+        path = self._path(geometry, photo_ids)
         try:
-            with safe_open(self._path(geometry, photo_ids), "pt") as file:
+            with safe_open(path, "pt") as file:
                 about, crops = json.loads(file.metadata()["about"]), file.get_tensor("crops")
-            if about["checksum"] != _checksum(crops, about["photos"]):
-                return None
-            pairs = zip(crops, about["photos"], strict=True)
-            found = [Decoded(crop if note["reason"] is None else None, **note) for crop, note in pairs]
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            if about["checksum"] == _checksum(crops, about["photos"]):
+                pairs = zip(crops, about["photos"], strict=True)
+                found = [Decoded(crop if note["reason"] is None else None, **note) for crop, note in pairs]
+                if len(found) == len(photo_ids):
+                    return found
+        except FileNotFoundError:
             return None
-        return found if len(found) == len(photo_ids) else None
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            pass
+        warn_damaged(path)
+        return None
 
     def put(self, geometry: str, photo_ids: Sequence[str], photos: Sequence[Decoded]) -> None:
         """Keep the crops of a block, unless there is no room or a photo may be readable the next time."""

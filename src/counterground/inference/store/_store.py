@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from counterground.files import write_bytes, write_text
+from counterground.files import warn_damaged, write_bytes, write_text
 from counterground.inference.store._shared import SharedFolder
 
 _LAYOUT = "2: one file per block, with a checksum"
@@ -238,9 +238,14 @@ def read_shard(path: Path) -> _Shard | None:
     """Map a shard into memory and verify its checksum; None where it is absent or damaged."""
     try:
         with path.open("rb") as file:
-            return _parsed(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError):  # an empty file cannot be mapped
+            shard = _parsed(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError:
         return None
+    except ValueError:  # an empty file cannot be mapped
+        shard = None
+    if shard is None:
+        warn_damaged(path)
+    return shard
 
 
 def stored_photos(folder: Path) -> int:

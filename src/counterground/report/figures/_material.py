@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_message
+from counterground.files import read_record
 from counterground.report._words import DROP_WORDS, Words
 
 if TYPE_CHECKING:
@@ -110,9 +111,11 @@ def read_study(folder: Path) -> StudyResults:
             "folder as --out, again where it was stopped."
         )
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CounterGroundError(f"{record} is damaged: run the study again.") from error
+        content = json.loads(read_record(record))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CounterGroundError(
+            f"The study in {folder} is damaged ({error_message(error)}): run it again into another folder."
+        ) from error
     name = content.get("study") if isinstance(content, dict) else None
     if name not in _TABLES:
         raise CounterGroundError(

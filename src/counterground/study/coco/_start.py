@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterground.errors import CounterGroundError, UsageError
-from counterground.files import write_bytes
+from counterground.errors import UsageError
+from counterground.files import read_checked, write_checked
 from counterground.study.coco._objects import COLORS, Array, Objects, caption_obj, caption_objbkg, on_color
 from counterground.training import Schedule, train
 
@@ -83,10 +83,7 @@ def small_start(objects: Objects, seed: int, folder: Path) -> Start:
 
     It is short: a few passes teach it what the groups are called and look like, not to know each animal by
     heart, after which no loss would be left for a colour to lower. It sees no photo of the other parts. What
-    was trained is kept in ``folder`` and taken from there.
-
-    Raises:
-        CounterGroundError: the file in ``folder`` is damaged.
+    was trained is kept in ``folder`` and taken from there; a damaged file is made again.
     """
     import torch
     from open_clip.model import CLIP
@@ -100,10 +97,10 @@ def small_start(objects: Objects, seed: int, folder: Path) -> Start:
     preprocess = image_transform_v2(PreprocessCfg(**_SMALL_PREPROCESS), is_train=False)
     identity = f"small CLIP, seed {seed}, {_digest(objects)}, {_SMALL_CFG}, {_PRETRAINING}"
     file = folder / f"small-{seed}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}.safetensors"
-    if not file.is_file():
+    if not _read(model, file):
         _pretrain(model, objects, tokenize, seed)
         _write(model, file)
-    _read(model, file)
+        _read(model, file)
     start = Start(SMALL, identity, model, preprocess, tokenize, int(_SMALL_CFG["embed_dim"]))
     model.eval().requires_grad_(requires_grad=False)
     return start
@@ -164,17 +161,17 @@ def _normalised(photos: Array) -> torch.Tensor:
 def _write(model: Any, file: Path) -> None:
     from safetensors.torch import save
 
-    write_bytes(file, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
+    write_checked(file, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
 
 
-def _read(model: Any, file: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _read(model: Any, file: Path) -> bool:
+    """Load what was trained into the model; False where it is absent or damaged."""
+    from safetensors.torch import load
 
-    try:
-        model.load_state_dict(load_file(file))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise CounterGroundError(f"{file} is damaged: delete it and run the study again.") from error
+    if (kept := read_checked(file)) is None:
+        return False
+    model.load_state_dict(load(kept))
+    return True
 
 
 def photos_tensor(start: Start, pixels: Array, rows: Sequence[int] | Array) -> torch.Tensor:

@@ -23,6 +23,7 @@ from counterground.construction.ingest.collect._listing import (
 from counterground.construction.ingest.collect._session import open_budget
 from counterground.construction.ingest.collect._taxa import Choice, Taxon
 from counterground.errors import CounterGroundError
+from counterground.files import DamagedCacheWarning
 from counterground.http import _client  # its pauses are left out
 
 
@@ -156,8 +157,9 @@ def test_a_cache_of_answers_that_are_damaged_is_asked_again(server, cache):
     client(server).search("quagga")
     file = cache / "inaturalist" / "answers.sqlite"
     with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE answers SET body = '{\"results\": 3}'")
-    assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
+        connection.execute("UPDATE answer SET body = '{\"results\": []}'")
+    with pytest.warns(DamagedCacheWarning):
+        assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
     assert server.asked_below("/v1/taxa") == 2
 
 

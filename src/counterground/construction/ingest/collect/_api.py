@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from counterground.construction.ingest.collect._options import API_URL, CollectOptions
 from counterground.construction.ingest.collect._taxa import Taxon
 from counterground.errors import CounterGroundError
-from counterground.files import cache_dir, check_writable
+from counterground.files import cache_dir, check_writable, row_digest, warn_damaged
 from counterground.http import Answer, Budget, Client, FetchError, PatientClient, RequestLimits, Waiting
 
 PER_PAGE = 200
@@ -154,27 +154,30 @@ class _AnswerCache:
         self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
         with self._clear_errors() as connection:
             connection.execute("PRAGMA synchronous = OFF")  # what a power cut takes is asked for again
+            connection.execute("DROP TABLE IF EXISTS answers")  # of earlier versions, without a digest
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS answers (url TEXT PRIMARY KEY, until REAL, body TEXT)"
+                "CREATE TABLE IF NOT EXISTS answer (url TEXT PRIMARY KEY, until REAL, body TEXT, digest TEXT)"
             )
-            connection.execute("DELETE FROM answers WHERE until < ?", (time.time(),))
+            connection.execute("DELETE FROM answer WHERE until < ?", (time.time(),))
 
     def find(self, url: str) -> dict[str, Any] | None:
         with self._clear_errors() as connection:
             row = connection.execute(
-                "SELECT body FROM answers WHERE url = ? AND until > ?", (url, time.time())
+                "SELECT until, body, digest FROM answer WHERE url = ? AND until > ?", (url, time.time())
             ).fetchone()
-        with suppress(ValueError, TypeError, RecursionError):
-            answer = json.loads(row[0])
-            if _has_results(answer):
-                return answer
-        return None  # not there, or damaged, and asked for again
+        if row is None:
+            return None
+        if row[2] != row_digest(url, *row[:2]):
+            warn_damaged(self._path)
+            return None
+        found: dict[str, Any] = json.loads(row[1])
+        return found
 
     def keep(self, url: str, answer: dict[str, Any], seconds: int) -> None:
         with self._clear_errors() as connection:
+            values = (url, time.time() + seconds, json.dumps(answer))
             connection.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
-                (url, time.time() + seconds, json.dumps(answer)),
+                "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?)", (*values, row_digest(*values))
             )
 
     def close(self) -> None:
@@ -184,7 +187,7 @@ class _AnswerCache:
     def _clear_errors(self) -> Iterator[sqlite3.Connection]:
         try:
             yield self._connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise CounterGroundError(
                 f"The cache of answers {self._path} cannot be used ({error}): free some space, or delete it."
             ) from error

@@ -1,0 +1,147 @@
+"""Every kind of file that is read back, damaged byte by byte: found, made again, or without effect."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from damaged_files import BRIGHTNESS, cache_kinds, damage, decision_kinds, result_kinds
+from noise_photos import save_animals
+
+import counterground as cg
+from counterground.cli import main
+from counterground.errors import CounterGroundError
+
+FLIPS = 160
+
+
+@pytest.mark.parametrize("kinds", [cache_kinds, result_kinds, decision_kinds])
+def test_no_damage_changes_what_is_read(kinds, tmp_path):
+    wrong = {name: damage(kind, FLIPS).wrong for name, kind in kinds(tmp_path).items()}
+    assert not {name: found for name, found in wrong.items() if found}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run, as others write it: without a seal."""
+    save_animals(tmp_path / "photos", per_group=4)
+    cg.evaluate(
+        str(tmp_path / "photos"), BRIGHTNESS, label_space="benchmark", out=tmp_path / "run", report=False
+    )
+    return tmp_path / "run"
+
+
+def unseal(run, **changes):
+    record = json.loads((run / "run.json").read_text())
+    del record["sealed"]
+    (run / "run.json").write_text(json.dumps(record | changes))
+
+
+def change(run, name, function):
+    function(pl.read_parquet(run / name)).write_parquet(run / name)
+
+
+def refusal(run) -> str:
+    with pytest.raises(CounterGroundError) as refused:
+        cg.open_run(run)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "scores.parquet"])
+def test_an_edited_table_of_a_run_is_named(run, name, capsys):
+    change(run, name, lambda table: table.head(len(table) - 1))
+    assert main(["scores", str(run)]) == 1
+    said = capsys.readouterr().err
+    assert f"{name} is not as it was written" in said
+    assert said.count("\n") == 1
+
+
+def test_an_edited_record_of_a_run_is_named(run):
+    text = (run / "run.json").read_text()
+    (run / "run.json").write_text(text.replace('"seconds": ', '"seconds": 1'))
+    assert "run.json is not as it was written" in refusal(run)
+
+
+def test_scores_that_no_seal_vouches_for_are_computed_from_the_predictions(run):
+    own = cg.open_run(run).scores
+    unseal(run)
+    change(
+        run, "scores.parquet", lambda table: table.head(3).with_columns(value=pl.lit(7.5), high=pl.lit(-3.0))
+    )
+    assert cg.open_run(run).scores.equals(own)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda table: table.head(len(table) - 5), "has 19 rows, and run.json counts 24 photos"),
+        (lambda table: pl.concat([table.head(23), table.head(1)]), "occurs 2 times"),
+        (
+            lambda table: table.with_columns(confidence=pl.lit(7.5, pl.Float32)),
+            "confidence is not from 0 to 1",
+        ),
+        (
+            lambda table: table.with_columns(top2_gap=pl.lit(float("nan"), pl.Float32)),
+            "top2_gap is not finite",
+        ),
+        (lambda table: table.with_columns(correct=pl.lit(None, pl.Boolean)), "correct is null"),
+        (lambda table: table.with_columns(group=pl.lit("both")), "group is neither common nor counter"),
+        (lambda table: table.cast({"class_index": pl.Int64}), "class_index holds Int64, not Int32"),
+    ],
+)
+def test_predictions_that_contradict_themselves_are_refused(run, edit, message):
+    unseal(run)
+    change(run, "predictions.parquet", edit)
+    assert message in refusal(run)
+
+
+def test_a_wrong_number_of_photos_is_refused(run):
+    record = json.loads((run / "run.json").read_text())
+    unseal(run, benchmark=record["benchmark"] | {"n_photos": 99})
+    assert "the benchmark has 99 photos, and 24 counted" in refusal(run)
+
+
+def test_a_damaged_file_of_the_cache_is_one_line_of_warning(run, cache, capsys):
+    (shard,) = (cache / "features").glob("*/*.safetensors")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    words = ["evaluate", str(run.parent / "photos"), "-m", BRIGHTNESS, "--label-space", "benchmark", "-q"]
+    assert main([*words, "--out", str(run.parent / "again")]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
+    assert said == [f"Warning: {shard} is damaged: it is made again."]
+    assert cg.open_run(run.parent / "again").scores.equals(cg.open_run(run).scores)
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from counterground.files import atomic_path
+with atomic_path(Path(sys.argv[1])) as draft:
+    draft.write_bytes(b"half")
+    print("writing", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    from counterground.files import check_writable
+
+    writers = [
+        subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path / name)], stdout=subprocess.PIPE)
+        for name in ("killed.parquet", "writing.parquet")
+    ]
+    try:
+        for writer in writers:
+            assert writer.stdout.readline() == b"writing\n"
+        writers[0].send_signal(signal.SIGKILL)
+        writers[0].wait()
+        assert len(list(tmp_path.iterdir())) == 2
+        check_writable(tmp_path)
+        (left,) = tmp_path.iterdir()
+        assert left.name.startswith(".writing.parquet.")
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
