@@ -132,8 +132,8 @@ def _write(record: MitigationRecord, heads: Mapping[str, Mended], out: Path) -> 
             about = {"method": each.name, "model": record.model, "benchmark": record.benchmark}
             write_head(heads[each.name], out / each.head.file, {**about, **_provenance(each.head)})
     write_text(out / "mitigation.csv", record.rows.write_csv())
-    told = shareable(json.loads(record.model_dump_json()))
-    write_record(out / MITIGATION_FILE, json.dumps(told, indent=2, ensure_ascii=False))
+    told = json.dumps(shareable(json.loads(record.model_dump_json())), indent=2, ensure_ascii=False)
+    write_record(out / MITIGATION_FILE, told)
 
 
 def _usable(

@@ -153,15 +153,15 @@ def open_database(path: Path, *, create: bool) -> Engine:
         sqlalchemy.exc.DatabaseError: it is none, is damaged, or cannot be written.
     """
     writable = create or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
-    engine = _engine(path) if writable else _engine_of_copy(path)
-    event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
+    engine, filling = (_engine(path),) * 2 if writable else _engines_of_copy(path)
     try:
         with _transaction(engine, writes=create) as connection, _only_damage():
             version = _make_or_check(connection, path, create=create)
-        if version == 1:  # what cannot be written must have been opened once where it can
-            with _transaction(engine, writes=True) as connection:
+        if version == 1:
+            with _transaction(filling, writes=True) as connection:
                 _seal_rows(connection)
+        if not writable:
+            filling.dispose()
         with _transaction(engine, writes=False) as connection, _only_damage():
             _check_rows(connection)
         if writable:  # in no transaction, and only now that the file is ours
@@ -171,6 +171,35 @@ def open_database(path: Path, *, create: bool) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def _engine(path: Path, options: str = "") -> Engine:
+    address = f"sqlite:///file:{quote(str(path))}?uri=true&{options}" if options else f"sqlite:///{path}"
+    engine = create_engine(address, connect_args={"timeout": _BUSY_MS / 1000})
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _engines_of_copy(path: Path) -> tuple[Engine, Engine]:
+    """Return an engine that reads a copy of the database and of its log, and one that may change it.
+
+    The copy goes with the first.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="counterground-")
+    try:
+        for name in (path.name, f"{path.name}-wal"):
+            if (path.parent / name).is_file():
+                shutil.copyfile(path.parent / name, Path(folder.name, name))
+    except OSError as error:
+        folder.cleanup()
+        raise CounterGroundError(
+            f"{path} cannot be read, or copied to {folder.name}: {error.strerror or error}."
+        ) from error
+    copy = Path(folder.name, path.name)
+    engine = _engine(copy, "mode=ro")
+    weakref.finalize(engine, folder.cleanup)
+    return engine, _engine(copy)
 
 
 @contextmanager
@@ -188,28 +217,6 @@ def _only_damage() -> Iterator[None]:
         if database_problem(error.orig) is not None:
             raise
         raise DamagedError(error_message(error.orig or error)) from error
-
-
-def _engine(path: Path, options: str = "") -> Engine:
-    address = f"sqlite:///file:{quote(str(path))}?uri=true&{options}" if options else f"sqlite:///{path}"
-    return create_engine(address, connect_args={"timeout": _BUSY_MS / 1000})
-
-
-def _engine_of_copy(path: Path) -> Engine:
-    """Return an engine that reads a copy of the database and of its log; the copy goes with the engine."""
-    folder = tempfile.TemporaryDirectory(prefix="counterground-")
-    try:
-        for name in (path.name, f"{path.name}-wal"):
-            if (path.parent / name).is_file():
-                shutil.copyfile(path.parent / name, Path(folder.name, name))
-    except OSError as error:
-        folder.cleanup()
-        raise CounterGroundError(
-            f"{path} cannot be read, or copied to {folder.name}: {error.strerror or error}."
-        ) from error
-    engine = _engine(Path(folder.name, path.name), "mode=ro")
-    weakref.finalize(engine, folder.cleanup)
-    return engine
 
 
 def _make_or_check(connection: Connection, path: Path, *, create: bool) -> int:

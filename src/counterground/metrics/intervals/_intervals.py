@@ -207,8 +207,9 @@ def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Lim
     if left.ways.clusters:  # whose variances are bounded below, each by itself
         r = min(1.0, max(-1.0, r))
     first, second = _score_limits(left), _score_limits(right)
-    # Two shares of photos, as of one class: their score intervals alone do (Newcombe 1998).
-    shares = left.concentration is not None and right.concentration is not None
+    # Two shares of photos, as of one class: their score intervals alone do (Newcombe 1998). Not where their
+    # errors go the same way: the ends might stay on one side of 0 however large t is.
+    shares = left.concentration is not None and right.concentration is not None and r <= 0
 
     def limits(t: float) -> tuple[float, float]:
         (low_1, high_1), (low_2, high_2) = first(t), second(t)
